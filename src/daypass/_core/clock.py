@@ -1,0 +1,44 @@
+"""Time as something that is handed in."""
+
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Protocol
+else:
+    Protocol = object  # `typing` costs as much as all of the cached path of `daypass token`
+
+
+class Clock(Protocol):
+    """Where a piece of code gets its times from."""
+
+    def unix(self) -> float:
+        """Seconds since the epoch, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that only goes forward, for intervals."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    __slots__ = ()
+
+    def unix(self) -> float:
+        """Seconds since the epoch, UTC."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that only goes forward, for intervals."""
+        return time.monotonic()
+
+
+SYSTEM_CLOCK = SystemClock()
+
+
+def utc(unix_seconds: float) -> "datetime":
+    """An aware UTC datetime of seconds since the epoch."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(unix_seconds, UTC)

@@ -1,0 +1,42 @@
+"""The root of every error that daypass raises on purpose."""
+
+
+class DaypassError(Exception):
+    """Something a person can act upon: a fact, and a hint at what to do next.
+
+    `str(error)` is the fact followed by the hint. Errors hold no secret and survive pickling.
+    `exit_code` is what a command ends with (1 failed, 2 usage). `heals_by_itself` is true where
+    the same attempt may succeed later without anybody doing anything.
+    """
+
+    exit_code = 1
+    heals_by_itself = False
+
+    def __init__(self, fact: str, hint: str = "") -> None:
+        super().__init__(fact, hint)
+        self.fact = fact
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.fact}\n{self.hint}" if self.hint else self.fact
+
+
+class UsageError(DaypassError):
+    """The command line or the environment asks for something that makes no sense."""
+
+    exit_code = 2
+
+
+class MissingExtraError(DaypassError):
+    """A part of daypass is used whose libraries are not installed."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs libraries that are not installed", install_hint(extra))
+        self.args = (what, extra)
+
+
+def install_hint(extra: str) -> str:
+    """The line that brings an extra."""
+    return f"install them with: pip install 'daypass[{extra}]'"

@@ -1,0 +1,97 @@
+"""Files that hold secrets: read only if nobody else could read or write them, written whole."""
+
+import errno
+import os
+import stat
+
+from daypass._core.errors import DaypassError
+
+
+class UnsafeFileError(DaypassError):
+    """A file of secrets that others can read or write, or that is not an ordinary file of ours."""
+
+
+def read_private(path: str, *, limit_bytes: int) -> bytes:
+    """The contents of a file of secrets.
+
+    Refuses (UnsafeFileError) a symbolic link, anything but an ordinary file, another owner than
+    this user or root, a mode that lets group or others in, and more than `limit_bytes`. Raises
+    OSError where the file cannot be opened. All is asked of the open file, so nothing can be
+    swapped in between.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnsafeFileError(
+                f"{path} is a symbolic link", "name the file that it leads to"
+            ) from None
+        raise
+    try:
+        return _read_open(descriptor, path, limit_bytes)
+    finally:
+        os.close(descriptor)
+
+
+def _read_open(descriptor: int, path: str, limit_bytes: int) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeFileError(f"{path} is not an ordinary file", "name a file")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise UnsafeFileError(
+            f"{path} belongs to user {status.st_uid}, not to you",
+            "copy it to a file of your own: install -m 600 FILE YOURS",
+        )
+    if status.st_mode & 0o077:
+        raise UnsafeFileError(
+            f"{path} can be read or written by others (mode {stat.S_IMODE(status.st_mode):04o})",
+            f"close it with: chmod 600 {path}",
+        )
+    chunks: list[bytes] = []
+    left = limit_bytes + 1
+    while left > 0 and (chunk := os.read(descriptor, left)):
+        chunks.append(chunk)
+        left -= len(chunk)
+    if left <= 0:
+        raise UnsafeFileError(f"{path} is larger than {limit_bytes} bytes", "is it the right file?")
+    return b"".join(chunks)
+
+
+def write_private(path: str, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Put a file in place whole, with its mode, or leave what is there as it is (raises OSError).
+
+    The new file is made beside the old one, never wider than `mode`, synced and renamed over it.
+    `durable=False` leaves the sync out, for what can be had again and says itself if it is torn.
+    """
+    partial = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        try:
+            os.fchmod(descriptor, mode)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def make_private_folder(path: str) -> None:
+    """A folder, with its parents, that only this user can look into.
+
+    Raises UnsafeFileError if it exists and is somebody else's or open to others.
+    """
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise UnsafeFileError(f"{path} is not a folder of yours", "remove it, or name another one")
+    if status.st_mode & 0o077:
+        raise UnsafeFileError(
+            f"{path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})",
+            f"close it with: chmod 700 {path}",
+        )

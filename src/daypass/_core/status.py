@@ -1,0 +1,50 @@
+"""Kubernetes' Status, the object that every error of an API server comes as."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LIMIT_FOREIGN_CHARACTERS = 256
+"""How much of a body that is no Status is kept for a message."""
+
+
+class Status:
+    """`v1.Status` (k8s.io/apimachinery/pkg/apis/meta/v1): code, reason, message, and all of it."""
+
+    __slots__ = ("code", "document", "message", "reason")
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        code, reason, message = (document.get(key) for key in ("code", "reason", "message"))
+        self.code = code if isinstance(code, int) else 0
+        self.reason = reason if isinstance(reason, str) else ""
+        self.message = message if isinstance(message, str) else ""
+
+    def __repr__(self) -> str:
+        return f"Status(code={self.code}, reason={self.reason!r}, message={self.message!r})"
+
+    @classmethod
+    def parse(cls, body: bytes) -> Status | None:
+        """The Status in a response body, or None where the body is something else."""
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(document, dict) or document.get("kind") != "Status":
+            return None
+        return cls(document)
+
+
+def excerpt(body: bytes) -> str:
+    """The beginning of a body that is no Status, printable and on one line, for a message."""
+    return printable(body[: 4 * LIMIT_FOREIGN_CHARACTERS].decode("utf-8", "replace"))
+
+
+def printable(text: str, limit_characters: int = LIMIT_FOREIGN_CHARACTERS) -> str:
+    """Somebody else's text on one line, cut, without what would steer a terminal."""
+    line = "".join(c if c.isprintable() else " " for c in text[: 4 * limit_characters])
+    return " ".join(line.split())[:limit_characters]

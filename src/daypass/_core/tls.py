@@ -1,0 +1,36 @@
+"""TLS contexts of a client. There is no way here to leave verification out."""
+
+import ssl
+
+from daypass._core.errors import DaypassError
+
+
+class BadCertificateAuthorityError(DaypassError):
+    """A certificate authority that is no PEM certificate."""
+
+
+def client_context(certificate_authority: str | None) -> ssl.SSLContext:
+    """A context that verifies the server's chain and name, TLS 1.2 or newer.
+
+    `certificate_authority`: PEM text of the only authorities to trust; None for the machine's own
+    (OpenSSL's defaults, so SSL_CERT_FILE and SSL_CERT_DIR are honoured).
+    """
+    context = (
+        ssl.create_default_context()
+        if certificate_authority is None
+        else _only(certificate_authority)
+    )
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _only(certificate_authority: str) -> ssl.SSLContext:
+    try:
+        if "-----BEGIN" not in certificate_authority:
+            raise ValueError  # an empty text would mean the machine's own authorities to OpenSSL
+        return ssl.create_default_context(cadata=certificate_authority)
+    except (ssl.SSLError, ValueError, TypeError):  # TypeError: characters beyond ASCII
+        raise BadCertificateAuthorityError(
+            "the certificate authority is not a PEM certificate",
+            "it begins with -----BEGIN CERTIFICATE-----",
+        ) from None

@@ -1,0 +1,100 @@
+"""Bring up the development environment with nothing but python3.
+
+    python3 tools/bootstrap.py
+
+uv is taken as a wheel, of exactly the version and the hash that `uv.lock` names, into the user's
+cache folder; uv then makes `.venv` from the lock. Nothing is installed outside of these folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import platform
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from pathlib import Path
+
+try:
+    import tomllib
+except ImportError:
+    sys.exit(f"bootstrap: Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT_BYTES = 200 * 1024 * 1024
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for daypass, the same one that the control plane is kept in."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "daypass"
+
+
+def wheel_tag() -> str:
+    """The part of a wheel's file name that stands for this platform."""
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
+    if sys.platform == "darwin":
+        return "macosx_11_0_arm64" if machine == "aarch64" else "macosx_10_12_x86_64"
+    if sys.platform == "linux":
+        libc = "manylinux" if platform.libc_ver()[0] == "glibc" else "musllinux"
+        return f"{libc}*{machine}"
+    raise SystemExit(
+        f"bootstrap: no uv wheel is known for {sys.platform} {machine}; set UV to a uv"
+    )
+
+
+def locked_uv() -> tuple[str, str, str]:
+    """(version, url, sha256) of the uv wheel for this platform, from uv.lock."""
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    package = next(p for p in lock["package"] if p["name"] == "uv")
+    first, _, last = wheel_tag().partition("*")
+    for wheel in package["wheels"]:
+        name = wheel["url"].rsplit("/", 1)[1].removesuffix(".whl")
+        if any(
+            tag.startswith(first) and tag.endswith(last) for tag in name.split("-")[-1].split(".")
+        ):
+            return package["version"], wheel["url"], wheel["hash"].removeprefix("sha256:")
+    raise SystemExit(f"bootstrap: uv.lock has no uv wheel for {wheel_tag()}; set UV to a uv")
+
+
+def ensure_uv() -> Path:
+    """The path of uv: `$UV`, or the locked one, downloaded once and checked against the lock."""
+    if os.environ.get("UV"):
+        return Path(os.environ["UV"])
+    version, url, sha256 = locked_uv()
+    target = cache_folder() / f"uv-{version}" / "uv"
+    if target.exists():
+        return target
+    print(f"bootstrap: fetching uv {version}", file=sys.stderr)
+    with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - the lock's own https address
+        wheel = answer.read(LIMIT_BYTES)
+    if hashlib.sha256(wheel).hexdigest() != sha256:
+        raise SystemExit(f"bootstrap: {url} is not what uv.lock names; nothing was installed")
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        member = next(n for n in archive.namelist() if n.endswith(".data/scripts/uv"))
+        program = archive.read(member)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"uv.{os.getpid()}")
+    partial.write_bytes(program)
+    partial.chmod(0o755)
+    partial.replace(target)
+    return target
+
+
+def main() -> None:
+    """Make or mend `.venv` so that it holds exactly what the lock says."""
+    environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never", UV_PROJECT_ENVIRONMENT=".venv")
+    environment.pop("VIRTUAL_ENV", None)
+    command = [
+        str(ensure_uv()), "sync", "--frozen", "--all-extras", "--quiet", "--python", sys.executable,
+    ]  # fmt: skip
+    sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
