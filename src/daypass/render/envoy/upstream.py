@@ -1,0 +1,94 @@
+"""The way from the door to the API server: verified by authority and name, stripped to a list."""
+
+import ipaddress
+
+from daypass.render.envoy.allowlist import keep_only
+from daypass.render.envoy.routes import UPSTREAM
+from daypass.render.envoy.settings import Upstream
+from daypass.render.envoy.typed import Json, extension, typed
+from daypass.spec.exposure import REQUEST_HEADERS
+
+AUTHORITY = "api-server-authority"
+
+
+def cluster(upstream: Upstream, authority_source: Json) -> Json:
+    """The API server as a cluster. `authority_source`: where the secret AUTHORITY comes from."""
+    return {
+        "name": UPSTREAM,
+        "type": "STATIC" if _is_address(upstream.address.host) else "STRICT_DNS",
+        "connect_timeout": "3s",
+        "dns_lookup_family": "ALL",
+        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "load_assignment": {
+            "cluster_name": UPSTREAM,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(upstream)}}]}],
+        },
+        "circuit_breakers": {
+            "thresholds": [
+                {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 1024}
+            ]
+        },
+        "transport_socket": _tls(upstream, authority_source),
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+                "extensions.upstreams.http.v3.HttpProtocolOptions",
+                common_http_protocol_options={"idle_timeout": "60s"},
+                # HTTP/2 where the API server offers it: a request's length is then a frame's, and
+                # there is nothing that two parsers could read differently.
+                auto_config={
+                    "http2_protocol_options": {
+                        "max_concurrent_streams": 100,
+                        "connection_keepalive": {"interval": "30s", "timeout": "5s"},
+                    }
+                },
+                http_filters=[
+                    keep_only(REQUEST_HEADERS),
+                    extension(
+                        "envoy.filters.http.upstream_codec",
+                        "extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+                    ),
+                ],
+            )
+        },
+    }
+
+
+def _tls(upstream: Upstream, authority_source: Json) -> Json:
+    name = upstream.server_name
+    by_address = _is_address(name)
+    context = typed(
+        "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        common_tls_context={
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "combined_validation_context": {
+                "default_validation_context": {
+                    "match_typed_subject_alt_names": [
+                        {
+                            "san_type": "IP_ADDRESS" if by_address else "DNS",
+                            "matcher": {"exact": name},
+                        }
+                    ]
+                },
+                "validation_context_sds_secret_config": {
+                    "name": AUTHORITY,
+                    "sds_config": authority_source,
+                },
+            },
+        },
+    )
+    if not by_address:
+        context["sni"] = name
+    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+
+
+def _address(upstream: Upstream) -> Json:
+    where = {"address": upstream.address.host, "port_value": upstream.address.port}
+    return {"socket_address": where}
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

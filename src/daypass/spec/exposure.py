@@ -1,0 +1,177 @@
+"""The one definition of what passes the door.
+
+Two readers compile it: `Exposure.judge`, a pure predicate for tests and the auditor, and
+`render`, which turns the same patterns into an engine's config. Patterns are written in the part
+of the regular expression language that Python and RE2 read alike, are matched against the whole
+text, and see the request target as it came over the wire: nothing is decoded, merged or resolved
+first, because Go's router decodes the path, and `bot%2ftoken` would reach TokenRequest as well.
+"""
+
+import enum
+import re
+from dataclasses import dataclass
+
+LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+"""A namespace: RFC 1123 label (k8s.io/apimachinery/pkg/util/validation), its length apart."""
+LABEL_LENGTH = 63
+SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
+"""A ServiceAccount: RFC 1123 subdomain, its length apart."""
+SUBDOMAIN_LENGTH = 253
+
+BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
+"""Exactly one scheme, one space, one JWT. The API server takes the scheme in any case and ignores
+what follows the token; two spaces or a tab make the request anonymous there. A proxy and it must
+never read the header differently, so only the form that everybody reads alike passes."""
+
+MEDIA_TYPE = r'(?i)(|application/(json|vnd\.kubernetes\.protobuf)([ \t]*;[ \t]*charset="?utf-8"?)?)'
+"""JSON, Kubernetes' protobuf (what kubectl sends), or none, which the API server reads as JSON."""
+
+REQUEST_HEADERS = (
+    "accept",
+    "authorization",
+    "content-length",
+    "content-type",
+    "traceparent",
+    "user-agent",
+    "x-forwarded-for",  # written by the door, never the client's own
+    "x-request-id",
+)
+"""What travels on to the API server. Whatever could speak for somebody else is not among them."""
+
+BODY_LIMIT_BYTES = 8 * 1024
+
+
+class Verdict(enum.Enum):
+    """What the door does with a request: lets it pass, or answers it by itself with this code."""
+
+    PASS = 200
+    NOT_PUBLISHED = 404
+    METHOD_NOT_ALLOWED = 405
+    UNAUTHORIZED = 401
+    TOO_LARGE = 413
+    UNSUPPORTED_MEDIA_TYPE = 415
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request as it came over the wire. Header names in lower case; `target` undecoded."""
+
+    method: str
+    host: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body_bytes: int = 0
+
+    def header(self, name: str) -> str | None:
+        """A header's value, several joined by a comma as HTTP and Envoy read them, or None."""
+        values = [value for key, value in self.headers if key == name]
+        return ",".join(values) if values else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """TokenRequest under `prefix` on `hosts`, and nothing else.
+
+    `hosts`: names in lower case without a port. `prefix`: begins with a slash, has none at its end.
+    """
+
+    prefix: str
+    hosts: tuple[str, ...]
+    body_limit_bytes: int = BODY_LIMIT_BYTES
+
+    @property
+    def path_prefix(self) -> str:
+        """What every published path begins with, as text."""
+        return f"{self.prefix}/api/v1/namespaces/"
+
+    @property
+    def path_patterns(self) -> tuple[str, ...]:
+        """Patterns that a whole request target has to match, all of them.
+
+        The first is the grammar. The others bound the two names, so that no single pattern is
+        beyond what engines allow.
+        """
+        start = re.escape(self.path_prefix)
+        return (
+            f"{start}{LABEL}/serviceaccounts/{SUBDOMAIN}/token",
+            f"{start}[^/]{{1,{LABEL_LENGTH}}}/.*",
+            f"{start}[^/]*/serviceaccounts/[^/]{{1,{SUBDOMAIN_LENGTH}}}/token",
+        )
+
+    def publishes(self, target: str) -> bool:
+        """Whether a request target, as it came over the wire, is a TokenRequest's."""
+        return all(re.fullmatch(pattern, target) for pattern in self.path_patterns)
+
+    def judge(self, request: Request) -> Verdict:
+        """What the door does with a request, in the order in which it looks at things."""
+        # 1. The name and the path. No other answer tells a scanner that it came close.
+        if _without_port(request.host) not in self.hosts or not self.publishes(request.target):
+            return Verdict.NOT_PUBLISHED
+        # 2. The method.
+        if request.method not in ("GET", "POST"):
+            return Verdict.METHOD_NOT_ALLOWED
+        # 3. Who asks. A GET may come without: the API server's own 403 is how people check the way.
+        authorization = request.header("authorization")
+        if authorization is None:
+            if request.method == "POST":
+                return Verdict.UNAUTHORIZED
+        elif not re.fullmatch(BEARER_JWT, authorization):
+            return Verdict.UNAUTHORIZED
+        # 4. What is sent.
+        if not re.fullmatch(MEDIA_TYPE, request.header("content-type") or ""):
+            return Verdict.UNSUPPORTED_MEDIA_TYPE
+        limit = self.body_limit_bytes if request.method == "POST" else 0
+        return Verdict.TOO_LARGE if request.body_bytes > limit else Verdict.PASS
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and port.isdecimal() else host.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The answer of the door itself, in the fields of a Kubernetes Status."""
+
+    code: int
+    reason: str
+    message: str
+
+
+def refusals(exposure: Exposure) -> tuple[Refusal, ...]:
+    """Every answer that the door gives by itself, by code; each says what is published."""
+    published = f"{exposure.path_prefix}<namespace>/serviceaccounts/<name>/token"
+    texts = {
+        400: ("BadRequest", "the request is not HTTP as the door reads it"),
+        401: (
+            "Unauthorized",
+            "the door needs exactly one 'Authorization: Bearer <token>' header: "
+            "one space, a JSON Web Token, nothing after it",
+        ),
+        403: ("Forbidden", "the door does not change protocols"),
+        404: ("NotFound", f"nothing is published here but the TokenRequest API: POST {published}"),
+        405: (
+            "MethodNotAllowed",
+            f"the TokenRequest API takes POST (GET to check the way): {published}",
+        ),
+        408: ("Timeout", "the request did not arrive in time"),
+        413: (
+            "RequestEntityTooLarge",
+            f"a TokenRequest through the door has at most {exposure.body_limit_bytes} bytes",
+        ),
+        415: (
+            "UnsupportedMediaType",
+            "a TokenRequest is sent as application/json or application/vnd.kubernetes.protobuf",
+        ),
+        426: ("BadRequest", "the door speaks HTTP/1.1 and HTTP/2"),
+        429: ("TooManyRequests", "too many requests at the door, try again later"),
+        431: ("RequestHeaderFieldsTooLarge", "the request's headers are too large"),
+        500: ("InternalError", "the door could not handle the request"),
+        502: ("BadGateway", "the API server's answer is not HTTP"),
+        503: ("ServiceUnavailable", "the door cannot reach the API server, or does not trust it"),
+        504: ("Timeout", "the API server did not answer in time"),
+    }
+    return tuple(
+        Refusal(code=code, reason=reason, message=message)
+        for code, (reason, message) in sorted(texts.items())
+    )
