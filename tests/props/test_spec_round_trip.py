@@ -1,0 +1,111 @@
+"""A config that is written down is read again as the same config."""
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daypass.spec import Config, json_schema, parse
+from daypass.spec.names import HEADER, LABEL
+from daypass.spec.quantities import parse_duration, spell_duration, spell_size
+
+VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+
+labels = st.from_regex(LABEL, fullmatch=True).filter(lambda text: len(text) <= 20)
+hosts = (
+    st.lists(labels, min_size=2, max_size=4)
+    .map(".".join)
+    .filter(lambda host: not host.rpartition(".")[2].isdigit())
+)
+audiences = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1).filter(
+    lambda text: not set(text) & set("\"'`\\")
+)
+headers = st.from_regex(HEADER, fullmatch=True).map(lambda name: f"x-{name}"[:64].rstrip("-"))
+certificates = st.one_of(
+    st.builds(lambda name: {"secret": name}, labels),
+    st.builds(lambda name: {"issuer": name}, labels),
+    st.just("outside"),
+)
+lifetimes = st.integers(600, 2**32)
+sizes = st.integers(1024, 65_536)
+addresses = st.builds(
+    lambda name, port: f"{name}:{port}",
+    st.one_of(
+        st.just("localhost"),
+        st.ip_addresses(v=4).map(str),
+        st.ip_addresses(v=6).map(lambda address: f"[{address}]"),
+    ),
+    st.integers(0, 65_535),
+)
+
+
+@st.composite
+def domains(draw: st.DrawFn) -> dict[str, Any]:
+    names = draw(st.lists(labels, min_size=1, max_size=4, unique=True))
+    public = draw(st.lists(hosts, min_size=len(names), max_size=len(names), unique=True))
+    fronts = st.sampled_from(["ingress-nginx", "ingress", "istio", "gateway-api"])
+    return {
+        name: {"host": host, "front": draw(fronts), "tls": draw(certificates)}
+        for name, host in zip(names, public, strict=True)
+    }
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    allowed = draw(st.lists(audiences, min_size=1, max_size=5, unique=True))
+    document: dict[str, Any] = {"version": 1, "domains": draw(domains())}
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "cluster": st.fixed_dictionaries(
+            {},
+            optional={
+                "server": st.builds(lambda host: f"https://{host}", hosts),
+                "serverName": hosts,
+                "certificateAuthority": labels,
+            },
+        ),
+        "policy": st.fixed_dictionaries(
+            {
+                "audiences": st.just(allowed),
+                "longestLifetime": lifetimes | lifetimes.map(spell_duration),
+                "mode": st.sampled_from(["audit", "warn", "deny"]),
+            }
+        ),
+        "gate": st.fixed_dictionaries(
+            {"audience": st.sampled_from(allowed)},
+            optional={
+                "hosts": st.lists(hosts, min_size=1, max_size=3, unique=True),
+                "engine": st.sampled_from(["istio", "envoy-gateway", "envoy"]),
+                "requireBound": st.booleans(),
+                "headers": st.fixed_dictionaries({"user": headers}),
+            },
+        ),
+        "limits": st.fixed_dictionaries({"requestBody": sizes | sizes.map(spell_size)}),
+        "local": st.fixed_dictionaries({"door": addresses}),
+    }
+    for key, strategy in optional.items():
+        if draw(st.booleans()):
+            document[key] = draw(strategy)
+    return document
+
+
+def read(document: dict[str, Any]) -> Config:
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10_000)
+    return parse(text.encode(), name="daypass.yaml", folder=Path("/x"))
+
+
+@settings(deadline=None)
+@given(documents())
+def test_what_is_valid_is_read_and_reads_the_same_once_written(document: dict[str, Any]) -> None:
+    config = read(document)
+    written = config.model_dump(mode="json", exclude_none=True)
+    assert read(written) == config
+    VALIDATOR.validate(document)
+    VALIDATOR.validate(written)
+
+
+@given(lifetimes)
+def test_a_duration_is_read_as_it_is_spelled(seconds: int) -> None:
+    assert parse_duration(spell_duration(seconds)) == seconds
