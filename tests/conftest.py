@@ -1,0 +1,28 @@
+"""What the tiers share: one real control plane, started when the first test asks for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from support.controlplane import ControlPlane
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `tools` is beside `tests`
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real kube-apiserver with etcd and kube-controller-manager, one for the whole session.
+
+    Tests share it: each makes a namespace of its own. Where it cannot be had, the test fails and
+    says why.
+    """
+    from support.controlplane import ControlPlane
+
+    with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as plane:
+        yield plane

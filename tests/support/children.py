@@ -1,0 +1,90 @@
+"""Child processes of a test run: each in a session of its own, none of them outliving the run."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+LAUNCHER: Final = """
+import os, signal, sys
+parent, *command = sys.argv[1:]
+if sys.platform == "linux":
+    import ctypes
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+if os.getppid() != int(parent):
+    os._exit(1)
+os.execv(command[0], command)
+"""
+"""Becomes the child's program after asking the kernel to kill it when the parent dies, however
+that happens (prctl(2)); the check afterwards covers a parent that died in between."""
+
+
+class Child:
+    """A running program whose output goes to a file.
+
+    It is ended by `stop`, at the interpreter's exit, and (on Linux) by the kernel when the test
+    process is killed. Raises RuntimeError when made on another thread than the main one: the
+    kernel counts the end of the thread as the parent's death.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("children are started on the main thread: they die with the thread")
+        self.name = log.stem
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *command],
+                cwd=folder,
+                env=None if environment is None else dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        atexit.register(self.stop)
+
+    def exit_code(self) -> int | None:
+        """What it ended with, or None while it runs."""
+        return self._process.poll()
+
+    def check(self) -> None:
+        """Raise RuntimeError, with the end of its log, if it has ended."""
+        code = self.exit_code()
+        if code is not None:
+            raise RuntimeError(f"{self.name} ended with {code}; its log ends with:\n{self.tail()}")
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, *, grace_seconds: float = 0.0) -> None:
+        """End it and all it started, and wait for it; SIGTERM first where it is given grace."""
+        if grace_seconds and self.exit_code() is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(grace_seconds)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        atexit.unregister(self.stop)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.exit_code() is None:  # once it is waited for, its number may be somebody else's
+            os.killpg(self.pid, number)

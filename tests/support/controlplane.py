@@ -1,0 +1,314 @@
+"""A real control plane for tests: etcd, kube-apiserver and kube-controller-manager on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from tools.controlplane.build import Programs, find_programs
+
+from daypass._core.secret import Secret
+from daypass._core.tls import client_context
+from support import identities
+from support.admin import Admin, Document
+from support.authority import Authority
+from support.children import Child
+from support.deadline import eventually
+from support.identities import Identity
+
+ISSUER = "https://kubernetes.default.svc"
+"""`iss` of short-lived tokens, and the API server's own audience."""
+
+SERVER_NAMES = ("kubernetes.default.svc", "kubernetes", "localhost", "127.0.0.1")
+ADMIN_USER = "daypass-tests:admin"
+CONTROLLER_USER = "system:kube-controller-manager"
+LONGEST_LIFETIME_SECONDS = 24 * 3600
+
+CONTROLLERS = (
+    "serviceaccount-token-controller",  # fills token Secrets
+    "serviceaccount-controller",  # a `default` ServiceAccount in each namespace
+    "root-ca-certificate-publisher-controller",  # kube-root-ca.crt
+    "legacy-serviceaccount-token-cleaner-controller",
+    "namespace-controller",  # without it a namespace never goes away
+    "garbage-collector-controller",
+    "clusterrole-aggregation-controller",  # without it `edit` and `admin` are empty
+)
+
+AUDIT_POLICY: Mapping[str, Any] = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "users": ["system:apiserver", CONTROLLER_USER]},
+        {"level": "Metadata"},
+    ],
+}
+
+
+class ControlPlane:
+    """A running control plane. `start` makes one; `stop` ends it and frees its port.
+
+    `url`, `port`: where the API server listens, on 127.0.0.1; its certificate is signed by
+    `ca_pem` (`ca_path`) for SERVER_NAMES. `admin`: a JSON client in group system:masters, known to
+    the audit log as ADMIN_USER. `kubeconfig`: a file for kubectl and the like, same rights.
+    `folder` holds the logs (etcd.log, kube-apiserver.log, ...) and the audit log.
+    """
+
+    def __init__(self, folder: Path, *, authority: Authority) -> None:
+        self.folder = folder
+        self.ca_pem = authority.pem
+        self.ca_path = folder / "ca.crt"
+        self.kubeconfig = folder / "admin.kubeconfig"
+        self._reserved = _reserve_port()
+        self.port = int(self._reserved.getsockname()[1])
+        self.url = f"https://127.0.0.1:{self.port}"
+        self._children: list[Child] = []
+        self._write_files(authority)
+        context = client_context(self.ca_pem)
+        context.load_cert_chain(folder / "admin.crt", folder / "admin.key")
+        self.admin = Admin(url=self.url, context=context)
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        *,
+        anonymous: bool = True,
+        extra_apiserver_args: Sequence[str] = (),
+        programs: Programs | None = None,
+    ) -> ControlPlane:
+        """A control plane that is ready, with all it writes in `folder` (which must be empty).
+
+        Takes about 3 s. On the main thread only (see Child). Raises BuildError where the programs
+        are not to be had, RuntimeError with the end of the log where one of them ends.
+        """
+        programs = programs or find_programs(os.environ)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        plane = cls(folder, authority=Authority("daypass test cluster"))
+        try:
+            plane._run("etcd", [*programs.etcd, *ETCD_FLAGS])
+            flags = [*_apiserver_flags(plane.port, anonymous=anonymous), *extra_apiserver_args]
+            plane._run("kube-apiserver", [*programs.kube_apiserver, *flags])
+            eventually("the API server is ready", plane._is_ready, seconds=60)
+            # Not before: it asks for the API server once a second.
+            command = [*programs.kube_controller_manager, *CONTROLLER_FLAGS]
+            plane._run("kube-controller-manager", command)
+        except BaseException:
+            plane.stop()
+            raise
+        return plane
+
+    def stop(self) -> None:
+        """End the processes, last started first. A second call does nothing."""
+        while self._children:
+            self._children.pop().stop()
+        self._reserved.close()
+
+    def __enter__(self) -> ControlPlane:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def check(self) -> None:
+        """Raise RuntimeError, with the end of its log, if a process has ended."""
+        for child in self._children:
+            child.check()
+
+    def client(self, token: Secret | None = None) -> Admin:
+        """A JSON client with a bearer token, or without any credentials."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
+        return Admin(url=self.url, context=self.anonymous_context(), headers=headers)
+
+    def anonymous_context(self) -> ssl.SSLContext:
+        """TLS that verifies the API server and shows no client certificate."""
+        return client_context(self.ca_pem)
+
+    def audit_position(self) -> int:
+        """Where the audit log ends now, for `audit_events(since=...)`."""
+        path = self.folder / "audit.log"
+        return path.stat().st_size if path.exists() else 0
+
+    def audit_events(self, *, since: int = 0) -> list[Document]:
+        """The audit events (level Metadata, no stage RequestReceived), oldest first.
+
+        An event is written after its answer: wait for it with `eventually`. Requests of the
+        control plane itself are left out; those of `admin` are by ADMIN_USER.
+        """
+        path = self.folder / "audit.log"
+        if not path.exists():
+            return []
+        with path.open("rb") as log:
+            log.seek(since)
+            *whole, _unfinished = log.read().split(b"\n")
+        return [json.loads(line) for line in whole]
+
+    def make_namespace(
+        self, prefix: str = "team", *, labels: Mapping[str, str] | None = None
+    ) -> str:
+        """A namespace of its own for a test; its name."""
+        return identities.make_namespace(self.admin, prefix, labels=labels)
+
+    def make_identity(
+        self, namespace: str | None = None, name: str = "bot", *, authorize: bool = True
+    ) -> Identity:
+        """A ServiceAccount with a long-lived token that may ask for its own short-lived ones.
+
+        Without `namespace`: in one of its own. Of the same name again: with another Secret.
+        """
+        namespace = namespace or self.make_namespace()
+        return identities.make_identity(
+            self.admin, namespace, name, authorize=authorize, check=self.check
+        )
+
+    def make_token(
+        self,
+        identity: Identity,
+        *,
+        audiences: Sequence[str] = (),
+        lifetime_seconds: int = 3600,
+        bound: bool = True,
+    ) -> Secret:
+        """A short-lived token of an identity; bound to its Secret, or to nothing."""
+        return identities.make_token(
+            self.admin,
+            identity,
+            audiences=audiences,
+            lifetime_seconds=lifetime_seconds,
+            bound=bound,
+        )
+
+    def _run(self, name: str, command: Sequence[str]) -> None:
+        self._children.append(Child(command, log=self.folder / f"{name}.log", folder=self.folder))
+
+    def _is_ready(self) -> bool:
+        self.check()
+        return self.admin.request("GET", "/readyz").code == 200
+
+    def _write_files(self, authority: Authority) -> None:
+        self.ca_path.write_text(self.ca_pem)
+        certificates = {
+            "server": authority.server(*SERVER_NAMES),
+            "admin": authority.client(ADMIN_USER, "system:masters"),
+            "controller": authority.client(CONTROLLER_USER, "system:masters"),
+        }
+        for name, pair in certificates.items():
+            (self.folder / f"{name}.crt").write_text(pair.certificate_pem)
+            _write_key(self.folder / f"{name}.key", pair.key_pem.encode())
+        for name in ("admin", "controller"):
+            kubeconfig = json.dumps(_kubeconfig(self.url, self.folder, name))
+            (self.folder / f"{name}.kubeconfig").write_text(kubeconfig)
+        (self.folder / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
+        key = rsa.generate_private_key(65537, 2048)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        _write_key(self.folder / "sa.key", private)
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (self.folder / "sa.pub").write_bytes(public)
+
+
+ETCD_FLAGS = (
+    "--data-dir=etcd",
+    "--unsafe-no-fsync",
+    # Sockets, named relative to the folder: no port to be taken by others, no path too long.
+    "--listen-client-urls=unix://etcd.sock",
+    "--advertise-client-urls=unix://etcd.sock",
+    "--listen-peer-urls=unix://peer.sock",
+    "--initial-advertise-peer-urls=unix://peer.sock",
+    "--initial-cluster=default=unix://peer.sock",
+    # It elects itself: no need to wait a second for others.
+    "--heartbeat-interval=20",
+    "--election-timeout=200",
+)
+
+CONTROLLER_FLAGS = (
+    f"--controllers={','.join(CONTROLLERS)}",
+    "--kubeconfig=controller.kubeconfig",
+    "--service-account-private-key-file=sa.key",
+    "--root-ca-file=ca.crt",
+    "--leader-elect=false",
+    "--secure-port=0",
+    "--concurrent-serviceaccount-token-syncs=10",
+    "--kube-api-qps=1000",
+    "--kube-api-burst=1000",
+)
+
+
+def _apiserver_flags(port: int, *, anonymous: bool) -> list[str]:
+    return [
+        "--etcd-servers=unix://etcd.sock",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+        "--permit-port-sharing",
+        # Loopback is no endpoint of the `kubernetes` Service; 192.0.2.0/24 is for documentation.
+        "--advertise-address=192.0.2.1",
+        "--endpoint-reconciler-type=none",
+        "--service-cluster-ip-range=10.96.0.0/24",
+        "--cert-dir=certificates",
+        "--tls-cert-file=server.crt",
+        "--tls-private-key-file=server.key",
+        "--client-ca-file=ca.crt",
+        f"--anonymous-auth={str(anonymous).lower()}",
+        "--authorization-mode=RBAC",
+        f"--service-account-issuer={ISSUER}",
+        "--service-account-key-file=sa.pub",
+        "--service-account-signing-key-file=sa.key",
+        f"--service-account-max-token-expiration={LONGEST_LIFETIME_SECONDS}s",
+        "--audit-policy-file=audit-policy.json",
+        "--audit-log-path=audit.log",
+        "--audit-log-mode=blocking",
+    ]
+
+
+def _reserve_port() -> socket.socket:
+    """A free port that stays ours while the socket is open.
+
+    The socket never listens. The kernel gives its port to nobody who asks for any port, and lets
+    the API server share it (SO_REUSEPORT, same user), so nobody can come in between.
+    """
+    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(("127.0.0.1", 0))
+    except OSError:
+        reserved.close()
+        raise
+    return reserved
+
+
+def _write_key(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+
+
+def _kubeconfig(url: str, folder: Path, user: str) -> Document:
+    cluster = {"server": url, "certificate-authority": str(folder / "ca.crt")}
+    credentials = {
+        "client-certificate": str(folder / f"{user}.crt"),
+        "client-key": str(folder / f"{user}.key"),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "tests",
+        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
+        "clusters": [{"name": "tests", "cluster": cluster}],
+        "users": [{"name": "tests", "user": credentials}],
+    }

@@ -1,0 +1,279 @@
+"""A door of the rendered config on a real Envoy, for the wire tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from daypass.local.envoy import ADMIN_SOCKET, Envoy
+from daypass.render.envoy.bootstrap import followed_files, to_json
+from daypass.render.envoy.settings import Address, Certificate, DoorSettings, Upstream
+from daypass.spec.exposure import Exposure
+from support.authority import Authority
+from support.deadline import eventually
+from support.raw import Answer, Conversation, connect, exchange
+from support.recorder import UPSTREAM_NAME, Recorded, Recorder
+
+EKF, SERVING = "ekf.example.com", "serving.example.com"
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
+PATH = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
+UPSTREAM_PATH = PATH.removeprefix("/kubernetes")
+BODY = b'{"spec":{"audiences":["gate"]}}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """A running door, its port, its authority, and the settings it was made from."""
+
+    envoy: Envoy
+    port: int
+    authority: Authority
+    settings: DoorSettings
+    folder: Path
+
+    def connect(self, *, name: str = EKF, alpn: str = "http/1.1") -> ssl.SSLSocket:
+        """A connection that asks for `name`."""
+        host = self.settings.listen.host
+        return connect(
+            self.port, authority_pem=self.authority.pem, name=name, alpn=alpn, host=host
+        )
+
+    def send(self, request: bytes, *, name: str = EKF) -> Answer:
+        """One request, byte for byte, on a connection of its own."""
+        with self.connect(name=name) as connection:
+            return exchange(connection, request, head=request.startswith(b"HEAD "))
+
+    def stat(self, name: str) -> int:
+        """One counter or gauge, 0 where there is none."""
+        return int(self.envoy.stats(f"^{name}$").get(name, 0))
+
+    def log(self) -> list[dict[str, object]]:
+        """The access log so far."""
+        lines = (self.folder / "envoy.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def door_settings(folder: Path, authority: Authority, upstream: Upstream) -> DoorSettings:
+    """A door for two domains on a free port, with certificates in `folder`, without rate limits."""
+    certificates = []
+    for short, host in (("ekf", EKF), ("serving", SERVING)):
+        pair = authority.server(host)
+        (folder / f"{short}.crt").write_text(pair.certificate_pem)
+        (folder / f"{short}.key").write_text(pair.key_pem)
+        certificates.append(
+            Certificate(
+                name=short,
+                certificate_file=str(folder / f"{short}.crt"),
+                key_file=str(folder / f"{short}.key"),
+                server_names=(host,),
+            )
+        )
+    return DoorSettings(
+        exposure=Exposure(prefix="/kubernetes", hosts=(EKF, SERVING)),
+        listen=Address(host="127.0.0.1", port=0),
+        certificates=tuple(certificates),
+        upstream=upstream,
+        trusted_hops=0,
+        rate_limits=None,
+    )
+
+
+@contextmanager
+def running_door(
+    folder: Path,
+    upstream_port: int,
+    *,
+    upstream_authority_pem: str,
+    server_name: str = UPSTREAM_NAME,
+    change: Callable[[DoorSettings], DoorSettings] = replace,
+) -> Iterator[Door]:
+    """A door in front of 127.0.0.1:`upstream_port`; `change` alters its settings first."""
+    authority = Authority()
+    (folder / "upstream-ca.crt").write_text(upstream_authority_pem)
+    upstream = Upstream(
+        address=Address(host="127.0.0.1", port=upstream_port),
+        authority_file=str(folder / "upstream-ca.crt"),
+        server_name=server_name,
+    )
+    settings = change(door_settings(folder, authority, upstream))
+    files = followed_files(settings, str(folder), admin_socket=ADMIN_SOCKET)
+    for name, content in files.items():
+        (folder / name).write_text(to_json(content))
+    envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
+    try:
+        yield Door(
+            envoy=envoy,
+            port=envoy.port(),
+            authority=authority,
+            settings=settings,
+            folder=folder,
+        )
+    finally:
+        envoy.stop()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of some bytes: the answers to them, and what arrived behind the door."""
+
+    answers: tuple[Answer, ...]
+    arrived: tuple[Recorded, ...]
+
+    @property
+    def answer(self) -> Answer:
+        """The first answer."""
+        return self.answers[0]
+
+    @property
+    def codes(self) -> list[int]:
+        """The code of each answer; 0 where the connection ended without one."""
+        return [answer.code for answer in self.answers]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A door and the recorder behind it."""
+
+    door: Door
+    recorder: Recorder
+
+    def send(self, request: bytes, *, name: str = EKF) -> Outcome:
+        """Bytes on a connection of their own, everything that came back, and what arrived."""
+        with self.door.connect(name=name) as connection:
+            conversation = Conversation(connection)
+            conversation.send(request)
+            first = conversation.answer(head=request.startswith(b"HEAD "))
+            arrived = self.arrived()
+            return Outcome(answers=(first, *conversation.pending()), arrived=arrived)
+
+    def send_each(self, requests: Iterable[bytes]) -> list[Answer]:
+        """The first answer to each request, on one connection for as long as the door keeps it."""
+        answers: list[Answer] = []
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(self.door.connect())
+            for request in requests:
+                answers.append(exchange(connection, request, head=request.startswith(b"HEAD ")))
+                if answers[-1].closes:
+                    stack.close()
+                    connection = stack.enter_context(self.door.connect())
+        return answers
+
+    def arrived(self) -> tuple[Recorded, ...]:
+        """What arrived since the last call, once nothing is under way any more.
+
+        Fails if any of it is no exact TokenRequest.
+        """
+        recorded = self.settled()
+        assert [fault for request in recorded for fault in request.faults()] == []
+        return recorded
+
+    def settled(self) -> tuple[Recorded, ...]:
+        """What arrived since the last call, whatever it is, once nothing is under way any more.
+
+        Fails if the recorder read more or fewer requests than the door sent: then the two do not
+        agree on where a request ends.
+        """
+        # The door has one thread of work: when it has served this, it has read all before it.
+        assert self.door.send(post(BARRIER_PATH)).code == 201
+        eventually("every request sent is recorded, none is open", self._settled, seconds=10)
+        recorded = self.recorder.take()
+        barriers = [r for r in recorded if r.request_line == _BARRIER_LINE]
+        assert len(barriers) == 1
+        return tuple(r for r in recorded if r.request_line != _BARRIER_LINE)
+
+    def _settled(self) -> bool:
+        stats = self.door.envoy.stats("^cluster.api-server.upstream_rq_(active|total)$")
+        active, total = (stats[f"cluster.api-server.upstream_rq_{n}"] for n in ("active", "total"))
+        return active == 0 and total == self.recorder.total
+
+
+BARRIER_PATH = "/kubernetes/api/v1/namespaces/daypass/serviceaccounts/barrier/token"
+_BARRIER_LINE = f"POST {BARRIER_PATH.removeprefix('/kubernetes')} HTTP/1.1"
+
+
+@contextmanager
+def running_stage(
+    folder: Path,
+    *,
+    change: Callable[[DoorSettings], DoorSettings] = replace,
+    kind: type[Recorder] = Recorder,
+) -> Iterator[Stage]:
+    """A recorder and a door in front of it, both of them all right; `change` alters the door's
+    settings first.
+    """
+    authority = Authority()
+    with (
+        kind(authority, folder, (UPSTREAM_NAME,)) as recorder,
+        running_door(
+            folder, recorder.port, upstream_authority_pem=authority.pem, change=change
+        ) as door,
+    ):
+        yield Stage(door=door, recorder=recorder)
+
+
+REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    408: "Timeout",
+    413: "RequestEntityTooLarge",
+    415: "UnsupportedMediaType",
+    426: "BadRequest",
+    429: "TooManyRequests",
+    431: "RequestHeaderFieldsTooLarge",
+    501: "NotImplemented",
+    502: "BadGateway",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+EXTRA_HEADERS = {
+    401: {"www-authenticate": "Bearer"},
+    405: {"allow": "GET, POST"},
+    429: {"retry-after": "1"},
+    503: {"retry-after": "1"},
+}
+PUBLISHED = "/kubernetes/api/v1/namespaces/<namespace>/serviceaccounts/<name>/token"
+
+
+def assert_refused(answer: Answer, code: int) -> None:
+    """That an answer is the door's own, whole and exact: a Status with this code."""
+    assert answer.code == code, (answer.code, answer.body)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["server"] == "daypass"
+    special = {"www-authenticate", "allow", "retry-after", "location", "set-cookie"}
+    told = {name: value for name, value in answer.headers.items() if name in special}
+    assert told == EXTRA_HEADERS.get(code, {})
+    message = answer.json["message"]
+    assert answer.json == {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": REASONS[code],
+        "code": code,
+    }
+    assert (PUBLISHED in message) == (code in (404, 405)), message
+
+
+def post(
+    path: str = PATH,
+    *,
+    host: str = EKF,
+    method: str = "POST",
+    headers: tuple[str, ...] = (f"Authorization: Bearer {JWT}", "Content-Type: application/json"),
+    body: bytes = BODY,
+    extra: tuple[str, ...] = (),
+) -> bytes:
+    """A TokenRequest as bytes, each part of which can be bent."""
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *headers, *extra]
+    if body or method == "POST":
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

@@ -1,0 +1,395 @@
+"""A tiny TLS server that answers what a test has written down, good or bad, byte for byte.
+
+It stands where a door would, for the client's drivers: one thread a connection, port 0, the
+certificates made on the spot. And a proxy that does what it is told, to stand in front of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import ssl
+import struct
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from daypass._core.clock import SYSTEM_CLOCK, utc
+from support.timing import NOON
+
+NAMESPACE, SERVICE_ACCOUNT, SECRET = "team", "bot", "bot-daypass-0123456789abcdefghij"
+AUDIENCE = "gate.example.com"
+SENTINEL = "SENTINELSENTINELSENTINEL"
+"""Stands in the signature of every long-lived token here: what no message may ever hold."""
+
+
+def jwt(claims: dict[str, Any], signature: str = SENTINEL) -> str:
+    """A JSON Web Token with these claims that nobody signed."""
+    parts = [{"alg": "RS256", "kid": "test"}, claims]
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in parts]
+    return ".".join((*(part.rstrip(b"=").decode() for part in encoded), signature))
+
+
+def long_lived_token(
+    namespace: object = NAMESPACE,
+    service_account: object = SERVICE_ACCOUNT,
+    secret: object = SECRET,
+) -> str:
+    """What a Secret of type kubernetes.io/service-account-token holds."""
+    flat = "kubernetes.io/serviceaccount/"
+    return jwt(
+        {
+            "iss": "kubernetes/serviceaccount",
+            "sub": f"system:serviceaccount:{namespace}:{service_account}",
+            flat + "namespace": namespace,
+            flat + "service-account.name": service_account,
+            flat + "service-account.uid": "00000000-0000-0000-0000-000000000000",
+            flat + "secret.name": secret,
+        }
+    )
+
+
+def short_lived_token(number: int = 1, signature: str = "c2hvcnQ") -> str:
+    """What TokenRequest answers with."""
+    return jwt({"aud": [AUDIENCE], "jti": str(number), "kubernetes.io": {}}, signature)
+
+
+def credentials_document(url: str, **changes: object) -> dict[str, object]:
+    """A credentials file's JSON; a change to None leaves the key out."""
+    document = {
+        "type": "daypass",
+        "version": 1,
+        "door": url,
+        "token": long_lived_token(),
+        "audience": AUDIENCE,
+        **changes,
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def answer(
+    code: int, body: bytes | str = b"", *headers: str, content_type: str = "application/json"
+) -> bytes:
+    """An answer as a server sends it, with its length."""
+    raw = body.encode() if isinstance(body, str) else body
+    lines = (f"HTTP/1.1 {code} Whatever", f"Content-Type: {content_type}", *headers)
+    return "\r\n".join((*lines, f"Content-Length: {len(raw)}", "", "")).encode() + raw
+
+
+def status_answer(code: int, message: str, *headers: str, reason: str = "") -> bytes:
+    """An answer with a Kubernetes Status."""
+    status = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }
+    return answer(code, json.dumps(status), *headers)
+
+
+def token_answer(
+    *headers: str,
+    now: float = NOON,
+    granted_seconds: int = 3600,
+    date: float | None = NOON,
+    number: int = 1,
+    **changes: object,
+) -> bytes:
+    """A good answer: a token that the server grants at `now`, by its own clock."""
+    document = {
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "spec": {"audiences": [AUDIENCE], "expirationSeconds": granted_seconds},
+        "status": {
+            "token": short_lived_token(number),
+            "expirationTimestamp": f"{utc(now + granted_seconds):%Y-%m-%dT%H:%M:%SZ}",
+        },
+        **changes,
+    }
+    dated = () if date is None else (f"Date: {http_date(date)}",)
+    return answer(201, json.dumps(document), *dated, *headers)
+
+
+def http_date(unix: float) -> str:
+    """A time as HTTP writes it."""
+    return f"{utc(unix):%a, %d %b %Y %H:%M:%S GMT}"
+
+
+class Signer:
+    """A certificate authority; `pem` is what a client trusts it by."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake door authority")])
+        usage = x509.KeyUsage(
+            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
+            key_encipherment=False, data_encipherment=False, key_agreement=False,
+            encipher_only=False, decipher_only=False,
+        )  # fmt: skip
+        now = utc(SYSTEM_CLOCK.unix())
+        certificate = (
+            self._begin(self._name, self._key, now - timedelta(days=1), now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(usage, critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.pem = certificate.public_bytes(Encoding.PEM).decode()
+
+    def context(self, *names: str, begins_in_days: int = -1, days: int = 2) -> ssl.SSLContext:
+        """A server's context with a certificate for these DNS names and addresses."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        begins = datetime.fromtimestamp(SYSTEM_CLOCK.unix(), UTC) + timedelta(days=begins_in_days)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        certificate = (
+            self._begin(subject, key, begins, begins + timedelta(days=days))
+            .add_extension(x509.SubjectAlternativeName([_alternative(n) for n in names]), False)
+            .sign(self._key, hashes.SHA256())
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_alpn_protocols(["http/1.1"])
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(
+                key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+                + certificate.public_bytes(Encoding.PEM)
+            )
+            file.flush()
+            context.load_cert_chain(file.name)
+        return context
+
+    def _begin(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        begins: datetime,
+        ends: datetime,
+    ) -> x509.CertificateBuilder:
+        public = key.public_key()
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return (
+            x509.CertificateBuilder(self._name, subject, public, x509.random_serial_number())
+            .not_valid_before(begins)
+            .not_valid_after(ends)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(issuer, critical=False)
+        )
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+Behaviour = Callable[[socket.socket], None]
+
+
+class _Server:
+    """Accepts on 127.0.0.1, a thread a connection, until it is closed; then waits for them."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._thread = threading.Thread(target=self._accept, name="fake-door")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        for connection in list(self._open):
+            _hang_up(connection)
+        for thread in self._threads:
+            thread.join()
+
+    def serve(self, connection: socket.socket) -> None:
+        """What to do with a connection."""
+        raise NotImplementedError
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._open.add(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,), name="fake-door-1")
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            self.serve(connection)
+        except (OSError, ValueError):
+            pass  # the client went away, which is its good right
+        finally:
+            self._open.discard(connection)
+            connection.close()
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class FakeDoor(_Server):
+    """Answers the first connection with the first of `script`, and so on; the last one repeats.
+
+    An entry is the bytes of an answer, or what to do with a connection whose request was read.
+    `requests` holds what was asked, byte for byte. `context` None: plain http. `reads` False: it
+    answers whatever the first bytes are.
+    """
+
+    def __init__(
+        self, *script: bytes | Behaviour, context: ssl.SSLContext | None, reads: bool = True
+    ) -> None:
+        super().__init__()
+        self._read = read_request if reads else _some
+        self._script = list(script)
+        self._context = context
+        self._turn = threading.Lock()
+        self.requests: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        """Where it is published."""
+        return f"{'http' if self._context is None else 'https'}://127.0.0.1:{self.port}/kubernetes"
+
+    def serve(self, connection: socket.socket) -> None:
+        """Read the request, then follow the script."""
+        if self._context is not None:
+            plain, connection = connection, self._context.wrap_socket(connection, server_side=True)
+            self._open.discard(plain)
+            self._open.add(connection)
+        try:
+            request = self._read(connection)
+            with self._turn:
+                self.requests.append(request)
+                entry = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+            if callable(entry):
+                entry(connection)
+            else:
+                connection.sendall(entry)
+                if isinstance(connection, ssl.SSLSocket):
+                    connection.unwrap().close()
+        finally:
+            self._open.discard(connection)
+            connection.close()
+
+    def bodies(self) -> list[dict[str, Any]]:
+        """The JSON bodies of the requests."""
+        return [json.loads(request.partition(b"\r\n\r\n")[2]) for request in self.requests]
+
+
+class FakeProxy(_Server):
+    """An HTTP proxy: answers a CONNECT with `reply`, and if that is a 200 makes the tunnel, to
+    `port` whatever host is asked for. `requests` holds the CONNECTs."""
+
+    def __init__(self, port: int, reply: bytes = b"HTTP/1.1 200 Tunnel\r\n\r\n") -> None:
+        super().__init__()
+        self._target = port
+        self._reply = reply
+        self.requests: list[bytes] = []
+
+    def serve(self, connection: socket.socket) -> None:
+        """Read the CONNECT, answer it, carry bytes to and fro."""
+        self.requests.append(read_request(connection))
+        connection.sendall(self._reply)
+        if not self._reply.startswith(b"HTTP/1.1 200"):
+            return
+        with socket.create_connection(("127.0.0.1", self._target)) as door:
+            back = threading.Thread(target=_carry, args=(door, connection), name="fake-proxy")
+            back.start()
+            _carry(connection, door)
+            back.join()
+
+
+def _carry(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        pass
+    _hang_up(sink)
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """One request, with the body that its Content-Length announces."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += _some(connection)
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = 0
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    while len(body) < length:
+        more = _some(connection)
+        request, body = request + more, body + more
+    return request
+
+
+def _some(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    if not data:
+        raise ConnectionError
+    return data
+
+
+def reset(connection: socket.socket) -> None:
+    """End the connection with a RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def say_nothing(connection: socket.socket) -> None:
+    """Keep the client waiting until it goes."""
+    while connection.recv(65536):
+        pass
+
+
+def cut(data: bytes) -> Behaviour:
+    """Send this and drop the connection, without the end that TLS has for it."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(data)
+
+    return behave
+
+
+def drip(data: bytes, again: bytes) -> Behaviour:
+    """Send `data`, then `again` one byte at a time, over and over until the client goes."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(data)
+        while True:
+            for byte in again:
+                connection.sendall(bytes([byte]))
+
+    return behave

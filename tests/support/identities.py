@@ -1,0 +1,262 @@
+"""Namespaces, ServiceAccounts, their token Secrets and the right to ask for tokens."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from daypass._core.secret import Secret
+from support.admin import Admin, AdminError, Document
+from support.deadline import eventually
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A ServiceAccount with a long-lived token in a Secret."""
+
+    namespace: str
+    service_account: str
+    service_account_uid: str
+    secret_name: str
+    secret_uid: str
+    token: Secret = field(repr=False)
+
+    @property
+    def user(self) -> str:
+        """What Kubernetes calls it."""
+        return f"system:serviceaccount:{self.namespace}:{self.service_account}"
+
+    @property
+    def token_path(self) -> str:
+        """Where its short-lived tokens are asked for."""
+        return token_path(self.namespace, self.service_account)
+
+    @property
+    def secret_path(self) -> str:
+        """Where its Secret is."""
+        return f"/api/v1/namespaces/{self.namespace}/secrets/{self.secret_name}"
+
+    @property
+    def bound_object_ref(self) -> dict[str, str]:
+        """`spec.boundObjectRef` of a token that lives as long as the Secret."""
+        return {
+            "apiVersion": "v1", "kind": "Secret", "name": self.secret_name, "uid": self.secret_uid,
+        }  # fmt: skip
+
+
+def token_path(namespace: str, service_account: str) -> str:
+    """The path of a ServiceAccount's TokenRequests."""
+    return f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
+
+
+def unique(prefix: str, length: int = 8) -> str:
+    """`<prefix>-<random>`: tests share one cluster, and nothing they make is called the same."""
+    return f"{prefix}-{''.join(secrets.choice(SUFFIX_ALPHABET) for _ in range(length))}"
+
+
+SUFFIX_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def ensure_namespace(admin: Admin, name: str, *, labels: Mapping[str, str] | None = None) -> None:
+    """Make a namespace if there is none of that name."""
+    _ensure(admin, "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels or {}}})
+
+
+def make_namespace(
+    admin: Admin, prefix: str = "team", *, labels: Mapping[str, str] | None = None
+) -> str:
+    """A namespace of its own for a test; its name."""
+    name = unique(prefix)
+    ensure_namespace(admin, name, labels=labels)
+    return name
+
+
+def ensure_service_account(admin: Admin, namespace: str, name: str) -> str:
+    """Make a ServiceAccount if there is none of that name; its UID."""
+    collection = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    account = _ensure(admin, collection, {"metadata": {"name": name}})
+    return str(account["metadata"]["uid"])
+
+
+def make_token_secret(
+    admin: Admin,
+    namespace: str,
+    service_account: str,
+    *,
+    name: str | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Document:
+    """A Secret of type service-account-token, as it is once the token controller has filled it.
+
+    It is called `<sa>-daypass-<20 random>` unless it is named. `check` is called while waiting, and
+    may raise.
+    """
+    name = name or unique(f"{service_account}-daypass", 20)
+    collection = f"/api/v1/namespaces/{namespace}/secrets"
+    annotations = {"kubernetes.io/service-account.name": service_account}
+    admin.create(
+        collection,
+        {
+            "metadata": {"name": name, "annotations": annotations},
+            "type": "kubernetes.io/service-account-token",
+        },
+    )
+
+    def filled() -> Document | None:
+        check()
+        secret = admin.get(f"{collection}/{name}")
+        return secret if secret.get("data", {}).get("token") else None
+
+    return eventually(f"a token in Secret {namespace}/{name}", filled)
+
+
+def secret_token(secret: Document) -> Secret:
+    """The long-lived token in a token Secret."""
+    return Secret(base64.b64decode(secret["data"]["token"]).decode())
+
+
+def allow_token_requests(
+    admin: Admin, namespace: str, requester: str, targets: Sequence[str]
+) -> None:
+    """Let ServiceAccount `requester` ask for tokens of `targets`, in one namespace, by RBAC.
+
+    Returns when the API server has heard of it.
+    """
+    rule = {
+        "apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"],
+        "resourceNames": list(targets),
+    }  # fmt: skip
+    allow(admin, namespace, requester, rule)
+    attributes = {
+        "namespace": namespace, "verb": "create", "resource": "serviceaccounts",
+        "subresource": "token", "name": targets[-1],
+    }  # fmt: skip
+    user = f"system:serviceaccount:{namespace}:{requester}"
+    wait_until_allowed(admin, user, attributes)
+
+
+def wait_until_allowed(admin: Admin, user: str, attributes: Mapping[str, str]) -> None:
+    """Wait until RBAC lets a user do something: a new binding counts some milliseconds late."""
+    review = {"spec": {"user": user, "resourceAttributes": attributes}}
+    collection = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    eventually(
+        f"{user} may {attributes}",
+        lambda: bool(admin.create(collection, review)["status"]["allowed"]),
+    )
+
+
+def allow(admin: Admin, namespace: str, requester: str, *rules: Document) -> None:
+    """A Role with these rules, bound to ServiceAccount `requester`, in one namespace."""
+    name = unique(requester)
+    collection = f"{RBAC}/namespaces/{namespace}"
+    admin.create(f"{collection}/roles", {"metadata": {"name": name}, "rules": list(rules)})
+    bind(admin, namespace, requester, kind="Role", role=name)
+
+
+def bind(admin: Admin, namespace: str, requester: str, *, kind: str, role: str) -> None:
+    """Bind a Role or ClusterRole that exists to ServiceAccount `requester`, in one namespace."""
+    admin.create(
+        f"{RBAC}/namespaces/{namespace}/rolebindings",
+        {
+            "metadata": {"name": unique(requester)},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": requester, "namespace": namespace}],
+        },
+    )
+
+
+@contextmanager
+def bound_cluster_wide(
+    admin: Admin, cluster_role: str, subject: Identity | Document
+) -> Iterator[None]:
+    """A ClusterRole in force for an identity or another subject of RBAC, while this lasts."""
+    if isinstance(subject, Identity):
+        subject = {
+            "kind": "ServiceAccount",
+            "name": subject.service_account,
+            "namespace": subject.namespace,
+        }
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole"}
+    name = unique("tests")
+    binding = {
+        "metadata": {"name": name},
+        "roleRef": {**reference, "name": cluster_role},
+        "subjects": [subject],
+    }
+    admin.create(f"{RBAC}/clusterrolebindings", binding)
+    try:
+        yield
+    finally:
+        admin.delete(f"{RBAC}/clusterrolebindings/{name}")
+
+
+def make_identity(
+    admin: Admin,
+    namespace: str,
+    name: str = "bot",
+    *,
+    authorize: bool = True,
+    check: Callable[[], None] = lambda: None,
+) -> Identity:
+    """A ServiceAccount with a new token Secret, which may ask for its own tokens.
+
+    Makes the namespace and the ServiceAccount where they are not there yet; asked for the same name
+    again it adds another Secret. `authorize=False` leaves Role and RoleBinding out.
+    """
+    ensure_namespace(admin, namespace)
+    uid = ensure_service_account(admin, namespace, name)
+    secret = make_token_secret(admin, namespace, name, check=check)
+    if authorize:
+        allow_token_requests(admin, namespace, name, [name])
+    return Identity(
+        namespace=namespace,
+        service_account=name,
+        service_account_uid=uid,
+        secret_name=secret["metadata"]["name"],
+        secret_uid=secret["metadata"]["uid"],
+        token=secret_token(secret),
+    )
+
+
+def make_token(
+    admin: Admin,
+    identity: Identity,
+    *,
+    audiences: Sequence[str] = (),
+    lifetime_seconds: int = 3600,
+    bound: bool = True,
+) -> Secret:
+    """A short-lived token of an identity, asked for by the admin; bound to its Secret, or not."""
+    spec: Document = {"audiences": list(audiences), "expirationSeconds": lifetime_seconds}
+    if bound:
+        spec["boundObjectRef"] = identity.bound_object_ref
+    return Secret(admin.create(identity.token_path, {"spec": spec})["status"]["token"])
+
+
+def make_pod(admin: Admin, namespace: str, name: str, *, service_account: str) -> str:
+    """A Pod, which nothing ever runs; its UID."""
+    document = {
+        "metadata": {"name": name},
+        "spec": {
+            "serviceAccountName": service_account,
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "main", "image": "none"}],
+        },
+    }
+    pod = admin.create(f"/api/v1/namespaces/{namespace}/pods", document)
+    return str(pod["metadata"]["uid"])
+
+
+def _ensure(admin: Admin, collection: str, document: Document) -> Document:
+    try:
+        return admin.create(collection, document)
+    except AdminError as error:
+        if error.answer.code != 409:
+            raise
+        return admin.get(f"{collection}/{document['metadata']['name']}")

@@ -1,0 +1,143 @@
+"""Requests over TLS byte for byte, for what no HTTP library would send."""
+
+from __future__ import annotations
+
+import functools
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP/1.1 answer; `code` 0 where the connection ended without one."""
+
+    code: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends after it."""
+        return self.code == 0 or self.headers.get("connection") == "close"
+
+
+NO_ANSWER = Answer(code=0, headers={}, body=b"")
+
+
+def connect(
+    port: int, *, authority_pem: str, name: str, alpn: str = "http/1.1", host: str = "127.0.0.1"
+) -> ssl.SSLSocket:
+    """A TLS connection to loopback that asks for `name` and verifies it."""
+    context = _context(authority_pem, alpn)
+    plain = socket.create_connection((host, port), timeout=20)
+    # Without it the last of the handshake and the request wait for each other's acknowledgement.
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        return context.wrap_socket(plain, server_hostname=name)
+    except BaseException:
+        plain.close()
+        raise
+
+
+@functools.lru_cache(maxsize=64)
+def _context(authority_pem: str, alpn: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=authority_pem)  # noqa: TID251 - a test's own client
+    context.set_alpn_protocols([alpn])
+    return context
+
+
+class Conversation:
+    """A connection on which requests are sent as they are, and answers read one by one."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self._connection = connection
+        self._received = b""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes; where the other side has ended the connection, `answer` will tell."""
+        try:
+            self._connection.sendall(data)
+        except (ConnectionError, ssl.SSLError):
+            pass
+
+    def answer(self, *, head: bool = False) -> Answer:
+        """The next final answer. `head`: it has no body, whatever its length says."""
+        while (parsed := parse_answer(self._received, head=head)) is None:
+            try:
+                data = self._connection.recv(65536)
+            except (ConnectionError, ssl.SSLError):
+                data = b""
+            if not data:
+                return NO_ANSWER
+            self._received += data
+        answer, end = parsed
+        self._received = self._received[end:]
+        return answer
+
+    def pending(self) -> list[Answer]:
+        """The answers that have arrived already and were not read yet."""
+        self._connection.setblocking(False)
+        answers = []
+        while (answer := self.answer()).code:
+            answers.append(answer)
+        return answers
+
+
+def exchange(connection: ssl.SSLSocket, request: bytes, *, head: bool = False) -> Answer:
+    """Send bytes, read one answer."""
+    conversation = Conversation(connection)
+    conversation.send(request)
+    return conversation.answer(head=head)
+
+
+def read_answer(connection: ssl.SSLSocket) -> Answer:
+    """Read one answer to what was sent before."""
+    return exchange(connection, b"")
+
+
+def parse_answer(data: bytes, start: int = 0, *, head: bool = False) -> tuple[Answer, int] | None:
+    """The first final answer from `start` on and where it ends; None while it is incomplete."""
+    end = data.find(b"\r\n\r\n", start)
+    if end < 0:
+        return None
+    status, *lines = data[start:end].decode("latin-1").split("\r\n")
+    end += 4
+    code = int(status.split(" ")[1])
+    if 100 <= code < 200:
+        return parse_answer(data, end, head=head)
+    pairs = (line.partition(":") for line in lines)
+    headers = {name.lower(): value.strip() for name, _, value in pairs}
+    if head:
+        body = b""
+    elif headers.get("transfer-encoding") == "chunked":
+        parsed = _parse_chunks(data, end)
+        if parsed is None:
+            return None
+        body, end = parsed
+    else:
+        length = int(headers.get("content-length", "0"))
+        body, end = data[end : end + length], end + length
+        if len(body) < length:
+            return None
+    return Answer(code=code, headers=headers, body=body), end
+
+
+def _parse_chunks(data: bytes, start: int) -> tuple[bytes, int] | None:
+    body = b""
+    while (line_end := data.find(b"\r\n", start)) >= 0:
+        size = int(data[start:line_end], 16)
+        start = line_end + 2 + size + 2
+        if len(data) < start:
+            return None
+        if size == 0:
+            return body, start
+        body += data[line_end + 2 : line_end + 2 + size]
+    return None

@@ -1,0 +1,55 @@
+"""Time that passes only when a test says so."""
+
+from __future__ import annotations
+
+from daypass.client.timing import Timing
+
+NOON = 1_800_000_000.0
+"""2027-01-15T08:00:00Z, a moment as good as any."""
+
+
+class FakeClock:
+    """A clock to be set. `monotonic` moves on by `step_seconds` whenever it is read."""
+
+    def __init__(self, unix: float = NOON, step_seconds: float = 0.0) -> None:
+        self.now_unix = unix
+        self.now_monotonic = 1000.0
+        self.step_seconds = step_seconds
+
+    def unix(self) -> float:
+        """Seconds since the epoch."""
+        return self.now_unix
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that only goes forward."""
+        self.now_monotonic += self.step_seconds
+        return self.now_monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass on both."""
+        self.now_unix += seconds
+        self.now_monotonic += seconds
+
+
+class FakeTiming(Timing):
+    """A Timing whose waits take no time, are remembered in `waits`, and move the clock on."""
+
+    def __init__(
+        self, clock: FakeClock | None = None, *, chance: float = 0.0, exchange_seconds: float = 30.0
+    ) -> None:
+        self.fake_clock = clock or FakeClock()
+        self.waits: list[float] = []
+        super().__init__(
+            clock=self.fake_clock,
+            sleep=self._wait,
+            sleep_async=self._wait_async,
+            chance=lambda: chance,
+            exchange_seconds=exchange_seconds,
+        )
+
+    def _wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.fake_clock.advance(seconds)
+
+    async def _wait_async(self, seconds: float) -> None:
+        self._wait(seconds)

@@ -1,0 +1,151 @@
+"""`daypass up` as people run it: a process of its own, a config file, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.raw import Answer, connect, exchange
+
+HOST = "localhost"
+
+
+class Up:
+    """A running `daypass up`; `words` is what it has said so far."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: str,
+        environment: Mapping[str, str],
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder
+        self.runtime = folder / "runtime"
+        self.runtime.mkdir(exist_ok=True)
+        self.config_file = folder / "daypass.yaml"
+        self.config_file.write_text(config)
+        self.words = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "daypass", "up", "--output", "json", *arguments],
+            cwd=folder,
+            env={
+                **os.environ,
+                "XDG_STATE_HOME": str(folder / "state"),
+                "TMPDIR": str(self.runtime),
+                **environment,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.ready: dict[str, Any] = json.loads(line) if line else {}
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.words += line
+
+    @property
+    def door(self) -> str:
+        """The door's URL."""
+        return str(self.ready["doors"][0])
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.ready["listen"]["door"].rpartition(":")[2])
+
+    @property
+    def authority_file(self) -> Path:
+        """What to trust it by."""
+        return Path(self.ready["certificateAuthority"])
+
+    def send(self, request: bytes) -> Answer:
+        """One request on a connection of its own."""
+        pem = self.authority_file.read_text()
+        with connect(self.port, authority_pem=pem, name=HOST) as connection:
+            return exchange(connection, request)
+
+    def wait_for_words(self, words: str) -> None:
+        """Come back once it has said this."""
+        eventually(f"up says {words!r}", lambda: words in self.words, seconds=20)
+
+    def envoy_pids(self) -> list[int]:
+        """The Envoys that it has started and that are alive."""
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,comm=", "--ppid", str(self.process.pid)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        lines = (line.split() for line in listed.stdout.splitlines())
+        return [int(pid) for pid, name in lines if name == "envoy"]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; its exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end; its exit code."""
+        code = self.process.wait(30)
+        self._listener.join(10)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+        return code
+
+    def __enter__(self) -> Up:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process.returncode is None:
+            self.end()
+
+
+def up_config(plane: ControlPlane, **changes: str) -> str:
+    """A config for `plane` with a door on a free port; `changes` replaces lines by their key."""
+    lines = {
+        "version": "1",
+        "cluster": (
+            f"{{server: {plane.url}, certificateAuthority: {plane.ca_path}, "
+            "serverName: kubernetes.default.svc}"
+        ),
+        "domains": "{lab: {host: localhost, front: envoy}}",
+        "limits": "{requestsPerSecond: 10000, perSourcePerSecond: 10000}",
+        "local": "{door: '127.0.0.1:0', apiServer: external}",
+        **changes,
+    }
+    return "".join(f"{key}: {value}\n" for key, value in lines.items())
+
+
+@contextmanager
+def running_up(
+    folder: Path,
+    config: str,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+) -> Iterator[Up]:
+    """`daypass up` in `folder`, ended with the block."""
+    with Up(folder, config, environment or {}, arguments) as up:
+        yield up

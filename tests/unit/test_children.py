@@ -1,0 +1,94 @@
+"""The processes of a test run end with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from support.children import Child
+from support.deadline import eventually
+
+SLEEPER = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
+PARENT = f"""
+import os, signal, sys
+from pathlib import Path
+from support.children import Child
+folder = Path(sys.argv[1])
+child = Child({SLEEPER!r}, log=folder / "child.log", folder=folder)
+print(child.pid, flush=True)
+signal.pause()
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits to be counted does not."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX"
+
+
+def test_a_child_is_ended_and_waited_for(tmp_path: Path) -> None:
+    child = Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
+    eventually("it is up", lambda: child.tail() == "up")
+    child.stop()
+    assert child.exit_code() == -signal.SIGKILL
+    child.stop()
+
+
+def test_with_grace_a_child_is_asked_first(tmp_path: Path) -> None:
+    child = Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
+    eventually("it is up", lambda: child.tail() == "up")
+    child.stop(grace_seconds=10)
+    assert child.exit_code() == -signal.SIGTERM
+
+
+def test_a_child_that_ended_is_told_with_its_last_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('port taken'); raise SystemExit(3)"]
+    child = Child(command, log=tmp_path / "child.log", folder=tmp_path)
+    eventually("it ends", lambda: child.exit_code() is not None)
+    with pytest.raises(RuntimeError, match="child ended with 3; its log ends with:\nport taken"):
+        child.check()
+    child.stop()
+
+
+def test_a_child_has_a_session_of_its_own(tmp_path: Path) -> None:
+    child = Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
+    try:
+        assert os.getsid(child.pid) == child.pid
+    finally:
+        child.stop()
+
+
+def test_a_child_on_another_thread_is_refused_because_it_would_die_with_the_thread(
+    tmp_path: Path,
+) -> None:
+    errors: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert "on the main thread" in str(errors[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of a killed parent")
+def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        eventually("it is up", lambda: (tmp_path / "child.log").read_text() == "up\n")
+        assert is_running(pid)
+        parent.kill()
+    eventually("the child is gone", lambda: not is_running(pid))
