@@ -1,0 +1,141 @@
+"""The command `daypass`: one module a command, and here only which, and how it ends.
+
+A command's module has `SUMMARY`, `EPILOG` (examples), `add_arguments(parser)` and `run(args)`, and
+is imported when it is asked for. It may have `run_plainly(argv)`, which answers the common forms
+of its command line itself and gives None for all others: `argparse` alone costs more than
+`daypass token` may take. No judgement lives in this package.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 findings. Data on stdout, words on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+COMMANDS = {
+    "token": "daypass.cli.token",
+    "up": "daypass.cli.up",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and give its exit code. Everything that is raised ends here."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = _run(arguments)
+        put("")  # flush here, where an error can still be told
+        return code
+    except SystemExit as stop:  # argparse's
+        return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1  # whoever read our output has seen enough
+    except Exception as error:
+        if os.environ.get("DAYPASS_DEBUG") == "1":
+            raise
+        return _tell(error)
+
+
+def put(text: str) -> None:
+    """Data on stdout, at once; raises BrokenPipeError, DaypassError where it cannot be written."""
+    reason: str | None = "stdout is closed" if text else None
+    if sys.stdout is not None:  # as it is where stdout was closed by whoever started this
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
+        except OSError as error:
+            # The rest of the buffer goes nowhere, or the interpreter would try again as it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise
+            reason = error.strerror
+    if reason:
+        from daypass._core.errors import DaypassError
+
+        raise DaypassError(f"the output could not be written: {reason}")
+
+
+def say(fact: str, hint: str = "") -> None:
+    """Words for a person, on stderr: the fact, and below it what to do."""
+    if sys.stderr is None:
+        return
+    for line in (f"daypass: {fact}", *(f"  {line}" for line in hint.split("\n") if line)):
+        sys.stderr.write("".join(c if c.isprintable() else "?" for c in line) + "\n")
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments and (home := COMMANDS.get(arguments[0])):
+        module = __import__(home, fromlist=["run"])
+        plainly = getattr(module, "run_plainly", None)
+        if plainly is not None:
+            code: int | None = plainly(arguments[1:])
+            if code is not None:
+                return code
+        return _run_parsed(arguments[0], module, arguments[1:])
+    return _run_bare(arguments)
+
+
+def _run_parsed(name: str, module: Any, arguments: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog=f"daypass {name}",
+        description=module.SUMMARY,
+        epilog=module.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    code: int = module.run(parser.parse_args(arguments))
+    return code
+
+
+def _run_bare(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else ""
+    if first in ("-h", "--help"):
+        put(_help())
+        return 0
+    if first in ("-V", "--version"):
+        from daypass._core.version import VERSION
+
+        put(f"daypass {VERSION}\n")
+        return 0
+    if not first:
+        say("no command is named", _help().rstrip())
+        return 2
+    from difflib import get_close_matches
+
+    near = get_close_matches(first, COMMANDS, 1)
+    hint = f"did you mean `daypass {near[0]}`?" if near else "`daypass --help` lists the commands"
+    what = "option" if first.startswith("-") else "command"
+    say(f"there is no {what} {first[:40]!r}", hint)
+    return 2
+
+
+def _help() -> str:
+    lines = ["usage: daypass COMMAND [OPTIONS]", ""]
+    for name, home in COMMANDS.items():
+        summary = __import__(home, fromlist=["SUMMARY"]).SUMMARY
+        lines.append(f"  {name:<16} {summary}")
+    return "\n".join([*lines, "", "daypass COMMAND --help says more; daypass --version", ""])
+
+
+def _tell(error: Exception) -> int:
+    from daypass._core.errors import DaypassError
+
+    if isinstance(error, DaypassError):
+        say(error.fact, error.hint)
+        return error.exit_code
+    # Its text is not shown: an error that nobody foresaw may quote anything.
+    say(
+        f"an unexpected {type(error).__name__} ended this; it is a bug of daypass'",
+        "DAYPASS_DEBUG=1 shows where: please report it",
+    )
+    return 1

@@ -1,0 +1,191 @@
+"""What an answer without a token means, and what to do about it. One sentence a case.
+
+The texts that are looked for are the API server's own (k8s.io/kubernetes
+pkg/registry/core/serviceaccount/storage/token.go, apiserver's responsewriters); parts of them, as
+they change. Everything quoted has gone through `scrub`.
+"""
+
+from __future__ import annotations
+
+from daypass._core.status import Status, printable
+from daypass.client.errors import (
+    DoorBusyError,
+    DoorUnreachableError,
+    ExchangeRefusedError,
+    NotADoorError,
+)
+from daypass.client.failures import Failure
+from daypass.client.scrub import scrub
+from daypass.client.times import parse_http_date
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daypass._core.errors import DaypassError
+    from daypass.client.http import Response
+    from daypass.client.order import Order
+
+LIMIT_MESSAGE_CHARACTERS = 1024
+SKEW_WORTH_SAYING_SECONDS = 300
+_RETRIED = (500, 502, 503, 504)
+_ASK = "ask for new credentials (`daypass identity create`)"
+
+
+def explain_refusal(response: Response, order: Order, now_unix: float) -> Failure:
+    """The error for an answer that is neither 200 nor 201, and whether to try again."""
+    code = response.status
+    text = scrub(response.body.decode("utf-8", "replace"), order.token)
+    status = Status.parse(text.encode("utf-8", "replace"))
+    said = printable(status.message, LIMIT_MESSAGE_CHARACTERS) if status else ""
+    if code == 429:
+        return _busy(response, said, now_unix)
+    if code >= 500:
+        after = retry_after_seconds(response, now_unix)
+        quoted = said or _excerpt(response, text)
+        fact = f"{order.door.url} answers {code}" + (f": {quoted}" if quoted else "")
+        hint = "the API server behind the door can't be reached, or fails; try again later"
+        return Failure(DoorUnreachableError(fact, hint), code in _RETRIED, after)
+    if status is None or code < 400:
+        return Failure(describe_foreign(response, order))
+    fact, hint = _refusal(code, said, order)
+    if code == 401 and (skew := clock_note(response, now_unix)):
+        hint = f"{hint}\n{skew}"
+    return Failure(ExchangeRefusedError(fact, hint, status=status))
+
+
+def _refusal(code: int, said: str, order: Order) -> tuple[str, str]:
+    if "ValidatingAdmissionPolicy" in said or "admission webhook" in said:
+        return (
+            f"the cluster's policy refuses this token: {said}",
+            "ask for a lifetime and an audience that it allows",
+        )
+    special = {401: _unauthorized, 403: _forbidden, 404: _not_found, 422: _invalid}.get(code)
+    found = special(said, order) if special else None
+    return found or (
+        f"the TokenRequest was refused ({code}): {said}",
+        "if the credentials work elsewhere, something in between changes requests",
+    )
+
+
+def _unauthorized(said: str, order: Order) -> tuple[str, str]:
+    who = _who(order)
+    if said not in ("Unauthorized", ""):
+        return (
+            f"the request arrived without its token (401): {said}",
+            "a proxy between here and the API server loses or changes the Authorization header",
+        )
+    return (
+        f"the long-lived token of {who} is refused (401 Unauthorized)",
+        f"its ServiceAccount or its Secret {order.identity.secret_name} is gone, or it was"
+        f" revoked:\n{_ASK}",
+    )
+
+
+def _forbidden(said: str, order: Order) -> tuple[str, str] | None:
+    if "system:anonymous" in said:
+        return (
+            "the API server saw no token: it took the request for one of system:anonymous (403)",
+            "a proxy between here and the API server lost the Authorization header;"
+            "\n`daypass verify` finds out where",
+        )
+    if "cannot create resource" not in said:
+        return None
+    name, namespace = order.identity.service_account, order.identity.namespace
+    return (
+        f"{_who(order)} may not create tokens for itself (403)",
+        "it misses a Role with `create` on `serviceaccounts/token`:\n"
+        f"kubectl -n {namespace} create role {name}-token --verb=create"
+        f" --resource=serviceaccounts/token --resource-name={name}\n"
+        f"kubectl -n {namespace} create rolebinding {name}-token --role={name}-token"
+        f" --serviceaccount={namespace}:{name}",
+    )
+
+
+def _not_found(said: str, order: Order) -> tuple[str, str]:
+    if said.startswith("serviceaccounts ") and said.endswith("not found"):
+        return f"the ServiceAccount {_who(order)} does not exist (404)", f"was it deleted? {_ASK}"
+    if said.startswith("secrets ") and said.endswith("not found"):
+        return (
+            f"the Secret {order.identity.secret_name} of {_who(order)} does not exist (404)",
+            f"these credentials were revoked or rotated: {_ASK}",
+        )
+    return (
+        f"nothing is published at this path (404): {said}",
+        f"is the door's URL right? It is {order.door.url}",
+    )
+
+
+def _invalid(said: str, order: Order) -> tuple[str, str] | None:
+    if "expirationSeconds" not in said:
+        return None
+    return (
+        f"a lifetime of {order.lifetime_seconds} seconds is refused (422): {said}",
+        "Kubernetes allows 10 minutes and more: try --lifetime 1h",
+    )
+
+
+def _busy(response: Response, said: str, now_unix: float) -> Failure:
+    after = retry_after_seconds(response, now_unix)
+    fact = "the door is asked too often (429)" + (f": {said}" if said else "")
+    hint = "try again later" if after is None else f"try again in {after:.0f} seconds"
+    return Failure(DoorBusyError(fact, hint, retry_after_seconds=after), True, after)
+
+
+def describe_foreign(response: Response, order: Order) -> DaypassError:
+    """The error for an answer that no door gives, whatever its code."""
+    code, url = response.status, order.door.url
+    if 300 <= code < 400:
+        place = printable(scrub(response.header("location").partition("?")[0], order.token))
+        return NotADoorError(
+            f"{url} is no door: it redirects ({code}) to {place or 'nowhere'}",
+            "a login or a plain-http listener may stand in front; no redirect is followed",
+        )
+    text = scrub(response.body.decode("utf-8", "replace"), order.token)
+    what = _kind_of_body(response, text)
+    hint = "is its URL right, up to and with the prefix?"
+    if code in (401, 403) or (code < 300 and what == "an HTML page"):
+        hint = f"a login page or a firewall stands in front of it; {hint}"
+    if code >= 400 and (quoted := _excerpt(response, text)):
+        what = f"{what}: {quoted}"
+    return NotADoorError(f"{url} is no door: it answers {code} with {what}", hint)
+
+
+def _kind_of_body(response: Response, text: str) -> str:
+    if _is_html(response, text):
+        return "an HTML page"
+    if not text.strip():
+        return "nothing"
+    return "JSON of another kind" if text.lstrip()[0] in "{[" else "something else than JSON"
+
+
+def _is_html(response: Response, text: str) -> bool:
+    return response.header("content-type").startswith("text/html") or text.lstrip()[:1] == "<"
+
+
+def _excerpt(response: Response, text: str) -> str:
+    return "" if _is_html(response, text) else printable(text)
+
+
+def retry_after_seconds(response: Response, now_unix: float) -> float | None:
+    """Retry-After as seconds from now, in either of its forms (RFC 9110 section 10.2.3)."""
+    value = response.header("retry-after")
+    if value.isascii() and value.isdigit() and len(value) < 9:
+        return float(value)
+    moment = parse_http_date(value)
+    if moment is None:
+        return None
+    date = parse_http_date(response.header("date"))
+    return max(0.0, moment - (now_unix if date is None else date))
+
+
+def clock_note(response: Response, now_unix: float) -> str:
+    """A sentence on this machine's clock if the answer's Date shows that it is wrong, or none."""
+    date = parse_http_date(response.header("date"))
+    if date is None or abs(date - now_unix) <= SKEW_WORTH_SAYING_SECONDS:
+        return ""
+    direction = "behind" if now_unix < date else "ahead of"
+    minutes = abs(date - now_unix) / 60
+    return f"this machine's clock is {minutes:.0f} minutes {direction} the door's: set it right"
+
+
+def _who(order: Order) -> str:
+    return f"{order.identity.namespace}/{order.identity.service_account}"

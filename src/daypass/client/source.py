@@ -1,0 +1,138 @@
+"""Where credentials stand, read as bytes and not yet understood.
+
+The cached path of `daypass token` gets no further than this: the bytes, all of them, are the
+identity that a cached token belongs to. What they mean is `settings`' business.
+"""
+
+from __future__ import annotations
+
+import os
+
+from daypass._core.files import UnsafeFileError, read_private
+from daypass.client.errors import CredentialsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LIMIT_BYTES = 64 * 1024
+FILE_VARIABLE = "DAYPASS_CREDENTIALS"
+FIELD_VARIABLES = (
+    "DAYPASS_DOOR",
+    "DAYPASS_TOKEN",
+    "DAYPASS_TOKEN_FILE",
+    "DAYPASS_AUDIENCE",
+    "DAYPASS_CA_FILE",
+)
+_FIELDS = {
+    "DAYPASS_DOOR": "door",
+    "DAYPASS_TOKEN": "token",
+    "DAYPASS_AUDIENCE": "audience",
+}
+
+
+class Source:
+    """The raw credentials: a whole file as `document`, or the variables' values as `fields`.
+
+    `origin` is the file's path, or None where they came from variables.
+    """
+
+    __slots__ = ("document", "fields", "origin")
+
+    def __init__(
+        self, *, origin: str | None, document: bytes = b"", fields: dict[str, bytes] | None = None
+    ) -> None:
+        self.origin = origin
+        self.document = document
+        self.fields = fields or {}
+
+    def __repr__(self) -> str:
+        return f"Source(origin={self.origin!r})"
+
+    def identity(self) -> list[bytes]:
+        """Everything that these credentials are made of, in one order, for a cache's key."""
+        parts = [b"variables" if self.origin is None else b"file", self.document]
+        for name in sorted(self.fields):
+            parts += [name.encode(), self.fields[name]]
+        return parts
+
+
+def read_source(environ: Mapping[str, str], path: str | None = None) -> Source:
+    """The credentials file `path`, or what the DAYPASS_ variables of `environ` say.
+
+    An empty variable counts as one that is not set. Raises CredentialsError.
+    """
+    if path is not None:
+        return _from_file(path)
+    named = [name for name in FIELD_VARIABLES if environ.get(name)]
+    file = environ.get(FILE_VARIABLE)
+    if file and named:
+        raise CredentialsError(
+            f"{FILE_VARIABLE} is set, and so is {_listed(named)}",
+            f"unset either {FILE_VARIABLE} or {_listed(named)}: a mix of both is never used",
+        )
+    if file:
+        return _from_file(file)
+    if not named:
+        raise CredentialsError(
+            "no credentials are named",
+            f"set {FILE_VARIABLE} to the file that `daypass identity create` made,\n"
+            "or DAYPASS_DOOR, DAYPASS_AUDIENCE and DAYPASS_TOKEN_FILE",
+        )
+    return _from_variables(environ)
+
+
+def _from_file(path: str) -> Source:
+    return Source(origin=path, document=read_secret_file(path, "the credentials file"))
+
+
+def _from_variables(environ: Mapping[str, str]) -> Source:
+    token_file, ca_file = environ.get("DAYPASS_TOKEN_FILE"), environ.get("DAYPASS_CA_FILE")
+    if token_file and environ.get("DAYPASS_TOKEN"):
+        raise CredentialsError(
+            "DAYPASS_TOKEN and DAYPASS_TOKEN_FILE are both set", "unset one of them"
+        )
+    fields = {
+        field: os.fsencode(environ[name]) for name, field in _FIELDS.items() if environ.get(name)
+    }
+    if token_file:
+        fields["token"] = read_secret_file(token_file, "the file that DAYPASS_TOKEN_FILE names")
+    if ca_file:
+        fields["certificateAuthority"] = _read_public_file(ca_file)
+    return Source(origin=None, fields=fields)
+
+
+def read_secret_file(path: str, what: str) -> bytes:
+    """A file that only this user may read, at most LIMIT_BYTES; raises CredentialsError."""
+    try:
+        return read_private(path, limit_bytes=LIMIT_BYTES)
+    except UnsafeFileError as error:
+        problem = CredentialsError(f"{what} is not used: {error.fact}", error.hint)
+    except (OSError, ValueError) as error:
+        problem = _unreadable(path, what, error)
+    raise problem  # out here, where the error of the machine, which quotes the path, is no context
+
+
+def _read_public_file(path: str) -> bytes:
+    what = "the file that DAYPASS_CA_FILE names"
+    try:
+        with open(path, "rb") as file:
+            content = file.read(16 * LIMIT_BYTES + 1)
+        if len(content) <= 16 * LIMIT_BYTES:
+            return content
+        problem = CredentialsError(f"{what} is larger than 1 MiB", "name a file of certificates")
+    except (OSError, ValueError) as error:
+        problem = _unreadable(path, what, error)
+    raise problem
+
+
+def _unreadable(path: str, what: str, error: OSError | ValueError) -> CredentialsError:
+    from daypass.client.scrub import scrub  # a token where its file's path should be: it happens
+
+    # ValueError: a NUL in the path
+    reason = (error.strerror if isinstance(error, OSError) else None) or "no such name is possible"
+    return CredentialsError(f"{what} cannot be read: {scrub(path)}: {reason}", "is the path right?")
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,135 @@
+"""The exchange on plain blocking sockets.
+
+Every wait is for what is left of the deadline, so neither a silent door nor one that drips a byte
+at a time holds anybody up for longer.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from daypass.client.flow import Wait
+from daypass.client.http import MalformedAnswerError, Request, Response, ResponseParser
+from daypass.client.transport import (
+    ANSWER,
+    CONNECT,
+    PROXY,
+    TLS,
+    ProxyAnswerError,
+    Stages,
+    TransportError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from daypass._core.clock import Clock
+    from daypass.client.flow import Send
+    from daypass.client.route import Route
+    from daypass.client.timing import Timing
+    from daypass.client.token import Grant
+
+_READ_BYTES = 64 * 1024
+
+
+def drive(
+    flow: Generator[Send | Wait, Response | None, Grant], route: Route, timing: Timing
+) -> Grant:
+    """Do what a flow asks for until it returns or raises."""
+    outcome: Response | TransportError | None = None
+    while True:
+        try:
+            effect = flow.throw(outcome) if isinstance(outcome, Exception) else flow.send(outcome)
+        except StopIteration as stop:
+            grant: Grant = stop.value
+            return grant
+        outcome = None
+        if isinstance(effect, Wait):
+            timing.sleep(effect.seconds)
+            continue
+        try:
+            outcome = send(route, effect.request, effect.timeout_seconds, timing.clock)
+        except TransportError as error:
+            outcome = error
+
+
+def send(route: Route, request: Request, timeout_seconds: float, clock: Clock) -> Response:
+    """One request on a connection of its own; raises TransportError."""
+    deadline = _Deadline(clock, timeout_seconds)
+    with Stages(route) as stages:
+        connection = _connect(route, stages, deadline)
+        try:
+            if route.proxy is not None:
+                stages.now = PROXY
+                _tunnel(connection, route.proxy.connect_request(route.target), deadline)
+            if route.context is not None:
+                stages.now = TLS
+                connection.settimeout(deadline.left())
+                connection = route.context.wrap_socket(
+                    connection,
+                    # As bytes: text would be put through the `idna` codec, which costs 4 ms.
+                    server_hostname=route.target.host.encode("ascii"),
+                )
+            stages.now = ANSWER
+            return _ask(connection, request, ResponseParser(), deadline)
+        finally:
+            connection.close()
+
+
+class _Deadline:
+    __slots__ = ("_clock", "_ends")
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._ends = clock.monotonic() + seconds
+
+    def left(self) -> float:
+        left = self._ends - self._clock.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+def _connect(route: Route, stages: Stages, deadline: _Deadline) -> socket.socket:
+    first = route.first
+    found = socket.getaddrinfo(first.host.encode("ascii"), first.port, type=socket.SOCK_STREAM)
+    stages.now = CONNECT
+    for position, (family, kind, protocol, _, address) in enumerate(found):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            # An address that swallows packets must leave time for the ones after it.
+            connection.settimeout(deadline.left() / (len(found) - position))
+            connection.connect(address)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        except OSError:
+            connection.close()
+            if position + 1 == len(found):
+                raise
+        except BaseException:
+            connection.close()
+            raise
+    raise socket.gaierror(socket.EAI_NONAME, "no address")
+
+
+def _tunnel(connection: socket.socket, request: Request, deadline: _Deadline) -> None:
+    parser = ResponseParser(to_connect=True)
+    response = _ask(connection, request, parser, deadline)
+    if not 200 <= response.status < 300:
+        raise ProxyAnswerError(response.status)
+    if parser.leftover:
+        raise MalformedAnswerError("it says more than the tunnel was asked for")
+
+
+def _ask(
+    connection: socket.socket, request: Request, parser: ResponseParser, deadline: _Deadline
+) -> Response:
+    connection.settimeout(deadline.left())
+    connection.sendall(request.encode())
+    while True:
+        connection.settimeout(deadline.left())
+        data = connection.recv(_READ_BYTES)
+        response = parser.feed(data) if data else parser.end()
+        if response is not None:
+            return response

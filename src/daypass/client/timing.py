@@ -1,0 +1,56 @@
+"""Everything about time that an exchange needs, as one thing that is handed in."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from daypass._core.clock import SYSTEM_CLOCK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from daypass._core.clock import Clock
+
+EXCHANGE_SECONDS = 30.0
+"""How long a whole exchange may take: name, connection, TLS, answer, and all further tries."""
+
+
+class Timing:
+    """A clock, two ways to wait, and the chance that spreads clients that wait alike.
+
+    `chance` gives a number from 0 up to 1. `exchange_seconds` is the deadline of one exchange.
+    """
+
+    __slots__ = ("chance", "clock", "exchange_seconds", "sleep", "sleep_async")
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        sleep_async: Callable[[float], Awaitable[None]],
+        chance: Callable[[], float],
+        exchange_seconds: float = EXCHANGE_SECONDS,
+    ) -> None:
+        self.clock = clock
+        self.sleep = sleep
+        self.sleep_async = sleep_async
+        self.chance = chance
+        self.exchange_seconds = exchange_seconds
+
+
+async def _sleep_async(seconds: float) -> None:
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+def _chance() -> float:
+    return int.from_bytes(os.urandom(4), "big") / 2**32  # `random` would load hashlib
+
+
+SYSTEM_TIMING = Timing(
+    clock=SYSTEM_CLOCK, sleep=time.sleep, sleep_async=_sleep_async, chance=_chance
+)

@@ -1,0 +1,135 @@
+"""Whatever a server answers, an exchange ends in a token or in an error that holds none."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass._core.errors import DaypassError
+from daypass.client.http import MalformedAnswerError, TruncatedAnswerError
+from daypass.client.order import Order
+from daypass.client.route import Route
+from daypass.client.scrub import scrub
+from daypass.client.settings import Settings
+from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, TransportError
+from support.exchanges import order, run_exchange
+from support.fake_door import (
+    answer,
+    credentials_document,
+    long_lived_token,
+    short_lived_token,
+    token_answer,
+)
+from support.timing import FakeTiming
+
+ORDER: Order = order()
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.text(max_size=20),
+    st.sampled_from(
+        ["TokenRequest", "Status", "2027-01-15T09:00:00Z", short_lived_token(), long_lived_token()]
+    ),
+)
+KEYS = st.sampled_from(
+    ["kind", "spec", "status", "token", "audiences", "expirationTimestamp", "expirationSeconds",
+     "message", "code", "reason"]
+)  # fmt: skip
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=5)),
+    max_leaves=12,
+)
+ANSWERS = st.builds(
+    lambda code, body, header: answer(code, body, header),
+    st.integers(200, 599),
+    st.one_of(JSON.map(json.dumps), st.text(max_size=60), st.just(long_lived_token())),
+    st.sampled_from(
+        ["X: y", "Retry-After: 3", "Retry-After: x", "Date: Fri, 15 Jan 2027 08:00:00 GMT",
+         'Warning: 299 - "x', "Location: /" + long_lived_token()]
+    ),
+)  # fmt: skip
+
+
+def transport_error(stage: str, cause: BaseException) -> TransportError:
+    error = TransportError(stage, Route(target=ORDER.door.address))
+    error.__cause__ = cause
+    return error
+
+
+T = TypeVar("T")
+
+
+def outcome_of(what: Callable[[], T]) -> T | DaypassError:
+    """What it gives, or the error that it raises on purpose."""
+    try:
+        return what()
+    except DaypassError as error:
+        return error
+
+
+FAILURES = st.builds(
+    transport_error,
+    st.sampled_from([RESOLVE, CONNECT, PROXY, TLS, ANSWER]),
+    st.sampled_from(
+        [
+            OSError(),
+            OSError(113, "No route to host"),
+            OSError(24, "Too many open files"),
+            ConnectionResetError(),
+            ConnectionRefusedError(),
+            BrokenPipeError(),
+            TimeoutError(),
+            socket.gaierror(socket.EAI_AGAIN, "x"),
+            ssl.SSLError(1, "x"),
+            ssl.SSLEOFError(8, "x"),
+            MalformedAnswerError("it is odd"),
+            TruncatedAnswerError(),
+        ]
+    ),
+)
+
+
+@given(script=st.lists(st.one_of(ANSWERS, FAILURES, st.just(token_answer())), min_size=1))
+def test_an_exchange_ends_in_time_in_a_token_or_an_error_that_holds_none(
+    script: list[bytes | Exception],
+) -> None:
+    timing = FakeTiming()
+    before = timing.fake_clock.now_monotonic
+    outcome = outcome_of(lambda: run_exchange(script, timing=timing, asks=ORDER))
+    if isinstance(outcome, DaypassError):
+        told = f"{outcome} {outcome!r} {vars(outcome)}"
+        assert long_lived_token()[40:80] not in told
+        assert short_lived_token()[40:80] not in told
+        assert outcome.fact.isprintable()
+        assert outcome.hint
+    else:
+        assert outcome.token.audiences
+        assert outcome.token.value.reveal()
+    assert timing.fake_clock.now_monotonic - before <= timing.exchange_seconds
+    assert len(timing.waits) <= 3
+
+
+@given(document=st.one_of(JSON, st.dictionaries(st.text(max_size=8), JSON, max_size=4)))
+def test_credentials_of_any_shape_are_read_or_refused(document: Any) -> None:
+    fields = credentials_document("https://a/b")
+    if isinstance(document, dict):
+        fields.update(document)
+    else:
+        fields["token"] = fields["door"] = fields["audience"] = document
+    outcome = outcome_of(lambda: Settings(fields, origin="credentials.json", now_unix=0.0))
+    assert long_lived_token()[40:80] not in f"{outcome} {outcome!r}"
+
+
+@given(before=st.text(max_size=20), after=st.text(max_size=20))
+def test_scrubbing_leaves_no_token_whatever_stands_around_it(before: str, after: str) -> None:
+    scrubbed = scrub(f"{before}{long_lived_token()}{after}")
+    assert long_lived_token()[40:80] not in scrubbed
+    assert scrub(scrubbed) == scrubbed

@@ -1,0 +1,123 @@
+"""Whatever comes, in whatever pieces, the parser ends, and says the same of the same bytes."""
+
+from __future__ import annotations
+
+import http.client
+import io
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from daypass.client.http import (
+    MalformedAnswerError,
+    Response,
+    ResponseParser,
+    TruncatedAnswerError,
+)
+
+Outcome = tuple[Any, ...]
+
+
+def outcome(pieces: list[bytes]) -> Outcome:
+    """What becomes of an answer that arrives in these pieces and then ends."""
+    parser = ResponseParser()
+    try:
+        response = next((r for piece in pieces if (r := parser.feed(piece))), None)
+        response = response or parser.end()
+    except MalformedAnswerError as error:
+        return ("malformed", str(error))
+    except TruncatedAnswerError:
+        return ("truncated",)
+    return (response.status, response.headers, response.body)
+
+
+def split(raw: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({cut % (len(raw) + 1) for cut in cuts})
+    return [raw[a:b] for a, b in zip([0, *places], [*places, len(raw)], strict=True)]
+
+
+NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,12}", fullmatch=True).filter(
+    lambda name: name.lower() not in ("content-length", "transfer-encoding")
+)
+VALUES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=20)
+BODIES = st.binary(max_size=200)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> bytes:
+    """A valid answer in one of the three forms, maybe after interim ones."""
+    interim = draw(st.sampled_from([b"", b"HTTP/1.1 100 Continue\r\n\r\n"]))
+    # 204 and 304 have no body (RFC 9110), of which http.client reads a chunked one all the same.
+    status = draw(st.integers(200, 599).filter(lambda code: code not in (204, 304)))
+    version = draw(st.sampled_from([b"1.0", b"1.1"]))
+    headers = draw(st.lists(st.tuples(NAMES, VALUES), max_size=5))
+    lines = [b"HTTP/%s %d Some reason" % (version, status)]
+    lines += [f"{name}: {value}".encode() for name, value in headers]
+    body = draw(BODIES)
+    form = draw(st.sampled_from(["length", "chunked", "end"]))
+    if form == "length":
+        lines.append(b"Content-Length: %d" % len(body))
+    elif form == "chunked":
+        lines.append(b"Transfer-Encoding: chunked")
+        pieces = split(body, draw(st.lists(st.integers(0, 200), max_size=4)))
+        body = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces if p) + b"0\r\n\r\n"
+    return interim + b"\r\n".join([*lines, b"", b""]) + body
+
+
+CUTS = st.lists(st.integers(0, 2000), max_size=20)
+
+
+@given(raw=answers(), cuts=CUTS)
+def test_a_valid_answer_is_the_same_however_it_is_cut(raw: bytes, cuts: list[int]) -> None:
+    whole = outcome([raw])
+    assert isinstance(whole[0], int)
+    assert outcome(split(raw, cuts)) == whole
+    assert outcome([bytes([byte]) for byte in raw]) == whole
+
+
+@given(raw=answers(), end=st.integers(0, 2000), flips=st.lists(st.integers(0, 2000)), cuts=CUTS)
+def test_a_damaged_answer_is_the_same_however_it_is_cut(
+    raw: bytes, end: int, flips: list[int], cuts: list[int]
+) -> None:
+    damaged = bytearray(raw[:end])
+    for flip in flips:
+        if damaged:
+            damaged[flip % len(damaged)] ^= 1 << flip % 8
+    assert outcome(split(bytes(damaged), cuts)) == outcome([bytes(damaged)])
+
+
+@given(raw=st.binary(max_size=400), begins=st.booleans(), cuts=CUTS)
+@example(raw=b"\n" * 100, begins=True, cuts=[])
+def test_arbitrary_bytes_give_an_answer_or_an_error(
+    raw: bytes, begins: bool, cuts: list[int]
+) -> None:
+    if begins:
+        raw = b"HTTP/1.1 200 OK\r\n" + raw
+    assert outcome(split(raw, cuts)) == outcome([raw])
+
+
+class _Socket:
+    """What http.client needs of a socket to read an answer from it."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self._raw)
+
+
+def by_http_client(raw: bytes) -> Response:
+    reader = http.client.HTTPResponse(_Socket(raw), method="POST")  # type: ignore[arg-type]
+    try:
+        reader.begin()
+        headers = tuple((name.lower(), value) for name, value in reader.getheaders())
+        return Response(status=reader.status, headers=headers, body=reader.read())
+    finally:
+        reader.close()
+
+
+@given(raw=answers())
+def test_a_valid_answer_is_read_as_http_client_reads_it(raw: bytes) -> None:
+    ours, theirs = outcome([raw]), by_http_client(raw)
+    assert ours == (theirs.status, theirs.headers, theirs.body)

@@ -1,0 +1,61 @@
+"""A door, credentials for it, and an environment of their own for commands."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from support.fake_door import Behaviour, FakeDoor, Signer, credentials_document, token_answer
+
+Opened = tuple[FakeDoor, Path]
+
+
+def good_answer(number: int = 1) -> bytes:
+    """A token that is granted now."""
+    now = SYSTEM_CLOCK.unix()
+    return token_answer(now=now, date=now, number=number)
+
+
+@pytest.fixture(scope="session")
+def signer() -> Signer:
+    """An authority that the credentials of these tests trust."""
+    return Signer()
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home folder of its own, and no variable that would change what is done."""
+    for name in list(os.environ):
+        if name.startswith(("DAYPASS_", "SSL_CERT_", "XDG_")) or name.lower() in (
+            "https_proxy",
+            "no_proxy",
+        ):
+            monkeypatch.delenv(name)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def open_door(
+    signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Opened]]:
+    """Open a door with this script, and name a credentials file for it in the environment."""
+    with ExitStack() as stack:
+
+        def make(*script: bytes | Behaviour, **changes: object) -> Opened:
+            context = signer.context("127.0.0.1")
+            door = stack.enter_context(FakeDoor(*(script or (good_answer(),)), context=context))
+            changes.setdefault("certificateAuthority", signer.pem)
+            file = tmp_path / "credentials.json"
+            file.write_text(json.dumps(credentials_document(door.url, **changes)))
+            file.chmod(0o600)
+            monkeypatch.setenv("DAYPASS_CREDENTIALS", str(file))
+            return door, file
+
+        yield make

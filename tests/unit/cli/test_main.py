@@ -1,0 +1,196 @@
+"""What holds for every command: help, exit codes, and how errors end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import daypass
+from daypass import cli
+from daypass._core.errors import DaypassError, UsageError
+
+Fake = Callable[[Callable[[], int]], None]
+
+
+@pytest.fixture
+def fake_command(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Make `daypass fake` do this."""
+
+    def install(what: Callable[[], int]) -> None:
+        module: Any = SimpleNamespace(
+            SUMMARY="does it", EPILOG="", add_arguments=lambda parser: None, run=lambda _: what()
+        )
+        monkeypatch.setitem(cli.COMMANDS, "fake", "daypass.cli.fake")
+        monkeypatch.setitem(sys.modules, "daypass.cli.fake", module)
+
+    return install
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def run() -> int:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h"])
+def test_help_lists_every_command(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([argument]) == 0
+    out = capsys.readouterr().out
+    for name in cli.COMMANDS:
+        assert f"  {name} " in out
+    assert "a short-lived token on stdout" in out
+
+
+@pytest.mark.parametrize("argument", ["--version", "-V"])
+def test_the_version_is_told(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([argument]) == 0
+    assert capsys.readouterr().out == f"daypass {daypass.__version__}\n"
+
+
+def test_every_command_has_help_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in cli.COMMANDS:
+        assert cli.main([name, "--help"]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"usage: daypass {name}")
+        assert "examples:" in out
+
+
+def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("daypass: no command is named\n")
+    assert "token" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("tokn", "there is no command 'tokn'\n  did you mean `daypass token`?"),
+        ("zzz", "there is no command 'zzz'\n  `daypass --help` lists the commands"),
+        ("--verbose", "there is no option '--verbose'"),
+        ("\x1b[2J", "there is no command '\\x1b[2J'"),
+    ],
+)
+def test_an_unknown_command_is_a_usage_error(
+    word: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([word]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_command_line_of_the_process_is_the_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["daypass", "--version"])
+    assert cli.main() == 0
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_a_commands_code_is_the_exit_code(fake_command: Fake, code: int) -> None:
+    fake_command(lambda: code)
+    assert cli.main(["fake"]) == code
+
+
+def test_an_unknown_option_is_a_usage_error(
+    fake_command: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_command(lambda: 0)
+    assert cli.main(["fake", "--nonsense"]) == 2
+    assert "usage: daypass fake" in capsys.readouterr().err
+
+
+def test_an_error_is_its_fact_and_its_hint_on_stderr(
+    fake_command: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_command(raising(DaypassError("it is so", "do this\nand that")))
+    assert cli.main(["fake"]) == 1
+    assert capsys.readouterr() == ("", "daypass: it is so\n  do this\n  and that\n")
+    fake_command(raising(UsageError("no")))
+    assert cli.main(["fake"]) == 2
+    assert capsys.readouterr().err == "daypass: no\n"
+
+
+def test_an_error_cannot_steer_the_terminal(
+    fake_command: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_command(raising(DaypassError("file \x1b[2J\r\n", "chmod \x9b \u202e")))
+    cli.main(["fake"])
+    assert capsys.readouterr().err == "daypass: file ?[2J??\n  chmod ? ?\n"
+
+
+def test_an_unexpected_error_shows_neither_its_text_nor_a_traceback(
+    fake_command: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_command(raising(ValueError("hush")))
+    assert cli.main(["fake"]) == 1
+    err = capsys.readouterr().err
+    assert "an unexpected ValueError" in err
+    assert "DAYPASS_DEBUG=1" in err
+    assert "hush" not in err
+    assert "Traceback" not in err
+
+
+def test_daypass_debug_shows_where(fake_command: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAYPASS_DEBUG", "1")
+    fake_command(raising(ValueError("hush")))
+    with pytest.raises(ValueError, match="hush"):
+        cli.main(["fake"])
+
+
+def test_an_interrupt_is_130_and_says_nothing(
+    fake_command: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_command(raising(KeyboardInterrupt()))
+    assert cli.main(["fake"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "daypass", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
+    )
+
+
+def test_it_runs_as_a_module() -> None:
+    done = run("--version", stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (0, f"daypass {daypass.__version__}\n")
+
+
+def test_a_reader_that_has_gone_is_no_error_to_speak_of() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = run("--help", stdout=writing)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_full_stdout_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        done = run("--help", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "daypass: the output could not be written: No space left on device\n"
+
+
+def test_a_closed_stdout_is_told() -> None:
+    command = f'"{sys.executable}" -m daypass --version >&-'
+    done = subprocess.run(  # noqa: S602 - only a shell can close it
+        command, shell=True, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "daypass: the output could not be written: stdout is closed\n"

@@ -1,0 +1,388 @@
+"""`daypass token`: what it prints, what it keeps, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass import cli
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.cli.token import read_plainly
+from support.fake_door import (
+    AUDIENCE,
+    SENTINEL,
+    FakeDoor,
+    answer,
+    long_lived_token,
+    say_nothing,
+    short_lived_token,
+    status_answer,
+    token_answer,
+)
+
+OpenDoor = Callable[..., tuple[FakeDoor, Path]]
+Capture = pytest.CaptureFixture[str]
+
+
+def good_answer(number: int = 1, *headers: str, **changes: Any) -> bytes:
+    now = SYSTEM_CLOCK.unix()
+    return token_answer(*headers, now=now, date=now, number=number, **changes)
+
+
+def cached_files(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "home" / ".cache" / "daypass" / "tokens").glob("*"))
+
+
+def test_a_token_is_printed_and_nothing_else(open_door: OpenDoor, capsys: Capture) -> None:
+    open_door()
+    assert cli.main(["token"]) == 0
+    assert capsys.readouterr() == (short_lived_token() + "\n", "")
+
+
+def test_a_second_run_does_not_ask_again(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+) -> None:
+    door, _ = open_door(good_answer(1), good_answer(2))
+    for _ in range(3):
+        assert cli.main(["token"]) == 0
+    assert capsys.readouterr().out == (short_lived_token(1) + "\n") * 3
+    assert len(door.requests) == 1
+    [file] = cached_files(tmp_path)
+    assert SENTINEL not in file.read_text()
+
+
+def test_no_cache_neither_reads_nor_writes(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+) -> None:
+    door, _ = open_door()
+    assert cli.main(["token", "--no-cache"]) == 0
+    assert cached_files(tmp_path) == []
+    cli.main(["token"])
+    cli.main(["token", "--no-cache"])
+    assert len(door.requests) == 3
+
+
+def test_json_says_until_when_and_for_whom(open_door: OpenDoor, capsys: Capture) -> None:
+    spec = {"audiences": [AUDIENCE, 'q"\\é\n']}
+    open_door(good_answer(spec=spec))
+    printed = []
+    for _ in range(2):  # from the door, then from the cache
+        assert cli.main(["token", "--output", "json"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    document = json.loads(printed[0])
+    assert list(document) == ["token", "expiresAt", "audiences"]
+    assert document["token"] == short_lived_token()
+    assert document["audiences"] == spec["audiences"]
+    assert document["expiresAt"].endswith("Z")
+
+
+def test_a_header_is_ready_for_curl(open_door: OpenDoor, capsys: Capture) -> None:
+    open_door()
+    assert cli.main(["token", "--output=header"]) == 0
+    assert capsys.readouterr().out == f"Authorization: Bearer {short_lived_token()}\n"
+
+
+def test_audience_and_lifetime_are_asked_for_and_kept_apart(
+    open_door: OpenDoor, capsys: Capture
+) -> None:
+    other = good_answer(2, spec={"audiences": ["other"]})
+    door, _ = open_door(good_answer(1), other, good_answer(3))
+    lines = (["token"], ["token", "--audience", "other"], ["token", "--lifetime", "1h30m"])
+    for line in lines + lines:
+        assert cli.main(list(line)) == 0
+    out = capsys.readouterr().out.split()
+    assert out == [short_lived_token(number) for number in (1, 2, 3)] * 2
+    assert [body["spec"]["audiences"] for body in door.bodies()] == [
+        [AUDIENCE],
+        ["other"],
+        [AUDIENCE],
+    ]
+    assert [body["spec"]["expirationSeconds"] for body in door.bodies()] == [3600, 3600, 5400]
+
+
+def test_credentials_can_be_named_and_then_the_environment_is_not_looked_at(
+    open_door: OpenDoor, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, file = open_door()
+    monkeypatch.setenv("DAYPASS_CREDENTIALS", "/nowhere")
+    monkeypatch.setenv("DAYPASS_DOOR", "nonsense")
+    assert cli.main(["token", "--credentials", str(file)]) == 0
+    assert capsys.readouterr().out == short_lived_token() + "\n"
+
+
+def test_variables_will_do(
+    open_door: OpenDoor,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    signer: Any,
+) -> None:
+    door, _ = open_door(good_answer(1), good_answer(2))
+    monkeypatch.delenv("DAYPASS_CREDENTIALS")
+    (tmp_path / "ca.pem").write_text(signer.pem)
+    monkeypatch.setenv("DAYPASS_DOOR", door.url)
+    monkeypatch.setenv("DAYPASS_TOKEN", long_lived_token())
+    monkeypatch.setenv("DAYPASS_AUDIENCE", AUDIENCE)
+    monkeypatch.setenv("DAYPASS_CA_FILE", str(tmp_path / "ca.pem"))
+    assert cli.main(["token"]) == 0
+    assert cli.main(["token"]) == 0
+    monkeypatch.setenv("DAYPASS_TOKEN", long_lived_token() + "x")
+    assert cli.main(["token"]) == 0
+    out = capsys.readouterr().out.split()
+    assert out == [short_lived_token(number) for number in (1, 1, 2)]
+
+
+def test_changed_credentials_do_not_meet_an_old_token(open_door: OpenDoor, capsys: Capture) -> None:
+    _, file = open_door(good_answer(1), good_answer(2))
+    cli.main(["token"])
+    file.write_text(file.read_text().replace(SENTINEL, SENTINEL + "2"))
+    cli.main(["token"])
+    assert capsys.readouterr().out.split() == [short_lived_token(1), short_lived_token(2)]
+
+
+def test_a_token_from_a_file_is_not_kept_as_the_file_may_change(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+) -> None:
+    (tmp_path / "long").write_text(long_lived_token())
+    (tmp_path / "long").chmod(0o600)
+    open_door(token={"file": "long"})
+    assert cli.main(["token"]) == 0
+    assert cached_files(tmp_path) == []
+
+
+def test_the_servers_warnings_go_to_stderr(open_door: OpenDoor, capsys: Capture) -> None:
+    open_door(good_answer(1, 'Warning: 299 - "shortened to 3600 seconds"'))
+    assert cli.main(["token"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == short_lived_token() + "\n"
+    assert captured.err == "daypass: warning: shortened to 3600 seconds\n"
+
+
+# -- the cache is a convenience
+
+
+def test_credentials_that_others_can_read_are_refused_though_a_token_is_cached(
+    open_door: OpenDoor, capsys: Capture
+) -> None:
+    _, file = open_door()
+    cli.main(["token"])
+    file.chmod(0o644)
+    capsys.readouterr()
+    assert cli.main(["token"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"chmod 600 {file}" in captured.err
+
+
+@pytest.mark.parametrize("harm", ["damaged", "readable", "link", "folder"])
+def test_a_cached_token_that_is_not_believed_is_replaced_with_a_warning(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path, harm: str
+) -> None:
+    door, _ = open_door(good_answer(1), good_answer(2))
+    cli.main(["token"])
+    [file] = cached_files(tmp_path)
+    if harm == "damaged":
+        file.write_bytes(file.read_bytes().replace(b"daypass", b"daypas5", 1))
+    elif harm == "readable":
+        file.chmod(0o644)
+    elif harm == "link":
+        file.rename(tmp_path / "elsewhere")
+        file.symlink_to(tmp_path / "elsewhere")
+    else:
+        file.unlink()
+        file.mkdir()
+    capsys.readouterr()
+    assert cli.main(["token"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == short_lived_token(2) + "\n"
+    assert captured.err.startswith("daypass: warning: a kept token is not used: ")
+    assert len(door.requests) == 2
+    if harm != "folder":
+        assert cli.main(["token"]) == 0
+        assert capsys.readouterr() == (short_lived_token(2) + "\n", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_somebody_elses_cached_token_is_not_believed(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+) -> None:
+    open_door(good_answer(1), good_answer(2))
+    cli.main(["token"])
+    os.chown(cached_files(tmp_path)[0], 1001, -1)
+    capsys.readouterr()
+    assert cli.main(["token"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == short_lived_token(2) + "\n"
+    assert "belongs to user 1001, not to you" in captured.err
+
+
+def test_a_home_that_cannot_be_written_costs_a_warning_and_no_token(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_door()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "credentials.json"))
+    assert cli.main(["token"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == short_lived_token() + "\n"
+    assert "warning: the token is not kept" in captured.err
+
+
+def test_a_full_disk_costs_a_warning_and_no_token(
+    open_door: OpenDoor, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", "/somewhere")
+
+    open_door()
+    monkeypatch.setattr(os, "replace", full)
+    assert cli.main(["token"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == short_lived_token() + "\n"
+    assert captured.err == (
+        "daypass: warning: the token is not kept: /somewhere: No space left on device\n"
+    )
+
+
+def test_a_token_with_little_time_left_is_not_handed_out_again(
+    open_door: OpenDoor, capsys: Capture
+) -> None:
+    now = SYSTEM_CLOCK.unix()
+    old = token_answer(now=now - 3545, date=now, number=1)  # 55 seconds are left
+    open_door(old, good_answer(2))
+    for _ in range(3):
+        assert cli.main(["token"]) == 0
+    out = capsys.readouterr().out.split()
+    assert out == [short_lived_token(number) for number in (1, 2, 2)]
+
+
+# -- the command line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [],
+        ["--audience", "a"],
+        ["--audience=a"],
+        ["--audience="],
+        ["--lifetime", "1h", "--output", "json", "--no-cache", "--credentials", "/x"],
+        ["--lifetime=600", "--output=header", "--credentials=/x"],
+        ["--audience", "a", "--audience", "b"],
+    ],
+)
+def test_what_is_read_by_hand_is_what_argparse_reads(
+    line: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from daypass.cli import token
+
+    seen: list[dict[str, object]] = []
+
+    def remember(options: token.Options) -> int:
+        seen.append({name: getattr(options, name) for name in token.Options.__slots__})
+        return 0
+
+    monkeypatch.setattr(token, "answer", remember)
+    cli.main(["token", *line])
+    monkeypatch.setattr(token, "read_plainly", lambda argv: None)
+    cli.main(["token", *line])
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["--help"],
+        ["--audience"],
+        ["--audience", "--no-cache"],
+        ["--aud", "x"],
+        ["--output", "yaml"],
+        ["--no-cache=yes"],
+        ["token"],
+        ["--"],
+    ],
+)
+def test_what_has_to_be_explained_is_left_to_argparse(line: list[str], capsys: Capture) -> None:
+    assert read_plainly(line) is None
+    assert cli.main(["token", *line]) == (0 if line == ["--help"] else 2)
+    captured = capsys.readouterr()
+    assert "usage: daypass token" in captured.out + captured.err
+
+
+def test_a_lifetime_that_is_none_is_a_usage_error(capsys: Capture) -> None:
+    assert cli.main(["token", "--lifetime", "soon"]) == 2
+    assert capsys.readouterr().err == (
+        "daypass: 'soon' is no length of time\n  write it as 3600, 90m, 1h30m or 1d\n"
+    )
+
+
+# -- failures
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (status_answer(401, "Unauthorized"), "the long-lived token of team/bot is refused"),
+        (status_answer(403, "because"), "the TokenRequest was refused (403): because"),
+        (answer(302, "", "Location: https://login"), "is no door: it redirects (302)"),
+        (b"nonsense\r\n", "gives an answer that is not read"),
+    ],
+)
+def test_a_refusal_is_words_on_stderr_and_exit_code_1(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path, raw: bytes, said: str
+) -> None:
+    open_door(raw)
+    assert cli.main(["token"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert "\n  " in captured.err
+    assert SENTINEL not in captured.err
+    assert cached_files(tmp_path) == []
+
+
+def test_no_credentials_are_exit_code_2(capsys: Capture) -> None:
+    assert cli.main(["token"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("daypass: no credentials are named\n  set DAYPASS_CREDENTIALS")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_signal_ends_it_without_a_word(
+    open_door: OpenDoor, tmp_path: Path, number: int, code: int
+) -> None:
+    asked = threading.Event()
+
+    def wait(connection: Any) -> None:
+        asked.set()
+        say_nothing(connection)
+
+    open_door(wait)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "daypass", "token"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert asked.wait(60)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (process.returncode, out, err) == (code, "", "")
+    assert cached_files(tmp_path) == []

@@ -1,0 +1,328 @@
+"""What can be wrong with the way to a door, met for real, in both ways of calling.
+
+Each case has one error, one sentence, and a next step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from daypass.client.credentials import Credentials
+from daypass.client.errors import (
+    CredentialsError,
+    DoorNotTrustedError,
+    DoorUnreachableError,
+    NotADoorError,
+)
+from daypass.client.token import Token
+from support.fake_door import (
+    FakeDoor,
+    Signer,
+    cut,
+    drip,
+    reset,
+    say_nothing,
+    short_lived_token,
+    token_answer,
+)
+from support.timing import FakeClock, FakeTiming
+
+Ask = Callable[..., Token]
+CredentialsFor = Callable[..., Credentials]
+
+
+def test_a_certificate_of_an_unknown_authority_is_not_believed(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    stranger = Signer()
+    with (
+        FakeDoor(token_answer(), context=stranger.context("127.0.0.1")) as door,
+        pytest.raises(DoorNotTrustedError, match="signed by nobody trusted") as raised,
+    ):
+        ask(credentials_for(door.url))
+    assert "certificateAuthority of the credentials did not sign it" in raised.value.hint
+    assert not raised.value.heals_by_itself
+    assert door.requests == []
+
+
+def test_without_an_authority_the_hint_says_where_one_goes(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    with (
+        FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DoorNotTrustedError) as raised,
+    ):
+        ask(credentials_for(door.url, certificateAuthority=None))
+    assert "DAYPASS_CA_FILE" in raised.value.hint
+    assert "SSL_CERT_FILE" in raised.value.hint
+
+
+def test_ssl_cert_file_is_honoured_where_the_credentials_name_no_authority(
+    signer: Signer,
+    credentials_for: CredentialsFor,
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
+) -> None:
+    (tmp_path / "ca.pem").write_text(signer.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
+        ask(credentials_for(door.url, certificateAuthority=None))
+    assert len(door.requests) == 1
+
+
+@pytest.mark.parametrize("text", ["", "hello", "-----BEGIN CERTIFICATE-----\nAA\n", "é"])
+def test_an_authority_that_is_no_certificate_is_told_before_anything_is_sent(
+    credentials_for: CredentialsFor, ask: Ask, text: str
+) -> None:
+    with pytest.raises(CredentialsError, match="not a PEM certificate"):
+        ask(credentials_for("https://127.0.0.1:1/kubernetes", certificateAuthority=text))
+
+
+def test_a_certificate_for_another_name_is_not_believed(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    with (
+        FakeDoor(token_answer(), context=signer.context("ekf.example.com")) as door,
+        pytest.raises(DoorNotTrustedError, match=r"shown for 127\.0\.0\.1 is for another name"),
+    ):
+        ask(credentials_for(door.url))
+
+
+def test_a_name_is_sent_and_checked_where_the_url_has_one(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    names: list[str | None] = []
+    context = signer.context("localhost")
+    context.sni_callback = lambda connection, name, context: names.append(name)
+    with FakeDoor(token_answer(), context=context) as door:
+        ask(credentials_for(f"https://LocalHost:{door.port}/kubernetes"))
+    assert names == ["localhost"]
+
+
+@pytest.mark.parametrize(
+    ("begins", "days", "what"), [(-30, 20, "has expired"), (10, 5, "is not valid yet")]
+)
+def test_an_expired_or_early_certificate_is_told_with_this_machines_clock(
+    signer: Signer,
+    credentials_for: CredentialsFor,
+    ask: Ask,
+    begins: int,
+    days: int,
+    what: str,
+) -> None:
+    context = signer.context("127.0.0.1", begins_in_days=begins, days=days)
+    with (
+        FakeDoor(token_answer(), context=context) as door,
+        pytest.raises(DoorNotTrustedError, match=what) as raised,
+    ):
+        ask(credentials_for(door.url))
+    assert "this machine's clock is wrong: it says 2027-01-15T08:00:00Z" in raised.value.hint
+
+
+def test_a_port_that_speaks_plain_http_does_not_speak_tls(
+    credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    with (
+        FakeDoor(b"HTTP/1.1 400 Bad Request\r\n\r\n", context=None, reads=False) as door,
+        pytest.raises(NotADoorError, match="does not speak TLS"),
+    ):
+        ask(credentials_for(door.url.replace("http:", "https:")))
+
+
+def test_a_server_that_only_speaks_old_tls_is_told_so(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+) -> None:
+    context = signer.context("127.0.0.1")
+    context.verify_mode = ssl.CERT_REQUIRED  # it wants a client's certificate, which no door does
+    context.load_verify_locations(cadata=signer.pem)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        FakeDoor(token_answer(), context=context) as door,
+        pytest.raises(DoorUnreachableError, match=r"TLS with .* fails") as raised,
+    ):
+        ask(credentials_for(door.url))
+    assert not raised.value.heals_by_itself
+    assert timing.waits == []
+
+
+def test_a_name_that_does_not_exist_is_could_not_resolve(
+    credentials_for: CredentialsFor,
+    ask: Ask,
+    timing: FakeTiming,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(*args: Any, **kwargs: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(DoorUnreachableError, match=r"could not resolve door\.invalid:443"):
+        ask(credentials_for("https://door.invalid/kubernetes"))
+    assert timing.waits == []
+
+
+def test_a_port_where_nobody_listens_refuses_connections(
+    credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(DoorUnreachableError, match=f"127.0.0.1:{port} refuses connections"):
+        ask(credentials_for(f"https://127.0.0.1:{port}/kubernetes"))
+    assert len(timing.waits) == 3
+
+
+@pytest.mark.parametrize("raw", [b"", token_answer()[:20], token_answer()[:-9]])
+@pytest.mark.parametrize("end", [cut, lambda data: data], ids=["cut off", "closed"])
+def test_an_answer_that_ends_early_is_tried_again_and_then_told(
+    signer: Signer,
+    credentials_for: CredentialsFor,
+    ask: Ask,
+    timing: FakeTiming,
+    end: Callable[[bytes], Any],
+    raw: bytes,
+) -> None:
+    with (
+        FakeDoor(end(raw), context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DoorUnreachableError, match="before its answer was whole") as raised,
+    ):
+        ask(credentials_for(door.url))
+    assert len(door.requests) == 4
+    assert raised.value.heals_by_itself
+
+
+def test_an_answer_without_a_length_is_believed_only_if_its_json_is_whole(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    raw = b"HTTP/1.1 201 Created\r\n\r\n" + token_answer().partition(b"\r\n\r\n")[2]
+    with FakeDoor(cut(raw), context=signer.context("127.0.0.1")) as door:
+        assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()
+    with (
+        FakeDoor(cut(raw[:-1]), context=signer.context("127.0.0.1")) as door,
+        pytest.raises(NotADoorError, match=r"something else than JSON|JSON of another kind"),
+    ):
+        ask(credentials_for(door.url))
+
+
+def test_a_reset_is_tried_again_and_then_told(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    with (
+        FakeDoor(reset, context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DoorUnreachableError, match="closed the connection"),
+    ):
+        ask(credentials_for(door.url))
+    assert len(door.requests) == 4
+
+
+def test_a_silent_door_is_waited_for_until_the_deadline_only(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    timing = FakeTiming(exchange_seconds=0.3)
+    with (
+        FakeDoor(say_nothing, context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DoorUnreachableError, match="gave no whole answer in time") as raised,
+    ):
+        ask(credentials_for(door.url, time=timing))
+    assert raised.value.heals_by_itself
+    assert len(door.requests) == 1
+
+
+def test_a_silent_port_is_waited_for_until_the_deadline_only(
+    credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/kubernetes"
+        credentials = credentials_for(url, time=FakeTiming(exchange_seconds=0.3))
+        with pytest.raises(DoorUnreachableError, match="did not finish its TLS handshake in time"):
+            ask(credentials)
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 201 Created\r\n", b"X: y\r\n"),
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n", b"{"),
+        (b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    ],
+    ids=["interim", "headers", "body", "chunks"],
+)
+def test_a_dripping_answer_does_not_outlast_the_deadline(
+    signer: Signer, credentials_for: CredentialsFor, head: bytes, more: bytes
+) -> None:
+    # Each look at the clock takes a second here, so that thirty of them are enough.
+    timing = FakeTiming(FakeClock(step_seconds=1.0))
+    with (
+        FakeDoor(drip(head, more), context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DoorUnreachableError, match="gave no whole answer in time"),
+    ):
+        credentials_for(door.url, time=timing).token()
+
+
+def test_a_dripping_answer_does_not_outlast_the_deadline_on_asyncio(
+    signer: Signer, credentials_for: CredentialsFor
+) -> None:
+    timing = FakeTiming(exchange_seconds=0.2)
+    endless = drip(b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n", b"{")
+    with (
+        FakeDoor(endless, context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DoorUnreachableError, match="gave no whole answer in time"),
+    ):
+        asyncio.run(credentials_for(door.url, time=timing).token_async())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 201 Created\r\n\r\n" + b"x" * (1 << 21),
+        b"HTTP/1.1 201 Created\r\n" + b"A: b\r\n" * 10_000,
+        b"HTTP/1.1 201 Created\r\n" + b"A" * (1 << 21),
+        b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + (b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n") * 20,
+    ],
+    ids=["body", "headers", "line", "chunks"],
+)
+def test_an_endless_answer_is_not_read_to_its_end(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, raw: bytes
+) -> None:
+    with (
+        FakeDoor(cut(raw), context=signer.context("127.0.0.1")) as door,
+        pytest.raises(NotADoorError, match="gives an answer that is not read: it"),
+    ):
+        ask(credentials_for(door.url))
+    assert timing.waits == []
+
+
+@pytest.mark.parametrize(
+    "raw", [b"SSH-2.0-OpenSSH_9.7\r\n", b"\x16\x03\x01" + os.urandom(64) + b"\n", b"HTTP/2 200\r\n"]
+)
+def test_what_does_not_speak_http_is_no_door(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, raw: bytes
+) -> None:
+    with (
+        FakeDoor(raw, context=signer.context("127.0.0.1")) as door,
+        pytest.raises(NotADoorError, match="gives an answer that is not read"),
+    ):
+        ask(credentials_for(door.url))
+
+
+def test_the_second_address_is_tried_where_the_first_refuses(
+    credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def two(host: Any, port: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        found = real("127.0.0.1", port, *args, **kwargs)
+        family, kind, protocol, name, _ = found[0]
+        return [(family, kind, protocol, name, ("127.0.0.1", 1)), *found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    with FakeDoor(token_answer(), context=None) as door:
+        assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()

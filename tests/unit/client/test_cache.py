@@ -1,0 +1,212 @@
+"""Tokens on disk: whose they are, and when they are not believed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from daypass.client.cache import (
+    CacheWarning,
+    Entry,
+    cache_folder,
+    entry_key,
+    load_entry,
+    store_entry,
+)
+from daypass.client.source import Source, read_source
+from support.fake_door import short_lived_token
+from support.timing import NOON
+
+KEY = entry_key([b"me"], "gate", 3600)
+
+
+def entry(token: str = short_lived_token()) -> Entry:
+    return Entry(
+        token=token,
+        expires_at="2027-01-15T09:00:00Z",
+        audiences='["gate"]',
+        received_unix=int(NOON),
+        fresh_seconds=2880,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    return str(tmp_path / "a" / "tokens")
+
+
+def test_what_was_stored_is_found_again(folder: str) -> None:
+    store_entry(folder, KEY, entry())
+    found = load_entry(folder, KEY)
+    assert found is not None
+    for name in Entry.__slots__:
+        assert getattr(found, name) == getattr(entry(), name)
+
+
+def test_nothing_stored_is_nothing_found(folder: str) -> None:
+    assert load_entry(folder, KEY) is None
+
+
+def test_file_and_folder_are_the_users_alone(folder: str) -> None:
+    old = os.umask(0)
+    try:
+        store_entry(folder, KEY, entry())
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(f"{folder}/{KEY}").st_mode) == 0o600
+    assert os.listdir(folder) == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fresh"), [(-1, False), (0, True), (2879, True), (2880, False), (1e9, False)]
+)
+def test_an_entry_is_fresh_for_its_time_and_not_before(seconds: float, fresh: bool) -> None:
+    assert entry().is_fresh(NOON + seconds) is fresh
+
+
+def test_every_byte_counts(folder: str) -> None:
+    store_entry(folder, KEY, entry("eyJ.a.b"))
+    path = Path(folder, KEY)
+    whole = path.read_bytes()
+    damaged = [whole[:cut] for cut in range(len(whole))]
+    damaged += [whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :] for i in range(len(whole))]
+    damaged += [whole + b"x", whole + whole, b"x" + whole]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(CacheWarning, match="is damaged"):
+            load_entry(folder, KEY)
+
+
+def test_an_entry_under_another_name_is_not_believed(folder: str) -> None:
+    store_entry(folder, KEY, entry())
+    other = entry_key([b"you"], "gate", 3600)
+    os.rename(f"{folder}/{KEY}", f"{folder}/{other}")
+    with pytest.raises(CacheWarning, match="is damaged"):
+        load_entry(folder, other)
+
+
+def test_an_entry_that_others_can_read_is_ignored_and_replaced(folder: str) -> None:
+    store_entry(folder, KEY, entry())
+    os.chmod(f"{folder}/{KEY}", 0o644)
+    with pytest.raises(CacheWarning, match="can be read or written by others"):
+        load_entry(folder, KEY)
+    store_entry(folder, KEY, entry())
+    assert load_entry(folder, KEY) is not None
+
+
+def test_a_symbolic_link_is_ignored_and_replaced(folder: str, tmp_path: Path) -> None:
+    store_entry(folder, KEY, entry())
+    os.rename(f"{folder}/{KEY}", tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", f"{folder}/{KEY}")
+    with pytest.raises(CacheWarning, match="is a symbolic link"):
+        load_entry(folder, KEY)
+    store_entry(folder, KEY, entry("new"))
+    found = load_entry(folder, KEY)
+    assert found is not None
+    assert found.token == "new"
+    assert short_lived_token() in (tmp_path / "elsewhere").read_text()
+
+
+def test_a_folder_that_others_can_enter_gets_no_token(folder: str) -> None:
+    os.makedirs(folder)
+    os.chmod(folder, 0o750)  # noqa: S103
+    with pytest.raises(CacheWarning, match="is open to others") as raised:
+        store_entry(folder, KEY, entry())
+    assert f"chmod 700 {folder}" in raised.value.hint
+    assert os.listdir(folder) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CacheWarning, match="the token is not kept"):
+        store_entry(str(tmp_path / "file" / "tokens"), KEY, entry())
+
+
+def test_a_full_disk_is_a_warning_and_leaves_no_rest(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(CacheWarning, match=r"not kept: .*: No space left on device"):
+        store_entry(folder, KEY, entry())
+    assert os.listdir(folder) == []
+
+
+def test_what_was_abandoned_is_swept_out(folder: str) -> None:
+    store_entry(folder, KEY, entry())
+    now = os.stat(f"{folder}/{KEY}").st_mtime
+    for name, days in (("old", 8), ("young", 6)):
+        Path(folder, name).write_text("")
+        os.utime(f"{folder}/{name}", (now - days * 86400, now - days * 86400))
+    store_entry(folder, KEY, entry())
+    assert sorted(os.listdir(folder)) == sorted([KEY, "young"])
+
+
+# -- whose it is
+
+
+def test_the_key_covers_everything_that_decides_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c"
+    keys: list[str] = []
+
+    def ask(source: Source, audience: str | None = None, lifetime: int | None = None) -> None:
+        keys.append(entry_key(source.identity(), audience, lifetime))
+
+    for content in (b"{}", b"{} "):
+        file.write_bytes(content)
+        file.chmod(0o600)
+        ask(read_source({}, str(file)))
+    whole = read_source({}, str(file))
+    ask(whole, "a")
+    ask(whole, "-")
+    ask(whole, "")
+    ask(whole, None, 600)
+    ask(whole, "600")
+    base = {"DAYPASS_DOOR": "x", "DAYPASS_TOKEN": "y", "DAYPASS_AUDIENCE": "z"}
+    ask(read_source(base))
+    for name in base:
+        ask(read_source({**base, name: "other"}))
+    ask(read_source({"DAYPASS_DOOR": "x", "DAYPASS_TOKEN": "yz"}))
+    ask(read_source({**base, "DAYPASS_CA_FILE": str(file)}))
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    ask(Source(origin=str(file), document=b"{}"))
+    assert len(set(keys)) == len(keys)
+
+
+def test_where_a_file_lies_does_not_matter(tmp_path: Path) -> None:
+    one, two = Source(origin="/a", document=b"{}"), Source(origin="/b", document=b"{}")
+    assert entry_key(one.identity(), None, None) == entry_key(two.identity(), None, None)
+
+
+def test_the_parts_of_a_key_cannot_run_into_each_other() -> None:
+    keys = {
+        entry_key(parts, None, None)
+        for parts in ([b"ab", b"c"], [b"a", b"bc"], [b"abc"], [b"abc", b""], [b"", b"abc"])
+    }
+    assert len(keys) == 5
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/daypass/tokens"),
+        ({"XDG_CACHE_HOME": "relative", "HOME": "/h"}, "/h/.cache/daypass/tokens"),
+        ({"XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/daypass/tokens"),
+    ],
+)
+def test_the_folder_is_the_users_cache(environ: dict[str, str], folder: str) -> None:
+    assert cache_folder(environ) == folder
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(CacheWarning, match="no home folder"):
+        cache_folder({})

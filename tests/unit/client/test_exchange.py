@@ -1,0 +1,269 @@
+"""The whole exchange with a fake door, in both ways of calling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from daypass.client.credentials import Credentials
+from daypass.client.errors import DoorBusyError, DoorUnreachableError
+from daypass.client.token import Token
+from support.fake_door import (
+    AUDIENCE,
+    NAMESPACE,
+    SECRET,
+    SERVICE_ACCOUNT,
+    FakeDoor,
+    Signer,
+    answer,
+    long_lived_token,
+    reset,
+    short_lived_token,
+    status_answer,
+    token_answer,
+)
+from support.timing import NOON, FakeTiming
+
+Ask = Callable[..., Token]
+CredentialsFor = Callable[..., Credentials]
+
+
+def test_a_long_lived_token_is_traded_for_a_short_lived_one(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
+        token = ask(credentials_for(door.url))
+
+    assert token.value.reveal() == short_lived_token()
+    assert token.audiences == (AUDIENCE,)
+    assert token.expires_at.timestamp() == NOON + 3600
+    assert token.expires_at.utcoffset() is not None
+    assert short_lived_token() not in repr(token)
+
+
+def test_the_request_is_a_token_request_bound_to_the_secret(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
+        ask(credentials_for(door.url, lifetimeSeconds=1200))
+
+    head = door.requests[0].partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    assert head[0] == (
+        f"POST /kubernetes/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{SERVICE_ACCOUNT}/token"
+        " HTTP/1.1"
+    )
+    assert f"Host: 127.0.0.1:{door.port}" in head
+    assert f"Authorization: Bearer {long_lived_token()}" in head
+    assert "Content-Type: application/json" in head
+    assert "Connection: close" in head
+    assert door.bodies() == [
+        {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {
+                "audiences": [AUDIENCE],
+                "expirationSeconds": 1200,
+                "boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": SECRET},
+            },
+        }
+    ]
+
+
+def test_audience_and_lifetime_can_be_named_for_one_token(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    spec = {"audiences": ["other"], "expirationSeconds": 600}
+    with FakeDoor(token_answer(spec=spec), context=signer.context("127.0.0.1")) as door:
+        token = ask(credentials_for(door.url), "other", 600)
+
+    assert token.audiences == ("other",)
+    assert door.bodies()[0]["spec"]["audiences"] == ["other"]
+    assert door.bodies()[0]["spec"]["expirationSeconds"] == 600
+
+
+def test_plain_http_reaches_a_door_on_loopback(credentials_for: CredentialsFor, ask: Ask) -> None:
+    with FakeDoor(token_answer(), context=None) as door:
+        assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()
+    assert f"Host: 127.0.0.1:{door.port}".encode() in door.requests[0]
+
+
+def test_warnings_of_the_server_come_with_the_token(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    warning = 'Warning: 299 - "requested expiration of 9999 seconds shortened to 3600 seconds"'
+    with FakeDoor(token_answer(warning), context=signer.context("127.0.0.1")) as door:
+        token = ask(credentials_for(door.url))
+    assert token.warnings == ("requested expiration of 9999 seconds shortened to 3600 seconds",)
+
+
+def test_a_fresh_token_is_handed_out_again(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+) -> None:
+    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
+        credentials = credentials_for(door.url)
+        first = ask(credentials)
+        timing.fake_clock.advance(2879)
+        assert ask(credentials) is first
+        assert ask(credentials, AUDIENCE, 3600) is first
+    assert len(door.requests) == 1
+
+
+def test_with_a_fifth_of_its_life_left_a_token_is_replaced(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+) -> None:
+    answers = [token_answer(number=1), token_answer(number=2, now=NOON + 2880, date=NOON + 2880)]
+    with FakeDoor(*answers, context=signer.context("127.0.0.1")) as door:
+        credentials = credentials_for(door.url)
+        ask(credentials)
+        timing.fake_clock.advance(2880)
+        assert ask(credentials).value.reveal() == short_lived_token(2)
+
+
+def test_each_audience_and_lifetime_has_a_token_of_its_own(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    other = {"audiences": ["other"], "expirationSeconds": 3600}
+    answers = [token_answer(number=1), token_answer(number=2, spec=other), token_answer(number=3)]
+    with FakeDoor(*answers, context=signer.context("127.0.0.1")) as door:
+        credentials = credentials_for(door.url)
+        got = [
+            ask(credentials, *asked).value.reveal() for asked in [(), ("other",), (None, 600), ()]
+        ]
+    assert got == [short_lived_token(number) for number in (1, 2, 3, 1)]
+
+
+@pytest.mark.parametrize("offset", [-7200.0, 7200.0])
+def test_a_wrong_clock_on_this_machine_does_no_harm(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, offset: float
+) -> None:
+    timing.fake_clock.now_unix += offset
+    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
+        credentials = credentials_for(door.url)
+        token = ask(credentials)
+        timing.fake_clock.advance(2879)
+        assert ask(credentials) is token
+        timing.fake_clock.advance(2)
+        ask(credentials)
+    assert token.expires_at.timestamp() == NOON + 3600
+    assert len(door.requests) == 2
+
+
+def test_the_granted_lifetime_counts_not_the_one_asked_for(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+) -> None:
+    with FakeDoor(token_answer(granted_seconds=600), context=signer.context("127.0.0.1")) as door:
+        credentials = credentials_for(door.url, lifetimeSeconds=86400)
+        assert ask(credentials).expires_at.timestamp() == NOON + 600
+        timing.fake_clock.advance(481)
+        ask(credentials)
+    assert len(door.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        reset,
+        status_answer(500, "etcdserver: request timed out"),
+        answer(502, "<html>Bad Gateway</html>", content_type="text/html"),
+        answer(503, "no healthy upstream"),
+        answer(504),
+        status_answer(429, "slow down"),
+    ],
+    ids=["reset", "500", "502", "503", "504", "429"],
+)
+def test_a_passing_failure_is_tried_again(
+    signer: Signer,
+    credentials_for: CredentialsFor,
+    ask: Ask,
+    timing: FakeTiming,
+    failure: bytes,
+) -> None:
+    script = (failure, failure, token_answer())
+    with FakeDoor(*script, context=signer.context("127.0.0.1")) as door:
+        assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()
+    assert timing.waits == [0.25, 0.5]
+
+
+def test_it_gives_up_after_four_tries(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+) -> None:
+    with (
+        FakeDoor(answer(503), context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DoorUnreachableError, match="answers 503"),
+    ):
+        ask(credentials_for(door.url))
+    assert len(door.requests) == 4
+    assert timing.waits == [0.25, 0.5, 1.0]
+
+
+def test_waits_are_spread_by_chance(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    timing = FakeTiming(chance=0.5)
+    script = (answer(503), status_answer(429, "", "Retry-After: 3"), token_answer())
+    with FakeDoor(*script, context=signer.context("127.0.0.1")) as door:
+        ask(credentials_for(door.url, time=timing))
+    assert timing.waits == [0.375, 3.125]
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 409, 413, 415, 422])
+def test_a_refusal_is_not_tried_again(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, code: int
+) -> None:
+    with (
+        FakeDoor(status_answer(code, "no"), context=signer.context("127.0.0.1")) as door,
+        pytest.raises(Exception, match=str(code)),
+    ):
+        ask(credentials_for(door.url))
+    assert len(door.requests) == 1
+    assert timing.waits == []
+
+
+def test_retry_after_is_honoured(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+) -> None:
+    script = (status_answer(429, "slow", "Retry-After: 7"), token_answer())
+    with FakeDoor(*script, context=signer.context("127.0.0.1")) as door:
+        ask(credentials_for(door.url))
+    assert timing.waits == [7.0]
+
+
+def test_a_long_retry_after_is_told_and_not_waited_for(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+) -> None:
+    busy = status_answer(429, "slow", "Retry-After: 120")
+    with (
+        FakeDoor(busy, context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DoorBusyError, match="120 seconds") as raised,
+    ):
+        ask(credentials_for(door.url))
+    assert raised.value.retry_after_seconds == 120
+    assert raised.value.heals_by_itself
+    assert timing.waits == []
+
+
+def test_it_does_not_wait_beyond_its_deadline(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    timing = FakeTiming(exchange_seconds=12)
+    busy = status_answer(429, "slow", "Retry-After: 9")
+    with (
+        FakeDoor(busy, context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DoorBusyError),
+    ):
+        ask(credentials_for(door.url, time=timing))
+    assert timing.waits == [9.0]
+
+
+def test_the_body_may_come_in_chunks_or_until_the_end(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+) -> None:
+    body = token_answer().partition(b"\r\n\r\n")[2]
+    head = b"HTTP/1.1 201 Created\r\n"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
+    chunked += b"5;x=y\r\n" + body[:5] + b"\r\n%x\r\n" % len(body[5:]) + body[5:]
+    chunked += b"\r\n0\r\nTrailer: x\r\n\r\n"
+    for raw in (chunked, head + b"\r\n" + body, b"HTTP/1.1 100 Continue\r\n\r\n" + chunked):
+        with FakeDoor(raw, context=signer.context("127.0.0.1")) as door:
+            assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()

@@ -1,0 +1,95 @@
+"""What the machine and TLS say, put into words. The common cases are met in test_broken_ways."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pytest
+
+from daypass._core.errors import DaypassError
+from daypass.client.failures import explain_transport
+from daypass.client.http import MalformedAnswerError, TruncatedAnswerError
+from daypass.client.route import Route, parse_proxy
+from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, TransportError
+from support.exchanges import order
+from support.timing import NOON
+
+ORDER = order()
+
+
+def explained(
+    stage: str, cause: BaseException, *, proxy: str | None = None, own: bool = True
+) -> tuple[DaypassError, bool]:
+    route = Route(
+        target=ORDER.door.address,
+        proxy=parse_proxy(proxy) if proxy else None,
+        has_own_authority=own,
+    )
+    error = TransportError(stage, route)
+    error.__cause__ = cause
+    failure = explain_transport(error, ORDER, NOON)
+    return failure.error, failure.again
+
+
+def verification_error(code: int, message: str = "odd") -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, message)
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+@pytest.mark.parametrize(
+    ("stage", "cause", "fact", "again"),
+    [
+        (RESOLVE, socket.gaierror(socket.EAI_AGAIN, "x"), "could not resolve ekf", False),
+        (CONNECT, ConnectionRefusedError(), "ekf.example.com:443 refuses connections", True),
+        (CONNECT, TimeoutError(), "no connection to ekf.example.com:443 came about", False),
+        (CONNECT, OSError(113, "No route to host"), "ekf.example.com:443: No route", True),
+        (CONNECT, OSError(24, "Too many open files"), "Too many open files", True),
+        (CONNECT, OSError(), "no connection to ekf.example.com:443: OSError", True),
+        (TLS, ConnectionResetError(), "closed the connection during the TLS handshake", True),
+        (TLS, ssl.SSLEOFError(8, "x"), "closed the connection during the TLS handshake", True),
+        (TLS, TimeoutError(), "did not finish its TLS handshake in time", False),
+        (TLS, ssl.SSLError(1, "x"), "fails: sslerror", False),
+        (TLS, verification_error(85, "Missing AKI"), "is not believed: Missing AKI", False),
+        (ANSWER, TimeoutError(), "gave no whole answer in time", False),
+        (ANSWER, BrokenPipeError(), "before its answer was whole", True),
+        (ANSWER, TruncatedAnswerError(), "before its answer was whole", True),
+        (ANSWER, MalformedAnswerError("it is odd"), "that is not read: it is odd", False),
+    ],
+)  # fmt: skip
+def test_each_failure_has_its_sentence(
+    stage: str, cause: BaseException, fact: str, again: bool
+) -> None:
+    error, is_tried_again = explained(stage, cause)
+    assert fact in error.fact
+    assert error.hint
+    assert is_tried_again is again
+
+
+@pytest.mark.parametrize("code", [2, 18, 19, 20, 21])
+def test_an_unknown_authority_has_a_hint_for_who_named_one_and_for_who_did_not(code: int) -> None:
+    named, _ = explained(TLS, verification_error(code))
+    unnamed, _ = explained(TLS, verification_error(code), own=False)
+    assert named.fact == unnamed.fact
+    assert "did not sign it" in named.hint
+    assert "SSL_CERT_FILE" in unnamed.hint
+
+
+@pytest.mark.parametrize(
+    ("stage", "cause"),
+    [
+        (RESOLVE, socket.gaierror(socket.EAI_NONAME, "x")),
+        (CONNECT, ConnectionRefusedError()),
+        (CONNECT, TimeoutError()),
+        (PROXY, ConnectionResetError()),
+        (PROXY, TimeoutError()),
+        (PROXY, MalformedAnswerError("it is odd")),
+    ],
+)
+def test_where_a_proxy_fails_it_is_named_without_its_login(
+    stage: str, cause: BaseException
+) -> None:
+    error, _ = explained(stage, cause, proxy="http://me:secret@proxy:3128")
+    assert "the proxy proxy:3128" in error.fact
+    assert "secret" not in str(error)

@@ -1,0 +1,169 @@
+"""The HTTP/1.1 parser: what is an answer, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass.client.http import (
+    BODY_LIMIT_BYTES,
+    HEAD_LIMIT_BYTES,
+    HEADERS_LIMIT,
+    MalformedAnswerError,
+    Request,
+    Response,
+    ResponseParser,
+    TruncatedAnswerError,
+)
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+GO_ON = b"HTTP/1.1 100 Go on\r\n\r\n"
+
+
+def parse(raw: bytes, *, to_connect: bool = False) -> Response:
+    parser = ResponseParser(to_connect=to_connect)
+    return parser.feed(raw) or parser.end()
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "body"),
+    [
+        (OK + b"Content-Length: 2\r\n\r\nhi", 200, b"hi"),
+        (OK + b"Content-Length: 0\r\n\r\n", 200, b""),
+        (OK + b"Content-Length: 2\r\n\r\nhi and more", 200, b"hi"),
+        (OK + b"\r\nuntil the end", 200, b"until the end"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", 404, b""),
+        (b"HTTP/1.1 200\r\n\r\n", 200, b""),
+        (b"HTTP/1.1 200 \r\n\r\n", 200, b""),
+        (b"HTTP/1.1 200 S\xfc\xdf\r\n\r\n", 200, b""),
+        (b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\nhello", 204, b""),
+        (b"HTTP/1.1 304 No\r\n\r\nhello", 304, b""),
+        (OK + CHUNKED + b"\r\n2\r\nhi\r\n0\r\n\r\n", 200, b"hi"),
+        (OK + CHUNKED.title() + b"\r\nA;a=b\r\n0123456789\r\n00\r\n\r\n", 200, b"0123456789"),
+        (OK + CHUNKED + b"\r\n1 \r\nx\r\n0\r\nA: b\r\n\r\n", 200, b"x"),
+        (GO_ON + b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK + b"\r\nx", 200, b"x"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_read(raw: bytes, status: int, body: bytes) -> None:
+    response = parse(raw)
+    assert (response.status, response.body) == (status, body)
+
+
+def test_headers_are_found_by_their_name_in_lower_case() -> None:
+    response = parse(OK + b"X-A:  1 \t\r\nx-a: 2\r\nEmpty:\r\nL: \xe9\r\n\r\n")
+    assert response.header("x-a") == "1"
+    assert response.every("x-a") == ("1", "2")
+    assert response.header("empty") == ""
+    assert response.header("l") == "é"
+    assert response.header("none") == ""
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"hello\r\n", "begin"),
+        (b"\r\n", "begin"),
+        (b"http/1.1 200 OK\r\n", "begin"),
+        (b"HTTP/1.2 200 OK\r\n", "begin"),
+        (b"HTTP/2 200\r\n", "begin"),
+        (b" HTTP/1.1 200 OK\r\n", "begin"),
+        (b"HTTP/1.1  200 OK\r\n", "status code"),
+        (b"HTTP/1.1 20 OK\r\n", "status code"),
+        (b"HTTP/1.1 2000 OK\r\n", "status code"),
+        (b"HTTP/1.1 099 OK\r\n", "status code"),
+        (b"HTTP/1.1 600 OK\r\n", "status code"),
+        (b"HTTP/1.1 +20 OK\r\n", "status code"),
+        (b"HTTP/1.1 2\xb20 OK\r\n", "status code"),
+        (b"HTTP/1.1 101 Switching\r\n\r\n", "another protocol"),
+        (b"HTTP/1.1 200 OK\n", "control character"),
+        (b"HTTP/1.1 200 O\rK\r\n", "control character"),
+        (OK + b"A: b\nC: d\r\n", "control character"),
+        (OK + b"A: b\0\r\n", "control character"),
+        (OK + b"A: \x1b[2J\r\n", "control character"),
+        (OK + b"A: b\r\r\n", "control character"),
+        (OK + b"no colon\r\n", "has no name"),
+        (OK + b": no name\r\n", "has no name"),
+        (OK + b"A : b\r\n", "has no name"),
+        (OK + b"A: b\r\n folded\r\n", "has no name"),
+        (OK + b"\xe9: b\r\n", "has no name"),
+        (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n", "length is no number"),
+        (OK + b"Content-Length: 2, 2\r\n\r\n", "length is no number"),
+        (OK + b"Content-Length: +2\r\n\r\n", "length is no number"),
+        (OK + b"Content-Length: -2\r\n\r\n", "length is no number"),
+        (OK + b"Content-Length: 0x2\r\n\r\n", "length is no number"),
+        (OK + b"Content-Length: \xb2\r\n\r\n", "length is no number"),
+        (OK + b"Content-Length:\r\n\r\n", "length is no number"),
+        (OK + b"Content-Length: 9999999999999999999\r\n\r\n", "length is no number"),
+        (OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "in two ways"),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "transfer coding"),
+        (OK + b"Transfer-Encoding: identity\r\n\r\n", "transfer coding"),
+        (OK + CHUNKED + CHUNKED + b"\r\n", "transfer coding"),
+        (OK + CHUNKED + b"\r\nx\r\n", "size of a chunk"),
+        (OK + CHUNKED + b"\r\n-1\r\n", "size of a chunk"),
+        (OK + CHUNKED + b"\r\n0x1\r\n", "size of a chunk"),
+        (OK + CHUNKED + b"\r\n\r\n", "size of a chunk"),
+        (OK + CHUNKED + b"\r\n1\r\nab\r\n", "does not end where it should"),
+        (OK + CHUNKED + b"\r\n0\r\nA b\r\n", "has no name"),
+        (OK + b"A: b\r\n" * (HEADERS_LIMIT + 1), "too many headers"),
+        (OK + b"A: " + b"b" * HEAD_LIMIT_BYTES, "head is too long"),
+        (GO_ON * 2000, "head is too long"),
+        (OK + b"Content-Length: %d\r\n\r\n" % (BODY_LIMIT_BYTES + 1), "body is too long"),
+        (OK + CHUNKED + b"\r\n100001\r\n", "body is too long"),
+        (OK + b"\r\n" + b"x" * (BODY_LIMIT_BYTES + 1), "body is too long"),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_refused_before_it_ends(raw: bytes, why: str) -> None:
+    with pytest.raises(MalformedAnswerError, match=why):
+        ResponseParser().feed(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"HTTP/1.1 2",
+        OK,
+        OK + b"A: b\r\n",
+        OK + b"Content-Length: 2\r\n\r\nh",
+        OK + CHUNKED + b"\r\n",
+        OK + CHUNKED + b"\r\n2\r\nh",
+        OK + CHUNKED + b"\r\n2\r\nhi\r\n",
+        OK + CHUNKED + b"\r\n2\r\nhi\r\n0\r\n",
+        b"HTTP/1.1 100 Go on\r\n\r\n",
+    ],
+)
+def test_an_answer_that_ends_early_is_truncated(raw: bytes) -> None:
+    parser = ResponseParser()
+    assert parser.feed(raw) is None
+    with pytest.raises(TruncatedAnswerError):
+        parser.end()
+
+
+def test_a_body_as_large_as_the_limit_is_read() -> None:
+    body = b"x" * BODY_LIMIT_BYTES
+    assert parse(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body).body == body
+    assert parse(OK + b"\r\n" + body).body == body
+
+
+def test_a_tunnel_has_no_body_and_leaves_what_follows() -> None:
+    parser = ResponseParser(to_connect=True)
+    response = parser.feed(b"HTTP/1.1 200 Tunnel\r\nContent-Length: 5\r\n\r\nhello")
+    assert response is not None
+    assert (response.body, parser.leftover) == (b"", b"hello")
+    assert parse(b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", to_connect=True).body == b"no"
+
+
+def test_a_request_is_one_piece() -> None:
+    request = Request(method="POST", target="/x", headers=(("A", "b"), ("C", "d")), body=b"hi")
+    assert request.encode() == b"POST /x HTTP/1.1\r\nA: b\r\nC: d\r\n\r\nhi"
+
+
+@pytest.mark.parametrize("text", ["a\r\nb", "a\nb", "a\0", "é", "a\tb"])
+def test_a_request_cannot_be_broken_out_of(text: str) -> None:
+    for request in (
+        Request(method="GET", target=text, headers=()),
+        Request(method="GET", target="/", headers=(("A", text),)),
+        Request(method="GET", target="/", headers=((text, "b"),)),
+    ):
+        with pytest.raises(ValueError, match="a character that it must not"):
+            request.encode()

@@ -1,0 +1,191 @@
+"""No error on any path holds a token: not its text, its traceback, its causes, nor its pickle."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daypass._core.errors import DaypassError
+from daypass.client.credentials import Credentials
+from daypass.client.token import Token
+from support.fake_door import (
+    SENTINEL,
+    Behaviour,
+    FakeDoor,
+    Signer,
+    answer,
+    credentials_document,
+    cut,
+    jwt,
+    long_lived_token,
+    reset,
+    short_lived_token,
+    status_answer,
+    token_answer,
+)
+
+Ask = Callable[..., Token]
+CredentialsFor = Callable[..., Credentials]
+SECRETS = (SENTINEL, long_lived_token()[40:120], short_lived_token()[40:80])
+
+
+def assert_tells_nothing(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    assert isinstance(error, DaypassError)
+    told = [
+        "".join(traceback.format_exception(error)),
+        repr(pickle.dumps(error)),
+        repr(vars(error)),
+        caplog.text,
+    ]
+    link: BaseException | None = error
+    while link is not None:
+        told.append(f"{link} {link!r} {link.args!r} {vars(link)!r}")
+        link = link.__cause__ or link.__context__
+    for secret in SECRETS:
+        assert secret not in "\n".join(told)
+
+
+def assert_survives_pickling(error: DaypassError) -> None:
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert again.heals_by_itself == error.heals_by_itself
+    assert getattr(again, "retry_after_seconds", 0) == getattr(error, "retry_after_seconds", 0)
+    assert repr(getattr(again, "status", 0)) == repr(getattr(error, "status", 0))
+
+
+ECHO = f"Authorization: Bearer {long_lived_token()}"
+ENTRIES: list[bytes | Behaviour] = [
+    reset,
+    b"",
+    cut(token_answer()[:200]),
+    cut(f"HTTP/1.1 200 OK\r\n{ECHO}\r\nnonsense".encode()),
+    f"HTTP/1.1 200 {long_lived_token()}\r\n{ECHO}\0\r\n\r\n".encode(),
+    ECHO.encode(),
+    answer(200, ECHO),
+    answer(201, f"<p>{ECHO}", content_type="text/html"),
+    token_answer(spec={}),
+    token_answer(status={"token": short_lived_token(signature=SENTINEL)}),
+    answer(302, "", f"Location: /{long_lived_token()}"),
+    status_answer(401, "Unauthorized"),
+    status_answer(401, ECHO),
+    answer(401, ECHO),
+    status_answer(403, ECHO),
+    status_answer(404, ECHO),
+    status_answer(422, "expirationSeconds " + ECHO),
+    status_answer(429, ECHO, "Retry-After: 100"),
+    status_answer(503, ECHO),
+    answer(502, ECHO),
+]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_what_a_door_answers(
+    signer: Signer,
+    credentials_for: CredentialsFor,
+    ask: Ask,
+    caplog: pytest.LogCaptureFixture,
+    entry: bytes | Behaviour,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with (
+        FakeDoor(entry, context=signer.context("127.0.0.1")) as door,
+        pytest.raises(DaypassError) as raised,
+    ):
+        ask(credentials_for(door.url))
+    assert_tells_nothing(raised.value, caplog)
+    assert_survives_pickling(raised.value)
+
+
+def test_a_door_that_is_not_trusted(
+    credentials_for: CredentialsFor, ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with (
+        FakeDoor(token_answer(), context=Signer().context("127.0.0.1")) as door,
+        pytest.raises(DaypassError) as raised,
+    ):
+        ask(credentials_for(door.url))
+    assert_tells_nothing(raised.value, caplog)
+    assert_survives_pickling(raised.value)
+
+
+def document(**changes: object) -> bytes:
+    return json.dumps(
+        credentials_document("https://ekf.example.com/kubernetes", **changes)
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        document()[:-1],
+        document()[: document().index(SENTINEL.encode()) + 10],
+        document() + b"}",
+        document(token=long_lived_token() + "\n\x00" + SENTINEL),
+        document(token=long_lived_token().replace(".", "")),
+        document(token=long_lived_token() + "é"),
+        document(token={"exec": [long_lived_token()]}),
+        document(token={"file": long_lived_token()}),
+        document(token={long_lived_token(): "file"}),
+        document(token=[long_lived_token()]),
+        document(token=jwt({"aud": ["x"], "exp": 1})),
+        document(token=jwt({"sub": "x"})),
+        document(token=long_lived_token(namespace="../" + SENTINEL)),
+        document(token=long_lived_token(secret=SENTINEL)),
+        document(door=f"https://{long_lived_token()}@ekf.example.com/kubernetes"),
+        document(door=long_lived_token()),
+        document(door=f"https://ekf.example.com/kubernetes?token={long_lived_token()}"),
+        document(type=long_lived_token()),
+        document(audience=[long_lived_token()]),
+        document(lifetimeSeconds=long_lived_token()),
+        document(certificateAuthority=[long_lived_token()]),
+        json.dumps({long_lived_token(): 1}).encode(),
+        json.dumps(long_lived_token()).encode(),
+        long_lived_token().encode(),
+        b"\xff" + document(),
+    ],
+)
+def test_what_a_credentials_file_holds(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "credentials.json"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with pytest.raises(DaypassError) as raised:
+        Credentials.from_file(file)
+    assert_tells_nothing(raised.value, caplog)
+    assert_survives_pickling(raised.value)
+
+
+def test_what_the_variables_hold(caplog: pytest.LogCaptureFixture) -> None:
+    for environ in (
+        {"DAYPASS_TOKEN": long_lived_token()},
+        {"DAYPASS_DOOR": long_lived_token(), "DAYPASS_TOKEN": long_lived_token()},
+        {"DAYPASS_DOOR": "https://a/b", "DAYPASS_TOKEN": long_lived_token().replace(".", "")},
+        {"DAYPASS_CREDENTIALS": "/x", "DAYPASS_TOKEN": long_lived_token()},
+    ):
+        with pytest.raises(DaypassError) as raised:
+            Credentials.load(environ)
+        assert_tells_nothing(raised.value, caplog)
+
+
+def test_a_token_where_a_path_should_be(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    door = {"DAYPASS_DOOR": "https://a/b"}
+    for environ in (
+        {"DAYPASS_CREDENTIALS": long_lived_token()},
+        {"DAYPASS_TOKEN_FILE": long_lived_token(), **door},
+        {"DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": long_lived_token(), **door},
+    ):
+        with pytest.raises(DaypassError) as raised:
+            Credentials.load(environ)
+        assert_tells_nothing(raised.value, caplog)

@@ -1,0 +1,172 @@
+"""HTTPS_PROXY and NO_PROXY."""
+
+from __future__ import annotations
+
+import base64
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass._core.errors import UsageError
+from daypass.client.address import HostPort
+from daypass.client.credentials import Credentials
+from daypass.client.errors import DoorNotTrustedError, DoorUnreachableError, NotADoorError
+from daypass.client.route import find_proxy, is_excluded, parse_proxy
+from daypass.client.token import Token
+from support.fake_door import (
+    FakeDoor,
+    FakeProxy,
+    Signer,
+    say_nothing,
+    short_lived_token,
+    token_answer,
+)
+from support.timing import FakeTiming
+
+Ask = Callable[..., Token]
+CredentialsFor = Callable[..., Credentials]
+HOST = "ekf.example.com"
+URL = f"https://{HOST}/kubernetes"
+
+
+def test_a_door_is_reached_through_a_tunnel_and_verified_by_its_own_name(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        FakeDoor(token_answer(), context=signer.context(HOST)) as door,
+        FakeProxy(door.port) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
+        assert ask(credentials_for(URL)).value.reveal() == short_lived_token()
+
+    head = proxy.requests[0].decode().split("\r\n")
+    assert head[0] == f"CONNECT {HOST}:443 HTTP/1.1"
+    assert f"Host: {HOST}:443" in head
+    login = base64.b64encode(b"me:p@ss").decode()
+    assert f"Proxy-Authorization: Basic {login}" in head
+    assert not any(line.startswith("Authorization") for line in head)
+    assert b"Proxy-Authorization" not in door.requests[0]
+    assert f"Host: {HOST}\r\n".encode() in door.requests[0]
+
+
+def test_a_proxy_cannot_show_its_own_certificate(
+    credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        FakeDoor(token_answer(), context=Signer().context(HOST)) as door,
+        FakeProxy(door.port) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{proxy.port}")
+        with pytest.raises(DoorNotTrustedError):
+            ask(credentials_for(URL))
+    assert door.requests == []
+
+
+@pytest.mark.parametrize(
+    ("code", "hint", "heals"),
+    [(407, "USER:PASSWORD", False), (403, "NO_PROXY", False), (503, "NO_PROXY", True)],
+)
+def test_a_proxy_that_makes_no_tunnel_is_named(
+    credentials_for: CredentialsFor,
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    hint: str,
+    heals: bool,
+) -> None:
+    reply = f"HTTP/1.1 {code} No\r\nContent-Length: 0\r\n\r\n".encode()
+    with FakeProxy(1, reply) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}/")
+        with pytest.raises(DoorUnreachableError, match=f"makes no tunnel to {HOST}:443") as raised:
+            ask(credentials_for(URL))
+    assert str(code) in raised.value.fact
+    assert hint in raised.value.hint
+    assert raised.value.heals_by_itself is heals
+
+
+def test_a_proxy_that_talks_ahead_or_not_in_http_is_not_believed(
+    credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for reply in (b"HTTP/1.1 201 Tunnel\r\n\r\nhello", b"SOCKS\r\n\r\n"):
+        with FakeProxy(1, reply) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+            with pytest.raises(NotADoorError, match=f"the proxy 127.0.0.1:{proxy.port}"):
+                ask(credentials_for(URL))
+
+
+def test_a_silent_proxy_is_waited_for_until_the_deadline_only(
+    credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeDoor(say_nothing, context=None) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(DoorUnreachableError, match="no connection to the proxy"):
+            ask(credentials_for(URL, time=FakeTiming(exchange_seconds=0.2)))
+
+
+def test_loopback_is_never_reached_through_a_proxy(
+    signer: Signer, credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
+        ask(credentials_for(door.url))
+    assert len(door.requests) == 1
+
+
+def test_an_empty_variable_in_lower_case_switches_the_proxy_off() -> None:
+    environ = {"HTTPS_PROXY": "http://proxy:3128", "https_proxy": ""}
+    assert find_proxy(HostPort(HOST, 443), environ) is None
+
+
+def test_no_proxy_excludes_a_host() -> None:
+    environ = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "localhost, .example.com"}
+    assert find_proxy(HostPort(HOST, 443), environ) is None
+    found = find_proxy(HostPort("ekf.example.org", 443), environ)
+    assert found is not None
+    assert str(found.address) == "proxy:3128"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("socks5://me:secret@proxy:1080", "speaks socks5"),
+        ("https://me:secret@proxy:3128", "speaks https"),
+        ("secret://me:secret@proxy", "something else than http"),
+        ("http://me:secret@", "no host and port"),
+        ("http://me:secret@proxy:port", "no host and port"),
+        ("http://me:secret@pro xy:1", "no host and port"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_an_error_without_its_password(url: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as raised:
+        parse_proxy(url)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_proxys_password_is_not_in_its_repr() -> None:
+    assert "c2VjcmV0" not in repr(parse_proxy("http://me:secret@proxy:3128"))
+    assert "me" not in repr(parse_proxy("http://me:secret@proxy:3128"))
+
+
+NAMES = st.sampled_from(
+    ["ekf.example.com", "example.com", "com", "ple.com", "10.0.0.1", "*", "ekf", ".example.com"]
+)
+
+
+@given(
+    host=st.sampled_from(["ekf.example.com", "example.com", "xexample.com", "10.0.0.1"]),
+    port=st.sampled_from([443, 8443]),
+    entries=st.lists(
+        st.tuples(NAMES, st.sampled_from(["", ":443", ":8443"]), st.sampled_from(["", " "])),
+        max_size=3,
+    ),
+)
+def test_no_proxy_is_read_as_urllib_reads_it(
+    host: str, port: int, entries: list[tuple[str, str, str]]
+) -> None:
+    no_proxy = ",".join(space + name + suffix + space for name, suffix, space in entries)
+    bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]
+    expected = bool(bypass(f"{host}:{port}", {"no": no_proxy}))
+    assert is_excluded(HostPort(host, port), no_proxy) is expected

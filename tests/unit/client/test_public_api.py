@@ -1,0 +1,97 @@
+"""What `import daypass` gives, and what it costs."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import daypass
+from daypass._core.errors import DaypassError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_public_names_are_these() -> None:
+    assert daypass.__all__ == [
+        "Credentials",
+        "CredentialsError",
+        "DaypassError",
+        "DoorBusyError",
+        "DoorNotTrustedError",
+        "DoorUnreachableError",
+        "ExchangeRefusedError",
+        "MissingExtraError",
+        "NotADoorError",
+        "Secret",
+        "Token",
+        "UsageError",
+        "__version__",
+    ]
+    assert set(daypass.__all__) <= set(dir(daypass))
+    for name in daypass.__all__:
+        assert getattr(daypass, name) is not None
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        daypass.Nothing  # noqa: B018
+
+
+def test_every_public_error_is_a_daypass_error_that_survives_pickling() -> None:
+    for name in daypass.__all__:
+        kind = getattr(daypass, name)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            assert issubclass(kind, DaypassError)
+            error = kind("fact", "hint")
+            again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+            assert (type(again), str(again)) == (kind, str(error))
+            assert again.exit_code in (1, 2)
+
+
+def test_which_errors_heal_by_themselves() -> None:
+    healing = {
+        name
+        for name in daypass.__all__
+        if name.endswith("Error") and getattr(daypass, name)("x", "y").heals_by_itself
+    }
+    assert healing == {"DoorBusyError", "DoorUnreachableError"}
+
+
+def test_the_version_is_the_packages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert daypass.__version__ == project["version"]
+
+
+def test_importing_it_imports_nothing_else() -> None:
+    script = (
+        "import sys; before = set(sys.modules); import daypass;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["__future__", "daypass"]
+
+
+def test_a_sync_exchange_imports_no_asyncio_and_no_http_client() -> None:
+    script = (
+        "import sys; import daypass; daypass.Credentials; import daypass.client.sync;"
+        "print(*sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(done.stdout.split())
+    assert "ssl" in loaded
+    unwanted = {"asyncio", "http.client", "dataclasses", "typing", "argparse", "email", "hashlib"}
+    unwanted |= {"logging", "random", "tempfile", "urllib", "contextlib"}
+    assert not loaded & unwanted
+
+
+def test_types_are_shipped() -> None:
+    assert (Path(daypass.__file__).parent / "py.typed").exists()

@@ -1,0 +1,137 @@
+"""Names, times, warnings, scrubbing, freshness: the small judgements on their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass._core.secret import Secret
+from daypass.client.answers import parse_warnings
+from daypass.client.names import is_label, is_subdomain
+from daypass.client.scrub import scrub
+from daypass.client.times import parse_http_date, parse_rfc3339, rfc3339
+from daypass.client.token import fresh_seconds
+from support.exchanges import run_exchange
+from support.fake_door import long_lived_token, token_answer
+from support.timing import NOON, FakeClock, FakeTiming
+
+
+@pytest.mark.parametrize("name", ["a", "a-b", "0", "a" * 63])
+def test_a_label_is_one(name: str) -> None:
+    assert is_label(name)
+    assert is_subdomain(name)
+
+
+@pytest.mark.parametrize("name", ["a.b", "a" * 64, "a" * 253, "1.2.3"])
+def test_a_subdomain_is_no_label(name: str) -> None:
+    assert not is_label(name)
+    assert is_subdomain(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-a", "a-", "A", "a_b", "a/b", "a b", "é", "a\n", ".", "..", "a..b", ".a", "a."]
+)  # fmt: skip
+def test_other_text_is_no_name(name: str) -> None:
+    assert not is_label(name)
+    assert not is_subdomain(name)
+
+
+@pytest.mark.parametrize(
+    "text", ["2027-01-15T08:00:00Z", "2027-01-15T08:00:00.000Z", "2027-01-15T10:00:00+02:00"]
+)
+def test_kubernetes_times_are_read(text: str) -> None:
+    moment = parse_rfc3339(text)
+    assert moment is not None
+    assert moment.timestamp() == NOON
+    assert rfc3339(moment) == "2027-01-15T08:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "tomorrow", "2027-01-15", "2027-01-15T08:00:00", "20270115T080000Z",
+     "2027-13-15T08:00:00Z", "0001-01-01T00:00:00+23:00", "None"],
+)  # fmt: skip
+def test_other_text_is_no_time_of_kubernetes(text: str) -> None:
+    assert parse_rfc3339(text) is None
+
+
+def test_http_times_are_read() -> None:
+    assert parse_http_date("Fri, 15 Jan 2027 08:00:00 GMT") == NOON
+    assert parse_http_date("Fri, 15 Jan 2027 07:59:60 GMT") == NOON - 1  # a leap second
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Friday, 15-Jan-27 08:00:00 GMT", "Fri Jan 15 08:00:00 2027",
+     "Fri, 15 Jan 2027 08:00:00 CET", "Fri, 15 Jan 2027 08:00 GMT", "Fri, 32 Jan 2027 08:00:00 GMT",
+     "Fri, 15 Jän 2027 08:00:00 GMT", "Fri, 15 Jan 99999 08:00:00 GMT",
+     "Fri, \u0661\u0665 Jan 2027 08:00:00 GMT", "Fri, 15 Jan 2027 :: GMT"],
+)  # fmt: skip
+def test_other_text_is_no_time_of_http(text: str) -> None:
+    assert parse_http_date(text) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ((), ()),
+        (('299 - "a"',), ("a",)),
+        (('299 - "a, b \\" c", 299 k8s "d"', '299 - "e"'), ('a, b " c', "d", "e")),
+        (('299 - "a" "Fri, 15 Jan 2027 08:00:00 GMT", 299 - "b"',), ("a", "b")),
+        (('110 - "stale"',), ()),
+        (("nonsense",), ()),
+        (('299 - "open',), ("open",)),
+        (('299 - ""',), ()),
+        (('299 - "\x1b[2J\u202ex"',), ("[2J x",)),
+    ],
+)
+def test_warnings_are_read_as_kubernetes_writes_them(
+    values: tuple[str, ...], texts: tuple[str, ...]
+) -> None:
+    assert parse_warnings(values) == texts
+
+
+def test_what_looks_like_a_token_is_starred_out() -> None:
+    token = long_lived_token()
+    assert scrub(f"a Bearer {token}, b") == "a Bearer ***, b"
+    assert scrub(token[:40] + "...") == "***"
+    assert scrub(token + token) == "***"
+    assert scrub("keyJ is no token") == "keyJ is no token"
+    assert scrub("x odd-secret y", Secret("odd-secret")) == "x *** y"
+    assert scrub("") == ""
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "fresh"), [(3600, 2880), (600, 480), (300, 240), (100, 40), (60, 0), (-5, 0)]
+)
+def test_a_fifth_and_a_minute_at_least_are_kept_back(lifetime: float, fresh: float) -> None:
+    assert fresh_seconds(lifetime) == fresh
+
+
+def test_a_laptop_that_slept_does_not_take_an_old_token_for_fresh() -> None:
+    clock = FakeClock()
+    grant = run_exchange([token_answer()], timing=FakeTiming(clock))
+    assert grant.is_fresh(clock)
+    clock.now_unix += 3000  # CLOCK_MONOTONIC stands still meanwhile
+    assert not grant.is_fresh(clock)
+
+
+def test_a_clock_that_is_set_back_does_not_make_a_token_younger() -> None:
+    clock = FakeClock()
+    grant = run_exchange([token_answer()], timing=FakeTiming(clock))
+    clock.now_monotonic += 3000
+    clock.now_unix -= 86400
+    assert not grant.is_fresh(clock)
+
+
+def test_a_date_that_is_too_late_or_early_never_lengthens_a_token() -> None:
+    for offset in (-86400, 86400):
+        clock = FakeClock()
+        raw = token_answer(date=NOON + offset)
+        grant = run_exchange([raw], timing=FakeTiming(clock))
+        assert grant.fresh_seconds <= 2880
+
+
+def test_without_a_date_this_machines_clock_has_to_do() -> None:
+    clock = FakeClock(unix=NOON + 600)
+    grant = run_exchange([token_answer(date=None)], timing=FakeTiming(clock))
+    assert grant.fresh_seconds == 2400

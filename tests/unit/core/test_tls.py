@@ -1,0 +1,31 @@
+"""TLS contexts verify, whatever they are made from."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from daypass._core.tls import BadCertificateAuthorityError, client_context
+from support.fake_door import Signer
+
+
+def test_chain_and_name_are_always_verified() -> None:
+    for context in (client_context(None), client_context(Signer().pem)):
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+        assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_a_named_authority_is_the_only_one() -> None:
+    assert len(client_context(Signer().pem).get_ca_certs()) == 1
+    both = Signer().pem + Signer().pem
+    assert len(client_context(both).get_ca_certs()) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "hello", "é", "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n"]
+)
+def test_what_is_no_certificate_does_not_mean_the_machines_own(text: str) -> None:
+    with pytest.raises(BadCertificateAuthorityError, match="not a PEM certificate"):
+        client_context(text)

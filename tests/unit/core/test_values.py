@@ -1,0 +1,103 @@
+"""Secret, Clock, Status, errors, durations, the version."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from datetime import UTC
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass._core.duration import parse_seconds
+from daypass._core.errors import DaypassError, MissingExtraError, UsageError
+from daypass._core.secret import Secret
+from daypass._core.status import LIMIT_FOREIGN_CHARACTERS, Status, excerpt, printable
+
+
+def test_a_secret_does_not_print_itself() -> None:
+    secret = Secret("hush")
+    shown = f"{secret} {secret!r} {secret!s} {secret:>20} {[secret]}"
+    assert "hush" not in shown
+    assert secret.reveal() == "hush"
+
+
+def test_a_secret_is_not_pickled() -> None:
+    for spoil in (pickle.dumps, copy.copy):
+        with pytest.raises(TypeError, match="not pickled"):
+            spoil(Secret("hush"))
+
+
+def test_secrets_compare_by_what_they_hold() -> None:
+    assert Secret("a") == Secret("a")
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+    assert hash(Secret("a")) == hash(Secret("a"))
+    assert not Secret("")
+
+
+def test_the_system_clock_gives_seconds() -> None:
+    assert SYSTEM_CLOCK.unix() > 1_700_000_000
+    assert SYSTEM_CLOCK.monotonic() <= SYSTEM_CLOCK.monotonic()
+    assert utc(0).tzinfo is UTC
+
+
+def test_an_error_is_a_fact_and_a_hint_and_survives_pickling() -> None:
+    for error in (
+        DaypassError("fact"),
+        DaypassError("fact", "hint"),
+        UsageError("fact", "hint"),
+        MissingExtraError("daypass up", "local"),
+    ):
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+        assert (type(again), str(again)) == (type(error), str(error))
+        assert (again.fact, again.hint) == (error.fact, error.hint)
+        assert not again.heals_by_itself
+    assert str(DaypassError("fact", "hint")) == "fact\nhint"
+    assert str(DaypassError("fact")) == "fact"
+
+
+def test_a_status_is_read_and_kept_whole() -> None:
+    status = Status.parse(b'{"kind":"Status","code":404,"reason":"NotFound","message":"m","x":1}')
+    assert status is not None
+    assert (status.code, status.reason, status.message) == (404, "NotFound", "m")
+    assert status.document["x"] == 1
+    again = pickle.loads(pickle.dumps(status))  # noqa: S301 - our own bytes
+    assert repr(again) == repr(status)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"no", b"[]", b'{"kind":"Pod"}', b"\xff", b"[" * 100_000, b'"Status"']
+)
+def test_what_is_no_status_is_none(body: bytes) -> None:
+    assert Status.parse(body) is None
+
+
+def test_a_status_of_odd_types_is_an_empty_one() -> None:
+    status = Status.parse(b'{"kind":"Status","code":"404","reason":[],"message":null}')
+    assert status is not None
+    assert (status.code, status.reason, status.message) == (0, "", "")
+
+
+def test_other_peoples_text_is_one_printable_line_of_limited_length() -> None:
+    assert excerpt(b"a\n\tb\x1b[2J\xff c") == "a b [2J\ufffd c"
+    assert len(excerpt(b"x" * 100_000)) == LIMIT_FOREIGN_CHARACTERS
+    assert printable("a\u202eb", 10) == "a b"
+    assert printable("x" * 100, 10) == "x" * 10
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("3600", 3600), ("90m", 5400), ("1h30m", 5400), ("1d", 86400), ("1d2h3m4s", 93784), ("0", 0)],
+)
+def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "h", "1h2", "1m1h", "1h1h", "-1", "+1", "1.5h", "1 h", " 1h", "\u0663h", "1w", "9" * 30],
+)
+def test_another_text_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(UsageError, match="is no length of time"):
+        parse_seconds(text)
