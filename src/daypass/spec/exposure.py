@@ -39,6 +39,8 @@ REQUEST_HEADERS = (
 """What travels on to the API server. Whatever could speak for somebody else is not among them."""
 
 BODY_LIMIT_BYTES = 8 * 1024
+CHECK_BODY_LIMIT_BYTES = 1
+"""A GET has no body; one byte is the least that Envoy takes as a limit."""
 
 
 class Verdict(enum.Enum):
@@ -63,16 +65,18 @@ class Request:
     body_bytes: int = 0
 
     def header(self, name: str) -> str | None:
-        """A header's value, several joined by a comma as HTTP and Envoy read them, or None."""
+        """A header's value, or None. Several are joined by a comma and empty ones left out, as
+        Envoy does before it looks at them and sends them on as one.
+        """
         values = [value for key, value in self.headers if key == name]
-        return ",".join(values) if values else None
+        return ",".join(filter(None, values)) if values else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
     """TokenRequest under `prefix` on `hosts`, and nothing else.
 
-    `hosts`: names in lower case without a port. `prefix`: begins with a slash, has none at its end.
+    `hosts`: names in lower case or addresses, neither port nor brackets. `prefix`: begins with a slash, has none at its end.
     """
 
     prefix: str
@@ -104,29 +108,42 @@ class Exposure:
 
     def judge(self, request: Request) -> Verdict:
         """What the door does with a request, in the order in which it looks at things."""
-        # 1. The name and the path. No other answer tells a scanner that it came close.
-        if _without_port(request.host) not in self.hosts or not self.publishes(request.target):
+        # 1. A request is there as a whole before it is looked at; a larger one is read of nobody.
+        if request.body_bytes > self.body_limit_bytes:
+            return Verdict.TOO_LARGE
+        # 2. The name and the path. No other answer tells a scanner that it came close.
+        named = _without_port(request.host) in map(bracketed, self.hosts)
+        if not named or not self.publishes(request.target):
             return Verdict.NOT_PUBLISHED
-        # 2. The method.
+        # 3. The method.
         if request.method not in ("GET", "POST"):
             return Verdict.METHOD_NOT_ALLOWED
-        # 3. Who asks. A GET may come without: the API server's own 403 is how people check the way.
+        # 4. Who asks. A GET may come without: the API server's own 403 is how people check the way.
         authorization = request.header("authorization")
         if authorization is None:
             if request.method == "POST":
                 return Verdict.UNAUTHORIZED
         elif not re.fullmatch(BEARER_JWT, authorization):
             return Verdict.UNAUTHORIZED
-        # 4. What is sent.
+        # 5. What is sent.
         if not re.fullmatch(MEDIA_TYPE, request.header("content-type") or ""):
             return Verdict.UNSUPPORTED_MEDIA_TYPE
-        limit = self.body_limit_bytes if request.method == "POST" else 0
-        return Verdict.TOO_LARGE if request.body_bytes > limit else Verdict.PASS
+        if request.method == "GET" and request.body_bytes > CHECK_BODY_LIMIT_BYTES:
+            return Verdict.TOO_LARGE
+        return Verdict.PASS
+
+
+def bracketed(host: str) -> str:
+    """A name or an address as it stands in a Host header (RFC 3986, 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _without_port(host: str) -> str:
+    """The name in a Host header. What follows the colon is not looked at: TLS brought the request
+    here, whatever port the client calls it.
+    """
     name, colon, port = host.lower().rpartition(":")
-    return name if colon and port.isdecimal() else host.lower()
+    return name if colon and "]" not in port else host.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +184,7 @@ def refusals(exposure: Exposure) -> tuple[Refusal, ...]:
         429: ("TooManyRequests", "too many requests at the door, try again later"),
         431: ("RequestHeaderFieldsTooLarge", "the request's headers are too large"),
         500: ("InternalError", "the door could not handle the request"),
+        501: ("NotImplemented", "the door reads 'Transfer-Encoding: chunked' and no other"),
         502: ("BadGateway", "the API server's answer is not HTTP"),
         503: ("ServiceUnavailable", "the door cannot reach the API server, or does not trust it"),
         504: ("Timeout", "the API server did not answer in time"),

@@ -3,46 +3,74 @@
 import json
 import posixpath
 
+from daypass.render.envoy.gate import authentication, gate_routes, key_following_filter
+from daypass.render.envoy.gate_listener import gate_listener, protected_cluster
 from daypass.render.envoy.listener import dynamic_routes, listener
 from daypass.render.envoy.routes import route_configuration
-from daypass.render.envoy.settings import DoorSettings
+from daypass.render.envoy.settings import DoorSettings, GateSettings
 from daypass.render.envoy.typed import Json, typed
 from daypass.render.envoy.upstream import AUTHORITY, cluster
 
 HEAP_LIMIT_BYTES = 256 * 1024 * 1024
 
 
-def static_files(settings: DoorSettings, folder: str, *, admin_socket: str) -> dict[str, Json]:
-    """The door as files by name, for a ConfigMap and for `envoy --mode validate`.
+KEYS_FILE = "keys.json"
+
+
+def static_files(
+    settings: DoorSettings,
+    folder: str,
+    *,
+    admin_socket: str,
+    gate: GateSettings | None = None,
+    keys: str = "",
+) -> dict[str, Json]:
+    """The door, and the gate if there is one, as files by name, for a ConfigMap and for
+    `envoy --mode validate`.
 
     Start Envoy with `envoy.json` where the files stand in `folder`. Certificates are followed, all
-    else is fixed: a new config is a new Envoy.
+    else is fixed, the gate's `keys` (a JSON Web Key Set, as text) as well: a new config is a new
+    Envoy.
     """
-    secrets = _secrets(settings)
+    secrets = _secrets(settings, gate)
     sources = _secret_sources(secrets, folder)
-    routes = {"route_config": _routes(settings)}
+    listeners = [listener(settings, {"route_config": _routes(settings)}, sources)]
+    clusters = [cluster(settings.upstream, sources[AUTHORITY], settings.timeouts)]
+    if gate is not None:
+        jwt = {"name": "keys", "typed_config": authentication(gate, keys)}
+        listeners.append(gate_listener(gate, {"route_config": gate_routes(gate)}, jwt, sources))
+        clusters.append(protected_cluster(gate))
     return {
         "envoy.json": {
             **_process(admin_socket),
-            "static_resources": {
-                "listeners": [listener(settings, routes, sources)],
-                "clusters": [cluster(settings.upstream, sources[AUTHORITY])],
-            },
+            "static_resources": {"listeners": listeners, "clusters": clusters},
         },
         **_secret_files(secrets),
     }
 
 
-def followed_files(settings: DoorSettings, folder: str, *, admin_socket: str) -> dict[str, Json]:
-    """The door as files by name, for an Envoy that runs in `folder` and follows them.
+def followed_files(
+    settings: DoorSettings, folder: str, *, admin_socket: str, gate: GateSettings | None = None
+) -> dict[str, Json]:
+    """The door, and the gate if there is one, as files by name, for an Envoy that follows them.
 
-    Start it with `bootstrap.json`. When a file is replaced by a rename, Envoy takes the new one:
-    routes and certificates at once also for open connections, a listener by draining the old one.
-    A file that it cannot take leaves the old state in force.
+    Start it with `bootstrap.json`, in `folder`. When a file is replaced by a rename, Envoy takes
+    the new one: routes and certificates at once also for open connections, a listener by draining
+    the old one. A file that it cannot take leaves the old state in force. A gate needs the keys as
+    well: `keys_file`.
     """
-    secrets = _secrets(settings)
+    secrets = _secrets(settings, gate)
     sources = _secret_sources(secrets, folder)
-    routes = dynamic_routes(_follow(f"{folder}/routes.json", folder))
+    door_routes = dynamic_routes("door", _follow(f"{folder}/routes.json", folder))
+    listeners = [listener(settings, door_routes, sources)]
+    clusters = [cluster(settings.upstream, sources[AUTHORITY], settings.timeouts)]
+    more: dict[str, Json] = {}
+    if gate is not None:
+        jwt = key_following_filter(_follow(f"{folder}/{KEYS_FILE}", folder))
+        routes = dynamic_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
+        listeners.append(gate_listener(gate, routes, jwt, sources))
+        clusters.append(protected_cluster(gate))
+        more["routes-gate.json"] = _route_file(gate_routes(gate))
     return {
         "bootstrap.json": {
             **_process(admin_socket),
@@ -51,15 +79,18 @@ def followed_files(settings: DoorSettings, folder: str, *, admin_socket: str) ->
                 "cds_config": _follow(f"{folder}/clusters.json", folder),
             },
         },
-        "listeners.json": _resources(
-            "config.listener.v3.Listener", listener(settings, routes, sources)
-        ),
-        "clusters.json": _resources(
-            "config.cluster.v3.Cluster", cluster(settings.upstream, sources[AUTHORITY])
-        ),
-        "routes.json": _resources("config.route.v3.RouteConfiguration", _routes(settings)),
+        "listeners.json": _resources("config.listener.v3.Listener", *listeners),
+        "clusters.json": _resources("config.cluster.v3.Cluster", *clusters),
+        "routes.json": _route_file(_routes(settings)),
+        **more,
         **_secret_files(secrets),
     }
+
+
+def keys_file(gate: GateSettings, keys: str) -> Json:
+    """The content of KEYS_FILE for a JSON Web Key Set, as text. Open connections obey it, too."""
+    extension_config = {"name": "keys", "typed_config": authentication(gate, keys)}
+    return _resources("config.core.v3.TypedExtensionConfig", extension_config)
 
 
 def to_json(value: Json) -> str:
@@ -98,7 +129,7 @@ def _overload_manager() -> Json:
         }
 
     return {
-        "refresh_interval": "0.25s",
+        "refresh_interval": "1s",
         "resource_monitors": [
             {
                 "name": heap,
@@ -125,10 +156,16 @@ def _overload_manager() -> Json:
 
 
 def _routes(settings: DoorSettings) -> Json:
-    return route_configuration(settings.exposure, settings.upstream.server_name)
+    return route_configuration(settings.exposure, settings.upstream, settings.timeouts)
 
 
-def _secrets(settings: DoorSettings) -> dict[str, Json]:
+def _route_file(routes: Json) -> Json:
+    # Envoy takes one route configuration a file.
+    return _resources("config.route.v3.RouteConfiguration", routes)
+
+
+def _secrets(settings: DoorSettings, gate: GateSettings | None) -> dict[str, Json]:
+    certificates = [*settings.certificates, *(gate.certificates if gate is not None else ())]
     secrets: dict[str, Json] = {
         certificate.name: {
             "tls_certificate": {
@@ -137,7 +174,7 @@ def _secrets(settings: DoorSettings) -> dict[str, Json]:
                 "watched_directory": _folder_of(certificate.certificate_file),
             },
         }
-        for certificate in settings.certificates
+        for certificate in certificates
     }
     authority = settings.upstream.authority_file
     secrets[AUTHORITY] = {

@@ -2,8 +2,9 @@
 
 from daypass.render.envoy.replies import status_replies
 from daypass.render.envoy.routes import CLIENT_ADDRESS, tells_no_secret
-from daypass.render.envoy.settings import Certificate, DoorSettings, RateLimits
-from daypass.render.envoy.typed import Json, extension
+from daypass.render.envoy.settings import DoorSettings, RateLimits
+from daypass.render.envoy.tls import NO_ADDRESS_IS_INTERNAL, tls_listener
+from daypass.render.envoy.typed import Json, duration, extension
 from daypass.spec.exposure import refusals
 
 
@@ -11,63 +12,27 @@ def listener(settings: DoorSettings, routes: Json, certificate_sources: dict[str
     """The listener. `routes`: where the route configuration comes from, as a field of Envoy's
     connection manager; `certificate_sources`: where each certificate comes from, by name.
     """
-    return {
-        "name": "door",
-        "address": {
-            "socket_address": {
-                "address": settings.listen.host,
-                "port_value": settings.listen.port,
-            }
-        },
-        "per_connection_buffer_limit_bytes": 64 * 1024,
-        "listener_filters": [
-            extension(
-                "envoy.filters.listener.tls_inspector",
-                "extensions.filters.listener.tls_inspector.v3.TlsInspector",
-            )
-        ],
-        "listener_filters_timeout": "5s",
-        "filter_chains": [
-            _filter_chain(settings, certificate, routes, certificate_sources[certificate.name])
-            for certificate in settings.certificates
-        ],
-    }
-
-
-def _filter_chain(
-    settings: DoorSettings, certificate: Certificate, routes: Json, source: Json
-) -> Json:
-    match: Json = {"transport_protocol": "tls"}
-    if certificate.server_names:
-        match["server_names"] = list(certificate.server_names)
-    return {
-        "name": certificate.name,
-        "filter_chain_match": match,
-        "transport_socket_connect_timeout": "5s",
-        "transport_socket": extension(
-            "envoy.transport_sockets.tls",
-            "extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            common_tls_context={
-                "alpn_protocols": ["h2", "http/1.1"],
-                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-                "tls_certificate_sds_secret_configs": [
-                    {"name": certificate.name, "sds_config": source}
-                ],
-            },
+    filters = [
+        extension(
+            "envoy.filters.network.connection_limit",
+            "extensions.filters.network.connection_limit.v3.ConnectionLimit",
+            stat_prefix="door",
+            max_connections=settings.connections,
         ),
-        "filters": [
-            extension(
-                "envoy.filters.network.connection_limit",
-                "extensions.filters.network.connection_limit.v3.ConnectionLimit",
-                stat_prefix="door",
-                max_connections=settings.connections,
-            ),
-            _connection_manager(settings, routes),
-        ],
-    }
+        _connection_manager(settings, routes),
+    ]
+    return tls_listener(
+        "door",
+        settings.listen,
+        settings.certificates,
+        certificate_sources,
+        filters,
+        settings.timeouts,
+    )
 
 
 def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
+    timeouts = settings.timeouts
     return extension(
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -84,14 +49,14 @@ def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
         use_remote_address=True,
         xff_num_trusted_hops=settings.trusted_hops,
         skip_xff_append=True,
-        internal_address_config={},
+        internal_address_config=NO_ADDRESS_IS_INTERNAL,
         generate_request_id=True,
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,
         common_http_protocol_options={
             "headers_with_underscores_action": "REJECT_REQUEST",
             "max_headers_count": 64,
-            "idle_timeout": "60s",
+            "idle_timeout": duration(timeouts.idle_seconds),
             "max_connection_duration": "600s",
             "max_requests_per_connection": 10_000,
         },
@@ -102,11 +67,13 @@ def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
             "initial_connection_window_size": 1024 * 1024,
         },
         max_request_headers_kb=16,
-        request_headers_timeout="5s",
-        request_timeout="10s",
+        # The scheme is what it is, not what the client or a front calls it.
+        scheme_header_transformation={"scheme_to_overwrite": "https"},
+        request_headers_timeout=duration(timeouts.request_headers_seconds),
+        request_timeout=duration(timeouts.request_seconds),
         stream_idle_timeout="20s",
         drain_timeout="5s",
-        delayed_close_timeout="1s",
+        delayed_close_timeout=duration(timeouts.close_seconds),
         early_header_mutation_extensions=[_forget_claimed_origins()],
         local_reply_config=status_replies(refusals(settings.exposure)),
         http_filters=_http_filters(settings),
@@ -142,6 +109,8 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
             "envoy.filters.http.router",
             "extensions.filters.http.router.v3.Router",
             suppress_envoy_headers=True,
+            # The listener's own statistics count every answer already.
+            dynamic_stats=False,
         )
     )
     return filters
@@ -197,46 +166,68 @@ def _bucket(per_second: int) -> Json:
 
 
 def _access_log(settings: DoorSettings) -> list[Json]:
-    """Lines of JSON on stdout. A path is written only where it is a published one, before or after
-    its prefix was taken off: that it holds two names and no token is then certain.
+    """Lines of JSON on stdout, one a request; what was refused is told in more detail.
+
+    A path is written only where it is a published one, before or after its prefix was taken off:
+    that it holds two names and no token is then certain. The door itself answers nothing below
+    400, so whatever is below came from the API server under a published path, and the patterns
+    need not be asked again.
     """
-    published = {"header": tells_no_secret(settings.exposure)}
+    no_secret = {"header": tells_no_secret(settings.exposure)}
+    hidden = {"header": {**no_secret["header"], "invert_match": True}}
+    # A request that was broken off has no code, which counts as 0, and may be for any path.
+    good = {"and_filter": {"filters": [_code_filter("GE", 200), _code_filter("LE", 399)]}}
+    bad = {"or_filter": {"filters": [_code_filter("LE", 199), _code_filter("GE", 400)]}}
     return [
-        _log({"header_filter": published}, path="%REQ(:PATH)%"),
-        _log({"header_filter": {"header": {**published["header"], "invert_match": True}}}),
+        _log(good, _GOOD),
+        _log({"and_filter": {"filters": [bad, {"header_filter": no_secret}]}}, {**_GOOD, **_BAD}),
+        _log(
+            {"and_filter": {"filters": [bad, {"header_filter": hidden}]}},
+            {**_GOOD, **_BAD, "path": None},
+        ),
     ]
 
 
-def _log(log_filter: Json, **fields: str) -> Json:
-    line = {
-        "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-        "client": CLIENT_ADDRESS,
-        "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
-        "host": "%REQ(:AUTHORITY):100%",
-        "method": "%REQ(:METHOD):20%",
-        "protocol": "%PROTOCOL%",
-        "route": "%ROUTE_NAME%",
-        "code": "%RESPONSE_CODE%",
-        "details": "%RESPONSE_CODE_DETAILS%",
-        "flags": "%RESPONSE_FLAGS%",
-        "bytes_received": "%BYTES_RECEIVED%",
-        "bytes_sent": "%BYTES_SENT%",
-        "duration_ms": "%DURATION%",
-        "upstream_ms": "%RESPONSE_DURATION%",
-        "request_id": "%REQ(X-REQUEST-ID):64%",
-        "user_agent": "%REQ(USER-AGENT):100%",
-        **fields,
-    }
+_GOOD: dict[str, str | None] = {
+    "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+    "client": CLIENT_ADDRESS,
+    "server_name": "%REQUESTED_SERVER_NAME%",
+    "method": "%REQ(:METHOD):20%",
+    "path": "%REQ(:PATH)%",
+    "code": "%RESPONSE_CODE%",
+    "duration_ms": "%DURATION%",
+    "request_id": "%REQ(X-REQUEST-ID):64%",
+    "user_agent": "%REQ(USER-AGENT):100%",
+}
+_BAD: dict[str, str | None] = {
+    "host": "%REQ(:AUTHORITY):100%",
+    "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "protocol": "%PROTOCOL%",
+    "route": "%ROUTE_NAME%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "flags": "%RESPONSE_FLAGS%",
+    "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+    "bytes_received": "%BYTES_RECEIVED%",
+}
+
+
+def _log(log_filter: Json, line: dict[str, str | None]) -> Json:
+    fields = {name: value for name, value in line.items() if value is not None}
     return {
         "filter": log_filter,
         **extension(
             "envoy.access_loggers.stdout",
             "extensions.access_loggers.stream.v3.StdoutAccessLog",
-            log_format={"json_format": line},
+            log_format={"json_format": fields},
         ),
     }
 
 
-def dynamic_routes(source: Json) -> Json:
+def _code_filter(comparison: str, code: int) -> Json:
+    value = {"default_value": code, "runtime_key": f"daypass.unused.{code}"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+def dynamic_routes(name: str, source: Json) -> Json:
     """Routes that follow a source, as the connection manager's field."""
-    return {"rds": {"route_config_name": "door", "config_source": source}}
+    return {"rds": {"route_config_name": name, "config_source": source}}

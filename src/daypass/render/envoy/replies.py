@@ -13,27 +13,30 @@ def status_replies(refusals: Iterable[Refusal]) -> Json:
     among the refusals keeps its number and says no more than that.
     """
     return {
-        "mappers": [_mapper(refusal) for refusal in refusals],
-        "body_format": _status("%RESPONSE_CODE%", "", "the door refused the request"),
+        "mappers": [
+            reply(refusal.code, refusal.reason, literal(refusal.message)) for refusal in refusals
+        ],
+        "body_format": status_format("%RESPONSE_CODE%", "", "the request is refused"),
     }
 
 
-def _mapper(refusal: Refusal) -> Json:
+def reply(code: int, reason: str, message_format: str) -> Json:
+    """A mapper that gives every local reply of a code this reason and message.
+
+    `message_format` may hold Envoy's command operators; `literal` takes their meaning away.
+    """
     mapper: Json = {
         "filter": {
             "status_code_filter": {
                 "comparison": {
                     "op": "EQ",
-                    "value": {
-                        "default_value": refusal.code,
-                        "runtime_key": f"daypass.unused.{refusal.code}",
-                    },
+                    "value": {"default_value": code, "runtime_key": f"daypass.unused.{code}"},
                 }
             }
         },
-        "body_format_override": _status(refusal.code, refusal.reason, refusal.message),
+        "body_format_override": status_format(code, reason, message_format),
     }
-    if headers := _HEADERS.get(refusal.code):
+    if headers := _HEADERS.get(code):
         mapper["headers_to_add"] = [
             {
                 "header": {"key": key, "value": value},
@@ -44,6 +47,11 @@ def _mapper(refusal: Refusal) -> Json:
     return mapper
 
 
+def literal(text: str) -> str:
+    """Text that Envoy's formatter shows as it is."""
+    return text.replace("%", "%%")
+
+
 _HEADERS = {
     401: {"www-authenticate": "Bearer"},
     405: {"allow": "GET, POST"},
@@ -52,15 +60,15 @@ _HEADERS = {
 }
 
 
-def _status(code: int | str, reason: str, message: str) -> Json:
+def status_format(code: int | str, reason: str, message: str) -> Json:
+    """A Status as a SubstitutionFormatString; `message` is a format."""
     return {
         "json_format": {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
             "status": "Failure",
-            # Envoy's formatter reads a percent sign as the start of a command.
-            "message": message.replace("%", "%%"),
+            "message": message,
             "reason": reason,
             "code": code,
         },

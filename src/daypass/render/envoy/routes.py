@@ -1,28 +1,40 @@
 """The door's routes, compiled from the exposure."""
 
-from daypass.render.envoy.typed import Json, full_match, typed
-from daypass.spec.exposure import BEARER_JWT, MEDIA_TYPE, Exposure, Verdict
+from daypass.render.envoy.settings import Timeouts, Upstream
+from daypass.render.envoy.typed import Json, duration, full_match, typed
+from daypass.spec.exposure import (
+    BEARER_JWT,
+    CHECK_BODY_LIMIT_BYTES,
+    MEDIA_TYPE,
+    Exposure,
+    Verdict,
+    bracketed,
+)
 
 UPSTREAM = "api-server"
 CLIENT_ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 
 
-def route_configuration(exposure: Exposure, upstream_name: str) -> Json:
-    """Which request goes where; everything that is not on the exposure's list is answered here.
-
-    `upstream_name`: the Host that the API server gets to see, whatever the client called it.
-    """
+def route_configuration(exposure: Exposure, upstream: Upstream, timeouts: Timeouts) -> Json:
+    """Which request goes where; everything that is not on the exposure's list is answered here."""
+    action = {
+        "cluster": UPSTREAM,
+        "prefix_rewrite": exposure.path_prefix.removeprefix(exposure.prefix),
+        # The API server sees its own name, whatever the client called it.
+        "host_rewrite_literal": bracketed(upstream.server_name),
+        "timeout": duration(timeouts.answer_seconds),
+    }
     return {
         "name": "door",
         "ignore_port_in_host_matching": True,
         "virtual_hosts": [
             {
                 "name": "door",
-                "domains": list(exposure.hosts),
-                "routes": _routes(exposure, upstream_name),
-            }
+                "domains": [bracketed(host) for host in exposure.hosts],
+                "routes": _routes(exposure, action),
+            },
+            {"name": "elsewhere", "domains": ["*"], "routes": _nothing_published()},
         ],
-        # Without a Host of ours there is no virtual host, and Envoy answers 404 by itself.
         "request_headers_to_add": [
             {
                 # The API server's audit log shows the client as the trusted hops tell it.
@@ -33,23 +45,37 @@ def route_configuration(exposure: Exposure, upstream_name: str) -> Json:
     }
 
 
-def _routes(exposure: Exposure, upstream_name: str) -> list[Json]:
+def _routes(exposure: Exposure, action: Json) -> list[Json]:
     path = [_matches(":path", pattern) for pattern in exposure.path_patterns]
     get, post = _exact(":method", "GET"), _exact(":method", "POST")
     bearer = _matches("authorization", BEARER_JWT)
     anonymous = {"name": "authorization", "present_match": False}
     media_type = {**_matches("content-type", MEDIA_TYPE), "treat_missing_header_as_empty": True}
     return [
-        _pass(exposure, upstream_name, "token-request", [*path, post, bearer, media_type]),
-        # A GET has no body: one byte is the least that the buffer filter takes as a limit.
-        _pass(exposure, upstream_name, "check", [*path, get, anonymous, media_type], 1),
-        _pass(exposure, upstream_name, "check-bearer", [*path, get, bearer, media_type], 1),
+        _pass("token-request", exposure, [*path, post, bearer, media_type], action),
+        {
+            **_pass("check", exposure, [*path, get, anonymous, media_type], action),
+            **_buffer(buffer={"max_request_bytes": CHECK_BODY_LIMIT_BYTES}),
+        },
+        {
+            **_pass("check-bearer", exposure, [*path, get, bearer, media_type], action),
+            **_buffer(buffer={"max_request_bytes": CHECK_BODY_LIMIT_BYTES}),
+        },
         _refuse(Verdict.UNSUPPORTED_MEDIA_TYPE, [*path, post, bearer]),
         _refuse(Verdict.UNSUPPORTED_MEDIA_TYPE, [*path, get, bearer]),
         _refuse(Verdict.UNSUPPORTED_MEDIA_TYPE, [*path, get, anonymous]),
         _refuse(Verdict.UNAUTHORIZED, [*path, post]),
         _refuse(Verdict.UNAUTHORIZED, [*path, get]),
         _refuse(Verdict.METHOD_NOT_ALLOWED, path),
+        *_nothing_published(),
+    ]
+
+
+def _nothing_published() -> list[Json]:
+    # What has a path has one below "/"; CONNECT has none, and its end is not waited for.
+    connect = _refuse(Verdict.NOT_PUBLISHED, [])
+    return [
+        {**connect, "match": {"connect_matcher": {}}, **_buffer(disabled=True)},
         _refuse(Verdict.NOT_PUBLISHED, []),
     ]
 
@@ -57,7 +83,9 @@ def _routes(exposure: Exposure, upstream_name: str) -> list[Json]:
 def tells_no_secret(exposure: Exposure) -> Json:
     """A header matcher for paths that may be logged: published ones, with or without the prefix."""
     bare = Exposure(prefix="", hosts=exposure.hosts).path_patterns[0]
-    return _matches(":path", f"({exposure.path_patterns[0]}|{bare})")
+    matcher = _matches(":path", f"({exposure.path_patterns[0]}|{bare})")
+    # A request that is no HTTP has no path; it is told as one whose path is not to be told.
+    return {**matcher, "treat_missing_header_as_empty": True}
 
 
 def _exact(name: str, value: str) -> Json:
@@ -70,33 +98,17 @@ def _matches(name: str, pattern: str) -> Json:
     return {"name": name, "string_match": {"safe_regex": full_match(pattern)}}
 
 
-def _pass(
-    exposure: Exposure,
-    upstream_name: str,
-    name: str,
-    headers: list[Json],
-    body_limit_bytes: int | None = None,
-) -> Json:
-    route: Json = {
+def _pass(name: str, exposure: Exposure, headers: list[Json], action: Json) -> Json:
+    return {
         "name": name,
         "match": {"prefix": exposure.path_prefix, "headers": headers},
-        "route": {
-            "cluster": UPSTREAM,
-            "prefix_rewrite": exposure.path_prefix.removeprefix(exposure.prefix),
-            "host_rewrite_literal": upstream_name,
-            "timeout": "15s",
-            # Only what has certainly not reached the API server is sent again.
-            "retry_policy": {"retry_on": "connect-failure,refused-stream", "num_retries": 1},
-        },
+        "route": action,
     }
-    if body_limit_bytes is not None:
-        route["typed_per_filter_config"] = {
-            "envoy.filters.http.buffer": typed(
-                "extensions.filters.http.buffer.v3.BufferPerRoute",
-                buffer={"max_request_bytes": body_limit_bytes},
-            )
-        }
-    return route
+
+
+def _buffer(**fields: object) -> Json:
+    per_route = typed("extensions.filters.http.buffer.v3.BufferPerRoute", **fields)
+    return {"typed_per_filter_config": {"envoy.filters.http.buffer": per_route}}
 
 
 def _refuse(verdict: Verdict, headers: list[Json]) -> Json:

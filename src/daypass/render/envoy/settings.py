@@ -44,6 +44,25 @@ class RateLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long the door waits, in seconds: for a client first, then for the API server."""
+
+    handshake_seconds: float = 5
+    """From a new connection to the end of its TLS handshake."""
+    request_headers_seconds: float = 5
+    """From a request's first byte to the end of its headers."""
+    request_seconds: float = 10
+    """From a request's first byte to its last."""
+    idle_seconds: float = 60
+    """Without a request on an open connection, on either side of the door."""
+    close_seconds: float = 1
+    """For a client to read the last answer and close a connection that the door has ended."""
+    connect_seconds: float = 3
+    answer_seconds: float = 15
+    """From a request's last byte to the last one of the API server's answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoorSettings:
     """All that the door's config depends on.
 
@@ -58,3 +77,34 @@ class DoorSettings:
     trusted_hops: int
     rate_limits: RateLimits | None
     connections: int = 4096
+    timeouts: Timeouts = Timeouts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protected:
+    """What the gate stands in front of."""
+
+    address: Address
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """All that the gate's config depends on, but for the API server's keys.
+
+    `issuer`: the `iss` of short-lived tokens. `longest_lifetime_seconds`: tokens that live longer
+    are refused, however they came about.
+    """
+
+    hosts: tuple[str, ...]
+    listen: Address
+    certificates: tuple[Certificate, ...]
+    protected: Protected
+    issuer: str
+    audience: str
+    longest_lifetime_seconds: int
+    require_bound: bool
+    user_header: str
+    groups_header: str
+    forward_token: bool
+    timeouts: Timeouts = Timeouts()

@@ -16,6 +16,11 @@ def extension(name: str, message: str, **fields: Any) -> Json:
     return {"name": name, "typed_config": typed(message, **fields)}
 
 
+def duration(seconds: float) -> str:
+    """A `google.protobuf.Duration` in JSON, to the millisecond."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
 def full_match(pattern: str) -> Json:
     """A RegexMatcher; Envoy matches it against the whole text."""
     return {"regex": pattern}

@@ -4,19 +4,19 @@ import ipaddress
 
 from daypass.render.envoy.allowlist import keep_only
 from daypass.render.envoy.routes import UPSTREAM
-from daypass.render.envoy.settings import Upstream
-from daypass.render.envoy.typed import Json, extension, typed
+from daypass.render.envoy.settings import Timeouts, Upstream
+from daypass.render.envoy.typed import Json, duration, extension, typed
 from daypass.spec.exposure import REQUEST_HEADERS
 
 AUTHORITY = "api-server-authority"
 
 
-def cluster(upstream: Upstream, authority_source: Json) -> Json:
+def cluster(upstream: Upstream, authority_source: Json, timeouts: Timeouts) -> Json:
     """The API server as a cluster. `authority_source`: where the secret AUTHORITY comes from."""
     return {
         "name": UPSTREAM,
-        "type": "STATIC" if _is_address(upstream.address.host) else "STRICT_DNS",
-        "connect_timeout": "3s",
+        "type": "STATIC" if is_address(upstream.address.host) else "STRICT_DNS",
+        "connect_timeout": duration(timeouts.connect_seconds),
         "dns_lookup_family": "ALL",
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "load_assignment": {
@@ -32,7 +32,7 @@ def cluster(upstream: Upstream, authority_source: Json) -> Json:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
-                common_http_protocol_options={"idle_timeout": "60s"},
+                common_http_protocol_options={"idle_timeout": duration(timeouts.idle_seconds)},
                 # HTTP/2 where the API server offers it: a request's length is then a frame's, and
                 # there is nothing that two parsers could read differently.
                 auto_config={
@@ -55,11 +55,15 @@ def cluster(upstream: Upstream, authority_source: Json) -> Json:
 
 def _tls(upstream: Upstream, authority_source: Json) -> Json:
     name = upstream.server_name
-    by_address = _is_address(name)
+    by_address = is_address(name)
     context = typed(
         "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         common_tls_context={
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "tls_params": {
+                "tls_minimum_protocol_version": "TLSv1_2",
+                # As a client Envoy stops at 1.2 where it is not told otherwise.
+                "tls_maximum_protocol_version": "TLSv1_3",
+            },
             "combined_validation_context": {
                 "default_validation_context": {
                     "match_typed_subject_alt_names": [
@@ -75,6 +79,9 @@ def _tls(upstream: Upstream, authority_source: Json) -> Json:
                 },
             },
         },
+        # A resumed session would be trusted without a look at the certificate, be it of another
+        # name or expired by now.
+        max_session_keys=0,
     )
     if not by_address:
         context["sni"] = name
@@ -86,7 +93,8 @@ def _address(upstream: Upstream) -> Json:
     return {"socket_address": where}
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

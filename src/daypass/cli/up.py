@@ -1,0 +1,137 @@
+"""`daypass up`: door and gate on this machine."""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import DaypassError, MissingExtraError
+
+if TYPE_CHECKING:
+    from daypass._core.secret import Secret
+    from daypass.local.behind import Behind
+    from daypass.local.supervisor import Supervisor
+
+SUMMARY = "run the door (and the gate) on this machine, in front of an API server"
+EPILOG = """\
+examples:
+  daypass up                                  the door of ./daypass.yaml
+  daypass up --config doors/lab.yaml          of another file
+  daypass up --output json | read -r line     where it listens, as soon as it does
+
+The file is followed: a change is in force a moment later and drops no connection; a change that
+makes no sense is refused, and everything runs on as it was. Ctrl-C ends it.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `daypass up`."""
+    parser.add_argument(
+        "--config", type=Path, default=Path("daypass.yaml"), metavar="FILE",
+        help="the config file (default: daypass.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--credentials", metavar="FILE",
+        help="with a gate before an external API server: the credentials file of any identity, "
+        "whose token the signing keys are read with (default: ask as anonymous)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR",
+        help="where the certificate authority is kept "
+        "(default: a folder of $XDG_STATE_HOME/daypass for each config file)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", choices=("text", "json"), default="text",
+        help="json: one line on stdout once all takes connections",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Bring everything up and keep it up until a signal; 0 at an ordered end."""
+    try:
+        from daypass._core.clock import SYSTEM_CLOCK
+        from daypass.local.certificates import Authority
+        from daypass.local.state import Folders, state_folder
+        from daypass.local.supervisor import Supervisor
+        from daypass.spec import load
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("daypass up", "local") from error
+
+    stop, reload = threading.Event(), threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+
+    config = load(args.config)
+    with Folders(args.state or state_folder(args.config)) as folders:
+        authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
+        behind = _behind(config.local.api_server, args.credentials)
+        try:
+            supervisor = Supervisor(
+                args.config, behind, authority, folders.runtime, SYSTEM_CLOCK, _say
+            )
+            try:
+                _tell(supervisor, folders.state / "authority.crt", as_json=args.output == "json")
+                supervisor.run(stop, reload)
+            finally:
+                supervisor.stop()
+        finally:
+            behind.stop()
+    _say("all is closed")
+    return 0
+
+
+def _behind(api_server: str, credentials: str | None) -> "Behind":
+    from daypass.local.behind import External
+
+    if api_server == "embedded":
+        raise DaypassError("the embedded API server is not there yet", "write apiServer: external")
+    return External(_token_source(credentials))
+
+
+def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
+    if credentials is None:
+        return lambda: None
+    from daypass._core.clock import SYSTEM_CLOCK
+    from daypass.client.settings import parse_source
+    from daypass.client.source import read_source
+
+    return lambda: parse_source(read_source({}, credentials), SYSTEM_CLOCK.unix()).token
+
+
+def _tell(supervisor: "Supervisor", authority: Path, *, as_json: bool) -> None:
+    from daypass.local.upstream import check
+
+    edge = supervisor.edge
+    door, gate = edge.settings.door, edge.settings.gate
+    prefix = door.exposure.prefix
+    doors = [f"https://{name}:{edge.ports['door']}{prefix}" for name in door.exposure.hosts]
+    gates = [f"https://{name}:{edge.ports['gate']}" for name in gate.hosts] if gate else []
+    if as_json:
+        listen = {n: f"{a.host}:{edge.ports[n]}" for n, a in edge.settings.listens.items()}
+        ready = {
+            "doors": doors,
+            "gates": gates,
+            "listen": listen,
+            "certificateAuthority": str(authority),
+        }
+        print(json.dumps(ready), flush=True)
+    for url in doors:
+        _say(f"door        {url}")
+    for url in gates:
+        _say(f"gate        {url}")
+    _say(f"trusted by  {authority}")
+    try:
+        _say(f"API server  {check(door.upstream)}")
+    except DaypassError as error:
+        _say(f"API server  {error}")
+    _say("Ctrl-C ends it")
+
+
+def _say(lines: str) -> None:
+    for line in lines.splitlines():
+        print(f"daypass: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,65 @@
+"""A service for the gate to guard where there is none: it answers with what it was sent."""
+
+import http.server
+import json
+import threading
+from types import TracebackType
+
+from daypass.render.envoy.settings import Address
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+    server_version = "daypass-echo"
+
+    def _answer(self) -> None:
+        length = min(int(self.headers.get("content-length") or 0), 1024 * 1024)
+        self.rfile.read(length)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        seen = {"method": self.command, "path": self.path, "headers": headers}
+        body = json.dumps(seen, indent=2).encode() + b"\n"
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
+        """Say nothing: the gate has a log."""
+
+
+class Echo:
+    """The echo service on a free port of loopback, in threads; ends with its context."""
+
+    def __init__(self) -> None:
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return Address(host="127.0.0.1", port=self._server.server_address[1])
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> "Echo":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

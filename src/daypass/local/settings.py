@@ -1,0 +1,228 @@
+"""From `daypass.yaml` to the settings of door and gate on this machine."""
+
+import ipaddress
+import socket
+import urllib.parse
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from daypass._core.clock import Clock, utc
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.files import write_private
+from daypass.local.certificates import Authority
+from daypass.local.edge import EdgeSettings
+from daypass.render.envoy.settings import (
+    Address,
+    Certificate,
+    DoorSettings,
+    GateSettings,
+    Protected,
+    RateLimits,
+    Upstream,
+)
+from daypass.spec import Address as ConfigAddress
+from daypass.spec import Config, Domain, Gate, TlsFiles
+from daypass.spec.exposure import Exposure
+
+DEFAULT_LONGEST_LIFETIME_SECONDS = 24 * 3600
+"""What the gate takes where the config has no policy."""
+REISSUE_AFTER_SECONDS = 30 * 86400
+"""Certificates of our own authority live three times as long."""
+
+
+class CertificateError(DaypassError):
+    """A certificate that no client would accept, or that Envoy could not show."""
+
+
+def exposure_of(config: Config) -> Exposure:
+    """The exposure that a config asks for."""
+    return Exposure(
+        prefix=config.prefix,
+        hosts=tuple(domain.host for domain in config.domains.values()),
+        body_limit_bytes=config.limits.request_body_bytes,
+    )
+
+
+def edge_settings(
+    config: Config,
+    upstream: Upstream,
+    authority: Authority,
+    folder: Path,
+    clock: Clock,
+    *,
+    issuer: str,
+    echo: Address | None,
+) -> EdgeSettings:
+    """Door and gate of a config on this machine.
+
+    Certificates that the config has no files for are issued by `authority` and written to `folder`.
+    `issuer` and `echo` (what the gate guards where the config names nothing) matter to a gate only.
+    Clients connect directly here, so no hop is trusted to tell a client's address.
+    """
+    certificates = {
+        domain.host: _certificate(name, domain, authority, folder, clock)
+        for name, domain in config.domains.items()
+    }
+    door = DoorSettings(
+        exposure=exposure_of(config),
+        listen=_listen(config.local.door),
+        certificates=tuple(certificates.values()),
+        upstream=upstream,
+        trusted_hops=0,
+        rate_limits=RateLimits(
+            per_source_per_second=config.limits.per_source_per_second,
+            requests_per_second=config.limits.requests_per_second,
+        ),
+    )
+    if config.gate is None:
+        return EdgeSettings(door=door)
+    for host in config.gate.hosts:
+        if host not in certificates:
+            own = _issue(host, authority, folder, clock)
+            certificates[host] = _shown_for(f"gate-{host}", host, *own)
+    shown = tuple(certificates[host] for host in config.gate.hosts)
+    return EdgeSettings(door=door, gate=_gate(config, config.gate, shown, issuer, echo))
+
+
+def _gate(
+    config: Config,
+    gate: Gate,
+    certificates: tuple[Certificate, ...],
+    issuer: str,
+    echo: Address | None,
+) -> GateSettings:
+    if gate.check != "jwt":
+        raise UsageError(
+            f"gate.check {gate.check} does not run on one machine yet", "write check: jwt"
+        )
+    longest = DEFAULT_LONGEST_LIFETIME_SECONDS
+    if config.policy is not None:
+        longest = config.policy.longest_lifetime_seconds
+    return GateSettings(
+        hosts=gate.hosts,
+        listen=_listen(config.local.gate),
+        certificates=certificates,
+        protected=_protected(config, echo),
+        issuer=issuer,
+        audience=gate.audience,
+        longest_lifetime_seconds=longest,
+        require_bound=gate.require_bound,
+        user_header=gate.headers.user,
+        groups_header=gate.headers.groups,
+        forward_token=gate.forward_token,
+    )
+
+
+def _protected(config: Config, echo: Address | None) -> Protected:
+    if config.local.upstream is None:
+        if echo is None:
+            raise AssertionError("a gate without an upstream needs an echo service")
+        return Protected(address=echo)
+    url = urllib.parse.urlsplit(config.local.upstream)
+    tls = url.scheme == "https"
+    port = url.port or (443 if tls else 80)
+    return Protected(address=Address(host=url.hostname or "", port=port), tls=tls)
+
+
+def _listen(address: ConfigAddress) -> Address:
+    return Address(host=address_of(address.host), port=address.port)
+
+
+def files_of(config: Config) -> list[Path]:
+    """The files that a config names: when one of them changes, so does the door."""
+    pairs = [
+        domain.tls.files for domain in config.domains.values() if isinstance(domain.tls, TlsFiles)
+    ]
+    authority = config.cluster.certificate_authority
+    files = [file for pair in pairs for file in (pair.certificate, pair.key)]
+    return files if authority is None else [authority, *files]
+
+
+def address_of(host: str) -> str:
+    """The IP address to listen on for a host of the config: Envoy resolves no names there."""
+    if host != "localhost":
+        return host
+    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+
+
+def is_ip(host: str) -> bool:
+    """Whether a host is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _certificate(
+    name: str, domain: Domain, authority: Authority, folder: Path, clock: Clock
+) -> Certificate:
+    if isinstance(domain.tls, TlsFiles):
+        certificate, key = domain.tls.files.certificate, domain.tls.files.key
+        verify_pair(certificate, key, domain.host, clock)
+    else:
+        certificate, key = _issue(domain.host, authority, folder, clock)
+    return _shown_for(name, domain.host, certificate, key)
+
+
+def _shown_for(name: str, host: str, certificate: Path, key: Path) -> Certificate:
+    return Certificate(
+        name=name,
+        certificate_file=str(certificate),
+        key_file=str(key),
+        # A client that asks for an address sends no name (RFC 6066).
+        server_names=() if is_ip(host) else (host,),
+    )
+
+
+def certificate_generation(clock: Clock) -> int:
+    """A number that grows when it is time to issue new certificates."""
+    return int(clock.unix() // REISSUE_AFTER_SECONDS)
+
+
+def _issue(host: str, authority: Authority, folder: Path, clock: Clock) -> tuple[Path, Path]:
+    # New files for a new certificate: whoever follows the folder never sees half of a pair.
+    stem = f"{host.replace(':', '_')}-{certificate_generation(clock)}"
+    certificate, key = folder / f"{stem}.crt", folder / f"{stem}.key"
+    if not certificate.exists():
+        chain_pem, key_pem = authority.issue([host], clock)
+        write_private(str(key), key_pem)
+        write_private(str(certificate), chain_pem)
+    return certificate, key
+
+
+def verify_pair(certificate_file: Path, key_file: Path, host: str, clock: Clock) -> None:
+    """Raise CertificateError unless these are a certificate and its key, valid now, for `host`."""
+    try:
+        certificate = x509.load_pem_x509_certificates(certificate_file.read_bytes())[0]
+        key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
+    except OSError as error:
+        raise CertificateError(
+            f"{error.filename} cannot be read: {error.strerror}", f"it is for {host}"
+        ) from None
+    except (ValueError, TypeError):
+        raise CertificateError(
+            f"{certificate_file} and {key_file} are not a certificate and an unencrypted key",
+            "both are PEM files: -----BEGIN CERTIFICATE-----, -----BEGIN PRIVATE KEY-----",
+        ) from None
+    if certificate.public_key() != key.public_key():
+        raise CertificateError(f"{key_file} is not the key of {certificate_file}")
+    if certificate.not_valid_after_utc <= utc(clock.unix()):
+        raise CertificateError(
+            f"{certificate_file} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+        )
+    if host not in (names := _names(certificate)):
+        raise CertificateError(
+            f"{certificate_file} is not for {host}", f"it names {', '.join(names) or 'no host'}"
+        )
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = value.get_values_for_type(x509.IPAddress)
+    return [*value.get_values_for_type(x509.DNSName), *map(str, addresses)]

@@ -1,0 +1,156 @@
+"""Keeping door and gate up: restart with back-off, follow config and keys, end in order."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError
+from daypass.local.behind import Behind
+from daypass.local.certificates import Authority
+from daypass.local.echo import Echo
+from daypass.local.edge import Edge, EdgeSettings
+from daypass.local.follower import Follower
+from daypass.local.settings import certificate_generation, edge_settings, files_of
+from daypass.spec import Config, load
+
+LOOK_EVERY_SECONDS = 0.5
+KEYS_EVERY_SECONDS = 2.0
+BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+STABLE_AFTER_SECONDS = 60.0
+
+FileSignature = tuple[str, int, int, int] | tuple[str]
+Signature = tuple[int, tuple[FileSignature, ...]]
+
+
+class Supervisor:
+    """Runs the door, and the gate if there is one, of a config file until it is told to stop.
+
+    `behind`: the API server. `authority` signs what the config has no certificate for. `say` takes
+    some lines for a person.
+    """
+
+    def __init__(
+        self,
+        config_file: Path,
+        behind: Behind,
+        authority: Authority,
+        runtime: Path,
+        clock: Clock,
+        say: Callable[[str], None],
+    ) -> None:
+        self._config_file = config_file
+        self._behind = behind
+        self._authority = authority
+        self._runtime = runtime
+        self._clock = clock
+        self._say = say
+        self._failures = 0
+        self._told_trouble = ""
+        self._echo: Echo | None = None
+        self.config: Config = load(config_file)
+        self._seen = self._signature(self.config)
+        self._keys = Follower(lambda: behind.keys(self.config), KEYS_EVERY_SECONDS)
+        try:
+            self.edge = Edge(runtime, self._settings(self.config))
+        except BaseException:
+            self._stop_echo()
+            raise
+        self._started_at = clock.monotonic()
+        if self.config.gate is not None:
+            self._keys.start()
+            self._follow_keys()
+
+    def run(self, stop: threading.Event, reload: threading.Event) -> None:
+        """Come back when `stop` is set; all is then still up. `reload` asks for a look now."""
+        while not stop.wait(LOOK_EVERY_SECONDS):
+            self.look(stop, force=reload.is_set())
+            reload.clear()
+
+    def look(self, stop: threading.Event, *, force: bool = False) -> None:
+        """Look after everything once: is Envoy alive, have the config or the keys changed?"""
+        if not self.edge.envoy.running():
+            self._revive(stop)
+        signature = self._signature(self.config)
+        if signature != self._seen or force:
+            self._seen = signature
+            self._reload()
+        self._follow_keys()
+
+    def stop(self) -> None:
+        """End the door, the gate and the echo service."""
+        self._keys.stop()
+        self.edge.stop()
+        self._stop_echo()
+
+    def _stop_echo(self) -> None:
+        if self._echo is not None:
+            self._echo.stop()
+
+    def _reload(self) -> None:
+        try:
+            config = load(self._config_file)
+            # What a config refers to is watched from now on, also if it is refused below.
+            self._seen = self._signature(config)
+            if (config.gate is None) != (self.config.gate is None):
+                raise DaypassError("a gate comes or goes with a new start", "end daypass up first")
+            self.edge.apply(self._settings(config))
+        except DaypassError as error:
+            self._say(f"the change is refused, all runs on as it was\n{error}")
+            return
+        self.config = config
+        self._say(f"{self._config_file.name} has changed and is in force")
+
+    def _follow_keys(self) -> None:
+        if self._keys.trouble != self._told_trouble:
+            self._told_trouble = self._keys.trouble
+            if self._told_trouble:
+                self._say(self._told_trouble)
+        if self._keys.latest is not None and self.edge.take_keys(self._keys.latest):
+            self._say("the gate has taken the API server's signing keys")
+
+    def _revive(self, stop: threading.Event) -> None:
+        if self._clock.monotonic() - self._started_at > STABLE_AFTER_SECONDS:
+            self._failures = 0
+        delay = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
+        self._failures += 1
+        self._say(f"Envoy has ended; a new one starts in {delay:g} s\n{self.edge.envoy.log_end()}")
+        if stop.wait(delay):
+            return
+        try:
+            self.edge.restart()
+        except DaypassError as error:
+            self._say(str(error))
+        else:
+            self._say("Envoy is up again")
+        self._started_at = self._clock.monotonic()
+
+    def _settings(self, config: Config) -> EdgeSettings:
+        issuer, echo = "", None
+        if config.gate is not None:
+            issuer = self._behind.issuer(config)
+            if config.local.upstream is None:
+                self._echo = self._echo or Echo()
+                echo = self._echo.address
+        return edge_settings(
+            config,
+            self._behind.upstream(config),
+            self._authority,
+            self._runtime,
+            self._clock,
+            issuer=issuer,
+            echo=echo,
+        )
+
+    def _signature(self, config: Config) -> Signature:
+        """Changes when the config file, or a file that it names, does, or certificates are old."""
+        files = [self._config_file, *files_of(config)]
+        return certificate_generation(self._clock), tuple(map(_file_signature, files))
+
+
+def _file_signature(file: Path) -> FileSignature:
+    try:
+        status = file.stat()
+    except OSError:
+        return (str(file),)
+    return (str(file), status.st_mtime_ns, status.st_size, status.st_ino)

@@ -1,0 +1,210 @@
+"""The gate on Envoy: `jwt_authn` reads the token, routes decide upon what it found.
+
+Envoy verifies the signature, issuer, audience and times. What it cannot say (is the token bound, is
+it the long-lived one, did two parsers read the header alike) are routes upon the verified claims,
+each refusal with a message of its own. Only one route leads on, and it asks for everything at once:
+whatever is missing, a request ends in a refusal.
+"""
+
+from collections.abc import Iterator
+
+from daypass.render.envoy.allowlist import complement
+from daypass.render.envoy.replies import literal, reply, status_format
+from daypass.render.envoy.settings import GateSettings
+from daypass.render.envoy.typed import Json, extension, full_match, typed
+from daypass.spec.exposure import BEARER_JWT, bracketed
+
+FILTER = "envoy.filters.http.jwt_authn"
+PROTECTED = "protected"
+LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
+"""`iss` of the token in a Secret of type kubernetes.io/service-account-token."""
+CLOCK_SKEW_SECONDS = 10
+
+SUBJECT = "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:short:sub)%"
+NAMESPACE = "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:short:kubernetes.io:namespace)%"
+GROUPS = f"system:serviceaccounts,system:serviceaccounts:{NAMESPACE},system:authenticated"
+"""What TokenReview gives a ServiceAccount; Envoy has verified where the namespace comes from."""
+
+
+def authentication(settings: GateSettings, keys: str) -> Json:
+    """Envoy's JwtAuthentication. `keys`: the API server's JSON Web Key Set, as text."""
+    common: Json = {
+        "local_jwks": {"inline_string": keys},
+        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+        # The routes read the header again, and take it off if the services are not to see it.
+        "forward": True,
+        "clear_route_cache": True,
+        "clock_skew_seconds": CLOCK_SKEW_SECONDS,
+    }
+    short = {
+        **common,
+        "issuer": settings.issuer,
+        "audiences": [settings.audience],
+        "payload_in_metadata": "short",
+        "require_expiration": True,
+        "max_lifetime": f"{settings.longest_lifetime_seconds}s",
+        "jwt_cache_config": {"jwt_cache_size": 4096},
+        "claim_to_headers": [{"claim_name": "sub", "header_name": settings.user_header}],
+    }
+    long = {
+        **common,
+        "issuer": LONG_LIVED_ISSUER,
+        "payload_in_metadata": "long",
+        # Only to know it: a route refuses it, and takes the header off with the request.
+        "claim_to_headers": [{"claim_name": "iss", "header_name": settings.user_header}],
+    }
+    either = [{"provider_name": "short"}, {"provider_name": "long"}]
+    return typed(
+        "extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        providers={"short": short, "long": long},
+        rules=[{"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": either}}}],
+    )
+
+
+def gate_routes(settings: GateSettings) -> Json:
+    """The decision, as a table of routes over the verified claims."""
+    return {
+        "name": "gate",
+        "ignore_port_in_host_matching": True,
+        "virtual_hosts": [
+            {
+                "name": "gate",
+                "domains": [bracketed(host) for host in settings.hosts],
+                "routes": [*_refusals(settings), _pass(settings), _refuse("refused", 403, _OTHER)],
+            }
+        ],
+    }
+
+
+_LONG_LIVED = "this is a long-lived token, which opens only the door: trade it there"
+_UNBOUND = (
+    "this token hangs on no Secret, so it could not be revoked: ask for one with boundObjectRef"
+)
+_SEVERAL = "this token is made for more than this gate: ask for one with this audience alone"
+_OTHER = "this token is not one of a ServiceAccount"
+_UNREADABLE = (
+    "exactly one 'Authorization: Bearer <token>' header is needed: one space, a JSON Web Token, "
+    "nothing after it"
+)
+
+
+def gate_replies(settings: GateSettings) -> Json:
+    """The gate's own answers as Kubernetes Status; never a redirect."""
+    hint = literal(
+        f"the gate takes short-lived tokens made for the audience {settings.audience}; "
+        "`daypass token` prints one"
+    )
+    said = f"%LOCAL_REPLY_BODY% ({hint})"
+    refused = [
+        reply(401, "Unauthorized", said),
+        reply(403, "Forbidden", said),
+        reply(404, "NotFound", "the gate does not guard this host"),
+        reply(429, "TooManyRequests", "too many requests at the gate, try again later"),
+        reply(503, "ServiceUnavailable", "the gate cannot reach what it guards"),
+        reply(504, "Timeout", "what the gate guards did not answer in time"),
+    ]
+    return {
+        "mappers": refused,
+        "body_format": status_format("%RESPONSE_CODE%", "", "%LOCAL_REPLY_BODY%"),
+    }
+
+
+def _refusals(settings: GateSettings) -> Iterator[Json]:
+    def refuse(name: str, code: int, message: str, **match: object) -> Json:
+        return _refuse(name, code, message, **match)
+
+    readable = {**_header("authorization", BEARER_JWT), "invert_match": True}
+    yield refuse("unreadable", 401, _UNREADABLE, headers=[readable])
+    yield refuse("long-lived", 401, _LONG_LIVED, dynamic_metadata=[_claim("long", ["iss"])])
+    others = {"string_match": {"safe_regex": full_match(complement([settings.audience]))}}
+    several = _claim("short", ["aud"], {"list_match": {"one_of": others}})
+    yield refuse("several-audiences", 403, _SEVERAL, dynamic_metadata=[several])
+    if settings.require_bound:
+        bound = {**_claim("short", ["kubernetes.io", "secret", "uid"]), "invert": True}
+        yield refuse("unbound", 403, _UNBOUND, dynamic_metadata=[bound])
+
+
+def _pass(settings: GateSettings) -> Json:
+    account = {"string_match": {"prefix": "system:serviceaccount:"}}
+    issuer = {"string_match": {"exact": settings.issuer}}
+    audience = {"list_match": {"one_of": {"string_match": {"exact": settings.audience}}}}
+    claims = [
+        _claim("short", ["iss"], issuer),
+        _claim("short", ["aud"], audience),
+        _claim("short", ["sub"], account),
+        _claim("short", ["kubernetes.io", "namespace"]),
+    ]
+    if settings.require_bound:
+        claims.append(_claim("short", ["kubernetes.io", "secret", "uid"]))
+    removed = [] if settings.forward_token else ["authorization"]
+    return {
+        "name": "pass",
+        "match": {
+            "prefix": "/",
+            "headers": [_header("authorization", BEARER_JWT)],
+            "dynamic_metadata": claims,
+        },
+        "route": {"cluster": PROTECTED, "timeout": "0s"},
+        "request_headers_to_remove": removed,
+        "request_headers_to_add": [
+            _set(settings.user_header, SUBJECT),
+            _set(settings.groups_header, GROUPS),
+        ],
+    }
+
+
+def _refuse(name: str, code: int, message: str, **match: object) -> Json:
+    return {
+        "name": f"refuse-{name}",
+        "match": {"prefix": "/", **match},
+        "direct_response": {
+            "status": code,
+            "body": {"inline_string": message},
+        },
+    }
+
+
+def _claim(provider: str, path: list[str], value: Json | None = None) -> Json:
+    """A matcher for a verified claim; without `value` it only has to be there.
+
+    A path is a list of keys, so the dot in `kubernetes.io` divides nothing.
+    """
+    return {
+        "filter": FILTER,
+        "path": [{"key": key} for key in (provider, *path)],
+        "value": value or {"present_match": True},
+    }
+
+
+def _header(name: str, pattern: str) -> Json:
+    return {"name": name, "string_match": {"safe_regex": full_match(pattern)}}
+
+
+def _set(name: str, value: str) -> Json:
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+
+def key_following_filter(source: Json) -> Json:
+    """The JWT filter as one that follows a file: open connections get new keys at once."""
+    return {
+        "name": "keys",
+        "config_discovery": {
+            "config_source": source,
+            "type_urls": [
+                "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+            ],
+        },
+    }
+
+
+def forget_claimed_identity(settings: GateSettings) -> Json:
+    """A filter that removes identity headers which a client sent."""
+    names = (settings.user_header, settings.groups_header)
+    return extension(
+        "envoy.filters.http.header_mutation",
+        "extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": [{"remove": name} for name in names]},
+    )

@@ -1,0 +1,121 @@
+"""The gate's listener and the way on to what it guards."""
+
+from daypass.render.envoy.gate import PROTECTED, forget_claimed_identity, gate_replies
+from daypass.render.envoy.settings import GateSettings
+from daypass.render.envoy.tls import NO_ADDRESS_IS_INTERNAL, tls_listener
+from daypass.render.envoy.typed import Json, duration, extension, typed
+from daypass.render.envoy.upstream import is_address
+
+
+def gate_listener(
+    settings: GateSettings, routes: Json, keys: Json, certificate_sources: dict[str, Json]
+) -> Json:
+    """The listener. `routes`: where the decision's routes come from, as a field of the connection
+    manager; `keys`: the JWT filter.
+    """
+    manager = _connection_manager(settings, routes, keys)
+    return tls_listener(
+        "gate",
+        settings.listen,
+        settings.certificates,
+        certificate_sources,
+        [manager],
+        settings.timeouts,
+    )
+
+
+def _connection_manager(settings: GateSettings, routes: Json, keys: Json) -> Json:
+    timeouts = settings.timeouts
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="gate",
+        codec_type="AUTO",
+        server_name="daypass",
+        **routes,
+        # Nothing is decided by the path, so it stays as it is.
+        normalize_path=False,
+        merge_slashes=False,
+        path_with_escaped_slashes_action="KEEP_UNCHANGED",
+        use_remote_address=True,
+        internal_address_config=NO_ADDRESS_IS_INTERNAL,
+        generate_request_id=True,
+        preserve_external_request_id=True,
+        common_http_protocol_options={
+            # `kubeflow_userid` and `kubeflow-userid` are one name to some servers.
+            "headers_with_underscores_action": "DROP_HEADER",
+            "idle_timeout": duration(timeouts.idle_seconds),
+        },
+        http2_protocol_options={"max_concurrent_streams": 100},
+        max_request_headers_kb=60,
+        request_headers_timeout=duration(timeouts.request_headers_seconds),
+        drain_timeout="5s",
+        delayed_close_timeout=duration(timeouts.close_seconds),
+        local_reply_config=gate_replies(settings),
+        http_filters=[
+            forget_claimed_identity(settings),
+            keys,
+            extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
+        ],
+        access_log=[_access_log()],
+    )
+
+
+def _access_log() -> Json:
+    """One line of JSON a request: who called, by the claims that Envoy has verified.
+
+    The path is left out: what the services behind take for a secret in a URL, nobody here knows.
+    """
+    line = {
+        "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+        "gate": "%ROUTE_NAME%",
+        "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "host": "%REQ(:AUTHORITY):100%",
+        "method": "%REQ(:METHOD):20%",
+        "code": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "duration_ms": "%DURATION%",
+        "user": "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:short:sub)%",
+        "jti": "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:short:jti)%",
+        "request_id": "%REQ(X-REQUEST-ID):64%",
+    }
+    return extension(
+        "envoy.access_loggers.stdout",
+        "extensions.access_loggers.stream.v3.StdoutAccessLog",
+        log_format={"json_format": line},
+    )
+
+
+def protected_cluster(settings: GateSettings) -> Json:
+    """What the gate stands in front of, as a cluster."""
+    address = settings.protected.address
+    where = {"socket_address": {"address": address.host, "port_value": address.port}}
+    cluster: Json = {
+        "name": PROTECTED,
+        "type": "STATIC" if is_address(address.host) else "STRICT_DNS",
+        "connect_timeout": duration(settings.timeouts.connect_seconds),
+        "load_assignment": {
+            "cluster_name": PROTECTED,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],
+        },
+    }
+    if settings.protected.tls:
+        name = address.host
+        by_address = is_address(name)
+        validation = {
+            "trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"},
+            "match_typed_subject_alt_names": [
+                {"san_type": "IP_ADDRESS" if by_address else "DNS", "matcher": {"exact": name}}
+            ],
+        }
+        context = typed(
+            "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            common_tls_context={"validation_context": validation},
+        )
+        if not by_address:
+            context["sni"] = name
+        cluster["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": context,
+        }
+    return cluster

@@ -1,0 +1,176 @@
+"""The gate on Envoy, with tokens and keys of a real API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.identities import Identity
+from support.raw import Answer, connect, exchange
+from support.up import HOST, Up, running_up, up_config
+
+AUDIENCE = "gate.example.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A running gate before the echo service, and an identity of its API server."""
+
+    up: Up
+    identity: Identity
+    plane: ControlPlane
+
+    def send(self, *headers: str, path: str = "/pipeline") -> Answer:
+        """A GET with these header lines."""
+        port = int(self.up.ready["listen"]["gate"].rpartition(":")[2])
+        pem = self.up.authority_file.read_text()
+        lines = [f"GET {path} HTTP/1.1", f"Host: {HOST}", *headers, "", ""]
+        with connect(port, authority_pem=pem, name=HOST) as connection:
+            return exchange(connection, "\r\n".join(lines).encode())
+
+    def bearer(self, **shape: Any) -> str:
+        """An Authorization line with a short-lived token of this shape."""
+        token = self.plane.make_token(self.identity, **{"audiences": [AUDIENCE], **shape})
+        return f"Authorization: Bearer {token.reveal()}"
+
+
+@pytest.fixture(scope="module")
+def gate(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """Door and gate of one config; the keys are read with the bot's own credentials."""
+    folder = tmp_path_factory.mktemp("gate")
+    identity = control_plane.make_identity()
+    credentials = folder / "bot.json"
+    document = {"type": "daypass", "version": 1, "door": "https://localhost/kubernetes",
+                "token": identity.token.reveal(), "audience": AUDIENCE}  # fmt: skip
+    credentials.touch(0o600)
+    credentials.write_text(json.dumps(document))
+    config = up_config(
+        control_plane,
+        local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external}",
+        gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost]}}",
+        policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
+    )
+    with running_up(folder, config, arguments=["--credentials", str(credentials)]) as up:
+        up.wait_for_words("the gate has taken the API server's signing keys")
+        yield Gate(up=up, identity=identity, plane=control_plane)
+
+
+def headers_seen(answer: Answer) -> dict[str, str]:
+    assert answer.code == 200, answer
+    return dict(answer.json["headers"])
+
+
+def refused(answer: Answer, code: int, words: str) -> None:
+    assert answer.code == code, answer
+    assert answer.headers["content-type"] == "application/json"
+    assert "location" not in answer.headers
+    assert (answer.json["kind"], answer.json["code"]) == ("Status", code)
+    assert words in answer.json["message"]
+    assert f"made for the audience {AUDIENCE}" in answer.json["message"]
+
+
+def test_a_token_for_the_gate_passes_and_the_service_learns_who_calls(gate: Gate) -> None:
+    seen = headers_seen(gate.send(gate.bearer()))
+    namespace = gate.identity.namespace
+    assert seen["kubeflow-userid"] == gate.identity.user
+    assert seen["kubeflow-groups"] == (
+        f"system:serviceaccounts,system:serviceaccounts:{namespace},system:authenticated"
+    )
+
+
+def test_the_service_does_not_see_the_token(gate: Gate) -> None:
+    assert "authorization" not in headers_seen(gate.send(gate.bearer()))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        ["kubeflow-userid: admin", "kubeflow-groups: system:masters"],
+        ["Kubeflow-UserID: admin", "KUBEFLOW-GROUPS: system:masters"],
+        ["kubeflow-userid: admin", "kubeflow-userid: admin2"],
+        ["kubeflow_userid: admin", "kubeflow_groups: system:masters"],
+        ["Connection: kubeflow-userid, kubeflow-groups"],
+        ["Connection: close, authorization"],
+    ],
+)
+def test_identity_headers_of_a_client_never_survive(gate: Gate, forged: list[str]) -> None:
+    answer = gate.send(gate.bearer(), *forged)
+    if answer.code == 200:
+        seen = {name.replace("_", "-"): value for name, value in headers_seen(answer).items()}
+        assert seen["kubeflow-userid"] == gate.identity.user
+        assert "masters" not in seen["kubeflow-groups"]
+    else:
+        refused(answer, 401, "")
+
+
+@pytest.mark.parametrize("forged", ["kubeflow-userid: admin", "kubeflow_userid: admin"])
+def test_without_a_token_nobody_passes_by_a_header(gate: Gate, forged: str) -> None:
+    refused(gate.send(forged), 401, "Jwt is missing")
+
+
+def test_the_long_lived_token_is_told_to_be_traded(gate: Gate) -> None:
+    answer = gate.send(f"Authorization: Bearer {gate.identity.token.reveal()}")
+    refused(answer, 401, "this is a long-lived token, which opens only the door")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_an_unbound_token_is_refused(gate: Gate) -> None:
+    refused(gate.send(gate.bearer(bound=False)), 403, "hangs on no Secret")
+
+
+@pytest.mark.parametrize("audiences", [["other"], [], [AUDIENCE + "x"], ["GATE.EXAMPLE.COM"]])
+def test_a_token_for_another_audience_is_refused(gate: Gate, audiences: list[str]) -> None:
+    refused(gate.send(gate.bearer(audiences=audiences)), 403, "Audiences in Jwt are not allowed")
+
+
+@pytest.mark.parametrize("other", ["other", "https://kubernetes.default.svc", AUDIENCE + "x"])
+def test_a_token_for_several_audiences_is_refused(gate: Gate, other: str) -> None:
+    for audiences in ([AUDIENCE, other], [other, AUDIENCE]):
+        answer = gate.send(gate.bearer(audiences=audiences))
+        refused(answer, 403, "made for more than this gate")
+
+
+def test_a_token_that_lives_longer_than_the_policy_allows_is_refused(gate: Gate) -> None:
+    headers_seen(gate.send(gate.bearer(lifetime_seconds=7200)))
+    refused(gate.send(gate.bearer(lifetime_seconds=7260)), 401, "")
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda line: line.replace("Bearer", "bearer"),
+        lambda line: line.replace("Bearer ", "Bearer  "),
+        lambda line: line + " junk",
+        lambda line: line + ",Bearer x.y.z",
+        lambda line: line.replace("Bearer ", "Basic eDp5, Bearer "),
+        lambda line: line[:-6] + "AAAAAA",
+        lambda line: line + "\r\nAuthorization: Bearer x.y.z",
+        lambda line: "Authorization: Bearer x.y.z\r\n" + line,
+        lambda line: line.replace("Authorization: Bearer ", "Authorization: "),
+        lambda line: line.replace("Authorization: Bearer ", "Cookie: access_token="),
+    ],
+)
+def test_a_token_that_is_not_read_alike_by_everybody_is_refused(gate: Gate, bend: Any) -> None:
+    answer = gate.send(bend(gate.bearer()))
+    assert answer.code in (400, 401), answer
+
+
+def test_a_token_in_the_query_is_no_token(gate: Gate) -> None:
+    token = gate.bearer().removeprefix("Authorization: Bearer ")
+    refused(gate.send(path=f"/pipeline?access_token={token}"), 401, "Jwt is missing")
+
+
+def test_no_token_is_in_any_log(gate: Gate) -> None:
+    line = gate.bearer()
+    headers_seen(gate.send(line))
+    (log,) = gate.up.runtime.glob("*/envoy.log")
+    user = gate.identity.user
+    eventually("the request is in the log", lambda: user in log.read_text(), seconds=15)
+    assert line.rpartition(".")[2] not in log.read_text()
+    assert line.rpartition(".")[2] not in gate.up.words

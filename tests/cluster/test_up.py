@@ -1,0 +1,167 @@
+"""`daypass up` in front of a real API server: changes, crashes, ends, and what is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.doors import post
+from support.raw import connect, exchange
+from support.up import HOST, Up, running_up, up_config
+
+CHECK = post(
+    "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token",
+    host=HOST, method="GET", headers=(), body=b"",
+)  # fmt: skip
+CHECK_ELSEWHERE = CHECK.replace(b"/kubernetes/", b"/kube/")
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_up_tells_where_the_door_is_and_that_the_way_is_open(up: Up) -> None:
+    up.wait_for_words("Ctrl-C ends it")
+    assert up.door == f"https://localhost:{up.port}/kubernetes"
+    assert 'User "system:anonymous" cannot get resource' in up.words
+    assert up.send(CHECK).code == 403
+
+
+def test_a_change_is_applied_on_a_connection_that_stays_open(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    with running_up(tmp_path, up_config(control_plane)) as up:
+        pem = up.authority_file.read_text()
+        with connect(up.port, authority_pem=pem, name=HOST) as connection:
+            assert exchange(connection, CHECK).code == 403
+            lab, more = "host: localhost, front: envoy", "host: more.example.com, front: envoy"
+            both = f"{{lab: {{{lab}}}, more: {{{more}}}}}"
+            other = CHECK.replace(b"Host: localhost", b"Host: more.example.com")
+            assert exchange(connection, other).code == 404
+            up.config_file.write_text(up_config(control_plane, domains=both))
+            up.wait_for_words("has changed and is in force")
+            assert exchange(connection, other).code == 403
+        with connect(up.port, authority_pem=pem, name="more.example.com") as connection:
+            assert exchange(connection, other).code == 403
+
+
+def test_a_changed_prefix_moves_the_door(control_plane: ControlPlane, tmp_path: Path) -> None:
+    with running_up(tmp_path, up_config(control_plane)) as up:
+        up.config_file.write_text(up_config(control_plane, prefix="/kube"))
+        up.wait_for_words("has changed and is in force")
+        assert up.send(CHECK).code == 404
+        assert up.send(CHECK_ELSEWHERE).code == 403
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"foo": "1"}, "unknown key 'foo'"),
+        ({"domains": "{lab: {host: LOCALHOST, front: envoy}}"}, "daypass.yaml:3:"),
+        ({"cluster": "{server: https://127.0.0.1:1}"}, "cluster.certificateAuthority"),
+        (
+            {
+                "domains": "{lab: {host: localhost, front: envoy, "
+                "tls: {files: {certificate: a, key: b}}}}"
+            },
+            "cannot be read",
+        ),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused_and_the_door_runs_on(
+    control_plane: ControlPlane, tmp_path: Path, change: dict[str, str], told: str
+) -> None:
+    with running_up(tmp_path, up_config(control_plane)) as up:
+        up.config_file.write_text(up_config(control_plane, **change))
+        up.wait_for_words("the change is refused, all runs on as it was")
+        up.wait_for_words(told)
+        assert up.send(CHECK).code == 403
+        up.config_file.write_text(up_config(control_plane, prefix="/kube"))
+        up.wait_for_words("has changed and is in force")
+        assert up.send(CHECK_ELSEWHERE).code == 403
+
+
+def test_an_envoy_that_dies_is_started_again_on_the_same_port(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    with running_up(tmp_path, up_config(control_plane)) as up:
+        (pid,) = up.envoy_pids()
+        os.kill(pid, signal.SIGKILL)
+        up.wait_for_words("Envoy is up again")
+        assert up.send(CHECK).code == 403
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_leaves_no_process_port_or_secret(
+    control_plane: ControlPlane, tmp_path: Path, number: int
+) -> None:
+    with running_up(tmp_path, up_config(control_plane)) as up:
+        (pid,) = up.envoy_pids()
+        assert list(up.runtime.iterdir())
+        assert up.end(number) == 0
+    assert not os.path.exists(f"/proc/{pid}")
+    assert not listens(up.port)
+    assert list(up.runtime.iterdir()) == []
+
+
+def test_a_killed_up_takes_its_envoy_along(control_plane: ControlPlane, tmp_path: Path) -> None:
+    with running_up(tmp_path, up_config(control_plane)) as up:
+        assert listens(up.port)
+        up.end(signal.SIGKILL)
+    eventually("the port is free", lambda: not listens(up.port), seconds=10)
+
+
+def test_a_taken_port_is_told_and_ends_it(control_plane: ControlPlane, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        local = f"{{door: '127.0.0.1:{port}', apiServer: external}}"
+        with running_up(tmp_path, up_config(control_plane, local=local)) as up:
+            assert up.wait() == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in up.words
+    assert "choose another address" in up.words
+
+
+def test_a_second_up_of_the_same_config_is_told_of_the_first(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    config = up_config(control_plane)
+    with running_up(tmp_path, config) as first, running_up(tmp_path, config) as second:
+        assert second.wait() == 1
+        assert f"pid {first.process.pid}" in second.words
+
+
+def test_where_there_is_no_envoy_it_says_how_to_get_one(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    environment = {"DAYPASS_ENVOY": "/nowhere/envoy"}
+    with running_up(tmp_path, up_config(control_plane), environment) as up:
+        assert up.wait() == 1
+    assert "DAYPASS_ENVOY names /nowhere/envoy, which cannot be run" in up.words
+
+
+def test_an_api_server_of_another_authority_is_told_and_never_spoken_to(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    from support.authority import Authority
+
+    (tmp_path / "other.crt").write_text(Authority().pem)
+    cluster = f"{{server: {control_plane.url}, certificateAuthority: other.crt}}"
+    with running_up(tmp_path, up_config(control_plane, cluster=cluster)) as up:
+        up.wait_for_words("is not trusted")
+        answer = up.send(CHECK)
+    assert answer.code == 503
+    assert answer.json["message"].startswith("the door cannot reach the API server")
+
+
+def test_a_config_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with running_up(tmp_path, "") as up:
+        assert up.wait() == 2
+    assert "daypass.yaml" in up.words
+    assert "Traceback" not in up.words
