@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMMANDS = {
+    "demo": "daypass.cli.demo",
     "token": "daypass.cli.token",
     "up": "daypass.cli.up",
 }

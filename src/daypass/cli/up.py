@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Bring everything up and keep it up until a signal; 0 at an ordered end."""
     try:
         from daypass._core.clock import SYSTEM_CLOCK
+        from daypass.local.behind import Embedded, External
         from daypass.local.certificates import Authority
         from daypass.local.state import Folders, state_folder
         from daypass.local.supervisor import Supervisor
@@ -69,7 +70,12 @@ def run(args: argparse.Namespace) -> int:
     config = load(args.config)
     with Folders(args.state or state_folder(args.config)) as folders:
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
-        behind = _behind(config.local.api_server, args.credentials)
+        behind: Behind
+        if config.local.api_server == "embedded":
+            state = folders.state / "api-server.json"
+            behind = Embedded(authority, folders.runtime, SYSTEM_CLOCK, state)
+        else:
+            behind = External(_token_source(args.credentials))
         try:
             supervisor = Supervisor(
                 args.config, behind, authority, folders.runtime, SYSTEM_CLOCK, _say
@@ -83,14 +89,6 @@ def run(args: argparse.Namespace) -> int:
             behind.stop()
     _say("all is closed")
     return 0
-
-
-def _behind(api_server: str, credentials: str | None) -> "Behind":
-    from daypass.local.behind import External
-
-    if api_server == "embedded":
-        raise DaypassError("the embedded API server is not there yet", "write apiServer: external")
-    return External(_token_source(credentials))
 
 
 def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":

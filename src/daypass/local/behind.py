@@ -1,13 +1,20 @@
 """What stands behind door and gate on one machine: an API server, embedded or external."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
+from daypass._core.clock import Clock
+from daypass._core.files import write_private
 from daypass._core.secret import Secret
+from daypass.local.api import ApiServer
+from daypass.local.certificates import Authority
 from daypass.local.keys import fetch_issuer, fetch_keys
 from daypass.local.upstream import upstream_of
-from daypass.render.envoy.settings import Upstream
+from daypass.render.envoy.settings import Address, Upstream
 from daypass.spec import Config
+
+SERVER_NAME = "kubernetes.default.svc"
 
 
 class Behind(Protocol):
@@ -46,3 +53,47 @@ class External:
 
     def stop(self) -> None:
         """Nothing was started."""
+
+
+class Embedded:
+    """An API server of our own, on a free port, with a certificate by `authority`.
+
+    `folder`: where its certificate goes. `state_file`: what it remembers between runs, or None.
+    """
+
+    def __init__(
+        self, authority: Authority, folder: Path, clock: Clock, state_file: Path | None = None
+    ) -> None:
+        chain, key = authority.issue([SERVER_NAME, "localhost", "127.0.0.1"], clock)
+        self._authority_file = folder / "api-server-authority.crt"
+        certificate_file, key_file = folder / "api-server.crt", folder / "api-server.key"
+        write_private(str(self._authority_file), authority.pem.encode())
+        write_private(str(key_file), key)
+        write_private(str(certificate_file), chain)
+        self.server = ApiServer.start(
+            certificate_file=certificate_file,
+            key_file=key_file,
+            certificate_authority=authority.pem,
+            clock=clock,
+            state_file=state_file,
+        )
+
+    def upstream(self, config: Config) -> Upstream:
+        """Where it is, and how it is known."""
+        return Upstream(
+            address=Address(host=self.server.host, port=self.server.port),
+            authority_file=str(self._authority_file),
+            server_name=SERVER_NAME,
+        )
+
+    def issuer(self, config: Config) -> str:
+        """Its issuer."""
+        return self.server.issuer
+
+    def keys(self, config: Config) -> str:
+        """Its JSON Web Key Set."""
+        return fetch_keys(self.upstream(config), lambda: self.server.admin_token)
+
+    def stop(self) -> None:
+        """End it."""
+        self.server.stop()

@@ -67,7 +67,7 @@ class Edge:
         self._pinned: dict[str, int] = {}
         for address in settings.listens.values():
             verify_free(address)
-        self._judge(settings)
+        # Envoy itself judges what it starts with, and there is nothing yet that could be lost.
         self._write(settings)
         self._start()
 

@@ -1,0 +1,3 @@
+module daypass.dev/bench/load
+
+go 1.25

@@ -1,0 +1,201 @@
+// Command load measures an HTTPS server, or is a fast one to measure against.
+//
+//	load fire -url U -ca F -name N -header-file F -body-file F -connections 8 -seconds 5
+//	load stub -certificate F -key F -body-file F
+//
+// fire keeps every connection busy with one request after another and prints one JSON object:
+// requests, errors, seconds, and latencies in microseconds by percentile. stub answers every
+// request with 201 and the same body; it prints its port.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) < 2 {
+		log.Fatal("usage: load fire|stub [flags]")
+	}
+	switch os.Args[1] {
+	case "fire":
+		fire(os.Args[2:])
+	case "stub":
+		stub(os.Args[2:])
+	default:
+		log.Fatal("usage: load fire|stub [flags]")
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return value
+}
+
+type result struct {
+	latencies []int64
+	errors    int
+	status    int
+}
+
+func fire(arguments []string) {
+	flags := flag.NewFlagSet("fire", flag.ExitOnError)
+	target := flags.String("url", "", "where to send to")
+	authority := flags.String("ca", "", "PEM file of the authority to trust")
+	name := flags.String("name", "", "name to ask for (SNI and Host); the URL's if empty")
+	headerFiles := flags.String("header-file", "", "file with a header a line")
+	bodyFile := flags.String("body-file", "", "file with the body")
+	method := flags.String("method", "POST", "method")
+	connections := flags.Int("connections", 8, "connections, each with one request at a time")
+	seconds := flags.Float64("seconds", 5, "how long")
+	expected := flags.Int("status", 201, "status that counts as a good answer")
+	_ = flags.Parse(arguments)
+
+	body := []byte{}
+	if *bodyFile != "" {
+		body = must(os.ReadFile(*bodyFile))
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(must(os.ReadFile(*authority)))
+	address := must(url.Parse(*target))
+	if *name == "" {
+		*name = address.Hostname()
+	}
+	request := []byte(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n", *method, address.RequestURI(), *name))
+	if *headerFiles != "" {
+		for line := range strings.Lines(string(must(os.ReadFile(*headerFiles)))) {
+			request = append(request, strings.TrimRight(line, "\r\n")+"\r\n"...)
+		}
+	}
+	if *method == "POST" {
+		request = append(request, fmt.Sprintf("Content-Length: %d\r\n", len(body))...)
+	}
+	request = append(append(request, "\r\n"...), body...)
+	config := &tls.Config{RootCAs: pool, ServerName: *name, NextProtos: []string{"http/1.1"}}
+
+	results := make([]result, *connections)
+	started := time.Now()
+	deadline := started.Add(time.Duration(*seconds * float64(time.Second)))
+	var group sync.WaitGroup
+	for index := range results {
+		group.Go(func() { drive(address.Host, config, request, deadline, *expected, &results[index]) })
+	}
+	group.Wait()
+	report(results, time.Since(started))
+}
+
+func drive(address string, config *tls.Config, request []byte, deadline time.Time, expected int, into *result) {
+	connection, err := tls.Dial("tcp", address, config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer connection.Close()
+	reader := bufio.NewReaderSize(connection, 64*1024)
+	for time.Now().Before(deadline) {
+		started := time.Now()
+		if _, err := connection.Write(request); err != nil {
+			log.Fatal(err)
+		}
+		answer, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+			log.Fatal(err)
+		}
+		answer.Body.Close()
+		into.latencies = append(into.latencies, time.Since(started).Microseconds())
+		if answer.StatusCode != expected {
+			into.errors++
+			into.status = answer.StatusCode
+		}
+	}
+}
+
+func report(results []result, elapsed time.Duration) {
+	all, failed, status := []int64{}, 0, 0
+	for _, one := range results {
+		all = append(all, one.latencies...)
+		failed += one.errors
+		status = max(status, one.status)
+	}
+	slices.Sort(all)
+	at := func(share float64) int64 {
+		if len(all) == 0 {
+			return 0
+		}
+		return all[min(int(share*float64(len(all))), len(all)-1)]
+	}
+	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{
+		"requests": len(all), "errors": failed, "error_status": status,
+		"seconds": elapsed.Seconds(), "per_second": float64(len(all)) / elapsed.Seconds(),
+		"p50_us": at(0.50), "p90_us": at(0.90), "p99_us": at(0.99),
+	})
+}
+
+func stub(arguments []string) {
+	flags := flag.NewFlagSet("stub", flag.ExitOnError)
+	certificate := flags.String("certificate", "", "PEM file")
+	key := flags.String("key", "", "PEM file")
+	bodyFile := flags.String("body-file", "", "file with the answer's body")
+	_ = flags.Parse(arguments)
+	body := must(os.ReadFile(*bodyFile))
+	pair := must(tls.LoadX509KeyPair(*certificate, *key))
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	answer := []byte(fmt.Sprintf(
+		"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
+	for {
+		plain, err := listener.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go serve(tls.Server(plain, config), answer)
+	}
+}
+
+// serve reads just enough of HTTP/1.1 to find where a request ends.
+func serve(connection net.Conn, answer []byte) {
+	defer connection.Close()
+	reader := bufio.NewReaderSize(connection, 64*1024)
+	for {
+		length := 0
+		for {
+			line, err := reader.ReadSlice('\n')
+			if err != nil {
+				return
+			}
+			if len(bytes.TrimSpace(line)) == 0 {
+				break
+			}
+			if name, value, found := bytes.Cut(line, []byte(":")); found && bytes.EqualFold(name, []byte("content-length")) {
+				fmt.Sscan(string(value), &length)
+			}
+		}
+		if _, err := reader.Discard(length); err != nil {
+			return
+		}
+		if _, err := connection.Write(answer); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,146 @@
+"""`daypass demo`: the whole story on this machine."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from daypass.local.stack import LocalStack
+    from daypass.local.story import Step
+
+SUMMARY = "the whole story on this machine: API server, door, gate, and what they refuse"
+EPILOG = """\
+examples:
+  daypass demo                    tells the story, then stays up until Ctrl-C
+  daypass demo --once             ends after the story: 0 if all went as told, 1 if not
+
+Everything listens on loopback, on free ports, and is gone afterwards. It needs no cluster.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `daypass demo`."""
+    parser.add_argument(
+        "--once", action="store_true", default=os.environ.get("ONCE") == "1",
+        help="end after the story (also: ONCE=1)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tell the story; 0 if it went as told, 1 if not, also when it then stayed up."""
+    started = SYSTEM_CLOCK.monotonic()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        from daypass.local.stack import LocalStack
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("daypass demo", "local") from error
+
+    paint = _Paint(sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    with (
+        tempfile.TemporaryDirectory(prefix="daypass-") as folder,
+        LocalStack(Path(folder)) as stack,
+    ):
+        good = _tell(stack, paint, stop, started)
+        if args.once or stop.is_set() or good is None:
+            return 0 if good else 1
+        _invite(stack, paint)
+        while not stop.wait(0.5):
+            stack.supervisor.look(stop)
+    return 0 if good else 1
+
+
+def _tell(
+    stack: "LocalStack", paint: "_Paint", stop: threading.Event, started: float
+) -> bool | None:
+    """Print the steps as they happen; whether all went as told, None if it was interrupted."""
+    from daypass.local.story import tell
+
+    _print(paint.bold("daypass: an API server, a door and a gate, on this machine"))
+    _print(f"  door  {stack.door}\n  gate  {stack.gate}")
+
+    def note(text: str) -> None:
+        _print(paint.dim(f"    ... {text}"))
+
+    wrong = 0
+    for number, step in enumerate(tell(stack, stop.wait, note), start=1):
+        _show(number, step, paint)
+        wrong += not step.as_told
+        if number == 2:
+            elapsed = SYSTEM_CLOCK.monotonic() - started
+            _print(paint.dim(f"     the first token, {elapsed:.1f} s after the start"))
+        if stop.is_set():
+            return None
+    _print()
+    if wrong:
+        _print(paint.red(f"{wrong} of {number} steps went otherwise than told"))
+    else:
+        _print(paint.green(f"all {number} steps went as told"))
+    return not wrong
+
+
+def _show(number: int, step: "Step", paint: "_Paint") -> None:
+    if step.as_told:
+        mark = paint.yellow("refused") if step.refusal else paint.green("done")
+    else:
+        mark = paint.red("NOT AS TOLD")
+    _print(f"\n{number:>2}. {paint.bold(step.title)}  [{mark}]")
+    _print(paint.dim(f"    > {step.asked}"))
+    for line in step.answered:
+        _print(f"      {line}")
+
+
+def _invite(stack: "LocalStack", paint: "_Paint") -> None:
+    identity = stack.make_identity(name="you")
+    file, authority = identity.credentials_file, stack.authority_file
+    program = Path(sys.argv[0]).resolve()
+    check = f"{stack.door}/api/v1/namespaces/default/serviceaccounts/default/token"
+    _print(f"""
+{paint.bold("It stays up. Try, in another terminal:")}
+
+  export DAYPASS_CREDENTIALS={file}
+  daypass token
+  daypass token --output header | curl --cacert {authority} -H @- {stack.gate}/hello
+  curl --cacert {authority} {check}
+
+  python3 -c 'import daypass; print(daypass.Credentials.load().token())'
+
+{paint.dim(f"daypass is {program}; Ctrl-C ends it and leaves nothing behind")}""")
+
+
+class _Paint:
+    """Colours, where somebody can see them."""
+
+    def __init__(self, on: bool) -> None:
+        self._on = on
+
+    def _code(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._on else text
+
+    def bold(self, text: str) -> str:
+        return self._code("1", text)
+
+    def dim(self, text: str) -> str:
+        return self._code("2", text)
+
+    def green(self, text: str) -> str:
+        return self._code("32", text)
+
+    def yellow(self, text: str) -> str:
+        return self._code("33", text)
+
+    def red(self, text: str) -> str:
+        return self._code("1;31", text)
+
+
+def _print(text: str = "") -> None:
+    print(text, flush=True)
