@@ -39,9 +39,7 @@ class Door:
     def connect(self, *, name: str = EKF, alpn: str = "http/1.1") -> ssl.SSLSocket:
         """A connection that asks for `name`."""
         host = self.settings.listen.host
-        return connect(
-            self.port, authority_pem=self.authority.pem, name=name, alpn=alpn, host=host
-        )
+        return connect(self.port, authority_pem=self.authority.pem, name=name, alpn=alpn, host=host)
 
     def send(self, request: bytes, *, name: str = EKF) -> Answer:
         """One request, byte for byte, on a connection of its own."""
@@ -189,7 +187,7 @@ class Stage:
     def _settled(self) -> bool:
         stats = self.door.envoy.stats("^cluster.api-server.upstream_rq_(active|total)$")
         active, total = (stats[f"cluster.api-server.upstream_rq_{n}"] for n in ("active", "total"))
-        return active == 0 and total == self.recorder.total
+        return bool(active == 0 and total == self.recorder.total)
 
 
 BARRIER_PATH = "/kubernetes/api/v1/namespaces/daypass/serviceaccounts/barrier/token"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import socket
@@ -63,10 +64,8 @@ class Conversation:
 
     def send(self, data: bytes) -> None:
         """Send bytes; where the other side has ended the connection, `answer` will tell."""
-        try:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             self._connection.sendall(data)
-        except (ConnectionError, ssl.SSLError):
-            pass
 
     def answer(self, *, head: bool = False) -> Answer:
         """The next final answer. `head`: it has no body, whatever its length says."""

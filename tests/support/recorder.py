@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -183,11 +184,9 @@ def hang_up(connection: ssl.SSLSocket, recorded: Recorded) -> None:
 
 
 def _shut(connection: socket.socket) -> None:
-    try:
-        # The socket below the TLS: a thread may be reading, and only it may touch the TLS state.
+    # The socket below the TLS: a thread may be reading, and only it may touch the TLS state.
+    with contextlib.suppress(OSError):
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 def _read_request(stream: IO[bytes]) -> Recorded | None:

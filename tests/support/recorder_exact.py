@@ -7,8 +7,17 @@ import string
 from collections.abc import Iterator
 
 ALLOWED = frozenset(
-    "accept authorization content-length content-type host traceparent user-agent x-forwarded-for "
-    "x-request-id".split()
+    (
+        "accept",
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "traceparent",
+        "user-agent",
+        "x-forwarded-for",
+        "x-request-id",
+    )
 )
 ONCE = ALLOWED - {"accept", "traceparent", "user-agent"}
 """Headers that two readers could take for different ones if there were two of them."""
@@ -22,9 +31,9 @@ def faults(raw: bytes, *, host: str) -> Iterator[str]:
     head, _, body = raw.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     for line in lines:
-        if any(c < " " and c != "\t" or c == "\x7f" for c in line):
+        if any((c < " " and c != "\t") or c == "\x7f" for c in line):
             yield f"a control character in {line!r}"
-    method, target, version = (lines[0].split(" ") + ["", ""])[:3]
+    method, target, version = [*lines[0].split(" "), "", ""][:3]
     if method not in BODY_LIMIT_BYTES or version != "HTTP/1.1" or lines[0].count(" ") != 2:
         yield f"the request line {lines[0]!r}"
     if not is_token_request(target):

@@ -23,7 +23,15 @@ BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 what follows the token; two spaces or a tab make the request anonymous there. A proxy and it must
 never read the header differently, so only the form that everybody reads alike passes."""
 
-MEDIA_TYPE = r'(?i)(|application/(json|vnd\.kubernetes\.protobuf)([ \t]*;[ \t]*charset="?utf-8"?)?)'
+
+def _any_case(text: str) -> str:
+    """A pattern for ASCII text in any case; `(?i)` would also take U+017F for an s."""
+    return "".join(f"[{c.upper()}{c}]" if c.isalpha() else re.escape(c) for c in text)
+
+
+_SUBTYPE = f"({_any_case('json')}|{_any_case('vnd.kubernetes.protobuf')})"
+_UTF_8 = rf'([ \t]*;[ \t]*{_any_case("charset=")}"?{_any_case("utf-8")}"?)?'
+MEDIA_TYPE = f"(|{_any_case('application/')}{_SUBTYPE}{_UTF_8})"
 """JSON, Kubernetes' protobuf (what kubectl sends), or none, which the API server reads as JSON."""
 
 REQUEST_HEADERS = (
@@ -76,7 +84,8 @@ class Request:
 class Exposure:
     """TokenRequest under `prefix` on `hosts`, and nothing else.
 
-    `hosts`: names in lower case or addresses, neither port nor brackets. `prefix`: begins with a slash, has none at its end.
+    `hosts`: names in lower case or addresses, neither port nor brackets. `prefix`: begins with a
+    slash, has none at its end.
     """
 
     prefix: str

@@ -8,7 +8,8 @@ from daypass.render.envoy.settings import Timeouts, Upstream
 from daypass.render.envoy.typed import Json, duration, extension, typed
 from daypass.spec.exposure import REQUEST_HEADERS
 
-AUTHORITY = "api-server-authority"
+AUTHORITY = "api-server.authority"
+"""The dot keeps it apart from the domains, whose names are labels."""
 
 
 def cluster(upstream: Upstream, authority_source: Json, timeouts: Timeouts) -> Json:

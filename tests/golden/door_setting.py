@@ -1,0 +1,60 @@
+"""The setting whose rendered door is committed: two domains, and a value in each field."""
+
+from __future__ import annotations
+
+from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
+from daypass.render.envoy.settings import (
+    Address,
+    Certificate,
+    DoorSettings,
+    RateLimits,
+    Timeouts,
+    Upstream,
+)
+from daypass.spec.exposure import Exposure
+
+FOLDER = "/etc/daypass"
+SETTINGS = DoorSettings(
+    exposure=Exposure(
+        prefix="/kubernetes",
+        hosts=("ekf.example.com", "serving.example.com"),
+        body_limit_bytes=8192,
+    ),
+    listen=Address(host="0.0.0.0", port=8443),  # noqa: S104 - what a Service routes to
+    certificates=(
+        Certificate(
+            name="ekf",
+            certificate_file="/etc/daypass/tls/ekf/tls.crt",
+            key_file="/etc/daypass/tls/ekf/tls.key",
+            server_names=("ekf.example.com",),
+        ),
+        Certificate(
+            name="serving",
+            certificate_file="/etc/daypass/tls/serving/tls.crt",
+            key_file="/etc/daypass/tls/serving/tls.key",
+            server_names=("serving.example.com",),
+        ),
+    ),
+    upstream=Upstream(
+        address=Address(host="kubernetes.default.svc", port=443),
+        authority_file="/etc/daypass/authority/ca.crt",
+        server_name="kubernetes.default.svc",
+    ),
+    trusted_hops=1,
+    rate_limits=RateLimits(per_source_per_second=10, requests_per_second=200),
+    connections=4096,
+    timeouts=Timeouts(),
+)
+
+
+def rendered() -> dict[str, str]:
+    """Both forms of the door as text, by `form/file`."""
+    forms = {
+        "static": static_files(SETTINGS, FOLDER, admin_socket="admin.sock"),
+        "followed": followed_files(SETTINGS, FOLDER, admin_socket="admin.sock"),
+    }
+    return {
+        f"{form}/{name}": to_json(content)
+        for form, files in forms.items()
+        for name, content in files.items()
+    }

@@ -1,0 +1,50 @@
+"""The complement of a list of names is all other names, for Python's patterns and for Envoy's."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.render.envoy.allowlist import complement
+from daypass.spec.exposure import REQUEST_HEADERS
+
+header = st.text("abx-09", min_size=1, max_size=6)
+name_lists = st.lists(header, min_size=1, max_size=8)
+
+
+@st.composite
+def near_names(draw: st.DrawFn, names: list[str]) -> str:
+    """A name of the list, one nearly of it, or any."""
+    name = draw(st.sampled_from(names))
+    place = draw(st.integers(0, len(name)))
+    bent = name[:place] + draw(st.text("abx-09:z", max_size=2)) + name[place + 1 :]
+    return draw(st.sampled_from([name, bent, name + "-", name[:-1], draw(st.text(max_size=5))]))
+
+
+@given(st.data(), name_lists)
+def test_a_name_is_matched_unless_it_is_on_the_list_or_a_pseudo_header(
+    data: st.DataObject, names: list[str]
+) -> None:
+    name = data.draw(near_names(names))
+    matched = re.fullmatch(complement(names), name, re.DOTALL) is not None
+    expected = name not in names and not name.startswith(":") and name != ""
+    assert matched == expected
+
+
+@given(st.data())
+def test_the_doors_own_list_is_kept_and_nothing_near_it(data: st.DataObject) -> None:
+    name = data.draw(near_names([*REQUEST_HEADERS]))
+    matched = re.fullmatch(complement(REQUEST_HEADERS), name, re.DOTALL) is not None
+    assert matched == (name not in REQUEST_HEADERS and not name.startswith(":") and name != "")
+
+
+@given(name_lists, st.randoms())
+def test_the_order_and_repetition_of_names_make_no_difference(
+    names: list[str], chance: Random
+) -> None:
+    shuffled = [*names, *names]
+    chance.shuffle(shuffled)
+    assert complement(shuffled) == complement(names)

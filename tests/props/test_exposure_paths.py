@@ -1,0 +1,88 @@
+"""A path is published if it is built from valid names, and only then."""
+
+from __future__ import annotations
+
+import string
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from daypass.spec.exposure import Exposure, Request, Verdict
+
+EDGE = string.ascii_lowercase + string.digits
+labels = st.builds(
+    lambda first, middle, last: first + middle + last,
+    st.sampled_from(EDGE),
+    st.text(EDGE + "-", max_size=62),
+    st.sampled_from(["", *EDGE]),
+).filter(lambda text: len(text) <= 63 and text[-1] != "-")
+subdomains = st.lists(labels, min_size=1, max_size=6).map(".".join).filter(lambda s: len(s) <= 253)
+prefixes = st.from_regex(r"(/[a-z0-9.~+-]{1,8}){0,3}", fullmatch=True)
+
+
+def is_label(text: str) -> bool:
+    """RFC 1123, said otherwise than by a pattern."""
+    inside = set(text) <= set(EDGE + "-")
+    return 0 < len(text) <= 63 and inside and text[0] != "-" and text[-1] != "-"
+
+
+def is_subdomain(text: str) -> bool:
+    """As Kubernetes has it: the parts' lengths are not limited each."""
+    edges = [(part[:1], part[-1:]) for part in text.split(".")]
+    inside = set(text) <= set(EDGE + "-.")
+    return len(text) <= 253 and inside and all({*edge} <= set(EDGE) for edge in edges)
+
+
+@given(prefixes, labels, subdomains)
+def test_a_path_of_valid_names_is_published(prefix: str, namespace: str, account: str) -> None:
+    exposure = Exposure(prefix=prefix, hosts=("h",))
+    path = f"{prefix}/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    assert exposure.publishes(path)
+    assert not exposure.publishes(path + "/")
+    assert not exposure.publishes(path + "?")
+    assert not exposure.publishes("/" + path)
+
+
+names = st.one_of(labels, subdomains, st.text(EDGE + "-.", max_size=8), st.text(max_size=4))
+
+
+@given(names, names)
+def test_a_path_is_published_only_if_both_names_are_valid(namespace: str, account: str) -> None:
+    exposure = Exposure(prefix="/kubernetes", hosts=("h",))
+    path = f"/kubernetes/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    # A name with a slash could be the rest of another published path.
+    assume("/" not in namespace + account)
+    assert exposure.publishes(path) == (is_label(namespace) and is_subdomain(account))
+
+
+PUBLISHED = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
+
+
+@given(st.data())
+def test_a_published_path_bent_in_one_place_is_another_one_or_none(data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(PUBLISHED)))
+    new = data.draw(st.text(max_size=3))
+    path = PUBLISHED[:place] + new + PUBLISHED[place + data.draw(st.integers(0, 2)) :]
+    match path.split("/"):
+        case ["", "kubernetes", "api", "v1", "namespaces", ns, "serviceaccounts", sa, "token"]:
+            expected = is_label(ns) and is_subdomain(sa)
+        case _:
+            expected = False
+    assert Exposure(prefix="/kubernetes", hosts=("h",)).publishes(path) == expected
+
+
+@given(
+    st.text(max_size=6),
+    st.text(max_size=12),
+    st.text(max_size=30),
+    st.lists(st.tuples(st.sampled_from(["authorization", "content-type"]), st.text(max_size=9))),
+    st.integers(0, 10_000),
+)
+def test_any_request_has_a_verdict_and_garbage_does_not_pass(
+    method: str, host: str, target: str, headers: list[tuple[str, str]], body_bytes: int
+) -> None:
+    exposure = Exposure(prefix="/kubernetes", hosts=("ekf.example.com",))
+    request = Request(
+        method=method, host=host, target=target, headers=tuple(headers), body_bytes=body_bytes
+    )
+    assert exposure.judge(request) in (Verdict.NOT_PUBLISHED, Verdict.TOO_LARGE)

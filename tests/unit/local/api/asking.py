@@ -1,0 +1,161 @@
+"""An embedded API server without a socket, and sentences to ask it with."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from daypass._core.jwt import decode_unverified
+from daypass.local.api.admin import Admin
+from daypass.local.api.api import Api
+from daypass.local.api.assembly import assemble
+from daypass.local.api.cluster import Settings
+from daypass.local.api.reading import Watch
+from daypass.local.api.requests import Request, Response
+from support.timing import FakeClock
+
+ISSUER = "https://kubernetes.default.svc"
+GATE = "gate.example.com"
+JSON = "application/json"
+TEAM = "/api/v1/namespaces/team"
+TOKEN_PATH = f"{TEAM}/serviceaccounts/bot/token"
+TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+SETTINGS = Settings(
+    issuer=ISSUER,
+    audiences=(ISSUER,),
+    max_expiration_seconds=86400,
+    certificate_authority="-----BEGIN CERTIFICATE-----\n",
+    address="127.0.0.1:6443",
+)
+
+
+class Asked:
+    """An answer, read."""
+
+    def __init__(self, response: Response) -> None:
+        self.code = response.status
+        self.raw = response.body
+        self.headers = response.headers
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The body."""
+        document = json.loads(self.raw)
+        assert isinstance(document, dict)
+        return document
+
+    @property
+    def message(self) -> str:
+        """The message of a Status."""
+        return str(self.document["message"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """The Warning headers."""
+        return [value for name, value in self.headers if name == "Warning"]
+
+
+class World:
+    """A cluster with namespace `team`, ServiceAccount `bot` and its token Secret `bot-token`."""
+
+    def __init__(self, *, anonymous: bool = True, state_file: Path | None = None) -> None:
+        self.clock = FakeClock()
+        self.api: Api = assemble(SETTINGS, self.clock, anonymous=anonymous, state_file=state_file)
+        self.admin_token = self.api.cluster.authenticator.admin_token
+        self.admin = Admin(self.api, self.admin_token)
+
+    def furnish(self) -> World:
+        """Make the namespace, the account and its Secret, and the right to ask for tokens."""
+        self.admin.apply(_named("Namespace", "team"))
+        self.admin.apply(_named("ServiceAccount", "bot", "team"))
+        self.admin.create(token_secret("bot-token", "bot"))
+        self.grant({"resources": ["serviceaccounts/token"], "verbs": ["create"]})
+        return self
+
+    def grant(self, rule: dict[str, Any], name: str = "grant") -> None:
+        """Let `bot` do something in `team`."""
+        version = "rbac.authorization.k8s.io/v1"
+        role = {**_named("Role", name, "team"), "apiVersion": version}
+        self.admin.apply({**role, "rules": [{"apiGroups": [""], **rule}]})
+        binding = {**_named("RoleBinding", name, "team"), "apiVersion": version}
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+        subject = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
+        self.admin.apply({**binding, "roleRef": reference, "subjects": [subject]})
+
+    @property
+    def legacy(self) -> str:
+        """The long-lived token of `bot`."""
+        secret = self.admin.get("Secret", "bot-token", "team")
+        return base64.b64decode(secret["data"]["token"]).decode()
+
+    def handle(self, request: Request) -> Response | Watch:
+        """The Api itself."""
+        return self.api.handle(request)
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        body: Any = b"",
+        *,
+        authorization: str | None = None,
+        media: str = JSON,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> Asked:
+        """A request; by the admin unless an Authorization header is given (`""`: none)."""
+        if authorization is None:
+            authorization = f"Bearer {self.admin_token.reveal()}"
+        sent = [("content-type", media), *headers] if media else list(headers)
+        if authorization:
+            sent.append(("authorization", authorization))
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = self.api.handle(
+            Request(method=method, target=target, headers=tuple(sent), body=content)
+        )
+        assert isinstance(answer, Response), "a watch"
+        return Asked(answer)
+
+    def mint(self, **spec: Any) -> str:
+        """A token of `bot`, asked for by its long-lived one."""
+        asked = self.ask("POST", TOKEN_PATH, {"spec": spec}, authorization=f"Bearer {self.legacy}")
+        assert asked.code == 201, asked.raw
+        return str(asked.document["status"]["token"])
+
+    def review(self, token: str, *audiences: str) -> dict[str, Any]:
+        """What a TokenReview says."""
+        spec = {"token": token, "audiences": list(audiences)}
+        asked = self.ask("POST", TOKEN_REVIEWS, {"spec": spec})
+        assert asked.code == 201, asked.raw
+        status = asked.document["status"]
+        assert isinstance(status, dict)
+        return status
+
+    def who(self, authorization: str) -> Asked:
+        """A SelfSubjectReview."""
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        return self.ask("POST", path, {}, authorization=authorization)
+
+
+def _named(kind: str, name: str, namespace: str = "") -> dict[str, Any]:
+    place = {"namespace": namespace} if namespace else {}
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, **place}}
+
+
+def token_secret(name: str, account: str) -> dict[str, Any]:
+    """A Secret that asks for a token."""
+    secret = _named("Secret", name, "team")
+    secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": account}
+    return {**secret, "type": "kubernetes.io/service-account-token"}
+
+
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    """A ConfigMap in `team`."""
+    return {**_named("ConfigMap", name, "team"), "data": data}
+
+
+def claims(token: str) -> dict[str, Any]:
+    """What a token says."""
+    return decode_unverified(token)[1]

@@ -1,0 +1,13 @@
+"""Fixtures of the embedded API server's tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from unit.local.api.asking import World
+
+
+@pytest.fixture
+def world() -> World:
+    """A furnished cluster."""
+    return World().furnish()

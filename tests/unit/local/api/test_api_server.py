@@ -1,0 +1,230 @@
+"""The embedded API server on a socket: TLS, connections, watches, its beginning and its end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.tls import client_context
+from daypass.local.api import ApiServer
+from daypass.local.api.wire import HEAD_LIMIT_BYTES
+from support.authority import Authority
+from support.deadline import eventually
+from unit.local.api.asking import TEAM, config_map
+
+
+class Running:
+    """A server and what is needed to talk to it."""
+
+    def __init__(self, folder: Path, *, state_file: Path | None = None) -> None:
+        authority = Authority()
+        pair = authority.server("127.0.0.1")
+        (folder / "server.crt").write_text(pair.certificate_pem)
+        (folder / "server.key").write_text(pair.key_pem)
+        self.context = client_context(authority.pem)
+        self.server = ApiServer.start(
+            certificate_file=folder / "server.crt",
+            key_file=folder / "server.key",
+            certificate_authority=authority.pem,
+            clock=SYSTEM_CLOCK,
+            state_file=state_file,
+        )
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
+        self.server.admin.apply(namespace)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The admin's credentials."""
+        return {"Authorization": f"Bearer {self.server.admin_token.reveal()}"}
+
+    def connection(self) -> http.client.HTTPSConnection:
+        """A new connection."""
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.server.port, context=self.context, timeout=20
+        )
+
+    def raw(self, sent: bytes) -> bytes:
+        """What comes back for some bytes, until the server closes."""
+        with (
+            socket.create_connection(("127.0.0.1", self.server.port), timeout=20) as plain,
+            self.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+        ):
+            wrapped.sendall(sent)
+            got = b""
+            while chunk := wrapped.recv(65536):
+                got += chunk
+            return got
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """A running server."""
+    it = Running(tmp_path)
+    with it.server:
+        yield it
+
+
+def test_many_requests_go_over_one_connection(running: Running) -> None:
+    connection = running.connection()
+    try:
+        for index in range(20):
+            body = json.dumps(config_map(f"m{index}"))
+            headers = {**running.headers, "Content-Type": "application/json"}
+            connection.request("POST", f"{TEAM}/configmaps", body, headers)
+            with connection.getresponse() as answer:
+                assert (answer.status, answer.version) == (201, 11)
+                answer.read()
+    finally:
+        connection.close()
+    assert len(running.server.admin.list("ConfigMap", "team")) == 21
+
+
+def test_the_certificate_is_the_one_given_and_tls_is_new(running: Running) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain,
+        running.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+    ):
+        assert wrapped.version() in ("TLSv1.2", "TLSv1.3")
+    with socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain:
+        context = client_context(Authority().pem)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET /\xe9 HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * HEAD_LIMIT_BYTES, b"431"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: foo\r\n\r\n", b"501"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"200"),
+    ],
+)
+def test_what_is_no_http_ends_the_connection(running: Running, sent: bytes, code: bytes) -> None:
+    assert running.raw(sent).split(b" ", 2)[1] == code
+
+
+def test_two_requests_at_once_are_answered_in_their_order(running: Running) -> None:
+    one = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    got = running.raw(one + last)
+    assert got.count(b"HTTP/1.1 200") == 2
+    assert got.endswith(b"ok")
+
+
+def test_a_body_that_is_too_long_gets_its_413_and_the_connection_ends(running: Running) -> None:
+    connection = running.connection()
+    try:
+        headers = {**running.headers, "Content-Type": "application/json"}
+        connection.request("POST", f"{TEAM}/configmaps", b"x" * 4_000_000, headers)
+        with connection.getresponse() as answer:
+            assert (answer.status, answer.getheader("Connection")) == (413, "close")
+            assert "limit is 3145728" in json.loads(answer.read())["message"]
+    finally:
+        connection.close()
+
+
+def test_a_client_that_waits_for_a_100_gets_it(running: Running) -> None:
+    head = b"POST /version HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+    assert running.raw(head + b"Content-Length: 2\r\n\r\n{}").startswith(b"HTTP/1.1 403")
+    with (
+        socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain,
+        running.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+    ):
+        wrapped.sendall(head + b"Content-Length: 2\r\n\r\n")
+        assert wrapped.recv(1024).startswith(b"HTTP/1.1 100")
+        wrapped.sendall(b"{}")
+        assert wrapped.recv(1024).startswith(b"HTTP/1.1 403")
+
+
+def test_a_watch_streams_and_ends_in_time(running: Running) -> None:
+    connection = running.connection()
+    try:
+        target = f"{TEAM}/configmaps?watch=1&timeoutSeconds=1&allowWatchBookmarks=true"
+        connection.request("GET", target, headers=running.headers)
+        with connection.getresponse() as answer:
+            assert json.loads(answer.readline())["type"] == "ADDED"
+            running.server.admin.create(config_map("m", a="1"))
+            assert json.loads(answer.readline())["object"]["data"] == {"a": "1"}
+            assert json.loads(answer.readline())["type"] == "BOOKMARK"
+            assert answer.readline() == b""
+    finally:
+        connection.close()
+
+
+def test_a_watcher_that_leaves_is_forgotten(running: Running) -> None:
+    listeners = running.server.admin.listeners
+    before = listeners()
+    connection = running.connection()
+    connection.request("GET", f"{TEAM}/configmaps?watch=1", headers=running.headers)
+    answer = connection.getresponse()
+    answer.readline()
+    assert listeners() == before + 1
+    answer.close()
+    connection.close()
+    eventually("the watcher is forgotten", lambda: listeners() == before)
+
+
+def test_the_end_comes_at_once_whoever_is_still_there(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    connections = [running.connection() for _ in range(3)]
+    try:
+        for connection in connections:
+            connection.request("GET", "/api/v1/pods?watch=1", headers=running.headers)
+            connection.getresponse()
+        began = SYSTEM_CLOCK.monotonic()
+        running.server.stop()
+        running.server.stop()
+        assert SYSTEM_CLOCK.monotonic() - began < 0.3
+    finally:
+        for connection in connections:
+            connection.close()
+    assert "daypass-api" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", running.server.port), timeout=20)
+
+
+def test_keys_outlive_a_restart_and_a_retired_one_ends_its_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    first = Running(tmp_path, state_file=file)
+    with first.server as server:
+        old = server.signing_keys[0]
+        new = server.rotate_signing_key()
+        assert list(server.signing_keys) == [new, old]
+    second = Running(tmp_path, state_file=file)
+    with second.server as server:
+        assert list(server.signing_keys) == [new, old]
+        server.retire_signing_key(old)
+        assert list(server.signing_keys) == [new]
+
+
+def test_a_port_that_is_taken_and_a_wrong_certificate_are_said_at_the_start(
+    running: Running, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
+
+    def start(port: int) -> None:
+        ApiServer.start(
+            certificate_file=certificate,
+            key_file=key,
+            certificate_authority="",
+            clock=SYSTEM_CLOCK,
+            port=port,
+        )
+
+    with pytest.raises(OSError, match="in use"):
+        start(running.server.port)
+    key.write_text("nonsense")
+    with pytest.raises(ssl.SSLError):
+        start(0)

@@ -1,0 +1,97 @@
+"""What outlives a restart, and what is refused at the next start."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from daypass._core.files import UnsafeFileError
+from daypass.local.api import SnapshotError
+from daypass.local.api.errors import ApiError
+from unit.local.api.asking import World, config_map
+
+
+def test_identities_and_keys_and_the_admin_outlive_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    before = World(state_file=file).furnish()
+    legacy, token = before.legacy, before.mint()
+    before.api.cluster.keys.rotate()
+    before.admin.create(config_map("m", a="1"))
+    after = World(state_file=file)
+    assert after.admin_token == before.admin_token
+    assert after.legacy == legacy
+    assert after.review(token)["authenticated"] is True
+    assert after.admin.list("ConfigMap") == before.admin.list("ConfigMap")
+
+
+def test_the_file_is_private_and_written_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    world = World(state_file=file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    world.furnish()
+    names = {obj["metadata"]["name"] for obj in json.loads(file.read_text())["objects"]}
+    assert {"team", "bot", "bot-token"} <= names
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_watch_cannot_start_before_the_restart(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    version = World(state_file=file).furnish().api.cluster.store.version
+    assert World(state_file=file).api.cluster.store.forgotten == version
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 1000, -1])
+def test_half_a_file_is_refused_with_the_way_out(tmp_path: Path, cut: int) -> None:
+    file = tmp_path / "state.json"
+    World(state_file=file)
+    file.write_bytes(file.read_bytes()[:cut])
+    with pytest.raises(SnapshotError, match="start afresh with: rm"):
+        World(state_file=file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("format", 2),
+        ("keys", []),
+        ("keys", ["nonsense"]),
+        ("resourceVersion", "x"),
+        ("objects", [{"kind": "Secret", "apiVersion": "v1"}]),
+        ("objects", [{"kind": "Foo", "apiVersion": "v1", "metadata": {}}]),
+        ("objects", 5),
+    ],
+)
+def test_a_file_that_says_something_else_is_refused(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    file = tmp_path / "state.json"
+    World(state_file=file)
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({**document, key: value}))
+    with pytest.raises(SnapshotError):
+        World(state_file=file)
+
+
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    World(state_file=file)
+    file.chmod(0o644)
+    with pytest.raises(UnsafeFileError):
+        World(state_file=file)
+
+
+def test_a_state_that_cannot_be_kept_is_a_500_without_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(state_file=tmp_path / "state.json").furnish()
+
+    def full(path: str, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("daypass.local.api.snapshot.write_private", full)
+    with pytest.raises(ApiError) as caught:
+        world.admin.create(config_map("m"))
+    assert (caught.value.code, caught.value.message) == (500, "Internal error occurred")

@@ -1,0 +1,146 @@
+"""TokenRequest on the embedded API server: beside what the contract suite says of both."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from daypass.local.api.decoding import BODY_LIMIT_BYTES
+from unit.local.api.asking import GATE, ISSUER, TEAM, TOKEN_PATH, World, claims
+
+
+def test_a_token_carries_the_claims_of_kubernetes(world: World) -> None:
+    token = world.mint(
+        audiences=[GATE],
+        expirationSeconds=600,
+        boundObjectRef={"kind": "Secret", "apiVersion": "v1", "name": "bot-token"},
+    )
+    account = world.admin.get("ServiceAccount", "bot", "team")["metadata"]
+    secret = world.admin.get("Secret", "bot-token", "team")["metadata"]
+    now = int(world.clock.unix())
+    said = claims(token)
+    assert len(said.pop("jti")) == 36
+    assert said == {
+        "iss": ISSUER,
+        "sub": "system:serviceaccount:team:bot",
+        "aud": [GATE],
+        "exp": now + 600,
+        "iat": now,
+        "nbf": now,
+        "kubernetes.io": {
+            "namespace": "team",
+            "serviceaccount": {"name": "bot", "uid": account["uid"]},
+            "secret": {"name": "bot-token", "uid": secret["uid"]},
+        },
+    }
+
+
+def test_a_longer_life_than_allowed_is_shortened_with_a_warning(world: World) -> None:
+    asked = world.ask("POST", TOKEN_PATH, {"spec": {"expirationSeconds": 999_999}})
+    assert asked.document["spec"]["expirationSeconds"] == 86400
+    shortened = "requested expiration of 999999 seconds shortened to 86400 seconds"
+    assert asked.warnings == [f'299 - "{shortened}"']
+
+
+def test_a_dry_run_mints_a_token_that_is_good(world: World) -> None:
+    asked = world.ask("POST", f"{TOKEN_PATH}?dryRun=All", {})
+    assert world.review(asked.document["status"]["token"])["authenticated"] is True
+
+
+def test_unknown_and_duplicate_fields_warn_in_their_order_and_the_last_value_wins(
+    world: World,
+) -> None:
+    body = b'{"spec":{"audiences":["a"],"x":1,"audiences":["b"]}}'
+    asked = world.ask("POST", TOKEN_PATH, body)
+    assert asked.document["spec"]["audiences"] == ["b"]
+    assert asked.warnings == [
+        '299 - "unknown field \\"spec.x\\""',
+        '299 - "duplicate field \\"spec.audiences\\""',
+    ]
+    strict = world.ask("POST", f"{TOKEN_PATH}?fieldValidation=Strict", body)
+    assert strict.code == 400
+    assert strict.message.endswith(
+        'strict decoding error: unknown field "spec.x", duplicate field "spec.audiences"'
+    )
+
+
+def test_a_body_in_yaml_is_read_and_one_without_a_type_is_json(world: World) -> None:
+    asked = world.ask("POST", TOKEN_PATH, b"spec: {audiences: [a]}", media="application/yaml")
+    assert asked.document["spec"]["audiences"] == ["a"]
+    assert world.ask("POST", TOKEN_PATH, b"{}", media="").code == 201
+
+
+def test_an_anchor_in_yaml_is_refused_before_it_can_grow(world: World) -> None:
+    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60)]
+    asked = world.ask("POST", TOKEN_PATH, "\n".join(lines).encode(), media="application/yaml")
+    assert asked.code == 400
+    assert "anchors are not read here" in asked.message
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "code", "words"),
+    [
+        (b"", "application/json", 400, "unexpected end of JSON input (<empty>)"),
+        (gzip.compress(b"{}"), "application/json", 400, "invalid character '\\x1f'"),
+        (b'{"x":' + b"[" * 20_000, "application/json", 400, "exceeded max depth"),
+        (b"[" * 50_000, "application/yaml", 400, "exceeded max depth"),
+        (b"a: " + b"x" * 70_000, "application/yaml", 413, "limit is 65536"),
+        (b'{"a":"' + b"x" * BODY_LIMIT_BYTES + b'"}', "application/json", 413, "limit is 3145728"),
+        (b"{}", "text/plain", 415, "accepted media types include: application/json"),
+        (b"k8s\0", "application/vnd.kubernetes.protobuf", 415, "send JSON"),
+        (b'{"spec":{"expirationSeconds":' + b"9" * 5000 + b"}}", "", 400, "of type int64"),
+    ],
+)
+def test_a_body_beyond_the_bounds_gets_a_status(
+    world: World, body: bytes, media: str, code: int, words: str
+) -> None:
+    asked = world.ask("POST", TOKEN_PATH, body, media=media)
+    assert asked.code == code
+    assert words in asked.message
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{TEAM}/serviceaccounts/bot%2ftoken",
+        f"{TEAM}/serviceaccounts/bot/%74oken",
+        f"{TOKEN_PATH}/",
+        f"{TOKEN_PATH}?x=y",
+    ],
+)
+def test_what_go_decodes_to_the_path_of_a_token_request_is_one(world: World, path: str) -> None:
+    assert world.ask("POST", path, {}).code == 201
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (f"/x/..{TOKEN_PATH}", 404),
+        (f"/{TOKEN_PATH}", 404),
+        ("/api/v1//namespaces/team/serviceaccounts/bot/token", 404),
+        ("/api/v1/namespaces/team/../team/serviceaccounts/bot/token", 404),
+        (f"{TOKEN_PATH}%zz", 400),
+        (f"{TEAM}/serviceaccounts/%2e%2e/token", 400),
+        ("/api/v1/namespaces//serviceaccounts/bot/token", 400),
+        (f"{TOKEN_PATH}%0a", 404),
+    ],
+)
+def test_dots_and_doubled_slashes_are_names_like_any_other(
+    world: World, path: str, code: int
+) -> None:
+    assert world.ask("POST", path, {}).code == code
+
+
+def test_a_token_can_hang_on_a_pod_of_the_account_and_on_no_other(world: World) -> None:
+    containers = [{"name": "main", "image": "none"}]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "team"}}
+    world.admin.create({**pod, "spec": {"serviceAccountName": "bot", "containers": containers}})
+    reference = {"kind": "Pod", "apiVersion": "v1", "name": "p"}
+    token = world.mint(boundObjectRef=reference)
+    extra = world.review(token)["user"]["extra"]
+    assert extra["authentication.kubernetes.io/pod-name"] == ["p"]
+    path = f"{TEAM}/serviceaccounts/default/token"
+    asked = world.ask("POST", path, {"spec": {"boundObjectRef": reference}})
+    assert asked.code == 400
+    assert "to pod running with different serviceaccount name." in asked.message

@@ -1,0 +1,117 @@
+"""The door as files: what stands in them, and what must not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from daypass.render.envoy.allowlist import complement, keep_only
+from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
+from daypass.render.envoy.typed import Json, duration
+from golden.door_setting import FOLDER, SETTINGS
+
+
+def static(**changes: object) -> dict[str, Json]:
+    """The static form of the setting with changes."""
+    settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
+    return static_files(settings, FOLDER, admin_socket="admin.sock")
+
+
+def followed() -> dict[str, Json]:
+    """The followed form of the setting."""
+    return followed_files(SETTINGS, FOLDER, admin_socket="admin.sock")
+
+
+def manager(files: dict[str, Json]) -> Json:
+    """The first HTTP connection manager of the static form."""
+    chain = files["envoy.json"]["static_resources"]["listeners"][0]["filter_chains"][0]
+    (found,) = (f for f in chain["filters"] if f["name"].endswith("http_connection_manager"))
+    config: Json = found["typed_config"]
+    return config
+
+
+def test_both_forms_hold_the_same_listener_cluster_and_secrets() -> None:
+    one, other = static(), followed()
+    resources = one["envoy.json"]["static_resources"]
+
+    def plain(resource: Json) -> Json:
+        return {key: value for key, value in resource.items() if key != "@type"}
+
+    def without_routes(listener: Json) -> str:
+        copy: Json = json.loads(to_json(plain(listener)))
+        for chain in copy["filter_chains"]:
+            for filter_ in chain["filters"]:
+                filter_["typed_config"].pop("route_config", None)
+                filter_["typed_config"].pop("rds", None)
+        return to_json(copy)
+
+    (followed_cluster,) = other["clusters.json"]["resources"]
+    assert plain(followed_cluster) == resources["clusters"][0]
+    assert plain(other["routes.json"]["resources"][0]) == manager(one)["route_config"]
+    (followed_listener,) = other["listeners.json"]["resources"]
+    assert without_routes(followed_listener) == without_routes(resources["listeners"][0])
+    secrets = [name for name in one if name.startswith("secret-")]
+    assert len(secrets) == 3
+    assert [one[name] for name in secrets] == [other[name] for name in secrets]
+
+
+def test_no_secret_stands_in_a_file_itself() -> None:
+    for files in (static(), followed()):
+        text = "".join(map(to_json, files.values()))
+        assert "BEGIN" not in text
+        assert "inline" not in text
+
+
+def test_only_this_user_talks_to_the_admin_interface() -> None:
+    for config in (static()["envoy.json"], followed()["bootstrap.json"]):
+        assert config["admin"] == {"address": {"pipe": {"path": "admin.sock", "mode": 0o600}}}
+
+
+def test_the_path_is_judged_as_it_came() -> None:
+    config = manager(static())
+    assert config["normalize_path"] is False
+    assert config["merge_slashes"] is False
+    assert config["path_with_escaped_slashes_action"] == "KEEP_UNCHANGED"
+    assert config["http_protocol_options"]["allow_absolute_url"] is False
+
+
+def test_no_upgrade_is_configured() -> None:
+    config = manager(static())
+    assert "upgrade_configs" not in config
+    assert "allow_connect" not in config["http2_protocol_options"]
+
+
+def test_rates_are_asked_before_anything_is_read() -> None:
+    names = [filter_["name"] for filter_ in manager(static())["http_filters"]]
+    assert names == [
+        "daypass.rate_limit.source",
+        "daypass.rate_limit.all",
+        "envoy.filters.http.buffer",
+        "envoy.filters.http.router",
+    ]
+    lifted = [filter_["name"] for filter_ in manager(static(rate_limits=None))["http_filters"]]
+    assert lifted == names[2:]
+
+
+def test_headers_and_trailers_that_are_not_on_the_list_are_removed() -> None:
+    mutations = keep_only(["a", "b"])["typed_config"]["mutations"]
+    (headers,), (trailers,) = (
+        mutations["request_mutations"],
+        mutations["request_trailers_mutations"],
+    )
+    assert headers["remove_on_match"]["key_matcher"]["safe_regex"]["regex"] == complement("ab")
+    assert trailers["remove_on_match"]["key_matcher"]["safe_regex"]["regex"] == ".*"
+
+
+def test_files_are_sorted_and_end_with_a_newline() -> None:
+    assert to_json({"b": 1, "a": "é"}) == '{\n  "a": "\\u00e9",\n  "b": 1\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(5, "5s"), (0.05, "0.05s"), (1.5, "1.5s"), (10.0, "10s"), (0.001, "0.001s"), (600, "600s")],
+)
+def test_a_duration_is_written_as_protobuf_reads_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,28 @@
+"""One door in front of one recorder, shared by every test that leaves them as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from daypass.render.envoy.settings import Timeouts
+from support.doors import Stage, running_stage
+
+
+@pytest.fixture(scope="session")
+def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Without rate limits, with the timeouts of everyday except for clients that are broken off."""
+    with running_stage(
+        tmp_path_factory.mktemp("door"),
+        change=lambda settings: replace(settings, timeouts=Timeouts(close_seconds=0.05)),
+    ) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(shared_stage: Stage) -> Iterator[Stage]:
+    """The shared door, with nothing left over from the test before; nothing arrives late."""
+    yield shared_stage
+    assert shared_stage.arrived() == ()

@@ -1,0 +1,174 @@
+"""Attack class 12: one Authorization header that everybody reads alike, or none at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.doors import BODY, JWT, Stage, assert_refused, post
+
+JSON = "Content-Type: application/json"
+HEADER, PAYLOAD, SIGNATURE = JWT.split(".")
+
+REFUSED = [
+    "",
+    "Bearer",
+    "Bearer ",
+    JWT,
+    f"bearer {JWT}",
+    f"BEARER {JWT}",
+    f"bEARER {JWT}",
+    f"Bearer  {JWT}",
+    f"Bearer\t{JWT}",
+    f"Bearer \t{JWT}",
+    f"Bearer{JWT}",
+    f"Bearer:{JWT}",
+    f"Bearer={JWT}",
+    f'Bearer "{JWT}"',
+    f"Bearer {JWT} junk",
+    f"Bearer {JWT}\tjunk",
+    f"Bearer {JWT},",
+    f"Bearer {JWT};x",
+    f"Bearer {JWT}=",
+    f"Bearer {JWT}.",
+    f"Bearer {JWT}.x",
+    f"Bearer .{JWT}",
+    f"Bearer {JWT},Bearer {JWT}",
+    f"Bearer {JWT}, Bearer {JWT}",
+    f"Bearer {JWT} Bearer {JWT}",
+    f"Basic eDp5, Bearer {JWT}",
+    f"Bearer {JWT}, Basic eDp5",
+    f"Bearer Bearer {JWT}",
+    f"x Bearer {JWT}",
+    "Basic eDp5",
+    "Negotiate YII=",
+    f"Digest username={JWT}",
+    f"Token {JWT}",
+    f"JWT {JWT}",
+    f"DPoP {JWT}",
+    "Bearer opaque",
+    f"Bearer {HEADER}.{PAYLOAD}",
+    f"Bearer {HEADER}.{PAYLOAD}.",
+    f"Bearer {HEADER}..{SIGNATURE}",
+    f"Bearer .{PAYLOAD}.{SIGNATURE}",
+    "Bearer ..",
+    f"Bearer {HEADER}.{PAYLOAD}.{SIGNATURE}.{PAYLOAD}.{SIGNATURE}",
+    f"Bearer {JWT}%20",
+    f"Bearer {JWT}\xa0",
+    f"Bearer {JWT}\xe9",
+    f"Bearer {JWT}+/",
+    f"Bearer\xa0{JWT}",
+    f"\xefBearer {JWT}",
+    "Bearer ../../etc/passwd",
+    f"Bearer {JWT}\r\n junk",
+    f"Bearer\r\n\t{JWT}",
+]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("authorization", REFUSED)
+def test_another_form_of_authorization_is_answered_401_and_goes_nowhere(
+    stage: Stage, method: str, authorization: str
+) -> None:
+    body = BODY if method == "POST" else b""
+    headers = (f"Authorization: {authorization}", JSON)
+    outcome = stage.send(post(method=method, body=body, headers=headers))
+    assert_refused(outcome.answer, 401)
+    assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        f"Authorization: Bearer {JWT}",
+        f"authorization: Bearer {JWT}",
+        "AUTHORIZATION: Basic eDp5",
+        "Authorization: x",
+        "Authorization: ,",
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_two_authorizations_are_none_in_either_order(stage: Stage, method: str, more: str) -> None:
+    body = BODY if method == "POST" else b""
+    one = f"Authorization: Bearer {JWT}"
+    for headers in ((one, JSON, more), (more, JSON, one)):
+        outcome = stage.send(post(method=method, body=body, headers=headers))
+        assert_refused(outcome.answer, 401)
+        assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Authorization: Bearer {JWT}",
+        f"authorization: Bearer {JWT}",
+        f"AUTHORIZATION: Bearer {JWT}",
+        f"Authorization:Bearer {JWT}",
+        f"Authorization:   Bearer {JWT}   ",
+        f"Authorization:\tBearer {JWT}\t",
+        f"Authorization:\r\n Bearer {JWT}",
+        f"Authorization: Bearer\r\n {JWT}",
+    ],
+)
+def test_white_space_around_the_value_is_not_part_of_what_arrives(stage: Stage, line: str) -> None:
+    """A folded line is one space (RFC 9112, 5.2); what arrives is what was judged."""
+    (arrived,) = stage.send(post(headers=(line, JSON))).arrived
+    assert arrived.header("authorization") == f"Bearer {JWT}"
+    assert f"\r\nauthorization: Bearer {JWT}\r\n".encode() in arrived.raw
+
+
+@pytest.mark.parametrize("empty", ["Authorization:", "Authorization: ", "Content-Type:"])
+def test_an_empty_header_beside_another_is_gone_before_the_request_is_judged(
+    stage: Stage, empty: str
+) -> None:
+    one = f"Authorization: Bearer {JWT}"
+    for headers in ((one, JSON, empty), (empty, JSON, one)):
+        (arrived,) = stage.send(post(headers=headers)).arrived
+        assert arrived.header("authorization") == f"Bearer {JWT}"
+        assert arrived.header("content-type") == "application/json"
+
+
+def test_a_long_token_arrives_whole(stage: Stage) -> None:
+    token = f"{HEADER}.{'x' * 8000}.{SIGNATURE}"
+    (arrived,) = stage.send(post(headers=(f"Authorization: Bearer {token}", JSON))).arrived
+    assert arrived.header("authorization") == f"Bearer {token}"
+
+
+def test_a_post_without_authorization_is_answered_401(stage: Stage) -> None:
+    outcome = stage.send(post(headers=(JSON,)))
+    assert_refused(outcome.answer, 401)
+    assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize("headers", [(), (f"Authorization: Bearer {JWT}",)])
+def test_a_get_arrives_with_the_authorization_that_it_has_or_has_not(
+    stage: Stage, headers: tuple[str, ...]
+) -> None:
+    """The API server's own 403 is how people check that the way is open."""
+    (arrived,) = stage.send(post(method="GET", body=b"", headers=headers)).arrived
+    assert arrived.header("authorization") == (f"Bearer {JWT}" if headers else None)
+    assert arrived.body == b""
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        f"Proxy-Authorization: Bearer {JWT}",
+        f"X-Authorization: Bearer {JWT}",
+        f"X-Forwarded-Access-Token: {JWT}",
+        f"Cookie: token={JWT}",
+        f"Authorization-: Bearer {JWT}",
+    ],
+)
+def test_a_token_in_another_header_is_no_authorization(stage: Stage, elsewhere: str) -> None:
+    outcome = stage.send(post(headers=(JSON, elsewhere)))
+    assert_refused(outcome.answer, 401)
+    assert outcome.arrived == ()
+
+
+def test_an_authorization_in_a_trailer_is_none(stage: Stage) -> None:
+    request = post(headers=(JSON, "Transfer-Encoding: chunked", "Trailer: Authorization"))
+    head = request.partition(b"Content-Length")[0]
+    trailer = f"Authorization: Bearer {JWT}\r\nImpersonate-User: admin\r\n\r\n".encode()
+    outcome = stage.send(head + b"\r\n2\r\n{}\r\n0\r\n" + trailer)
+    assert_refused(outcome.answer, 401)
+    assert outcome.arrived == ()

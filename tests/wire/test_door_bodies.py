@@ -1,0 +1,227 @@
+"""Attack class 19: media types, sizes, codings; what arrives has a length and is as it was sent."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from support.doors import BODY, JWT, Stage, assert_refused, post
+
+BEARER = f"Authorization: Bearer {JWT}"
+LIMIT_BYTES = 8192
+
+
+def chunked(*chunks: bytes, trailers: bytes = b"") -> bytes:
+    """A TokenRequest in chunks."""
+    head = post(headers=(BEARER, "Transfer-Encoding: chunked"), body=b"")
+    head = head.replace(b"Content-Length: 0\r\n", b"")
+    parts = (b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return head + b"".join(parts) + b"0\r\n" + trailers + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/json",
+        "Application/JSON",
+        "application/json;charset=utf-8",
+        "application/json; charset=UTF-8",
+        'application/json ; charset="utf-8"',
+        "application/vnd.kubernetes.protobuf",
+        "application/vnd.kubernetes.protobuf; charset=utf-8",
+        "",
+        "  application/json\t",
+    ],
+)
+def test_json_and_protobuf_arrive_with_the_type_they_came_with(
+    stage: Stage, media_type: str
+) -> None:
+    (arrived,) = stage.send(post(headers=(BEARER, f"Content-Type: {media_type}"))).arrived
+    assert arrived.header("content-type") == media_type.strip()
+    assert arrived.body == BODY
+
+
+def test_no_type_arrives_as_none(stage: Stage) -> None:
+    (arrived,) = stage.send(post(headers=(BEARER,))).arrived
+    assert arrived.header("content-type") is None
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/yaml",
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+        "application/apply-patch+yaml",
+        "application/cbor",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/plain",
+        "text/json",
+        "*/*",
+        "application/*",
+        "json",
+        "application/jsonx",
+        "xapplication/json",
+        "application/json;",
+        "application/json;stream=watch",
+        "application/json;as=Table;v=v1;g=meta.k8s.io",
+        "application/json; charset=utf-16",
+        "application/json; charset=utf8",
+        "application/json; charset=utf-8; x=y",
+        "application/json, application/yaml",
+        "application/json,application/json",
+        "application/yaml;application/json",
+        "application/json application/yaml",
+        "application/vndxkubernetes.protobuf",
+        "application/vnd.kubernetes.protobuf;type=watch",
+        "application/j\xc5\xbfon",
+        "\xefapplication/json",
+        "application/json\xa0",
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_another_media_type_is_answered_415_and_goes_nowhere(
+    stage: Stage, method: str, media_type: str
+) -> None:
+    body = BODY if method == "POST" else b""
+    headers = (BEARER, f"Content-Type: {media_type}")
+    outcome = stage.send(post(method=method, body=body, headers=headers))
+    assert_refused(outcome.answer, 415)
+    assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ("application/json", "application/json"),
+        ("application/json", "application/yaml"),
+        ("application/yaml", "application/json"),
+        ("", "application/yaml"),
+        ("application/yaml", ""),
+    ],
+)
+def test_two_media_types_are_none_of_ours(stage: Stage, types: tuple[str, str]) -> None:
+    headers = (BEARER, *(f"Content-Type: {media_type}" for media_type in types))
+    outcome = stage.send(post(headers=headers))
+    assert_refused(outcome.answer, 415)
+    assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 2, LIMIT_BYTES - 1, LIMIT_BYTES])
+def test_a_body_of_at_most_8_kib_arrives_whole(stage: Stage, size_bytes: int) -> None:
+    body = bytes(i % 256 for i in range(size_bytes))
+    pieces = [body[i : i + 1000] for i in range(0, size_bytes, 1000)]
+    for request in (post(body=body), chunked(*pieces)):
+        (arrived,) = stage.send(request).arrived
+        assert arrived.body == body
+        assert arrived.header("content-length") == (str(size_bytes))
+        assert arrived.header("transfer-encoding") is None
+
+
+@pytest.mark.parametrize("size_bytes", [LIMIT_BYTES + 1, 2 * LIMIT_BYTES, 100_000])
+def test_a_larger_body_is_answered_413_and_goes_nowhere(stage: Stage, size_bytes: int) -> None:
+    body = b"x" * size_bytes
+    for request in (post(body=body), chunked(body), chunked(*[b"x" * 100] * (size_bytes // 99))):
+        outcome = stage.send(request)
+        assert_refused(outcome.answer, 413)
+        assert outcome.answer.closes
+        assert outcome.arrived == ()
+
+
+def test_a_length_that_is_announced_and_never_sent_costs_the_api_server_nothing(
+    stage: Stage,
+) -> None:
+    request = post().replace(b"Content-Length: %d" % len(BODY), b"Content-Length: 1000000000000")
+    assert_refused(stage.send(request + b"x" * LIMIT_BYTES).answer, 413)
+
+
+def test_a_large_body_is_answered_alike_whatever_it_is_for(stage: Stage) -> None:
+    """So a scanner learns nothing by it."""
+    body = b"x" * (LIMIT_BYTES + 1)
+    for request in (
+        post("/nothing", body=body),
+        post(host="evil.example.com", body=body),
+        post(headers=(), body=body),
+        post(method="PUT", body=body),
+    ):
+        outcome = stage.send(request)
+        assert_refused(outcome.answer, 413)
+        assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize("size_bytes", [2, 100, LIMIT_BYTES, LIMIT_BYTES + 1])
+@pytest.mark.parametrize("headers", [(), (BEARER,)])
+def test_a_get_has_no_body(stage: Stage, headers: tuple[str, ...], size_bytes: int) -> None:
+    outcome = stage.send(post(method="GET", headers=headers, body=b"x" * size_bytes))
+    assert_refused(outcome.answer, 413)
+    assert outcome.arrived == ()
+
+
+def test_a_get_of_one_byte_is_framed_by_its_length(stage: Stage) -> None:
+    """One byte is the least that Envoy takes as a limit; it cannot begin a request of its own."""
+    for request in (
+        post(method="GET", body=b"x"),
+        chunked(b"x").replace(b"POST", b"GET", 1),
+    ):
+        (arrived,) = stage.send(request).arrived
+        assert (arrived.body, arrived.header("content-length")) == (b"x", "1")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity", "gzip, gzip", "x"])
+def test_a_coded_body_arrives_as_it_is_and_is_not_called_coded(stage: Stage, coding: str) -> None:
+    """The door unpacks nothing, so that nothing small becomes large; nor does the API server."""
+    body = gzip.compress(b"{" + b" " * 1_000_000 + b"}")
+    (arrived,) = stage.send(post(body=body, extra=(f"Content-Encoding: {coding}",))).arrived
+    assert arrived.body == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"spec":{"audiences":["gate"],"audiences":["api"]}}',
+        b'{"kind":"Status"}',
+        b"kind: TokenRequest\napiVersion: authentication.k8s.io/v1\n",
+        b"k8s\x00\n\x2f",
+        b"[" * 4000 + b"]" * 4000,
+        b"\xff\xfe{\x00}\x00",
+        b"\x00" * 100,
+        b"{}\r\n\r\nGET /api/v1/secrets HTTP/1.1\r\n\r\n",
+        b"0\r\n\r\n",
+        b"",
+    ],
+)
+def test_what_is_in_a_body_is_the_api_servers_to_judge(stage: Stage, body: bytes) -> None:
+    for request in (post(body=body), chunked(*([body] if body else []))):
+        (arrived,) = stage.send(request).arrived
+        assert arrived.body == body
+
+
+@pytest.mark.parametrize("expect", ["100-continue", "100-Continue", "200-ok", "x"])
+def test_an_expectation_ends_at_the_door(stage: Stage, expect: str) -> None:
+    outcome = stage.send(post(extra=(f"Expect: {expect}",)))
+    assert outcome.codes == [201]
+    assert len(outcome.arrived) == 1
+
+
+@pytest.mark.parametrize(
+    "trailers",
+    [
+        b"X: y\r\n",
+        b"Impersonate-User: admin\r\n",
+        b"Authorization: Bearer a.b.c\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Host: evil\r\n",
+        b"X: y\r\n" * 50,
+    ],
+)
+def test_trailers_end_at_the_door(stage: Stage, trailers: bytes) -> None:
+    outcome = stage.send(chunked(BODY, trailers=trailers))
+    assert outcome.answer.code in (201, 400, 431)
+    for arrived in outcome.arrived:
+        assert arrived.header("authorization") == f"Bearer {JWT}"
+        assert arrived.body == BODY

@@ -1,0 +1,323 @@
+"""Attack class 20: where a request ends is the same for the door and for the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.doors import BODY, EKF, JWT, PATH, Stage, assert_refused, post
+from support.raw import Conversation
+
+LINES = (f"POST {PATH} HTTP/1.1", f"Host: {EKF}", f"Authorization: Bearer {JWT}")
+CHUNKED = b"2\r\n{}\r\n0\r\n\r\n"
+SMUGGLED = b"POST /api/v1/secrets HTTP/1.1\r\nHost: kubernetes.default.svc\r\nX: y\r\n\r\n"
+
+
+def framed(*headers: str, body: bytes = BODY) -> bytes:
+    """A TokenRequest whose length is told by these headers."""
+    return "\r\n".join([*LINES, *headers]).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def chunked(body: bytes) -> bytes:
+    """A TokenRequest with this chunked body."""
+    return framed("Transfer-Encoding: chunked", body=body)
+
+
+LENGTH = f"Content-Length: {len(BODY)}"
+REFUSED_LENGTHS = [
+    "+31", "-31", "0x1f", "31,31", "31, 31", "31 31", "31;", "31.0", "3_1", "1e1", "", "x",
+    "\x0b31", "31\x0b", "18446744073709551647", "99999999999999999999999999", "\xb31",
+    "(31)", '"31"',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("length", REFUSED_LENGTHS)
+def test_a_length_that_two_parsers_could_read_differently_is_refused(
+    stage: Stage, length: str
+) -> None:
+    outcome = stage.send(framed(f"Content-Length: {length}"))
+    assert_refused(outcome.answer, 400)
+    assert outcome.answer.closes
+    assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize("length", ["31", "031", "0000000000000000000031", " 31 ", "\t31\t"])
+def test_a_length_that_everybody_reads_alike_is_the_bodys(stage: Stage, length: str) -> None:
+    (arrived,) = stage.send(framed(f"Content-Length: {length}")).arrived
+    assert arrived.body == BODY
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (LENGTH, LENGTH),
+        (LENGTH, "Content-Length: 30"),
+        ("Content-Length: 0", LENGTH),
+        (LENGTH, "content-length: 31"),
+        (LENGTH, "Content-Length:"),
+        (LENGTH, "Content-Length : 31"),
+        (LENGTH, "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: chunked", LENGTH),
+        ("Transfer-Encoding: chunked", "Content-Length: 0"),
+        ("Transfer-Encoding:\r\n chunked", LENGTH),
+        ("Transfer-Encoding: Chunked", LENGTH),
+        ("Transfer-Encoding : chunked", LENGTH),
+        ("Transfer-Encoding\t: chunked", LENGTH),
+        (" Transfer-Encoding: chunked", "Transfer-Encoding: chunked", LENGTH),
+        ("X: y\nTransfer-Encoding: chunked", LENGTH),
+        ("Transfer-Encoding: chunked\nContent-Length: 31",),
+        (LENGTH, "Transfer-Encoding: \x0bchunked"),
+        (LENGTH, "Transfer-Encoding\x00: chunked"),
+        (LENGTH, "Transfer_Encoding: chunked"),
+    ],
+)
+def test_two_lengths_are_none(stage: Stage, headers: tuple[str, ...]) -> None:
+    """CL.CL, CL.TE, TE.CL and what hides one of the two."""
+    for body in (BODY, CHUNKED, b"0\r\n\r\n" + SMUGGLED):
+        outcome = stage.send(framed(*headers, body=body))
+        assert outcome.answer.code in (400, 501)
+        assert_refused(outcome.answer, outcome.answer.code)
+        assert outcome.answer.closes
+        assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        "identity", "identity, chunked", "chunked, identity", "chunked, chunked", "gzip, chunked",
+        "gzip", "xchunked", "chunkedx", "chunk", "chunked;q=1", "chunked,", ",chunked", '"chunked"',
+        "'chunked'", "chunked chunked", "cow", "", "\xe9chunked", "chunked\xa0",
+    ],
+)  # fmt: skip
+def test_another_transfer_coding_than_chunked_is_answered_501(stage: Stage, coding: str) -> None:
+    for headers in ((f"Transfer-Encoding: {coding}",), (f"Transfer-Encoding: {coding}", LENGTH)):
+        outcome = stage.send(framed(*headers, body=CHUNKED))
+        assert outcome.answer.code == (501 if len(headers) == 1 else outcome.answer.code)
+        assert_refused(outcome.answer, outcome.answer.code)
+        assert outcome.answer.closes
+        assert outcome.arrived == ()
+
+
+def test_transfer_encoding_twice_is_answered_501(stage: Stage) -> None:
+    for other in ("chunked", "identity", "x"):
+        codings = (f"Transfer-Encoding: {other}", "Transfer-Encoding: chunked")
+        for headers in (codings, codings[::-1]):
+            outcome = stage.send(framed(*headers, body=CHUNKED))
+            assert_refused(outcome.answer, 501)
+            assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"2\r\n{}\r\n0\r\n\r\n",
+        b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
+        b"02\r\n{}\r\n000\r\n\r\n",
+        b"2;extension=1\r\n{}\r\n0;x\r\n\r\n",
+        b'2;extension="\r\n{}\r\n0\r\n\r\n',
+        b"2 \r\n{}\r\n0\r\n\r\n",
+        b"2\r\n{}\n0\r\n\r\n",
+        b"2\r\n{}\r\n0\r\nX: y\r\n\r\n",
+    ],
+)
+def test_chunks_arrive_as_one_body_with_a_length(stage: Stage, body: bytes) -> None:
+    (arrived,) = stage.send(chunked(body)).arrived
+    assert (arrived.body, arrived.header("content-length")) == (b"{}", "2")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"2\n{}\n0\n\n",
+        b"2\r\n{}0\r\n\r\n",
+        b"2\r\n{}X0\r\n\r\n",
+        b"2\r{}\r\n0\r\n\r\n",
+        b"2;\n{}\r\n0\r\n\r\n",
+        b"2;a\nb\r\n{}\r\n0\r\n\r\n",
+        b"2;a\rb\r\n{}\r\n0\r\n\r\n",
+        b" 2\r\n{}\r\n0\r\n\r\n",
+        b"+2\r\n{}\r\n0\r\n\r\n",
+        b"-2\r\n{}\r\n0\r\n\r\n",
+        b"0x2\r\n{}\r\n0\r\n\r\n",
+        b"g\r\n{}\r\n0\r\n\r\n",
+        b"\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"10000000000000002\r\n{}\r\n0\r\n\r\n",
+        b"ffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+        b"fffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+        b"2\x00\r\n{}\r\n0\r\n\r\n",
+        b"2\r\n{}\r\n0\r\nImpersonate User: x\r\n\r\n",
+        b"2\r\n{}\r\n0\r\nX\r\n\r\n",
+    ],
+)
+def test_a_chunk_that_two_parsers_could_read_differently_is_refused(
+    stage: Stage, body: bytes
+) -> None:
+    outcome = stage.send(chunked(body) + b"x" * 9000)
+    assert outcome.answer.code in (400, 413)
+    assert_refused(outcome.answer, outcome.answer.code)
+    assert outcome.arrived == ()
+
+
+def test_endless_chunk_extensions_are_bounded(stage: Stage) -> None:
+    """CVE-2023-44487's poor relation: bytes that are no body and count against no limit."""
+    outcome = stage.send(chunked(b"2;" + b"x" * 1_000_000 + b"\r\n{}\r\n0\r\n\r\n"))
+    assert outcome.answer.code in (201, 400, 413)
+    for arrived in outcome.arrived:
+        assert arrived.body == b"{}"
+
+
+def bodies_that_are_requests() -> Iterator[bytes]:
+    """Requests whose bodies are requests, the lengths told in every way that is understood."""
+    yield framed(f"Content-Length: {len(SMUGGLED)}", body=SMUGGLED)
+    yield chunked(b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED))
+    yield framed(f"Content-Length: {len(SMUGGLED)}", "Connection: content-length", body=SMUGGLED)
+    yield framed("Expect: 100-continue", f"Content-Length: {len(SMUGGLED)}", body=SMUGGLED)
+
+
+@pytest.mark.parametrize("request_", [*bodies_that_are_requests()])
+def test_a_request_in_a_body_is_a_body(stage: Stage, request_: bytes) -> None:
+    outcome = stage.send(request_)
+    assert outcome.codes == [201]
+    (arrived,) = outcome.arrived
+    assert arrived.body == SMUGGLED
+
+
+@pytest.mark.parametrize("headers", [(), ("Content-Length: 0",), ("Content-Length: 3",)])
+def test_what_follows_a_request_is_judged_as_the_next_one(
+    stage: Stage, headers: tuple[str, ...]
+) -> None:
+    outcome = stage.send(framed(*headers, body=b"{ }" * ("3" in "".join(headers)) + SMUGGLED))
+    assert outcome.codes == [201, 404]
+    assert len(outcome.arrived) == 1
+    assert_refused(outcome.answers[1], 404)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        post("/nothing", body=SMUGGLED),
+        post(headers=(), body=SMUGGLED),
+        post(method="PUT", body=SMUGGLED),
+        post(headers=(f"Authorization: Bearer {JWT}", "Content-Type: x/y"), body=SMUGGLED),
+        post(method="HEAD", body=SMUGGLED),
+    ],
+)
+def test_the_body_of_a_refused_request_is_not_read_as_the_next_one(
+    stage: Stage, refused: bytes
+) -> None:
+    outcome = stage.send(refused + post())
+    assert outcome.answer.code in (401, 404, 405, 415)
+    assert outcome.codes[1:] == [201]
+    assert len(outcome.arrived) == 1
+
+
+def test_requests_in_one_go_arrive_one_by_one_in_order(stage: Stage) -> None:
+    names = [f"bot-{i}" for i in range(20)]
+    paths = [PATH.replace("bot", name) for name in names]
+    with stage.door.connect() as connection:
+        conversation = Conversation(connection)
+        conversation.send(b"".join(post(path, body=path.encode()) for path in paths))
+        assert {conversation.answer().code for _ in paths} == {201}
+    assert [arrived.body.decode() for arrived in stage.arrived()] == paths
+
+
+def test_nothing_behind_an_error_is_read(stage: Stage) -> None:
+    for error in (post("/a b"), framed("Content-Length: x"), post(extra=("a_b: c",))):
+        outcome = stage.send(error + post() + post())
+        assert outcome.codes == [400]
+        assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0"])
+def test_another_version_of_http_is_answered_426(stage: Stage, version: str) -> None:
+    outcome = stage.send(post().replace(b"HTTP/1.1", version.encode()))
+    assert_refused(outcome.answer, 426)
+    assert outcome.answer.closes
+    assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize("version", ["http/1.1", "HTTP/1,1", "HTTP /1.1", "HTTPS/1.1", "X/1.1"])
+def test_what_is_no_version_of_http_is_answered_400(stage: Stage, version: str) -> None:
+    outcome = stage.send(post().replace(b"HTTP/1.1", version.encode()))
+    assert_refused(outcome.answer, 400)
+    assert outcome.arrived == ()
+
+
+def test_http_0_9_gets_nowhere(stage: Stage) -> None:
+    outcome = stage.send(f"GET {PATH}\r\n\r\n".encode())
+    assert outcome.answer.code in (400, 426)
+    assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        post().replace(b"\r\n", b"\n"),
+        b"\r\n\r\n" + post(),
+        post().replace(b"\r\n\r\n", b"\r\n\n", 1),
+        post().replace(b"\r\n\r\n", b"\n\r\n", 1),
+        post(extra=("X: y\nContent-Type: application/json",)),
+    ],
+)
+def test_ends_of_lines_that_envoy_tolerates_arrive_as_they_should_be(
+    stage: Stage, request_: bytes
+) -> None:
+    """A bare LF may be taken for the end of a line (RFC 9112, 2.2); none is passed on."""
+    outcome = stage.send(request_)
+    assert outcome.answer.code in (201, 400, 415)
+    assert len(outcome.arrived) == (outcome.answer.code == 201)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x00\x05hello",
+        b"SSH-2.0-x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x00" * 100,
+        b"\xff" * 100 + b"\r\n\r\n",
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + post(),
+        b"\r\n\r\n\r\n\r\nx\r\n\r\n",
+    ],
+)
+def test_garbage_ends_the_connection_and_goes_nowhere(stage: Stage, garbage: bytes) -> None:
+    outcome = stage.send(garbage)
+    assert outcome.answer.closes
+    assert outcome.arrived == ()
+
+
+class TestHeaderLimits:
+    """Floods of headers are refused before they are read to their end."""
+
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            ("X: " + "y" * 20_000,),
+            ("X" * 20_000 + ": y",),
+            ("X: " + "y" * 2_000_000,),
+            tuple(f"X-{i}: {'y' * 1000}" for i in range(30)),
+            ("User-Agent: " + "y" * 20_000,),
+            ("Cookie: " + "y" * 20_000,),
+        ],
+    )
+    def test_large_headers_are_answered_431(self, stage: Stage, extra: tuple[str, ...]) -> None:
+        outcome = stage.send(post(extra=extra))
+        assert_refused(outcome.answer, 431)
+        assert outcome.answer.closes
+        assert outcome.arrived == ()
+
+    def test_a_large_target_is_answered_431(self, stage: Stage) -> None:
+        outcome = stage.send(post(PATH + "x" * 20_000))
+        assert_refused(outcome.answer, 431)
+        assert outcome.arrived == ()
+
+    @pytest.mark.parametrize("count", [64, 100, 1000])
+    def test_many_headers_are_answered_431(self, stage: Stage, count: int) -> None:
+        outcome = stage.send(post(extra=tuple(f"X{i}: y" for i in range(count))))
+        assert_refused(outcome.answer, 431)
+        assert outcome.arrived == ()
+
+    def test_a_client_with_its_usual_headers_is_far_from_the_limits(self, stage: Stage) -> None:
+        extra = (*(f"X{i}: y" for i in range(50)), "X: " + "y" * 10_000)
+        assert len(stage.send(post(extra=extra)).arrived) == 1

@@ -1,0 +1,170 @@
+"""Attack classes 9 and 11: what belongs to one hop, changed protocols, whose address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from support.doors import BODY, Stage, assert_refused, post, running_stage
+
+
+class TestConnectionHeader:
+    """What is named in `Connection` belongs to one hop and is dropped by a proxy (RFC 9110, 7.6.1):
+    naming a header takes it away (class 9)."""
+
+    @pytest.mark.parametrize(
+        "named", ["authorization", "Authorization", "close, authorization", "authorization, x"]
+    )
+    def test_authorization_cannot_be_lost_on_the_way(self, stage: Stage, named: str) -> None:
+        outcome = stage.send(post(extra=(f"Connection: {named}",)))
+        assert_refused(outcome.answer, 401)
+        assert outcome.arrived == ()
+
+    def test_a_get_that_gives_up_its_authorization_arrives_as_one_without(
+        self, stage: Stage
+    ) -> None:
+        request = post(method="GET", body=b"", extra=("Connection: authorization",))
+        (arrived,) = stage.send(request).arrived
+        assert arrived.header("authorization") is None
+
+    @pytest.mark.parametrize(
+        "named", ["content-length", "transfer-encoding", "content-type", "x-request-id", "te"]
+    )
+    def test_the_length_and_the_body_stay_what_they_are(self, stage: Stage, named: str) -> None:
+        (arrived,) = stage.send(post(extra=(f"Connection: {named}",))).arrived
+        assert (arrived.body, arrived.header("content-length")) == (BODY, str(len(BODY)))
+
+    @pytest.mark.parametrize("named", ["host", "x-forwarded-for", ":path", ":method", "x-envoy-x"])
+    def test_what_routes_and_identifies_stays(self, stage: Stage, named: str) -> None:
+        outcome = stage.send(post(extra=(f"Connection: {named}",)))
+        assert outcome.answer.code in (201, 400)
+        for arrived in outcome.arrived:
+            assert arrived.header("x-forwarded-for") == "127.0.0.1"
+
+
+BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io.ZXlKaC5leUouc2ln, v4.channel.k8s.io"
+
+
+class TestUpgrade:
+    """The API server takes a token out of a WebSocket's subprotocol: an upgraded connection would
+    be a tunnel (class 11)."""
+
+    @pytest.mark.parametrize("protocol", ["websocket", "WebSocket", "SPDY/3.1", "foo", "tls/1.0"])
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_no_protocol_is_changed(self, stage: Stage, method: str, protocol: str) -> None:
+        request = post(
+            method=method,
+            body=b"",
+            headers=(),
+            extra=(
+                f"Upgrade: {protocol}",
+                "Connection: Upgrade",
+                "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
+                f"Sec-WebSocket-Protocol: {BEARER_PROTOCOL}",
+            ),
+        )
+        outcome = stage.send(request)
+        assert_refused(outcome.answer, 403)
+        assert outcome.answer.closes
+        assert outcome.arrived == ()
+
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            ("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABk"),
+            ("Upgrade: h2c", "Connection: Upgrade"),
+            ("Upgrade: websocket",),
+            ("Connection: Upgrade",),
+        ],
+    )
+    def test_what_is_no_whole_upgrade_is_an_ordinary_request(
+        self, stage: Stage, extra: tuple[str, ...]
+    ) -> None:
+        outcome = stage.send(post(extra=extra))
+        assert outcome.answer.code in (201, 403)
+        assert len(outcome.arrived) == (outcome.answer.code == 201)
+
+    def test_a_token_in_a_subprotocol_is_no_authorization(self, stage: Stage) -> None:
+        request = post(headers=(f"Sec-WebSocket-Protocol: {BEARER_PROTOCOL}",))
+        assert_refused(stage.send(request).answer, 401)
+
+    def test_bytes_after_a_refused_upgrade_are_not_read(self, stage: Stage) -> None:
+        request = post(
+            method="GET", body=b"", extra=("Upgrade: websocket", "Connection: Upgrade")
+        )  # fmt: skip
+        outcome = stage.send(request + post())
+        assert outcome.codes == [403]
+        assert outcome.arrived == ()
+
+
+@pytest.fixture(scope="module")
+def behind_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A door behind one trusted hop."""
+    yield from stage_behind(1, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def behind_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A door behind two trusted hops."""
+    yield from stage_behind(2, tmp_path_factory)
+
+
+def stage_behind(hops: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A door that trusts as many proxies in front of it."""
+    with running_stage(
+        tmp_path_factory.mktemp("hops"),
+        change=lambda settings: replace(settings, trusted_hops=hops),
+    ) as stage:
+        yield stage
+
+
+class TestClientAddress:
+    """The API server sees one address: that of the client as the trusted hops tell it."""
+
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            (),
+            ("X-Forwarded-For: 203.0.113.9",),
+            ("X-Forwarded-For: 203.0.113.9, 198.51.100.7",),
+            ("X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 198.51.100.7"),
+            ("X-Forwarded-For: junk",),
+            ("X-Forwarded-For: ",),
+            ("X-Real-IP: 203.0.113.9", "Forwarded: for=203.0.113.9"),
+        ],
+    )
+    def test_without_trusted_hops_it_is_the_peer_whatever_the_client_says(
+        self, stage: Stage, extra: tuple[str, ...]
+    ) -> None:
+        (arrived,) = stage.send(post(extra=extra)).arrived
+        assert arrived.header("x-forwarded-for") == "127.0.0.1"
+
+    @pytest.mark.parametrize(
+        ("extra", "one_hop", "two_hops"),
+        [
+            (("X-Forwarded-For: 6.6.6.6, 203.0.113.9, 192.0.2.7",), "192.0.2.7", "203.0.113.9"),
+            (
+                ("X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 203.0.113.9,198.51.100.7"),
+                "198.51.100.7",
+                "203.0.113.9",
+            ),
+            (("X-Forwarded-For: 203.0.113.9",), "203.0.113.9", "127.0.0.1"),
+            (("X-Forwarded-For: 2001:db8::9, 2001:db8::7",), "2001:db8::7", "2001:db8::9"),
+            (("X-Forwarded-For: 203.0.113.9, junk",), "127.0.0.1", "203.0.113.9"),
+            ((), "127.0.0.1", "127.0.0.1"),
+        ],
+    )  # fmt: skip
+    def test_with_trusted_hops_it_is_what_the_outermost_of_them_saw(
+        self,
+        behind_one: Stage,
+        behind_two: Stage,
+        extra: tuple[str, ...],
+        one_hop: str,
+        two_hops: str,
+    ) -> None:
+        for stage, client in ((behind_one, one_hop), (behind_two, two_hops)):
+            (arrived,) = stage.send(post(extra=extra)).arrived
+            assert arrived.header("x-forwarded-for") == client

@@ -1,0 +1,90 @@
+"""Attack classes 5, 6 and 18: no Host but a published one, and no header that stands in for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.doors import EKF, PATH, SERVING, UPSTREAM_PATH, Stage, assert_refused, post
+
+
+@pytest.mark.parametrize(
+    "host",
+    [EKF, SERVING, EKF.upper(), f"{EKF}:443", f"{EKF}:8443", f"{EKF}:", f"{EKF}:x", f"  {EKF}\t"],
+)
+def test_a_published_host_may_be_written_in_any_case_and_with_a_port(
+    stage: Stage, host: str
+) -> None:
+    (arrived,) = stage.send(post(host=host)).arrived
+    assert arrived.header("host") == "kubernetes.default.svc"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example.com",
+        "kubernetes.default.svc",
+        "127.0.0.1",
+        "localhost",
+        "",
+        ":443",
+        f"{EKF}.",
+        f".{EKF}",
+        f"x.{EKF}",
+        f"{EKF}.evil.example.com",
+        f"{EKF}x",
+        f"evil{EKF}",
+        f"user@{EKF}",
+        f"{EKF}:443:443",
+        f"[{EKF}]",
+        "[::1]:443",
+        f"{EKF},evil.example.com",
+        f"{EKF}, {EKF}",
+        f"{EKF}%2eevil",
+        f"{EKF}\\x",
+        "*",
+        "*.example.com",
+    ],
+)  # fmt: skip
+def test_another_host_is_answered_404_or_400_and_goes_nowhere(stage: Stage, host: str) -> None:
+    outcome = stage.send(post(host=host))
+    assert_refused(outcome.answer, outcome.answer.code)
+    assert outcome.answer.code in (400, 404)
+    assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize("second", [EKF, SERVING, "evil.example.com"])
+def test_two_hosts_are_none(stage: Stage, second: str) -> None:
+    for request in (post(extra=(f"Host: {second}",)), post(host=second, extra=(f"Host: {EKF}",))):
+        outcome = stage.send(request)
+        assert_refused(outcome.answer, 404)
+        assert outcome.arrived == ()
+
+
+def test_a_request_without_host_is_answered_400(stage: Stage) -> None:
+    outcome = stage.send(post().replace(f"Host: {EKF}\r\n".encode(), b""))
+    assert_refused(outcome.answer, 400)
+    assert outcome.arrived == ()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-Forwarded-Uri",
+        "X-Forwarded-Path",
+        "X-Forwarded-Prefix",
+        "X-Original-URL",
+        "X-Original-URI",
+        "X-Rewrite-URL",
+        "X-Envoy-Original-Path",
+        "X-Accel-Redirect",
+        "X-Forwarded-Host",
+        "X-Host",
+        "Forwarded",
+    ],
+)
+def test_no_header_says_where_a_request_goes(stage: Stage, header: str) -> None:
+    hidden = stage.send(post("/kubernetes/api", extra=(f"{header}: {PATH}",)))
+    assert_refused(hidden.answer, 404)
+    assert hidden.arrived == ()
+    (arrived,) = stage.send(post(extra=(f"{header}: /api/v1/secrets",))).arrived
+    assert arrived.request_line == f"POST {UPSTREAM_PATH} HTTP/1.1"

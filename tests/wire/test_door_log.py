@@ -1,0 +1,167 @@
+"""The access log: a line of JSON for each request, and no secret in any of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hyperframe.frame import HeadersFrame, RstStreamFrame
+
+from support.deadline import eventually
+from support.doors import EKF, JWT, PATH, UPSTREAM_PATH, Stage, post, running_stage
+from support.h2c import Http2
+
+SENTINEL = "SeNtInElOfAsEcReT"
+TOKEN = f"{base64.urlsafe_b64encode(b'{}').decode().rstrip('=')}.{SENTINEL}.sig"
+BEARER = f"Authorization: Bearer {TOKEN}"
+PLAIN = ("Content-Type: application/json",)
+
+
+def leaky() -> Iterator[bytes]:
+    """Requests with a secret wherever one may be by mistake."""
+    # 1. Where it belongs, in requests that pass and in those that do not.
+    yield post(headers=(BEARER,))
+    yield post(headers=(BEARER, BEARER))
+    yield post(headers=(f"{BEARER} junk",))
+    yield post(headers=(f"authorization: bearer {TOKEN}",))
+    yield post("/nothing", headers=(BEARER,))
+    yield post(method="PUT", headers=(BEARER,))
+    yield post(headers=(BEARER, "Content-Type: application/yaml"))
+    yield post(headers=(BEARER,), body=b"x" * 9000)
+    yield post(headers=(BEARER, "a_b: c"))
+    yield post(headers=(BEARER, "X: " + "y" * 20_000))
+    yield post(headers=(BEARER,), extra=("Content-Length: x",))
+    # 2. In the target.
+    for target in (
+        f"/{SENTINEL}",
+        f"{PATH}?token={TOKEN}",
+        f"{PATH}#{TOKEN}",
+        f"{PATH}/{TOKEN}",
+        f"{PATH};{TOKEN}",
+        PATH.replace("bot", SENTINEL),
+        PATH.replace("team", TOKEN),
+        f"{UPSTREAM_PATH}?access_token={TOKEN}",
+        f"https://{EKF}/{SENTINEL}",
+        f"/a b/{SENTINEL}",
+        f"/\xe9{SENTINEL}",
+    ):
+        yield post(target, headers=PLAIN)
+    # 3. In other headers, and in the body.
+    for header in (
+        "Cookie",
+        "Proxy-Authorization",
+        "X-Api-Key",
+        "Sec-WebSocket-Protocol",
+        "Referer",
+        "X-Forwarded-For",
+        "X-Forwarded-Access-Token",
+        "Content-Type",
+        "Accept",
+        "traceparent",
+        f"X-{SENTINEL}",
+        f"X_{SENTINEL}",
+        f"X {SENTINEL}",
+    ):
+        yield post(extra=(f"{header}: {TOKEN}",))
+    yield post(body=SENTINEL.encode())
+    yield post(body=f'{{"spec":{{"audiences":["{SENTINEL}"]}}}}'.encode(), headers=())
+
+
+def broken_off(stage: Stage, path: str) -> None:
+    """A request over HTTP/2 that its client takes back before there is an answer."""
+    door = stage.door
+    with Http2(door.port, authority_pem=door.authority.pem, name=EKF) as client:
+        names = ((":method", "POST"), (":scheme", "https"), (":authority", EKF), (":path", path))
+        block = client.encode(names)
+        headers = HeadersFrame(1, block, flags=["END_HEADERS"])
+        client.send_raw(headers, RstStreamFrame(1, error_code=8))
+        eventually("it is taken back", lambda: door.stat("http.door.downstream_rq_rx_reset"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What was written: all of it, and the lines of the access log."""
+
+    text: str
+    lines: list[dict[str, object]]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    """The log of a door that was sent every leaky request and a few others."""
+    folder = tmp_path_factory.mktemp("log")
+    with running_stage(folder) as stage:
+        stage.send_each(leaky())
+        broken_off(stage, f"/{SENTINEL}")
+        stage.door.send(post(extra=("X-Request-Id: good", "User-Agent: agent")))
+        stage.door.send(post("/nothing", extra=("X-Request-Id: bad",)))
+        stage.door.send(post(PATH + "/", extra=("X-Request-Id: slash",)))
+        stage.door.send(post(method="PUT", extra=("X-Request-Id: method",)))
+        stage.door.send(post(extra=("X-Request-Id: id", 'User-Agent: a"b\\c\td')))
+        stage.door.envoy.stop()  # which writes what it still holds
+    text = (folder / "envoy.log").read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return Log(text=text, lines=lines)
+
+
+def line_of(log: Log, request_id: str) -> dict[str, object]:
+    """The one line about a request."""
+    (line,) = [line for line in log.lines if line["request_id"] == request_id]
+    return line
+
+
+def test_no_secret_is_in_the_log(log: Log) -> None:
+    assert SENTINEL not in log.text
+    assert JWT not in log.text
+
+
+def test_no_secret_is_in_the_statistics_or_the_config(tmp_path: Path) -> None:
+    with running_stage(tmp_path) as stage:
+        stage.send_each(leaky())
+        for page in ("/stats", "/clusters", "/config_dump", "/listeners", "/certs"):
+            assert SENTINEL.encode() not in stage.door.envoy.admin(page)
+
+
+def test_each_request_is_a_line(log: Log) -> None:
+    assert len(log.lines) == len([*leaky()]) + 6
+
+
+def test_a_request_that_passed_is_told_with_its_path(log: Log) -> None:
+    line = line_of(log, "good")
+    assert line.pop("time")
+    assert isinstance(line.pop("duration_ms"), int)
+    assert line == {
+        "client": "127.0.0.1",
+        "code": 201,
+        "method": "POST",
+        "path": UPSTREAM_PATH,
+        "request_id": "good",
+        "server_name": EKF,
+        "user_agent": "agent",
+    }
+
+
+def test_a_request_for_nothing_published_is_told_without_its_path(log: Log) -> None:
+    for request_id in ("bad", "slash"):
+        line = line_of(log, request_id)
+        assert line["code"] == 404
+        assert "path" not in line
+        assert PATH not in str(line)
+
+
+def test_a_refused_request_for_a_published_path_is_told_with_it(log: Log) -> None:
+    line = line_of(log, "method")
+    assert (line["code"], line["path"]) == (405, PATH)
+
+
+def test_a_request_that_is_no_http_is_told_too(log: Log) -> None:
+    assert any(line["code"] == 400 for line in log.lines)
+    assert any(line["code"] == 431 for line in log.lines)
+
+
+def test_what_a_client_calls_itself_cannot_begin_another_line(log: Log) -> None:
+    assert line_of(log, "id")["user_agent"] == 'a"b\\c\td'

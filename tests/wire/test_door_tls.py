@@ -1,0 +1,319 @@
+"""Attack classes 3 and 10: whom the door trusts, what it shows, and that it holds no identity."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from daypass.render.envoy.settings import Address
+from support.authority import Authority
+from support.deadline import eventually
+from support.doors import (
+    EKF,
+    SERVING,
+    Door,
+    Stage,
+    assert_refused,
+    post,
+    running_door,
+    running_stage,
+)
+from support.recorder import UPSTREAM_NAME, Recorder
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """The authority of the API server."""
+    return Authority()
+
+
+@pytest.fixture
+def recorder(authority: Authority, tmp_path: Path) -> Iterator[Recorder]:
+    """An upstream that shows what it should."""
+    with Recorder(authority, tmp_path, (UPSTREAM_NAME,)) as recorder:
+        yield recorder
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Put a file in place as a whole, as tools that rotate certificates do."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+class TestUpstream:
+    """Nothing is sent to an API server that does not prove to be the one."""
+
+    def test_an_upstream_of_another_authority_gets_nothing(
+        self, recorder: Recorder, tmp_path: Path
+    ) -> None:
+        other = Authority(common_name="daypass test authority")
+        with running_door(tmp_path, recorder.port, upstream_authority_pem=other.pem) as door:
+            assert_refused(door.send(post()), 503)
+            assert_refused(door.send(post(method="GET", headers=(), body=b"")), 503)
+        assert recorder.total == 0
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("kubernetes.default",),
+            ("evil.example.com",),
+            ("kubernetes.default.svc.evil.example.com",),
+            ("127.0.0.1",),
+            ("*.svc",),
+            ("*.*.svc",),
+        ],
+    )
+    def test_an_upstream_of_another_name_gets_nothing(
+        self, authority: Authority, recorder: Recorder, tmp_path: Path, names: tuple[str, ...]
+    ) -> None:
+        recorder.present(authority, names)
+        with running_door(tmp_path, recorder.port, upstream_authority_pem=authority.pem) as door:
+            assert_refused(door.send(post()), 503)
+        assert recorder.total == 0
+
+    def test_a_certificate_for_clients_proves_no_server(
+        self, authority: Authority, recorder: Recorder, tmp_path: Path
+    ) -> None:
+        recorder.show(authority.client(UPSTREAM_NAME))
+        with running_door(tmp_path, recorder.port, upstream_authority_pem=authority.pem) as door:
+            assert_refused(door.send(post()), 503)
+        assert recorder.total == 0
+
+    @pytest.mark.parametrize(
+        ("server_name", "names", "host"),
+        [
+            ("10.0.0.1", ("kubernetes", "10.0.0.1"), "10.0.0.1"),
+            ("fd00::1", ("fd00::1",), "[fd00::1]"),
+            (UPSTREAM_NAME, ("other", UPSTREAM_NAME), UPSTREAM_NAME),
+        ],
+    )
+    def test_an_upstream_is_known_by_a_name_or_an_address_and_is_called_by_it(
+        self,
+        authority: Authority,
+        recorder: Recorder,
+        tmp_path: Path,
+        server_name: str,
+        names: tuple[str, ...],
+        host: str,
+    ) -> None:
+        recorder.present(authority, names)
+        with running_door(
+            tmp_path,
+            recorder.port,
+            upstream_authority_pem=authority.pem,
+            server_name=server_name,
+        ) as door:
+            assert door.send(post()).code == 201
+        (arrived,) = recorder.take()
+        assert arrived.faults(host=host) == []
+
+    @pytest.mark.parametrize("server_name", ["10.0.0.1", "fd00::1"])
+    def test_an_upstream_of_another_address_gets_nothing(
+        self, authority: Authority, recorder: Recorder, tmp_path: Path, server_name: str
+    ) -> None:
+        recorder.present(authority, ("10.0.0.2", "fd00::2", "127.0.0.1"))
+        with running_door(
+            tmp_path,
+            recorder.port,
+            upstream_authority_pem=authority.pem,
+            server_name=server_name,
+        ) as door:
+            assert_refused(door.send(post()), 503)
+        assert recorder.total == 0
+
+    def test_the_door_shows_no_certificate_though_it_is_asked_for_one(
+        self, authority: Authority, recorder: Recorder, tmp_path: Path
+    ) -> None:
+        with running_door(tmp_path, recorder.port, upstream_authority_pem=authority.pem) as door:
+            assert door.send(post()).code == 201
+        assert (recorder.total, recorder.client_certificates) == (1, 0)
+
+    def test_every_connection_is_verified_afresh(self, tmp_path: Path) -> None:
+        """A resumed session would be as good as the certificate of the first."""
+        with running_stage(tmp_path) as stage:
+            assert len(stage.send(post()).arrived) == 1
+            stage.recorder.present(Authority(), (UPSTREAM_NAME,))
+            stage.recorder.drop_connections()
+            assert_refused(stage.door.send(post()), 503)
+            assert stage.door.stat("cluster.api-server.ssl.session_reused") == 0
+            assert stage.door.stat("cluster.api-server.ssl.versions.TLSv1.3") > 0
+
+    def test_an_upstream_that_is_not_there_is_answered_503(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        with running_door(tmp_path, port, upstream_authority_pem=Authority().pem) as door:
+            assert_refused(door.send(post()), 503)
+
+    def test_a_replaced_authority_is_followed_without_a_restart(
+        self, authority: Authority, recorder: Recorder, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "upstream-ca.crt"
+        other = Authority()
+        with running_door(tmp_path, recorder.port, upstream_authority_pem=other.pem) as door:
+            pid = door.envoy.pid
+            assert_refused(door.send(post()), 503)
+            replace_file(file, authority.pem)
+            eventually("the new authority is trusted", lambda: door.send(post()).code == 201)
+            replace_file(file, other.pem)
+
+            def refused() -> bool:
+                recorder.drop_connections()
+                return door.send(post()).code == 503
+
+            eventually("the old one is not trusted any more", refused)
+            seen = recorder.total
+            assert_refused(door.send(post()), 503)
+            assert recorder.total == seen
+            assert door.envoy.pid == pid
+
+    def test_an_authority_that_is_no_certificate_leaves_the_last_one_in_force(
+        self, tmp_path: Path
+    ) -> None:
+        with running_stage(tmp_path) as stage:
+            replace_file(tmp_path / "upstream-ca.crt", "no certificate")
+            failed = "sds.api-server.authority.key_rotation_failed"
+            eventually("it is refused", lambda: stage.door.stat(failed))
+            stage.recorder.drop_connections()
+            assert len(stage.send(post()).arrived) == 1
+            stage.recorder.present(Authority(), (UPSTREAM_NAME,))
+            stage.recorder.drop_connections()
+            assert_refused(stage.door.send(post()), 503)
+
+
+class TestDownstream:
+    """Each domain has its own certificate; there is no other way in."""
+
+    @pytest.mark.parametrize("name", [EKF, SERVING, EKF.upper()])
+    def test_each_domain_shows_its_own_certificate(self, stage: Stage, name: str) -> None:
+        assert shown_names(stage.door, name) == [name.lower()]
+
+    @pytest.mark.parametrize("name", [EKF, SERVING])
+    def test_each_domain_takes_token_requests(self, stage: Stage, name: str) -> None:
+        assert len(stage.send(post(host=name), name=name).arrived) == 1
+
+    @pytest.mark.parametrize(
+        "name", ["evil.example.com", "example.com", f"x.{EKF}", "kubernetes.default.svc", None]
+    )
+    def test_an_unknown_name_or_none_gets_no_handshake(
+        self, stage: Stage, name: str | None
+    ) -> None:
+        context = unverified()
+        with (
+            socket.create_connection(("127.0.0.1", stage.door.port), timeout=10) as plain,
+            pytest.raises(OSError, match=r"EOF|reset"),
+        ):
+            context.wrap_socket(plain, server_hostname=name)
+        assert stage.arrived() == ()
+
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+    @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+    def test_tls_below_1_2_is_not_spoken(self, stage: Stage, version: ssl.TLSVersion) -> None:
+        context = unverified()
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = version
+        with (
+            socket.create_connection(("127.0.0.1", stage.door.port), timeout=10) as plain,
+            pytest.raises(ssl.SSLError),
+        ):
+            context.wrap_socket(plain, server_hostname=EKF)
+
+    @pytest.mark.parametrize(
+        "plain",
+        [
+            post(),
+            b"GET / HTTP/1.1\r\nHost: ekf.example.com\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\x00" * 10,
+        ],
+    )
+    def test_plain_http_is_not_answered(self, stage: Stage, plain: bytes) -> None:
+        with socket.create_connection(("127.0.0.1", stage.door.port), timeout=10) as connection:
+            connection.sendall(plain)
+            assert read_to_end(connection) == b""
+        assert stage.arrived() == ()
+
+    def test_plain_http_inside_the_handshake_is_not_answered(self, stage: Stage) -> None:
+        with socket.create_connection(("127.0.0.1", stage.door.port), timeout=10) as connection:
+            connection.sendall(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00" + post())
+            assert b"HTTP" not in read_to_end(connection)
+        assert stage.arrived() == ()
+
+    def test_a_host_of_the_other_domain_is_one_of_ours(self, stage: Stage) -> None:
+        """Both domains publish the same; what was asked for in the handshake opens nothing more."""
+        assert len(stage.send(post(host=SERVING), name=EKF).arrived) == 1
+        assert_refused(stage.send(post("/api", host=SERVING), name=EKF).answer, 404)
+
+    def test_a_renewed_certificate_is_followed_without_a_restart(self, tmp_path: Path) -> None:
+        with running_stage(tmp_path) as stage:
+            pid, old = stage.door.envoy.pid, shown(stage.door, EKF)
+            renewed = stage.door.authority.server(EKF)
+            replace_file(tmp_path / "ekf.key", renewed.key_pem)
+            replace_file(tmp_path / "ekf.crt", renewed.certificate_pem)
+            wanted = x509.load_pem_x509_certificate(renewed.certificate_pem.encode())
+            with stage.door.connect() as open_connection:
+                eventually("it is shown", lambda: shown(stage.door, EKF) == wanted)
+                assert wanted != old
+                assert open_connection.getpeercert(binary_form=True) is not None
+            assert shown_names(stage.door, SERVING) == [SERVING]
+            assert stage.door.envoy.pid == pid
+            # A key that is not the certificate's leaves the last pair in force.
+            replace_file(tmp_path / "ekf.key", stage.door.authority.server(EKF).key_pem)
+            failed = "sds.ekf.key_rotation_failed"
+            eventually("it is refused", lambda: stage.door.stat(failed))
+            assert len(stage.send(post()).arrived) == 1
+            assert shown(stage.door, EKF) == wanted
+
+    def test_a_door_on_ipv6_takes_token_requests(self, tmp_path: Path) -> None:
+        with running_stage(
+            tmp_path,
+            change=lambda settings: replace(settings, listen=Address(host="::1", port=0)),
+        ) as stage:
+            (arrived,) = stage.send(post()).arrived
+            assert arrived.header("x-forwarded-for") == "::1"
+
+
+def unverified() -> ssl.SSLContext:
+    """A client that takes any certificate, to see which one it is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def shown(door: Door, name: str) -> x509.Certificate:
+    """The certificate that a client is shown who asks for a name."""
+    with (
+        socket.create_connection(("127.0.0.1", door.port), timeout=10) as plain,
+        unverified().wrap_socket(plain, server_hostname=name) as connection,
+    ):
+        certificate = connection.getpeercert(binary_form=True)
+        assert certificate is not None
+        return x509.load_der_x509_certificate(certificate)
+
+
+def shown_names(door: Door, name: str) -> list[str]:
+    """The names in it."""
+    certificate = shown(door, name)
+    assert certificate.public_bytes(Encoding.PEM).decode() != door.authority.pem
+    extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return extension.value.get_values_for_type(x509.DNSName)
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """All that comes until the other side ends it."""
+    data = b""
+    try:
+        while part := connection.recv(65536):
+            data += part
+    except ConnectionError:
+        pass
+    return data

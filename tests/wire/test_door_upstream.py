@@ -1,0 +1,174 @@
+"""An API server that fails: the client gets a Status in time, and nothing is sent twice."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from daypass.render.envoy.settings import Timeouts
+from support.deadline import eventually
+from support.doors import Stage, assert_refused, post, running_stage
+from support.raw import Conversation
+from support.recorder import ANSWER, ANSWER_BODY, Recorded, answer_with, hang_up
+
+SHORT = Timeouts(connect_seconds=0.3, answer_seconds=0.4, close_seconds=0.05)
+
+
+@pytest.fixture(scope="module")
+def impatient_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A door that waits a fraction of a second for the API server."""
+    with running_stage(
+        tmp_path_factory.mktemp("upstream"), change=lambda s: replace(s, timeouts=SHORT)
+    ) as stage:
+        yield stage
+
+
+@pytest.fixture
+def failing(impatient_stage: Stage) -> Iterator[Stage]:
+    """The same, whose recorder behaves again after each test."""
+    yield impatient_stage
+    impatient_stage.recorder.behave = answer_with(ANSWER)
+    impatient_stage.recorder.drop_connections()
+    eventually("it works again", lambda: impatient_stage.door.send(post()).code == 201)
+    impatient_stage.recorder.take()
+
+
+def assert_one_exact(stage: Stage) -> None:
+    """That one request was sent, once."""
+    assert [recorded.faults() for recorded in stage.recorder.take()] == [[]]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_an_api_server_that_hangs_up_is_answered_503_and_not_asked_again(
+    failing: Stage, method: str
+) -> None:
+    failing.recorder.behave = hang_up
+    assert_refused(failing.door.send(post(method=method, body=b"")), 503)
+    assert_one_exact(failing)
+
+
+def test_an_api_server_that_does_not_answer_is_answered_504(failing: Stage) -> None:
+    failing.recorder.behave = lambda connection, recorded: None
+    assert_refused(failing.door.send(post()), 504)
+    assert_one_exact(failing)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"garbage\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\na b: c\r\n\r\n",
+        b"\x15\x03\x03\x00\x02\x02\x28",
+    ],
+)
+def test_an_answer_that_is_no_http_is_answered_502(failing: Stage, answer: bytes) -> None:
+    failing.recorder.behave = answer_with(answer)
+    assert_refused(failing.door.send(post()), 502)
+    assert_one_exact(failing)
+
+
+def test_headers_without_an_end_are_cut(failing: Stage) -> None:
+    failing.recorder.behave = answer_with(b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 1_000_000)
+    answer = failing.door.send(post())
+    assert answer.code in (502, 503)
+    assert_refused(answer, answer.code)
+    assert_one_exact(failing)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n",
+    ],
+)
+def test_an_answer_without_an_end_is_cut(failing: Stage, head: bytes) -> None:
+    """Within the time for an answer, and with no more of it held than a buffer."""
+    ended = threading.Event()
+
+    def endless(connection: ssl.SSLSocket, _: Recorded) -> None:
+        connection.sendall(head)
+        try:
+            while True:
+                connection.sendall(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+        finally:
+            ended.set()
+
+    failing.recorder.behave = endless
+    with failing.door.connect() as connection:
+        connection.sendall(post())
+        read = 0
+        while part := connection.recv(65536):
+            read += len(part)
+        assert read > 0
+    assert ended.wait(5)
+    assert_one_exact(failing)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (b"400 Bad Request", 400),
+        (b"401 Unauthorized", 401),
+        (b"403 Forbidden", 403),
+        (b"404 Not Found", 404),
+        (b"422 Unprocessable Entity", 422),
+        (b"429 Too Many Requests", 429),
+        (b"500 Internal Server Error", 500),
+        (b"503 Service Unavailable", 503),
+        (b"302 Found", 302),
+        (b"204 No Content", 204),
+    ],
+)
+def test_an_answer_of_the_api_servers_own_comes_back_as_it_is(
+    failing: Stage, status: bytes, code: int
+) -> None:
+    body = b'{"kind":"Status","message":"of the API server"}' if code != 204 else b""
+    head = b"HTTP/1.1 %b\r\nretry-after: 7\r\naudit-id: x\r\n" % status
+    length = b"content-length: %d\r\n" % len(body) if body else b""
+    failing.recorder.behave = answer_with(head + length + b"\r\n" + body)
+    answer = failing.door.send(post())
+    assert (answer.code, answer.body) == (code, body)
+    assert (answer.headers["retry-after"], answer.headers["audit-id"]) == ("7", "x")
+    assert "www-authenticate" not in answer.headers
+    assert_one_exact(failing)
+
+
+def test_a_change_of_protocol_by_the_api_server_opens_no_tunnel(failing: Stage) -> None:
+    """What the client sends next is the next request, and judged."""
+    head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+    failing.recorder.behave = answer_with(head + b"hello")
+    with failing.door.connect() as connection:
+        conversation = Conversation(connection)
+        conversation.send(post())
+        conversation.send(b"GET /api/v1/secrets HTTP/1.1\r\nHost: kubernetes.default.svc\r\n\r\n")
+        assert_refused(conversation.answer(), 404)
+    assert_one_exact(failing)
+
+
+def test_an_answer_split_in_two_is_one(failing: Stage) -> None:
+    """What follows an answer belongs to no client."""
+    more = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nxyz"
+    failing.recorder.behave = answer_with(ANSWER + more)
+    for _ in range(3):
+        answer = failing.door.send(post())
+        assert answer.code in (201, 502, 503)
+        assert answer.body == ANSWER_BODY or answer.code != 201
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(failing: Stage) -> None:
+    failing.recorder.behave = lambda connection, recorded: None
+    with failing.door.connect() as connection:
+        connection.sendall(post())
+        eventually("it is under way", lambda: failing.recorder.take())
+    active = "cluster.api-server.upstream_rq_active"
+    eventually("nothing is under way", lambda: failing.door.stat(active) == 0)
