@@ -47,8 +47,8 @@ test-controllers: ## not there yet
 bench: .venv/.synced controlplane ## measure, side by side, what the README quotes
 	$(BIN)/python -m bench
 
-docs: ## not there yet
-	@echo "make docs: not there yet; docs/ is plain Markdown" >&2; exit 1
+docs: .venv/.synced ## draw the README's picture from a real run of the demo
+	$(BIN)/python tools/picture.py docs/demo.svg
 
 clean: ## remove what make made here (the cache in your home folder stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -18,6 +18,8 @@ from support.up import running_up, up_config
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+# Bytecode is written once where a person installs; some shells and CIs turn that off.
+BASE = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def run(*, quick: bool) -> None:
@@ -73,7 +75,7 @@ def _imports(rounds: int) -> None:
             f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=BASE
         )
         return float(done.stdout) * 1000
 
@@ -86,9 +88,7 @@ def _imports(rounds: int) -> None:
 def _seconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
     """Milliseconds of a whole process."""
     started = time.perf_counter()
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, check=False
-    )
+    done = subprocess.run(command, env={**BASE, **environment}, capture_output=True, check=False)
     elapsed = time.perf_counter() - started
     if done.returncode:
         raise RuntimeError(done.stderr.decode())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.loads import Target, build, fire, stub
@@ -11,7 +13,7 @@ from bench.rounds import compare
 from daypass.local.envoy import Envoy
 from daypass.render.envoy.bootstrap import static_files
 from daypass.render.envoy.settings import Address, Upstream
-from daypass.render.envoy.typed import Json, extension
+from daypass.render.envoy.typed import extension
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.doors import BODY, EKF, JWT, PATH, Door, door_settings, running_door
@@ -39,30 +41,50 @@ def _real(program: Path, folder: Path, plane: ControlPlane, rounds: int, seconds
     )
     reference = identity.bound_object_ref
     body.write_text(json.dumps({"spec": {"audiences": ["gate"], "boundObjectRef": reference}}))
-    place = folder / "real-door"
+    place, plain = folder / "real-door", folder / "real-plain"
     place.mkdir()
-    with running_door(place, plane.port, upstream_authority_pem=plane.ca_pem) as door:
-        path = identity.token_path
-        ours = _target(door, place, f"/kubernetes{path}", headers, body)
+    plain.mkdir()
+    upstream = Upstream(
+        address=Address(host="127.0.0.1", port=plane.port),
+        authority_file=str(plane.ca_path),
+        server_name=SERVER,
+    )
+    with (
+        _door(place, plane.port, plane.ca_pem) as door,
+        _plain_proxy(plain, upstream, cut="/kubernetes") as proxy_port,
+    ):
+        published = f"/kubernetes{identity.token_path}"
+        ours = _target(door.port, place, published, headers, body)
+        proxy = _target(proxy_port, plain, published, headers, body)
         theirs = Target(
-            port=plane.port, authority_file=plane.ca_path, name=SERVER, path=path,
+            port=plane.port, authority_file=plane.ca_path, name=SERVER, path=identity.token_path,
             header_file=headers, body_file=body,
         )  # fmt: skip
+        for name, other, bar in (
+            ("door | API server, 8 connections", ours, ">= 0.95"),
+            ("plain Envoy | API server, 8 connections", proxy, "none: what any proxy costs here"),
+        ):
+            _throughput(name, program, other, theirs, rounds, seconds, bar)
         _throughput(
-            "door | API server, 8 connections", program, ours, theirs, rounds, seconds, ">= 0.95"
-        )
-        added = compare(
-            "door | API server, one connection, median",
-            lambda: fire(program, ours, connections=1, seconds=seconds)["p50_us"] / 1000,
-            lambda: fire(program, theirs, connections=1, seconds=seconds)["p50_us"] / 1000,
-            rounds=rounds, unit="ms", bar="added <= 1.2 ms",
+            "door | plain Envoy, API server, 8 connections", program, ours, proxy,
+            rounds, seconds, "none",
         )  # fmt: skip
-        differences = sorted(a - b for a, b in zip(added.ours, added.theirs, strict=True))
-        print(
-            f"  added at the median: {differences[len(differences) // 2]:.2f} ms "
-            f"({differences[0]:.2f}-{differences[-1]:.2f})"
-        )
+        _added(program, ours, theirs, rounds, seconds)
         print(f"  memory of the door's Envoy: {_resident_mib(door.envoy.pid):.0f} MiB (bar < 100)")
+
+
+def _added(program: Path, ours: Target, theirs: Target, rounds: int, seconds: float) -> None:
+    added = compare(
+        "door | API server, one connection, median",
+        lambda: fire(program, ours, connections=1, seconds=seconds)["p50_us"] / 1000,
+        lambda: fire(program, theirs, connections=1, seconds=seconds)["p50_us"] / 1000,
+        rounds=rounds, unit="ms", bar="added <= 1.2 ms",
+    )  # fmt: skip
+    differences = sorted(a - b for a, b in zip(added.ours, added.theirs, strict=True))
+    print(
+        f"  added at the median: {differences[len(differences) // 2]:.2f} ms "
+        f"({differences[0]:.2f}-{differences[-1]:.2f})"
+    )
 
 
 def _stub(program: Path, folder: Path, rounds: int, seconds: float) -> None:
@@ -80,47 +102,51 @@ def _stub(program: Path, folder: Path, rounds: int, seconds: float) -> None:
     place, plain = folder / "door", folder / "plain"
     place.mkdir()
     plain.mkdir()
-    with (
-        stub(program, folder / "stub.crt", folder / "stub.key", folder / "answer") as port,
-        running_door(place, port, upstream_authority_pem=authority.pem) as door,
-    ):
+    headers, body = folder / "headers", folder / "body"
+    with stub(program, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
         upstream = Upstream(
             address=Address(host="127.0.0.1", port=port),
             authority_file=str(folder / "stub-ca.crt"),
             server_name=SERVER,
         )
-        proxy_authority = Authority()
-        files = _plain_proxy(plain, proxy_authority, upstream)
-        for name, content in files.items():
-            (plain / name).write_text(json.dumps(content))
-        (plain / "authority").write_text(proxy_authority.pem)
-        proxy = Envoy.start(plain, "envoy.json", concurrency=1)
-        try:
-            headers, body = folder / "headers", folder / "body"
-            ours = _target(door, place, PATH, headers, body)
-            theirs = Target(
-                port=proxy.port(), authority_file=plain / "authority", name=EKF, path=PATH,
-                header_file=headers, body_file=body,
+        with (
+            _door(place, port, authority.pem) as door,
+            _plain_proxy(plain, upstream) as proxy_port,
+        ):
+            _throughput(
+                "door | plain Envoy, fast stub, 8 connections", program,
+                _target(door.port, place, PATH, headers, body),
+                _target(proxy_port, plain, PATH, headers, body),
+                rounds, seconds, ">= 0.9",
             )  # fmt: skip
-            _throughput("door | plain Envoy, fast stub, 8 connections", program, ours, theirs,
-                        rounds, seconds, ">= 0.9")  # fmt: skip
-        finally:
-            proxy.stop()
 
 
-def _plain_proxy(folder: Path, authority: Authority, upstream: Upstream) -> dict[str, Json]:
-    """The same listener, TLS and cluster, with a connection manager that only routes."""
+@contextmanager
+def _door(place: Path, port: int, authority_pem: str) -> Iterator[Door]:
+    """A door without rate limits, its authority written beside it."""
+    with running_door(place, port, upstream_authority_pem=authority_pem) as door:
+        (place / "authority.crt").write_text(door.authority.pem)
+        yield door
+
+
+@contextmanager
+def _plain_proxy(folder: Path, upstream: Upstream, *, cut: str = "") -> Iterator[int]:
+    """The same Envoy with the same listener, TLS and cluster, and a connection manager that only
+    routes (and takes the prefix `cut` off); its port.
+    """
+    authority = Authority()
+    (folder / "authority.crt").write_text(authority.pem)
     settings = door_settings(folder, authority, upstream)
     files = static_files(settings, str(folder), admin_socket="admin.sock")
     resources = files["envoy.json"]["static_resources"]
     files["envoy.json"].pop("overload_manager")
-    host = {"name": "all", "domains": ["*"]}
-    routes = [{"match": {"prefix": "/"}, "route": {"cluster": "api-server"}}]
+    action = {"cluster": "api-server", **({"prefix_rewrite": "/"} if cut else {})}
+    routes = [{"match": {"prefix": f"{cut}/"}, "route": action}]
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="plain",
-        route_config={"virtual_hosts": [{**host, "routes": routes}]},
+        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         http_filters=[
             extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")
         ],
@@ -129,13 +155,18 @@ def _plain_proxy(folder: Path, authority: Authority, upstream: Upstream) -> dict
         chain["filters"] = [manager]
     for options in resources["clusters"][0]["typed_extension_protocol_options"].values():
         options.pop("http_filters")
-    return files
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    proxy = Envoy.start(folder, "envoy.json", concurrency=1)
+    try:
+        yield proxy.port()
+    finally:
+        proxy.stop()
 
 
-def _target(door: Door, place: Path, path: str, headers: Path, body: Path) -> Target:
-    (place / "authority").write_text(door.authority.pem)
+def _target(port: int, place: Path, path: str, headers: Path, body: Path) -> Target:
     return Target(
-        port=door.port, authority_file=place / "authority", name=EKF, path=path,
+        port=port, authority_file=place / "authority.crt", name=EKF, path=path,
         header_file=headers, body_file=body,
     )  # fmt: skip
 

@@ -26,10 +26,9 @@ class Comparison:
         """One line of a report."""
         ratios = self.ratios
         ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
-        return (
-            f"{self.name:<52} {ours:>9.4g} | {theirs:>9.4g} {self.unit:<5} "
-            f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})  bar {self.bar}"
-        )
+        figures = f"{self.name:<48} {ours:>9.4g} | {theirs:>9.4g} {self.unit:<4}"
+        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+        return f"{figures} ratio {spread}  bar {self.bar}"
 
 
 def compare(

@@ -18,12 +18,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from contract.embedded import HAS, embedded_api_server
 from contract.interface import CAPABILITIES, ApiServer
 from daypass._core.secret import Secret
 from support import identities
 from support.admin import Admin
 from support.controlplane import ISSUER, LONGEST_LIFETIME_SECONDS, ControlPlane
 from support.identities import Identity
+
+__all__ = ["embedded_api_server"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ IMPLEMENTATIONS: Mapping[str, Implementation] = {
     "kubernetes": Implementation(
         fixture="kubernetes_api_server", capabilities=frozenset(CAPABILITIES)
     ),
+    "embedded": Implementation(fixture="embedded_api_server", capabilities=HAS),
 }
 
 

@@ -20,11 +20,8 @@ from support.authority import Authority
 LACKS: Final = frozenset(
     {
         "admission-policies",
-        "aggregated-cluster-roles",
         "extended-tokens",
-        "flags",
         "flow-control",
-        "impersonation",
         "protobuf",
     }
 )

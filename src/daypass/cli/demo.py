@@ -38,8 +38,10 @@ def run(args: argparse.Namespace) -> int:
     """Tell the story; 0 if it went as told, 1 if not, also when it then stayed up."""
     started = SYSTEM_CLOCK.monotonic()
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A terminal that is closed is an end like any other, unless nohup has said otherwise.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
     try:
         from daypass.local.stack import LocalStack
     except ModuleNotFoundError as error:
@@ -73,13 +75,13 @@ def _tell(
 
     wrong = 0
     for number, step in enumerate(tell(stack, stop.wait, note), start=1):
+        if stop.is_set():
+            return None
         _show(number, step, paint)
         wrong += not step.as_told
         if number == 2:
             elapsed = SYSTEM_CLOCK.monotonic() - started
             _print(paint.dim(f"     the first token, {elapsed:.1f} s after the start"))
-        if stop.is_set():
-            return None
     _print()
     if wrong:
         _print(paint.red(f"{wrong} of {number} steps went otherwise than told"))

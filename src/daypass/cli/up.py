@@ -71,9 +71,12 @@ def run(args: argparse.Namespace) -> int:
     with Folders(args.state or state_folder(args.config)) as folders:
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
         behind: Behind
+        kubeconfig: Path | None = None
         if config.local.api_server == "embedded":
             state = folders.state / "api-server.json"
-            behind = Embedded(authority, folders.runtime, SYSTEM_CLOCK, state)
+            behind = embedded = Embedded(authority, folders.runtime, SYSTEM_CLOCK, state)
+            kubeconfig = folders.state / "admin.kubeconfig"
+            embedded.write_kubeconfig(kubeconfig)
         else:
             behind = External(_token_source(args.credentials))
         try:
@@ -81,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
                 args.config, behind, authority, folders.runtime, SYSTEM_CLOCK, _say
             )
             try:
-                _tell(supervisor, folders.state / "authority.crt", as_json=args.output == "json")
+                trusted = folders.state / "authority.crt"
+                _tell(supervisor, trusted, kubeconfig, as_json=args.output == "json")
                 supervisor.run(stop, reload)
             finally:
                 supervisor.stop()
@@ -101,7 +105,9 @@ def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
     return lambda: parse_source(read_source({}, credentials), SYSTEM_CLOCK.unix()).token
 
 
-def _tell(supervisor: "Supervisor", authority: Path, *, as_json: bool) -> None:
+def _tell(
+    supervisor: "Supervisor", authority: Path, kubeconfig: Path | None, *, as_json: bool
+) -> None:
     from daypass.local.upstream import check
 
     edge = supervisor.edge
@@ -111,12 +117,14 @@ def _tell(supervisor: "Supervisor", authority: Path, *, as_json: bool) -> None:
     gates = [f"https://{name}:{edge.ports['gate']}" for name in gate.hosts] if gate else []
     if as_json:
         listen = {n: f"{a.host}:{edge.ports[n]}" for n, a in edge.settings.listens.items()}
-        ready = {
+        ready: dict[str, object] = {
             "doors": doors,
             "gates": gates,
             "listen": listen,
             "certificateAuthority": str(authority),
         }
+        if kubeconfig is not None:
+            ready["kubeconfig"] = str(kubeconfig)
         print(json.dumps(ready), flush=True)
     for url in doors:
         _say(f"door        {url}")
@@ -127,6 +135,8 @@ def _tell(supervisor: "Supervisor", authority: Path, *, as_json: bool) -> None:
         _say(f"API server  {check(door.upstream)}")
     except DaypassError as error:
         _say(f"API server  {error}")
+    if kubeconfig is not None:
+        _say(f"admin       kubectl --kubeconfig {kubeconfig}")
     _say("Ctrl-C ends it")
 
 

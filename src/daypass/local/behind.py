@@ -1,5 +1,7 @@
 """What stands behind door and gate on one machine: an API server, embedded or external."""
 
+import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -59,10 +61,16 @@ class Embedded:
     """An API server of our own, on a free port, with a certificate by `authority`.
 
     `folder`: where its certificate goes. `state_file`: what it remembers between runs, or None.
+    `clock` is for the certificate, `server_clock` for tokens and what is remembered of them.
     """
 
     def __init__(
-        self, authority: Authority, folder: Path, clock: Clock, state_file: Path | None = None
+        self,
+        authority: Authority,
+        folder: Path,
+        clock: Clock,
+        state_file: Path | None = None,
+        server_clock: Clock | None = None,
     ) -> None:
         chain, key = authority.issue([SERVER_NAME, "localhost", "127.0.0.1"], clock)
         self._authority_file = folder / "api-server-authority.crt"
@@ -74,9 +82,10 @@ class Embedded:
             certificate_file=certificate_file,
             key_file=key_file,
             certificate_authority=authority.pem,
-            clock=clock,
+            clock=server_clock or clock,
             state_file=state_file,
         )
+        self._authority = authority
 
     def upstream(self, config: Config) -> Upstream:
         """Where it is, and how it is known."""
@@ -93,6 +102,22 @@ class Embedded:
     def keys(self, config: Config) -> str:
         """Its JSON Web Key Set."""
         return fetch_keys(self.upstream(config), lambda: self.server.admin_token)
+
+    def write_kubeconfig(self, file: Path) -> None:
+        """A kubeconfig (mode 0600) with which kubectl and the like may do everything here."""
+        cluster = {
+            "server": self.server.url,
+            "certificate-authority-data": base64.b64encode(self._authority.pem.encode()).decode(),
+        }
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "daypass",
+            "contexts": [{"name": "daypass", "context": {"cluster": "daypass", "user": "admin"}}],
+            "clusters": [{"name": "daypass", "cluster": cluster}],
+            "users": [{"name": "admin", "user": {"token": self.server.admin_token.reveal()}}],
+        }
+        write_private(str(file), json.dumps(document, indent=2).encode() + b"\n")
 
     def stop(self) -> None:
         """End it."""

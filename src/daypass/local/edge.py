@@ -57,12 +57,14 @@ class Edge:
     """A running door and gate. `folder` is private and has a short name; it holds Envoy's files.
 
     `ports`: where they listen, by name, also where the kernel chose the port. Until `take_keys` is
-    called, the gate knows no key and refuses every token.
+    called, the gate knows no key and refuses every token. `workers`: threads of Envoy, or None for
+    one a core.
     """
 
-    def __init__(self, folder: Path, settings: EdgeSettings) -> None:
+    def __init__(self, folder: Path, settings: EdgeSettings, *, workers: int | None = None) -> None:
         self.folder = folder
         self.settings = settings
+        self._workers = workers
         self._keys = placeholder_keys()
         self._pinned: dict[str, int] = {}
         for address in settings.listens.values():
@@ -72,7 +74,7 @@ class Edge:
         self._start()
 
     def _start(self) -> None:
-        self.envoy = Envoy.start(self.folder, "bootstrap.json")
+        self.envoy = Envoy.start(self.folder, "bootstrap.json", concurrency=self._workers)
         try:
             self.ports = {name: self.envoy.port(name) for name in self.settings.listens}
         except BaseException:

@@ -61,6 +61,12 @@ def edge_settings(
     `issuer` and `echo` (what the gate guards where the config names nothing) matter to a gate only.
     Clients connect directly here, so no hop is trusted to tell a client's address.
     """
+    nameless = [domain.host for domain in config.domains.values() if is_ip(domain.host)]
+    if len(nameless) > 1:
+        raise UsageError(
+            f"two domains are addresses: {nameless[0]} and {nameless[1]}",
+            "whoever connects to an address asks for no name, so only one certificate can be shown",
+        )
     certificates = {
         domain.host: _certificate(name, domain, authority, folder, clock)
         for name, domain in config.domains.items()
@@ -81,7 +87,7 @@ def edge_settings(
     for host in config.gate.hosts:
         if host not in certificates:
             own = _issue(host, authority, folder, clock)
-            certificates[host] = _shown_for(f"gate-{host}", host, *own)
+            certificates[host] = _shown_for(f"gate.{host}", host, *own)
     shown = tuple(certificates[host] for host in config.gate.hosts)
     return EdgeSettings(door=door, gate=_gate(config, config.gate, shown, issuer, echo))
 

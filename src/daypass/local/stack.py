@@ -7,17 +7,21 @@ from pathlib import Path
 from types import TracebackType
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
 from daypass.identity.manifests import identity_objects, new_secret_name
 from daypass.local.administrator import Administrator, EmbeddedAdministrator
+from daypass.local.api import ApiServer
 from daypass.local.behind import Behind, Embedded
 from daypass.local.certificates import Authority
 from daypass.local.supervisor import Supervisor
 
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
 HOST = "localhost"
+WORKERS = 2
+"""Threads of Envoy: one person's requests, also on a machine of many cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +44,18 @@ class MadeIdentity:
         return Credentials.from_file(self.credentials_file)
 
 
-def stack_config(*, door_port: int = 0, gate_port: int = 0, cluster: str = "") -> str:
+def stack_config(
+    *, door_port: int = 0, gate_port: int = 0, cluster: str = "", upstream: str = ""
+) -> str:
     """A daypass.yaml for door and gate on loopback; port 0 is any free one.
 
     `cluster`: lines that name an external API server; left out, the embedded one is meant.
+    `upstream`: what the gate guards (`http://127.0.0.1:8080`); left out, an echo service.
     """
     api_server = "external" if cluster else "embedded"
+    behind = f"apiServer: {api_server}"
+    if upstream:
+        behind += f", upstream: {json.dumps(upstream)}"
     return f"""\
 version: 1
 {cluster}domains:
@@ -53,7 +63,7 @@ version: 1
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 24h}}
 gate: {{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}]}}
 limits: {{requestsPerSecond: 2000, perSourcePerSecond: 1000}}
-local: {{door: "127.0.0.1:{door_port}", gate: "127.0.0.1:{gate_port}", apiServer: {api_server}}}
+local: {{door: "127.0.0.1:{door_port}", gate: "127.0.0.1:{gate_port}", {behind}}}
 """
 
 
@@ -62,7 +72,8 @@ class LocalStack:
     and of a short name.
 
     `config`: a daypass.yaml; `behind` and `administrator`: an API server that is not embedded.
-    Use as a context manager, or call `stop`.
+    `server_clock`: what an embedded API server goes by (`clock` unless it is named); Envoy goes by
+    the machine's clock whatever is handed in. Use as a context manager, or call `stop`.
     """
 
     def __init__(
@@ -73,6 +84,7 @@ class LocalStack:
         clock: Clock = SYSTEM_CLOCK,
         behind: Behind | None = None,
         administrator: Administrator | None = None,
+        server_clock: Clock | None = None,
     ) -> None:
         self.folder = folder
         self.authority = Authority.create("daypass on this machine", clock)
@@ -82,13 +94,22 @@ class LocalStack:
         self.config_file.write_text(config or stack_config())
         self.said: list[str] = []
         if behind is None or administrator is None:
-            embedded = Embedded(self.authority, folder, clock)
+            embedded = Embedded(self.authority, folder, clock, server_clock=server_clock)
             behind, administrator = embedded, EmbeddedAdministrator(embedded.server)
+            self._server: ApiServer | None = embedded.server
+        else:
+            self._server = None
         self._behind = behind
         self.administrator = administrator
         try:
             self.supervisor = Supervisor(
-                self.config_file, behind, self.authority, folder, clock, self.said.append
+                self.config_file,
+                behind,
+                self.authority,
+                folder,
+                clock,
+                self.said.append,
+                workers=WORKERS,
             )
         except BaseException:
             behind.stop()
@@ -103,6 +124,13 @@ class LocalStack:
     def gate(self) -> str:
         """The gate's URL."""
         return f"https://{HOST}:{self.supervisor.edge.ports['gate']}"
+
+    @property
+    def server(self) -> ApiServer:
+        """The embedded API server; raises DaypassError where another one stands behind the door."""
+        if self._server is None:
+            raise DaypassError("the API server of this stack is not embedded")
+        return self._server
 
     def make_identity(self, namespace: str = "team", name: str = "bot") -> MadeIdentity:
         """An identity that may ask for its own tokens, and its credentials file (mode 0600)."""

@@ -27,7 +27,7 @@ class Supervisor:
     """Runs the door, and the gate if there is one, of a config file until it is told to stop.
 
     `behind`: the API server. `authority` signs what the config has no certificate for. `say` takes
-    some lines for a person.
+    some lines for a person. `workers`: threads of Envoy, or None for one a core.
     """
 
     def __init__(
@@ -38,6 +38,8 @@ class Supervisor:
         runtime: Path,
         clock: Clock,
         say: Callable[[str], None],
+        *,
+        workers: int | None = None,
     ) -> None:
         self._config_file = config_file
         self._behind = behind
@@ -52,14 +54,18 @@ class Supervisor:
         self._seen = self._signature(self.config)
         self._keys = Follower(lambda: behind.keys(self.config), KEYS_EVERY_SECONDS)
         try:
-            self.edge = Edge(runtime, self._settings(self.config))
+            self.edge = Edge(runtime, self._settings(self.config), workers=workers)
         except BaseException:
             self._stop_echo()
             raise
         self._started_at = clock.monotonic()
-        if self.config.gate is not None:
-            self._keys.start()
-            self._follow_keys()
+        try:
+            if self.config.gate is not None:
+                self._keys.start()
+                self._follow_keys()
+        except BaseException:
+            self.stop()
+            raise
 
     def run(self, stop: threading.Event, reload: threading.Event) -> None:
         """Come back when `stop` is set; all is then still up. `reload` asks for a look now."""

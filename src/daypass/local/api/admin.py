@@ -51,6 +51,10 @@ class Admin:
         """Remove an object."""
         self.request("DELETE", _path(kind, namespace, name))
 
+    def listeners(self) -> int:
+        """How many are told of changes: watchers, and the server itself."""
+        return len(self._api.cluster.store.listeners)
+
     def request(
         self, method: str, target: str, document: Any = None, media: str = "application/json"
     ) -> Object:

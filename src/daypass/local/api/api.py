@@ -16,6 +16,7 @@ from daypass.local.api import (
     controllers,
     discovery,
     errors,
+    impersonation,
     reading,
     reviews,
     tokenrequest,
@@ -96,11 +97,9 @@ class Api:
         warnings += told
         if found is None:
             raise errors.unauthorized()
-        user = found[0]
-        # 2. Whether they may. Nobody acts as somebody else here.
+        user = self._acting(request, found[0])
+        # 2. Whether they may.
         attributes = request.about(user)
-        if any(value and name.startswith("impersonate-") for name, value in request.headers):
-            raise _impersonation(attributes, request.header("impersonate-user"))
         decision = authorize(self.cluster.store, attributes)
         if not decision.allowed:
             raise _forbidden(attributes, decision.reason)
@@ -116,6 +115,17 @@ class Api:
         if isinstance(answer, Response):
             answer.headers = warning_headers(call.warnings)
         return answer
+
+    def _acting(self, request: Request, user: User) -> User:
+        """The user that the request is made as. Raises the 400 and the 403."""
+        other = impersonation.wanted(request)
+        if other is None:
+            return user
+        if not impersonation.allowed(self.cluster.store, user, other):
+            asked = request.about(user)
+            verb = f"impersonate-on:{impersonation.mode(other)}:{asked.verb}"
+            raise _forbidden(replace(asked, verb=verb), "")
+        return impersonation.completed(other)
 
 
 def _refusal(error: ApiError, warnings: list[str]) -> Response:
@@ -141,15 +151,6 @@ def _forbidden(asked: Attributes, reason: str) -> ApiError:
     return refusal
 
 
-def _impersonation(asked: Attributes, name: str) -> ApiError:
-    """The refusal of whoever wants to be `name`."""
-    if not name:
-        return errors.bad_request("requested groups or more without impersonating a user name")
-    mode = "serviceaccount" if name.startswith("system:serviceaccount:") else "user-info"
-    verb = f"impersonate-on:{mode}:{asked.verb}"
-    return _forbidden(replace(asked, verb=verb), "")
-
-
 def _check_accept(request: Request) -> None:
     accept = request.header("accept")
     ranges = [part.partition(";") for part in accept.split(",")]
@@ -165,8 +166,10 @@ def _route(cluster: Cluster, request: Request, user: User) -> tuple[Call | None,
     parts = request.tokens
     if not request.path.startswith(("/api/", "/apis/")):
         return None, None
-    grouped = parts[0] == "apis"
-    group, version = (parts[1], parts[2]) if grouped and len(parts) > 2 else ("", parts[1])
+    grouped = parts[:1] == ["apis"]
+    if len(parts) < (3 if grouped else 2):
+        return None, None
+    group, version = (parts[1], parts[2]) if grouped else ("", parts[1])
     rest = parts[3 if grouped else 2 :]
     if not rest or (group, version) not in GROUP_VERSIONS or (grouped and not group):
         if (rest or version != "v1") and group in (known for known, _ in GROUP_VERSIONS if known):

@@ -70,7 +70,7 @@ def parse(body: bytes, media: str) -> Any:
         raise SyntaxFault(f"yaml: {line}{getattr(error, 'problem', None) or error}") from None
     except ValueError as error:
         raise SyntaxFault(f"json parse error: {syntax_error(error)}") from None
-    if _too_deep(value):
+    if too_deep(value):
         raise SyntaxFault(_TOO_DEEP)
     return value
 
@@ -102,15 +102,17 @@ def _parse_yaml(text: str) -> Any:
     return yamlish.parse(text)
 
 
-def _too_deep(value: Any) -> bool:
+def too_deep(value: Any) -> bool:
+    """Whether parsed or plain values are nested deeper than DEPTH_LIMIT."""
     level = [value]
     for _ in range(DEPTH_LIMIT):
         below: list[Any] = []
         for item in level:
             if isinstance(item, Pairs):
                 below.extend(inner for _, inner in item if isinstance(inner, list))
-            elif isinstance(item, list):
-                below.extend(inner for inner in item if isinstance(inner, list))
+            elif isinstance(item, dict | list):
+                inners = item.values() if isinstance(item, dict) else item
+                below.extend(inner for inner in inners if isinstance(inner, dict | list))
         if not below:
             return False
         level = below

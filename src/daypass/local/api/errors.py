@@ -7,6 +7,8 @@ from typing import Any
 
 from daypass.local.api.golang import quote
 
+CAUSES_LIMIT = 100
+
 
 class ApiError(Exception):
     """A Status that is not a success; `headers` go with it."""
@@ -155,7 +157,8 @@ def too_large(limit_bytes: int) -> ApiError:
 
 
 def invalid(group: str, kind: str, name: str, causes: list[Cause]) -> ApiError:
-    """422 (errors.NewInvalid)."""
+    """422 (errors.NewInvalid); of very many causes the first ones."""
+    causes = causes[:CAUSES_LIMIT]
     parts = [f"{cause.field}: {cause.message}" for cause in causes]
     listed = parts[0] if len(parts) == 1 else "[" + ", ".join(parts) + "]"
     details = {**_details(name, group, kind), "causes": [cause.document() for cause in causes]}

@@ -36,6 +36,12 @@ def has_directive(patch: Any) -> bool:
     return isinstance(patch, list) and any(map(has_directive, patch))
 
 
+def rejected() -> ApiError:
+    """The 422 for a patch whose outcome is nothing that could be kept."""
+    message = "the server rejected our request due to an error in our request"
+    return ApiError(422, "Invalid", message, {})
+
+
 def json_patch(document: Any, patch: Any) -> Any:
     """`document` after a JSON patch. Raises the 400 for no patch, the 422 for one that fails."""
     if not isinstance(patch, list):
@@ -64,9 +70,8 @@ def json_patch(document: Any, patch: Any) -> Any:
             if copied > COPIED_LIMIT_CHARACTERS:
                 raise ValueError("copied too much")
             document = _apply(document, operation)
-    except (KeyError, IndexError, TypeError, ValueError):
-        message = "the server rejected our request due to an error in our request"
-        raise ApiError(422, "Invalid", message, {}) from None
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
+        raise rejected() from None
     return document
 
 

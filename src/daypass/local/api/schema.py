@@ -17,6 +17,8 @@ from daypass.local.api.golang import quote, type_name
 
 STRING, BOOL, INT64, BYTES, TIME, ANY = "string", "bool", "int64", "[]uint8", "Time", "any"
 _INT64_LIMIT = 2**63
+STRICT_LIMIT = 100
+"""How many unknown and duplicate fields are told of (sigs.k8s.io/json)."""
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)"
 
 
@@ -106,6 +108,11 @@ class Reader:
             return read
         raise ShapeError(_mismatch(value, shape, place))
 
+    def _complain(self, what: str, place: Place) -> None:
+        complaint = f"{what} field {quote(place.exact)}"
+        if len(self.strict) < STRICT_LIMIT and complaint not in self.strict:
+            self.strict.append(complaint)
+
     def _object(self, pairs: Pairs, shape: Struct | MapOf, place: Place) -> dict[str, Any]:
         read: dict[str, Any] = {}
         seen: set[str] = set()
@@ -115,9 +122,9 @@ class Reader:
             where = place.below(struct, key)
             inner = shape.fields.get(key) if isinstance(shape, Struct) else shape.item
             if inner is None and key not in seen:
-                self.strict.append(f"unknown field {quote(where.exact)}")
+                self._complain("unknown", where)
             elif inner is not None and key in seen:
-                self.strict.append(f"duplicate field {quote(where.exact)}")
+                self._complain("duplicate", where)
             seen.add(key)
             if inner is None:
                 continue
@@ -136,7 +143,7 @@ class Reader:
                 key = well_formed(key)
                 where = place.below(place.struct, key)
                 if key in plain:
-                    self.strict.append(f"duplicate field {quote(where.exact)}")
+                    self._complain("duplicate", where)
                 plain[key] = self._plain(inner, where)
             return plain
         if isinstance(value, list):

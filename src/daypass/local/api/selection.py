@@ -16,9 +16,10 @@ from daypass.local.api.naming import qualified_faults, value_faults
 from daypass.local.api.store import Object
 
 Predicate = Callable[[Object], bool]
-_SET = re.compile(r"\s*([^\s=!(),]+)\s+(in|notin)\s*\(([^()]*)\)\s*")
-_EQUAL = re.compile(r"\s*([^\s=!(),]+)\s*(==|=|!=)\s*([^\s=!(),]*)\s*")
-_EXISTS = re.compile(r"\s*(!?)\s*([^\s=!(),]+)\s*")
+# Possessive: a selector of 100,000 blanks is looked at once.
+_SET = re.compile(r"\s*+([^\s=!(),]++)\s++(in|notin)\s*+\(([^()]*+)\)\s*+")
+_EQUAL = re.compile(r"\s*+([^\s=!(),]++)\s*+(==|=|!=)\s*+([^\s=!(),]*+)\s*+")
+_EXISTS = re.compile(r"\s*+(!?)\s*+([^\s=!(),]++)\s*+")
 
 
 def label_selector(text: str) -> Predicate:
@@ -31,7 +32,7 @@ def label_selector(text: str) -> Predicate:
             if found and (found.end() == len(text) or text[found.end()] == ","):
                 break
         else:
-            rest = text[at:].strip()
+            rest = text[at:].lstrip()
             raise errors.bad_request(
                 f"unable to parse requirement: found '{rest[:1]}', expected: identifier"
             )

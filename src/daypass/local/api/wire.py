@@ -109,7 +109,9 @@ class Connection:
         if not any(name == "Cache-Control" for name, _ in headers):
             fields.append(("Cache-Control", "no-cache, private"))
         encoded = [(name.encode(), value.encode()) for name, value in fields]
-        return self._http.send(h11.Response(status_code=status, headers=encoded)) or b""
+        reason = http.HTTPStatus(status).phrase.encode()
+        head = h11.Response(status_code=status, headers=encoded, reason=reason)
+        return self._http.send(head) or b""
 
     async def _send(self, answer: Response, *, close: bool, bodiless: bool = False) -> None:
         headers = [*answer.headers, ("Content-Type", answer.content_type)]

@@ -14,13 +14,14 @@ from daypass.local.api.decoding import (
     convert,
     media_type,
     parse,
+    too_deep,
     version_and_kind,
     wrong_kind,
 )
 from daypass.local.api.errors import ApiError, Cause, invalid_value, required, unsupported
 from daypass.local.api.golang import quote, type_name
 from daypass.local.api.kinds import DELETE_OPTIONS, NAMESPACE, POD
-from daypass.local.api.patching import has_directive, json_patch, merge
+from daypass.local.api.patching import has_directive, json_patch, merge, rejected
 from daypass.local.api.reading import as_list, list_or_watch
 from daypass.local.api.requests import Response
 from daypass.local.api.schema import Pairs, ShapeError, as_pairs, plain
@@ -178,6 +179,8 @@ def _patched(call: Call, live: Object, media: str) -> Object:
 def _typed(call: Call, made: Any) -> Object:
     strict: list[str] = []
     kind = call.kind
+    if too_deep(made):
+        raise rejected()
     try:
         pairs = as_pairs(made)
         version, name = version_and_kind(pairs, kind)
