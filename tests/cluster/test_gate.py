@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from daypass._core.jwt import decode_unverified
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
@@ -159,6 +162,58 @@ def test_a_token_that_lives_longer_than_the_policy_allows_is_refused(gate: Gate)
 def test_a_token_that_is_not_read_alike_by_everybody_is_refused(gate: Gate, bend: Any) -> None:
     answer = gate.send(bend(gate.bearer()))
     assert answer.code in (400, 401), answer
+
+
+def part(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def resigned(token: str, header: Any, key: bytes) -> str:
+    """The same claims under another header, signed by HMAC with `key`."""
+    body = f"{part(header)}.{token.split('.')[1]}"
+    signature = hmac.digest(key, body.encode(), "sha256")
+    return f"{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def test_a_token_of_another_algorithm_is_refused(gate: Gate) -> None:
+    token = gate.bearer().removeprefix("Authorization: Bearer ")
+    header = decode_unverified(token)[0]
+    keys = gate.plane.admin.get("/openid/v1/jwks")["keys"]
+    public = json.dumps(keys[0]).encode()
+    hostile = [
+        f"{part({**header, 'alg': 'none'})}.{token.split('.')[1]}.",
+        f"{part({**header, 'alg': 'none'})}.{token.split('.')[1]}.AAAA",
+        resigned(token, {**header, "alg": "HS256"}, public),
+        resigned(token, {**header, "alg": "HS256"}, base64.urlsafe_b64decode(keys[0]["n"] + "==")),
+        f"{part({**header, 'kid': '../../etc/passwd'})}.{token.split('.', 1)[1]}",
+        f"{part({**header, 'kid': 'unknown'})}.{token.split('.', 1)[1]}",
+        f"{part({**header, 'jku': 'https://127.0.0.1/keys'})}.{token.split('.', 1)[1]}",
+    ]
+    for bent in hostile:
+        answer = gate.send(f"Authorization: Bearer {bent}")
+        assert answer.code == 401, (answer, decode_unverified(bent)[0])
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": [AUDIENCE], "exp": 4102444800, "sub": "system:serviceaccount:kube-system:admin"},
+        {"aud": AUDIENCE, "exp": "4102444800", "sub": "admin"},
+        {"aud": [AUDIENCE], "sub": "system:serviceaccount:a:b"},
+    ],
+)
+def test_claims_without_a_signature_of_the_api_server_are_worth_nothing(
+    gate: Gate, claims: dict[str, Any]
+) -> None:
+    whole = {"iss": "https://kubernetes.default.svc", "iat": 0, **claims}
+    token = f"{part({'alg': 'RS256', 'kid': 'x'})}.{part(whole)}.c2lnbmF0dXJl"
+    assert gate.send(f"Authorization: Bearer {token}").code == 401
+
+
+@pytest.mark.parametrize("size", [20_000, 1_000_000])
+def test_a_huge_token_is_refused(gate: Gate, size: int) -> None:
+    assert gate.send(f"Authorization: Bearer {'a' * size}.b.c").code in (0, 401, 431)
+    headers_seen(gate.send(gate.bearer()))
 
 
 def test_a_token_in_the_query_is_no_token(gate: Gate) -> None:

@@ -131,6 +131,7 @@ def _tell(
     for url in gates:
         _say(f"gate        {url}")
     _say(f"trusted by  {authority}")
+    _say(f"log         {edge.folder / 'envoy.log'}")
     try:
         _say(f"API server  {check(door.upstream)}")
     except DaypassError as error:

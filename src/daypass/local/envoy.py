@@ -1,5 +1,6 @@
 """One Envoy process: found, started, asked through its admin socket, stopped."""
 
+import contextlib
 import http.client
 import importlib.util
 import json
@@ -18,6 +19,7 @@ from daypass.local.process import start_child, stop_child
 
 ADMIN_SOCKET = "admin.sock"
 READY_WITHIN_SECONDS = 15.0
+LOG_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 class EnvoyNotFoundError(DaypassError):
@@ -160,6 +162,13 @@ class Envoy:
         except OSError:
             return ""
         return "\n".join(line for line in text.splitlines()[-lines:])
+
+    def trim_log(self) -> None:
+        """Empty a log that has become too large; Envoy appends, and goes on at its new end."""
+        log = self.folder / "envoy.log"
+        with contextlib.suppress(OSError):
+            if log.stat().st_size > LOG_LIMIT_BYTES:
+                os.truncate(log, 0)
 
     def stop(self, patience_seconds: float = 3.0) -> None:
         """End it; open requests have `patience_seconds`."""

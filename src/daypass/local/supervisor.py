@@ -77,6 +77,7 @@ class Supervisor:
         """Look after everything once: is Envoy alive, have the config or the keys changed?"""
         if not self.edge.envoy.running():
             self._revive(stop)
+        self.edge.envoy.trim_log()
         signature = self._signature(self.config)
         if signature != self._seen or force:
             self._seen = signature
