@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FLAT = "kubernetes.io/serviceaccount/"
 _CREATE = (
     "put the long-lived token of a Secret of type kubernetes.io/service-account-token there;\n"
-    "`daypass identity create` makes one"
+    "it is in the credentials file that you were handed"
 )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LIMIT_MESSAGE_CHARACTERS = 1024
 SKEW_WORTH_SAYING_SECONDS = 300
 _RETRIED = (500, 502, 503, 504)
-_ASK = "ask for new credentials (`daypass identity create`)"
+_ASK = "ask whoever handed you the credentials for new ones"
 
 
 def explain_refusal(response: Response, order: Order, now_unix: float) -> Failure:
@@ -84,8 +84,7 @@ def _forbidden(said: str, order: Order) -> tuple[str, str] | None:
     if "system:anonymous" in said:
         return (
             "the API server saw no token: it took the request for one of system:anonymous (403)",
-            "a proxy between here and the API server lost the Authorization header;"
-            "\n`daypass verify` finds out where",
+            "a proxy between here and the API server lost the Authorization header",
         )
     if "cannot create resource" not in said:
         return None

@@ -76,7 +76,7 @@ def read_source(environ: Mapping[str, str], path: str | None = None) -> Source:
     if not named:
         raise CredentialsError(
             "no credentials are named",
-            f"set {FILE_VARIABLE} to the file that `daypass identity create` made,\n"
+            f"set {FILE_VARIABLE} to the credentials file that you were handed,\n"
             "or DAYPASS_DOOR, DAYPASS_AUDIENCE and DAYPASS_TOKEN_FILE",
         )
     return _from_variables(environ)

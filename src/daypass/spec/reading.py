@@ -85,7 +85,11 @@ def _read(name: str, problems: Problems) -> bytes:
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        problems.stop((0, 0), "no such file", "`daypass init` writes one")
+        problems.stop(
+            (0, 0),
+            "no such file",
+            "the smallest one: {version: 1, domains: {here: {host: localhost, front: envoy}}}",
+        )
     except (OSError, ValueError) as error:
         problems.stop((0, 0), f"cannot be read: {_reason(error)}")
     try:
