@@ -1,0 +1,51 @@
+"""A stack that looks after itself while a test does something else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from daypass._core.clock import Clock
+from daypass._core.errors import MissingExtraError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daypass.local.stack import LocalStack
+
+
+@contextmanager
+def stack(*, upstream: str = "", clock: Clock | None = None) -> "Iterator[LocalStack]":
+    """Door, gate and API server on free ports of loopback, gone with the block.
+
+    `upstream`: what the gate guards, such as `http://127.0.0.1:8080`; left out, a service that
+    answers with what it was sent. `clock`: what the API server goes by. New signing keys reach the
+    gate within 5 s, and an Envoy that dies is started again. Use it on a thread that stays: Linux
+    ends Envoy together with the thread that has started it. Raises MissingExtraError,
+    EnvoyNotFoundError, EnvoyFailedError.
+    """
+    import tempfile
+    import threading
+    from pathlib import Path
+
+    try:
+        from daypass.local.stack import LocalStack, stack_config
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("daypass.testing", "local") from error
+
+    ended = threading.Event()
+    with (
+        tempfile.TemporaryDirectory(prefix="daypass-") as folder,
+        LocalStack(
+            Path(folder), config=stack_config(upstream=upstream), server_clock=clock
+        ) as running,
+    ):
+        supervising = threading.Thread(
+            target=running.supervisor.run,
+            args=(ended, threading.Event()),
+            name="daypass-supervisor",
+            daemon=True,
+        )
+        supervising.start()
+        try:
+            yield running
+        finally:
+            ended.set()
+            supervising.join()

@@ -1,0 +1,217 @@
+"""`daypass demo`: the story is told whole, gives no token away, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from local.demos import Demo, running_demo
+from support.deadline import eventually
+
+JWT = re.compile(r"ey[\w-]{8,}\.[\w-]+\.[\w-]+")
+STEPS = 10
+DEAD = "http://127.0.0.1:9"
+
+
+def is_alive(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
+
+
+def ports(demo: Demo) -> list[int]:
+    """Where it said that door and gate are."""
+    return [int(port) for port in re.findall(r"^  (?:door|gate)  .*:(\d+)", demo.told, re.M)]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def went_as_told(demo: Demo) -> None:
+    assert demo.end() == 0, demo.told + demo.words
+    assert demo.words == ""
+    assert f"all {STEPS} steps went as told" in demo.told
+    assert "NOT AS TOLD" not in demo.told
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A demo that has been told to its end, its children seen while it ran."""
+    with running_demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
+        demo.wait_for("the first token")
+        demo.seen = demo.children()
+        went_as_told(demo)
+        yield demo
+
+
+def test_every_step_goes_as_told_and_it_ends_with_0(told: Demo) -> None:
+    numbered = re.findall(r"^ ?(\d+)\. .*\[(done|refused)\]$", told.told, re.M)
+    assert [int(number) for number, _ in numbered] == list(range(1, STEPS + 1))
+    assert [mark for _, mark in numbered] == ["done"] * 3 + ["refused"] * 7
+
+
+def test_the_first_token_is_there_within_ten_seconds(told: Demo) -> None:
+    (seconds,) = re.findall(r"the first token, ([\d.]+) s after the start", told.told)
+    assert float(seconds) < 10
+
+
+def test_no_whole_token_is_shown(told: Demo) -> None:
+    assert "eyJ" in told.told
+    assert JWT.search(told.told) is None
+
+
+def test_what_goes_into_a_pipe_has_no_colours(told: Demo) -> None:
+    assert "\x1b" not in told.told
+
+
+def test_after_the_story_no_process_port_or_file_is_left(told: Demo) -> None:
+    assert told.seen
+    assert not [pid for pid in told.seen if is_alive(pid)]
+    assert len(ports(told)) == 2
+    assert not [port for port in ports(told) if listens(port)]
+    assert told.has_left() == []
+
+
+MOMENTS = {
+    "before the first word": "",
+    "with the door just up": "door  https://",
+    "in the middle": " 6. ",
+    "while it waits for the API server to forget": "an API server remembers",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_during_the_story_ends_it_at_once_and_leaves_nothing(
+    tmp_path: Path, moment: str, number: signal.Signals
+) -> None:
+    with running_demo(tmp_path, "--once") as demo:
+        if MOMENTS[moment]:
+            demo.wait_for(MOMENTS[moment])
+        else:
+            eventually("it has begun", lambda: any(demo.runtime.iterdir()))
+        children = demo.children()
+        demo.send(number)
+        assert demo.end(seconds=5) == 1
+    assert "Traceback" not in demo.words
+    assert "NOT AS TOLD" not in demo.told
+    assert demo.has_left() == []
+    assert not [pid for pid in children if is_alive(pid)]
+
+
+def test_a_signal_before_anything_is_up_leaves_nothing(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as demo:
+        demo.send(signal.SIGTERM)
+        assert demo.end(seconds=5) != 0
+    assert demo.has_left() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_after_the_story_it_stays_up_as_invited_until_a_signal(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with running_demo(tmp_path) as demo:
+        demo.wait_for("Ctrl-C ends it")
+        assert JWT.search(demo.told) is None
+        (credentials,) = re.findall(r"export DAYPASS_CREDENTIALS=(.*)", demo.told)
+        token = subprocess.run(
+            [sys.executable, "-m", "daypass", "token", "--credentials", credentials],
+            capture_output=True, text=True, check=True, timeout=20,
+        )  # fmt: skip
+        assert JWT.fullmatch(token.stdout.strip())
+        children = demo.children()
+        demo.send(number)
+        assert demo.end(seconds=5) == 0
+    assert demo.words == ""
+    assert demo.has_left() == []
+    assert children
+    assert not [pid for pid in children if is_alive(pid)]
+
+
+def test_started_by_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
+    with running_demo(tmp_path, "--once", started_by=["nohup"]) as demo:
+        demo.wait_for("the first token")
+        demo.send(signal.SIGHUP)
+        demo.wait_for(" 9. ")
+        demo.send(signal.SIGTERM)
+        assert demo.end(seconds=5) == 1
+    assert demo.has_left() == []
+
+
+def test_a_reader_that_has_seen_enough_leaves_nothing(tmp_path: Path) -> None:
+    script = f"{sys.executable} -m daypass demo --once | head -n 3"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(
+        ["sh", "-c", script], env=environment, capture_output=True, text=True, check=True,
+        timeout=30,
+    )  # fmt: skip
+    assert ended.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_demo_takes_its_envoy_along(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as demo:
+        demo.wait_for("the first token")
+        children = demo.children()
+        demo.send(signal.SIGKILL)
+        demo.end(seconds=5)
+    assert children
+    eventually("they have ended", lambda: not [pid for pid in children if is_alive(pid)])
+
+
+SURROUNDINGS = {
+    "a dead proxy": {
+        name: DEAD for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "ALL_PROXY")
+    },
+    "no home": {"HOME": "/nonexistent", "XDG_CACHE_HOME": "", "XDG_STATE_HOME": ""},
+    "a read-only home": {"HOME": "/proc"},  # there, and nobody can write to it, not even root
+    "credentials elsewhere": {
+        "DAYPASS_CREDENTIALS": "/nonexistent",
+        "DAYPASS_DOOR": "https://elsewhere.example.com",
+    },
+    "plain ASCII": {"LC_ALL": "C", "PYTHONUTF8": "0"},
+}
+
+
+def test_the_surroundings_do_not_change_the_story_nor_do_demos_beside(tmp_path: Path) -> None:
+    with ExitStack() as ended:
+        demos: dict[str, Demo] = {}
+        for name, environment in SURROUNDINGS.items():
+            folder = tmp_path / name.replace(" ", "-")
+            folder.mkdir()
+            running = running_demo(folder, "--once", environment=environment)
+            demos[name] = ended.enter_context(running)
+        for demo in demos.values():
+            went_as_told(demo)
+            assert demo.has_left() == []
+    taken = [port for demo in demos.values() for port in ports(demo)]
+    assert len(set(taken)) == 2 * len(SURROUNDINGS)
+
+
+def test_where_there_is_no_envoy_it_says_so(tmp_path: Path) -> None:
+    environment = {"DAYPASS_ENVOY": "/nowhere/envoy"}
+    with running_demo(tmp_path, "--once", environment=environment) as demo:
+        assert demo.end(seconds=10) == 1
+    assert demo.told == ""
+    assert demo.words == "daypass: DAYPASS_ENVOY names /nowhere/envoy, which cannot be run\n"
+    assert demo.has_left() == []
+
+
+def test_an_envoy_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
+    broken = tmp_path / "envoy"
+    broken.write_text("#!/bin/sh\necho no such luck\nexit 7\n")
+    broken.chmod(0o700)
+    with running_demo(tmp_path, "--once", environment={"DAYPASS_ENVOY": str(broken)}) as demo:
+        assert demo.end(seconds=10) == 1
+    assert "Envoy ended with 7 instead of starting" in demo.words
+    assert "no such luck" in demo.words
+    assert demo.has_left() == []

@@ -1,0 +1,113 @@
+"""What `daypass demo` makes of a story that goes otherwise than told."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass._core.errors import DaypassError
+from daypass.cli import demo, main
+from daypass.local import stack, story
+from daypass.local.stack import LocalStack
+from daypass.local.story import Step
+
+
+class NoStack:
+    """Stands where the real one would be up; `ended` counts how often it was ended."""
+
+    door, gate = "https://localhost:1/kubernetes", "https://localhost:2"
+    ended = 0
+
+    def __init__(self, folder: Path) -> None:
+        assert folder.is_dir()
+
+    def __enter__(self) -> NoStack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        NoStack.ended += 1
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    NoStack.ended = 0
+    monkeypatch.setattr(stack, "LocalStack", NoStack)
+    monkeypatch.delenv("ONCE", raising=False)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def tells(monkeypatch: pytest.MonkeyPatch, *as_told: bool) -> None:
+    def tell(_: LocalStack, *__: object) -> Iterator[Step]:
+        for number, good in enumerate(as_told, start=1):
+            yield Step(title=f"step {number}", asked="", answered=("x",), as_told=good)
+
+    monkeypatch.setattr(story, "tell", tell)
+
+
+def test_a_story_that_goes_as_told_ends_with_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tells(monkeypatch, True, True)
+    assert main(["demo", "--once"]) == 0
+    assert "all 2 steps went as told" in capsys.readouterr().out
+    assert NoStack.ended == 1
+
+
+@pytest.mark.parametrize("steps", [(False,), (True, False), (False, True, False)])
+def test_one_step_that_goes_wrong_makes_it_1_and_the_story_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], steps: tuple[bool, ...]
+) -> None:
+    tells(monkeypatch, *steps)
+    assert main(["demo", "--once"]) == 1
+    told = capsys.readouterr().out
+    assert f"{len(steps) - sum(steps)} of {len(steps)} steps went otherwise than told" in told
+    assert told.count("[NOT AS TOLD]") == len(steps) - sum(steps)
+    assert f"step {len(steps)}" in told
+    assert NoStack.ended == 1
+
+
+def test_an_error_in_the_story_is_told_as_a_fact_and_a_hint(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tell(*_: object) -> Iterator[Step]:
+        yield Step(title="one", asked="", answered=(), as_told=True)
+        raise DaypassError("the door fell off", "hang it back")
+
+    monkeypatch.setattr(story, "tell", tell)
+    assert main(["demo", "--once"]) == 1
+    assert capsys.readouterr().err == "daypass: the door fell off\n  hang it back\n"
+    assert NoStack.ended == 1
+
+
+def test_a_signal_during_a_step_keeps_that_step_from_being_called_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tell(_: LocalStack, wait: Callable[[float], object], __: object) -> Iterator[Step]:
+        yield Step(title="one", asked="", answered=(), as_told=True)
+        signal.raise_signal(signal.SIGINT)
+        assert wait(30)  # at once
+        yield Step(title="two", asked="", answered=(), as_told=False)
+        raise AssertionError("nobody asks for a third one")
+
+    monkeypatch.setattr(story, "tell", tell)
+    assert main(["demo", "--once"]) == 1
+    told = capsys.readouterr()
+    assert "NOT AS TOLD" not in told.out
+    assert "went otherwise" not in told.out
+    assert told.err == ""
+
+
+def test_once_can_also_be_said_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, once in {"1": True, "0": False, "": False}.items():
+        monkeypatch.setenv("ONCE", value)
+        parser = argparse.ArgumentParser()
+        demo.add_arguments(parser)
+        assert parser.parse_args([]).once is once

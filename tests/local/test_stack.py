@@ -1,0 +1,262 @@
+"""Door and gate before the embedded API server: keys that change, and what goes wrong."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import DaypassError
+from daypass._core.secret import Secret
+from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
+from daypass.local.story import ANONYMOUS_PATH, ask
+from support.deadline import eventually
+from support.raw import connect, exchange
+
+UP_WITHIN_SECONDS = 10.0
+FOLLOWED_WITHIN_SECONDS = 5.0
+
+
+@contextmanager
+def running_stack(folder: Path, **settings: Any) -> Iterator[LocalStack]:
+    """A stack whose supervisor looks after it on this thread's side."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with LocalStack(folder, **settings) as stack:
+        ended = threading.Event()
+        supervising = threading.Thread(target=stack.supervisor.run, args=(ended, threading.Event()))
+        supervising.start()
+        try:
+            yield stack
+        finally:
+            ended.set()
+            supervising.join(10)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """One that the tests share which leave it as it was."""
+    with running_stack(tmp_path_factory.mktemp("s")) as running:
+        yield running
+
+
+def passes(stack: LocalStack, token: Secret) -> bool:
+    return ask(stack, stack.gate, "/", token).code == 200
+
+
+def within(what: str, happens: Callable[[], bool]) -> None:
+    eventually(what, happens, seconds=FOLLOWED_WITHIN_SECONDS)
+
+
+@contextmanager
+def asking_on_an_open_connection(stack: LocalStack, token: Secret) -> Iterator[list[int]]:
+    """Request after request on one connection while this lasts; the codes so far."""
+    port = stack.supervisor.edge.ports["gate"]
+    lines = [
+        "GET / HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}", "", "",
+    ]  # fmt: skip
+    request = "\r\n".join(lines).encode()
+    codes: list[int] = []
+    ended = threading.Event()
+
+    def run() -> None:
+        with connect(port, authority_pem=stack.authority.pem, name=HOST) as connection:
+            while not ended.is_set():
+                codes.append(exchange(connection, request).code)
+                if codes[-1] == 0:
+                    return
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        eventually("the first answer is there", lambda: codes)
+        yield codes
+    finally:
+        ended.set()
+        thread.join(10)
+
+
+def test_it_is_up_in_seconds_and_takes_the_first_token_at_once(tmp_path: Path) -> None:
+    started = SYSTEM_CLOCK.monotonic()
+    with LocalStack(tmp_path) as stack:
+        token = stack.make_identity().credentials().token()
+        assert passes(stack, token.value)
+        assert SYSTEM_CLOCK.monotonic() - started < UP_WITHIN_SECONDS
+
+
+def test_when_it_has_ended_nothing_listens_and_nothing_runs(tmp_path: Path) -> None:
+    with LocalStack(tmp_path) as stack:
+        ports = [*stack.supervisor.edge.ports.values(), stack.server.port]
+        threads = set(threading.enumerate())
+        assert all(_listens(port) for port in ports)
+        pid = stack.supervisor.edge.envoy.pid
+    assert not any(_listens(port) for port in ports)
+    assert not Path(f"/proc/{pid}").exists()
+    assert {thread.name for thread in threads} >= {"daypass-api"}
+    eventually(
+        "only this thread is left of the stack's",
+        lambda: "daypass-api" not in {thread.name for thread in threading.enumerate()},
+    )
+
+
+def test_a_stack_that_cannot_be_started_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAYPASS_ENVOY", "/nowhere/envoy")
+    before = set(threading.enumerate())
+    with pytest.raises(DaypassError, match="cannot be run"):
+        LocalStack(tmp_path)
+    eventually("no thread is left", lambda: not set(threading.enumerate()) - before)
+
+
+def test_a_new_signing_key_is_followed_and_no_request_is_lost(tmp_path: Path) -> None:
+    with running_stack(tmp_path) as stack:
+        identity = stack.make_identity()
+        old = stack.make_token(identity)
+        with asking_on_an_open_connection(stack, old) as codes:
+            stack.server.rotate_signing_key()
+            new = stack.make_token(identity)
+            within("a token by the new key passes", lambda: passes(stack, new))
+            so_far = len(codes)
+            eventually("the old one is asked with on and on", lambda: len(codes) > so_far + 20)
+        assert set(codes) == {200}
+
+
+def test_tokens_by_a_retired_key_end_also_on_open_connections(tmp_path: Path) -> None:
+    with running_stack(tmp_path) as stack:
+        identity = stack.make_identity()
+        (kid,) = stack.server.signing_keys
+        old = stack.make_token(identity)
+        stack.server.rotate_signing_key()
+        new = stack.make_token(identity)
+        within("a token by the new key passes", lambda: passes(stack, new))
+        with asking_on_an_open_connection(stack, old) as codes:
+            stack.server.retire_signing_key(kid)
+            within("the old one is refused", lambda: codes[-1] == 401)
+            so_far = len(codes)
+            eventually("it is asked with on and on", lambda: len(codes) > so_far + 20)
+        refused = codes.index(401)
+        assert set(codes[:refused]) == {200}
+        assert set(codes[refused:]) == {401}
+        assert not passes(stack, old)
+        assert passes(stack, new)
+
+
+def test_without_its_api_server_the_gate_keeps_its_keys_and_the_door_says_so(
+    tmp_path: Path,
+) -> None:
+    with running_stack(tmp_path) as stack:
+        token = stack.make_token(stack.make_identity())
+        stack.server.stop()
+        told = "the API server's signing keys cannot be fetched"
+        within("it is told", lambda: any(told in line for line in stack.said))
+        assert passes(stack, token)
+        reply = ask(stack, stack.door, ANONYMOUS_PATH)
+        assert reply.code == 503
+        assert reply.document["kind"] == "Status"
+        assert "the door cannot reach the API server" in reply.message
+        assert len([line for line in stack.said if told in line]) == 1
+
+
+def test_the_door_is_reached_where_localhost_is_ipv6_first(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+    asked: list[Any] = []
+
+    def ipv6_first(host: Any, port: Any, *args: Any, **named: Any) -> Any:
+        if host not in ("localhost", b"localhost"):
+            return real(host, port, *args, **named)
+        asked.append(host)
+        stream = (socket.SOCK_STREAM, 6, "")
+        return [
+            (socket.AF_INET6, *stream, ("::1", port, 0, 0)),
+            (socket.AF_INET, *stream, ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", ipv6_first)
+    identity = stack.make_identity(name="six")
+    assert passes(stack, identity.credentials().token().value)
+    assert asked
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"audiences": ["elsewhere"]},
+        {"audiences": [AUDIENCE, "elsewhere"]},
+        {"bound": False},
+        {"expired": True},
+    ],
+    ids=str,
+)
+def test_the_gate_refuses_every_other_shape_of_token(
+    stack: LocalStack, shape: dict[str, Any]
+) -> None:
+    identity = stack.make_identity(name="shapes")
+    assert passes(stack, stack.make_token(identity))
+    assert ask(stack, stack.gate, "/", stack.make_token(identity, **shape)).code in (401, 403)
+
+
+def _changed(stack: LocalStack, old: str, new: str) -> None:
+    text = stack.config_file.read_text()
+    assert old in text
+    stack.config_file.write_text(text.replace(old, new))
+
+
+def test_a_changed_audience_is_in_force_without_a_restart(tmp_path: Path) -> None:
+    with running_stack(tmp_path) as stack:
+        identity = stack.make_identity()
+        pid = stack.supervisor.edge.envoy.pid
+        old = stack.make_token(identity)
+        other = stack.make_token(identity, audiences=["other.example.com"])
+        assert (passes(stack, old), passes(stack, other)) == (True, False)
+        _changed(stack, AUDIENCE, "other.example.com")
+        within("the change is in force", lambda: passes(stack, other))
+        within("the old audience is refused", lambda: not passes(stack, old))
+        assert stack.supervisor.edge.envoy.pid == pid
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("engine: envoy", "engine: nginx", "engine"),
+        (f"gate: {{audience: {AUDIENCE}", "gate: {audience: ''", "audience"),
+        ("version: 1", "version: [", "daypass.yaml"),
+        ('door: "127.0.0.1:0', 'door: "203.0.113.1:4', "203.0.113.1:4"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused_and_the_gate_runs_on(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    with running_stack(tmp_path) as stack:
+        token = stack.make_token(stack.make_identity())
+        good = stack.config_file.read_text()
+        _changed(stack, old, new)
+        within(
+            "it is refused",
+            lambda: any("is refused" in line and told in line for line in stack.said),
+        )
+        assert passes(stack, token)
+        stack.config_file.write_text(good.replace(AUDIENCE, "other.example.com"))
+        within("the next one is taken", lambda: not passes(stack, token))
+
+
+def test_an_envoy_that_dies_is_started_again_with_the_keys_it_had(tmp_path: Path) -> None:
+    with running_stack(tmp_path) as stack:
+        identity: MadeIdentity = stack.make_identity()
+        token = stack.make_token(identity)
+        stack.server.stop()  # nobody could give the keys again
+        stack.supervisor.edge.envoy.stop()
+        eventually("the gate is back", lambda: passes(stack, token))
+        assert "Envoy is up again" in stack.said
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

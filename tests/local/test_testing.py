@@ -1,0 +1,214 @@
+"""`daypass.testing` as other projects use it: the fixtures, and the examples of the docs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import daypass
+import daypass.testing
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.jwt import decode_unverified
+from daypass._core.secret import Secret
+from daypass.client.errors import ExchangeRefusedError
+from daypass.local.stack import AUDIENCE, LocalStack, MadeIdentity
+from daypass.local.story import ask
+from daypass.testing import MovableClock
+from daypass.testing.plugin import TokenMaker
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
+REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+UP_WITHIN_SECONDS, DOWN_WITHIN_SECONDS = 6.0, 4.0
+"""Four times what is promised, for a machine that does other things, too."""
+MEGABYTES = 250
+
+
+def code_at_the_gate(stack: LocalStack, token: Secret) -> int:
+    return ask(stack, stack.gate, "/", token).code
+
+
+def is_good_for_the_api_server(stack: LocalStack, token: Secret) -> bool:
+    spec = {"token": token.reveal(), "audiences": [AUDIENCE]}
+    review = stack.server.admin.request("POST", REVIEWS, {"spec": spec})
+    return bool(review["status"].get("authenticated", False))
+
+
+def test_credentials_give_a_token_that_passes_the_gate(
+    daypass_stack: LocalStack, daypass_credentials: daypass.Credentials
+) -> None:
+    assert code_at_the_gate(daypass_stack, daypass_credentials.token().value) == 200
+
+
+def test_the_environment_names_the_identity_of_this_test(
+    daypass_environment: MadeIdentity, daypass_identity: MadeIdentity
+) -> None:
+    loaded = daypass.Credentials.load()
+    assert (loaded.namespace, loaded.secret_name) == (
+        daypass_identity.namespace,
+        daypass_identity.secret_name,
+    )
+    assert daypass_environment is daypass_identity
+
+
+_seen: set[str] = set()
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_no_two_tests_have_the_same_identity(daypass_identity: MadeIdentity, turn: int) -> None:
+    assert daypass_identity.user not in _seen
+    _seen.add(daypass_identity.user)
+
+
+def test_a_token_is_good_unless_it_is_said_otherwise(
+    daypass_stack: LocalStack, daypass_token: TokenMaker
+) -> None:
+    assert code_at_the_gate(daypass_stack, daypass_token()) == 200
+    assert code_at_the_gate(daypass_stack, daypass_token(lifetime_seconds=600)) == 200
+    assert code_at_the_gate(daypass_stack, daypass_token(audiences=["elsewhere"])) == 403
+    assert code_at_the_gate(daypass_stack, daypass_token(audiences=[])) == 403
+    assert code_at_the_gate(daypass_stack, daypass_token(bound=False)) == 403
+    assert code_at_the_gate(daypass_stack, daypass_token(expired=True)) == 401
+
+
+def test_a_token_of_another_identity_can_be_had(
+    daypass_stack: LocalStack, daypass_token: TokenMaker
+) -> None:
+    other = daypass_stack.make_identity("others", "another")
+    claims = decode_unverified(daypass_token(identity=other).reveal())[1]
+    assert claims["sub"] == other.user
+
+
+def test_a_moved_clock_ends_tokens_for_the_api_server_and_not_for_the_gate(
+    daypass_stack: LocalStack, daypass_token: TokenMaker, daypass_clock: MovableClock
+) -> None:
+    token = daypass_token()
+    assert is_good_for_the_api_server(daypass_stack, token)
+    daypass_clock.move(3700)
+    assert not is_good_for_the_api_server(daypass_stack, token)
+    assert code_at_the_gate(daypass_stack, token) == 200
+
+
+def test_the_clock_is_put_right_after_each_test(daypass_clock: MovableClock) -> None:
+    assert daypass_clock.ahead_seconds == 0
+
+
+def test_a_token_made_with_the_clock_ahead_is_not_valid_yet(
+    daypass_stack: LocalStack, daypass_token: TokenMaker, daypass_clock: MovableClock
+) -> None:
+    daypass_clock.move(300)
+    reply = ask(daypass_stack, daypass_stack.gate, "/", daypass_token())
+    assert (reply.code, "not yet" in reply.message) == (401, True), reply
+
+
+def test_a_token_made_with_the_clock_far_behind_has_ended(
+    daypass_stack: LocalStack, daypass_token: TokenMaker, daypass_clock: MovableClock
+) -> None:
+    daypass_clock.move(-3700)
+    assert code_at_the_gate(daypass_stack, daypass_token()) == 401
+
+
+def test_a_revoked_identity_gets_nothing_once_ten_seconds_are_past(
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity, daypass_clock: MovableClock
+) -> None:
+    daypass_identity.credentials().token()
+    daypass_stack.revoke(daypass_identity)
+    daypass_clock.move(11)
+    with pytest.raises(ExchangeRefusedError):
+        daypass_identity.credentials().token()
+
+
+def test_it_works_without_pytest_is_up_fast_small_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = set(threading.enumerate())
+    started = SYSTEM_CLOCK.monotonic()
+    with daypass.testing.stack() as stack:
+        assert SYSTEM_CLOCK.monotonic() - started < UP_WITHIN_SECONDS
+        assert code_at_the_gate(stack, stack.make_token(stack.make_identity())) == 200
+        pid = stack.supervisor.edge.envoy.pid
+        if sys.platform == "linux":
+            assert _resident_megabytes(pid) + _resident_megabytes(os.getpid()) < MEGABYTES
+        ending = SYSTEM_CLOCK.monotonic()
+    assert SYSTEM_CLOCK.monotonic() - ending < DOWN_WITHIN_SECONDS
+    assert list(tmp_path.iterdir()) == []
+    assert not Path(f"/proc/{pid}").exists()
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not left & {"daypass-supervisor", "daypass-api"}
+
+
+def test_a_test_that_fails_in_the_block_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fail() -> None:
+        with daypass.testing.stack():
+            raise RuntimeError("a test failed")
+
+    with pytest.raises(RuntimeError, match="a test failed"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _examples() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", DOCS.read_text(), re.S | re.M)
+
+
+def _run(*command: str, folder: Path) -> str:
+    runtime = folder / "runtime"
+    runtime.mkdir()
+    environment = {**os.environ, "TMPDIR": str(runtime), "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(runtime.iterdir()) == []
+    return done.stdout
+
+
+PYTEST = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=.")
+
+
+def test_the_docs_first_example_passes_in_a_project_of_its_own(tmp_path: Path) -> None:
+    (example,) = (it for it in _examples() if "test_my_bot_is_known" in it)
+    (tmp_path / "test_client.py").write_text(example)
+    assert "1 passed" in _run(*PYTEST, folder=tmp_path)
+
+
+def test_the_docs_example_of_a_service_passes_in_a_project_of_its_own(tmp_path: Path) -> None:
+    for name in ("conftest.py", "test_service.py"):
+        (example,) = (it for it in _examples() if it.startswith(f"# {name}\n"))
+        (tmp_path / name).write_text(example)
+    assert "4 passed" in _run(*PYTEST, folder=tmp_path)
+
+
+def test_the_docs_example_without_pytest_runs(tmp_path: Path) -> None:
+    (example,) = (it for it in _examples() if it.startswith("import daypass.testing"))
+    (tmp_path / "example.py").write_text(example)
+    assert "https://localhost:" in _run("example.py", folder=tmp_path)
+
+
+def test_every_example_of_the_docs_is_run_here() -> None:
+    assert len(_examples()) == 4
+
+
+def test_every_fixture_is_in_the_docs(request: pytest.FixtureRequest) -> None:
+    from daypass.testing import plugin
+
+    fixtures = {name for name in vars(plugin) if name.startswith("daypass_")}
+    documented = set(re.findall(r"^\| `(daypass_\w+)`", DOCS.read_text(), re.M))
+    assert fixtures == documented
+
+
+def _resident_megabytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
+    return int(kilobytes) // 1024

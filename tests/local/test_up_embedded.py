@@ -1,0 +1,175 @@
+"""`daypass up` with the embedded API server: what outlives a restart, and what is damaged."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daypass._core.secret import Secret
+from daypass._core.tls import client_context
+from daypass.client.credentials import Credentials
+from daypass.local.stack import AUDIENCE, HOST, stack_config
+from support.admin import Admin
+from support.authority import Authority
+from support.deadline import eventually
+from support.identities import Identity, make_identity
+from support.raw import Answer, connect, exchange
+from support.up import Up, running_up
+
+
+def admin_of(up: Up) -> Admin:
+    """A client by the kubeconfig that it names."""
+    file = Path(up.ready["kubeconfig"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    document = json.loads(file.read_text())
+    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+    pem = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    headers = {"Authorization": f"Bearer {user['token']}"}
+    return Admin(url=cluster["server"], context=client_context(pem), headers=headers)
+
+
+def credentials_of(up: Up, identity: Identity) -> Credentials:
+    """What the bot was handed, as a file."""
+    document = {
+        "type": "daypass",
+        "version": 1,
+        "door": up.door,
+        "certificateAuthority": up.authority_file.read_text(),
+        "token": identity.token.reveal(),
+        "audience": AUDIENCE,
+    }
+    file = up.folder / "bot.json"
+    file.touch(0o600)
+    file.write_text(json.dumps(document))
+    return Credentials.from_file(file)
+
+
+def at_the_gate(up: Up, token: Secret) -> Answer:
+    port = int(up.ready["listen"]["gate"].rpartition(":")[2])
+    lines = ["GET /x HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}"]
+    with connect(port, authority_pem=up.authority_file.read_text(), name=HOST) as connection:
+        return exchange(connection, "\r\n".join([*lines, "", ""]).encode())
+
+
+def test_door_gate_and_echo_work_together(tmp_path: Path) -> None:
+    with running_up(tmp_path, stack_config()) as up:
+        identity = make_identity(admin_of(up), "team")
+        token = credentials_of(up, identity).token()
+        answer = at_the_gate(up, token.value)
+        assert answer.code == 200
+        assert answer.json["headers"]["kubeflow-userid"] == identity.user
+        assert at_the_gate(up, identity.token).code == 401
+        up.wait_for_words("kubectl --kubeconfig ")
+        assert up.end() == 0
+    assert token.value.reveal() not in up.words
+    assert "Traceback" not in up.words
+
+
+def test_identities_and_their_tokens_outlive_a_restart(tmp_path: Path) -> None:
+    config = stack_config(door_port=free_port(), gate_port=free_port())
+    with running_up(tmp_path, config) as up:
+        identity = make_identity(admin_of(up), "team")
+        old = credentials_of(up, identity).token()
+        assert up.end() == 0
+    with running_up(tmp_path, config) as again:
+        assert at_the_gate(again, old.value).code == 200
+        # The very file from before: the same door, the same authority.
+        new = Credentials.from_file(tmp_path / "bot.json").token()
+        assert at_the_gate(again, new.value).code == 200
+
+
+def test_an_identity_made_just_before_a_kill_is_kept(tmp_path: Path) -> None:
+    config = stack_config(door_port=free_port(), gate_port=free_port())
+    with running_up(tmp_path, config) as up:
+        identity = make_identity(admin_of(up), "team")
+        up.process.kill()
+        up.wait()
+    eventually("its Envoy has ended", lambda: not _listens(up.port))
+    with running_up(tmp_path, config) as again:
+        assert credentials_of(again, identity).token().value.reveal()
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "half": lambda whole: whole[: len(whole) // 2],
+    "empty": lambda _: b"",
+    "binary": lambda _: bytes(range(256)),
+    "another document": lambda _: b"[]",
+    "another version": lambda whole: whole.replace(b'"format": 1', b'"format": 999'),
+    "a bent key": lambda whole: whole.replace(b"BEGIN PRIVATE KEY", b"BEGIN"),
+    "no keys": lambda whole: json.dumps({**json.loads(whole), "keys": []}).encode(),
+    "deep": lambda _: b"[" * 200_000,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_file_is_told_with_what_to_do(tmp_path: Path, damage: str) -> None:
+    with running_up(tmp_path, stack_config()) as up:
+        assert up.end() == 0
+    (state,) = tmp_path.glob("state/**/api-server.json")
+    whole = state.read_bytes()
+    bent = DAMAGES[damage](whole)
+    assert bent != whole
+    state.write_bytes(bent)
+    with running_up(tmp_path, stack_config()) as again:
+        assert again.wait() == 1
+    assert f"{state} is damaged, or was written by another version" in again.words
+    assert f"start afresh with: rm {state}" in again.words
+    assert "Traceback" not in again.words
+    assert state.read_bytes() == bent
+    assert list(again.runtime.iterdir()) == []
+    state.unlink()
+    with running_up(tmp_path, stack_config()) as afresh:
+        assert afresh.ready
+
+
+def test_a_state_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    with running_up(tmp_path, stack_config()) as up:
+        assert up.end() == 0
+    (state,) = tmp_path.glob("state/**/api-server.json")
+    state.chmod(0o644)
+    with running_up(tmp_path, stack_config()) as again:
+        assert again.wait() == 1
+    assert str(state) in again.words
+    assert "Traceback" not in again.words
+
+
+def dead_cluster(folder: Path, issuer: str = "") -> str:
+    """A config for an API server that is not there."""
+    (folder / "ca.crt").write_text(Authority().pem)
+    fields = "server: https://127.0.0.1:9, certificateAuthority: ca.crt" + issuer
+    return stack_config(cluster=f"cluster: {{{fields}}}\n")
+
+
+def test_a_gate_without_keys_refuses_every_token(tmp_path: Path) -> None:
+    embedded = tmp_path / "embedded"
+    embedded.mkdir()
+    with running_up(embedded, stack_config()) as up:
+        token = credentials_of(up, make_identity(admin_of(up), "team")).token().value
+    config = dead_cluster(tmp_path, ", issuer: https://kubernetes.default.svc")
+    with running_up(tmp_path, config) as keyless:
+        keyless.wait_for_words("the API server's signing keys cannot be fetched")
+        answer = at_the_gate(keyless, token)
+        assert (answer.code, answer.json["kind"]) == (401, "Status")
+        assert keyless.process.poll() is None
+
+
+def test_a_gate_that_does_not_know_its_issuer_does_not_start(tmp_path: Path) -> None:
+    with running_up(tmp_path, dead_cluster(tmp_path)) as up:
+        assert up.wait() == 1
+    assert "the API server does not tell its issuer" in up.words
+    assert "cluster.issuer" in up.words
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
