@@ -90,17 +90,16 @@ def test_it_is_up_in_seconds_and_takes_the_first_token_at_once(tmp_path: Path) -
 
 
 def test_when_it_has_ended_nothing_listens_and_nothing_runs(tmp_path: Path) -> None:
+    others = set(threading.enumerate())
     with LocalStack(tmp_path) as stack:
         ports = [*stack.supervisor.edge.ports.values(), stack.server.port]
-        threads = set(threading.enumerate())
+        assert "daypass-api" in {thread.name for thread in set(threading.enumerate()) - others}
         assert all(_listens(port) for port in ports)
         pid = stack.supervisor.edge.envoy.pid
     assert not any(_listens(port) for port in ports)
     assert not Path(f"/proc/{pid}").exists()
-    assert {thread.name for thread in threads} >= {"daypass-api"}
     eventually(
-        "only this thread is left of the stack's",
-        lambda: "daypass-api" not in {thread.name for thread in threading.enumerate()},
+        "no thread is left of the stack's", lambda: set(threading.enumerate()) - others == set()
     )
 
 

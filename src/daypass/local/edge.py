@@ -56,16 +56,23 @@ class EdgeSettings:
 class Edge:
     """A running door and gate. `folder` is private and has a short name; it holds Envoy's files.
 
-    `ports`: where they listen, by name, also where the kernel chose the port. Until `take_keys` is
-    called, the gate knows no key and refuses every token. `workers`: threads of Envoy, or None for
-    one a core.
+    `ports`: where they listen, by name, also where the kernel chose the port. `keys`: the
+    gate's first key set; with None it refuses every token until `take_keys` is called. `workers`:
+    threads of Envoy, or None for one a core.
     """
 
-    def __init__(self, folder: Path, settings: EdgeSettings, *, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: EdgeSettings,
+        *,
+        keys: str | None = None,
+        workers: int | None = None,
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self._workers = workers
-        self._keys = placeholder_keys()
+        self._keys = keys or placeholder_keys()
         self._pinned: dict[str, int] = {}
         for address in settings.listens.values():
             verify_free(address)

@@ -54,18 +54,19 @@ class Supervisor:
         self._seen = self._signature(self.config)
         self._keys = Follower(lambda: behind.keys(self.config), KEYS_EVERY_SECONDS)
         try:
-            self.edge = Edge(runtime, self._settings(self.config), workers=workers)
+            settings = self._settings(self.config)
+            if self.config.gate is not None:
+                # Before Envoy starts: it then knows the keys when it takes its first request.
+                self._keys.start()
+            self.edge = Edge(runtime, settings, keys=self._keys.latest, workers=workers)
         except BaseException:
+            self._keys.stop()
             self._stop_echo()
             raise
         self._started_at = clock.monotonic()
-        try:
-            if self.config.gate is not None:
-                self._keys.start()
-                self._follow_keys()
-        except BaseException:
-            self.stop()
-            raise
+        if self._keys.latest is not None:
+            self._say("the gate has taken the API server's signing keys")
+        self._follow_keys()
 
     def run(self, stop: threading.Event, reload: threading.Event) -> None:
         """Come back when `stop` is set; all is then still up. `reload` asks for a look now."""
