@@ -14,6 +14,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
+from daypass.local.settings import address_of
 from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
 from daypass.local.story import ANONYMOUS_PATH, ask
 from support.deadline import eventually
@@ -227,7 +228,7 @@ def test_a_changed_audience_is_in_force_without_a_restart(tmp_path: Path) -> Non
         ("engine: envoy", "engine: nginx", "engine"),
         (f"gate: {{audience: {AUDIENCE}", "gate: {audience: ''", "audience"),
         ("version: 1", "version: [", "daypass.yaml"),
-        ('door: "127.0.0.1:0', 'door: "203.0.113.1:4', "203.0.113.1:4"),
+        ('door: "localhost:0', 'door: "203.0.113.1:4', "203.0.113.1:4"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused_and_the_gate_runs_on(
@@ -259,3 +260,26 @@ def test_an_envoy_that_dies_is_started_again_with_the_keys_it_had(tmp_path: Path
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_where_localhost_is_an_ipv6_address_alone_all_of_it_listens_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+
+    def only_ipv6(host: Any, *args: Any, **kwargs: Any) -> Any:
+        return resolve("::1" if host in ("localhost", b"localhost") else host, *args, **kwargs)
+
+    monkeypatch.setattr("socket.getaddrinfo", only_ipv6)
+    with LocalStack(tmp_path) as stack:
+        assert {address.host for address in stack.supervisor.edge.settings.listens.values()} == {
+            "::1"
+        }
+        identity = stack.make_identity()
+        assert passes(stack, identity.credentials().token().value)
+
+
+def test_localhost_is_the_ipv4_address_where_it_has_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(0, 0, 0, "", ("::1", 0, 0, 0)), (0, 0, 0, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+    assert address_of("localhost") == "127.0.0.1"

@@ -150,7 +150,10 @@ def address_of(host: str) -> str:
     """The IP address to listen on for a host of the config: Envoy resolves no names there."""
     if host != "localhost":
         return host
-    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = [str(address[4][0]) for address in found]
+    # Where IPv6 is off, ::1 may still be in /etc/hosts, and first.
+    return "127.0.0.1" if "127.0.0.1" in addresses else addresses[0]
 
 
 def is_ip(host: str) -> bool:

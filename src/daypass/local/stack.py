@@ -63,7 +63,7 @@ version: 1
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 24h}}
 gate: {{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}]}}
 limits: {{requestsPerSecond: 2000, perSourcePerSecond: 1000}}
-local: {{door: "127.0.0.1:{door_port}", gate: "127.0.0.1:{gate_port}", {behind}}}
+local: {{door: "{HOST}:{door_port}", gate: "{HOST}:{gate_port}", {behind}}}
 """
 
 

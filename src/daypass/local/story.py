@@ -6,8 +6,6 @@ should. No step shows a whole token.
 
 import http.client
 import json
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -233,7 +231,8 @@ def ask(
     sent = dict(headers or {})
     if token is not None:
         sent["Authorization"] = f"Bearer {token.reveal()}"
-    connection = _Connection(port, client_context(stack.authority.pem))
+    context = client_context(stack.authority.pem)
+    connection = http.client.HTTPSConnection(HOST, port, timeout=10, context=context)
     try:
         target = (f"/{prefix}" if prefix else "") + path
         if body is None:
@@ -249,18 +248,6 @@ def ask(
         return Reply(code=answer.status, document=document if isinstance(document, dict) else {})
     finally:
         connection.close()
-
-
-class _Connection(http.client.HTTPSConnection):
-    """To 127.0.0.1 under the name of the stack, whatever the machine resolves `localhost` to."""
-
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
-        super().__init__(HOST, port, timeout=10, context=context)
-        self._tls = context
-
-    def connect(self) -> None:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=HOST)
 
 
 def shown(token: Secret) -> str:
