@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-NAMES = ("commands", "door", "hostile")
+NAMES = ("commands", "stack", "door", "hostile")
 
 
 def main() -> None:
