@@ -12,6 +12,19 @@ from daypass.spec import Config, json_schema, parse
 from daypass.spec.names import HEADER, LABEL
 from daypass.spec.quantities import parse_duration, spell_duration, spell_size
 
+
+class Quoting(yaml.SafeDumper):
+    """Quotes every text that holds a digit: PyYAML writes YAML 1.1, where `0E0` is a text; in YAML
+    1.2, which we read, it is a number."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(character.isdigit() for character in text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+Quoting.add_representer(str, _text)
+
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 labels = st.from_regex(LABEL, fullmatch=True).filter(lambda text: len(text) <= 20)
@@ -92,7 +105,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def read(document: dict[str, Any]) -> Config:
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10_000)
+    text = yaml.dump(document, Dumper=Quoting, sort_keys=False, allow_unicode=True, width=10_000)
     return parse(text.encode(), name="daypass.yaml", folder=Path("/x"))
 
 

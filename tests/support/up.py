@@ -17,6 +17,7 @@ from typing import Any
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.raw import Answer, connect, exchange
+from support.signals import take_signals
 
 HOST = "localhost"
 
@@ -50,6 +51,7 @@ class Up:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=take_signals,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
