@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import ssl
 import urllib.parse
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from daypass.spec import Address as ConfigAddress
 from daypass.spec import Config, Domain, Gate, TlsFiles
 from daypass.spec.exposure import Exposure
 
+DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 DEFAULT_LONGEST_LIFETIME_SECONDS = 24 * 3600
 """What the gate takes where the config has no policy."""
 REISSUE_AFTER_SECONDS = 30 * 86400
@@ -127,9 +129,17 @@ def _protected(config: Config, echo: Address | None) -> Protected:
             raise AssertionError("a gate without an upstream needs an echo service")
         return Protected(address=echo)
     url = urllib.parse.urlsplit(config.local.upstream)
-    tls = url.scheme == "https"
-    port = url.port or (443 if tls else 80)
-    return Protected(address=Address(host=url.hostname or "", port=port), tls=tls)
+    host = url.hostname or ""
+    if url.scheme == "http":
+        return Protected(address=Address(host=host, port=url.port or 80))
+    authorities = ssl.get_default_verify_paths().cafile or DEBIAN_AUTHORITIES
+    if not Path(authorities).exists():
+        raise UsageError(
+            "this machine's certificate authorities are not where OpenSSL looks for them",
+            "name their file with SSL_CERT_FILE, or write an upstream with http://",
+        )
+    address = Address(host=host, port=url.port or 443)
+    return Protected(address=address, authority_file=authorities)
 
 
 def _listen(address: ConfigAddress) -> Address:

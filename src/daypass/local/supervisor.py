@@ -102,6 +102,8 @@ class Supervisor:
             self._seen = self._signature(config)
             if (config.gate is None) != (self.config.gate is None):
                 raise DaypassError("a gate comes or goes with a new start", "end daypass up first")
+            if config.local.api_server != self.config.local.api_server:
+                raise DaypassError("another API server needs a new start", "end daypass up first")
             self.edge.apply(self._settings(config))
         except DaypassError as error:
             self._say(f"the change is refused, all runs on as it was\n{error}")

@@ -99,11 +99,11 @@ def protected_cluster(settings: GateSettings) -> Json:
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],
         },
     }
-    if settings.protected.tls:
+    if settings.protected.authority_file:
         name = address.host
         by_address = is_address(name)
         validation = {
-            "trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"},
+            "trusted_ca": {"filename": settings.protected.authority_file},
             "match_typed_subject_alt_names": [
                 {"san_type": "IP_ADDRESS" if by_address else "DNS", "matcher": {"exact": name}}
             ],

@@ -85,7 +85,8 @@ class Protected:
     """What the gate stands in front of."""
 
     address: Address
-    tls: bool = False
+    authority_file: str = ""
+    """PEM of what its certificate is trusted by; empty for plain http."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

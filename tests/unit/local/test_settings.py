@@ -1,0 +1,66 @@
+"""From the config to what the gate on this machine guards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import UsageError
+from daypass.local.certificates import Authority
+from daypass.local.settings import edge_settings
+from daypass.render.envoy.settings import Address, GateSettings, Upstream
+from daypass.spec import parse
+
+
+def gate_of(
+    folder: Path, changes: str, domains: str = "{host: localhost, front: envoy}"
+) -> GateSettings:
+    text = f"""\
+version: 1
+domains: {{here: {domains}}}
+gate: {{audience: gate, engine: envoy, hosts: [localhost]}}
+local: {{{changes}}}
+"""
+    settings = edge_settings(
+        parse(text.encode(), name="daypass.yaml", folder=folder),
+        Upstream(address=Address(host="127.0.0.1", port=1), authority_file="/a", server_name="a"),
+        Authority.create("test", SYSTEM_CLOCK),
+        folder,
+        SYSTEM_CLOCK,
+        issuer="https://kubernetes.default.svc",
+        echo=Address(host="127.0.0.1", port=2),
+    )
+    assert settings.gate is not None
+    return settings.gate
+
+
+def test_without_an_upstream_the_gate_guards_the_echo_service(tmp_path: Path) -> None:
+    guarded = gate_of(tmp_path, "").protected
+    assert (guarded.address, guarded.authority_file) == (Address(host="127.0.0.1", port=2), "")
+
+
+@pytest.mark.parametrize(
+    ("upstream", "port", "verified"),
+    [("http://apis", 80, False), ("http://apis:8080", 8080, False), ("https://apis", 443, True)],
+)
+def test_an_upstream_with_https_is_verified(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    upstream: str,
+    port: int,
+    verified: bool,
+) -> None:
+    authorities = tmp_path / "authorities.crt"
+    authorities.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+    guarded = gate_of(tmp_path, f"upstream: '{upstream}'").protected
+    assert guarded.address == Address(host="apis", port=port)
+    assert guarded.authority_file == (str(authorities) if verified else "")
+
+
+def test_two_domains_that_are_addresses_are_refused(tmp_path: Path) -> None:
+    two = "{host: 127.0.0.1, front: envoy}, there: {host: 127.0.0.2, front: envoy}"
+    with pytest.raises(UsageError, match=r"two domains are addresses: 127\.0\.0\.1"):
+        gate_of(tmp_path, "", two)
