@@ -1,6 +1,5 @@
 """From `daypass.yaml` to the settings of door and gate on this machine."""
 
-import ipaddress
 import socket
 import ssl
 import urllib.parse
@@ -23,6 +22,7 @@ from daypass.render.envoy.settings import (
     RateLimits,
     Upstream,
 )
+from daypass.render.envoy.upstream import is_address
 from daypass.spec import Address as ConfigAddress
 from daypass.spec import Config, Domain, Gate, TlsFiles
 from daypass.spec.exposure import Exposure
@@ -63,7 +63,7 @@ def edge_settings(
     `issuer` and `echo` (what the gate guards where the config names nothing) matter to a gate only.
     Clients connect directly here, so no hop is trusted to tell a client's address.
     """
-    nameless = [domain.host for domain in config.domains.values() if is_ip(domain.host)]
+    nameless = [domain.host for domain in config.domains.values() if is_address(domain.host)]
     if len(nameless) > 1:
         raise UsageError(
             f"two domains are addresses: {nameless[0]} and {nameless[1]}",
@@ -166,15 +166,6 @@ def address_of(host: str) -> str:
     return "127.0.0.1" if "127.0.0.1" in addresses else addresses[0]
 
 
-def is_ip(host: str) -> bool:
-    """Whether a host is an IP address."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _certificate(
     name: str, domain: Domain, authority: Authority, folder: Path, clock: Clock
 ) -> Certificate:
@@ -192,7 +183,7 @@ def _shown_for(name: str, host: str, certificate: Path, key: Path) -> Certificat
         certificate_file=str(certificate),
         key_file=str(key),
         # A client that asks for an address sends no name (RFC 6066).
-        server_names=() if is_ip(host) else (host,),
+        server_names=() if is_address(host) else (host,),
     )
 
 

@@ -1,10 +1,11 @@
 """The gate's listener and the way on to what it guards."""
 
 from daypass.render.envoy.gate import PROTECTED, forget_claimed_identity, gate_replies
+from daypass.render.envoy.routes import CLIENT_ADDRESS
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.tls import NO_ADDRESS_IS_INTERNAL, tls_listener
-from daypass.render.envoy.typed import Json, duration, extension, typed
-from daypass.render.envoy.upstream import is_address
+from daypass.render.envoy.typed import Json, duration, extension
+from daypass.render.envoy.upstream import certificate_names, is_address, verified_tls
 
 
 def gate_listener(
@@ -69,7 +70,7 @@ def _access_log() -> Json:
     line = {
         "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
         "gate": "%ROUTE_NAME%",
-        "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "client": CLIENT_ADDRESS,
         "host": "%REQ(:AUTHORITY):100%",
         "method": "%REQ(:METHOD):20%",
         "code": "%RESPONSE_CODE%",
@@ -100,22 +101,7 @@ def protected_cluster(settings: GateSettings) -> Json:
         },
     }
     if settings.protected.authority_file:
-        name = address.host
-        by_address = is_address(name)
-        validation = {
-            "trusted_ca": {"filename": settings.protected.authority_file},
-            "match_typed_subject_alt_names": [
-                {"san_type": "IP_ADDRESS" if by_address else "DNS", "matcher": {"exact": name}}
-            ],
-        }
-        context = typed(
-            "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-            common_tls_context={"validation_context": validation},
-        )
-        if not by_address:
-            context["sni"] = name
-        cluster["transport_socket"] = {
-            "name": "envoy.transport_sockets.tls",
-            "typed_config": context,
-        }
+        authority = {"trusted_ca": {"filename": settings.protected.authority_file}}
+        trust = {"validation_context": {**authority, **certificate_names(address.host)}}
+        cluster["transport_socket"] = verified_tls(address.host, trust)
     return cluster

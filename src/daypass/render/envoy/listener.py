@@ -1,6 +1,6 @@
 """The door's listener: TLS by name, HTTP read strictly, limits against slow and greedy clients."""
 
-from daypass.render.envoy.replies import status_replies
+from daypass.render.envoy.replies import code_filter, status_replies
 from daypass.render.envoy.routes import CLIENT_ADDRESS, tells_no_secret
 from daypass.render.envoy.settings import DoorSettings, RateLimits
 from daypass.render.envoy.tls import NO_ADDRESS_IS_INTERNAL, tls_listener
@@ -176,8 +176,8 @@ def _access_log(settings: DoorSettings) -> list[Json]:
     no_secret = {"header": tells_no_secret(settings.exposure)}
     hidden = {"header": {**no_secret["header"], "invert_match": True}}
     # A request that was broken off has no code, which counts as 0, and may be for any path.
-    good = {"and_filter": {"filters": [_code_filter("GE", 200), _code_filter("LE", 399)]}}
-    bad = {"or_filter": {"filters": [_code_filter("LE", 199), _code_filter("GE", 400)]}}
+    good = {"and_filter": {"filters": [code_filter("GE", 200), code_filter("LE", 399)]}}
+    bad = {"or_filter": {"filters": [code_filter("LE", 199), code_filter("GE", 400)]}}
     return [
         _log(good, _GOOD),
         _log({"and_filter": {"filters": [bad, {"header_filter": no_secret}]}}, {**_GOOD, **_BAD}),
@@ -221,11 +221,6 @@ def _log(log_filter: Json, line: dict[str, str | None]) -> Json:
             log_format={"json_format": fields},
         ),
     }
-
-
-def _code_filter(comparison: str, code: int) -> Json:
-    value = {"default_value": code, "runtime_key": f"daypass.unused.{code}"}
-    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
 
 
 def dynamic_routes(name: str, source: Json) -> Json:

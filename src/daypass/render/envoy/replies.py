@@ -26,14 +26,7 @@ def reply(code: int, reason: str, message_format: str) -> Json:
     `message_format` may hold Envoy's command operators; `literal` takes their meaning away.
     """
     mapper: Json = {
-        "filter": {
-            "status_code_filter": {
-                "comparison": {
-                    "op": "EQ",
-                    "value": {"default_value": code, "runtime_key": f"daypass.unused.{code}"},
-                }
-            }
-        },
+        "filter": code_filter("EQ", code),
         "body_format_override": status_format(code, reason, message_format),
     }
     if headers := _HEADERS.get(code):
@@ -45,6 +38,12 @@ def reply(code: int, reason: str, message_format: str) -> Json:
             for key, value in headers.items()
         ]
     return mapper
+
+
+def code_filter(comparison: str, code: int) -> Json:
+    """An AccessLogFilter upon the answer's code: `comparison` is EQ, LE or GE."""
+    value = {"default_value": code, "runtime_key": f"daypass.unused.{code}"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
 
 
 def literal(text: str) -> str:

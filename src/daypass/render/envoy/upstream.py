@@ -55,8 +55,24 @@ def cluster(upstream: Upstream, authority_source: Json, timeouts: Timeouts) -> J
 
 
 def _tls(upstream: Upstream, authority_source: Json) -> Json:
-    name = upstream.server_name
-    by_address = is_address(name)
+    trust = {
+        "combined_validation_context": {
+            "default_validation_context": certificate_names(upstream.server_name),
+            "validation_context_sds_secret_config": {
+                "name": AUTHORITY,
+                "sds_config": authority_source,
+            },
+        },
+    }
+    return verified_tls(upstream.server_name, trust)
+
+
+def verified_tls(name: str, trust: Json) -> Json:
+    """A transport socket to a server that is known by authority and name.
+
+    `trust`: the validation context as a field of Envoy's CommonTlsContext, which has to hold
+    `certificate_names(name)`.
+    """
     context = typed(
         "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         common_tls_context={
@@ -65,28 +81,21 @@ def _tls(upstream: Upstream, authority_source: Json) -> Json:
                 # As a client Envoy stops at 1.2 where it is not told otherwise.
                 "tls_maximum_protocol_version": "TLSv1_3",
             },
-            "combined_validation_context": {
-                "default_validation_context": {
-                    "match_typed_subject_alt_names": [
-                        {
-                            "san_type": "IP_ADDRESS" if by_address else "DNS",
-                            "matcher": {"exact": name},
-                        }
-                    ]
-                },
-                "validation_context_sds_secret_config": {
-                    "name": AUTHORITY,
-                    "sds_config": authority_source,
-                },
-            },
+            **trust,
         },
         # A resumed session would be trusted without a look at the certificate, be it of another
         # name or expired by now.
         max_session_keys=0,
     )
-    if not by_address:
+    if not is_address(name):
         context["sni"] = name
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+
+
+def certificate_names(name: str) -> Json:
+    """What a certificate has to name, as a field of Envoy's CertificateValidationContext."""
+    kind = "IP_ADDRESS" if is_address(name) else "DNS"
+    return {"match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": name}}]}
 
 
 def _address(upstream: Upstream) -> Json:
