@@ -96,7 +96,7 @@ def main() -> None:
         # Inexact: what the tests have brought already stays.
         command += ["--extra", "local", "--no-default-groups", "--inexact"]
     else:
-        command += ["--all-extras"]
+        command += ["--extra", "all"]
     sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
 
 
