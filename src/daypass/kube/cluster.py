@@ -1,0 +1,283 @@
+"""An API server as an admin uses it: plain objects in, plain objects out."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx2
+
+from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass.kube.access import Access
+from daypass.kube.connection import connect
+from daypass.kube.discovery import Discovery
+from daypass.kube.errors import NotFoundError, explain
+from daypass.kube.kubeconfig import find_access
+from daypass.kube.resources import Object, Resource, name_of
+from daypass.kube.transport import explain_transport, is_stale
+
+FIELD_MANAGER = "daypass"
+PAGE_OBJECTS = 5000
+TRIES = 5
+LONGEST_PAUSE_SECONDS = 10.0
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+JSON = "application/json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Cluster:
+    """One API server and who asks it. Every method raises the errors of `daypass.kube.errors`.
+
+    Safe to share between threads. `close` ends its connections.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.access = access
+        self.clock = clock
+        self.sleep = sleep
+        self._client = connect(access, transport=transport, clock=clock)
+        self._discovery = Discovery(self)
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Cluster:
+        """The cluster that kubectl would talk to. Nobody is asked yet."""
+        found = find_access(
+            os.environ if environ is None else environ,
+            kubeconfig=kubeconfig,
+            context=context,
+            namespace=namespace,
+        )
+        return cls(found)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of whatever names none."""
+        return self.access.namespace
+
+    def close(self) -> None:
+        """End the connections."""
+        self._client.close()
+
+    def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        """An object; NotFoundError where there is none of that name."""
+        what = f"get {resource.named(namespace, name)}"
+        return self.request("GET", resource.path(namespace, name), what=what)
+
+    def find(self, resource: Resource, name: str, namespace: str | None = None) -> Object | None:
+        """An object, or None where there is none of that name."""
+        try:
+            return self.get(resource, name, namespace)
+        except NotFoundError:
+            return None
+
+    def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        metadata_only: bool = False,
+    ) -> list[Object]:
+        """All objects of a kind in a namespace, or in all of them.
+
+        `labels` and `fields` are selectors. `metadata_only`: nothing but `metadata` is sent, so
+        that no Secret's data leaves the API server.
+        """
+        what = f"list {resource.plural}" + (f" in {namespace}" if namespace else "")
+        params = {"limit": str(PAGE_OBJECTS)}
+        params |= {"labelSelector": labels} if labels else {}
+        params |= {"fieldSelector": fields} if fields else {}
+        headers = {"Accept": f"{METADATA_LIST}, {JSON}"} if metadata_only else {}
+        found: list[Object] = []
+        while True:
+            page = self.request(
+                "GET", resource.path(namespace), params=params, headers=headers, what=what
+            )
+            found += page.get("items") or ()
+            following = (page.get("metadata") or {}).get("continue")
+            if not following:
+                return found
+            params["continue"] = following
+
+    def create(self, document: Object, *, dry_run: bool = False) -> Object:
+        """Make a new object; AlreadyExistsError where there is one of that name."""
+        resource = self.resource(document)
+        namespace = document["metadata"].get("namespace")
+        what = f"create {resource.named(namespace, document['metadata'].get('name', ''))}"
+        return self.request(
+            "POST", resource.path(namespace), document, params=_dry(dry_run), what=what
+        )
+
+    def apply(self, document: Object, *, dry_run: bool = False, force: bool = False) -> Object:
+        """Server-side apply as field manager `daypass`: make it, or bring it to what is said.
+
+        ConflictError where somebody else owns a field and says otherwise, unless `force`.
+        """
+        resource = self.resource(document)
+        namespace, name = document["metadata"].get("namespace"), name_of(document)
+        return self.request(
+            "PATCH",
+            resource.path(namespace, name),
+            document,
+            content_type=APPLY,
+            params={"fieldManager": FIELD_MANAGER, "force": str(force).lower(), **_dry(dry_run)},
+            what=f"apply {resource.named(namespace, name)}",
+        )
+
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        change: Object,
+        namespace: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Object:
+        """A JSON merge patch; with `metadata.resourceVersion` in it, only if that is still so."""
+        return self.request(
+            "PATCH",
+            resource.path(namespace, name),
+            change,
+            content_type=MERGE,
+            params={"fieldManager": FIELD_MANAGER, **_dry(dry_run)},
+            what=f"patch {resource.named(namespace, name)}",
+        )
+
+    def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        dry_run: bool = False,
+    ) -> bool:
+        """Delete an object; False where there was none.
+
+        With `uid`: only the one that was looked at, never one that was made since (ConflictError).
+        """
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        options |= {"preconditions": {"uid": uid}} if uid else {}
+        try:
+            self.request(
+                "DELETE",
+                resource.path(namespace, name),
+                options,
+                params=_dry(dry_run),
+                what=f"delete {resource.named(namespace, name)}",
+            )
+        except NotFoundError:
+            return False
+        return True
+
+    def watch(
+        self, resource: Resource, namespace: str | None, since: str, *, timeout_seconds: int = 300
+    ) -> Iterator[tuple[str, Object]]:
+        """What happens to the objects of a kind from resourceVersion `since` on.
+
+        Pairs of ADDED, MODIFIED, DELETED, BOOKMARK and the object, until the API server ends it
+        (after `timeout_seconds`). Raises ApiError, with code 410 where `since` is too old.
+        """
+        what = f"watch {resource.plural}"
+        params = {
+            "watch": "true",
+            "resourceVersion": since,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(timeout_seconds),
+        }
+        try:
+            with self._client.stream("GET", resource.path(namespace), params=params) as response:
+                if response.status_code >= 300:
+                    raise explain(response.status_code, response.read(), what)
+                for line in response.iter_lines():
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        body = json.dumps(event["object"]).encode()
+                        raise explain(event["object"].get("code", 500), body, what)
+                    yield event["type"], event["object"]
+        except httpx2.TransportError as error:
+            raise explain_transport(error, self.access.server) from None
+
+    def resource(self, document: Object) -> Resource:
+        """Where objects such as this one are. Raises NotFoundError for an unknown kind."""
+        return self._discovery.resource(str(document["apiVersion"]), str(document["kind"]))
+
+    def serves(self, resource: Resource) -> bool:
+        """Whether the API server knows this kind in this version."""
+        try:
+            self._discovery.ask(resource.api_version, resource.kind)
+        except NotFoundError:
+            return False
+        return True
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        what: str,
+        content_type: str = JSON,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Object:
+        """One request and its answer as an object; `what` says in words what is tried."""
+        request = self._client.build_request(
+            method,
+            path,
+            content=None if body is None else json.dumps(body).encode(),
+            headers={**({} if body is None else {"Content-Type": content_type}), **(headers or {})},
+            params=params,
+        )
+        response = self._send(request)
+        if response.status_code >= 300:
+            raise explain(response.status_code, response.content, what)
+        document = json.loads(response.content)
+        return document if isinstance(document, dict) else {}
+
+    def _send(self, request: httpx2.Request) -> httpx2.Response:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response = self._client.send(request)
+            except httpx2.TransportError as error:
+                if attempt == 1 and is_stale(error, request.method):
+                    continue
+                raise explain_transport(error, self.access.server) from None
+            pause = _pause(response)
+            if pause is None or attempt == TRIES:
+                return response
+            self.sleep(pause)
+
+
+def _pause(response: httpx2.Response) -> float | None:
+    """How long an overloaded API server asks to wait; as client-go, only if it says so."""
+    after = response.headers.get("Retry-After", "")
+    if response.status_code in (429, 503) and after.isascii() and after.isdigit():
+        return min(float(after), LONGEST_PAUSE_SECONDS)
+    return None
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}

@@ -1,0 +1,102 @@
+"""What can go wrong between an admin and an API server, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.status import Status, excerpt
+
+
+class KubeconfigError(UsageError):
+    """A kubeconfig that cannot be used: nobody was asked."""
+
+
+class ClusterUnreachableError(DaypassError):
+    """No answer of an API server: network, proxy, TLS, or a broken connection."""
+
+    heals_by_itself = True
+
+
+class ApiError(DaypassError):
+    """An answer that is no success. `status` is the API server's own word, whole."""
+
+    def __init__(self, status: Status, fact: str, hint: str = "") -> None:
+        super().__init__(fact, hint)
+        self.args = (status, fact, hint)
+        self.status = status
+
+
+class NotFoundError(ApiError):
+    """There is no such object, namespace, or kind of object."""
+
+
+class AlreadyExistsError(ApiError):
+    """An object of that name is there already."""
+
+
+class ConflictError(ApiError):
+    """Somebody else has changed the object meanwhile, or owns the field."""
+
+
+class ForbiddenError(ApiError):
+    """The admin has not the right to do this; the hint holds the rule to add."""
+
+
+class UnauthorizedError(ApiError):
+    """The API server does not know who asks."""
+
+
+_CANNOT = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"'
+    r' in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<namespace>[^"]+)"| at the cluster scope)?'
+)  # k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage
+
+
+def explain(code: int, body: bytes, what: str) -> ApiError:
+    """The error for an answer; `what` says what was tried, such as `create secrets/x in team`."""
+    status = Status.parse(body)
+    if status is None:
+        text = excerpt(body)
+        if code == 404:  # `404 page not found`: nothing is served there at all
+            text = "the cluster has no such kind of object"
+        status = Status({"kind": "Status", "code": code, "message": text})
+    message = status.message or f"HTTP {code}"
+    fact = f"cannot {what}: {message}"
+    if code == 401:
+        return UnauthorizedError(status, fact, "is the login of this kubeconfig still valid?")
+    if code == 403:
+        return ForbiddenError(status, fact, _missing_right(message))
+    if code == 404:
+        return NotFoundError(status, fact, _absent(message))
+    if code == 409:
+        if status.reason == "AlreadyExists":
+            return AlreadyExistsError(status, fact)
+        return ConflictError(status, fact, "somebody else changed it: look at it, and try again")
+    return ApiError(status, fact, "")
+
+
+def _missing_right(message: str) -> str:
+    found = _CANNOT.search(message)
+    if found is None:
+        if "not currently held" in message:
+            return "nobody can hand out rights that they do not hold: ask an admin who does"
+        return ""
+    kind = "Role" if found["namespace"] else "ClusterRole"
+    where = f" in namespace {found['namespace']}" if found["namespace"] else ""
+    return (
+        f"{found['user']} needs this rule in a {kind}{where}:\n"
+        f'- apiGroups: ["{found["group"]}"]\n'
+        f'  resources: ["{found["resource"]}"]\n'
+        f'  verbs: ["{found["verb"]}"]'
+    )
+
+
+def _absent(message: str) -> str:
+    found = re.search(r'namespaces "([^"]+)" not found', message)
+    if found:
+        return f"make it first: kubectl create namespace {found[1]}"
+    if "no such kind of object" in message:
+        return "is its CustomResourceDefinition installed?"
+    return ""

@@ -1,0 +1,76 @@
+"""Where in the API the objects of a kind are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A kind of object: `api_version` is GROUP/VERSION or just v1, `plural` as in URLs."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """The URL path of the collection, an object of it, or an object's subresource."""
+        parts = ["apis" if "/" in self.api_version else "api", *self.api_version.split("/")]
+        if namespace is not None and self.namespaced:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part is not None]
+        return "/" + "/".join(quote(part, safe=":") for part in parts)
+
+    def named(self, namespace: str | None, name: str) -> str:
+        """An object in words: `secrets/x in team`."""
+        where = f" in {namespace}" if namespace and self.namespaced else ""
+        return f"{self.plural}/{name}{where}"
+
+
+_RBAC = "rbac.authorization.k8s.io/v1"
+
+NAMESPACES = Resource(api_version="v1", kind="Namespace", plural="namespaces", namespaced=False)
+SERVICE_ACCOUNTS = Resource(api_version="v1", kind="ServiceAccount", plural="serviceaccounts")
+SECRETS = Resource(api_version="v1", kind="Secret", plural="secrets")
+CONFIG_MAPS = Resource(api_version="v1", kind="ConfigMap", plural="configmaps")
+ROLES = Resource(api_version=_RBAC, kind="Role", plural="roles")
+ROLE_BINDINGS = Resource(api_version=_RBAC, kind="RoleBinding", plural="rolebindings")
+CLUSTER_ROLES = Resource(
+    api_version=_RBAC, kind="ClusterRole", plural="clusterroles", namespaced=False
+)
+CLUSTER_ROLE_BINDINGS = Resource(
+    api_version=_RBAC, kind="ClusterRoleBinding", plural="clusterrolebindings", namespaced=False
+)
+AUTHORIZATION_POLICIES = Resource(
+    api_version="security.istio.io/v1", kind="AuthorizationPolicy", plural="authorizationpolicies"
+)
+VALIDATING_ADMISSION_POLICIES = Resource(
+    api_version="admissionregistration.k8s.io/v1",
+    kind="ValidatingAdmissionPolicy",
+    plural="validatingadmissionpolicies",
+    namespaced=False,
+)
+VALIDATING_ADMISSION_POLICY_BINDINGS = Resource(
+    api_version="admissionregistration.k8s.io/v1",
+    kind="ValidatingAdmissionPolicyBinding",
+    plural="validatingadmissionpolicybindings",
+    namespaced=False,
+)
+
+
+def name_of(document: Object) -> str:
+    """An object's name."""
+    return str(document["metadata"]["name"])
+
+
+def uid_of(document: Object) -> str:
+    """An object's UID, as the API server gave it."""
+    return str(document["metadata"]["uid"])

@@ -1,0 +1,48 @@
+"""Connections that fail, in words."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx2
+
+from daypass._core.status import printable
+from daypass.kube.errors import ClusterUnreachableError
+
+
+def is_stale(error: httpx2.TransportError, method: str) -> bool:
+    """Whether a kept connection was closed meanwhile, and the same may simply be sent again."""
+    return method != "POST" and isinstance(
+        error, (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
+    )
+
+
+def explain_transport(error: httpx2.TransportError, server: str) -> ClusterUnreachableError:
+    """The error for a connection that failed."""
+    cause = _certificate_error(error)
+    if cause is not None:
+        return ClusterUnreachableError(
+            f"the API server {server} is not who it should be: {cause.verify_message}",
+            "the kubeconfig's certificate-authority and server name its certificate",
+        )
+    if isinstance(error, httpx2.ProxyError):
+        return ClusterUnreachableError(
+            f"the proxy on the way to {server} refused: {_words(error)}", ""
+        )
+    if isinstance(error, httpx2.TimeoutException):
+        return ClusterUnreachableError(f"the API server {server} does not answer in time", "")
+    return ClusterUnreachableError(
+        f"the API server {server} cannot be reached: {_words(error)}", "is the cluster up?"
+    )
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    for _ in range(10):
+        if error is None or isinstance(error, ssl.SSLCertVerificationError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _words(error: Exception) -> str:
+    return printable(str(error)) or type(error).__name__
