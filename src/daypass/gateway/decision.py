@@ -1,0 +1,250 @@
+"""The decision in numbered steps, from what came and what is known to allow or a reason.
+
+Sources: k8s.io/kubernetes/pkg/serviceaccount/claims.go (claims of a bound token),
+k8s.io/api/authentication/v1 TokenReview (status.audiences is the caller's to check), RFC 7519.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass.gateway.reasons import Reason
+from daypass.spec.exposure import BEARER_JWT
+
+ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
+"""What a kube-apiserver can sign with (pkg/serviceaccount/jwt.go); none of them is symmetric."""
+
+LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
+SKEW_SECONDS = 10
+LATEST_UNIX = 2**53
+"""Times beyond this are no exact numbers in JSON, and no token of Kubernetes has one."""
+
+_SUBJECT = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):([a-z0-9.-]{1,253})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What came. `headers`: names in lower case and values, in order, repeated ones apart."""
+
+    host: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the gate asks of a token. `denied`: `jti`s and UIDs of Secrets and ServiceAccounts."""
+
+    hosts: frozenset[str]
+    issuer: str
+    audience: str
+    longest_lifetime_seconds: int
+    require_bound: bool = True
+    skew_seconds: int = SKEW_SECONDS
+    denied: Set[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """The API server's answer to a TokenReview with the gate's audience."""
+
+    authenticated: bool
+    user: str = ""
+    audiences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who calls, as the services behind the gate are told."""
+
+    user: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of the decision that passed: its number and what was found."""
+
+    number: int
+    found: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How it ended. `steps`: those that passed. `identity` is there if it is allowed, only then."""
+
+    reason: Reason
+    steps: tuple[Step, ...] = ()
+    identity: Identity | None = None
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the request goes on to what the gate guards."""
+        return self.reason is Reason.ALLOWED
+
+
+class _RefusedError(Exception):
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def decide(
+    request: Request,
+    rules: Rules,
+    now_unix: float,
+    *,
+    signed: bool | None = None,
+    review: Review | None = None,
+) -> Decision:
+    """Whether a request passes the gate, and as whom.
+
+    `signed`: whether a key of the API server has signed the token. `review`: the API server's own
+    word. One of them at least has to be known, and all that are known have to be good.
+    """
+    steps: list[Step] = []
+    try:
+        identity = _walk(request, rules, now_unix, signed, review, steps)
+    except _RefusedError as refused:
+        return Decision(reason=refused.reason, steps=tuple(steps))
+    return Decision(reason=Reason.ALLOWED, steps=tuple(steps), identity=identity)
+
+
+def _walk(
+    request: Request,
+    rules: Rules,
+    now_unix: float,
+    signed: bool | None,
+    review: Review | None,
+    steps: list[Step],
+) -> Identity:
+    def passed(found: str) -> None:
+        steps.append(Step(number=len(steps) + 1, found=found))
+
+    # 1. The gate guards this host.
+    if _name(request.host) not in rules.hosts:
+        raise _RefusedError(Reason.NOT_GUARDED)
+    passed("the gate guards this host")
+    # 2. One Authorization header, in the one form that everybody reads alike.
+    token = _bearer(request)
+    passed("one Authorization header, with a bearer token and nothing else")
+    # 3. A JSON Web Token.
+    try:
+        header, claims = decode_unverified(token)
+    except MalformedTokenError:
+        raise _RefusedError(Reason.MALFORMED) from None
+    if not isinstance(claims.get("jti", ""), str):
+        raise _RefusedError(Reason.MALFORMED)
+    passed("a JSON Web Token")
+    # 4. The cluster has issued it.
+    if claims.get("iss") == LONG_LIVED_ISSUER:
+        raise _RefusedError(Reason.LONG_LIVED)
+    if claims.get("iss") != rules.issuer:
+        raise _RefusedError(Reason.FOREIGN_ISSUER)
+    passed(f"issued by {rules.issuer}")
+    # 5. The algorithm: what an API server signs with; never `none`, never a shared secret.
+    if header.get("alg") not in ALGORITHMS:
+        raise _RefusedError(Reason.ALGORITHM)
+    passed(f"signed with {header['alg']}")
+    # 6. The signature, where somebody has looked.
+    if signed is False:
+        raise _RefusedError(Reason.SIGNATURE)
+    passed("by a key of the API server" if signed else "not looked at: whose key it is")
+    # 7. The gate's audience, and no other.
+    _verify_audience(claims, rules)
+    passed(f"made for {rules.audience} alone")
+    # 8. Valid now, with bounded skew, and for no longer than the longest lifetime.
+    passed(f"valid for {_verify_times(claims, rules, now_unix)} more seconds")
+    # 9. A ServiceAccount.
+    identity = _identity(claims)
+    passed(identity.user)
+    # 10. It hangs on a Secret, so that it can be revoked.
+    bound = claims["kubernetes.io"]
+    if rules.require_bound and not _uid(bound.get("secret")):
+        raise _RefusedError(Reason.UNBOUND)
+    passed("bound to a Secret" if _uid(bound.get("secret")) else "bound to no Secret")
+    # 11. Not revoked.
+    names = (claims.get("jti"), _uid(bound.get("secret")), _uid(bound.get("serviceaccount")))
+    if any(name in rules.denied for name in names):
+        raise _RefusedError(Reason.DENIED)
+    passed("not on the list of the revoked")
+    # 12. The API server's own word.
+    _verify_review(identity, rules, signed, review)
+    if review is not None:
+        passed("the API server takes it, for this audience")
+    return identity
+
+
+def _name(host: str) -> str:
+    """A Host header as `gate.hosts` has it: in lower case, without a port and brackets."""
+    host = host.lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _bearer(request: Request) -> str:
+    values = [value for name, value in request.headers if name == "authorization"]
+    if not values:
+        raise _RefusedError(Reason.NO_TOKEN)
+    if len(values) > 1 or not re.fullmatch(BEARER_JWT, values[0]):
+        raise _RefusedError(Reason.UNREADABLE)
+    return values[0].removeprefix("Bearer ")
+
+
+def _verify_audience(claims: dict[str, Any], rules: Rules) -> None:
+    audiences = claims.get("aud")  # Kubernetes writes a list, also of one
+    if not isinstance(audiences, list) or rules.audience not in audiences:
+        raise _RefusedError(Reason.AUDIENCE)
+    if any(audience != rules.audience for audience in audiences):
+        raise _RefusedError(Reason.SEVERAL_AUDIENCES)
+
+
+def _verify_times(claims: dict[str, Any], rules: Rules, now_unix: float) -> int:
+    ends, begins = claims.get("exp"), claims.get("nbf", 0)
+    if not _is_time(ends):
+        raise _RefusedError(Reason.NO_EXPIRY)
+    if now_unix >= ends + rules.skew_seconds:
+        raise _RefusedError(Reason.EXPIRED)
+    if not _is_time(begins) or now_unix < begins - rules.skew_seconds:
+        raise _RefusedError(Reason.NOT_YET_VALID)
+    issued = claims.get("iat", begins)
+    if not _is_time(issued) or ends - issued > rules.longest_lifetime_seconds:
+        raise _RefusedError(Reason.LIVES_TOO_LONG)
+    return int(ends - now_unix)
+
+
+def _identity(claims: dict[str, Any]) -> Identity:
+    subject, kubernetes = claims.get("sub"), claims.get("kubernetes.io")
+    found = _SUBJECT.fullmatch(subject) if isinstance(subject, str) else None
+    if found is None or not isinstance(kubernetes, dict) or kubernetes.get("namespace") != found[1]:
+        raise _RefusedError(Reason.SUBJECT)
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{found[1]}")
+    return Identity(user=found[0], groups=(*groups, "system:authenticated"))
+
+
+def _verify_review(
+    identity: Identity, rules: Rules, signed: bool | None, review: Review | None
+) -> None:
+    if review is None:
+        if signed is None:
+            raise _RefusedError(Reason.UNKNOWN)
+        return
+    # The user as well: a token that begins with a space is authenticated, as system:anonymous.
+    if not review.authenticated or review.user != identity.user:
+        raise _RefusedError(Reason.REVIEW_REFUSED)
+    if rules.audience not in review.audiences:
+        raise _RefusedError(Reason.REVIEW_AUDIENCE)
+
+
+def _uid(bound: object) -> str:
+    uid = bound.get("uid") if isinstance(bound, dict) else None
+    return uid if isinstance(uid, str) else ""
+
+
+def _is_time(value: object) -> TypeGuard[int]:
+    # A float or a string is no time of Kubernetes', and parsers differ about it.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LATEST_UNIX

@@ -1,0 +1,86 @@
+"""A gate of the rendered config on a real Envoy, with keys of the test's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from daypass.local.echo import Echo
+from daypass.local.envoy import ADMIN_SOCKET, Envoy
+from daypass.render.envoy.bootstrap import KEYS_FILE, followed_files, keys_file, to_json
+from daypass.render.envoy.settings import Address, GateSettings, Protected, Upstream
+from support.authority import Authority
+from support.doors import EKF, door_settings
+from support.raw import Answer, Conversation, connect
+from support.recorder import UPSTREAM_NAME
+
+AUDIENCE = "gate.example.com"
+ISSUER = "https://kubernetes.default.svc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningGate:
+    """A gate before the echo service, its port, its authority and settings."""
+
+    port: int
+    authority: Authority
+    settings: GateSettings
+    folder: Path
+
+    def send(self, lines: list[str], *, name: str = EKF) -> Answer:
+        """The first answer to a GET with these header lines, on a connection of its own."""
+        request = "\r\n".join(["GET / HTTP/1.1", f"Host: {name}", *lines, "", ""])
+        with connect(self.port, authority_pem=self.authority.pem, name=name) as connection:
+            conversation = Conversation(connection)
+            conversation.send(request.encode("latin-1"))
+            return conversation.answer()
+
+    def passed(self, answer: Answer) -> dict[str, str] | None:
+        """The headers that arrived behind the gate, or None where the gate itself answered."""
+        if answer.code != 200:
+            return None
+        seen: dict[str, str] = json.loads(answer.body)["headers"]
+        return seen
+
+
+@contextmanager
+def running_gate(
+    folder: Path, jwks: str, *, longest_lifetime_seconds: int
+) -> Iterator[RunningGate]:
+    """A gate that believes the keys of `jwks`, for host EKF and audience AUDIENCE."""
+    authority = Authority()
+    (folder / "upstream-ca.crt").write_text(authority.pem)
+    upstream = Upstream(
+        address=Address(host="127.0.0.1", port=9),
+        authority_file=str(folder / "upstream-ca.crt"),
+        server_name=UPSTREAM_NAME,
+    )
+    door = door_settings(folder, authority, upstream)
+    with Echo() as echo:
+        gate = GateSettings(
+            hosts=(EKF,),
+            listen=Address(host="127.0.0.1", port=0),
+            certificates=door.certificates[:1],
+            protected=Protected(address=echo.address),
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            longest_lifetime_seconds=longest_lifetime_seconds,
+            require_bound=True,
+            user_header="kubeflow-userid",
+            groups_header="kubeflow-groups",
+            forward_token=False,
+        )
+        door = replace(door, certificates=door.certificates[1:])
+        files = followed_files(door, str(folder), admin_socket=ADMIN_SOCKET, gate=gate)
+        for name, content in {**files, KEYS_FILE: keys_file(gate, jwks)}.items():
+            (folder / name).write_text(to_json(content))
+        envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
+        try:
+            yield RunningGate(
+                port=envoy.port("gate"), authority=authority, settings=gate, folder=folder
+            )
+        finally:
+            envoy.stop()

@@ -1,0 +1,208 @@
+"""The decision, step by step: each thing that can be wrong with a request has a reason."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.gateway.decision import Decision, Request, Review, Rules, decide
+from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from support.tokens import encode
+
+NOW = 1_800_000_000
+ISSUER = "https://kubernetes.default.svc"
+GATE = "gate.example.com"
+RULES = Rules(
+    hosts=frozenset({"ekf.example.com", "127.0.0.1", "::1"}),
+    issuer=ISSUER,
+    audience=GATE,
+    longest_lifetime_seconds=3600,
+)
+CLAIMS: dict[str, Any] = {
+    "iss": ISSUER,
+    "aud": [GATE],
+    "sub": "system:serviceaccount:team:bot",
+    "iat": NOW - 60,
+    "nbf": NOW - 60,
+    "exp": NOW + 3540,
+    "jti": "j-1",
+    "kubernetes.io": {
+        "namespace": "team",
+        "serviceaccount": {"name": "bot", "uid": "sa-1"},
+        "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
+    },
+}
+USER = CLAIMS["sub"]
+
+
+def token(header: dict[str, Any] | None = None, **changes: Any) -> str:
+    claims = {name: value for name, value in {**CLAIMS, **changes}.items() if value is not None}
+    parts = ({"alg": "RS256", **(header or {})}, claims)
+    return ".".join([*(encode(json.dumps(part).encode()) for part in parts), "c2ln"])
+
+
+def asked(*values: str, host: str = "ekf.example.com") -> Request:
+    return Request(host=host, headers=tuple(("authorization", value) for value in values))
+
+
+def decided(value: str, rules: Rules = RULES, **known: Any) -> Decision:
+    return decide(asked(f"Bearer {value}"), rules, NOW, **(known or {"signed": True}))
+
+
+def test_a_good_token_is_allowed_and_says_who_calls() -> None:
+    decision = decided(token())
+    assert decision.reason is Reason.ALLOWED
+    assert decision.identity is not None
+    assert decision.identity.user == USER
+    assert decision.identity.groups == (
+        "system:serviceaccounts", "system:serviceaccounts:team", "system:authenticated",
+    )  # fmt: skip
+    assert [step.number for step in decision.steps] == list(range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"iss": "kubernetes/serviceaccount"}, Reason.LONG_LIVED),
+        ({"iss": "https://accounts.example.com"}, Reason.FOREIGN_ISSUER),
+        ({"iss": None}, Reason.FOREIGN_ISSUER),
+        ({"iss": [ISSUER]}, Reason.FOREIGN_ISSUER),
+        ({"aud": None}, Reason.AUDIENCE),
+        ({"aud": []}, Reason.AUDIENCE),
+        ({"aud": GATE}, Reason.AUDIENCE),
+        ({"aud": {GATE: 1}}, Reason.AUDIENCE),
+        ({"aud": [GATE + "x"]}, Reason.AUDIENCE),
+        ({"aud": GATE.upper()}, Reason.AUDIENCE),
+        ({"aud": [GATE, ISSUER]}, Reason.SEVERAL_AUDIENCES),
+        ({"aud": [GATE, None]}, Reason.SEVERAL_AUDIENCES),
+        ({"exp": None}, Reason.NO_EXPIRY),
+        ({"exp": str(NOW + 60)}, Reason.NO_EXPIRY),
+        ({"exp": NOW + 60.5}, Reason.NO_EXPIRY),
+        ({"exp": True}, Reason.NO_EXPIRY),
+        ({"exp": 2**60}, Reason.NO_EXPIRY),
+        ({"exp": NOW - 10}, Reason.EXPIRED),
+        ({"nbf": NOW + 11}, Reason.NOT_YET_VALID),
+        ({"nbf": "soon"}, Reason.NOT_YET_VALID),
+        ({"exp": NOW + 3541}, Reason.LIVES_TOO_LONG),
+        ({"iat": -1}, Reason.LIVES_TOO_LONG),
+        ({"sub": "admin"}, Reason.SUBJECT),
+        ({"sub": None}, Reason.SUBJECT),
+        ({"sub": "system:serviceaccount:team:bot\n"}, Reason.SUBJECT),
+        ({"sub": "system:serviceaccount:te\u0430m:bot"}, Reason.SUBJECT),
+        ({"sub": "system:serviceaccount:other:bot"}, Reason.SUBJECT),
+        ({"kubernetes.io": None}, Reason.SUBJECT),
+        ({"kubernetes.io": {"namespace": "team"}}, Reason.UNBOUND),
+        ({"kubernetes.io": {"namespace": "team", "secret": {"uid": ""}}}, Reason.UNBOUND),
+        ({"kubernetes.io": {"namespace": "team", "secret": "secret-1"}}, Reason.UNBOUND),
+    ],
+)
+def test_each_wrong_claim_has_its_reason(changes: dict[str, Any], reason: Reason) -> None:
+    decision = decided(token(**changes))
+    assert (decision.reason, decision.identity) == (reason, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit"),
+    [({"exp": NOW - 9}, "skew"), ({"nbf": NOW + 10}, "skew"), ({"exp": NOW + 3540}, "lifetime")],
+)
+def test_the_bounds_themselves_are_still_good(changes: dict[str, Any], limit: str) -> None:
+    assert decided(token(**changes)).is_allowed, limit
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "None", "RS256 ", "PS256", "", None, 1])
+def test_only_algorithms_of_api_servers_are_taken(algorithm: object) -> None:
+    assert decided(token({"alg": algorithm})).reason is Reason.ALGORITHM
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ((), Reason.NO_TOKEN),
+        (("Bearer {t}", "Bearer {t}"), Reason.UNREADABLE),
+        (("bearer {t}",), Reason.UNREADABLE),
+        (("Bearer  {t}",), Reason.UNREADABLE),
+        (("Bearer\t{t}",), Reason.UNREADABLE),
+        (("Bearer {t} junk",), Reason.UNREADABLE),
+        (("Bearer {t}\n",), Reason.UNREADABLE),
+        (("Basic eDp5, Bearer {t}",), Reason.UNREADABLE),
+        (("{t}",), Reason.UNREADABLE),
+        (("Bearer opaque",), Reason.UNREADABLE),
+        (("Bearer a.b.c",), Reason.MALFORMED),
+        (("Bearer " + "a" * 20_000 + ".b.c",), Reason.MALFORMED),
+    ],
+)
+def test_the_header_is_read_in_one_way_only(values: tuple[str, ...], reason: Reason) -> None:
+    request = asked(*(value.format(t=token()) for value in values))
+    assert decide(request, RULES, NOW, signed=True).reason is reason
+
+
+@pytest.mark.parametrize(
+    "host", ["EKF.example.com", "ekf.example.com:443", "127.0.0.1:80", "[::1]:1"]
+)
+def test_a_host_is_guarded_in_any_case_and_with_any_port(host: str) -> None:
+    assert decide(asked(f"Bearer {token()}", host=host), RULES, NOW, signed=True).is_allowed
+
+
+@pytest.mark.parametrize("host", ["", "ekf.example.com.", "xekf.example.com", "::1", "ekf"])
+def test_another_host_is_not_guarded(host: str) -> None:
+    decision = decide(asked(f"Bearer {token()}", host=host), RULES, NOW, signed=True)
+    assert decision.reason is Reason.NOT_GUARDED
+
+
+@pytest.mark.parametrize("name", ["j-1", "secret-1", "sa-1"])
+def test_a_denied_token_secret_or_account_is_refused(name: str) -> None:
+    rules = Rules(hosts=RULES.hosts, issuer=ISSUER, audience=GATE, longest_lifetime_seconds=3600,
+                  denied=frozenset({name}))  # fmt: skip
+    assert decided(token(), rules).reason is Reason.DENIED
+
+
+def test_without_a_signature_or_a_review_nobody_is_allowed() -> None:
+    assert decide(asked(f"Bearer {token()}"), RULES, NOW).reason is Reason.UNKNOWN
+    assert decided(token(), signed=False).reason is Reason.SIGNATURE
+
+
+@pytest.mark.parametrize(
+    ("review", "reason"),
+    [
+        (Review(authenticated=True, user=USER, audiences=(GATE,)), Reason.ALLOWED),
+        (Review(authenticated=False), Reason.REVIEW_REFUSED),
+        (Review(authenticated=False, user=USER, audiences=(GATE,)), Reason.REVIEW_REFUSED),
+        (Review(authenticated=True, user="system:anonymous", audiences=(GATE,)),
+         Reason.REVIEW_REFUSED),
+        (Review(authenticated=True, user=USER), Reason.REVIEW_AUDIENCE),
+        (Review(authenticated=True, user=USER, audiences=(ISSUER,)), Reason.REVIEW_AUDIENCE),
+    ],
+)  # fmt: skip
+def test_the_api_servers_word_counts_only_for_this_audience_and_subject(
+    review: Review, reason: Reason
+) -> None:
+    assert decided(token(), review=review).reason is reason
+    assert decided(token(), signed=False, review=review).reason is Reason.SIGNATURE
+
+
+def test_what_is_denied_shows_nothing_of_the_token() -> None:
+    for changes in ({"sub": "admin"}, {"aud": ["x"]}, {"exp": 1}):
+        shown = repr(decided(token(**changes)))
+        assert token(**changes) not in shown
+
+
+def test_every_reason_has_words_and_only_one_allows() -> None:
+    assert set(MESSAGES) == set(Reason)
+    assert [reason for reason in Reason if CODES.get(reason, 401) < 400] == [Reason.ALLOWED]
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just(GATE)
+anything = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_size=5), scalars)
+
+
+@given(name=st.sampled_from(sorted(CLAIMS)), value=anything)
+def test_whatever_a_claim_is_nobody_but_its_subject_is_let_in(name: str, value: Any) -> None:
+    decision = decided(token(**{name: value}))
+    if decision.is_allowed:
+        assert decision.identity is not None
+        assert decision.identity.user == USER
+        assert name in ("jti", "iat", "nbf", "exp") or value == CLAIMS[name]
