@@ -119,7 +119,7 @@ def expected(line: str, signer: str) -> Decision:
     return decide(request, RULES, now, signed=signer == "ours")
 
 
-TABLE = {
+TABLE: dict[str, tuple[dict[str, Any], Reason]] = {
     # A subject that begins like a ServiceAccount's and is none.
     "no such subject": ({"sub": "system:serviceaccount:team:"}, Reason.SUBJECT),
     # A subject of another namespace than the token says.
