@@ -9,15 +9,18 @@ from daypass._core.secret import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecPlugin:
-    """A client-go credential plugin (client.authentication.k8s.io)."""
+    """A client-go credential plugin (client.authentication.k8s.io).
+
+    `cluster`: what it is told about the cluster; None where the kubeconfig wants it told nothing.
+    """
 
     api_version: str
     command: str
-    arguments: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = field(default=(), repr=False)
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     install_hint: str = ""
-    provide_cluster: bool = False
     interactive: bool = True
+    cluster: dict[str, object] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +28,8 @@ class Access:
     """One context of a kubeconfig, or a Pod's own ServiceAccount.
 
     `authority`: PEM, or None for the machine's own. `certificate` and `key`: PEM. `token_file` is
-    read anew for each connection's use, since the kubelet replaces it. `proxy`: a URL that counts
-    instead of HTTPS_PROXY.
+    read anew for each request, since the kubelet replaces it. `proxy`: a URL. `impersonate`: the
+    headers that say as whom to act.
     """
 
     server: str
@@ -41,4 +44,4 @@ class Access:
     certificate: str | None = field(default=None, repr=False)
     key: Secret | None = None
     plugin: ExecPlugin | None = None
-    impersonate: str | None = None
+    impersonate: tuple[tuple[str, str], ...] = ()

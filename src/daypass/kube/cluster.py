@@ -11,23 +11,25 @@ from typing import Any
 import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.status import excerpt
 from daypass.kube.access import Access
 from daypass.kube.connection import connect
 from daypass.kube.discovery import Discovery
-from daypass.kube.errors import NotFoundError, explain
+from daypass.kube.errors import ClusterUnreachableError, NotFoundError, explain
 from daypass.kube.kubeconfig import find_access
 from daypass.kube.resources import Object, Resource, name_of
 from daypass.kube.transport import explain_transport, is_stale
 
 FIELD_MANAGER = "daypass"
-PAGE_OBJECTS = 5000
 TRIES = 5
 LONGEST_PAUSE_SECONDS = 10.0
+QUIET_SECONDS = 30.0
+"""How long after its end a watch may still be silent."""
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
-METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 
 class Cluster:
@@ -59,7 +61,10 @@ class Cluster:
         namespace: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Cluster:
-        """The cluster that kubectl would talk to. Nobody is asked yet."""
+        """The cluster that kubectl would talk to.
+
+        Nobody is asked yet, but for a credential plugin, which may have a client certificate.
+        """
         found = find_access(
             os.environ if environ is None else environ,
             kubeconfig=kubeconfig,
@@ -89,6 +94,28 @@ class Cluster:
         except NotFoundError:
             return None
 
+    def snapshot(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        metadata_only: bool = False,
+    ) -> tuple[list[Object], str]:
+        """As `list`, and the resourceVersion from which `watch` goes on.
+
+        All in one answer: the API server gives it out of memory, where pages come out of etcd.
+        """
+        answer = self.request(
+            "GET",
+            resource.path(namespace),
+            params=_selection(labels, fields),
+            headers={"Accept": METADATA.format("List")} if metadata_only else {},
+            what=f"list {resource.plural}" + (f" in {namespace}" if namespace else ""),
+        )
+        return answer.get("items") or [], str(answer["metadata"]["resourceVersion"])
+
     def list(
         self,
         resource: Resource,
@@ -103,21 +130,9 @@ class Cluster:
         `labels` and `fields` are selectors. `metadata_only`: nothing but `metadata` is sent, so
         that no Secret's data leaves the API server.
         """
-        what = f"list {resource.plural}" + (f" in {namespace}" if namespace else "")
-        params = {"limit": str(PAGE_OBJECTS)}
-        params |= {"labelSelector": labels} if labels else {}
-        params |= {"fieldSelector": fields} if fields else {}
-        headers = {"Accept": f"{METADATA_LIST}, {JSON}"} if metadata_only else {}
-        found: list[Object] = []
-        while True:
-            page = self.request(
-                "GET", resource.path(namespace), params=params, headers=headers, what=what
-            )
-            found += page.get("items") or ()
-            following = (page.get("metadata") or {}).get("continue")
-            if not following:
-                return found
-            params["continue"] = following
+        return self.snapshot(
+            resource, namespace, labels=labels, fields=fields, metadata_only=metadata_only
+        )[0]
 
     def create(self, document: Object, *, dry_run: bool = False) -> Object:
         """Make a new object; AlreadyExistsError where there is one of that name."""
@@ -178,12 +193,12 @@ class Cluster:
         """
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         options |= {"preconditions": {"uid": uid}} if uid else {}
+        options |= {"dryRun": ["All"]} if dry_run else {}  # in the URL it is not looked at here
         try:
             self.request(
                 "DELETE",
                 resource.path(namespace, name),
                 options,
-                params=_dry(dry_run),
                 what=f"delete {resource.named(namespace, name)}",
             )
         except NotFoundError:
@@ -191,12 +206,21 @@ class Cluster:
         return True
 
     def watch(
-        self, resource: Resource, namespace: str | None, since: str, *, timeout_seconds: int = 300
+        self,
+        resource: Resource,
+        namespace: str | None,
+        since: str,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        metadata_only: bool = False,
+        timeout_seconds: int = 300,
     ) -> Iterator[tuple[str, Object]]:
         """What happens to the objects of a kind from resourceVersion `since` on.
 
         Pairs of ADDED, MODIFIED, DELETED, BOOKMARK and the object, until the API server ends it
-        (after `timeout_seconds`). Raises ApiError, with code 410 where `since` is too old.
+        (after `timeout_seconds`). Raises ApiError, with code 410 where `since` is too old. The
+        rest is as for `list`.
         """
         what = f"watch {resource.plural}"
         params = {
@@ -204,17 +228,22 @@ class Cluster:
             "resourceVersion": since,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(timeout_seconds),
+            **_selection(labels, fields),
         }
+        headers = {"Accept": METADATA.format("")} if metadata_only else {}
+        timeout = httpx2.Timeout(10.0, read=timeout_seconds + QUIET_SECONDS)
         try:
-            with self._client.stream("GET", resource.path(namespace), params=params) as response:
+            with self._client.stream(
+                "GET", resource.path(namespace), params=params, headers=headers, timeout=timeout
+            ) as response:
                 if response.status_code >= 300:
                     raise explain(response.status_code, response.read(), what)
                 for line in response.iter_lines():
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        body = json.dumps(event["object"]).encode()
-                        raise explain(event["object"].get("code", 500), body, what)
-                    yield event["type"], event["object"]
+                    event = _object(line.encode(), self.access.server)
+                    kind, document = event["type"], event["object"]
+                    if kind == "ERROR":  # a Status
+                        raise explain(document["code"], json.dumps(document).encode(), what)
+                    yield kind, document
         except httpx2.TransportError as error:
             raise explain_transport(error, self.access.server) from None
 
@@ -252,8 +281,7 @@ class Cluster:
         response = self._send(request)
         if response.status_code >= 300:
             raise explain(response.status_code, response.content, what)
-        document = json.loads(response.content)
-        return document if isinstance(document, dict) else {}
+        return _object(response.content, self.access.server)
 
     def _send(self, request: httpx2.Request) -> httpx2.Response:
         attempt = 0
@@ -265,10 +293,30 @@ class Cluster:
                 if attempt == 1 and is_stale(error, request.method):
                     continue
                 raise explain_transport(error, self.access.server) from None
+            except httpx2.DecodingError:
+                raise ClusterUnreachableError(f"{self.access.server} sends broken gzip") from None
             pause = _pause(response)
             if pause is None or attempt == TRIES:
                 return response
             self.sleep(pause)
+
+
+def _object(body: bytes, server: str) -> Object:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise ClusterUnreachableError(
+            f"what answers at {server} is no API server: {excerpt(body)}",
+            "is there a proxy or a login page on the way?",
+        )
+    return document
+
+
+def _selection(labels: str | None, fields: str | None) -> dict[str, str]:
+    selection = {"labelSelector": labels, "fieldSelector": fields}
+    return {name: value for name, value in selection.items() if value}
 
 
 def _pause(response: httpx2.Response) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -18,6 +18,7 @@ from daypass.kube.errors import KubeconfigError
 from daypass.kube.plugin import PluginCredentials
 
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+LIMIT_TOKEN_BYTES = 1024 * 1024
 LIMITS = httpx2.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=30.0)
 
 
@@ -28,26 +29,44 @@ def connect(
 
     `transport` stands in for the network, for tests. Safe to share between threads.
     """
-    plugin = PluginCredentials(access.plugin, access, clock) if access.plugin else None
-    return httpx2.Client(
-        base_url=access.server,
-        auth=_Caller(access, plugin),
-        headers=_headers(access),
-        verify=_context(access, plugin),
-        proxy=access.proxy,
-        transport=transport,
-        timeout=TIMEOUT,
-        limits=LIMITS,
-        follow_redirects=False,
-        event_hooks={"request": [_name_setter(access.tls_server_name)]},
-    )
+    plugin = None
+    if access.plugin and not (access.token or access.token_file or access.basic):
+        plugin = PluginCredentials(access.plugin, access.origin, clock)  # as kubectl: the last way
+    try:
+        return httpx2.Client(
+            base_url=access.server,
+            auth=_Caller(access, plugin),
+            headers=_headers(access),
+            verify=_context(access, plugin),
+            proxy=access.proxy,
+            trust_env=False,  # what counts of the environment is in the access already
+            transport=transport,
+            timeout=TIMEOUT,
+            limits=LIMITS,
+            follow_redirects=False,
+            event_hooks={"request": [_name_setter(access.tls_server_name)]},
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        # Not its own words: a proxy's URL may hold a password.
+        hint = "pip install socksio" if isinstance(error, ImportError) else "http://HOST:PORT"
+        fact = f"the proxy on the way to {access.server} cannot be used"
+        raise KubeconfigError(fact, hint) from None
 
 
-def _headers(access: Access) -> dict[str, str]:
-    headers = {"User-Agent": f"daypass/{VERSION}", "Accept": "application/json"}
-    if access.impersonate:
-        headers["Impersonate-User"] = access.impersonate
-    return headers
+def _headers(access: Access) -> list[tuple[str, str]]:
+    for _, value in access.impersonate:
+        _check_header(value, "whom to act as", access)
+    return [
+        ("User-Agent", f"daypass/{VERSION}"),
+        ("Accept", "application/json"),
+        *access.impersonate,
+    ]
+
+
+def _check_header(value: str, what: str, access: Access) -> None:
+    # Further down it would be refused by an error that quotes it.
+    if not (value.isascii() and value.isprintable()):
+        raise KubeconfigError(f"{what} of {access.origin} is no header's value", "")
 
 
 def _name_setter(server_name: str | None) -> Callable[[httpx2.Request], None]:
@@ -68,31 +87,35 @@ class _Caller(httpx2.Auth):
     def auth_flow(
         self, request: httpx2.Request
     ) -> Generator[httpx2.Request, httpx2.Response, None]:
-        self._authorize(request)
+        token = self._authorize(request)
         response = yield request
-        if response.status_code == 401 and self._plugin is not None:
-            self._plugin.forget()
+        if response.status_code == 401 and self._plugin is not None and token is not None:
+            self._plugin.forget(token)
             self._authorize(request)
             yield request
 
-    def _authorize(self, request: httpx2.Request) -> None:
+    def _authorize(self, request: httpx2.Request) -> Secret | None:
+        """Say who asks; the token, if it is by one."""
         access = self._access
+        if access.basic is not None:
+            name, password = access.basic
+            next(httpx2.BasicAuth(name, password.reveal()).auth_flow(request))
+            return None
         token = access.token
-        if access.token_file is not None:  # counts more than `token`, as in client-go
+        if access.token_file is not None:  # counts more than `token`
             token = _read_token(access.token_file)
         elif self._plugin is not None:
             token = self._plugin.token()
         if token is not None:
+            _check_header(token.reveal(), "the token", access)
             request.headers["Authorization"] = f"Bearer {token.reveal()}"
-        elif access.basic is not None:
-            name, password = access.basic
-            basic = httpx2.BasicAuth(name, password.reveal())
-            next(basic.auth_flow(request))
+        return token
 
 
 def _read_token(path: str) -> Secret:
     try:
-        return Secret(Path(path).read_text().strip())
+        with Path(path).open("rb") as file:
+            return Secret(file.read(LIMIT_TOKEN_BYTES).decode().strip())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise KubeconfigError(f"the token's file {path} cannot be read: {reason}", "") from None
@@ -107,7 +130,15 @@ def _context(access: Access, plugin: PluginCredentials | None) -> ssl.SSLContext
         pair = plugin.certificate()
     if pair is not None:
         _load(context, *pair, access.origin)
+    # httpcore2 sets this anew for every connection, and OpenSSL frees the old value at once, while
+    # the handshake of another thread may be reading it: broken ClientHellos, now and then.
+    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols = _leave_as_it_is  # type: ignore[method-assign, assignment]
     return context
+
+
+def _leave_as_it_is(protocols: Iterable[str]) -> None:
+    pass
 
 
 def _load(context: ssl.SSLContext, certificate: str, key: Secret, origin: str) -> None:
@@ -116,8 +147,9 @@ def _load(context: ssl.SSLContext, certificate: str, key: Secret, origin: str) -
         file.write(f"{certificate}\n{key.reveal()}\n")
         file.flush()
         try:
-            context.load_cert_chain(file.name)
-        except ssl.SSLError:
+            # With a password to try, OpenSSL does not ask for that of an encrypted key.
+            context.load_cert_chain(file.name, password="")
+        except (ssl.SSLError, ValueError):
             raise KubeconfigError(
                 f"the client certificate and the key of {origin} do not fit", "log in again"
             ) from None

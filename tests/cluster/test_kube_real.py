@@ -1,0 +1,216 @@
+"""The admin side's seam on a real API server."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import (
+    AlreadyExistsError,
+    ClusterUnreachableError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthorizedError,
+)
+from daypass.kube.resources import (
+    CONFIG_MAPS,
+    NAMESPACES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Object,
+    uid_of,
+)
+from support import identities
+from support.authority import Authority
+from support.clusters import admin_access, admin_cluster, cluster_as
+from support.controlplane import ADMIN_USER, ControlPlane
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
+    """All rights."""
+    cluster = admin_cluster(control_plane)
+    yield cluster
+    cluster.close()
+
+
+def settings(namespace: str, **data: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "settings", "namespace": namespace},
+        "data": data,
+    }
+
+
+def test_what_is_applied_is_there_and_what_is_deleted_is_gone(
+    cluster: Cluster, control_plane: ControlPlane
+) -> None:
+    namespace = control_plane.make_namespace()
+    assert cluster.find(CONFIG_MAPS, "settings", namespace) is None
+    cluster.apply(settings(namespace, a="1"), dry_run=True)
+    assert cluster.find(CONFIG_MAPS, "settings", namespace) is None
+    cluster.apply(settings(namespace, a="1"))
+    cluster.apply(settings(namespace, b="2"))
+    assert cluster.get(CONFIG_MAPS, "settings", namespace)["data"] == {"b": "2"}
+    with pytest.raises(AlreadyExistsError):
+        cluster.create(settings(namespace))
+    assert cluster.delete(CONFIG_MAPS, "settings", namespace, dry_run=True) is True
+    assert cluster.find(CONFIG_MAPS, "settings", namespace) is not None
+    assert cluster.delete(CONFIG_MAPS, "settings", namespace) is True
+    assert cluster.delete(CONFIG_MAPS, "settings", namespace) is False
+
+
+def test_a_field_of_somebody_else_is_taken_by_force_only(
+    cluster: Cluster, control_plane: ControlPlane
+) -> None:
+    namespace = control_plane.make_namespace()
+    path = CONFIG_MAPS.path(namespace, "settings")
+    control_plane.admin.apply(path, settings(namespace, a="theirs"))
+    with pytest.raises(ConflictError, match="daypass-tests"):
+        cluster.apply(settings(namespace, a="ours"))
+    assert cluster.apply(settings(namespace, a="ours"), force=True)["data"] == {"a": "ours"}
+
+
+def test_what_was_made_anew_meanwhile_is_neither_deleted_nor_changed(
+    cluster: Cluster, control_plane: ControlPlane
+) -> None:
+    namespace = control_plane.make_namespace()
+    old = cluster.create(settings(namespace))
+    cluster.delete(CONFIG_MAPS, "settings", namespace, uid=uid_of(old))
+    cluster.create(settings(namespace))
+    with pytest.raises(ConflictError, match="deleted and then recreated"):
+        cluster.delete(CONFIG_MAPS, "settings", namespace, uid=uid_of(old))
+    stale = {"metadata": {"resourceVersion": old["metadata"]["resourceVersion"]}, "data": {"a": ""}}
+    with pytest.raises(ConflictError, match="somebody else changed it"):
+        cluster.patch(CONFIG_MAPS, "settings", stale, namespace)
+    assert "data" not in cluster.get(CONFIG_MAPS, "settings", namespace)
+
+
+def test_a_refusal_holds_the_rule_to_add_and_that_rule_is_enough(
+    control_plane: ControlPlane,
+) -> None:
+    bot = control_plane.make_identity()
+    asked = cluster_as(control_plane, bot.token)
+    with pytest.raises(ForbiddenError) as refused:
+        asked.list(CONFIG_MAPS, bot.namespace)
+    assert refused.value.hint == (
+        f"{bot.user} needs this rule in a Role in namespace {bot.namespace}:\n"
+        '- apiGroups: [""]\n  resources: ["configmaps"]\n  verbs: ["list"]'
+    )
+    with pytest.raises(ForbiddenError, match="needs this rule in a ClusterRole:"):
+        asked.list(CONFIG_MAPS)
+    asked.close()
+
+
+def test_rights_that_one_has_not_cannot_be_handed_on(
+    control_plane: ControlPlane, cluster: Cluster
+) -> None:
+    bot = control_plane.make_identity()
+    rbac: Object = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"]}
+    rbac["verbs"] = ["get", "create", "patch"]
+    identities.allow(control_plane.admin, bot.namespace, bot.service_account, rbac)
+    attributes = {
+        "namespace": bot.namespace, "verb": "patch", "resource": "roles",
+        "group": "rbac.authorization.k8s.io",
+    }  # fmt: skip
+    identities.wait_until_allowed(control_plane.admin, bot.user, attributes)
+    role: Object = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "more", "namespace": bot.namespace},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
+    }
+    asked = cluster_as(control_plane, bot.token)
+    with pytest.raises(ForbiddenError, match="nobody can hand out rights that they do not hold"):
+        asked.apply(role, dry_run=True)
+    asked.close()
+
+
+def test_what_is_not_there_is_told_with_what_to_do(cluster: Cluster) -> None:
+    document = {"apiVersion": "v1", "kind": "ServiceAccount"}
+    with pytest.raises(NotFoundError, match="kubectl create namespace nowhere"):
+        cluster.create({**document, "metadata": {"name": "bot", "namespace": "nowhere"}})
+    unknown = {"apiVersion": "nowhere.dev/v1", "kind": "Thing", "metadata": {"name": "x"}}
+    with pytest.raises(NotFoundError, match=r"knows no Thing in nowhere.dev/v1\nis its CustomRes"):
+        cluster.apply(unknown)
+
+
+def test_an_api_server_that_is_not_there_or_somebody_else_is_told_apart(
+    control_plane: ControlPlane,
+) -> None:
+    access = admin_access(control_plane)
+    for change, message in (
+        ({"server": "https://127.0.0.1:1"}, "cannot be reached: .*refused"),
+        ({"authority": Authority("another").pem}, "not who it should be"),
+        ({"tls_server_name": "other.test"}, "Hostname mismatch"),
+    ):
+        other = Cluster(dataclasses.replace(access, **change))  # type: ignore[arg-type]
+        with pytest.raises(ClusterUnreachableError, match=message):
+            other.list(NAMESPACES)
+        other.close()
+
+
+def test_a_login_that_counts_no_more_is_told(control_plane: ControlPlane) -> None:
+    bot = control_plane.make_identity()
+    control_plane.admin.delete(bot.secret_path)
+    asked = cluster_as(control_plane, bot.token)
+    with pytest.raises(UnauthorizedError, match="is the login of this kubeconfig still valid"):
+        asked.list(NAMESPACES)
+    asked.close()
+
+
+def test_of_secrets_nothing_but_their_metadata_leaves_the_api_server(
+    cluster: Cluster, control_plane: ControlPlane
+) -> None:
+    bot = control_plane.make_identity()
+    fields = "type=kubernetes.io/service-account-token"
+    found, since = cluster.snapshot(SECRETS, bot.namespace, fields=fields, metadata_only=True)
+    (secret,) = found
+    assert secret["metadata"]["name"] == bot.secret_name
+    assert secret.keys() <= {"kind", "apiVersion", "metadata"}
+    cluster.patch(SECRETS, bot.secret_name, {"metadata": {"labels": {"a": "b"}}}, bot.namespace)
+    watch = cluster.watch(
+        SECRETS, bot.namespace, since, fields=fields, metadata_only=True, timeout_seconds=20
+    )
+    kind, seen = next(watch)
+    assert (kind, seen["metadata"]["labels"]["a"]) == ("MODIFIED", "b")
+    assert bot.token.reveal() not in json.dumps(seen)
+    watch.close()  # type: ignore[attr-defined]
+
+
+def test_a_watch_ends_by_itself(cluster: Cluster) -> None:
+    since = cluster.snapshot(SERVICE_ACCOUNTS, "kube-system")[1]
+    events = list(cluster.watch(SERVICE_ACCOUNTS, "kube-system", since, timeout_seconds=1))
+    assert all(kind == "BOOKMARK" for kind, _ in events)
+
+
+def test_kubectl_and_this_are_the_same_user_by_the_same_kubeconfig(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    document = json.loads(control_plane.kubeconfig.read_text())
+    document["users"][0]["user"] |= {"as": "somebody", "as-groups": ["system:masters", "b"]}
+    file = tmp_path / "config"
+    file.touch(0o600)
+    file.write_text(json.dumps(document))
+    cluster = Cluster.open(kubeconfig=str(file), environ={})
+    review: Object = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    ours = cluster.request("POST", path, review, what="ask")["status"]["userInfo"]
+    cluster.close()
+    done = subprocess.run(
+        [Path(sys.executable).with_name("kubectl"), "--kubeconfig", file,
+         "auth", "whoami", "-o", "json"],
+        env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["status"]["userInfo"] == ours
+    assert ours["username"] == "somebody" != ADMIN_USER

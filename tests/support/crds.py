@@ -1,0 +1,55 @@
+"""Istio's and the Gateway API's kinds on a control plane of the tests, with nothing behind them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tools import crds
+
+from support.admin import Document
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+
+COLLECTION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+def install_istio(plane: ControlPlane) -> None:
+    """Istio's kinds, served when this returns; a second call costs one request."""
+    _install(plane, crds.istio_crds())
+
+
+def install_gateway_api(plane: ControlPlane) -> None:
+    """The Gateway API's kinds, the experimental ones too, served when this returns."""
+    _install(plane, crds.gateway_api_crds())
+
+
+def _install(plane: ControlPlane, file: Path) -> None:
+    wanted = {
+        document["metadata"]["name"]: document for document in json.loads(file.read_text())["items"]
+    }
+    for name in wanted.keys() - _established(plane):
+        plane.admin.create(COLLECTION, wanted[name])
+    eventually(
+        "the definitions are established",
+        lambda: wanted.keys() <= _established(plane),
+        seconds=60,
+    )
+    for document in wanted.values():
+        eventually(f"{document['metadata']['name']} is served", lambda: _served(plane, document))  # noqa: B023 - called at once
+
+
+def _established(plane: ControlPlane) -> set[str]:
+    return {
+        document["metadata"]["name"]
+        for document in plane.admin.get(COLLECTION)["items"]
+        for condition in (document.get("status", {}).get("conditions") or ())
+        if condition["type"] == "Established" and condition["status"] == "True"
+    }
+
+
+def _served(plane: ControlPlane, document: Document) -> bool:
+    spec = document["spec"]
+    version = next(each["name"] for each in spec["versions"] if each["served"])
+    path = f"/apis/{spec['group']}/{version}/{spec['names']['plural']}?limit=1"
+    return plane.admin.request("GET", path).code == 200

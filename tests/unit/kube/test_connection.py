@@ -1,0 +1,403 @@
+"""The way to an API server: TLS, proxies, who asks, and connections that break."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import (
+    ApiError,
+    ClusterUnreachableError,
+    KubeconfigError,
+    UnauthorizedError,
+)
+from daypass.kube.kubeconfig import find_access
+from daypass.kube.resources import NAMESPACES, SECRETS
+from support.authority import Authority
+from support.fake_door import (
+    Behaviour,
+    FakeDoor,
+    FakeProxy,
+    Signer,
+    answer,
+    read_request,
+    reset,
+    status_answer,
+)
+
+Write = Callable[..., Path]
+Open = Callable[..., tuple[Cluster, FakeDoor]]
+SENTINEL = "SENTINEL-of-a-kubeconfig"
+EMPTY = answer(200, json.dumps({"items": [], "metadata": {"resourceVersion": "7"}}))
+OBJECT = answer(200, json.dumps({"metadata": {"name": "x"}}))
+
+
+@pytest.fixture
+def opened(write: Write, signer: Signer) -> Iterator[Open]:
+    """A cluster, by a kubeconfig, whose API server follows a script."""
+    with ExitStack() as stack:
+
+        def make(
+            *script: bytes | Behaviour, name: str = "127.0.0.1", user: dict[str, Any] | None = None,
+            environ: dict[str, str] | None = None, context: ssl.SSLContext | None = None,
+            sleeps: list[float] | None = None, path: str = "", **cluster: object,
+        ) -> tuple[Cluster, FakeDoor]:  # fmt: skip
+            server = FakeDoor(*script, context=context or signer.context(name))
+            stack.enter_context(server)
+            fields = {
+                "server": f"https://127.0.0.1:{server.port}{path}",
+                "certificate-authority-data": base64.b64encode(signer.pem.encode()).decode(),
+                **cluster,
+            }
+            file = write(cluster=fields, user=user or {"token": "t"})
+            access = find_access(environ or {}, kubeconfig=str(file))
+            sleep = ([] if sleeps is None else sleeps).append
+            cluster_ = Cluster(access, sleep=sleep)
+            stack.callback(cluster_.close)
+            return cluster_, server
+
+        yield make
+
+
+def authorization(server: FakeDoor) -> list[str]:
+    lines = [line for request in server.requests for line in request.decode().split("\r\n")]
+    return [line.split(": ", 1)[1] for line in lines if line.lower().startswith("authorization:")]
+
+
+def test_an_api_server_below_a_path_is_asked_there(opened: Open) -> None:
+    cluster, server = opened(OBJECT, path="/k8s/clusters/c-1/")
+    cluster.get(NAMESPACES, "x")
+    assert server.requests[0].startswith(b"GET /k8s/clusters/c-1/api/v1/namespaces/x HTTP/1.1\r\n")
+
+
+def test_the_certificate_must_be_of_the_kubeconfigs_authority(opened: Open) -> None:
+    cluster, server = opened(EMPTY, context=Signer().context("127.0.0.1"))
+    with pytest.raises(ClusterUnreachableError, match="not who it should be"):
+        cluster.list(NAMESPACES)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(("named", "trusted"), [("api.test", True), ("other.test", False)])
+def test_tls_server_name_is_what_the_certificate_must_name(
+    opened: Open, named: str, trusted: bool
+) -> None:
+    cluster, server = opened(EMPTY, name="api.test", **{"tls-server-name": named})
+    if trusted:
+        assert cluster.list(NAMESPACES) == []
+    else:
+        with pytest.raises(ClusterUnreachableError, match="Hostname mismatch"):
+            cluster.list(NAMESPACES)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_client_certificate_is_shown(
+    opened: Open, signer: Signer, tmp_path: Path, by_file: bool
+) -> None:
+    authority = Authority()
+    pair = authority.client("me")
+    context = signer.context("127.0.0.1")
+    context.load_verify_locations(cadata=authority.pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    shown: list[Any] = []
+
+    def note(connection: Any) -> None:
+        shown.append(connection.getpeercert())
+        connection.sendall(EMPTY)
+
+    user: dict[str, str] = {}
+    for name, pem in (
+        ("client-certificate", pair.certificate_pem),
+        ("client-key", pair.key_pem),
+    ):
+        (tmp_path / name).write_text(pem)
+        inline = base64.b64encode(pem.encode()).decode()
+        user |= {name: name} if by_file else {f"{name}-data": inline}
+    cluster, _ = opened(note, context=context, user=user)
+    assert cluster.list(NAMESPACES) == []
+    assert shown[0]["subject"] == ((("commonName", "me"),),)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_key_that_does_not_fit_or_has_a_password_is_told_and_nobody_is_asked_for_it(
+    opened: Open, encrypted: bool
+) -> None:
+    authority = Authority()
+    pair, key = authority.client("me"), authority.client("me").key_pem
+    if encrypted:
+        own = load_pem_private_key(pair.key_pem.encode(), None)
+        locked = BestAvailableEncryption(b"secret")
+        key = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked).decode()
+    pems = {"client-certificate-data": pair.certificate_pem, "client-key-data": key}
+    user = {name: base64.b64encode(pem.encode()).decode() for name, pem in pems.items()}
+    with pytest.raises(KubeconfigError, match="do not fit"):
+        opened(EMPTY, user=user)
+
+
+def test_a_plugin_may_give_a_client_certificate(
+    opened: Open, signer: Signer, tmp_path: Path
+) -> None:
+    authority = Authority()
+    pair = authority.client("plugged")
+    context = signer.context("127.0.0.1")
+    context.load_verify_locations(cadata=authority.pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    plugin = tmp_path / "plugin"
+    version = "client.authentication.k8s.io/v1"
+    status = {"clientCertificateData": pair.certificate_pem, "clientKeyData": pair.key_pem}
+    document = json.dumps({"apiVersion": version, "status": status})
+    plugin.write_text(f"#!/bin/sh\ncat <<'END'\n{document}\nEND\n")
+    plugin.chmod(0o700)
+    user = {"exec": {"apiVersion": version, "command": str(plugin)}}
+    cluster, server = opened(EMPTY, context=context, user=user)
+    assert cluster.list(NAMESPACES) == []
+    assert authorization(server) == []
+
+
+def test_a_plugins_token_that_is_refused_is_asked_for_again_once(
+    opened: Open, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "plugin"
+    version = "client.authentication.k8s.io/v1"
+    plugin.write_text(
+        f"#!/bin/sh\necho >> {tmp_path}/runs\nn=$(wc -l < {tmp_path}/runs)\n"
+        f'printf \'{{"apiVersion": "{version}", "status": {{"token": "t%d"}}}}\' $n\n'
+    )
+    plugin.chmod(0o700)
+    user = {"exec": {"apiVersion": version, "command": str(plugin)}}
+    refused = status_answer(401, "Unauthorized")
+    cluster, server = opened(refused, EMPTY, refused, refused, user=user)
+    assert cluster.list(NAMESPACES) == []
+    assert authorization(server) == ["Bearer t1", "Bearer t2"]
+    with pytest.raises(UnauthorizedError):
+        cluster.list(NAMESPACES)
+    assert authorization(server)[2:] == ["Bearer t2", "Bearer t3"]
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ({"token": "t"}, "Bearer t"),
+        ({"token": "t", "tokenFile": "file"}, "Bearer from-file"),
+        ({"username": "me", "password": "pw"}, "Basic bWU6cHc="),
+        ({"token": "t", "exec": {"command": "false", "apiVersion": "V1"}}, "Bearer t"),
+    ],
+)
+def test_of_several_credentials_the_one_counts_that_kubectl_takes(
+    opened: Open, tmp_path: Path, user: dict[str, Any], expected: str
+) -> None:
+    (tmp_path / "file").write_text("from-file\n")
+    if "exec" in user:
+        user["exec"]["apiVersion"] = "client.authentication.k8s.io/v1"
+    cluster, server = opened(EMPTY, user=user)
+    cluster.list(NAMESPACES)
+    assert authorization(server) == [expected]
+
+
+def test_a_tokens_file_is_read_anew_for_each_request(opened: Open, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one\n")
+    cluster, server = opened(EMPTY, user={"tokenFile": "token"})
+    cluster.list(NAMESPACES)
+    file.write_text("two\n")
+    cluster.list(NAMESPACES)
+    assert authorization(server) == ["Bearer one", "Bearer two"]
+    file.unlink()
+    with pytest.raises(KubeconfigError, match=r"token cannot be read: No such file"):
+        cluster.list(NAMESPACES)
+
+
+@pytest.mark.parametrize("token", [f"{SENTINEL}\n{SENTINEL}", f"{SENTINEL}\x07", f"ü{SENTINEL}"])
+@pytest.mark.parametrize("where", ["token", "tokenFile", "as"])
+def test_a_token_that_no_header_can_hold_is_told_without_it(
+    opened: Open, tmp_path: Path, token: str, where: str
+) -> None:
+    (tmp_path / "file").write_text(token)
+    user = {where: "file" if where == "tokenFile" else token}
+    with pytest.raises(KubeconfigError, match="no header's value") as refused:
+        opened(EMPTY, user=user)[0].list(NAMESPACES)
+    assert SENTINEL not in repr(refused.value)
+
+
+def test_whom_to_act_as_travels_with_every_request(opened: Open) -> None:
+    user = {"token": "t", "as": "me", "as-groups": ["a", "b"]}
+    cluster, server = opened(EMPTY, user=user)
+    cluster.list(NAMESPACES)
+    head = server.requests[0].decode().lower()
+    for line in ("impersonate-user: me", "impersonate-group: a", "impersonate-group: b"):
+        assert f"\r\n{line}\r\n" in head
+
+
+@pytest.mark.parametrize("by", ["proxy-url", "HTTPS_PROXY"])
+def test_a_proxy_makes_a_tunnel_and_sees_nothing_of_what_is_in_it(
+    signer: Signer, by: str, write: Write
+) -> None:
+    with (
+        FakeDoor(EMPTY, context=signer.context("api.test")) as server,
+        FakeProxy(server.port) as proxy,
+    ):
+        url = f"http://me:secret@127.0.0.1:{proxy.port}"
+        fields = {
+            "server": "https://api.test:6443",
+            "certificate-authority-data": base64.b64encode(signer.pem.encode()).decode(),
+        }
+        file = write(cluster=fields | ({by: url} if by == "proxy-url" else {}), user={"token": "t"})
+        environ = {"HTTPS_PROXY": url} if by == "HTTPS_PROXY" else {"NO_PROXY": "api.test"}
+        cluster = Cluster(find_access(environ, kubeconfig=str(file)))
+        assert cluster.list(NAMESPACES) == []
+        cluster.close()
+    assert proxy.requests[0].startswith(b"CONNECT api.test:6443 HTTP/1.1\r\n")
+    assert b"Bearer" not in proxy.requests[0]
+    assert b"Proxy-Authorization" not in server.requests[0]
+    assert "secret" not in repr(cluster.access)
+
+
+def test_a_proxy_that_refuses_is_told_apart_from_the_api_server(opened: Open, write: Write) -> None:
+    with FakeProxy(1, b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n") as proxy:
+        file = write(cluster={"proxy-url": f"http://127.0.0.1:{proxy.port}"})
+        cluster = Cluster(find_access({}, kubeconfig=str(file)))
+        with pytest.raises(ClusterUnreachableError, match=r"proxy on the way .* refused: 407"):
+            cluster.list(NAMESPACES)
+        cluster.close()
+
+
+@pytest.mark.parametrize("url", [f"gopher://u:{SENTINEL}@proxy", f"http://u:{SENTINEL}@[::x]"])
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(write: Write, url: str) -> None:
+    access = find_access({}, kubeconfig=str(write(cluster={"proxy-url": url})))
+    with pytest.raises(KubeconfigError, match="proxy on the way") as refused:
+        Cluster(access)
+    assert SENTINEL not in repr(refused.value)
+
+
+def twice(first: bytes, then: Behaviour) -> Behaviour:
+    """Keep the connection after an answer, and do something else with the next request."""
+
+    def behave(connection: Any) -> None:
+        connection.sendall(first)
+        read_request(connection)
+        then(connection)
+
+    return behave
+
+
+def test_a_kept_connection_that_broke_is_made_anew(opened: Open) -> None:
+    cluster, server = opened(twice(EMPTY, reset), EMPTY)
+    assert cluster.list(NAMESPACES) == []
+    assert cluster.list(NAMESPACES) == []
+    assert len(server.requests) == 2
+
+
+def test_a_request_that_makes_something_is_never_sent_twice(opened: Open) -> None:
+    cluster, server = opened(reset, OBJECT)
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
+    with pytest.raises(ClusterUnreachableError):
+        cluster.create(document)
+    assert len(server.requests) == 1
+
+
+def test_an_overloaded_api_server_is_asked_again_after_what_it_asks_for(opened: Open) -> None:
+    busy = status_answer(429, "too many requests", "Retry-After: 3")
+    slow = status_answer(503, "later", "Retry-After: 86400")
+    sleeps: list[float] = []
+    cluster, _ = opened(busy, slow, EMPTY, sleeps=sleeps)
+    assert cluster.list(NAMESPACES) == []
+    assert sleeps == [3.0, 10.0]
+
+
+def test_it_is_not_asked_for_ever_nor_where_it_names_no_time(opened: Open) -> None:
+    sleeps: list[float] = []
+    cluster, server = opened(status_answer(429, "too many", "Retry-After: 1"), sleeps=sleeps)
+    with pytest.raises(ApiError, match="too many"):
+        cluster.list(NAMESPACES)
+    assert (len(server.requests), sleeps) == (5, [1.0] * 4)
+    cluster, server = opened(status_answer(503, "broken"), sleeps=sleeps)
+    with pytest.raises(ApiError, match="broken"):
+        cluster.list(NAMESPACES)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("body", ["<html>please log in</html>", "[1]", "[" * 100_000])
+def test_an_answer_that_is_no_api_servers_is_told(opened: Open, body: str) -> None:
+    cluster, _ = opened(answer(200, body, content_type="text/html"))
+    with pytest.raises(ClusterUnreachableError, match="is no API server"):
+        cluster.list(NAMESPACES)
+
+
+def test_a_redirect_is_not_followed(opened: Open) -> None:
+    cluster, server = opened(answer(302, "", "Location: https://evil.test/"))
+    with pytest.raises(ApiError, match="HTTP 302"):
+        cluster.list(NAMESPACES)
+    assert len(server.requests) == 1
+
+
+def test_the_metadata_of_secrets_is_all_that_is_asked_for(opened: Open) -> None:
+    cluster, server = opened(EMPTY)
+    cluster.list(SECRETS, "team", labels="a=b", fields="type=c", metadata_only=True)
+    head = server.requests[0].decode()
+    line = "GET /api/v1/namespaces/team/secrets?labelSelector=a%3Db&fieldSelector=type%3Dc HTTP/1.1"
+    assert head.startswith(line)
+    accepted = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    assert f"\r\naccept: {accepted}\r\n" in head.replace("Accept", "accept")
+
+
+def test_a_tls_context_is_not_changed_while_other_threads_shake_hands_with_it(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: list[object] = []
+    monkeypatch.setattr(ssl.SSLContext, "set_alpn_protocols", lambda *what: changes.append(what))
+    cluster, server = opened(EMPTY)
+    before = len(changes)
+    for _ in range(3):
+        cluster.list(NAMESPACES)
+    assert (len(server.requests), len(changes)) == (3, before)
+
+
+def events(*objects: object) -> bytes:
+    body = "".join(json.dumps(each) + "\n" for each in objects)
+    return answer(200, body)
+
+
+def test_a_watch_gives_what_happens_until_it_ends(opened: Open) -> None:
+    happened = [("ADDED", {"metadata": {"name": "a"}}), ("DELETED", {"metadata": {"name": "a"}})]
+    cluster, server = opened(events(*({"type": t, "object": o} for t, o in happened)))
+    assert list(cluster.watch(NAMESPACES, None, "7", timeout_seconds=9)) == happened
+    assert b"resourceVersion=7" in server.requests[0]
+    assert b"timeoutSeconds=9" in server.requests[0]
+
+
+@pytest.mark.parametrize("as_event", [False, True])
+def test_a_watch_from_too_long_ago_says_so(opened: Open, as_event: bool) -> None:
+    status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    expired = events({"type": "ERROR", "object": status})
+    cluster, _ = opened(expired if as_event else status_answer(410, "too old"))
+    with pytest.raises(ApiError, match="too old") as gone:
+        list(cluster.watch(NAMESPACES, None, "1"))
+    assert gone.value.status.code == 410
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"ty\r\n",
+        answer(200, '{"type": "ADDED", "obj'),
+    ],
+)  # fmt: skip
+def test_a_watch_that_breaks_off_is_no_end_of_it(opened: Open, broken: bytes) -> None:
+    cluster, _ = opened(broken)
+    with pytest.raises(ClusterUnreachableError):
+        list(cluster.watch(NAMESPACES, None, "1"))

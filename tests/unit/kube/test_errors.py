@@ -1,0 +1,48 @@
+"""What an API server answers, in words that say what to do."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+
+from daypass.kube.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthorizedError,
+    explain,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kind"),
+    [
+        (401, "Unauthorized", UnauthorizedError),
+        (403, "Forbidden", ForbiddenError),
+        (404, "NotFound", NotFoundError),
+        (409, "AlreadyExists", AlreadyExistsError),
+        (409, "Conflict", ConflictError),
+        (422, "Invalid", ApiError),
+        (500, "InternalError", ApiError),
+    ],
+)
+def test_each_answer_has_its_error_and_keeps_the_status_whole(
+    code: int, reason: str, kind: type[ApiError]
+) -> None:
+    status = {"kind": "Status", "code": code, "reason": reason, "message": "m", "details": {"a": 1}}
+    error = explain(code, json.dumps(status).encode(), "create secrets/x in team")
+    assert type(error) is kind
+    assert error.status.document == status
+    assert error.fact == "cannot create secrets/x in team: m"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("body", [b"<html>" + b"x" * 10_000, b"\x1b[2J\x00", b"", b"[1]"])
+def test_an_answer_that_is_no_status_is_cut_and_made_printable(body: bytes) -> None:
+    error = explain(502, body, "list secrets")
+    assert len(error.fact) < 300
+    assert error.fact.isprintable()

@@ -1,0 +1,245 @@
+"""Which file, context and entry count: the same as for kubectl, which is asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass.kube.access import Access
+from daypass.kube.errors import KubeconfigError
+from daypass.kube.kubeconfig import find_access
+
+Write = Callable[..., Path]
+
+KUBECTL = str(Path(sys.executable).with_name("kubectl"))
+
+
+def kubectl_says(environ: Mapping[str, str], *arguments: str) -> dict[str, Any]:
+    """What is left of the merged kubeconfigs once only the chosen context counts."""
+    done = subprocess.run(
+        [KUBECTL, *arguments, "config", "view", "--minify", "--flatten", "--raw", "-o", "json"],
+        env={"HOME": "/nowhere", **environ}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def same_as_kubectl(environ: Mapping[str, str], *arguments: str, **options: Any) -> Access:
+    """The access that is found, once it is seen that kubectl finds the same one."""
+    access = find_access(environ, **options)
+    theirs = kubectl_says(environ, *arguments)
+    cluster, user = theirs["clusters"][0]["cluster"], theirs["users"][0]["user"]
+    authority = cluster.get("certificate-authority-data")
+    assert access.server == cluster["server"]
+    assert access.namespace == theirs["contexts"][0]["context"].get("namespace", "default")
+    assert (access.token.reveal() if access.token else None) == user.get("token")
+    assert access.authority == (base64.b64decode(authority).decode() if authority else None)
+    return access
+
+
+def test_the_first_file_that_names_something_wins_and_missing_ones_are_passed_over(
+    write: Write, tmp_path: Path
+) -> None:
+    first = write("a/config", user={"token": "first"}, **{"current-context": ""})
+    second = write("b/config", entry="two", user={"token": "second"})
+    again = write("c/config", user={"token": "again"}, cluster={"server": "https://again.test"})
+    listed = ":".join(map(str, (tmp_path / "absent", first, second, again, "")))
+    access = same_as_kubectl({"KUBECONFIG": listed})
+    assert access.server == "https://two.test:6443"
+    access = same_as_kubectl({"KUBECONFIG": listed}, "--context", "one", context="one")
+    assert access.token is not None
+    assert access.token.reveal() == "first"
+
+
+def test_a_context_may_take_its_cluster_and_its_user_from_other_files(write: Write) -> None:
+    first = write("a", context={"cluster": "two", "user": "three"})
+    second, third = write("b", entry="two"), write("c", entry="three", user={"token": "t"})
+    access = same_as_kubectl({"KUBECONFIG": f"{first}:{second}:{third}"})
+    assert access.server == "https://two.test:6443"
+    assert access.token is not None
+
+
+def test_a_relative_path_is_relative_to_the_file_that_it_stands_in(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write("a/config", context={"cluster": "two"})
+    second = write("b/config", entry="two", cluster={"certificate-authority": "ca.crt"})
+    (tmp_path / "b" / "ca.crt").write_text("-----BEGIN B\n")
+    (tmp_path / "a" / "ca.crt").write_text("-----BEGIN A\n")
+    access = same_as_kubectl({"KUBECONFIG": f"{first}:{second}"})
+    assert access.authority == "-----BEGIN B\n"
+    monkeypatch.chdir(second.parent)
+    same_as_kubectl({}, "--kubeconfig", "config", kubeconfig="config")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked", "expected"),
+    [(None, None, "default"), ("team", None, "team"), ("team", "other", "other")],
+)
+def test_the_namespace_is_the_options_then_the_contexts_then_default(
+    write: Write, chosen: str | None, asked: str | None, expected: str
+) -> None:
+    file = write(context={"namespace": chosen} if chosen else {})
+    assert find_access({}, kubeconfig=str(file), namespace=asked).namespace == expected
+    if asked is None:
+        same_as_kubectl({"KUBECONFIG": str(file)})
+
+
+def test_without_a_name_it_is_the_file_of_the_home_folder(write: Write, tmp_path: Path) -> None:
+    write(".kube/config", user={"token": "home"})
+    assert same_as_kubectl({"HOME": str(tmp_path), "KUBECONFIG": ""}).token is not None
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1"])
+def test_in_a_pod_it_is_the_pods_service_account(tmp_path: Path, host: str) -> None:
+    for name, content in (("token", "T"), ("namespace", "team\n"), ("ca.crt", "PEM")):
+        (tmp_path / name).write_text(content)
+    environ = {
+        "HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": "6443",
+    }  # fmt: skip
+    access = find_access(environ, service_account_folder=tmp_path)
+    assert access.server == f"https://{f'[{host}]' if ':' in host else host}:6443"
+    assert (access.namespace, access.authority) == ("team", "PEM")
+    assert access.token_file == str(tmp_path / "token")
+    with pytest.raises(KubeconfigError, match="no ServiceAccount token"):
+        find_access(environ, service_account_folder=tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("environ", "options", "message"),
+    [
+        ({}, {}, "no kubeconfig is found"),
+        ({"KUBECONFIG": "/nowhere/a:/nowhere/b"}, {}, "/nowhere/a, which does not exist"),
+        ({"KUBERNETES_SERVICE_HOST": "h"}, {"context": "x"}, "no kubeconfig is found"),
+        ({}, {"kubeconfig": "/nowhere/a"}, "/nowhere/a cannot be read: No such file"),
+    ],
+)
+def test_what_is_named_and_absent_is_no_reason_to_go_elsewhere(
+    environ: dict[str, str], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(KubeconfigError, match=message):
+        find_access({"HOME": "/nowhere", **environ}, **options)
+
+
+def test_a_name_that_is_not_there_is_told_with_those_that_are(write: Write) -> None:
+    file = str(write())
+    with pytest.raises(KubeconfigError, match=r"no context 'two'\nit has: one"):
+        find_access({}, kubeconfig=file, context="two")
+    file = str(write(context={"cluster": "gone"}))
+    with pytest.raises(KubeconfigError, match=r"no cluster 'gone'\nit has: one"):
+        find_access({}, kubeconfig=file)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        ({"insecure-skip-tls-verify": True}, "switches the verification of TLS off"),
+        ({"server": ""}, "has no `server`"),
+        ({"server": "api.example.com:6443"}, "no URL"),
+        ({"server": "ftp://api.example.com"}, "no URL"),
+        ({"server": "https://admin:hunter2@api.example.com"}, "no URL"),
+        ({"server": "https://api.example.com:port"}, "no URL"),
+        ({"server": "https://api.example.com/?a=b"}, "no URL"),
+        ({"server": "http://api.example.com"}, "plain http"),
+        ({"server": ["https://api.example.com"]}, "not a string"),
+        ({"certificate-authority-data": "%%%"}, "`certificate-authority` is not PEM"),
+        ({"certificate-authority": "gone.crt"}, "gone.crt cannot be read: No such file"),
+        ({"certificate-authority": "/dev/zero"}, "larger than 4 MiB"),
+    ],
+)
+def test_a_cluster_that_a_token_must_not_be_sent_to_is_refused(
+    write: Write, cluster: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(KubeconfigError, match=message) as refused:
+        find_access({}, kubeconfig=str(write(cluster=cluster)))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        ({"auth-provider": {"name": "gcp"}}, "auth-provider"),
+        ({"token": 12345}, "`token` is not a string"),
+        ({"as-user-extra": {"a": ["b"]}}, "as-user-extra"),
+        ({"as-groups": "admins"}, "`as-groups` is not a list"),
+        ({"exec": {"apiVersion": "client.authentication.k8s.io/v1"}}, "without a command"),
+        ({"exec": {"command": "x"}}, "x speaks no version"),
+        (
+            {"exec": {"command": "x", "apiVersion": "client.authentication.k8s.io/v1alpha1"}},
+            "x speaks client.authentication.k8s.io/v1alpha1",
+        ),
+        ({"exec": ["x"]}, "`exec` is not a mapping"),
+    ],
+)
+def test_a_user_that_cannot_be_understood_is_refused(
+    write: Write, user: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(KubeconfigError, match=message):
+        find_access({}, kubeconfig=str(write(user=user)))
+
+
+def test_a_plugin_beside_the_kubeconfig_is_not_looked_up_in_the_path(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}
+    file = write(user={"exec": plugin})
+    monkeypatch.chdir(tmp_path)
+    for named in (file, file.relative_to(tmp_path)):
+        found = find_access({}, kubeconfig=str(named)).plugin
+        assert found is not None
+        assert found.command == str(tmp_path / "plugin")
+
+
+def test_whom_to_act_as_is_read_whole(write: Write) -> None:
+    file = write(user={"as": "me", "as-groups": ["a", "b"], "as-uid": "1"})
+    assert find_access({}, kubeconfig=str(file)).impersonate == (
+        ("Impersonate-User", "me"), ("Impersonate-Uid", "1"),
+        ("Impersonate-Group", "a"), ("Impersonate-Group", "b"),
+    )  # fmt: skip
+
+
+MERGE_BOMB = "a: &a {x: 1}\n" + "\n".join(
+    f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}]}}"
+    for old, new in zip("abcdefghijklmnop", "bcdefghijklmnopq", strict=True)
+)
+ALIAS_BOMB = "a: &a [x]\n" + "\n".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]"
+    for old, new in zip("abcdefghijklmnop", "bcdefghijklmnopq", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"clusters: [\x00", "not whole YAML"),
+        (b"\xff\xfe\x00", "not whole YAML"),
+        (b"users: [{name: x, user: {token: !!python/object/apply:os.system [x]}}]", "not whole"),
+        (b"clusters: [{name: !!bool nonsense}]", "not whole YAML"),
+        (b"- a\n- b\n", "is not a kubeconfig"),
+        (b"just words", "is not a kubeconfig"),
+        (b"", "no current context"),
+        (b"contexts: {a: b}\n", "`contexts` is not a list"),
+        (b"#" * (10 * 1024 * 1024), "larger than 4 MiB"),
+        (b"[" * 100_000, "not whole YAML"),
+        (MERGE_BOMB.encode(), "not whole YAML"),
+        (f"{ALIAS_BOMB}\ncurrent-context: *q\n".encode(), "`current-context` is not a string"),
+        (f"{ALIAS_BOMB}\nclusters: *q\n".encode(), "`clusters` is not a list"),
+    ],
+    ids=lambda value: value[:12].decode("latin-1") if isinstance(value, bytes) else "",
+)
+@pytest.mark.timeout(10)
+def test_a_file_that_is_none_is_refused_at_once(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    file = tmp_path / "config"
+    file.write_bytes(content)
+    with pytest.raises(KubeconfigError, match=message):
+        find_access({}, kubeconfig=str(file))

@@ -1,0 +1,111 @@
+"""A list and a watch that keep it current, whatever breaks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from daypass.kube.access import Access
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
+from daypass.kube.mirror import Mirror
+from daypass.kube.resources import NAMESPACES, Object
+from support.fake_door import Behaviour, FakeDoor, Signer, answer, reset, status_answer
+
+
+def thing(name: str, version: int) -> Object:
+    return {"metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": str(version)}}
+
+
+def listed(version: int, *things: Object) -> bytes:
+    body = {"metadata": {"resourceVersion": str(version)}, "items": list(things)}
+    return answer(200, json.dumps(body))
+
+
+def happened(*events: tuple[str, Object]) -> bytes:
+    lines = (json.dumps({"type": kind, "object": document}) for kind, document in events)
+    return answer(200, "".join(f"{line}\n" for line in lines))
+
+
+@contextmanager
+def mirror(
+    signer: Signer, *script: bytes | Behaviour
+) -> Iterator[tuple[Mirror, FakeDoor, list[float]]]:
+    sleeps: list[float] = []
+    with ExitStack() as stack:
+        server = stack.enter_context(FakeDoor(*script, context=signer.context("127.0.0.1")))
+        access = Access(
+            server=f"https://127.0.0.1:{server.port}", namespace="x", origin="tests",
+            authority=signer.pem,
+        )  # fmt: skip
+        cluster = Cluster(access, sleep=sleeps.append)
+        stack.callback(cluster.close)
+        yield Mirror(cluster, NAMESPACES), server, sleeps
+
+
+def names(mirror: Mirror) -> list[str]:
+    return sorted(each["metadata"]["name"] for each in mirror.objects())
+
+
+def test_it_has_what_is_listed_and_then_each_change(signer: Signer) -> None:
+    events = happened(
+        ("ADDED", thing("b", 11)), ("BOOKMARK", thing("", 12)), ("DELETED", thing("a", 13))
+    )
+    with mirror(signer, listed(10, thing("a", 5)), events) as (mirrored, server, _):
+        turns = mirrored.follow()
+        seen = []
+        for _ in range(3):
+            next(turns)
+            seen.append(names(mirrored))
+    assert seen == [["a"], ["a", "b"], ["b"]]
+    assert b"resourceVersion=10" in server.requests[1]
+
+
+def test_it_goes_on_from_the_last_it_heard_of_a_bookmark_too(signer: Signer) -> None:
+    first = happened(("ADDED", thing("b", 11)), ("BOOKMARK", thing("", 20)))
+    with mirror(signer, listed(10), first, happened(("ADDED", thing("c", 21)))) as (m, server, _):
+        turns = m.follow()
+        for _ in range(3):
+            next(turns)
+        assert names(m) == ["b", "c"]
+    assert b"resourceVersion=20" in server.requests[2]
+
+
+@pytest.mark.parametrize(
+    ("broken", "pauses"),
+    [
+        (status_answer(410, "too old"), []),
+        (happened(("ERROR", {"kind": "Status", "code": 410, "message": "too old"})), []),
+        (status_answer(500, "broken"), [0.5]),
+        (reset, [0.5]),
+    ],
+)
+def test_after_a_break_all_is_listed_anew_and_what_went_meanwhile_is_gone(
+    signer: Signer, broken: bytes | Behaviour, pauses: list[float]
+) -> None:
+    script: list[bytes | Behaviour] = [listed(10, thing("a", 5)), broken]
+    if broken is reset:
+        script.append(reset)
+    with mirror(signer, *script, listed(30, thing("z", 25))) as (mirrored, _, sleeps):
+        turns = mirrored.follow()
+        next(turns)
+        next(turns)
+        assert (names(mirrored), sleeps) == (["z"], pauses)
+
+
+def test_a_right_that_is_missing_ends_it(signer: Signer) -> None:
+    with (
+        mirror(signer, status_answer(403, "no", reason="Forbidden")) as (mirrored, _, _),
+        pytest.raises(ForbiddenError),
+    ):
+        next(mirrored.follow())
+
+
+def test_an_api_server_that_is_down_is_asked_less_and_less_often(signer: Signer) -> None:
+    down: list[bytes | Behaviour] = [status_answer(500, "no")] * 8
+    with mirror(signer, *down, listed(1)) as (mirrored, _, sleeps):
+        next(mirrored.follow())
+    assert sleeps == [0.5, 1, 2, 4, 8, 16, 30, 30]

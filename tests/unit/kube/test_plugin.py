@@ -1,0 +1,175 @@
+"""Credential plugins: real programs, told what kubectl tells them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.clock import utc
+from daypass._core.secret import Secret
+from daypass.kube.access import ExecPlugin
+from daypass.kube.errors import KubeconfigError
+from daypass.kube.kubeconfig import find_access
+from daypass.kube.plugin import PluginCredentials
+from support.timing import FakeClock
+
+Write = Callable[..., Path]
+V1 = "client.authentication.k8s.io/v1"
+SENTINEL = "SENTINEL-of-a-plugin"
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[[str], str]:
+    """A plugin that runs this after it has noted down what it is told."""
+
+    def make(body: str) -> str:
+        file = tmp_path / "plugin"
+        told = f'printf "%s\\n" "$KUBERNETES_EXEC_INFO" >> {tmp_path}/told'
+        file.write_text(f"#!/bin/sh\n{told}\n{body}\n")
+        file.chmod(0o700)
+        return str(file)
+
+    return make
+
+
+def told(tmp_path: Path) -> list[dict[str, Any]]:
+    lines = (tmp_path / "told").read_text().splitlines()
+    return [json.loads(line) for line in lines if line]
+
+
+def answer(version: str = V1, **status: object) -> str:
+    document = {"apiVersion": version, "kind": "ExecCredential", "status": status}
+    return f"cat <<'END'\n{json.dumps(document)}\nEND"
+
+
+def credentials(
+    command: str, clock: FakeClock | None = None, *, timeout_seconds: float | None = None,
+    **changes: Any,
+) -> PluginCredentials:  # fmt: skip
+    plugin = ExecPlugin(**{"api_version": V1, "command": command, **changes})
+    return PluginCredentials(plugin, "tests", clock or FakeClock(), timeout_seconds=timeout_seconds)
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+def test_a_plugin_is_told_word_for_word_what_kubectl_tells_it(
+    write: Write, script: Callable[[str], str], tmp_path: Path, version: str
+) -> None:
+    version = f"client.authentication.k8s.io/{version}"
+    plugin = {
+        "apiVersion": version, "command": script(answer(version, token="t")),
+        "provideClusterInfo": True, "interactiveMode": "IfAvailable",
+    }  # fmt: skip
+    (tmp_path / "ca.crt").write_text("-----BEGIN X\n")
+    cluster = {
+        "server": "https://127.0.0.1:1/prefix/",
+        "tls-server-name": "api.test",
+        "proxy-url": "http://127.0.0.1:2",
+        "extensions": [
+            {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "z"}}
+        ],
+    }
+    file = write(cluster=cluster, user={"exec": plugin})
+    kubectl = Path(sys.executable).with_name("kubectl")
+    subprocess.run(
+        [kubectl, "--kubeconfig", file, "get", "--raw", "/version"],
+        capture_output=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    found = find_access({}, kubeconfig=str(file)).plugin
+    assert found is not None
+    assert PluginCredentials(found, "tests", FakeClock()).token() == Secret("t")
+    theirs, ours = told(tmp_path)
+    assert ours == theirs
+
+
+def test_its_token_is_kept_until_it_ends(script: Callable[[str], str], tmp_path: Path) -> None:
+    clock = FakeClock()
+    ends = f"{utc(clock.unix() + 60):%Y-%m-%dT%H:%M:%SZ}"
+    plugin = credentials(script(answer(token="t", expirationTimestamp=ends)), clock)
+    for passed, runs in ((0, 1), (59, 1), (1, 2)):
+        clock.advance(passed)
+        assert plugin.token() == Secret("t")
+        assert len(told(tmp_path)) == runs
+
+
+def test_a_refused_token_is_forgotten_once_however_many_were_refused(
+    script: Callable[[str], str], tmp_path: Path
+) -> None:
+    plugin = credentials(script(answer(token="$$").replace("'END'", "END")))
+    first = plugin.token()
+    assert first is not None
+    plugin.forget(first)
+    second = plugin.token()
+    plugin.forget(first)
+    assert plugin.token() == second != first
+    assert len(told(tmp_path)) == 2
+
+
+def test_it_gets_its_arguments_and_its_environment(
+    script: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INHERITED", "i")
+    body = answer(token="$1$OWN$INHERITED").replace("'END'", "END")
+    plugin = credentials(script(body), arguments=("a",), environment=(("OWN", "o"),))
+    assert plugin.token() == Secret("aoi")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("exit 3", "ended with 3"),
+        ("kill -9 $$", "ended with -9"),
+        (f"echo {SENTINEL}", "gave no client.authentication.k8s.io/v1 ExecCredential"),
+        (answer(), "gave no"),
+        (answer(token={"a": SENTINEL}), "gave no"),
+        (answer("client.authentication.k8s.io/v1beta1", token=SENTINEL), "gave no"),
+        (f"echo '{'[' * 50_000}'", "gave no"),
+        ("printf '\\377'", "gave no"),
+        ("yes " + SENTINEL, "printed more than 1 MiB"),
+        ("exec head -c 1000000000 /dev/zero", "printed more than 1 MiB"),
+    ],
+    ids=range(10),
+)
+@pytest.mark.timeout(20)
+def test_a_plugin_that_fails_is_named_and_not_quoted(
+    script: Callable[[str], str], body: str, message: str
+) -> None:
+    plugin = credentials(script(body), install_hint="get it at https://plugin.test")
+    with pytest.raises(KubeconfigError, match=message) as failed:
+        plugin.token()
+    assert failed.value.hint == "get it at https://plugin.test"
+    assert SENTINEL not in repr(failed.value)
+
+
+@pytest.mark.parametrize("body", ["exec sleep 5", "sleep 5 & exit 0", "exec >&-; sleep 5"])
+@pytest.mark.timeout(20)
+def test_a_plugin_that_hangs_is_given_up(script: Callable[[str], str], body: str) -> None:
+    """Itself, a child of it that keeps its output open, or without output."""
+    with pytest.raises(KubeconfigError, match="did not end in time"):
+        credentials(script(body), timeout_seconds=0.2).token()
+
+
+def test_a_plugin_that_is_not_there_is_told_with_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(KubeconfigError, match="nope is not installed\nbrew install nope"):
+        credentials("nope", install_hint="brew install nope").token()
+    closed = tmp_path / "closed"
+    closed.write_text("")
+    with pytest.raises(KubeconfigError, match="cannot be started: Permission denied"):
+        credentials(str(closed)).token()
+    with pytest.raises(KubeconfigError, match="cannot be started"):
+        credentials("a\0b").token()
+
+
+def test_nothing_of_a_plugin_that_may_be_secret_is_in_its_repr() -> None:
+    plugin = ExecPlugin(
+        api_version=V1, command="x", arguments=("--token", SENTINEL),
+        environment=(("T", SENTINEL),), cluster={"proxy-url": f"http://u:{SENTINEL}@proxy"},
+    )  # fmt: skip
+    assert SENTINEL not in repr(plugin) + repr(credentials("x").__dict__)
+    assert os.environ.get("KUBERNETES_EXEC_INFO") is None

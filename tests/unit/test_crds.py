@@ -1,0 +1,72 @@
+"""Definitions for tests, out of Go modules of pinned contents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tools import crds
+
+YAML = """
+kind: CustomResourceDefinition
+metadata: {name: things.example.com}
+---
+kind: ValidatingAdmissionPolicy
+metadata: {name: other}
+---
+"""
+Answer = Callable[..., Path]
+
+
+@pytest.fixture
+def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    """A `go` that answers this, and a cache folder of its own; the file with its calls."""
+    (tmp_path / "module").mkdir()
+    calls, program = tmp_path / "calls", tmp_path / "go"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(crds, "ISTIO", crds.Module(
+        path="example.com/istio", version="v1", sum="h1:right", files="*.yaml"
+    ))  # fmt: skip
+
+    def make(**said: str) -> Path:
+        text = json.dumps({"Dir": str(tmp_path / "module"), "Sum": "h1:right", **said})
+        program.write_text(
+            f"#!/bin/sh\necho $* >> {calls}\n"
+            f"if [ $1 = env ]; then echo go1.26.0; else echo '{text}'; fi\n"
+        )
+        program.chmod(0o700)
+        return calls
+
+    return make
+
+
+def test_they_are_taken_once_and_kept_as_a_list_without_what_is_no_definition(
+    answer: Answer, tmp_path: Path
+) -> None:
+    (tmp_path / "module" / "crd.yaml").write_text(YAML)
+    calls = answer()
+    first, second = crds.istio_crds(), crds.istio_crds()
+    assert first == second == tmp_path / "cache/daypass/crds/example.com_istio@v1.json"
+    (document,) = json.loads(first.read_text())["items"]
+    assert document["metadata"]["name"] == "things.example.com"
+    assert calls.read_text().count("mod download -json example.com/istio@v1") == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"Sum": "h1:wrong"}, "is h1:wrong, not h1:right"),
+        ({"Error": "no such host"}, "example.com/istio: no such host"),
+        ({}, "has no definition"),
+    ],
+)
+def test_what_is_not_as_pinned_is_refused_and_not_kept(
+    answer: Answer, tmp_path: Path, said: dict[str, str], message: str
+) -> None:
+    answer(**said)
+    with pytest.raises(crds.CrdError, match=message):
+        crds.istio_crds()
+    assert not (tmp_path / "cache").exists()
