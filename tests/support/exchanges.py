@@ -1,16 +1,21 @@
-"""One exchange without a socket: the flow, fed with what a server might have sent."""
+"""Exchanges without a socket: a flow, or whole credentials, fed with what a server might send."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 
-from daypass.client.flow import Send, Wait, exchange
-from daypass.client.http import Response, ResponseParser
+from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass.client.credentials import Credentials
+from daypass.client.effects import Send, Wait
+from daypass.client.flow import ask
+from daypass.client.http import Request, Response, ResponseParser
 from daypass.client.order import Order
+from daypass.client.route import Route
 from daypass.client.settings import Settings
 from daypass.client.token import Grant
 from support.fake_door import AUDIENCE, credentials_document
-from support.timing import FakeTiming
+from support.timing import NOON, FakeTiming
 
 URL = "https://ekf.example.com/kubernetes"
 
@@ -18,6 +23,7 @@ URL = "https://ekf.example.com/kubernetes"
 def order(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> Order:
     """What a client with good credentials asks for."""
     settings = Settings(credentials_document(URL), origin="credentials.json", now_unix=0)
+    assert settings.token is not None
     return Order(
         door=settings.door,
         identity=settings.identity,
@@ -41,7 +47,9 @@ def run_exchange(
 ) -> Grant:
     """Drive one exchange through these answers, in order; the last one repeats."""
     timing = timing or FakeTiming()
-    flow = exchange(asks or order(), timing)
+    asks = asks or order()
+    ends = timing.clock.monotonic() + timing.exchange_seconds
+    flow = ask(asks, Route(target=asks.door.address), timing, ends)
     script = list(answers)
     effect = next(flow)
     try:
@@ -59,3 +67,47 @@ def run_exchange(
     except StopIteration as stop:
         grant: Grant = stop.value
         return grant
+
+
+class FakeWire:
+    """A door without a socket, for `Credentials(settings, wire=...)`.
+
+    `answer` gives the answer to a request, as bytes or read, or the error to raise. A task that
+    sends lets others run first.
+    """
+
+    def __init__(self, answer: Callable[[Request], bytes | Response | Exception]) -> None:
+        self.answer = answer
+        self.requests: list[Request] = []
+
+    def send(
+        self, route: Route, request: Request, timeout_seconds: float, clock: Clock
+    ) -> Response:
+        """One request, one answer."""
+        self.requests.append(request)
+        answered = self.answer(request)
+        if isinstance(answered, Exception):
+            raise answered
+        return answered if isinstance(answered, Response) else response(answered)
+
+    async def send_async(self, route: Route, request: Request, timeout_seconds: float) -> Response:
+        """The same for a task."""
+        await asyncio.sleep(0)
+        return self.send(route, request, timeout_seconds, SYSTEM_CLOCK)
+
+
+class Wired:
+    """Makes credentials for a door without a socket; `wire` is the last one's."""
+
+    wire: FakeWire
+
+    def __init__(self, timing: FakeTiming) -> None:
+        self._timing = timing
+
+    def __call__(
+        self, answer: Callable[[Request], bytes | Response | Exception], **changes: object
+    ) -> Credentials:
+        document = credentials_document("http://127.0.0.1:1/kubernetes", **changes)
+        settings = Settings(document, origin="credentials.json", now_unix=NOON)
+        self.wire = FakeWire(answer)
+        return Credentials(settings, timing=self._timing, wire=self.wire)

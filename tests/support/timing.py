@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from daypass.client.timing import Timing
 
 NOON = 1_800_000_000.0
@@ -32,20 +34,32 @@ class FakeClock:
 
 
 class FakeTiming(Timing):
-    """A Timing whose waits take no time, are remembered in `waits`, and move the clock on."""
+    """A Timing whose waits take no time, are remembered in `waits`, and move the clock on.
+
+    What is begun in the background is put into `begun`, and done when a test calls `do_begun`.
+    `chance` can be changed.
+    """
 
     def __init__(
         self, clock: FakeClock | None = None, *, chance: float = 0.0, exchange_seconds: float = 30.0
     ) -> None:
         self.fake_clock = clock or FakeClock()
         self.waits: list[float] = []
+        self.begun: list[Callable[[], None]] = []
+        self.chances = chance
         super().__init__(
             clock=self.fake_clock,
             sleep=self._wait,
             sleep_async=self._wait_async,
-            chance=lambda: chance,
+            chance=lambda: self.chances,
+            begin=self.begun.append,
             exchange_seconds=exchange_seconds,
         )
+
+    def do_begun(self) -> None:
+        """Do what was begun in the background, here and now."""
+        while self.begun:
+            self.begun.pop(0)()
 
     def _wait(self, seconds: float) -> None:
         self.waits.append(seconds)

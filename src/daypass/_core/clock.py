@@ -20,6 +20,14 @@ class Clock(Protocol):
         """Seconds on a clock that only goes forward, for intervals."""
 
 
+_BOOT = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; it goes on while a machine sleeps
+if _BOOT is not None:
+    try:
+        time.clock_gettime(_BOOT)
+    except OSError:
+        _BOOT = None
+
+
 class SystemClock:
     """The machine's own clocks."""
 
@@ -31,7 +39,7 @@ class SystemClock:
 
     def monotonic(self) -> float:
         """Seconds on a clock that only goes forward, for intervals."""
-        return time.monotonic()
+        return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
 
 
 SYSTEM_CLOCK = SystemClock()

@@ -57,6 +57,18 @@ def _read_open(descriptor: int, path: str, limit_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
+def fingerprint(path: str) -> str:
+    """What changes when a file does, without reading it: times, size, and which file it is.
+
+    Empty where there is none.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_size}.{status.st_ino}"
+
+
 def write_private(path: str, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Put a file in place whole, with its mode, or leave what is there as it is (raises OSError).
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import os
 
-from daypass._core.clock import SYSTEM_CLOCK
-from daypass.cli import put, say
-from daypass.client import cache
+from daypass.cli import plain, put, say
+from daypass.client.kept import kept_entry
 from daypass.client.source import read_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.client.source import Source
+    from daypass.client.cache import Entry
 
 SUMMARY = "a short-lived token on stdout"
 EPILOG = """examples:
@@ -27,6 +26,7 @@ EPILOG = """examples:
   daypass token --output header | curl -H @- https://ekf.example.com/pipeline/apis/v1beta1/healthz
 """
 OUTPUTS = ("text", "json", "header")
+_VALUED = ("--audience", "--lifetime", "--credentials", "--output")
 
 
 class Options:
@@ -82,28 +82,16 @@ def run_plainly(argv: list[str]) -> int | None:
 
 def read_plainly(argv: list[str]) -> Options | None:
     """The options in a faultless command line; None for any other."""
-    options, words = Options(), iter(argv)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if word == "--no-cache":
-            options.use_cache = False
-            continue
-        if name not in ("--audience", "--lifetime", "--credentials", "--output"):
-            return None
-        if not equals:
-            value = next(words, "-")
-            if value.startswith("-"):
-                return None
-        if name == "--audience":
-            options.audience = value
-        elif name == "--credentials":
-            options.credentials = value
-        elif name == "--lifetime":
-            options.lifetime_seconds = _lifetime(value)
-        elif value in OUTPUTS:
-            options.output = value
-        else:
-            return None
+    given = plain.read_plainly(argv, _VALUED, ("--no-cache",))
+    if given is None or given.get("--output", "text") not in OUTPUTS:
+        return None
+    options = Options()
+    options.audience = given.get("--audience")
+    options.credentials = given.get("--credentials")
+    options.output = given.get("--output", "text")
+    options.use_cache = "--no-cache" not in given
+    if "--lifetime" in given:
+        options.lifetime_seconds = _lifetime(given["--lifetime"])
     return options
 
 
@@ -115,60 +103,18 @@ def _lifetime(text: str) -> int:
 
 def answer(options: Options) -> int:
     """Print a token: from the cache if there is a fresh one, else from the door."""
-    source = read_source(os.environ, options.credentials)
-    place = _place(source, options) if options.use_cache else None
-    entry = _cached(place) if place is not None else None
-    if entry is None:
-        entry = _exchanged(source, options, place)
+    entry = kept_entry(
+        read_source(os.environ, options.credentials),
+        options.audience,
+        options.lifetime_seconds,
+        use_cache=options.use_cache,
+        warn=lambda fact, hint: say(f"warning: {fact}", hint),
+    )
     _print(entry, options.output)
     return 0
 
 
-def _place(source: Source, options: Options) -> tuple[str, str] | None:
-    key = cache.entry_key(source.identity(), options.audience, options.lifetime_seconds)
-    try:
-        return cache.cache_folder(os.environ), key
-    except cache.CacheWarning as warning:
-        say(f"warning: {warning.fact}", warning.hint)
-        return None
-
-
-def _cached(place: tuple[str, str]) -> cache.Entry | None:
-    try:
-        entry = cache.load_entry(*place)
-    except cache.CacheWarning as warning:
-        say(f"warning: {warning.fact}", warning.hint)
-        return None
-    return entry if entry is not None and entry.is_fresh(SYSTEM_CLOCK.unix()) else None
-
-
-def _exchanged(source: Source, options: Options, place: tuple[str, str] | None) -> cache.Entry:
-    import json
-
-    from daypass.client.credentials import Credentials
-    from daypass.client.settings import parse_source
-    from daypass.client.times import rfc3339
-
-    settings = parse_source(source, SYSTEM_CLOCK.unix())
-    grant = Credentials(settings).grant(options.audience, options.lifetime_seconds)
-    for warning in grant.token.warnings:
-        say(f"warning: {warning}")
-    entry = cache.Entry(
-        token=grant.token.value.reveal(),
-        expires_at=rfc3339(grant.token.expires_at),
-        audiences=json.dumps(grant.token.audiences),
-        received_unix=int(grant.received_unix),
-        fresh_seconds=int(grant.fresh_seconds),
-    )
-    if place is not None and settings.is_whole:
-        try:
-            cache.store_entry(*place, entry)
-        except cache.CacheWarning as problem:
-            say(f"warning: {problem.fact}", problem.hint)
-    return entry
-
-
-def _print(entry: cache.Entry, output: str) -> None:
+def _print(entry: Entry, output: str) -> None:
     if output == "json":
         # All three are of letters that JSON leaves as they are, or are JSON already.
         text = (

@@ -1,8 +1,14 @@
 """The exchange: a long-lived ServiceAccount token for short-lived, audience-bound ones.
 
-One generator (`flow`) decides what to send, when to wait and what to believe; a sync and an async
-driver carry its requests. `source` reads credentials as bytes and `settings` understands them;
-`refusals` and `failures` put what went wrong into words; `cache` keeps tokens between runs.
+Flows decide, drivers do. A flow is a generator that yields what is to be done (`effects`): `flow`
+is one exchange, `supply` is who makes one and who waits for it. A sync and an async driver (`sync`,
+`aio`) carry them out, so threads and tasks share every decision. `refresh` says when a token is
+replaced; a refresh runs on a thread of its own, also under asyncio, since a loop may end before it.
+`shelf` is what processes share, `kept` the way of commands there and `cache` its files.
+
+`source` reads credentials as bytes, `settings` understands them, `reading` reads them again, and
+`long_lived` is how the token that is traded is come by. `refusals` and `failures` put what went
+wrong into words.
 
 Why sockets and not http.client: a cold `daypass token` is started by hand and by scripts beside
 `kubectl create token`, and is to take as long. The import of http.client brings the email package

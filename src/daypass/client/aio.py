@@ -6,8 +6,10 @@ import asyncio
 import socket
 from contextlib import suppress
 
-from daypass.client.flow import Wait
+from daypass.client.effects import Join, Run, Send
 from daypass.client.http import MalformedAnswerError, Request, Response, ResponseParser
+from daypass.client.program import ProgramError, run
+from daypass.client.resolve import resolve_async
 from daypass.client.transport import (
     ANSWER,
     CONNECT,
@@ -20,35 +22,48 @@ from daypass.client.transport import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Callable
+    from typing import Any, TypeAlias
 
-    from daypass.client.flow import Send
+    from daypass.client.effects import Effect, Flow, T
     from daypass.client.route import Route
     from daypass.client.timing import Timing
-    from daypass.client.token import Grant
+    from daypass.client.transport import Wire
+
+    Transmit: TypeAlias = Callable[[Route, Request, float], Awaitable[Response]]
 
 _READ_BYTES = 64 * 1024
 
 
-async def drive_async(
-    flow: Generator[Send | Wait, Response | None, Grant], route: Route, timing: Timing
-) -> Grant:
+async def drive_async(flow: Flow[T], timing: Timing, wire: Wire | None = None) -> T:
     """Do what a flow asks for until it returns or raises."""
-    outcome: Response | TransportError | None = None
-    while True:
-        try:
-            effect = flow.throw(outcome) if isinstance(outcome, Exception) else flow.send(outcome)
-        except StopIteration as stop:
-            grant: Grant = stop.value
-            return grant
-        outcome = None
-        if isinstance(effect, Wait):
-            await timing.sleep_async(effect.seconds)
-            continue
-        try:
-            outcome = await send_async(route, effect.request, effect.timeout_seconds)
-        except TransportError as error:
-            outcome = error
+    transmit = send_async if wire is None else wire.send_async
+    outcome: Any = None
+    try:
+        while True:
+            is_error = isinstance(outcome, Exception)
+            effect = flow.throw(outcome) if is_error else flow.send(outcome)
+            try:
+                outcome = await _do(effect, timing, transmit)
+            except (TransportError, ProgramError) as error:
+                outcome = error
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        flow.close()  # where this task was cancelled, so that nobody waits for the flow
+
+
+async def _do(effect: Effect, timing: Timing, transmit: Transmit) -> object:
+    if isinstance(effect, Send):
+        return await transmit(effect.route, effect.request, effect.timeout_seconds)
+    if isinstance(effect, Join):
+        return await effect.flight.wait_async(effect.timeout_seconds)
+    if isinstance(effect, Run):
+        # A thread that ends when the program does; children of an event loop need a watcher.
+        return await asyncio.to_thread(run, effect.command, effect.timeout_seconds, timing.clock)
+    await timing.sleep_async(effect.seconds)
+    return None
 
 
 async def send_async(route: Route, request: Request, timeout_seconds: float) -> Response:
@@ -78,7 +93,7 @@ async def send_async(route: Route, request: Request, timeout_seconds: float) -> 
 
 async def _connect(route: Route, stages: Stages, timeout_seconds: float) -> socket.socket:
     loop, first = asyncio.get_running_loop(), route.first
-    found = await loop.getaddrinfo(first.host.encode("ascii"), first.port, type=socket.SOCK_STREAM)
+    found = await resolve_async(first)
     stages.now = CONNECT
     ends = loop.time() + timeout_seconds
     for position, (family, kind, protocol, _, address) in enumerate(found):

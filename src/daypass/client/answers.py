@@ -7,9 +7,10 @@ import json
 from daypass._core.secret import Secret
 from daypass._core.status import printable
 from daypass.client.errors import NotADoorError
+from daypass.client.refresh import usable_seconds
 from daypass.client.refusals import describe_foreign
 from daypass.client.times import parse_http_date, parse_rfc3339
-from daypass.client.token import Grant, Token, fresh_seconds
+from daypass.client.token import Grant, Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,14 +46,17 @@ def read_grant(response: Response, order: Order, asked: tuple[float, float]) -> 
     left = expires_at.timestamp() - (unix if date is None else date)
     granted = spec.get("expirationSeconds")
     if isinstance(granted, int):
-        left = min(left, granted)
+        # No API server hands out a token that has ended: then it is a clock that is wrong.
+        left = min(left, granted) if left > 0 else granted
+    if left <= 0:
+        raise _incomplete(order, "has ended as it comes")
     token = Token(
         value=Secret(value),
         expires_at=expires_at,
         audiences=tuple(str(audience) for audience in audiences),
         warnings=parse_warnings(response.every("warning")),
     )
-    return Grant(token, unix=unix, monotonic=monotonic, fresh_seconds=fresh_seconds(left))
+    return Grant(token, unix=unix, monotonic=monotonic, usable_seconds=usable_seconds(left))
 
 
 def parse_warnings(values: tuple[str, ...]) -> tuple[str, ...]:

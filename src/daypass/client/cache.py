@@ -12,7 +12,13 @@ from __future__ import annotations
 import os
 
 from daypass._core.errors import DaypassError
-from daypass._core.files import UnsafeFileError, make_private_folder, read_private, write_private
+from daypass._core.files import (
+    UnsafeFileError,
+    fingerprint,
+    make_private_folder,
+    read_private,
+    write_private,
+)
 
 try:
     from _blake2 import blake2b  # `hashlib` would load OpenSSL
@@ -23,7 +29,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = b"daypass token 1"
+    from daypass._core.clock import Clock
+
+    Needs = tuple[tuple[str, str, str], ...]
+
+FORMAT = b"daypass token 2"
 LIMIT_BYTES = 64 * 1024
 _ABANDONED_AFTER_SECONDS = 7 * 86400
 
@@ -33,26 +43,60 @@ class CacheWarning(DaypassError):
 
 
 class Entry:
-    """A token as it is kept: what a command prints, and until when it counts as fresh.
+    """A token as it is kept: what a command prints, and until when it is of use.
 
-    `audiences` is a JSON array and `expires_at` RFC 3339, both as they are printed. Fresh from
-    `received_unix` for `fresh_seconds`, by this machine's clock.
+    `audiences` is a JSON array and `expires_at` RFC 3339 by the API server's clock, both as they
+    are printed. From when it was asked for, it is fresh for `fresh_seconds`, and of use for
+    `usable_seconds`. `needs`: what the credentials are made of beside their own bytes, as
+    (kind, name, mark); see `mark`.
     """
 
-    __slots__ = ("audiences", "expires_at", "fresh_seconds", "received_unix", "token")
+    __slots__ = (
+        "audiences", "expires_at", "fresh_seconds", "needs", "received_monotonic", "received_unix",
+        "token", "usable_seconds",
+    )  # fmt: skip
 
     def __init__(
-        self, *, token: str, expires_at: str, audiences: str, received_unix: int, fresh_seconds: int
+        self,
+        *,
+        token: str,
+        expires_at: str,
+        audiences: str,
+        received_unix: int,
+        received_monotonic: int,
+        fresh_seconds: int,
+        usable_seconds: int,
+        needs: Needs = (),
     ) -> None:
         self.token = token
         self.expires_at = expires_at
         self.audiences = audiences
         self.received_unix = received_unix
+        self.received_monotonic = received_monotonic
         self.fresh_seconds = fresh_seconds
+        self.usable_seconds = usable_seconds
+        self.needs = needs
 
-    def is_fresh(self, now_unix: float) -> bool:
-        """Whether to use it still; not if the clock was set back to before it came."""
-        return self.received_unix <= now_unix < self.received_unix + self.fresh_seconds
+    @property
+    def ends_unix(self) -> int:
+        """Until when it may be used, by this machine's clock, however wrong that is."""
+        return self.received_unix + self.usable_seconds
+
+    def age_seconds(self, clock: Clock) -> float:
+        """How long ago it was asked for; endless if that is in the future.
+
+        The larger of what the two clocks say. After a restart the monotonic one begins anew, and
+        says too little or less than nothing, which does no harm.
+        """
+        passed = clock.unix() - self.received_unix
+        return max(passed, clock.monotonic() - self.received_monotonic) if passed >= 0 else 1e12
+
+
+def mark(kind: str, name: str, environ: Mapping[str, str]) -> str:
+    """What changes when a file or a variable does: `kind` is "file" or "variable"."""
+    if kind == "file":
+        return fingerprint(name)
+    return blake2b(os.fsencode(environ.get(name, "")), digest_size=16).hexdigest()
 
 
 def entry_key(identity: list[bytes], audience: str | None, lifetime_seconds: int | None) -> str:
@@ -76,8 +120,11 @@ def cache_folder(environ: Mapping[str, str]) -> str:
     return base + "/daypass/tokens"
 
 
-def load_entry(folder: str, key: str) -> Entry | None:
-    """The entry, or None where there is none; raises CacheWarning for one that is not believed."""
+def load_entry(folder: str, key: str, environ: Mapping[str, str]) -> Entry | None:
+    """The entry, or None where there is none, or what it needs is not what it was.
+
+    Raises CacheWarning for one that is not believed.
+    """
     path = f"{folder}/{key}"
     try:
         content = read_private(path, limit_bytes=LIMIT_BYTES)
@@ -90,6 +137,8 @@ def load_entry(folder: str, key: str) -> Entry | None:
     entry = _decode(content, key)
     if entry is None:
         raise CacheWarning(f"a kept token is not used: {path} is damaged")
+    if any(mark(kind, name, environ) != seen for kind, name, seen in entry.needs):
+        return None
     return entry
 
 
@@ -110,9 +159,12 @@ def _encode(entry: Entry, key: str) -> bytes:
     lines = (
         FORMAT.decode(),
         str(entry.received_unix),
+        str(entry.received_monotonic),
         str(entry.fresh_seconds),
+        str(entry.usable_seconds),
         entry.expires_at,
         entry.audiences,
+        " ".join(f"{kind}:{os.fsencode(name).hex()}:{seen}" for kind, name, seen in entry.needs),
         entry.token,
     )
     content = "".join(line + "\n" for line in lines).encode("ascii")
@@ -124,19 +176,28 @@ def _decode(content: bytes, key: str) -> Entry | None:
     if checksum != _checksum(content, key):
         return None
     lines = content.decode("ascii", "replace").split("\n")
-    if len(lines) != 7 or lines[0] != FORMAT.decode():
+    if len(lines) != 10 or lines[0] != FORMAT.decode():
         return None
     try:
-        received, fresh = int(lines[1]), int(lines[2])
+        unix, monotonic, fresh, usable = (int(line) for line in lines[1:5])
+        needs = tuple(_need(word) for word in lines[7].split())
     except ValueError:
         return None
     return Entry(
-        received_unix=received,
+        received_unix=unix,
+        received_monotonic=monotonic,
         fresh_seconds=fresh,
-        expires_at=lines[3],
-        audiences=lines[4],
-        token=lines[5],
+        usable_seconds=usable,
+        expires_at=lines[5],
+        audiences=lines[6],
+        needs=needs,
+        token=lines[8],
     )
+
+
+def _need(word: str) -> tuple[str, str, str]:
+    kind, name, seen = word.split(":")
+    return kind, os.fsdecode(bytes.fromhex(name)), seen
 
 
 def _checksum(content: bytes, key: str) -> bytes:

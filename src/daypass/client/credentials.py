@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 
-from daypass.client.flights import AsyncFlights, Flights
-from daypass.client.flow import exchange
-from daypass.client.order import Order
-from daypass.client.route import route_to
-from daypass.client.settings import check_audience, check_lifetime, parse_source
-from daypass.client.source import read_source
+from daypass.client.reading import Reading
+from daypass.client.settings import parse_source
+from daypass.client.source import FILE_VARIABLES, read_source
+from daypass.client.supply import Supply
 from daypass.client.timing import SYSTEM_TIMING
 
 TYPE_CHECKING = False
@@ -17,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from daypass.client.settings import Settings
+    from daypass.client.shelf import Shelf
     from daypass.client.timing import Timing
     from daypass.client.token import Grant, Token
+    from daypass.client.transport import Wire
 
-_KEPT = 64
-"""So many answers are kept before the stale ones are thrown out."""
+_KNOWN = 256
+"""So many ways to ask are known by heart before they are all looked up anew."""
 
 
 class Credentials:
@@ -30,163 +30,166 @@ class Credentials:
         credentials = Credentials.load()
         token = credentials.token()
 
-    Safe to share between threads and between tasks: one question is asked once at a time. Nothing
-    is checked against the cluster until a token is asked for.
+    Safe to share between threads, between tasks of any event loops, and with children of a fork.
+    Nothing is checked against the cluster until a token is asked for.
     """
 
-    __slots__ = ("_async_flights", "_flights", "_grants", "_settings", "_timing")
+    __slots__ = ("_clock", "_grants", "_reading", "_supply", "_timing", "_wire")
 
-    def __init__(self, settings: Settings, *, timing: Timing = SYSTEM_TIMING) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings | Reading,
+        *,
+        timing: Timing = SYSTEM_TIMING,
+        shelf: Shelf | None = None,
+        wire: Wire | None = None,
+    ) -> None:
+        self._reading = settings if isinstance(settings, Reading) else Reading(settings)
         self._timing = timing
+        self._clock = timing.clock
+        self._wire = wire
+        self._supply = Supply(self._reading, timing, shelf=shelf, wire=wire)
         self._grants: dict[tuple[str | None, int | None], Grant] = {}
-        self._flights = Flights()
-        self._async_flights = AsyncFlights()
 
     @classmethod
     def load(
-        cls, environ: Mapping[str, str] | None = None, *, timing: Timing = SYSTEM_TIMING
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        shared: bool = False,
+        timing: Timing = SYSTEM_TIMING,
     ) -> Credentials:
         """From DAYPASS_CREDENTIALS, or DAYPASS_DOOR and its kin, in `environ` (os.environ).
 
-        Raises CredentialsError.
+        `shared`: tokens are also kept on disk, where `daypass token` keeps its own, for all
+        processes of this user. Raises CredentialsError.
         """
-        source = read_source(os.environ if environ is None else environ)
-        return cls(parse_source(source, timing.clock.unix()), timing=timing)
+        return cls._read(os.environ if environ is None else environ, None, shared, timing)
 
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, timing: Timing = SYSTEM_TIMING
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        shared: bool = False,
+        timing: Timing = SYSTEM_TIMING,
     ) -> Credentials:
         """From a credentials file, whatever the environment says. Raises CredentialsError."""
-        source = read_source({}, os.fspath(path))
-        return cls(parse_source(source, timing.clock.unix()), timing=timing)
+        return cls._read(os.environ, os.path.abspath(path), shared, timing)
+
+    @classmethod
+    def _read(
+        cls, environ: Mapping[str, str], path: str | None, shared: bool, timing: Timing
+    ) -> Credentials:
+        # As it is now: what a program does to its environment and its folder later changes nothing.
+        then = dict(environ)
+        for name in FILE_VARIABLES:
+            if then.get(name):
+                then[name] = os.path.abspath(then[name])
+
+        def read() -> Settings:
+            return parse_source(read_source(then, path), timing.clock.unix(), then)
+
+        shelf = None
+        if shared:
+            from daypass.client.shelf import open_shelf
+
+            shelf = open_shelf(then)
+        return cls(Reading(read(), read), timing=timing, shelf=shelf)
 
     @property
     def door(self) -> str:
         """The door's URL."""
-        return self._settings.door.url
+        return self._reading.settings.door.url
 
     @property
     def namespace(self) -> str:
         """The ServiceAccount's namespace."""
-        return self._settings.identity.namespace
+        return self._reading.settings.identity.namespace
 
     @property
     def service_account(self) -> str:
         """The ServiceAccount's name."""
-        return self._settings.identity.service_account
+        return self._reading.settings.identity.service_account
 
     @property
-    def secret_name(self) -> str:
-        """The Secret of the long-lived token, which every short-lived one is bound to."""
-        return self._settings.identity.secret_name
+    def secret_name(self) -> str | None:
+        """The Secret of the long-lived token, which every short-lived one is bound to.
+
+        None where the token that is traded is another issuer's, or is not known yet.
+        """
+        return self._reading.settings.identity.secret_name
 
     @property
     def audience(self) -> str | None:
         """The audience of tokens that are asked for without one, or None."""
-        return self._settings.audience
+        return self._reading.settings.audience
 
     @property
     def lifetime_seconds(self) -> int:
         """The lifetime of tokens that are asked for without one."""
-        return self._settings.lifetime_seconds
+        return self._reading.settings.lifetime_seconds
 
     def __repr__(self) -> str:
         return f"Credentials({self.namespace}/{self.service_account} at {self.door})"
 
     def token(self, audience: str | None = None, lifetime_seconds: int | None = None) -> Token:
-        """A short-lived token that is fresh: one from before, or a new one from the door.
+        """A short-lived token to use now: one from before, or a new one from the door.
 
         `audience` and `lifetime_seconds` are the credentials' own unless named; the API server may
-        grant less. Waits for the door at most 30 seconds. Raises the errors of
+        grant less. Long before its end a token is replaced in the background. Only where there is
+        none to hand out does one wait for the door, 30 seconds at most. Raises the errors of
         `daypass.client.errors`.
         """
         grant = self._grants.get((audience, lifetime_seconds))
-        if grant is not None and grant.is_fresh(self._timing.clock):
+        if grant is not None and grant.is_quiet(self._clock):
             return grant.token
-        return self.grant(audience, lifetime_seconds).token
+        return self._obtain((audience, lifetime_seconds), None)
 
     async def token_async(
         self, audience: str | None = None, lifetime_seconds: int | None = None
     ) -> Token:
         """The same as `token`, without holding up the event loop."""
-        asked = (audience, lifetime_seconds)
-        grant = self._grants.get(asked)
-        if grant is None or not grant.is_fresh(self._timing.clock):
-            question = self._question(audience, lifetime_seconds)
-            grant = self._known(asked, question)
-            if grant is None:
-                grant = await self._async_flights.share(
-                    question, lambda: self._exchange_async(question)
-                )
-                self._keep(asked, question, grant)
-        return grant.token
+        grant = self._grants.get((audience, lifetime_seconds))
+        if grant is not None and grant.is_quiet(self._clock):
+            return grant.token
+        return await self._obtain_async((audience, lifetime_seconds), None)
 
-    def grant(self, audience: str | None = None, lifetime_seconds: int | None = None) -> Grant:
-        """As `token`, with what a cache needs to know about it."""
-        asked = (audience, lifetime_seconds)
-        question = self._question(audience, lifetime_seconds)
-        grant = self._known(asked, question)
-        if grant is None:
-            grant = self._flights.share(question, lambda: self._exchange(question))
-            self._keep(asked, question, grant)
-        return grant
+    def renew(
+        self, refused: Token, audience: str | None = None, lifetime_seconds: int | None = None
+    ) -> Token:
+        """A token to try instead of `refused`, which a server answered with 401.
 
-    def _question(self, audience: str | None, lifetime_seconds: int | None) -> tuple[str, int]:
-        settings = self._settings
-        return (
-            check_audience((settings.audience or "") if audience is None else audience),
-            settings.lifetime_seconds
-            if lifetime_seconds is None
-            else check_lifetime(lifetime_seconds),
-        )
+        Another one that came meanwhile, or a new one from the door: one exchange for all who ask.
+        Where servers refuse what was renewed only just now, `refused` itself comes back: their word
+        stands. Raises as `token` does.
+        """
+        return self._obtain((audience, lifetime_seconds), refused)
 
-    def _known(
-        self, asked: tuple[str | None, int | None], question: tuple[str, int]
-    ) -> Grant | None:
-        grant = self._grants.get(question)
-        if grant is None or not grant.is_fresh(self._timing.clock):
-            return None
-        self._grants[asked] = grant
-        return grant
+    async def renew_async(
+        self, refused: Token, audience: str | None = None, lifetime_seconds: int | None = None
+    ) -> Token:
+        """The same as `renew`, without holding up the event loop."""
+        return await self._obtain_async((audience, lifetime_seconds), refused)
 
-    def _keep(
-        self, asked: tuple[str | None, int | None], question: tuple[str, int], grant: Grant
-    ) -> None:
-        if len(self._grants) >= _KEPT:
-            for key, kept in list(self._grants.items()):
-                if not kept.is_fresh(self._timing.clock):
-                    self._grants.pop(key, None)
-        self._grants[question] = self._grants[asked] = grant
-
-    def _exchange(self, question: tuple[str, int]) -> Grant:
+    def _obtain(self, asked: tuple[str | None, int | None], refused: Token | None) -> Token:
         from daypass.client.sync import drive
 
-        grant = self._known(question, question)  # its last flight may have landed just now
-        if grant is None:
-            flow = exchange(self._order(question), self._timing)
-            settings = self._settings
-            route = route_to(settings.door, settings.certificate_authority)
-            grant = drive(flow, route, self._timing)
-            self._grants[question] = grant
-        return grant
+        question = self._reading.settings.question(*asked)
+        flow = self._supply.obtain(question, refused)
+        return self._learnt(asked, drive(flow, self._timing, self._wire))
 
-    async def _exchange_async(self, question: tuple[str, int]) -> Grant:
+    async def _obtain_async(
+        self, asked: tuple[str | None, int | None], refused: Token | None
+    ) -> Token:
         from daypass.client.aio import drive_async
 
-        flow = exchange(self._order(question), self._timing)
-        settings = self._settings
-        route = route_to(settings.door, settings.certificate_authority)
-        grant = await drive_async(flow, route, self._timing)
-        self._grants[question] = grant
-        return grant
+        question = self._reading.settings.question(*asked)
+        flow = self._supply.obtain(question, refused)
+        return self._learnt(asked, await drive_async(flow, self._timing, self._wire))
 
-    def _order(self, question: tuple[str, int]) -> Order:
-        return Order(
-            door=self._settings.door,
-            identity=self._settings.identity,
-            token=self._settings.token,
-            audience=question[0],
-            lifetime_seconds=question[1],
-        )
+    def _learnt(self, asked: tuple[str | None, int | None], grant: Grant) -> Token:
+        if len(self._grants) >= _KNOWN:
+            self._grants.clear()
+        self._grants[asked] = grant
+        return grant.token

@@ -10,7 +10,7 @@ from daypass._core.clock import utc
 from daypass._core.status import printable
 from daypass.client.errors import DoorNotTrustedError, DoorUnreachableError, NotADoorError
 from daypass.client.http import MalformedAnswerError, TruncatedAnswerError
-from daypass.client.transport import CONNECT, PROXY, TLS, ProxyAnswerError
+from daypass.client.transport import CONNECT, PROXY, RESOLVE, TLS, ProxyAnswerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def explain_transport(error: TransportError, order: Order, now_unix: float) -> F
     if isinstance(cause, ssl.SSLCertVerificationError):
         return Failure(_untrusted(cause, order, route, now_unix))
     if isinstance(cause, socket.gaierror):
+        return Failure(_unresolved(route))
+    if isinstance(cause, TimeoutError) and error.stage == RESOLVE:
         return Failure(_unresolved(route))
     if isinstance(cause, TimeoutError):
         return Failure(_too_slow(error.stage, order, route))

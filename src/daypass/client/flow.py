@@ -7,16 +7,18 @@ what came of it, so both ways of calling share every decision.
 from __future__ import annotations
 
 from daypass.client.answers import read_grant
+from daypass.client.effects import Send, Wait
 from daypass.client.failures import Failure, explain_transport
+from daypass.client.order import Order
 from daypass.client.refusals import explain_refusal
+from daypass.client.route import route_to
 from daypass.client.transport import TransportError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from daypass.client.http import Request, Response
-    from daypass.client.order import Order
+    from daypass.client.effects import Flow
+    from daypass.client.route import Route
+    from daypass.client.settings import Settings
     from daypass.client.timing import Timing
     from daypass.client.token import Grant
 
@@ -26,42 +28,41 @@ LONGEST_PAUSE_SECONDS = 10.0
 """What an answer may ask for at most (Retry-After); beyond it the caller is told instead."""
 
 
-class Send:
-    """Effect: send the request on a new connection, and send the whole Response back in, or throw
-    TransportError; in no more than `timeout_seconds` all together."""
+def exchange(
+    settings: Settings, question: tuple[str, int], timing: Timing, tries: int = TRIES
+) -> Flow[Grant]:
+    """Trade the long-lived token of these settings for a short-lived one.
 
-    __slots__ = ("request", "timeout_seconds")
+    `question`: audience and lifetime in seconds. All of it, the way to the long-lived token
+    included, has one deadline. Raises the errors of `daypass.client.errors`.
+    """
+    ends = timing.clock.monotonic() + timing.exchange_seconds
+    token = yield from settings.long_lived.fetch(timing, ends)
+    order = Order(
+        door=settings.door,
+        identity=settings.identity_of(token, timing.clock.unix()),
+        token=token,
+        audience=question[0],
+        lifetime_seconds=question[1],
+    )
+    route = route_to(settings.door, settings.certificate_authority)
+    return (yield from ask(order, route, timing, ends, tries))
 
-    def __init__(self, request: Request, timeout_seconds: float) -> None:
-        self.request = request
-        self.timeout_seconds = timeout_seconds
 
-
-class Wait:
-    """Effect: let this many seconds pass."""
-
-    __slots__ = ("seconds",)
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-
-def exchange(order: Order, timing: Timing) -> Generator[Send | Wait, Response | None, Grant]:
-    """Trade the order's long-lived token for a short-lived one.
+def ask(order: Order, route: Route, timing: Timing, ends: float, tries: int = TRIES) -> Flow[Grant]:
+    """One TokenRequest until `ends` (monotonic).
 
     Tries again after resets, refused connections, 429 and 5xx, as far as the deadline allows, and
-    after nothing else. Raises the errors of `daypass.client.errors`.
+    after nothing else.
     """
     clock = timing.clock
-    ends = clock.monotonic() + timing.exchange_seconds
     attempt = 0
     while True:
         attempt += 1
         asked = (clock.unix(), clock.monotonic())
         cause: BaseException | None = None
         try:
-            response = yield Send(order.request(), ends - clock.monotonic())
-            assert response is not None  # noqa: S101 - what a driver sends back for Send
+            response = yield Send(order.request(), route, ends - clock.monotonic())
         except TransportError as error:
             cause = error.__cause__
             failure = explain_transport(error, order, asked[0])
@@ -69,18 +70,18 @@ def exchange(order: Order, timing: Timing) -> Generator[Send | Wait, Response | 
             if response.status in (200, 201):
                 return read_grant(response, order, asked)
             failure = explain_refusal(response, order, asked[0])
-        pause = _pause(failure, attempt, timing)
+        pause = _pause(failure, timing.chance(), attempt) if attempt < tries else None
         if pause is None or clock.monotonic() + pause >= ends:
             raise failure.error from cause
         yield Wait(pause)
 
 
-def _pause(failure: Failure, attempt: int, timing: Timing) -> float | None:
-    if not failure.again or attempt == TRIES:
+def _pause(failure: Failure, chance: float, attempt: int) -> float | None:
+    if not failure.again:
         return None
     if failure.after_seconds is None:
-        return FIRST_PAUSE_SECONDS * (1 << (attempt - 1)) * (1 + timing.chance())
+        return FIRST_PAUSE_SECONDS * (1 << (attempt - 1)) * (1 + chance)
     if failure.after_seconds > LONGEST_PAUSE_SECONDS:
         return None
     # Everybody is told the same second: spread them a little beyond it.
-    return failure.after_seconds + FIRST_PAUSE_SECONDS * timing.chance()
+    return failure.after_seconds + FIRST_PAUSE_SECONDS * chance

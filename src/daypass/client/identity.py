@@ -1,4 +1,4 @@
-"""Whose long-lived token this is, as the token itself says.
+"""Whose token the long-lived one is: as it says itself, or, for somebody else's, as the file says.
 
 Nothing is verified: the names fill in a request to the API server, which verifies. What they must
 not do is leave their place in a URL, so they are names of Kubernetes' or an error.
@@ -22,37 +22,92 @@ _CREATE = (
     "put the long-lived token of a Secret of type kubernetes.io/service-account-token there;\n"
     "it is in the credentials file that you were handed"
 )
+_FEDERATE = (
+    "a token of somebody else's is for federation: then the file also names the namespace and the\n"
+    "serviceAccount to become"
+)
 
 
 class Identity:
-    """A ServiceAccount, and the Secret that its long-lived token is kept in."""
+    """A ServiceAccount, and the Secret that its long-lived token is kept in.
+
+    `secret_name` is None for federation, where the token is another issuer's.
+    """
 
     __slots__ = ("namespace", "secret_name", "service_account")
 
-    def __init__(self, *, namespace: str, service_account: str, secret_name: str) -> None:
+    def __init__(self, *, namespace: str, service_account: str, secret_name: str | None) -> None:
         self.namespace = namespace
         self.service_account = service_account
         self.secret_name = secret_name
 
     def __repr__(self) -> str:
-        return f"Identity({self.namespace}/{self.service_account}, Secret {self.secret_name})"
+        secret = f", Secret {self.secret_name}" if self.secret_name else ""
+        return f"Identity({self.namespace}/{self.service_account}{secret})"
 
 
-def read_identity(token: Secret, now_unix: float) -> Identity:
-    """The identity in a long-lived token's claims; raises CredentialsError."""
+def stated_identity(namespace: str, service_account: str) -> Identity:
+    """The identity that a credentials file names; raises CredentialsError."""
+    if not is_label(namespace) or not is_subdomain(service_account):
+        what = "serviceAccount" if is_label(namespace) else "namespace"
+        raise CredentialsError(
+            f"the credentials name a {what} that can't exist", "is it Kubernetes' own name?"
+        )
+    return Identity(namespace=namespace, service_account=service_account, secret_name=None)
+
+
+def read_identity(token: Secret, now_unix: float, stated: Identity | None = None) -> Identity:
+    """The identity behind a token. `stated`: what the file names, needed for another issuer's
+    token, and for nobody else to differ from. Raises CredentialsError."""
+    claims = _claims(token)
+    if _FLAT + "namespace" in claims:
+        own = _flat_claims(claims)
+        if stated is not None and _names(own) != _names(stated):
+            raise CredentialsError(
+                f"the token is one of {own.namespace}/{own.service_account}, and the credentials"
+                f" name {stated.namespace}/{stated.service_account}",
+                "leave namespace and serviceAccount out: the token says both",
+            )
+        return own
+    if stated is None:
+        if isinstance(claims.get("kubernetes.io"), dict):
+            raise CredentialsError(
+                f"this is a short-lived token{_when(claims, now_unix)}, not the long-lived one",
+                _CREATE,
+            )
+        raise CredentialsError(
+            "this is a token, but not a ServiceAccount's long-lived one", f"{_CREATE};\n{_FEDERATE}"
+        )
+    expires = claims.get("exp")
+    if isinstance(expires, int) and expires <= now_unix - 60:
+        raise CredentialsError(
+            f"the token to trade{_when(claims, now_unix)}",
+            "it is another issuer's, who has to give a new one: in CI a job's token ends with it",
+        )
+    return stated
+
+
+def _claims(token: Secret) -> dict[str, Any]:
     value = token.reveal()
     try:
         _, claims = decode_unverified(value)
         if value.endswith("."):
             raise MalformedTokenError("the token has no signature")
     except MalformedTokenError as error:
-        fact, hint = f"this is not a ServiceAccount's token: {error.fact}", _CREATE
-        if value.startswith("ZXlK"):  # what `eyJ`, the beginning of every JWT, is in base64
-            hint = "it looks like one in base64, as Secrets hold it: decode it with base64 -d"
-        raise CredentialsError(fact, hint) from None
-    if isinstance(claims.get("kubernetes.io"), dict) or "exp" in claims:
-        raise CredentialsError(*_short_lived(claims, now_unix))
-    return _flat_claims(claims)
+        raise CredentialsError(
+            f"this is not a ServiceAccount's token: {error.fact}", _looks_like(value)
+        ) from None
+    return claims
+
+
+def _looks_like(value: str) -> str:
+    if value.startswith("ZXlK"):  # what `eyJ`, the beginning of every JWT, is in base64
+        return "it looks like one in base64, as Secrets hold it: decode it with base64 -d"
+    if value.startswith("{"):
+        return "it looks like a credentials file: name it by DAYPASS_CREDENTIALS"
+    if value.startswith(("/", "./", "~/")):
+        return "it looks like a file's path: name a token's file by DAYPASS_TOKEN_FILE"
+    return _CREATE
 
 
 def _flat_claims(claims: dict[str, Any]) -> Identity:
@@ -74,10 +129,13 @@ def _flat_claims(claims: dict[str, Any]) -> Identity:
     return Identity(namespace=namespace, service_account=service_account, secret_name=secret_name)
 
 
-def _short_lived(claims: dict[str, Any], now_unix: float) -> tuple[str, str]:
+def _names(identity: Identity) -> tuple[str, str]:
+    return identity.namespace, identity.service_account
+
+
+def _when(claims: dict[str, Any], now_unix: float) -> str:
     expires = claims.get("exp")
-    when = ""
-    if isinstance(expires, int) and 0 < expires < 2**36:
-        verb = "expired" if expires <= now_unix else "expires"
-        when = f", which {verb} at {utc(expires):%Y-%m-%dT%H:%M:%SZ}"
-    return f"this is a short-lived token{when}, not the long-lived one", _CREATE
+    if not isinstance(expires, int) or not 0 < expires < 2**36:
+        return ""
+    verb = "expired" if expires <= now_unix else "expires"
+    return f", which {verb} at {utc(expires):%Y-%m-%dT%H:%M:%SZ}"

@@ -41,16 +41,15 @@ class Order:
 
     def request(self) -> Request:
         """The request, bound to the Secret of the long-lived token: when that goes, so does what
-        was made with it. Its UID is not known here, and the API server asks for none."""
-        spec = {
+        was made with it. Its UID is not known here, and the API server asks for none. A token of
+        another issuer hangs on no Secret of the cluster's."""
+        spec: dict[str, object] = {
             "audiences": [self.audience],
             "expirationSeconds": self.lifetime_seconds,
-            "boundObjectRef": {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "name": self.identity.secret_name,
-            },
         }
+        if self.identity.secret_name is not None:
+            name = self.identity.secret_name
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": name}
         document = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         body = json.dumps(document, separators=(",", ":")).encode()
         names = (

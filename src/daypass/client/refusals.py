@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 LIMIT_MESSAGE_CHARACTERS = 1024
 SKEW_WORTH_SAYING_SECONDS = 300
 _RETRIED = (500, 502, 503, 504)
+_GATE = (
+    "opens only the door: trade it there",
+    "the gate takes short-lived tokens",
+    "the gate does not guard this host",
+)
+"""What only the gate says (`daypass.render.envoy.gate`, `daypass.gateway.reasons`)."""
 _ASK = "ask whoever handed you the credentials for new ones"
 
 
@@ -36,6 +42,8 @@ def explain_refusal(response: Response, order: Order, now_unix: float) -> Failur
     text = scrub(response.body.decode("utf-8", "replace"), order.token)
     status = Status.parse(text.encode("utf-8", "replace"))
     said = printable(status.message, LIMIT_MESSAGE_CHARACTERS) if status else ""
+    if any(words in said for words in _GATE):
+        return Failure(_gate(code, said, order))
     if code == 429:
         return _busy(response, said, now_unix)
     if code >= 500:
@@ -66,12 +74,26 @@ def _refusal(code: int, said: str, order: Order) -> tuple[str, str]:
     )
 
 
+def _gate(code: int, said: str, order: Order) -> NotADoorError:
+    return NotADoorError(
+        f"{order.door.url} leads to the gate, not to the door ({code}): {said}",
+        "the gate is where short-lived tokens are used; the door, where they are made, has a URL\n"
+        "of its own that ends in a prefix such as /kubernetes: put it into `door` (DAYPASS_DOOR)",
+    )
+
+
 def _unauthorized(said: str, order: Order) -> tuple[str, str]:
     who = _who(order)
     if said not in ("Unauthorized", ""):
         return (
             f"the request arrived without its token (401): {said}",
             "a proxy between here and the API server loses or changes the Authorization header",
+        )
+    if order.identity.secret_name is None:
+        return (
+            f"the token to trade for one of {who} is refused (401 Unauthorized)",
+            "the cluster does not take tokens of its issuer, or not for its audience: are both in\n"
+            "the API server's authentication configuration? `daypass identity federate`",
         )
     return (
         f"the long-lived token of {who} is refused (401 Unauthorized)",
@@ -89,6 +111,11 @@ def _forbidden(said: str, order: Order) -> tuple[str, str] | None:
     if "cannot create resource" not in said:
         return None
     name, namespace = order.identity.service_account, order.identity.namespace
+    if order.identity.secret_name is None:
+        return (
+            f"whose token this is may not create tokens for {_who(order)} (403): {said}",
+            "`daypass identity federate` gives that right to an issuer's subject",
+        )
     return (
         f"{_who(order)} may not create tokens for itself (403)",
         "it misses a Role with `create` on `serviceaccounts/token`:\n"

@@ -77,16 +77,27 @@ def route_to(
     Raises CredentialsError for an authority that is no certificate, UsageError for a proxy that
     can't be used.
     """
-    if not door.tls:
-        return Route(target=door.address)
+    return route_to_host(door.address, certificate_authority, environ, tls=door.tls)
+
+
+def route_to_host(
+    address: HostPort,
+    certificate_authority: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    tls: bool,
+) -> Route:
+    """The same for any host. `tls=False` is for loopback only, which is the caller's to see to."""
+    if not tls:
+        return Route(target=address)
     try:
         context = client_context(certificate_authority)
     except BadCertificateAuthorityError as error:
         raise CredentialsError(error.fact, error.hint) from None
     context.set_alpn_protocols(["http/1.1"])
-    proxy = find_proxy(door.address, os.environ if environ is None else environ)
+    proxy = find_proxy(address, os.environ if environ is None else environ)
     return Route(
-        target=door.address,
+        target=address,
         proxy=proxy,
         context=context,
         has_own_authority=certificate_authority is not None,

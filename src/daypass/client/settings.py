@@ -8,15 +8,20 @@ import os
 from daypass._core.secret import Secret
 from daypass._core.status import printable
 from daypass.client.address import Door
+from daypass.client.cache import mark
 from daypass.client.errors import CredentialsError
-from daypass.client.identity import Identity, read_identity
+from daypass.client.identity import Identity, read_identity, stated_identity
+from daypass.client.long_lived import GitHub, Printed, Stated
 from daypass.client.scrub import scrub
 from daypass.client.source import read_secret_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
+    from daypass.client.cache import Needs
+    from daypass.client.long_lived import LongLived
     from daypass.client.source import Source
 
 DEFAULT_LIFETIME_SECONDS = 3600
@@ -25,29 +30,52 @@ LONGEST_LIFETIME_SECONDS = 2**32
 
 _KEYS = (
     "type", "version", "door", "certificateAuthority", "token", "audience", "lifetimeSeconds",
+    "namespace", "serviceAccount",
 )  # fmt: skip
 _MISSING = {
     "door": "it takes the URL that the door is published at, like https://ekf.example.com/kubernetes",
     "token": "it takes the long-lived token; DAYPASS_TOKEN_FILE, or a file's path, does as well",
+    "namespace": "namespace and serviceAccount say together whom a federated token becomes",
+    "serviceAccount": "namespace and serviceAccount say together whom a federated token becomes",
 }
-_LATER_KEYS = ("namespace", "serviceAccount")
+_SOURCES = (
+    'put the long-lived token itself there, or {"file": "PATH"}, {"variable": "NAME"},\n'
+    '{"github": {"audience": "A"}}, {"exec": ["PROGRAM", "ARGUMENT"]}'
+)
 
 
 class Settings:
-    """Checked credentials. `certificate_authority` is PEM, or None for the machine's own."""
+    """Checked credentials. `certificate_authority` is PEM, or None for the machine's own.
+
+    `files`: what they were read from, with fingerprints. `source`: the bytes that they were; None
+    where they came from no source. `needs`: what those bytes do not show (`cache.Entry`); None
+    where that can't be told.
+    """
 
     __slots__ = (
-        "audience", "certificate_authority", "door", "identity", "is_whole", "lifetime_seconds",
-        "origin", "token",
+        "_stated", "audience", "certificate_authority", "door", "files", "identity",
+        "lifetime_seconds", "long_lived", "needs", "origin", "source", "token",
     )  # fmt: skip
 
-    def __init__(self, fields: dict[str, Any], *, origin: str | None, now_unix: float) -> None:
+    def __init__(
+        self,
+        fields: dict[str, Any],
+        *,
+        origin: str | None,
+        now_unix: float,
+        environ: Mapping[str, str] | None = None,
+        files: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self.origin = origin
-        self.is_whole = not isinstance(fields.get("token"), dict)
-        """Whether the source's bytes are all of it: then they can be the key of a cache."""
+        self.files = files
+        self.source: Source | None = None
+        self.needs: Needs | None = ()
         self.door = Door.parse(_text(fields, "door", origin))
-        self.token = _token(fields, origin)
-        self.identity: Identity = read_identity(self.token, now_unix)
+        self.token: Secret | None = None
+        """The long-lived token, where it need not be asked for."""
+        self._stated = _stated(fields, origin)
+        self.long_lived = self._token(fields, os.environ if environ is None else environ)
+        self.identity: Identity = self._first_identity(now_unix)
         self.certificate_authority: str | None = None
         if "certificateAuthority" in fields:
             self.certificate_authority = _text(fields, "certificateAuthority", origin)
@@ -58,14 +86,82 @@ class Settings:
             fields.get("lifetimeSeconds", DEFAULT_LIFETIME_SECONDS)
         )
 
+    def question(self, audience: str | None, lifetime_seconds: int | None) -> tuple[str, int]:
+        """What is asked for, with the credentials' own where None; raises CredentialsError."""
+        return (
+            check_audience((self.audience or "") if audience is None else audience),
+            self.lifetime_seconds if lifetime_seconds is None else check_lifetime(lifetime_seconds),
+        )
 
-def parse_source(source: Source, now_unix: float) -> Settings:
-    """The settings in raw credentials; raises CredentialsError, which quotes no value of them."""
+    def identity_of(self, token: Secret, now_unix: float) -> Identity:
+        """Whom this token stands for; raises CredentialsError."""
+        if token is self.token and self.identity.secret_name is not None:
+            return self.identity
+        self.identity = read_identity(token, now_unix, self._stated)
+        return self.identity
+
+    def _first_identity(self, now_unix: float) -> Identity:
+        if self.token is not None:
+            return read_identity(self.token, now_unix, self._stated)
+        if self._stated is not None:
+            return self._stated
+        raise CredentialsError(
+            f"{self.origin} names no namespace and no serviceAccount",
+            "a token that is asked for with each exchange does not say beforehand whose it is",
+        )
+
+    def _token(self, fields: dict[str, Any], environ: Mapping[str, str]) -> LongLived:
+        source = fields.get("token")
+        if not isinstance(source, dict):
+            return self._there(_text(fields, "token", self.origin))
+        match source:
+            case {"file": str(name)} if len(source) == 1:
+                path = os.path.abspath(os.path.join(os.path.dirname(self.origin or ""), name))
+                seen = mark("file", path, environ)
+                self.files += ((path, seen),)
+                self.needs = (("file", path, seen),)
+                content = read_secret_file(path, "the token's file")
+                return self._there(content.decode("utf-8", "replace"))
+            case {"variable": str(name)} if len(source) == 1:
+                self.needs = (("variable", name, mark("variable", name, environ)),)
+                if not environ.get(name):
+                    raise CredentialsError(
+                        f"{scrub(name)}, which holds the token, is not set",
+                        "in CI a job has to ask for it: in GitLab by `id_tokens:`",
+                    )
+                return self._there(environ[name])
+            case {"github": {"audience": str(audience), **rest}} if len(source) == 1 and not rest:
+                job = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"  # another one in each job
+                self.needs = (("variable", job, mark("variable", job, environ)),)
+                return GitHub(check_audience(audience), environ)
+            case {"exec": [str(_), *_] as command} if len(source) == 1 and all(
+                isinstance(word, str) for word in command
+            ):
+                self.needs = None
+                return Printed(tuple(command), environ)
+        raise CredentialsError(f"the token in {self.origin} is of no known kind", _SOURCES)
+
+    def _there(self, text: str) -> Stated:
+        self.token = Secret(text.strip())
+        return Stated(self.token)
+
+
+def parse_source(
+    source: Source, now_unix: float, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings in raw credentials; raises CredentialsError, which quotes no value of them.
+
+    `environ` (os.environ): where variables are looked up that a document names.
+    """
     if source.origin is not None:
         fields = _fields(source.document, source.origin)
     else:
-        fields = {name: _decoded(value) for name, value in source.fields.items()}
-    return Settings(fields, origin=source.origin, now_unix=now_unix)
+        fields = {name: value.decode("utf-8", "replace") for name, value in source.fields.items()}
+    settings = Settings(
+        fields, origin=source.origin, now_unix=now_unix, environ=environ, files=source.files
+    )
+    settings.source = source
+    return settings
 
 
 def check_audience(audience: str) -> str:
@@ -96,20 +192,34 @@ def _fields(document: bytes, origin: str) -> dict[str, Any]:
     else:
         problem = "is not one JSON object"
     if not isinstance(value, dict):
-        raise CredentialsError(f"{origin} {problem}", "was all of it copied?")
+        raise CredentialsError(f"{origin} {problem}", _looks_like(document))
     if (
         value.get("type") != "daypass"
         or type(value.get("version")) is not int
         or value["version"] != 1
     ):
+        hint = "either it is another kind of file, or a newer daypass made it"
+        if value.get("kind") == "Secret":
+            hint = "it is a Secret: the token is in its data, in base64"
         raise CredentialsError(
             f'{origin} does not say "type": "daypass" and "version": 1',
-            "either it is another kind of file, or a newer daypass made it",
+            hint,
         )
     for key in value:
         if key not in _KEYS:
             raise _unknown_key(key, origin)
     return value
+
+
+def _looks_like(document: bytes) -> str:
+    if document.startswith((b"eyJ", b"ZXlK")):
+        return (
+            "it holds a token alone: name such a file by DAYPASS_TOKEN_FILE, with DAYPASS_DOOR and"
+            " DAYPASS_AUDIENCE"
+        )
+    if b"kind: Config" in document:
+        return "it is a kubeconfig: a credentials file is what `identity create` hands out"
+    return "was all of it copied?"
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,20 +231,15 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _unknown_key(key: str, origin: str) -> CredentialsError:
     from difflib import get_close_matches
 
-    if key in _LATER_KEYS:
-        return CredentialsError(
-            f"{origin} names a {key}, which federation needs and this version does not support",
-            "namespace and ServiceAccount are read from the long-lived token: leave it out",
-        )
     shown = printable(scrub(key), 40)
     near = get_close_matches(key, _KEYS, 1)
     hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(_KEYS)}"
     return CredentialsError(f"{origin} holds the unknown key {shown!r}", hint)
 
 
-def _text(fields: dict[str, Any], name: str, origin: str | None, default: str | None = None) -> str:
-    value = fields.get(name, default)
-    if value is None and name not in fields:
+def _text(fields: dict[str, Any], name: str, origin: str | None) -> str:
+    value = fields.get(name)
+    if name not in fields:
         if origin is None:
             raise CredentialsError(f"DAYPASS_{name.upper()} is not set", _MISSING[name])
         raise CredentialsError(f"{origin} names no {name}", _MISSING[name])
@@ -143,24 +248,9 @@ def _text(fields: dict[str, Any], name: str, origin: str | None, default: str | 
     return value
 
 
-def _token(fields: dict[str, Any], origin: str | None) -> Secret:
-    source = fields.get("token")
-    if isinstance(source, dict):
-        if list(source) != ["file"] or not isinstance(source["file"], str):
-            raise CredentialsError(
-                f"{origin} takes its token from {_source_names(source)}, which this version does"
-                " not support",
-                'put the long-lived token itself there, or {"file": "PATH"}',
-            )
-        path = os.path.join(os.path.dirname(origin or ""), source["file"])
-        return Secret(_decoded(read_secret_file(path, "the token's file")).strip())
-    return Secret(_text(fields, "token", origin).strip())
-
-
-def _source_names(source: dict[str, Any]) -> str:
-    known = [name for name in ("file", "github", "exec") if name in source]
-    return " and ".join(known) or "an unknown source"
-
-
-def _decoded(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
+def _stated(fields: dict[str, Any], origin: str | None) -> Identity | None:
+    if "namespace" not in fields and "serviceAccount" not in fields:
+        return None
+    return stated_identity(
+        _text(fields, "namespace", origin), _text(fields, "serviceAccount", origin)
+    )

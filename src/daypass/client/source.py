@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from daypass._core.files import UnsafeFileError, read_private
+from daypass._core.files import UnsafeFileError, fingerprint, read_private
 from daypass.client.errors import CredentialsError
 
 TYPE_CHECKING = False
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 64 * 1024
 FILE_VARIABLE = "DAYPASS_CREDENTIALS"
+FILE_VARIABLES = (FILE_VARIABLE, "DAYPASS_TOKEN_FILE", "DAYPASS_CA_FILE")
+"""Those that hold a path."""
 FIELD_VARIABLES = (
     "DAYPASS_DOOR",
     "DAYPASS_TOKEN",
@@ -34,24 +36,37 @@ _FIELDS = {
 class Source:
     """The raw credentials: a whole file as `document`, or the variables' values as `fields`.
 
-    `origin` is the file's path, or None where they came from variables.
+    `origin` is the file's path, or None where they came from variables. `files`: what was read, and
+    its fingerprint before.
     """
 
-    __slots__ = ("document", "fields", "origin")
+    __slots__ = ("document", "fields", "files", "origin")
 
     def __init__(
-        self, *, origin: str | None, document: bytes = b"", fields: dict[str, bytes] | None = None
+        self,
+        *,
+        origin: str | None,
+        document: bytes = b"",
+        fields: dict[str, bytes] | None = None,
+        files: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.origin = origin
         self.document = document
         self.fields = fields or {}
+        self.files = files
 
     def __repr__(self) -> str:
         return f"Source(origin={self.origin!r})"
 
     def identity(self) -> list[bytes]:
-        """Everything that these credentials are made of, in one order, for a cache's key."""
-        parts = [b"variables" if self.origin is None else b"file", self.document]
+        """Everything that these credentials are made of, in one order, for a cache's key.
+
+        The folder counts, as a document may name a file beside it.
+        """
+        if self.origin is not None:
+            folder = os.path.dirname(os.path.abspath(self.origin))
+            return [b"file", os.fsencode(folder), self.document]
+        parts = [b"variables"]
         for name in sorted(self.fields):
             parts += [name.encode(), self.fields[name]]
         return parts
@@ -83,7 +98,9 @@ def read_source(environ: Mapping[str, str], path: str | None = None) -> Source:
 
 
 def _from_file(path: str) -> Source:
-    return Source(origin=path, document=read_secret_file(path, "the credentials file"))
+    seen = ((path, fingerprint(path)),)
+    document = read_secret_file(path, "the credentials file")
+    return Source(origin=path, document=document, files=seen)
 
 
 def _from_variables(environ: Mapping[str, str]) -> Source:
@@ -95,11 +112,12 @@ def _from_variables(environ: Mapping[str, str]) -> Source:
     fields = {
         field: os.fsencode(environ[name]) for name, field in _FIELDS.items() if environ.get(name)
     }
+    seen = tuple((path, fingerprint(path)) for path in (token_file, ca_file) if path)
     if token_file:
         fields["token"] = read_secret_file(token_file, "the file that DAYPASS_TOKEN_FILE names")
     if ca_file:
         fields["certificateAuthority"] = _read_public_file(ca_file)
-    return Source(origin=None, fields=fields)
+    return Source(origin=None, fields=fields, files=seen)
 
 
 def read_secret_file(path: str, what: str) -> bytes:

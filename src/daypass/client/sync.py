@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import socket
 
-from daypass.client.flow import Wait
+from daypass.client.effects import Join, Run, Send
 from daypass.client.http import MalformedAnswerError, Request, Response, ResponseParser
+from daypass.client.program import ProgramError, run
+from daypass.client.resolve import resolve
 from daypass.client.transport import (
     ANSWER,
     CONNECT,
@@ -22,36 +24,48 @@ from daypass.client.transport import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
     from daypass._core.clock import Clock
-    from daypass.client.flow import Send
+    from daypass.client.effects import Effect, Flow, T
     from daypass.client.route import Route
     from daypass.client.timing import Timing
-    from daypass.client.token import Grant
+    from daypass.client.transport import Wire
+
+    Transmit: TypeAlias = Callable[[Route, Request, float, Clock], Response]
 
 _READ_BYTES = 64 * 1024
 
 
-def drive(
-    flow: Generator[Send | Wait, Response | None, Grant], route: Route, timing: Timing
-) -> Grant:
+def drive(flow: Flow[T], timing: Timing, wire: Wire | None = None) -> T:
     """Do what a flow asks for until it returns or raises."""
-    outcome: Response | TransportError | None = None
-    while True:
-        try:
-            effect = flow.throw(outcome) if isinstance(outcome, Exception) else flow.send(outcome)
-        except StopIteration as stop:
-            grant: Grant = stop.value
-            return grant
-        outcome = None
-        if isinstance(effect, Wait):
-            timing.sleep(effect.seconds)
-            continue
-        try:
-            outcome = send(route, effect.request, effect.timeout_seconds, timing.clock)
-        except TransportError as error:
-            outcome = error
+    transmit = send if wire is None else wire.send
+    outcome: Any = None
+    try:
+        while True:
+            is_error = isinstance(outcome, Exception)
+            effect = flow.throw(outcome) if is_error else flow.send(outcome)
+            try:
+                outcome = _do(effect, timing, transmit)
+            except (TransportError, ProgramError) as error:
+                outcome = error
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        flow.close()  # where this thread was interrupted, so that nobody waits for the flow
+
+
+def _do(effect: Effect, timing: Timing, transmit: Transmit) -> object:
+    if isinstance(effect, Send):
+        return transmit(effect.route, effect.request, effect.timeout_seconds, timing.clock)
+    if isinstance(effect, Join):
+        return effect.flight.wait(effect.timeout_seconds)
+    if isinstance(effect, Run):
+        return run(effect.command, effect.timeout_seconds, timing.clock)
+    timing.sleep(effect.seconds)
+    return None
 
 
 def send(route: Route, request: Request, timeout_seconds: float, clock: Clock) -> Response:
@@ -93,7 +107,7 @@ class _Deadline:
 
 def _connect(route: Route, stages: Stages, deadline: _Deadline) -> socket.socket:
     first = route.first
-    found = socket.getaddrinfo(first.host.encode("ascii"), first.port, type=socket.SOCK_STREAM)
+    found = resolve(first, deadline.left())
     stages.now = CONNECT
     for position, (family, kind, protocol, _, address) in enumerate(found):
         connection = socket.socket(family, kind, protocol)

@@ -20,10 +20,12 @@ EXCHANGE_SECONDS = 30.0
 class Timing:
     """A clock, two ways to wait, and the chance that spreads clients that wait alike.
 
-    `chance` gives a number from 0 up to 1. `exchange_seconds` is the deadline of one exchange.
+    `chance` gives a number from 0 up to 1. `begin` has something done in the background; raises
+    RuntimeError where that is not possible any more. `exchange_seconds` is the deadline of one
+    exchange.
     """
 
-    __slots__ = ("chance", "clock", "exchange_seconds", "sleep", "sleep_async")
+    __slots__ = ("begin", "chance", "clock", "exchange_seconds", "sleep", "sleep_async")
 
     def __init__(
         self,
@@ -32,12 +34,14 @@ class Timing:
         sleep: Callable[[float], None],
         sleep_async: Callable[[float], Awaitable[None]],
         chance: Callable[[], float],
+        begin: Callable[[Callable[[], None]], None],
         exchange_seconds: float = EXCHANGE_SECONDS,
     ) -> None:
         self.clock = clock
         self.sleep = sleep
         self.sleep_async = sleep_async
         self.chance = chance
+        self.begin = begin
         self.exchange_seconds = exchange_seconds
 
 
@@ -51,6 +55,17 @@ def _chance() -> float:
     return int.from_bytes(os.urandom(4), "big") / 2**32  # `random` would load hashlib
 
 
+def _begin(work: Callable[[], None]) -> None:
+    import threading
+
+    # A daemon: the interpreter does not wait for it. It ends with its work, a deadline at most.
+    threading.Thread(target=work, name="daypass-refresh", daemon=True).start()
+
+
 SYSTEM_TIMING = Timing(
-    clock=SYSTEM_CLOCK, sleep=time.sleep, sleep_async=_sleep_async, chance=_chance
+    clock=SYSTEM_CLOCK,
+    sleep=time.sleep,
+    sleep_async=_sleep_async,
+    chance=_chance,
+    begin=_begin,
 )

@@ -38,37 +38,49 @@ class Token:
 
 
 class Grant:
-    """A token as it came: when, by both of this machine's clocks, and for how long it is fresh."""
+    """A token as it came: when, by both of this machine's clocks, and for how long it is of use.
 
-    __slots__ = ("_monotonic", "_unix", "fresh_seconds", "token")
+    It is handed out for `usable_seconds`, and for `quiet_seconds` of them without a thought. The
+    latter changes: after a failed refresh it is put off, and a replaced grant has none left.
+    """
+
+    __slots__ = ("quiet_seconds", "received_monotonic", "received_unix", "token", "usable_seconds")
 
     def __init__(
-        self, token: Token, *, unix: float, monotonic: float, fresh_seconds: float
+        self,
+        token: Token,
+        *,
+        unix: float,
+        monotonic: float,
+        usable_seconds: float,
+        quiet_seconds: float = 0.0,
     ) -> None:
         self.token = token
-        self.fresh_seconds = fresh_seconds
-        self._unix = unix
-        self._monotonic = monotonic
+        self.received_unix = unix
+        self.received_monotonic = monotonic
+        self.usable_seconds = usable_seconds
+        self.quiet_seconds = quiet_seconds
 
-    @property
-    def received_unix(self) -> float:
-        """When it was asked for, by this machine's clock."""
-        return self._unix
+    def age_seconds(self, clock: Clock) -> float:
+        """How long ago it was asked for.
 
-    def is_fresh(self, clock: Clock) -> bool:
-        """Whether to hand it out still.
-
-        Both clocks must agree: the monotonic one may stand still while a laptop sleeps, the other
-        may be set back.
+        The larger of what the two clocks say: one may stand still while a machine sleeps, the
+        other may be set back.
         """
-        fresh = self.fresh_seconds
-        return clock.monotonic() - self._monotonic < fresh and clock.unix() - self._unix < fresh
+        return max(clock.monotonic() - self.received_monotonic, clock.unix() - self.received_unix)
 
+    def rest(self, seconds: float) -> None:
+        """Be quiet until it is this old; never for longer than it is usable."""
+        self.quiet_seconds = min(seconds, self.usable_seconds)
 
-def fresh_seconds(lifetime_seconds: float) -> float:
-    """For how long a token that has this long to live is handed out again.
+    def is_quiet(self, clock: Clock) -> bool:
+        """Whether to hand it out and be done. Asked before every request, so it is short."""
+        quiet = self.quiet_seconds
+        return (
+            clock.monotonic() - self.received_monotonic < quiet
+            and clock.unix() - self.received_unix < quiet
+        )
 
-    A fifth of its life is kept back, and a minute at least, so that whoever gets it can still use
-    it.
-    """
-    return max(0.0, lifetime_seconds - max(60.0, lifetime_seconds / 5))
+    def is_usable(self, clock: Clock) -> bool:
+        """Whether it may be handed out at all."""
+        return self.age_seconds(clock) < self.usable_seconds

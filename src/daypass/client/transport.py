@@ -7,8 +7,27 @@ from daypass.client.http import MalformedAnswerError, TruncatedAnswerError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Protocol
 
+    from daypass._core.clock import Clock
+    from daypass.client.http import Request, Response
     from daypass.client.route import Route
+
+    class Wire(Protocol):
+        """What carries requests, in both ways of calling; raises TransportError."""
+
+        def send(
+            self, route: Route, request: Request, timeout_seconds: float, clock: Clock
+        ) -> Response:
+            """One request, one answer."""
+            ...
+
+        async def send_async(
+            self, route: Route, request: Request, timeout_seconds: float
+        ) -> Response:
+            """The same, without holding up the event loop."""
+            ...
+
 
 RESOLVE, CONNECT, PROXY, TLS, ANSWER = "resolve", "connect", "proxy", "tls", "answer"
 

@@ -30,6 +30,7 @@ OURS = {
     "daypass.client",
     "daypass.client.cache",
     "daypass.client.errors",
+    "daypass.client.kept",
     "daypass.client.source",
 }
 PYTHONS = {"__future__", "_blake2", "errno"}

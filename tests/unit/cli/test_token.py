@@ -17,6 +17,7 @@ import pytest
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli.token import read_plainly
+from daypass.client.cache import load_entry, store_entry
 from support.fake_door import (
     AUDIENCE,
     SENTINEL,
@@ -40,7 +41,8 @@ def good_answer(number: int = 1, *headers: str, **changes: Any) -> bytes:
 
 
 def cached_files(tmp_path: Path) -> list[Path]:
-    return list((tmp_path / "home" / ".cache" / "daypass" / "tokens").glob("*"))
+    folder = tmp_path / "home" / ".cache" / "daypass" / "tokens"
+    return [path for path in folder.glob("*") if path.suffix != ".lock"]
 
 
 def test_a_token_is_printed_and_nothing_else(open_door: OpenDoor, capsys: Capture) -> None:
@@ -151,14 +153,68 @@ def test_changed_credentials_do_not_meet_an_old_token(open_door: OpenDoor, capsy
     assert capsys.readouterr().out.split() == [short_lived_token(1), short_lived_token(2)]
 
 
-def test_a_token_from_a_file_is_not_kept_as_the_file_may_change(
+def test_a_token_from_a_file_is_kept_until_that_file_changes(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
-    (tmp_path / "long").write_text(long_lived_token())
-    (tmp_path / "long").chmod(0o600)
-    open_door(token={"file": "long"})
+    long = tmp_path / "long"
+    long.write_text(long_lived_token())
+    long.chmod(0o600)
+    door, _ = open_door(good_answer(1), good_answer(2), token={"file": "long"})
+    for _ in range(2):
+        assert cli.main(["token"]) == 0
+    assert len(door.requests) == 1
+    long.write_text(long_lived_token() + "2")
+    for _ in range(2):
+        assert cli.main(["token"]) == 0
+    assert len(door.requests) == 2
+    out = capsys.readouterr().out.split()
+    assert out == [short_lived_token(number) for number in (1, 1, 2, 2)]
+
+
+def test_the_same_bytes_in_another_folder_name_another_token(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+) -> None:
+    door, file = open_door(good_answer(1), good_answer(2), token={"file": "long"})
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name, text in (("c.json", file.read_text()), ("long", long_lived_token(secret=folder))):
+            (tmp_path / folder / name).write_text(text)
+            (tmp_path / folder / name).chmod(0o600)
+        cli.main(["token", "--credentials", str(tmp_path / folder / "c.json")])
+    assert capsys.readouterr().out.split() == [short_lived_token(1), short_lived_token(2)]
+    bound = [body["spec"]["boundObjectRef"]["name"] for body in door.bodies()]
+    assert bound == ["a", "b"]
+
+
+@pytest.mark.parametrize(("left", "code"), [(300, 0), (50, 1)])
+def test_while_the_door_is_down_the_token_from_before_is_used_with_a_warning(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path, left: int, code: int
+) -> None:
+    open_door(good_answer(), answer(501))
     assert cli.main(["token"]) == 0
-    assert cached_files(tmp_path) == []
+    [file] = cached_files(tmp_path)
+    entry = load_entry(str(file.parent), file.name, {})
+    assert entry is not None
+    entry.fresh_seconds, entry.usable_seconds = 0, left
+    store_entry(str(file.parent), file.name, entry)
+    assert cli.main(["token"]) == code
+    captured = capsys.readouterr()
+    assert captured.out.split() == [short_lived_token()] * (2 - code)
+    assert ("warning: the token from before is used, for" in captured.err) is (code == 0)
+    assert "answers 501" in captured.err
+
+
+def test_a_refusal_is_not_covered_up_by_the_token_from_before(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+) -> None:
+    open_door(good_answer(), status_answer(401, "Unauthorized"))
+    assert cli.main(["token"]) == 0
+    [file] = cached_files(tmp_path)
+    entry = load_entry(str(file.parent), file.name, {})
+    assert entry is not None
+    entry.fresh_seconds = 0
+    store_entry(str(file.parent), file.name, entry)
+    assert cli.main(["token"]) == 1
 
 
 def test_the_servers_warnings_go_to_stderr(open_door: OpenDoor, capsys: Capture) -> None:
@@ -252,18 +308,6 @@ def test_a_full_disk_costs_a_warning_and_no_token(
     assert captured.err == (
         "daypass: warning: the token is not kept: /somewhere: No space left on device\n"
     )
-
-
-def test_a_token_with_little_time_left_is_not_handed_out_again(
-    open_door: OpenDoor, capsys: Capture
-) -> None:
-    now = SYSTEM_CLOCK.unix()
-    old = token_answer(now=now - 3545, date=now, number=1)  # 55 seconds are left
-    open_door(old, good_answer(2))
-    for _ in range(3):
-        assert cli.main(["token"]) == 0
-    out = capsys.readouterr().out.split()
-    assert out == [short_lived_token(number) for number in (1, 2, 2)]
 
 
 # -- the command line

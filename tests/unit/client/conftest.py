@@ -12,6 +12,7 @@ import pytest
 from daypass.client.credentials import Credentials
 from daypass.client.settings import Settings
 from daypass.client.token import Token
+from support.exchanges import Wired
 from support.fake_door import Signer, credentials_document
 from support.timing import FakeTiming
 
@@ -54,6 +55,12 @@ def credentials_for(signer: Signer, timing: FakeTiming) -> Callable[..., Credent
         return Credentials(settings, timing=time)
 
     return make
+
+
+@pytest.fixture
+def wired(timing: FakeTiming) -> Wired:
+    """Credentials for a door that is a function."""
+    return Wired(timing)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,22 +15,29 @@ from daypass.client.cache import (
     cache_folder,
     entry_key,
     load_entry,
+    mark,
     store_entry,
 )
 from daypass.client.source import Source, read_source
 from support.fake_door import short_lived_token
-from support.timing import NOON
+from support.timing import NOON, FakeClock
+
+if TYPE_CHECKING:
+    from daypass.client.cache import Needs
 
 KEY = entry_key([b"me"], "gate", 3600)
 
 
-def entry(token: str = short_lived_token()) -> Entry:
+def entry(token: str = short_lived_token(), needs: Needs = ()) -> Entry:
     return Entry(
         token=token,
         expires_at="2027-01-15T09:00:00Z",
         audiences='["gate"]',
         received_unix=int(NOON),
+        received_monotonic=1000,
         fresh_seconds=2880,
+        usable_seconds=3590,
+        needs=needs,
     )
 
 
@@ -40,14 +48,14 @@ def folder(tmp_path: Path) -> str:
 
 def test_what_was_stored_is_found_again(folder: str) -> None:
     store_entry(folder, KEY, entry())
-    found = load_entry(folder, KEY)
+    found = load_entry(folder, KEY, {})
     assert found is not None
     for name in Entry.__slots__:
         assert getattr(found, name) == getattr(entry(), name)
 
 
 def test_nothing_stored_is_nothing_found(folder: str) -> None:
-    assert load_entry(folder, KEY) is None
+    assert load_entry(folder, KEY, {}) is None
 
 
 def test_file_and_folder_are_the_users_alone(folder: str) -> None:
@@ -62,10 +70,46 @@ def test_file_and_folder_are_the_users_alone(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "fresh"), [(-1, False), (0, True), (2879, True), (2880, False), (1e9, False)]
+    ("unix", "monotonic", "age"),
+    [
+        (0, 0, 0),
+        (60, 60, 60),
+        (60, 10, 60),  # the monotonic clock stood still, or began anew
+        (60, -900, 60),
+        (60, 3000, 3000),  # the other one was set back meanwhile
+        (-1, 3000, 1e12),  # it was set back to before it came
+    ],
 )
-def test_an_entry_is_fresh_for_its_time_and_not_before(seconds: float, fresh: bool) -> None:
-    assert entry().is_fresh(NOON + seconds) is fresh
+def test_an_entry_is_as_old_as_the_clock_says_that_says_more(
+    unix: float, monotonic: float, age: float
+) -> None:
+    clock = FakeClock(NOON + unix)
+    clock.now_monotonic = 1000 + monotonic
+    assert entry().age_seconds(clock) == age
+
+
+def test_when_it_ends_is_said_by_this_machines_clock() -> None:
+    assert entry().ends_unix == NOON + 3590
+
+
+def test_an_entry_is_not_found_when_what_it_needs_has_changed(folder: str, tmp_path: Path) -> None:
+    file, environ = tmp_path / "to ken\n:", {"NAME": "value"}
+    file.write_text("x")
+    needs = (
+        ("file", str(file), mark("file", str(file), {})),
+        ("variable", "NAME", mark("variable", "NAME", environ)),
+    )
+    store_entry(folder, KEY, entry(needs=needs))
+    found = load_entry(folder, KEY, environ)
+    assert found is not None
+    assert found.needs == needs
+    assert "value" not in Path(folder, KEY).read_text()
+    assert load_entry(folder, KEY, {"NAME": "other"}) is None
+    assert load_entry(folder, KEY, {}) is None
+    file.write_text("yy")
+    assert load_entry(folder, KEY, environ) is None
+    file.unlink()
+    assert load_entry(folder, KEY, environ) is None
 
 
 def test_every_byte_counts(folder: str) -> None:
@@ -78,7 +122,7 @@ def test_every_byte_counts(folder: str) -> None:
     for content in damaged:
         path.write_bytes(content)
         with pytest.raises(CacheWarning, match="is damaged"):
-            load_entry(folder, KEY)
+            load_entry(folder, KEY, {})
 
 
 def test_an_entry_under_another_name_is_not_believed(folder: str) -> None:
@@ -86,16 +130,16 @@ def test_an_entry_under_another_name_is_not_believed(folder: str) -> None:
     other = entry_key([b"you"], "gate", 3600)
     os.rename(f"{folder}/{KEY}", f"{folder}/{other}")
     with pytest.raises(CacheWarning, match="is damaged"):
-        load_entry(folder, other)
+        load_entry(folder, other, {})
 
 
 def test_an_entry_that_others_can_read_is_ignored_and_replaced(folder: str) -> None:
     store_entry(folder, KEY, entry())
     os.chmod(f"{folder}/{KEY}", 0o644)
     with pytest.raises(CacheWarning, match="can be read or written by others"):
-        load_entry(folder, KEY)
+        load_entry(folder, KEY, {})
     store_entry(folder, KEY, entry())
-    assert load_entry(folder, KEY) is not None
+    assert load_entry(folder, KEY, {}) is not None
 
 
 def test_a_symbolic_link_is_ignored_and_replaced(folder: str, tmp_path: Path) -> None:
@@ -103,9 +147,9 @@ def test_a_symbolic_link_is_ignored_and_replaced(folder: str, tmp_path: Path) ->
     os.rename(f"{folder}/{KEY}", tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", f"{folder}/{KEY}")
     with pytest.raises(CacheWarning, match="is a symbolic link"):
-        load_entry(folder, KEY)
+        load_entry(folder, KEY, {})
     store_entry(folder, KEY, entry("new"))
-    found = load_entry(folder, KEY)
+    found = load_entry(folder, KEY, {})
     assert found is not None
     assert found.token == "new"
     assert short_lived_token() in (tmp_path / "elsewhere").read_text()
@@ -181,9 +225,12 @@ def test_the_key_covers_everything_that_decides_the_answer(
     assert len(set(keys)) == len(keys)
 
 
-def test_where_a_file_lies_does_not_matter(tmp_path: Path) -> None:
-    one, two = Source(origin="/a", document=b"{}"), Source(origin="/b", document=b"{}")
-    assert entry_key(one.identity(), None, None) == entry_key(two.identity(), None, None)
+def test_the_folder_matters_and_the_files_name_does_not() -> None:
+    def key(origin: str) -> str:
+        return entry_key(Source(origin=origin, document=b"{}").identity(), None, None)
+
+    assert key("/a/x") == key("/a/y") == key("/b/../a/x")
+    assert key("/a/x") != key("/b/x")
 
 
 def test_the_parts_of_a_key_cannot_run_into_each_other() -> None:

@@ -220,27 +220,26 @@ def test_an_unknown_key_is_refused_with_the_nearest(write: Write, key: str, hint
     assert hint in error.hint
 
 
-@pytest.mark.parametrize("key", ["namespace", "serviceAccount"])
-def test_keys_of_federation_are_not_supported_yet(write: Write, key: str) -> None:
-    assert "this version does not support" in refusal_of(write(**{key: "x"})).fact
-
-
 @pytest.mark.parametrize(
-    ("source", "name"),
+    "source",
     [
-        ({"github": {"audience": "x"}}, "github"),
-        ({"exec": ["cat"]}, "exec"),
-        ({"vault": "x"}, "an unknown source"),
-        ({"file": "x", "exec": ["cat"]}, "file and exec"),
-        ({"file": 7}, "file"),
-        ({}, "an unknown source"),
+        {"github": {"audience": "x", "more": "y"}},
+        {"github": "x"},
+        {"exec": []},
+        {"exec": "cat"},
+        {"exec": ["cat", 7]},
+        {"vault": "x"},
+        {"file": "x", "exec": ["cat"]},
+        {"file": 7},
+        {},
     ],
 )
-def test_sources_of_federation_are_not_supported_yet(
-    write: Write, source: dict[str, object], name: str
+def test_a_source_of_tokens_that_is_none_is_refused_with_those_that_are(
+    write: Write, source: dict[str, object]
 ) -> None:
-    fact = refusal_of(write(token=source)).fact
-    assert f"takes its token from {name}, which this version does not support" in fact
+    error = refusal_of(write(token=source))
+    assert "is of no known kind" in error.fact
+    assert '{"github": {"audience": "A"}}' in error.hint
 
 
 @pytest.mark.parametrize(
@@ -266,6 +265,36 @@ def test_values_of_another_kind_are_refused(
     write: Write, changes: dict[str, object], fact: str
 ) -> None:
     assert fact in refusal_of(write(**changes)).fact
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (long_lived_token().encode(), "DAYPASS_TOKEN_FILE"),
+        (base64.b64encode(long_lived_token().encode()), "DAYPASS_TOKEN_FILE"),
+        (b"apiVersion: v1\nkind: Config\n", "is a kubeconfig"),
+        (b'{"kind": "Secret", "data": {}}', "in its data, in base64"),
+    ],
+)
+def test_another_file_in_place_of_the_credentials_is_recognised(
+    write: Write, content: bytes, hint: str
+) -> None:
+    error = refusal_of(write(content))
+    assert hint in error.hint
+    assert long_lived_token()[40:80] not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("/var/run/token", "DAYPASS_TOKEN_FILE"),
+        ('{"type": "daypass"}', "DAYPASS_CREDENTIALS"),
+    ],
+)
+def test_a_path_or_a_whole_file_in_place_of_the_token_is_recognised(value: str, hint: str) -> None:
+    with pytest.raises(CredentialsError) as raised:
+        Credentials.load({"DAYPASS_DOOR": URL, "DAYPASS_TOKEN": value})
+    assert hint in raised.value.hint
 
 
 # -- the long-lived token

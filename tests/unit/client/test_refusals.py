@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from daypass._core.errors import DaypassError
@@ -11,6 +14,9 @@ from daypass.client.errors import (
     ExchangeRefusedError,
     NotADoorError,
 )
+from daypass.render.envoy.gate import _LONG_LIVED as LONG_LIVED
+from daypass.render.envoy.gate import gate_replies
+from daypass.render.envoy.settings import GateSettings
 from support.exchanges import order, run_exchange
 from support.fake_door import (
     NAMESPACE,
@@ -214,3 +220,20 @@ def test_a_token_that_a_server_quotes_is_not_passed_on(code: int) -> None:
 def test_the_order_shows_no_token() -> None:
     assert long_lived_token() not in repr(order())
     assert long_lived_token() not in repr(order().request())
+
+
+def gates_answers() -> list[tuple[int, str]]:
+    """What the gate really says to what a client sends to a door."""
+    settings = cast(GateSettings, SimpleNamespace(audience="gate"))
+    formats = [mapper["body_format_override"] for mapper in gate_replies(settings)["mappers"]]
+    documents = [form["json_format"] for form in formats]
+    said = {document["code"]: document["message"] for document in documents}
+    return [(code, said[code].replace("%LOCAL_REPLY_BODY%", "x")) for code in (401, 403, 404)]
+
+
+@pytest.mark.parametrize(("code", "message"), [*gates_answers(), (401, LONG_LIVED)])
+def test_the_gates_own_answers_are_told_apart_from_a_doors(code: int, message: str) -> None:
+    error = refusal_of(status_answer(code, message))
+    assert isinstance(error, NotADoorError)
+    assert "leads to the gate, not to the door" in error.fact
+    assert "DAYPASS_DOOR" in error.hint

@@ -11,26 +11,13 @@ import pytest
 
 from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorUnreachableError
-from daypass.client.flights import AsyncFlights, Flights
-from daypass.client.token import Grant
-from support.exchanges import run_exchange
-from support.fake_door import (
-    AUDIENCE,
-    FakeDoor,
-    Signer,
-    answer,
-    say_nothing,
-    short_lived_token,
-    token_answer,
-)
+from daypass.client.flight import Flight
+from daypass.client.http import Request
+from support.exchanges import Wired
+from support.fake_door import FakeDoor, Signer, answer, say_nothing, short_lived_token, token_answer
 from support.timing import FakeTiming
 
 CredentialsFor = Callable[..., Credentials]
-QUESTION = (AUDIENCE, 3600)
-
-
-def grant() -> Grant:
-    return run_exchange([token_answer()])
 
 
 def test_many_threads_cost_one_request(signer: Signer, credentials_for: CredentialsFor) -> None:
@@ -48,85 +35,77 @@ def test_many_threads_cost_one_request(signer: Signer, credentials_for: Credenti
     assert len(door.requests) == 1
 
 
-def test_many_tasks_cost_one_request(signer: Signer, credentials_for: CredentialsFor) -> None:
-    async def ask_all(credentials: Credentials) -> list[str]:
-        got = await asyncio.gather(*(credentials.token_async() for _ in range(16)))
-        return [token.value.reveal() for token in got]
+def test_threads_and_tasks_of_several_loops_cost_one_request_together(wired: Wired) -> None:
+    everybody_waits, asked = threading.Event(), threading.Barrier(9)
 
-    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
-        got = asyncio.run(ask_all(credentials_for(door.url)))
-    assert got == [short_lived_token()] * 16
-    assert len(door.requests) == 1
+    def slow(_: Request) -> bytes:
+        everybody_waits.wait()
+        return token_answer()
+
+    credentials = wired(slow)
+
+    def thread(_: int) -> str:
+        asked.wait()
+        return credentials.token().value.reveal()
+
+    def loop(_: int) -> str:
+        async def story() -> str:
+            tasks = [asyncio.create_task(credentials.token_async()) for _ in range(4)]
+            await asyncio.sleep(0)
+            asked.wait()
+            return {token.value.reveal() for token in await asyncio.gather(*tasks)}.pop()
+
+        return asyncio.run(story())
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(credentials.token)
+        waiting = [pool.submit(thread, n) for n in range(4)]
+        credentials_loops = [ThreadPoolExecutor(1).submit(loop, n) for n in range(4)]
+        asked.wait()
+        everybody_waits.set()
+        got = {future.result() for future in (*waiting, *credentials_loops)}
+        got.add(first.result().value.reveal())
+    assert got == {short_lived_token()}
+    assert len(wired.wire.requests) == 1
 
 
-def test_threads_and_tasks_share_what_is_known(
-    signer: Signer, credentials_for: CredentialsFor
-) -> None:
-    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
-        credentials = credentials_for(door.url)
-        first = credentials.token()
-        assert asyncio.run(credentials.token_async()) is first
-    assert len(door.requests) == 1
+def test_tasks_share_a_failure_and_nobody_asks_again_for_a_moment(wired: Wired) -> None:
+    credentials = wired(lambda _: answer(501))
 
-
-def test_tasks_share_a_failure_and_the_next_one_tries_again(
-    signer: Signer, credentials_for: CredentialsFor
-) -> None:
-    async def ask_all(credentials: Credentials) -> None:
+    async def ask_all() -> list[object]:
         asked = [credentials.token_async() for _ in range(4)]
-        got = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(error) for error in got] == [DoorUnreachableError] * 4
-        await credentials.token_async()
+        return list(await asyncio.gather(*asked, return_exceptions=True))
 
-    script = (answer(501), token_answer())
-    with FakeDoor(*script, context=signer.context("127.0.0.1")) as door:
-        asyncio.run(ask_all(credentials_for(door.url)))
-    assert len(door.requests) == 2
+    got = asyncio.run(ask_all())
+    assert [type(error) for error in got] == [DoorUnreachableError] * 4
+    assert len({id(error) for error in got}) == 4, "an exception is raised by one only"
+    assert len(wired.wire.requests) == 1
 
 
-def test_who_stops_waiting_does_not_stop_it_for_the_others() -> None:
+def test_who_is_cancelled_is_replaced_by_one_who_waits(wired: Wired) -> None:
     async def story() -> None:
-        flights, may_land = AsyncFlights(), asyncio.Event()
-
-        async def exchange() -> Grant:
-            await may_land.wait()
-            return grant()
-
-        first = asyncio.create_task(flights.share(QUESTION, exchange))
-        second = asyncio.create_task(flights.share(QUESTION, exchange))
+        credentials = wired(lambda _: token_answer())
+        first = asyncio.create_task(credentials.token_async())
+        second = asyncio.create_task(credentials.token_async())
         await asyncio.sleep(0)
         first.cancel()
-        await asyncio.sleep(0)
-        may_land.set()
-        assert (await second).fresh_seconds
+        assert (await second).value.reveal() == short_lived_token()
         assert first.cancelled()
 
     asyncio.run(story())
 
 
-def test_the_last_one_who_stops_waiting_ends_it_and_the_next_one_begins_anew() -> None:
+def test_a_cancelled_waiter_changes_nothing_for_the_others(wired: Wired) -> None:
     async def story() -> None:
-        flights, ended = AsyncFlights(), asyncio.Event()
-
-        async def endless() -> Grant:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                ended.set()
-            raise AssertionError
-
-        async def quick() -> Grant:
-            return grant()
-
-        first = asyncio.create_task(flights.share(QUESTION, endless))
+        credentials = wired(lambda _: token_answer())
+        first = asyncio.create_task(credentials.token_async())
+        others = [asyncio.create_task(credentials.token_async()) for _ in range(3)]
         await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.sleep(0)
-        assert (await flights.share(QUESTION, quick)).fresh_seconds
-        await ended.wait()
+        others[1].cancel()
+        assert await first is await others[0] is await others[2]
 
     asyncio.run(story())
+    assert len(wired.wire.requests) == 1
 
 
 def test_a_cancelled_exchange_leaves_no_connection_behind(
@@ -143,50 +122,135 @@ def test_a_cancelled_exchange_leaves_no_connection_behind(
     assert len(door.requests) == 1
 
 
-def test_threads_that_wait_get_the_failure_of_the_one_that_asked() -> None:
-    flights, begun, may_end = Flights(), threading.Event(), threading.Event()
-    calls: list[int] = []
+def test_a_loop_that_ended_in_the_middle_does_not_hold_up_the_next_one(
+    wired: Wired, timing: FakeTiming
+) -> None:
+    """`run_until_complete` and `close` leave a task where it stands."""
+    timing.exchange_seconds = 1000  # so long a flight would be waited for
+    credentials = wired(lambda _: token_answer())
 
-    def exchange() -> Grant:
-        calls.append(1)
-        begun.set()
-        may_end.wait()
-        raise DoorUnreachableError("no")
+    async def begin() -> asyncio.Task[object]:
+        task: asyncio.Task[object] = asyncio.ensure_future(credentials.token_async())
+        await asyncio.sleep(0)
+        return task
 
-    def ask() -> str:
-        try:
-            flights.share(QUESTION, exchange)
-        except DoorUnreachableError as error:
-            return error.fact
-        return ""
-
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(ask)
-        begun.wait()
-        second = pool.submit(ask)
-        may_end.set()
-        assert (first.result(), second.result()) == ("no", "no")
-    # The second one either shared it or came after it had landed.
-    assert len(calls) in (1, 2)
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(begin())
+    # The task is its program's, and stands still; a thread does not wait for it.
+    assert credentials.token().value.reveal() == short_lived_token()
+    task.cancel()
+    loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+    loop.close()
+    assert asyncio.run(credentials.token_async()).value.reveal() == short_lived_token()
 
 
-def test_a_thread_takes_over_from_one_that_was_interrupted() -> None:
-    flights, begun, may_end = Flights(), threading.Event(), threading.Event()
+def test_blocking_code_inside_a_task_does_not_wait_for_its_own_loop(
+    wired: Wired, timing: FakeTiming
+) -> None:
+    timing.exchange_seconds = 1000  # so long a flight would be waited for
+    credentials = wired(lambda _: token_answer())
 
-    def interrupted() -> Grant:
-        begun.set()
-        may_end.wait()
-        raise KeyboardInterrupt
+    async def story() -> str:
+        task = asyncio.create_task(credentials.token_async())
+        await asyncio.sleep(0)
+        token = credentials.token()  # it would block the loop that has to fly
+        await task
+        return token.value.reveal()
 
-    def ask_first() -> bool:
+    assert asyncio.run(story()) == short_lived_token()
+
+
+def test_asyncio_run_can_be_called_over_and_over(wired: Wired) -> None:
+    credentials = wired(lambda _: token_answer())
+    assert len({asyncio.run(credentials.token_async()) for _ in range(5)}) == 1
+
+
+def test_a_thread_takes_over_from_one_that_was_interrupted(wired: Wired) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def door(_: Request) -> bytes:
+        if not begun.is_set():
+            begun.set()
+            may_end.wait()
+            raise KeyboardInterrupt
+        return token_answer()
+
+    credentials = wired(door)
+
+    def interrupted() -> bool:
         with pytest.raises(KeyboardInterrupt):
-            flights.share(QUESTION, interrupted)
+            credentials.token()
         return True
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(ask_first)
+        first = pool.submit(interrupted)
         begun.wait()
-        second = pool.submit(flights.share, QUESTION, grant)
+        second = pool.submit(credentials.token)
         may_end.set()
         assert first.result()
-        assert second.result().fresh_seconds
+        assert second.result().value.reveal() == short_lived_token()
+
+
+def test_an_interrupted_exchange_holds_nobody_up_though_its_error_is_kept(wired: Wired) -> None:
+    """A kept error keeps the frames of its exchange, and with them the flow that was going on."""
+    kept: list[BaseException] = []
+
+    def door(_: Request) -> bytes:
+        if not kept:
+            raise KeyboardInterrupt
+        return token_answer()
+
+    credentials = wired(door)
+    try:
+        credentials.token()
+    except KeyboardInterrupt as error:
+        kept.append(error)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(credentials.token).result(timeout=20).audiences
+
+
+def test_a_cancelled_exchange_holds_nobody_up_though_its_error_is_kept(wired: Wired) -> None:
+    kept: list[BaseException] = []
+    credentials = wired(lambda _: token_answer())
+
+    async def cancelled() -> None:
+        try:
+            await credentials.token_async()
+        except asyncio.CancelledError as error:
+            kept.append(error)
+            raise
+
+    async def story() -> None:
+        task = asyncio.create_task(cancelled())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait((task,))
+
+    asyncio.run(story())
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(credentials.token).result(timeout=20).audiences
+    assert kept
+
+
+def test_a_flight_that_never_lands_is_given_up_in_the_end() -> None:
+    assert Flight().wait(0.0) is False
+    assert asyncio.run(Flight().wait_async(0.0)) is False
+
+
+def test_a_flight_that_landed_keeps_nobody_waiting() -> None:
+    flight = Flight()
+    flight.land(None)
+    assert flight.wait(0.0)
+    assert asyncio.run(flight.wait_async(0.0))
+
+
+def test_a_flight_wakes_no_loop_that_is_closed() -> None:
+    flight = Flight()
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await flight.wait_async(60)
+
+    asyncio.run(give_up())
+    flight.land(None)

@@ -6,12 +6,19 @@ import pytest
 
 from daypass._core.secret import Secret
 from daypass.client.answers import parse_warnings
+from daypass.client.errors import NotADoorError
 from daypass.client.names import is_label, is_subdomain
+from daypass.client.refresh import (
+    backoff_seconds,
+    quiet_seconds,
+    renewal_pause_seconds,
+    respite_seconds,
+    usable_seconds,
+)
 from daypass.client.scrub import scrub
 from daypass.client.times import parse_http_date, parse_rfc3339, rfc3339
-from daypass.client.token import fresh_seconds
 from support.exchanges import run_exchange
-from support.fake_door import long_lived_token, token_answer
+from support.fake_door import AUDIENCE, long_lived_token, token_answer
 from support.timing import NOON, FakeClock, FakeTiming
 
 
@@ -101,26 +108,55 @@ def test_what_looks_like_a_token_is_starred_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "fresh"), [(3600, 2880), (600, 480), (300, 240), (100, 40), (60, 0), (-5, 0)]
+    ("lifetime", "usable"), [(3600, 3590), (600, 590), (100, 90), (60, 54), (0, 0), (-5, 0)]
 )
-def test_a_fifth_and_a_minute_at_least_are_kept_back(lifetime: float, fresh: float) -> None:
-    assert fresh_seconds(lifetime) == fresh
+def test_the_end_of_a_token_is_kept_back(lifetime: float, usable: float) -> None:
+    assert usable_seconds(lifetime) == usable
+
+
+@pytest.mark.parametrize(
+    ("is_first", "chance", "quiet"),
+    [(True, 0.0, 200), (True, 1.0, 750), (False, 0.0, 450), (False, 1.0, 750)],
+)
+def test_the_first_refresh_is_spread_wider_than_the_later_ones(
+    is_first: bool, chance: float, quiet: float
+) -> None:
+    assert quiet_seconds(1000, chance, is_first=is_first) == pytest.approx(quiet)
+
+
+def test_the_door_is_let_alone_for_longer_and_longer_up_to_half_a_minute() -> None:
+    assert [backoff_seconds(n, 1.0) for n in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
+    assert backoff_seconds(10_000, 0.0) == 15
+
+
+def test_a_refresh_is_put_off_by_a_share_of_what_is_left() -> None:
+    assert respite_seconds(1000, 0.0) == 100
+    assert respite_seconds(1000, 1.0) == 900
+
+
+def test_renewals_that_do_not_help_become_rare() -> None:
+    got = [renewal_pause_seconds(n) for n in (0, 1, 2, 3, 7, 8, 10_000)]
+    assert got == [0, 10, 20, 40, 600, 600, 600]
 
 
 def test_a_laptop_that_slept_does_not_take_an_old_token_for_fresh() -> None:
     clock = FakeClock()
     grant = run_exchange([token_answer()], timing=FakeTiming(clock))
-    assert grant.is_fresh(clock)
-    clock.now_unix += 3000  # CLOCK_MONOTONIC stands still meanwhile
-    assert not grant.is_fresh(clock)
+    grant.quiet_seconds = 2000
+    assert grant.is_quiet(clock)
+    clock.now_unix += 3000  # a clock that stands still meanwhile
+    assert not grant.is_quiet(clock)
+    assert grant.is_usable(clock)
+    clock.now_unix += 590
+    assert not grant.is_usable(clock)
 
 
 def test_a_clock_that_is_set_back_does_not_make_a_token_younger() -> None:
     clock = FakeClock()
     grant = run_exchange([token_answer()], timing=FakeTiming(clock))
-    clock.now_monotonic += 3000
+    clock.now_monotonic += 3590
     clock.now_unix -= 86400
-    assert not grant.is_fresh(clock)
+    assert not grant.is_usable(clock)
 
 
 def test_a_date_that_is_too_late_or_early_never_lengthens_a_token() -> None:
@@ -128,10 +164,18 @@ def test_a_date_that_is_too_late_or_early_never_lengthens_a_token() -> None:
         clock = FakeClock()
         raw = token_answer(date=NOON + offset)
         grant = run_exchange([raw], timing=FakeTiming(clock))
-        assert grant.fresh_seconds <= 2880
+        assert grant.usable_seconds <= 3590
+
+
+def test_a_date_by_which_a_token_ends_as_it_comes_is_wrong_where_the_grant_is_known() -> None:
+    grant = run_exchange([token_answer(date=NOON + 7200)])
+    assert grant.usable_seconds == 3590
+    spec = {"audiences": [AUDIENCE]}
+    with pytest.raises(NotADoorError, match="has ended as it comes"):
+        run_exchange([token_answer(date=NOON + 7200, spec=spec)])
 
 
 def test_without_a_date_this_machines_clock_has_to_do() -> None:
     clock = FakeClock(unix=NOON + 600)
     grant = run_exchange([token_answer(date=None)], timing=FakeTiming(clock))
-    assert grant.fresh_seconds == 2400
+    assert grant.usable_seconds == 2990

@@ -1,0 +1,314 @@
+"""Where the token that is traded comes from: variables, programs, GitHub; and whom it becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass.client.credentials import Credentials
+from daypass.client.errors import CredentialsError, DoorUnreachableError, ExchangeRefusedError
+from daypass.client.http import Request
+from daypass.client.long_lived import ALLOW_EXEC
+from daypass.client.program import ProgramError, run
+from daypass.client.token import Token
+from daypass.client.transport import CONNECT, TransportError
+from support.deadline import eventually
+from support.exchanges import Wired
+from support.fake_door import (
+    SECRET,
+    SENTINEL,
+    answer,
+    jwt,
+    long_lived_token,
+    short_lived_token,
+    status_answer,
+    token_answer,
+)
+from support.timing import NOON, FakeClock
+
+Ask = Callable[..., Token]
+NAMES = {"namespace": "team", "serviceAccount": "deployer"}
+OIDC = jwt({"iss": "https://ci.example.com", "sub": "repo:a/b", "exp": int(NOON) + 300})
+GITHUB = {"github": {"audience": "https://ekf.example.com/a&b"}}
+
+
+def traded(wired: Wired) -> str:
+    [authorization] = [v for k, v in wired.wire.requests[-1].headers if k == "Authorization"]
+    return authorization.removeprefix("Bearer ")
+
+
+# -- federation
+
+
+def test_another_issuers_token_is_traded_for_who_the_file_names_and_hangs_on_no_secret(
+    wired: Wired, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", OIDC)
+    credentials = wired(lambda _: token_answer(), token={"variable": "CI_TOKEN"}, **NAMES)
+    assert credentials.secret_name is None
+    ask(credentials)
+    [request] = wired.wire.requests
+    assert request.target.endswith("/namespaces/team/serviceaccounts/deployer/token")
+    assert "boundObjectRef" not in json.loads(request.body)["spec"]
+    assert traded(wired) == OIDC
+
+
+@pytest.mark.parametrize(
+    ("changes", "fact"),
+    [
+        ({"token": OIDC}, "not a ServiceAccount's long-lived one"),
+        ({"token": OIDC, "namespace": "team"}, "names no serviceAccount"),
+        ({"token": OIDC, "serviceAccount": "bot"}, "names no namespace"),
+        ({"token": OIDC, "namespace": "a/b", "serviceAccount": "c"}, "a namespace that can't"),
+        ({"token": OIDC, "namespace": "a", "serviceAccount": "../c"}, "a serviceAccount that"),
+        ({"token": OIDC, "namespace": 7, "serviceAccount": "c"}, "is not a string"),
+        ({**NAMES}, "is one of team/bot, and the credentials name team/deployer"),
+        ({"token": {"variable": "NOT_THERE"}, **NAMES}, "NOT_THERE, which holds the token"),
+        ({"token": GITHUB}, "names no namespace and no serviceAccount"),
+        ({"token": {"exec": ["x"]}}, "names no namespace and no serviceAccount"),
+        ({"token": jwt({"iss": "x", "exp": int(NOON) - 61}), **NAMES}, "the token to trade, which"),
+        ({"token": "hello", **NAMES}, "three parts, this one has 1"),
+    ],
+)
+def test_what_is_no_federation_is_told_before_anybody_is_asked(
+    wired: Wired, changes: dict[str, object], fact: str
+) -> None:
+    with pytest.raises(CredentialsError) as raised:
+        wired(lambda _: token_answer(), **changes)
+    assert fact in raised.value.fact
+    assert raised.value.hint
+
+
+def test_names_that_repeat_what_the_token_says_do_no_harm(wired: Wired) -> None:
+    names = {"namespace": "team", "serviceAccount": "bot"}
+    assert wired(lambda _: token_answer(), **names).secret_name == SECRET
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fact"),
+    [
+        (status_answer(401, "Unauthorized"), "the token to trade for one of team/deployer is"),
+        (
+            status_answer(
+                403,
+                'serviceaccounts "deployer" is forbidden: User "ci:repo:a/b" cannot create '
+                'resource "serviceaccounts/token" in API group "" in the namespace "team"',
+            ),
+            'may not create tokens for team/deployer (403): serviceaccounts "deployer" is',
+        ),
+    ],
+)
+def test_a_refused_federation_names_what_the_cluster_misses(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch, refusal: bytes, fact: str
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", OIDC)
+    with pytest.raises(ExchangeRefusedError) as raised:
+        wired(lambda _: refusal, token={"variable": "CI_TOKEN"}, **NAMES).token()
+    assert fact in raised.value.fact
+    assert "daypass identity federate" in raised.value.hint
+
+
+# -- GitHub Actions
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", "http://127.0.0.1:9/idtoken/x?api-version=2")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "eyJ" + SENTINEL)
+
+
+def github_first(first: bytes | Exception) -> Callable[[Request], bytes | Exception]:
+    return lambda request: first if request.method == "GET" else token_answer()
+
+
+@pytest.mark.usefixtures("job")
+def test_github_is_asked_as_its_own_toolkit_asks_it(wired: Wired, ask: Ask) -> None:
+    given = answer(200, json.dumps({"count": 1, "value": OIDC}))
+    ask(wired(github_first(given), token=GITHUB, **NAMES))
+    get, post = wired.wire.requests
+    assert get.target == ("/idtoken/x?api-version=2&audience=https%3A%2F%2Fekf.example.com%2Fa%26b")
+    assert ("Authorization", f"Bearer eyJ{SENTINEL}") in get.headers
+    assert ("Host", "127.0.0.1:9") in get.headers
+    assert post.method == "POST"
+    assert traded(wired) == OIDC
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("given", "kind", "fact"),
+    [
+        (answer(401, f"no: {OIDC}"), CredentialsError, "it answers 401"),
+        (answer(302, "", "Location: /x"), CredentialsError, "it answers 302"),
+        (answer(200, "{}"), CredentialsError, "gives no token"),
+        (answer(200, '{"value": 7}'), CredentialsError, "gives no token"),
+        (answer(200, "[" * 90_000), CredentialsError, "gives no token"),
+        (answer(200, '{"value": "x"}'), CredentialsError, "three parts, this one has 1"),
+        (answer(503), DoorUnreachableError, "it answers 503"),
+        (answer(429), DoorUnreachableError, "it answers 429"),
+    ],
+)
+def test_what_github_answers_otherwise_is_told(
+    wired: Wired, given: bytes, kind: type[Exception], fact: str
+) -> None:
+    with pytest.raises(kind, match=fact) as raised:
+        wired(github_first(given), token=GITHUB, **NAMES).token()
+    assert OIDC[30:60] not in str(raised.value)
+    assert SENTINEL not in str(raised.value)
+
+
+@pytest.mark.usefixtures("job")
+def test_github_is_tried_twice(wired: Wired, ask: Ask) -> None:
+    refused = TransportError(CONNECT, _Route())  # type: ignore[arg-type]
+    refused.__cause__ = ConnectionRefusedError()
+    with pytest.raises(DoorUnreachableError, match=r"127\.0\.0\.1:9, which gives out GitHub's"):
+        ask(wired(github_first(refused), token=GITHUB, **NAMES))
+    assert len(wired.wire.requests) == 2
+
+
+class _Route:
+    target = "127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "fact"),
+    [
+        ("", "x", "ACTIONS_ID_TOKEN_REQUEST_URL is not set"),
+        ("https://a/b", "", "ACTIONS_ID_TOKEN_REQUEST_TOKEN is not set"),
+        ("http://a.example.com/b", "x", "is no https URL"),
+        ("ftp://a/b", "x", "is no https URL"),
+        ("https://a b/c", "x", "is no https URL"),
+        ("https://a/b\r\nX: y", "x", "is no https URL"),
+        ("https://user@a/b", "x", "is no https URL"),
+        ("https://a/b", "x\r\nY: z", "is no token"),
+    ],
+)
+def test_a_job_that_may_not_have_a_token_is_told_what_it_needs(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch, url: str, token: str, fact: str
+) -> None:
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", url)
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", token)
+    with pytest.raises(CredentialsError, match=fact) as raised:
+        wired(lambda _: token_answer(), token=GITHUB, **NAMES).token()
+    assert "id-token: write" in raised.value.hint
+    assert wired.wire.requests == []
+
+
+# -- programs
+
+
+def printing(code: str) -> dict[str, list[str]]:
+    return {"exec": [sys.executable, "-c", code]}
+
+
+@pytest.fixture
+def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOW_EXEC, "1")
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_programs_token_is_traded_and_bound_where_it_is_a_long_lived_one(
+    wired: Wired, ask: Ask
+) -> None:
+    code = f"import sys; print({long_lived_token()!r}); print('words', file=sys.stderr)"
+    names = {"namespace": "team", "serviceAccount": "bot"}
+    credentials = wired(lambda _: token_answer(), token=printing(code), **names)
+    assert ask(credentials).value.reveal() == short_lived_token()
+    assert traded(wired) == long_lived_token()
+    assert credentials.secret_name == SECRET
+
+
+@pytest.mark.parametrize("value", [None, "", "0", "true", "yes"])
+def test_no_program_is_run_unless_it_is_allowed(
+    wired: Wired, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str | None
+) -> None:
+    if value is not None:
+        monkeypatch.setenv(ALLOW_EXEC, value)
+    code = f"open({str(tmp_path / 'ran')!r}, 'w')"
+    with pytest.raises(CredentialsError, match="which is not allowed") as raised:
+        ask(wired(lambda _: token_answer(), token=printing(code), **NAMES))
+    assert "DAYPASS_ALLOW_EXEC=1" in raised.value.hint
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize(
+    ("code", "fact"),
+    [
+        (f"import sys; sys.stderr.write('cannot: {OIDC}'); sys.exit(3)", "it ends with 3"),
+        ("print('x' * 70000)", "prints more than 65536 bytes"),
+        ("import sys; sys.stderr.write('y' * 10**6); sys.exit(1)", "it ends with 1"),
+        ("print()", "three parts, this one has 1"),
+    ],
+)
+def test_a_program_that_gives_no_token_is_told_without_any(
+    wired: Wired, ask: Ask, code: str, fact: str
+) -> None:
+    with pytest.raises(CredentialsError) as raised:
+        ask(wired(lambda _: token_answer(), token=printing(code), **NAMES))
+    assert fact in raised.value.fact
+    assert OIDC[30:60] not in str(raised.value)
+    assert len(str(raised.value)) < 800
+    assert raised.value.__cause__ is None
+    assert wired.wire.requests == []
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_program_that_is_not_there_is_told(wired: Wired, ask: Ask) -> None:
+    for name, why in (("/nowhere/x", "No such file"), ("a\0b", "no such name")):
+        with pytest.raises(CredentialsError, match=why):
+            ask(wired(lambda _: token_answer(), token={"exec": [name]}, **NAMES))
+
+
+class SteppingClock(FakeClock):
+    """Four seconds a look."""
+
+    def __init__(self) -> None:
+        super().__init__(step_seconds=4)
+
+
+def test_a_program_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
+    # The child closes neither pipe, and would go on writing into the folder.
+    pids = tmp_path / "pids"
+    code = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(pids)!r} + '.new', 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
+        f"os.rename({str(pids)!r} + '.new', {str(pids)!r})\n"
+        "print('begun', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with pytest.raises(ProgramError, match="too long"):
+        run((sys.executable, "-c", code), 10, SteppingClock())
+    program, child = (int(pid) for pid in pids.read_text().split())
+    assert not Path(f"/proc/{program}").exists()
+    eventually("the child is killed as well", lambda: not _is_alive(child))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_program_does_not_hold_up_the_event_loop(wired: Wired, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "gate")
+    code = f"open({str(tmp_path / 'gate')!r}).read(); print({OIDC!r})"
+
+    async def story() -> Any:
+        credentials: Credentials = wired(lambda _: token_answer(), token=printing(code), **NAMES)
+        task = asyncio.create_task(credentials.token_async())
+        # Were the loop held up, nobody would ever open the gate.
+        opened = await asyncio.to_thread(open, tmp_path / "gate", "w")
+        opened.close()
+        return (await task).value.reveal()
+
+    assert asyncio.run(story()) == short_lived_token()

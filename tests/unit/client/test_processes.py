@@ -1,0 +1,478 @@
+"""Processes that share tokens on disk, are forked, end, or are killed in the middle of it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from errno import ENOLCK, ENOTSUP
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.client.cache import load_entry
+from daypass.client.credentials import Credentials
+from daypass.client.lock import FileLock
+from daypass.client.source import read_source
+from support.deadline import eventually
+from support.exchanges import Wired
+from support.fake_door import (
+    FakeDoor,
+    credentials_document,
+    say_nothing,
+    short_lived_token,
+    token_answer,
+)
+from support.timing import FakeTiming
+
+SCRIPT = """
+import sys, daypass
+sys.stdin.read(1)
+print(daypass.Credentials.from_file(sys.argv[1], shared=True).token().value.reveal())
+"""
+
+
+def now_answer(number: int = 1) -> bytes:
+    now = SYSTEM_CLOCK.unix()
+    return token_answer(now=now, date=now, number=number)
+
+
+class Machine:
+    """A user's cache, a credentials file, and processes with both."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "credentials.json"
+        self.environ = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+        self.tokens = folder / "cache" / "daypass" / "tokens"
+
+    def write(self, url: str) -> None:
+        self.file.write_text(json.dumps(credentials_document(url)))
+        self.file.chmod(0o600)
+
+    def start(self, script: str = SCRIPT, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", script, str(self.file), *arguments],
+            env=self.environ, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def entries(self) -> list[Path]:
+        return [p for p in self.tokens.glob("*") if "." not in p.name]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert err == ""
+    return out.strip()
+
+
+def test_a_hundred_processes_that_start_at_once_make_one_exchange(machine: Machine) -> None:
+    with FakeDoor(now_answer(1), now_answer(2), context=None) as door:
+        machine.write(door.url)
+        processes = [machine.start() for _ in range(100)]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("x")
+            process.stdin.flush()
+        with ThreadPoolExecutor(8) as pool:
+            got = list(pool.map(finish, processes))
+    assert set(got) == {short_lived_token(1)}
+    assert len(door.requests) == 1
+    [entry] = machine.entries()
+    assert entry.stat().st_mode & 0o777 == 0o600
+    assert machine.tokens.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_library_and_the_command_share_their_tokens(machine: Machine) -> None:
+    with FakeDoor(now_answer(1), now_answer(2), context=None) as door:
+        machine.write(door.url)
+        command = [sys.executable, "-m", "daypass", "token", "--credentials", str(machine.file)]
+        printed = subprocess.run(
+            command, env=machine.environ, capture_output=True, text=True, check=True, timeout=60
+        )
+        process = machine.start()
+        assert process.communicate("x", timeout=60)[0] == printed.stdout
+    assert len(door.requests) == 1
+
+
+def test_who_waits_for_a_process_that_is_killed_goes_on_at_once(machine: Machine) -> None:
+    asked = threading.Event()
+
+    def hang(connection: Any) -> None:
+        asked.set()
+        say_nothing(connection)
+
+    with FakeDoor(hang, now_answer(2), context=None) as door:
+        machine.write(door.url)
+        first = machine.start()
+        assert first.stdin is not None
+        first.stdin.write("x")
+        first.stdin.flush()
+        assert asked.wait(60)
+        second = machine.start()
+        first.kill()
+        first.communicate()
+        assert second.communicate("x", timeout=60)[0].strip() == short_lived_token(2)
+
+
+KILLED_AT = """
+import os, sys
+import daypass.client.cache as cache, daypass._core.files as files, daypass.client.lock as lock
+from daypass.client.kept import kept_entry
+from daypass.client.source import read_source
+
+point = int(sys.argv[2])
+calls = 0
+def counted(real):
+    def call(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == point:
+            os.kill(os.getpid(), 9)
+        return real(*args, **kwargs)
+    return call
+
+for name in ("open", "write", "replace", "fchmod", "close", "utime", "makedirs"):
+    setattr(os, name, counted(getattr(os, name)))
+lock.fcntl.flock = counted(lock.fcntl.flock)
+kept_entry(read_source({}, sys.argv[1]), None, None, use_cache=True, warn=print)
+"""
+
+
+def test_a_process_that_is_killed_anywhere_leaves_a_cache_that_is_of_use(machine: Machine) -> None:
+    survived = 0
+    with FakeDoor(now_answer(), context=None) as door:
+        machine.write(door.url)
+        source = read_source({}, str(machine.file))
+        for point in range(1, 60):
+            killed = machine.start(KILLED_AT, str(point))
+            out, err = killed.communicate(timeout=60)
+            assert (killed.returncode, err) in ((-signal.SIGKILL, ""), (0, "")), err
+            assert out == ""
+            for path in machine.entries():
+                entry = load_entry(str(machine.tokens), path.name, {})
+                assert entry is not None
+                assert entry.token == short_lived_token()
+                path.unlink()
+            survived = survived + 1 if killed.returncode == 0 else 0
+            if survived == 2:
+                break
+        assert survived == 2, "there are more points to be killed at"
+        after = machine.start(KILLED_AT, "0")
+        assert after.communicate(timeout=60) == ("", "")
+        assert len(machine.entries()) == 1
+    assert source.origin == str(machine.file)
+
+
+def test_processes_that_are_killed_at_random_never_leave_a_torn_entry(machine: Machine) -> None:
+    with FakeDoor(now_answer(), context=None) as door:
+        machine.write(door.url)
+        script = """
+import os, sys
+from daypass.client.cache import load_entry, store_entry
+from daypass.client.kept import kept_entry
+from daypass.client.source import read_source
+source = read_source({}, sys.argv[1])
+entry = kept_entry(source, None, None, use_cache=True, warn=print)
+folder = os.environ["XDG_CACHE_HOME"] + "/daypass/tokens"
+[key] = [name for name in os.listdir(folder) if "." not in name]
+print("ready", flush=True)
+while True:
+    store_entry(folder, key, entry)
+"""
+        for round_ in range(12):
+            process = machine.start(script)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            for _ in range(round_ * 50):
+                [path] = machine.entries()
+                assert load_entry(str(machine.tokens), path.name, {}) is not None
+            process.kill()
+            process.communicate()
+            [path] = machine.entries()
+            assert load_entry(str(machine.tokens), path.name, {}) is not None
+    assert len(door.requests) == 1
+
+
+def test_two_credentials_of_one_process_share_as_two_processes_do(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", machine.environ["XDG_CACHE_HOME"])
+    with FakeDoor(now_answer(1), now_answer(2), now_answer(3), context=None) as door:
+        machine.write(door.url)
+        first, second, alone = (
+            Credentials.from_file(machine.file, shared=shared) for shared in (True, True, False)
+        )
+        token = first.token()
+        assert second.token().value == token.value
+        assert second.token().expires_at == token.expires_at
+        assert second.token().audiences == token.audiences
+        assert alone.token().value.reveal() == short_lived_token(2)
+        # What a server refuses is not found again where it was put.
+        renewed = second.renew(second.token())
+        assert renewed.value.reveal() == short_lived_token(3)
+        assert first.renew(token).value == renewed.value
+    assert len(door.requests) == 3
+
+
+@pytest.mark.parametrize("harm", ["damaged", "readable", "link"])
+def test_an_entry_that_is_not_believed_is_replaced_with_a_word_to_the_log(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    harm: str,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", machine.environ["XDG_CACHE_HOME"])
+    with FakeDoor(now_answer(1), now_answer(2), context=None) as door:
+        machine.write(door.url)
+        Credentials.from_file(machine.file, shared=True).token()
+        [path] = machine.entries()
+        if harm == "damaged":
+            path.write_bytes(path.read_bytes()[:-1])
+        elif harm == "readable":
+            path.chmod(0o644)
+        else:
+            path.rename(machine.folder / "elsewhere")
+            path.symlink_to(machine.folder / "elsewhere")
+        for _ in range(2):
+            token = Credentials.from_file(machine.file, shared=True).token()
+            assert token.value.reveal() == short_lived_token(2)
+    assert len(door.requests) == 2
+    assert len(caplog.records) == 1
+    assert "a kept token is not used" in caplog.text
+
+
+# -- locks
+
+
+@pytest.mark.parametrize("code", [ENOLCK, ENOTSUP])
+def test_a_file_system_without_locks_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    one, other = (FileLock(str(tmp_path / "lock")) for _ in range(2))
+    assert one.try_to()
+    assert other.try_to()
+    one.release()
+
+
+def test_a_lock_is_one_processs_at_a_time_and_survives_being_swept_away(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    one, other, third = (FileLock(str(path)) for _ in range(3))
+    assert one.try_to()
+    assert not other.try_to()
+    path.unlink()
+    assert other.try_to()
+    assert not third.try_to()
+    one.release()
+    assert not third.try_to()
+    other.release()
+    assert third.try_to()
+    third.release()
+    third.release()
+
+
+def test_a_lock_that_is_swept_away_while_it_is_taken_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "lock", fcntl.flock
+
+    def swept_before(descriptor: int, operation: int) -> None:
+        path.unlink()
+        real(descriptor, operation)
+
+    one = FileLock(str(path))
+    monkeypatch.setattr(fcntl, "flock", swept_before)
+    assert not one.try_to()
+    monkeypatch.setattr(fcntl, "flock", real)
+    assert one.try_to()
+    one.release()
+
+
+def test_a_child_that_was_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
+    one, other = (FileLock(str(tmp_path / "lock")) for _ in range(2))
+    assert one.try_to()
+    may_end, end = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(end)
+        os.read(may_end, 1)
+        os._exit(0)
+    try:
+        one.release()
+        assert other.try_to()
+        other.release()
+    finally:
+        os.close(end)
+        os.close(may_end)
+        os.waitpid(pid, 0)
+
+
+def test_where_no_lock_can_be_made_nobody_is_kept_out(tmp_path: Path) -> None:
+    assert FileLock(str(tmp_path / "none" / "lock")).try_to()
+
+
+# -- fork
+
+
+def in_child(work: Callable[[], str]) -> Iterator[str]:
+    """What `work` gives in a forked child, read when asked for; the parent goes on meanwhile."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.write(writer, work().encode())
+        except BaseException as error:
+            os.write(writer, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    try:
+        yield os.read(reader, 65536).decode()
+    finally:
+        os.close(reader)
+        os.waitpid(pid, 0)
+
+
+def test_a_child_has_its_parents_token(wired: Wired) -> None:
+    credentials = wired(lambda _: token_answer())
+    credentials.token()
+    for said in in_child(lambda: f"{credentials.token().value.reveal()}"):
+        assert said == short_lived_token()
+
+
+def test_a_child_that_was_forked_in_the_middle_of_an_exchange_makes_its_own(
+    wired: Wired, timing: FakeTiming
+) -> None:
+    timing.exchange_seconds = 1000  # so long it would wait for a flight of its parent's
+    begun, may_end = threading.Event(), threading.Event()
+    parent = os.getpid()
+
+    def door(_: object) -> bytes:
+        if os.getpid() != parent:
+            return token_answer(number=2)
+        begun.set()
+        may_end.wait()
+        return token_answer(number=1)
+
+    credentials = wired(door)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(credentials.token)
+        begun.wait()
+        for said in in_child(lambda: credentials.token().value.reveal()):
+            assert said == short_lived_token(2)
+        may_end.set()
+        assert first.result().value.reveal() == short_lived_token(1)
+
+
+def test_a_child_that_was_forked_while_the_lock_was_held_is_not_held_up(wired: Wired) -> None:
+    credentials = wired(lambda _: token_answer())
+    held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with credentials._supply._process().lock:
+            held.set()
+            may_end.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(hold)
+        held.wait()
+        for said in in_child(lambda: credentials.token().value.reveal()):
+            assert said == short_lived_token()
+        may_end.set()
+
+
+def test_children_replace_their_parents_token_at_moments_of_their_own(
+    wired: Wired, timing: FakeTiming
+) -> None:
+    timing.chances = 0.5
+    credentials = wired(lambda _: token_answer())
+    credentials.token()
+    timing.fake_clock.advance(1800)  # it is stale from here on, for the parent
+
+    def begun_after(chance: float) -> str:
+        timing.chances = chance
+        for waited in range(0, 1790, 10):
+            credentials.token()
+            if timing.begun:
+                return str(waited)
+            timing.fake_clock.advance(10)
+        return "never"
+
+    waited = [
+        next(iter(in_child(lambda chance=chance: begun_after(chance))))  # type: ignore[misc]
+        for chance in (0.0, 0.5, 0.99)
+    ]
+    assert waited == ["180", "900", "1600"]
+
+
+# -- the end
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_program_ends_while_a_refresh_hangs(machine: Machine, way: str) -> None:
+    """No thread keeps the interpreter alive, and nothing is said at the end."""
+    script = """
+import asyncio, sys, threading, daypass
+credentials = daypass.Credentials.from_file(sys.argv[1])
+def ask():
+    if sys.argv[2] == "async":
+        return asyncio.run(credentials.token_async())
+    return credentials.token()
+assert threading.active_count() == 1
+token = ask()
+assert threading.active_count() == 1
+[holding] = credentials._supply._process().holdings.values()
+holding.grant.quiet_seconds = 0
+assert ask() is token
+print(threading.active_count(), flush=True)
+sys.stdin.read(1)
+"""
+    asked = threading.Event()
+
+    def hang(connection: Any) -> None:
+        asked.set()
+        say_nothing(connection)
+
+    with FakeDoor(now_answer(), hang, context=None) as door:
+        machine.write(door.url)
+        process = machine.start(script, way)
+        assert asked.wait(60)
+        out, err = process.communicate("x", timeout=20)
+        assert (process.returncode, out, err) == (0, "2\n", "")
+
+
+def test_a_refresh_leaves_no_thread_behind(machine: Machine) -> None:
+    with FakeDoor(now_answer(1), now_answer(2), context=None) as door:
+        machine.write(door.url)
+        credentials = Credentials.from_file(machine.file)
+        credentials.token()
+        [holding] = credentials._supply._process().holdings.values()
+        assert holding.grant is not None
+        holding.grant.quiet_seconds = 0
+        assert credentials.token().value.reveal() == short_lived_token(1)
+        eventually(
+            "it is refreshed", lambda: credentials.token().value.reveal() == short_lived_token(2)
+        )
+    eventually(
+        "its thread has ended",
+        lambda: "daypass-refresh" not in {thread.name for thread in threading.enumerate()},
+    )

@@ -1,0 +1,454 @@
+"""When a token is replaced, who notices, and how the door is spared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from daypass._core.errors import DaypassError
+from daypass.client.credentials import Credentials
+from daypass.client.errors import DoorBusyError, DoorUnreachableError, ExchangeRefusedError
+from daypass.client.http import Request
+from daypass.client.reading import Reading
+from daypass.client.settings import Settings, parse_source
+from daypass.client.source import read_source
+from daypass.client.token import Token
+from support.exchanges import FakeWire, Wired
+from support.fake_door import (
+    AUDIENCE,
+    SENTINEL,
+    answer,
+    credentials_document,
+    long_lived_token,
+    short_lived_token,
+    status_answer,
+    token_answer,
+)
+from support.timing import NOON, FakeTiming
+
+Ask = Callable[..., Token]
+
+
+class Door:
+    """Grants tokens by the fake clock, numbered, unless `fault` is set."""
+
+    def __init__(self, timing: FakeTiming) -> None:
+        self._timing = timing
+        self.fault: bytes | None = None
+        self.tokens = 0
+
+    def __call__(self, request: Request) -> bytes:
+        if self.fault is not None:
+            return self.fault
+        self.tokens += 1
+        now = self._timing.fake_clock.now_monotonic - 1000 + NOON  # however this machine's is set
+        spec = json.loads(request.body)["spec"]
+        return token_answer(now=now, date=now, number=self.tokens, spec=spec)
+
+
+@pytest.fixture
+def door(timing: FakeTiming) -> Door:
+    return Door(timing)
+
+
+@pytest.fixture
+def credentials(wired: Wired, door: Door, timing: FakeTiming) -> Credentials:
+    """Credentials that have token number 1, and refresh after half of what is usable of it."""
+    timing.chances = 0.5
+    made = wired(door)
+    made.token()
+    return made
+
+
+def number(token: Token) -> int:
+    return next(n for n in range(1, 99) if token.value.reveal() == short_lived_token(n))
+
+
+# -- in the background
+
+
+def test_a_stale_token_is_served_while_it_refreshes(
+    credentials: Credentials, ask: Ask, timing: FakeTiming, door: Door
+) -> None:
+    timing.fake_clock.advance(1800)
+    assert [number(ask(credentials)) for _ in range(3)] == [1, 1, 1]
+    assert door.tokens == 1
+    assert len(timing.begun) == 1
+    timing.do_begun()
+    assert number(ask(credentials)) == 2
+    assert number(ask(credentials, AUDIENCE, 3600)) == 2
+    assert timing.begun == []
+
+
+def test_a_token_is_served_to_its_end_while_the_door_is_broken_and_never_after(
+    credentials: Credentials, ask: Ask, timing: FakeTiming, door: Door, wired: Wired
+) -> None:
+    door.fault = answer(503)
+    for _ in range(359):  # to 3590 s, every ten seconds
+        timing.fake_clock.advance(10)
+        if timing.fake_clock.now_monotonic < 1000 + 3590:
+            assert number(ask(credentials)) == 1
+        timing.do_begun()
+    with pytest.raises(DoorUnreachableError):
+        ask(credentials)
+    assert len(wired.wire.requests) < 25
+
+
+def test_a_failed_refresh_is_told_to_the_log_without_a_token(
+    credentials: Credentials, timing: FakeTiming, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    door.fault = status_answer(403, f"no: {long_lived_token()}")
+    timing.fake_clock.advance(1800)
+    credentials.token()
+    timing.do_begun()
+    [record] = caplog.records
+    assert (record.name, record.levelno) == ("daypass", logging.WARNING)
+    assert "could not be refreshed; the one before lasts 1790 s more" in record.getMessage()
+    assert SENTINEL not in record.getMessage()
+    assert record.exc_info is None
+
+
+def test_where_no_thread_can_be_begun_any_more_the_token_is_served_and_the_door_let_alone(
+    credentials: Credentials, timing: FakeTiming, door: Door
+) -> None:
+    def refuse(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    timing.begin = refuse
+    timing.fake_clock.advance(1800)
+    assert [number(credentials.token()) for _ in range(3)] == [1, 1, 1]
+    timing.fake_clock.advance(1790)
+    assert number(credentials.token()) == 2
+
+
+@pytest.mark.parametrize("jump", [-90_000, 90_000])
+def test_a_clock_that_jumps_costs_one_exchange_at_most(
+    credentials: Credentials, ask: Ask, timing: FakeTiming, door: Door, jump: float
+) -> None:
+    timing.fake_clock.now_unix += jump
+    for _ in range(5):
+        ask(credentials)
+        timing.do_begun()
+        timing.fake_clock.advance(60)
+    assert door.tokens <= 2
+
+
+def test_a_door_that_has_just_failed_is_let_alone_though_the_clock_jumps_meanwhile(
+    credentials: Credentials, timing: FakeTiming, door: Door
+) -> None:
+    timing.fake_clock.advance(1800)
+    credentials.token()
+    timing.fake_clock.now_unix += 3600  # by this clock the token has ended
+    door.fault = answer(503)
+    timing.do_begun()
+    timing.fake_clock.now_unix -= 90_000
+    timing.fake_clock.advance(36)
+    credentials.token()
+    timing.do_begun()
+    timing.fake_clock.now_unix += 90_000
+    with pytest.raises(DoorUnreachableError, match="503"):
+        credentials.token()
+    timing.fake_clock.now_unix -= 90_000
+    assert number(credentials.token()) == 1
+    assert timing.begun == []
+
+
+def test_many_audiences_are_kept_and_those_that_ended_dropped(
+    credentials: Credentials, timing: FakeTiming
+) -> None:
+    for n in range(300):
+        credentials.token(f"audience-{n}")
+    timing.fake_clock.advance(3600)
+    credentials.token("another")
+    assert len(credentials._supply._process().holdings) == 1
+    assert len(credentials._grants) <= 256
+
+
+# -- a broken door
+
+
+def test_a_broken_door_is_asked_more_and_more_rarely(
+    wired: Wired, ask: Ask, timing: FakeTiming
+) -> None:
+    credentials = wired(lambda _: answer(501))
+    asked_at: list[int] = []
+    for second in range(300):
+        before = len(wired.wire.requests)
+        with pytest.raises(DoorUnreachableError):
+            ask(credentials)
+        if len(wired.wire.requests) > before:
+            asked_at.append(second)
+        timing.fake_clock.advance(1)
+    gaps = [b - a for a, b in pairwise(asked_at)]
+    assert gaps[:5] == [1, 1, 2, 4, 8]
+    assert set(gaps[5:]) == {15}
+
+
+def test_who_is_told_a_remembered_error_is_told_so(wired: Wired, timing: FakeTiming) -> None:
+    timing.chances = 0.9
+    credentials = wired(lambda _: status_answer(403, "because"))
+    with pytest.raises(ExchangeRefusedError):
+        credentials.token()
+    with pytest.raises(ExchangeRefusedError) as raised:
+        credentials.token()
+    error = raised.value
+    assert "that was 0 s ago; the next attempt is in 1 s" in error.hint
+    assert error.status is not None
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert (str(again), again.status.message) == (str(error), "because")
+    assert len(wired.wire.requests) == 1
+
+
+def test_retry_after_holds_for_everybody(wired: Wired, ask: Ask, timing: FakeTiming) -> None:
+    answers = [status_answer(429, "slow", "Retry-After: 120"), token_answer()]
+    credentials = wired(lambda _: answers.pop(0))
+    for seconds in (0, 60, 59):
+        timing.fake_clock.advance(seconds)
+        with pytest.raises(DoorBusyError):
+            ask(credentials)
+    assert len(wired.wire.requests) == 1
+    timing.fake_clock.advance(2)
+    assert number(ask(credentials)) == 1
+
+
+def test_a_door_that_heals_is_found_with_the_next_question(
+    wired: Wired, timing: FakeTiming, door: Door
+) -> None:
+    credentials = wired(door)
+    door.fault = answer(501)
+    for seconds in (0, 1, 1, 2, 4, 8, 15):
+        timing.fake_clock.advance(seconds)
+        with pytest.raises(DoorUnreachableError):
+            credentials.token()
+    door.fault = None
+    timing.fake_clock.advance(15)
+    assert number(credentials.token()) == 1
+    door.fault = answer(501)
+    with pytest.raises(DoorUnreachableError) as raised:
+        credentials.token("other")
+    assert "ago" not in raised.value.hint
+
+
+# -- after a 401
+
+
+@pytest.fixture(params=["sync", "async"])
+def renew(request: pytest.FixtureRequest) -> Ask:
+    def renew_async(credentials: Credentials, *args: object) -> Token:
+        return asyncio.run(credentials.renew_async(*args))  # type: ignore[arg-type]
+
+    return Credentials.renew if request.param == "sync" else renew_async
+
+
+def test_a_refused_token_is_renewed_once_for_all_who_had_it(
+    credentials: Credentials, renew: Ask, door: Door
+) -> None:
+    refused = credentials.token()
+    assert [number(renew(credentials, refused)) for _ in range(3)] == [2, 2, 2]
+    assert number(credentials.token()) == 2
+    assert door.tokens == 2
+
+
+def test_where_everybody_is_refused_renewals_become_rare_and_the_refused_token_comes_back(
+    credentials: Credentials, renew: Ask, timing: FakeTiming, door: Door
+) -> None:
+    for _ in range(3600):
+        token = credentials.token()
+        again = renew(credentials, token)
+        assert again.value == credentials.token().value
+        timing.fake_clock.advance(1)
+    assert door.tokens <= 14  # at once, after 10, 20, 40 ... 600 s
+
+
+def test_a_renewal_of_another_audience_is_its_own(
+    credentials: Credentials, renew: Ask, door: Door
+) -> None:
+    other = credentials.token("other")
+    assert number(renew(credentials, other, "other")) == 3
+    assert number(credentials.token()) == 1
+
+
+def test_a_renewal_from_a_broken_door_says_so_and_leaves_the_token(
+    credentials: Credentials, renew: Ask, door: Door
+) -> None:
+    door.fault = answer(501)
+    token = credentials.token()
+    for _ in range(2):
+        with pytest.raises(DoorUnreachableError):
+            renew(credentials, token)
+    assert credentials.token() is token
+
+
+def test_a_refused_token_is_renewed_though_a_refresh_in_the_background_was_put_off(
+    credentials: Credentials, renew: Ask, timing: FakeTiming, door: Door
+) -> None:
+    door.fault = answer(503)
+    timing.fake_clock.advance(1800)
+    token = credentials.token()
+    timing.do_begun()
+    door.fault = None
+    timing.fake_clock.advance(1)
+    assert number(credentials.token()) == 1
+    assert number(renew(credentials, token)) == 2
+
+
+def test_a_log_that_wants_a_token_itself_gets_one(
+    credentials: Credentials, timing: FakeTiming, door: Door
+) -> None:
+    got: list[Token] = []
+
+    class Shipper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with ThreadPoolExecutor(1) as pool:  # on another thread: no lock is in its way
+                got.append(pool.submit(credentials.token).result())
+
+    shipper = Shipper()
+    logging.getLogger("daypass").addHandler(shipper)
+    try:
+        door.fault = answer(503)
+        timing.fake_clock.advance(1800)
+        credentials.token()
+        timing.do_begun()
+    finally:
+        logging.getLogger("daypass").removeHandler(shipper)
+    assert [number(token) for token in got] == [1]
+
+
+# -- credentials that are replaced on disk
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "credentials.json"
+    write(path, "first")
+    return path
+
+
+def write(path: Path, secret: str, **changes: object) -> None:
+    changes = {"token": long_lived_token(secret=secret), **changes}
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(credentials_document("http://127.0.0.1:1/kubernetes", **changes)))
+    new.chmod(0o600)
+    new.rename(path)
+
+
+def from_file(path: Path, wire: FakeWire, timing: FakeTiming) -> Credentials:
+    def read() -> Settings:
+        return parse_source(read_source({}, str(path)), NOON)
+
+    return Credentials(Reading(read(), read), timing=timing, wire=wire)
+
+
+def bound(wire: FakeWire) -> list[str]:
+    return [json.loads(r.body)["spec"]["boundObjectRef"]["name"] for r in wire.requests]
+
+
+def test_rotated_credentials_are_picked_up_at_the_next_refresh_for_all_audiences(
+    file: Path, timing: FakeTiming, door: Door
+) -> None:
+    timing.chances = 0.5
+    wire = FakeWire(door)
+    credentials = from_file(file, wire, timing)
+    credentials.token()
+    credentials.token("other")
+    write(file, "second")
+    credentials.token()
+    assert credentials.secret_name == "first", "not looked at before it is needed"
+    timing.fake_clock.advance(1800)
+    credentials.token()
+    timing.do_begun()
+    assert credentials.secret_name == "second"
+    credentials.token("other")
+    timing.do_begun()
+    assert bound(wire) == ["first", "first", "second", "second"]
+
+
+def test_a_refused_long_lived_token_makes_them_read_again_and_ask_once_more(
+    file: Path, timing: FakeTiming, door: Door, ask: Ask
+) -> None:
+    def answer_by_secret(request: Request) -> bytes:
+        if b"second" not in request.body:
+            write(file, "second")  # somebody rotates at this very moment
+            return status_answer(401, "Unauthorized")
+        return door(request)
+
+    wire = FakeWire(answer_by_secret)
+    assert number(ask(from_file(file, wire, timing))) == 1
+    assert bound(wire) == ["first", "second"]
+
+
+def test_new_credentials_are_tried_at_once_though_the_door_was_to_be_let_alone(
+    file: Path, timing: FakeTiming, ask: Ask
+) -> None:
+    refuse = status_answer(401, "Unauthorized")
+    wire = FakeWire(lambda r: token_answer() if b"second" in r.body else refuse)
+    credentials = from_file(file, wire, timing)
+    for _ in range(2):
+        with pytest.raises(ExchangeRefusedError):
+            ask(credentials)
+    assert len(wire.requests) == 1
+    write(file, "second")
+    assert number(ask(credentials)) == 1
+
+
+def test_another_identity_in_the_file_ends_the_tokens_of_the_first(
+    file: Path, timing: FakeTiming, door: Door
+) -> None:
+    timing.chances = 0.5
+    wire = FakeWire(door)
+    credentials = from_file(file, wire, timing)
+    credentials.token()
+    credentials.token("other")
+    write(file, "x", token=long_lived_token(service_account="another"))
+    timing.fake_clock.advance(1800)
+    credentials.token()
+    timing.do_begun()
+    assert number(credentials.token()) == 3
+    assert number(credentials.token("other")) == 4
+    assert credentials.service_account == "another"
+
+
+def test_what_a_program_does_to_its_environment_later_changes_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch, timing: FakeTiming
+) -> None:
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setenv("DAYPASS_CREDENTIALS", file.name)
+    credentials = Credentials.load(timing=timing)
+    monkeypatch.delenv("DAYPASS_CREDENTIALS")
+    monkeypatch.chdir("/")
+    write(file, "second")
+    assert credentials._reading.has_changed()
+    assert credentials._reading.again().identity.secret_name == "second"
+    assert credentials._reading.problem is None
+
+
+@pytest.mark.parametrize("harm", ["gone", "torn", "open"])
+def test_a_broken_file_is_not_used_and_named_once_the_older_credentials_are_refused(
+    file: Path, timing: FakeTiming, door: Door, harm: str
+) -> None:
+    wire = FakeWire(door)
+    credentials = from_file(file, wire, timing)
+    if harm == "gone":
+        file.unlink()
+    elif harm == "torn":
+        file.write_text("{")
+    else:
+        file.chmod(0o644)
+    assert number(credentials.token()) == 1
+    door.fault = status_answer(401, "Unauthorized")
+    for _ in range(3):
+        with pytest.raises(DaypassError, match=r"credentials\.json") as raised:
+            credentials.token("other")
+        assert raised.value.exit_code == 2
+    assert len(wire.requests) == 2, "a file that stays broken is no reason to ask again"
+    door.fault = None
+    write(file, "second")
+    assert number(credentials.token("other")) == 2
