@@ -26,6 +26,7 @@ OURS = {
     "daypass._core.errors",
     "daypass._core.files",
     "daypass.cli",
+    "daypass.cli.plain",
     "daypass.cli.token",
     "daypass.client",
     "daypass.client.cache",

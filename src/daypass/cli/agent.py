@@ -1,0 +1,71 @@
+"""`daypass agent`: keeps token files fresh."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "keep token files fresh, as a daemon or once"
+EPILOG = """examples:
+  daypass agent --config /etc/daypass/agent.toml
+  daypass agent --config agent.toml --once            renew all files, then end
+  daypass agent --config agent.toml --log json        one event a line
+
+SIGHUP reads the config again; one that makes no sense changes nothing. SIGTERM ends it and leaves
+the files. --once ends with 1 where a file was not renewed or somebody was not told of it.
+docs/agent.md describes the config; examples/agent.toml is one.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--config", required=True, metavar="FILE", help="what to keep, in TOML")
+    parser.add_argument("--once", action="store_true", help="renew every file once, and end")
+    parser.add_argument(
+        "--credentials", metavar="FILE", help="instead of what the config or the environment names"
+    )
+    parser.add_argument(
+        "--log",
+        choices=("text", "json"),
+        default="text",
+        help="events on stderr, for people (default) or for machines",
+    )
+
+
+def run(args: Namespace) -> int:
+    """Keep the files until SIGTERM or SIGINT, or once."""
+    import signal
+
+    from daypass._core.clock import SYSTEM_CLOCK
+    from daypass.client.timing import SYSTEM_TIMING
+    from daypass.integrations.agent.daemon import Agent, Inbox, Message
+    from daypass.integrations.agent.events import Log
+    from daypass.integrations.agent.reading import load_config
+
+    inbox = Inbox()
+    agent = Agent(
+        load_config(args.config),
+        credentials=args.credentials,
+        environ=os.environ,
+        log=Log(SYSTEM_CLOCK, _write, as_json=args.log == "json"),
+        timing=SYSTEM_TIMING,
+        inbox=inbox,
+    )
+    if args.once:
+        return 0 if agent.once() else 1
+    # A queue of this kind may be put into wherever a signal arrives (an Event may not).
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: inbox.put(Message.STOP))
+    signal.signal(signal.SIGHUP, lambda *_: inbox.put(Message.RELOAD))
+    agent.run(lambda: load_config(args.config))
+    return 0
+
+
+def _write(line: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(line)
+        sys.stderr.flush()

@@ -1,0 +1,147 @@
+"""`daypass run`: a command with a token in its environment, or in a file that is kept fresh."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from daypass._core.errors import UsageError
+from daypass.cli import say
+from daypass.cli.plain import read_plainly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from typing import NoReturn
+
+VARIABLE = "DAYPASS_ACCESS_TOKEN"
+FILE_VARIABLE = "DAYPASS_ACCESS_TOKEN_FILE"
+SUMMARY = "run a command with a token in its environment, or in a file that is kept fresh"
+EPILOG = f"""examples:
+  daypass run -- ./nightly-job               reads DAYPASS_ACCESS_TOKEN
+  daypass run --env KF_PIPELINES_SA_TOKEN --lifetime 2h -- python train.py
+  daypass run --file -- ./long-running       reads the file that {FILE_VARIABLE} names
+
+All that follows -- is the command's. It takes the place of daypass: signals, terminal and exit code
+are its own. A variable keeps its token for as long as the command runs, a file gets new ones.
+DAYPASS_CREDENTIALS and its kin are taken out of the command's environment.
+"""
+_VALUED = ("--audience", "--lifetime", "--env", "--credentials")
+_FLAGS = ("--file", "--pass-credentials")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--audience", metavar="A", help="whom the token is for")
+    parser.add_argument("--lifetime", metavar="TIME", help="3600, 90m, 1h30m, 1d")
+    parser.add_argument(
+        "--env", metavar="NAME", help=f"the variable (default: {VARIABLE}; {FILE_VARIABLE})"
+    )
+    parser.add_argument(
+        "--file", action="store_true", help="a file that is kept fresh; the variable is its path"
+    )
+    parser.add_argument(
+        "--credentials", metavar="FILE", help="instead of what DAYPASS_CREDENTIALS names"
+    )
+    parser.add_argument(
+        "--pass-credentials",
+        action="store_true",
+        help="leave DAYPASS_CREDENTIALS and its kin in the command's environment",
+    )
+    parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="what to run")
+
+
+def run_plainly(argv: list[str]) -> int | None:
+    """Run a command, or give None for a command line that `argparse` has to explain.
+
+    What follows `--` is not ours to look at: parsers differ, also between versions of Python, in
+    what they do with a second `--` or with options behind the first word.
+    """
+    at = argv.index("--") if "--" in argv else len(argv)
+    options, command = read_plainly(argv[:at], _VALUED, _FLAGS), argv[at + 1 :]
+    if options is None or not command:
+        return None
+    _run(options, command)
+
+
+def run(args: Namespace) -> int:
+    """Explain what `run_plainly` did not take: a line without a command after `--`."""
+    if args.command:
+        command = " ".join(args.command)
+        raise UsageError(
+            "the command does not stand after --", f"write: daypass run -- {command[:60]}"
+        )
+    raise UsageError("no command is named", "write: daypass run -- COMMAND")
+
+
+def _run(options: dict[str, str], command: list[str]) -> NoReturn:
+    in_file = "--file" in options
+    name = options.get("--env", FILE_VARIABLE if in_file else VARIABLE)
+    if not name.isascii() or not name.isidentifier():
+        raise UsageError(f"{name[:40]!r} is not a variable's name", f"it looks like {VARIABLE}")
+    lifetime = None
+    if "--lifetime" in options:
+        from daypass._core.duration import parse_seconds
+
+        lifetime = parse_seconds(options["--lifetime"])
+    start = _start_with_file if in_file else _start
+    start(options, lifetime, name, command)
+
+
+def _start(
+    options: dict[str, str], lifetime: int | None, name: str, command: list[str]
+) -> NoReturn:
+    from daypass.client.kept import kept_entry
+    from daypass.client.source import read_source
+    from daypass.integrations.child import become, child_environment
+
+    entry = kept_entry(
+        read_source(os.environ, options.get("--credentials")),
+        options.get("--audience"),
+        lifetime,
+        use_cache=False,  # the command can't get another one: it is to have all of its life
+        warn=lambda fact, hint: say(f"warning: {fact}", hint),
+    )
+    passes = "--pass-credentials" in options
+    become(command, child_environment(os.environ, name, entry.token, with_credentials=passes))
+
+
+def _start_with_file(
+    options: dict[str, str], lifetime: int | None, name: str, command: list[str]
+) -> NoReturn:
+    from daypass._core.clock import SYSTEM_CLOCK
+    from daypass.client.timing import SYSTEM_TIMING
+    from daypass.integrations.agent.asking import Holder
+    from daypass.integrations.agent.config import TokenFile
+    from daypass.integrations.agent.events import Log
+    from daypass.integrations.agent.keeper import Keeper
+    from daypass.integrations.child import (
+        become,
+        child_environment,
+        keep_beside,
+        private_folder,
+        remove,
+    )
+
+    folder = private_folder(os.environ)
+    try:
+        target = TokenFile.private(
+            f"{folder}/token", audience=options.get("--audience"), lifetime_seconds=lifetime
+        )
+        holder = Holder(os.environ, options.get("--credentials"), SYSTEM_TIMING)
+        log = Log(SYSTEM_CLOCK, _write, quiet=True)
+        keeper = Keeper(target, holder.ask, log, SYSTEM_TIMING)
+        keeper.attempt()
+        passes = "--pass-credentials" in options
+        environment = child_environment(os.environ, name, target.path, with_credentials=passes)
+        keep_beside(keeper, folder)
+    except BaseException:
+        remove(folder)
+        raise
+    become(command, environment)
+
+
+def _write(line: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(line)
+        sys.stderr.flush()

@@ -1,0 +1,162 @@
+"""`daypass agent` as people run it: a process, a config, a door that answers as a test says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from daypass._core.clock import SYSTEM_CLOCK
+from support.deadline import eventually
+from support.fake_door import FakeDoor, credentials_document, status_answer, token_answer
+from support.signals import take_signals
+
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("DAYPASS_", "NOTIFY_", "WATCHDOG_", "XDG_"))
+    and name.lower() not in ("https_proxy", "no_proxy")
+}
+
+
+class Door(FakeDoor):
+    """A door on loopback that grants tokens of `granted_seconds`, each another one; `refusal`: what
+    it answers instead; `is_silent`: it does not answer."""
+
+    def __init__(self, granted_seconds: int = 3600) -> None:
+        super().__init__(self._behave, context=None)
+        self.granted_seconds = granted_seconds
+        self.refusal: bytes | None = None
+        self.is_silent = False
+        self.granted = 0
+
+    def _behave(self, connection: socket.socket) -> None:
+        if self.is_silent:
+            while connection.recv(65536):
+                pass
+            return
+        connection.sendall(self.refusal or self._grant())
+
+    def _grant(self) -> bytes:
+        now = SYSTEM_CLOCK.unix()
+        self.granted += 1
+        return token_answer(
+            now=now, date=now, granted_seconds=self.granted_seconds, number=self.granted
+        )
+
+    def refuse(self, code: int = 403) -> None:
+        """From now on: no."""
+        self.refusal = status_answer(code, "because")
+
+    def credentials(self, folder: Path, **changes: object) -> Path:
+        """A credentials file for it."""
+        file = folder / "bot.json"
+        partial = folder / "bot.json.new"
+        partial.touch(0o600)
+        partial.write_text(json.dumps(credentials_document(self.url, **changes)))
+        partial.rename(file)
+        return file
+
+
+class Agent:
+    """A running `daypass agent --log json`; `events` is what it has logged so far."""
+
+    def __init__(
+        self, config: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "daypass", "agent", "--config", str(config), "--log", "json",
+             *arguments],
+            env={**CLEAN, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=take_signals,
+        )  # fmt: skip
+        self.events: list[dict[str, Any]] = []
+        self.words = ""
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.words += line
+            if line.startswith("{"):
+                self.events.append(json.loads(line))
+
+    def wait_for(self, name: str, count: int = 1) -> dict[str, Any]:
+        """The event of this name, when there are so many of them."""
+
+        def seen() -> dict[str, Any] | None:
+            assert self.process.poll() is None or self.count(name) >= count, self.words
+            found = [event for event in self.events if event["event"] == name]
+            return found[count - 1] if len(found) >= count else None
+
+        return eventually(f"the agent logs {name}", seen, seconds=60)
+
+    def count(self, name: str) -> int:
+        """How many events of this name there are."""
+        return sum(event["event"] == name for event in self.events)
+
+    def url(self, path: str) -> str:
+        """Where it answers probes."""
+        where = str(self.wait_for("started")["message"]).rpartition("http://")[2]
+        return f"http://{where}{path}"
+
+    def end(self, number: int | None = signal.SIGTERM) -> int:
+        """Send a signal, if any, and wait for the end; its exit code."""
+        if number is not None:
+            self.process.send_signal(number)
+        code = self.process.wait(60)
+        self._listener.join(10)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+        return code
+
+
+@contextmanager
+def running_agent(
+    config: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Agent]:
+    """An agent, ended with the block."""
+    agent = Agent(config, *arguments, environment=environment)
+    try:
+        yield agent
+    finally:
+        if agent.process.returncode is None:
+            agent.process.kill()
+            agent.end(None)
+
+
+def write_config(folder: Path, text: str) -> Path:
+    """A config file, replaced whole; `HERE` in it is the folder."""
+    partial = folder / "agent.toml.new"
+    partial.write_text(text.replace("HERE", str(folder)))
+    partial.chmod(0o600)
+    return partial.rename(folder / "agent.toml")
+
+
+def daypass(
+    *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "daypass", *arguments],
+        env={**CLEAN, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,441 @@
+"""The agent as a process: files that stay fresh, whatever happens to the door or to the agent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from agent.running import Agent, Door, daypass, running_agent, write_config
+from daypass._core.jwt import decode_unverified
+from support.deadline import eventually
+from support.fake_door import SENTINEL, long_lived_token, short_lived_token
+
+BASIC = 'credentials = "HERE/bot.json"\n[[token]]\npath = "HERE/token"\n'
+
+
+@pytest.fixture
+def config(door: Door, tmp_path: Path) -> Path:
+    """One token, without anything beside it."""
+    door.credentials(tmp_path)
+    return write_config(tmp_path, BASIC)
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own agent
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_a_file_is_renewed_again_and_again_and_is_whole_at_every_moment(
+    door: Door, config: Path, tmp_path: Path
+) -> None:
+    door.granted_seconds = 2
+    bad: list[str] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            content = (tmp_path / "token").read_text()
+            try:
+                decode_unverified(content)
+            except Exception:
+                bad.append(content)
+
+    with running_agent(config) as agent:
+        agent.wait_for("renewed")
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            agent.wait_for("renewed", 4)
+        finally:
+            done.set()
+            reader.join()
+        assert agent.end() == 0
+    assert bad == []
+    assert (tmp_path / "token").read_text() == short_lived_token(door.granted)
+    assert sorted(os.listdir(tmp_path)) == ["agent.toml", "bot.json", "token"]
+    assert agent.count("stopped") == 1
+
+
+def test_nothing_that_it_says_holds_a_token(door: Door, config: Path) -> None:
+    door.granted_seconds = 2
+    with running_agent(config) as agent:
+        agent.wait_for("renewed", 2)
+        door.refuse()
+        agent.wait_for("renewal_failed")
+        agent.end()
+    assert SENTINEL not in agent.words
+    assert "eyJ" not in agent.words
+
+
+@pytest.mark.parametrize("layout", ["file", "volume"])
+def test_an_agent_that_is_killed_at_any_moment_leaves_a_whole_file(
+    door: Door, tmp_path: Path, layout: str
+) -> None:
+    door.credentials(tmp_path)
+    (tmp_path / "out").mkdir()
+    config = write_config(
+        tmp_path,
+        f'credentials = "HERE/bot.json"\n[[token]]\npath = "HERE/out/token"\nlayout = "{layout}"\n',
+    )
+    for number in range(6):
+        door.requests.clear()
+        with running_agent(config) as agent:
+            eventually("it asks", lambda: door.requests)
+            if number % 2:
+                agent.wait_for("renewed")
+            agent.end(signal.SIGKILL)
+        if (tmp_path / "out" / "token").exists():
+            decode_unverified((tmp_path / "out" / "token").read_text())
+    with running_agent(config) as agent:
+        agent.wait_for("renewed")
+        agent.end()
+    left = [name for name in os.listdir(tmp_path / "out") if name.startswith(".")]
+    assert len(left) <= {"file": 0, "volume": 3}[layout]  # ..data and two generations
+    assert (tmp_path / "out" / "token").read_text() == short_lived_token(door.granted)
+
+
+def test_the_old_file_stays_when_the_door_says_no_and_ends_loudly(
+    door: Door, tmp_path: Path
+) -> None:
+    door.credentials(tmp_path)
+    config = write_config(tmp_path, "listen = 0\n" + BASIC)
+    with running_agent(config) as agent:
+        agent.wait_for("ready")
+        assert get(agent.url("/readyz")) == (200, "every token is good\n")
+        door.granted_seconds = 2
+        door.credentials(tmp_path, lifetimeSeconds=1800)
+        agent.wait_for("renewed", 2)
+        door.refuse()
+        agent.wait_for("renewal_failed")
+        before = (tmp_path / "token").read_text()
+        ended = agent.wait_for("token_ended")
+        assert ended["level"] == "error"
+        assert (tmp_path / "token").read_text() == before
+        code, text = get(agent.url("/readyz"))
+        assert (code, text) == (503, f"{tmp_path}/token: its token has ended\n")
+        assert get(agent.url("/healthz"))[0] == 200
+        metrics = get(agent.url("/metrics"))[1]
+        assert f'daypass_agent_good{{path="{tmp_path}/token"}} 0' in metrics
+        assert "eyJ" not in metrics
+        assert get(agent.url("/token"))[0] == 404
+        door.refusal = None
+        agent.process.send_signal(signal.SIGHUP)
+        agent.end()
+
+
+def test_replaced_credentials_renew_everything_at_once(
+    door: Door, config: Path, tmp_path: Path
+) -> None:
+    """The Secret of the old ones is about to be deleted, and what hangs on it ends with it."""
+    with running_agent(config) as agent:
+        agent.wait_for("renewed")
+        other = long_lived_token(secret="bot-daypass-zzzzzzzzzzzzzzzzzzzz")
+        door.credentials(tmp_path, token=other)
+        agent.wait_for("credentials_changed")
+        agent.wait_for("renewed", 2)
+        agent.end()
+    bound = [body["spec"]["boundObjectRef"]["name"] for body in door.bodies()]
+    assert bound == ["bot-daypass-0123456789abcdefghij", "bot-daypass-zzzzzzzzzzzzzzzzzzzz"]
+
+
+def test_credentials_that_are_broken_for_a_while_stop_nothing(
+    door: Door, config: Path, tmp_path: Path
+) -> None:
+    with running_agent(config) as agent:
+        agent.wait_for("renewed")
+        (tmp_path / "bot.json").unlink()
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("reloaded")
+        assert agent.count("renewal_failed") == 0
+        assert agent.end() == 0
+    assert (tmp_path / "token").read_text() == short_lived_token(1)
+
+
+def test_sighup_takes_a_new_config_and_leaves_unchanged_files_alone(
+    door: Door, config: Path, tmp_path: Path
+) -> None:
+    with running_agent(config) as agent:
+        agent.wait_for("renewed")
+        write_config(tmp_path, BASIC + '[[token]]\npath = "HERE/second"\nformat = "header"\n')
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("reloaded")
+        agent.wait_for("renewed", 2)
+        assert (tmp_path / "second").read_text().startswith("Authorization: Bearer eyJ")
+        write_config(tmp_path, BASIC.replace("HERE/token", "HERE/third"))
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("renewed", 3)
+        assert agent.end() == 0
+    assert door.granted == 3
+    assert (tmp_path / "token").read_text() == short_lived_token(1)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "listen = 1\n" + BASIC], ids=["broken", "listen"])
+def test_a_config_that_makes_no_sense_changes_nothing_and_is_told(
+    door: Door, config: Path, tmp_path: Path, text: str
+) -> None:
+    with running_agent(config) as agent:
+        agent.wait_for("renewed")
+        write_config(tmp_path, text)
+        agent.process.send_signal(signal.SIGHUP)
+        assert agent.wait_for("reload_refused")["level"] == "error"
+        door.credentials(tmp_path, token=long_lived_token(secret="another"))
+        agent.wait_for("renewed", 2)
+        assert agent.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_door_that_never_answers_does_not_hold_up_the_end(
+    door: Door, config: Path, number: signal.Signals
+) -> None:
+    door.is_silent = True
+    with running_agent(config) as agent:
+        eventually("the door is asked", lambda: door.requests)
+        assert agent.end(number) == 0
+    assert agent.count("stopped") == 1
+
+
+def test_a_file_behind_a_silent_door_does_not_hold_up_the_others(
+    door: Door, tmp_path: Path
+) -> None:
+    door.credentials(tmp_path)
+    hook = '{ command = ["sleep", "60"] }'
+    config = write_config(
+        tmp_path, BASIC + f'on_renewal = [{hook}]\n[[token]]\npath = "HERE/second"\n'
+    )
+    with running_agent(config) as agent:
+        agent.wait_for("renewed", 2)
+        assert agent.end() == 0
+
+
+# -- hooks
+
+
+def test_a_signal_is_sent_to_whom_a_pid_file_names(door: Door, tmp_path: Path) -> None:
+    door.credentials(tmp_path)
+    script = 'trap "echo told; exit" HUP; echo up; while :; do sleep 0.05; done'
+    with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True) as listener:
+        try:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == "up\n"
+            (tmp_path / "x.pid").write_text(f"{listener.pid}\n")
+            hook = 'on_renewal = [{ signal = "HUP", pid_file = "HERE/x.pid" }]\n'
+            done = once(write_config(tmp_path, BASIC + hook))
+            assert (done.returncode, listener.stdout.readline()) == (0, "told\n")
+        finally:
+            listener.kill()
+
+
+@pytest.mark.parametrize("content", ["0", "-1", "", "x", "99999999999999999999", "4194304"])
+def test_a_pid_file_that_names_nobody_signals_nobody(
+    door: Door, tmp_path: Path, content: str
+) -> None:
+    """0 and -1 would be this process group and every process."""
+    door.credentials(tmp_path)
+    (tmp_path / "x.pid").write_text(content)
+    hook = 'on_renewal = [{ signal = "TERM", pid_file = "HERE/x.pid" }]\n'
+    done = once(write_config(tmp_path, BASIC + hook))
+    assert done.returncode == 1
+    assert "on_renewal 1 failed" in done.stderr
+
+
+def test_a_command_learns_which_file_it_is_and_nothing_of_the_token(
+    door: Door, tmp_path: Path
+) -> None:
+    door.credentials(tmp_path)
+    tell = 'cat /proc/$$/cmdline; env; echo "$DAYPASS_RENEWED" >HERE/said; env >HERE/env'
+    hook = f"on_renewal = [{{ command = ['sh', '-c', '{tell}'] }}]\n"
+    config = write_config(tmp_path, BASIC + hook)
+    done = once(config, environment={"DAYPASS_CREDENTIALS": str(tmp_path / "bot.json")})
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (tmp_path / "said").read_text() == f"{tmp_path}/token\n"
+    environment = (tmp_path / "env").read_text()
+    assert "eyJ" not in environment
+    assert "DAYPASS_CREDENTIALS" not in environment
+
+
+def test_a_command_that_fails_is_told_with_what_it_said_but_without_tokens(
+    door: Door, tmp_path: Path
+) -> None:
+    door.credentials(tmp_path)
+    hook = "on_renewal = [{ command = ['sh', '-c', 'cat HERE/token; echo; echo oops; exit 3'] }]\n"
+    done = once(write_config(tmp_path, BASIC + hook))
+    assert done.returncode == 1
+    assert "the command sh ended with 3: *** oops" in done.stderr
+    assert "eyJ" not in done.stderr
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
+    door: Door, tmp_path: Path
+) -> None:
+    door.credentials(tmp_path)
+    script = "sleep 300 & echo $! >HERE/child; wait"
+    hook = f"on_renewal = [{{ command = ['sh', '-c', '{script}'], timeout = 1 }}]\n"
+    done = once(write_config(tmp_path, BASIC + hook))
+    assert done.returncode == 1
+    assert "took more than 1 s and was ended" in done.stderr
+    pid = int((tmp_path / "child").read_text())
+    eventually("what it started is gone", lambda: not is_running(pid))
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"), [("no-such-command", "No such file"), ("/etc/passwd", "Permission")]
+)
+def test_a_command_that_is_not_there_is_told(
+    door: Door, tmp_path: Path, command: str, reason: str
+) -> None:
+    door.credentials(tmp_path)
+    done = once(write_config(tmp_path, BASIC + f'on_renewal = [{{ command = ["{command}"] }}]\n'))
+    assert done.returncode == 1
+    assert reason in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 0, ""),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 1, "was answered with 500"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n", 1, "with 302"),
+        (b"nonsense\r\n\r\n", 1, "got no answer"),
+        (None, 1, "got no answer (answer: TimeoutError)"),
+    ],
+)
+def test_a_post_tells_without_a_token_and_its_answer_counts(
+    door: Door, tmp_path: Path, answer: bytes | None, code: int, told: str
+) -> None:
+    door.credentials(tmp_path)
+    with Door() as listener:
+        listener.refusal = answer
+        listener.is_silent = answer is None
+        url = f"http://127.0.0.1:{listener.port}/reload?x=1"
+        hook = f'on_renewal = [{{ post = "{url}", timeout = 1 }}]\n'
+        done = once(write_config(tmp_path, BASIC + hook))
+    assert done.returncode == code
+    assert told in done.stderr
+    (request,) = listener.requests
+    assert request.startswith(b"POST /reload?x=1 HTTP/1.1\r\n")
+    assert b"eyJ" not in request
+    assert request.endswith(b"\r\n\r\n")
+
+
+def is_running(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX"
+
+
+# -- once
+
+
+def once(
+    config: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return daypass("agent", "--config", str(config), "--once", *arguments, environment=environment)
+
+
+def test_once_renews_and_ends(door: Door, config: Path, tmp_path: Path) -> None:
+    done = once(config)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith(f"daypass: {tmp_path}/token is good until 20")
+    assert (tmp_path / "token").read_text() == short_lived_token(1)
+    assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
+
+
+def test_once_does_what_it_can_and_says_that_it_was_not_all(door: Door, tmp_path: Path) -> None:
+    door.credentials(tmp_path, audience=None)
+    config = write_config(
+        tmp_path, BASIC + '[[token]]\npath = "HERE/second"\naudience = "gate.example.com"\n'
+    )
+    done = once(config)
+    assert done.returncode == 1
+    assert "token was not renewed: no audience is named" in done.stderr
+    assert (tmp_path / "second").read_text() == short_lived_token(1)
+    assert not (tmp_path / "token").exists()
+
+
+def test_credentials_of_the_command_line_count_more_than_those_of_the_config(
+    door: Door, config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bot.json").rename(tmp_path / "other.json")
+    assert once(config).returncode == 1
+    assert once(config, "--credentials", str(tmp_path / "other.json")).returncode == 0
+
+
+def test_the_environment_will_do_for_credentials(door: Door, tmp_path: Path) -> None:
+    config = write_config(tmp_path, '[[token]]\npath = "HERE/token"\n')
+    assert once(config).returncode == 1
+    environment = {
+        "DAYPASS_DOOR": door.url,
+        "DAYPASS_TOKEN": long_lived_token(),
+        "DAYPASS_AUDIENCE": "gate.example.com",
+    }
+    assert once(config, environment=environment).returncode == 0
+
+
+def test_a_bad_config_is_exit_code_2_and_nobody_is_asked(
+    door: Door, config: Path, tmp_path: Path
+) -> None:
+    write_config(tmp_path, BASIC + 'mod = "0640"\n')
+    done = daypass("agent", "--config", str(config))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"daypass: {config}: token 1: 'mod' is not a key here\n  did you mean mode?\n"
+    )
+    assert door.requests == []
+
+
+def test_a_port_that_is_taken_is_told(door: Door, tmp_path: Path) -> None:
+    door.credentials(tmp_path)
+    config = write_config(tmp_path, f"listen = {door.port}\n" + BASIC)
+    done = daypass("agent", "--config", str(config))
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{door.port}: Address already in use" in done.stderr
+
+
+# -- systemd
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told_when_all_files_are_there_and_that_the_agent_lives(
+    door: Door, config: Path, tmp_path: Path, abstract: bool
+) -> None:
+    address = f"\0daypass-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(60)
+        environment = {
+            "NOTIFY_SOCKET": address.replace("\0", "@"),
+            "WATCHDOG_USEC": "300000",
+        }
+        door.refuse(503)
+        with running_agent(config, environment=environment) as agent:
+            assert wait_for_line(manager, agent, "STATUS=0 of 1 tokens are good")
+            door.refusal = None
+            before = wait_for_line(manager, agent, "READY=1")
+            assert "READY=1" not in before[:-1]
+            wait_for_line(manager, agent, "WATCHDOG=1")
+            agent.process.send_signal(signal.SIGHUP)
+            wait_for_line(manager, agent, "RELOADING=1")
+            wait_for_line(manager, agent, "READY=1")
+            agent.process.send_signal(signal.SIGTERM)
+            wait_for_line(manager, agent, "STOPPING=1")
+            assert agent.end(None) == 0
+
+
+def wait_for_line(manager: socket.socket, agent: Agent, line: str) -> list[str]:
+    """What systemd was told until it was told this."""
+    heard: list[str] = []
+    while line not in heard:
+        heard += manager.recv(4096).decode().split("\n")
+    return heard

@@ -1,0 +1,350 @@
+"""`daypass run`: the command is on its own, with a token, and without what leads to others."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.running import CLEAN, Door, daypass
+from support.deadline import eventually
+from support.fake_door import SENTINEL, short_lived_token
+from support.signals import take_signals
+
+MODES = (pytest.param((), id="variable"), pytest.param(("--file",), id="file"))
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Path:
+    """What XDG_RUNTIME_DIR is."""
+    (tmp_path / "runtime").mkdir(mode=0o700)
+    return tmp_path / "runtime"
+
+
+@pytest.fixture
+def environment(door: Door, tmp_path: Path, runtime: Path) -> dict[str, str]:
+    """Credentials for the door, as a person sets them."""
+    return {
+        "DAYPASS_CREDENTIALS": str(door.credentials(tmp_path)),
+        "XDG_RUNTIME_DIR": str(runtime),
+    }
+
+
+@contextmanager
+def running(
+    environment: dict[str, str], *arguments: str, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    options.setdefault("preexec_fn", take_signals)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "daypass", "run", *arguments],
+        env={**CLEAN, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+def is_gone(folder: Path) -> bool:
+    return os.listdir(folder) == []
+
+
+def test_the_command_finds_a_token_in_its_environment(environment: dict[str, str]) -> None:
+    done = daypass("run", "--", "printenv", "DAYPASS_ACCESS_TOKEN", environment=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, short_lived_token(1) + "\n", "")
+
+
+def test_the_variable_can_be_named_in_both_modes(environment: dict[str, str]) -> None:
+    done = daypass("run", "--env", "T", "--", "printenv", "T", environment=environment)
+    assert done.stdout == short_lived_token(1) + "\n"
+    done = daypass(
+        "run", "--env", "T", "--file", "--", "sh", "-c", 'cat "$T"', environment=environment
+    )
+    assert done.stdout == short_lived_token(2)
+
+
+def test_the_file_is_private_and_goes_with_the_command(
+    environment: dict[str, str], runtime: Path
+) -> None:
+    with running(
+        environment, "--file", "--", "sh", "-c", 'echo "$DAYPASS_ACCESS_TOKEN_FILE"; read x',
+        stdin=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        path = Path(line(process))
+        assert path.parent.parent == runtime
+        assert path.read_text() == short_lived_token(1)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        process.communicate("\n", timeout=60)
+    eventually("the folder is gone", lambda: is_gone(runtime))
+
+
+def test_a_file_is_kept_fresh_for_as_long_as_the_command_runs(
+    door: Door, environment: dict[str, str], runtime: Path
+) -> None:
+    door.granted_seconds = 2
+    script = 'while grep -q "$1" "$DAYPASS_ACCESS_TOKEN_FILE"; do sleep 0.05; done; echo new'
+    done = daypass(
+        "run", "--file", "--", "sh", "-c", script, "sh", short_lived_token(1),
+        environment=environment,
+    )  # fmt: skip
+    assert done.stdout == "new\n"
+    eventually("the folder is gone", lambda: is_gone(runtime))
+
+
+def test_a_renewal_that_fails_is_told_while_the_command_runs_on(
+    door: Door, environment: dict[str, str]
+) -> None:
+    door.granted_seconds = 2
+    with running(
+        environment, "--file", "--", "sh", "-c", "echo up; read x; echo end",
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert line(process) == "up"
+        door.refuse()
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        assert said.startswith("daypass: warning: ")
+        assert "was not renewed: the TokenRequest was refused" in said
+        out, _ = process.communicate("\n", timeout=60)
+        assert out == "end\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_leads_to_the_long_lived_token_is_not_passed_on_unless_asked(
+    door: Door, mode: tuple[str, ...], tmp_path: Path
+) -> None:
+    document = json.loads(door.credentials(tmp_path).read_text())
+    environment = {
+        "DAYPASS_DOOR": door.url,
+        "DAYPASS_TOKEN": document["token"],
+        "DAYPASS_AUDIENCE": document["audience"],
+        "HOME": "/somewhere",
+    }
+    done = daypass("run", *mode, "--", "env", environment=environment)
+    assert SENTINEL not in done.stdout
+    names = {entry.partition("=")[0] for entry in done.stdout.splitlines()}
+    ours = {name for name in names if name.startswith("DAYPASS_")}
+    assert ours <= {"DAYPASS_ACCESS_TOKEN", "DAYPASS_ACCESS_TOKEN_FILE"}
+    assert len(ours) == 1
+    assert "HOME" in names
+    done = daypass("run", *mode, "--pass-credentials", "--", "env", environment=environment)
+    assert SENTINEL in done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("code", [0, 1, 42, 255])
+def test_the_exit_code_is_the_commands(
+    environment: dict[str, str], mode: tuple[str, ...], code: int
+) -> None:
+    done = daypass("run", *mode, "--", "sh", "-c", f"exit {code}", environment=environment)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("number", ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "WINCH", "PIPE"])
+def test_a_signal_reaches_the_command(
+    environment: dict[str, str], mode: tuple[str, ...], number: str
+) -> None:
+    script = f'trap "echo got; exit 7" {number}; echo up; while :; do sleep 0.02; done'
+    with running(environment, *mode, "--", "bash", "-c", script) as process:
+        assert line(process) == "up"
+        process.send_signal(signal.Signals[f"SIG{number}"])
+        assert process.wait(60) == 7
+        assert line(process) == "got"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_a_death_by_signal_is_the_commands_too(
+    environment: dict[str, str], runtime: Path, mode: tuple[str, ...], number: signal.Signals
+) -> None:
+    """So a shell shows 128 + n, as for any command."""
+    with running(environment, *mode, "--", "sh", "-c", "echo up; exec sleep 60") as process:
+        assert line(process) == "up"
+        process.send_signal(number)
+        assert process.wait(60) == -number
+    eventually("the folder is gone", lambda: is_gone(runtime))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_shell_sees_128_and_more(environment: dict[str, str], mode: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        ["bash", "-c", '"$@"; echo $?', "bash", sys.executable, "-m", "daypass", "run", *mode,
+         "--", "sh", "-c", "kill -TERM $$"],
+        env={**CLEAN, **environment}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == "143\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_reader_that_goes_ends_the_command_as_it_would_without_daypass(
+    environment: dict[str, str], mode: tuple[str, ...]
+) -> None:
+    """Python ignores SIGPIPE; the command must not inherit that."""
+    done = daypass(
+        "run", *mode, "--", "bash", "-c", "yes | head -1; echo ${PIPESTATUS[0]}",
+        environment=environment,
+    )  # fmt: skip
+    assert done.stdout == "y\n141\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_ctrl_c_reaches_the_command_once_and_nobody_else(
+    environment: dict[str, str], runtime: Path, mode: tuple[str, ...]
+) -> None:
+    master, slave = pty.openpty()
+    script = (
+        "import signal, sys, time\n"
+        "seen = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: seen.append(1))\n"
+        "print('up', flush=True)\n"
+        "while not seen: time.sleep(0.01)\n"
+        "print(sys.stdin.readline().strip(), len(seen), flush=True)\n"
+    )
+    options: dict[str, Any] = {"stdin": slave, "start_new_session": True}
+
+    def in_terminal() -> None:
+        import fcntl
+        import termios
+
+        take_signals()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    try:
+        with running(
+            environment, *mode, "--", sys.executable, "-c", script,
+            preexec_fn=in_terminal, **options,
+        ) as process:  # fmt: skip
+            assert line(process) == "up"
+            assert os.tcgetpgrp(master) == process.pid
+            os.write(master, b"\x03")
+            os.write(master, b"typed\n")
+            assert line(process) == "typed 1"
+            assert process.wait(60) == 0
+    finally:
+        os.close(master)
+        os.close(slave)
+    eventually("the folder is gone", lambda: is_gone(runtime))
+
+
+def test_the_command_has_no_child_that_it_did_not_start(environment: dict[str, str]) -> None:
+    with running(
+        environment, "--file", "--", "sh", "-c", "echo up; read x", stdin=subprocess.PIPE
+    ) as process:
+        assert line(process) == "up"
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(process.pid)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert listed.stdout == ""
+
+
+def test_who_waits_for_the_commands_output_does_not_wait_for_the_keeper(
+    environment: dict[str, str], door: Door
+) -> None:
+    door.granted_seconds = 2
+    done = daypass("run", "--file", "--", "echo", "done", environment=environment)
+    assert done.stdout == "done\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("no-such-command-at-all", 127, "there is no command 'no-such-command-at-all'"),
+        ("/no/such/file", 127, "there is no command '/no/such/file'"),
+        ("/etc/passwd", 126, "the command '/etc/passwd' cannot be run: Permission denied"),
+        ("/", 126, "the command '/' cannot be run"),
+        ("", 127, "there is no command ''"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_told_as_a_shell_does(
+    environment: dict[str, str],
+    runtime: Path,
+    mode: tuple[str, ...],
+    command: str,
+    code: int,
+    told: str,
+) -> None:
+    done = daypass("run", *mode, "--", command, environment=environment)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert told in done.stderr
+    eventually("nothing is left", lambda: is_gone(runtime))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_a_token_the_command_is_not_run(
+    door: Door, environment: dict[str, str], runtime: Path, mode: tuple[str, ...]
+) -> None:
+    door.refuse()
+    done = daypass("run", *mode, "--", "echo", "ran", environment=environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("daypass: the TokenRequest was refused")
+    assert is_gone(runtime)
+
+
+def test_a_token_for_a_command_has_all_of_its_life_before_it(
+    door: Door, environment: dict[str, str]
+) -> None:
+    for number in (1, 2):
+        done = daypass("run", "--", "printenv", "DAYPASS_ACCESS_TOKEN", environment=environment)
+        assert done.stdout == short_lived_token(number) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--", "printf", "%s,", "--", "-x", "--file", "--audience"), "--,-x,--file,--audience,"),
+        (("--", "printf", "%s,", "a b", "", "$HOME"), "a b,,$HOME,"),
+        (("--lifetime=1h", "--audience", "gate.example.com", "--", "printf", "%s", "x"), "x"),
+    ],
+)
+def test_what_follows_two_dashes_is_the_commands_untouched(
+    environment: dict[str, str], arguments: tuple[str, ...], words: str
+) -> None:
+    done = daypass("run", *arguments, environment=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, words, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "no command is named"),
+        (("--",), "no command is named"),
+        (("--file", "--"), "no command is named"),
+        (("env",), "the command does not stand after --\n  write: daypass run -- env"),
+        (("env", "--"), "the command does not stand after --"),
+        (("--env", "A=B", "--", "env"), "'A=B' is not a variable's name"),
+        (("--env", "1", "--", "env"), "'1' is not a variable's name"),
+        (("--nonsense", "--", "env"), "unrecognized arguments: --nonsense"),
+        (("--audience", "--", "env"), "expected one argument"),
+        (("--lifetime", "soon", "--", "env"), "'soon' is no length of time"),
+    ],
+)
+def test_a_line_that_makes_no_sense_runs_nothing(
+    door: Door, environment: dict[str, str], arguments: tuple[str, ...], told: str
+) -> None:
+    done = daypass("run", *arguments, environment=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert door.requests == []

@@ -1,0 +1,221 @@
+"""kubectl with `daypass exec-credential`, on a real API server, its tokens through a real door."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daypass._core.jwt import decode_unverified
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.identities import RBAC, Identity
+from support.up import Up
+
+
+@pytest.fixture(scope="module")
+def identity(control_plane: ControlPlane) -> Identity:
+    """A bot that may list ConfigMaps of its namespace."""
+    made = control_plane.make_identity()
+    namespace = f"{RBAC}/namespaces/{made.namespace}"
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "reader"}}
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]
+    subject = {
+        "kind": "ServiceAccount", "name": made.service_account, "namespace": made.namespace,
+    }  # fmt: skip
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
+    control_plane.admin.create(f"{namespace}/roles", {**role, "kind": "Role", "rules": rules})
+    control_plane.admin.create(
+        f"{namespace}/rolebindings",
+        {**role, "kind": "RoleBinding", "subjects": [subject], "roleRef": reference},
+    )
+    return made
+
+
+class Person:
+    """Somebody with credentials, a cache and a kubeconfig of their own."""
+
+    def __init__(self, folder: Path, up: Up, identity: Identity) -> None:
+        self.folder = folder
+        self.credentials = folder / "bot.json"
+        self.kubeconfig = folder / "kubeconfig"
+        self.environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "HOME": str(folder),
+            "DAYPASS_CREDENTIALS": str(self.credentials),
+        }
+        self.hold(up, identity)
+
+    def hold(self, up: Up, identity: Identity) -> None:
+        """Credentials as an admin hands them over."""
+        document = {
+            "type": "daypass",
+            "version": 1,
+            "door": up.door,
+            "certificateAuthority": up.authority_file.read_text(),
+            "token": identity.token.reveal(),
+            "audience": "gate.example.com",
+        }
+        self.credentials.touch(0o600)
+        self.credentials.write_text(json.dumps(document))
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def daypass(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "daypass", *arguments)
+
+    def kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run("kubectl", *arguments, KUBECONFIG=str(self.kubeconfig))
+
+    def plugin(self, **changes: object) -> None:
+        """Change what stands below `exec` in the kubeconfig."""
+        document = json.loads(self.kubeconfig.read_text())
+        document["users"][0]["user"]["exec"].update(changes)
+        self.kubeconfig.write_text(json.dumps(document))
+
+
+@pytest.fixture
+def person(up: Up, identity: Identity, control_plane: ControlPlane, tmp_path: Path) -> Person:
+    """Somebody whose kubeconfig `daypass kubeconfig` has written."""
+    person = Person(tmp_path, up, identity)
+    done = person.daypass(
+        "kubeconfig", "--server", control_plane.url,
+        "--certificate-authority", str(control_plane.ca_path),
+        "--audience", api_audience(control_plane, identity), "--kubeconfig", str(person.kubeconfig),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return person
+
+
+def api_audience(plane: ControlPlane, identity: Identity) -> str:
+    """What the API server takes tokens for."""
+    answer = plane.admin.create(identity.token_path, {"spec": {}})
+    return str(decode_unverified(answer["status"]["token"])[1]["aud"][0])
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+@pytest.mark.parametrize("provides_cluster", [False, True])
+def test_kubectl_lists_what_the_identity_may_see(
+    person: Person, version: str, provides_cluster: bool
+) -> None:
+    person.plugin(
+        apiVersion=f"client.authentication.k8s.io/{version}", provideClusterInfo=provides_cluster
+    )
+    done = person.kubectl("get", "configmaps", "-o", "name")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "configmap/kube-root-ca.crt" in done.stdout
+
+
+def test_kubectl_is_the_identity_with_a_token_that_hangs_on_its_secret(
+    person: Person, identity: Identity
+) -> None:
+    done = person.kubectl("auth", "whoami", "-o", "json")
+    info = json.loads(done.stdout)["status"]["userInfo"]
+    assert info["username"] == identity.user
+    assert "authentication.kubernetes.io/credential-id" in info["extra"]
+
+
+@pytest.mark.parametrize("what", ["secrets", "configmaps -n kube-system", "nodes"])
+def test_kubectl_may_do_nothing_that_the_identity_may_not(person: Person, what: str) -> None:
+    done = person.kubectl("get", *what.split())
+    assert done.returncode == 1
+    assert "Forbidden" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["Never", "IfAvailable"])
+def test_it_never_needs_a_terminal(person: Person, mode: str) -> None:
+    person.plugin(interactiveMode=mode)
+    assert person.kubectl("get", "configmaps").returncode == 0
+
+
+def test_one_token_serves_many_runs_and_a_stale_one_is_replaced(
+    person: Person, identity: Identity, control_plane: ControlPlane
+) -> None:
+    """kubectl's own clock is the machine's, so what is made stale is what is kept."""
+    since = control_plane.audit_position()
+    for _ in range(3):
+        assert person.kubectl("get", "configmaps").returncode == 0
+
+    def exchanges() -> int:
+        events = control_plane.audit_events(since=since)
+        return sum(
+            event["user"]["username"] == identity.user
+            and event.get("objectRef", {}).get("subresource") == "token"
+            for event in events
+        )
+
+    eventually("one exchange is in the audit log", lambda: exchanges() == 1)
+    for kept in (person.folder / "cache" / "daypass" / "tokens").iterdir():
+        kept.unlink()
+    assert person.kubectl("get", "configmaps").returncode == 0
+    eventually("another one is", lambda: exchanges() == 2)
+
+
+def test_a_token_for_somebody_else_is_refused_by_the_api_server(person: Person) -> None:
+    document = json.loads(person.kubeconfig.read_text())
+    args = document["users"][0]["user"]["exec"]["args"]
+    person.plugin(args=args[: args.index("--audience")])
+    done = person.kubectl("get", "configmaps")
+    assert done.returncode == 1
+    assert "Unauthorized" in done.stderr or "provide credentials" in done.stderr
+
+
+def test_revoked_credentials_end_in_words_and_not_in_a_prompt(
+    person: Person, up: Up, control_plane: ControlPlane
+) -> None:
+    revoked = control_plane.make_identity()
+    person.hold(up, revoked)
+    control_plane.admin.delete(revoked.secret_path)
+    eventually(
+        "the long-lived token is refused", lambda: person.daypass("token", "--no-cache").returncode
+    )
+    done = person.kubectl("get", "configmaps")
+    assert done.returncode == 1
+    assert "the long-lived token of" in done.stderr
+    assert "eyJ" not in done.stderr
+
+
+def test_the_door_is_refused_as_a_server(person: Person, up: Up) -> None:
+    done = person.daypass("kubeconfig", "--server", up.door)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is the door: it gives tokens, and shows no other API" in done.stderr
+
+
+def test_it_stands_beside_another_kubeconfig(person: Person) -> None:
+    other = person.folder / "other"
+    other.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: theirs\n"
+        "contexts: [{name: theirs, context: {cluster: none, user: none}}]\n"
+    )
+    name = json.loads(person.kubeconfig.read_text())["current-context"]
+    both = {"KUBECONFIG": f"{other}:{person.kubeconfig}"}
+    done = person.run("kubectl", "--context", name, "get", "configmaps", **both)
+    assert done.returncode == 0, done.stderr
+    assert person.run("kubectl", "config", "current-context", **both).stdout == "theirs\n"
+
+
+def test_the_agent_keeps_a_file_that_the_api_server_takes(
+    person: Person, identity: Identity, control_plane: ControlPlane
+) -> None:
+    config = person.folder / "agent.toml"
+    audience = api_audience(control_plane, identity)
+    config.write_text(f'[[token]]\npath = "{person.folder}/token"\naudience = "{audience}"\n')
+    config.chmod(0o600)
+    done = person.daypass("agent", "--config", str(config), "--once")
+    assert done.returncode == 0, done.stderr
+    review = {
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+        "spec": {"token": (person.folder / "token").read_text(), "audiences": [audience]},
+    }  # fmt: skip
+    reviewed = control_plane.admin.create("/apis/authentication.k8s.io/v1/tokenreviews", review)
+    assert reviewed["status"]["user"]["username"] == identity.user
+    assert reviewed["status"]["authenticated"] is True

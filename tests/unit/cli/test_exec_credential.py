@@ -1,0 +1,143 @@
+"""`daypass exec-credential` and `daypass kubeconfig` as commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daypass import cli
+from daypass.client.times import parse_rfc3339
+from support.fake_door import AUDIENCE, SENTINEL, FakeDoor, short_lived_token, status_answer
+
+OpenDoor = Callable[..., tuple[FakeDoor, Path]]
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_answer_is_on_stdout_and_nothing_else(open_door: OpenDoor, capsys: Capture) -> None:
+    door, file = open_door()
+    printed = []
+    for _ in range(2):  # from the door, then from the cache
+        assert cli.main(["exec-credential", "--credentials", str(file)]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        printed.append(out)
+    document = json.loads(printed[0])
+    assert document["status"]["token"] == short_lived_token()
+    assert parse_rfc3339(document["status"]["expirationTimestamp"]) is not None
+    assert printed[0] == printed[1]
+    assert len(door.requests) == 1
+
+
+def test_it_shares_the_cache_with_daypass_token(open_door: OpenDoor, capsys: Capture) -> None:
+    door, _ = open_door()
+    cli.main(["token", "--audience", AUDIENCE, "--lifetime", "1h"])
+    cli.main(["exec-credential", "--audience", AUDIENCE, "--lifetime", "1h"])
+    assert len(door.requests) == 1
+    assert short_lived_token() in capsys.readouterr().out.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("setup", "code", "told"),
+    [
+        ("refused", 1, "the TokenRequest was refused"),
+        ("v1alpha1", 2, "write apiVersion: client.authentication.k8s.io/v1"),
+        ("nobody", 2, "no credentials are named"),
+    ],
+)
+def test_an_error_goes_to_stderr_with_the_next_step_and_stdout_stays_empty(
+    open_door: OpenDoor, capsys: Capture, monkeypatch: pytest.MonkeyPatch, setup: str, code: int,
+    told: str,
+) -> None:  # fmt: skip
+    open_door(status_answer(403, "because"))
+    if setup == "nobody":
+        monkeypatch.delenv("DAYPASS_CREDENTIALS")
+    version = setup if setup == "v1alpha1" else "v1"
+    info = {"kind": "ExecCredential", "apiVersion": f"client.authentication.k8s.io/{version}"}
+    monkeypatch.setenv("KUBERNETES_EXEC_INFO", json.dumps(info))
+    assert cli.main(["exec-credential"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+    assert "\n  " in err
+    assert SENTINEL not in err
+
+
+def test_an_entry_is_printed_and_what_it_rests_on_is_told(
+    open_door: OpenDoor, capsys: Capture
+) -> None:
+    door, file = open_door()
+    assert cli.main(["kubeconfig", "--server", "https://k8s.example.com"]) == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    (context,) = document["contexts"]
+    assert context["name"] == "bot@k8s.example.com"
+    assert context["context"]["namespace"] == "team"
+    plugin = document["users"][0]["user"]["exec"]
+    assert os.path.isabs(plugin["command"])
+    assert plugin["args"][-3:] == ["exec-credential", "--credentials", str(file)]
+    assert f"tokens will be for {AUDIENCE}" in err
+    assert SENTINEL not in out
+    assert door.requests == []
+
+
+def test_an_entry_is_written_to_a_new_file(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+) -> None:
+    open_door()
+    line = [
+        "kubeconfig", "--server", "https://x", "--kubeconfig", str(tmp_path / "k"), "--name", "n",
+        "--audience", "a",
+    ]  # fmt: skip
+    assert cli.main(line) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        "", f"daypass: written: KUBECONFIG={tmp_path}/k kubectl --context n get pods\n",
+    )  # fmt: skip
+    assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o600
+    before = (tmp_path / "k").read_text()
+    assert cli.main(line) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert (tmp_path / "k").read_text() == before
+
+
+def test_the_door_is_no_server_for_an_entry(
+    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+) -> None:
+    door, _ = open_door()
+    line = ["kubeconfig", "--server", door.url, "--kubeconfig", str(tmp_path / "k")]
+    assert cli.main(line) == 2
+    assert "is the door" in capsys.readouterr().err
+    assert not (tmp_path / "k").exists()
+
+
+def test_a_cached_answer_costs_these_modules_and_no_others(open_door: OpenDoor) -> None:
+    """kubectl waits for it in each of its runs."""
+    open_door()
+    script = (
+        "import sys; before = set(sys.modules)\n"
+        f"from daypass.cli import main; main(['exec-credential', '--audience', {AUDIENCE!r}])\n"
+        "print(*sorted(set(sys.modules) - before), file=sys.stderr)"
+    )
+    info = '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1","spec":{}}'
+    _, done = (
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60,
+            env={**os.environ, "KUBERNETES_EXEC_INFO": info},
+        )
+        for _ in range(2)
+    )  # fmt: skip
+    assert "v1beta1" in done.stdout
+    assert set(done.stderr.split()) == {
+        "__future__", "_blake2", "errno",
+        "daypass", "daypass._core", "daypass._core.clock", "daypass._core.errors",
+        "daypass._core.files", "daypass.cli", "daypass.cli.exec_credential", "daypass.cli.plain",
+        "daypass.client", "daypass.client.cache", "daypass.client.errors", "daypass.client.kept",
+        "daypass.client.source", "daypass.integrations", "daypass.integrations.exec_credential",
+    }  # fmt: skip

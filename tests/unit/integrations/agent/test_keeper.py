@@ -1,0 +1,240 @@
+"""One attempt after another: what is placed, counted, logged, and who is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daypass._core.clock import utc
+from daypass._core.errors import DaypassError
+from daypass._core.secret import Secret
+from daypass.client.errors import DoorBusyError, ExchangeRefusedError
+from daypass.client.token import Grant, Token
+from daypass.integrations.agent.config import CommandHook, PostHook, SignalHook, TokenFile
+from daypass.integrations.agent.events import Log
+from daypass.integrations.agent.keeper import Keeper
+from support.timing import NOON, FakeTiming
+
+VALUE = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJnYXRlIn0.c2hvcnQ"
+
+
+class Scene:
+    """A keeper with a door that answers from a list, in a time that a test moves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.timing = FakeTiming()
+        self.lines: list[str] = []
+        self.log = Log(self.timing.clock, self.lines.append, as_json=True)
+        self.answers: list[Exception | float] = []
+        self.asked: list[tuple[str | None, int | None]] = []
+        self.file = TokenFile.private(str(folder / "token"), audience="gate", lifetime_seconds=1800)
+        self.renewed = 0
+
+    def keeper(self, **changes: object) -> Keeper:
+        target = replace(self.file, **changes)  # type: ignore[arg-type]
+        return Keeper(target, self._ask, self.log, self.timing, renewed=self._count)
+
+    def events(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.lines]
+
+    def _count(self) -> None:
+        self.renewed += 1
+
+    def _ask(self, audience: str | None, lifetime_seconds: int | None) -> Grant:
+        self.asked.append((audience, lifetime_seconds))
+        answer = self.answers.pop(0) if self.answers else 3600.0
+        if isinstance(answer, Exception):
+            raise answer
+        clock = self.timing.clock
+        token = Token(
+            value=Secret(VALUE),
+            expires_at=utc(clock.unix() + answer),
+            audiences=("gate",),
+            warnings=("shortened",),
+        )
+        return Grant(token, unix=clock.unix(), monotonic=clock.monotonic(), usable_seconds=answer)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """A folder, a door, a clock."""
+    return Scene(tmp_path)
+
+
+def text(scene: Scene) -> bytes:
+    return Path(scene.file.path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        ("token", VALUE),
+        ("header", f"Authorization: Bearer {VALUE}\n"),
+        (
+            "json",
+            f'{{"token": "{VALUE}", "expiresAt": "2027-01-15T09:00:00Z", "audiences": ["gate"]}}\n',
+        ),
+    ],
+)
+def test_the_file_holds_the_token_in_the_format_that_was_asked_for(
+    scene: Scene, form: str, content: str
+) -> None:
+    assert scene.keeper(format=form).renew()
+    assert text(scene) == content.encode()
+    assert scene.asked == [("gate", 1800)]
+
+
+def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None:
+    keeper = scene.keeper()
+    assert keeper.status().left_seconds is None
+    assert not keeper.status().is_good
+    assert keeper.renew()
+    status = keeper.status()
+    assert (status.is_good, status.left_seconds, status.renewals) == (True, 3600, 1)
+    assert scene.renewed == 1
+    (event,) = scene.events()
+    assert event["event"] == "renewed"
+    assert event["expires_at"] == "2027-01-15T09:00:00Z"
+    assert "shortened" in str(event["message"])
+    assert VALUE not in scene.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ExchangeRefusedError("it is refused", "ask\nthe admin"), "it is refused; ask; the admin"),
+        (OSError(28, "No space left on device", "/x"), "/x: No space left on device"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (ValueError(VALUE), "an unexpected ValueError, which is a bug of daypass'"),
+    ],
+)
+def test_a_failure_keeps_the_old_file_and_says_why(
+    scene: Scene, error: Exception, told: str
+) -> None:
+    scene.answers = [3600.0, error]
+    keeper = scene.keeper()
+    keeper.renew()
+    before = text(scene)
+    assert not keeper.renew()
+    assert text(scene) == before
+    status = keeper.status()
+    assert (status.is_good, status.renewals, status.failures) == (True, 1, 1)
+    event = scene.events()[-1]
+    assert (event["event"], event["level"]) == ("renewal_failed", "warning")
+    assert event["message"] == f"{scene.file.path} was not renewed: {told}"
+    assert VALUE not in scene.lines[-1]
+
+
+def test_an_ended_token_stays_in_its_file_and_is_told_once(scene: Scene) -> None:
+    scene.answers = [3600.0, DaypassError("no"), DaypassError("no"), 3600.0, DaypassError("no")]
+    keeper = scene.keeper()
+    keeper.renew()
+    scene.timing.fake_clock.advance(3599)
+    keeper.renew()
+    keeper.tell_end()
+    assert [event["event"] for event in scene.events()] == ["renewed", "renewal_failed"]
+    scene.timing.fake_clock.advance(1)
+    keeper.renew()
+    keeper.tell_end()
+    keeper.tell_end()
+    assert text(scene) == VALUE.encode()
+    assert not keeper.status().is_good
+    ended = [event for event in scene.events() if event["event"] == "token_ended"]
+    assert [event["level"] for event in ended] == ["error"]
+    keeper.renew()
+    assert keeper.status().is_good
+    scene.timing.fake_clock.advance(3600)
+    keeper.tell_end()
+    assert [event["event"] for event in scene.events()].count("token_ended") == 2
+
+
+def test_a_file_that_never_was_is_not_told_as_ended(scene: Scene) -> None:
+    keeper = scene.keeper()
+    keeper.tell_end()
+    assert scene.lines == []
+
+
+def test_what_a_busy_door_asks_for_is_what_is_waited(scene: Scene) -> None:
+    scene.answers = [DoorBusyError("busy", retry_after_seconds=120)]
+    scene.keeper().renew()
+    assert scene.events()[-1]["again_in_seconds"] == 120
+
+
+def test_a_failing_hook_is_told_and_stops_neither_the_others_nor_the_renewals(
+    scene: Scene, tmp_path: Path
+) -> None:
+    hooks = (
+        SignalHook(number=1, pid_file=str(tmp_path / "no.pid")),
+        CommandHook(command=("touch", str(tmp_path / "second")), timeout_seconds=30),
+    )
+    keeper = scene.keeper(hooks=hooks)
+    assert not keeper.renew()
+    assert (tmp_path / "second").exists()
+    status = keeper.status()
+    assert (status.is_good, status.renewals, status.failures, status.hook_failures) == (
+        True, 1, 0, 1,
+    )  # fmt: skip
+    (event,) = (event for event in scene.events() if event["event"] == "hook_failed")
+    assert "was renewed, and on_renewal 1 failed" in str(event["message"])
+    assert event["hook"] == 1
+
+
+def test_a_proxy_that_cannot_be_used_fails_the_hook_and_not_the_agent(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.delenv("https_proxy", raising=False)
+    hook = PostHook(url="https://gate.example.com/reload", timeout_seconds=1)
+    assert not scene.keeper(hooks=(hook,)).renew()
+    assert "a proxy that speaks socks5" in str(scene.events()[-1]["message"])
+
+
+def test_a_pid_file_that_is_a_pipe_is_not_waited_for(scene: Scene, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.pid")
+    hook = SignalHook(number=15, pid_file=str(tmp_path / "x.pid"))
+    assert not scene.keeper(hooks=(hook,)).renew()
+    assert "holds no process number" in str(scene.events()[-1]["message"])
+
+
+def test_nobody_is_told_of_a_renewal_that_was_none(scene: Scene, tmp_path: Path) -> None:
+    scene.answers = [DaypassError("no")]
+    hook = CommandHook(command=("touch", str(tmp_path / "told")), timeout_seconds=30)
+    scene.keeper(hooks=(hook,)).renew()
+    assert not (tmp_path / "told").exists()
+
+
+def test_who_asks_for_a_renewal_during_one_gets_another(scene: Scene) -> None:
+    """Credentials may be replaced while a token is being had with the old ones."""
+    keeper = scene.keeper()
+    asked: Callable[[str | None, int | None], Grant] = scene._ask
+    turns = []
+
+    def ask(audience: str | None, lifetime_seconds: int | None) -> Grant:
+        turns.append(1)
+        keeper.renew_now() if len(turns) == 1 else keeper.stop()
+        return asked(audience, lifetime_seconds)
+
+    keeper._ask = ask
+    thread = threading.Thread(target=keeper.run)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(turns) == 2
+
+
+def test_a_keeper_that_waits_ends_when_it_is_told_to(scene: Scene) -> None:
+    keeper = scene.keeper()
+    keeper.renew()
+    thread = threading.Thread(target=keeper.run)
+    thread.start()
+    keeper.stop()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(scene.asked) == 1
+    assert scene.timing.clock.unix() == NOON

@@ -1,0 +1,192 @@
+"""Token files in place: whole, with mode and owner, whatever was there before."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daypass.integrations.agent.config import TokenFile
+from daypass.integrations.agent.placing import place
+
+
+def target(path: Path, **changes: object) -> TokenFile:
+    made = TokenFile.private(str(path), audience=None, lifetime_seconds=None)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+@pytest.fixture(params=["file", "volume"])
+def layout(request: pytest.FixtureRequest) -> str:
+    """Both ways of putting a file in place."""
+    return str(request.param)
+
+
+def test_the_file_holds_what_was_put_there_and_has_its_mode(tmp_path: Path, layout: str) -> None:
+    before = os.umask(0o777)
+    try:
+        for content in (b"one", b"", b"three" * 5000):
+            place(target(tmp_path / "t", layout=layout, mode=0o640), content)
+            assert (tmp_path / "t").read_bytes() == content
+            assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_a_mode_that_somebody_changed_is_put_right(tmp_path: Path, layout: str) -> None:
+    place(target(tmp_path / "t", layout=layout), b"one")
+    os.chmod(tmp_path / "t", 0o666)  # noqa: S103 - the harm
+    place(target(tmp_path / "t", layout=layout), b"two")
+    assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o600
+
+
+def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".t.daypass-deadbeef").write_text("of a run that was killed")
+    (tmp_path / ".other.daypass-deadbeef").write_text("somebody else's")
+    place(target(tmp_path / "t"), b"one")
+    assert names(tmp_path) == [".other.daypass-deadbeef", "t"]
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "t").symlink_to("precious")
+    place(target(tmp_path / "t"), b"one")
+    assert not (tmp_path / "t").is_symlink()
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("harm", ["full", "owner"])
+def test_where_it_fails_everything_is_as_it_was(
+    tmp_path: Path, layout: str, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    place(target(tmp_path / "t", layout=layout), b"one")
+    before = names(tmp_path)
+    if harm == "full":
+        monkeypatch.setattr(os, "fsync", fail)
+    else:
+        monkeypatch.setattr(os, "fchown", fail)
+    with pytest.raises(OSError, match="No space left"):
+        place(target(tmp_path / "t", layout=layout, user_id=0), b"two")
+    assert (tmp_path / "t").read_bytes() == b"one"
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize(("user", "group"), [(1001, None), (None, 1002), (1001, 1002)])
+def test_it_is_given_away_before_it_is_opened_to_a_group(
+    tmp_path: Path,
+    layout: str,
+    user: int | None,
+    group: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def fchown(descriptor: int, uid: int, gid: int) -> None:
+        seen.append((oct(stat.S_IMODE(os.fstat(descriptor).st_mode)), uid, gid))
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    place(target(tmp_path / "t", layout=layout, mode=0o440, user_id=user, group_id=group), b"one")
+    expected = (-1 if user is None else user, -1 if group is None else group)
+    assert seen == [("0o600", *expected)]
+    assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o440
+
+
+# -- a folder that is swapped as a whole
+
+
+def test_a_volume_looks_as_the_kubelet_makes_it(tmp_path: Path) -> None:
+    place(target(tmp_path / "a", layout="volume"), b"1")
+    place(target(tmp_path / "b", layout="volume"), b"2")
+    assert os.readlink(tmp_path / "a") == "..data/a"
+    assert (tmp_path / "..data").is_symlink()
+    assert names(tmp_path / "..data") == ["a", "b"]
+    assert ((tmp_path / "a").read_bytes(), (tmp_path / "b").read_bytes()) == (b"1", b"2")
+
+
+def test_a_swap_keeps_the_other_files_with_their_modes(tmp_path: Path) -> None:
+    place(target(tmp_path / "a", layout="volume", mode=0o640), b"1")
+    place(target(tmp_path / "b", layout="volume"), b"2")
+    place(target(tmp_path / "b", layout="volume"), b"3")
+    assert (tmp_path / "a").read_bytes() == b"1"
+    assert stat.S_IMODE(os.stat(tmp_path / "a").st_mode) == 0o640
+
+
+def test_one_generation_stays_for_who_was_just_opening_it_and_no_more(tmp_path: Path) -> None:
+    for number in range(5):
+        before = os.readlink(tmp_path / "..data") if number else None
+        place(target(tmp_path / "a", layout="volume"), b"%d" % number)
+        if before:
+            assert (tmp_path / before / "a").read_bytes() == b"%d" % (number - 1)
+    assert sum(name.startswith("..daypass-") for name in names(tmp_path)) == 2
+
+
+def test_what_a_killed_run_left_of_a_volume_is_swept(tmp_path: Path) -> None:
+    place(target(tmp_path / "a", layout="volume"), b"1")
+    (tmp_path / "..daypass-00000000").mkdir()
+    (tmp_path / "..daypass-00000000" / "a").write_text("half")
+    (tmp_path / "..data_next").symlink_to("..daypass-00000000")
+    place(target(tmp_path / "a", layout="volume"), b"2")
+    assert (tmp_path / "a").read_bytes() == b"2"
+    assert not (tmp_path / "..data_next").exists()
+    assert not (tmp_path / "..daypass-00000000").exists()
+
+
+def test_a_folder_that_is_not_ours_is_not_swept(tmp_path: Path) -> None:
+    (tmp_path / "..2026_01_01").mkdir()
+    (tmp_path / "..data").symlink_to("..2026_01_01")
+    place(target(tmp_path / "a", layout="volume"), b"1")
+    assert (tmp_path / "..2026_01_01").is_dir()
+    assert (tmp_path / "a").read_bytes() == b"1"
+
+
+def test_a_plain_file_becomes_a_link_into_the_volume(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    place(target(tmp_path / "a", layout="volume"), b"1")
+    assert (tmp_path / "a").is_symlink()
+    assert (tmp_path / "a").read_bytes() == b"1"
+
+
+def test_a_reader_sees_one_whole_token_after_another(tmp_path: Path, layout: str) -> None:
+    """Never nothing, never a part, never the end of one with the beginning of another."""
+    whole = [bytes([65 + n]) * 4096 for n in range(20)]
+    place(target(tmp_path / "t", layout=layout), whole[0])
+    torn: list[bytes] = []
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                content = (tmp_path / "t").read_bytes()
+            except FileNotFoundError:
+                # Two whole renewals of a volume within one open(2), as they never follow each
+                # other outside of this test.
+                assert layout == "volume"
+                continue
+            seen.add(content)
+            if content not in whole:
+                torn.append(content)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for _ in range(10):
+            for content in whole:
+                place(target(tmp_path / "t", layout=layout), content)
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
+    assert torn == []
+    assert seen

@@ -1,0 +1,116 @@
+"""What the agent says: events, probes, metrics, systemd, and what a hook's command is given."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from daypass.integrations.agent.events import Event, Log
+from daypass.integrations.agent.health import metrics, readiness
+from daypass.integrations.agent.hooks import hook_environment
+from daypass.integrations.agent.keeper import Status
+from daypass.integrations.agent.notify import ServiceManager
+from support.timing import FakeClock
+
+ROOT = Path(__file__).resolve().parents[4]
+SAMPLE = re.compile(r'^daypass_agent_[a-z_]+\{path="(?:[^"\\\n]|\\["\\])*"\} -?\d+$')
+
+
+def status(**changes: object) -> Status:
+    known: dict[str, object] = {
+        "path": "/run/a", "is_good": True, "left_seconds": 100.4, "renewals": 2, "failures": 1,
+        "hook_failures": 3,
+    }  # fmt: skip
+    return Status(**{**known, **changes})  # type: ignore[arg-type]
+
+
+NEW = status(path="/run/new", is_good=False, left_seconds=None, renewals=0)
+ENDED = status(path="/run/ended", is_good=False, left_seconds=-5.0)
+
+
+def test_ready_is_when_every_file_holds_a_good_token() -> None:
+    assert readiness([status(), status()])[0] == 200
+    code, text = readiness([status(), NEW, ENDED])
+    assert code == 503
+    assert text == "/run/new: no token yet\n/run/ended: its token has ended\n"
+
+
+def test_metrics_are_in_the_format_that_prometheus_reads() -> None:
+    lines = metrics([status(path='/run/"odd\\name"'), NEW, ENDED]).splitlines()
+    samples = [line for line in lines if not line.startswith("#")]
+    assert all(SAMPLE.match(line) for line in samples)
+    assert 'daypass_agent_renewals_total{path="/run/ended"} 2' in samples
+    assert 'daypass_agent_expiry_seconds{path="/run/ended"} -5' in samples
+    assert not any("expiry_seconds" in line and "/run/new" in line for line in samples)
+    names = {line.partition("{")[0] for line in samples}
+    assert {line.split()[2] for line in lines if line.startswith("# TYPE")} == names
+
+
+def test_an_event_for_machines_is_a_line_of_json() -> None:
+    lines: list[str] = []
+    Log(FakeClock(), lines.append, as_json=True).tell(Event.RENEWED, "a\nb", path="/x", tokens=1)
+    assert json.loads(lines[0]) == {
+        "time": "2027-01-15T08:00:00Z", "level": "info", "event": "renewed", "message": "a\nb",
+        "path": "/x", "tokens": 1,
+    }  # fmt: skip
+    assert lines[0].count("\n") == 1
+
+
+def test_an_event_for_people_is_one_line_that_cannot_steer_the_terminal() -> None:
+    lines: list[str] = []
+    Log(FakeClock(), lines.append).tell(Event.TOKEN_ENDED, "a\n\x1b[2Jb")
+    assert lines == ["daypass: error: a  [2Jb\n"]
+
+
+def test_a_quiet_log_tells_only_what_went_wrong() -> None:
+    lines: list[str] = []
+    log = Log(FakeClock(), lines.append, quiet=True)
+    log.tell(Event.RENEWED, "fine")
+    log.tell(Event.RENEWAL_FAILED, "not fine")
+    assert lines == ["daypass: warning: not fine\n"]
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file")])
+def test_a_log_that_nobody_reads_stops_nothing(error: Exception) -> None:
+    def write(_: str) -> None:
+        raise error
+
+    Log(FakeClock(), write).tell(Event.STARTED, "up")
+
+
+def test_every_event_is_documented_and_no_other_one() -> None:
+    text = (ROOT / "docs" / "agent.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z_]+)` \| (?:info|warning|error) \|", text, re.M))
+    assert documented == {event.value[0] for event in Event}
+
+
+def test_a_hooks_command_gets_no_variable_that_leads_to_a_token() -> None:
+    environ = {
+        "PATH": "/bin", "DAYPASS_TOKEN": "secret", "DAYPASS_CREDENTIALS": "/x",
+        "NOTIFY_SOCKET": "/y", "WATCHDOG_USEC": "1", "CREDENTIALS_DIRECTORY": "/z",
+    }  # fmt: skip
+    assert hook_environment(environ, "/run/a") == {"PATH": "/bin", "DAYPASS_RENEWED": "/run/a"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "x"}, None),
+    ],
+)
+def test_a_watchdog_is_fed_if_it_is_ours(environ: dict[str, str], seconds: float | None) -> None:
+    assert ServiceManager(environ).watchdog_seconds == seconds
+
+
+@pytest.mark.parametrize("address", ["", "relative", "/nowhere/socket", "@nobody-listens"])
+def test_a_service_manager_that_is_not_there_is_no_error(address: str) -> None:
+    ServiceManager({"NOTIFY_SOCKET": address}).tell("READY=1")

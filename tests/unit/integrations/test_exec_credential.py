@@ -1,0 +1,90 @@
+"""What client-go is answered, and until when it may keep that."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from daypass._core.errors import UsageError
+from daypass.client.cache import Entry
+from daypass.integrations.exec_credential import VERSIONS, asked_version, exec_credential
+from support.fake_door import short_lived_token
+from support.timing import NOON
+
+
+def entry(*, age: int = 0, fresh: int = 2400, usable: int = 3590) -> Entry:
+    return Entry(
+        token=short_lived_token(),
+        expires_at="2027-01-15T09:00:00Z",
+        audiences='["gate"]',
+        received_unix=int(NOON) - age,
+        received_monotonic=1000 - age,
+        fresh_seconds=fresh,
+        usable_seconds=usable,
+    )
+
+
+def info(version: str, spec: str = '{"interactive":false}') -> str:
+    """What client-go writes, down to its spaces."""
+    return f'{{"kind":"ExecCredential","apiVersion":"{version}","spec":{spec}}}\n'
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_version_that_is_asked_for_is_the_one_that_is_answered(version: str) -> None:
+    assert asked_version(info(version)) == version
+    document = json.loads(exec_credential(version, entry(), NOON))
+    assert document == {
+        "apiVersion": version,
+        "kind": "ExecCredential",
+        "status": {"expirationTimestamp": "2027-01-15T08:40:00Z", "token": short_lived_token()},
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_json_by_another_client_is_read_too(version: str) -> None:
+    assert asked_version(json.dumps(json.loads(info(version)), indent=1)) == version
+    cluster = '{"interactive":true,"cluster":{"server":"https://x","config":{"apiVersion":"x"}}}'
+    assert asked_version(info(version, cluster)) == version
+
+
+def test_what_stands_in_the_cluster_does_not_choose_the_version() -> None:
+    spec = f'{{"cluster":{{"config":{info(VERSIONS[0]).strip()}}}}}'
+    assert asked_version(info(VERSIONS[1], spec)) == VERSIONS[1]
+
+
+def test_without_a_question_it_is_v1() -> None:
+    assert asked_version("") == "client.authentication.k8s.io/v1"
+
+
+@pytest.mark.parametrize(
+    "version",
+    ["client.authentication.k8s.io/v1alpha1", "v1", "", "client.authentication.k8s.io/v11"],
+)
+def test_a_version_that_is_none_is_told_with_what_to_write(version: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        asked_version(info(version))
+    assert caught.value.hint == "write apiVersion: client.authentication.k8s.io/v1 below `exec`"
+
+
+@pytest.mark.parametrize("text", ["x", "[]", "null", "{}", '{"kind":"Config"}', "[" * 100_000])
+def test_what_is_no_question_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="holds no ExecCredential"):
+        asked_version(text)
+
+
+def test_the_end_is_when_the_token_leaves_the_cache_and_before_it_ends() -> None:
+    """client-go runs the plugin again only after it, and is then to be given another token."""
+    document = json.loads(exec_credential(VERSIONS[0], entry(age=100), NOON))
+    assert document["status"]["expirationTimestamp"] == "2027-01-15T08:38:20Z"
+
+
+@pytest.mark.parametrize(
+    ("age", "ends"), [(3000, "2027-01-15T08:00:30Z"), (3580, "2027-01-15T08:00:10Z")]
+)
+def test_a_token_that_should_have_been_replaced_is_kept_for_half_a_minute_at_most(
+    age: int, ends: str
+) -> None:
+    """The door is down: client-go must neither run the plugin for each request nor keep on."""
+    document = json.loads(exec_credential(VERSIONS[0], entry(age=age), NOON))
+    assert document["status"]["expirationTimestamp"] == ends

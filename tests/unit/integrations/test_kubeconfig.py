@@ -1,0 +1,113 @@
+"""An entry for an API server: never for the door, and never over somebody's file."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from daypass._core.errors import UsageError
+from daypass.client.address import Door
+from daypass.integrations.kubeconfig import check_server, kubeconfig, read_authority, write_new
+from support.fake_door import Signer
+
+DOOR = Door.parse("https://ekf.example.com/kubernetes")
+
+
+@pytest.mark.parametrize(
+    ("server", "host"),
+    [
+        ("https://k8s.example.com:6443", "k8s.example.com"),
+        ("https://ekf.example.com", "ekf.example.com"),
+        ("https://ekf.example.com/kubernetesx", "ekf.example.com"),
+        ("https://ekf.example.com:8443/kubernetes", "ekf.example.com"),
+        ("https://k8s.example.com/kubernetes", "k8s.example.com"),
+        ("http://127.0.0.1:8080", "127.0.0.1"),
+        ("https://[::1]:6443/", "::1"),
+    ],
+)
+def test_an_api_server_is_let_through(server: str, host: str) -> None:
+    assert check_server(server, DOOR) == host
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "https://ekf.example.com/kubernetes",
+        "https://ekf.example.com/kubernetes/",
+        "https://EKF.example.com:443/kubernetes",
+        "https://ekf.example.com/kubernetes/api/v1",
+    ],
+)
+def test_the_door_is_recognised_and_refused_with_the_reason(server: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_server(server, DOOR)
+    assert "is the door: it gives tokens, and shows no other API" in caught.value.fact
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "", "k8s.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?y", "https://x#y",
+        "http://k8s.example.com", "https://x\n", "https://[x", "https://x y",
+    ],
+)  # fmt: skip
+def test_what_is_no_url_of_an_api_server_is_refused(server: str) -> None:
+    with pytest.raises(UsageError):
+        check_server(server, DOOR)
+
+
+def test_the_entry_runs_the_plugin_without_a_terminal() -> None:
+    document = json.loads(
+        kubeconfig(
+            name="bot@x", namespace="team", server="https://x", authority_pem="PEM",
+            command=["/bin/daypass", "exec-credential", "--audience", "a"],
+        )
+    )  # fmt: skip
+    (user,) = document["users"]
+    assert user["user"]["exec"] == {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "/bin/daypass",
+        "args": ["exec-credential", "--audience", "a"],
+        "interactiveMode": "Never",
+    }
+    (cluster,) = document["clusters"]
+    assert base64.b64decode(cluster["cluster"]["certificate-authority-data"]) == b"PEM"
+    assert "insecure" not in json.dumps(document)
+    assert document["current-context"] == document["contexts"][0]["name"] == "bot@x"
+
+
+def test_a_file_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text("precious")
+    with pytest.raises(UsageError, match="is there already, and is left as it is"):
+        write_new(str(file), "new")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UsageError, match="is there already"):
+        write_new(str(tmp_path / "link"), "new")
+    assert file.read_text() == "precious"
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("path", ["/nowhere/config", "a\0b"])
+def test_a_file_that_cannot_be_written_is_told(path: str) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_new(path, "new")
+
+
+def test_an_authority_is_read_and_checked(tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    pem = Signer().pem
+    file.write_text(pem)
+    assert read_authority(str(file)) == pem
+    for content in ("", "nonsense", "-----BEGIN CERTIFICATE-----\nx\n"):
+        file.write_text(content)
+        with pytest.raises(UsageError, match="not a PEM certificate"):
+            read_authority(str(file))
+    file.write_bytes(b"\xff\0")
+    with pytest.raises(UsageError, match="it is not PEM"):
+        read_authority(str(file))
+    with pytest.raises(UsageError, match="No such file"):
+        read_authority("/nowhere")
