@@ -45,6 +45,7 @@ CONTROLLERS = (
     "namespace-controller",  # without it a namespace never goes away
     "garbage-collector-controller",
     "clusterrole-aggregation-controller",  # without it `edit` and `admin` are empty
+    "validatingadmissionpolicy-status-controller",  # status of policies
 )
 
 AUDIT_POLICY: Mapping[str, Any] = {

@@ -1,12 +1,13 @@
 """The API server behind the door, as the door and the gate see it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from daypass.spec.hosts import Host
+from daypass.spec.hosts import Host, IpAddress
 from daypass.spec.locations import FilePath
 from daypass.spec.section import Section
+from daypass.spec.unique import unique
 from daypass.spec.urls import HttpsOrigin, Issuer, split_origin
 
 IN_CLUSTER = "https://kubernetes.default.svc"
@@ -29,6 +30,12 @@ class Cluster(Section):
     server_name: Host = Field(default_factory=_host_of_server, examples=["kubernetes.default.svc"])
     """The name (or IP address) that the API server's certificate must hold. Left out: the host of
     `server`."""
+
+    addresses: Annotated[tuple[IpAddress, ...], AfterValidator(unique)] = Field(
+        default_factory=tuple, max_length=100, examples=[["10.0.0.1", "10.0.0.2"]]
+    )
+    """IP addresses of the API servers as pods reach them (kubectl get endpointslices -n default);
+    the door may connect to no others. Left out: to any, on the ports of API servers."""
 
     issuer: Issuer | None = Field(default=None, examples=["https://kubernetes.default.svc"])
     """The claim `iss` of short-lived tokens, letter by letter. Left out: asked from the cluster."""

@@ -6,7 +6,8 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validat
 
 from daypass.spec.faults import fault
 from daypass.spec.hosts import Host, is_address
-from daypass.spec.section import Section
+from daypass.spec.names import GatewayName, Label, Subdomain
+from daypass.spec.section import Section, key_of
 from daypass.spec.tls import OUTSIDE, Tls, TlsFiles
 from daypass.spec.wording import shown
 
@@ -18,6 +19,17 @@ EXAMPLE: dict[str, JsonValue] = {
     "front": "istio",
     "tls": {"secret": "ekf-tls"},
 }
+_FRONTS_WITH: dict[str, tuple[str, ...]] = {
+    "className": ("ingress-nginx", "ingress", "gateway-api"),
+    "gateway": ("istio", "gateway-api"),
+    "frontNamespace": ("ingress-nginx", "ingress", "istio", "gateway-api"),
+}
+
+
+def _only_with(key: str, fronts: tuple[str, ...]) -> JsonValue:
+    return {"if": {"required": [key]}, "then": {"properties": {"front": {"enum": [*fronts]}}}}
+
+
 _ENVOY: JsonValue = {"properties": {"front": {"const": "envoy"}}, "required": ["front"]}
 _ENVOY_RULES: dict[str, JsonValue] = {
     "allOf": [
@@ -42,6 +54,11 @@ _ENVOY_RULES: dict[str, JsonValue] = {
         {
             "if": {"properties": {"direct": {"const": True}}, "required": ["direct"]},
             "then": {"properties": {"front": {"const": "ingress-nginx"}}},
+        },
+        *(_only_with(key, fronts) for key, fronts in _FRONTS_WITH.items()),
+        {
+            "if": {"required": ["gateway"]},
+            "then": {"properties": {"tls": {"const": "outside"}, "className": False}},
         },
     ]
 }
@@ -71,6 +88,19 @@ class Domain(Section):
     direct: bool = False
     """ingress-nginx straight to the API server, with no door in between: it can't refuse all that
     the door refuses."""
+
+    class_name: Subdomain | None = Field(default=None, examples=["nginx"])
+    """IngressClass of the Ingress, or GatewayClass of the Gateway that is made. Left out: nginx for
+    ingress-nginx, the cluster's default for ingress; gateway-api needs it, or `gateway`."""
+
+    gateway: GatewayName | None = Field(default=None, examples=["istio-system/ingress"])
+    """istio and gateway-api: a Gateway that is there, as NAMESPACE/NAME, or for gateway-api
+    NAMESPACE/NAME/LISTENER (https). It has the certificate, so tls is outside. Left out: one is
+    made for this host."""
+
+    front_namespace: Label | None = Field(default=None, examples=["ingress-nginx"])
+    """Namespace of the pods that terminate the name; no others reach the door. Left out:
+    ingress-nginx and istio-system for these two fronts, and any pod for the others."""
 
     @field_validator("host")
     @classmethod
@@ -126,3 +156,32 @@ class Domain(Section):
                 f"the front {front} always goes through the door", "leave direct out, or false"
             )
         return direct
+
+    @field_validator("class_name", "gateway", "front_namespace")
+    @classmethod
+    def _the_front_knows_the_key(cls, value: str | None, info: ValidationInfo) -> str | None:
+        front, key = info.data.get("front"), key_of(str(info.field_name))
+        if value is not None and front is not None and front not in _FRONTS_WITH[key]:
+            raise fault(
+                f"the front {front} has none",
+                f"leave it out: it is for {', '.join(_FRONTS_WITH[key])}",
+            )
+        return value
+
+    @field_validator("gateway")
+    @classmethod
+    def _a_gateway_brings_its_certificate(
+        cls, gateway: str | None, info: ValidationInfo
+    ) -> str | None:
+        if gateway is None:
+            return gateway
+        if info.data.get("tls", OUTSIDE) != OUTSIDE:
+            raise fault(
+                f"the Gateway {gateway} has its certificate already",
+                "write tls: outside, or leave gateway out: one is made for this host",
+            )
+        if info.data.get("class_name") is not None:
+            raise fault(f"the Gateway {gateway} has its class already", "leave className out")
+        if gateway.count("/") == 2 and info.data.get("front") == "istio":
+            raise fault("a Gateway of Istio's has no named listener", "write NAMESPACE/NAME")
+        return gateway

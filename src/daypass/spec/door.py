@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from daypass.spec.names import Label
+from daypass.spec.names import Label, Subdomain
 from daypass.spec.quantities import Size
 from daypass.spec.section import Section
 
@@ -21,6 +21,10 @@ class Door(Section):
     trusted_hops: int = Field(default=1, ge=0, le=10)
     """How many proxies before the door append to X-Forwarded-For, the front included. Too many, and
     a client can pretend to come from anywhere."""
+
+    certificate_issuer: Subdomain | None = Field(default=None, examples=["internal-authority"])
+    """ClusterIssuer of cert-manager that gives the door the certificate it shows to the fronts, and
+    has an authority of its own (not ACME). Left out: `daypass apply` makes one and renews it."""
 
 
 class Limits(Section):

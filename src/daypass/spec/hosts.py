@@ -35,6 +35,13 @@ def host(text: str) -> str:
     return text
 
 
+def ip_address(text: str) -> str:
+    """An IP address (RFC 5952), without brackets and port."""
+    if "%" in text or text == "localhost" or not is_address(text):
+        raise fault(f"{shown(text)} is no IP address", "write the address alone, such as 10.0.0.1")
+    return _canonical(text)
+
+
 def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
     """What can be wrong with a host, the most telling first: is it, what is it, what to do."""
     too_long = len(text) > LIMIT_CHARACTERS
@@ -87,3 +94,4 @@ def _punycode_hint(text: str) -> str:
 
 
 Host = Annotated[str, AfterValidator(host), text_schema(rf"{SUBDOMAIN}|[0-9a-f:.]*:[0-9a-f:.]*")]
+IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]

@@ -55,6 +55,16 @@ def subdomain(text: str) -> str:
     return text
 
 
+def gateway(text: str) -> str:
+    """A Gateway in its namespace, and maybe one of its listeners."""
+    namespace, *names = text.split("/")
+    if not _LABEL.fullmatch(namespace) or len(names) not in (1, 2):
+        raise fault(f"{shown(text)} names no Gateway", "write NAMESPACE/NAME")
+    for name in names:
+        subdomain(name)
+    return text
+
+
 def audience(text: str) -> str:
     """What a token is for: visible ASCII without quotes or backslashes."""
     if len(text) > LIMIT_CHARACTERS or not _AUDIENCE.fullmatch(text):
@@ -106,6 +116,11 @@ def text_schema(pattern: str, length: int = LIMIT_CHARACTERS) -> WithJsonSchema:
 
 Label = Annotated[str, AfterValidator(label), text_schema(LABEL, 63)]
 Subdomain = Annotated[str, AfterValidator(subdomain), text_schema(SUBDOMAIN)]
+GatewayName = Annotated[
+    str,
+    AfterValidator(gateway),
+    text_schema(rf"{LABEL}/{SUBDOMAIN}(?:/{SUBDOMAIN})?", 2 * LIMIT_CHARACTERS + 65),
+]
 Audience = Annotated[str, AfterValidator(audience), text_schema(AUDIENCE)]
 User = Annotated[str, AfterValidator(user), text_schema(USER)]
 Header = Annotated[str, AfterValidator(header), text_schema(HEADER, 64)]

@@ -27,6 +27,14 @@ Lifetime: TypeAlias = Annotated[
 ]
 
 
+class Federated(Section):
+    """What counts for users whom an issuer outside the cluster vouches for: no Secret of theirs
+    could be deleted, so that their tokens end by time alone."""
+
+    longest_lifetime_seconds: Lifetime = Field(default=3600, examples=["1h"])
+    """Longest lifetime that they may ask for; a shorter one of the namespace counts for them too."""
+
+
 class Policy(Section):
     """The rules that TokenRequests are held to in the namespaces of identities."""
 
@@ -45,6 +53,9 @@ class Policy(Section):
 
     successors: Successors = "forbidden"
     """forbidden: a short-lived token can't mint another."""
+
+    federated: Federated = Field(default_factory=Federated)
+    """Users without a long-lived token, such as a CI job with its own OIDC token."""
 
     exempt: Annotated[tuple[User, ...], AfterValidator(unique)] = Field(
         default_factory=tuple,

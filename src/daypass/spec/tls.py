@@ -22,7 +22,7 @@ class TlsIssuer(Section):
     """cert-manager gets the certificate."""
 
     issuer: Subdomain = Field(examples=["letsencrypt"])
-    """Name of the ClusterIssuer or Issuer."""
+    """Name of the ClusterIssuer."""
 
 
 class TlsFilePair(Section):

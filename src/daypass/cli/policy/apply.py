@@ -1,0 +1,47 @@
+"""`daypass policy apply`: the policy into the cluster."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass.cli import say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.policy import add_config_option, load_policy
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "put the policy into the cluster, and wait until it is in force"
+EPILOG = """examples:
+  daypass policy apply
+  daypass policy apply --dry-run
+
+It counts in namespaces with the label daypass.dev/policy=enforced, which `daypass identity create`
+sets.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass policy apply`."""
+    add_config_option(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="let the API server check it, and change nothing"
+    )
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Apply it."""
+    policy = load_policy(args.config)
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.policy_apply import apply_policy
+
+        applied = apply_policy(cluster, policy, dry_run=args.dry_run)
+    done = "would be applied" if args.dry_run else "applied"
+    for name in applied.objects:
+        say(f"{done}: {name}")
+    if not args.dry_run:
+        where = f"in force, as seen in {applied.seen_in}" if applied.seen_in else "installed"
+        say(f"the policy is {where}; mode {policy.mode}")
+    return 0

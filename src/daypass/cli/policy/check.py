@@ -1,0 +1,129 @@
+"""`daypass policy check`: what the running cluster would answer, without making a token."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass._core.duration import parse_seconds
+from daypass._core.errors import UsageError
+from daypass._core.status import printable
+from daypass.cli import put
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.policy import DEFAULT_CONFIG, add_config_option, load_config
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from typing import Any
+
+    from daypass.identity.policy_check import Checked
+    from daypass.identity.policy_question import Question
+    from daypass.kube.cluster import Cluster
+    from daypass.spec import Policy
+
+SUMMARY = "say what the cluster would answer to a request for a token, without making one"
+EPILOG = """examples:
+  daypass policy check -n team --service-account bot
+  daypass policy check -n team --service-account bot --lifetime 48h --audience kfp
+  daypass policy check -n team --service-account bot --unbound --output json
+
+It asks as the ServiceAccount itself unless --as names somebody else, so it takes the right to
+impersonate. Exit code 3: the request is not allowed, or the policy is not in force as written.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass policy check`."""
+    add_config_option(parser)
+    parser.add_argument("--service-account", required=True, metavar="SA", help="whose token")
+    parser.add_argument(
+        "--audience", action="append", metavar="A",
+        help="for whom; may be repeated (default: the config's first)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lifetime", type=parse_seconds, default=3600, metavar="T", help="such as 1h (the default)"
+    )
+    bound = parser.add_mutually_exclusive_group()
+    bound.add_argument(
+        "--secret", metavar="NAME", help="bound to this Secret (default: one with a right name)"
+    )
+    bound.add_argument("--unbound", action="store_true", help="bound to nothing")
+    parser.add_argument(
+        "--as", dest="user", metavar="USER", help="who asks (default: the ServiceAccount itself)"
+    )
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Ask and tell; 0 where it is allowed and all is as written, else 3."""
+    policy = _policy(args)
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.policy_check import check
+
+        checked = check(cluster, policy, _question(args, policy, cluster))
+    put(json.dumps(_document(checked)) + "\n" if args.output == "json" else _text(checked))
+    return 0 if checked.answer.verdict == "allowed" and not checked.state.findings else 3
+
+
+def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Question:
+    from daypass.identity.policy_question import Question
+
+    account, namespace = args.service_account, args.namespace or cluster.namespace
+    audiences = args.audience or (policy.audiences[:1] if policy else ())
+    if not audiences:
+        raise UsageError("no audience is named", "add --audience: whom the token is for")
+    return Question(
+        namespace=namespace,
+        service_account=account,
+        audiences=tuple(audiences),
+        lifetime_seconds=args.lifetime,
+        secret=None if args.unbound else args.secret or f"{account}-daypass-{'0' * 20}",
+        user=args.user or f"system:serviceaccount:{namespace}:{account}",
+    )
+
+
+def _policy(args: Namespace) -> Policy | None:
+    if args.config == DEFAULT_CONFIG and not args.config.exists():
+        return None  # whoever looks for the reason of a refusal may not have it
+    return load_config(args.config).policy
+
+
+def _document(checked: Checked) -> dict[str, Any]:
+    state, question = checked.state, checked.question
+    return {
+        "namespace": question.namespace,
+        "serviceAccount": question.service_account,
+        "user": question.user,
+        "audiences": list(question.audiences),
+        "lifetimeSeconds": question.lifetime_seconds,
+        "secret": question.secret,
+        "verdict": checked.answer.verdict,
+        "message": checked.answer.message,
+        "brokenRules": None if checked.broken is None else list(checked.broken),
+        "installed": state.is_installed,
+        "mode": state.mode,
+        "held": state.is_held,
+        "overrides": dict(state.overrides),
+        "drift": None if state.drift is None else list(state.drift),
+        "findings": state.findings,
+    }
+
+
+def _text(checked: Checked) -> str:
+    state, question, answer = checked.state, checked.question, checked.answer
+    compared = "" if state.drift is not None else "; no config to compare it with"
+    overrides = ", ".join(f"{key}={value}" for key, value in sorted(state.overrides.items()))
+    broken = ", ".join(checked.broken or ())
+    lines = {
+        "policy": f"mode {state.mode}{compared}" if state.is_in_force else "none in force",
+        "namespace": question.namespace + (f"; {overrides}" if overrides else ""),
+        "request": f"{question.service_account} for {' '.join(question.audiences)},"
+        f" {question.lifetime_seconds} s, bound to {question.secret or 'nothing'},"
+        f" by {question.user}",
+        "answer": answer.verdict + (f": {answer.message}" if answer.message else ""),
+        "breaks": broken if answer.verdict != "denied" else "",
+    }
+    told = [*lines.items(), *(("finding", words) for words in state.findings)]
+    return "".join(f"{name:<11}{printable(words, 4096)}\n" for name, words in told if words)

@@ -1,0 +1,32 @@
+"""`daypass policy render`: the policy's objects on stdout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daypass.cli import put
+from daypass.cli.policy import add_config_option, load_policy
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "print the policy as Kubernetes objects"
+EPILOG = """examples:
+  daypass policy render > policy.yaml
+  daypass policy render | kubectl diff -f -
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass policy render`."""
+    add_config_option(parser)
+
+
+def run(args: Namespace) -> int:
+    """Print them; nobody is asked."""
+    policy = load_policy(args.config)
+    from daypass.render.policy.objects import policy_objects
+    from daypass.render.policy.text import to_yaml
+
+    put(to_yaml(policy_objects(policy)))
+    return 0

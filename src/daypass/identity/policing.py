@@ -1,0 +1,44 @@
+"""Holding a namespace to the policy: the label, and whether anything acts upon it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from daypass.identity import marks
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
+from daypass.kube.resources import NAMESPACES, VALIDATING_ADMISSION_POLICY_BINDINGS
+from daypass.render.policy.marks import NAME
+
+VOLUNTARY = (
+    "without it, binding is voluntary: whoever holds the long-lived token can make short-lived ones"
+    " that outlive it"
+)
+
+
+def hold_to_policy(cluster: Cluster, namespace: str, warn: Callable[..., None]) -> None:
+    """Label a namespace for the policy, and warn where that is not possible or has no effect.
+
+    Raises NotFoundError where there is no such namespace, as far as that can be seen.
+    """
+    try:
+        document = cluster.get(NAMESPACES, namespace)
+        if (document["metadata"].get("labels") or {}).get(marks.POLICY) != marks.POLICY_ON:
+            label = {"metadata": {"labels": {marks.POLICY: marks.POLICY_ON}}}
+            cluster.patch(NAMESPACES, namespace, label)
+            warn(f"the namespace {namespace} is held to the policy from now on, others' tokens too")
+    except ForbiddenError:
+        warn(
+            f"the namespace {namespace} is not yours to label for the policy",
+            f"{VOLUNTARY}. An admin can do it, if it is not done:\n"
+            f"kubectl label namespace {namespace} {marks.POLICY}={marks.POLICY_ON}",
+        )
+    _warn_without_policy(cluster, warn)
+
+
+def _warn_without_policy(cluster: Cluster, warn: Callable[..., None]) -> None:
+    try:
+        if cluster.find(VALIDATING_ADMISSION_POLICY_BINDINGS, NAME) is None:
+            warn("no policy is installed in this cluster", f"{VOLUNTARY}:\ndaypass policy apply")
+    except ForbiddenError:
+        return  # only admins of the cluster may see it, and only they could install it

@@ -1,0 +1,132 @@
+"""Issuers of OIDC tokens that the API server is to trust: its AuthenticationConfiguration.
+
+https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration
+(v1 since Kubernetes 1.34, v1beta1 since 1.30). The API server takes each issuer once, so that all
+identities of an issuer share an entry: it lists their subjects, and RBAC says which of them may ask
+for whose tokens. A user's name holds the issuer: none can speak for another's subjects.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daypass._core.errors import UsageError
+from daypass.render.policy import marks
+
+Object = dict[str, Any]
+
+API_VERSION = "apiserver.config.k8s.io/v1"
+KIND = "AuthenticationConfiguration"
+LONGEST_CHARACTERS = 1024
+_ISSUER = re.compile(r"https://[a-z0-9.-]+(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/-]*)?")
+_SUBJECTS = re.compile(r"claims\.sub in (\[.*\])")
+_RULE = "daypass: this subject is not listed"
+
+
+class BadTrustError(UsageError):
+    """What is to be trusted makes no sense, or is trusted already for something else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedIssuer:
+    """Who vouches for whom: `url` is the claim `iss`, `audience` is in `aud`, `subjects` are the
+    whole claims `sub`. `authority`: PEM of who signed the issuer's own certificate, where that is
+    private.
+
+    Raises BadTrustError. There are no patterns: `repo:org/*` has let in many a neighbour, and RBAC
+    binds users by their whole name anyway.
+    """
+
+    url: str
+    audience: str
+    subjects: tuple[str, ...]
+    authority: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.url) > LONGEST_CHARACTERS or not _ISSUER.fullmatch(self.url):
+            raise BadTrustError(
+                "the issuer is no https URL of a host and maybe a path",
+                "it is the claim `iss` of a token, letter by letter:"
+                " https://token.actions.githubusercontent.com",
+            )
+        for text, what in [(self.audience, "audience"), *((s, "subject") for s in self.subjects)]:
+            if not _is_plain(text):
+                raise BadTrustError(f"the {what} is empty, too long, or holds what does not print")
+        for subject in self.subjects:
+            if "*" in subject:
+                raise BadTrustError(
+                    f"the subject {subject} has a wildcard",
+                    "name each whole: repo:ORG/REPO:ref:refs/heads/main; --subject may be repeated",
+                )
+        if not self.subjects:
+            raise BadTrustError("nobody is trusted", "name at least one subject")
+
+    @property
+    def user_prefix(self) -> str:
+        """What the names of this issuer's users begin with; no issuer's is the start of another's,
+        since a URL of an issuer has no `#`."""
+        return f"{marks.FEDERATED}{self.url.removeprefix('https://')}#"
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """The subjects as Kubernetes knows them."""
+        return tuple(self.user_prefix + subject for subject in self.subjects)
+
+
+def authentication_configuration(
+    trusted: TrustedIssuer, existing: Mapping[str, Any] | None = None
+) -> Object:
+    """The API server's configuration with an issuer added to what is there already.
+
+    All else stays as it is: `anonymous`, other issuers, the apiVersion. Users get no groups but
+    system:authenticated from their token, and no UID. Raises BadTrustError where `existing` is
+    something else, or trusts that issuer in another way.
+    """
+    found: Object = dict(existing or {"apiVersion": API_VERSION, "kind": KIND})
+    if found.get("kind") != KIND or not isinstance(found.get("jwt") or [], list):
+        raise BadTrustError(
+            f"the file to merge with is no {KIND}", "name what --authentication-config names"
+        )
+    entries = list(found.get("jwt") or [])
+    for index, entry in enumerate(entries):
+        if isinstance(entry, dict) and (entry.get("issuer") or {}).get("url") == trusted.url:
+            entries[index] = _merged(trusted, entry)
+            break
+    else:
+        issuer = _issuer(trusted, {"url": trusted.url})
+        entries.append(_entry(trusted, issuer, trusted.subjects))
+    return {**found, "jwt": entries}
+
+
+def _merged(trusted: TrustedIssuer, entry: Object) -> Object:
+    rules = entry.get("claimValidationRules") or [{}]
+    listed = _SUBJECTS.fullmatch(str(rules[0].get("expression", "")))
+    subjects = json.loads(listed[1]) if listed else []
+    if entry != _entry(trusted, entry["issuer"], subjects):
+        raise BadTrustError(
+            f"{trusted.url} is trusted already, and not as daypass writes it",
+            "an API server takes an issuer only once: move the others to another URL of it",
+        )
+    return _entry(trusted, _issuer(trusted, entry["issuer"]), (*subjects, *trusted.subjects))
+
+
+def _issuer(trusted: TrustedIssuer, known: Object) -> Object:
+    audiences = dict.fromkeys([*(known.get("audiences") or ()), trusted.audience])
+    authority = {"certificateAuthority": trusted.authority} if trusted.authority else {}
+    return {**known, **authority, "audiences": [*audiences], "audienceMatchPolicy": "MatchAny"}
+
+
+def _entry(trusted: TrustedIssuer, issuer: Object, subjects: Iterable[str]) -> Object:
+    listed = json.dumps(sorted(set(subjects)), ensure_ascii=False)  # a list in CEL, too
+    return {
+        "issuer": issuer,
+        "claimValidationRules": [{"expression": f"claims.sub in {listed}", "message": _RULE}],
+        "claimMappings": {"username": {"claim": "sub", "prefix": trusted.user_prefix}},
+    }
+
+
+def _is_plain(text: str) -> bool:
+    fits = 0 < len(text) <= LONGEST_CHARACTERS and text.isprintable() and text == text.strip()
+    return fits and not set(text) & {'"', "\\"}

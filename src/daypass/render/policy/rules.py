@@ -1,0 +1,126 @@
+"""The same rules in Python: which of them a TokenRequest breaks, as an API server would find it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from daypass.render.policy import marks
+from daypass.render.policy.expressions import (
+    AUDIENCES,
+    BINDINGS,
+    LIFETIME,
+    MOST_AUDIENCES,
+    SUCCESSORS,
+    UNITS_SECONDS,
+)
+from daypass.spec.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Who asks. `groups`: those that Kubernetes adds by itself may be left out."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+    has_credential_id: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundObject:
+    """`spec.boundObjectRef`, without a UID: no rule looks at it."""
+
+    api_version: str = "v1"
+    kind: str = "Secret"
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A TokenRequest for `service_account`, with what the API server fills in filled in."""
+
+    requester: Requester
+    service_account: str
+    lifetime_seconds: int
+    audiences: tuple[str, ...]
+    bound: BoundObject | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of the Namespace."""
+
+
+def is_exempt(policy: Policy, requester: Requester) -> bool:
+    """Whether a requester is not held to the policy at all."""
+    user = requester.user
+    return (
+        (user.startswith(marks.NODE) and marks.NODES in requester.groups)
+        or user in marks.CONTROL_PLANE
+        or user.startswith(marks.KUBE_SYSTEM)
+        or user in policy.exempt
+    )
+
+
+def broken_rules(policy: Policy, request: Request) -> list[str]:
+    """The rules that a request breaks, in the policy's order; none where the requester is exempt.
+
+    Of `overrides`, `lifetime`, `audiences`, `binding`, `successors`.
+    """
+    requester = request.requester
+    if is_exempt(policy, requester):
+        return []
+    annotations = request.annotations
+    federated = requester.user.startswith(marks.FEDERATED)
+    longest = annotations.get(marks.LONGEST_LIFETIME, str(policy.longest_lifetime_seconds))
+    audiences = annotations.get(marks.AUDIENCES, " ".join(policy.audiences)).split(" ")
+    broken = {
+        "overrides": bool(mistakes(annotations)),
+        "lifetime": request.lifetime_seconds > _seconds(policy, longest, annotations, federated),
+        "audiences": len(request.audiences) > MOST_AUDIENCES
+        or not set(request.audiences) <= set(audiences),
+        "binding": annotations.get(marks.BINDING, policy.binding) == "required"
+        and not federated
+        and not _hangs_on_its_own_secret(request),
+        "successors": annotations.get(marks.SUCCESSORS, policy.successors) == "forbidden"
+        and requester.user.startswith(marks.SERVICE_ACCOUNT)
+        and requester.has_credential_id,
+    }
+    return [rule for rule, is_broken in broken.items() if is_broken]
+
+
+def mistakes(annotations: Mapping[str, str]) -> list[str]:
+    """The annotations of a Namespace that cannot be read; with any, there is no token."""
+    return [
+        key
+        for key, text in annotations.items()
+        if key.startswith(marks.OVERRIDES) and not _is_sound(key, text)
+    ]
+
+
+def _is_sound(key: str, text: str) -> bool:
+    match key:
+        case marks.LONGEST_LIFETIME:
+            return text != "" and re.fullmatch(LIFETIME, text) is not None
+        case marks.AUDIENCES:
+            return re.fullmatch(AUDIENCES, text) is not None
+        case marks.BINDING:
+            return text in BINDINGS
+        case marks.SUCCESSORS:
+            return text in SUCCESSORS
+    return False
+
+
+def _seconds(policy: Policy, text: str, annotations: Mapping[str, str], federated: bool) -> int:
+    if mistakes(annotations):
+        return 0
+    if text.isdigit():
+        seconds = int(text)
+    else:
+        amounts = re.findall("([0-9]+)([dhms])", text)
+        seconds = sum(int(amount) * UNITS_SECONDS[unit] for amount, unit in amounts)
+    return min(seconds, policy.federated.longest_lifetime_seconds) if federated else seconds
+
+
+def _hangs_on_its_own_secret(request: Request) -> bool:
+    bound = request.bound
+    if bound is None or (bound.api_version, bound.kind) != ("v1", "Secret"):
+        return False
+    name = re.escape(request.service_account + marks.SECRET_INFIX) + marks.SECRET_SUFFIX
+    return re.fullmatch(name, bound.name) is not None

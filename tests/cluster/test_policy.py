@@ -1,0 +1,435 @@
+"""`daypass policy` against a real API server: applied, checked, and not to be got around."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass import cli
+from daypass._core.errors import DaypassError
+from daypass.identity.policy_apply import apply_policy
+from daypass.identity.policy_check import look
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
+from daypass.kube.resources import (
+    CONFIG_MAPS,
+    NAMESPACES,
+    VALIDATING_ADMISSION_POLICIES,
+    VALIDATING_ADMISSION_POLICY_BINDINGS,
+)
+from daypass.render.policy import marks
+from daypass.spec.policy import Mode, Policy
+from support import identities, policies
+from support.admin import Answer
+from support.clusters import admin_cluster, cluster_as
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.identities import Identity
+from support.policies import held_namespace
+
+GATE = "gate.example.com"
+CONFIG = """\
+version: 1
+domains: {here: {host: localhost, front: envoy}}
+policy: {audiences: [gate.example.com], longestLifetime: 12h}
+"""
+POLICY = Policy(audiences=(GATE,), longest_lifetime_seconds=12 * 3600)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane.start(tmp_path_factory.mktemp("policy")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def admin(plane: ControlPlane) -> Iterator[Cluster]:
+    opened = admin_cluster(plane)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane, admin: Cluster) -> Cluster:
+    """POLICY in force, whatever another test has put there."""
+    state = look(admin, POLICY, "default")
+    if not state.is_in_force or state.drift:
+        for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
+            admin.delete(resource, marks.NAME)
+        policies.apply(plane, admin, POLICY)
+    return admin
+
+
+@pytest.fixture
+def bot(plane: ControlPlane, cluster: Cluster) -> Identity:
+    """An identity in a namespace that is held to the policy."""
+    return plane.make_identity(held_namespace(plane))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "daypass.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def ask(plane: ControlPlane, bot: Identity, account: str | None = None, **spec: Any) -> Answer:
+    """A real request of a bot, by its long-lived token."""
+    spec = {"audiences": [GATE], "expirationSeconds": 600, **spec}
+    path = identities.token_path(bot.namespace, account or bot.service_account)
+    return plane.client(bot.token).request("POST", path, {"spec": spec})
+
+
+def in_mode(plane: ControlPlane, cluster: Cluster, bot: Identity, mode: Mode) -> None:
+    """Another mode in force, seen by what becomes of an unbound request."""
+    apply_policy(cluster, POLICY.model_copy(update={"mode": mode}))
+    eventually(
+        f"mode {mode}",
+        lambda: bool(ask(plane, bot).warnings) == (mode == "warn") and ask(plane, bot).code == 201,
+    )
+
+
+def check(
+    plane: ControlPlane,
+    capsys: pytest.CaptureFixture[str],
+    bot: Identity,
+    *arguments: str,
+) -> tuple[int, dict[str, Any]]:
+    """`policy check --output json`: exit code and what it says."""
+    capsys.readouterr()
+    code = cli.main(
+        ["policy", "check", "--kubeconfig", str(plane.kubeconfig), "-n", bot.namespace,
+         "--service-account", bot.service_account, "--output", "json", *arguments]
+    )  # fmt: skip
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_token_on_its_own_secret_is_made_and_a_free_one_is_not(
+    plane: ControlPlane, bot: Identity
+) -> None:
+    assert ask(plane, bot, boundObjectRef=bot.bound_object_ref).code == 201
+    refused = ask(plane, bot)
+    assert refused.code == 403
+    assert f"called {bot.service_account}-daypass-<20 of a-z and 0-9>" in refused.message
+
+
+def test_a_token_cannot_hang_on_the_secret_of_a_longer_name(
+    plane: ControlPlane, bot: Identity
+) -> None:
+    other = plane.make_identity(bot.namespace, f"{bot.service_account}-daypass")
+    assert ask(plane, bot, boundObjectRef=other.bound_object_ref).code == 403
+    assert ask(plane, other, boundObjectRef=other.bound_object_ref).code == 201
+
+
+def test_a_short_lived_token_makes_no_successor(plane: ControlPlane, bot: Identity) -> None:
+    spec: dict[str, Any] = {
+        "audiences": ["https://kubernetes.default.svc"],
+        "boundObjectRef": bot.bound_object_ref,
+    }
+    path = f"/api/v1/namespaces/{bot.namespace}"
+    override = {marks.AUDIENCES: f"https://kubernetes.default.svc {GATE}"}
+    plane.admin.patch(path, {"metadata": {"annotations": override}})
+    first = eventually("the override counts", lambda: _made(ask(plane, bot, **spec)))
+    body = {"spec": {**spec, "audiences": [GATE]}}
+    with_it = {"Authorization": f"Bearer {first}"}
+    answer = plane.client().request("POST", bot.token_path, body, headers=with_it)
+    assert answer.code == 403
+    assert "successors: " in answer.message
+
+
+def _made(answer: Answer) -> str | None:
+    return str(answer.json["status"]["token"]) if answer.code == 201 else None
+
+
+def test_a_dry_run_is_held_to_it_since_it_makes_a_real_token(
+    plane: ControlPlane, bot: Identity
+) -> None:
+    body = {"spec": {"audiences": [GATE], "expirationSeconds": 600}}
+    target = f"{bot.token_path}?dryRun=All"
+    assert plane.client(bot.token).request("POST", target, body).code == 403
+
+
+def test_a_huge_list_of_audiences_does_not_keep_the_api_server_busy(
+    plane: ControlPlane, bot: Identity
+) -> None:
+    """It did for half a minute, which is longer than this client waits, while it looked at each."""
+    assert ask(plane, bot, audiences=[GATE] * 100_000).code == 403
+
+
+def test_in_mode_warn_the_token_is_made_with_a_warning(
+    plane: ControlPlane, cluster: Cluster, bot: Identity
+) -> None:
+    in_mode(plane, cluster, bot, "warn")
+    answer = ask(plane, bot)
+    assert answer.code == 201
+    assert "binding: bind the token" in answer.warnings[0]
+    assert not ask(plane, bot, boundObjectRef=bot.bound_object_ref).warnings
+
+
+def test_in_mode_audit_only_the_audit_log_tells(
+    plane: ControlPlane, cluster: Cluster, bot: Identity
+) -> None:
+    in_mode(plane, cluster, bot, "audit")
+    position = plane.audit_position()
+    answer = ask(plane, bot)
+    assert (answer.code, answer.warnings) == (201, [])
+    key = "validation.policy.admission.k8s.io/validation_failure"
+
+    def told() -> list[str]:
+        events = plane.audit_events(since=position)
+        return [event["annotations"][key] for event in events if key in event["annotations"]]
+
+    assert "binding: bind the token" in eventually("the audit log tells", told)[0]
+
+
+@pytest.fixture
+def editor(plane: ControlPlane, bot: Identity) -> Iterator[Cluster]:
+    """The bot as somebody gave it Kubernetes' own `edit`, beside a ServiceAccount `other`."""
+    identities.ensure_service_account(plane.admin, bot.namespace, "other")
+    identities.bind(
+        plane.admin, bot.namespace, bot.service_account, kind="ClusterRole", role="edit"
+    )
+    attributes = {"namespace": bot.namespace, "verb": "impersonate", "resource": "serviceaccounts"}
+    identities.wait_until_allowed(plane.admin, bot.user, attributes)
+    opened = cluster_as(plane, bot.token)
+    yield opened
+    opened.close()
+
+
+def test_edit_does_not_get_around_it_by_other_service_accounts(
+    plane: ControlPlane, bot: Identity, editor: Cluster
+) -> None:
+    own = bot.bound_object_ref
+    for reference in (own, {}):
+        assert "binding: " in ask(plane, bot, "other", boundObjectRef=reference).message
+    named = {**own, "name": f"other-daypass-{'a' * 20}"}
+    assert ask(plane, bot, "other", boundObjectRef=named, expirationSeconds=43_201).code == 403
+    assert ask(plane, bot, "other", boundObjectRef=named, audiences=["x"]).code == 403
+
+
+def test_edit_does_not_get_around_it_by_impersonation(
+    plane: ControlPlane, bot: Identity, editor: Cluster
+) -> None:
+    path = identities.token_path(bot.namespace, "other")
+    body = {"spec": {"audiences": [GATE], "expirationSeconds": 600}}
+    speaking = {"Impersonate-User": f"system:serviceaccount:{bot.namespace}:other"}
+    identities.bind(plane.admin, bot.namespace, "other", kind="ClusterRole", role="edit")
+    answer = eventually(
+        "other may ask",
+        lambda: _unless(
+            "cannot create",
+            plane.client(bot.token).request("POST", path, body, headers=speaking),
+        ),
+    )
+    assert "binding: " in answer.message
+    speaking = {"Impersonate-User": "system:serviceaccount:kube-system:default"}
+    answer = plane.client(bot.token).request("POST", path, body, headers=speaking)
+    assert "cannot impersonate" in answer.message
+
+
+def _unless(word: str, answer: Answer) -> Answer | None:
+    return None if word in answer.message else answer
+
+
+@pytest.mark.parametrize("role", ["edit", "admin"])
+def test_no_role_in_a_namespace_can_change_what_the_policy_reads(
+    plane: ControlPlane, bot: Identity, editor: Cluster, role: str
+) -> None:
+    identities.bind(plane.admin, bot.namespace, "bot", kind="ClusterRole", role=role)
+    attributes = {"namespace": bot.namespace, "verb": "get", "resource": "namespaces"}
+    identities.wait_until_allowed(plane.admin, bot.user, attributes)
+    change = {"metadata": {"annotations": {marks.BINDING: "optional"}}}
+    with pytest.raises(ForbiddenError):
+        editor.patch(NAMESPACES, bot.namespace, change)
+    with pytest.raises(ForbiddenError):
+        editor.patch(NAMESPACES, bot.namespace, {"metadata": {"labels": {marks.LABEL: None}}})
+    for resource in (VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS):
+        with pytest.raises(ForbiddenError):
+            editor.delete(resource, marks.NAME)
+
+
+def test_no_config_map_says_anything_to_it(
+    plane: ControlPlane, bot: Identity, editor: Cluster
+) -> None:
+    metadata = {"name": marks.NAME, "namespace": bot.namespace}
+    settings = {"binding": "optional", "longestLifetime": "720h"}
+    editor.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": settings})
+    assert editor.find(CONFIG_MAPS, marks.NAME, bot.namespace)
+    assert ask(plane, bot).code == 403
+
+
+def test_edit_can_hang_a_token_on_a_secret_that_it_makes(
+    plane: ControlPlane, bot: Identity, editor: Cluster
+) -> None:
+    """What the policy cannot see, and docs/policy.md says: a Secret is known by its name alone."""
+    metadata = {"name": f"other-daypass-{'z' * 20}", "namespace": bot.namespace}
+    made = editor.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    reference = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "name": metadata["name"],
+        "uid": made["metadata"]["uid"],
+    }
+    assert ask(plane, bot, "other", boundObjectRef=reference).code == 201
+
+
+def test_check_says_what_the_cluster_would_answer(
+    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ["--config", str(config)]
+    code, said = check(plane, capsys, bot, *named)
+    assert (code, said["verdict"], said["brokenRules"], said["findings"]) == (0, "allowed", [], [])
+    assert (said["mode"], said["held"], said["drift"]) == ("deny", True, [])
+    for arguments, rule in (
+        (["--lifetime", "13h"], "lifetime"),
+        (["--audience", "x"], "audiences"),
+        (["--unbound"], "binding"),
+        (["--secret", f"{bot.service_account}-token"], "binding"),
+    ):
+        code, said = check(plane, capsys, bot, *named, *arguments)
+        assert (code, said["verdict"], said["brokenRules"]) == (3, "denied", [rule])
+        assert said["message"].startswith(f"{rule}: ")
+    code, said = check(plane, capsys, bot, *named, "--secret", bot.secret_name)
+    assert (code, said["verdict"]) == (0, "allowed")
+
+
+def test_check_makes_no_token(
+    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even where everything would be allowed."""
+    free = {marks.BINDING: "optional", marks.LONGEST_LIFETIME: "9999d"}
+    plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}", {"metadata": {"annotations": free}})
+    path = identities.token_path(bot.namespace, bot.service_account)
+    eventually("the override counts", lambda: ask(plane, bot).code == 201)
+    position = plane.audit_position()
+    for arguments in (["--unbound"], [], ["--secret", bot.secret_name], ["--lifetime", "9000d"]):
+        code, said = check(plane, capsys, bot, "--config", str(config), *arguments)
+        assert (code, said["verdict"]) == (0, "allowed"), said
+
+    def codes() -> list[int] | None:
+        events = [e for e in plane.audit_events(since=position) if e["requestURI"] == path]
+        return [e["responseStatus"]["code"] for e in events] if len(events) == 4 else None
+
+    assert eventually("four requests are logged", codes) == [400, 404, 409, 404]
+
+
+def test_check_tells_rbac_from_the_policy(
+    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = check(plane, capsys, bot, "--config", str(config), "--as", "jane", "--unbound")
+    assert (code, said["verdict"], said["brokenRules"]) == (3, "forbidden", ["binding"])
+    assert 'User "jane" cannot create' in said["message"]
+
+
+def test_check_finds_what_is_not_as_it_should_be(
+    plane: ControlPlane,
+    cluster: Cluster,
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    free = plane.make_identity(held_namespace(plane, {f"{marks.OVERRIDES}x": "1"}, held=False))
+    config.write_text(CONFIG.replace("12h", "11h").replace("gate.example.com]", "g], mode: warn"))
+    code, said = check(plane, capsys, free, "--config", str(config), "--audience", GATE)
+    assert (code, said["verdict"], said["held"]) == (3, "allowed", False)
+    assert said["drift"] == [
+        "ValidatingAdmissionPolicy spec.variables",
+        "ValidatingAdmissionPolicyBinding spec.validationActions",
+    ]
+    assert f"the Namespace lacks the label {marks.LABEL}=enforced" in said["findings"]
+    assert f"annotation {marks.OVERRIDES}x is a mistake" in said["findings"]
+    cluster.delete(VALIDATING_ADMISSION_POLICY_BINDINGS, marks.NAME)
+    _, said = check(plane, capsys, free, "--config", str(config))
+    assert "nothing binds the policy to namespaces" in said["findings"]
+    cluster.delete(VALIDATING_ADMISSION_POLICIES, marks.NAME)
+    _, said = check(plane, capsys, free, "--config", str(config))
+    assert said["findings"][0] == "the policy is not installed"
+
+
+def test_check_needs_no_config(
+    plane: ControlPlane,
+    bot: Identity,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = check(plane, capsys, bot, "--audience", GATE, "--unbound")
+    assert (code, said["verdict"]) == (3, "denied")
+    assert (said["drift"], said["brokenRules"]) == (None, None)
+
+
+def test_check_reads_well(
+    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(
+        ["policy", "check", "--kubeconfig", str(plane.kubeconfig), "-n", bot.namespace,
+         "--service-account", "bot", "--lifetime", "13h", "--config", str(config)]
+    )  # fmt: skip
+    assert capsys.readouterr().out == (
+        f"policy     mode deny\n"
+        f"namespace  {bot.namespace}\n"
+        f"request    bot for {GATE}, 46800 s, bound to bot-daypass-00000000000000000000,"
+        f" by system:serviceaccount:{bot.namespace}:bot\n"
+        f"answer     denied: lifetime: ask for at most 43200 s, not for 46800 s\n"
+    )
+
+
+def test_check_cannot_be_made_to_steer_a_terminal(
+    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = {"metadata": {"annotations": {marks.BINDING: "\x1b[2J\nanswer allowed"}}}
+    plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}", change)
+    cli.main(
+        ["policy", "check", "--kubeconfig", str(plane.kubeconfig), "-n", bot.namespace,
+         "--service-account", "bot", "--config", str(config)]
+    )  # fmt: skip
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\nanswer allowed" not in out
+
+
+def test_apply_says_where_it_has_seen_it_in_force(
+    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--kubeconfig", str(plane.kubeconfig), "--config", str(config)]
+    assert cli.main(["policy", "apply", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "applied: validatingadmissionpolicies/daypass" in err
+    assert "the policy is in force, as seen in " in err
+
+
+def test_a_dry_run_of_apply_changes_nothing(
+    plane: ControlPlane, cluster: Cluster, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = cluster.get(VALIDATING_ADMISSION_POLICIES, marks.NAME)
+    config.write_text(CONFIG.replace("12h", "1h"))
+    arguments = ["--dry-run", "--kubeconfig", str(plane.kubeconfig), "--config", str(config)]
+    assert cli.main(["policy", "apply", *arguments]) == 0
+    assert "would be applied: validatingadmissionpolicies/daypass" in capsys.readouterr().err
+    assert cluster.get(VALIDATING_ADMISSION_POLICIES, marks.NAME) == before
+
+
+def test_apply_takes_back_what_somebody_has_changed(plane: ControlPlane, cluster: Cluster) -> None:
+    change = {"spec": {"failurePolicy": "Ignore"}}
+    cluster.patch(VALIDATING_ADMISSION_POLICIES, marks.NAME, change)
+    apply_policy(cluster, POLICY)
+    spec = cluster.get(VALIDATING_ADMISSION_POLICIES, marks.NAME)["spec"]
+    assert spec["failurePolicy"] == "Fail"
+
+
+def test_apply_does_not_pass_over_what_somebody_has_added(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    """A condition of somebody else's outlives server-side apply, and could let all through."""
+    path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/daypass"
+    hole = {"name": "hole", "expression": "false"}
+    found = plane.admin.get(path)
+    found["spec"]["matchConditions"].append(hole)
+    assert plane.admin.request("PUT", path, found).code == 200
+    with pytest.raises(DaypassError, match=r"somebody has added to spec\.matchConditions"):
+        apply_policy(cluster, POLICY)

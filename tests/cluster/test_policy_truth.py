@@ -1,0 +1,264 @@
+"""The policy on a real API server, held to its own description in Python, rule by rule."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daypass.kube.cluster import Cluster
+from daypass.render.policy import marks
+from daypass.render.policy.rules import BoundObject, Request, Requester, broken_rules, is_exempt
+from daypass.spec.policy import Policy
+from support import policies
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.policies import broken_rule, held_namespace
+
+GATE, OTHER, FOREIGN = "gate.example.com", "kfp", "https://kubernetes.default.svc"
+OPERATOR = "system:serviceaccount:vault:vault"
+POLICY = Policy(audiences=(GATE, OTHER), exempt=(OPERATOR, "jane {ops}", "Jörg"), mode="deny")
+SUFFIX = "0123456789abcdefghij"
+LONG = "a-name-with012345678901234567890"
+ACCOUNTS = ("bot", "bot-daypass", "b.t", LONG)
+
+REQUESTERS = {
+    "itself": Requester(user="system:serviceaccount:team:bot"),
+    "its short-lived token": Requester(
+        user="system:serviceaccount:team:bot", has_credential_id=True
+    ),
+    "a neighbour": Requester(user="system:serviceaccount:team:neighbour"),
+    "a ServiceAccount beside kube-system": Requester(user="system:serviceaccount:kube-systemx:a"),
+    "an admin": Requester(user="jane", groups=("system:masters",), has_credential_id=True),
+    "a user called like a node": Requester(user="system:node:n1"),
+    "a user in the group of nodes": Requester(user="jane", groups=("system:nodes",)),
+    "a federated user": Requester(user="federated:issuer.example#repo:a/b"),
+    "a federated user with a jti": Requester(user="federated:i#s", has_credential_id=True),
+    "a user with federated in the name": Requester(user="not-federated:issuer#x"),
+    "a node": Requester(user="system:node:n1", groups=("system:nodes",), has_credential_id=True),
+    "the controller manager": Requester(user="system:kube-controller-manager"),
+    "the scheduler": Requester(user="system:kube-scheduler"),
+    "the API server": Requester(user="system:apiserver", groups=("system:masters",)),
+    "a controller in kube-system": Requester(
+        user="system:serviceaccount:kube-system:generic-garbage-collector", has_credential_id=True
+    ),
+    "an exempt person": Requester(user="jane {ops}"),
+    "an exempt operator": Requester(user=OPERATOR, has_credential_id=True),
+}
+OVERRIDES: dict[str, dict[str, str]] = {
+    "none": {},
+    "foreign annotations": {"a": "b", f"{marks.DOMAIN}/policy-x": "y"},
+    "an hour": {marks.LONGEST_LIFETIME: "1h"},
+    "two days": {marks.LONGEST_LIFETIME: "1d23h59m60s"},
+    "seconds": {marks.LONGEST_LIFETIME: "7200"},
+    "other audiences": {marks.AUDIENCES: f"{OTHER} {FOREIGN}"},
+    "free binding": {marks.BINDING: "optional"},
+    "successors": {marks.SUCCESSORS: "allowed"},
+    "everything": {
+        marks.LONGEST_LIFETIME: "30d",
+        marks.AUDIENCES: "x",
+        marks.BINDING: "optional",
+        marks.SUCCESSORS: "allowed",
+    },
+    "no lifetime": {marks.LONGEST_LIFETIME: ""},
+    "no audience": {marks.AUDIENCES: ""},
+    "a typo": {f"{marks.OVERRIDES}longest-lifetme": "1h"},
+    "a word": {marks.BINDING: "Optional"},
+}
+LIFETIMES = (600, 3600, 3601, 7200, 7201, 86_400, 86_401, 172_800, 172_801, 2**32)
+AUDIENCES = (
+    (GATE,), (OTHER, GATE), (FOREIGN,), (GATE, FOREIGN), ("",), (f"{GATE} {OTHER}",),
+    (GATE,) * 100, (GATE,) * 101,
+)  # fmt: skip
+BOUND: tuple[BoundObject | None, ...] = (
+    None,
+    *(
+        BoundObject(name=name)
+        for name in (
+            f"bot-daypass-{SUFFIX}",
+            f"bot-daypass-daypass-{SUFFIX}",
+            f"b.t-daypass-{SUFFIX}",
+            f"bxt-daypass-{SUFFIX}",
+            f"bot-daypass-{SUFFIX[1:]}",
+            f"bot-daypass-{SUFFIX}a",
+            f"bot-daypass-{SUFFIX[1:]}-",
+            f"bot-daypass-{SUFFIX[1:]}A",
+            f"bot-daypass-{SUFFIX[1:]}\n",
+            f"xbot-daypass-{SUFFIX}",
+            f"{LONG}-daypass-{SUFFIX}",
+            f"{LONG}-daypass-{'-' * len(SUFFIX)}",
+        )
+    ),
+    BoundObject(kind="Pod", name=f"bot-daypass-{SUFFIX}"),
+    BoundObject(kind="Node", name=f"bot-daypass-{SUFFIX}"),
+    BoundObject(api_version="apps/v1", name=f"bot-daypass-{SUFFIX}"),
+    BoundObject(api_version="", name=f"bot-daypass-{SUFFIX}"),
+    BoundObject(kind="secret", name=f"bot-daypass-{SUFFIX}"),
+)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane where everybody may ask for tokens, as far as RBAC goes."""
+    with ControlPlane.start(tmp_path_factory.mktemp("policy")) as running:
+        policies.let_everybody_ask(running)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """The policy in force, and an admin's way to it."""
+    opened = admin_cluster(plane)
+    policies.apply(plane, opened, POLICY)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def namespaces(plane: ControlPlane, cluster: Cluster) -> dict[str, str]:
+    """A namespace for each of OVERRIDES."""
+    return {
+        name: held_namespace(plane, annotations, accounts=ACCOUNTS)
+        for name, annotations in OVERRIDES.items()
+    }
+
+
+def request(
+    who: str,
+    override: str,
+    account: str = "bot",
+    seconds: int = 600,
+    audiences: tuple[str, ...] = (GATE,),
+    bound: BoundObject | None = BOUND[1],
+) -> Request:
+    return Request(
+        requester=REQUESTERS[who],
+        service_account=account,
+        lifetime_seconds=seconds,
+        audiences=audiences,
+        bound=bound,
+        annotations=OVERRIDES[override],
+    )
+
+
+def assert_as_described(
+    cluster: Cluster, namespaces: dict[str, str], override: str, asked: Request
+) -> None:
+    described = broken_rules(POLICY, asked)
+    found = broken_rule(cluster, namespaces[override], asked)
+    assert found == next(iter(described), None), (asked, described)
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_every_requester_is_held_to_every_rule_as_described(
+    cluster: Cluster, namespaces: dict[str, str], override: str
+) -> None:
+    """All requesters, and for each dimension of a request all its values beside good ones. Who is
+    exempt asks for everything that is wrong at once."""
+    for who, requester in REQUESTERS.items():
+        asked = [
+            *(request(who, override, seconds=seconds) for seconds in LIFETIMES),
+            *(request(who, override, audiences=audiences) for audiences in AUDIENCES),
+            *(request(who, override, bound=bound) for bound in BOUND),
+            request(who, override, "bot-daypass", 2**32, (FOREIGN,), None),
+        ]
+        for each in asked[-1:] if is_exempt(POLICY, requester) else asked:
+            assert_as_described(cluster, namespaces, override, each)
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_every_service_account_has_its_own_secrets(
+    cluster: Cluster, namespaces: dict[str, str], account: str
+) -> None:
+    passing = []
+    for bound in BOUND:
+        asked = request("itself", "none", account=account, bound=bound)
+        assert_as_described(cluster, namespaces, "none", asked)
+        passing += [bound.name] if bound and not broken_rules(POLICY, asked) else []
+    assert passing == [f"{account}-daypass-{SUFFIX}"]
+
+
+@given(
+    who=st.sampled_from(sorted(REQUESTERS)),
+    override=st.sampled_from(sorted(OVERRIDES)),
+    account=st.sampled_from(ACCOUNTS),
+    seconds=st.one_of(st.sampled_from(LIFETIMES), st.integers(600, 2**32)),
+    audiences=st.one_of(
+        st.sampled_from(AUDIENCES),
+        st.lists(st.sampled_from([GATE, OTHER, FOREIGN, "x"]), min_size=1, max_size=4).map(tuple),
+    ),
+    bound=st.sampled_from(BOUND),
+)
+@settings(max_examples=500, deadline=None, database=None)
+def test_any_mixture_is_answered_as_described(
+    cluster: Cluster,
+    namespaces: dict[str, str],
+    who: str,
+    override: str,
+    account: str,
+    seconds: int,
+    audiences: tuple[str, ...],
+    bound: BoundObject | None,
+) -> None:
+    asked = request(who, override, account, seconds, audiences, bound)
+    assert_as_described(cluster, namespaces, override, asked)
+
+
+texts = st.one_of(
+    st.text(max_size=40),
+    st.from_regex(r"[0-9]{0,11}[dhms]?[0-9]{0,11}[dhms]?", fullmatch=True),
+    st.lists(st.sampled_from([GATE, OTHER, "", "\n", "é"]), max_size=4).map(" ".join),
+    st.sampled_from(["required", "optional", "allowed", "forbidden", "forbidden\n", " optional"]),
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                marks.LONGEST_LIFETIME,
+                marks.AUDIENCES,
+                marks.BINDING,
+                marks.SUCCESSORS,
+                f"{marks.OVERRIDES}x",
+            ]
+        ),
+        texts,
+        min_size=1,
+    ),
+    st.sampled_from(sorted(REQUESTERS)),
+    st.integers(600, 10**6),
+    st.booleans(),
+)
+@settings(max_examples=120, deadline=None, database=None)
+def test_whatever_an_annotation_holds_is_read_as_described_or_refuses_every_token(
+    plane: ControlPlane,
+    cluster: Cluster,
+    annotations: dict[str, str],
+    who: str,
+    seconds: int,
+    bound: bool,
+) -> None:
+    namespace = held_namespace(plane, annotations)
+    asked = Request(
+        requester=REQUESTERS[who],
+        service_account="bot",
+        lifetime_seconds=seconds,
+        audiences=(GATE,),
+        bound=BOUND[1] if bound else None,
+        annotations=annotations,
+    )
+    described = broken_rules(POLICY, asked)
+    assert broken_rule(cluster, namespace, asked) == next(iter(described), None)
+
+
+def test_a_namespace_without_the_label_is_not_held_to_it(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    namespace = held_namespace(plane, held=False)
+    for who, seconds in itertools.product(REQUESTERS, (600, 2**32)):
+        asked = request(who, "none", seconds=seconds, audiences=(FOREIGN,), bound=None)
+        assert broken_rule(cluster, namespace, asked) is None

@@ -1,0 +1,127 @@
+"""A control plane of its own for the policy, whose objects have one name a cluster, and questions.
+
+What is asked here names a bound object that cannot be good, so that no token is made and thousands
+of questions are cheap: the API server looks at it after the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from daypass.identity.policy_apply import apply_policy
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError
+from daypass.render.policy import marks
+from daypass.render.policy.rules import Request, Requester
+from daypass.spec.policy import Policy
+from support import identities
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+
+NO_UID = "00000000-0000-0000-0000-000000000000"
+
+
+def held_namespace(
+    plane: ControlPlane,
+    annotations: Mapping[str, str] | None = None,
+    *,
+    held: bool = True,
+    accounts: Sequence[str] = ("bot",),
+) -> str:
+    """A namespace under the policy, with ServiceAccounts; in it everybody may ask for tokens."""
+    name = identities.unique("team")
+    labels = {marks.LABEL: marks.ENFORCED} if held else {}
+    metadata = {"name": name, "labels": labels, "annotations": dict(annotations or {})}
+    plane.admin.create("/api/v1/namespaces", {"metadata": metadata})
+    for account in accounts:
+        identities.ensure_service_account(plane.admin, name, account)
+    return name
+
+
+def let_everybody_ask(plane: ControlPlane) -> None:
+    """RBAC that leaves all to the policy, in all namespaces."""
+    rule = {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}
+    metadata = {"metadata": {"name": "everybody-asks"}}
+    group = {"kind": "Group", "apiGroup": "rbac.authorization.k8s.io"}
+    reference = {"apiGroup": group["apiGroup"], "kind": "ClusterRole", "name": "everybody-asks"}
+    plane.admin.create(f"{identities.RBAC}/clusterroles", {**metadata, "rules": [rule]})
+    plane.admin.create(
+        f"{identities.RBAC}/clusterrolebindings",
+        {
+            **metadata,
+            "roleRef": reference,
+            "subjects": [{**group, "name": "system:authenticated"}],
+        },
+    )
+    attributes = {
+        "verb": "create", "resource": "serviceaccounts", "subresource": "token",
+        "namespace": "default", "name": "default",
+    }  # fmt: skip
+    review = {
+        "spec": {
+            "user": "x",
+            "groups": ["system:authenticated"],
+            "resourceAttributes": attributes,
+        }
+    }
+    collection = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    eventually(
+        "everybody may ask",
+        lambda: bool(plane.admin.create(collection, review)["status"]["allowed"]),
+    )
+
+
+def apply(plane: ControlPlane, cluster: Cluster, policy: Policy) -> None:
+    """The policy in force, seen by a request in a namespace that it holds."""
+    held_namespace(plane, accounts=["default"])
+    apply_policy(cluster, policy)
+
+
+def speaking_as(requester: Requester) -> dict[str, str]:
+    """The headers by which an admin asks as somebody else (one group at most)."""
+    headers = {"Impersonate-User": requester.user}
+    for group in requester.groups:
+        headers["Impersonate-Group"] = group
+    if requester.has_credential_id:
+        key = marks.CREDENTIAL_ID.replace("/", "%2f")
+        headers[f"Impersonate-Extra-{key}"] = "JTI=0"
+    return headers
+
+
+def broken_rule(cluster: Cluster, namespace: str, request: Request) -> str | None:
+    """The first rule that the API server finds broken, or None where it finds none."""
+    bound = request.bound
+    reference = (
+        {"apiVersion": bound.api_version, "kind": bound.kind, "name": bound.name, "uid": NO_UID}
+        if bound
+        else {}
+    )
+    spec = {
+        "audiences": list(request.audiences),
+        "expirationSeconds": request.lifetime_seconds,
+        "boundObjectRef": reference,
+    }
+    path = identities.token_path(namespace, request.service_account)
+    headers = speaking_as(request.requester)
+    try:
+        cluster.request("POST", path, {"spec": spec}, what="ask", headers=headers)
+    except ApiError as error:
+        return _rule(error)
+    raise AssertionError("a token was made")
+
+
+PASSED = {
+    400: "cannot bind token to object of type",
+    404: "not found",
+    409: "does not match the UID",
+}
+
+
+def _rule(error: ApiError) -> str | None:
+    code, message = error.status.code, error.status.message
+    if "ValidatingAdmissionPolicy 'daypass'" in message:
+        assert (code, error.status.reason) == (403, "Forbidden"), message
+        return message.split("denied request: ")[1].split(":")[0]
+    assert PASSED.get(code, "\0") in message, (code, message)
+    assert "serviceaccounts" not in message, message
+    return None

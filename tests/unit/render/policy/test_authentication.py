@@ -1,0 +1,177 @@
+"""The API server's AuthenticationConfiguration: whom it lets in, and what a merge leaves alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from daypass.render.policy.authentication import (
+    BadTrustError,
+    TrustedIssuer,
+    authentication_configuration,
+)
+
+GITHUB = "https://token.actions.githubusercontent.com"
+DOOR = "https://ekf.example.com/kubernetes"
+MAIN, TAG = "repo:org/app:ref:refs/heads/main", "repo:org/app:ref:refs/tags/v1"
+
+
+def trusted(*subjects: str, url: str = GITHUB, audience: str = DOOR) -> TrustedIssuer:
+    return TrustedIssuer(url=url, audience=audience, subjects=subjects or (MAIN,))
+
+
+def test_it_is_what_an_api_server_reads() -> None:
+    assert authentication_configuration(trusted(TAG, MAIN)) == {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": [
+            {
+                "issuer": {"url": GITHUB, "audiences": [DOOR], "audienceMatchPolicy": "MatchAny"},
+                "claimValidationRules": [
+                    {
+                        "expression": f'claims.sub in ["{MAIN}", "{TAG}"]',
+                        "message": "daypass: this subject is not listed",
+                    }
+                ],
+                "claimMappings": {
+                    "username": {
+                        "claim": "sub",
+                        "prefix": "federated:token.actions.githubusercontent.com#",
+                    }
+                },
+            }
+        ],
+    }
+
+
+def test_users_are_called_by_issuer_and_subject() -> None:
+    assert trusted().users == (f"federated:token.actions.githubusercontent.com#{MAIN}",)
+
+
+def test_no_issuer_can_name_another_ones_user() -> None:
+    """Whatever the subject: `#` ends the issuer, and no issuer's URL holds one."""
+    mine = trusted("b#c", url="https://a.example")
+    assert mine.users == ("federated:a.example#b#c",)
+    assert not mine.users[0].startswith(trusted(url="https://a.example/b").user_prefix)
+    assert not mine.users[0].startswith(trusted(url="https://a").user_prefix)
+
+
+def test_a_second_identity_of_an_issuer_joins_its_entry() -> None:
+    once = authentication_configuration(trusted(MAIN))
+    twice = authentication_configuration(trusted(TAG, audience="other"), once)
+    (entry,) = twice["jwt"]
+    assert entry["issuer"]["audiences"] == [DOOR, "other"]
+    assert entry["claimValidationRules"][0]["expression"] == f'claims.sub in ["{MAIN}", "{TAG}"]'
+    assert authentication_configuration(trusted(TAG, audience="other"), twice) == twice
+    assert authentication_configuration(trusted(MAIN), twice) == twice
+
+
+def test_a_private_authority_and_a_discovery_url_stay() -> None:
+    first = TrustedIssuer(url=GITHUB, audience=DOOR, subjects=(MAIN,), authority="PEM 1")
+    existing = authentication_configuration(first)
+    existing["jwt"][0]["issuer"]["discoveryURL"] = "https://inside.example"
+    issuer = authentication_configuration(trusted(TAG), existing)["jwt"][0]["issuer"]
+    assert (issuer["certificateAuthority"], issuer["discoveryURL"]) == (
+        "PEM 1",
+        "https://inside.example",
+    )
+    second = TrustedIssuer(url=GITHUB, audience=DOOR, subjects=(TAG,), authority="PEM 2")
+    issuer = authentication_configuration(second, existing)["jwt"][0]["issuer"]
+    assert issuer["certificateAuthority"] == "PEM 2"
+
+
+PEOPLE: dict[str, Any] = {
+    "apiVersion": "apiserver.config.k8s.io/v1beta1",
+    "kind": "AuthenticationConfiguration",
+    "anonymous": {"enabled": True, "conditions": [{"path": "/readyz"}]},
+    "jwt": [
+        {
+            "issuer": {"url": "https://login.example.com", "audiences": ["kubectl"]},
+            "claimMappings": {"username": {"claim": "email", "prefix": ""}},
+        }
+    ],
+}
+
+
+def test_what_is_there_already_stays_as_it_is() -> None:
+    merged = authentication_configuration(trusted(), PEOPLE)
+    assert merged["apiVersion"] == "apiserver.config.k8s.io/v1beta1"
+    assert merged["anonymous"] == PEOPLE["anonymous"]
+    assert merged["jwt"][0] == PEOPLE["jwt"][0]
+    assert len(merged["jwt"]) == 2
+    assert len(PEOPLE["jwt"]) == 1
+
+
+def test_an_issuer_that_is_trusted_for_something_else_is_left_alone() -> None:
+    with pytest.raises(BadTrustError, match="trusted already"):
+        authentication_configuration(trusted(url="https://login.example.com"), PEOPLE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"claimMappings": {"username": {"claim": "sub", "prefix": "system:"}}},
+        {"claimValidationRules": [{"expression": "true"}]},
+        {"claimValidationRules": []},
+        {"userValidationRules": [{"expression": "true"}]},
+    ],
+)
+def test_an_entry_that_somebody_has_changed_is_not_taken_for_daypass_own(
+    change: dict[str, Any],
+) -> None:
+    existing = authentication_configuration(trusted())
+    existing["jwt"][0] |= change
+    with pytest.raises(BadTrustError, match="not as daypass writes it"):
+        authentication_configuration(trusted(TAG), existing)
+
+
+@pytest.mark.parametrize(
+    "existing", [{"kind": "Config"}, {}, {"kind": "AuthenticationConfiguration", "jwt": "x"}]
+)
+def test_another_kind_of_file_is_not_merged_with(existing: dict[str, Any]) -> None:
+    with pytest.raises(BadTrustError, match="is no AuthenticationConfiguration"):
+        authentication_configuration(trusted(), existing or {"a": 1})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://issuer.example",
+        "issuer.example",
+        "https://",
+        "https://issuer.example?x=1",
+        "https://issuer.example#x",
+        "https://me:secret@issuer.example",
+        "https://issuer.example/a b",
+        "https://issuer.example\n",
+        "https://" + "a" * 1100,
+    ],
+)
+def test_an_issuer_is_an_https_url_and_nothing_more(url: str) -> None:
+    with pytest.raises(BadTrustError) as caught:
+        trusted(url=url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "",
+        " a",
+        "a\n",
+        "repo:org/*",
+        'a"] || true || claims.sub in ["',
+        "a\\",
+        "\u202ea",
+        "a" * 1100,
+    ],
+)
+def test_a_subject_is_a_whole_plain_text(subject: str) -> None:
+    with pytest.raises(BadTrustError):
+        trusted(subject)
+
+
+def test_somebody_has_to_be_trusted() -> None:
+    with pytest.raises(BadTrustError, match="nobody"):
+        TrustedIssuer(url=GITHUB, audience=DOOR, subjects=())

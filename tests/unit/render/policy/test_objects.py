@@ -1,0 +1,64 @@
+"""The policy's objects: what stands in them whatever the config says."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass.render.policy import marks
+from daypass.render.policy.objects import policy_objects
+from daypass.render.policy.rules import mistakes
+from daypass.spec.policy import Mode, Policy
+
+
+@pytest.mark.parametrize("mode", ["audit", "warn", "deny"])
+def test_it_fails_closed_in_every_mode(mode: Mode) -> None:
+    policy, binding = policy_objects(Policy(audiences=("a",), mode=mode))
+    assert policy["spec"]["failurePolicy"] == "Fail"
+    assert ("Deny" in binding["spec"]["validationActions"]) == (mode == "deny")
+
+
+def test_it_reads_nothing_that_a_namespace_could_hold() -> None:
+    policy, binding = policy_objects(Policy(audiences=("a",)))
+    assert "paramKind" not in policy["spec"]
+    assert "paramRef" not in binding["spec"]
+
+
+def test_only_namespaces_with_the_label_are_held_to_it() -> None:
+    _, binding = policy_objects(Policy(audiences=("a",)))
+    selector = binding["spec"]["matchResources"]["namespaceSelector"]
+    assert selector == {"matchLabels": {"daypass.dev/policy": "enforced"}}
+
+
+def test_every_rule_tells_its_name_and_is_a_403() -> None:
+    policy, _ = policy_objects(Policy(audiences=("a",)))
+    rules = policy["spec"]["validations"]
+    names = [rule["message"].partition(":")[0] for rule in rules]
+    assert names == ["overrides", "lifetime", "audiences", "binding", "successors"]
+    for name, rule in zip(names, rules, strict=True):
+        assert rule["reason"] == "Forbidden"
+        assert rule.get("messageExpression", f"'{name}: '").startswith(f"'{name}: '")
+
+
+def test_a_user_name_cannot_become_a_part_of_the_expression() -> None:
+    policy, _ = policy_objects(Policy(audiences=("a",), exempt=("x] || true || y in [",)))
+    expression = policy["spec"]["matchConditions"][-1]["expression"]
+    assert expression == '!(request.userInfo.username in ["x] || true || y in ["])'
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        (
+            marks.LONGEST_LIFETIME,
+            ["600", "1h30m", "90d", "1d2h3m4s"],
+            ["", "1h1d", "1.5h", "-1", "h"],
+        ),
+        (marks.AUDIENCES, ["a", "a b"], ["", " ", "a  b", " a", "a\n", "é"]),
+        (marks.BINDING, ["required", "optional"], ["", "Required", "none"]),
+        (marks.SUCCESSORS, ["forbidden", "allowed"], ["", "true"]),
+        (f"{marks.OVERRIDES}bindings", [], ["required"]),
+    ],
+)
+def test_what_cannot_be_read_is_a_mistake(key: str, good: list[str], bad: list[str]) -> None:
+    assert [text for text in (*good, *bad) if mistakes({key: text})] == bad
+    assert mistakes({"policy.example.com/x": "y"}) == []
