@@ -108,7 +108,8 @@ class Api:
         if call is None or handler is None:
             return discovery.answer(self.cluster, request)
         call.warnings = warnings
-        _check_accept(request)
+        if not (request.wants_metadata_list and handler is reading.list_or_watch):
+            _check_accept(request)
         if len(request.body) > BODY_LIMIT_BYTES:
             raise errors.too_large(BODY_LIMIT_BYTES)
         answer = handler(call)

@@ -60,7 +60,8 @@ def list_or_watch(call: Call) -> Response | Watch:
         raise errors.expired("The provided resource version is too old.")
     every = [obj for obj in store.every(call.kind, call.namespace) if chosen(obj)]
     objects, token, left = page(every, limit, call.query.text("continue"))
-    return Response.of(as_list(call.kind, objects, store.version, token, left))
+    listed = as_list(call.kind, objects, store.version, token, left)
+    return Response.of(_metadata_of(listed) if call.request.wants_metadata_list else listed)
 
 
 def as_list(
@@ -78,6 +79,13 @@ def as_list(
         "metadata": metadata,
         "items": items,
     }
+
+
+def _metadata_of(listed: Object) -> Object:
+    """A list with nothing but the metadata of its objects (handlers/response.go)."""
+    head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+    items = [{**head, "metadata": obj["metadata"]} for obj in listed["items"]]
+    return {**listed, **head, "kind": "PartialObjectMetadataList", "items": items}
 
 
 def _version(call: Call) -> int | None:

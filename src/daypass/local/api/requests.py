@@ -27,6 +27,7 @@ _VERBS = {
     "DELETE": "delete",
 }
 _SPECIAL = ("proxy", "watch")
+_METADATA_LIST = ["application/json", "as=PartialObjectMetadataList", "g=meta.k8s.io", "v=v1"]
 WARNINGS_LIMIT_CHARACTERS, WARNING_CUT_TO = 4096, 256
 """As in apiserver/pkg/endpoints/filters/warning.go."""
 
@@ -49,6 +50,12 @@ class Request:
         """Whether Go reads the target at all: every percent sign begins an escape."""
         path = self.target.partition("?")[0]
         return path.startswith("/") and not re.search("%(?![0-9A-Fa-f]{2})", path)
+
+    @property
+    def wants_metadata_list(self) -> bool:
+        """Whether a list is to have nothing but its objects' metadata."""
+        first = self.header("accept").partition(",")[0].replace(" ", "")
+        return sorted(first.split(";")) == _METADATA_LIST
 
     @property
     def path(self) -> str:
