@@ -1,0 +1,121 @@
+"""`daypass identity authorize`: a role for an identity in namespaces."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import UsageError
+from daypass.cli import say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.objects import put_objects
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "give an identity a role in namespaces (profiles)"
+EPILOG = """examples:
+  daypass identity authorize bot -n team --in alice,bob --role view
+  daypass identity authorize bot -n team --in alice --role edit --yes
+  daypass identity authorize bot -n team --in alice --cluster-role pipelines-runner
+  daypass identity authorize bot -n team --in alice --role view -o yaml > grant.yaml
+
+In each namespace it makes a RoleBinding and an AuthorizationPolicy of Istio, always both, as
+Kubeflow's own access management does: its UI lists them.
+"""
+ROLES = ("view", "edit", "admin")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", help="the identity")
+    parser.add_argument(
+        "--in", dest="places", metavar="NS[,NS]", action="append", required=True,
+        help="the namespaces (profiles) that it is to work in",
+    )  # fmt: skip
+    role = parser.add_mutually_exclusive_group(required=True)
+    role.add_argument("--role", choices=ROLES, help="Kubeflow's role (ClusterRole kubeflow-ROLE)")
+    role.add_argument("--cluster-role", metavar="NAME", help="any other ClusterRole")
+    parser.add_argument(
+        "--yes", action="store_true",
+        help="also where the role mints tokens, reads Secrets or acts as others",
+    )  # fmt: skip
+    parser.add_argument(
+        "--principal", metavar="P", action="append",
+        help="who in the mesh may say which user a request is of, instead of Kubeflow's ingress"
+        " gateway; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--user-header", metavar="H", help="by which header (default: kubeflow-userid)"
+    )
+    parser.add_argument(
+        "--no-istio", action="store_true", help="the cluster has no Istio: the RoleBinding alone"
+    )
+    parser.add_argument(
+        "--dry-run", choices=("client", "server"), help="make nothing: say what would be made"
+    )
+    parser.add_argument(
+        "-o", "--output", choices=("yaml", "json"), help="print the objects instead of making them"
+    )
+    add_cluster_options(parser)
+
+
+def split(places: list[str]) -> tuple[str, ...]:
+    """The namespaces of `--in`, each once. Raises UsageError for what is none."""
+    from daypass.client.names import is_label
+
+    names = [name.strip() for each in places for name in each.split(",")]
+    for name in names:
+        if not is_label(name):
+            raise UsageError(f"{name[:80]!r} is no namespace", "write --in alice,bob")
+    return tuple(dict.fromkeys(names))
+
+
+def cluster_role_of(role: str | None, cluster_role: str | None) -> str | None:
+    """The ClusterRole that --role or --cluster-role names."""
+    return cluster_role if role is None else f"kubeflow-{role}"
+
+
+def _check_proof(principals: list[str], header: str) -> None:
+    """Raise UsageError for what would let anybody in the mesh be anybody, or match nothing."""
+    if any(not principal.strip("*/ ") for principal in principals):
+        raise UsageError(
+            "a principal that is everybody proves nothing",
+            "name a workload's, such as cluster.local/ns/NS/sa/NAME",
+        )
+    if not header.isascii() or not header.replace("-", "").isalnum():
+        raise UsageError(f"{header[:40]!r} is no name of a header", "such as kubeflow-userid")
+
+
+def run(args: Namespace) -> int:
+    """Make the grants, or say what would be made."""
+    namespaces = split(args.places)
+    _check_proof(args.principal or [], args.user_header or "x")
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.authorize import Wish, apply, plan
+        from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER
+        from daypass.identity.naming import IdentityName
+
+        identity = IdentityName.parse(cluster.namespace, args.name)
+        wish = Wish(
+            identity=identity,
+            namespaces=namespaces,
+            cluster_role=cluster_role_of(args.role, args.cluster_role) or "",
+            principals=tuple(args.principal or (INGRESS_GATEWAY,)),
+            header=args.user_header or USER_HEADER,
+            istio=not args.no_istio,
+            accept_risks=args.yes,
+        )
+        documents = plan(cluster, wish, warn=lambda fact, hint: say(f"warning: {fact}", hint))
+        only_shown = args.dry_run or args.output
+        if args.dry_run == "server" or not only_shown:
+            documents = apply(cluster, documents, dry_run=args.dry_run == "server")
+        if args.output:
+            put_objects(documents, args.output)
+        done = "would have" if only_shown else "has"
+        for namespace in namespaces:
+            names = [each for each in documents if each["metadata"]["namespace"] == namespace]
+            kinds = " and ".join(each["kind"] for each in names)
+            role = args.role or args.cluster_role
+            say(f"{identity} {done} {role} in {namespace}: {kinds} {names[0]['metadata']['name']}")
+        return 0

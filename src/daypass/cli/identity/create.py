@@ -1,0 +1,219 @@
+"""`daypass identity create`: an identity, and the credentials file for it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
+
+from daypass._core.duration import parse_seconds
+from daypass._core.errors import UsageError
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.door_options import (
+    add_door_options,
+    completed,
+    load_config,
+    read_order,
+)
+from daypass.cli.identity.wording import warn
+from daypass.identity import marks
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass._core.clock import Clock
+    from daypass.identity.account import Account
+    from daypass.identity.create import Created, Wish
+    from daypass.identity.door import Order
+    from daypass.identity.naming import IdentityName
+    from daypass.kube.cluster import Cluster
+    from daypass.spec import Config
+
+SUMMARY = "make an identity and write its credentials file"
+EPILOG = """examples:
+  daypass identity create bot -n team                            at the door of ./daypass.yaml
+  daypass identity create bot -n team --domain serving --expires 90d -o bot.json
+  daypass identity create bot -n team --door https://ekf.example.com/kubernetes --audience gate
+  daypass identity create bot -n team --output yaml > bot.yaml   for GitOps: nothing is made
+
+It may be run again, after anything: what is missing is made, what is there stays.
+"""
+LONGEST_DEADLINE_SECONDS = 100 * 366 * 86_400
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", help="the ServiceAccount's name")
+    parser.add_argument(
+        "-o", "--credentials", metavar="FILE",
+        help="the credentials file to write (default: NAME.json); - for stdout",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace any FILE that is there")
+    parser.add_argument(
+        "--expires", metavar="TIME",
+        help="it is to end after so long, such as 90d (see `daypass identity reap`); or never",
+    )  # fmt: skip
+    parser.add_argument(
+        "--adopt", action="store_true", help="take a ServiceAccount that somebody else made"
+    )
+    parser.add_argument(
+        "--dry-run", choices=("client", "server"), help="make nothing, say what would be made"
+    )
+    parser.add_argument(
+        "--output", choices=("yaml", "json"),
+        help="make nothing, print the objects (without any token)",
+    )  # fmt: skip
+    add_door_options(parser)
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Make the identity, or print its objects."""
+    if args.credentials in ("yaml", "json"):
+        raise UsageError(
+            "-o names the credentials file",
+            f"to print the objects: --output {args.credentials}; for a file of that name:"
+            f" -o ./{args.credentials}",
+        )
+    if args.credentials is not None and (args.output or args.dry_run):
+        raise UsageError("no credentials are made with --output and --dry-run", "leave -o out")
+    _seconds(args.expires)  # before anybody is asked
+    config = load_config(args)
+    said = read_order(args, config), config
+    if args.output or args.dry_run:
+        return _show(args, said)
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.account import find_account
+        from daypass.identity.create import create
+        from daypass.identity.handover import check_file, write_file
+        from daypass.identity.naming import IdentityName
+
+        name = IdentityName.parse(cluster.namespace, args.name)
+        path = args.credentials or f"{args.name}.json"
+        if path != "-":
+            check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
+        account = find_account(cluster, name)
+        wish = _wish(args, name, said, account, cluster.clock)
+        created = create(cluster, account, wish, warn=warn)
+    content = wish.handover.credentials(created.token)
+    if path == "-":
+        put(content.decode())
+    else:
+        write_file(path, content)
+    _tell(created, wish, path)
+    return 0
+
+
+def _seconds(text: str | None) -> int | None:
+    """In how many seconds it is to end; 0 for never, None where nothing is said."""
+    if text is None or text == "never":
+        return None if text is None else 0
+    seconds = parse_seconds(text)
+    if not 0 < seconds <= LONGEST_DEADLINE_SECONDS:
+        raise UsageError(f"an identity cannot end after {text}", "try 90d, or never")
+    return seconds
+
+
+def _wish(
+    args: Namespace,
+    name: IdentityName,
+    said: tuple[Order, Config | None],
+    account: Account | None,
+    clock: Clock,
+) -> Wish:
+    from daypass.identity.create import NEVER, Wish
+    from daypass.identity.deadlines import in_seconds
+
+    seconds = _seconds(args.expires)
+    deadline = in_seconds(clock, seconds) if seconds else NEVER if seconds == 0 else None
+    handover = completed(args, *said, account)
+    return Wish(name=name, handover=handover, deadline=deadline, adopt=args.adopt)
+
+
+def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
+    """Print the objects, or say what would be made."""
+    from daypass._core.clock import SYSTEM_CLOCK
+    from daypass.identity.create import plan
+
+    with ExitStack() as stack:
+        cluster, name, account, secret_name = _look(args, stack)
+        clock = SYSTEM_CLOCK if cluster is None else cluster.clock
+        documents = plan(_wish(args, name, said, account, clock), account, secret_name, clock=clock)
+        if args.dry_run == "server" and cluster is not None:
+            documents = [cluster.apply(document, dry_run=True) for document in documents]
+    if args.output is None:
+        for document in documents:
+            metadata = document["metadata"]
+            say(f"would apply {document['kind']} {metadata['namespace']}/{metadata['name']}")
+        return 0
+    if secret_name is None:
+        say(
+            f"the Secret has a new name, {documents[-1]['metadata']['name']}",
+            "once it is in the cluster, the same command prints the same",
+        )
+    put(_written(documents, args.output))
+    say(
+        "the label for the policy is not among them",
+        f"kubectl label namespace {name.namespace} {marks.POLICY}={marks.POLICY_ON}",
+    )
+    return 0
+
+
+def _look(
+    args: Namespace, stack: ExitStack
+) -> tuple[Cluster | None, IdentityName, Account | None, str | None]:
+    """What is in the cluster already; without a cluster one can print objects all the same."""
+    from daypass._core.errors import DaypassError
+    from daypass.identity.naming import IdentityName
+    from daypass.kube.errors import ApiError, ClusterUnreachableError, KubeconfigError
+
+    cluster: Cluster | None = None
+    try:
+        cluster = stack.enter_context(closing(open_cluster(args)))
+        name = IdentityName.parse(cluster.namespace, args.name)
+        return cluster, name, *_found(cluster, name)
+    except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
+        if args.dry_run == "server" or not args.output:
+            raise
+        reason: DaypassError = error
+    warn(f"the cluster is not asked what is there already: {reason.fact}", reason.hint)
+    namespace = args.namespace or (cluster.namespace if cluster else "default")
+    return None, IdentityName.parse(namespace, args.name), None, None
+
+
+def _found(cluster: Cluster, name: IdentityName) -> tuple[Account | None, str | None]:
+    from daypass.identity.account import find_account
+    from daypass.identity.create import reusable_secret
+
+    account = find_account(cluster, name)
+    return account, reusable_secret(cluster, account, warn)
+
+
+def _written(documents: list[dict[str, Any]], form: str) -> str:
+    for document in documents:
+        document["metadata"].pop("managedFields", None)
+    if form == "json":
+        whole = {"apiVersion": "v1", "kind": "List", "items": documents}
+        return json.dumps(whole, indent=2) + "\n"
+    from daypass.render.documents import stream
+
+    return stream(documents)
+
+
+def _tell(created: Created, wish: Wish, path: str) -> None:
+    from daypass.identity.create import NEVER
+    from daypass.identity.howto import how_to
+
+    whence = "made just now" if created.is_new else "as before"
+    say(f"identity {created.name} is ready: Secret {created.secret_name}, {whence}")
+    if wish.deadline and wish.deadline != NEVER:
+        say(f"it ends at {wish.deadline}", "once `daypass identity reap` runs then")
+    file = f"{created.name.name}.json" if path == "-" else path
+    if path != "-":
+        say(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
+    say(
+        "the client sets DAYPASS_CREDENTIALS to its path, and runs `daypass token`; or, with"
+        " nothing installed, beside it:",
+        how_to(created.name, created.secret_name, wish.handover, file),
+    )

@@ -1,0 +1,57 @@
+"""`daypass identity delete`: everything that was made for an identity goes."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.wording import warn
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "remove an identity: tokens, rights in every namespace, the ServiceAccount"
+EPILOG = """examples:
+  daypass identity delete bot -n team --dry-run
+  daypass identity delete bot -n team
+
+As kubectl, it does not ask back. Only what daypass made goes: a ServiceAccount that was adopted
+stays. It may be run again where it broke off.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", help="the identity")
+    parser.add_argument("--dry-run", action="store_true", help="say what would go")
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="the summary")
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Delete it, and say what went and what stays."""
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.delete import delete
+        from daypass.identity.naming import IdentityName
+
+        name = IdentityName.parse(cluster.namespace, args.name)
+        deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run)
+    if args.output == "json":
+        document = {
+            "namespace": name.namespace,
+            "name": name.name,
+            "dryRun": args.dry_run,
+            "deleted": list(deleted.deleted),
+            "left": list(deleted.left),
+        }
+        put(json.dumps(document, indent=2) + "\n")
+    else:
+        put("".join(f"{each}\n" for each in deleted.deleted))
+    would = "would be" if args.dry_run else "is"
+    say(f"identity {name} {would} deleted: {len(deleted.deleted)} objects")
+    for each in deleted.left:
+        say(f"{each} stays: daypass did not make it")
+    return 0

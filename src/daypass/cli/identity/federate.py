@@ -1,0 +1,148 @@
+"""`daypass identity federate`: an identity for whoever has a token of its own, such as a CI job."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import UsageError
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.door_options import add_door_options, load_config, read_handover
+from daypass.cli.identity.wording import warn
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from typing import Any
+
+    from daypass.identity.account import Account
+    from daypass.identity.federate import Federation
+    from daypass.identity.handover import Handover
+    from daypass.identity.naming import IdentityName
+
+SUMMARY = "make an identity that a CI job's own OIDC token opens, without a long-lived secret"
+EPILOG = """examples:
+  daypass identity federate ci -n team --config daypass.yaml -o ci.json \\
+    --issuer https://token.actions.githubusercontent.com \\
+    --subject repo:org/app:ref:refs/heads/main --source github > authentication.yaml
+
+On stdout comes the API server's own configuration, for its --authentication-config: whoever runs
+the control plane has to put it there. With --merge, what is there already stays in it.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", help="the ServiceAccount's name")
+    trust = parser.add_argument_group("who may come")
+    trust.add_argument("--issuer", required=True, metavar="URL", help="the claim `iss`")
+    trust.add_argument(
+        "--subject", required=True, action="append", metavar="S",
+        help="the whole claim `sub`; may be repeated. Those of an earlier run that are not named "
+        "again lose their right",
+    )  # fmt: skip
+    trust.add_argument(
+        "--token-audience", metavar="A", help="the claim `aud` (default: the door's URL)"
+    )
+    trust.add_argument(
+        "--issuer-authority", metavar="FILE", help="PEM, where the issuer's authority is private"
+    )
+    trust.add_argument(
+        "--source", required=True, metavar="SOURCE",
+        help="where the client finds its OIDC token: github, file:PATH or variable:NAME",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--credentials", required=True, metavar="FILE", help="the credentials file to write"
+    )
+    parser.add_argument(
+        "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
+    )
+    parser.add_argument(
+        "--adopt", action="store_true", help="take a ServiceAccount that somebody else made"
+    )
+    add_door_options(parser)
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Make the identity, write its credentials file, print the API server's configuration."""
+    existing = _yaml(args.merge)
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.account import find_account
+        from daypass.identity.federate import federate, federated_credentials, refuse_other_file
+        from daypass.identity.handover import write_file
+        from daypass.identity.naming import IdentityName
+        from daypass.render.policy.authentication import authentication_configuration
+        from daypass.render.policy.text import to_yaml
+
+        name = IdentityName.parse(cluster.namespace, args.name)
+        refuse_other_file(args.credentials, name)
+        account = find_account(cluster, name)
+        federation = _federation(args, name, _handover(args, account))
+        authentication = authentication_configuration(federation.trusted, existing)
+        federate(cluster, federation, account, adopt=args.adopt, warn=warn)
+    write_file(args.credentials, federated_credentials(federation))
+    put(to_yaml([authentication]))
+    say(
+        f"identity {name} is for {', '.join(federation.trusted.users)}",
+        f"credentials file: {args.credentials}\n"
+        "it works once the API server has what is on stdout as its --authentication-config",
+    )
+    return 0
+
+
+def _federation(args: Namespace, name: IdentityName, handover: Handover) -> Federation:
+    from daypass.identity.federate import Federation, parse_source
+    from daypass.render.policy.authentication import TrustedIssuer
+
+    audience = args.token_audience or handover.door
+    trusted = TrustedIssuer(
+        url=args.issuer,
+        audience=audience,
+        subjects=tuple(args.subject),
+        authority=_read(args.issuer_authority),
+    )
+    source = parse_source(args.source, audience)
+    return Federation(name=name, handover=handover, trusted=trusted, source=source)
+
+
+def _handover(args: Namespace, account: Account | None) -> Handover:
+    """As for `create`, with the lifetime that the policy leaves to federated users."""
+    handover, config = read_handover(args, account), load_config(args)
+    longest = config.policy.federated.longest_lifetime_seconds if config and config.policy else None
+    if longest is None or handover.lifetime_seconds <= longest:
+        return handover
+    if args.lifetime:
+        raise UsageError(
+            f"a federated user may ask for at most {longest} seconds",
+            "leave --lifetime out, or raise policy.federated.longestLifetime",
+        )
+    from dataclasses import replace
+
+    return replace(handover, lifetime_seconds=longest)
+
+
+def _read(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"{path} cannot be read: {reason}", "is the path right?") from None
+
+
+def _yaml(path: str | None) -> dict[str, Any] | None:
+    text = _read(path)
+    if text is None:
+        return None
+    import yaml
+
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError:
+        document = None
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} is no YAML object", "name what --authentication-config names")
+    return document

@@ -1,0 +1,118 @@
+"""`daypass identity list`: who has access to what, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass._core.duration import parse_seconds
+from daypass._core.errors import UsageError
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+
+    from daypass.identity.health import Examined
+    from daypass.identity.inventory import Objects
+    from daypass.kube.cluster import Cluster
+
+SUMMARY = "who has access to what, and what is wrong with it"
+EPILOG = """examples:
+  daypass identity list -n team
+  daypass identity list -A -o wide
+  daypass identity list -A --check --unused-after 30d     exit code 3 where something is wrong
+  daypass identity list -A --watch
+
+GRANTS are read from all RoleBindings, whoever made them: alice=edit is Kubeflow's edit in the
+namespace alice, *=clusterrole/x a ClusterRoleBinding. No token leaves the cluster for this.
+"""
+REDRAW_SECONDS, AGE_SECONDS = 0.5, 30.0
+CLEAR = "\x1b[H\x1b[2J"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "-A", "--all-namespaces", action="store_true", help="the identities of all namespaces"
+    )
+    parser.add_argument(
+        "-o", "--output", choices=("table", "wide", "json", "yaml"), default="table",
+        help="wide: all grants, and health in sentences (default: table)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--watch", action="store_true", help="again as things change; json: one line each time"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 3 where there is a problem (notes are none)"
+    )
+    parser.add_argument(
+        "--unused-after", metavar="TIME", default="90d",
+        help="a token that lies unused for so long is a problem (default: 90d)",
+    )  # fmt: skip
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Print the inventory; 3 where --check finds a problem."""
+    unused_seconds = parse_seconds(args.unused_after)
+    if args.watch and args.check:
+        raise UsageError("--watch has no end that --check could tell", "leave one out")
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.health import examine
+        from daypass.identity.survey import survey
+
+        namespace = None if args.all_namespaces else cluster.namespace
+        if args.watch:
+            return _watch(cluster, namespace, args, unused_seconds)
+        objects = survey(cluster, namespace, warn=lambda fact, hint: say(fact, hint))
+        examined = examine(
+            objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
+        )
+        put(_drawn(cluster, examined, args.output))
+        if not examined:
+            say(f"no identity in {namespace}" if namespace else "no identity in any namespace")
+        return 3 if args.check and any(each.has_problems for each in examined) else 0
+
+
+def _drawn(
+    cluster: Cluster, examined: Sequence[Examined], output: str, *, json_indent: int | None = 2
+) -> str:
+    from daypass.identity.table import HEADINGS, document, rows
+
+    if output in ("json", "yaml"):
+        whole = {"identities": [document(each) for each in examined]}
+        if output == "json":
+            return json.dumps(whole, indent=json_indent) + "\n"
+        import yaml
+
+        return str(yaml.safe_dump(whole, sort_keys=False))
+    from daypass.cli.table import table
+
+    if not examined:
+        return ""
+    return table(HEADINGS, rows(examined, cluster.clock, wide=output == "wide"))
+
+
+def _watch(cluster: Cluster, namespace: str | None, args: Namespace, unused_seconds: int) -> int:
+    """Draw until Ctrl-C; at most twice a second, and only what is new."""
+    from daypass.identity.health import examine
+    from daypass.identity.survey import Follower
+
+    def draw(objects: Objects) -> str:
+        examined = examine(
+            objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
+        )
+        return _drawn(cluster, examined, args.output, json_indent=None)
+
+    last = None
+    for objects in Follower(cluster, namespace).changes(AGE_SECONDS):
+        text = draw(objects)
+        if text != last:
+            put((CLEAR if sys.stdout.isatty() else "") + text)
+        last = text
+        cluster.sleep(REDRAW_SECONDS)
+    return 0

@@ -1,0 +1,92 @@
+"""`daypass identity reap`: what is to have ended by now, ends."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import UsageError
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.wording import warn
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "end identities after their deadline, and tokens that were rotated out"
+EPILOG = """examples:
+  daypass identity reap -n team --dry-run
+  daypass identity reap --all-namespaces
+  daypass identity reap --all-namespaces --render --image registry.example.com/daypass:0.1.0 |
+    kubectl apply --server-side -f -
+
+An identity after its deadline loses its tokens and all rights given to it; its ServiceAccount
+stays, so that it is still listed.
+
+--render prints a CronJob that does this every ten minutes, with the rights that it needs. No image
+of daypass is published; this makes one:
+  FROM python:3.13-slim
+  COPY daypass-*.whl /
+  RUN pip install --no-cache-dir "$(echo /daypass-*.whl)[admin]"
+"""
+HOME = "daypass"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="not one namespace")
+    parser.add_argument("--dry-run", action="store_true", help="say what would end")
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="the summary")
+    render = parser.add_argument_group("a CronJob instead")
+    render.add_argument(
+        "--render", action="store_true",
+        help="print it: for one namespace and in it (-n), or for all (-A) in namespace daypass",
+    )  # fmt: skip
+    render.add_argument("--image", metavar="IMAGE", help="an image that holds daypass[admin]")
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Reap, or print what reaps."""
+    if args.namespace and args.all_namespaces:
+        raise UsageError("-n and -A are both named", "leave one out")
+    if args.render:
+        return _render(args)
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.reap import reap
+
+        namespace = None if args.all_namespaces else cluster.namespace
+        reaped = reap(cluster, namespace, warn=warn, dry_run=args.dry_run)
+    if args.output == "json":
+        document = {
+            "dryRun": args.dry_run,
+            "ended": reaped.ended,
+            "deleted": reaped.deleted,
+            "errors": [error.fact for error in reaped.errors],
+        }
+        put(json.dumps(document, indent=2) + "\n")
+    else:
+        put("".join(f"{each}\n" for each in reaped.deleted))
+    for key in reaped.ended:
+        say(f"identity {key} has ended")
+    for error in reaped.errors:
+        say(error.fact, error.hint)
+    return 1 if reaped.errors else 0
+
+
+def _render(args: Namespace) -> int:
+    if not args.image:
+        raise UsageError(
+            "no image of daypass is published", "name one of your own: --image (--help says how)"
+        )
+    if not args.namespace and not args.all_namespaces:
+        raise UsageError("no namespace is named", "name it with -n, or all of them with -A")
+    from daypass.identity.cronjob import reaper_objects
+    from daypass.render.documents import stream
+
+    documents = reaper_objects(
+        home=args.namespace or HOME, namespace=args.namespace, image=args.image
+    )
+    put(stream(documents))
+    return 0

@@ -1,0 +1,66 @@
+"""`daypass identity revoke`: its long-lived tokens end now."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "end all long-lived tokens of an identity now, and what hangs on them"
+EPILOG = """examples:
+  daypass identity revoke bot -n team
+  daypass identity create bot -n team -o bot.json        let it in again, with another token
+
+The identity and its rights stay; `delete` removes them. Exit code 3: somebody else's Secret holds
+a token of it, too.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", help="the identity")
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="the summary")
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Delete its token Secrets."""
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.account import get_identity
+        from daypass.identity.naming import IdentityName
+        from daypass.identity.revoke import REMEMBERED_SECONDS, revoke
+
+        name = IdentityName.parse(cluster.namespace, args.name)
+        get_identity(cluster, name)
+        revoked = revoke(cluster, name)
+    if args.output == "json":
+        document = {
+            "namespace": name.namespace,
+            "name": name.name,
+            "deleted": list(revoked.deleted),
+            "left": list(revoked.left),
+        }
+        put(json.dumps(document, indent=2) + "\n")
+    if revoked.deleted:
+        say(
+            f"identity {name} is revoked: {', '.join(revoked.deleted)}",
+            f"its long-lived token ends at once, or within {REMEMBERED_SECONDS} s where the API"
+            " server remembers it;\n"
+            "so do the short-lived ones that hang on it, for whoever asks the API server"
+            " (TokenReview);\n"
+            "a gate that checks signatures alone lets those pass until they expire",
+        )
+    else:
+        say(f"identity {name} has no token of daypass': nothing to revoke")
+    for secret in revoked.left:
+        say(
+            f"Secret {secret} holds a token of it, too, and daypass did not make it",
+            f"end that as well: kubectl -n {name.namespace} delete secret {secret}",
+        )
+    return 3 if revoked.left else 0

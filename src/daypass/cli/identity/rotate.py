@@ -1,0 +1,174 @@
+"""`daypass identity rotate`: another long-lived token, handed over before the old one ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from daypass._core.duration import parse_seconds
+from daypass._core.errors import UsageError
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass.identity.fleet import Outcome
+    from daypass.identity.rotate import Rotated
+    from daypass.kube.cluster import Cluster
+
+SUMMARY = "give an identity another long-lived token; the old one works on for a while"
+EPILOG = """examples:
+  daypass identity rotate bot -n team -o bot.json
+  daypass identity rotate bot -n team --overlap 0                   the old one ends at once
+  daypass identity rotate --all -A --older-than 90d --output-dir credentials
+
+Where a token may have leaked: `daypass identity revoke`, and then `create`. The old one is deleted
+by `daypass identity reap`, or by the next rotation after its time.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="the identity")
+    parser.add_argument(
+        "-o", "--credentials", metavar="FILE",
+        help="the credentials file to write (default: NAME.json); - for stdout",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace any FILE that is there")
+    parser.add_argument(
+        "--overlap", metavar="TIME", default="1d",
+        help="how long the old one works on (default: 1d); 0: it is deleted at once",
+    )  # fmt: skip
+    fleet = parser.add_argument_group("many at once")
+    fleet.add_argument("--all", action="store_true", help="all identities of the namespace")
+    fleet.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
+    fleet.add_argument(
+        "--older-than", metavar="TIME", help="only those whose token is older, such as 90d"
+    )
+    fleet.add_argument("--output-dir", metavar="DIR", help="for DIR/NAMESPACE/NAME.json")
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="the summary")
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Rotate one identity, or many."""
+    overlap_seconds = parse_seconds(args.overlap)
+    older_than_seconds = parse_seconds(args.older_than) if args.older_than else 0
+    _check(args)
+    with closing(open_cluster(args)) as cluster:
+        if args.all:
+            return _rotate_all(cluster, args, overlap_seconds, older_than_seconds)
+        return _rotate_one(cluster, args, overlap_seconds)
+
+
+def _check(args: Namespace) -> None:
+    if args.all:
+        if args.name or args.credentials or args.force:
+            raise UsageError(
+                "--all goes with no NAME and no -o", "its files go to --output-dir DIR"
+            )
+        if not args.output_dir:
+            raise UsageError(
+                "--all needs a folder for credentials files", "name it: --output-dir DIR"
+            )
+        return
+    if args.older_than or args.output_dir or args.all_namespaces:
+        raise UsageError("--older-than, --output-dir and -A are for many", "add --all")
+    if not args.name:
+        raise UsageError("no identity is named", "name one, or --all")
+    if args.credentials == "-" and args.output == "json":
+        raise UsageError("both the credentials and the summary would go to stdout", "name a file")
+
+
+def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
+    from daypass.identity.account import get_identity
+    from daypass.identity.handover import check_file, write_file
+    from daypass.identity.naming import IdentityName
+    from daypass.identity.rotate import rotate
+    from daypass.identity.tokens import token_secrets
+
+    name = IdentityName.parse(cluster.namespace, args.name)
+    path = args.credentials or f"{args.name}.json"
+    if path != "-":
+        check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
+    rotated = rotate(
+        cluster,
+        get_identity(cluster, name),
+        [secret for secret in token_secrets(cluster, name) if secret.is_ours],
+        hand_over=lambda content: (
+            put(content.decode()) if path == "-" else write_file(path, content)
+        ),
+        overlap_seconds=overlap_seconds,
+    )
+    say(f"identity {name} is rotated: Secret {rotated.secret_name}", _ends(rotated))
+    if path != "-":
+        say(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
+    if args.output == "json":
+        put(json.dumps(_document(rotated, path), indent=2) + "\n")
+    return 0
+
+
+def _rotate_all(
+    cluster: Cluster, args: Namespace, overlap_seconds: int, older_than_seconds: int
+) -> int:
+    from daypass.identity.fleet import find_members, rotate_all
+
+    namespace = None if args.all_namespaces else cluster.namespace
+    members = find_members(cluster, namespace, older_than_seconds=older_than_seconds)
+    outcomes: list[Outcome] = []
+    for outcome in rotate_all(cluster, members, args.output_dir, overlap_seconds=overlap_seconds):
+        outcomes.append(outcome)
+        _progress(len(outcomes), len(members))
+    outcomes.sort(key=lambda outcome: outcome.name)
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    if args.output == "json":
+        put(json.dumps([_summary(outcome) for outcome in outcomes], indent=2) + "\n")
+    else:
+        put("".join(f"{outcome.name}  {_word(outcome)}\n" for outcome in outcomes))
+    say(f"{len(outcomes) - len(failed)} of {len(outcomes)} identities are rotated")
+    for outcome in failed:
+        if outcome.error is not None:
+            say(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
+    return 1 if failed else 0
+
+
+def _progress(done: int, total: int) -> None:
+    """On a terminal only; a line that the next one overwrites."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write(f"\rdaypass: {done} of {total}" + ("\n" if done == total else ""))
+        sys.stderr.flush()
+
+
+def _word(outcome: Outcome) -> str:
+    return outcome.file if outcome.error is None else "failed"
+
+
+def _summary(outcome: Outcome) -> dict[str, Any]:
+    if outcome.rotated is not None:
+        return {**_document(outcome.rotated, outcome.file), "error": None}
+    error = outcome.error
+    return {
+        "namespace": outcome.name.namespace,
+        "name": outcome.name.name,
+        "error": error.fact if error else None,
+    }
+
+
+def _document(rotated: Rotated, file: str) -> dict[str, Any]:
+    return {
+        "namespace": rotated.name.namespace,
+        "name": rotated.name.name,
+        "secret": rotated.secret_name,
+        "credentials": file,
+        "retired": list(rotated.retired),
+        "retireAfter": rotated.retire_after or None,
+        "deleted": list(rotated.deleted),
+    }
+
+
+def _ends(rotated: Rotated) -> str:
+    lines = [f"{each} works on until {rotated.retire_after}" for each in rotated.retired]
+    return "\n".join([*lines, *(f"{each} is deleted" for each in rotated.deleted)])

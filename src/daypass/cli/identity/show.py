@@ -1,0 +1,119 @@
+"""`daypass identity show`: all about one identity."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass._core.duration import parse_seconds
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass._core.clock import Clock
+    from daypass.identity.health import Examined
+    from daypass.identity.inventory import Token
+
+SUMMARY = "all about one identity: its grants, its tokens, its health"
+EPILOG = """examples:
+  daypass identity show bot -n team
+  daypass identity show bot -n team --output json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", help="the identity")
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json", "yaml"), default="text", help="(default: text)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 3 where there is a problem (notes are none)"
+    )
+    parser.add_argument(
+        "--unused-after", metavar="TIME", default="90d",
+        help="a token that lies unused for so long is a problem (default: 90d)",
+    )  # fmt: skip
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Print it; 3 where --check finds a problem."""
+    unused_seconds = parse_seconds(args.unused_after)
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.account import NoIdentityError
+        from daypass.identity.health import examine
+        from daypass.identity.naming import IdentityName
+        from daypass.identity.survey import survey
+        from daypass.identity.table import document
+
+        name = IdentityName.parse(cluster.namespace, args.name)
+        objects = survey(cluster, name.namespace, warn=lambda fact, hint: say(fact, hint))
+        examined = examine(
+            objects, cluster.clock, namespace=name.namespace, unused_seconds=unused_seconds
+        )
+        found = next((each for each in examined if each.entry.name == name), None)
+        if found is None:
+            hint = f"daypass identity list -n {name.namespace}"
+            raise NoIdentityError(f"there is no identity {name}", hint)
+        if args.output == "json":
+            put(json.dumps(document(found), indent=2) + "\n")
+        elif args.output == "yaml":
+            import yaml
+
+            put(yaml.safe_dump(document(found), sort_keys=False))
+        else:
+            put(_text(found, cluster.clock))
+        return 3 if args.check and found.has_problems else 0
+
+
+def _text(found: Examined, clock: Clock) -> str:
+    from daypass.identity.table import document
+
+    whole = document(found)
+    facts = [
+        f"{label:<10} {whole[key] or '-'}"
+        for label, key in (
+            ("door", "door"), ("audience", "audience"), ("created", "created"),
+            ("deadline", "deadline"), ("last used", "lastUsed"),
+        )
+    ]  # fmt: skip
+    if whole["federated"]:
+        facts.append("for users whom another issuer's tokens prove")
+    grants = [
+        f"{right.shown:<30} by {'daypass' if right.is_ours else 'others'}: {right.binding}"
+        for right in sorted(found.entry.rights)
+    ]
+    health = [
+        f"{'problem' if each.is_problem else 'note':<8} {each.code}: {each.text}"
+        for each in found.findings
+    ]
+    return (
+        _section(str(found.entry.name), facts, "")
+        + _section("grants", grants, "none")
+        + _section("tokens", [_token(token, found, clock) for token in found.entry.tokens], "none")
+        + _section("health", health, "ok")
+    )
+
+
+def _token(token: Token, found: Examined, clock: Clock) -> str:
+    from daypass.identity.deadlines import age_seconds
+    from daypass.identity.table import age
+
+    secret = token.secret
+    state = "live" if token in found.live else "not live"
+    if secret.retire_after:
+        state = f"until {secret.retire_after}"
+    used = f"last used {token.last_used}" if token.last_used else "never used"
+    return f"{secret.name}   {state}, {age(age_seconds(secret.created, clock))} old, {used}"
+
+
+def _section(title: str, lines: list[str], nothing: str) -> str:
+    if not lines:
+        return f"{title}: {nothing}\n"
+    # An annotation may hold what would steer a terminal.
+    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return f"{title}\n" + "".join(f"  {line}\n" for line in shown)

@@ -1,0 +1,63 @@
+"""`daypass identity unauthorize`: a role in namespaces taken away."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass.cli import say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.authorize import ROLES, cluster_role_of, split
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "take away what authorize gave"
+EPILOG = """examples:
+  daypass identity unauthorize bot -n team --in alice,bob
+  daypass identity unauthorize bot -n team --in alice --role edit
+  daypass identity unauthorize bot -n team --everywhere
+
+What others gave it stays, and is shown by `daypass identity show`. It may be run again, and also
+when the identity is gone.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("name", metavar="NAME", help="the identity")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--in", dest="places", metavar="NS[,NS]", action="append", help="in these namespaces"
+    )
+    where.add_argument("--everywhere", action="store_true", help="in every namespace")
+    role = parser.add_mutually_exclusive_group()
+    role.add_argument("--role", choices=ROLES, help="only this role")
+    role.add_argument("--cluster-role", metavar="NAME", help="only this ClusterRole")
+    parser.add_argument(
+        "--dry-run", choices=("client", "server"), help="remove nothing: say what would be removed"
+    )
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Remove the grants."""
+    namespaces = None if args.everywhere else split(args.places)
+    with closing(open_cluster(args)) as cluster:
+        from daypass.identity.authorize import unauthorize
+        from daypass.identity.naming import IdentityName
+
+        identity = IdentityName.parse(cluster.namespace, args.name)
+        removed = unauthorize(
+            cluster,
+            identity,
+            namespaces,
+            cluster_role=cluster_role_of(args.role, args.cluster_role),
+            dry_run=args.dry_run is not None,
+        )
+        for each in removed:
+            say(f"{'would be removed' if args.dry_run else 'removed'}: {each}")
+        if not removed:
+            where = "anywhere" if namespaces is None else f"in {', '.join(namespaces)}"
+            say(f"{identity} has no such grant {where}")
+        return 0

@@ -1,0 +1,222 @@
+"""Giving an identity a role in namespaces, and taking it away again.
+
+Everything is looked at before anything is made, and the API server tries all of it first
+(`dryRun=All`): what is refused in one namespace is made in none. What breaks off half-way is half
+a grant, which `daypass identity list` shows and the same command finishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from daypass._core.errors import DaypassError
+from daypass.identity import marks
+from daypass.identity.account import get_identity
+from daypass.identity.grants import (
+    INGRESS_GATEWAY,
+    USER_HEADER,
+    Grant,
+    authorization_policy,
+    is_of,
+    role_binding,
+    shown_role,
+)
+from daypass.identity.naming import IdentityName
+from daypass.identity.risks import reasons, rules_of
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError, NotFoundError
+from daypass.kube.resources import (
+    AUTHORIZATION_POLICIES,
+    CLUSTER_ROLES,
+    NAMESPACES,
+    ROLE_BINDINGS,
+    Object,
+    Resource,
+    name_of,
+    uid_of,
+)
+
+Warn = Callable[[str, str], None]
+
+
+class RiskyRoleError(DaypassError):
+    """A role that leads further than it looks, and nobody has said yes to it."""
+
+
+class NoIstioError(DaypassError):
+    """The cluster knows no AuthorizationPolicy, or knows it where none is wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A role for an identity in some namespaces. `accept_risks`: whatever it leads to.
+
+    `istio=False`: no AuthorizationPolicy, for a cluster that has no Istio.
+    """
+
+    identity: IdentityName
+    namespaces: tuple[str, ...]
+    cluster_role: str
+    principals: tuple[str, ...] = (INGRESS_GATEWAY,)
+    header: str = USER_HEADER
+    istio: bool = True
+    accept_risks: bool = False
+
+
+def plan(cluster: Cluster, wish: Wish, *, warn: Warn) -> list[Object]:
+    """The objects that make up the grants, pair by pair; nothing is changed.
+
+    Raises NoIdentityError, NotFoundError (a namespace, the ClusterRole), NoIstioError,
+    RiskyRoleError.
+    """
+    get_identity(cluster, wish.identity)
+    for namespace in wish.namespaces:
+        cluster.get(NAMESPACES, namespace)
+    _check_istio(cluster, wish)
+    _check_risks(cluster, wish, warn)
+    documents: list[Object] = []
+    for namespace in wish.namespaces:
+        grant = Grant(identity=wish.identity, namespace=namespace, cluster_role=wish.cluster_role)
+        bindings = cluster.list(ROLE_BINDINGS, namespace)
+        policies = cluster.list(AUTHORIZATION_POLICIES, namespace) if wish.istio else []
+        name = _free_name(grant, [*bindings, *policies])
+        documents.append(role_binding(grant, name))
+        _warn_of_others(grant, bindings, warn)
+        if wish.istio:
+            documents.append(
+                authorization_policy(grant, name, principals=wish.principals, header=wish.header)
+            )
+            _warn_of_the_first(namespace, policies, warn)
+    return documents
+
+
+def apply(cluster: Cluster, documents: Sequence[Object], *, dry_run: bool = False) -> list[Object]:
+    """Make what was planned, once the API server has found nothing wrong with any of it.
+
+    Fields that somebody else has set otherwise are taken over: these are daypass' own objects.
+    """
+    tried = [cluster.apply(document, dry_run=True, force=True) for document in documents]
+    return tried if dry_run else [cluster.apply(each, force=True) for each in documents]
+
+
+def unauthorize(
+    cluster: Cluster,
+    identity: IdentityName,
+    namespaces: Sequence[str] | None,
+    *,
+    cluster_role: str | None = None,
+    dry_run: bool = False,
+) -> list[str]:
+    """Take an identity's grants away, in these namespaces or (None) in all; what was removed.
+
+    `cluster_role`: only those to it. Goes on where a run before broke off.
+    """
+    found = list(_grants(cluster, identity, namespaces))
+    if cluster_role is not None:
+        found = [
+            (resource, each)
+            for resource, each in found
+            if name_of(each)
+            in Grant(identity=identity, namespace=_place(each)[0], cluster_role=cluster_role).names
+        ]
+    removed = []
+    for resource, each in found:
+        namespace, name = _place(each)
+        if cluster.delete(resource, name, namespace, uid=uid_of(each), dry_run=dry_run):
+            removed.append(resource.named(namespace, name))
+    return removed
+
+
+def _grants(
+    cluster: Cluster, identity: IdentityName, namespaces: Sequence[str] | None
+) -> Iterator[tuple[Resource, Object]]:
+    """RoleBindings first: what the APIs take no more is of little use in the mesh."""
+    for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES):
+        for namespace in namespaces if namespaces is not None else (None,):
+            try:
+                found = cluster.list(resource, namespace, labels=marks.SELECTOR)
+            except NotFoundError:
+                continue  # no Istio here
+            for each in found:
+                # By a Role it is the identity's own right to ask for its tokens.
+                if is_of(each, identity) and each.get("roleRef", {}).get("kind") != "Role":
+                    yield resource, each
+
+
+def _place(document: Object) -> tuple[str, str]:
+    return document["metadata"]["namespace"], name_of(document)
+
+
+def _check_istio(cluster: Cluster, wish: Wish) -> None:
+    served = cluster.serves(AUTHORIZATION_POLICIES)
+    if wish.istio and not served:
+        raise NoIstioError(
+            "the cluster knows no AuthorizationPolicy (security.istio.io/v1)",
+            "is Istio installed? Where there is none to be: --no-istio, for the RoleBinding alone",
+        )
+    if served and not wish.istio:
+        raise NoIstioError(
+            "the cluster has Istio: without an AuthorizationPolicy it would be half a grant",
+            "leave --no-istio out",
+        )
+
+
+def _check_risks(cluster: Cluster, wish: Wish, warn: Warn) -> None:
+    fact = f"ClusterRole {wish.cluster_role} leads further than it looks"
+    try:
+        role = cluster.get(CLUSTER_ROLES, wish.cluster_role)
+        others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
+        why = "\n".join(f"it {reason}" for reason in reasons(rules_of(role, others)))
+    except NotFoundError as error:
+        hint = "is Kubeflow installed? Another one is named by --cluster-role"
+        raise NotFoundError(error.status, error.fact, hint) from None
+    except ForbiddenError:
+        fact = f"what ClusterRole {wish.cluster_role} leads to cannot be seen"
+        why = "its rules are not yours to read"
+    if why and not wish.accept_risks:
+        raise RiskyRoleError(fact, f"{why}\nif that is meant: --yes")
+    if why:
+        warn(fact, why)
+
+
+def _free_name(grant: Grant, there: Sequence[Object]) -> str:
+    """The first of the grant's names under which nothing of somebody else is."""
+    *usual, own = grant.names
+    for name in usual:
+        if all(_is_this(each, grant) for each in there if name_of(each) == name):
+            return name
+    return own
+
+
+def _is_this(document: Object, grant: Grant) -> bool:
+    role = document.get("roleRef", {}).get("name", grant.cluster_role)
+    return is_of(document, grant.identity) and role == grant.cluster_role
+
+
+def _warn_of_others(grant: Grant, bindings: Sequence[Object], warn: Warn) -> None:
+    """A grant adds to what is there: somebody who means less than before has to be told."""
+    for role in sorted(
+        each["roleRef"]["name"]
+        for each in bindings
+        if is_of(each, grant.identity)
+        and each["roleRef"]["kind"] == "ClusterRole"
+        and each["roleRef"]["name"] != grant.cluster_role
+    ):
+        identity, other = grant.identity, replace(grant, cluster_role=role)
+        option = f"--role {other.role}" if other.role else f"--cluster-role {role}"
+        warn(
+            f"{identity} has {shown_role(role)} in {grant.namespace}, too, and keeps it",
+            f"daypass identity unauthorize {identity.name} -n {identity.namespace}"
+            f" --in {grant.namespace} {option}",
+        )
+
+
+def _warn_of_the_first(namespace: str, policies: Sequence[Object], warn: Warn) -> None:
+    """With its first ALLOW a namespace begins to refuse everything else: Istio's rule."""
+    if not any((each.get("spec") or {}).get("action", "ALLOW") == "ALLOW" for each in policies):
+        warn(
+            f"{namespace} has no AuthorizationPolicy yet that allows anything",
+            "with this one, its workloads in the mesh refuse all that none of them allows;"
+            "\na profile of Kubeflow has one from the start",
+        )

@@ -1,0 +1,108 @@
+"""Making an identity, or making sure that it is as it should be.
+
+Every step says what is to be, not what is to be done, and the Secret comes last: a run that broke
+off anywhere is finished by the same run again, with the Secret that it has made, if it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from daypass._core.clock import Clock
+from daypass._core.secret import Secret
+from daypass.identity import marks
+from daypass.identity.account import Account, EndedError, refuse_foreign
+from daypass.identity.deadlines import is_past
+from daypass.identity.handover import Handover
+from daypass.identity.manifests import identity_objects, new_secret_name
+from daypass.identity.naming import IdentityName
+from daypass.identity.policing import hold_to_policy
+from daypass.identity.tokens import current, is_unfinished, live, token_secrets, wait_for_token
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import Object, name_of
+
+Warn = Callable[[str, str], None]
+NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What an identity is to be. `deadline`: RFC 3339, NEVER, or None to leave it as it is."""
+
+    name: IdentityName
+    handover: Handover
+    deadline: str | None = None
+    adopt: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """An identity as it is now. `is_new`: whether its Secret was made just now."""
+
+    name: IdentityName
+    secret_name: str
+    is_new: bool
+    token: Secret = field(repr=False)
+
+
+def create(cluster: Cluster, account: Account | None, wish: Wish, *, warn: Warn) -> Created:
+    """Make an identity, or finish or mend one. `account`: what is there of that name.
+
+    Raises ForeignAccountError, EndedError, ApiError.
+    """
+    name = wish.name
+    found = reusable_secret(cluster, account, warn)
+    documents = plan(wish, account, found, clock=cluster.clock)
+    hold_to_policy(cluster, name.namespace, warn)
+    for document in documents[:-1] if found else documents:
+        cluster.apply(document)
+    secret_name = name_of(documents[-1])
+    token = wait_for_token(cluster, name.namespace, secret_name)
+    return Created(name=name, secret_name=secret_name, is_new=found is None, token=token)
+
+
+def plan(
+    wish: Wish, account: Account | None, secret_name: str | None, *, clock: Clock
+) -> list[Object]:
+    """The objects of an identity, the Secret last: the live one, or (None) one of a new name."""
+    name = wish.name
+    annotations = _annotations(wish, account, clock)
+    secret_name = secret_name or new_secret_name(name.name)
+    return identity_objects(name.namespace, name.name, secret_name, annotations)
+
+
+def _annotations(wish: Wish, account: Account | None, clock: Clock) -> dict[str, str]:
+    """The marks of the ServiceAccount: what is wished, and what is to stay as it is."""
+    refuse_foreign(account, adopt=wish.adopt)
+    annotations = wish.handover.annotations()
+    if account is not None and (account.is_adopted or not account.is_ours):
+        annotations[marks.ADOPTED] = "true"
+    deadline = wish.deadline
+    if deadline is None and account is not None and account.is_ours:
+        deadline = account.annotations.get(marks.DEADLINE)
+        if is_past(deadline, clock):
+            raise EndedError(
+                f"identity {wish.name} has ended: its deadline was {deadline}",
+                "give it another one, such as --expires 90d, or --expires never",
+            )
+    if deadline and deadline != NEVER:
+        annotations[marks.DEADLINE] = deadline
+    return annotations
+
+
+def reusable_secret(cluster: Cluster, account: Account | None, warn: Warn) -> str | None:
+    """The live Secret of an identity that is there, by its name; None where it has none."""
+    if account is None:
+        return None
+    alive = live(token_secrets(cluster, account.name), account.uid)
+    found = current(alive)
+    if found is not None and len(alive) > 1:
+        others = ", ".join(sorted(each.name for each in alive if each is not found))
+        what = "a rotation of it was not finished" if is_unfinished(found, alive) else "it has more"
+        name = account.name
+        warn(
+            f"{what}: {others} is live, too",
+            f"daypass identity rotate {name.name} -n {name.namespace}",
+        )
+    return None if found is None else found.name

@@ -1,0 +1,119 @@
+"""What a client is handed: the credentials file, all of which but the token is kept as marks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.files import UnsafeFileError, read_private, write_private
+from daypass._core.secret import Secret
+from daypass.client.errors import CredentialsError
+from daypass.client.identity import read_identity
+from daypass.identity import marks
+from daypass.identity.account import Account
+from daypass.identity.naming import IdentityName
+
+DEFAULT_LIFETIME_SECONDS = 3600
+LIMIT_BYTES = 64 * 1024
+"""Of a credentials file, and so of the authority in it."""
+
+
+class NoHandoverError(UsageError):
+    """Nobody has said which door, or which audience, the credentials are for."""
+
+
+class FileInUseError(DaypassError):
+    """The file to write is there already, and holds something else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """All of a credentials file but the token. `authority`: PEM, where the door's is private."""
+
+    door: str
+    audience: str
+    lifetime_seconds: int
+    authority: str | None = None
+
+    @classmethod
+    def of(cls, account: Account) -> Handover:
+        """What the marks of a ServiceAccount say. Raises NoHandoverError."""
+        annotations = account.annotations
+        door, audience = annotations.get(marks.DOOR), annotations.get(marks.AUDIENCE)
+        if not door or not audience:
+            name = account.name
+            raise NoHandoverError(
+                f"identity {name} does not say for which door and audience it is",
+                f"say it: daypass identity create {name.name} -n {name.namespace} --door URL"
+                " --audience A",
+            )
+        lifetime = annotations.get(marks.LIFETIME, "")
+        return cls(
+            door=door,
+            audience=audience,
+            lifetime_seconds=int(lifetime) if lifetime.isdigit() else DEFAULT_LIFETIME_SECONDS,
+            authority=annotations.get(marks.AUTHORITY),
+        )
+
+    def annotations(self) -> dict[str, str]:
+        """The same as marks for a ServiceAccount."""
+        said = {
+            marks.DOOR: self.door,
+            marks.AUDIENCE: self.audience,
+            marks.LIFETIME: str(self.lifetime_seconds),
+        }
+        return said if self.authority is None else {**said, marks.AUTHORITY: self.authority}
+
+    def credentials(self, token: Secret) -> bytes:
+        """The credentials file: one line a key, so that `sed` finds the token."""
+        document: dict[str, object] = {"type": "daypass", "version": 1, "door": self.door}
+        if self.authority is not None:
+            document["certificateAuthority"] = self.authority
+        document |= {
+            "token": token.reveal(),
+            "audience": self.audience,
+            "lifetimeSeconds": self.lifetime_seconds,
+        }
+        return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def check_file(path: str, name: IdentityName, *, now_unix: float, force: bool = False) -> None:
+    """Raise what would keep a credentials file from being written, before anything is sent.
+
+    One that is there is replaced only if it holds a token of the same identity, or by `force`.
+    Raises FileInUseError, UsageError.
+    """
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder} is no folder to write to", "make it, or name another file")
+    if os.path.isdir(path):
+        raise UsageError(f"{path} is a folder", f"name a file: {os.path.join(path, 'bot.json')}")
+    if not force and os.path.lexists(path) and not _is_of(path, name, now_unix):
+        raise FileInUseError(
+            f"{path} is there already and holds no credentials of {name}",
+            "name another file, or replace it with --force",
+        )
+
+
+def _is_of(path: str, name: IdentityName, now_unix: float) -> bool:
+    try:
+        document: Mapping[str, object] = json.loads(read_private(path, limit_bytes=LIMIT_BYTES))
+        token = Secret(str(document["token"]))
+        identity = read_identity(token, now_unix)
+    except (OSError, ValueError, LookupError, TypeError, UnsafeFileError, CredentialsError):
+        return False
+    return (identity.namespace, identity.service_account) == (name.namespace, name.name)
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Put a credentials file in place whole, mode 0600. Raises DaypassError."""
+    try:
+        write_private(path, content)
+    except OSError as error:
+        raise DaypassError(
+            f"{path} cannot be written: {error.strerror}",
+            "the identity itself is in order: the same command goes on from here",
+        ) from None

@@ -1,0 +1,211 @@
+"""What is wrong with an identity, or worth a look.
+
+A problem is something that nobody meant to be so; it is what `--check` counts. A note is something
+that somebody meant, and that one wants to see all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from daypass._core.clock import Clock
+from daypass.identity import marks
+from daypass.identity.deadlines import age_seconds, is_past
+from daypass.identity.inventory import EVERYWHERE, Entry, Objects, Token, entries, policy_proves
+from daypass.identity.manifests import identity_objects
+from daypass.identity.risks import reasons, rules_of
+from daypass.identity.tokens import is_unfinished
+from daypass.kube.resources import Object, name_of
+
+DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A word for it, what it is, and whether it is a problem or a note."""
+
+    code: str
+    text: str
+    is_problem: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """An identity, and what is found."""
+
+    entry: Entry
+    live: tuple[Token, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether anything is as nobody meant it."""
+        return any(finding.is_problem for finding in self.findings)
+
+    @property
+    def last_used(self) -> str | None:
+        """The last day on which one of its long-lived tokens was used, as far as is known."""
+        return max(
+            (token.last_used for token in self.entry.tokens if token.last_used), default=None
+        )
+
+
+def examine(
+    objects: Objects, clock: Clock, *, namespace: str | None = None, unused_seconds: int
+) -> list[Examined]:
+    """Every identity of a namespace or (None) of all, with its health.
+
+    `unused_seconds`: how long a token may lie unused.
+    """
+    held = None
+    if objects.namespaces is not None:
+        held = {
+            name_of(each)
+            for each in objects.namespaces
+            if (each["metadata"].get("labels") or {}).get(marks.POLICY) == marks.POLICY_ON
+        }
+    found = entries(objects, namespace)
+    risks = _risks(objects.cluster_roles or (), found)
+    examined = []
+    for entry in found:
+        live = _live(entry)
+        findings = [
+            *_of_parts(entry),
+            *_of_times(entry, live, clock, unused_seconds),
+            *_of_tokens(entry, live, objects),
+            *_of_rights(entry, risks),
+        ]
+        place = entry.name.namespace
+        if held is not None and entry.account is not None and place not in held:
+            label = f"{marks.POLICY}={marks.POLICY_ON}"
+            text = f"namespace {place} is not held to the policy: label it {label}"
+            findings.append(Finding(code="no-policy", text=text))
+        examined.append(Examined(entry=entry, live=live, findings=tuple(findings)))
+    return examined
+
+
+def _live(entry: Entry) -> tuple[Token, ...]:
+    """Long-lived tokens that count: of this very ServiceAccount, whoever made their Secrets."""
+    if entry.account is None:
+        return ()
+    return tuple(
+        token
+        for token in entry.tokens
+        if token.secret.account_uid in ("", entry.account.uid) and not token.is_invalid
+    )
+
+
+def _of_parts(entry: Entry) -> Iterator[Finding]:
+    bindings = [f"rolebindings/{each.binding} in {each.namespace}" for each in entry.rights]
+    policies = [
+        f"authorizationpolicies/{name_of(each)} in {each['metadata']['namespace']}"
+        for each in entry.policies
+    ]
+    left = ", ".join([*bindings, *policies, *entry.parts])
+    if entry.account is None and left:
+        undo = f"daypass identity delete {entry.name.name} -n {entry.name.namespace}"
+        yield Finding(code="orphan", text=f"its ServiceAccount is gone, and left: {left}; {undo}")
+    bound = {(each.namespace, each.binding) for each in entry.rights if each.is_ours}
+    for right in entry.rights:
+        if right.has_policy is False:
+            yield Finding(
+                code="half-grant", text=f"{right.shown} has no AuthorizationPolicy: authorize again"
+            )
+    for policy in entry.policies:
+        place, name = policy["metadata"]["namespace"], name_of(policy)
+        if (place, name) not in bound:
+            yield Finding(
+                code="half-grant",
+                text=f"authorizationpolicies/{name} in {place} has no RoleBinding: authorize again,"
+                " or unauthorize",
+            )
+        if not policy_proves(policy, entry.name):
+            yield Finding(
+                code="open-policy",
+                text=f"authorizationpolicies/{name} in {place} was changed: it lets in others, or"
+                " takes the user's name from anybody",
+            )
+    for binding in entry.misplaced:
+        place = binding["metadata"]["namespace"]
+        yield Finding(
+            code="misplaced",
+            text=f"rolebindings/{name_of(binding)} in {place} bears its mark and binds others, too",
+        )
+
+
+def _of_times(
+    entry: Entry, live: tuple[Token, ...], clock: Clock, unused_seconds: int
+) -> Iterator[Finding]:
+    deadline = entry.account.annotations.get(marks.DEADLINE) if entry.account else None
+    if is_past(deadline, clock):
+        if live or entry.rights or entry.asks_itself:
+            text = f"its deadline was {deadline}: daypass identity reap"
+            yield Finding(code="deadline-passed", text=text)
+        else:
+            yield Finding(code="ended", text=f"it ended on {deadline}", is_problem=False)
+    for token in live:
+        secret = token.secret
+        if is_past(secret.retire_after, clock):
+            text = f"Secret {secret.name} was to go at {secret.retire_after}: daypass identity reap"
+            yield Finding(code="retirement-overdue", text=text)
+        since = f"{token.last_used}T23:59:59Z" if token.last_used else secret.created
+        idle = age_seconds(since, clock)
+        if secret.retire_after is None and idle >= unused_seconds:
+            days = f"{idle // DAY_SECONDS:.0f} days"
+            text = f"the token of Secret {secret.name} is unused for {days}"
+            yield Finding(code="unused", text=text)
+
+
+def _of_tokens(entry: Entry, live: tuple[Token, ...], objects: Objects) -> Iterator[Finding]:
+    current = [token.secret for token in live if token.secret.retire_after is None]
+    ours = [secret for secret in current if secret.is_ours]
+    for secret in current:
+        if not secret.is_ours:
+            text = f"Secret {secret.name} holds a token, and daypass did not make it"
+            yield Finding(code="foreign-token", text=text)
+    if len(ours) > 1:
+        broken = any(is_unfinished(secret, ours) for secret in ours)
+        code = "rotation-unfinished" if broken else "several-tokens"
+        names = ", ".join(sorted(secret.name for secret in ours))
+        yield Finding(code=code, text=f"{len(ours)} tokens are live: {names}")
+    for name in sorted({token.secret.name for token in live} & set(entry.listed_secrets)):
+        yield Finding(
+            code="listed-token",
+            text=f"Secret {name} is listed in ServiceAccount.secrets: the cluster's cleaner takes"
+            " it away when it is not used",
+        )
+    if entry.account is None or objects.secrets is None or entry.is_federated:
+        return
+    if not live:
+        text = "it has no long-lived token: revoked, or never finished"
+        yield Finding(code="no-token", text=text, is_problem=False)
+    elif not entry.asks_itself or (objects.roles is not None and entry.own_role is None):
+        text = "it may not ask for its own tokens: daypass identity create makes up for it"
+        yield Finding(code="no-token-right", text=text)
+
+
+def _of_rights(entry: Entry, risks: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
+    expected = identity_objects(entry.name.namespace, entry.name.name, "")[1]["rules"]
+    if entry.own_role is not None and entry.own_role.get("rules") != expected:
+        text = f"roles/{name_of(entry.own_role)} allows something else than its own TokenRequests"
+        yield Finding(code="more-rights", text=text)
+    for right in sorted(entry.rights):
+        why = risks.get(right.role, ()) if right.role_kind == "ClusterRole" else ()
+        leads = f": it {', '.join(why)}" if why else ""
+        if not right.is_ours and entry.account is not None:
+            kind = "clusterrolebindings" if right.namespace == EVERYWHERE else "rolebindings"
+            text = f"{right.shown} by {kind}/{right.binding}, which is not daypass'{leads}"
+            yield Finding(code="more-rights", text=text)
+        elif why:
+            yield Finding(code="risky-role", text=f"{right.shown}{leads}", is_problem=False)
+
+
+def _risks(cluster_roles: Sequence[Object], found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
+    """What those ClusterRoles lead to that anybody has."""
+    held = {right.role for entry in found for right in entry.rights}
+    return {
+        name_of(role): reasons(rules_of(role, cluster_roles))
+        for role in cluster_roles
+        if name_of(role) in held
+    }

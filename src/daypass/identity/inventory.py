@@ -1,0 +1,249 @@
+"""Who there is and what they may do: objects of the API server in, one row an identity out.
+
+Nothing here talks to a cluster. What an identity may do is read from the subjects of all bindings,
+whoever made them; the marks of daypass say only which of them were meant.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from daypass.identity import marks
+from daypass.identity.account import Account
+from daypass.identity.grants import Grant, is_of, shown_role, user_of
+from daypass.identity.manifests import role_name
+from daypass.identity.naming import IdentityName
+from daypass.identity.tokens import TokenSecret
+from daypass.kube.resources import Object, name_of
+
+LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
+INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
+DEFAULTS_LABEL = "kubernetes.io/bootstrapping"
+EVERYWHERE = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objects:
+    """What the API server holds; None for a kind that could not be asked for.
+
+    `accounts`, `roles`: those that are daypass'. `secrets`: the metadata of all that hold tokens.
+    `policies`: the AuthorizationPolicies of daypass', None also where there is no Istio.
+    """
+
+    accounts: Sequence[Object]
+    bindings: Sequence[Object]
+    secrets: Sequence[Object] | None = None
+    roles: Sequence[Object] | None = None
+    policies: Sequence[Object] | None = None
+    namespaces: Sequence[Object] | None = None
+    cluster_roles: Sequence[Object] | None = None
+    cluster_bindings: Sequence[Object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A Secret with a long-lived token. `last_used`: a date, or None for never."""
+
+    secret: TokenSecret
+    last_used: str | None
+    is_invalid: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Right:
+    """A role that an identity has: in a namespace, or EVERYWHERE.
+
+    `is_ours`: daypass gave it, by a RoleBinding of that name. `has_policy`: with its
+    AuthorizationPolicy; None where that is not asked for.
+    """
+
+    namespace: str
+    role: str
+    role_kind: str
+    binding: str
+    is_ours: bool
+    has_policy: bool | None = None
+
+    @property
+    def shown(self) -> str:
+        """As in the table: `alice=edit`, `alice=role/x`."""
+        return f"{self.namespace}={shown_role(self.role, self.role_kind)}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One identity and all that is about it. `account` is None where it is gone.
+
+    `policies`: AuthorizationPolicies marked as its own. `misplaced`: marked bindings that bind
+    not it alone. `parts`: other objects that are marked as its own, in words.
+    """
+
+    name: IdentityName
+    account: Account | None = None
+    created: str = ""
+    listed_secrets: tuple[str, ...] = ()
+    tokens: list[Token] = field(default_factory=list)
+    rights: list[Right] = field(default_factory=list)
+    policies: list[Object] = field(default_factory=list)
+    misplaced: list[Object] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    own_role: Object | None = None
+    asks_itself: bool = False
+    is_federated: bool = False
+
+
+def entries(objects: Objects, namespace: str | None = None) -> list[Entry]:
+    """Every identity of a namespace or (None) of all, and what is left of those that are gone."""
+    found = {}
+    for document in objects.accounts:
+        account = Account.read(document)
+        if account.is_ours:
+            listed = tuple(str(each.get("name")) for each in document.get("secrets") or ())
+            created = document["metadata"].get("creationTimestamp") or ""
+            found[account.name.key] = Entry(
+                name=account.name, account=account, created=created, listed_secrets=listed
+            )
+    for each in _marked(objects):
+        owner = IdentityName.of_key(each["metadata"]["annotations"][marks.IDENTITY])
+        if owner is not None and namespace in (None, owner.namespace):
+            _place(each, found.setdefault(owner.key, Entry(name=owner)))
+    for document in objects.secrets or ():
+        token = _token(document)
+        if entry := found.get(token.secret.account.key):
+            entry.tokens.append(token)
+    _add_rights(objects, found)
+    return sorted(found.values(), key=lambda entry: entry.name)
+
+
+def _marked(objects: Objects) -> Iterator[Object]:
+    for documents in (objects.roles, objects.bindings, objects.policies):
+        for each in documents or ():
+            metadata = each["metadata"]
+            owner = (metadata.get("annotations") or {}).get(marks.IDENTITY)
+            if owner and (metadata.get("labels") or {}).get(marks.MANAGED_BY) == marks.MANAGER:
+                yield each
+
+
+def _place(document: Object, entry: Entry) -> None:
+    """An object that is marked as an identity's, where it belongs."""
+    name, place = name_of(document), document["metadata"]["namespace"]
+    if "rules" in document:
+        if (place, name) == (entry.name.namespace, role_name(entry.name.name)):
+            entry.own_role = document
+        entry.parts.append(f"roles/{name} in {place}")
+    elif "roleRef" not in document:
+        entry.policies.append(document)
+    elif document["roleRef"]["kind"] == "Role":
+        entry.parts.append(f"rolebindings/{name} in {place}")
+        is_own = place == entry.name.namespace
+        entry.is_federated |= is_own and name == f"{entry.name.name}-daypass-federated"
+    elif list(_subjects(document)) != [entry.name]:
+        entry.misplaced.append(document)
+
+
+def _token(document: Object) -> Token:
+    labels = document["metadata"].get("labels") or {}
+    return Token(
+        secret=TokenSecret.read(document),
+        last_used=labels.get(LAST_USED_LABEL),
+        is_invalid=INVALID_LABEL in labels,
+    )
+
+
+def _add_rights(objects: Objects, found: dict[str, Entry]) -> None:
+    policies = None
+    if objects.policies is not None:
+        policies = {(each["metadata"]["namespace"], name_of(each)) for each in objects.policies}
+    by_namespace: dict[str, list[Entry]] = defaultdict(list)
+    for entry in found.values():
+        by_namespace[entry.name.namespace].append(entry)
+    for binding in (*objects.bindings, *(objects.cluster_bindings or ())):
+        for entry in _bound(binding, found, by_namespace):
+            _add_right(entry, binding, policies)
+
+
+def _add_right(entry: Entry, binding: Object, policies: set[tuple[str, str]] | None) -> None:
+    place = binding["metadata"].get("namespace", EVERYWHERE)
+    role, name = binding["roleRef"], name_of(binding)
+    own = role_name(entry.name.name)
+    if (place, role["kind"], role["name"]) == (entry.name.namespace, "Role", own):
+        entry.asks_itself = True  # the right that makes an identity, and no more
+        return
+    is_ours = is_of(binding, entry.name) and role["kind"] == "ClusterRole" and place != EVERYWHERE
+    if is_ours:
+        grant = Grant(identity=entry.name, namespace=place, cluster_role=role["name"])
+        is_ours = name in grant.names
+    entry.rights.append(
+        Right(
+            namespace=place, role=role["name"], role_kind=role["kind"], binding=name,
+            is_ours=is_ours,
+            has_policy=(place, name) in policies if is_ours and policies is not None else None,
+        )
+    )  # fmt: skip
+
+
+def _bound(
+    binding: Object, found: dict[str, Entry], by_namespace: dict[str, list[Entry]]
+) -> Iterable[Entry]:
+    """The identities that a binding is for, each once: by name, or by a group that they are in."""
+    entries: dict[str, Entry] = {}
+    for subject in binding.get("subjects") or ():
+        if subject["kind"] == "Group":
+            members = _members(subject["name"], binding, found, by_namespace)
+            entries |= {entry.name.key: entry for entry in members}
+    for name in _subjects(binding):
+        if name is not None and (entry := found.get(name.key)):
+            entries[name.key] = entry
+    return entries.values()
+
+
+def _members(
+    group: str, binding: Object, found: dict[str, Entry], by_namespace: dict[str, list[Entry]]
+) -> Iterable[Entry]:
+    if DEFAULTS_LABEL in (binding["metadata"].get("labels") or {}):
+        return ()  # what Kubernetes itself gives everybody
+    if group in ("system:serviceaccounts", "system:authenticated"):
+        return found.values()
+    prefix, _, namespace = group.rpartition(":")
+    return by_namespace.get(namespace, ()) if prefix == "system:serviceaccounts" else ()
+
+
+def _subjects(binding: Object) -> Iterator[IdentityName | None]:
+    """The ServiceAccounts among the subjects of a binding; None for anybody else."""
+    for subject in binding.get("subjects") or ():
+        if subject["kind"] == "ServiceAccount":
+            namespace = subject.get("namespace") or binding["metadata"].get("namespace", "")
+            yield IdentityName(namespace=namespace, name=subject["name"])
+        elif subject["kind"] == "User":
+            parts = subject["name"].split(":")
+            is_account = len(parts) == 4 and parts[:2] == ["system", "serviceaccount"]
+            yield IdentityName(namespace=parts[2], name=parts[3]) if is_account else None
+
+
+def policy_proves(policy: Object, identity: IdentityName) -> bool:
+    """Whether each rule of an AuthorizationPolicy is about this user, by the word of a principal.
+
+    Without a principal anybody in the mesh could set the header.
+    """
+    spec = policy.get("spec") or {}
+    rules = spec.get("rules") or ()
+    return spec.get("action", "ALLOW") == "ALLOW" and bool(rules) and all(
+        _names(rule, user_of(identity)) and _has_principals(rule) for rule in rules
+    )  # fmt: skip
+
+
+def _names(rule: Object, user: str) -> bool:
+    return any(
+        str(each.get("key", "")).startswith("request.headers[") and each.get("values") == [user]
+        for each in rule.get("when") or ()
+    )
+
+
+def _has_principals(rule: Object) -> bool:
+    sources = rule.get("from") or ()
+    return bool(sources) and all(
+        (principals := (each.get("source") or {}).get("principals")) and "*" not in principals
+        for each in sources
+    )

@@ -1,0 +1,365 @@
+"""A CI job's own OIDC token at a real API server: what `identity federate` makes, and no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import daypass
+from daypass import cli
+from daypass._core.jwt import decode_unverified
+from daypass._core.secret import Secret
+from daypass.identity import marks
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SERVICE_ACCOUNTS
+from daypass.render.policy.authentication import TrustedIssuer, authentication_configuration
+from daypass.render.policy.text import to_yaml
+from daypass.spec.policy import Federated, Policy
+from support import identities, policies
+from support.admin import Answer
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.issuer import Issuer, running_issuer
+from support.tokens import Signer
+from support.up import Up, running_up, up_config
+
+GATE = "gate.example.com"
+AUDIENCE = "https://ekf.example.com/kubernetes"
+MAIN, TAGS = "repo:org/app:ref:refs/heads/main", "repo:org/app:ref:refs/tags/v1"
+POLICY = Policy(audiences=(GATE,), federated=Federated(longest_lifetime_seconds=1200))
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+    with running_issuer(tmp_path_factory.mktemp("issuer")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def configuration(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is rendered for two subjects of the issuer."""
+    trusted = TrustedIssuer(
+        url=issuer.url, audience=AUDIENCE, subjects=(MAIN, TAGS), authority=issuer.authority.pem
+    )
+    file = tmp_path_factory.mktemp("configuration") / "authentication.yaml"
+    file.write_text(to_yaml([authentication_configuration(trusted)]))
+    return file
+
+
+@pytest.fixture(scope="module")
+def plane(
+    issuer: Issuer, configuration: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControlPlane]:
+    """An API server that has read it, and knows the issuer's keys."""
+    folder = tmp_path_factory.mktemp("federation")
+    with ControlPlane.start(
+        folder, extra_apiserver_args=[f"--authentication-config={configuration}"]
+    ) as running:
+        eventually("the issuer's keys are known", lambda: _knows(running, issuer), seconds=60)
+        yield running
+
+
+def _knows(plane: ControlPlane, issuer: Issuer) -> bool:
+    return who(plane, issuer.token(MAIN, AUDIENCE)).code == 201
+
+
+@pytest.fixture(scope="module")
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    opened = admin_cluster(plane)
+    policies.apply(plane, opened, POLICY)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def up(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with running_up(tmp_path_factory.mktemp("up"), up_config(plane)) as running:
+        yield running
+
+
+class Made:
+    """What `identity federate` has made: a namespace, the API server's configuration, a file."""
+
+    def __init__(self, namespace: str, configuration: dict[str, Any], credentials: Path) -> None:
+        self.namespace = namespace
+        self.configuration = configuration
+        self.credentials = credentials
+
+
+@pytest.fixture
+def made(
+    plane: ControlPlane,
+    cluster: Cluster,
+    issuer: Issuer,
+    up: Up,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Made:
+    """An identity `ci` for the branch main alone."""
+    namespace = plane.make_namespace()
+    authority = tmp_path / "issuer.crt"
+    authority.write_text(issuer.authority.pem)
+    credentials = tmp_path / "ci.json"
+    code = cli.main(
+        ["identity", "federate", "ci", "-n", namespace, "--kubeconfig", str(plane.kubeconfig),
+         "--issuer", issuer.url, "--issuer-authority", str(authority), "--subject", MAIN,
+         "--token-audience", AUDIENCE, "--source", "variable:CI_TOKEN", "-o", str(credentials),
+         "--door", up.door, "--certificate-authority", str(up.authority_file),
+         "--audience", GATE, "--lifetime", "10m"]
+    )  # fmt: skip
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    user = f"federated:{issuer.url.removeprefix('https://')}#{MAIN}"
+    assert f"identity {namespace}/ci is for {user}" in err
+    attributes = {
+        "namespace": namespace, "verb": "create", "resource": "serviceaccounts",
+        "subresource": "token", "name": "ci",
+    }  # fmt: skip
+    identities.wait_until_allowed(plane.admin, user, attributes)
+    return Made(namespace, yaml.safe_load(out), credentials)
+
+
+def who(plane: ControlPlane, token: Secret) -> Answer:
+    """Whom the API server takes the bearer for."""
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    return plane.client(token).request("POST", path, {})
+
+
+def ask(plane: ControlPlane, made: Made, token: Secret, account: str = "ci", **spec: Any) -> Answer:
+    spec = {"audiences": [GATE], "expirationSeconds": 600, **spec}
+    path = identities.token_path(made.namespace, account)
+    return plane.client(token).request("POST", path, {"spec": spec})
+
+
+def test_its_token_is_traded_for_a_short_lived_one(
+    plane: ControlPlane, issuer: Issuer, made: Made
+) -> None:
+    answer = ask(plane, made, issuer.token(MAIN, AUDIENCE))
+    assert answer.code == 201, answer.body
+    claims = decode_unverified(answer.json["status"]["token"])[1]
+    assert claims["sub"] == f"system:serviceaccount:{made.namespace}:ci"
+    assert claims["aud"] == [GATE]
+    assert claims["exp"] - claims["iat"] == 600
+
+
+def test_the_client_does_so_through_the_door(
+    issuer: Issuer, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
+    monkeypatch.setenv("DAYPASS_CREDENTIALS", str(made.credentials))
+    token = daypass.Credentials.load().token()
+    claims = decode_unverified(token.value.reveal())[1]
+    assert claims["sub"] == f"system:serviceaccount:{made.namespace}:ci"
+
+
+def test_the_credentials_hold_no_secret(up: Up, made: Made) -> None:
+    assert made.credentials.stat().st_mode & 0o777 == 0o600
+    assert json.loads(made.credentials.read_text()) == {
+        "type": "daypass",
+        "version": 1,
+        "door": up.door,
+        "certificateAuthority": up.authority_file.read_text(),
+        "namespace": made.namespace,
+        "serviceAccount": "ci",
+        "token": {"variable": "CI_TOKEN"},
+        "audience": GATE,
+        "lifetimeSeconds": 600,
+    }
+
+
+def test_it_has_a_name_that_is_nobody_elses_and_no_group(
+    plane: ControlPlane, issuer: Issuer
+) -> None:
+    token = issuer.token(MAIN, AUDIENCE, groups=["system:masters"], name="admin")
+    info = who(plane, token).json["status"]["userInfo"]
+    assert info["username"] == f"federated:{issuer.url.removeprefix('https://')}#{MAIN}"
+    assert info["groups"] == ["system:authenticated"]
+
+
+def test_no_other_token_comes_in(plane: ControlPlane, issuer: Issuer) -> None:
+    stranger = Signer()
+    refused = {
+        "another subject": issuer.token("repo:org/app:ref:refs/heads/dev", AUDIENCE),
+        "a subject that begins so": issuer.token(f"{MAIN}-2", AUDIENCE),
+        "a pull request": issuer.token("repo:org/app:pull_request", AUDIENCE),
+        "another audience": issuer.token(MAIN, "https://elsewhere.example"),
+        "the API server's audience": issuer.token(MAIN, "https://kubernetes.default.svc"),
+        "no audience": issuer.token(MAIN, []),
+        "another issuer": issuer.token(MAIN, AUDIENCE, issuer="https://127.0.0.1:1"),
+        "the API server as issuer": issuer.token(
+            MAIN, AUDIENCE, issuer="https://kubernetes.default.svc"
+        ),
+        "an expired one": issuer.token(MAIN, AUDIENCE, age_seconds=700),
+        "one of the future": issuer.token(MAIN, AUDIENCE, age_seconds=-3600),
+        "another's key": issuer.token(MAIN, AUDIENCE, signer=stranger),
+        "no subject": issuer.token("", AUDIENCE),
+        "two subjects": issuer.token(MAIN, AUDIENCE, sub=[MAIN]),
+    }
+    codes = {name: who(plane, token).code for name, token in refused.items()}
+    assert codes == dict.fromkeys(refused, 401)
+
+
+def test_another_subject_of_the_issuer_has_no_right_to_this_identity(
+    plane: ControlPlane, issuer: Issuer, made: Made
+) -> None:
+    answer = ask(plane, made, issuer.token(TAGS, AUDIENCE))
+    assert answer.code == 403
+    assert "cannot create resource" in answer.message
+
+
+def test_it_can_do_nothing_else(plane: ControlPlane, issuer: Issuer, made: Made) -> None:
+    token = issuer.token(MAIN, AUDIENCE)
+    identities.ensure_service_account(plane.admin, made.namespace, "other")
+    assert ask(plane, made, token, "other").code == 403
+    elsewhere = Made(plane.make_namespace(), {}, made.credentials)
+    identities.ensure_service_account(plane.admin, elsewhere.namespace, "ci")
+    assert ask(plane, elsewhere, token).code == 403
+    client = plane.client(token)
+    here = f"/api/v1/namespaces/{made.namespace}"
+    for method, path in (
+        ("GET", f"{here}/serviceaccounts/ci"),
+        ("GET", f"{here}/secrets"),
+        ("POST", f"{here}/secrets"),
+        ("GET", "/api/v1/namespaces"),
+        ("DELETE", here),
+        ("POST", "/apis/authentication.k8s.io/v1/tokenreviews"),
+    ):
+        assert client.request(method, path, {"metadata": {"name": "x"}}).code == 403
+    speaking = {"Impersonate-User": "system:admin"}
+    assert client.request("GET", here, headers=speaking).code == 403
+
+
+def test_its_own_row_of_the_policy_holds(plane: ControlPlane, issuer: Issuer, made: Made) -> None:
+    token = issuer.token(MAIN, AUDIENCE)
+    assert ask(plane, made, token, expirationSeconds=1200).code == 201
+    longer = ask(plane, made, token, expirationSeconds=1201)
+    assert longer.code == 403
+    assert "lifetime: ask for at most 1200 s" in longer.message
+    assert "audiences: " in ask(plane, made, token, audiences=["x"]).message
+
+
+def test_its_short_lived_token_makes_no_successor(
+    plane: ControlPlane, issuer: Issuer, made: Made
+) -> None:
+    path = f"/api/v1/namespaces/{made.namespace}"
+    own = "https://kubernetes.default.svc"
+    change = {"metadata": {"annotations": {"policy.daypass.dev/audiences": f"{GATE} {own}"}}}
+    plane.admin.patch(path, change)
+    identities.allow_token_requests(plane.admin, made.namespace, "ci", ["ci"])
+    token = issuer.token(MAIN, AUDIENCE)
+    answer = eventually(
+        "the override counts", lambda: _good(ask(plane, made, token, audiences=[own]))
+    )
+    first = Secret(answer.json["status"]["token"])
+    successor = ask(plane, made, first)
+    assert successor.code == 403
+    assert "ValidatingAdmissionPolicy" in successor.message
+
+
+def _good(answer: Answer) -> Answer | None:
+    return answer if answer.code == 201 else None
+
+
+def test_the_printed_configuration_trusts_this_subject_alone(issuer: Issuer, made: Made) -> None:
+    (entry,) = made.configuration["jwt"]
+    assert entry["issuer"]["audiences"] == [AUDIENCE]
+    (rule,) = entry["claimValidationRules"]
+    assert rule["expression"] == f'claims.sub in ["{MAIN}"]'
+
+
+def test_the_identity_is_marked_as_daypass_own(cluster: Cluster, made: Made) -> None:
+    account = cluster.get(SERVICE_ACCOUNTS, "ci", made.namespace)
+    assert account["metadata"]["annotations"][marks.IDENTITY] == f"{made.namespace}/ci"
+    binding = cluster.get(ROLE_BINDINGS, "ci-daypass-federated", made.namespace)
+    assert [subject["kind"] for subject in binding["subjects"]] == ["User"]
+    namespace = cluster.get(NAMESPACES, made.namespace)
+    assert namespace["metadata"]["labels"][marks.POLICY] == marks.POLICY_ON
+
+
+CONFIG = """\
+version: 1
+domains: {ekf: {host: ekf.example.com, front: istio, tls: outside}}
+policy: {audiences: [gate.example.com], federated: {longestLifetime: 20m}}
+"""
+
+
+def federate(plane: ControlPlane, namespace: str, folder: Path, *arguments: str) -> int:
+    """`identity federate` for the door of CONFIG."""
+    config = folder / "daypass.yaml"
+    config.write_text(CONFIG)
+    return cli.main(
+        ["identity", "federate", "ci", "-n", namespace, "--kubeconfig", str(plane.kubeconfig),
+         "--config", str(config), "--issuer", "https://issuer.example", "--subject", MAIN,
+         "--source", "github", "-o", str(folder / "ci.json"), *arguments]
+    )  # fmt: skip
+
+
+def test_a_config_says_door_audience_and_the_lifetime_that_the_policy_leaves(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    namespace = plane.make_namespace()
+    assert federate(plane, namespace, tmp_path) == 0
+    assert federate(plane, namespace, tmp_path) == 0  # and again
+    credentials = json.loads((tmp_path / "ci.json").read_text())
+    assert credentials["token"] == {"github": {"audience": credentials["door"]}}
+    assert (credentials["door"], credentials["audience"]) == (AUDIENCE, GATE)
+    assert credentials["lifetimeSeconds"] == 1200
+
+
+def test_nothing_is_made_of_what_makes_no_sense(
+    plane: ControlPlane, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    namespace = plane.make_namespace()
+    other = tmp_path / "other.json"
+    other.write_text('{"precious": true}')
+    wrong = {
+        "at most 1200 seconds": ["--lifetime", "21m"],
+        "has a wildcard": ["--subject", "repo:org/*"],
+        "is no source of tokens": ["--source", "gitlab"],
+        "is there already": ["-o", str(other)],
+        "is no AuthenticationConfiguration": ["--merge", str(tmp_path / "daypass.yaml")],
+        "cannot be read": ["--issuer-authority", str(tmp_path / "absent")],
+    }
+    for words, arguments in wrong.items():
+        assert federate(plane, namespace, tmp_path, *arguments) in (1, 2)
+        out, err = capsys.readouterr()
+        assert (out, words in err) == ("", True), err
+    assert cluster.find(SERVICE_ACCOUNTS, "ci", namespace) is None
+    assert not (tmp_path / "ci.json").exists()
+    assert other.read_text() == '{"precious": true}'
+
+
+def test_merging_lets_another_subject_in_without_a_restart(
+    plane: ControlPlane,
+    cluster: Cluster,
+    issuer: Issuer,
+    configuration: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    added = "repo:org/app:environment:production"
+    assert who(plane, issuer.token(added, "another-door")).code == 401
+    capsys.readouterr()
+    code = cli.main(
+        ["identity", "federate", "deploy", "-n", plane.make_namespace(),
+         "--kubeconfig", str(plane.kubeconfig), "--issuer", issuer.url, "--subject", added,
+         "--token-audience", "another-door", "--source", "github",
+         "-o", str(tmp_path / "deploy.json"), "--merge", str(configuration),
+         "--door", "https://ekf.example.com/kubernetes", "--audience", GATE]
+    )  # fmt: skip
+    assert code == 0
+    merged = tmp_path / "merged.yaml"
+    merged.write_text(capsys.readouterr().out)
+    merged.replace(configuration)
+    eventually(
+        "the API server has read the file again",
+        lambda: who(plane, issuer.token(added, "another-door")).code == 201,
+        seconds=90,
+    )
+    assert who(plane, issuer.token(MAIN, AUDIENCE)).code == 201

@@ -1,0 +1,413 @@
+"""Giving an identity a role in namespaces, and taking it away, on a real API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from daypass.cli import main
+from daypass.identity.authorize import (
+    NoIstioError,
+    RiskyRoleError,
+    Wish,
+    apply,
+    plan,
+    unauthorize,
+)
+from daypass.identity.manifests import identity_objects, new_secret_name
+from daypass.identity.naming import IdentityName
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError, ForbiddenError, NotFoundError
+from daypass.kube.resources import (
+    AUTHORIZATION_POLICIES,
+    ROLE_BINDINGS,
+    Object,
+    Resource,
+    name_of,
+)
+from support import identities
+from support.clusters import admin_cluster, cluster_as
+from support.controlplane import ControlPlane
+from support.kubeflow import install_kubeflow, make_profile
+
+VIEW = "user-system-serviceaccount-{}-bot-clusterrole-view"
+
+
+@pytest.fixture(scope="module")
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    """A control plane that knows Kubeflow's roles and Istio's kinds."""
+    install_kubeflow(control_plane)
+    return control_plane
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """All rights."""
+    cluster = admin_cluster(plane)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def bot(plane: ControlPlane, cluster: Cluster) -> IdentityName:
+    """An identity in a namespace of its own."""
+    namespace = plane.make_namespace()
+    for document in identity_objects(namespace, "bot", new_secret_name("bot")):
+        cluster.apply(document)
+    return IdentityName(namespace=namespace, name="bot")
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """What a command says."""
+    return capsys
+
+
+def wish(bot: IdentityName, *namespaces: str, role: str = "kubeflow-view") -> Wish:
+    return Wish(identity=bot, namespaces=namespaces, cluster_role=role)
+
+
+def silent(fact: str, hint: str) -> None:
+    """For what is warned about."""
+
+
+def made(cluster: Cluster, namespace: str) -> list[tuple[str, str]]:
+    """Kinds and names of what daypass has made in a namespace."""
+    return [
+        (resource.kind, name_of(each))
+        for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES)
+        for each in cluster.list(resource, namespace, labels="app.kubernetes.io/managed-by=daypass")
+    ]
+
+
+def run(plane: ControlPlane, *words: str) -> int:
+    return main(["identity", *words, "--kubeconfig", str(plane.kubeconfig)])
+
+
+def test_the_identity_may_do_in_each_profile_what_the_role_allows_and_nothing_elsewhere(
+    plane: ControlPlane, cluster: Cluster, said: pytest.CaptureFixture[str]
+) -> None:
+    identity = plane.make_identity()
+    bot = IdentityName(namespace=identity.namespace, name="bot")
+    for document in identity_objects(bot.namespace, "bot", identity.secret_name)[:-1]:
+        cluster.apply(document, force=True)
+    alice, bob, carol = (make_profile(plane) for _ in range(3))
+    code = run(
+        plane, "authorize", "bot", "-n", bot.namespace, "--in", f"{alice},{bob}", "--role", "view"
+    )
+    output = said.readouterr()
+    assert (code, output.out) == (0, "")
+    assert output.err.count("has view in") == 2
+    assert "warning" not in output.err
+    attributes = {"namespace": bob, "verb": "list", "resource": "pods"}
+    identities.wait_until_allowed(plane.admin, identity.user, attributes)
+    itself = cluster_as(plane, identity.token)
+    pods = Resource(api_version="v1", kind="Pod", plural="pods")
+    assert itself.list(pods, alice) == itself.list(pods, bob) == []
+    for namespace in (carol, bot.namespace):
+        with pytest.raises(ForbiddenError):
+            itself.list(pods, namespace)
+    itself.close()
+    name = VIEW.format(bot.namespace)
+    for namespace in (alice, bob):
+        assert made(cluster, namespace) == [("RoleBinding", name), ("AuthorizationPolicy", name)]
+    assert made(cluster, carol) == []
+
+
+def test_asked_again_it_changes_nothing_and_finishes_what_broke_off(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    alice = make_profile(plane)
+    documents = plan(cluster, wish(bot, alice), warn=silent)
+    cluster.apply(documents[0])  # and there it broke off
+    once, again = (apply(cluster, plan(cluster, wish(bot, alice), warn=silent)) for _ in range(2))
+    assert [each["kind"] for each in once] == ["RoleBinding", "AuthorizationPolicy"]
+    assert once == again
+
+
+def test_what_somebody_has_opened_since_is_closed_again(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    alice = make_profile(plane)
+    documents = plan(cluster, wish(bot, alice), warn=silent)
+    name = name_of(documents[1])
+    apply(cluster, documents)
+    cluster.patch(AUTHORIZATION_POLICIES, name, {"spec": {"rules": [{}]}}, alice)
+    apply(cluster, plan(cluster, wish(bot, alice), warn=silent))
+    assert cluster.get(AUTHORIZATION_POLICIES, name, alice)["spec"] == documents[1]["spec"]
+
+
+def test_where_one_namespace_is_not_there_nothing_is_made_in_any(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName, said: pytest.CaptureFixture[str]
+) -> None:
+    alice = make_profile(plane)
+    places = f"{alice},nowhere"
+    code = run(plane, "authorize", "bot", "-n", bot.namespace, "--in", places, "--role", "view")
+    assert code == 1
+    assert 'namespaces "nowhere" not found' in said.readouterr().err
+    assert made(cluster, alice) == []
+
+
+def test_where_the_api_server_refuses_one_object_none_is_made(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    alice, bob = make_profile(plane), make_profile(plane)
+    documents = plan(cluster, wish(bot, alice, bob), warn=silent)
+    documents[-1]["spec"]["action"] = "NONSENSE"
+    with pytest.raises(ApiError, match="NONSENSE"):
+        apply(cluster, documents)
+    assert made(cluster, alice) == made(cluster, bob) == []
+
+
+def test_a_role_that_leads_further_takes_a_yes(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName, said: pytest.CaptureFixture[str]
+) -> None:
+    alice = make_profile(plane)
+    words = ("authorize", "bot", "-n", bot.namespace, "--in", alice, "--role", "edit")
+    assert run(plane, *words) == 1
+    refused = said.readouterr().err
+    for reason in ("reads Secrets", "acts as other ServiceAccounts", "runs commands", "--yes"):
+        assert reason in refused
+    assert made(cluster, alice) == []
+    assert run(plane, *words, "--yes") == 0
+    assert "reads Secrets" in said.readouterr().err
+    assert len(made(cluster, alice)) == 2
+
+
+@pytest.mark.parametrize("role", ["edit", "admin", "cluster-admin", "kubeflow-edit"])
+def test_the_real_roles_of_kubernetes_that_mint_tokens_take_a_yes(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName, role: str
+) -> None:
+    alice = make_profile(plane)
+    with pytest.raises(RiskyRoleError, match="reads Secrets"):
+        plan(cluster, wish(bot, alice, role=role), warn=silent)
+
+
+def test_the_real_view_of_kubernetes_takes_none(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    binding, policy = plan(cluster, wish(bot, make_profile(plane), role="view"), warn=silent)
+    assert binding["roleRef"]["name"] == "view"
+    assert name_of(binding) == name_of(policy) != VIEW.format(bot.namespace)
+
+
+def test_two_identities_that_kubeflow_calls_the_same_keep_a_grant_each(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    alice = make_profile(plane)
+    base = plane.make_namespace()
+    other = f"{base}-x"
+    identities.ensure_namespace(plane.admin, other)
+    names = [IdentityName(namespace=base, name="x-y"), IdentityName(namespace=other, name="y")]
+    for each in names:
+        for document in identity_objects(each.namespace, each.name, new_secret_name(each.name)):
+            cluster.apply(document)
+        for _ in range(2):
+            apply(cluster, plan(cluster, wish(each, alice), warn=silent))
+    assert len(made(cluster, alice)) == 4
+    bound = [
+        (each["subjects"][0]["namespace"], each["subjects"][0]["name"])
+        for each in cluster.list(ROLE_BINDINGS, alice)
+    ]
+    assert sorted(bound) == [(base, "x-y"), (other, "y")]
+    unauthorize(cluster, names[0], [alice])
+    assert len(made(cluster, alice)) == 2
+
+
+def test_what_kubeflow_made_under_that_name_is_left_as_it_is(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    alice = make_profile(plane)
+    name = VIEW.format(bot.namespace)
+    user = f"system:serviceaccount:{bot.namespace}:bot"
+    theirs: Object = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": alice},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kubeflow-view",
+        },
+        "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
+    }  # fmt: skip
+    before = plane.admin.create(ROLE_BINDINGS.path(alice), theirs)
+    apply(cluster, plan(cluster, wish(bot, alice), warn=silent))
+    assert len(unauthorize(cluster, bot, None)) == 2
+    assert cluster.get(ROLE_BINDINGS, name, alice)["metadata"] == before["metadata"]
+
+
+def test_what_is_taken_away_is_what_was_named(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName, said: pytest.CaptureFixture[str]
+) -> None:
+    alice, bob, carol = (make_profile(plane) for _ in range(3))
+    apply(cluster, plan(cluster, wish(bot, alice, bob, carol), warn=silent))
+    edit = replace(wish(bot, alice, role="kubeflow-edit"), accept_risks=True)
+    apply(cluster, plan(cluster, edit, warn=silent))
+    own = len(made(cluster, bot.namespace))
+    who = ("unauthorize", "bot", "-n", bot.namespace)
+
+    assert run(plane, *who, "--in", bob, "--dry-run", "server") == 0
+    assert len(made(cluster, bob)) == 2
+    assert run(plane, *who, "--in", bob) == 0
+    assert (made(cluster, bob), len(made(cluster, alice))) == ([], 4)
+    assert run(plane, *who, "--in", alice, "--role", "edit") == 0
+    assert [name for _, name in made(cluster, alice)] == [VIEW.format(bot.namespace)] * 2
+    said.readouterr()
+    assert run(plane, *who, "--in", bob) == 0
+    assert f"no such grant in {bob}" in said.readouterr().err
+    assert run(plane, *who, "--everywhere") == 0
+    assert made(cluster, alice) == made(cluster, carol) == []
+    assert len(made(cluster, bot.namespace)) == own > 0
+    assert cluster.find(AUTHORIZATION_POLICIES, "ns-owner-access-istio", alice) is not None
+
+
+def test_half_a_grant_is_taken_away_too_also_of_an_identity_that_is_gone(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    alice, bob = make_profile(plane), make_profile(plane)
+    gone = IdentityName(namespace=plane.make_namespace(), name="bot")
+    for document in identity_objects(gone.namespace, "bot", new_secret_name("bot"))[:1]:
+        cluster.apply(document)
+    documents = plan(cluster, wish(gone, alice, bob), warn=silent)
+    plane.admin.delete(f"/api/v1/namespaces/{gone.namespace}/serviceaccounts/bot")
+    for half in (documents[0], documents[3]):
+        cluster.apply(half)
+    removed = unauthorize(cluster, gone, None, cluster_role="kubeflow-view")
+    assert len(removed) == 2
+    assert made(cluster, alice) == made(cluster, bob) == []
+
+
+@pytest.mark.parametrize("output", ["yaml", "json"])
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run", "client"), ("--dry-run", "server")])
+def test_what_would_be_made_is_printed_for_others_to_apply(
+    plane: ControlPlane,
+    cluster: Cluster,
+    bot: IdentityName,
+    said: pytest.CaptureFixture[str],
+    output: str,
+    dry_run: tuple[str, ...],
+) -> None:
+    alice = make_profile(plane)
+    words = ("authorize", "bot", "-n", bot.namespace, "--in", alice, "--role", "view")
+    assert run(plane, *words, "--output", output, *dry_run) == 0
+    printed = said.readouterr().out
+    documents = (
+        json.loads(printed)["items"] if output == "json" else list(yaml.safe_load_all(printed))
+    )
+    assert made(cluster, alice) == []
+    assert [each["kind"] for each in documents] == ["RoleBinding", "AuthorizationPolicy"]
+    assert all("managedFields" not in each["metadata"] for each in documents)
+    for document in documents:
+        cluster.apply(document)
+
+
+def test_the_first_policy_of_a_namespace_is_warned_about(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    warned: list[str] = []
+    bare = plane.make_namespace()
+    documents = plan(cluster, wish(bot, bare), warn=lambda fact, _: warned.append(fact))
+    assert warned == [f"{bare} has no AuthorizationPolicy yet that allows anything"]
+    apply(cluster, documents)
+    plan(cluster, wish(bot, bare), warn=lambda fact, _: warned.append(fact))
+    assert len(warned) == 1
+
+
+def test_a_role_that_stays_beside_a_lesser_one_is_told(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    alice = make_profile(plane)
+    edit = replace(wish(bot, alice, role="kubeflow-edit"), accept_risks=True)
+    apply(cluster, plan(cluster, edit, warn=silent))
+    warned: list[str] = []
+    plan(cluster, wish(bot, alice), warn=lambda *words: warned.extend(words))
+    assert warned[0] == f"{bot} has edit in {alice}, too, and keeps it"
+    assert warned[1].endswith(f"unauthorize bot -n {bot.namespace} --in {alice} --role edit")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--in", "alice", "--role", "view", "--principal", "*"), "proves nothing"),
+        (("--in", "alice", "--role", "view", "--principal", ""), "proves nothing"),
+        (("--in", "alice", "--role", "view", "--user-header", "x]"), "no name of a header"),
+        (("--in", "alice,BOB", "--role", "view"), "'BOB' is no namespace"),
+        (("--in", "alice,", "--role", "view"), "'' is no namespace"),
+        (("--in", "alice", "--role", "view", "--cluster-role", "x"), "not allowed with"),
+        (("--in", "alice"), "one of the arguments --role --cluster-role is required"),
+        (("--role", "view"), "required: --in"),
+        (("--in", "alice", "--role", "owner"), "invalid choice"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anybody_is_asked(
+    said: pytest.CaptureFixture[str], options: tuple[str, ...], message: str
+) -> None:
+    nowhere = ("--kubeconfig", "/nowhere")
+    assert main(["identity", "authorize", "bot", "-n", "team", *options, *nowhere]) == 2
+    assert message in said.readouterr().err
+
+
+def test_another_gateway_and_another_header_may_be_named(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    alice = make_profile(plane)
+    gateway = "cluster.local/ns/gateways/sa/gateway"
+    words = ("authorize", "bot", "-n", bot.namespace, "--in", alice, "--role", "view")
+    assert run(plane, *words, "--principal", gateway, "--user-header", "x-user") == 0
+    policy = cluster.get(AUTHORIZATION_POLICIES, VIEW.format(bot.namespace), alice)
+    (rule,) = policy["spec"]["rules"]
+    assert rule["from"] == [{"source": {"principals": [gateway]}}]
+    assert rule["when"][0]["key"] == "request.headers[x-user]"
+
+
+@pytest.mark.parametrize(
+    ("role", "error"), [("kubeflow-none", NotFoundError), ("x/../y", Exception)]
+)
+def test_a_role_that_is_not_there_is_no_role(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName, role: str, error: type[Exception]
+) -> None:
+    alice = make_profile(plane)
+    with pytest.raises(error):
+        plan(cluster, wish(bot, alice, role=role), warn=silent)
+    assert made(cluster, alice) == []
+
+
+def test_istio_is_not_left_out_where_it_is(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    with pytest.raises(NoIstioError, match="half a grant"):
+        plan(cluster, replace(wish(bot, make_profile(plane)), istio=False), warn=silent)
+
+
+def test_somebody_without_rights_over_cluster_roles_is_not_guessed_for(
+    plane: ControlPlane, cluster: Cluster, bot: IdentityName
+) -> None:
+    alice = make_profile(plane)
+    owner = plane.make_identity(alice, "owner")
+    identities.bind(plane.admin, alice, "owner", kind="ClusterRole", role="admin")
+    for namespace, resource in ((alice, "rolebindings"), (bot.namespace, "serviceaccounts")):
+        if namespace != alice:
+            rule = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]}
+            name = identities.unique("reader")
+            path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+            plane.admin.create(f"{path}/roles", {"metadata": {"name": name}, "rules": [rule]})
+            subject = {"kind": "ServiceAccount", "name": "owner", "namespace": alice}
+            plane.admin.create(
+                f"{path}/rolebindings",
+                {
+                    "metadata": {"name": name}, "subjects": [subject],
+                    "roleRef": {"kind": "Role", "name": name,
+                                "apiGroup": "rbac.authorization.k8s.io"},
+                },
+            )  # fmt: skip
+        attributes = {"namespace": namespace, "verb": "get", "resource": resource}
+        if resource == "rolebindings":
+            attributes["group"] = "rbac.authorization.k8s.io"
+        identities.wait_until_allowed(plane.admin, owner.user, attributes)
+    asked = cluster_as(plane, owner.token)
+    with pytest.raises(RiskyRoleError, match="not yours to read"):
+        plan(asked, wish(bot, alice), warn=silent)
+    asked.close()

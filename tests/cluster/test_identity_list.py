@@ -1,0 +1,259 @@
+"""Who has access to what, read from a real API server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daypass.cli import main
+from daypass.identity import marks
+from daypass.identity.authorize import Wish, apply, plan
+from daypass.identity.health import examine
+from daypass.identity.manifests import identity_objects
+from daypass.identity.naming import IdentityName
+from daypass.identity.survey import questions, survey
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import (
+    AUTHORIZATION_POLICIES,
+    ROLE_BINDINGS,
+    SERVICE_ACCOUNTS,
+    name_of,
+)
+from support import identities
+from support.clusters import admin_cluster, cluster_as
+from support.controlplane import ADMIN_USER, ControlPlane
+from support.deadline import eventually
+from support.identities import Identity
+from support.kubeflow import install_kubeflow, make_profile
+
+
+@pytest.fixture(scope="module")
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    """A control plane that knows Kubeflow's roles and Istio's kinds."""
+    install_kubeflow(control_plane)
+    return control_plane
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """All rights."""
+    cluster = admin_cluster(plane)
+    yield cluster
+    cluster.close()
+
+
+def make(plane: ControlPlane, cluster: Cluster, namespace: str | None = None) -> Identity:
+    """An identity with a token, in a namespace that is held to the policy."""
+    labels = {marks.POLICY: marks.POLICY_ON}
+    namespace = namespace or plane.make_namespace(labels=labels)
+    for document in identity_objects(namespace, "bot", "", {marks.DOOR: "https://d.test/k"})[:-1]:
+        cluster.apply(document)
+    identity = plane.make_identity(namespace, authorize=False)
+    annotations = {marks.IDENTITY: f"{namespace}/bot"}
+    ours = {"metadata": {"labels": {marks.MANAGED_BY: marks.MANAGER}, "annotations": annotations}}
+    plane.admin.patch(identity.secret_path, ours)
+    return identity
+
+
+def authorize(cluster: Cluster, identity: Identity, *namespaces: str) -> None:
+    name = IdentityName(namespace=identity.namespace, name="bot")
+    wish = Wish(identity=name, namespaces=namespaces, cluster_role="kubeflow-view")
+    apply(cluster, plan(cluster, wish, warn=lambda *_: None))
+
+
+def run(plane: ControlPlane, *words: str) -> int:
+    return main(["identity", *words, "--kubeconfig", str(plane.kubeconfig)])
+
+
+def listed(
+    plane: ControlPlane, capsys: pytest.CaptureFixture[str], *words: str
+) -> dict[str, dict[str, Any]]:
+    """The inventory by namespace."""
+    capsys.readouterr()
+    assert run(plane, "list", *words, "--output", "json") == 0
+    document = json.loads(capsys.readouterr().out)
+    return {each["namespace"]: each for each in document["identities"]}
+
+
+def test_it_shows_each_identity_with_its_grants_and_says_that_all_is_well(
+    plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = make(plane, cluster), make(plane, cluster)
+    alice, bob = sorted((make_profile(plane), make_profile(plane)))
+    authorize(cluster, one, alice, bob)
+    assert run(plane, "list", "-n", one.namespace, "--check") == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split()[0] == "NAMESPACE"
+    assert row.split()[:2] == [one.namespace, "bot"]
+    assert f"{alice}=view, {bob}=view   https://d.test/k" in row
+    assert row.endswith("   ok")
+    everything = listed(plane, capsys, "-A")
+    assert {one.namespace, two.namespace} <= everything.keys()
+    assert everything[two.namespace]["grants"] == []
+    assert run(plane, "show", "bot", "-n", one.namespace, "--check") == 0
+    shown = capsys.readouterr().out
+    assert f"{bob}=view" in shown
+    assert "health: ok" in shown
+    assert run(plane, "show", "nobody", "-n", one.namespace) == 1
+
+
+def test_the_day_of_the_last_use_is_seen(
+    plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bot = make(plane, cluster)
+    assert listed(plane, capsys, "-n", bot.namespace)[bot.namespace]["lastUsed"] is None
+    plane.client(bot.token).request("POST", bot.token_path, {})
+    found = eventually(
+        "the API server has noted the use",
+        lambda: listed(plane, capsys, "-n", bot.namespace)[bot.namespace]["lastUsed"],
+    )
+    assert found.startswith("20")
+
+
+def test_no_token_leaves_the_api_server_and_nobody_is_asked_for_each_identity(
+    plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bots = [make(plane, cluster) for _ in range(5)]
+    for bot in bots:
+        authorize(cluster, bot, make_profile(plane))
+    since = plane.audit_position()
+    assert run(plane, "list", "-A", "--output", "json") == 0
+    output = capsys.readouterr().out
+    assert all(bot.namespace in output and bot.token.reveal() not in output for bot in bots)
+
+    def asked() -> list[Any] | None:
+        events = [
+            event
+            for event in plane.audit_events(since=since)
+            if event["user"]["username"] == ADMIN_USER
+            and event.get("userAgent", "").startswith("daypass/")
+        ]
+        return events if len(events) >= len(questions(None)) else None
+
+    events = eventually("all requests are in the audit log", asked)
+    assert sorted(event["objectRef"]["resource"] for event in events) == sorted(
+        question.resource.plural for question in questions(None).values()
+    )
+    assert {event["verb"] for event in events} == {"list"}
+
+
+def test_what_is_wrong_ends_a_check_with_3_and_is_named(
+    plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bot = make(plane, cluster)
+    alice, bob = make_profile(plane), make_profile(plane)
+    authorize(cluster, bot, alice, bob)
+    (policy,) = cluster.list(AUTHORIZATION_POLICIES, alice, labels=marks.SELECTOR)
+    cluster.delete(AUTHORIZATION_POLICIES, name_of(policy), alice)
+    (binding,) = cluster.list(ROLE_BINDINGS, bob, labels=marks.SELECTOR)
+    cluster.delete(ROLE_BINDINGS, name_of(binding), bob)
+    identities.bind(plane.admin, bot.namespace, "bot", kind="ClusterRole", role="edit")
+    plane.make_identity(bot.namespace, authorize=False)  # one more Secret, by somebody else
+    secrets = [{"name": bot.secret_name}]
+    path = f"/api/v1/namespaces/{bot.namespace}/serviceaccounts/bot"
+    plane.admin.patch(path, {"secrets": secrets})
+    plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}",
+                      {"metadata": {"labels": {marks.POLICY: None}}})  # fmt: skip
+    assert run(plane, "list", "-n", bot.namespace, "--check", "--unused-after", "0s") == 3
+    health = capsys.readouterr().out.splitlines()[1]
+    for code in (
+        "half-grant", "more-rights", "foreign-token", "listed-token", "no-policy", "unused",
+    ):  # fmt: skip
+        assert code in health
+    assert run(plane, "show", "bot", "-n", bot.namespace) == 0
+    assert "it mints tokens of other ServiceAccounts" in capsys.readouterr().out
+
+
+def test_grants_whose_identity_is_gone_are_seen_until_they_are_gone_too(
+    plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bot = make(plane, cluster)
+    alice = make_profile(plane)
+    authorize(cluster, bot, alice)
+    cluster.delete(SERVICE_ACCOUNTS, "bot", bot.namespace)
+    gone = listed(plane, capsys, "-n", bot.namespace)[bot.namespace]
+    assert gone["exists"] is False
+    assert [each["code"] for each in gone["findings"]] == ["orphan"]
+    assert alice in gone["findings"][0]["text"]
+    assert run(plane, "unauthorize", "bot", "-n", bot.namespace, "--everywhere") == 0
+    left = listed(plane, capsys, "-n", bot.namespace)[bot.namespace]
+    assert alice not in left["findings"][0]["text"]
+
+
+def test_who_sees_a_part_is_shown_that_part_and_told_so(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    bot = make(plane, cluster)
+    authorize(cluster, bot, make_profile(plane))
+    reader = plane.make_identity(bot.namespace, "reader", authorize=False)
+    identities.bind(plane.admin, bot.namespace, "reader", kind="ClusterRole", role="admin")
+    attributes = {"namespace": bot.namespace, "verb": "list", "resource": "secrets"}
+    identities.wait_until_allowed(plane.admin, reader.user, attributes)
+    asked = cluster_as(plane, reader.token)
+    told: list[str] = []
+    objects = survey(asked, bot.namespace, warn=lambda *words: told.extend(words))
+    asked.close()
+    (seen,) = examine(objects, cluster.clock, namespace=bot.namespace, unused_seconds=10**9)
+    assert seen.entry.rights == []
+    assert seen.findings == ()
+    assert "rolebindings of other namespaces are not yours to see" in told
+    assert "clusterroles are not yours to see" in told
+    assert any('resources: ["rolebindings"]' in words for words in told)
+
+
+@pytest.mark.parametrize("seen_of_both", ["rolebindings", "authorizationpolicies"])
+def test_a_grant_of_which_one_half_cannot_be_seen_is_not_called_a_half(
+    plane: ControlPlane, cluster: Cluster, seen_of_both: str
+) -> None:
+    bot = make(plane, cluster)
+    authorize(cluster, bot, make_profile(plane))
+    reader = plane.make_identity(bot.namespace, "reader", authorize=False)
+    identities.bind(plane.admin, bot.namespace, "reader", kind="ClusterRole", role="admin")
+    role = identities.unique("reader")
+    rule = {"apiGroups": ["*"], "resources": [seen_of_both], "verbs": ["list"]}
+    plane.admin.create(
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        {"metadata": {"name": role}, "rules": [rule]},
+    )
+    with identities.bound_cluster_wide(plane.admin, role, reader):
+        attributes = {"verb": "list", "resource": seen_of_both, "group": "*"}
+        identities.wait_until_allowed(plane.admin, reader.user, attributes)
+        asked = cluster_as(plane, reader.token)
+        objects = survey(asked, bot.namespace, warn=lambda *_: None)
+        asked.close()
+    (seen,) = examine(objects, cluster.clock, namespace=bot.namespace, unused_seconds=10**9)
+    assert len(seen.entry.rights) == (1 if seen_of_both == "rolebindings" else 0)
+    assert seen.findings == ()
+
+
+def test_a_watch_shows_what_changes_as_it_does(plane: ControlPlane, cluster: Cluster) -> None:
+    bot = make(plane, cluster)
+    command = [
+        sys.executable, "-m", "daypass", "identity", "list", "-n", bot.namespace, "--watch",
+        "--output", "json", "--kubeconfig", str(plane.kubeconfig),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+        assert watching.stdout is not None
+        try:
+            first = json.loads(watching.stdout.readline())
+            assert [each["name"] for each in first["identities"]] == ["bot"]
+            alice = make_profile(plane)
+            authorize(cluster, bot, alice)
+            while True:  # the binding and its policy may come one after the other
+                (seen,) = json.loads(watching.stdout.readline())["identities"]
+                if seen["grants"] and not seen["findings"]:
+                    break
+            assert [each["namespace"] for each in seen["grants"]] == [alice]
+            cluster.delete(SERVICE_ACCOUNTS, "bot", bot.namespace)
+            while not any(each["code"] == "orphan" for each in seen["findings"]):
+                (seen,) = json.loads(watching.stdout.readline())["identities"]
+        finally:
+            watching.send_signal(signal.SIGINT)
+            _, errors = watching.communicate(timeout=30)
+    assert (watching.returncode, errors) == (130, b"")

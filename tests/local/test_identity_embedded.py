@@ -1,0 +1,66 @@
+"""A bot gets access in three commands, on a machine with nothing but `daypass up`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from daypass._core.secret import Secret
+from daypass.local.stack import AUDIENCE, HOST, stack_config
+from local.test_up_embedded import at_the_gate, free_port
+from support.up import Up, running_up
+
+
+def daypass(
+    up: Up, *arguments: str, code: int = 0, credentials: Path | None = None
+) -> tuple[str, str]:
+    """A command of an admin, in the folder of the config; what it printed and said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daypass", *arguments],
+        cwd=up.folder,
+        env={
+            **os.environ,
+            "XDG_STATE_HOME": str(up.folder / "state"),
+            "XDG_CACHE_HOME": str(up.folder / "cache"),
+            "KUBECONFIG": str(up.ready["kubeconfig"]),
+            **({"DAYPASS_CREDENTIALS": str(credentials)} if credentials else {}),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_a_bot_gets_access_and_loses_it_again(tmp_path: Path) -> None:
+    config = stack_config(door_port=free_port(), gate_port=free_port())
+    with running_up(tmp_path, config) as up:
+        # The three commands: door, authority and audience are found in daypass.yaml.
+        _, words = daypass(up, "identity", "create", "bot", "-n", "default")
+        bot = tmp_path / "bot.json"
+        token, _ = daypass(up, "token", credentials=bot)
+        answer = at_the_gate(up, Secret(token.strip()))
+        assert answer.json["headers"]["kubeflow-userid"] == "system:serviceaccount:default:bot"
+
+        document = json.loads((tmp_path / "bot.json").read_text())
+        assert document["door"] == f"https://{HOST}:{up.port}/kubernetes"
+        assert document["audience"] == AUDIENCE
+        assert document["certificateAuthority"] == up.authority_file.read_text()
+        assert document["token"] not in words
+        assert "no policy is installed in this cluster" in words
+
+        summary, _ = daypass(up, "identity", "rotate", "bot", "-n", "default", "--output", "json")
+        rotated = json.loads((tmp_path / "bot.json").read_text())["token"]
+        assert rotated != document["token"]
+        assert len(json.loads(summary)["retired"]) == 1
+        assert daypass(up, "token", credentials=bot)[0] != token
+
+        gone, _ = daypass(up, "identity", "delete", "bot", "-n", "default")
+        assert gone.splitlines()[-1] == "serviceaccounts/bot in default"
+        _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
+        assert "Traceback" not in words

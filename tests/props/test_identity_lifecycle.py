@@ -1,0 +1,232 @@
+"""Whatever is done to identities, and wherever it breaks off: one more run, and all is as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from daypass._core.secret import Secret
+from daypass.identity import marks
+from daypass.identity.account import EndedError, NoIdentityError, find_account, get_identity
+from daypass.identity.create import Wish, create
+from daypass.identity.delete import delete
+from daypass.identity.manifests import LABELS
+from daypass.identity.naming import IdentityName
+from daypass.identity.reap import reap
+from daypass.identity.revoke import revoke
+from daypass.identity.rotate import rotate
+from daypass.identity.tokens import live, token_secrets
+from daypass.kube.errors import ApiError
+from daypass.kube.resources import ROLE_BINDINGS, ROLES, SECRETS, SERVICE_ACCOUNTS
+from support.crashes import Crash
+from support.embedded import EmbeddedCluster
+from support.lifecycle import GATE, HANDOVER, deaf, is_good, mint, token_in
+
+REMEMBERED_SECONDS = 11.0
+NAMES = [
+    IdentityName(namespace="team", name="bot"),
+    IdentityName(namespace="team", name="bot-daypass"),
+    IdentityName(namespace="other", name="bot"),
+]
+names = st.sampled_from(NAMES)
+crashes = st.one_of(st.none(), st.tuples(st.integers(1, 14), st.booleans()))
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of an identity: `state`, the `file` handed over, and every token ever had."""
+
+    state: str = "absent"
+    file: bytes = b""
+    long_lived: list[Secret] = field(default_factory=list)
+    bound: list[Secret] = field(default_factory=list)
+    unbound: list[Secret] = field(default_factory=list)
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """Admins who are interrupted, and who then do the same once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = EmbeddedCluster()
+        self.cluster = self.world.cluster
+        for namespace in ("team", "other", "far"):
+            self.world.make_namespace(namespace)
+        self.known = {name: Known() for name in NAMES}
+
+    def interrupted(
+        self, crash: tuple[int, bool] | None, action: Callable[[], object], *done: type[Exception]
+    ) -> None:
+        """Do it, with a crash somewhere; and if it came, once more. `done`: how a run ends that
+        finds all done already."""
+        if crash is None:
+            action()
+            return
+        try:
+            with self.cluster.crashing(crash[0], acted=crash[1]):
+                action()
+        except Crash:
+            self.files_work()
+            with suppress(*done):
+                action()
+
+    @rule(name=names, crash=crashes)
+    def create(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
+        """It is to be there, with a credentials file."""
+
+        def action() -> None:
+            wish = Wish(name=name, handover=HANDOVER)
+            created = create(self.cluster, find_account(self.cluster, name), wish, warn=deaf)
+            self.hand_over(name, wish.handover.credentials(created.token))
+
+        self.interrupted(crash, action)
+        self.known[name].state = "live"
+        self.use(name)
+
+    @rule(name=names, crash=crashes, overlap_seconds=st.sampled_from([0, 60]))
+    def rotate(
+        self, name: IdentityName, crash: tuple[int, bool] | None, overlap_seconds: int
+    ) -> None:
+        """It is to have another token."""
+
+        def action() -> None:
+            rotate(
+                self.cluster,
+                get_identity(self.cluster, name),
+                [each for each in token_secrets(self.cluster, name) if each.is_ours],
+                hand_over=lambda content: self.hand_over(name, content),
+                overlap_seconds=overlap_seconds,
+            )
+
+        before = self.known[name].file
+        try:
+            self.interrupted(crash, action)
+        except (NoIdentityError, EndedError):
+            assert self.known[name].state != "live"
+            return
+        assert self.known[name].state == "live"
+        assert self.known[name].file != before
+        self.use(name)
+
+    @rule(name=names, namespace=st.sampled_from(["team", "far"]), crash=crashes)
+    def authorize(self, name: IdentityName, namespace: str, crash: tuple[int, bool] | None) -> None:
+        """It is to have rights, also elsewhere."""
+        if self.known[name].state == "absent":
+            return
+        binding = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {
+                "name": f"grant-{name.namespace}-{name.name}",
+                "namespace": namespace,
+                "labels": dict(LABELS),
+                "annotations": {marks.IDENTITY: name.key},
+            },
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit",
+            },
+            "subjects": [
+                {"kind": "ServiceAccount", "name": name.name, "namespace": name.namespace}
+            ],
+        }  # fmt: skip
+        self.interrupted(crash, lambda: self.cluster.apply(binding))
+
+    @rule(name=names, crash=crashes)
+    def revoke(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
+        """Its tokens are to end."""
+        if self.known[name].state == "absent":
+            return
+        self.known[name].state = "revoked"
+        self.interrupted(crash, lambda: revoke(self.cluster, name))
+        self.world.clock.advance(REMEMBERED_SECONDS)
+        for token in self.known[name].long_lived:
+            assert isinstance(self.ask(token, name), ApiError)
+        for token in self.known[name].bound:
+            assert not is_good(self.cluster, token, GATE)
+
+    @rule(name=names, crash=crashes)
+    def delete(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
+        """It is to be gone."""
+        if self.known[name].state == "absent":
+            return
+        known, self.known[name] = self.known[name], Known()
+        self.interrupted(crash, lambda: delete(self.cluster, name, warn=deaf), NoIdentityError)
+        # Nothing that it ever had makes a token any more: at once, whatever is remembered.
+        for token in known.long_lived:
+            assert isinstance(self.ask(token, name), ApiError)
+        self.world.clock.advance(REMEMBERED_SECONDS)
+        for token in (*known.bound, *known.unbound):
+            assert not is_good(self.cluster, token, GATE)
+        for token in known.long_lived:
+            assert not is_good(self.cluster, token)
+
+    @rule(crash=crashes)
+    def reap(self, crash: tuple[int, bool] | None) -> None:
+        """What was rotated out is to go, once it is time."""
+        self.world.clock.advance(61)
+        self.interrupted(crash, lambda: reap(self.cluster, None, warn=deaf))
+        secrets = [each for name in NAMES for each in token_secrets(self.cluster, name)]
+        assert [each.name for each in secrets if each.retire_after] == []
+
+    def hand_over(self, name: IdentityName, content: bytes) -> None:
+        """Write the credentials file, where a process can end just as well."""
+
+        def write() -> None:
+            self.known[name].file = content
+            self.known[name].long_lived.append(token_in(content))
+
+        self.cluster.step(write)
+
+    def ask(self, token: Secret, name: IdentityName) -> Secret | ApiError:
+        """A short-lived token that hangs on nothing, by the holder of a long-lived one."""
+        return mint(self.world.as_holder_of(token), name, bound_to=None)
+
+    def use(self, name: IdentityName) -> None:
+        """The file is of use: its holder gets a token. Remember what there is to be ended."""
+        (secret,) = self.alive(name)
+        token = token_in(self.known[name].file)
+        holder = self.world.as_holder_of(token)
+        bound, unbound = mint(holder, name, bound_to=secret), self.ask(token, name)
+        assert isinstance(bound, Secret)
+        assert isinstance(unbound, Secret)
+        self.known[name].bound.append(bound)
+        self.known[name].unbound.append(unbound)
+
+    def alive(self, name: IdentityName) -> list[str]:
+        """The live Secrets of an identity."""
+        account = find_account(self.cluster, name)
+        secrets = token_secrets(self.cluster, name)
+        return [each.name for each in live(secrets, account.uid)] if account else []
+
+    def files_work(self) -> None:
+        """No identity that is to be alive has a credentials file that does not work."""
+        for known in self.known.values():
+            if known.state == "live":
+                assert is_good(self.cluster, token_in(known.file))
+
+    @invariant()
+    def all_is_as_asked(self) -> None:
+        """Objects are there for what is alive, and for nothing else."""
+        for name, known in self.known.items():
+            assert len(self.alive(name)) == (known.state == "live")
+        marked = {
+            each["metadata"]["annotations"][marks.IDENTITY]
+            for resource in (SERVICE_ACCOUNTS, SECRETS, ROLES, ROLE_BINDINGS)
+            for each in self.cluster.list(resource, labels=marks.SELECTOR)
+        }
+        assert marked == {n.key for n, known in self.known.items() if known.state != "absent"}
+
+
+TestLifecycle = Lifecycle.TestCase
+TestLifecycle.settings = settings(
+    max_examples=40,
+    stateful_step_count=15,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],  # to shrink fifteen steps takes minutes
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -1,0 +1,79 @@
+"""The embedded API server behind the admin side's Cluster, without a socket."""
+
+from __future__ import annotations
+
+import httpx2
+
+from daypass._core.secret import Secret
+from daypass.kube.access import Access
+from daypass.kube.cluster import Cluster
+from daypass.local.api.api import Api
+from daypass.local.api.assembly import assemble
+from daypass.local.api.cluster import Settings
+from daypass.local.api.reading import Watch
+from daypass.local.api.requests import Request
+from support.crashes import CrashingCluster
+from support.timing import FakeClock
+
+SETTINGS = Settings(
+    issuer="https://kubernetes.default.svc",
+    audiences=("https://kubernetes.default.svc",),
+    max_expiration_seconds=86400,
+    certificate_authority="-----BEGIN CERTIFICATE-----\n",
+    address="127.0.0.1:6443",
+)
+
+
+class InProcess(httpx2.BaseTransport):
+    """Hands requests to an Api, and its answers back."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The Api's answer."""
+        headers = tuple((name.lower(), value) for name, value in request.headers.multi_items())
+        answer = self._api.handle(
+            Request(
+                method=request.method,
+                target=request.url.raw_path.decode(),
+                headers=headers,
+                body=request.read(),
+            )
+        )
+        assert not isinstance(answer, Watch), "a watch"
+        return httpx2.Response(answer.status, headers=list(answer.headers), content=answer.body)
+
+
+class EmbeddedCluster:
+    """An API server with a clock of its own. `cluster` is its administrator's, and can crash."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self._api = assemble(SETTINGS, self.clock, anonymous=True, state_file=None)
+        self._transport = InProcess(self._api)
+        self.cluster = CrashingCluster(
+            self._access(self._api.cluster.authenticator.admin_token),
+            transport=self._transport,
+            clock=self.clock,
+            sleep=self.clock.advance,
+        )
+
+    def as_holder_of(self, token: Secret) -> Cluster:
+        """A Cluster for whoever holds a token."""
+        return Cluster(
+            self._access(token),
+            transport=self._transport,
+            clock=self.clock,
+            sleep=self.clock.advance,
+        )
+
+    def make_namespace(self, name: str) -> str:
+        """A namespace."""
+        metadata = {"name": name}
+        self.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        return name
+
+    @staticmethod
+    def _access(token: Secret) -> Access:
+        return Access(server="https://embedded.test", namespace="team", origin="tests", token=token)

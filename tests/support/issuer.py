@@ -1,0 +1,89 @@
+"""An issuer of OIDC tokens on loopback, as a CI system is one."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.secret import Secret
+from support.authority import Authority
+from support.tokens import Signer
+
+
+class Issuer:
+    """`url` is its claim `iss`; `authority` signed its certificate."""
+
+    def __init__(self, url: str, authority: Authority) -> None:
+        self.url = url
+        self.authority = authority
+        self.signer = Signer()
+
+    def token(
+        self,
+        subject: str,
+        audience: str | list[str],
+        *,
+        issuer: str | None = None,
+        age_seconds: int = 0,
+        signer: Signer | None = None,
+        **claims: object,
+    ) -> Secret:
+        """A token for ten minutes, made `age_seconds` ago; with another `iss`, or another's key."""
+        now = int(SYSTEM_CLOCK.unix()) - age_seconds
+        said = {"iss": issuer or self.url, "sub": subject, "aud": audience}
+        times = {"iat": now, "nbf": now, "exp": now + 600}
+        return Secret((signer or self.signer).sign({**said, **times, "jti": "one", **claims}))
+
+    def documents(self) -> dict[str, str]:
+        """What it publishes, by path."""
+        discovery = {
+            "issuer": self.url,
+            "jwks_uri": f"{self.url}/keys",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        }
+        return {
+            "/.well-known/openid-configuration": json.dumps(discovery),
+            "/keys": self.signer.jwks,
+        }
+
+
+@contextmanager
+def running_issuer(folder: Path) -> Iterator[Issuer]:
+    """An issuer that answers over TLS, on a free port."""
+    authority = Authority("a CI system's authority")
+    pair = authority.server("127.0.0.1")
+    (folder / "issuer.pem").write_text(pair.certificate_pem + pair.key_pem)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = issuer.documents().get(self.path, "").encode()
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "issuer.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    issuer = Issuer(f"https://127.0.0.1:{server.server_address[1]}", authority)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield issuer
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,67 @@
+"""As much of Kubeflow as grants meet: its ClusterRoles, aggregated as it does, and profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from support.admin import Document
+from support.controlplane import ControlPlane
+from support.crds import install_istio
+from support.deadline import eventually
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+LABEL = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-"
+RULES: Mapping[str, tuple[Document, ...]] = {
+    "view": (
+        {"apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["kubeflow.org"], "resources": ["notebooks"], "verbs": ["get", "list"]},
+    ),
+    "edit": (
+        {"apiGroups": [""], "resources": ["secrets", "pods/exec"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
+        {"apiGroups": ["kubeflow.org"], "resources": ["notebooks"], "verbs": ["create"]},
+    ),
+    "admin": (
+        {
+            "apiGroups": ["rbac.authorization.k8s.io"],
+            "resources": ["rolebindings", "roles"],
+            "verbs": ["create", "patch"],
+        },
+    ),
+}
+
+
+def install_kubeflow(plane: ControlPlane) -> None:
+    """kubeflow-view, -edit and -admin, filled by aggregation, and Istio's kinds."""
+    install_istio(plane)
+    for name, rules in RULES.items():
+        selector = {"matchLabels": {f"{LABEL}{name}": "true"}}
+        whole = {"aggregationRule": {"clusterRoleSelectors": [selector]}}
+        part = {"metadata": {"labels": {f"{LABEL}{name}": "true"}}, "rules": list(rules)}
+        _apply(plane, f"kubeflow-{name}", whole)
+        _apply(plane, f"kubeflow-kubernetes-{name}", part)
+        eventually(
+            f"kubeflow-{name} is aggregated",
+            lambda name=name: plane.admin.get(f"{RBAC}/clusterroles/kubeflow-{name}").get("rules"),  # type: ignore[misc]
+        )
+
+
+def make_profile(plane: ControlPlane) -> str:
+    """A namespace with the policy that a profile's owner has from the start; its name."""
+    namespace = plane.make_namespace("profile")
+    path = f"/apis/security.istio.io/v1/namespaces/{namespace}/authorizationpolicies"
+    owner = {"key": "request.headers[kubeflow-userid]", "values": ["owner@example.com"]}
+    document = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "ns-owner-access-istio"},
+        "spec": {"rules": [{"when": [owner]}]},
+    }
+    plane.admin.create(path, document)
+    return namespace
+
+
+def _apply(plane: ControlPlane, name: str, document: Document) -> None:
+    whole = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", **document}
+    whole["metadata"] = {"name": name, **document.get("metadata", {})}
+    plane.admin.apply(f"{RBAC}/clusterroles/{name}", whole)

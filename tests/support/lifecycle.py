@@ -1,0 +1,75 @@
+"""Identities as the admin side makes them, and what their tokens are worth."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from daypass._core.secret import Secret
+from daypass.identity.account import Account, find_account, get_identity
+from daypass.identity.create import Created, Wish, create
+from daypass.identity.handover import Handover
+from daypass.identity.naming import IdentityName
+from daypass.identity.rotate import Rotated, rotate
+from daypass.identity.tokens import TokenSecret, live, token_secrets
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError
+from daypass.kube.resources import SERVICE_ACCOUNTS
+
+GATE = "gate.example.com"
+HANDOVER = Handover(door="https://ekf.example.com/kubernetes", audience=GATE, lifetime_seconds=3600)
+BOT = IdentityName(namespace="team", name="bot")
+
+
+def deaf(fact: str, hint: str = "") -> None:
+    """Nobody listens to warnings."""
+
+
+def make(cluster: Cluster, name: IdentityName = BOT, **wish: Any) -> Created:
+    """Create an identity."""
+    wished = Wish(name=name, **{"handover": HANDOVER, **wish})
+    return create(cluster, find_account(cluster, name), wished, warn=deaf)
+
+
+def turn(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 60) -> Rotated:
+    """Rotate an identity; the credentials go nowhere."""
+    account, secrets = get_identity(cluster, name), ours(cluster, name)
+    return rotate(
+        cluster, account, secrets, hand_over=lambda _: None, overlap_seconds=overlap_seconds
+    )
+
+
+def ours(cluster: Cluster, name: IdentityName = BOT) -> list[TokenSecret]:
+    """Its token Secrets, live and rotated out."""
+    return [secret for secret in token_secrets(cluster, name) if secret.is_ours]
+
+
+def live_names(cluster: Cluster, account: Account) -> list[str]:
+    """The names of its live token Secrets."""
+    return [each.name for each in live(token_secrets(cluster, account.name), account.uid)]
+
+
+def token_in(credentials: bytes) -> Secret:
+    """The long-lived token in a credentials file."""
+    return Secret(json.loads(credentials)["token"])
+
+
+def mint(holder: Cluster, name: IdentityName, *, bound_to: str | None) -> Secret | ApiError:
+    """A short-lived token for the gate, asked for by `holder`; or why there is none."""
+    spec: dict[str, Any] = {"audiences": [GATE]}
+    if bound_to is not None:
+        spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": bound_to}
+    path = SERVICE_ACCOUNTS.path(name.namespace, name.name, "token")
+    try:
+        answer = holder.request("POST", path, {"spec": spec}, what="ask for a token")
+    except ApiError as error:
+        return error
+    return Secret(answer["status"]["token"])
+
+
+def is_good(cluster: Cluster, token: Secret, *audiences: str) -> bool:
+    """What a TokenReview says of a token."""
+    spec = {"token": token.reveal(), "audiences": list(audiences)}
+    path = "/apis/authentication.k8s.io/v1/tokenreviews"
+    answer = cluster.request("POST", path, {"spec": spec}, what="review a token")
+    return bool(answer["status"].get("authenticated", False))

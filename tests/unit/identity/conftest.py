@@ -1,0 +1,16 @@
+"""A cluster without a socket, in which identities are made."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.embedded import EmbeddedCluster
+
+
+@pytest.fixture
+def world() -> EmbeddedCluster:
+    """With the namespaces `team` and `far`."""
+    world = EmbeddedCluster()
+    world.make_namespace("team")
+    world.make_namespace("far")
+    return world

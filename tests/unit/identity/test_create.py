@@ -1,0 +1,210 @@
+"""Making identities: what is there afterwards, what is refused, and what a second run does."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from daypass.identity import marks
+from daypass.identity.account import EndedError, ForeignAccountError, find_account
+from daypass.identity.create import NEVER, Wish, create, plan
+from daypass.identity.manifests import identity_objects
+from daypass.identity.policing import hold_to_policy
+from daypass.identity.tokens import NoTokenError, wait_for_token
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
+from daypass.kube.resources import (
+    NAMESPACES,
+    ROLES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Object,
+)
+from daypass.render.policy import marks as policy_marks
+from support.embedded import EmbeddedCluster
+from support.lifecycle import BOT, HANDOVER, deaf, make, mint, ours
+
+
+def account(cluster: Cluster) -> Object:
+    return cluster.get(SERVICE_ACCOUNTS, "bot", "team")
+
+
+def foreign(world: EmbeddedCluster, **labels: str) -> None:
+    metadata = {"name": "bot", "namespace": "team", "labels": labels}
+    world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+
+
+def namespace_admin(world: EmbeddedCluster, role: str = "admin") -> Cluster:
+    """Somebody who has a ClusterRole in `team`, and nothing else."""
+    for document in identity_objects("far", "somebody", "somebody-daypass-" + "0" * 20):
+        world.cluster.apply(document)
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "somebody", "namespace": "team"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": "somebody", "namespace": "far"}],
+    }
+    world.cluster.create(binding)
+    token = wait_for_token(world.cluster, "far", "somebody-daypass-" + "0" * 20)
+    return world.as_holder_of(token)
+
+
+def test_the_token_of_a_new_identity_makes_tokens_for_itself_and_for_no_other(
+    world: EmbeddedCluster,
+) -> None:
+    other = replace(BOT, name="other")
+    make(world.cluster, other)
+    created = make(world.cluster)
+    holder = world.as_holder_of(created.token)
+    assert not isinstance(mint(holder, BOT, bound_to=created.secret_name), Exception)
+    assert isinstance(mint(holder, other, bound_to=None), ForbiddenError)
+    assert account(world.cluster).get("secrets") is None
+
+
+def test_a_second_run_keeps_the_secret_and_its_token(world: EmbeddedCluster) -> None:
+    first, second = make(world.cluster), make(world.cluster)
+    assert (first.is_new, second.is_new) == (True, False)
+    assert (first.secret_name, first.token) == (second.secret_name, second.token)
+    assert len(ours(world.cluster)) == 1
+
+
+def test_a_second_run_puts_right_what_somebody_has_taken_away(world: EmbeddedCluster) -> None:
+    created = make(world.cluster)
+    world.cluster.delete(ROLES, "bot-daypass-token", "team")
+    make(world.cluster)
+    holder = world.as_holder_of(created.token)
+    assert not isinstance(mint(holder, BOT, bound_to=created.secret_name), Exception)
+
+
+def test_a_role_that_somebody_else_has_changed_is_not_overwritten(world: EmbeddedCluster) -> None:
+    make(world.cluster)
+    world.cluster.request(
+        "PATCH",
+        ROLES.path("team", "bot-daypass-token"),
+        {"rules": []},
+        content_type="application/merge-patch+json",
+        params={"fieldManager": "somebody"},
+        what="change a role",
+    )
+    with pytest.raises(ConflictError, match="somebody"):
+        make(world.cluster)
+
+
+@pytest.mark.parametrize("labels", [{}, {marks.MANAGED_BY: marks.MANAGER}])
+def test_an_account_of_somebody_else_is_refused_and_taken_only_when_told(
+    world: EmbeddedCluster, labels: dict[str, str]
+) -> None:
+    foreign(world, **labels)
+    before = account(world.cluster)
+    with pytest.raises(ForeignAccountError, match="--adopt"):
+        make(world.cluster)
+    assert account(world.cluster) == before
+    assert ours(world.cluster) == []
+    make(world.cluster, adopt=True)
+    assert account(world.cluster)["metadata"]["annotations"][marks.ADOPTED] == "true"
+    make(world.cluster)  # by now it is known
+    assert account(world.cluster)["metadata"]["annotations"][marks.ADOPTED] == "true"
+
+
+def test_an_account_that_another_tool_manages_is_not_even_adopted(world: EmbeddedCluster) -> None:
+    foreign(world, **{marks.MANAGED_BY: "Helm"})
+    with pytest.raises(ForeignAccountError, match="managed by Helm"):
+        make(world.cluster, adopt=True)
+
+
+def test_a_deadline_stays_until_another_one_is_named(world: EmbeddedCluster) -> None:
+    def deadline() -> object:
+        return account(world.cluster)["metadata"]["annotations"].get(marks.DEADLINE)
+
+    make(world.cluster, deadline="2027-02-01T00:00:00Z")
+    make(world.cluster)
+    assert deadline() == "2027-02-01T00:00:00Z"
+    world.clock.advance(60 * 86_400)
+    with pytest.raises(EndedError, match="2027-02-01T00:00:00Z"):
+        make(world.cluster)
+    make(world.cluster, deadline="2028-02-01T00:00:00Z")
+    assert deadline() == "2028-02-01T00:00:00Z"
+    make(world.cluster, deadline=NEVER)
+    assert deadline() is None
+
+
+def test_what_the_credentials_name_is_kept_as_marks(world: EmbeddedCluster) -> None:
+    make(world.cluster, handover=replace(HANDOVER, authority="-----BEGIN", lifetime_seconds=900))
+    found = find_account(world.cluster, BOT)
+    assert found is not None
+    assert type(HANDOVER).of(found) == replace(
+        HANDOVER, authority="-----BEGIN", lifetime_seconds=900
+    )
+
+
+def test_a_namespace_that_is_not_there_is_told_before_anything_is_made(
+    world: EmbeddedCluster,
+) -> None:
+    with pytest.raises(NotFoundError) as raised:
+        make(world.cluster, replace(BOT, namespace="nowhere"))
+    assert raised.value.hint == "make it first: kubectl create namespace nowhere"
+
+
+def test_the_namespace_is_labelled_and_the_missing_policy_is_told(world: EmbeddedCluster) -> None:
+    told: list[str] = []
+    hold_to_policy(world.cluster, "team", lambda fact, *_: told.append(fact))
+    labels = world.cluster.get(NAMESPACES, "team")["metadata"]["labels"]
+    assert labels[marks.POLICY] == marks.POLICY_ON
+    assert (marks.POLICY, marks.POLICY_ON) == (policy_marks.LABEL, policy_marks.ENFORCED)
+    assert "no policy is installed in this cluster" in told
+    assert "the namespace team is held to the policy from now on, others' tokens too" in told
+
+
+def test_an_admin_of_one_namespace_makes_identities_and_is_told_what_is_not_held(
+    world: EmbeddedCluster,
+) -> None:
+    admin, told = namespace_admin(world), list[tuple[str, str]]()
+    wish = Wish(name=BOT, handover=HANDOVER)
+    create(admin, None, wish, warn=lambda *words: told.append((words[0], words[1])))
+    ((fact, hint),) = told
+    assert fact == "the namespace team is not yours to label for the policy"
+    assert "kubectl label namespace team daypass.dev/policy=enforced" in hint
+    assert len(ours(world.cluster)) == 1
+
+
+def test_a_right_that_is_missing_is_told_as_the_rule_to_add(world: EmbeddedCluster) -> None:
+    with pytest.raises(ForbiddenError) as raised:
+        create(namespace_admin(world, "view"), None, Wish(name=BOT, handover=HANDOVER), warn=deaf)
+    assert 'resources: ["secrets"]' in raised.value.hint or "serviceaccounts" in raised.value.hint
+    assert "needs this rule in a Role in namespace team" in raised.value.hint
+
+
+def test_a_secret_that_nobody_fills_is_told_after_half_a_minute(world: EmbeddedCluster) -> None:
+    metadata = {"name": "empty", "namespace": "team"}
+    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    began = world.clock.now_unix
+    with pytest.raises(NoTokenError, match="for 30 s"):
+        wait_for_token(world.cluster, "team", "empty")
+    assert 30 <= world.clock.now_unix - began < 32
+
+
+def test_a_token_that_comes_late_is_waited_for(world: EmbeddedCluster) -> None:
+    metadata = {"name": "late", "namespace": "team"}
+    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+
+    def sleep(seconds: float) -> None:
+        data = {"token": base64.b64encode(b"it is").decode()}
+        world.cluster.patch(SECRETS, "late", {"data": data}, "team")
+
+    world.cluster.sleep = sleep
+    assert wait_for_token(world.cluster, "team", "late").reveal() == "it is"
+
+
+def test_a_plan_names_the_live_secret_and_changes_nothing(world: EmbeddedCluster) -> None:
+    wish: Any = Wish(name=BOT, handover=HANDOVER)
+    one, other = (plan(wish, None, None, clock=world.clock)[-1] for _ in range(2))
+    assert one["metadata"]["name"] != other["metadata"]["name"]
+    assert find_account(world.cluster, BOT) is None
+    created = make(world.cluster)
+    documents = plan(wish, find_account(world.cluster, BOT), created.secret_name, clock=world.clock)
+    assert documents[-1]["metadata"]["name"] == created.secret_name
+    assert "data" not in documents[-1]

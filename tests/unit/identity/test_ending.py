@@ -1,0 +1,366 @@
+"""Rotation, revocation, deadlines and deletion: what ends, when, and what does not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daypass._core.errors import DaypassError
+from daypass.identity import marks
+from daypass.identity.account import (
+    EndedError,
+    ForeignAccountError,
+    NoIdentityError,
+    find_account,
+    get_identity,
+)
+from daypass.identity.create import Wish, create
+from daypass.identity.delete import delete
+from daypass.identity.fleet import find_members, rotate_all
+from daypass.identity.grants import INGRESS_GATEWAY, Grant, authorization_policy, role_binding
+from daypass.identity.handover import NoHandoverError
+from daypass.identity.manifests import token_secret
+from daypass.identity.reap import reap
+from daypass.identity.revoke import revoke
+from daypass.identity.rotate import rotate
+from daypass.kube.errors import NotFoundError
+from daypass.kube.resources import (
+    AUTHORIZATION_POLICIES,
+    CONFIG_MAPS,
+    ROLE_BINDINGS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+)
+from support.embedded import EmbeddedCluster
+from support.lifecycle import BOT, GATE, HANDOVER, deaf, is_good, make, mint, ours, token_in, turn
+
+DAY = 86_400
+GRANT = Grant(identity=BOT, namespace="far", cluster_role="kubeflow-edit")
+
+
+def states(world: EmbeddedCluster) -> list[bool]:
+    """Of each Secret whether it was rotated out, the oldest first."""
+    return sorted(secret.retire_after is not None for secret in ours(world.cluster))
+
+
+def grant(world: EmbeddedCluster) -> None:
+    world.cluster.apply(role_binding(GRANT, "grant"))
+    policy = authorization_policy(
+        GRANT, "grant", principals=(INGRESS_GATEWAY,), header="kubeflow-userid"
+    )
+    world.cluster.apply(policy)
+
+
+def test_both_tokens_work_until_the_overlap_is_over(world: EmbeddedCluster) -> None:
+    old = make(world.cluster)
+    rotated = turn(world.cluster, overlap_seconds=DAY)
+    assert rotated.retired == (old.secret_name,)
+    assert is_good(world.cluster, old.token)
+    world.clock.advance(DAY - 1)
+    assert reap(world.cluster, None, warn=deaf).deleted == []
+    assert is_good(world.cluster, old.token)
+    world.clock.advance(1)
+    assert reap(world.cluster, "team", warn=deaf).deleted == [f"secrets/{old.secret_name} in team"]
+    world.clock.advance(11)
+    assert not is_good(world.cluster, old.token)
+    assert [secret.name for secret in ours(world.cluster)] == [rotated.secret_name]
+
+
+def test_the_next_rotation_deletes_what_is_over_and_leaves_what_is_not(
+    world: EmbeddedCluster,
+) -> None:
+    first = make(world.cluster).secret_name
+    turn(world.cluster, overlap_seconds=DAY)
+    second = turn(world.cluster, overlap_seconds=DAY)
+    assert second.deleted == ()
+    assert states(world) == [False, True, True]
+    world.clock.advance(DAY)
+    third = turn(world.cluster, overlap_seconds=DAY)
+    assert first in third.deleted
+    assert states(world) == [False, True]
+
+
+def test_without_an_overlap_only_the_new_token_is_left(world: EmbeddedCluster) -> None:
+    old = make(world.cluster)
+    turn(world.cluster, overlap_seconds=DAY)
+    new = turn(world.cluster, overlap_seconds=0)
+    assert [secret.name for secret in ours(world.cluster)] == [new.secret_name]
+    world.clock.advance(11)
+    assert not is_good(world.cluster, old.token)
+
+
+def test_with_a_secret_the_tokens_that_hang_on_it_end_and_no_others(
+    world: EmbeddedCluster,
+) -> None:
+    old = make(world.cluster)
+    holder = world.as_holder_of(old.token)
+    bound = mint(holder, BOT, bound_to=old.secret_name)
+    unbound = mint(holder, BOT, bound_to=None)
+    assert not isinstance(bound, DaypassError)
+    assert not isinstance(unbound, DaypassError)
+    turn(world.cluster, overlap_seconds=0)
+    world.clock.advance(11)
+    assert not is_good(world.cluster, bound, GATE)
+    assert is_good(world.cluster, unbound, GATE)  # why the policy makes binding a must
+
+
+def test_the_credentials_are_handed_over_before_the_old_token_ends(
+    world: EmbeddedCluster,
+) -> None:
+    old = make(world.cluster)
+    seen: list[bool] = []
+
+    def hand_over(content: bytes) -> None:
+        seen.extend((is_good(world.cluster, old.token), is_good(world.cluster, token_in(content))))
+        raise DaypassError("the disk is full")
+
+    account = get_identity(world.cluster, BOT)
+    for _ in range(3):
+        with pytest.raises(DaypassError, match="the disk is full"):
+            rotate(
+                world.cluster, account, ours(world.cluster), hand_over=hand_over, overlap_seconds=0
+            )
+    assert all(seen)
+    assert len(ours(world.cluster)) == 2  # the old one, and one new one for all three
+    assert is_good(world.cluster, old.token)
+
+
+def test_a_rotation_that_broke_off_is_told_by_create_and_still_goes_on_afterwards(
+    world: EmbeddedCluster,
+) -> None:
+    make(world.cluster)
+    account = get_identity(world.cluster, BOT)
+
+    def crash(_: bytes) -> None:
+        raise DaypassError("the disk is full")
+
+    with pytest.raises(DaypassError, match="the disk is full"):
+        rotate(world.cluster, account, ours(world.cluster), hand_over=crash)
+    told: list[str] = []
+
+    def listen(fact: str, hint: str = "") -> None:
+        told.append(fact)
+
+    wish = Wish(name=BOT, handover=HANDOVER)
+    created = create(world.cluster, account, wish, warn=listen)
+    assert told[0].startswith("a rotation of it was not finished")
+    assert turn(world.cluster, overlap_seconds=0).secret_name == created.secret_name
+    assert len(ours(world.cluster)) == 1
+
+
+def test_what_is_revoked_or_over_is_not_rotated_back_to_life(world: EmbeddedCluster) -> None:
+    make(world.cluster, deadline="2027-02-01T00:00:00Z")
+    revoke(world.cluster, BOT)
+    with pytest.raises(EndedError, match="it was revoked"):
+        turn(world.cluster)
+    make(world.cluster)
+    world.clock.advance(60 * DAY)
+    with pytest.raises(EndedError, match="its deadline was 2027-02-01T00:00:00Z"):
+        turn(world.cluster)
+    assert find_members(world.cluster, None) == []
+    assert len(ours(world.cluster)) == 1
+
+
+def test_an_identity_that_names_no_door_is_not_rotated(world: EmbeddedCluster) -> None:
+    make(world.cluster)
+    change = {"metadata": {"annotations": {marks.DOOR: None}}}
+    world.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
+    with pytest.raises(NoHandoverError):
+        turn(world.cluster)
+    assert len(ours(world.cluster)) == 1
+
+
+def test_a_revocation_ends_all_of_ours_and_tells_of_others(world: EmbeddedCluster) -> None:
+    tokens = [make(world.cluster).token]
+    turn(world.cluster)
+    foreign = token_secret("team", "bot", "by-hand")
+    foreign["metadata"]["labels"], foreign["metadata"]["annotations"] = (
+        {},
+        {"kubernetes.io/service-account.name": "bot"},
+    )
+    world.cluster.create(foreign)
+    make(world.cluster, replace(BOT, name="bot-daypass"))
+    revoked = revoke(world.cluster, BOT)
+    assert len(revoked.deleted) == 2
+    assert revoked.left == ("by-hand",)
+    world.clock.advance(11)
+    assert not is_good(world.cluster, tokens[0])
+    assert len(ours(world.cluster, replace(BOT, name="bot-daypass"))) == 1
+
+
+def test_after_a_revocation_a_secret_has_another_name_and_another_token(
+    world: EmbeddedCluster,
+) -> None:
+    old = make(world.cluster)
+    revoke(world.cluster, BOT)
+    new = make(world.cluster)
+    assert new.secret_name != old.secret_name
+    assert new.token != old.token
+    # Why names are never used twice: under the same name it is the same token, byte by byte.
+    world.cluster.create(token_secret("team", "bot", old.secret_name))
+    again = world.cluster.get(SECRETS, old.secret_name, "team")
+    assert again["data"]["token"]
+    assert is_good(world.cluster, old.token)
+
+
+def test_a_deletion_removes_all_that_is_marked_everywhere_and_nothing_else(
+    world: EmbeddedCluster,
+) -> None:
+    other = replace(BOT, name="bot-daypass")
+    kept = make(world.cluster, other)
+    make(world.cluster)
+    grant(world)
+    metadata = {"name": "bot-daypass-token", "namespace": "far"}
+    world.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    told: list[str] = []
+    planned = delete(world.cluster, BOT, warn=deaf, dry_run=True)
+    assert len(ours(world.cluster)) == 1
+    deleted = delete(world.cluster, BOT, warn=lambda fact, hint: told.append(fact))
+    assert planned == deleted
+    assert deleted.left == ()
+    assert [each.partition("/")[0] for each in deleted.deleted] == [
+        "rolebindings", "secrets", "rolebindings", "authorizationpolicies", "roles",
+        "serviceaccounts",
+    ]  # fmt: skip
+    assert deleted.deleted[0] == "rolebindings/bot-daypass-token in team"
+    assert told == ["far has no AuthorizationPolicy left that allows anything"]
+    assert not isinstance(
+        mint(world.as_holder_of(kept.token), other, bound_to=kept.secret_name), DaypassError
+    )
+    assert world.cluster.find(CONFIG_MAPS, "bot-daypass-token", "far") is not None
+    with pytest.raises(NoIdentityError):
+        delete(world.cluster, BOT, warn=deaf)
+
+
+def test_an_adopted_account_stays_without_a_trace_of_ours(world: EmbeddedCluster) -> None:
+    metadata = {"name": "bot", "namespace": "team", "labels": {"app": "x"}}
+    world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    created = make(world.cluster, adopt=True, deadline="2027-02-01T00:00:00Z")
+    deleted = delete(world.cluster, BOT, warn=deaf)
+    assert deleted.left == ("serviceaccounts/bot in team",)
+    left = world.cluster.get(SERVICE_ACCOUNTS, "bot", "team")["metadata"]
+    assert left["labels"] == {"app": "x"}
+    assert left.get("annotations", {}) == {}
+    assert isinstance(mint(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
+
+
+def test_an_account_of_somebody_else_is_neither_deleted_nor_revoked(
+    world: EmbeddedCluster,
+) -> None:
+    metadata = {"name": "bot", "namespace": "team"}
+    world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    with pytest.raises(ForeignAccountError):
+        delete(world.cluster, BOT, warn=deaf)
+    with pytest.raises(ForeignAccountError):
+        get_identity(world.cluster, BOT)
+
+
+def test_a_deletion_that_lost_the_account_finds_the_rest(world: EmbeddedCluster) -> None:
+    make(world.cluster)
+    grant(world)
+    world.cluster.delete(SERVICE_ACCOUNTS, "bot", "team")
+    deleted = delete(world.cluster, BOT, warn=deaf)
+    assert "rolebindings/grant in far" in deleted.deleted
+    assert world.cluster.list(ROLE_BINDINGS, labels=marks.SELECTOR) == []
+
+
+def test_after_its_deadline_an_identity_has_no_token_and_no_right_and_is_still_listed(
+    world: EmbeddedCluster,
+) -> None:
+    created = make(world.cluster, deadline="2027-02-01T00:00:00Z")
+    grant(world)
+    assert reap(world.cluster, None, warn=deaf).ended == []
+    world.clock.advance(60 * DAY)
+    planned = reap(world.cluster, None, warn=deaf, dry_run=True)
+    assert len(ours(world.cluster)) == 1
+    reaped = reap(world.cluster, None, warn=deaf)
+    assert planned == reaped
+    assert reaped.ended == ["team/bot"]
+    assert isinstance(mint(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
+    assert world.cluster.list(ROLE_BINDINGS, labels=marks.SELECTOR) == []
+    assert world.cluster.list(AUTHORIZATION_POLICIES, labels=marks.SELECTOR) == []
+    account = find_account(world.cluster, BOT)
+    assert account is not None
+    assert account.has_ended(world.clock)
+    assert reap(world.cluster, None, warn=deaf).ended == []
+
+
+def test_an_ended_identity_of_another_namespace_is_not_reaped(world: EmbeddedCluster) -> None:
+    make(world.cluster, deadline="2027-02-01T00:00:00Z")
+    world.clock.advance(60 * DAY)
+    reaped = reap(world.cluster, "far", warn=deaf)
+    assert (reaped.ended, reaped.deleted) == ([], [])
+    assert len(ours(world.cluster)) == 1
+
+
+@pytest.mark.parametrize("mark", [marks.DEADLINE, marks.RETIRE_AFTER])
+def test_a_moment_that_cannot_be_read_is_told_and_ends_nothing(
+    world: EmbeddedCluster, mark: str
+) -> None:
+    created = make(world.cluster)
+    change = {"metadata": {"annotations": {mark: "tomorrow"}}}
+    place = (SERVICE_ACCOUNTS, "bot") if mark == marks.DEADLINE else (SECRETS, created.secret_name)
+    world.cluster.patch(*place, change, "team")
+    reaped = reap(world.cluster, None, warn=deaf)
+    assert [error.fact.partition(": ")[2] for error in reaped.errors] == [
+        f"{mark} is no moment: 'tomorrow'"
+    ]
+    assert reaped.deleted == []
+
+
+def test_in_a_fleet_one_failure_stops_nobody_else(world: EmbeddedCluster, tmp_path: Path) -> None:
+    names = [replace(BOT, name=f"bot-{number}") for number in range(6)]
+    for name in names:
+        make(world.cluster, name)
+    folder = tmp_path / "out"
+    (folder / "team").mkdir(mode=0o700, parents=True)
+    (folder / "team" / "bot-3.json").write_text("somebody else's")
+    members = find_members(world.cluster, "team")
+    outcomes = list(rotate_all(world.cluster, members, str(folder), overlap_seconds=DAY))
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    assert [outcome.name.name for outcome in failed] == ["bot-3"]
+    assert sorted(file.name for file in (folder / "team").iterdir()) == [
+        f"{name.name}.json" for name in names
+    ]
+    for name in names:
+        if name.name == "bot-3":
+            assert len(ours(world.cluster, name)) == 1
+            continue
+        file = folder / "team" / f"{name.name}.json"
+        assert file.stat().st_mode & 0o777 == 0o600
+        holder = world.as_holder_of(token_in(file.read_bytes()))
+        assert not isinstance(mint(holder, name, bound_to=None), DaypassError)
+        assert json.loads(file.read_text())["audience"] == GATE
+
+
+def test_only_those_whose_token_is_old_enough_are_rotated(world: EmbeddedCluster) -> None:
+    make(world.cluster)
+    world.clock.advance(90 * DAY)
+    make(world.cluster, replace(BOT, name="young"))
+
+    def found(older_than_seconds: int) -> list[str]:
+        members = find_members(world.cluster, None, older_than_seconds=older_than_seconds)
+        return [member.account.name.name for member in members]
+
+    assert found(0) == ["bot", "young"]
+    assert found(90 * DAY) == ["bot"]
+    assert found(91 * DAY) == []
+    turn(world.cluster)
+    assert found(DAY) == []
+
+
+def test_a_secret_that_somebody_else_has_just_deleted_is_no_failure(
+    world: EmbeddedCluster,
+) -> None:
+    old = make(world.cluster)
+    account, secrets = get_identity(world.cluster, BOT), ours(world.cluster)
+
+    def hand_over(_: bytes) -> None:
+        world.cluster.delete(SECRETS, old.secret_name, "team")
+
+    rotate(world.cluster, account, secrets, hand_over=hand_over, overlap_seconds=60)
+    with pytest.raises(NotFoundError):
+        world.cluster.get(SECRETS, old.secret_name, "team")

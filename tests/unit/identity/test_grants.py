@@ -1,0 +1,112 @@
+"""Grants as objects: Kubeflow's shape, and names that no two grants share."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.client.names import is_subdomain
+from daypass.identity.grants import (
+    INGRESS_GATEWAY,
+    USER_HEADER,
+    Grant,
+    authorization_policy,
+    role_binding,
+)
+from daypass.identity.inventory import policy_proves
+from daypass.identity.naming import IdentityName
+
+BOT = IdentityName(namespace="team", name="bot")
+EDIT = Grant(identity=BOT, namespace="alice", cluster_role="kubeflow-edit")
+NAME = "user-system-serviceaccount-team-bot-clusterrole-edit"
+"""What kfam's getBindingName makes of User, this user, ClusterRole, edit."""
+
+
+def test_both_objects_are_those_that_kubeflows_access_management_would_make() -> None:
+    assert EDIT.names[0] == NAME
+    binding = role_binding(EDIT, NAME)
+    policy = authorization_policy(EDIT, NAME, principals=(INGRESS_GATEWAY,), header=USER_HEADER)
+    for document in (binding, policy):
+        assert document["metadata"]["name"] == NAME
+        assert document["metadata"]["namespace"] == "alice"
+        # Its List reads these two, and wants exactly one subject.
+        annotations = document["metadata"]["annotations"]
+        assert annotations["user"] == "system:serviceaccount:team:bot"
+        assert annotations["role"] == "edit"
+    assert binding["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kubeflow-edit",
+    }  # fmt: skip
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "bot", "namespace": "team"}]
+    (rule,) = policy["spec"]["rules"]
+    assert rule["when"] == [
+        {"key": "request.headers[kubeflow-userid]", "values": ["system:serviceaccount:team:bot"]}
+    ]
+    gateway = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
+    assert rule["from"] == [{"source": {"principals": [gateway]}}]
+
+
+def test_a_policy_without_a_principal_is_never_made() -> None:
+    with pytest.raises(ValueError, match="proves nobody"):
+        authorization_policy(EDIT, NAME, principals=(), header=USER_HEADER)
+
+
+def test_a_role_that_kubeflow_does_not_know_is_not_shown_to_its_ui() -> None:
+    grant = Grant(identity=BOT, namespace="alice", cluster_role="edit")
+    (name,) = grant.names
+    assert name.startswith(f"{NAME}-")
+    for document in (
+        role_binding(grant, name),
+        authorization_policy(grant, name, principals=("p",), header="h"),
+    ):
+        assert document["metadata"]["annotations"].keys() == {"daypass.dev/identity"}
+
+
+def test_two_identities_that_kubeflow_calls_the_same_have_another_name_each() -> None:
+    one, two = (
+        Grant(
+            identity=IdentityName(namespace=namespace, name=name),
+            namespace="alice", cluster_role="kubeflow-edit",
+        )
+        for namespace, name in (("a-b", "c"), ("a", "b-c"))
+    )  # fmt: skip
+    assert one.names[0] == two.names[0]
+    assert one.names[1] != two.names[1]
+
+
+label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
+subdomain = st.lists(label, min_size=1, max_size=4).map(".".join).filter(lambda n: len(n) <= 224)
+roles = st.sampled_from(["kubeflow-view", "edit", "system:node", "A_role/with.all-sorts:" * 9])
+
+
+@given(namespace=label, name=subdomain, role=roles)
+def test_every_name_is_one_that_both_kinds_may_have(namespace: str, name: str, role: str) -> None:
+    identity = IdentityName(namespace=namespace, name=name)
+    grant = Grant(identity=identity, namespace="alice", cluster_role=role)
+    assert all(is_subdomain(each) for each in grant.names)
+    assert len(set(grant.names)) == len(grant.names)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"from": None},
+        {"from": []},
+        {"from": [{"source": {}}]},
+        {"from": [{"source": {"principals": ["*"]}}]},
+        {"from": [{"source": {"principals": ["p"]}}, {"source": {"namespaces": ["x"]}}]},
+        {"when": []},
+        {"when": [{"key": "request.headers[kubeflow-userid]", "values": ["*"]}]},
+        {"when": [{"key": "request.headers[kubeflow-userid]",
+                   "values": ["system:serviceaccount:team:bot", "other"]}]},
+        {"when": [{"key": "source.ip", "values": ["system:serviceaccount:team:bot"]}]},
+    ],
+)  # fmt: skip
+def test_a_policy_that_was_opened_proves_nothing_any_more(change: dict[str, object]) -> None:
+    policy = authorization_policy(EDIT, NAME, principals=("p",), header=USER_HEADER)
+    assert policy_proves(policy, BOT)
+    assert not policy_proves(policy, IdentityName(namespace="team", name="other"))
+    policy["spec"]["rules"].append(policy["spec"]["rules"][0] | change)
+    assert not policy_proves(policy, BOT)
+    assert not policy_proves({**policy, "spec": {"action": "ALLOW"}}, BOT)
+    assert not policy_proves({**policy, "spec": {}}, BOT)

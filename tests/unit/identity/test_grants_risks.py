@@ -1,0 +1,107 @@
+"""Roles that lead further than they look."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass.identity.risks import RISKS, reasons, rules_of
+from daypass.kube.resources import Object
+
+RBAC = "rbac.authorization.k8s.io"
+
+
+def rule(verbs: str, resources: str, groups: str = "", **more: object) -> Object:
+    return {
+        "apiGroups": groups.split(","), "resources": resources.split(","),
+        "verbs": verbs.split(","), **more,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule_", "reason"),
+    [
+        (rule("create", "serviceaccounts/token"), "mints tokens"),
+        (rule("create", "*/token"), "mints tokens"),
+        (rule("create", "serviceaccounts/token", resourceNames=["other"]), "mints tokens"),
+        (rule("get", "secrets"), "reads Secrets"),
+        (rule("list", "configmaps,secrets"), "reads Secrets"),
+        (rule("watch", "secrets"), "reads Secrets"),
+        (rule("create", "secrets"), "makes Secrets"),
+        (rule("impersonate", "serviceaccounts"), "acts as other"),
+        (rule("create", "pods/exec"), "runs commands"),
+        (rule("get", "pods/attach"), "runs commands"),
+        (rule("create", "*/exec"), "runs commands"),
+        (rule("patch", "pods/ephemeralcontainers"), "runs Pods"),
+        (rule("create", "jobs", "batch"), "runs Pods"),
+        (rule("update", "deployments", "apps"), "runs Pods"),
+        (rule("escalate", "roles", RBAC), "escalate"),
+        (rule("bind", "clusterroles", RBAC), "bind"),
+        (rule("create", "rolebindings", RBAC), "hands its rights on"),
+    ],
+)
+def test_each_way_further_is_named(rule_: Object, reason: str) -> None:
+    (found,) = reasons([rule("get", "services"), rule_])
+    assert reason in found
+
+
+@pytest.mark.parametrize(
+    "all_of_it", [rule("*", "*", "*"), rule("get,create,bind,patch", "*", "*")]
+)
+def test_wildcards_lead_everywhere(all_of_it: Object) -> None:
+    expected = {risk.reason for risk in RISKS if "impersonate" not in risk.verbs}
+    assert expected <= set(reasons([all_of_it]))
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        rule("get,list,watch", "pods,services,configmaps,pods/log"),
+        rule("*", "secrets", "example.com"),
+        rule("delete", "secrets"),
+        rule("get,list", "pods", "*"),
+        rule("create", "serviceaccounts"),
+        rule("create", "pods/*"),  # RBAC knows no such wildcard
+        rule("get", "rolebindings,roles", RBAC),
+        rule("*", "notebooks", "kubeflow.org"),
+        {"nonResourceURLs": ["*"], "verbs": ["*"]},
+        {},
+    ],
+)
+def test_what_leads_nowhere_is_not_named(harmless: Object) -> None:
+    assert reasons([harmless]) == ()
+
+
+def role(name: str, *rules: Object, labels: Object | None = None, **more: object) -> Object:
+    return {"metadata": {"name": name, "labels": labels or {}}, "rules": list(rules), **more}
+
+
+def aggregating(**selector: object) -> Object:
+    return {"aggregationRule": {"clusterRoleSelectors": [selector]}}
+
+
+def test_what_aggregation_will_put_in_counts_already_at_any_depth() -> None:
+    top = role("top", **aggregating(matchLabels={"to": "top"}))
+    middle = role("middle", labels={"to": "top"}, **aggregating(matchLabels={"to": "middle"}))
+    deep = role("deep", rule("get", "secrets"), labels={"to": "middle"})
+    other = role("other", rule("*", "*", "*"), labels={"to": "other"})
+    back = role("back", labels={"to": "middle"}, **aggregating(matchLabels={"to": "top"}))
+    others = [top, middle, deep, other, back]
+    assert rules_of(top, others) == [rule("get", "secrets")]
+    assert rules_of(deep, others) == [rule("get", "secrets")]
+
+
+@pytest.mark.parametrize(
+    ("expression", "selected"),
+    [
+        ({"operator": "In", "values": ["a", "b"]}, True),
+        ({"operator": "In", "values": ["b"]}, False),
+        ({"operator": "NotIn", "values": ["b"]}, True),
+        ({"operator": "NotIn", "values": ["a"]}, False),
+        ({"operator": "Exists"}, True),
+        ({"operator": "DoesNotExist"}, False),
+    ],
+)
+def test_selectors_are_read_as_kubernetes_does(expression: Object, selected: bool) -> None:
+    top = role("top", **aggregating(matchExpressions=[{"key": "k", **expression}]))
+    found = rules_of(top, [role("x", rule("get", "secrets"), labels={"k": "a"})])
+    assert bool(found) is selected

@@ -1,0 +1,208 @@
+"""Each thing that can be wrong with an identity is found, and nothing is where nothing is wrong."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+
+from daypass.identity import marks
+from daypass.identity.health import Finding, examine
+from support.inventories import BOT, World, binding, grant
+from support.timing import FakeClock
+
+DAY = 86_400
+PAST, FUTURE = "2027-01-15T07:59:59Z", "2027-01-15T08:00:01Z"
+ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
+Spoil = Callable[[World], object]
+
+
+def findings(spoil: Spoil, *, unused_seconds: int = 90 * DAY) -> list[Finding]:
+    world = World()
+    spoil(world)
+    (examined,) = examine(world.objects(), FakeClock(), unused_seconds=unused_seconds)
+    return list(examined.findings)
+
+
+def annotate(world: World, which: str, mark: str, value: str) -> None:
+    getattr(world, which)["metadata"]["annotations"][mark] = value
+
+
+def add_secret(world: World, name: str, **annotations: str) -> None:
+    secret = copy.deepcopy(world.secret)
+    secret["metadata"] |= {"name": name, "uid": name}
+    secret["metadata"]["annotations"] |= annotations
+    world.lists["secrets"].append(secret)
+
+
+def foreign_secret(world: World) -> None:
+    add_secret(world, "by-hand")
+    world.lists["secrets"][-1]["metadata"]["labels"] = {}
+
+
+def lose(world: World, *names: str) -> None:
+    for name in names:
+        world.lists[name] = []
+
+
+def only(world: World, name: str, *kept: object) -> None:
+    world.lists[name] = list(kept)
+
+
+def give_edit(world: World) -> None:
+    both = grant(BOT, "bob", "kubeflow-edit")
+    world.lists["bindings"].append(both[0])
+    world.lists["policies"].append(both[1])
+
+
+def label_unused(world: World, last: str | None) -> None:
+    labels = world.secret["metadata"]["labels"]
+    del labels["kubernetes.io/legacy-token-last-used"]
+    if last:
+        labels["kubernetes.io/legacy-token-last-used"] = last
+
+
+PROBLEMS: list[tuple[str, Spoil, str]] = [
+    ("orphan", lambda w: lose(w, "accounts", "secrets"), "daypass identity delete bot -n team"),
+    ("half-grant", lambda w: lose(w, "policies"), "alice=view has no AuthorizationPolicy"),
+    ("half-grant", lambda w: only(w, "bindings", w.own_binding), "in alice has no RoleBinding"),
+    ("open-policy", lambda w: w.policy["spec"]["rules"][0].pop("from"), "from anybody"),
+    ("deadline-passed", lambda w: annotate(w, "account", marks.DEADLINE, PAST), PAST),
+    ("retirement-overdue", lambda w: annotate(w, "secret", marks.RETIRE_AFTER, PAST), PAST),
+    ("unused", lambda w: label_unused(w, "2026-10-16"), "unused for 90 days"),
+    ("foreign-token", foreign_secret, "Secret by-hand"),
+    ("several-tokens", lambda w: add_secret(w, "second"), "2 tokens are live"),
+    (
+        "rotation-unfinished",
+        lambda w: add_secret(w, "second", **{marks.REPLACES: w.secret["metadata"]["name"]}),
+        "2 tokens are live",
+    ),
+    (
+        "listed-token",
+        lambda w: w.account.update(secrets=[{"name": w.secret["metadata"]["name"]}]),
+        "listed in ServiceAccount.secrets",
+    ),
+    ("no-token-right", lambda w: only(w, "bindings", w.binding), "may not ask"),
+    ("no-token-right", lambda w: lose(w, "roles"), "may not ask"),
+    (
+        "misplaced",
+        lambda w: w.binding["subjects"].append({"kind": "User", "name": "somebody"}),
+        "binds others, too",
+    ),
+    ("more-rights", lambda w: w.role["rules"][0].pop("resourceNames"), "something else than"),
+    (
+        "more-rights",
+        lambda w: w.lists["bindings"].append(binding("x", "bob", "kubeflow-edit", ACCOUNT)),
+        "which is not daypass': it reads Secrets",
+    ),
+    (
+        "more-rights",
+        lambda w: w.lists["cluster_bindings"].append(binding("x", None, "any", ACCOUNT)),
+        "*=clusterrole/any by clusterrolebindings/x",
+    ),
+    ("no-policy", lambda w: w.namespace["metadata"].pop("labels"), "daypass.dev/policy=enforced"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "spoil", "says"), PROBLEMS, ids=range(len(PROBLEMS)))
+def test_each_problem_is_found_alone(code: str, spoil: Spoil, says: str) -> None:
+    (found,) = findings(spoil)
+    assert found.code == code
+    assert found.is_problem
+    assert says in found.text
+
+
+def ended(world: World) -> None:
+    annotate(world, "account", marks.DEADLINE, PAST)
+    lose(world, "secrets", "bindings", "policies", "roles")
+
+
+@pytest.mark.parametrize(
+    ("codes", "spoil"),
+    [
+        (["no-token"], lambda w: lose(w, "secrets")),
+        (["risky-role"], give_edit),
+        (["ended", "no-token"], ended),
+    ],
+)
+def test_what_somebody_meant_is_a_note(codes: list[str], spoil: Spoil) -> None:
+    found = findings(spoil)
+    assert [each.code for each in found] == codes
+    assert not any(each.is_problem for each in found)
+
+
+def invalid(world: World) -> None:
+    add_secret(world, "second")
+    label = "kubernetes.io/legacy-token-invalid-since"
+    world.lists["secrets"][-1]["metadata"]["labels"][label] = "2027-01-01"
+
+
+def federated(world: World) -> None:
+    lose(world, "secrets")
+    world.own_binding["metadata"]["name"] = "bot-daypass-federated"
+    world.own_binding["subjects"] = [{"kind": "User", "name": "github:x"}]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda w: None,
+        lambda w: annotate(w, "account", marks.DEADLINE, FUTURE),
+        lambda w: annotate(w, "account", marks.DEADLINE, "nonsense"),
+        lambda w: annotate(w, "secret", marks.RETIRE_AFTER, FUTURE),
+        lambda w: add_secret(w, "old", **{marks.RETIRE_AFTER: FUTURE}),
+        lambda w: add_secret(w, "dead", **{"kubernetes.io/service-account.uid": "before"}),
+        invalid,
+        federated,
+        lambda w: label_unused(w, "2026-10-18"),
+        lambda w: label_unused(w, None),  # made five days ago
+        lambda w: w.lists.update(
+            policies=None, secrets=None, namespaces=None, roles=None,
+            cluster_roles=None, cluster_bindings=None,
+        ),
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_what_is_all_right_or_cannot_be_seen_is_not_complained_about(spoil: Spoil) -> None:
+    assert findings(spoil) == []
+
+
+def test_a_binding_that_bears_its_mark_and_binds_others_is_told_and_is_no_right_of_it() -> None:
+    def spoil(world: World) -> None:
+        world.binding["subjects"] = [{"kind": "User", "name": "somebody"}]
+
+    assert [each.code for each in findings(spoil)] == ["half-grant", "misplaced"]
+
+
+def test_a_mark_alone_makes_no_orphan() -> None:
+    world = World()
+    odd, _ = grant(BOT, "bob", "kubeflow-view")
+    odd["metadata"]["annotations"][marks.IDENTITY] = "team/nobody"
+    world.lists["bindings"].append(odd)
+    nobody, bot = sorted(
+        examine(world.objects(), FakeClock(), unused_seconds=90 * DAY),
+        key=lambda each: each.entry.name.name, reverse=True,
+    )  # fmt: skip
+    assert [each.code for each in nobody.findings] == ["misplaced"]
+    assert [each.code for each in bot.findings] == ["more-rights"]
+
+
+def test_a_binding_that_daypass_could_not_have_made_is_not_taken_for_its_own() -> None:
+    """Whoever may write RoleBindings may write marks, too."""
+
+    def spoil(world: World) -> None:
+        forged, policy = grant(BOT, "bob", "kubeflow-view")
+        forged["metadata"]["name"] = policy["metadata"]["name"] = "another-name"
+        forged["roleRef"]["name"] = "kubeflow-edit"
+        world.lists["bindings"].append(forged)
+
+    (found,) = findings(spoil)
+    assert (found.code, found.is_problem) == ("more-rights", True)
+
+
+def test_how_long_a_token_may_lie_unused_is_the_callers_to_say() -> None:
+    assert [each.code for each in findings(lambda _: None, unused_seconds=0)] == ["unused"]
+    spoil: Spoil = lambda w: label_unused(w, None)  # noqa: E731
+    assert [each.code for each in findings(spoil, unused_seconds=5 * DAY)] == ["unused"]
+    assert findings(spoil, unused_seconds=6 * DAY) == []

@@ -1,0 +1,155 @@
+"""Objects in, rows out: who may do what, whoever gave it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from daypass.cli.table import table
+from daypass.identity import marks
+from daypass.identity.health import examine
+from daypass.identity.inventory import entries
+from daypass.identity.table import HEADINGS, age, document, rows
+from daypass.kube.resources import Object
+from support.inventories import BOT, World, binding, grant
+from support.timing import FakeClock
+
+ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
+
+
+def group(name: str) -> Object:
+    return {"kind": "Group", "name": name}
+
+
+def test_an_identity_has_what_daypass_gave_it_and_its_own_tokens() -> None:
+    (entry,) = entries(World().objects())
+    assert entry.name == BOT
+    assert [right.shown for right in entry.rights] == ["alice=view"]
+    assert entry.rights[0].is_ours
+    assert entry.rights[0].has_policy is True
+    assert entry.asks_itself
+    assert [token.last_used for token in entry.tokens] == ["2027-01-14"]
+
+
+@pytest.mark.parametrize(
+    ("foreign", "shown"),
+    [
+        (binding("x", "bob", "edit", ACCOUNT), "bob=clusterrole/edit"),
+        (binding("x", "bob", "kubeflow-edit", ACCOUNT), "bob=edit"),
+        (binding("x", "bob", "own", ACCOUNT, kind="Role"), "bob=role/own"),
+        (binding("x", "team", "edit", {"kind": "ServiceAccount", "name": "bot"}),
+         "team=clusterrole/edit"),
+        (binding("x", "bob", "edit", {"kind": "User", "name": "system:serviceaccount:team:bot"}),
+         "bob=clusterrole/edit"),
+        (binding("x", "bob", "edit", group("system:serviceaccounts:team")),
+         "bob=clusterrole/edit"),
+        (binding("x", "bob", "edit", group("system:serviceaccounts")), "bob=clusterrole/edit"),
+        (binding("x", "bob", "edit", group("system:authenticated"), ACCOUNT),
+         "bob=clusterrole/edit"),
+        (binding("x", None, "cluster-admin", ACCOUNT), "*=clusterrole/cluster-admin"),
+    ],
+)  # fmt: skip
+def test_what_others_gave_it_is_seen_by_whatever_name_it_is_bound(
+    foreign: Object, shown: str
+) -> None:
+    world = World()
+    where = "bindings" if "namespace" in foreign["metadata"] else "cluster_bindings"
+    world.lists[where].append(foreign)
+    (entry,) = entries(world.objects())
+    assert [right.shown for right in entry.rights if not right.is_ours] == [shown]
+
+
+@pytest.mark.parametrize(
+    "somebody",
+    [
+        {"kind": "ServiceAccount", "name": "bot", "namespace": "other"},
+        {"kind": "ServiceAccount", "name": "bot2", "namespace": "team"},
+        {"kind": "User", "name": "bot"},
+        {"kind": "User", "name": "system:serviceaccount:team:bot:x"},
+        group("system:serviceaccounts:other"),
+        group("system:serviceaccounts:team:bot"),
+    ],
+)
+def test_what_somebody_else_has_is_not_its_own(somebody: Object) -> None:
+    world = World()
+    world.lists["bindings"].append(binding("x", "bob", "edit", somebody))
+    world.lists["bindings"].append({"metadata": {"name": "x", "namespace": "b"}, "roleRef": {}})
+    (entry,) = entries(world.objects())
+    assert [right.shown for right in entry.rights] == ["alice=view"]
+
+
+def test_what_kubernetes_gives_everybody_is_left_out() -> None:
+    world = World()
+    default = binding("system:basic-user", None, "x", group("system:authenticated"))
+    default["metadata"]["labels"] = {"kubernetes.io/bootstrapping": "rbac-defaults"}
+    world.lists["cluster_bindings"].append(default)
+    (entry,) = entries(world.objects())
+    assert len(entry.rights) == 1
+
+
+def test_a_service_account_that_is_none_of_daypass_is_no_identity() -> None:
+    world = World()
+    world.account["metadata"]["annotations"][marks.IDENTITY] = "team/other"
+    (entry,) = entries(world.objects())
+    assert (entry.name, entry.account) == (BOT, None)
+
+
+def test_of_one_namespace_only_its_own_identities_are_seen_with_what_is_left_of_them() -> None:
+    world = World()
+    world.lists["accounts"] = []
+    assert [entry.name for entry in entries(world.objects(), "team")] == [BOT]
+    assert entries(world.objects(), "alice") == []
+
+
+def test_a_mark_that_names_no_identity_is_passed_over() -> None:
+    world = World()
+    for index, mark in enumerate(("", "x", "a/b/c", "../x", "team/BOT", "\x1b[2J/x")):
+        odd, _ = grant(BOT, f"n{index}", "kubeflow-view")
+        odd["metadata"]["annotations"][marks.IDENTITY] = mark
+        odd["subjects"] = []
+        world.lists["bindings"].append(odd)
+    assert [entry.name for entry in entries(world.objects())] == [BOT]
+
+
+def test_the_table_shows_it_and_nothing_that_would_steer_a_terminal() -> None:
+    world = World()
+    world.account["metadata"]["annotations"][marks.DOOR] = "https://door\x1b[2J\n.test"
+    for name in ("a", "b", "c"):
+        world.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
+    clock = FakeClock()
+    examined = examine(world.objects(), clock, unused_seconds=10**9)
+    drawn = table(HEADINGS, rows(examined, clock))
+    heading, row = (re.split(" {3,}", line) for line in drawn.splitlines())
+    assert heading == list(HEADINGS)
+    assert row == [
+        "team", "bot", "a=view, alice=view, and 2 more", "https://door [2J .test", "5d",
+        "2027-01-14", "-", "half-grant",
+    ]  # fmt: skip
+    wide = table(HEADINGS, rows(examined, clock, wide=True))
+    assert "a=view, alice=view, b=view, c=view" in wide
+    assert "has no AuthorizationPolicy: authorize again; " in wide
+
+
+def test_a_program_gets_all_of_it_and_no_secret() -> None:
+    world = World()
+    (examined,) = examine(world.objects(), FakeClock(), unused_seconds=10**9)
+    whole = json.loads(json.dumps(document(examined)))
+    assert whole["findings"] == []
+    assert whole["grants"] == [
+        {
+            "namespace": "alice", "role": "kubeflow-view", "kind": "ClusterRole",
+            "binding": "user-system-serviceaccount-team-bot-clusterrole-view",
+            "daypass": True, "authorizationPolicy": True,
+        }
+    ]  # fmt: skip
+    assert whole["lastUsed"] == "2027-01-14"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-5, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_800, "2d"), (800 * 86_400, "2y")],
+)
+def test_ages_are_short(seconds: float, shown: str) -> None:
+    assert age(seconds) == shown

@@ -1,0 +1,169 @@
+"""The policy against API servers that answer what a real one seldom does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+
+from daypass._core.errors import DaypassError, UsageError
+from daypass.identity.policy_apply import PATIENCE_SECONDS, apply_policy
+from daypass.identity.policy_question import Question, ask
+from daypass.kube.access import Access
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError
+from daypass.spec.policy import Policy
+from daypass.testing.clock import MovableClock
+
+GROUP = "/apis/admissionregistration.k8s.io/v1"
+POLICY = Policy(audiences=("gate",))
+Answering = Callable[[httpx2.Request], tuple[int, dict[str, Any]]]
+
+
+def cluster(answer: Answering) -> Cluster:
+    """A cluster that answers so; its sleep lets time pass."""
+    clock = MovableClock()
+    return Cluster(
+        Access(server="https://cluster.example", namespace="default", origin="tests"),
+        transport=httpx2.MockTransport(
+            lambda request: httpx2.Response(answer(request)[0], json=answer(request)[1])
+        ),
+        clock=clock,
+        sleep=clock.move,
+    )
+
+
+def serving(status: dict[str, Any], kinds: tuple[str, ...]) -> Answering:
+    """An API server that takes everything, and reports this status of a policy."""
+
+    def answer(request: httpx2.Request) -> tuple[int, dict[str, Any]]:
+        if request.url.path == GROUP:
+            resources = [{"kind": kind, "name": kind, "namespaced": False} for kind in kinds]
+            return 200, {"resources": resources}
+        if request.method == "PATCH":
+            return 200, json.loads(request.content)
+        if request.url.path == "/api/v1/namespaces":
+            return 200, {"metadata": {"resourceVersion": "1"}, "items": []}
+        return 200, {"metadata": {"generation": 2}, "status": status}
+
+    return answer
+
+
+KINDS = ("ValidatingAdmissionPolicy", "ValidatingWebhookConfiguration")
+
+
+def test_a_cluster_without_such_policies_is_refused_before_anything_is_sent() -> None:
+    sent: list[str] = []
+    without = serving({}, KINDS[1:])
+
+    def answer(request: httpx2.Request) -> tuple[int, dict[str, Any]]:
+        sent.append(request.method)
+        return without(request)
+
+    with pytest.raises(DaypassError, match=r"Kubernetes 1\.30 or later"):
+        apply_policy(cluster(answer), POLICY)
+    assert set(sent) == {"GET"}
+
+
+def test_it_is_applied_once_the_cluster_has_looked_at_this_generation() -> None:
+    applied = apply_policy(cluster(serving({"observedGeneration": 2}, KINDS)), POLICY)
+    assert applied.objects == (
+        "validatingadmissionpolicies/daypass",
+        "validatingadmissionpolicybindings/daypass",
+    )
+    assert applied.seen_in is None
+
+
+@pytest.mark.parametrize("status", [{}, {"observedGeneration": 1}])
+def test_a_policy_that_nobody_looks_at_is_an_error_in_the_end(status: dict[str, Any]) -> None:
+    waiting = cluster(serving(status, KINDS))
+    with pytest.raises(DaypassError, match="not looked at within 30 s"):
+        apply_policy(waiting, POLICY)
+    assert waiting.clock.monotonic() >= PATIENCE_SECONDS
+
+
+def test_an_expression_that_the_cluster_doubts_is_an_error() -> None:
+    warning = {"fieldRef": "spec.validations[0].expression", "warning": "undefined field 'x'"}
+    status = {"observedGeneration": 2, "typeChecking": {"expressionWarnings": [warning]}}
+    with pytest.raises(DaypassError, match=r"doubts spec.*undefined field 'x'"):
+        apply_policy(cluster(serving(status, KINDS)), POLICY)
+
+
+QUESTION = Question(
+    namespace="team",
+    service_account="bot",
+    audiences=("gate",),
+    lifetime_seconds=600,
+    secret="bot-daypass-x",
+    user="jane",
+)
+
+
+def refusing(code: int, message: str) -> Answering:
+    status = {"kind": "Status", "code": code, "message": message, "reason": "x"}
+    return lambda request: (code, status)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "verdict"),
+    [
+        (404, 'secrets "bot-daypass-x" not found', "allowed"),
+        (409, "... the UID in the bound object reference (u) does not match the UID in record",
+         "allowed"),
+        (403, "serviceaccounts \"bot\" is forbidden: ValidatingAdmissionPolicy 'daypass' with"
+         " binding 'daypass' denied request: lifetime: too long", "denied"),
+        (403, "serviceaccounts \"bot\" is forbidden: ValidatingAdmissionPolicy 'other' with"
+         " binding 'daypass' denied request: no", "refused"),
+        (400, 'admission webhook "x" denied the request: no', "refused"),
+        (403, 'serviceaccounts "bot" is forbidden: User "jane" cannot create resource'
+         ' "serviceaccounts/token" in API group "" in the namespace "team"', "forbidden"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_told_by_its_words(code: int, message: str, verdict: str) -> None:
+    assert ask(cluster(refusing(code, message)), QUESTION).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (404, 'serviceaccounts "bot" not found'),
+        (404, 'secrets "another" not found'),
+        (403, 'users "jane" is forbidden: User "me" cannot impersonate resource "users"'),
+        (422, "may not specify a duration less than 10 minutes"),
+        (400, "cannot bind token to object of type /v1, Kind=ConfigMap"),
+        (500, "etcd is on fire"),
+    ],
+)
+def test_a_question_that_fails_is_no_answer(code: int, message: str) -> None:
+    with pytest.raises(ApiError, match=r"ask for a token of bot in team"):
+        ask(cluster(refusing(code, message)), QUESTION)
+
+
+def test_a_token_that_comes_all_the_same_is_an_error_that_does_not_show_it() -> None:
+    made = {"status": {"token": "very-secret"}}
+    with pytest.raises(DaypassError) as caught:
+        ask(cluster(lambda request: (201, made)), QUESTION)
+    assert "very-secret" not in str(caught.value)
+
+
+def test_it_asks_with_an_object_that_cannot_be_there_and_as_the_user() -> None:
+    seen: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> tuple[int, dict[str, Any]]:
+        seen.append(request)
+        return refusing(404, 'secrets "bot-daypass-x" not found')(request)
+
+    ask(cluster(answer), QUESTION)
+    assert seen[0].headers["Impersonate-User"] == "jane"
+    reference = json.loads(seen[0].content)["spec"]["boundObjectRef"]
+    assert reference["name"] == "bot-daypass-x"
+    assert len(reference["uid"]) == 36
+
+
+def test_a_user_that_no_header_can_carry_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="ASCII"):
+        ask(cluster(refusing(404, "")), replace(QUESTION, user="Jörg"))

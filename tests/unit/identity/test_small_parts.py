@@ -1,0 +1,244 @@
+"""Names, which Secret counts, the door that is meant, and the credentials file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.secret import Secret
+from daypass._core.tls import BadCertificateAuthorityError
+from daypass.client.errors import CredentialsError
+from daypass.client.settings import parse_source
+from daypass.client.source import read_source
+from daypass.identity import marks
+from daypass.identity.account import Account
+from daypass.identity.door import Order, complete, find_domain
+from daypass.identity.handover import FileInUseError, Handover, NoHandoverError, check_file
+from daypass.identity.manifests import new_secret_name
+from daypass.identity.naming import LONGEST_CHARACTERS, BadNameError, IdentityName
+from daypass.identity.tokens import TokenSecret, current, is_unfinished, live
+from daypass.spec import Config, parse
+from support.authority import Authority
+from support.embedded import EmbeddedCluster
+from support.lifecycle import BOT, HANDOVER, make
+
+CONFIG = """
+version: 1
+prefix: /tokens
+domains:
+  ekf: {host: ekf.example.com, front: istio, tls: outside}
+"""
+SECOND = "  serving: {host: serving.example.com, front: istio, tls: outside}\n"
+
+
+@pytest.mark.parametrize("name", ["bot", "a.b-c.1", "x" * LONGEST_CHARACTERS])
+def test_a_name_that_is_taken_gives_secrets_that_kubernetes_takes(name: str) -> None:
+    assert IdentityName.parse("team", name).key == f"team/{name}"
+    assert len(new_secret_name(name)) <= 253
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name"),
+    [
+        ("team", "Bot"), ("team", ""), ("team", "-bot"), ("team", "bot/x"), ("team", "bot."),
+        ("team", "b\u00f6t"), ("team", "x" * (LONGEST_CHARACTERS + 1)), ("te.am", "bot"),
+        ("", "bot"), ("T", "bot"), ("x" * 64, "bot"),
+    ],
+)  # fmt: skip
+def test_names_that_kubernetes_refuses_are_refused_here(namespace: str, name: str) -> None:
+    with pytest.raises(BadNameError):
+        IdentityName.parse(namespace, name)
+
+
+def secret(name: str, created: int = 1, **fields: Any) -> TokenSecret:
+    whole: dict[str, Any] = {
+        "account": BOT,
+        "account_uid": "u",
+        "name": name,
+        "uid": name,
+        "created": f"2026-11-24T16:00:0{created}Z",
+        "is_ours": True,
+        "replaces": None,
+        "retire_after": None,
+    }
+    return TokenSecret(**{**whole, **fields})
+
+
+def test_live_are_those_of_ours_that_are_not_rotated_out_and_of_this_account() -> None:
+    secrets = [
+        secret("a"),
+        secret("b", is_ours=False),
+        secret("c", retire_after="2026-11-24T16:00:00Z"),
+        secret("d", account_uid="of an account that is gone"),
+        secret("e", account_uid=""),
+    ]
+    assert [each.name for each in live(secrets, "u")] == ["a", "e"]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "name", "unfinished"),
+    [
+        ([secret("a")], "a", False),
+        ([secret("a", replaces="gone")], "a", False),
+        # One second, one of them random: only the mark tells which is the new one.
+        ([secret("a", replaces="b"), secret("b")], "a", True),
+        ([secret("b"), secret("a", replaces="b")], "a", True),
+        ([secret("a", 2), secret("b", 1)], "a", False),
+        ([secret("a", 1, replaces="b"), secret("b", 1, replaces="a")], "b", True),
+    ],
+)
+def test_the_secret_that_counts_is_the_one_that_nothing_replaces(
+    secrets: list[TokenSecret], name: str, unfinished: bool
+) -> None:
+    found = current(secrets)
+    assert found is not None
+    assert (found.name, is_unfinished(found, secrets)) == (name, unfinished)
+
+
+def config(text: str = CONFIG) -> Config:
+    return parse(text.encode(), name="daypass.yaml", folder=Path("/nowhere"))
+
+
+def known(**annotations: str) -> Account:
+    said = {marks.IDENTITY: BOT.key, **annotations}
+    return Account(name=BOT, uid="u", is_ours=True, manager="daypass", annotations=said)
+
+
+def completed(order: Order, text: str | None, account: Account | None = None) -> Handover:
+    spec = None if text is None else config(text)
+    domain = None if spec is None else find_domain(order, spec, account)
+    return complete(order, spec, domain, account)
+
+
+GATE = "gate: {audience: gate}\n"
+POLICY = "policy: {audiences: [one], longestLifetime: 30m}\n"
+
+
+@pytest.mark.parametrize(
+    ("order", "text", "door", "audience", "lifetime"),
+    [
+        (Order(audience="x"), CONFIG, "https://ekf.example.com/tokens", "x", 3600),
+        (Order(), CONFIG + GATE, "https://ekf.example.com/tokens", "gate", 3600),
+        (Order(), CONFIG + POLICY, "https://ekf.example.com/tokens", "one", 1800),
+        (
+            Order(domain="serving", audience="x", lifetime_seconds=900), CONFIG + SECOND,
+            "https://serving.example.com/tokens", "x", 900,
+        ),
+        (
+            Order(door="https://d.example.com/k", audience="x"), CONFIG + SECOND,
+            "https://d.example.com/k", "x", 3600,
+        ),
+        (
+            Order(door="https://d.example.com/k/", audience="x"), None,
+            "https://d.example.com/k", "x", 3600,
+        ),
+    ],
+)  # fmt: skip
+def test_the_door_is_what_is_said_or_what_the_config_says(
+    order: Order, text: str | None, door: str, audience: str, lifetime: int
+) -> None:
+    assert completed(order, text) == Handover(
+        door=door, audience=audience, lifetime_seconds=lifetime
+    )
+
+
+@pytest.mark.parametrize(
+    ("local", "host", "door"),
+    [
+        ("127.0.0.1:9443", "localhost", "https://localhost:9443/kubernetes"),
+        ("127.0.0.1:443", "localhost", "https://localhost/kubernetes"),
+        ("'[::1]:9443'", "'::1'", "https://[::1]:9443/kubernetes"),
+    ],
+)
+def test_on_one_machine_the_door_is_where_it_listens(local: str, host: str, door: str) -> None:
+    text = f"version: 1\ndomains: {{x: {{host: {host}, front: envoy}}}}\nlocal: {{door: {local}}}\n"
+    assert completed(Order(audience="x"), text).door == door
+
+
+@pytest.mark.parametrize(
+    ("order", "text", "words"),
+    [
+        (Order(audience="x"), None, "at which door"),
+        (Order(), CONFIG, "whom its tokens are for"),
+        (Order(audience="x"), CONFIG + SECOND, "several domains"),
+        (Order(domain="nope"), CONFIG, "no domain 'nope'"),
+        (Order(door="http://d.example.com/k", audience="x"), None, "http://"),
+        (Order(audience="x", lifetime_seconds=599), CONFIG, "599 seconds"),
+        (Order(audience="one", lifetime_seconds=1801), CONFIG + POLICY, "1801 seconds"),
+        (Order(audience="x", authority="not PEM"), CONFIG, "not a PEM certificate"),
+        (Order(audience="two words "), CONFIG, "audience"),
+    ],
+)
+def test_what_makes_no_credentials_is_told(order: Order, text: str | None, words: str) -> None:
+    with pytest.raises(DaypassError, match=words) as raised:
+        completed(order, text)
+    assert isinstance(
+        raised.value,
+        NoHandoverError | UsageError | CredentialsError | BadCertificateAuthorityError,
+    )
+
+
+def test_what_is_not_said_again_stays_as_the_marks_say_it() -> None:
+    pem = Authority().pem
+    before = replace(HANDOVER, lifetime_seconds=900, authority=pem)
+    account = known(**before.annotations())
+    assert completed(Order(), None, account) == before
+    assert completed(Order(audience="x"), None, account) == replace(before, audience="x")
+    # Another door has another certificate.
+    moved = completed(Order(door="https://new.example.com/k"), None, account)
+    assert (moved.door, moved.authority) == ("https://new.example.com/k", None)
+
+
+def test_of_several_domains_the_one_from_before_is_meant() -> None:
+    account = known(**{marks.DOOR: "https://serving.example.com/tokens"})
+    found = completed(Order(audience="x"), CONFIG + SECOND, account)
+    assert found.door == "https://serving.example.com/tokens"
+
+
+def test_the_marks_of_an_account_of_somebody_else_count_for_nothing() -> None:
+    account = replace(known(**HANDOVER.annotations()), is_ours=False)
+    with pytest.raises(NoHandoverError):
+        completed(Order(), None, account)
+
+
+def test_the_client_reads_what_is_handed_over(world: EmbeddedCluster, tmp_path: Path) -> None:
+    pem, token = Authority().pem, make(world.cluster).token
+    file = tmp_path / "bot.json"
+    file.touch(0o600)
+    file.write_bytes(replace(HANDOVER, authority=pem).credentials(token))
+    settings = parse_source(read_source({}, str(file)), world.clock.unix())
+    assert (settings.door.url, settings.audience) == (HANDOVER.door, HANDOVER.audience)
+    assert settings.certificate_authority == pem
+    assert settings.lifetime_seconds == HANDOVER.lifetime_seconds
+    without = json.loads(HANDOVER.credentials(Secret("x")))
+    assert "certificateAuthority" not in without
+
+
+def test_a_file_is_replaced_only_if_it_is_of_the_same_identity(
+    world: EmbeddedCluster, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "bot.json", replace(BOT, namespace="far")
+    now = world.clock.unix()
+    check_file(str(path), BOT, now_unix=now)
+    path.touch(0o600)
+    with pytest.raises(FileInUseError):
+        check_file(str(path), BOT, now_unix=now)
+    path.write_bytes(HANDOVER.credentials(make(world.cluster).token))
+    check_file(str(path), BOT, now_unix=now)
+    with pytest.raises(FileInUseError, match="no credentials of far/bot"):
+        check_file(str(path), other, now_unix=now)
+    check_file(str(path), other, now_unix=now, force=True)
+    link = tmp_path / "link.json"
+    link.symlink_to(path)
+    with pytest.raises(FileInUseError):
+        check_file(str(link), BOT, now_unix=now)
+    with pytest.raises(UsageError, match="is a folder"):
+        check_file(str(tmp_path), BOT, now_unix=now, force=True)
+    with pytest.raises(UsageError, match="no folder to write to"):
+        check_file(os.path.join(str(tmp_path), "no", "bot.json"), BOT, now_unix=now)
