@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from hyperframe.frame import SettingsFrame
 
 from daypass.render.envoy.settings import Timeouts
 from support.deadline import eventually
-from support.doors import Stage, assert_refused, post, running_stage
+from support.doors import BODY, Stage, assert_refused, post, running_stage
+from support.doors_http2 import fields, http2
 from support.raw import Conversation
 from support.recorder import ANSWER, ANSWER_BODY, Recorded, answer_with, hang_up
 
-SHORT = Timeouts(connect_seconds=0.3, answer_seconds=0.4, close_seconds=0.05)
+SHORT = Timeouts(connect_seconds=0.3, answer_seconds=0.4, close_seconds=0.05, read_seconds=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +165,30 @@ def test_an_answer_split_in_two_is_one(failing: Stage) -> None:
         answer = failing.door.send(post())
         assert answer.code in (201, 502, 503)
         assert answer.body == ANSWER_BODY or answer.code != 201
+
+
+LARGE = b"HTTP/1.1 200 OK\r\ncontent-length: 16777216\r\n\r\n" + b"x" * 16_777_216
+
+
+@pytest.mark.parametrize("answer", [ANSWER, LARGE], ids=["small", "large"])
+def test_an_answer_that_its_client_does_not_take_is_not_kept(failing: Stage, answer: bytes) -> None:
+    """A small one is whole at the door and waits for its reader, a large one at the API server."""
+    failing.recorder.behave = answer_with(answer)
+    with http2(failing) as client:
+        client.send_raw(SettingsFrame(0, {SettingsFrame.INITIAL_WINDOW_SIZE: 0}))
+        reply = client.wait(client.send(fields(), BODY))
+    assert (reply.code, reply.body) == (201 if answer is ANSWER else 200, b"")
+    assert reply.reset is not None
+    assert_one_exact(failing)
+
+
+def test_an_answer_that_nobody_reads_ends_with_its_connection(failing: Stage) -> None:
+    failing.recorder.behave = answer_with(LARGE)
+    with failing.door.connect() as connection:
+        connection.sendall(post())
+        eventually("it is under way", lambda: failing.recorder.take())
+        ended = "http.door.downstream_cx_active"
+        eventually("the door has ended it", lambda: failing.door.stat(ended) == 0)
 
 
 def test_a_client_that_goes_away_leaves_nothing_behind(failing: Stage) -> None:

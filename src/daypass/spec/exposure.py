@@ -11,11 +11,11 @@ import enum
 import re
 from dataclasses import dataclass
 
-LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-"""A namespace: RFC 1123 label (k8s.io/apimachinery/pkg/util/validation), its length apart."""
-LABEL_LENGTH = 63
-SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
-"""A ServiceAccount: RFC 1123 subdomain, its length apart."""
+LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""A namespace: RFC 1123 label (k8s.io/apimachinery/pkg/util/validation), at most 63 characters."""
+_PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SUBDOMAIN = rf"{_PART}(\.{_PART})*"
+"""A ServiceAccount: RFC 1123 subdomain. Its length stands apart; that of its parts has no limit."""
 SUBDOMAIN_LENGTH = 253
 
 BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
@@ -101,13 +101,12 @@ class Exposure:
     def path_patterns(self) -> tuple[str, ...]:
         """Patterns that a whole request target has to match, all of them.
 
-        The first is the grammar. The others bound the two names, so that no single pattern is
-        beyond what engines allow.
+        The first is the grammar. The second bounds the ServiceAccount's name, which the first
+        could not without growing beyond what engines allow.
         """
         start = re.escape(self.path_prefix)
         return (
             f"{start}{LABEL}/serviceaccounts/{SUBDOMAIN}/token",
-            f"{start}[^/]{{1,{LABEL_LENGTH}}}/.*",
             f"{start}[^/]*/serviceaccounts/[^/]{{1,{SUBDOMAIN_LENGTH}}}/token",
         )
 

@@ -50,7 +50,7 @@ def test_what_leads_on_asks_for_path_method_authorization_and_media_type(
         asked = matchers(route)
         assert asked.keys() == {":path", ":method", "authorization", "content-type"}
         paths = {matcher["string_match"]["safe_regex"]["regex"] for matcher in asked[":path"]}
-        assert paths == {*EXPOSURE.path_patterns}
+        assert paths == {f"^(?:{pattern})$" for pattern in EXPOSURE.path_patterns}
         assert not any(m.get("invert_match") for m in chain.from_iterable(asked.values()))
 
 

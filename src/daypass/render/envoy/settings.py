@@ -60,6 +60,8 @@ class Timeouts:
     connect_seconds: float = 3
     answer_seconds: float = 15
     """From a request's last byte to the last one of the API server's answer."""
+    read_seconds: float = 20
+    """For a client to read the rest of an answer (HTTP/2, whose clients say how much they take)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
