@@ -2,6 +2,7 @@
 
     python3 tools/bootstrap.py          everything that the tests need
     python3 tools/bootstrap.py demo     what `daypass demo` needs, which is quicker
+    python3 tools/bootstrap.py kfp      `.venv-kfp`, for the tests with the kfp client
 
 uv is taken as a wheel, of exactly the version and the hash that `uv.lock` names, into the user's
 cache folder; uv then makes `.venv` from the lock. Nothing is installed outside of these folders.
@@ -88,13 +89,16 @@ def ensure_uv() -> Path:
 
 
 def main() -> None:
-    """Make or mend `.venv` so that it holds exactly what the lock says."""
+    """Make or mend an environment so that it holds exactly what the lock says."""
     environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never", UV_PROJECT_ENVIRONMENT=".venv")
     environment.pop("VIRTUAL_ENV", None)
     command = [str(ensure_uv()), "sync", "--frozen", "--quiet", "--python", sys.executable]
     if sys.argv[1:] == ["demo"]:
         # Inexact: what the tests have brought already stays.
         command += ["--extra", "local", "--no-default-groups", "--inexact"]
+    elif sys.argv[1:] == ["kfp"]:
+        environment["UV_PROJECT_ENVIRONMENT"] = ".venv-kfp"
+        command += ["--group", "kfp", "--no-default-groups"]
     else:
         command += ["--extra", "all"]
     sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)

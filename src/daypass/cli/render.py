@@ -1,0 +1,121 @@
+"""`daypass render`: the manifests of a config."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import MissingExtraError, UsageError
+from daypass.cli import put, say
+
+if TYPE_CHECKING:
+    from daypass.render.objects import Object
+
+SUMMARY = "write what would be applied to a cluster, as YAML or as a kustomize tree"
+EPILOG = """\
+examples:
+  daypass render                               YAML on stdout
+  daypass render | kubectl apply --server-side -f -
+  daypass render --output deploy               a kustomize tree: base/ and domains/NAME/
+  daypass render --output deploy --check       ends with 3 if deploy/ is not what the config says
+  daypass render --domain ekf                  only what publishes this domain
+
+The same config gives the same bytes. No secret is in them: what has to be there beside them, and
+who brings it, is told on stderr.
+"""
+ONE_FILE = "manifests.yaml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `daypass render`."""
+    parser.add_argument(
+        "--config", type=Path, default=Path("daypass.yaml"), metavar="FILE",
+        help="the config file (default: daypass.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR",
+        help="write into this folder; what was rendered before and is no more is removed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--check", action="store_true",
+        help="write nothing; show what --output would change, and end with 3 if there is anything",
+    )  # fmt: skip
+    parser.add_argument("--domain", metavar="NAME", help="only the objects of this domain's front")
+    parser.add_argument(
+        "--format", choices=("tree", "yaml"),
+        help=f"tree: kustomize (default with --output); yaml: one stream, or DIR/{ONE_FILE}",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render; 0, or 3 where --check finds a difference."""
+    try:
+        from daypass.render.documents import stream
+        from daypass.render.facts import read_facts
+        from daypass.render.manifests import MARK, render_objects, render_parts, render_tree
+        from daypass.render.needs import told
+        from daypass.spec import load
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("daypass render", "admin") from error
+
+    _verify(args)
+    config = load(args.config)
+    facts = read_facts(config)
+    if args.output is None:
+        if args.domain is not None:
+            put(stream(_of_domain(render_parts(config, facts), args.domain)))
+            return 0
+        put(stream(render_objects(config, facts)))
+    else:
+        if args.format == "yaml":
+            tree = {ONE_FILE: MARK + stream(render_objects(config, facts))}
+        else:
+            tree = render_tree(config, facts)
+        if args.check:
+            return _check(args.output, tree)
+        _write(args.output, tree)
+    say("beside these have to be there, or to be set:", "\n".join(told(config)))
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> None:
+    if args.output is None and (args.check or args.format == "tree"):
+        option = "--check" if args.check else "--format tree"
+        raise UsageError(f"{option} needs a folder", "name it with --output DIR")
+    if args.output is not None and args.domain is not None:
+        raise UsageError(
+            "--domain goes to stdout: a tree has a folder for each domain anyway",
+            f"kubectl kustomize {args.output}/domains/{args.domain}",
+        )
+
+
+def _of_domain(parts: "dict[str, list[Object]]", name: str) -> "list[Object]":
+    part = parts.get(f"domains/{name}")
+    if part is None:
+        known = [folder.removeprefix("domains/") for folder in parts if "/" in folder]
+        raise UsageError(
+            f"no domain {name!r} of this config is in a cluster", f"there is: {', '.join(known)}"
+        )
+    return part
+
+
+def _check(folder: Path, tree: dict[str, str]) -> int:
+    from daypass.render.folder import drifts
+
+    found = drifts(folder, tree)
+    for drift in found:
+        put(drift.diff())
+    if found:
+        count = f"{len(found)} files" if len(found) > 1 else "a file"
+        say(
+            f"in {folder}, {count} would change: it is not what the config says",
+            f"daypass render --output {folder}",
+        )
+    return 3 if found else 0
+
+
+def _write(folder: Path, tree: dict[str, str]) -> None:
+    from daypass.render.folder import write
+
+    for drift in write(folder, tree):
+        what = "removed" if drift.rendered is None else "written"
+        say(f"{what} {folder / drift.path}")

@@ -1,0 +1,85 @@
+"""Who reaches the door, and whom the door reaches."""
+
+from daypass.render.door.config import HTTPS_PORT
+from daypass.render.door.workload import SELECTOR
+from daypass.render.envoy.upstream import is_address
+from daypass.render.names import DOOR, SERVICE_PORT
+from daypass.render.objects import Object, annotated, new_object
+from daypass.render.published import Published
+from daypass.spec import Config
+
+USUAL_API_SERVER_PORTS = (443, 6443)
+"""Of the Service, and behind it: a NetworkPolicy is asked after the address was translated."""
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+
+
+def service(config: Config, domains: list[Published]) -> Object:
+    """What the fronts lead to. The port of the probes is not among its own."""
+    document = new_object(
+        "v1",
+        "Service",
+        DOOR,
+        config.door.namespace,
+        spec={
+            "type": "ClusterIP",
+            "selector": dict(SELECTOR),
+            "ports": [
+                # Traefik and others speak TLS to a port of this name.
+                {"name": "https", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": "https"}
+            ],
+        },
+    )
+    if any(domain.domain.front == "ingress" for domain in domains):
+        # Contour knows of TLS to a Service by this alone.
+        return annotated(document, {"projectcontour.io/upstream-protocol.tls": str(SERVICE_PORT)})
+    return document
+
+
+def network_policy(config: Config, domains: list[Published]) -> Object:
+    """Only the fronts come in, on one port; only DNS and the API server are reached.
+
+    A front whose namespace is not known opens the one port to every pod.
+    """
+    spec = {
+        "podSelector": {"matchLabels": dict(SELECTOR)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{**_from(domains), "ports": [_port(HTTPS_PORT)]}],
+        "egress": _egress(config),
+    }
+    return new_object(
+        "networking.k8s.io/v1", "NetworkPolicy", DOOR, config.door.namespace, spec=spec
+    )
+
+
+def _from(domains: list[Published]) -> Object:
+    namespaces = {domain.front_namespace for domain in domains}
+    if None in namespaces:
+        return {}
+    selectors = [
+        {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME: name}}}
+        for name in sorted(filter(None, namespaces))
+    ]
+    return {"from": selectors}
+
+
+def _egress(config: Config) -> list[Object]:
+    cluster = config.cluster
+    addresses = set(cluster.addresses)
+    rules: list[Object] = []
+    if is_address(cluster.server_host):
+        addresses.add(cluster.server_host)
+    else:
+        rules.append({"ports": [_port(53, "UDP"), _port(53)]})
+    ports = sorted({cluster.server_port, *USUAL_API_SERVER_PORTS})
+    rule: Object = {"ports": [_port(port) for port in ports]}
+    if addresses:
+        rule["to"] = [{"ipBlock": {"cidr": _single(address)}} for address in sorted(addresses)]
+    return [*rules, rule]
+
+
+def _single(address: str) -> str:
+    return f"{address}/{128 if ':' in address else 32}"
+
+
+def _port(port: int, protocol: str = "TCP") -> Object:
+    return {"port": port, "protocol": protocol}

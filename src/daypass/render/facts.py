@@ -1,0 +1,55 @@
+"""What has to be known of a cluster to render for it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from daypass.render.errors import RenderError
+from daypass.spec import Config
+
+_CERTIFICATE = re.compile(
+    r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesFacts:
+    """A cluster as the renderer needs to know it. Without any fact: the newest version of all.
+
+    `served`: what the API serves, as `GROUP/VERSION/KIND`; None where nobody asked. Only kinds
+    with more than one version in use (Kubernetes 1.30 to 1.37 and what runs on it) are looked up.
+    `authority_pem`: the certificates in `cluster.certificateAuthority`, if the config names it.
+    """
+
+    served: frozenset[str] | None = None
+    authority_pem: str = ""
+
+    def api_version(self, kind: str, *versions: str) -> str:
+        """The first of the versions, the newest first, that is served for a kind.
+
+        Where none is, the first: the API server's own answer then says what is missing.
+        """
+        known = self.served or frozenset()
+        return next((v for v in versions if f"{v}/{kind}" in known), versions[0])
+
+
+def read_facts(config: Config, served: Iterable[str] | None = None) -> KubernetesFacts:
+    """The facts that a config leads to. Reads the file of `cluster.certificateAuthority`.
+
+    Of that file only certificates are taken, whatever else is in it. Raises RenderError where it
+    cannot be read or holds none.
+    """
+    known = None if served is None else frozenset(served)
+    file = config.cluster.certificate_authority
+    if file is None:
+        return KubernetesFacts(served=known)
+    try:
+        text = file.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise RenderError(
+            f"{file} cannot be read: {error.strerror}", "cluster.certificateAuthority names it"
+        ) from None
+    certificates = _CERTIFICATE.findall(text)
+    if not certificates:
+        raise RenderError(f"{file} holds no certificate", "it is PEM: -----BEGIN CERTIFICATE-----")
+    return KubernetesFacts(served=known, authority_pem="\n".join([*certificates, ""]))

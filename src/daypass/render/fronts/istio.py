@@ -1,0 +1,92 @@
+"""Istio's gateway: a Gateway for the host (or one that is there), a VirtualService, and a
+DestinationRule that verifies the door.
+"""
+
+from daypass.render.errors import RenderError
+from daypass.render.names import DOOR, DOOR_TRUST, SERVICE_PORT, door_host
+from daypass.render.objects import Object, annotated, new_object
+from daypass.render.published import Published
+
+_VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1")
+_USUAL_SELECTOR = {"istio": "ingressgateway"}
+TIMEOUT = "30s"
+"""Longer than the door takes, which says in words what was too slow."""
+
+
+def istio(domain: Published) -> list[Object]:
+    """Gateway and VirtualService of a domain."""
+    if domain.domain.gateway is None and domain.pair_secret is None:
+        raise RenderError(
+            f"domains.{domain.name} has its certificate outside, and names no Gateway that has it",
+            "write gateway: NAMESPACE/NAME, or tls: {secret: NAME}",
+        )
+    gateway = domain.domain.gateway or f"{domain.front_namespace}/{domain.object_name}"
+    made = [] if domain.domain.gateway is not None else [_gateway(domain)]
+    return [*made, _virtual_service(domain, gateway)]
+
+
+def destination_rule(domain: Published) -> Object:
+    """How Istio speaks to the door; one for all domains, since it belongs to the Service.
+
+    The Secret with the authority is looked for in the namespace of the gateway's pods.
+    """
+    tls = {
+        "mode": "SIMPLE",
+        "credentialName": DOOR_TRUST,
+        "sni": door_host(domain.config),
+        # Without it Istio verifies the chain and takes every name.
+        "subjectAltNames": [door_host(domain.config)],
+    }
+    return new_object(
+        _version(domain, "DestinationRule"),
+        "DestinationRule",
+        DOOR,
+        domain.namespace,
+        spec={"host": DOOR, "trafficPolicy": {"tls": tls}},
+    )
+
+
+def _gateway(domain: Published) -> Object:
+    server = {
+        "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+        # Nobody else's VirtualService can take requests to this host from this server.
+        "hosts": [f"{domain.namespace}/{domain.domain.host}"],
+        "tls": {
+            "mode": "SIMPLE",
+            "credentialName": domain.pair_secret,
+            "minProtocolVersion": "TLSV1_2",
+        },
+    }
+    document = new_object(
+        _version(domain, "Gateway"),
+        "Gateway",
+        domain.object_name,
+        domain.front_namespace or "",
+        spec={"selector": dict(_USUAL_SELECTOR), "servers": [server]},
+    )
+    return annotated(document, domain.dns_annotations)
+
+
+def _virtual_service(domain: Published, gateway: str) -> Object:
+    prefix = domain.config.prefix
+    route = {
+        # With a slash: Istio's prefix is one of text, and would take /kubernetesx as well.
+        "match": [{"uri": {"prefix": f"{prefix}/"}}, {"uri": {"exact": prefix}}],
+        "route": [{"destination": {"host": DOOR, "port": {"number": SERVICE_PORT}}}],
+        # To another door where none was reached. What was sent is sent once: some of Istio's own
+        # defaults would also repeat what was answered 503.
+        "retries": {"attempts": 2, "retryOn": "connect-failure,refused-stream"},
+        "timeout": TIMEOUT,
+    }
+    document = new_object(
+        _version(domain, "VirtualService"),
+        "VirtualService",
+        domain.object_name,
+        domain.namespace,
+        spec={"gateways": [gateway], "hosts": [domain.domain.host], "http": [route]},
+    )
+    return annotated(document, domain.dns_annotations if domain.domain.gateway else {})
+
+
+def _version(domain: Published, kind: str) -> str:
+    return domain.facts.api_version(kind, *_VERSIONS)

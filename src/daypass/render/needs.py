@@ -1,0 +1,108 @@
+"""What has to be there beside the manifests: secrets, which are never rendered, and settings that
+are not ours to change.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from daypass.render.facts import KubernetesFacts
+from daypass.render.names import API_SERVER_AUTHORITY, DOOR_PAIR, DOOR_TRUST, door_host
+from daypass.render.published import Published, published
+from daypass.spec import Config, TlsSecret
+
+Content: TypeAlias = Literal["door-pair", "door-authority", "api-server-authority", "public-pair"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """An object that has to be there, and what it holds.
+
+    - door-pair: `tls.crt`, `tls.key` for `host`, and `ca.crt` that trusts it; `apply` makes it.
+    - door-authority: the `ca.crt` of the Secret DOOR_PAIR, where a front looks for it; `apply`
+      copies it.
+    - api-server-authority: the `ca.crt` of kube-root-ca.crt; `apply` copies it.
+    - public-pair: `tls.crt` and `tls.key` for `host`; yours.
+    """
+
+    content: Content
+    kind: Literal["Secret", "ConfigMap"]
+    namespace: str
+    name: str
+    host: str = ""
+
+
+def needs(config: Config) -> tuple[Need, ...]:
+    """Every object that has to be there, each once."""
+    domains = published(config, KubernetesFacts())
+    found = [*_of_door(config, [d for d in domains if not d.domain.direct]), *_of_names(domains)]
+    return tuple(dict.fromkeys(found))
+
+
+def _of_door(config: Config, domains: list[Published]) -> Iterator[Need]:
+    namespace = config.door.namespace
+    # An issuer gives Secrets, and no ConfigMap.
+    by_issuer = config.door.certificate_issuer is not None
+    if domains and not by_issuer:
+        yield Need(
+            content="door-pair",
+            kind="Secret",
+            namespace=namespace,
+            name=DOOR_PAIR,
+            host=door_host(config),
+        )
+    for domain in domains:
+        if domain.domain.front == "istio" and not by_issuer:
+            where = domain.front_namespace or ""
+            yield Need(content="door-authority", kind="Secret", namespace=where, name=DOOR_TRUST)
+        if domain.domain.front == "gateway-api":
+            yield Need(
+                content="door-authority", kind="ConfigMap", namespace=namespace, name=DOOR_TRUST
+            )
+
+
+def _of_names(domains: list[Published]) -> Iterator[Need]:
+    for domain in domains:
+        if isinstance(domain.domain.tls, TlsSecret):
+            yield Need(
+                content="public-pair",
+                kind="Secret",
+                namespace=domain.pair_namespace,
+                name=domain.domain.tls.secret,
+                host=domain.domain.host,
+            )
+        if domain.domain.direct and domain.config.cluster.certificate_authority is None:
+            yield Need(
+                content="api-server-authority",
+                kind="Secret",
+                namespace=domain.namespace,
+                name=API_SERVER_AUTHORITY,
+            )
+
+
+_WORDS: dict[Content, str] = {
+    "door-pair": "a certificate for {host}, its key, and ca.crt; `daypass apply` makes it",
+    "door-authority": "the ca.crt that the door is trusted by; `daypass apply` copies it",
+    "api-server-authority": "the ca.crt of kube-root-ca.crt; `daypass apply` copies it",
+    "public-pair": "the certificate of {host} and its key; yours",
+}
+
+
+def told(config: Config) -> list[str]:
+    """What has to be there and to be set, a line each, for a person."""
+    lines = [
+        f"{need.kind} {need.namespace}/{need.name}: {_WORDS[need.content].format(host=need.host)}"
+        for need in needs(config)
+    ]
+    domains = config.domains.values()
+    if any(domain.front == "ingress-nginx" for domain in domains):
+        lines.append(
+            'ConfigMap of ingress-nginx: upstream-keepalive-connections: "0", or a connection that'
+            " another Ingress opened to the same address is used without being verified"
+        )
+    if any(domain.front == "ingress" for domain in domains):
+        lines.append("the ingress controller: TLS to the Service, as docs/fronts/ingress.md says")
+    one_machine = [name for name, domain in config.domains.items() if domain.front == "envoy"]
+    if one_machine:
+        lines.append(f"for `daypass up`, and not in here: {', '.join(sorted(one_machine))}")
+    return lines

@@ -1,0 +1,73 @@
+"""kube-score finds nothing in the rendered manifests but what is written down here, with why."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from tools.kubescore.build import kube_score
+
+from daypass.render.documents import stream
+from support.manifest_cases import CASES
+from support.rendered import the
+
+EXCEPTIONS = {
+    "container-image-pull-policy": "the tag is a version: a door starts where the registry is down",
+    "deployment-has-host-podantiaffinity": "topology spread says the same without a dead end",
+    "ingress-targets-service": "direct leads to Kubernetes' own Service",
+}
+MORE = ("container-seccomp-profile", "container-ports-check")
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """kube-score; `make test` has built it."""
+    return kube_score()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", CASES)
+def test_there_is_no_finding_without_a_reason(program: Path, name: str) -> None:
+    findings = scored(program, stream(CASES[name].objects()))
+    assert findings <= EXCEPTIONS.keys(), findings - EXCEPTIONS.keys()
+
+
+@pytest.mark.timeout(600)
+def test_every_exception_is_still_needed_and_the_linter_sees_what_is_wrong(program: Path) -> None:
+    found = set().union(*(scored(program, stream(case.objects())) for case in CASES.values()))
+    assert found == EXCEPTIONS.keys()
+    bent = copy.deepcopy(CASES["fronts"].objects())
+    (container,) = the(bent, "Deployment")["spec"]["template"]["spec"]["containers"]
+    del container["securityContext"]["readOnlyRootFilesystem"], container["resources"]["limits"]
+    del the(bent, "PodDisruptionBudget")["spec"]["maxUnavailable"]
+    missed = {
+        "container-security-context-readonlyrootfilesystem",
+        "poddisruptionbudget-has-policy",
+        "container-resources",
+    }
+    assert missed <= scored(program, stream(bent))
+
+
+def scored(program: Path, manifests: str) -> set[str]:
+    """The checks that something fails."""
+    done = subprocess.run(
+        [
+            str(program), "score", "-", "--output-format", "json", "--kubernetes-version", "v1.30",
+            *(word for test in MORE for word in ("--enable-optional-test", test)),
+        ],
+        input=manifests, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    objects = json.loads(done.stdout)
+    assert objects, done.stderr
+    return {
+        check["check"]["id"]
+        for each in objects
+        for check in each["checks"]
+        if not check["skipped"] and check["grade"] < ALL_OK
+    }
+
+
+ALL_OK = 10

@@ -1,0 +1,210 @@
+"""Rendered manifests on a real API server: strict about fields, with Pod Security enforced.
+
+The API server is one of their own: they are singletons of a cluster.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from daypass.kube.cluster import Cluster
+from daypass.render.documents import stream
+from daypass.render.door import flow
+from daypass.render.objects import Object
+from support.admin import APPLY_PATCH, Answer, Document
+from support.cert_manager import install_cert_manager
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_gateway_api, install_istio
+from support.deadline import eventually
+from support.manifest_cases import CASES, THERE, Case
+from support.rendered import config_of, pod_of, the
+
+FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
+FRONTS_NAMESPACES = ("ingress-nginx", "istio-system", "istio-ingress", "infra", "cert-manager")
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster with the kinds of Istio, the Gateway API and cert-manager, and the fronts' own
+    namespaces.
+    """
+    with ControlPlane.start(tmp_path_factory.mktemp("rendered-plane")) as running:
+        install_istio(running)
+        install_gateway_api(running)
+        install_cert_manager(running)
+        for name in FRONTS_NAMESPACES:
+            running.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """Who knows where the objects of a kind are."""
+    opened = admin_cluster(plane)
+    yield opened
+    opened.close()
+
+
+Apply = Callable[[Object], Answer]
+
+
+@pytest.fixture(scope="module")
+def apply(plane: ControlPlane, cluster: Cluster) -> Apply:
+    """Server-side apply that takes no field it does not know."""
+
+    def strictly(document: Object) -> Answer:
+        metadata = document["metadata"]
+        path = cluster.resource(document).path(metadata.get("namespace"), metadata["name"])
+        return plane.admin.request(
+            "PATCH",
+            f"{path}?fieldManager=daypass-tests&fieldValidation=Strict",
+            document,
+            headers={"Content-Type": APPLY_PATCH},
+        )
+
+    return strictly
+
+
+def applied(apply: Apply, case: Case) -> dict[str, Document]:
+    """Everything of a case, applied in order; the answers by kind and name."""
+    answers = {}
+    for value in case.objects():
+        answer = apply(value)
+        name = f"{value['kind']} {value['metadata']['name']}"
+        assert answer.code in (200, 201), (name, answer.body)
+        assert answer.warnings == [], name
+        namespace = value["metadata"].get("namespace", "")
+        answers[f"{name} {namespace}"] = answer.json
+    return answers
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_object_is_taken_without_a_warning_and_a_second_time_changes_nothing(
+    apply: Apply, case: Case
+) -> None:
+    first = applied(apply, case)
+    second = applied(apply, case)
+    versions = [
+        {name: document["metadata"].get("generation", 1) for name, document in answers.items()}
+        for answers in (first, second)
+    ]
+    assert versions[0] == versions[1]
+
+
+def test_the_authority_that_is_there_to_be_copied_is_taken_as_it_is(apply: Apply) -> None:
+    text = (Path(__file__).parents[2] / "examples" / "internal-authority.yaml").read_text()
+    objects = list(yaml.safe_load_all(text))
+    assert [apply(value).code for value in objects] == [201, 201, 201]
+    issuer = objects[-1]["metadata"]["name"]
+    assert config_of(THERE).door.certificate_issuer == issuer
+
+
+def test_a_field_that_is_not_known_would_be_refused(apply: Apply) -> None:
+    for kind in ("Deployment", "DestinationRule", "BackendTLSPolicy"):
+        bent = copy.deepcopy(the(CASES["fronts"].objects(), kind))
+        bent["spec"]["retires"] = 1
+        answer = apply(bent)
+        assert answer.code in (400, 500), answer.body
+        assert "retires" in answer.message
+
+
+def run_as_root(spec: Document) -> None:
+    spec["securityContext"] |= {"runAsNonRoot": False, "runAsUser": 0}
+
+
+def mount_the_host(spec: Document) -> None:
+    spec["volumes"].append({"name": "host", "hostPath": {"path": "/"}})
+
+
+def keep_capabilities(spec: Document) -> None:
+    spec["containers"][0]["securityContext"]["capabilities"] = {}
+
+
+@pytest.mark.parametrize("bend", [None, run_as_root, mount_the_host, keep_capabilities])
+def test_the_namespace_takes_the_doors_pod_and_none_with_more_rights(
+    apply: Apply, plane: ControlPlane, bend: Callable[[Document], None] | None
+) -> None:
+    applied(apply, CASES["fronts"])
+    pod = copy.deepcopy(pod_of(CASES["fronts"].objects()))
+    if bend is not None:
+        bend(pod["spec"])
+    answer = plane.admin.request("POST", "/api/v1/namespaces/daypass/pods?dryRun=All", pod)
+    if bend is None:
+        assert answer.code == 201, answer.body
+        spec = answer.json["spec"]
+        assert not [volume for volume in spec["volumes"] if "projected" in volume], "no token"
+    else:
+        assert answer.code == 403
+        assert 'violates PodSecurity "restricted' in answer.message
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_kustomize_builds_from_the_tree_what_is_rendered(case: Case, tmp_path: Path) -> None:
+    for path, text in case.tree().items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    def built(folder: Path) -> list[Any]:
+        done = subprocess.run(
+            ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=True
+        )
+        return list(yaml.safe_load_all(done.stdout))
+
+    def key(value: Object) -> tuple[str, str, str]:
+        return value["kind"], value["metadata"].get("namespace", ""), value["metadata"]["name"]
+
+    assert sorted(built(tmp_path), key=key) == sorted(case.objects(), key=key)
+    parts = [*(tmp_path / "domains").iterdir(), tmp_path / "base"]
+    assert all(built(part) for part in parts)
+
+
+def test_kubectl_applies_the_stream(plane: ControlPlane, tmp_path: Path) -> None:
+    applied_by_kubectl = subprocess.run(
+        ["kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-"],
+        input=stream(CASES["fronts"].objects()),
+        env={**os.environ, "KUBECONFIG": str(plane.kubeconfig), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert applied_by_kubectl.returncode == 0, applied_by_kubectl.stderr
+    assert applied_by_kubectl.stdout.count("serverside-applied") == len(CASES["fronts"].objects())
+
+
+def test_token_requests_have_seats_of_their_own_and_nothing_else_sits_there(
+    apply: Apply, plane: ControlPlane
+) -> None:
+    applied(apply, CASES["direct"])
+    level = plane.admin.get(f"{FLOW}/prioritylevelconfigurations/{flow.NAME}")["metadata"]["uid"]
+    bot = plane.make_identity()
+    system = plane.make_identity("kube-system", "daypass-test-bot")
+
+    def seats(token: Any, method: str, path: str, body: Any = None) -> str:
+        answer = plane.client(token).request(method, path, body)
+        assert answer.code in (200, 201, 403), answer.body
+        (uid,) = answer.all("x-kubernetes-pf-prioritylevel-uid")
+        return uid
+
+    def all_of(wanted: bool, *uids: str) -> bool:
+        return all((uid == level) is wanted for uid in uids)
+
+    eventually(
+        "the API server knows the new level",
+        lambda: all_of(True, seats(bot.token, "POST", bot.token_path, {})),
+    )
+    assert all_of(True, seats(None, "GET", bot.token_path))
+    assert all_of(
+        False,
+        seats(system.token, "POST", system.token_path, {}),
+        seats(bot.token, "GET", f"/api/v1/namespaces/{bot.namespace}/pods"),
+        seats(None, "GET", "/readyz"),
+    )

@@ -1,0 +1,210 @@
+"""The front `istio` on a real istiod: its gateway, the rendered door, a real API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tools.gobuild import built
+
+from daypass.render.facts import KubernetesFacts
+from daypass.render.manifests import render_objects
+from daypass.render.names import DOOR, DOOR_TRUST
+from daypass.render.objects import Object
+from support.authority import Authority
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_istio
+from support.deadline import eventually
+from support.doors import PUBLISHED, post
+from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway, secret
+from support.raw import Answer, connect
+from support.rendered import RenderedDoor, config_of, running_pod
+
+pytestmark = pytest.mark.timeout(1800)
+
+HOST = "serving.example.com"
+CONFIG = config_of(f"""\
+version: 1
+domains:
+  serving: {{host: {HOST}, front: istio, tls: {{secret: serving-tls}}}}
+limits: {{requestsPerSecond: 10000, perSourcePerSecond: 10000}}
+""")
+CHECK = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
+PUBLIC = Authority()
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster with the rendered objects, and what a gateway needs."""
+    with ControlPlane.start(tmp_path_factory.mktemp("istio-plane")) as running:
+        install_istio(running)
+        running.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        prepare(running)
+        pair = PUBLIC.server(HOST)
+        apply(
+            running,
+            *(o for o in render_objects(CONFIG, KubernetesFacts()) if o["kind"] != "Service"),
+            secret("serving-tls", {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem}),
+        )
+        yield running
+
+
+def apply(plane: ControlPlane, *objects: Object) -> None:
+    cluster = admin_cluster(plane)
+    try:
+        for value in objects:
+            cluster.apply(value, force=True)
+    finally:
+        cluster.close()
+
+
+def door_at(port: int) -> Object:
+    """The door's Service as Istio would see it; endpoints of a real one cannot be on loopback."""
+    spec = {
+        "hosts": [f"{DOOR}.daypass.svc.cluster.local"],
+        "location": "MESH_INTERNAL",
+        "ports": [{"number": 443, "name": "https", "protocol": "HTTPS"}],
+        "resolution": "STATIC",
+        "endpoints": [{"address": "127.0.0.1", "ports": {"https": port}}],
+    }
+    metadata = {"name": DOOR, "namespace": "daypass"}
+    return {
+        "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata,
+        "spec": spec,
+    }  # fmt: skip
+
+
+@contextmanager
+def running_front(
+    plane: ControlPlane,
+    folder: Path,
+    *,
+    trust: str | None = None,
+    shown: str | None = None,
+    api_authority: str | None = None,
+) -> Iterator[tuple[Gateway, RenderedDoor]]:
+    """A gateway in front of a door. `trust`: what it trusts the door by, instead of its authority;
+    `shown`: the name in the door's certificate, instead of its own; `api_authority`: what the door
+    trusts the API server by, instead of its authority.
+    """
+    (folder / "pod").mkdir()
+    (folder / "gateway").mkdir()
+    objects = render_objects(CONFIG, KubernetesFacts())
+    with running_pod(
+        folder / "pod",
+        CONFIG,
+        objects,
+        api_server=plane.port,
+        authority_pem=api_authority or plane.ca_pem,
+    ) as door:
+        if shown is not None:
+            pair = door.authority.server(shown)
+            door.volumes["tls"].put({"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
+            eventually("the other certificate is shown", lambda: _shows(door, shown))
+        apply(
+            plane,
+            door_at(door.envoy.port("door")),
+            secret(DOOR_TRUST, {"ca.crt": trust or door.authority.pem}),
+        )
+        with running_gateway(folder / "gateway", plane, built("istiod", ".")) as gateway:
+            yield gateway, door
+
+
+def _shows(door: RenderedDoor, name: str) -> bool:
+    with connect(door.envoy.port("door"), authority_pem=door.authority.pem, name=name):
+        return True
+
+
+@pytest.fixture(scope="module")
+def front(
+    plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Gateway, RenderedDoor]]:
+    """The gateway and the door that tests share."""
+    with running_front(plane, tmp_path_factory.mktemp("front")) as running:
+        gateway, _ = running
+        eventually("the way is open", lambda: send(gateway, get(CHECK)).code == 403)
+        yield running
+
+
+def send(gateway: Gateway, request: bytes) -> Answer:
+    return gateway.send(request, name=HOST, authority_pem=PUBLIC.pem)
+
+
+def get(path: str, *headers: str, host: str = HOST) -> bytes:
+    return post(path, host=host, method="GET", headers=headers, body=b"")
+
+
+def test_a_token_is_traded_through_istio(
+    front: tuple[Gateway, RenderedDoor], plane: ControlPlane
+) -> None:
+    gateway, _ = front
+    identity = plane.make_identity()
+    body = json.dumps({"spec": {"audiences": ["gate"]}}).encode()
+    headers = (f"Authorization: Bearer {identity.token.reveal()}", "Content-Type: application/json")
+    path = f"/kubernetes{identity.token_path}"
+    answer = send(gateway, post(path, host=HOST, headers=headers, body=body))
+    assert answer.code == 201, answer.body
+
+
+@pytest.mark.parametrize(
+    "path", ["/kubernetes", "/kubernetes/", "/kubernetes/api", f"{CHECK}?dryRun=All", f"{CHECK}/"]
+)
+def test_what_is_below_the_prefix_is_the_doors_to_refuse(
+    front: tuple[Gateway, RenderedDoor], path: str
+) -> None:
+    answer = send(front[0], get(path))
+    assert answer.code == 404
+    assert PUBLISHED in answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/kubernetesx", "/KUBERNETES/x", "//kubernetes/x", "/api/v1"]
+)
+def test_the_rest_of_the_host_does_not_reach_the_door(
+    front: tuple[Gateway, RenderedDoor], path: str
+) -> None:
+    gateway, door = front
+    before = door.envoy.stats("^http.door.downstream_rq_total$")
+    answer = send(gateway, get(path))
+    assert (answer.code, answer.body) == (404, b"")
+    assert door.envoy.stats("^http.door.downstream_rq_total$") == before
+
+
+def test_a_client_cannot_pretend_that_it_came_over_plain_http_or_from_elsewhere(
+    front: tuple[Gateway, RenderedDoor],
+) -> None:
+    gateway, door = front
+    answer = send(gateway, get(CHECK, "X-Forwarded-Proto: http", "X-Forwarded-For: 203.0.113.9"))
+    assert "system:anonymous" in answer.json["message"]
+    lines = eventually("the log has it", lambda: door.log.read_text().splitlines()[-1:])
+    assert json.loads(lines[0])["client"] != "203.0.113.9"
+
+
+def test_istio_sends_a_request_once_also_if_it_is_answered_503(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    with running_front(plane, tmp_path, api_authority=Authority().pem) as (gateway, door):
+        answer = send(gateway, get(CHECK))
+        assert (answer.code, answer.json["reason"]) == (503, "ServiceUnavailable")
+        total = door.envoy.stats("^http.door.downstream_rq_total$")
+        assert total == {"http.door.downstream_rq_total": 1}
+
+
+@pytest.mark.parametrize("wrong", ["authority", "name"])
+def test_istio_refuses_a_door_of_another_authority_or_name(
+    plane: ControlPlane, tmp_path: Path, wrong: str
+) -> None:
+    trust = Authority().pem if wrong == "authority" else None
+    shown = "daypass-door.elsewhere.svc" if wrong == "name" else None
+    with running_front(plane, tmp_path, trust=trust, shown=shown) as (gateway, door):
+        assert send(gateway, get(CHECK)).code == 503
+        # It was there, and was turned away in the handshake.
+        failures = door.envoy.stats("^listener.*ssl.connection_error$")
+        assert any(failures.values()), failures
+        assert door.envoy.stats("^http.door.downstream_rq_total$") == {
+            "http.door.downstream_rq_total": 0
+        }

@@ -1,0 +1,109 @@
+"""Configs whose rendered manifests are committed, linted, and applied to a real API server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from daypass.render.facts import KubernetesFacts
+from daypass.render.manifests import render_objects, render_tree
+from daypass.render.objects import Object
+from daypass.spec import Config
+from support.rendered import config_of
+
+AUTHORITY_PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A config and what is known of its cluster."""
+
+    text: str
+    facts: KubernetesFacts = field(default_factory=KubernetesFacts)
+
+    @property
+    def config(self) -> Config:
+        """The config."""
+        return config_of(self.text)
+
+    def objects(self) -> list[Object]:
+        """What is rendered, in order."""
+        return render_objects(self.config, self.facts)
+
+    def tree(self) -> dict[str, str]:
+        """What is rendered, as files."""
+        return render_tree(self.config, self.facts)
+
+
+FRONTS = """\
+version: 1
+domains:
+  any:
+    host: any.example.com
+    front: ingress
+    className: traefik
+    frontNamespace: traefik
+    tls: {issuer: letsencrypt}
+  ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}, dns: external-dns}
+  gw: {host: gw.example.com, front: gateway-api, className: eg, tls: {issuer: letsencrypt}}
+  serving: {host: serving.example.com, front: istio, tls: {secret: serving-tls}, dns: external-dns}
+  here: {host: localhost, front: envoy}
+policy: {audiences: [gate.example.com]}
+"""
+
+# What is there already: Gateways that have their certificates, an authority of cert-manager's, an
+# API server elsewhere. Every key that changes something is set.
+THERE = """\
+version: 1
+cluster:
+  server: https://10.0.0.10:6444
+  certificateAuthority: ca.crt
+  serverName: api.example.com
+  addresses: [10.0.0.11, 'fd00::11']
+prefix: /apis/kubernetes
+domains:
+  alb: {host: alb.example.com, front: ingress-nginx, className: internal, tls: outside}
+  gw:
+    host: gw.example.com
+    front: gateway-api
+    gateway: infra/public/tls
+    frontNamespace: infra
+    tls: outside
+    dns: external-dns
+  istio:
+    host: istio.example.com
+    front: istio
+    gateway: istio-ingress/public
+    frontNamespace: istio-ingress
+    tls: outside
+    dns: external-dns
+  serving:
+    host: serving.example.com
+    front: istio
+    tls: {issuer: letsencrypt}
+door: {namespace: edge, replicas: 3, trustedHops: 2, certificateIssuer: internal-authority}
+limits: {requestsPerSecond: 50, perSourcePerSecond: 5, requestBody: 4Ki}
+"""
+
+DIRECT = """\
+version: 1
+cluster: {certificateAuthority: ca.crt}
+domains:
+  ekf: {host: ekf.example.com, front: ingress-nginx, direct: true, tls: {secret: ekf-tls}}
+  alb: {host: alb.example.com, front: ingress-nginx, direct: true, tls: outside}
+"""
+
+OLD = frozenset(
+    {
+        "gateway.networking.k8s.io/v1alpha3/BackendTLSPolicy",
+        "networking.istio.io/v1beta1/DestinationRule",
+        "networking.istio.io/v1beta1/Gateway",
+        "networking.istio.io/v1beta1/VirtualService",
+    }
+)
+"""What a cluster of some years ago serves, of the kinds that changed."""
+
+CASES = {
+    "direct": Case(text=DIRECT, facts=KubernetesFacts(authority_pem=AUTHORITY_PEM)),
+    "fronts": Case(text=FRONTS),
+    "there": Case(text=THERE, facts=KubernetesFacts(authority_pem=AUTHORITY_PEM)),
+}

@@ -1,0 +1,163 @@
+"""Rendered manifests on a real Envoy: a pod's files put where the pod would see them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daypass.local.envoy import Envoy, find_envoy
+from daypass.local.process import start_child
+from daypass.render.door.config import BOOTSTRAP, CONFIG_FOLDER, RUN_FOLDER
+from daypass.render.names import CLUSTER_AUTHORITY, DOOR_PAIR, door_host
+from daypass.render.objects import Object
+from daypass.spec import Config, parse
+from support.authority import Authority
+from support.raw import Answer, connect, exchange
+
+Files = Mapping[str, str]
+Sources = dict[tuple[str, str], Files]
+"""What volumes are filled from: files by (`configMap` or `secret`, name)."""
+
+
+def config_of(text: str) -> Config:
+    """The config in a text, as if it were /deployments/daypass.yaml."""
+    return parse(text.encode(), name="daypass.yaml", folder=Path("/deployments"))
+
+
+def the(objects: list[Object], kind: str, name: str | None = None) -> Object:
+    """The one object of a kind, and of a name where that is said."""
+    found = [o for o in objects if o["kind"] == kind and name in (None, o["metadata"]["name"])]
+    assert len(found) == 1, [o["metadata"]["name"] for o in found]
+    return found[0]
+
+
+def pod_of(objects: list[Object]) -> Object:
+    """The pod that the Deployment would make."""
+    deployment = the(objects, "Deployment")
+    template = deployment["spec"]["template"]
+    metadata = {
+        **template["metadata"], "namespace": deployment["metadata"]["namespace"], "name": "door-0",
+    }  # fmt: skip
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+class Volume:
+    """A ConfigMap's or Secret's files in a folder, replaced as kubelet does it: all at once, by a
+    rename of the link that leads to them.
+    """
+
+    def __init__(self, folder: Path, files: Files) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.put(files)
+        for name in files:
+            (folder / name).symlink_to(Path("..data") / name)
+
+    def put(self, files: Files) -> None:
+        """Other contents for the same names."""
+        new = self.folder / f"..{secrets.token_hex(4)}"
+        new.mkdir()
+        for name, text in files.items():
+            (new / name).write_text(text)
+        (self.folder / "..data_tmp").symlink_to(new.name)
+        os.replace(self.folder / "..data_tmp", self.folder / "..data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedDoor:
+    """A door as its pod would run it. `host` is the name that fronts ask for."""
+
+    envoy: Envoy
+    authority: Authority
+    host: str
+    volumes: Mapping[str, Volume]
+    log: Path
+
+    def send(self, request: bytes, *, authority: Authority | None = None) -> Answer:
+        """One request as a front would send it, on a connection of its own."""
+        pem = (authority or self.authority).pem
+        with connect(self.envoy.port("door"), authority_pem=pem, name=self.host) as connection:
+            return exchange(connection, request)
+
+
+@contextmanager
+def running_pod(
+    folder: Path, config: Config, objects: list[Object], *, api_server: int, authority_pem: str
+) -> Iterator[RenderedDoor]:
+    """The door's container on this machine: its volumes in `folder`, its own arguments, free ports,
+    and the API server on 127.0.0.1:`api_server`.
+    """
+    authority = Authority()
+    pair = authority.server(door_host(config))
+    sources: Sources = {
+        ("secret", DOOR_PAIR): {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem},
+        ("configMap", CLUSTER_AUTHORITY): {"ca.crt": authority_pem},
+    }
+    for value in objects:
+        if value["kind"] == "ConfigMap":
+            sources["configMap", value["metadata"]["name"]] = value["data"]
+    spec = pod_of(objects)["spec"]
+    (container,) = spec["containers"]
+    places = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+    here = {place: str(folder / name) for name, place in places.items()}
+
+    def moved(text: str) -> str:
+        for place, local in here.items():
+            text = text.replace(place, local)
+        return text
+
+    volumes: dict[str, Volume] = {}
+    for volume in spec["volumes"]:
+        name = volume["name"]
+        files = _contents(volume, sources)
+        if files is None:
+            (folder / name).mkdir()
+            continue
+        if places[name] == CONFIG_FOLDER:
+            files = {file: moved(text) for file, text in files.items()}
+            files[BOOTSTRAP] = _on_loopback(files[BOOTSTRAP], api_server)
+        volumes[name] = Volume(folder / name, files)
+    run = Path(here[RUN_FOLDER])
+    log = run / "envoy.log"
+    command = [str(find_envoy()), *(moved(argument) for argument in container["args"])]
+    with log.open("ab") as output:
+        envoy = Envoy(run, start_child(command, output=output, folder=run))
+    try:
+        envoy.wait_ready()
+        yield RenderedDoor(
+            envoy=envoy, authority=authority, host=door_host(config), volumes=volumes, log=log
+        )
+    finally:
+        envoy.stop()
+
+
+def _contents(volume: dict[str, Any], sources: Sources) -> Files | None:
+    """What kubelet would put into a volume; None for an empty one. KeyError where it would wait."""
+    if "configMap" in volume:
+        source, files = volume["configMap"], sources["configMap", volume["configMap"]["name"]]
+    elif "secret" in volume:
+        source, files = volume["secret"], sources["secret", volume["secret"]["secretName"]]
+    else:
+        return None
+    items = source.get("items", [{"key": key, "path": key} for key in files])
+    return {item["path"]: files[item["key"]] for item in items}
+
+
+def _on_loopback(bootstrap: str, api_server: int) -> str:
+    """The same config on free ports of loopback, and the API server there as well."""
+    document = json.loads(bootstrap)
+    for listener in document["static_resources"]["listeners"]:
+        listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": 0}
+    (cluster,) = document["static_resources"]["clusters"]
+    (endpoints,) = cluster["load_assignment"]["endpoints"]
+    (endpoint,) = endpoints["lb_endpoints"]
+    endpoint["endpoint"]["address"]["socket_address"] = {
+        "address": "127.0.0.1", "port_value": api_server,
+    }  # fmt: skip
+    return json.dumps(document)

@@ -1,0 +1,81 @@
+"""`daypass render` as a person or a pipeline calls it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from daypass.cli import main
+
+CONFIG = """\
+version: 1
+domains:
+  ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
+  serving: {host: serving.example.com, front: istio, tls: {secret: serving-tls}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a config, in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "daypass.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_yaml_goes_to_stdout_and_what_is_needed_beside_it_to_stderr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["render"]) == 0
+    told = capsys.readouterr()
+    kinds = [document["kind"] for document in yaml.safe_load_all(told.out)]
+    assert kinds[0] == "Namespace"
+    assert kinds.count("Ingress") == kinds.count("VirtualService") == 1
+    assert "Secret daypass/ekf-tls" in told.err
+
+
+def test_a_domain_is_its_front_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "--domain", "ekf"]) == 0
+    (only,) = yaml.safe_load_all(capsys.readouterr().out)
+    assert (only["kind"], only["metadata"]["name"]) == ("Ingress", "daypass-domain-ekf")
+
+
+@pytest.mark.parametrize("more", [[], ["--format", "yaml"]], ids=["tree", "yaml"])
+def test_check_ends_with_3_and_a_diff_once_config_and_folder_differ(
+    folder: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    arguments = ["render", "--output", "deploy", *more]
+    assert main([*arguments, "--check"]) == 3
+    assert not (folder / "deploy").exists()
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--check"]) == 0
+    assert capsys.readouterr() == ("", "")
+    (folder / "daypass.yaml").write_text(CONFIG + "door: {replicas: 3}\n")
+    assert main([*arguments, "--check"]) == 3
+    told = capsys.readouterr()
+    assert "-  minReplicas: 2\n" in told.out
+    assert "+  minReplicas: 3\n" in told.out
+    assert "daypass render --output deploy" in told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fact"),
+    [
+        (["--check"], "--check needs a folder"),
+        (["--format", "tree"], "--format tree needs a folder"),
+        (["--output", "deploy", "--domain", "ekf"], "--domain goes to stdout"),
+        (["--domain", "efk"], "no domain 'efk'"),
+        (["--config", "absent.yaml"], "absent.yaml: no such file"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], fact: str
+) -> None:
+    assert main(["render", *arguments]) == 2
+    told = capsys.readouterr()
+    assert fact in told.err
+    assert told.out == ""
+    assert [path.name for path in folder.iterdir() if path.name != "home"] == ["daypass.yaml"]

@@ -1,0 +1,35 @@
+"""What is taken from the file of the API server's authority."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daypass.render.errors import RenderError
+from daypass.render.facts import read_facts
+from daypass.spec import parse
+from support.authority import Authority
+
+TEXT = b"""\
+version: 1
+cluster: {certificateAuthority: ca.crt}
+domains:
+  ekf: {host: ekf.example.com, front: ingress, tls: outside}
+"""
+
+
+def test_only_certificates_are_taken_and_never_the_key_beside_them(tmp_path: Path) -> None:
+    first, second = Authority(), Authority()
+    key = first.server("x").key_pem
+    (tmp_path / "ca.crt").write_text(f"subject=x\n{first.pem}{key}{second.pem}")
+    facts = read_facts(parse(TEXT, name="daypass.yaml", folder=tmp_path))
+    assert facts.authority_pem == first.pem + second.pem
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate", Authority().server("x").key_pem])
+def test_a_file_without_a_certificate_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "ca.crt").write_text(content)
+    with pytest.raises(RenderError, match=r"ca\.crt"):
+        read_facts(parse(TEXT, name="daypass.yaml", folder=tmp_path))

@@ -1,0 +1,124 @@
+"""A tree in a folder that others have files in, too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from daypass._core.errors import DaypassError
+from daypass._core.files import write_private
+from daypass.render import folder as module
+from daypass.render.folder import OccupiedError, drifts, write
+from daypass.render.manifests import MARK
+
+ONE = {
+    "kustomization.yaml": MARK + "resources: [base, domains/a]\n",
+    "base/kustomization.yaml": MARK + "resources: [x.yaml]\n",
+    "base/x.yaml": MARK + "x: 1\n",
+    "domains/a/kustomization.yaml": MARK + "resources: []\n",
+}
+OTHER = {
+    "kustomization.yaml": MARK + "resources: [base]\n",
+    "base/kustomization.yaml": MARK + "resources: [y.yaml]\n",
+    "base/y.yaml": MARK + "y: 1\n",
+}
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {
+        f.relative_to(folder).as_posix(): f.read_text() for f in folder.rglob("*") if f.is_file()
+    }
+
+
+def test_a_folder_holds_the_tree_and_writing_it_again_touches_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "deploy"
+    assert [d.path for d in write(folder, ONE)] == sorted(ONE)
+    assert files(folder) == ONE
+    assert (folder / "base/x.yaml").stat().st_mode & 0o777 == 0o644
+    before = {path: (folder / path).stat().st_ino for path in ONE}
+    assert write(folder, ONE) == []
+    assert before == {path: (folder / path).stat().st_ino for path in ONE}
+
+
+def test_what_is_no_longer_rendered_goes_and_what_is_others_stays(tmp_path: Path) -> None:
+    write(tmp_path, ONE)
+    mine = {
+        "base/mine.yaml": "mine: 1\n",
+        "README.md": MARK,  # the mark alone, where no tree has files
+        "elsewhere/x.yaml": MARK + "x: 1\n",
+        "domains/b/mine.yaml": "mine: 2\n",
+    }
+    for path, text in mine.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    changed = {d.path: d.rendered is None for d in write(tmp_path, OTHER)}
+    assert changed["base/x.yaml"]
+    assert changed["domains/a/kustomization.yaml"]
+    assert files(tmp_path) == OTHER | mine
+    assert not (tmp_path / "domains/a").exists()
+
+
+def test_a_file_that_somebody_edited_is_drift_and_is_written_again(tmp_path: Path) -> None:
+    write(tmp_path, ONE)
+    (tmp_path / "base/x.yaml").write_text(MARK + "x: 2\n")
+    (drift,) = drifts(tmp_path, ONE)
+    assert drift.diff().splitlines()[:2] == ["--- a/base/x.yaml", "+++ b/base/x.yaml"]
+    assert "-x: 2\n+x: 1\n" in drift.diff()
+    assert files(tmp_path)["base/x.yaml"] != ONE["base/x.yaml"], "drifts() writes nothing"
+    write(tmp_path, ONE)
+    assert files(tmp_path) == ONE
+
+
+@pytest.mark.parametrize(
+    "what", ["file", "unmarked edit", "link", "folder link", "file for folder"]
+)
+def test_others_files_are_never_replaced_and_nothing_is_written_then(
+    tmp_path: Path, what: str
+) -> None:
+    folder, outside = tmp_path / "deploy", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.yaml").write_text(MARK + "theirs\n")
+    folder.mkdir()
+    if what == "file for folder":
+        (folder / "base").write_text("theirs")
+    elif what == "folder link":
+        (folder / "base").symlink_to(outside)
+    else:
+        (folder / "base").mkdir()
+        if what == "link":
+            (folder / "base/x.yaml").symlink_to(outside / "x.yaml")
+        else:
+            (folder / "base/x.yaml").write_text("# theirs\n")
+    before = files(tmp_path)
+    with pytest.raises(OccupiedError, match="was not rendered by daypass"):
+        write(folder, ONE)
+    assert files(tmp_path) == before
+
+
+def test_at_no_time_does_a_file_list_one_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def consistent() -> None:
+        for path in tmp_path.rglob("kustomization.yaml"):
+            for name in yaml.safe_load(path.read_text())["resources"]:
+                assert (path.parent / name).exists(), (path, name)
+
+    real = write_private
+
+    def watched(path: str, content: bytes, *, mode: int, durable: bool) -> None:
+        real(path, content, mode=mode, durable=durable)
+        consistent()
+
+    monkeypatch.setattr(module, "write_private", watched)
+    write(tmp_path, ONE)
+    write(tmp_path, OTHER)
+    write(tmp_path, ONE)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DaypassError, match=r"file/deploy.*: Not a directory"):
+        write(tmp_path / "file" / "deploy", ONE)

@@ -1,0 +1,214 @@
+"""The door as its pod runs it, from the rendered manifests, in front of a real API server."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass.render.facts import KubernetesFacts
+from daypass.render.manifests import render_objects
+from support.authority import Authority
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.doors import assert_refused, post
+from support.identities import Identity
+from support.raw import Answer
+from support.rendered import RenderedDoor, config_of, running_pod
+
+CONFIG = """\
+version: 1
+domains:
+  ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
+  alb: {host: alb.example.com, front: ingress, tls: outside}
+limits: {requestsPerSecond: 1000, perSourcePerSecond: 2}
+"""
+CLIENTS = itertools.count(1)
+CHECK = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
+
+
+@pytest.fixture(scope="module")
+def identity(control_plane: ControlPlane) -> Identity:
+    """A bot with a long-lived token."""
+    return control_plane.make_identity()
+
+
+@pytest.fixture(scope="module")
+def door(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RenderedDoor]:
+    """A door that the tests share."""
+    config = config_of(CONFIG)
+    with running_pod(
+        tmp_path_factory.mktemp("pod"),
+        config,
+        render_objects(config, KubernetesFacts()),
+        api_server=control_plane.port,
+        authority_pem=control_plane.ca_pem,
+    ) as running:
+        yield running
+
+
+def probe(door: RenderedDoor, path: str) -> int:
+    """The code that kubelet would see."""
+    connection = http.client.HTTPConnection("127.0.0.1", door.envoy.port("probe"), timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def somebody() -> str:
+    """The header of a client that nobody was before: each has a rate of its own."""
+    return f"X-Forwarded-For: 2001:db8:0:{next(CLIENTS):x}::1"
+
+
+def check(door: RenderedDoor, *headers: str, host: str = "ekf.example.com") -> Answer:
+    """A GET without a token, by somebody."""
+    extra = (somebody(), *headers)
+    return door.send(post(CHECK, host=host, method="GET", headers=(), body=b"", extra=extra))
+
+
+def trade(
+    door: RenderedDoor, identity: Identity, *headers: str, client: str | None = None
+) -> Answer:
+    """A TokenRequest with the long-lived token, by somebody or by `client`, a header."""
+    spec = {"audiences": ["gate"], "boundObjectRef": identity.bound_object_ref}
+    authorization = f"Authorization: Bearer {identity.token.reveal()}"
+    return door.send(
+        post(
+            f"/kubernetes{identity.token_path}",
+            headers=(authorization, "Content-Type: application/json"),
+            extra=(client or somebody(), *headers),
+            body=json.dumps({"spec": spec}).encode(),
+        )
+    )
+
+
+def test_a_token_is_traded_and_the_audit_log_shows_whom_the_front_saw(
+    door: RenderedDoor, identity: Identity, control_plane: ControlPlane
+) -> None:
+    since = control_plane.audit_position()
+    answer = trade(door, identity, client="X-Forwarded-For: 192.0.2.66, 198.51.100.7")
+    assert answer.code == 201, answer.body
+
+    def source() -> list[str] | None:
+        for event in control_plane.audit_events(since=since):
+            if event["user"]["username"] == identity.user:
+                addresses: list[str] = event["sourceIPs"]
+                return addresses
+        return None
+
+    # One hop is trusted: the address before it is the client's own invention.
+    assert eventually("the audit event is written", source)[0] == "198.51.100.7"
+
+
+def test_each_client_behind_the_front_has_a_rate_of_its_own(door: RenderedDoor) -> None:
+    request = post(CHECK, method="GET", headers=(), body=b"", extra=(somebody(),))
+    assert 429 in [door.send(request).code for _ in range(40)]
+    assert check(door).code == 403
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    ["GET /readyz", "GET /ready", "GET /alive", "GET /kubernetes/readyz", "GET /kubernetes"],
+)
+def test_the_public_listener_has_neither_probes_nor_the_api_servers_health(
+    door: RenderedDoor, request_line: str
+) -> None:
+    method, path = request_line.split(" ")
+    request = post(path, method=method, headers=(), body=b"", extra=(somebody(),))
+    assert_refused(door.send(request), 404)
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+def test_what_the_front_took_over_plain_http_is_refused_and_never_travels_on(
+    door: RenderedDoor, identity: Identity, control_plane: ControlPlane, scheme: str
+) -> None:
+    since = control_plane.audit_position()
+    answer = trade(door, identity, f"X-Forwarded-Proto: {scheme}")
+    assert (answer.code, answer.json["reason"]) == (403, "Forbidden")
+    assert "replace the token" in answer.json["message"]
+    assert trade(door, identity, "X-Forwarded-Proto: https").code == 201
+
+    def arrived() -> list[str]:
+        return [
+            event["verb"]
+            for event in control_plane.audit_events(since=since)
+            if event["user"]["username"] == identity.user
+        ]
+
+    eventually("the good one is in the audit log", arrived)
+    assert len(arrived()) == 1
+
+
+def test_the_header_that_remembers_the_scheme_is_nobody_elses_to_set(door: RenderedDoor) -> None:
+    forged = "X-Daypass-Front-Scheme: http"
+    assert "system:anonymous" in check(door, forged).json["message"]
+    forged = "X-Daypass-Front-Scheme: https"
+    assert "replace the token" in check(door, "X-Forwarded-Proto: http", forged).json["message"]
+
+
+def test_where_tls_ends_before_the_front_its_scheme_says_nothing(door: RenderedDoor) -> None:
+    answer = check(door, "X-Forwarded-Proto: http", host="alb.example.com")
+    assert "system:anonymous" in answer.json["message"]
+
+
+@pytest.mark.parametrize(("path", "code"), [("/alive", 200), ("/ready", 200), ("/", 404)])
+def test_the_probes_are_answered_by_the_door_itself(
+    door: RenderedDoor, path: str, code: int
+) -> None:
+    assert probe(door, path) == code
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/ready/../readyz", "/stats", CHECK])
+def test_the_port_of_the_probes_leads_nowhere(door: RenderedDoor, path: str) -> None:
+    assert probe(door, path) == 404
+
+
+def test_a_door_that_does_not_trust_the_api_server_lives_and_is_not_ready(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    config = config_of(CONFIG)
+    with running_pod(
+        tmp_path,
+        config,
+        render_objects(config, KubernetesFacts()),
+        api_server=control_plane.port,
+        authority_pem=Authority().pem,
+    ) as door:
+        assert probe(door, "/ready") == 503
+        assert probe(door, "/alive") == 200
+        # Whoever still asks gets an answer from the door itself.
+        assert_refused(check(door), 503)
+        # kube-root-ca.crt is followed, as a volume brings it.
+        door.volumes["authority"].put({"ca.crt": control_plane.ca_pem})
+        eventually("the door is ready", lambda: probe(door, "/ready") == 200)
+        assert "system:anonymous" in check(door).json["message"]
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(door: RenderedDoor) -> None:
+    renewed = Authority()
+    pair = renewed.server(door.host)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        door.send(b"", authority=renewed)
+    door.volumes["tls"].put({"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
+
+    def shown() -> bool:
+        try:
+            return door.send(post("/", extra=(somebody(),)), authority=renewed).code == 404
+        except ssl.SSLCertVerificationError:
+            return False
+
+    try:
+        eventually("the new certificate is shown", shown)
+    finally:
+        pair = door.authority.server(door.host)
+        door.volumes["tls"].put({"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
+        eventually("the old one is back", lambda: check(door).code == 403)
