@@ -1,0 +1,76 @@
+"""Findings for people, for programs and for CI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from xml.etree import ElementTree
+
+from daypass.audit.finding import Finding, Level
+
+MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "-"}
+_COLOURS = {Level.OK: "32", Level.WARNING: "33", Level.FAILURE: "31", Level.SKIPPED: "2"}
+
+Findings = Mapping[str, Sequence[Finding]]
+"""By the name of the domain."""
+
+
+def text(findings: Findings, *, colour: bool = False) -> str:
+    """A line a finding, with what to do below it."""
+    lines: list[str] = []
+    width = max((len(f.check) for each in findings.values() for f in each), default=0)
+    for name, each in findings.items():
+        lines.append(name)
+        for finding in each:
+            mark = MARKS[finding.level]
+            if colour:
+                mark = f"\x1b[{_COLOURS[finding.level]}m{mark}\x1b[0m"
+            first, *more = finding.fact.split("\n")
+            lines.append(f"  {mark} {finding.check:<{width}}  {first}")
+            indent = " " * (width + 6)
+            lines += [f"{indent}{line}" for line in more]
+            lines += [f"{indent}{line}" for line in finding.hint.split("\n") if line]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def as_json(findings: Findings) -> str:
+    """`{"domains": {NAME: [{"check", "level", "fact", "hint"}]}}`."""
+    domains = {
+        name: [
+            {
+                "check": finding.check,
+                "level": finding.level.value,
+                "fact": finding.fact,
+                "hint": finding.hint,
+            }
+            for finding in each
+        ]
+        for name, each in findings.items()
+    }
+    return json.dumps({"domains": domains}, indent=2, ensure_ascii=False) + "\n"
+
+
+def junit(findings: Findings) -> str:
+    """JUnit's XML: a suite a domain, a case a finding; warnings pass, with their words."""
+    root = ElementTree.Element("testsuites")
+    for name, each in findings.items():
+        counts = {
+            "tests": str(len(each)),
+            "failures": str(sum(f.level is Level.FAILURE for f in each)),
+            "skipped": str(sum(f.level is Level.SKIPPED for f in each)),
+        }
+        suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
+        for finding in each:
+            case = ElementTree.SubElement(
+                suite, "testcase", {"classname": f"daypass.{name}", "name": finding.check}
+            )
+            words = f"{finding.fact}\n{finding.hint}".rstrip()
+            if finding.level is Level.FAILURE:
+                bad = ElementTree.SubElement(case, "failure", {"message": finding.fact})
+                bad.text = words
+            elif finding.level is Level.SKIPPED:
+                ElementTree.SubElement(case, "skipped", {"message": finding.fact})
+            else:
+                ElementTree.SubElement(case, "system-out").text = words
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"

@@ -1,0 +1,90 @@
+"""What is verified: a door's URL, and what the config says about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from daypass._core.errors import UsageError
+from daypass.client.address import Door
+from daypass.spec import Config, Domain, TlsIssuer, TlsSecret
+from daypass.spec.tls import OUTSIDE
+
+TlsSource = Literal["secret", "issuer", "outside", "files"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A published domain. `name` is the config's, or the URL's host where there is no config.
+
+    `certificate_authority`: PEM to trust instead of the machine's own. `has_policy`: a policy has
+    to be in force there.
+    """
+
+    name: str
+    door: Door
+    front: str = ""
+    tls: TlsSource | None = None
+    dns: str = "none"
+    direct: bool = False
+    certificate_authority: str | None = None
+    gate_url: str | None = None
+    has_policy: bool = False
+
+    @property
+    def token_path(self) -> str:
+        """The path that people check the way with."""
+        return f"{self.door.path}/api/v1/namespaces/default/serviceaccounts/default/token"
+
+
+def target_of_url(url: str, certificate_authority: str | None) -> Target:
+    """A door that no config is known of. Raises CredentialsError for what is no door's URL."""
+    door = Door.parse(url)
+    return Target(name=door.address.host, door=door, certificate_authority=certificate_authority)
+
+
+def targets_of(config: Config, name: str | None, certificate_authority: str | None) -> list[Target]:
+    """The domains of a config, or the one of this name. Raises UsageError for an unknown one."""
+    if name is not None and name not in config.domains:
+        raise UsageError(
+            f"no domain is called {name!r}", f"there is: {', '.join(sorted(config.domains))}"
+        )
+    return [
+        _target(config, each, domain, certificate_authority)
+        for each, domain in config.domains.items()
+        if name in (None, each)
+    ]
+
+
+def _target(config: Config, name: str, domain: Domain, certificate_authority: str | None) -> Target:
+    on_this_machine = domain.front == "envoy"
+    port = f":{config.local.door.port}" if on_this_machine else ""
+    gate_url = None
+    if config.gate is not None and config.gate.hosts:
+        gate_port = f":{config.local.gate.port}" if on_this_machine else ""
+        host = domain.host if domain.host in config.gate.hosts else config.gate.hosts[0]
+        gate_url = f"https://{_bracketed(host)}{gate_port}/"
+    return Target(
+        name=name,
+        door=Door.parse(f"https://{_bracketed(domain.host)}{port}{config.prefix}"),
+        front=domain.front,
+        tls=_source(domain),
+        dns=domain.dns,
+        direct=domain.direct,
+        certificate_authority=certificate_authority,
+        gate_url=gate_url,
+        # The embedded API server knows no policies.
+        has_policy=config.policy is not None and config.local.api_server != "embedded",
+    )
+
+
+def _source(domain: Domain) -> TlsSource:
+    if domain.tls == OUTSIDE:
+        return "outside"
+    if isinstance(domain.tls, TlsSecret):
+        return "secret"
+    return "issuer" if isinstance(domain.tls, TlsIssuer) else "files"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

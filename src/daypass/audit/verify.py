@@ -1,0 +1,233 @@
+"""The checks of one published domain, in the order in which a person would make them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.status import printable
+from daypass.audit.answers import judge_anonymous, judge_plain_http, judge_tokenless
+from daypass.audit.asking import TIMEOUT_SECONDS, Asker, ask_in_the_clear, asker
+from daypass.audit.certificate import (
+    judge_certificate,
+    judge_untrusted,
+    shown,
+    unsafe_shown_certificate,
+)
+from daypass.audit.exchange import exchange, judge_policy, look_at_gate, policy_question
+from daypass.audit.finding import Finding, Level, failure, ok, skipped
+from daypass.audit.negatives import CHECK as NEGATIVE
+from daypass.audit.negatives import Negative, judge_negative, negatives
+from daypass.audit.target import Target
+from daypass.client.address import Door, HostPort
+from daypass.client.credentials import Credentials
+from daypass.client.http import Response
+from daypass.client.settings import Settings
+from daypass.client.sync import send
+from daypass.client.token import Token
+from daypass.client.transport import RESOLVE, TransportError
+
+CONNECT_SECONDS = 5.0
+POLL_SECONDS = 5.0
+WORKERS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Credentials to try out, and what they were made of."""
+
+    credentials: Credentials
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifier:
+    """Verifies targets. `wait_seconds`: how long failures may go on before they count.
+
+    `progress` is told what is being waited for.
+    """
+
+    holder: Holder | None = None
+    wait_seconds: float = 0.0
+    clock: Clock = SYSTEM_CLOCK
+    sleep: Callable[[float], None] = time.sleep
+    progress: Callable[[str], None] = lambda words: None
+
+    def verify(self, target: Target) -> list[Finding]:
+        """All findings about a target, in order; asked again until they are good, or time is up."""
+        ends = self.clock.monotonic() + self.wait_seconds
+        while True:
+            findings = list(self._look(target))
+            bad = [each for each in findings if each.level is Level.FAILURE]
+            if not bad or self.clock.monotonic() + POLL_SECONDS > ends:
+                return findings
+            self.progress(f"{target.name}: {bad[0].fact}")
+            self.sleep(POLL_SECONDS)
+
+    def _look(self, target: Target) -> Iterator[Finding]:
+        name = _look_up(target)
+        yield name
+        if name.level is Level.FAILURE:
+            yield skipped("certificate", "there is nothing to connect to")
+            return
+        certificate = self._certificate(target)
+        yield certificate
+        if certificate.level in (Level.FAILURE, Level.SKIPPED):
+            yield skipped("api-server", "nothing is sent over a connection that is not trusted")
+            return
+        ask = self._asker(target.door, target)
+        with ThreadPoolExecutor(WORKERS) as pool:
+            anonymous = pool.submit(self._answer, ask, "GET", target.token_path)
+            tokenless = pool.submit(self._answer, ask, "POST", target.token_path)
+            plain = pool.submit(self._plain_http, target)
+            refused = [
+                (each, pool.submit(self._answer, ask, each.method, each.target))
+                for each in negatives(target)
+            ]
+            held = pool.submit(self._with_credentials, target)
+            yield self._judged("api-server", anonymous.result(), judge_anonymous, target)
+            yield self._judged("no-token", tokenless.result(), judge_tokenless, target)
+            yield plain.result()
+            yield _negative(target, [(each, answer.result()) for each, answer in refused])
+            yield from held.result()
+
+    def _asker(self, door: Door, target: Target) -> Asker:
+        return asker(
+            door.address,
+            door.authority,
+            target.certificate_authority,
+            clock=self.clock,
+            sleep=self.sleep,
+        )
+
+    def _answer(self, ask: Asker, method: str, path: str) -> Response | TransportError:
+        try:
+            body = b"{}" if method == "POST" else b""
+            kind = [("Content-Type", "application/json")] if body else []
+            return ask.ask(method, path, kind, body)
+        except TransportError as error:
+            return error
+
+    def _judged(
+        self,
+        check: str,
+        answer: Response | TransportError,
+        judge: Callable[[Response, Target], Finding],
+        target: Target,
+    ) -> Finding:
+        if isinstance(answer, TransportError):
+            return failure(check, f"no answer comes: {_reason(answer)}")
+        return judge(answer, target)
+
+    def _plain_http(self, target: Target) -> Finding:
+        if target.door.address.port != 443:
+            return skipped("plain-http", "only looked at beside port 443")
+        try:
+            host = target.door.address.host
+            return judge_plain_http(ask_in_the_clear(host, target.token_path, self.clock), target)
+        except TransportError:
+            return judge_plain_http(None, target)
+
+    def _certificate(self, target: Target) -> Finding:
+        ask = self._asker(target.door, target)
+        address, context = target.door.address, ask.route.context
+        if ask.route.proxy is not None or context is None:
+            return ok("certificate", "verified with each request (through a proxy)")
+        try:
+            with context.wrap_socket(_dial(address), server_hostname=address.host) as connection:
+                fields = connection.getpeercert() or {}
+        except ssl.SSLCertVerificationError as error:
+            seen = unsafe_shown_certificate(lambda: _dial(address), address.host)
+            return judge_untrusted(error, seen, target)
+        except ssl.SSLError as error:
+            return failure(
+                "certificate",
+                f"TLS with {address} fails: {printable(error.reason or type(error).__name__)}",
+                "does this port speak TLS, and is it the front's?",
+            )
+        except OSError as error:
+            return failure(
+                "certificate",
+                f"no connection to {address}: {error.strerror or type(error).__name__}",
+                "does the front listen there, and does a firewall let you through?",
+            )
+        return judge_certificate(shown(fields), target, self.clock.unix())
+
+    def _with_credentials(self, target: Target) -> list[Finding]:
+        if self.holder is None:
+            return []
+        held = self.holder.settings.door
+        if str(held.address) != str(target.door.address) or held.path != target.door.path:
+            return [skipped("exchange", f"the credentials are for {held.url}")]
+        finding, token = exchange(self.holder.credentials)
+        findings = [finding]
+        question = policy_question(self.holder.settings)
+        if question is not None and token is not None:
+            ask = self._asker(target.door, target)
+            try:
+                answer = send(ask.route, question.request(), TIMEOUT_SECONDS, self.clock)
+                findings.append(judge_policy(answer, expected=target.has_policy))
+            except TransportError as error:
+                findings.append(failure("policy", f"no answer comes: {_reason(error)}"))
+        if token is not None and target.gate_url is not None:
+            findings.append(self._gate(target, target.gate_url, token))
+        return findings
+
+    def _gate(self, target: Target, url: str, token: Token) -> Finding:
+        authority = url.removeprefix("https://").rstrip("/")
+        address = HostPort.parse(authority, default_port=443)
+        assert address is not None  # noqa: S101 - made of a checked config
+        ask = asker(
+            address, authority, target.certificate_authority, clock=self.clock, sleep=self.sleep
+        )
+        try:
+            return look_at_gate(ask, token)
+        except TransportError as error:
+            return failure("gate", f"{authority}: no answer comes: {_reason(error)}")
+
+
+def _look_up(target: Target) -> Finding:
+    address = target.door.address
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError:
+        hint = "make a DNS record that leads to the front, and check this machine's DNS"
+        if target.dns == "external-dns":
+            hint = (
+                "ExternalDNS may need minutes after `daypass apply`: --wait 10m waits for it;\n"
+                "then look at its log, and whether it serves this zone"
+            )
+        return failure("name", f"could not resolve {address.host}", hint)
+    addresses = sorted({str(each[4][0]) for each in found})
+    return ok("name", f"{address.host} is {', '.join(addresses)}")
+
+
+def _dial(address: HostPort) -> socket.socket:
+    return socket.create_connection((address.host, address.port), CONNECT_SECONDS)
+
+
+def _negative(target: Target, answers: list[tuple[Negative, Response | TransportError]]) -> Finding:
+    """The worst of all negatives, or one line for all of them."""
+    findings = [
+        judge_negative(each, None if isinstance(answer, TransportError) else answer, target)
+        for each, answer in answers
+    ]
+    for level in (Level.FAILURE, Level.WARNING):
+        bad = [each for each in findings if each.level is level]
+        if bad:
+            facts = "\n".join(each.fact for each in bad)
+            return Finding(check=NEGATIVE, level=level, fact=facts, hint=bad[0].hint)
+    return ok(NEGATIVE, f"{len(findings)} ways to something else are closed")
+
+
+def _reason(error: TransportError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError):
+        return "it takes too long"
+    words = cause.strerror if isinstance(cause, OSError) else None
+    return printable(words or type(cause).__name__) + (" (name)" if error.stage == RESOLVE else "")

@@ -1,0 +1,107 @@
+"""`daypass verify`: does what is published work, and does it show nothing else?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import MissingExtraError, UsageError
+from daypass.cli import put, say
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass.audit.target import Target
+    from daypass.audit.verify import Holder
+
+SUMMARY = "check a published door: name, certificate, the API server's own 403, nothing else"
+EPILOG = """examples:
+  daypass verify                              every domain of daypass.yaml
+  daypass verify ekf --wait 10m               one of them; waits for DNS and certificates
+  daypass verify https://ekf.example.com/kubernetes     without a config
+  daypass verify ekf --credentials bot.json   with a real exchange, and a look at the gate
+
+Ends with 3 if there is a cross. No token is sent but by --credentials, and then the long-lived one
+to its own door alone.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass verify`."""
+    parser.add_argument("domain", nargs="?", metavar="DOMAIN|URL", help="default: every domain")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the config file (default: daypass.yaml)"
+    )
+    parser.add_argument(
+        "--certificate-authority", metavar="FILE", help="PEM to trust instead of this machine's"
+    )
+    parser.add_argument(
+        "--credentials", metavar="FILE", help="also trade its token once, and look at the gate"
+    )
+    parser.add_argument(
+        "--wait", metavar="TIME", help="let failures heal for so long: 10m; default: not at all"
+    )
+    parser.add_argument(
+        "--output", choices=("text", "json", "junit"), default="text", help="default: text"
+    )
+
+
+def run(args: Namespace) -> int:
+    """Verify; 0, or 3 where there is a failure."""
+    try:
+        from daypass.audit import reports
+        from daypass.audit.finding import Level
+        from daypass.audit.verify import Verifier
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("daypass verify", "admin") from error
+    from daypass._core.duration import parse_seconds
+
+    verifier = Verifier(
+        holder=_holder(args.credentials) if args.credentials else None,
+        wait_seconds=parse_seconds(args.wait) if args.wait else 0,
+        progress=lambda words: say(f"waiting: {words}"),
+    )
+    findings = {target.name: verifier.verify(target) for target in _targets(args)}
+    if args.output == "text":
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        put(reports.text(findings, colour=colour))
+    else:
+        put(reports.as_json(findings) if args.output == "json" else reports.junit(findings))
+    bad = any(each.level is Level.FAILURE for found in findings.values() for each in found)
+    return 3 if bad else 0
+
+
+def _targets(args: Namespace) -> list[Target]:
+    from daypass.audit.target import target_of_url, targets_of
+    from daypass.spec import load
+
+    authority = _text(args.certificate_authority) if args.certificate_authority else None
+    if args.domain is not None and "://" in args.domain:
+        return [target_of_url(args.domain, authority)]
+    file = args.config or Path("daypass.yaml")
+    if args.config is None and not file.exists():
+        raise UsageError(
+            "there is no daypass.yaml here", "name one with --config, or give the door's URL"
+        )
+    return targets_of(load(file), args.domain, authority)
+
+
+def _holder(path: str) -> Holder:
+    from daypass._core.clock import SYSTEM_CLOCK
+    from daypass.audit.verify import Holder
+    from daypass.client.credentials import Credentials
+    from daypass.client.settings import parse_source
+    from daypass.client.source import read_source
+
+    settings = parse_source(read_source({}, path), SYSTEM_CLOCK.unix())
+    return Holder(credentials=Credentials.from_file(path), settings=settings)
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no PEM"
+        raise UsageError(f"{path} cannot be read: {reason}") from None

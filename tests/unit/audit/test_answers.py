@@ -1,0 +1,167 @@
+"""Every diagnosis of `daypass verify`: what came back, and what a person is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from daypass.audit.answers import judge_anonymous, judge_plain_http, judge_tokenless
+from daypass.audit.exchange import judge_gate, judge_policy
+from daypass.audit.finding import Finding, Level
+from daypass.audit.negatives import Negative, judge_negative, negatives
+from daypass.audit.target import Target
+from daypass.client.address import Door
+from daypass.client.http import Response
+
+OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
+DOOR = Target(name="ekf", door=Door.parse("https://ekf.example.com/kubernetes"))
+DIRECT = Target(name="ekf", door=DOOR.door, direct=True)
+CANNOT = 'serviceaccounts "default" is forbidden: User "{}" cannot get resource "serviceaccounts/token" in API group "" in the namespace "default"'  # noqa: E501
+SECRETS = (
+    'secrets is forbidden: User "system:anonymous" cannot list resource "secrets" in API group ""'
+)
+
+
+def answer(code: int, body: str = "", **headers: str) -> Response:
+    named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return Response(status=code, headers=named, body=body.encode())
+
+
+def status(code: int, message: str, **headers: str) -> Response:
+    document = {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
+    return answer(code, json.dumps(document), content_type="application/json", **headers)
+
+
+HTML = {"content_type": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("response", "level", "words"),
+    [
+        (status(403, CANNOT.format("system:anonymous")), OK, "the API server itself answers: 403"),
+        (status(401, "Unauthorized"), OK, "it takes no anonymous requests"),
+        (status(403, CANNOT.format("system:serviceaccount:x:proxy")), FAILURE,
+         "reaches the API server as system:serviceaccount:x:proxy"),
+        (status(200, "", ), FAILURE, "answered with 200"),
+        (status(404, "nothing is published here but the TokenRequest API: POST ..."), FAILURE,
+         "not for this host and prefix"),
+        (status(401, "Jwt is missing (the gate takes short-lived tokens ...)"), FAILURE,
+         "the gate answers, and not a door"),
+        (status(503, "the API server cannot be reached"), FAILURE, "cannot reach the API server"),
+        (status(404, "the server could not find the requested resource"), FAILURE,
+         "another answer than the API server's"),
+        (answer(404, "default backend - 404", content_type="text/plain"), FAILURE,
+         "no route for /kubernetes"),
+        (answer(404, "<html>", **HTML), FAILURE, "an HTML page"),
+        (answer(503, "<html>", **HTML), FAILURE, "the front cannot reach the door"),
+        (answer(200, "<html>login</html>", **HTML), FAILURE, "something else than a door"),
+        (answer(302, location="https://ekf.example.com/dex/auth?x"), FAILURE, "it redirects to"),
+        (answer(308, location="https://other.example.com/"), FAILURE, "it redirects to"),
+        (answer(403, "\x1b[2J<html>", **HTML), FAILURE, "something else"),
+    ],
+)  # fmt: skip
+def test_the_anonymous_get(response: Response, level: Level, words: str) -> None:
+    finding = judge_anonymous(response, DOOR)
+    assert finding.level is level
+    assert words in finding.fact
+    assert finding.level is OK or finding.hint
+    assert "\x1b" not in finding.fact + finding.hint
+
+
+def test_a_login_in_front_is_told_from_another_redirect() -> None:
+    login = judge_anonymous(answer(302, location="/oauth2/start"), DOOR)
+    other = judge_anonymous(answer(302, location="https://www.example.com/"), DOOR)
+    assert "login comes before /kubernetes" in login.hint
+    assert "login" not in other.hint
+
+
+@pytest.mark.parametrize(
+    ("response", "target", "level"),
+    [
+        (status(401, "no token", www_authenticate="Bearer"), DOOR, OK),
+        (status(403, CANNOT.format("system:anonymous")), DOOR, WARNING),
+        (status(403, CANNOT.format("system:anonymous")), DIRECT, WARNING),
+        (status(201, "", ), DOOR, FAILURE),
+        (answer(404, "<html>", **HTML), DOOR, FAILURE),
+    ],
+)  # fmt: skip
+def test_a_post_without_a_token(response: Response, target: Target, level: Level) -> None:
+    assert judge_tokenless(response, target).level is level
+
+
+@pytest.mark.parametrize(
+    ("response", "level"),
+    [
+        (None, OK),
+        (answer(404, "x"), OK),
+        (status(403, "this came to the front over plain http"), OK),
+        (answer(308, location="https://ekf.example.com/"), WARNING),
+        (answer(302, location="http://ekf.example.com/login"), OK),
+        (status(403, CANNOT.format("system:anonymous")), FAILURE),
+        (answer(200, "<html>", **HTML), FAILURE),
+    ],
+)
+def test_plain_http(response: Response | None, level: Level) -> None:
+    assert judge_plain_http(response, DOOR).level is level
+
+
+ASKED = Negative(what="the list of Secrets", method="GET", target="/kubernetes/api/v1/secrets")
+
+
+@pytest.mark.parametrize(
+    ("response", "target", "level"),
+    [
+        (None, DOOR, OK),
+        (status(404, "nothing is published here"), DOOR, OK),
+        (answer(404, "<html>", **HTML), DOOR, OK),
+        (status(200, ""), DOOR, FAILURE),
+        (answer(200, "{}"), DIRECT, FAILURE),
+        (status(403, SECRETS), DOOR, FAILURE),
+        (status(401, "Unauthorized"), DOOR, FAILURE),
+        (status(403, SECRETS), DIRECT, WARNING),
+        (status(403, CANNOT.format("system:anonymous")), DOOR, WARNING),
+    ],
+)
+def test_what_must_not_get_through(response: Response | None, target: Target, level: Level) -> None:
+    finding = judge_negative(ASKED, response, target)
+    assert finding.level is level
+    if level is FAILURE:
+        assert ASKED.target in finding.fact
+
+
+def test_the_negatives_try_each_way_once_and_none_is_what_passes() -> None:
+    asked = negatives(DOOR)
+    assert len({each.target for each in asked}) == len(asked)
+    assert ("GET", DOOR.token_path) not in {(each.method, each.target) for each in asked}
+
+
+@pytest.mark.parametrize(
+    ("response", "expected", "level"),
+    [
+        (status(403, "... ValidatingAdmissionPolicy 'daypass' ... denied request"), True, OK),
+        (status(422, "... ValidatingAdmissionPolicy 'other' ... denied request"), False, OK),
+        (status(404, 'secrets "bot-daypass-x" not found'), True, FAILURE),
+        (status(404, 'secrets "bot-daypass-x" not found'), False, WARNING),
+        (status(403, "cannot create resource"), True, Level.SKIPPED),
+        (answer(502, "<html>"), True, Level.SKIPPED),
+    ],
+)
+def test_the_policy(response: Response, expected: bool, level: Level) -> None:
+    assert judge_policy(response, expected=expected).level is level
+
+
+@pytest.mark.parametrize(
+    ("response", "level"),
+    [
+        (answer(200), OK),
+        (answer(404, "<html>", **HTML), OK),
+        (answer(302, location="/pipeline/"), OK),
+        (answer(302, location="https://x/dex/auth"), FAILURE),
+        (status(401, "Jwt is expired"), FAILURE),
+        (answer(403, "RBAC: access denied"), FAILURE),
+    ],
+)
+def test_the_gate(response: Response, level: Level) -> None:
+    finding: Finding = judge_gate(response)
+    assert finding.level is level

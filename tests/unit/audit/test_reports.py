@@ -1,0 +1,50 @@
+"""Findings as text, JSON and JUnit."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+from daypass.audit import reports
+from daypass.audit.finding import failure, ok, skipped, warning
+
+FOUND = {
+    "ekf": [
+        ok("name", "ekf.example.com is 192.0.2.1"),
+        warning("certificate", "for 3 more days", "renew it"),
+        failure("api-server", "it redirects & <fails>", "first\nsecond"),
+        skipped("plain-http", "not looked at"),
+    ]
+}
+
+
+def test_the_text_has_a_line_a_finding_and_its_hint_below() -> None:
+    assert reports.text(FOUND) == (
+        "ekf\n"
+        "  ✓ name         ekf.example.com is 192.0.2.1\n"
+        "  ! certificate  for 3 more days\n"
+        "                 renew it\n"
+        "  ✗ api-server   it redirects & <fails>\n"
+        "                 first\n"
+        "                 second\n"
+        "  - plain-http   not looked at\n"
+    )
+    assert "\x1b[31m✗" in reports.text(FOUND, colour=True)
+
+
+def test_json_holds_the_same() -> None:
+    found = json.loads(reports.as_json(FOUND))["domains"]["ekf"]
+    assert [each["level"] for each in found] == ["ok", "warning", "failure", "skipped"]
+    assert found[2] == {
+        "check": "api-server", "level": "failure",
+        "fact": "it redirects & <fails>", "hint": "first\nsecond",
+    }  # fmt: skip
+
+
+def test_junit_fails_for_failures_alone() -> None:
+    suite = ElementTree.fromstring(reports.junit(FOUND)).find("testsuite")  # noqa: S314 - our own
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "1", "1")
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == [
+        "api-server"
+    ]

@@ -1,0 +1,259 @@
+"""`daypass verify` against a real door, and against what people find instead of one."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass.audit.certificate import FAKE
+from daypass.audit.finding import Finding, Level
+from daypass.audit.target import Target, target_of_url
+from daypass.audit.verify import Verifier
+from daypass.local.stack import LocalStack
+from daypass.testing.running import stack as running_stack
+from support.authority import Authority, Certificate
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    with running_stack() as running:
+        yield running
+
+
+def verify(*arguments: str) -> tuple[int, str, str]:
+    """The command as a person starts it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daypass", "verify", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_healthy_door_with_credentials_has_no_cross(stack: LocalStack, tmp_path: Path) -> None:
+    identity = stack.make_identity()
+    config = stack.config_file.read_text()
+    for url in (stack.door, stack.gate):
+        config = config.replace("localhost:0", url.split("/")[2], 1)
+    file = tmp_path / "daypass.yaml"
+    file.write_text(config)
+    code, out, err = verify(
+        "here", "--config", str(file), "--output", "json",
+        "--certificate-authority", str(stack.authority_file),
+        "--credentials", str(identity.credentials_file),
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    levels = {each["check"]: each["level"] for each in json.loads(out)["domains"]["here"]}
+    assert levels == {
+        "name": "ok", "certificate": "ok", "api-server": "ok", "no-token": "ok",
+        "plain-http": "skipped", "nothing-else": "ok", "exchange": "ok",
+        "policy": "warning", "gate": "ok",
+    }  # fmt: skip
+    assert identity.token.reveal() not in out
+
+
+def test_credentials_of_another_door_are_not_sent_there(stack: LocalStack, tmp_path: Path) -> None:
+    identity = stack.make_identity()
+    other = stack.door.replace("/kubernetes", "/elsewhere")
+    code, out, _ = verify(
+        other, "--certificate-authority", str(stack.authority_file),
+        "--credentials", str(identity.credentials_file),
+    )  # fmt: skip
+    assert code == 3
+    assert "- exchange      the credentials are for" in out
+    assert "nothing is published here" in out
+
+
+def test_a_revoked_identity_is_told_as_such(stack: LocalStack) -> None:
+    identity = stack.make_identity(name="gone")
+    stack.revoke(identity)
+    code, out, _ = verify(
+        stack.door, "--certificate-authority", str(stack.authority_file),
+        "--credentials", str(identity.credentials_file),
+    )  # fmt: skip
+    assert code == 3
+    assert "✗ exchange" in out
+
+
+def test_the_gate_is_not_taken_for_a_door(stack: LocalStack) -> None:
+    code, out, _ = verify(
+        f"{stack.gate}/kubernetes", "--certificate-authority", str(stack.authority_file)
+    )
+    assert code == 3
+    assert "the gate answers, and not a door" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["ekf"], 2, "there is no daypass.yaml here"),
+        (["http://ekf.example.com/kubernetes"], 2, "begins with http://"),
+        (["https://ekf.example.com"], 2, "has no path"),
+        (["https://localhost:1/kubernetes", "--wait", "soon"], 2, "soon"),
+        (["https://localhost:1/kubernetes", "--certificate-authority", "none"], 2, "none"),
+        (["https://localhost:1/kubernetes", "--credentials", "none"], 2, "none"),
+    ],
+)
+def test_what_makes_no_sense_is_told_and_nobody_is_asked(
+    arguments: list[str], code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, out, err = verify(*arguments)
+    assert (found, out) == (code, "")
+    assert words in err
+    assert "Traceback" not in err
+
+
+def self_signed(common_name: str, host: str, *, ended: bool = False) -> Certificate:
+    """As ingress-nginx makes one for itself; `ended`: one whose time is over."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    now = utc(SYSTEM_CLOCK.unix())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=9))
+        .not_valid_after(now + timedelta(days=-1 if ended else 90))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Certificate(
+        certificate_pem=certificate.public_bytes(Encoding.PEM).decode(),
+        key_pem=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    )
+
+
+@contextmanager
+def showing(certificate: Certificate, folder: Path) -> Iterator[int]:
+    """A port of loopback that shows this certificate, and says no more."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    (folder / "pair.pem").write_text(certificate.certificate_pem + certificate.key_pem)
+    context.load_cert_chain(folder / "pair.pem")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                try:
+                    with context.wrap_socket(connection, server_side=True):
+                        pass
+                except OSError:
+                    connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def looked_at(port: int, authority: Authority | None = None) -> list[Finding]:
+    url = f"https://localhost:{port}/kubernetes"
+    return Verifier().verify(target_of_url(url, authority.pem if authority else None))
+
+
+def test_the_fake_certificate_of_ingress_nginx_is_named_with_its_remedies(tmp_path: Path) -> None:
+    with showing(self_signed(FAKE, "ingress.local"), tmp_path) as port:
+        _, certificate, rest = looked_at(port)
+    assert certificate.level is Level.FAILURE
+    assert "Kubernetes Ingress Controller Fake Certificate" in certificate.fact
+    assert [line[:2] for line in certificate.hint.split("\n")[1:]] == ["1.", "2.", "3."]
+    assert rest.level is Level.SKIPPED
+
+
+def test_whose_certificate_it_is_and_what_is_wrong_with_it_is_told(tmp_path: Path) -> None:
+    ours = Authority("our authority")
+    cases = [
+        (ours.server("localhost"), None, "by an authority our authority that this machine"),
+        (ours.server("other.example.com"), ours, "for other.example.com, not for localhost"),
+    ]
+    for certificate, authority, words in cases:
+        with showing(certificate, tmp_path) as port:
+            finding = looked_at(port, authority)[1]
+        assert (finding.level, words in finding.fact) == (Level.FAILURE, True), finding
+    ended = self_signed("localhost", "localhost", ended=True)
+    with showing(ended, tmp_path) as port:
+        target = target_of_url(f"https://localhost:{port}/kubernetes", ended.certificate_pem)
+        finding = Verifier().verify(target)[1]
+    assert "has expired" in finding.fact
+
+
+def test_a_port_without_tls_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_in_the_clear() -> None:
+            with server.accept()[0] as connection:
+                connection.sendall(b"HTTP/1.1 400 x\r\n")
+
+        thread = threading.Thread(target=answer_in_the_clear)
+        thread.start()
+        finding = looked_at(server.getsockname()[1])[1]
+        thread.join()
+    assert finding.level is Level.FAILURE
+    assert "TLS with localhost" in finding.fact
+
+
+class Sleeper:
+    """A clock that only moves when somebody sleeps, and what happens then."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept = 0
+
+    def unix(self) -> float:
+        return SYSTEM_CLOCK.unix()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept += 1
+
+
+def waited(target: Target, seconds: float) -> tuple[Sleeper, list[str], list[Finding]]:
+    sleeper, told = Sleeper(), list[str]()
+    verifier = Verifier(
+        wait_seconds=seconds, clock=sleeper, sleep=sleeper.sleep, progress=told.append
+    )
+    return sleeper, told, verifier.verify(target)
+
+
+def test_waiting_ends_with_the_time_and_says_what_it_waits_for() -> None:
+    target = target_of_url("https://nowhere.invalid/kubernetes", None)
+    sleeper, told, findings = waited(target, 60)
+    assert sleeper.slept == 12
+    assert set(told) == {"nowhere.invalid: could not resolve nowhere.invalid"}
+    assert findings[0].level is Level.FAILURE
+
+
+def test_nobody_waits_for_what_is_good(stack: LocalStack) -> None:
+    sleeper, told, findings = waited(target_of_url(stack.door, stack.authority.pem), 60)
+    assert (sleeper.slept, told) == (0, [])
+    assert all(each.level in (Level.OK, Level.SKIPPED) for each in findings)
