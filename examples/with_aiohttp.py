@@ -1,0 +1,23 @@
+"""aiohttp at a gate: `python with_aiohttp.py https://ekf.example.com/pipeline`.
+
+DAYPASS_CREDENTIALS names the credentials file. SSL_CERT_FILE names the gate's certificate
+authority, where it is not one that the machine trusts anyway.
+"""
+
+import asyncio
+import sys
+
+import aiohttp
+
+import daypass
+import daypass.integrations.aiohttp
+
+
+async def main(url: str) -> None:
+    auth = daypass.integrations.aiohttp.Auth(daypass.Credentials.load(), url)
+    async with aiohttp.ClientSession(middlewares=(auth,)) as session:
+        answer = await session.get(url, raise_for_status=True)
+        print(await answer.text())
+
+
+asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,18 @@
+"""httpx at a gate: `python with_httpx.py https://ekf.example.com/pipeline`.
+
+DAYPASS_CREDENTIALS names the credentials file. SSL_CERT_FILE names the gate's certificate
+authority, where it is not one that the machine trusts anyway.
+"""
+
+import sys
+
+import httpx
+
+import daypass
+import daypass.integrations.httpx
+
+url = sys.argv[1]
+
+credentials = daypass.Credentials.load()
+with httpx.Client(auth=daypass.integrations.httpx.Auth(credentials)) as client:
+    print(client.get(url).raise_for_status().text)

@@ -1,0 +1,23 @@
+"""httpx and asyncio at a gate: `python with_httpx_async.py https://ekf.example.com/pipeline`.
+
+DAYPASS_CREDENTIALS names the credentials file. SSL_CERT_FILE names the gate's certificate
+authority, where it is not one that the machine trusts anyway.
+"""
+
+import asyncio
+import sys
+
+import httpx
+
+import daypass
+import daypass.integrations.httpx
+
+
+async def main(url: str) -> None:
+    credentials = daypass.Credentials.load()
+    async with httpx.AsyncClient(auth=daypass.integrations.httpx.Auth(credentials)) as client:
+        answers = await asyncio.gather(*(client.get(url) for _ in range(3)))
+    print(answers[0].raise_for_status().text)
+
+
+asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,29 @@
+"""kubernetes_asyncio: `python with_kubernetes_asyncio.py https://10.0.0.1:6443 ca.crt team`.
+
+DAYPASS_CREDENTIALS names the credentials file. The API server has to be within reach, and tokens
+for itself allowed: its audience is its issuer, such as https://kubernetes.default.svc.
+"""
+
+import asyncio
+import os
+import sys
+
+from kubernetes_asyncio import client
+
+import daypass
+import daypass.integrations.kubernetes_asyncio
+
+audience = os.environ.get("AUDIENCE", "https://kubernetes.default.svc")
+
+
+async def main(host: str, authority: str, namespace: str) -> None:
+    configuration = client.Configuration(host=host)
+    configuration.ssl_ca_cert = authority
+    credentials = daypass.Credentials.load()
+    daypass.integrations.kubernetes_asyncio.authorize(configuration, credentials, audience=audience)
+    async with client.ApiClient(configuration) as api:
+        for item in (await client.CoreV1Api(api).list_namespaced_config_map(namespace)).items:
+            print(item.metadata.name)
+
+
+asyncio.run(main(*sys.argv[1:]))

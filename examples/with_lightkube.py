@@ -1,0 +1,25 @@
+"""lightkube: `python with_lightkube.py https://10.0.0.1:6443 ca.crt team`.
+
+DAYPASS_CREDENTIALS names the credentials file. The API server has to be within reach, and tokens
+for itself allowed: its audience is its issuer, such as https://kubernetes.default.svc.
+"""
+
+import os
+import sys
+
+from lightkube import Client, KubeConfig
+from lightkube.config.models import Cluster, User
+from lightkube.resources.core_v1 import ConfigMap
+
+import daypass
+import daypass.integrations.lightkube
+
+host, authority, namespace = sys.argv[1:]
+audience = os.environ.get("AUDIENCE", "https://kubernetes.default.svc")
+
+cluster = Cluster(server=host, certificate_auth=authority)
+with Client(KubeConfig.from_one(cluster=cluster, user=User()), namespace=namespace) as client:
+    credentials = daypass.Credentials.load()
+    daypass.integrations.lightkube.authorize(client, credentials, audience=audience)
+    for item in client.list(ConfigMap):
+        print(item.metadata.name if item.metadata else "")

@@ -1,0 +1,20 @@
+"""requests at a gate: `python with_requests.py https://ekf.example.com/pipeline`.
+
+DAYPASS_CREDENTIALS names the credentials file. REQUESTS_CA_BUNDLE names the gate's certificate
+authority, where it is not a public one.
+"""
+
+import sys
+
+import requests
+
+import daypass
+import daypass.integrations.requests
+
+url = sys.argv[1]
+
+with requests.Session() as session:
+    session.auth = daypass.integrations.requests.Auth(daypass.Credentials.load())
+    answer = session.get(url, timeout=30)
+    answer.raise_for_status()
+    print(answer.text)

@@ -1,0 +1,18 @@
+"""urllib3 at a gate: `python with_urllib3.py https://ekf.example.com/pipeline`.
+
+DAYPASS_CREDENTIALS names the credentials file. SSL_CERT_FILE names the gate's certificate
+authority, where it is not one that the machine trusts anyway.
+"""
+
+import sys
+
+import daypass
+import daypass.integrations.urllib3
+
+url = sys.argv[1]
+
+with daypass.integrations.urllib3.PoolManager(daypass.Credentials.load()) as pools:
+    answer = pools.request("GET", url)
+    print(answer.data.decode())
+
+sys.exit(answer.status != 200)

@@ -1,0 +1,109 @@
+"""The conversation of one request, for httpx and for its fork httpx2, which read alike.
+
+One generator says what to ask credentials for and what to send; a sync and an async driver do it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+    from typing import Any
+
+    from daypass.client.credentials import Credentials
+    from daypass.client.token import Token
+
+    # Of either library: their classes have no common base.
+    Request = Any
+    Response = Any
+
+_SENT = "daypass.token"
+"""Extension of a request that remembers which token it carries."""
+
+
+class Ask:
+    """A token is wanted; another one than `refused`, where there is one."""
+
+    __slots__ = ("refused",)
+
+    def __init__(self, refused: Token | None = None) -> None:
+        self.refused = refused
+
+
+class AuthFlow:
+    """The auth flows of `httpx.Auth`, to be mixed in."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        audience: str | None = None,
+        lifetime_seconds: int | None = None,
+    ) -> None:
+        self._bearer = Bearer(credentials, audience, lifetime_seconds)
+
+    def sync_auth_flow(self, request: Request) -> Generator[Request, Response, None]:
+        """What `httpx.Client` goes through for one request."""
+        steps = _steps(request)
+        with suppress(StopIteration):
+            step = next(steps)
+            while True:
+                if not isinstance(step, Ask):
+                    step = steps.send((yield step))
+                elif step.refused is None:
+                    step = steps.send(self._bearer.token())
+                else:
+                    step = steps.send(self._bearer.renew(step.refused))
+
+    async def async_auth_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
+        """What `httpx.AsyncClient` goes through for one request."""
+        steps = _steps(request)
+        with suppress(StopIteration):
+            step = next(steps)
+            while True:
+                if not isinstance(step, Ask):
+                    step = steps.send((yield step))
+                elif step.refused is None:
+                    step = steps.send(await self._bearer.token_async())
+                else:
+                    step = steps.send(await self._bearer.renew_async(step.refused))
+
+
+def _steps(request: Request) -> Generator[Any, Any, None]:
+    if request.headers.get(AUTHORIZATION) != _sent(request):
+        # Somebody else's; or ours was taken off, because this is a redirect that leads elsewhere.
+        yield request
+        return
+    token = yield Ask()
+    _put(token, request)
+    response = yield request
+    last = response.request
+    if response.status_code == UNAUTHORIZED and last.headers.get(AUTHORIZATION) == header(token):
+        renewed = yield Ask(refused=token)
+        if renewed is not None and last is request and _can_be_sent_again(request):
+            _put(renewed, request)
+            yield request
+
+
+def _sent(request: Request) -> str | None:
+    token = request.extensions.get(_SENT)
+    return None if token is None else header(token)
+
+
+def _put(token: Token, request: Request) -> None:
+    request.headers[AUTHORIZATION] = header(token)
+    request.extensions[_SENT] = token
+
+
+def _can_be_sent_again(request: Request) -> bool:
+    """Whether its body is in memory, or is a form whose files can be begun anew."""
+    with suppress(RuntimeError):  # RequestNotRead
+        return request.content is not None
+    fields = getattr(request.stream, "fields", None)  # of a multipart form
+    if fields is None:
+        return False
+    files = [field.file for field in fields if hasattr(field, "file")]
+    return all(isinstance(file, str | bytes) or file.seekable() for file in files)

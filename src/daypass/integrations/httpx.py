@@ -1,0 +1,19 @@
+"""httpx: `httpx.Client(auth=Auth(credentials))`, and `httpx.AsyncClient` with the same."""
+
+from daypass._core.errors import MissingExtraError
+from daypass.integrations._httpx_flow import AuthFlow
+
+try:
+    import httpx
+except ModuleNotFoundError as error:
+    raise MissingExtraError("daypass.integrations.httpx", "httpx") from error
+
+__all__ = ["Auth"]
+
+
+class Auth(AuthFlow, httpx.Auth):
+    """A short-lived token on each request, for sync and async clients alike.
+
+    `audience`, `lifetime_seconds`: instead of those of the credentials. Requests raise what
+    `Credentials.token` does. See `daypass.integrations` for what happens after a 401.
+    """

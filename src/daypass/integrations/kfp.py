@@ -1,0 +1,36 @@
+"""Kubeflow Pipelines: `kfp.Client(host=..., credentials=TokenCredentials(credentials))`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daypass._core.errors import MissingExtraError
+from daypass.client.credentials import Credentials
+from daypass.integrations._bearer import AUTHORIZATION, Bearer
+
+try:
+    from kfp.client.token_credentials_base import TokenCredentialsBase
+except ModuleNotFoundError as error:
+    raise MissingExtraError("daypass.integrations.kfp", "kfp") from error
+
+__all__ = ["TokenCredentials"]
+
+
+class TokenCredentials(TokenCredentialsBase):  # type: ignore[misc]
+    """A short-lived token on each request of a `kfp.Client`.
+
+    `audience`, `lifetime_seconds`: instead of those of the credentials. Requests raise what
+    `Credentials.token` does.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        audience: str | None = None,
+        lifetime_seconds: int | None = None,
+    ) -> None:
+        self._bearer = Bearer(credentials, audience, lifetime_seconds)
+
+    def refresh_api_key_hook(self, config: Any) -> None:
+        """What kfp calls before each request; it writes `Bearer` before the key by itself."""
+        config.api_key[AUTHORIZATION.lower()] = self._bearer.token().value.reveal()

@@ -1,0 +1,36 @@
+"""The official client for Kubernetes: `authorize(configuration, credentials, audience=...)`."""
+
+from __future__ import annotations
+
+from daypass._core.errors import MissingExtraError
+from daypass.client.credentials import Credentials
+from daypass.integrations._bearer import AUTHORIZATION, Bearer, header
+
+try:
+    from kubernetes.client import Configuration
+except ModuleNotFoundError as error:
+    raise MissingExtraError("daypass.integrations.kubernetes", "kubernetes") from error
+
+__all__ = ["authorize"]
+
+_KEY = AUTHORIZATION.lower()
+
+
+def authorize(
+    configuration: Configuration,
+    credentials: Credentials,
+    audience: str | None = None,
+    lifetime_seconds: int | None = None,
+) -> None:
+    """Let every client of this configuration send a short-lived token, fresh with each request.
+
+    `audience`: one that the API server takes, such as its issuer; instead of the credentials' own.
+    Requests raise what `Credentials.token` does.
+    """
+    bearer = Bearer(credentials, audience, lifetime_seconds)
+
+    def refresh(configuration: Configuration) -> None:
+        configuration.api_key[_KEY] = header(bearer.token())
+
+    configuration.api_key[_KEY] = ""  # it asks the hook only where there is one
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]

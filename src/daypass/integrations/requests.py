@@ -1,0 +1,71 @@
+"""requests: `session.auth = Auth(credentials)`, or `requests.get(url, auth=Auth(credentials))`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from daypass._core.errors import MissingExtraError
+from daypass.client.credentials import Credentials
+from daypass.client.token import Token
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header
+from daypass.integrations._rewind import rewinder
+
+try:
+    from requests import PreparedRequest, Response
+    from requests.auth import AuthBase
+except ModuleNotFoundError as error:
+    raise MissingExtraError("daypass.integrations.requests", "requests") from error
+
+__all__ = ["Auth"]
+
+
+class Auth(AuthBase):
+    """A short-lived token on each request.
+
+    `audience`, `lifetime_seconds`: instead of those of the credentials. Requests raise what
+    `Credentials.token` does. See `daypass.integrations` for what happens after a 401.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        audience: str | None = None,
+        lifetime_seconds: int | None = None,
+    ) -> None:
+        self._bearer = Bearer(credentials, audience, lifetime_seconds)
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """What requests calls while it prepares a request."""
+        if AUTHORIZATION not in request.headers:
+            token = self._bearer.token()
+            request.headers[AUTHORIZATION] = header(token)
+            answered = partial(self._answered, token, rewinder(request.body))
+            request.register_hook("response", answered)  # type: ignore[no-untyped-call]
+        return request
+
+    def _answered(
+        self, token: Token, begin_anew: Callable[[], object] | None, response: Response, **how: Any
+    ) -> Response:
+        request = response.request
+        # Redirects bring this hook along, and the token only where it belongs.
+        has_token = request.headers.get(AUTHORIZATION) == header(token)
+        if response.status_code != UNAUTHORIZED or not has_token:
+            return response
+        try:
+            renewed = self._bearer.renew(token)
+        except BaseException:
+            response.close()
+            raise
+        if renewed is None or begin_anew is None:
+            return response
+        _ = response.content  # read to its end, or its connection could not be used again
+        response.close()
+        begin_anew()
+        again = request.copy()
+        again.headers[AUTHORIZATION] = header(renewed)
+        answer: Response = response.connection.send(again, **how)
+        answer.request = again
+        answer.history.append(response)
+        return answer

@@ -1,0 +1,73 @@
+"""urllib3: pool managers that put a token on each request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daypass._core.errors import MissingExtraError
+from daypass.client.credentials import Credentials
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header
+from daypass.integrations._rewind import rewinder
+
+try:
+    import urllib3
+    from urllib3 import BaseHTTPResponse, HTTPHeaderDict, Retry
+except ImportError as error:  # also urllib3 1.x
+    raise MissingExtraError("daypass.integrations.urllib3", "urllib3") from error
+
+__all__ = ["PoolManager", "ProxyManager"]
+
+
+class PoolManager(urllib3.PoolManager):
+    """A `urllib3.PoolManager` whose requests carry a short-lived token.
+
+    `audience`, `lifetime_seconds`: instead of those of the credentials; the rest is urllib3's.
+    Requests raise what `Credentials.token` does. See `daypass.integrations` for what happens after
+    a 401.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *arguments: Any,
+        audience: str | None = None,
+        lifetime_seconds: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._bearer = Bearer(credentials, audience, lifetime_seconds)
+
+    def urlopen(  # type: ignore[override]
+        self, method: str, url: str, redirect: bool = True, **how: Any
+    ) -> BaseHTTPResponse:
+        """What every request of a pool manager comes down to."""
+        given = how.pop("headers", None)
+        headers = HTTPHeaderDict(self.headers if given is None else given)
+        if AUTHORIZATION in headers or _was_redirected(how.get("retries")):
+            return super().urlopen(method, url, redirect, headers=headers, **how)
+        token = self._bearer.token()
+        headers[AUTHORIZATION] = header(token)
+        begin_anew = rewinder(how.get("body"))
+        response = super().urlopen(method, url, redirect, headers=headers, **how)
+        if response.status != UNAUTHORIZED or _was_redirected(response.retries):
+            return response
+        try:
+            renewed = self._bearer.renew(token)
+        except BaseException:
+            response.close()
+            raise
+        if renewed is None or begin_anew is None:
+            return response
+        response.drain_conn()
+        begin_anew()
+        headers[AUTHORIZATION] = header(renewed)
+        return super().urlopen(method, url, redirect, headers=headers, **how)
+
+
+class ProxyManager(PoolManager, urllib3.ProxyManager):
+    """The same through a proxy: `ProxyManager(credentials, "http://proxy:3128")`."""
+
+
+def _was_redirected(retries: Retry | bool | int | None) -> bool:
+    """Whether urllib3 has followed a redirect; its pool managers call themselves to do so."""
+    return isinstance(retries, Retry) and any(step.redirect_location for step in retries.history)

@@ -1,0 +1,231 @@
+"""The HTTP libraries with their adapters, each behind one and the same small interface."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import aiohttp
+import httpx
+import requests
+
+import daypass
+import daypass.integrations.aiohttp
+import daypass.integrations.httpx
+import daypass.integrations.requests
+import daypass.integrations.urllib3
+from daypass._core.tls import client_context
+
+Data = bytes | BinaryIO | Iterable[bytes] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back in the end."""
+
+    code: int
+    text: str
+
+
+class Caller(ABC):
+    """A client that follows redirects and trusts the authorities of one file."""
+
+    def __init__(self, credentials: daypass.Credentials, origin: str, authorities: Path) -> None:
+        self.credentials = credentials
+        self.origin = origin
+        self.authorities = authorities
+        self.open()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """TLS that trusts them."""
+        return client_context(self.authorities.read_text())
+
+    @abstractmethod
+    def open(self) -> None:
+        """Make the client."""
+
+    @abstractmethod
+    def send(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Data = None,
+        file: BinaryIO | None = None,
+    ) -> Reply:
+        """One request. `data`: its body; `file`: a multipart form with this file instead."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the client."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Httpx(Caller):
+    def open(self) -> None:
+        auth = daypass.integrations.httpx.Auth(self.credentials)
+        self.client = httpx.Client(auth=auth, verify=self.context, follow_redirects=True)
+
+    def send(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Data = None,
+        file: BinaryIO | None = None,
+    ) -> Reply:
+        files = None if file is None else {"file": file}
+        answer = self.client.request(method, url, headers=headers, content=data, files=files)
+        return Reply(code=answer.status_code, text=answer.text)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class HttpxAsync(Caller):
+    def open(self) -> None:
+        self.runner = asyncio.Runner()
+        auth = daypass.integrations.httpx.Auth(self.credentials)
+        self.client = httpx.AsyncClient(auth=auth, verify=self.context, follow_redirects=True)
+
+    def send(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Data = None,
+        file: BinaryIO | None = None,
+    ) -> Reply:
+        content = data if data is None or isinstance(data, bytes) else slowly(data)
+        files = None if file is None else {"file": file}
+        sent = self.client.request(method, url, headers=headers, content=content, files=files)
+        answer = self.runner.run(sent)
+        return Reply(code=answer.status_code, text=answer.text)
+
+    def close(self) -> None:
+        self.runner.run(self.client.aclose())
+        self.runner.close()
+
+
+class Requests(Caller):
+    def open(self) -> None:
+        self.session = requests.Session()
+        self.session.auth = daypass.integrations.requests.Auth(self.credentials)
+
+    def send(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Data = None,
+        file: BinaryIO | None = None,
+    ) -> Reply:
+        files = None if file is None else {"file": file}
+        # With each request: a session's own `verify` counts less than REQUESTS_CA_BUNDLE.
+        answer = self.session.request(
+            method, url, headers=headers, data=data, files=files, verify=str(self.authorities)
+        )
+        return Reply(code=answer.status_code, text=answer.text)
+
+    def close(self) -> None:
+        self.session.close()
+
+
+class Aiohttp(Caller):
+    def open(self) -> None:
+        self.runner = asyncio.Runner()
+        self.runner.run(self._open())
+
+    async def _open(self) -> None:
+        auth = daypass.integrations.aiohttp.Auth(self.credentials, self.origin)
+        connector = aiohttp.TCPConnector(ssl=self.context)
+        self.session = aiohttp.ClientSession(connector=connector, middlewares=(auth,))
+
+    def send(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Data = None,
+        file: BinaryIO | None = None,
+    ) -> Reply:
+        content: Any = data
+        if data is not None and not isinstance(data, bytes) and not hasattr(data, "read"):
+            content = slowly(data)
+        if file is not None:
+            content = aiohttp.FormData({"file": file})
+        return self.runner.run(self._send(url, method, headers, content))
+
+    async def _send(
+        self, url: str, method: str, headers: Mapping[str, str] | None, content: Any
+    ) -> Reply:
+        async with self.session.request(method, url, headers=headers, data=content) as answer:
+            return Reply(code=answer.status, text=await answer.text())
+
+    def close(self) -> None:
+        self.runner.run(self.session.close())
+        self.runner.close()
+
+
+class Urllib3(Caller):
+    def open(self) -> None:
+        self.pools = daypass.integrations.urllib3.PoolManager(
+            self.credentials, ssl_context=self.context
+        )
+
+    def send(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Data = None,
+        file: BinaryIO | None = None,
+    ) -> Reply:
+        options: dict[str, Any] = {"headers": headers}
+        if data is not None:
+            options["body"] = data
+        if file is not None:
+            options["fields"] = {"file": ("file", file.read())}
+        answer = self.pools.request(method, url, **options)
+        return Reply(code=answer.status, text=answer.data.decode())
+
+    def close(self) -> None:
+        self.pools.clear()
+
+
+async def slowly(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks, as an async generator."""
+    for chunk in chunks:
+        yield chunk
+
+
+CALLERS: Mapping[str, Callable[[daypass.Credentials, str, Path], Caller]] = {
+    "httpx": Httpx,
+    "httpx-async": HttpxAsync,
+    "requests": Requests,
+    "aiohttp": Aiohttp,
+    "urllib3": Urllib3,
+}

@@ -1,0 +1,193 @@
+"""What is particular to one HTTP library."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+import requests
+
+import daypass
+import daypass.integrations.aiohttp
+import daypass.integrations.httpx
+import daypass.integrations.requests
+import daypass.integrations.urllib3
+from daypass._core.tls import client_context
+from daypass.testing import MovableClock
+from integrations.service import Said, Seen, Service
+from integrations.trust import Trust
+from support.deadline import eventually
+from support.fake_door import FakeProxy
+
+LARGE = bytes(range(256)) * 16384
+"""4 MiB: more than the buffers on the way hold."""
+
+
+def test_an_httpx_request_that_is_sent_twice_carries_a_fresh_token_each_time(
+    credentials: daypass.Credentials, service: Service, trust: Trust, client_clock: MovableClock
+) -> None:
+    auth = daypass.integrations.httpx.Auth(credentials)
+    with httpx.Client(auth=auth, verify=client_context(trust.file.read_text())) as client:
+        request = client.build_request("GET", service.origin)
+        client.send(request)
+        client_clock.move(3600)
+        client.send(request)
+    assert len(set(service.tokens)) == 2
+    assert service.tokens[-1] == credentials.token().value.reveal()
+
+
+def test_an_httpx_form_with_a_file_that_cannot_be_begun_anew_is_not_sent_again(
+    credentials: daypass.Credentials, service: Service, trust: Trust
+) -> None:
+    class Once(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    service.refuse_the_first_token()
+    auth = daypass.integrations.httpx.Auth(credentials)
+    with httpx.Client(auth=auth, verify=client_context(trust.file.read_text())) as client:
+        answer = client.post(service.origin, files={"file": Once(b"0123456789")})
+    assert (answer.status_code, len(service.seen)) == (401, 1)
+
+
+def test_httpx_reports_show_no_token(
+    credentials: daypass.Credentials, service: Service, trust: Trust
+) -> None:
+    auth = daypass.integrations.httpx.Auth(credentials)
+    with httpx.Client(auth=auth, verify=client_context(trust.file.read_text())) as client:
+        request = client.get(service.origin).request
+    shown = f"{request!r} {request.headers!r} {request.extensions!r} {auth!r}"
+    assert credentials.token().value.reveal() not in shown
+
+
+def test_a_requests_answer_tells_of_the_first_try(
+    credentials: daypass.Credentials, service: Service, trust: Trust
+) -> None:
+    service.refuse_the_first_token()
+    auth = daypass.integrations.requests.Auth(credentials)
+    answer = requests.get(service.origin, auth=auth, verify=str(trust.file), timeout=30)
+    assert [step.status_code for step in answer.history] == [401]
+    assert answer.request.headers["authorization"] == f"Bearer {service.tokens[-1]}"
+
+
+def test_a_requests_answer_is_streamed_after_the_second_try(
+    credentials: daypass.Credentials, service: Service, trust: Trust
+) -> None:
+    service.refuse_the_first_token()
+    auth = daypass.integrations.requests.Auth(credentials)
+    with requests.get(
+        service.origin, auth=auth, verify=str(trust.file), stream=True, timeout=30
+    ) as answer:
+        assert b"".join(answer.iter_content(1)) == b"ok"
+
+
+def test_aiohttp_sends_the_whole_body_again_after_a_401_that_came_amid_the_upload(
+    credentials: daypass.Credentials, service: Service, trust: Trust, tmp_path: Path
+) -> None:
+    service.answers_early = True
+
+    def refuse_once(_: Seen) -> Said:
+        service.answers_early = False
+        return Said(code=401 if len(service.seen) == 1 else 200)
+
+    service.answer = refuse_once
+    (tmp_path / "large").write_bytes(LARGE)
+
+    async def upload() -> int:
+        auth = daypass.integrations.aiohttp.Auth(credentials, service.origin)
+        connector = aiohttp.TCPConnector(ssl=client_context(trust.file.read_text()))
+        with (tmp_path / "large").open("rb") as file:
+            async with (
+                aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session,
+                session.put(service.origin, data=file) as response,
+            ):
+                status = response.status
+        # asyncio wants to see the end of what it sent on the connection that was given up.
+        idle = "no connection is open"
+        await asyncio.to_thread(eventually, idle, lambda: not service.connections)
+        return status
+
+    assert asyncio.run(upload()) == 200
+    assert service.seen[-1].body == LARGE
+
+
+def test_aiohttp_requests_to_another_origin_pass_untouched(
+    credentials: daypass.Credentials, service: Service, trust: Trust
+) -> None:
+    async def ask() -> int:
+        auth = daypass.integrations.aiohttp.Auth(credentials, "https://gate.example.com/pipeline")
+        connector = aiohttp.TCPConnector(ssl=client_context(trust.file.read_text()))
+        async with (
+            aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session,
+            session.get(service.origin) as response,
+        ):
+            return response.status
+
+    assert asyncio.run(ask()) == 200
+    assert service.tokens == [None]
+
+
+@pytest.mark.parametrize("origin", ["gate.example.com", "/path", ""])
+def test_an_aiohttp_origin_that_is_none_is_refused_at_once(
+    credentials: daypass.Credentials, origin: str
+) -> None:
+    with pytest.raises(ValueError, match="absolute"):
+        daypass.integrations.aiohttp.Auth(credentials, origin)
+
+
+def test_many_aiohttp_requests_that_are_refused_at_once_renew_once(
+    credentials: daypass.Credentials, service: Service, trust: Trust
+) -> None:
+    service.refuse_the_first_token()
+
+    async def ask() -> list[int]:
+        auth = daypass.integrations.aiohttp.Auth(credentials, service.origin)
+        connector = aiohttp.TCPConnector(ssl=client_context(trust.file.read_text()))
+        async with aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session:
+
+            async def one() -> int:
+                async with session.get(service.origin) as response:
+                    return response.status
+
+            return await asyncio.gather(*(one() for _ in range(20)))
+
+    assert asyncio.run(ask()) == [200] * 20
+    assert len(set(service.tokens)) == 2
+
+
+def test_the_token_goes_to_the_server_and_not_to_the_proxy(
+    credentials: daypass.Credentials, service: Service, trust: Trust
+) -> None:
+    port = int(service.origin.rpartition(":")[2])
+    with FakeProxy(port) as proxy:
+        pools = daypass.integrations.urllib3.ProxyManager(
+            credentials,
+            f"http://127.0.0.1:{proxy.port}",
+            ssl_context=client_context(trust.file.read_text()),
+        )
+        assert pools.request("GET", service.origin).status == 200
+        pools.clear()
+    (connect,) = proxy.requests
+    assert connect.startswith(b"CONNECT ")
+    assert b"uthorization" not in connect
+    assert service.tokens == [credentials.token().value.reveal()]
+
+
+def test_a_pool_managers_own_headers_travel_with_the_token(
+    credentials: daypass.Credentials, service: Service, trust: Trust
+) -> None:
+    pools = daypass.integrations.urllib3.PoolManager(
+        credentials,
+        headers={"user-agent": "bot/1"},
+        ssl_context=client_context(trust.file.read_text()),
+    )
+    assert pools.request("GET", service.origin).status == 200
+    pools.clear()
+    (seen,) = service.seen
+    assert seen.headers["user-agent"] == "bot/1"
+    assert seen.token is not None
+    assert "authorization" not in pools.headers

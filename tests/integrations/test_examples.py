@@ -1,0 +1,51 @@
+"""The scripts of `examples` at a real gate; what the docs show is part of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from daypass.local.stack import LocalStack, MadeIdentity
+from integrations.trust import Trust
+from support.examples import EXAMPLES, documented, is_part_of_an_example, run_example
+
+ELSEWHERE = {
+    "with_grpc",  # test_grpc
+    "with_kubernetes", "with_kubernetes_asyncio", "with_lightkube",  # test_kubernetes
+    "with_kfp",  # tests/kubeflow
+}  # fmt: skip
+AT_THE_GATE = sorted({file.stem for file in EXAMPLES.glob("*.py")} - ELSEWHERE)
+
+
+@pytest.mark.parametrize("name", AT_THE_GATE)
+def test_an_example_passes_the_gate(
+    name: str, daypass_stack: LocalStack, daypass_identity: MadeIdentity, trust: Trust
+) -> None:
+    environment = {
+        "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
+        "SSL_CERT_FILE": str(trust.file),
+        "REQUESTS_CA_BUNDLE": str(trust.file),
+    }
+    said = run_example(name, f"{daypass_stack.gate}/hello", environment=environment)
+    assert json.loads(said)["headers"]["kubeflow-userid"] == daypass_identity.user
+
+
+@pytest.mark.parametrize("name", AT_THE_GATE)
+def test_an_example_fails_where_the_gate_refuses(
+    name: str, daypass_stack: LocalStack, daypass_identity: MadeIdentity, trust: Trust
+) -> None:
+    document = json.loads(daypass_identity.credentials_file.read_text())
+    daypass_identity.credentials_file.write_text(json.dumps({**document, "audience": "elsewhere"}))
+    environment = {
+        "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
+        "SSL_CERT_FILE": str(trust.file),
+        "REQUESTS_CA_BUNDLE": str(trust.file),
+    }
+    with pytest.raises(AssertionError, match="403"):
+        run_example(name, f"{daypass_stack.gate}/hello", environment=environment)
+
+
+@pytest.mark.parametrize("block", documented("integrations.md"))
+def test_what_the_docs_show_is_part_of_an_example(block: str) -> None:
+    assert is_part_of_an_example(block)

@@ -1,0 +1,198 @@
+"""What every HTTP adapter does and must not do, with each library, against a real service."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+import daypass
+from daypass.local.stack import AUDIENCE, LocalStack, MadeIdentity
+from daypass.testing import MovableClock
+from integrations.callers import CALLERS, Caller, Data
+from integrations.service import Said, Seen, Service
+from integrations.trust import Trust
+
+BODY = b"0123456789abcdef" * 8192
+REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+
+
+def test_a_real_gate_lets_it_pass_and_knows_who_it_is(
+    caller: Caller, daypass_stack: LocalStack, daypass_identity: MadeIdentity, trust: Trust
+) -> None:
+    with type(caller)(caller.credentials, daypass_stack.gate, trust.file) as at_the_gate:
+        reply = at_the_gate.send(f"{daypass_stack.gate}/pipeline", "POST", data=b"{}")
+    assert reply.code == 200, reply
+    assert json.loads(reply.text)["headers"]["kubeflow-userid"] == daypass_identity.user
+
+
+def test_every_request_carries_a_token_and_the_same_one_while_it_is_fresh(
+    caller: Caller, service: Service
+) -> None:
+    assert [caller.send(service.origin).code for _ in range(3)] == [200, 200, 200]
+    assert service.tokens == [caller.credentials.token().value.reveal()] * 3
+
+
+def test_a_stale_token_is_renewed_before_it_is_sent(
+    caller: Caller, service: Service, client_clock: MovableClock
+) -> None:
+    caller.send(service.origin)
+    client_clock.move(3600)
+    caller.send(service.origin)
+    assert len(set(service.tokens)) == 2
+
+
+def test_a_token_that_has_ended_for_the_api_server_is_renewed_once_and_the_request_sent_again(
+    caller: Caller, service: Service, daypass_stack: LocalStack, daypass_clock: MovableClock
+) -> None:
+    def review(seen: Seen) -> Said:
+        spec = {"token": seen.token, "audiences": [AUDIENCE]}
+        reviewed = daypass_stack.server.admin.request("POST", REVIEWS, {"spec": spec})
+        return Said(code=200 if reviewed["status"].get("authenticated") else 401)
+
+    service.answer = review
+    assert caller.send(service.origin, "POST", data=BODY).code == 200
+    daypass_clock.move(3700)
+    assert caller.send(f"{service.origin}/again?x=1", "POST", data=BODY).code == 200
+    assert caller.send(service.origin).code == 200
+    first, refused, again, last = service.seen
+    assert first.token == refused.token != again.token == last.token
+    assert (again.method, again.path, again.body) == ("POST", "/again?x=1", BODY)
+
+
+def test_a_server_that_always_says_401_sees_two_requests(caller: Caller, service: Service) -> None:
+    service.answer = lambda _: Said(code=401)
+    assert caller.send(service.origin).code == 401
+    assert len(set(service.tokens)) == len(service.tokens) == 2
+
+
+def test_a_server_that_goes_on_saying_401_is_not_asked_twice_each_time(
+    caller: Caller, service: Service
+) -> None:
+    service.answer = lambda _: Said(code=401)
+    assert [caller.send(service.origin).code for _ in range(5)] == [401] * 5
+    assert len(service.seen) == 6
+    assert len(set(service.tokens)) == 2
+
+
+@pytest.mark.parametrize("code", [302, 400, 403, 407, 500, 503])
+def test_no_other_answer_is_answered_with_another_try(
+    caller: Caller, service: Service, code: int
+) -> None:
+    service.answer = lambda _: Said(code=code)
+    assert caller.send(service.origin, "POST", data=b"x").code == code
+    assert len(service.seen) == 1
+
+
+def pipe() -> BinaryIO:
+    """A file that can't be begun anew."""
+    reading, writing = os.pipe()
+    os.write(writing, b"0123456789")
+    os.close(writing)
+    return os.fdopen(reading, "rb")
+
+
+def chunks() -> Generator[bytes, None, None]:
+    yield b"01234"
+    yield b"56789"
+
+
+def part_read() -> io.BytesIO:
+    file = io.BytesIO(b"skipped0123456789")
+    file.seek(7)
+    return file
+
+
+REPLAYED: list[tuple[str, Callable[[], Data]]] = [
+    *((name, lambda: b"0123456789") for name in CALLERS),
+    *((name, lambda: io.BytesIO(b"0123456789")) for name in ("requests", "aiohttp", "urllib3")),
+    *((name, part_read) for name in ("requests", "aiohttp", "urllib3")),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), REPLAYED)
+def test_a_body_that_can_be_sent_again_is_sent_again_whole(
+    name: str, data: Callable[[], Data], credentials: daypass.Credentials, service: Service,
+    trust: Trust,
+) -> None:  # fmt: skip
+    service.refuse_the_first_token()
+    with CALLERS[name](credentials, service.origin, trust.file) as caller:
+        assert caller.send(service.origin, "PUT", data=data()).code == 200
+    assert [seen.body for seen in service.seen] == [b"0123456789"] * 2
+
+
+def test_a_form_with_a_file_is_sent_again_whole(
+    caller: Caller, service: Service, tmp_path: Path
+) -> None:
+    service.refuse_the_first_token()
+    (tmp_path / "pipeline.yaml").write_bytes(BODY)
+    with (tmp_path / "pipeline.yaml").open("rb") as file:
+        assert caller.send(service.origin, "POST", file=file).code == 200
+    first, second = service.seen
+    assert first.body == second.body
+    assert BODY in second.body
+
+
+GONE: list[tuple[str, Callable[[], Any]]] = [
+    *((name, chunks) for name in CALLERS),
+    ("httpx", lambda: io.BytesIO(b"0123456789")),  # httpx gives no way to begin it anew
+    *((name, pipe) for name in ("requests", "aiohttp", "urllib3")),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), GONE)
+def test_a_body_that_is_gone_is_not_sent_again_and_the_next_request_passes(
+    name: str, data: Callable[[], Any], credentials: daypass.Credentials, service: Service,
+    trust: Trust,
+) -> None:  # fmt: skip
+    service.refuse_the_first_token()
+    with CALLERS[name](credentials, service.origin, trust.file) as caller, closing(data()) as body:
+        assert caller.send(service.origin, "PUT", data=body).code == 401
+        assert [seen.body for seen in service.seen] == [b"0123456789"]
+        assert caller.send(service.origin, "PUT", data=chunks()).code == 200
+    assert [seen.body for seen in service.seen] == [b"0123456789"] * 2
+
+
+def test_an_authorization_header_of_the_callers_own_is_let_alone(
+    caller: Caller, service: Service
+) -> None:
+    service.answer = lambda _: Said(code=401)
+    reply = caller.send(service.origin, headers={"authorization": "Basic eDp5"})
+    assert reply.code == 401
+    assert [seen.headers["authorization"] for seen in service.seen] == ["Basic eDp5"]
+
+
+def test_the_cookie_of_a_login_is_let_alone(caller: Caller, service: Service) -> None:
+    service.refuse_the_first_token()
+    caller.send(service.origin, headers={"Cookie": "authservice_session=MTYx"})
+    assert [seen.headers["cookie"] for seen in service.seen] == ["authservice_session=MTYx"] * 2
+
+
+def test_where_no_token_is_to_be_had_the_request_is_not_sent_and_it_is_said_why(
+    caller: Caller, service: Service, daypass_stack: LocalStack, daypass_identity: MadeIdentity,
+    daypass_clock: MovableClock, client_clock: MovableClock,
+) -> None:  # fmt: skip
+    daypass_stack.revoke(daypass_identity)
+    daypass_clock.move(11)
+    client_clock.move(3600)
+    with pytest.raises(daypass.ExchangeRefusedError, match="long-lived token"):
+        caller.send(service.origin)
+    assert service.seen == []
+
+
+def test_a_refused_token_that_cannot_be_renewed_is_told_and_nothing_is_sent_again(
+    caller: Caller, service: Service, daypass_stack: LocalStack, daypass_identity: MadeIdentity,
+    daypass_clock: MovableClock,
+) -> None:  # fmt: skip
+    service.answer = lambda _: Said(code=401)
+    daypass_stack.revoke(daypass_identity)
+    daypass_clock.move(11)
+    with pytest.raises(daypass.ExchangeRefusedError, match="long-lived token"):
+        caller.send(service.origin)
+    assert len(service.seen) == 1

@@ -1,0 +1,63 @@
+"""What an import of the adapters brings along, and what it says where a library is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import metadata
+
+import pytest
+
+from daypass._core.errors import MissingExtraError
+
+LIBRARIES = {
+    "httpx": "httpx",
+    "requests": "requests",
+    "aiohttp": "aiohttp",
+    "urllib3": "urllib3",
+    "grpc": "grpc",
+    "kubernetes": "kubernetes",
+    "kubernetes_asyncio": "kubernetes-asyncio",
+    "lightkube": "lightkube",
+    "kfp": "kfp",
+}
+"""Module of the library, and the extra that brings it."""
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    assert set(LIBRARIES.values()) <= set(metadata("daypass").get_all("Provides-Extra") or ())
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_package_of_adapters_imports_no_library() -> None:
+    code = (
+        f"import sys, daypass, daypass.integrations; print({set(LIBRARIES)!r} & set(sys.modules))"
+    )
+    assert run(code) == "set()"
+
+
+def test_daypass_itself_imports_no_adapter() -> None:
+    code = "import sys, daypass; daypass.Credentials; print('daypass.integrations' in sys.modules)"
+    assert run(code) == "False"
+
+
+@pytest.mark.parametrize(("library", "extra"), LIBRARIES.items())
+def test_a_missing_library_is_told_with_the_line_that_brings_it(library: str, extra: str) -> None:
+    code = (
+        "import sys\n"
+        f"sys.modules['{library}'] = None\n"
+        "from daypass import MissingExtraError\n"
+        "try:\n"
+        f"    import daypass.integrations.{library}\n"
+        "except MissingExtraError as error:\n"
+        "    print(error)\n"
+    )
+    assert run(code) == str(MissingExtraError(f"daypass.integrations.{library}", extra))
+    assert f"pip install 'daypass[{extra}]'" in run(code)

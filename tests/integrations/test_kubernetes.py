@@ -1,0 +1,173 @@
+"""The clients of Kubernetes with short-lived tokens, through a real door to a real kube-apiserver.
+
+They reach the API server by another way than the door, as somebody within the network does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import kubernetes.client
+import kubernetes_asyncio.client
+import lightkube
+import pytest
+from lightkube.config.kubeconfig import KubeConfig
+from lightkube.config.models import Cluster, User
+from lightkube.resources.core_v1 import ConfigMap
+
+import daypass
+import daypass.integrations.kubernetes
+import daypass.integrations.kubernetes_asyncio
+import daypass.integrations.lightkube
+from support import identities
+from support.controlplane import ISSUER, ControlPlane
+from support.examples import run_example
+from support.identities import Identity
+from support.up import Up, running_up, up_config
+
+READ = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}
+
+
+@pytest.fixture(scope="module")
+def reader(control_plane: ControlPlane) -> Identity:
+    """A bot that may read the ConfigMaps of its namespace."""
+    identity = control_plane.make_identity()
+    identities.allow(control_plane.admin, identity.namespace, "bot", READ)
+    attributes = {"namespace": identity.namespace, "verb": "list", "resource": "configmaps"}
+    identities.wait_until_allowed(control_plane.admin, identity.user, attributes)
+    document = {"metadata": {"name": "known"}, "data": {"key": "value"}}
+    control_plane.admin.create(f"/api/v1/namespaces/{identity.namespace}/configmaps", document)
+    return identity
+
+
+@pytest.fixture(scope="module")
+def up(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A door to it."""
+    with running_up(tmp_path_factory.mktemp("up"), up_config(control_plane)) as running:
+        yield running
+
+
+@pytest.fixture
+def credentials_file(reader: Identity, up: Up, tmp_path: Path) -> Path:
+    """What the bot has been handed, for any audience."""
+    document = {
+        "type": "daypass", "version": 1, "door": up.door,
+        "certificateAuthority": up.authority_file.read_text(), "token": reader.token.reveal(),
+    }  # fmt: skip
+    file = tmp_path / "bot.json"
+    file.touch(0o600)
+    file.write_text(json.dumps(document))
+    return file
+
+
+@pytest.fixture
+def api_credentials(credentials_file: Path) -> daypass.Credentials:
+    """What is in it."""
+    return daypass.Credentials.from_file(credentials_file)
+
+
+def official(plane: ControlPlane) -> kubernetes.client.Configuration:
+    configuration = kubernetes.client.Configuration(host=plane.url)
+    configuration.ssl_ca_cert = str(plane.ca_path)
+    return configuration
+
+
+def asynchronous(plane: ControlPlane) -> kubernetes_asyncio.client.Configuration:
+    configuration = kubernetes_asyncio.client.Configuration(host=plane.url)
+    configuration.ssl_ca_cert = str(plane.ca_path)
+    return configuration
+
+
+def light(plane: ControlPlane) -> KubeConfig:
+    cluster = Cluster(server=plane.url, certificate_auth=str(plane.ca_path))
+    return KubeConfig.from_one(cluster=cluster, user=User())
+
+
+def test_the_official_client_reads_what_the_bot_may(
+    control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
+) -> None:
+    configuration = official(control_plane)
+    daypass.integrations.kubernetes.authorize(configuration, api_credentials, audience=ISSUER)
+    with kubernetes.client.ApiClient(configuration) as api:
+        found = kubernetes.client.CoreV1Api(api).list_namespaced_config_map(reader.namespace)
+        review = kubernetes.client.AuthenticationV1Api(api).create_self_subject_review(
+            kubernetes.client.V1SelfSubjectReview()
+        )
+    assert "known" in {item.metadata.name for item in found.items if item.metadata is not None}
+    assert review.status is not None
+    assert review.status.user_info is not None
+    assert review.status.user_info.username == reader.user
+
+
+def test_a_copy_of_the_official_configuration_asks_for_tokens_too(
+    control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
+) -> None:
+    configuration = official(control_plane)
+    daypass.integrations.kubernetes.authorize(configuration, api_credentials, audience=ISSUER)
+    with kubernetes.client.ApiClient(copy.deepcopy(configuration)) as api:
+        kubernetes.client.CoreV1Api(api).list_namespaced_config_map(reader.namespace)
+
+
+def test_a_token_for_another_audience_opens_nothing(
+    control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
+) -> None:
+    configuration = official(control_plane)
+    daypass.integrations.kubernetes.authorize(configuration, api_credentials, audience="gate")
+    with (
+        kubernetes.client.ApiClient(configuration) as api,
+        pytest.raises(kubernetes.client.ApiException) as refused,
+    ):
+        kubernetes.client.CoreV1Api(api).list_namespaced_config_map(reader.namespace)
+    assert refused.value.status == 401
+
+
+def test_kubernetes_asyncio_reads_what_the_bot_may(
+    control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
+) -> None:
+    async def names() -> set[str]:
+        configuration = asynchronous(control_plane)
+        daypass.integrations.kubernetes_asyncio.authorize(
+            configuration, api_credentials, audience=ISSUER
+        )
+        async with kubernetes_asyncio.client.ApiClient(copy.deepcopy(configuration)) as api:
+            found = await kubernetes_asyncio.client.CoreV1Api(api).list_namespaced_config_map(
+                reader.namespace
+            )
+            return {item.metadata.name for item in found.items}
+
+    assert "known" in asyncio.run(names())
+
+
+def test_lightkube_reads_what_the_bot_may(
+    control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
+) -> None:
+    with lightkube.Client(light(control_plane), namespace=reader.namespace) as client:
+        daypass.integrations.lightkube.authorize(client, api_credentials, audience=ISSUER)
+        assert client.get(ConfigMap, "known").data == {"key": "value"}
+
+
+def test_asynchronous_lightkube_reads_what_the_bot_may(
+    control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
+) -> None:
+    async def names() -> set[str | None]:
+        async with lightkube.AsyncClient(
+            light(control_plane), namespace=reader.namespace
+        ) as client:
+            daypass.integrations.lightkube.authorize(client, api_credentials, audience=ISSUER)
+            found = [item async for item in client.list(ConfigMap)]
+            return {item.metadata.name for item in found if item.metadata is not None}
+
+    assert "known" in asyncio.run(names())
+
+
+@pytest.mark.parametrize("name", ["with_kubernetes", "with_kubernetes_asyncio", "with_lightkube"])
+def test_an_example_prints_what_is_there(
+    name: str, control_plane: ControlPlane, reader: Identity, credentials_file: Path
+) -> None:
+    arguments = (control_plane.url, str(control_plane.ca_path), reader.namespace)
+    environment = {"DAYPASS_CREDENTIALS": str(credentials_file)}
+    assert "known" in run_example(name, *arguments, environment=environment).split()

@@ -1,0 +1,167 @@
+"""`kfp.Client` with `TokenCredentials`, as an author of pipelines uses it."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kfp
+import kfp_server_api
+import pytest
+from kfp import compiler, dsl
+
+import daypass
+from daypass.client.timing import SYSTEM_TIMING, Timing
+from daypass.integrations.kfp import TokenCredentials
+from daypass.local.stack import LocalStack, MadeIdentity
+from daypass.testing import MovableClock
+from support.examples import run_example
+from support.fake_pipelines import FakePipelines
+
+Connect = Callable[..., Any]
+
+
+@pytest.fixture
+def client_clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+def credentials(daypass_identity: MadeIdentity, client_clock: MovableClock) -> daypass.Credentials:
+    system: dict[str, Any] = {name: getattr(SYSTEM_TIMING, name) for name in Timing.__slots__}
+    timing = Timing(**{**system, "clock": client_clock})
+    return daypass.Credentials.from_file(daypass_identity.credentials_file, timing=timing)
+
+
+@pytest.fixture
+def connect(
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity, credentials: daypass.Credentials,
+    pipelines: FakePipelines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> Connect:  # fmt: skip
+    """Makes a client; nothing of this machine's own kfp and kubectl counts."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    pipelines.calls.clear()
+
+    def make(**options: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # that it is for v2 only
+            return kfp.Client(
+                host=daypass_stack.gate,
+                ssl_ca_cert=str(daypass_stack.authority_file),
+                namespace=daypass_identity.namespace,
+                credentials=TokenCredentials(credentials),
+                **options,
+            )
+
+    return make
+
+
+@dsl.container_component  # type: ignore[untyped-decorator]
+def hello() -> dsl.ContainerSpec:
+    return dsl.ContainerSpec(image="busybox", command=["echo", "hello"])
+
+
+@dsl.pipeline(name="hello")  # type: ignore[untyped-decorator]
+def pipeline() -> None:
+    hello()
+
+
+def test_experiments_are_listed_and_made(
+    connect: Connect, pipelines: FakePipelines, daypass_identity: MadeIdentity
+) -> None:
+    client = connect()
+    made = client.create_experiment("nightly")
+    listed = client.list_experiments(namespace=daypass_identity.namespace)
+    assert [item.experiment_id for item in listed.experiments] == [made.experiment_id]
+    assert {call.user for call in pipelines.calls} == {daypass_identity.user}
+
+
+def test_a_pipeline_is_uploaded_and_run_by_the_bot(
+    connect: Connect, pipelines: FakePipelines, daypass_identity: MadeIdentity, tmp_path: Path
+) -> None:
+    package = tmp_path / "hello.yaml"
+    compiler.Compiler().compile(pipeline, str(package))
+    client = connect()
+    uploaded = client.upload_pipeline(str(package), pipeline_name="hello")
+    assert pipelines.uploads[-1] == package.read_bytes()
+    experiment = client.create_experiment("runs")
+    run = client.run_pipeline(experiment.experiment_id, "first", str(package))
+    assert client.get_run(run.run_id).display_name == "first"
+    assert uploaded.display_name == "hello"
+    assert {call.user for call in pipelines.calls} == {daypass_identity.user}
+    assert not any("authorization" in call.headers for call in pipelines.calls)
+
+
+def test_each_request_asks_for_a_fresh_token(
+    connect: Connect, credentials: daypass.Credentials, client_clock: MovableClock
+) -> None:
+    client = connect()
+    before = credentials.token()
+    client.list_experiments()
+    client_clock.move(3600)
+    client.list_experiments()
+    key = client._existing_config.api_key["authorization"]
+    assert key == credentials.token().value.reveal() != before.value.reveal()
+
+
+def test_the_cookie_of_a_login_travels_beside_the_token(
+    connect: Connect, pipelines: FakePipelines, daypass_identity: MadeIdentity
+) -> None:
+    connect(cookies="authservice_session=MTYx").list_experiments()
+    call = pipelines.calls[-1]
+    assert (call.headers["cookie"], call.user) == (
+        "authservice_session=MTYx",
+        daypass_identity.user,
+    )
+
+
+def test_without_these_credentials_the_gate_lets_nothing_pass(
+    connect: Connect, pipelines: FakePipelines
+) -> None:
+    client = connect()
+    client._existing_config.refresh_api_key_hook = None
+    client._existing_config.api_key["authorization"] = "placeholder"
+    with pytest.raises(kfp_server_api.ApiException) as refused:
+        client.list_experiments()
+    assert refused.value.status == 401
+    assert pipelines.calls == []
+
+
+def test_a_revoked_bot_is_told_why(
+    connect: Connect, pipelines: FakePipelines, daypass_stack: LocalStack,
+    daypass_identity: MadeIdentity, daypass_clock: MovableClock, client_clock: MovableClock,
+) -> None:  # fmt: skip
+    client = connect()
+    daypass_stack.revoke(daypass_identity)
+    daypass_clock.move(11)
+    client_clock.move(3600)
+    with pytest.raises(daypass.ExchangeRefusedError, match="long-lived token"):
+        client.list_experiments()
+    assert pipelines.calls == []
+
+
+def test_a_configuration_that_is_copied_still_asks_for_tokens(
+    connect: Connect, credentials: daypass.Credentials
+) -> None:
+    copied = copy.deepcopy(connect()._existing_config)
+    assert copied.auth_settings()["Bearer"]["value"] == (
+        f"Bearer {credentials.token().value.reveal()}"
+    )
+
+
+def test_the_example_uploads_a_pipeline_and_runs_it(
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity, pipelines: FakePipelines,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    environment = {
+        "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
+        "SSL_CERT_FILE": str(daypass_stack.authority_file),
+        "HOME": str(tmp_path),
+    }
+    said = run_example(
+        "with_kfp", daypass_stack.gate, daypass_identity.namespace, environment=environment
+    )
+    assert said.split()[-1] == pipelines.runs[-1]["run_id"]
+    assert pipelines.calls[-1].user == daypass_identity.user

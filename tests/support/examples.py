@@ -1,0 +1,42 @@
+"""The scripts in `examples`, run as their readers run them, and what the docs show of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+def run_example(name: str, *arguments: str, environment: Mapping[str, str]) -> str:
+    """What it prints; fails where it does."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("DAYPASS_")}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
+        capture_output=True, text=True, check=False, timeout=90, env={**inherited, **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def documented(page: str) -> list[str]:
+    """Every block of Python on a page of the docs."""
+    text = (ROOT / "docs" / page).read_text()
+    return re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
+
+
+def is_part_of_an_example(block: str) -> bool:
+    """Whether these lines stand together in one of the scripts, at any indentation."""
+    lines = block.strip("\n").splitlines()
+    for script in EXAMPLES.glob("*.py"):
+        whole = script.read_text().splitlines()
+        for start in range(len(whole)):
+            if dedent("\n".join(whole[start : start + len(lines)])).splitlines() == lines:
+                return True
+    return False

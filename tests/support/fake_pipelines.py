@@ -1,0 +1,128 @@
+"""A service that speaks as much of the API of Kubeflow Pipelines (v2beta1) as a client needs.
+
+Paths, methods and fields are those of `kfp_server_api`, which is generated from the service's own
+description. It keeps what it is given, in memory.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import http.server
+import json
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+API = "/apis/v2beta1"
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request: what for, and by whom as the gate says. Header names are in lower case."""
+
+    method: str
+    path: str
+    user: str | None
+    headers: dict[str, str]
+
+
+class FakePipelines:
+    """The service on a free port of loopback, without TLS; ends with its context."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.experiments: list[Document] = []
+        self.pipelines: list[Document] = []
+        self.runs: list[Document] = []
+        self.uploads: list[bytes] = []
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def get(self, path: str, query: dict[str, list[str]]) -> Document | None:
+        """The answer to a GET; None where nothing is there."""
+        if path == f"{API}/healthz":
+            return {"multi_user": True}
+        collection, _, name = path.removeprefix(f"{API}/").partition("/")
+        kept: list[Document] = getattr(self, collection)
+        if name:
+            key = f"{collection.removesuffix('s')}_id"
+            return next((item for item in kept if item[key] == name), None)
+        namespace = query.get("namespace", [""])[0]
+        found = [item for item in kept if item.get("namespace", namespace) == namespace]
+        return {collection: found, "total_size": len(found)}
+
+    def create(self, path: str, document: Document) -> Document:
+        """The answer to a POST of JSON: the object with an ID."""
+        collection = path.removeprefix(f"{API}/")
+        kept: list[Document] = getattr(self, collection)
+        key = f"{collection.removesuffix('s')}_id"
+        kept.append({**document, key: f"{collection}-{len(kept)}"})
+        return kept[-1]
+
+    def upload(self, query: dict[str, list[str]], content: bytes) -> Document:
+        """The answer to an upload of a pipeline."""
+        self.uploads.append(content)
+        return self.create(f"{API}/pipelines", {"display_name": query["name"][0]})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _handler(service: FakePipelines) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            address = urlsplit(self.path)
+            query = parse_qs(address.query)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            user = headers.get("kubeflow-userid")
+            service.calls.append(
+                Call(method=self.command, path=address.path, user=user, headers=headers)
+            )
+            answer: Document | None
+            if self.command == "GET":
+                answer = service.get(address.path, query)
+            elif address.path == f"{API}/pipelines/upload":
+                answer = service.upload(query, _uploaded(headers["content-type"], body))
+            else:
+                answer = service.create(address.path, json.loads(body))
+            content = json.dumps(answer or {"code": 5, "message": "not found"}).encode()
+            self.send_response(404 if answer is None else 200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = _answer
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
+            """Say nothing."""
+
+    return Handler
+
+
+def _uploaded(content_type: str, body: bytes) -> bytes:
+    """The file in a multipart form."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    form = email.parser.BytesParser().parsebytes(head + body)
+    (content,) = (part.get_payload(decode=True) for part in form.walk() if part.get_filename())
+    assert isinstance(content, bytes)
+    return content
