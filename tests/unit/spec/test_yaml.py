@@ -143,8 +143,8 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_is_refused_at_once_in_few_words(name: str) -> None:
     content = HOSTILE[name].encode()
-    start = time.perf_counter()
+    start = time.process_time()
     lines = said(content)
-    assert time.perf_counter() - start < BOUND_SECONDS
+    assert time.process_time() - start < BOUND_SECONDS
     assert len(lines) <= 21
     assert all(len(line) < 400 for line in lines)
