@@ -1,4 +1,4 @@
-"""What it costs to make identities, and to rotate a fleet of them, on a real API server."""
+"""What it costs to make identities and to rotate a fleet, and how soon revoked ones end."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from daypass._core.secret import Secret
 from daypass.identity.fleet import THREADS
 from daypass.identity.naming import IdentityName
-from support.clusters import admin_cluster
+from daypass.identity.revoke import revoke
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError
+from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ControlPlane
-from support.lifecycle import make
+from support.deadline import eventually
+from support.lifecycle import GATE, is_good, make, mint
 
 DAYPASS = Path(sys.executable).parent / "daypass"
+FORGOTTEN_SECONDS, PAUSE_SECONDS = 30.0, 0.05
 DOOR = "https://ekf.example.com/kubernetes"
 
 
@@ -32,6 +39,7 @@ def run(*, quick: bool) -> None:
             environment.pop("PYTHONDONTWRITEBYTECODE", None)
             _create(folder, namespace, environment, rounds=5 if quick else 15)
             _rotate(folder, plane, environment, size=100 if quick else 500)
+            _revoke(plane, rounds=3 if quick else 10)
 
 
 def _create(folder: Path, namespace: str, environment: dict[str, str], *, rounds: int) -> None:
@@ -65,6 +73,56 @@ def _rotate(folder: Path, plane: ControlPlane, environment: dict[str, str], *, s
         f" {statistics.median(rates):.0f} /s ({min(rates):.0f}-{max(rates):.0f})  bar >= 20 /s",
         flush=True,
     )
+
+
+def _revoke(plane: ControlPlane, *, rounds: int) -> None:
+    """All rounds at the same time: each waits for the API server to forget."""
+    cluster, namespace = admin_cluster(plane), plane.make_namespace()
+    names = [IdentityName(namespace=namespace, name=f"leaked-{n}") for n in range(rounds)]
+    with ThreadPoolExecutor(rounds) as pool:
+        ends = list(pool.map(lambda name: _ends(plane, cluster, name), names))
+    cluster.close()
+    print(
+        f"daypass identity revoke, {rounds} times, of tokens that the API server let in just before"
+        " (it remembers for 10 s): from the deletion of the Secret until"
+    )
+    for what in ends[0]:
+        seconds = sorted(each[what] for each in ends)
+        middle = statistics.median(seconds)
+        print(f"  {what}: {middle:.2f} s ({seconds[0]:.2f}-{seconds[-1]:.2f})", flush=True)
+
+
+def _ends(plane: ControlPlane, cluster: Cluster, name: IdentityName) -> dict[str, float]:
+    """Seconds until each use of a token is refused that the API server let in just before."""
+    made = make(cluster, name)
+    holder = cluster_as(plane, made.token)
+
+    def born() -> Secret | None:
+        child = mint(holder, name, bound_to=made.secret_name)
+        return child if isinstance(child, Secret) else None
+
+    child = eventually("its right to ask is known to the API server", born)
+    refused: dict[str, Callable[[], bool]] = {
+        "a token that hangs on it is no longer made": lambda: born() is None,
+        "no token is made at all, without the policy": lambda: isinstance(
+            mint(holder, name, bound_to=None), ApiError
+        ),
+        "TokenReview refuses the long-lived token": lambda: not is_good(cluster, made.token),
+        "TokenReview refuses those that were made of it": lambda: not is_good(cluster, child, GATE),
+    }
+    assert not any(is_refused() for is_refused in refused.values())
+    began = time.perf_counter()
+    revoke(cluster, name)
+    seconds: dict[str, float] = {}
+    while len(seconds) < len(refused) and time.perf_counter() - began < FORGOTTEN_SECONDS:
+        for what, is_refused in refused.items():
+            if what not in seconds and is_refused():
+                seconds[what] = time.perf_counter() - began
+        time.sleep(PAUSE_SECONDS)
+    holder.close()
+    if len(seconds) < len(refused):
+        raise RuntimeError(f"{name} is revoked and still let in after {FORGOTTEN_SECONDS} s")
+    return seconds
 
 
 def _timed(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, str]:

@@ -323,6 +323,8 @@ def test_nothing_is_made_of_what_makes_no_sense(
         "has a wildcard": ["--subject", "repo:org/*"],
         "is no source of tokens": ["--source", "gitlab"],
         "is there already": ["-o", str(other)],
+        "is no folder to write to": ["-o", str(tmp_path / "absent" / "ci.json")],
+        "stdout is taken": ["-o", "-"],
         "is no AuthenticationConfiguration": ["--merge", str(tmp_path / "daypass.yaml")],
         "cannot be read": ["--issuer-authority", str(tmp_path / "absent")],
     }

@@ -20,12 +20,15 @@ from daypass.cli import main
 from daypass.client.credentials import Credentials
 from daypass.identity import marks
 from daypass.identity.account import NoIdentityError, find_account
+from daypass.identity.create import try_out
 from daypass.identity.cronjob import reaper_objects
 from daypass.identity.delete import delete
+from daypass.identity.manifests import identity_objects
 from daypass.identity.naming import IdentityName
 from daypass.identity.reap import reap
 from daypass.identity.tokens import wait_for_token
 from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import CLUSTER_ROLES, NAMESPACES, ROLE_BINDINGS, SERVICE_ACCOUNTS
 from support import identities
 from support.clusters import admin_access, admin_cluster, cluster_as
@@ -215,8 +218,12 @@ def test_a_revocation_ends_the_long_lived_token_and_all_that_hang_on_it(desk: De
     long_lived, child = desk.token(), desk.credentials().token().value
     assert is_good(desk.cluster, long_lived)
     assert is_good(desk.cluster, child, GATE)
+    (secret,), holder = ours(desk.cluster, desk.bot), cluster_as(desk.plane, long_lived)
     _, words = desk.run("revoke", "bot", "-n", desk.namespace)
     assert "is revoked" in words
+    # At once, though the API server remembers the long-lived token: there is nothing to hang on.
+    assert not isinstance(mint(holder, desk.bot, bound_to=secret.name), Secret)
+    holder.close()
     ends("the long-lived token", lambda: not is_good(desk.cluster, long_lived))
     ends("a token that hangs on it", lambda: not is_good(desk.cluster, child, GATE))
     with pytest.raises(DaypassError):
@@ -362,6 +369,9 @@ def test_an_admin_of_one_namespace_can_do_all_of_it_there(desk: Desk) -> None:
         admin, somebody.user, {"namespace": desk.namespace, "verb": "create", "resource": "secrets"}
     )
     cluster = cluster_as(desk.plane, somebody.token)
+    # Who may not bind just anything is compared with a Role that is not there yet.
+    assert len(try_out(cluster, identity_objects(desk.namespace, "bot", "bot-daypass-x"))) == 4
+    assert find_account(cluster, desk.bot) is None
     created = make(cluster, desk.bot)
     turn(cluster, desk.bot)
     told: list[str] = []
@@ -371,6 +381,36 @@ def test_an_admin_of_one_namespace_can_do_all_of_it_there(desk: Desk) -> None:
     assert len(deleted.deleted) == 5
     assert "rolebindings of other namespaces are not looked for" in told
     assert find_account(desk.cluster, desk.bot) is None
+
+
+def test_of_what_is_refused_in_part_nothing_is_made(desk: Desk) -> None:
+    somebody = desk.plane.make_identity(name="somebody")
+    rules = {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"], "verbs": ["*"]}
+    role = f"{identities.RBAC}/namespaces/{desk.namespace}"
+    desk.plane.admin.create(f"{role}/roles", {"metadata": {"name": "some"}, "rules": [rules]})
+    subject = {"kind": "ServiceAccount", "name": "somebody", "namespace": somebody.namespace}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "some"}
+    desk.plane.admin.create(
+        f"{role}/rolebindings",
+        {"metadata": {"name": "some"}, "roleRef": reference, "subjects": [subject]},
+    )
+    attributes = {"namespace": desk.namespace, "verb": "patch", "resource": "serviceaccounts"}
+    identities.wait_until_allowed(desk.plane.admin, somebody.user, attributes)
+    cluster = cluster_as(desk.plane, somebody.token)
+    with pytest.raises(ForbiddenError, match=r"cannot patch resource \"roles\"") as refused:
+        make(cluster, desk.bot)
+    cluster.close()
+    assert 'resources: ["roles"]' in refused.value.hint
+    assert find_account(desk.cluster, desk.bot) is None
+    assert marks.POLICY not in desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anybody_is_rotated(desk: Desk) -> None:
+    created = make(desk.cluster, desk.bot)
+    (desk.folder / "file").touch()
+    _, words = desk.run("rotate", "--all", "-n", desk.namespace, "--output-dir", "file", code=2)
+    assert "file is no folder to write to" in words
+    assert [each.name for each in ours(desk.cluster, desk.bot)] == [created.secret_name]
 
 
 def test_a_fleet_is_rotated_with_a_summary(desk: Desk) -> None:

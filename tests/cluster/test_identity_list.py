@@ -170,6 +170,14 @@ def test_what_is_wrong_ends_a_check_with_3_and_is_named(
     assert "it mints tokens of other ServiceAccounts" in capsys.readouterr().out
 
 
+def test_a_namespace_that_is_not_there_is_not_taken_for_one_where_all_is_well(
+    plane: ControlPlane, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(plane, "list", "-n", "nowhere", "--check") == 1
+    assert "there is no namespace nowhere" in capsys.readouterr().err
+    assert run(plane, "list", "-n", plane.make_namespace(), "--check") == 0
+
+
 def test_grants_whose_identity_is_gone_are_seen_until_they_are_gone_too(
     plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:

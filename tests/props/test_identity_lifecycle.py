@@ -11,18 +11,26 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from daypass._core.secret import Secret
+from daypass.identity import authorize as authorizing
 from daypass.identity import marks
 from daypass.identity.account import EndedError, NoIdentityError, find_account, get_identity
 from daypass.identity.create import Wish, create
 from daypass.identity.delete import delete
-from daypass.identity.manifests import LABELS
+from daypass.identity.grants import Grant
 from daypass.identity.naming import IdentityName
 from daypass.identity.reap import reap
 from daypass.identity.revoke import revoke
 from daypass.identity.rotate import rotate
 from daypass.identity.tokens import live, token_secrets
 from daypass.kube.errors import ApiError
-from daypass.kube.resources import ROLE_BINDINGS, ROLES, SECRETS, SERVICE_ACCOUNTS
+from daypass.kube.resources import (
+    AUTHORIZATION_POLICIES,
+    ROLE_BINDINGS,
+    ROLES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    name_of,
+)
 from support.crashes import Crash
 from support.embedded import EmbeddedCluster
 from support.lifecycle import GATE, HANDOVER, deaf, is_good, mint, token_in
@@ -34,14 +42,18 @@ NAMES = [
     IdentityName(namespace="other", name="bot"),
 ]
 names = st.sampled_from(NAMES)
-crashes = st.one_of(st.none(), st.tuples(st.integers(1, 14), st.booleans()))
+places = st.sampled_from(["team", "far"])
+roles = st.sampled_from(["view", "edit"])
+crashes = st.one_of(st.none(), st.tuples(st.integers(1, 18), st.booleans()))
 
 
 @dataclass(slots=True)
 class Known:
-    """What is known of an identity: `state`, the `file` handed over, and every token ever had."""
+    """What is known of an identity: `state`, `grants` (namespace and role), the `file` handed over,
+    and every token ever had."""
 
     state: str = "absent"
+    grants: set[tuple[str, str]] = field(default_factory=set)
     file: bytes = b""
     long_lived: list[Secret] = field(default_factory=list)
     bound: list[Secret] = field(default_factory=list)
@@ -113,28 +125,38 @@ class Lifecycle(RuleBasedStateMachine):
         assert self.known[name].file != before
         self.use(name)
 
-    @rule(name=names, namespace=st.sampled_from(["team", "far"]), crash=crashes)
-    def authorize(self, name: IdentityName, namespace: str, crash: tuple[int, bool] | None) -> None:
-        """It is to have rights, also elsewhere."""
-        if self.known[name].state == "absent":
+    @rule(name=names, namespace=places, role=roles, crash=crashes)
+    def authorize(
+        self, name: IdentityName, namespace: str, role: str, crash: tuple[int, bool] | None
+    ) -> None:
+        """It is to have a role, also elsewhere."""
+        wish = authorizing.Wish(
+            identity=name,
+            namespaces=(namespace,),
+            cluster_role=role,
+            accept_risks=True,
+        )
+
+        def action() -> None:
+            authorizing.apply(self.cluster, authorizing.plan(self.cluster, wish, warn=deaf))
+
+        known = self.known[name]
+        try:
+            self.interrupted(crash, action)
+        except NoIdentityError:
+            assert known.state == "absent"
             return
-        binding = {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {
-                "name": f"grant-{name.namespace}-{name.name}",
-                "namespace": namespace,
-                "labels": dict(LABELS),
-                "annotations": {marks.IDENTITY: name.key},
-            },
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit",
-            },
-            "subjects": [
-                {"kind": "ServiceAccount", "name": name.name, "namespace": name.namespace}
-            ],
-        }  # fmt: skip
-        self.interrupted(crash, lambda: self.cluster.apply(binding))
+        known.grants.add((namespace, role))
+
+    @rule(name=names, namespace=st.one_of(st.none(), places), crash=crashes)
+    def unauthorize(
+        self, name: IdentityName, namespace: str | None, crash: tuple[int, bool] | None
+    ) -> None:
+        """It is to have no role there, or nowhere."""
+        where = None if namespace is None else [namespace]
+        self.interrupted(crash, lambda: authorizing.unauthorize(self.cluster, name, where))
+        known = self.known[name]
+        known.grants = {each for each in known.grants if namespace not in (None, each[0])}
 
     @rule(name=names, crash=crashes)
     def revoke(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
@@ -220,6 +242,25 @@ class Lifecycle(RuleBasedStateMachine):
             for each in self.cluster.list(resource, labels=marks.SELECTOR)
         }
         assert marked == {n.key for n, known in self.known.items() if known.state != "absent"}
+        granted = sorted(
+            (
+                name.key,
+                namespace,
+                Grant(identity=name, namespace=namespace, cluster_role=role).own_name,
+            )
+            for name, known in self.known.items()
+            for namespace, role in known.grants
+        )
+        for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES):
+            assert granted == sorted(
+                (
+                    each["metadata"]["annotations"][marks.IDENTITY],
+                    each["metadata"]["namespace"],
+                    name_of(each),
+                )
+                for each in self.cluster.list(resource, labels=marks.SELECTOR)
+                if each.get("roleRef", {}).get("kind") != "Role"
+            )
 
 
 TestLifecycle = Lifecycle.TestCase

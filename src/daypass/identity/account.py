@@ -72,7 +72,8 @@ def get_identity(cluster: Cluster, name: IdentityName) -> Account:
     """The identity of that name. Raises NoIdentityError, ForeignAccountError."""
     account = find_account(cluster, name)
     if account is None:
-        raise NoIdentityError(f"there is no identity {name}", "daypass identity list")
+        hint = f"daypass identity list -n {name.namespace}"
+        raise NoIdentityError(f"there is no identity {name}", hint)
     if not account.is_ours:
         raise ForeignAccountError(
             f"ServiceAccount {name} is no identity: daypass did not make it",

@@ -1,12 +1,13 @@
 """Making an identity, or making sure that it is as it should be.
 
-Every step says what is to be, not what is to be done, and the Secret comes last: a run that broke
-off anywhere is finished by the same run again, with the Secret that it has made, if it has.
+The API server tries all of it first (`dryRun=All`): what it refuses is made in no part. Every step
+says what is to be, not what is to be done, and the Secret comes last: a run that broke off anywhere
+is finished by the same run again, with the Secret that it has made, if it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from daypass._core.clock import Clock
@@ -20,6 +21,7 @@ from daypass.identity.naming import IdentityName
 from daypass.identity.policing import hold_to_policy
 from daypass.identity.tokens import current, is_unfinished, live, token_secrets, wait_for_token
 from daypass.kube.cluster import Cluster
+from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import Object, name_of
 
 Warn = Callable[[str, str], None]
@@ -49,17 +51,33 @@ class Created:
 def create(cluster: Cluster, account: Account | None, wish: Wish, *, warn: Warn) -> Created:
     """Make an identity, or finish or mend one. `account`: what is there of that name.
 
-    Raises ForeignAccountError, EndedError, ApiError.
+    Raises ForeignAccountError, EndedError, NotFoundError (the namespace), ApiError.
     """
     name = wish.name
     found = reusable_secret(cluster, account, warn)
     documents = plan(wish, account, found, clock=cluster.clock)
+    documents, secret_name = documents[:-1] if found else documents, name_of(documents[-1])
+    try_out(cluster, documents)
     hold_to_policy(cluster, name.namespace, warn)
-    for document in documents[:-1] if found else documents:
+    for document in documents:
         cluster.apply(document)
-    secret_name = name_of(documents[-1])
     token = wait_for_token(cluster, name.namespace, secret_name)
     return Created(name=name, secret_name=secret_name, is_new=found is None, token=token)
+
+
+def try_out(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
+    """What the API server would make of an identity's objects; it makes none. Raises ApiError."""
+    tried = []
+    for document in documents:
+        try:
+            tried.append(cluster.apply(document, dry_run=True))
+        except NotFoundError:
+            # Who may not bind just anything is compared with the Role, which is not made yet
+            # (k8s.io/kubernetes/pkg/registry/rbac/rolebinding/policybased).
+            if document["kind"] != "RoleBinding":
+                raise
+            tried.append(document)
+    return tried
 
 
 def plan(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from daypass._core.clock import Clock, utc
 from daypass.client.times import parse_rfc3339, rfc3339
 
+LONGEST_SECONDS = 100 * 366 * 86_400
+"""A century from now: what is to end later is a slip of the hand, or outside the calendar."""
+
 
 def in_seconds(clock: Clock, seconds: float) -> str:
     """The moment so many seconds from now, for an annotation."""

@@ -48,7 +48,8 @@ def delete(
             raise ForeignAccountError(
                 f"ServiceAccount {name} is no identity: nothing of it is daypass'", ""
             )
-        raise NoIdentityError(f"there is no identity {name}", "daypass identity list")
+        hint = f"daypass identity list -n {name.namespace}"
+        raise NoIdentityError(f"there is no identity {name}", hint)
     others = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
     deleted = [each.shown for each in belongings if dry_run or each.remove(cluster)]
     left = [f"secrets/{each} in {name.namespace}" for each in others]

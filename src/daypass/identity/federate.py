@@ -16,7 +16,8 @@ from typing import Any
 from daypass._core.errors import UsageError
 from daypass.identity import marks
 from daypass.identity.account import Account, refuse_foreign
-from daypass.identity.handover import LIMIT_BYTES, FileInUseError, Handover
+from daypass.identity.create import try_out
+from daypass.identity.handover import LIMIT_BYTES, FileInUseError, Handover, check_place
 from daypass.identity.manifests import identity_objects
 from daypass.identity.naming import IdentityName
 from daypass.identity.policing import hold_to_policy
@@ -82,13 +83,17 @@ def federate(
 ) -> None:
     """Make it, or bring it to these users and no others. Raises ForeignAccountError, ApiError."""
     refuse_foreign(account, adopt=adopt)
+    documents = federated_objects(federation, account)
+    try_out(cluster, documents)
     hold_to_policy(cluster, federation.name.namespace, warn)
-    for document in federated_objects(federation, account):
+    for document in documents:
         cluster.apply(document)
 
 
 def refuse_other_file(path: str, name: IdentityName) -> None:
-    """Raise FileInUseError where a file is there that is not this identity's credentials."""
+    """Raise FileInUseError where a file is there that is not this identity's credentials, and
+    UsageError where there can be none."""
+    check_place(path)
     if not os.path.lexists(path):
         return
     try:

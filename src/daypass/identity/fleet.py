@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import make_private_folder
 from daypass.identity import marks
 from daypass.identity.account import Account
@@ -66,8 +66,13 @@ def rotate_all(
     cluster: Cluster, members: Sequence[Member], folder: str, *, overlap_seconds: int
 ) -> Iterator[Outcome]:
     """Rotate them all, each with a credentials file `folder/NAMESPACE/NAME.json`, as they end."""
-    for namespace in sorted({member.account.name.namespace for member in members}):
-        make_private_folder(os.path.join(folder, namespace))
+    try:
+        for namespace in sorted({member.account.name.namespace for member in members}):
+            make_private_folder(os.path.join(folder, namespace))
+    except OSError as error:
+        raise UsageError(
+            f"{folder} is no folder to write to: {error.strerror}", "name another: --output-dir DIR"
+        ) from None
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="daypass-rotate")
     try:
         tasks = [

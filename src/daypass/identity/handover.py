@@ -86,16 +86,30 @@ def check_file(path: str, name: IdentityName, *, now_unix: float, force: bool = 
     One that is there is replaced only if it holds a token of the same identity, or by `force`.
     Raises FileInUseError, UsageError.
     """
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder} is no folder to write to", "make it, or name another file")
-    if os.path.isdir(path):
-        raise UsageError(f"{path} is a folder", f"name a file: {os.path.join(path, 'bot.json')}")
+    check_place(path)
     if not force and os.path.lexists(path) and not _is_of(path, name, now_unix):
         raise FileInUseError(
             f"{path} is there already and holds no credentials of {name}",
             "name another file, or replace it with --force",
         )
+
+
+def check_place(path: str) -> None:
+    """Raise UsageError where no file can be put; what is no ordinary file is never replaced."""
+    if path in ("json", "yaml"):  # as -o means it elsewhere
+        raise UsageError(
+            "-o names the credentials file",
+            f"what is printed is for --output to say; for a file of that name: -o ./{path}",
+        )
+    if path == "-":
+        raise UsageError("stdout is taken by something else", "name a file")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder} is no folder to write to", "make it, or name another file")
+    if os.path.isdir(path):
+        raise UsageError(f"{path} is a folder", f"name a file: {os.path.join(path, 'bot.json')}")
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
+        raise UsageError(f"{path} is no ordinary file", "name another")
 
 
 def _is_of(path: str, name: IdentityName, now_unix: float) -> bool:

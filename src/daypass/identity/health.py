@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daypass._core.clock import Clock
+from daypass.client.times import parse_rfc3339
 from daypass.identity import marks
 from daypass.identity.deadlines import age_seconds, is_past
+from daypass.identity.grants import user_of
 from daypass.identity.inventory import EVERYWHERE, Entry, Objects, Token, entries, policy_proves
 from daypass.identity.manifests import identity_objects
 from daypass.identity.risks import reasons, rules_of
 from daypass.identity.tokens import is_unfinished
 from daypass.kube.resources import Object, name_of
+from daypass.render.policy.marks import KUBE_SYSTEM
 
 DAY_SECONDS = 86_400
 
@@ -75,12 +78,8 @@ def examine(
             *_of_times(entry, live, clock, unused_seconds),
             *_of_tokens(entry, live, objects),
             *_of_rights(entry, risks),
+            *_of_policy(entry, held),
         ]
-        place = entry.name.namespace
-        if held is not None and entry.account is not None and place not in held:
-            label = f"{marks.POLICY}={marks.POLICY_ON}"
-            text = f"namespace {place} is not held to the policy: label it {label}"
-            findings.append(Finding(code="no-policy", text=text))
         examined.append(Examined(entry=entry, live=live, findings=tuple(findings)))
     return examined
 
@@ -138,6 +137,7 @@ def _of_times(
     entry: Entry, live: tuple[Token, ...], clock: Clock, unused_seconds: int
 ) -> Iterator[Finding]:
     deadline = entry.account.annotations.get(marks.DEADLINE) if entry.account else None
+    yield from _unreadable("it is to end", deadline)
     if is_past(deadline, clock):
         if live or entry.rights or entry.asks_itself:
             text = f"its deadline was {deadline}: daypass identity reap"
@@ -146,6 +146,7 @@ def _of_times(
             yield Finding(code="ended", text=f"it ended on {deadline}", is_problem=False)
     for token in live:
         secret = token.secret
+        yield from _unreadable(f"Secret {secret.name} is to go", secret.retire_after)
         if is_past(secret.retire_after, clock):
             text = f"Secret {secret.name} was to go at {secret.retire_after}: daypass identity reap"
             yield Finding(code="retirement-overdue", text=text)
@@ -155,6 +156,12 @@ def _of_times(
             days = f"{idle // DAY_SECONDS:.0f} days"
             text = f"the token of Secret {secret.name} is unused for {days}"
             yield Finding(code="unused", text=text)
+
+
+def _unreadable(what: str, moment: str | None) -> Iterator[Finding]:
+    if moment and parse_rfc3339(moment) is None:
+        text = f"{what} at {moment[:40]!r}, which is no moment: it never does"
+        yield Finding(code="unreadable-time", text=text)
 
 
 def _of_tokens(entry: Entry, live: tuple[Token, ...], objects: Objects) -> Iterator[Finding]:
@@ -199,6 +206,17 @@ def _of_rights(entry: Entry, risks: Mapping[str, tuple[str, ...]]) -> Iterator[F
             yield Finding(code="more-rights", text=text)
         elif why:
             yield Finding(code="risky-role", text=f"{right.shown}{leads}", is_problem=False)
+
+
+def _of_policy(entry: Entry, held: set[str] | None) -> Iterator[Finding]:
+    place = entry.name.namespace
+    if user_of(entry.name).startswith(KUBE_SYSTEM):
+        text = "the policy lets ServiceAccounts of kube-system do as they like"
+        yield Finding(code="no-policy", text=text)
+    elif held is not None and entry.account is not None and place not in held:
+        label = f"{marks.POLICY}={marks.POLICY_ON}"
+        text = f"namespace {place} is not held to the policy: label it {label}"
+        yield Finding(code="no-policy", text=text)
 
 
 def _risks(cluster_roles: Sequence[Object], found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:

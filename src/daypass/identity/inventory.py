@@ -244,6 +244,7 @@ def _names(rule: Object, user: str) -> bool:
 def _has_principals(rule: Object) -> bool:
     sources = rule.get("from") or ()
     return bool(sources) and all(
-        (principals := (each.get("source") or {}).get("principals")) and "*" not in principals
+        (principals := (each.get("source") or {}).get("principals"))
+        and not any("*" in str(principal) for principal in principals)
         for each in sources
     )

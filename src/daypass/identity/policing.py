@@ -8,7 +8,7 @@ from daypass.identity import marks
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import NAMESPACES, VALIDATING_ADMISSION_POLICY_BINDINGS
-from daypass.render.policy.marks import NAME
+from daypass.render.policy.marks import KUBE_SYSTEM, NAME, SERVICE_ACCOUNT
 
 VOLUNTARY = (
     "without it, binding is voluntary: whoever holds the long-lived token can make short-lived ones"
@@ -33,6 +33,8 @@ def hold_to_policy(cluster: Cluster, namespace: str, warn: Callable[..., None]) 
             f"{VOLUNTARY}. An admin can do it, if it is not done:\n"
             f"kubectl label namespace {namespace} {marks.POLICY}={marks.POLICY_ON}",
         )
+    if f"{SERVICE_ACCOUNT}{namespace}:" == KUBE_SYSTEM:
+        warn("the policy lets ServiceAccounts of kube-system do as they like", VOLUNTARY)
     _warn_without_policy(cluster, warn)
 
 

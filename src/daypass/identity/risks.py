@@ -34,7 +34,8 @@ RISKS = (
     ),
     Risk(
         reason="reads Secrets, and the long-lived tokens in them",
-        verbs=("get", "list", "watch"), resources=(("", "secrets"),),
+        # The answers to a patch and to a deletion of many hold the whole objects.
+        verbs=("get", "list", "watch", "patch", "deletecollection"), resources=(("", "secrets"),),
     ),
     Risk(
         reason="makes Secrets, and with them long-lived tokens of other ServiceAccounts",

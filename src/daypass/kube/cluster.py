@@ -287,18 +287,21 @@ class Cluster:
         attempt = 0
         while True:
             attempt += 1
-            try:
-                response = self._client.send(request)
-            except httpx2.TransportError as error:
-                if attempt == 1 and is_stale(error, request.method):
-                    continue
-                raise explain_transport(error, self.access.server) from None
-            except httpx2.DecodingError:
-                raise ClusterUnreachableError(f"{self.access.server} sends broken gzip") from None
+            response = self._exchange(request)
             pause = _pause(response)
             if pause is None or attempt == TRIES:
                 return response
             self.sleep(pause)
+
+    def _exchange(self, request: httpx2.Request, *, again: bool = True) -> httpx2.Response:
+        try:
+            return self._client.send(request)
+        except httpx2.TransportError as error:
+            if again and is_stale(error, request.method):
+                return self._exchange(request, again=False)
+            raise explain_transport(error, self.access.server) from None
+        except httpx2.DecodingError:
+            raise ClusterUnreachableError(f"{self.access.server} sends broken gzip") from None
 
 
 def _object(body: bytes, server: str) -> Object:

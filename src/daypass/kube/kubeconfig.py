@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from daypass._core.secret import Secret
+from daypass._core.status import printable
 from daypass.kube.access import Access, ExecPlugin
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.fields import (
@@ -46,12 +48,20 @@ def find_access(
     """The way to the API server that kubectl would take. Raises KubeconfigError."""
     files = _files(environ, kubeconfig)
     if files:
-        return _from_files(files, environ, context, namespace)
-    if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in environ:
-        return _in_cluster(environ, namespace, service_account_folder)
-    raise KubeconfigError(
-        "no kubeconfig is found", "name one: --kubeconfig FILE, or KUBECONFIG in the environment"
-    )
+        access = _from_files(files, environ, context, namespace)
+    elif kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in environ:
+        access = _in_cluster(environ, namespace, service_account_folder)
+    else:
+        raise KubeconfigError(
+            "no kubeconfig is found",
+            "name one: --kubeconfig FILE, or KUBECONFIG in the environment",
+        )
+    if not re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", access.namespace):
+        raise KubeconfigError(
+            f"{printable(access.namespace, 80)!r} is no namespace",
+            "use up to 63 of a-z, 0-9 and -, with no - at either end",
+        )
+    return access
 
 
 def _files(environ: Mapping[str, str], kubeconfig: str | None) -> list[Path]:

@@ -34,7 +34,10 @@ policy: {audiences: [gate]}
         (["reap", "-n", "x", "-A"], "both named"),
         (["reap", "--render", "-A"], "no image of daypass is published"),
         (["reap", "--render", "--image", "x"], "no namespace is named"),
-        (["nope"], "invalid choice"),
+        (["rotate", "bot", "--overlap", "9999999999d"], "not to work on for 9999999999d"),
+        (["rotate", "bot", "-o", "json"], "-o names the credentials file"),
+        (["list", "-n", "../kube-system"], "'../kube-system' is no namespace"),
+        (["reap", "-n", "Ü"], "'Ü' is no namespace"),
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(

@@ -159,6 +159,12 @@ def test_the_namespace_is_labelled_and_the_missing_policy_is_told(world: Embedde
     assert "the namespace team is held to the policy from now on, others' tokens too" in told
 
 
+def test_an_identity_that_the_policy_exempts_is_warned_about(world: EmbeddedCluster) -> None:
+    told: list[str] = []
+    hold_to_policy(world.cluster, "kube-system", lambda fact, *_: told.append(fact))
+    assert "the policy lets ServiceAccounts of kube-system do as they like" in told
+
+
 def test_an_admin_of_one_namespace_makes_identities_and_is_told_what_is_not_held(
     world: EmbeddedCluster,
 ) -> None:

@@ -94,6 +94,7 @@ def test_every_name_is_one_that_both_kinds_may_have(namespace: str, name: str, r
         {"from": []},
         {"from": [{"source": {}}]},
         {"from": [{"source": {"principals": ["*"]}}]},
+        {"from": [{"source": {"principals": ["p", "cluster.local/*"]}}]},
         {"from": [{"source": {"principals": ["p"]}}, {"source": {"namespaces": ["x"]}}]},
         {"when": []},
         {"when": [{"key": "request.headers[kubeflow-userid]", "values": ["*"]}]},

@@ -26,6 +26,8 @@ def rule(verbs: str, resources: str, groups: str = "", **more: object) -> Object
         (rule("get", "secrets"), "reads Secrets"),
         (rule("list", "configmaps,secrets"), "reads Secrets"),
         (rule("watch", "secrets"), "reads Secrets"),
+        (rule("patch", "secrets"), "reads Secrets"),
+        (rule("deletecollection", "secrets"), "reads Secrets"),
         (rule("create", "secrets"), "makes Secrets"),
         (rule("impersonate", "serviceaccounts"), "acts as other"),
         (rule("create", "pods/exec"), "runs commands"),

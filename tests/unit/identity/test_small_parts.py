@@ -234,11 +234,25 @@ def test_a_file_is_replaced_only_if_it_is_of_the_same_identity(
     with pytest.raises(FileInUseError, match="no credentials of far/bot"):
         check_file(str(path), other, now_unix=now)
     check_file(str(path), other, now_unix=now, force=True)
-    link = tmp_path / "link.json"
-    link.symlink_to(path)
-    with pytest.raises(FileInUseError):
-        check_file(str(link), BOT, now_unix=now)
-    with pytest.raises(UsageError, match="is a folder"):
-        check_file(str(tmp_path), BOT, now_unix=now, force=True)
-    with pytest.raises(UsageError, match="no folder to write to"):
-        check_file(os.path.join(str(tmp_path), "no", "bot.json"), BOT, now_unix=now)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (".", "is a folder"),
+        ("no/bot.json", "no folder to write to"),
+        ("link.json", "no ordinary file"),
+        ("pipe", "no ordinary file"),
+        ("/dev/null", "no ordinary file"),
+        ("yaml", "names the credentials file"),
+    ],
+)
+def test_what_is_no_ordinary_file_is_not_even_replaced_by_force(
+    file: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bot.json").touch(0o600)
+    (tmp_path / "link.json").symlink_to("bot.json")
+    os.mkfifo("pipe")
+    with pytest.raises(UsageError, match=words):
+        check_file(file, BOT, now_unix=0.0, force=True)

@@ -318,6 +318,13 @@ def test_an_overloaded_api_server_is_asked_again_after_what_it_asks_for(opened: 
     assert sleeps == [3.0, 10.0]
 
 
+def test_a_connection_that_broke_while_it_was_waited_is_made_anew(opened: Open) -> None:
+    busy = status_answer(429, "too many requests", "Retry-After: 3")
+    cluster, server = opened(twice(busy, reset), EMPTY, sleeps=[])
+    assert cluster.list(NAMESPACES) == []
+    assert len(server.requests) == 2
+
+
 def test_it_is_not_asked_for_ever_nor_where_it_names_no_time(opened: Open) -> None:
     sleeps: list[float] = []
     cluster, server = opened(status_answer(429, "too many", "Retry-After: 1"), sleeps=sleeps)

@@ -138,6 +138,13 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(write: Write) -> N
         find_access({}, kubeconfig=file)
 
 
+@pytest.mark.parametrize("namespace", ["../kube-system", "Team", "ü", "-a", "a" * 64, "a\n"])
+def test_a_namespace_that_no_cluster_can_have_enters_no_url(write: Write, namespace: str) -> None:
+    file = str(write())
+    with pytest.raises(KubeconfigError, match="is no namespace"):
+        find_access({}, kubeconfig=file, namespace=namespace)
+
+
 @pytest.mark.parametrize(
     ("cluster", "message"),
     [

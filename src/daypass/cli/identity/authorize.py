@@ -78,10 +78,10 @@ def cluster_role_of(role: str | None, cluster_role: str | None) -> str | None:
 
 def _check_proof(principals: list[str], header: str) -> None:
     """Raise UsageError for what would let anybody in the mesh be anybody, or match nothing."""
-    if any(not principal.strip("*/ ") for principal in principals):
+    if any(not principal.strip() or "*" in principal for principal in principals):
         raise UsageError(
-            "a principal that is everybody proves nothing",
-            "name a workload's, such as cluster.local/ns/NS/sa/NAME",
+            "a principal that may be anybody's proves nothing",
+            "name a workload's whole, such as cluster.local/ns/NS/sa/NAME",
         )
     if not header.isascii() or not header.replace("-", "").isalnum():
         raise UsageError(f"{header[:40]!r} is no name of a header", "such as kubeflow-userid")

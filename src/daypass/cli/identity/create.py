@@ -39,7 +39,6 @@ EPILOG = """examples:
 
 It may be run again, after anything: what is missing is made, what is there stays.
 """
-LONGEST_DEADLINE_SECONDS = 100 * 366 * 86_400
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -70,12 +69,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Make the identity, or print its objects."""
-    if args.credentials in ("yaml", "json"):
-        raise UsageError(
-            "-o names the credentials file",
-            f"to print the objects: --output {args.credentials}; for a file of that name:"
-            f" -o ./{args.credentials}",
-        )
     if args.credentials is not None and (args.output or args.dry_run):
         raise UsageError("no credentials are made with --output and --dry-run", "leave -o out")
     _seconds(args.expires)  # before anybody is asked
@@ -109,8 +102,10 @@ def _seconds(text: str | None) -> int | None:
     """In how many seconds it is to end; 0 for never, None where nothing is said."""
     if text is None or text == "never":
         return None if text is None else 0
+    from daypass.identity.deadlines import LONGEST_SECONDS
+
     seconds = parse_seconds(text)
-    if not 0 < seconds <= LONGEST_DEADLINE_SECONDS:
+    if not 0 < seconds <= LONGEST_SECONDS:
         raise UsageError(f"an identity cannot end after {text}", "try 90d, or never")
     return seconds
 
@@ -134,14 +129,14 @@ def _wish(
 def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
     """Print the objects, or say what would be made."""
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.identity.create import plan
+    from daypass.identity.create import plan, try_out
 
     with ExitStack() as stack:
         cluster, name, account, secret_name = _look(args, stack)
         clock = SYSTEM_CLOCK if cluster is None else cluster.clock
         documents = plan(_wish(args, name, said, account, clock), account, secret_name, clock=clock)
         if args.dry_run == "server" and cluster is not None:
-            documents = [cluster.apply(document, dry_run=True) for document in documents]
+            documents = try_out(cluster, documents)
     if args.output is None:
         for document in documents:
             metadata = document["metadata"]

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
-from daypass._core.errors import UsageError
+from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 
@@ -72,6 +72,8 @@ def run(args: Namespace) -> int:
         examined = examine(
             objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
         )
+        if namespace and not examined and objects.namespaces == []:
+            raise DaypassError(f"there is no namespace {namespace}", "kubectl get namespaces")
         put(_drawn(cluster, examined, args.output))
         if not examined:
             say(f"no identity in {namespace}" if namespace else "no identity in any namespace")

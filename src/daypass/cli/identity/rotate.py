@@ -55,7 +55,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Rotate one identity, or many."""
+    from daypass.identity.deadlines import LONGEST_SECONDS
+
     overlap_seconds = parse_seconds(args.overlap)
+    if overlap_seconds > LONGEST_SECONDS:
+        raise UsageError(f"a token is not to work on for {args.overlap}", "try 1d, or 0")
     older_than_seconds = parse_seconds(args.older_than) if args.older_than else 0
     _check(args)
     with closing(open_cluster(args)) as cluster:

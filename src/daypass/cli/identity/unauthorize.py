@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     role.add_argument("--role", choices=ROLES, help="only this role")
     role.add_argument("--cluster-role", metavar="NAME", help="only this ClusterRole")
     parser.add_argument(
-        "--dry-run", choices=("client", "server"), help="remove nothing: say what would be removed"
+        "--dry-run", action="store_true", help="remove nothing: say what would be removed"
     )
     add_cluster_options(parser)
 
@@ -53,7 +53,7 @@ def run(args: Namespace) -> int:
             identity,
             namespaces,
             cluster_role=cluster_role_of(args.role, args.cluster_role),
-            dry_run=args.dry_run is not None,
+            dry_run=args.dry_run,
         )
         for each in removed:
             say(f"{'would be removed' if args.dry_run else 'removed'}: {each}")

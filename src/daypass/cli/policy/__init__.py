@@ -1,19 +1,15 @@
-"""`daypass policy`: what the API server may issue. A file a subcommand, imported when asked for.
-
-A subcommand's module is like a command's: SUMMARY, EPILOG, add_arguments(parser), run(args).
-"""
+"""`daypass policy`: what the API server may issue. A module a subcommand."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
-from daypass.cli import _run_parsed
+from daypass.cli.subcommands import describe, run_subcommand
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import ArgumentParser
 
     from daypass.spec import Config, Policy
 
@@ -29,22 +25,14 @@ EPILOG = """examples:
 DEFAULT_CONFIG = Path("daypass.yaml")
 
 
-def run_plainly(argv: list[str]) -> int | None:
-    """Hand over to the subcommand that is named; None for any other command line."""
-    if argv and argv[0] in COMMANDS:
-        module = importlib.import_module(f"daypass.cli.policy.{argv[0]}")
-        return _run_parsed(f"policy {argv[0]}", module, argv[1:])
-    return None
+def run_plainly(argv: list[str]) -> int:
+    """Hand over to the subcommand that is named."""
+    return run_subcommand(__name__, COMMANDS, argv)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Which subcommands there are."""
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="|".join(COMMANDS))
-
-
-def run(args: Namespace) -> int:
-    """The subcommand alone, as in `daypass policy -- apply`."""
-    return run_plainly([args.command]) or 0
+    describe(parser, __name__, COMMANDS)
 
 
 def add_config_option(parser: ArgumentParser) -> None:

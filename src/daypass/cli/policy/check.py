@@ -68,9 +68,12 @@ def run(args: Namespace) -> int:
 
 
 def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Question:
+    from daypass.client.names import is_subdomain
     from daypass.identity.policy_question import Question
 
-    account, namespace = args.service_account, args.namespace or cluster.namespace
+    account, namespace = args.service_account, cluster.namespace
+    if not is_subdomain(account):
+        raise UsageError(f"{account[:80]!r} is no name of a ServiceAccount", "such as bot")
     audiences = args.audience or (policy.audiences[:1] if policy else ())
     if not audiences:
         raise UsageError("no audience is named", "add --audience: whom the token is for")
