@@ -151,6 +151,20 @@ def test_replaced_credentials_renew_everything_at_once(
     assert bound == ["bot-daypass-0123456789abcdefghij", "bot-daypass-zzzzzzzzzzzzzzzzzzzz"]
 
 
+def test_credentials_that_are_written_again_as_they_were_renew_nothing(
+    door: Door, config: Path, tmp_path: Path
+) -> None:
+    with running_agent(config) as agent:
+        agent.wait_for("renewed")
+        door.credentials(tmp_path)
+        for count in (1, 2):  # after each the credentials are looked at
+            agent.process.send_signal(signal.SIGHUP)
+            agent.wait_for("reloaded", count)
+        agent.end()
+        assert agent.count("credentials_changed") == 0
+    assert door.granted == 1
+
+
 def test_credentials_that_are_broken_for_a_while_stop_nothing(
     door: Door, config: Path, tmp_path: Path
 ) -> None:

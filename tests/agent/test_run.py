@@ -111,6 +111,35 @@ def test_a_file_is_kept_fresh_for_as_long_as_the_command_runs(
     eventually("the folder is gone", lambda: is_gone(runtime))
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_the_file_stays_though_input_or_output_are_closed(
+    door: Door, environment: dict[str, str], runtime: Path, tmp_path: Path, closed: str
+) -> None:
+    """Then what the process beside the command watches would get the number of one of them."""
+    door.granted_seconds = 2
+    script = f"""
+        file=$DAYPASS_ACCESS_TOKEN_FILE
+        while grep -q {short_lived_token(1)} "$file"; do sleep 0.05; done
+        cat "$file" >{tmp_path}/seen"""
+    line = f"exec {sys.executable} -m daypass run --file -- sh -c '{script}' {closed}"
+    done = subprocess.run(["sh", "-c", line], env={**CLEAN, **environment}, timeout=60, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "seen").read_text() == short_lived_token(2)
+    eventually("the folder is gone", lambda: is_gone(runtime))
+
+
+def test_a_place_that_takes_no_file_is_told(environment: dict[str, str]) -> None:
+    """Its size is limited to nothing, as that of a full disk is."""
+    line = f"ulimit -f 0; exec {sys.executable} -m daypass run --file -- echo ran"
+    done = subprocess.run(
+        ["sh", "-c", line], env={**CLEAN, **environment}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the token's file cannot be kept: File too large\n  it goes below" in done.stderr
+    assert os.listdir(environment["XDG_RUNTIME_DIR"]) == []
+
+
 def test_a_renewal_that_fails_is_told_while_the_command_runs_on(
     door: Door, environment: dict[str, str]
 ) -> None:

@@ -11,29 +11,40 @@ class UnsafeFileError(DaypassError):
     """A file of secrets that others can read or write, or that is not an ordinary file of ours."""
 
 
-def read_private(path: str, *, limit_bytes: int) -> bytes:
+def read_private(path: str, *, limit_bytes: int, may_be_mounted: bool = False) -> bytes:
     """The contents of a file of secrets.
 
     Refuses (UnsafeFileError) a symbolic link, anything but an ordinary file, another owner than
     this user or root, a mode that lets group or others in, and more than `limit_bytes`. Raises
     OSError where the file cannot be opened. All is asked of the open file, so nothing can be
     swapped in between.
+
+    `may_be_mounted`: it may also be one that the kubelet or systemd provides. A group may read what
+    is root's, as root says who that is (an `fsGroup`; an ACL, whose mask shows as a group); and the
+    path may be a link that stays in its folder (`..data`, k8s.io/kubernetes
+    pkg/volume/util/atomic_writer.go).
     """
+    descriptor = _open(path, may_be_mounted)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnsafeFileError(
-                f"{path} is a symbolic link", "name the file that it leads to"
-            ) from None
-        raise
-    try:
-        return _read_open(descriptor, path, limit_bytes)
+        return _read_open(descriptor, path, limit_bytes, may_be_mounted)
     finally:
         os.close(descriptor)
 
 
-def _read_open(descriptor: int, path: str, limit_bytes: int) -> bytes:
+def _open(path: str, may_be_mounted: bool) -> int:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    leads_to, folder = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+    if may_be_mounted and leads_to.startswith(folder + "/"):
+        return os.open(leads_to, flags)
+    raise UnsafeFileError(f"{path} is a symbolic link", "name the file that it leads to")
+
+
+def _read_open(descriptor: int, path: str, limit_bytes: int, may_be_mounted: bool) -> bytes:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise UnsafeFileError(f"{path} is not an ordinary file", "name a file")
@@ -42,10 +53,13 @@ def _read_open(descriptor: int, path: str, limit_bytes: int) -> bytes:
             f"{path} belongs to user {status.st_uid}, not to you",
             "copy it to a file of your own: install -m 600 FILE YOURS",
         )
-    if status.st_mode & 0o077:
+    if status.st_mode & (0o037 if may_be_mounted and status.st_uid == 0 else 0o077):
+        hint = f"close it with: chmod 600 {path}"
+        if may_be_mounted and status.st_uid == 0:
+            hint += "\nin a pod's volume: defaultMode: 0440, and the pod has an fsGroup"
         raise UnsafeFileError(
             f"{path} can be read or written by others (mode {stat.S_IMODE(status.st_mode):04o})",
-            f"close it with: chmod 600 {path}",
+            hint,
         )
     chunks: list[bytes] = []
     left = limit_bytes + 1
@@ -98,7 +112,14 @@ def make_private_folder(path: str) -> None:
 
     Raises UnsafeFileError if it exists and is somebody else's or open to others.
     """
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    missing = [path]  # one by one: os.makedirs gives its mode to the last one only
+    while (parent := os.path.dirname(missing[-1])) and not os.path.isdir(parent):
+        missing.append(parent)
+    for folder in reversed(missing):
+        try:  # noqa: SIM105 - no import of contextlib
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            pass
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise UnsafeFileError(f"{path} is not a folder of yours", "remove it, or name another one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from daypass._core.errors import UsageError
+from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import say
 from daypass.cli.plain import read_plainly
 
@@ -123,8 +123,9 @@ def _start_with_file(
         remove,
     )
 
-    folder = private_folder(os.environ)
+    folder = ""
     try:
+        folder = private_folder(os.environ)
         target = TokenFile.private(
             f"{folder}/token", audience=options.get("--audience"), lifetime_seconds=lifetime
         )
@@ -135,9 +136,15 @@ def _start_with_file(
         passes = "--pass-credentials" in options
         environment = child_environment(os.environ, name, target.path, with_credentials=passes)
         keep_beside(keeper, folder)
-    except BaseException:
-        remove(folder)
-        raise
+    except BaseException as error:
+        if folder:
+            remove(folder)
+        if not isinstance(error, OSError):
+            raise
+        raise DaypassError(
+            f"the token's file cannot be kept: {error.strerror}",
+            "it goes below XDG_RUNTIME_DIR or TMPDIR: is there room, and leave to write?",
+        ) from None
     become(command, environment)
 
 

@@ -209,5 +209,8 @@ def _checksum(content: bytes, key: str) -> bytes:
 def _sweep(folder: str, before_unix: float) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < before_unix:
-                os.unlink(entry.path)
+            try:
+                if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < before_unix:
+                    os.unlink(entry.path)
+            except FileNotFoundError:
+                continue  # another process has swept it, or put it in its place

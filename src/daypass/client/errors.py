@@ -20,11 +20,22 @@ class CredentialsError(DaypassError):
 
 
 class DoorUnreachableError(DaypassError):
-    """No answer of an API server came back: name, network, proxy, TLS handshake, or a 5xx."""
+    """No answer of an API server came back: name, network, proxy, TLS handshake, or a 5xx.
 
-    def __init__(self, fact: str, hint: str = "", *, heals_by_itself: bool = True) -> None:
+    `retry_after_seconds` is what the answer asked for, or None.
+    """
+
+    def __init__(
+        self,
+        fact: str,
+        hint: str = "",
+        *,
+        heals_by_itself: bool = True,
+        retry_after_seconds: float | None = None,
+    ) -> None:
         super().__init__(fact, hint)
         self.heals_by_itself = heals_by_itself
+        self.retry_after_seconds = retry_after_seconds
 
 
 class DoorNotTrustedError(DaypassError):

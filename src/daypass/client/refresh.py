@@ -16,6 +16,8 @@ END_MARGIN_SECONDS = 10.0
 clock may be ahead of the door's."""
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_ASKED_PAUSE_SECONDS = 600.0
+"""What a Retry-After is obeyed up to: a slip in somebody's settings is not to last for years."""
 RENEWAL_PAUSE_SECONDS = 10.0
 LONGEST_RENEWAL_PAUSE_SECONDS = 600.0
 
@@ -36,6 +38,12 @@ def backoff_seconds(failures: int, chance: float) -> float:
     from half of it to all of it."""
     longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
     return longest * (0.5 + 0.5 * chance)
+
+
+def asked_pause_seconds(asked: float, chance: float) -> float:
+    """How long the door is let alone that has asked for it: everybody was told the same second, so
+    from that on to a quarter more."""
+    return min(asked, LONGEST_ASKED_PAUSE_SECONDS) * (1.0 + chance / 4)
 
 
 def respite_seconds(left: float, chance: float) -> float:

@@ -51,7 +51,8 @@ def explain_refusal(response: Response, order: Order, now_unix: float) -> Failur
         quoted = said or _excerpt(response, text)
         fact = f"{order.door.url} answers {code}" + (f": {quoted}" if quoted else "")
         hint = "the API server behind the door can't be reached, or fails; try again later"
-        return Failure(DoorUnreachableError(fact, hint), code in _RETRIED, after)
+        error = DoorUnreachableError(fact, hint, retry_after_seconds=after)
+        return Failure(error, code in _RETRIED, after)
     if status is None or code < 400:
         return Failure(describe_foreign(response, order))
     fact, hint = _refusal(code, said, order)

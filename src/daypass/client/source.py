@@ -121,9 +121,10 @@ def _from_variables(environ: Mapping[str, str]) -> Source:
 
 
 def read_secret_file(path: str, what: str) -> bytes:
-    """A file that only this user may read, at most LIMIT_BYTES; raises CredentialsError."""
+    """A file that only this user may read, or that is mounted for it (`read_private`), at most
+    LIMIT_BYTES; raises CredentialsError."""
     try:
-        return read_private(path, limit_bytes=LIMIT_BYTES)
+        return read_private(path, limit_bytes=LIMIT_BYTES, may_be_mounted=True)
     except UnsafeFileError as error:
         problem = CredentialsError(f"{what} is not used: {error.fact}", error.hint)
     except (OSError, ValueError) as error:
@@ -149,7 +150,12 @@ def _unreadable(path: str, what: str, error: OSError | ValueError) -> Credential
 
     # ValueError: a NUL in the path
     reason = (error.strerror if isinstance(error, OSError) else None) or "no such name is possible"
-    return CredentialsError(f"{what} cannot be read: {scrub(path)}: {reason}", "is the path right?")
+    hint = "is the path right?"
+    if isinstance(error, PermissionError):
+        hint = f"user {os.geteuid()} has to be let in: `namei -l PATH` shows where it is not"
+    elif "{" in path:
+        hint = "it takes the path of a file, not what stands in it"
+    return CredentialsError(f"{what} cannot be read: {scrub(path)}: {reason}", hint)
 
 
 def _listed(names: list[str]) -> str:

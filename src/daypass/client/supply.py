@@ -19,6 +19,7 @@ from daypass.client.errors import ExchangeRefusedError
 from daypass.client.flight import Flight
 from daypass.client.flow import TRIES, exchange
 from daypass.client.refresh import (
+    asked_pause_seconds,
     backoff_seconds,
     quiet_seconds,
     renewal_pause_seconds,
@@ -282,7 +283,7 @@ class Supply:
         pause = backoff_seconds(holding.failures, chance)
         asked = getattr(error, "retry_after_seconds", None)
         if asked is not None:
-            pause = max(pause, asked * (1.0 + chance / 4))
+            pause = max(pause, asked_pause_seconds(asked, chance))
         holding.not_before = holding.failed + pause
         if grant is None:
             return 0.0

@@ -9,6 +9,7 @@ What the command does not get: the variables that lead to the long-lived token. 
 crash reports and dumps of environments. It is no wall: the command runs as the same user.
 """
 
+import fcntl
 import os
 import select
 import shutil
@@ -24,6 +25,7 @@ from daypass.client.source import FIELD_VARIABLES, FILE_VARIABLE
 from daypass.integrations.agent.keeper import Keeper
 
 _LOOK_SECONDS = 1.0
+_HAS_PIDFD = hasattr(os, "pidfd_open")
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """As shells have it (POSIX, Shell Command Language, 2.8.2)."""
 
@@ -66,7 +68,7 @@ def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
 
 def private_folder(environ: Mapping[str, str]) -> str:
     """A new folder for one token file, that only this user can look into, in memory where there is
-    such a place."""
+    such a place; raises OSError."""
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     base = runtime if runtime.startswith("/") and os.access(runtime, os.W_OK | os.X_OK) else None
     return tempfile.mkdtemp(prefix="daypass-run-", dir=base)
@@ -77,7 +79,7 @@ def keep_beside(keeper: Keeper, folder: str) -> None:
     ended, and then removes `folder`."""
     watched = os.getpid()
     # Opened now: the number could be another's by the time that the other process looks.
-    descriptor = os.pidfd_open(watched) if hasattr(os, "pidfd_open") else -1
+    descriptor = _above_the_standard_ones(os.pidfd_open(watched)) if _HAS_PIDFD else -1
     between = os.fork()
     if between:
         os.waitpid(between, 0)
@@ -90,6 +92,15 @@ def keep_beside(keeper: Keeper, folder: str) -> None:
             _keep(keeper, folder, watched, descriptor)
     finally:
         os._exit(0)
+
+
+def _above_the_standard_ones(descriptor: int) -> int:
+    """The same at a number from 3 on: it is 0 or 1 where the command has no input or output."""
+    if descriptor > 2:
+        return descriptor
+    above = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return above
 
 
 def _keep(keeper: Keeper, folder: str, watched: int, descriptor: int) -> None:

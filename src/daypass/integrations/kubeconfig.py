@@ -55,6 +55,8 @@ def read_authority(path: str) -> str:
         raise UsageError(f"{path} cannot be read: {reason}", "name a file of PEM") from None
     except BadCertificateAuthorityError as error:
         raise UsageError(f"{path}: {error.fact}", error.hint) from None
+    if "PRIVATE KEY" in pem:
+        raise UsageError(f"{path} holds a private key", "name a file of certificates alone")
     return pem
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -190,6 +192,26 @@ def test_what_was_abandoned_is_swept_out(folder: str) -> None:
         os.utime(f"{folder}/{name}", (now - days * 86400, now - days * 86400))
     store_entry(folder, KEY, entry())
     assert sorted(os.listdir(folder)) == sorted([KEY, "young"])
+
+
+def test_a_file_that_goes_while_abandoned_ones_are_looked_for_is_no_warning(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other processes put their entries in place, and sweep, at the same time."""
+    store_entry(folder, KEY, entry())
+    Path(folder, "another's").write_text("")
+    real = os.scandir
+
+    @contextmanager
+    def scan(path: str) -> Iterator[list[os.DirEntry[str]]]:
+        with real(path) as found:
+            entries = list(found)
+        Path(folder, "another's").unlink()
+        yield entries
+
+    monkeypatch.setattr(os, "scandir", scan)
+    store_entry(folder, KEY, entry("new"))
+    assert os.listdir(folder) == [KEY]
 
 
 # -- whose it is

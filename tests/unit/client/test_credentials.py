@@ -16,6 +16,7 @@ from support.fake_door import (
     AUDIENCE,
     NAMESPACE,
     SECRET,
+    SENTINEL,
     SERVICE_ACCOUNT,
     credentials_document,
     jwt,
@@ -144,7 +145,7 @@ def test_what_is_missing_from_the_environment_is_named(environ: dict[str, str], 
 # -- the file itself
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602, 0o666])
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o602, 0o666])
 def test_a_file_that_others_can_use_is_refused_with_the_command_that_mends_it(
     write: Write, mode: int
 ) -> None:
@@ -154,9 +155,31 @@ def test_a_file_that_others_can_use_is_refused_with_the_command_that_mends_it(
     assert f"chmod 600 {path}" in error.hint
 
 
-def test_a_symbolic_link_is_refused(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(write())
-    assert "is a symbolic link" in refusal_of(str(tmp_path / "link")).fact
+def test_a_file_that_this_user_may_not_open_is_told(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    path = write()
+    monkeypatch.setattr(os, "open", refuse)
+    error = refusal_of(path)
+    assert error.fact.endswith(": Permission denied")
+    assert f"user {os.geteuid()} has to be let in" in error.hint
+
+
+def test_a_whole_document_in_place_of_its_path_is_recognised() -> None:
+    environ = {"DAYPASS_CREDENTIALS": json.dumps(credentials_document(URL))}
+    with pytest.raises(CredentialsError) as raised:
+        Credentials.load(environ)
+    assert SENTINEL not in str(raised.value)
+    assert raised.value.hint == "it takes the path of a file, not what stands in it"
+
+
+def test_a_symbolic_link_out_of_its_folder_is_refused(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(write())
+    assert "is a symbolic link" in refusal_of(str(tmp_path / "folder" / "link")).fact
 
 
 def test_a_folder_a_pipe_and_nothing_are_refused(tmp_path: Path) -> None:

@@ -88,6 +88,39 @@ def test_a_stale_token_is_served_while_it_refreshes(
     assert timing.begun == []
 
 
+def test_a_refresh_is_not_begun_beside_a_renewal(
+    credentials: Credentials, timing: FakeTiming, wired: Wired, door: Door
+) -> None:
+    token = credentials.token()
+    timing.fake_clock.advance(1800)
+    got: list[int] = []
+
+    def ask_meanwhile(request: Request) -> bytes:
+        got.append(number(credentials.token()))
+        return door(request)
+
+    wired.wire.answer = ask_meanwhile
+    assert number(credentials.renew(token)) == 2
+    assert (got, timing.begun) == ([1], [])
+
+
+def test_a_renewal_waits_for_a_refresh_that_is_under_way(
+    credentials: Credentials, timing: FakeTiming, door: Door
+) -> None:
+    async def story() -> int:
+        timing.fake_clock.advance(1800)
+        token = await credentials.token_async()
+        assert len(timing.begun) == 1
+        renewing = asyncio.create_task(credentials.renew_async(token))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        timing.do_begun()
+        return number(await renewing)
+
+    assert asyncio.run(story()) == 2
+    assert door.tokens == 2
+
+
 def test_a_token_is_served_to_its_end_while_the_door_is_broken_and_never_after(
     credentials: Credentials, ask: Ask, timing: FakeTiming, door: Door, wired: Wired
 ) -> None:
@@ -207,14 +240,32 @@ def test_who_is_told_a_remembered_error_is_told_so(wired: Wired, timing: FakeTim
     assert len(wired.wire.requests) == 1
 
 
-def test_retry_after_holds_for_everybody(wired: Wired, ask: Ask, timing: FakeTiming) -> None:
-    answers = [status_answer(429, "slow", "Retry-After: 120"), token_answer()]
+@pytest.mark.parametrize(
+    ("code", "error"), [(429, DoorBusyError), (503, DoorUnreachableError)], ids=str
+)
+def test_retry_after_holds_for_everybody(
+    wired: Wired, ask: Ask, timing: FakeTiming, code: int, error: type[DaypassError]
+) -> None:
+    answers = [status_answer(code, "slow", "Retry-After: 120"), token_answer()]
     credentials = wired(lambda _: answers.pop(0))
     for seconds in (0, 60, 59):
         timing.fake_clock.advance(seconds)
-        with pytest.raises(DoorBusyError):
+        with pytest.raises(error):
             ask(credentials)
     assert len(wired.wire.requests) == 1
+    timing.fake_clock.advance(2)
+    assert number(ask(credentials)) == 1
+
+
+def test_a_retry_after_of_years_is_obeyed_for_ten_minutes(
+    wired: Wired, ask: Ask, timing: FakeTiming
+) -> None:
+    answers = [status_answer(429, "slow", "Retry-After: 99999999"), token_answer()]
+    credentials = wired(lambda _: answers.pop(0))
+    for seconds in (0, 599):
+        timing.fake_clock.advance(seconds)
+        with pytest.raises(DoorBusyError):
+            ask(credentials)
     timing.fake_clock.advance(2)
     assert number(ask(credentials)) == 1
 

@@ -15,7 +15,7 @@ from daypass.client.flight import Flight
 from daypass.client.http import Request
 from support.exchanges import Wired
 from support.fake_door import FakeDoor, Signer, answer, say_nothing, short_lived_token, token_answer
-from support.timing import FakeTiming
+from support.timing import FakeClock, FakeTiming
 
 CredentialsFor = Callable[..., Credentials]
 
@@ -33,6 +33,39 @@ def test_many_threads_cost_one_request(signer: Signer, credentials_for: Credenti
             got = list(pool.map(ask, range(16)))
     assert got == [short_lived_token()] * 16
     assert len(door.requests) == 1
+
+
+class InterruptingClock(FakeClock):
+    """While the first one who asks looks at the clock, `meanwhile` happens."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def monotonic(self) -> float:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().monotonic()
+
+
+def test_no_thread_decides_while_another_one_does() -> None:
+    clock, asked = InterruptingClock(), threading.Event()
+    wired = Wired(FakeTiming(clock))
+
+    def answer_it(_: Request) -> bytes:
+        asked.set()
+        return token_answer()
+
+    credentials = wired(answer_it)
+    second = threading.Thread(target=credentials.token)
+
+    def meanwhile() -> None:
+        second.start()
+        asked.wait(0.3)  # in vain: it would decide to ask the door as well
+
+    clock.meanwhile = meanwhile
+    credentials.token()
+    second.join()
+    assert len(wired.wire.requests) == 1
 
 
 def test_threads_and_tasks_of_several_loops_cost_one_request_together(wired: Wired) -> None:
@@ -235,6 +268,25 @@ def test_a_cancelled_exchange_holds_nobody_up_though_its_error_is_kept(wired: Wi
 def test_a_flight_that_never_lands_is_given_up_in_the_end() -> None:
     assert Flight().wait(0.0) is False
     assert asyncio.run(Flight().wait_async(0.0)) is False
+
+
+def test_an_answer_that_was_overtaken_does_not_replace_the_newer_token(
+    wired: Wired, timing: FakeTiming
+) -> None:
+    """It may be much older, if the machine slept between question and answer."""
+    answers = [token_answer(number=1), token_answer(number=2)]
+    credentials = wired(lambda _: answers.pop(0))
+
+    async def story() -> None:
+        overtaken = asyncio.create_task(credentials.token_async())
+        await asyncio.sleep(0)
+        timing.fake_clock.advance(60)
+        assert credentials.token().value.reveal() == short_lived_token(1)
+        assert (await overtaken).value.reveal() == short_lived_token(2)
+
+    asyncio.run(story())
+    other = credentials.token(credentials.audience, 3600)
+    assert other.value.reveal() == short_lived_token(1)
 
 
 def test_a_flight_that_landed_keeps_nobody_waiting() -> None:

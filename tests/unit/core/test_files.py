@@ -10,6 +10,7 @@ import pytest
 
 from daypass._core.files import (
     UnsafeFileError,
+    fingerprint,
     make_private_folder,
     read_private,
     write_private,
@@ -78,6 +79,85 @@ def test_a_link_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
             read_private(str(tmp_path / name), limit_bytes=100)
 
 
+# -- files that the kubelet and systemd provide
+
+
+def mount(folder: Path, content: bytes, generation: str = "..2026_11_24_16_00_00.1") -> Path:
+    """A folder as the kubelet mounts a Secret; another `generation` is swapped in."""
+    (folder / generation).mkdir(parents=True)
+    (folder / generation / "token").write_bytes(content)
+    (folder / generation / "token").chmod(0o400)
+    (folder / "..data_tmp").symlink_to(generation)
+    (folder / "..data_tmp").rename(folder / "..data")
+    if not (folder / "token").is_symlink():
+        (folder / "token").symlink_to("..data/token")
+    return folder / "token"
+
+
+def read_mounted(path: Path) -> bytes:
+    return read_private(str(path), limit_bytes=100, may_be_mounted=True)
+
+
+def owned_by(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
+    """Whoever runs this, an open file says that it is `user`'s."""
+    real = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        status = list(real(descriptor))
+        status[stat.ST_UID] = user
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+
+
+def test_a_mounted_secret_is_read_before_and_after_it_is_swapped(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "mounted")
+    path = mount(tmp_path / "mounted", b"old")
+    assert read_mounted(path) == read_mounted(tmp_path / "link" / "token") == b"old"
+    before = fingerprint(str(path))
+    mount(tmp_path / "mounted", b"new", "..2026_11_24_17_00_00.2")
+    assert read_mounted(path) == b"new"
+    assert fingerprint(str(path)) != before, "a running program would not notice"
+    with pytest.raises(UnsafeFileError, match="symbolic link"):
+        read_private(str(path), limit_bytes=100)
+
+
+@pytest.mark.parametrize("leads_to", ["../outside", "/etc/passwd", "."])
+def test_a_link_that_leaves_its_folder_is_refused(tmp_path: Path, leads_to: str) -> None:
+    (tmp_path / "outside").write_bytes(b"hush")
+    (tmp_path / "outside").chmod(0o600)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(leads_to)
+    with pytest.raises(UnsafeFileError, match="symbolic link"):
+        read_mounted(tmp_path / "folder" / "link")
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440, 0o640])
+def test_what_is_roots_may_be_read_by_the_group_that_root_gave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    path = mount(tmp_path, b"hush")
+    path.chmod(mode)
+    owned_by(monkeypatch, 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 1001)
+    assert read_mounted(path) == b"hush"
+
+
+@pytest.mark.parametrize(
+    ("user", "mode"), [(0, 0o644), (0, 0o460), (0, 0o404), (1001, 0o440), (1001, 0o640)]
+)
+def test_a_mount_that_others_can_use_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, mode: int
+) -> None:
+    path = mount(tmp_path, b"hush")
+    path.chmod(mode)
+    owned_by(monkeypatch, user)
+    monkeypatch.setattr(os, "geteuid", lambda: 1001)
+    with pytest.raises(UnsafeFileError, match=f"mode {mode:04o}") as raised:
+        read_mounted(path)
+    assert ("fsGroup" in raised.value.hint) == (user == 0)
+
+
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_private(str(tmp_path / "none"), limit_bytes=100)
@@ -91,9 +171,14 @@ def test_more_than_the_limit_is_refused(tmp_path: Path) -> None:
 
 def test_a_private_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    make_private_folder(str(folder))
-    make_private_folder(str(folder))
+    old = os.umask(0)
+    try:
+        make_private_folder(str(folder))
+        make_private_folder(str(folder))
+    finally:
+        os.umask(old)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
 
 
 def test_an_open_folder_or_none_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from daypass._core.errors import UsageError
 from daypass.client.address import Door
@@ -111,3 +113,14 @@ def test_an_authority_is_read_and_checked(tmp_path: Path) -> None:
         read_authority(str(file))
     with pytest.raises(UsageError, match="No such file"):
         read_authority("/nowhere")
+
+
+def test_a_private_key_beside_the_certificates_does_not_get_into_the_entry(tmp_path: Path) -> None:
+    key = generate_private_key(SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    file = tmp_path / "ca.pem"
+    for content in (Signer().pem.encode() + key, key + Signer().pem.encode()):
+        file.write_bytes(content)
+        with pytest.raises(UsageError, match="holds a private key"):
+            read_authority(str(file))

@@ -35,7 +35,7 @@ class Holder:
             settings = self._read()
         except DaypassError:
             return None
-        return settings.source and settings.source.identity(), settings.files
+        return settings.source and settings.source.identity(), settings.token
 
     def _read(self) -> Settings:
         source = read_source(self._environ, self._path)

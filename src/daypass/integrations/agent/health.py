@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Self
 
@@ -99,6 +100,10 @@ def _server(host: str) -> type[ThreadingHTTPServer]:
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         daemon_threads = True
         block_on_close = False
+
+        def server_bind(self) -> None:
+            """Without HTTPServer's question to the DNS for this machine's name."""
+            TCPServer.server_bind(self)
 
         def handle_error(self, request: object, client_address: object) -> None:
             """A client that goes away is no event of ours."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
-from daypass.client.errors import DoorBusyError
 from daypass.client.times import rfc3339
 from daypass.client.timing import Timing
 from daypass.client.token import Grant, Token
@@ -144,12 +143,11 @@ class Keeper:
         )
 
     def _note_failure(self, error: Exception) -> None:
-        retry_after = error.retry_after_seconds if isinstance(error, DoorBusyError) else None
         self._schedule = schedule.failed(
             self._schedule,
             self._now(),
             heals_by_itself=getattr(error, "heals_by_itself", True),
-            retry_after_seconds=retry_after,
+            retry_after_seconds=getattr(error, "retry_after_seconds", None),
             chance=self._timing.chance(),
         )
         self._failures += 1

@@ -14,8 +14,6 @@ SHORTEST_PAUSE_SECONDS = 1.0
 """Whatever a server grants, a file is not renewed more often than so."""
 LONGEST_HOPELESS_PAUSE_SECONDS = 300.0
 """Between attempts where nothing changes unless somebody acts, such as after a 401."""
-LONGEST_ASKED_PAUSE_SECONDS = 600.0
-"""What a Retry-After is obeyed up to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,5 +95,5 @@ def failed(
         hopeless = 5.0 * 2.0 ** min(failures, 10)
         pause = max(pause, min(LONGEST_HOPELESS_PAUSE_SECONDS, hopeless) * (0.5 + 0.5 * chance))
     if retry_after_seconds is not None:
-        pause = max(pause, min(retry_after_seconds, LONGEST_ASKED_PAUSE_SECONDS) + 5.0 * chance)
+        pause = max(pause, refresh.asked_pause_seconds(retry_after_seconds, chance))
     return Schedule(since=now, pause_seconds=pause, failures=failures, held=before.held)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from pathlib import Path
 
 import pytest
 
 from daypass.integrations.agent.events import Event, Log
-from daypass.integrations.agent.health import metrics, readiness
+from daypass.integrations.agent.health import Health, metrics, readiness
 from daypass.integrations.agent.hooks import hook_environment
 from daypass.integrations.agent.keeper import Status
 from daypass.integrations.agent.notify import ServiceManager
@@ -37,6 +38,17 @@ def test_ready_is_when_every_file_holds_a_good_token() -> None:
     code, text = readiness([status(), NEW, ENDED])
     assert code == 503
     assert text == "/run/new: no token yet\n/run/ended: its token has ended\n"
+
+
+def test_the_endpoints_open_without_a_question_to_the_dns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take its time: a probe is not to wait for it."""
+
+    def ask(*_: object) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(socket, "getfqdn", ask)
+    with Health(("127.0.0.1", 0), lambda: []) as health:
+        assert health.address[1] > 0
 
 
 def test_metrics_are_in_the_format_that_prometheus_reads() -> None:
