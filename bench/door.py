@@ -99,9 +99,9 @@ def _stub(program: Path, folder: Path, rounds: int, seconds: float) -> None:
         ("headers", f"Authorization: Bearer {JWT}{'a' * 800}\nContent-Type: application/json\n"),
     ):
         (folder / name).write_text(text)
-    place, plain = folder / "door", folder / "plain"
-    place.mkdir()
-    plain.mkdir()
+    place, plain, logging = folder / "door", folder / "plain", folder / "logging"
+    for made in (place, plain, logging):
+        made.mkdir()
     headers, body = folder / "headers", folder / "body"
     with stub(program, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
         upstream = Upstream(
@@ -112,13 +112,15 @@ def _stub(program: Path, folder: Path, rounds: int, seconds: float) -> None:
         with (
             _door(place, port, authority.pem) as door,
             _plain_proxy(plain, upstream) as proxy_port,
+            _plain_proxy(logging, upstream, log=True) as logging_port,
         ):
-            _throughput(
-                "door | plain Envoy, fast stub, 8 connections", program,
-                _target(door.port, place, PATH, headers, body),
-                _target(proxy_port, plain, PATH, headers, body),
-                rounds, seconds, ">= 0.9",
-            )  # fmt: skip
+            ours = _target(door.port, place, PATH, headers, body)
+            for name, at, where, bar in (
+                ("door | plain Envoy, fast stub, 8 connections", proxy_port, plain, ">= 0.9"),
+                ("door | plain Envoy with the door's log", logging_port, logging, "none"),
+            ):
+                theirs = _target(at, where, PATH, headers, body)
+                _throughput(name, program, ours, theirs, rounds, seconds, bar)
 
 
 @contextmanager
@@ -130,9 +132,11 @@ def _door(place: Path, port: int, authority_pem: str) -> Iterator[Door]:
 
 
 @contextmanager
-def _plain_proxy(folder: Path, upstream: Upstream, *, cut: str = "") -> Iterator[int]:
+def _plain_proxy(
+    folder: Path, upstream: Upstream, *, cut: str = "", log: bool = False
+) -> Iterator[int]:
     """The same Envoy with the same listener, TLS and cluster, and a connection manager that only
-    routes (and takes the prefix `cut` off); its port.
+    routes (takes the prefix `cut` off, writes the door's `log` where that is asked); its port.
     """
     authority = Authority()
     (folder / "authority.crt").write_text(authority.pem)
@@ -142,6 +146,8 @@ def _plain_proxy(folder: Path, upstream: Upstream, *, cut: str = "") -> Iterator
     files["envoy.json"].pop("overload_manager")
     action = {"cluster": "api-server", **({"prefix_rewrite": "/"} if cut else {})}
     routes = [{"match": {"prefix": f"{cut}/"}, "route": action}]
+    chains = resources["listeners"][0]["filter_chains"]
+    access_log = chains[0]["filters"][-1]["typed_config"]["access_log"] if log else []
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -150,8 +156,9 @@ def _plain_proxy(folder: Path, upstream: Upstream, *, cut: str = "") -> Iterator
         http_filters=[
             extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")
         ],
+        access_log=access_log,
     )
-    for chain in resources["listeners"][0]["filter_chains"]:
+    for chain in chains:
         chain["filters"] = [manager]
     for options in resources["clusters"][0]["typed_extension_protocol_options"].values():
         options.pop("http_filters")
