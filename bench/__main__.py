@@ -9,7 +9,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-NAMES = ("commands", "stack", "door", "hostile")
+NAMES = (
+    "commands",
+    "library",
+    "inflight",
+    "fleet",
+    "render",
+    "apply",
+    "verify",
+    "stack",
+    "door",
+    "hostile",
+    "identity",
+    "inventory",
+)
 
 
 def main() -> None:

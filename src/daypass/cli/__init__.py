@@ -15,12 +15,26 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
     from typing import Any
 
 COMMANDS = {
+    "agent": "daypass.cli.agent",
+    "apply": "daypass.cli.apply",
+    "completion": "daypass.cli.completion",
     "demo": "daypass.cli.demo",
+    "diff": "daypass.cli.diff",
+    "exec-credential": "daypass.cli.exec_credential",
+    "identity": "daypass.cli.identity",
+    "init": "daypass.cli.init",
+    "kubeconfig": "daypass.cli.kubeconfig",
+    "policy": "daypass.cli.policy",
+    "remove": "daypass.cli.remove",
+    "render": "daypass.cli.render",
+    "run": "daypass.cli.run",
     "token": "daypass.cli.token",
     "up": "daypass.cli.up",
+    "verify": "daypass.cli.verify",
 }
 
 
@@ -79,11 +93,18 @@ def _run(arguments: list[str]) -> int:
             code: int | None = plainly(arguments[1:])
             if code is not None:
                 return code
-        return _run_parsed(arguments[0], module, arguments[1:])
+        return run_parsed(arguments[0], module, arguments[1:])
     return _run_bare(arguments)
 
 
-def _run_parsed(name: str, module: Any, arguments: list[str]) -> int:
+def run_parsed(name: str, module: Any, arguments: list[str]) -> int:
+    """Run a command's module on a command line; `name` is what it is called by."""
+    code: int = module.run(make_parser(name, module).parse_args(arguments))
+    return code
+
+
+def make_parser(name: str, module: Any) -> ArgumentParser:
+    """The parser of a command, as its module describes it."""
     import argparse
 
     parser = argparse.ArgumentParser(
@@ -94,8 +115,7 @@ def _run_parsed(name: str, module: Any, arguments: list[str]) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    code: int = module.run(parser.parse_args(arguments))
-    return code
+    return parser
 
 
 def _run_bare(arguments: list[str]) -> int:

@@ -32,7 +32,7 @@ class Federated(Section):
     could be deleted, so that their tokens end by time alone."""
 
     longest_lifetime_seconds: Lifetime = Field(default=3600, examples=["1h"])
-    """Longest lifetime that they may ask for; a shorter one of the namespace counts for them too."""
+    """Longest lifetime that they may ask for; a namespace's shorter one counts for them, too."""
 
 
 class Policy(Section):

@@ -1,0 +1,187 @@
+"""`daypass apply`: from the config to a cluster, in one step that can be repeated."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import DaypassError, MissingExtraError
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass.deploy.plan import Plan
+    from daypass.deploy.state import State
+    from daypass.kube.cluster import Cluster
+    from daypass.spec import Config
+
+SUMMARY = "show what would change, commit it, apply it, wait for it, verify it"
+EPILOG = """\
+examples:
+  daypass apply                                the tree in deploy/, a commit of it, the cluster
+  daypass apply --dry-run                      only show what would change
+  daypass apply --yes                          where nobody can be asked; opens more, too
+  daypass apply --no-commit --no-wait          no git, and back as soon as the API server has it
+
+It can be interrupted anywhere: the same command again goes on from there. Whatever opens more than
+is open now, the first apply as well, is listed and takes a yes. What was applied and is no longer
+in the config is removed. docs/apply.md says the rest.
+"""
+_TIMEOUT_SECONDS = 300
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass apply`."""
+    from daypass._core.duration import parse_seconds
+
+    add_config_options(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask, also if it opens more")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="let the API server check all of it; change nothing"
+    )
+    parser.add_argument(
+        "--force-conflicts", action="store_true", help="take over fields that others have set"
+    )
+    parser.add_argument(
+        "--no-commit", action="store_true", help="write the tree, and leave git to yourself"
+    )
+    parser.add_argument("--no-wait", action="store_true", help="wait for nothing, verify nothing")
+    parser.add_argument("--no-verify", action="store_true", help="wait for the rollout only")
+    parser.add_argument(
+        "--timeout", type=parse_seconds, default=_TIMEOUT_SECONDS, metavar="TIME",
+        help="how long to wait in all (default: 5m)",
+    )  # fmt: skip
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    add_cluster_options(parser)
+
+
+def add_config_options(parser: ArgumentParser) -> None:
+    """--config and --tree, as `daypass diff` has them too."""
+    parser.add_argument(
+        "--config", type=Path, default=Path("daypass.yaml"), metavar="FILE",
+        help="the config file (default: daypass.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tree", type=Path, metavar="DIR",
+        help="where the rendered files are (default: deploy/ beside the config)",
+    )  # fmt: skip
+
+
+def tree_folder(args: Namespace) -> Path:
+    """The folder of the rendered files."""
+    tree: Path | None = args.tree
+    return tree or Path(args.config).parent / "deploy"
+
+
+def run(args: Namespace) -> int:
+    """Apply; 0, or 3 where `verify` has findings."""
+    with closing(open_cluster(args)) as cluster:
+        try:
+            from daypass.deploy.plan import make_plan
+            from daypass.deploy.state import ask_state
+            from daypass.spec import load
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("daypass apply", "admin") from error
+        config = load(args.config)
+        state = ask_state(cluster)
+        plan = make_plan(state, config)
+        _show(args, cluster, plan)
+        if not args.force_conflicts:
+            plan.verify_unowned()
+        if args.dry_run:
+            return 0
+        _keep(args, config, state, plan)
+        _carry_out(args, state, plan)
+        return 0 if args.no_wait else _wait(args, state, config, plan)
+
+
+def _show(args: Namespace, cluster: Cluster, plan: Plan) -> None:
+    from daypass.deploy import report
+
+    if args.output == "json":
+        put(json.dumps(report.as_json(plan)) + "\n")
+    else:
+        put(report.diffs(plan, whole=args.dry_run))
+        put(report.overview(plan))
+    say(f"{cluster.access.server}: {report.counts(plan)}")
+    for line in report.missing_lines(plan):
+        say(line)
+    if plan.widened:
+        say("this opens more than is open now:", "\n".join(plan.widened))
+
+
+def ask_yes(question: str, otherwise: str) -> None:
+    """Come back after a yes. Raises DaypassError after anything else, or where nobody is there."""
+    import sys
+
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        raise DaypassError("nothing was done: nobody is here to say yes", otherwise)
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise DaypassError("nothing was done")
+
+
+def _keep(args: Namespace, config: Config, state: State, plan: Plan) -> None:
+    """The yes that it takes, the files, and the commit of them."""
+    from daypass.render.folder import write
+    from daypass.render.manifests import render_tree
+
+    tree, folder, checkout = render_tree(config, state.facts(config)), tree_folder(args), None
+    if not args.no_commit:
+        from daypass.deploy.commit import Checkout
+
+        checkout = Checkout(folder, args.config)
+        checkout.verify(tree)
+    if plan.widened and not args.yes:
+        ask_yes("apply it?", "look at the list, then: daypass apply --yes")
+    if drifts := write(folder, tree):
+        say(f"files in {folder}: {len(drifts)} changed")
+    committed = checkout.commit(tree, plan.widened) if checkout else None
+    if committed:
+        say(f"committed {committed.name} to {committed.branch}: push it when you like")
+        if committed.superproject:
+            say(f"it is a submodule: commit it in {committed.superproject}, too")
+
+
+def _carry_out(args: Namespace, state: State, plan: Plan) -> None:
+    from daypass.deploy.applying import carry_out
+
+    done = carry_out(state.target, plan, force=args.force_conflicts)
+    if args.no_wait:
+        from daypass.deploy.report import waiting_lines
+
+        for line in waiting_lines(plan):
+            say(line, "once it has: daypass apply")
+    if done.applied or done.removed:
+        say(f"applied {done.applied}, removed {done.removed}")
+    for removal in done.left:
+        say(f"left {removal.identifier}: {removal.why}")
+
+
+def _wait(args: Namespace, state: State, config: Config, plan: Plan) -> int:
+    """Until it runs, and then whether it does what it should."""
+    from daypass.deploy.plan import make_plan
+    from daypass.deploy.rollout import Patience, wait_for_pair, wait_for_rollout
+    from daypass.deploy.state import ask_state
+
+    patience = Patience(state.target, args.timeout)
+    if plan.waiting:
+        wait_for_pair(state.target, plan.pair, patience, say)
+        state = ask_state(state.target.cluster)
+        _carry_out(args, state, make_plan(state, config))
+    for change in plan.changes:
+        if change.identifier.kind == "Deployment":
+            wait_for_rollout(state.target, change.identifier, patience, say)
+    if args.no_verify:
+        return 0
+    from daypass.audit import reports
+    from daypass.deploy.verifying import has_failures, verify_published
+
+    findings = verify_published(config, patience, say)
+    say("seen from outside:", reports.text(findings))
+    return 3 if has_failures(findings) else 0

@@ -1,0 +1,74 @@
+"""`daypass diff`: is what the config says in the files, and in the cluster?"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import MissingExtraError
+from daypass.cli import put, say
+from daypass.cli.apply import add_config_options, tree_folder
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass.deploy.plan import Plan
+    from daypass.render.folder import Drift
+
+SUMMARY = "compare the config with the rendered files and with the cluster"
+EPILOG = """\
+examples:
+  daypass diff                     ends with 3 if anything differs
+  daypass diff --output json
+  daypass render --output deploy --check      the files alone, without a cluster
+
+Nothing is changed. The API server is asked by a dry run what it would make of each object, so that
+defaults and what other controllers own are no differences. Secrets are never shown.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass diff`."""
+    add_config_options(parser)
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Compare; 0, or 3 where anything differs."""
+    with closing(open_cluster(args)) as cluster:
+        try:
+            from daypass.deploy.plan import make_plan
+            from daypass.deploy.state import ask_state
+            from daypass.render.folder import drifts
+            from daypass.render.manifests import render_tree
+            from daypass.spec import load
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("daypass diff", "admin") from error
+        config = load(args.config)
+        state = ask_state(cluster)
+        plan = make_plan(state, config)
+        files = drifts(tree_folder(args), render_tree(config, state.facts(config)))
+        _show(args, plan, files)
+        return 3 if files or plan.differs else 0
+
+
+def _show(args: Namespace, plan: Plan, files: list[Drift]) -> None:
+    from daypass.deploy import report
+
+    if args.output == "json":
+        changes = [{"path": drift.path, "diff": drift.diff()} for drift in files]
+        put(json.dumps({"files": changes, **report.as_json(plan)}) + "\n")
+    else:
+        put("".join(drift.diff() for drift in files))
+        put(report.diffs(plan, whole=True))
+        put(report.overview(plan))
+    folder = tree_folder(args)
+    say(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
+    say(f"cluster: {report.counts(plan)}")
+    for line in (owner for change in plan.changes for owner in change.owners):
+        say(line)
+    if plan.widened:
+        say("`daypass apply` would open more than is open now:", "\n".join(plan.widened))

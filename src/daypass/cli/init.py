@@ -1,0 +1,222 @@
+"""`daypass init`: start a deployments repository, or adopt an existing one."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import MissingExtraError, UsageError
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace, _ArgumentGroup
+    from collections.abc import Sequence
+
+    from daypass.deploy.ekf import Overlay
+    from daypass.deploy.init import Plan
+    from daypass.deploy.overlays import BuildError
+    from daypass.deploy.questions import Questions
+
+CONFIG_OPTIONS = (
+    "host", "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix",
+    "audience", "force",
+)  # fmt: skip
+SUMMARY = "start a deployments repository, or adopt an existing one (EKF's layout included)"
+EPILOG = """examples:
+  daypass init                                        asks what it can't find out in the cluster
+  daypass init deployments --host ekf.example.com --front ingress-nginx --tls issuer:letsencrypt
+  daypass init --no-cluster --dry-run --host ekf.example.com --front istio --tls secret:ekf-tls
+  daypass init --adopt hosts --ekf-host ekf.example.com --commit --apply
+                                                      EKF's own procedure, in one command
+  daypass init --adopt door --ekf-host ekf.example.com
+                                                      EKF's host, through the door
+
+It changes all of its files or none, never an existing daypass.yaml without --force, and nothing in
+the cluster but with --apply.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass init`."""
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path(), metavar="DIR",
+        help="the repository's folder (default: here)",
+    )  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="show the changes; write nothing")
+    parser.add_argument("--force", action="store_true", help="replace a daypass.yaml that is there")
+    parser.add_argument(
+        "--commit", action="store_true", help="commit what was changed, and nothing else, with git"
+    )
+    parser.add_argument(
+        "--no-cluster", action="store_true", help="look nothing up in a cluster: options alone"
+    )
+    _add_config_options(parser.add_argument_group("daypass.yaml"))
+    ekf = parser.add_argument_group("an EKF repository")
+    ekf.add_argument(
+        "--adopt", choices=("hosts", "door"),
+        help="hosts: only the edit of EKF's guide; door: hand the hosts over to the door",
+    )  # fmt: skip
+    ekf.add_argument("--ekf-host", metavar="HOST", help="the EKF domain")
+    ekf.add_argument("--serving-host", metavar="HOST", help="the Serving domain")
+    ekf.add_argument(
+        "--apply", action="store_true",
+        help="apply the overlays that were adopted: rok-deploy if it is there, else kubectl",
+    )  # fmt: skip
+    add_cluster_options(parser)
+
+
+def _add_config_options(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--host", action="append", metavar="HOST", help="a public name; may be repeated"
+    )
+    group.add_argument(
+        "--front", metavar="FRONT", help="ingress-nginx, ingress, istio or gateway-api"
+    )
+    group.add_argument(
+        "--tls", metavar="WAY", help="secret:NAME, issuer:NAME (cert-manager) or outside"
+    )
+    group.add_argument("--class-name", metavar="NAME", help="IngressClass or GatewayClass")
+    group.add_argument("--gateway", metavar="NS/NAME", help="a Gateway that is there")
+    group.add_argument("--front-namespace", metavar="NS", help="where the front's pods are")
+    group.add_argument("--dns", metavar="WHO", help="external-dns or none")
+    group.add_argument("--prefix", metavar="PATH", help="default: /kubernetes")
+    group.add_argument(
+        "--audience", metavar="AUDIENCE", help="what short-lived tokens may be for, as a policy"
+    )
+
+
+def run(args: Namespace) -> int:
+    """Start or adopt."""
+    try:
+        from daypass.deploy.edits import diff
+        from daypass.deploy.questions import terminal
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("daypass init", "admin") from error
+
+    _verify(args)
+    questions = terminal(lambda words: say(*words.split("\n", 1)))
+    plan = _plan_hosts(args, questions) if args.adopt == "hosts" else _plan_config(args, questions)
+    if args.dry_run:
+        put(diff(plan.edits, args.folder))
+        return 0
+    _carry_out(args, plan)
+    _say_next(args, plan)
+    return 0
+
+
+def _verify(args: Namespace) -> None:
+    if args.adopt is None:
+        _refuse(args, ("ekf_host", "serving_host", "apply"), "add --adopt hosts, or door")
+    elif args.adopt == "door":
+        _refuse(args, ("host",), "it is --ekf-host or --serving-host here")
+    else:
+        _refuse(args, CONFIG_OPTIONS, "--adopt hosts takes --ekf-host and --serving-host")
+    if args.folder.exists() and not args.folder.is_dir():
+        raise UsageError(f"{args.folder} is no folder", "name the repository's folder")
+    if args.apply and not args.dry_run:
+        from daypass.deploy.overlays import verify_appliable
+
+        verify_appliable(args.context)
+
+
+def _refuse(args: Namespace, names: Sequence[str], hint: str) -> None:
+    for name in names:
+        if getattr(args, name):
+            raise UsageError(f"--{name.replace('_', '-')} makes no sense here", hint)
+
+
+def _plan_hosts(args: Namespace, questions: Questions) -> Plan:
+    from daypass.deploy import ekf, init
+
+    overlays = ekf.overlays(args.folder)
+    plan = init.plan_hosts(args.folder, overlays, _hosts(args, overlays, questions, keep=False))
+    for overlay in plan.overlays:
+        for place in overlay.patch.mentions():
+            if plan.hosts[overlay.domain] != overlay.patch.host:
+                say(f"{overlay.patch.name}: {place} is {overlay.patch.host} too, and stays so")
+    return plan
+
+
+def _plan_config(args: Namespace, questions: Questions) -> Plan:
+    from daypass.deploy import ekf, init
+    from daypass.deploy.answers import Options, settle
+    from daypass.deploy.discover import Found, discover
+
+    overlays = ekf.overlays(args.folder) if args.adopt else []
+    named = _hosts(args, overlays, questions, keep=True) if args.adopt else {}
+    overlays = [overlay for overlay in overlays if overlay.domain in named]
+    found = Found() if args.no_cluster else discover(lambda: open_cluster(args))
+    for note in found.notes:
+        say(note)
+    options = Options(
+        hosts=args.host or (),
+        named=named,
+        handed_over=frozenset((overlay.target or {}).get("name", "") for overlay in overlays),
+        front=args.front,
+        tls=args.tls,
+        class_name=args.class_name,
+        gateway=args.gateway,
+        front_namespace=args.front_namespace,
+        dns=args.dns,
+        prefix=args.prefix,
+        audience=args.audience,
+    )
+    setup = settle(options, found, questions)
+    return init.plan_config(args.folder, setup, force=args.force, overlays=overlays)
+
+
+def _hosts(
+    args: Namespace, overlays: Sequence[Overlay], questions: Questions, *, keep: bool
+) -> dict[str, str]:
+    from daypass.deploy.init import ekf_hosts
+
+    given = {"ekf": args.ekf_host, "serving": args.serving_host}
+    return ekf_hosts(given, overlays, questions, keep=keep)
+
+
+def _carry_out(args: Namespace, plan: Plan) -> None:
+    from daypass.deploy.carry_out import carry_out
+
+    not_built: list[BuildError] = []
+    commit = carry_out(
+        plan.edits,
+        folder=args.folder,
+        message=plan.message if args.commit else None,
+        look=lambda: not_built.extend(plan.look()),
+    )
+    for edit in plan.edits:
+        say(f"{'removed' if edit.after is None else 'written'} {edit.path}")
+    for error in not_built:
+        say(error.fact, error.hint)
+    if not plan.edits:
+        say("nothing to change: it is so already")
+    if commit is not None:
+        say(f"committed as {commit.name}: {plan.message}")
+        if not commit.has_remote:
+            say("this repository has no remote: nobody else sees the commit", "git remote add")
+
+
+def _say_next(args: Namespace, plan: Plan) -> None:
+    from daypass.deploy.overlays import apply, apply_command
+
+    if args.apply:
+        for overlay in plan.overlays:
+            apply(args.folder, overlay.folder, kubeconfig=args.kubeconfig, context=args.context)
+            say(f"applied {overlay.folder}")
+    steps = []
+    if args.folder.resolve() != Path.cwd():
+        steps.append(shlex.join(["cd", str(args.folder)]))
+    if not args.commit and plan.edits:
+        steps.append(shlex.join(["git", "add", *plan.places]))
+        steps.append(f'git commit -m "{plan.message}"')
+    if not args.apply:
+        steps += [
+            shlex.join(apply_command(overlay.folder, args.kubeconfig, args.context))
+            for overlay in plan.overlays
+        ]
+    if args.adopt != "hosts":
+        steps.append("daypass apply")
+    steps += [f"daypass verify https://{host}{plan.prefix}" for host in plan.hosts.values()]
+    say("next:", "\n".join(steps))

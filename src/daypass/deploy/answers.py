@@ -1,0 +1,288 @@
+"""From what was found, what options say and what a person answers, to what the config will say.
+
+An option counts most, then what is found, then a person. What was looked up and contradicts the
+answers is an error that names the option; what could not be looked up is taken on trust.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from daypass._core.errors import UsageError
+from daypass.deploy.discover import Found
+from daypass.deploy.questions import Questions, checked, one_of
+from daypass.deploy.routes import NGINX_CONTROLLER, Host, losing, serving
+from daypass.deploy.setup import USUAL_PREFIX, NewDomain, Setup
+from daypass.spec.faults import fault
+from daypass.spec.hosts import host as dns_name
+from daypass.spec.hosts import is_address
+from daypass.spec.locations import prefix as path_prefix
+from daypass.spec.names import audience, gateway, label, subdomain
+from daypass.spec.tls import OUTSIDE
+
+FRONTS = ("ingress-nginx", "ingress", "istio", "gateway-api")
+_WITH_CLASS = ("ingress-nginx", "ingress", "gateway-api")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says; None or nothing where it doesn't.
+
+    `named`: of a repository that is adopted, hosts by the name of their domain; `handed_over`: the
+    names of its Ingresses, which make way.
+    """
+
+    hosts: Sequence[str] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
+    handed_over: frozenset[str] = frozenset()
+    front: str | None = None
+    tls: str | None = None
+    class_name: str | None = None
+    gateway: str | None = None
+    front_namespace: str | None = None
+    dns: str | None = None
+    prefix: str | None = None
+    audience: str | None = None
+
+
+def public_name(text: str) -> str:
+    """A host that a front of a cluster can have."""
+    name = dns_name(text)
+    if is_address(name):
+        raise fault(f"'{name}' is no public name", "write the DNS name")
+    return name
+
+
+def settle(options: Options, found: Found, questions: Questions) -> Setup:
+    """What the config will say. Raises UsageError."""
+    prefix = checked("--prefix", options.prefix or USUAL_PREFIX, path_prefix)
+    hosts = _hosts(options, found, questions)
+    for host in hosts.values():
+        _verify_free(host, prefix, options.handed_over, found)
+    domains = [_domain(name, host, options, found, questions) for name, host in hosts.items()]
+    return Setup(
+        domains=domains,
+        prefix=prefix,
+        issuer=found.issuer,
+        addresses=found.addresses,
+        audience=_audience(options, found),
+    )
+
+
+def _hosts(options: Options, found: Found, questions: Questions) -> dict[str, str]:
+    if options.named:
+        return dict(options.named)
+    hosts = [checked("--host", host, public_name) for host in options.hosts]
+    if not hosts:
+        known = sorted({host.host for host in found.hosts if "*" not in host.host})
+        hosts = [
+            questions.answer(
+                "--host", "the public name of the door (a DNS name)", public_name, choices=known
+            )
+        ]
+    names: dict[str, str] = {}
+    for host in hosts:
+        if host in names.values():
+            raise UsageError(f"--host: {host} is there twice", "a host belongs to one domain")
+        first, number = host.partition(".")[0], 2
+        name = first
+        while name in names:
+            name, number = f"{first[:60]}-{number}", number + 1
+        names[name] = host
+    return names
+
+
+def _domain(
+    name: str, host: str, options: Options, found: Found, questions: Questions
+) -> NewDomain:
+    served = serving(found.hosts, host)
+    front = _front(host, served, options, found, questions)
+    if served is not None and served.front != front:
+        served = None
+    losers = losing(found.routes, found.hosts, host) if front == "istio" else []
+    if losers:
+        questions.tell(
+            f"{host} would be the door's alone: {', '.join(losers)} would serve it no more\n"
+            "if they are to, add it to the hosts of their Gateway first, beside the wildcard"
+        )
+    named_gateway = checked("--gateway", options.gateway, gateway) if options.gateway else None
+    if named_gateway is None and served is not None and served.ends_tls:
+        named_gateway = served.gateway
+    class_name = None
+    if named_gateway is None:
+        class_name = _class(front, served, options, found, questions)
+    namespace = options.front_namespace
+    return NewDomain(
+        name=name,
+        host=host,
+        front=front,
+        tls=_tls(host, served, named_gateway, options, found, questions),
+        class_name=class_name,
+        gateway=named_gateway,
+        front_namespace=checked("--front-namespace", namespace, label)
+        if namespace
+        else _gateway_namespace(front, found),
+        external_dns=_external_dns(options, found, served),
+    )
+
+
+def _front(
+    host: str, served: Host | None, options: Options, found: Found, questions: Questions
+) -> str:
+    front = questions.answer(
+        "--front",
+        f"what terminates {host}",
+        one_of(*FRONTS),
+        given=options.front,
+        choices=FRONTS,
+        default=served.front if served is not None else _only_front(found) or _usual(options),
+    )
+    missing = {
+        "istio": (found.istio, "no VirtualServices: is Istio installed?"),
+        "gateway-api": (found.gateway_api, "no HTTPRoutes: are the Gateway API's CRDs installed?"),
+    }
+    there, words = missing.get(front, (True, ""))
+    if there is False:
+        raise UsageError(f"--front {front}: the cluster has {words}", _ANYHOW)
+    return front
+
+
+def _usual(options: Options) -> str | None:
+    """What EKF's guide assumes."""
+    return FRONTS[0] if options.named else None
+
+
+_ANYHOW = "choose another, or write the config without looking with --no-cluster"
+
+
+def _only_front(found: Found) -> str | None:
+    """The one that is installed, if it is one."""
+    controllers = set((found.classes or {}).values())
+    fronts = [
+        *(["ingress-nginx"] if NGINX_CONTROLLER in controllers else ()),
+        *(["ingress"] if controllers - {NGINX_CONTROLLER} else ()),
+        *(["istio"] if found.ingress_gateways else ()),
+        *(["gateway-api"] if found.gateway_classes else ()),
+    ]
+    return fronts[0] if len(fronts) == 1 else None
+
+
+def _class(
+    front: str, served: Host | None, options: Options, found: Found, questions: Questions
+) -> str | None:
+    """The class; None for istio, which has none, and where the default is right."""
+    if front not in _WITH_CLASS:
+        if options.class_name:
+            raise UsageError(f"--class-name: the front {front} has none", "leave it out")
+        return None
+    known = found.gateway_classes if front == "gateway-api" else _classes_of(front, found)
+    usual = {"ingress-nginx": "nginx", "ingress": found.default_class}.get(front)
+    name = options.class_name
+    if name is None and served is not None and (known is None or served.class_name in known):
+        name = served.class_name
+    if name is None and known and usual not in known:
+        name = known[0] if len(known) == 1 else None
+        if name is None:
+            name = questions.answer(
+                "--class-name", f"the class of {front}", subdomain, choices=known
+            )
+    if name is None and front == "gateway-api":
+        name = questions.answer("--class-name", "the GatewayClass", subdomain)
+    if name is None:
+        name = usual
+    if name is None:
+        return None
+    checked("--class-name", name, subdomain)
+    if known is not None and name not in known and (options.class_name or known):
+        there = ", ".join(known) or "none"
+        raise UsageError(
+            f"--class-name: the cluster has no {name} for {front}; it has {there}", _ANYHOW
+        )
+    return None if name == usual else name
+
+
+def _classes_of(front: str, found: Found) -> list[str] | None:
+    if found.classes is None:
+        return None
+    return sorted(
+        name
+        for name, controller in found.classes.items()
+        if front == "ingress" or controller == NGINX_CONTROLLER
+    )
+
+
+def _tls(
+    host: str,
+    served: Host | None,
+    named_gateway: str | None,
+    options: Options,
+    found: Found,
+    questions: Questions,
+) -> dict[str, str] | str:
+    if named_gateway is not None or (served is not None and served.ends_tls and not options.tls):
+        if options.tls not in (None, OUTSIDE):
+            raise UsageError(
+                f"--tls: {named_gateway} has the certificate already", "leave --tls out"
+            )
+        return OUTSIDE
+    way, _, name = questions.answer(
+        "--tls",
+        f"where the certificate of {host} comes from (secret:NAME, issuer:NAME, outside)",
+        _tls_way,
+        given=options.tls,
+        choices=[f"issuer:{issuer}" for issuer in found.issuers or ()],
+        default=OUTSIDE if options.named else None,
+    ).partition(":")
+    if way == "issuer" and found.issuers is not None and name not in found.issuers:
+        there = ", ".join(found.issuers) or "none: is cert-manager installed?"
+        raise UsageError(f"--tls: the cluster has no ClusterIssuer {name}; it has {there}", _ANYHOW)
+    return OUTSIDE if way == OUTSIDE else {way: name}
+
+
+def _tls_way(text: str) -> str:
+    way, colon, name = text.partition(":")
+    if text != OUTSIDE and (way not in ("secret", "issuer") or not colon):
+        raise fault(
+            f"{text!r} is no way to get a certificate", "secret:NAME, issuer:NAME or outside"
+        )
+    if colon:
+        subdomain(name)
+    return text
+
+
+def _gateway_namespace(front: str, found: Found) -> str | None:
+    """Of Istio's gateway pods, if they are in one place, and not in the usual one."""
+    namespaces = {each.partition("/")[0] for each in found.ingress_gateways}
+    if front != "istio" or len(namespaces) != 1 or namespaces == {"istio-system"}:
+        return None
+    return namespaces.pop()
+
+
+def _external_dns(options: Options, found: Found, served: Host | None) -> bool:
+    """A name that is served already has its record."""
+    if options.dns is not None:
+        return checked("--dns", options.dns, one_of("external-dns", "none")) == "external-dns"
+    return found.external_dns is True and served is None and not options.named
+
+
+def _audience(options: Options, found: Found) -> str | None:
+    if options.audience is not None:
+        return checked("--audience", options.audience, audience)
+    if len(found.ingress_gateways) != 1:
+        return None
+    namespace, name = found.ingress_gateways[0].split("/")
+    return f"{name}.{namespace}.svc.cluster.local"
+
+
+def _verify_free(host: str, prefix: str, handed_over: frozenset[str], found: Found) -> None:
+    taken = [
+        route
+        for route in found.routes
+        if route.host == host
+        and route.takes(prefix)
+        and route.owner.rpartition("/")[2] not in handed_over
+    ]
+    if taken:
+        raise UsageError(
+            f"{prefix} on {host} leads elsewhere already: {taken[0].owner} has {taken[0].path}",
+            "choose another --prefix, or remove that first (EKF's own: daypass init --adopt door)",
+        )

@@ -1,0 +1,112 @@
+"""Changes of files: shown as a diff, written all or not at all."""
+
+import contextlib
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from daypass._core.errors import DaypassError
+from daypass._core.files import write_private
+
+NEW_FILE_MODE = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A file before and after. `before` None: it is new; `after` None: it goes."""
+
+    path: Path
+    before: str | None
+    after: str | None
+
+
+class WriteError(DaypassError):
+    """A file could not be written; those that were have been put back."""
+
+
+def diff(edits: Sequence[Edit], root: Path) -> str:
+    """What would change, as a unified diff with paths relative to `root`."""
+    parts = []
+    for edit in edits:
+        name = os.path.relpath(edit.path, root)
+        lines = difflib.unified_diff(
+            (edit.before or "").splitlines(keepends=True),
+            (edit.after or "").splitlines(keepends=True),
+            "/dev/null" if edit.before is None else f"a/{name}",
+            "/dev/null" if edit.after is None else f"b/{name}",
+        )
+        parts += [line if line.endswith("\n") else f"{line}\n" for line in lines]
+    return "".join(parts)
+
+
+def write(edits: Sequence[Edit]) -> list[Path]:
+    """Make all of them, each file replaced whole and with the mode it had; the folders it made.
+
+    Raises WriteError where one cannot be made, or where a file is no longer what the edit was made
+    for; then everything is as it was.
+    """
+    done: list[Edit] = []
+    folders: list[Path] = []
+    try:
+        for edit in edits:
+            if edit.path.is_symlink():
+                raise WriteError(f"{edit.path} is a link", "edit what it leads to yourself")
+            if read(edit.path) != edit.before:
+                raise WriteError(f"{edit.path} was changed meanwhile", "nothing is written: again")
+            folders += _make_folders(edit.path.parent)
+            _put(edit.path, edit.after)
+            done.append(edit)
+    except BaseException as error:
+        undo(done, folders)
+        if isinstance(error, OSError):
+            fact = f"{error.filename}: {error.strerror}"
+            raise WriteError(fact, "nothing is written") from error
+        raise
+    return folders
+
+
+def undo(edits: Sequence[Edit], folders: Sequence[Path]) -> None:
+    """Put back what was there before edits that were made, and the folders that were made."""
+    for edit in reversed(edits):
+        with contextlib.suppress(OSError):
+            _make_folders(edit.path.parent)
+            _put(edit.path, edit.before)
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def read(path: Path) -> str | None:
+    """A file's text with its line ends as they are; None where there is none.
+
+    Raises DaypassError where it cannot be read.
+    """
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DaypassError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _put(path: Path, text: str | None) -> None:
+    if text is None:
+        path.unlink()
+        with contextlib.suppress(OSError):  # a folder that others have files in stays
+            path.parent.rmdir()
+        return
+    try:
+        mode = path.stat().st_mode & 0o7777
+    except FileNotFoundError:
+        mode = NEW_FILE_MODE
+    content = text.encode("utf-8", "surrogateescape")
+    write_private(str(path), content, mode=mode, durable=False)
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make it and its parents; those that were missing, from the top."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]

@@ -1,0 +1,151 @@
+"""What was applied, as the cluster remembers it: a ConfigMap in the door's namespace.
+
+Its keys are identifiers as kpt, Flux and cli-utils write them. What a value adds is why pruning is
+safe: the UID of the very object that was applied. The annotation EXPOSED holds what was confirmed
+to be open.
+
+The namespace that holds it bears the label HOLDS: labels of namespaces are for admins, while a
+ConfigMap of any name can be made by whoever may edit some namespace, and what stands in this one is
+deleted by an admin.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from daypass._core.errors import DaypassError
+from daypass.deploy.exposed import Exposure
+from daypass.deploy.identifier import Identifier
+from daypass.deploy.target import each
+from daypass.identity.marks import DOMAIN, MANAGED_BY, MANAGER
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import AlreadyExistsError, ConflictError
+from daypass.kube.resources import CONFIG_MAPS, Object, name_of, uid_of
+
+NAME = "daypass-inventory"
+HOLDS = f"{DOMAIN}/inventory"
+HOLDS_ONE = {HOLDS: "true"}
+EXPOSED = f"{DOMAIN}/exposed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An object that was applied, or is just about to be: then without `uid`.
+
+    `taken_over`: it was there before, without our labels, and outlives a removal. `certificate`:
+    cert-manager made this Secret, for our Certificate of that name.
+    """
+
+    api_version: str
+    uid: str = ""
+    taken_over: bool = False
+    certificate: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Entry:
+        """That of a value. Raises ValueError, KeyError, TypeError."""
+        value = json.loads(text)
+        return cls(
+            api_version=str(value["apiVersion"]),
+            uid=str(value.get("uid", "")),
+            taken_over=value.get("takenOver") is True,
+            certificate=str(value.get("certificate", "")),
+        )
+
+    def text(self) -> str:
+        """A value, without what is not set."""
+        value = {
+            "apiVersion": self.api_version,
+            "uid": self.uid,
+            "takenOver": self.taken_over,
+            "certificate": self.certificate,
+        }
+        return json.dumps({name: each for name, each in value.items() if each})
+
+
+Entries = Mapping[Identifier, Entry]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Where one is kept, and what stands in it. `version` is empty where there is none yet."""
+
+    namespace: str
+    version: str = ""
+    uid: str = ""
+    entries: Entries = field(default_factory=dict)
+    exposed: Exposure | None = None
+
+
+def read_inventories(cluster: Cluster, namespaces: list[str]) -> list[Inventory]:
+    """Those that are kept in these namespaces, the latest first. More than one: the door has moved
+    to another namespace, and not all of it has gone from the old one.
+    """
+    found = [
+        document
+        for document in each(lambda name: cluster.find(CONFIG_MAPS, NAME, name), namespaces)
+        if document is not None
+    ]
+    found.sort(key=lambda document: str(document["metadata"]["creationTimestamp"]), reverse=True)
+    return [_parse(document) for document in found]
+
+
+def write_inventory(
+    cluster: Cluster, inventory: Inventory, entries: Entries, exposed: Exposure | None
+) -> Inventory:
+    """Replace what stands in it, if nobody else has meanwhile. No request if nothing changes."""
+    if inventory.version and inventory.entries == entries and inventory.exposed == exposed:
+        return inventory
+    data: dict[str, str | None] = {key.key: entry.text() for key, entry in sorted(entries.items())}
+    annotations = {EXPOSED: json.dumps(exposed)}
+    try:
+        if inventory.version:
+            data |= {key.key: None for key in inventory.entries if key not in entries}
+            metadata = {"resourceVersion": inventory.version, "annotations": annotations}
+            change = {"metadata": metadata, "data": data}
+            written = cluster.patch(CONFIG_MAPS, NAME, change, inventory.namespace)
+        else:
+            written = cluster.create(_document(inventory.namespace, annotations, data))
+    except (AlreadyExistsError, ConflictError):
+        raise DaypassError(
+            "somebody else is applying at the same time, or was just now",
+            "see what is there now: daypass diff",
+        ) from None
+    return _parse(written)
+
+
+def _document(
+    namespace: str, annotations: Mapping[str, str], data: Mapping[str, str | None]
+) -> Object:
+    metadata = {
+        "name": NAME,
+        "namespace": namespace,
+        "labels": {MANAGED_BY: MANAGER},
+        "annotations": annotations,
+    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def _parse(document: Object) -> Inventory:
+    metadata = document["metadata"]
+    try:
+        entries = {
+            identifier: Entry.parse(text)
+            for key, text in (document.get("data") or {}).items()
+            if (identifier := Identifier.parse(key)) is not None
+        }
+        exposed = json.loads(metadata["annotations"][EXPOSED])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DaypassError(
+            f"ConfigMap {metadata['namespace']}/{name_of(document)} is not as daypass writes it",
+            "was it edited? Without it apply begins anew, and prunes nothing: delete it",
+        ) from None
+    return Inventory(
+        namespace=str(metadata["namespace"]),
+        version=str(metadata["resourceVersion"]),
+        uid=uid_of(document),
+        entries=entries,
+        exposed=exposed,
+    )

@@ -1,0 +1,74 @@
+"""Everything that was applied, removed again, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from daypass._core.errors import DaypassError
+from daypass.deploy.applying import Done, HalfDoneError, remove
+from daypass.deploy.inventory import NAME, write_inventory
+from daypass.deploy.removals import Removal, find_removals
+from daypass.deploy.rollout import Patience, Say
+from daypass.deploy.state import State
+from daypass.deploy.target import Target
+from daypass.kube.resources import CONFIG_MAPS
+
+
+def find_all(state: State) -> list[Removal]:
+    """What a removal would do, in order."""
+    return find_removals(state.target, state.entries)
+
+
+def remove_all(state: State, removals: Sequence[Removal]) -> Done:
+    """Do it; the inventory goes last, or stays with the namespaces that stay.
+
+    Raises HalfDoneError where it ends on its way; the same again goes on from there.
+    """
+    # With the label of a namespace that outlives us its inventory would be out of sight.
+    last = [r for r in removals if r.fate == "release" and r.identifier.kind == "Namespace"]
+    try:
+        done = remove(state.target, [removal for removal in removals if removal not in last])
+        for inventory in state.inventories:
+            kept = {
+                name: inventory.entries[name] for name in done.kept if name in inventory.entries
+            }
+            if kept:
+                write_inventory(state.target.cluster, inventory, kept, None)
+            else:
+                state.target.cluster.delete(
+                    CONFIG_MAPS, NAME, inventory.namespace, uid=inventory.uid
+                )
+        released = remove(state.target, last)
+    except DaypassError as error:
+        raise HalfDoneError(
+            error.fact, f"{error.hint}\ndaypass remove goes on from there"
+        ) from error
+    return replace(done, removed=done.removed + released.removed)
+
+
+def wait_until_gone(
+    target: Target, removals: Sequence[Removal], done: Done, patience: Patience, say: Say
+) -> None:
+    """Wait until all that was removed is gone: some objects take their time, namespaces above all.
+
+    Raises NotReadyError.
+    """
+    left = {removal.identifier for removal in done.left}
+    for removal in removals:
+        if removal.fate == "remove" and removal.identifier not in left:
+            patience.wait(lambda: _gone(target, removal), say, _hint(removal))  # noqa: B023 - now
+
+
+def _gone(target: Target, removal: Removal) -> str | None:
+    live = target.find_metadata(removal.identifier)
+    if live is None or live["metadata"]["uid"] != removal.uid:
+        return None
+    finalizers = ", ".join(live["metadata"].get("finalizers") or ())
+    return f"{removal.identifier} is going" + (f" ({finalizers})" if finalizers else "")
+
+
+def _hint(removal: Removal) -> str:
+    identifier = removal.identifier
+    where = f"-n {identifier.namespace} " if identifier.namespace else ""
+    return f"kubectl {where}describe {identifier.kind.lower()} {identifier.name}"

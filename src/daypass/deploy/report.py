@@ -1,0 +1,98 @@
+"""A plan in words and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from daypass.deploy.identifier import Identifier
+from daypass.deploy.plan import Plan
+from daypass.deploy.removals import Removal
+from daypass.render.needs import Need
+
+_VERBS = {"create": "create", "change": "change", "own": "take over"}
+_WIDTH = 9
+
+
+def diffs(plan: Plan, *, whole: bool) -> str:
+    """What would change, as unified diffs; what would be created only if it is to be `whole`."""
+    verdicts = ("create", "change") if whole else ("change",)
+    return "".join(change.diff() for change in plan.changes if change.verdict in verdicts)
+
+
+def overview(plan: Plan) -> str:
+    """A line for each object that is touched, in the order in which that is done."""
+    changes = sorted(plan.to_apply, key=lambda change: change.identifier.wave)
+    rows = [(_VERBS[change.verdict], str(change.identifier)) for change in changes]
+    return _lines(rows) + removals_overview(plan.removals)
+
+
+def removals_overview(removals: Sequence[Removal]) -> str:
+    """The same for what is removed."""
+    return _lines([(removal.fate, _with_reason(removal)) for removal in removals])
+
+
+def counts(plan: Plan) -> str:
+    """`3 to create, 1 to change`, or that all is as it should be."""
+    found = Counter(_VERBS[change.verdict] for change in plan.to_apply)
+    found.update(removal.fate for removal in plan.removals)
+    return ", ".join(f"{number} to {verb}" for verb, number in found.items()) or (
+        "all is as the config says"
+    )
+
+
+def missing_lines(plan: Plan) -> Iterator[str]:
+    """What somebody else has to bring, and has not."""
+    for need in plan.missing:
+        yield f"{_named(need)} is not there: the certificate of {need.host} and its key"
+
+
+def waiting_lines(plan: Plan) -> Iterator[str]:
+    """What can only be copied when cert-manager has made it."""
+    for need in plan.waiting:
+        yield f"{_named(need)} is a copy of what cert-manager has not made yet"
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """Everything, for programs."""
+    return {
+        "objects": [
+            {
+                **_json(change.identifier),
+                "action": _VERBS[change.verdict],
+                "diff": change.diff(),
+            }
+            for change in plan.to_apply
+        ]
+        + removals_json(plan.removals),
+        "unchanged": len(plan.changes) - len(plan.to_apply),
+        "widens": list(plan.widened),
+        "missing": [_named(need) for need in plan.missing],
+    }
+
+
+def removals_json(removals: Sequence[Removal]) -> list[dict[str, str]]:
+    """The same for what is removed."""
+    return [{**_json(r.identifier), "action": r.fate, "why": r.why} for r in removals]
+
+
+def _with_reason(removal: Removal) -> str:
+    return f"{removal.identifier}: {removal.why}" if removal.why else str(removal.identifier)
+
+
+def _json(identifier: Identifier) -> dict[str, str]:
+    return {
+        "group": identifier.group,
+        "kind": identifier.kind,
+        "namespace": identifier.namespace,
+        "name": identifier.name,
+    }
+
+
+def _lines(rows: list[tuple[str, str]]) -> str:
+    return "".join(f"{verb:<{_WIDTH}} {what}\n" for verb, what in rows)
+
+
+def _named(need: Need) -> str:
+    return f"{need.kind} {need.namespace}/{need.name}"

@@ -1,0 +1,524 @@
+"""From a bare cluster to applied manifests and back, on a real API server."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass.cli import main
+from daypass.deploy.inventory import NAME as INVENTORY
+from daypass.deploy.state import MissingError, ask_state
+from daypass.deploy.troubles import RefusedError
+from daypass.identity.marks import MANAGED_BY
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS
+from support.clusters import admin_cluster, cluster_as
+from support.controlplane import ADMIN_USER, ControlPlane
+from support.crds import install_gateway_api, install_istio
+from support.deadline import eventually
+from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, plan, remove
+from support.ekf import git, make_repository
+
+DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
+INGRESS = "/apis/networking.k8s.io/v1/namespaces/daypass/ingresses/daypass-domain-ekf"
+GATEWAY_API = """\
+version: 1
+domains:
+  gw: {host: gw.example.com, front: gateway-api, className: eg, tls: {secret: gw-tls}}
+"""
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster of its own: what is applied are singletons."""
+    with ControlPlane.start(tmp_path_factory.mktemp("apply-plane")) as running:
+        install_istio(running)
+        install_gateway_api(running)
+        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "istio-system"}})
+        yield running
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """The plane for an admin; what was applied there is removed afterwards."""
+    opened = admin_cluster(plane)
+    yield opened
+    for namespace in ("daypass", "edge"):
+        clear(opened, namespace)
+    opened.close()
+
+
+@pytest.fixture
+def folder(
+    cluster: Cluster, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with the config of both domains, where `daypass` finds the plane."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+    write(tmp_path, BOTH)
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> None:
+    """Another config."""
+    (folder / "daypass.yaml").write_text(text)
+
+
+def quick_apply(*more: str) -> int:
+    """`daypass apply` without git and without waiting."""
+    return main(["apply", "--no-commit", "--no-wait", *more])
+
+
+def writes(plane: ControlPlane, since: int) -> list[str]:
+    """What the admin has changed since then, dry runs aside, once it is all in the log."""
+    plane.admin.get("/api/v1/namespaces/default?resourceVersion=0&limit=77")  # comes after it
+
+    def logged() -> list[dict[str, object]] | None:
+        events = plane.audit_events(since=since)
+        return events if any("limit=77" in event["requestURI"] for event in events) else None
+
+    return [
+        f"{event['verb']} {event['requestURI']}"
+        for event in eventually("the log is written", logged)
+        if event["user"]["username"] == ADMIN_USER  # type: ignore[index]
+        and event["verb"] in ("create", "update", "patch", "delete")
+        and "dryRun" not in str(event["requestURI"])
+    ]
+
+
+def test_from_a_bare_cluster_to_both_domains_and_back_to_exactly_what_was_there(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = everything(cluster)
+    assert quick_apply("--yes") == 0
+    told = capsys.readouterr()
+    assert "https://serving.example.com/kubernetes is published, through the door" in told.err
+    made = everything(cluster).keys() - before.keys()
+    names = {kind.split(" ")[1] for kind, _, _ in made}
+    assert {"Deployment", "Ingress", "Gateway", "VirtualService", "DestinationRule"} <= names
+    assert main(["diff"]) == 0
+    assert main(["remove", "--yes"]) == 0
+    after = everything(cluster)
+    assert {k: v[0] for k, v in after.items()} == {k: v[0] for k, v in before.items()}
+
+
+def test_a_second_apply_writes_nothing_and_no_version_changes(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick_apply("--yes")
+    before, since = everything(cluster), plane.audit_position()
+    capsys.readouterr()
+    assert quick_apply() == 0
+    assert writes(plane, since) == []
+    assert everything(cluster) == before
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "all is as the config says" in told.err
+
+
+def test_an_object_as_it_was_applied_is_not_even_tried(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    apply(cluster, BOTH)
+    since = plane.audit_position()
+    assert plan(cluster, BOTH).to_apply == []
+    assert not [e for e in plane.audit_events(since=since) if e["verb"] == "patch"]
+
+
+def test_a_domain_that_is_dropped_goes_and_nothing_else_does(cluster: Cluster) -> None:
+    apply(cluster, BOTH)
+    before = everything(cluster)
+    done = apply(cluster, ONLY_EKF)
+    gone = {(kind.split(" ")[1], ns) for kind, ns, _ in before.keys() - everything(cluster).keys()}
+    assert gone == {
+        ("Gateway", "istio-system"),
+        ("VirtualService", "daypass"),
+        ("DestinationRule", "daypass"),
+        ("Secret", "istio-system"),
+    }
+    assert done.removed == 4
+
+
+def test_what_somebody_has_made_anew_is_not_pruned(plane: ControlPlane, cluster: Cluster) -> None:
+    apply(cluster, BOTH)
+    path = "/apis/networking.istio.io/v1/namespaces/daypass/virtualservices/daypass-domain-serving"
+    theirs = plane.admin.get(path)
+    plane.admin.delete(path)
+    theirs["metadata"] = {k: theirs["metadata"][k] for k in ("name", "namespace", "labels")}
+    made = plane.admin.create(path.rpartition("/")[0], theirs)
+    done = apply(cluster, ONLY_EKF)
+    assert [(r.identifier.name, r.fate) for r in done.left] == [("daypass-domain-serving", "leave")]
+    assert plane.admin.get(path)["metadata"]["uid"] == made["metadata"]["uid"]
+    plane.admin.delete(path)
+
+
+def test_a_field_of_somebody_elses_is_named_with_its_owner_and_left_unless_forced(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick_apply("--yes")
+    change = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 77}}}}
+    plane.admin.patch(f"{DEPLOYMENT}?fieldManager=their-tool", change)
+    write(folder, ONLY_EKF)
+    since = plane.audit_position()
+    capsys.readouterr()
+    assert main(["diff"]) == 3
+    assert "-      terminationGracePeriodSeconds: 77\n" in capsys.readouterr().out
+    assert quick_apply("--yes") == 1
+    told = capsys.readouterr().err
+    assert "Deployment daypass/daypass-door: " in told
+    assert '.spec.template.spec.terminationGracePeriodSeconds is "their-tool"' in told
+    assert "--force-conflicts" in told
+    assert writes(plane, since) == []
+    assert quick_apply("--force-conflicts") == 0
+    spec = plane.admin.get(DEPLOYMENT)["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] != 77
+
+
+def test_what_others_add_is_left_to_them(plane: ControlPlane, cluster: Cluster) -> None:
+    apply(cluster, ONLY_EKF)
+    plane.admin.patch(INGRESS, {"metadata": {"annotations": {"theirs": "stays"}}})
+    assert plan(cluster, ONLY_EKF).to_apply == []
+    assert plane.admin.get(INGRESS)["metadata"]["annotations"]["theirs"] == "stays"
+
+
+@pytest.mark.parametrize("answer", [None, "n\n"], ids=["nobody is asked", "no"])
+def test_opening_more_takes_a_yes_and_without_one_nothing_happens(
+    plane: ControlPlane,
+    cluster: Cluster,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str | None,
+) -> None:
+    write(folder, ONLY_EKF)
+    quick_apply("--yes")
+    write(folder, BOTH.replace("[gate.example.com]", "[gate.example.com, other], mode: warn"))
+    since, files = plane.audit_position(), sorted((folder / "deploy").rglob("*"))
+    if answer is not None:
+        monkeypatch.setattr("sys.stdin", Terminal(answer))
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    capsys.readouterr()
+    assert quick_apply() == 1
+    told = capsys.readouterr().err
+    for line in (
+        "https://serving.example.com/kubernetes is published, through the door",
+        "policy.audiences: other added",
+        "policy.mode: warn, was deny",
+    ):
+        assert line in told
+    assert writes(plane, since) == []
+    assert sorted((folder / "deploy").rglob("*")) == files
+
+
+class Terminal:
+    """Somebody at a terminal, who types one line."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def isatty(self) -> bool:
+        """They are there."""
+        return True
+
+    def readline(self) -> str:
+        """What they type."""
+        return self._line
+
+
+def test_a_yes_at_the_terminal_is_enough_and_opening_less_takes_none(
+    cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert quick_apply() == 0
+    monkeypatch.setattr("sys.stdin", None)
+    write(folder, ONLY_EKF.replace("policy:", "door: {trustedHops: 0}\npolicy:"))
+    assert quick_apply() == 0
+
+
+def test_kinds_that_are_missing_are_told_by_name_before_anything_is_applied(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    since = plane.audit_position()
+    with pytest.raises(MissingError) as raised:
+        plan(cluster, BOTH.replace("{secret: ekf-tls}", "{issuer: letsencrypt}"))
+    assert "Certificate (cert-manager.io/v1)" in raised.value.fact
+    assert "install cert-manager" in raised.value.hint
+    assert writes(plane, since) == []
+
+
+def test_a_namespace_that_is_missing_is_told_before_anything_is_applied(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    since = plane.audit_position()
+    with pytest.raises(MissingError, match="no namespace nowhere"):
+        plan(cluster, BOTH.replace("front: istio,", "front: istio, frontNamespace: nowhere,"))
+    assert writes(plane, since) == []
+
+
+def test_the_version_that_the_cluster_serves_is_rendered(cluster: Cluster) -> None:
+    state = ask_state(cluster)
+    assert "gateway.networking.k8s.io/v1/BackendTLSPolicy" in state.target.kinds.served
+    old = state.target.kinds.served - {"networking.istio.io/v1/VirtualService"}
+    assert "networking.istio.io/v1beta1/VirtualService" in old
+
+
+def test_without_rights_the_rule_to_add_is_told(plane: ControlPlane, cluster: Cluster) -> None:
+    bot = plane.make_identity(authorize=False)
+    holder = cluster_as(plane, bot.token)
+    with pytest.raises(ForbiddenError) as raised:
+        plan(holder, ONLY_EKF)
+    assert 'resources: ["namespaces"]' in raised.value.hint
+    holder.close()
+
+
+def test_each_right_that_is_missing_is_told_at_once(plane: ControlPlane, cluster: Cluster) -> None:
+    apply(cluster, ONLY_EKF)
+    bot = plane.make_identity()
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    subject = {"kind": "ServiceAccount", "name": "bot", "namespace": bot.namespace}
+    role = {"kind": "ClusterRole", "name": "reader", "apiGroup": "rbac.authorization.k8s.io"}
+    rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}]
+    plane.admin.create(f"{rbac}/clusterroles", {"metadata": {"name": "reader"}, "rules": rules})
+    plane.admin.create(
+        f"{rbac}/clusterrolebindings",
+        {"metadata": {"name": "reader"}, "roleRef": role, "subjects": [subject]},
+    )
+    holder = cluster_as(plane, bot.token)
+    with pytest.raises(RefusedError) as raised:
+        plan(holder, BOTH)
+    told = str(raised.value)
+    for resource in ("deployments", "configmaps", "virtualservices"):
+        assert f'resources: ["{resource}"]' in told
+    assert "nothing was applied" in told
+    holder.close()
+
+
+def test_no_secret_is_shown(
+    cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quick_apply("--yes", "--dry-run") == 0
+    dry = capsys.readouterr()
+    assert "tls.key: '(not shown" in dry.out or "tls.key: (not shown" in dry.out
+    quick_apply("--yes")
+    key = cluster.get(SECRETS, "daypass-door-tls", "daypass")["data"]["tls.key"]
+    plain = base64.b64decode(key).decode()
+    wet = capsys.readouterr()
+    main(["diff", "--output", "json"])
+    for text in (*dry, *wet, *capsys.readouterr()):
+        assert "PRIVATE KEY" not in text
+        assert key not in text
+        assert plain.splitlines()[1] not in text
+
+
+def test_dry_run_changes_nothing(plane: ControlPlane, cluster: Cluster, folder: Path) -> None:
+    since = plane.audit_position()
+    assert quick_apply("--dry-run") == 0
+    assert writes(plane, since) == []
+    assert not (folder / "deploy").exists()
+
+
+def test_diff_ends_with_3_for_a_file_and_for_an_object_that_is_not_as_the_config_says(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick_apply("--yes")
+    file = folder / "deploy" / "base" / "service.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("443", "444"))
+    assert main(["diff"]) == 3
+    file.write_text(text)
+    assert main(["diff"]) == 0
+    plane.admin.delete(INGRESS)
+    capsys.readouterr()
+    assert main(["diff", "--output", "json"]) == 3
+    (only,) = json.loads(capsys.readouterr().out)["objects"]
+    assert (only["kind"], only["action"]) == ("Ingress", "create")
+
+
+def test_a_namespace_that_was_there_outlives_us_as_it_was(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    labels = {"owner": "platform"}
+    plane.admin.create("/api/v1/namespaces", {"metadata": {"name": "daypass", "labels": labels}})
+    before = plane.admin.get("/api/v1/namespaces/daypass")
+    apply(cluster, ONLY_EKF)
+    assert MANAGED_BY in plane.admin.get("/api/v1/namespaces/daypass")["metadata"]["labels"]
+    remove(cluster)
+    after = plane.admin.get("/api/v1/namespaces/daypass")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+    assert cluster.find(CONFIG_MAPS, INVENTORY, "daypass") is None
+    plane.admin.delete("/api/v1/namespaces/daypass")
+
+
+def test_a_namespace_that_holds_something_of_others_stays_until_it_does_not(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick_apply("--yes")
+    secrets = "/api/v1/namespaces/daypass/secrets"
+    plane.admin.create(secrets, {"metadata": {"name": "ekf-tls"}})
+    capsys.readouterr()
+    assert main(["remove", "--yes"]) == 0
+    told = capsys.readouterr()
+    assert "keep      Namespace daypass: it holds Secret ekf-tls\n" in told.out
+    assert plane.admin.get(f"{secrets}/ekf-tls")
+    assert not [k for k in everything(cluster) if k[2].startswith("daypass-door")]
+    plane.admin.delete(f"{secrets}/ekf-tls")
+    assert main(["remove", "--yes"]) == 0
+    assert cluster.find(NAMESPACES, "daypass") is None
+
+
+def test_the_door_moves_to_another_namespace_and_leaves_the_old_one_empty(
+    cluster: Cluster,
+) -> None:
+    apply(cluster, BOTH)
+    moved = BOTH + "door: {namespace: edge}\n"
+    planned = plan(cluster, moved)
+    assert planned.widened == ()
+    apply(cluster, moved)
+    eventually("the old one goes", lambda: cluster.find(NAMESPACES, "daypass") is None)
+    state = ask_state(cluster)
+    assert [inventory.namespace for inventory in state.inventories] == ["edge"]
+    assert {i.namespace for i in state.entries} == {"", "edge", "istio-system"}
+
+
+def test_an_entry_that_somebody_has_forged_removes_nothing(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    apply(cluster, ONLY_EKF)
+    victim = plane.make_namespace()
+    path = f"/api/v1/namespaces/{victim}"
+    annotations = {"cert-manager.io/certificate-name": "theirs"}
+    secret = plane.admin.create(
+        f"{path}/secrets", {"metadata": {"name": "theirs", "annotations": annotations}}
+    )
+    forged = {
+        f"_{victim}__Namespace": {
+            "apiVersion": "v1", "uid": plane.admin.get(path)["metadata"]["uid"],
+        },
+        f"{victim}_kube-root-ca.crt__ConfigMap": {"apiVersion": "v1"},
+        f"{victim}_theirs__Secret": {"apiVersion": "v1", "certificate": "theirs"},
+    }  # fmt: skip
+    data = {key: json.dumps(value) for key, value in forged.items()}
+    plane.admin.patch(f"/api/v1/namespaces/daypass/configmaps/{INVENTORY}", {"data": data})
+    done = remove(cluster)
+    assert {r.identifier.key for r in done.left} == forged.keys()
+    assert "deletionTimestamp" not in plane.admin.get(path)["metadata"]
+    assert plane.admin.get(f"{path}/secrets/theirs")["metadata"] == secret["metadata"]
+
+
+def test_two_who_apply_at_once_do_not_both_write(cluster: Cluster) -> None:
+    from daypass._core.errors import DaypassError
+    from daypass.deploy.applying import carry_out
+
+    apply(cluster, ONLY_EKF)
+    mine, state = plan(cluster, BOTH), ask_state(cluster)
+    apply(cluster, BOTH)
+    with pytest.raises(DaypassError, match="somebody else is applying"):
+        carry_out(state.target, mine)
+
+
+def test_the_gateway_api_gets_a_copy_of_the_authority(cluster: Cluster) -> None:
+    apply(cluster, GATEWAY_API)
+    pair = cluster.get(SECRETS, "daypass-door-tls", "daypass")["data"]
+    copied = cluster.get(CONFIG_MAPS, "daypass-door-trust", "daypass")["data"]
+    assert base64.b64decode(pair["ca.crt"]).decode() == copied["ca.crt"]
+    assert list(copied) == ["ca.crt"]
+
+
+def test_a_pair_of_somebody_elses_is_used_and_neither_changed_nor_removed(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    from support.authority import Authority
+
+    authority = Authority()
+    pair = authority.server("daypass-door.daypass.svc")
+    encoded = {
+        name: base64.b64encode(text.encode()).decode()
+        for name, text in {
+            "ca.crt": pair.key_pem + authority.pem,  # a slip of theirs, that must not be copied
+            "tls.crt": pair.certificate_pem,
+            "tls.key": pair.key_pem,
+        }.items()
+    }
+    plane.admin.create("/api/v1/namespaces", {"metadata": {"name": "daypass"}})
+    path = "/api/v1/namespaces/daypass/secrets"
+    plane.admin.create(path, {"metadata": {"name": "daypass-door-tls"}, "data": encoded})
+    before = plane.admin.get(f"{path}/daypass-door-tls")
+    apply(cluster, GATEWAY_API)
+    copied = cluster.get(CONFIG_MAPS, "daypass-door-trust", "daypass")["data"]["ca.crt"]
+    assert copied.strip() == authority.pem.strip()
+    remove(cluster)
+    assert plane.admin.get(f"{path}/daypass-door-tls") == before
+    plane.admin.delete("/api/v1/namespaces/daypass")
+
+
+def test_a_field_that_the_api_server_does_not_know_is_refused_and_not_left_out(
+    cluster: Cluster,
+) -> None:
+    from daypass.kube.errors import ApiError
+
+    apply(cluster, BOTH)
+    state = ask_state(cluster)
+    for change in plan(cluster, BOTH + "door: {replicas: 3}\n").changes:
+        if change.identifier.kind in ("DestinationRule", "Deployment"):
+            document = copy.deepcopy(change.document)
+            document["spec"]["verifies"] = True
+            with pytest.raises(ApiError, match="verifies"):
+                state.target.apply(document, dry_run=True)
+
+
+def test_what_is_applied_is_committed_first_and_what_is_not_committed_is_not_applied(
+    plane: ControlPlane,
+    cluster: Cluster,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "README").write_text("deployments\n")
+    make_repository(folder)
+    hook = folder / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho ask somebody >&2; exit 1\n")
+    hook.chmod(0o755)
+    since = plane.audit_position()
+    assert main(["apply", "--no-wait"]) == 1  # nobody has said yes
+    assert not (folder / "deploy").exists()
+    assert main(["apply", "--no-wait", "--yes"]) == 1
+    assert "ask somebody" in capsys.readouterr().err
+    assert writes(plane, since) == []
+    hook.unlink()
+    assert main(["apply", "--no-wait", "--yes"]) == 0
+    assert "to main: push it when you like" in capsys.readouterr().err
+    assert git(folder, "show", "-s", "--format=%s").strip() == "Publish ekf, serving"
+    assert main(["diff"]) == 0
+    assert main(["apply", "--no-wait"]) == 0
+    assert git(folder, "rev-list", "--count", "HEAD").strip() == "2"
+
+
+def test_nothing_to_remove_is_no_failure(
+    cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["remove", "--yes"]) == 0
+    assert "nothing there was applied by daypass" in capsys.readouterr().err
+
+
+def test_a_cluster_that_does_not_answer_is_told(
+    plane: ControlPlane,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kubeconfig = json.loads(plane.kubeconfig.read_text())
+    kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
+    assert quick_apply("--yes") == 1
+    assert "cannot be reached" in capsys.readouterr().err

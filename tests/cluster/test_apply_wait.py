@@ -1,0 +1,202 @@
+"""Waiting for what was applied: nothing runs pods here, so that a test plays the controllers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass.cli import apply as command
+from daypass.cli import main
+from daypass.kube.cluster import Cluster
+from daypass.kube.kubeconfig import find_access
+from daypass.kube.resources import CONFIG_MAPS, SECRETS
+from daypass.testing.clock import MovableClock
+from support.cert_manager import install_cert_manager
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_gateway_api
+from support.deploying import clear, everything
+
+DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
+EKF = """\
+version: 1
+domains:
+  ekf: {host: ekf.example.com, front: ingress-nginx, tls: outside}
+"""
+ISSUED = """\
+version: 1
+domains:
+  gw: {host: gw.example.com, front: gateway-api, className: eg, tls: {issuer: letsencrypt}}
+door: {certificateIssuer: internal}
+"""
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster of its own."""
+    with ControlPlane.start(tmp_path_factory.mktemp("wait-plane")) as running:
+        install_gateway_api(running)
+        install_cert_manager(running)
+        yield running
+
+
+@pytest.fixture
+def admin(plane: ControlPlane) -> Iterator[Cluster]:
+    """The plane for an admin; what was applied there is removed afterwards."""
+    opened = admin_cluster(plane)
+    yield opened
+    clear(opened)
+    opened.close()
+
+
+@pytest.fixture
+def play(
+    plane: ControlPlane, admin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """Let the command find this plane, and each pause of it be a step of the controllers'."""
+    monkeypatch.chdir(tmp_path)
+
+    def played(text: str, *steps: Callable[[], object]) -> None:
+        (tmp_path / "daypass.yaml").write_text(text)
+        clock, left = MovableClock(), list(steps)
+
+        def sleep(seconds: float) -> None:
+            clock.move(seconds)
+            if left:
+                left.pop(0)()
+
+        def opened(args: object) -> Cluster:
+            access = find_access({}, kubeconfig=str(plane.kubeconfig))
+            return Cluster(access, clock=clock, sleep=sleep)
+
+        monkeypatch.setattr(command, "open_cluster", opened)
+
+    return played
+
+
+def status(plane: ControlPlane, **fields: object) -> Callable[[], object]:
+    """A step of the Deployment's controller."""
+
+    def patch() -> object:
+        generation = plane.admin.get(DEPLOYMENT)["metadata"]["generation"]
+        ready = {"readyReplicas": fields.get("availableReplicas", 0)}
+        change = {"status": {"observedGeneration": generation, **ready, **fields}}
+        return plane.admin.patch(f"{DEPLOYMENT}/status", change)
+
+    return patch
+
+
+def scale(plane: ControlPlane) -> object:
+    """The HorizontalPodAutoscaler's step."""
+    return plane.admin.patch(DEPLOYMENT, {"spec": {"replicas": 2}})
+
+
+APPLY = ("apply", "--yes", "--no-commit", "--no-verify")
+
+
+def test_it_waits_for_every_replica_and_tells_how_far_it_is(
+    plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    play(
+        EKF,
+        lambda: scale(plane),
+        status(plane, replicas=1, updatedReplicas=1),
+        status(plane, replicas=3, updatedReplicas=2, availableReplicas=1),
+        status(plane, replicas=2, updatedReplicas=2, availableReplicas=1),
+        status(plane, replicas=2, updatedReplicas=2, availableReplicas=2),
+    )
+    assert main([*APPLY]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    door = "Deployment daypass/daypass-door"
+    assert [line.removeprefix("daypass: ") for line in lines if door in line] == [
+        f"waiting: {door}: nobody has looked at it yet",
+        f"waiting: {door}: 1 of 2 replicas are new",
+        f"waiting: {door}: 1 old replicas are leaving",
+        f"waiting: {door}: 1 of 2 ready",
+        f"{door}: 2 of 2 ready",
+    ]
+
+
+def test_it_ends_when_time_is_up_and_says_where_to_look(
+    play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    play(EKF)
+    assert main([*APPLY, "--timeout", "10s"]) == 1
+    told = capsys.readouterr().err
+    assert "not ready within 10 s: Deployment daypass/daypass-door: nobody has looked at it" in told
+    assert "kubectl -n daypass get pods" in told
+
+
+def test_it_ends_at_once_where_kubernetes_has_given_up(
+    plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    condition = {
+        "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+        "message": 'ReplicaSet "x" has timed out progressing.',
+    }  # fmt: skip
+    play(EKF, status(plane, replicas=1, updatedReplicas=1, conditions=[condition]))
+    assert main([*APPLY]) == 1
+    assert "has timed out progressing" in capsys.readouterr().err
+
+
+def test_what_cert_manager_makes_is_waited_for_and_copied_and_goes_with_its_certificate(
+    plane: ControlPlane,
+    admin: Cluster,
+    play: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = set(everything(admin))
+
+    def issue() -> None:
+        for name, certificate in (
+            ("daypass-door-tls", "daypass-door"),
+            ("daypass-domain-gw-tls", "daypass-domain-gw"),
+        ):
+            annotations = {"cert-manager.io/certificate-name": certificate}
+            pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+            plane.admin.create(
+                "/api/v1/namespaces/daypass/secrets",
+                {
+                    "metadata": {"name": name, "annotations": annotations},
+                    "stringData": {"ca.crt": pem, "tls.crt": pem, "tls.key": "a key"},
+                },
+            )
+
+    play(
+        ISSUED,
+        lambda: None,
+        issue,
+        status(plane, replicas=1, updatedReplicas=1, availableReplicas=1),
+    )
+    assert main([*APPLY]) == 0
+    assert "waiting: Secret daypass/daypass-door-tls" in capsys.readouterr().err
+    copied = admin.get(CONFIG_MAPS, "daypass-door-trust", "daypass")["data"]["ca.crt"]
+    assert "BEGIN CERTIFICATE" in copied
+    assert admin.get(SECRETS, "daypass-domain-gw-tls", "daypass")
+    clear(admin)
+    assert set(everything(admin)) == before
+
+
+def test_without_waiting_it_says_that_a_copy_is_still_to_be_made(
+    play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    play(ISSUED)
+    assert main([*APPLY, "--no-wait"]) == 0
+    told = capsys.readouterr().err
+    assert (
+        "ConfigMap daypass/daypass-door-trust is a copy of what cert-manager has not made" in told
+    )
+    assert "once it has: daypass apply" in told
+
+
+def test_what_verify_finds_is_told_and_ends_with_3(
+    plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    play(
+        EKF.replace("ekf.example.com", "ekf.invalid"),
+        status(plane, replicas=1, updatedReplicas=1, availableReplicas=1),
+    )
+    assert main(["apply", "--yes", "--no-commit", "--timeout", "3s"]) == 3
+    assert "could not resolve ekf.invalid" in capsys.readouterr().err

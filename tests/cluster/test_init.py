@@ -1,0 +1,231 @@
+"""`daypass init` with a real API server: what it finds, whom it names, and what it does without."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.secret import Secret
+from daypass.cli import main
+from daypass.deploy.discover import Found, discover
+from daypass.kube.cluster import Cluster
+from daypass.spec import load
+from support.cert_manager import install_cert_manager
+from support.clusters import admin_access, admin_cluster, cluster_as
+from support.controlplane import ControlPlane
+from support.crds import install_gateway_api, install_istio
+from support.ekf import FOLDERS, make_ekf, make_repository
+from support.furnished import furnish
+
+NETWORKING = "/apis/networking.k8s.io/v1"
+NGINX = "k8s.io/ingress-nginx"
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster of their own, with everything in it that is looked for."""
+    with ControlPlane.start(tmp_path_factory.mktemp("init-plane")) as running:
+        install_istio(running)
+        install_gateway_api(running)
+        install_cert_manager(running)
+        furnish(running)
+        yield running
+
+
+def init(plane: ControlPlane, folder: Path, *words: str) -> int:
+    return main(["init", str(folder), "--kubeconfig", str(plane.kubeconfig), *words])
+
+
+def test_everything_that_is_looked_for_is_found(plane: ControlPlane) -> None:
+    found = discover(lambda: admin_cluster(plane))
+    assert found.notes == []
+    assert found.classes == {"public": NGINX, "alb": "ingress.k8s.aws/alb"}
+    assert found.issuers == ["letsencrypt"]
+    assert found.ingress_gateways == ["istio-ingress/gateway"]
+    assert found.gateway_classes == ["eg"]
+    assert found.external_dns is True
+    assert found.addresses == ["10.1.0.1", "10.1.0.2"]
+    assert found.issuer == plane.admin.get("/.well-known/openid-configuration")["issuer"]
+    assert {(host.host, host.front) for host in found.hosts} >= {
+        ("ekf.test", "ingress-nginx"), ("*.serving.test", "istio"), ("gw.test", "gateway-api"),
+    }  # fmt: skip
+
+
+def test_a_host_of_the_cluster_is_all_that_has_to_be_said(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    assert init(plane, tmp_path, "--host", "ekf.test") == 0
+
+    config = load(tmp_path / "daypass.yaml")
+    domain = config.domains["ekf"]
+    assert (domain.front, domain.class_name, domain.tls) == ("ingress-nginx", "public", "outside")
+    assert config.cluster.issuer is not None
+    assert config.policy is not None
+    assert config.policy.audiences == ("gateway.istio-ingress.svc.cluster.local",)
+    assert "# addresses: [10.1.0.1, 10.1.0.2]" in (tmp_path / "daypass.yaml").read_text()
+
+
+def test_a_gateway_of_the_cluster_is_used(plane: ControlPlane, tmp_path: Path) -> None:
+    assert init(plane, tmp_path, "--host", "ekf.serving.test", "--dry-run") == 0
+    assert init(plane, tmp_path, "--host", "ekf.serving.test") == 0
+    domain = load(tmp_path / "daypass.yaml").domains["ekf"]
+    assert (domain.front, domain.gateway) == ("istio", "serving/public")
+    assert domain.front_namespace == "istio-ingress"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--host", "taken.test"), "Ingress rok/theirs has /kubernetes/api"),
+        (("--host", "models.serving.test"), "VirtualService serving/model has /kube"),
+        (("--host", "gw.test"), "HTTPRoute serving/theirs has /kubernetes"),
+        (
+            ("--host", "new.test", "--front", "ingress-nginx", "--class-name", "alb"),
+            "it has public",
+        ),
+        (("--host", "new.test", "--front", "istio", "--tls", "issuer:mine"), "has letsencrypt"),
+        (("--host", "new.test"), "say it with --front"),
+    ],
+)
+def test_what_the_cluster_contradicts_is_named_and_nothing_is_written(
+    plane: ControlPlane, tmp_path: Path, words: tuple[str, ...], expected: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert init(plane, tmp_path, *words) == 2
+    assert expected in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_prefix_is_free_on_a_host_that_is_taken(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    assert (
+        init(plane, tmp_path, "--host", "taken.test", "--prefix", "/k8s", "--tls", "outside") == 0
+    )
+
+
+def test_what_daypass_itself_published_is_no_collision(plane: ControlPlane, tmp_path: Path) -> None:
+    words = ("--host", "mine.test", "--front", "ingress-nginx", "--tls", "outside")
+    assert init(plane, tmp_path, *words) == 0
+
+
+def test_without_rights_each_question_is_left_out_and_said(plane: ControlPlane) -> None:
+    token = plane.make_token(plane.make_identity())
+    found = discover(lambda: cluster_as(plane, token))
+    assert found.asked
+    assert found.classes is None
+    assert found.external_dns is None
+    assert found.istio is True  # which kinds there are, everybody may ask
+    assert "no right to ask which ingresses there are" in found.notes
+
+
+def test_without_rights_what_is_said_is_taken_on_trust(plane: ControlPlane, tmp_path: Path) -> None:
+    token = plane.make_token(plane.make_identity())
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(_kubeconfig(plane, token)))
+    words = ["--host", "taken.test", "--front", "ingress-nginx", "--tls", "secret:x"]
+    folder = tmp_path / "new"
+    assert main(["init", str(folder), "--kubeconfig", str(kubeconfig), *words]) == 0
+    assert load(folder / "daypass.yaml").domains["taken"].host == "taken.test"
+
+
+def _kubeconfig(plane: ControlPlane, token: Secret) -> dict[str, Any]:
+    return {
+        "clusters": [
+            {
+                "name": "c",
+                "cluster": {"server": plane.url, "certificate-authority": str(plane.ca_path)},
+            }
+        ],
+        "users": [{"name": "u", "user": {"token": token.reveal()}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+
+
+def test_a_cluster_without_any_of_it_says_what_is_not_there(tmp_path: Path) -> None:
+    with ControlPlane.start(tmp_path / "bare") as bare:
+        found = discover(lambda: admin_cluster(bare))
+    assert found == Found(
+        asked=True,
+        classes={},
+        issuers=[],
+        istio=False,
+        gateway_api=False,
+        external_dns=False,
+        issuer=found.issuer,
+        notes=["there is no cert-manager", "there is no Istio", "there is no Gateway API"],
+    )
+
+
+@pytest.mark.parametrize("broken", ["unreachable", "unknown", "no kubeconfig"])
+def test_without_a_cluster_it_works_with_options(
+    plane: ControlPlane, tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    if broken != "no kubeconfig":
+        document = _kubeconfig(plane, Secret("no.such.token"))
+        if broken == "unreachable":
+            document["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+        kubeconfig.write_text(json.dumps(document))
+    words = ["--host", "new.test", "--front", "istio", "--tls", "secret:x"]
+    folder = tmp_path / "new"
+    assert main(["init", str(folder), "--kubeconfig", str(kubeconfig), *words]) == 0
+    assert "no cluster was looked at" in capsys.readouterr().err
+    assert load(folder / "daypass.yaml").domains["new"].front == "istio"
+
+
+def test_an_unauthorized_answer_ends_the_questions(plane: ControlPlane) -> None:
+    access = replace(admin_access(plane), certificate=None, key=None, token=Secret("no.such.token"))
+    found = discover(lambda: Cluster(access))
+    assert not found.asked
+    assert len(found.notes) == 1
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An EKF repository, with kubectl and no rok-deploy on the PATH."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    root = tmp_path / "deployments"
+    root.mkdir()
+    return make_repository(make_ekf(root))
+
+
+def test_kubectl_applies_where_there_is_no_rok_deploy(
+    plane: ControlPlane, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--adopt", "hosts", "--ekf-host", "proxy.test", "--commit", "--apply")
+    assert init(plane, repository, *words) == 0
+    path = f"{NETWORKING}/namespaces/rok/ingresses/kubernetes-proxy"
+    assert plane.admin.get(path)["spec"]["rules"][0]["host"] == "proxy.test"
+
+    # And in its place, by the same object, through the door.
+    words = ("--adopt", "door", "--ekf-host", "proxy.test", "--commit", "--apply")
+    assert init(plane, repository, *words) == 0
+    document = plane.admin.get(path)
+    assert document["metadata"]["annotations"]["kubernetes.io/ingress.class"] == (
+        "handed-over-to-daypass"
+    )
+    (domain,) = load(repository / "daypass.yaml").domains.values()
+    assert (domain.host, domain.front, domain.class_name) == (
+        "proxy.test", "ingress-nginx", "public",
+    )  # fmt: skip
+    capsys.readouterr()
+    assert init(plane, repository, "--adopt", "door", "--force", "--dry-run") == 0
+    assert capsys.readouterr().out == ""  # what was adopted and applied gives the same again
+    plane.admin.delete(path)
+
+
+def test_a_kubectl_that_is_refused_is_the_failure(
+    plane: ControlPlane, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = repository / "rok/kubernetes-proxy/base/kustomization.yaml"
+    base.write_text(base.read_text().replace("namespace: rok", "namespace: nowhere"))
+    assert init(plane, repository, "--adopt", "hosts", "--ekf-host", "x.test", "--apply") == 1
+    assert f"kubectl could not apply {FOLDERS['ekf']}" in capsys.readouterr().err

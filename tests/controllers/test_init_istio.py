@@ -1,0 +1,76 @@
+"""What `daypass init` warns of, on a real istiod: a name alone is taken from a wildcard."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tools.gobuild import built
+
+from daypass.deploy import routes
+from daypass.render.objects import Object
+from support.authority import Authority
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_istio
+from support.deadline import eventually
+from support.doors import post
+from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway, secret
+
+pytestmark = pytest.mark.timeout(1800)
+
+HOST = "ekf.example.com"
+VERSION = "networking.istio.io/v1"
+PUBLIC = Authority()
+
+
+def gateway(*hosts: str) -> Object:
+    server = {
+        "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+        "hosts": list(hosts),
+        "tls": {"mode": "SIMPLE", "credentialName": "public"},
+    }
+    spec = {"selector": {"istio": "ingressgateway"}, "servers": [server]}
+    metadata = {"name": "kubeflow", "namespace": NAMESPACE}
+    return {"apiVersion": VERSION, "kind": "Gateway", "metadata": metadata, "spec": spec}
+
+
+def service(host: str, prefix: str, status: int) -> Object:
+    http = {"match": [{"uri": {"prefix": prefix}}], "directResponse": {"status": status}}
+    spec = {"gateways": [f"{NAMESPACE}/kubeflow"], "hosts": [host], "http": [http]}
+    metadata = {"name": prefix.strip("/"), "namespace": NAMESPACE}
+    return {"apiVersion": VERSION, "kind": "VirtualService", "metadata": metadata, "spec": spec}
+
+
+def code(running: Gateway, path: str) -> int:
+    request = post(path, host=HOST, method="GET", headers=(), body=b"")
+    return running.send(request, name=HOST, authority_pem=PUBLIC.pem).code
+
+
+def test_a_host_of_a_gateways_wildcard_is_lost_unless_the_gateway_names_it(tmp_path: Path) -> None:
+    star, door = service("*", "/pipeline", 218), service(HOST, "/kubernetes", 219)
+    pair = PUBLIC.server(HOST)
+    public = secret("public", {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
+    (tmp_path / "gateway").mkdir()
+    with ControlPlane.start(tmp_path / "plane") as plane, closing(admin_cluster(plane)) as cluster:
+        install_istio(plane)
+        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        prepare(plane)
+        for each in (public, gateway("*"), star):
+            cluster.apply(each)
+        with running_gateway(tmp_path / "gateway", plane, built("istiod", ".")) as running:
+            eventually("the wildcard serves it", lambda: code(running, "/pipeline") == 218)
+            cluster.apply(door)
+            eventually("the door has it", lambda: code(running, "/kubernetes") == 219)
+            assert code(running, "/pipeline") == 404
+            assert routes.losing(*read(star, gateway("*")), HOST)
+
+            cluster.apply(gateway("*", HOST))
+            eventually("both have it", lambda: code(running, "/pipeline") == 218)
+            assert code(running, "/kubernetes") == 219
+            assert not routes.losing(*read(star, gateway("*", HOST)), HOST)
+
+
+def read(star: Object, its_gateway: Object) -> tuple[list[routes.Route], list[routes.Host]]:
+    return [*routes.of_virtual_service(star)], [*routes.of_istio_gateway(its_gateway)]

@@ -1,0 +1,30 @@
+"""What tests of deployments repositories share. Real git, real kubectl, no cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.ekf import make_ekf, make_repository
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests: their git config, repository and clusters are not looked at."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}/usr/bin:/bin")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A deployments repository with one commit."""
+    root = tmp_path / "deployments"
+    root.mkdir()
+    return make_repository(make_ekf(root))

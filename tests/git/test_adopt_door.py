@@ -1,0 +1,182 @@
+"""`daypass init --adopt door`: EKF's Ingress is out of service, and daypass' own is rendered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daypass.cli import main
+from daypass.spec import load
+from support.ekf import FOLDERS, KUSTOMIZATION, PATCH, build, built_ingress, git
+
+OVERLAY = FOLDERS["ekf"]
+CLASS = "kubernetes.io/ingress.class"
+HANDED_OVER = "handed-over-to-daypass"
+
+
+def adopt(root: Path, *words: str) -> int:
+    words = words or ("--ekf-host", "ekf.example.com")
+    return main(["init", str(root), "--adopt", "door", "--no-cluster", *words])
+
+
+def without_class(root: Path) -> Path:
+    base = root / "rok/kubernetes-proxy/base/ingress.yaml"
+    base.write_text(base.read_text().replace(f"    {CLASS}: nginx\n", ""))
+    return base
+
+
+def test_the_ingress_that_leads_to_the_api_server_is_served_no_more(repository: Path) -> None:
+    before = built_ingress(repository)
+    assert adopt(repository) == 0
+
+    after = built_ingress(repository)
+    assert after["metadata"]["annotations"].pop(CLASS) == HANDED_OVER
+    assert before["metadata"]["annotations"].pop(CLASS) == "nginx"
+    assert after == before  # the same object: applying it takes effect at once
+
+
+def test_an_ingress_without_an_annotation_gets_the_newer_field(repository: Path) -> None:
+    without_class(repository)
+    assert adopt(repository) == 0
+    assert built_ingress(repository)["spec"]["ingressClassName"] == HANDED_OVER
+
+
+def test_an_ingress_with_the_newer_field_gets_another_one(repository: Path) -> None:
+    base = without_class(repository)
+    base.write_text(base.read_text().replace("spec:\n", "spec:\n  ingressClassName: nginx\n"))
+    assert adopt(repository) == 0
+    ingress = built_ingress(repository)
+    assert ingress["spec"]["ingressClassName"] == HANDED_OVER
+    assert CLASS not in ingress["metadata"]["annotations"]
+
+
+def test_the_door_takes_the_host_and_the_prefix(repository: Path) -> None:
+    assert adopt(repository) == 0
+
+    (domain,) = load(repository / "daypass.yaml").domains.values()
+    assert (domain.host, domain.front, domain.tls) == (
+        "ekf.example.com",
+        "ingress-nginx",
+        "outside",
+    )
+    (ingress,) = [each for each in build(repository, "deploy") if each["kind"] == "Ingress"]
+    (rule,) = ingress["spec"]["rules"]
+    assert rule["host"] == "ekf.example.com"
+    assert [path["path"] for path in rule["http"]["paths"]] == ["/kubernetes"]
+    assert main(["render", "--config", str(repository / "daypass.yaml"),
+                 "--output", str(repository / "deploy"), "--check"]) == 0  # fmt: skip
+
+
+def test_the_kustomization_gains_an_entry_and_keeps_the_rest(repository: Path) -> None:
+    assert adopt(repository) == 0
+    diff = git(repository, "diff", "--unified=0", f"{OVERLAY}/kustomization.yaml").splitlines()
+    assert diff[5:] == [
+        "+- path: patches/daypass_door.yaml",
+        "+  target:",
+        "+    group: networking.k8s.io",
+        "+    version: v1",
+        "+    kind: Ingress",
+        "+    name: kubernetes-proxy",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "resources: [../../base]\npatches:\n  - path: patches/ingress_host.json\n"
+        "    target: {kind: Ingress}\n\n# the end\n",
+        "patches:\n- target: {kind: Ingress}\n  path: patches/ingress_host.json  # host\n\n"
+        "resources:\n- ../../base\n",
+        "patchesJson6902:\n- target: {group: networking.k8s.io, version: v1, kind: Ingress, "
+        "name: kubernetes-proxy}\n  path: patches/ingress_host.json\nresources: [../../base]",
+    ],
+    ids=["indented", "first", "older list, no line end"],
+)
+def test_kustomizations_in_other_hands_are_extended_in_their_style(
+    repository: Path, text: str
+) -> None:
+    file = repository / OVERLAY / "kustomization.yaml"
+    file.write_text(text)
+
+    assert adopt(repository) == 0
+    assert built_ingress(repository)["metadata"]["annotations"][CLASS] == HANDED_OVER
+    left = list(text.splitlines())
+    for line in file.read_text().splitlines():
+        if left and line == left[0]:
+            left.pop(0)
+    assert left == []  # every line is still there, in order
+
+
+def test_a_list_that_takes_no_line_is_refused_and_nothing_is_written(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow = "patches: [{path: patches/ingress_host.json, target: {kind: Ingress}}]\n"
+    (repository / OVERLAY / "kustomization.yaml").write_text(f"resources: [../../base]\n{flow}")
+    git(repository, "add", "--all")
+
+    assert adopt(repository) == 1
+    said = capsys.readouterr().err
+    assert "in a way that no line can be added to" in said
+    assert "- path: patches/daypass_door.yaml" in said
+    assert git(repository, "diff") == ""
+    assert git(repository, "ls-files", "--others") == ""
+
+
+def test_a_second_time_changes_nothing(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
+    assert adopt(repository) == 2  # there is a daypass.yaml
+    assert "--force" in capsys.readouterr().err
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--force") == 0
+    assert "nothing to change" in capsys.readouterr().err
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_a_revert_is_the_way_back(repository: Path) -> None:
+    before = git(repository, "rev-parse", "HEAD^{tree}")
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
+    git(repository, "revert", "--no-edit", "HEAD")
+    assert git(repository, "rev-parse", "HEAD^{tree}") == before
+
+
+def test_the_hosts_of_the_overlays_are_taken_but_not_the_guides_own(repository: Path) -> None:
+    patch = repository / FOLDERS["serving"] / PATCH
+    patch.write_text(patch.read_text().replace("arrikto-cluster-", ""))
+
+    assert main(["init", str(repository), "--adopt", "door", "--no-cluster"]) == 0
+    domains = load(repository / "daypass.yaml").domains
+    assert {name: each.host for name, each in domains.items()} == {
+        "serving": "serving.serving.example.com"
+    }
+    assert git(repository, "status", "--porcelain", OVERLAY) == ""
+
+
+def test_a_class_that_is_set_again_later_is_found_and_nothing_stays(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kustomization = repository / OVERLAY / "kustomization.yaml"
+    kustomization.write_text(
+        KUSTOMIZATION.format(name="kubernetes-proxy")
+        + "commonAnnotations: {kubernetes.io/ingress.class: nginx}\n"
+    )
+    git(repository, "add", "--all")
+
+    assert adopt(repository) == 1
+    assert "still builds an Ingress that is served" in capsys.readouterr().err
+    assert git(repository, "diff") == ""
+    assert git(repository, "ls-files", "--others") == ""
+    assert not (repository / "deploy").exists()
+
+
+def test_somebody_elses_file_in_the_way_stops_everything(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "deploy").mkdir()
+    (repository / "deploy/kustomization.yaml").write_text("resources: [rok]\n")
+
+    assert adopt(repository) == 1
+    assert "was not rendered by daypass" in capsys.readouterr().err
+    assert not (repository / "daypass.yaml").exists()
+    assert git(repository, "diff") == ""

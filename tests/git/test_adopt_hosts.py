@@ -1,0 +1,271 @@
+"""`daypass init --adopt hosts` in real git repositories, built by the real kubectl."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from daypass.cli import main
+from support.ekf import (
+    FOLDERS,
+    LONG_PATCH,
+    PATCH,
+    PLACEHOLDER,
+    RokDeploy,
+    built_ingress,
+    git,
+    make_ekf,
+    make_repository,
+)
+
+MESSAGE = "Expose Kubernetes TokenRequest API under /kubernetes"
+EKF_PATCH = f"{FOLDERS['ekf']}/{PATCH}"
+SERVING_PATCH = f"{FOLDERS['serving']}/{PATCH}"
+
+
+@pytest.fixture
+def rok_deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RokDeploy:
+    """A rok-deploy that is found first."""
+    program = RokDeploy(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
+    return program
+
+
+def adopt(root: Path, *words: str) -> int:
+    return main(["init", str(root), "--adopt", "hosts", *words])
+
+
+def test_one_command_is_the_whole_procedure_of_the_guide(
+    repository: Path, rok_deploy: RokDeploy
+) -> None:
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit", "--apply") == 0
+
+    assert git(repository, "show", "--format=", "--unified=0", "HEAD").splitlines()[4:] == [
+        "@@ -5 +5 @@",
+        f'-      "value": "{PLACEHOLDER}"',
+        '+      "value": "ekf.example.com"',
+    ]
+    assert git(repository, "log", "-1", "--format=%B").strip() == MESSAGE
+    assert git(repository, "status", "--porcelain") == ""
+    assert rok_deploy.calls == [(str(repository), f"--apply {FOLDERS['ekf']}")]
+    assert built_ingress(repository)["spec"]["rules"][0]["host"] == "ekf.example.com"
+
+
+def test_both_domains_are_one_line_each(repository: Path, rok_deploy: RokDeploy) -> None:
+    words = ["--ekf-host", "ekf.example.com", "--serving-host", "serving.example.com", "--apply"]
+    assert adopt(repository, *words) == 0
+
+    assert git(repository, "diff", "--numstat").splitlines() == [
+        f"1\t1\t{SERVING_PATCH}",
+        f"1\t1\t{EKF_PATCH}",
+    ]
+    assert (repository / SERVING_PATCH).read_text() == (
+        '[ { "op": "replace", "path": "/spec/rules/0/host", "value": "serving.example.com" } ]\n'
+    )
+    assert [words for _, words in rok_deploy.calls] == [
+        f"--apply {folder}" for folder in FOLDERS.values()
+    ]
+
+
+def test_a_host_that_is_there_already_is_nothing_to_do(
+    repository: Path, rok_deploy: RokDeploy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--ekf-host", "ekf.example.com", "--commit"]
+    adopt(repository, *words)
+    before = git(repository, "rev-parse", "HEAD")
+    capsys.readouterr()
+
+    assert adopt(repository, *words, "--apply") == 0
+    assert "nothing to change" in capsys.readouterr().err
+    assert git(repository, "rev-parse", "HEAD") == before
+    assert len(rok_deploy.calls) == 1  # what is committed is still brought to the cluster
+
+
+def test_a_dry_run_shows_the_diff_and_changes_nothing(
+    repository: Path, rok_deploy: RokDeploy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--ekf-host", "ekf.example.com", "--dry-run", "--commit", "--apply"]
+    assert adopt(repository, *words) == 0
+    shown = capsys.readouterr().out
+    assert git(repository, "status", "--porcelain") == ""
+    assert rok_deploy.calls == []
+
+    adopt(repository, "--ekf-host", "ekf.example.com")
+    assert git(repository, "diff", "--no-color").splitlines()[2:] == shown.splitlines()
+
+
+def test_what_others_changed_and_staged_stays_out_of_the_commit(repository: Path) -> None:
+    (repository / "README.md").write_text("Changed.\n")
+    (repository / "new.yaml").write_text("a: 1\n")
+    git(repository, "add", "new.yaml")
+
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
+    assert git(repository, "show", "--format=", "--name-only").split() == [EKF_PATCH]
+    assert git(repository, "status", "--porcelain").splitlines() == [" M README.md", "A  new.yaml"]
+
+
+def test_a_patch_that_somebody_is_editing_is_not_committed_for_him(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = LONG_PATCH.replace(PLACEHOLDER, "half.example.com")
+    (repository / EKF_PATCH).write_text(begun)
+
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 1
+    assert f"{EKF_PATCH}: changed, and not committed" in capsys.readouterr().err
+    assert (repository / EKF_PATCH).read_text() == begun
+    assert adopt(repository, "--ekf-host", "ekf.example.com") == 0  # without a commit: his own
+
+
+def test_a_refused_commit_leaves_nothing_behind(
+    repository: Path, rok_deploy: RokDeploy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = repository / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\necho not on a Friday >&2\nexit 1\n")
+    hook.chmod(0o755)
+
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit", "--apply") == 1
+    assert "not on a Friday" in capsys.readouterr().err
+    assert git(repository, "status", "--porcelain") == ""
+    assert rok_deploy.calls == []
+
+
+@pytest.mark.parametrize("key", ["user.name", "user.email"])
+def test_a_committer_without_a_name_is_told_before_anything_is_written(
+    repository: Path, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(repository, "config", "--unset", key)
+
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 1
+    assert "git config user.name" in capsys.readouterr().err
+    assert git(repository, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_a_repository_without_a_remote_is_committed_to_and_that_is_said(
+    repository: Path, remote: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if remote:
+        git(repository, "remote", "add", "origin", "https://git.example.com/deployments.git")
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
+    assert ("has no remote" in capsys.readouterr().err) is not remote
+
+
+def test_a_folder_without_git_can_be_edited_and_not_committed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "plain"
+    root.mkdir()
+    make_ekf(root)
+
+    assert adopt(root, "--ekf-host", "ekf.example.com", "--commit") == 2
+    assert "git init" in capsys.readouterr().err
+    assert (root / EKF_PATCH).read_text() == LONG_PATCH
+    assert adopt(root, "--ekf-host", "ekf.example.com") == 0
+    assert built_ingress(root)["spec"]["rules"][0]["host"] == "ekf.example.com"
+
+
+def test_a_repository_below_the_top_of_its_work_tree_is_committed_to(tmp_path: Path) -> None:
+    root = tmp_path / "clusters/production"
+    root.mkdir(parents=True)
+    make_ekf(root)
+    make_repository(tmp_path / "clusters")
+
+    assert adopt(root, "--ekf-host", "ekf.example.com", "--commit") == 0
+    changed = git(tmp_path / "clusters", "show", "--format=", "--name-only").split()
+    assert changed == [f"production/{EKF_PATCH}"]
+
+
+@pytest.mark.parametrize("domain", ["ekf", "serving"])
+def test_one_of_the_overlays_suffices(tmp_path: Path, domain: str) -> None:
+    root = tmp_path / "one"
+    root.mkdir()
+    make_ekf(root, only=domain)
+
+    assert adopt(root, f"--{domain}-host", "one.example.com") == 0
+    assert built_ingress(root, domain)["spec"]["rules"][0]["host"] == "one.example.com"
+    other = "serving" if domain == "ekf" else "ekf"
+    assert adopt(root, f"--{other}-host", "two.example.com") == 2
+
+
+def test_a_second_patch_that_changes_the_host_again_is_found_and_nothing_stays(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kustomization = repository / FOLDERS["ekf"] / "kustomization.yaml"
+    kustomization.write_text(
+        kustomization.read_text()
+        + "- target: {kind: Ingress}\n"
+        + '  patch: \'[{"op": "replace", "path": "/spec/rules/0/host", "value": "its.own"}]\'\n'
+    )
+
+    assert adopt(repository, "--ekf-host", "ekf.example.com") == 1
+    assert "it builds its.own" in capsys.readouterr().err
+    assert (repository / EKF_PATCH).read_text() == LONG_PATCH
+
+
+def test_an_overlay_that_cannot_be_built_here_is_edited_and_that_is_said(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(repository / "rok/kubernetes-proxy/base")
+
+    assert adopt(repository, "--ekf-host", "ekf.example.com") == 0
+    assert f"{FOLDERS['ekf']} was not built" in capsys.readouterr().err
+
+
+def test_a_failing_rok_deploy_is_the_failure_and_the_commit_stays(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    broken = RokDeploy(tmp_path / "broken", code=7)
+    monkeypatch.setenv("PATH", f"{broken.folder}{os.pathsep}{os.environ['PATH']}")
+
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit", "--apply") == 1
+    said = capsys.readouterr().err
+    assert "it ended with 7" in said
+    assert f"again: rok-deploy --apply {FOLDERS['ekf']}" in said
+    assert git(repository, "log", "-1", "--format=%s").strip() == MESSAGE
+
+
+def test_without_any_tool_to_apply_with_nothing_is_begun(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+
+    assert adopt(repository, "--ekf-host", "ekf.example.com", "--apply") == 2
+    assert (repository / EKF_PATCH).read_text() == LONG_PATCH
+
+
+def test_the_mode_and_the_line_ends_of_a_patch_stay(repository: Path) -> None:
+    path = repository / EKF_PATCH
+    path.write_bytes(LONG_PATCH.replace("\n", "\r\n").encode())
+    path.chmod(0o664)
+
+    assert adopt(repository, "--ekf-host", "ekf.example.com") == 0
+    expected = LONG_PATCH.replace(PLACEHOLDER, "ekf.example.com").replace("\n", "\r\n")
+    assert path.read_bytes() == expected.encode()
+    assert path.stat().st_mode & 0o777 == 0o664
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "say it with --ekf-host or --serving-host"),
+        (("--ekf-host", "*.example.com"), "is a wildcard"),
+        (("--ekf-host", "bücher.example"), "xn--bcher-kva.example"),
+        (("--ekf-host", "EKF.example.com"), "write 'ekf.example.com'"),
+        (("--ekf-host", "https://ekf.example.com"), "write the host alone"),
+        (("--ekf-host", "10.0.0.1"), "is no public name"),
+        (("--ekf-host", "a.example.com", "--serving-host", "a.example.com"), "of both domains"),
+        (("--ekf-host", "arrikto-cluster-serving.serving.example.com"), "of both domains"),
+        (("--host", "ekf.example.com"), "--ekf-host and --serving-host"),
+    ],
+)
+def test_bad_input_is_named_and_changes_nothing(
+    repository: Path, words: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert adopt(repository, *words) == 2
+    assert expected in capsys.readouterr().err
+    assert git(repository, "status", "--porcelain") == ""

@@ -1,0 +1,85 @@
+"""Applying to a cluster of the tests, and whatever is in it."""
+
+from __future__ import annotations
+
+from daypass.deploy.applying import Done, carry_out
+from daypass.deploy.plan import Plan, make_plan
+from daypass.deploy.removing import find_all, remove_all
+from daypass.deploy.state import ask_state
+from daypass.deploy.target import each
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import Resource
+from support.deadline import eventually
+from support.rendered import config_of
+
+BOTH = """\
+version: 1
+domains:
+  ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}, dns: external-dns}
+  serving: {host: serving.example.com, front: istio, tls: {secret: serving-tls}}
+policy: {audiences: [gate.example.com]}
+"""
+"""Both domains of an EKF cluster."""
+
+ONLY_EKF = "".join(line for line in BOTH.splitlines(keepends=True) if "serving" not in line)
+
+Everything = dict[tuple[str, str, str], tuple[str, str]]
+"""UID and resourceVersion by (group and kind, namespace, name)."""
+
+# Controllers of the control plane write these by themselves, at any time.
+_RESTLESS = {"Event", "Lease", "APIService", "ComponentStatus"}
+
+
+def apply(cluster: Cluster, text: str) -> Done:
+    """Apply a config, without files, git and questions."""
+    state = ask_state(cluster)
+    return carry_out(state.target, make_plan(state, config_of(text)))
+
+
+def plan(cluster: Cluster, text: str) -> Plan:
+    """What applying a config would do."""
+    return make_plan(ask_state(cluster), config_of(text))
+
+
+def remove(cluster: Cluster) -> Done:
+    """Remove all that was applied."""
+    state = ask_state(cluster)
+    return remove_all(state, find_all(state))
+
+
+def clear(cluster: Cluster, namespace: str = "daypass") -> None:
+    """Remove all that was applied, and come back when it is gone."""
+    remove(cluster)
+    eventually(f"{namespace} is gone", lambda: namespace not in ask_state(cluster).namespaces)
+
+
+def everything(cluster: Cluster) -> Everything:
+    """Every object of every kind in every namespace."""
+    kinds = ask_state(cluster).target.kinds.resources.values()
+    listed = {(each.api_version.partition("/")[0], each.kind): each for each in kinds}
+
+    def look(resource: Resource) -> Everything:
+        answer = cluster.request(
+            "GET",
+            resource.path(),
+            headers={"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"},
+            what=f"list {resource.plural}",
+        )
+        found: Everything = {}
+        for document in answer["items"] or ():
+            metadata = document["metadata"]
+            key = f"{resource.api_version} {resource.kind}", metadata.get("namespace", "")
+            found[*key, metadata["name"]] = metadata["uid"], metadata["resourceVersion"]
+        return found
+
+    whole: Everything = {}
+    wanted = [one for one in listed.values() if one.kind not in _RESTLESS and _can_list(one)]
+    for found in each(look, wanted):
+        whole |= found
+    return whole
+
+
+def _can_list(resource: Resource) -> bool:
+    return not resource.kind.endswith(("Review", "Options", "Eviction", "Binding")) or (
+        resource.kind.endswith(("RoleBinding", "PolicyBinding"))
+    )

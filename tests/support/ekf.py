@@ -1,0 +1,145 @@
+"""A deployments repository as EKF's guide shows it, with bases made up to fit."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDERS = {
+    "ekf": "rok/kubernetes-proxy/overlays/deploy",
+    "serving": "rok/kubernetes-proxy-serving/overlays/deploy",
+}
+PATCH = "patches/ingress_host.json"
+PLACEHOLDER = "arrikto-cluster.apps.example.com"
+LONG_PATCH = f"""\
+[
+    {{
+      "op": "replace",
+      "path": "/spec/rules/0/host",
+      "value": "{PLACEHOLDER}"
+    }}
+]
+"""
+SHORT_PATCH = (
+    '[ { "op": "replace", "path": "/spec/rules/0/host", "value": '
+    '"arrikto-cluster-serving.serving.example.com" } ]\n'
+)
+"""Both forms are in the guide."""
+
+KUSTOMIZATION = """\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+
+resources:
+- ../../base
+
+# The domain of this cluster.
+patches:
+- path: patches/ingress_host.json
+  target:
+    group: networking.k8s.io
+    version: v1
+    kind: Ingress
+    name: {name}
+"""
+_INGRESS = """\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: {name}
+  annotations:
+    kubernetes.io/ingress.class: nginx
+    nginx.ingress.kubernetes.io/backend-protocol: HTTPS
+    nginx.ingress.kubernetes.io/use-regex: "true"
+    nginx.ingress.kubernetes.io/rewrite-target: /$1
+spec:
+  rules:
+  - host: placeholder.example.com
+    http:
+      paths:
+      - path: /kubernetes/(api/v1/namespaces/[^/]+/serviceaccounts/[^/]+/token)
+        pathType: ImplementationSpecific
+        backend:
+          service:
+            name: kubernetes
+            port:
+              name: https
+"""
+
+
+def make_ekf(root: Path, *, namespace: str = "rok", only: str | None = None) -> Path:
+    """The tree of a deployments repository; `root` itself. `only`: one of the two domains."""
+    for domain, folder in FOLDERS.items():
+        if only not in (None, domain):
+            continue
+        overlay = root / folder
+        base = overlay.parent.parent / "base"
+        (overlay / "patches").mkdir(parents=True)
+        base.mkdir()
+        name = base.parent.name
+        (base / "ingress.yaml").write_text(_INGRESS.format(name=name))
+        (base / "kustomization.yaml").write_text(
+            f"namespace: {namespace}\nresources:\n- ingress.yaml\n"
+        )
+        (overlay / "kustomization.yaml").write_text(KUSTOMIZATION.format(name=name))
+        (overlay / PATCH).write_text(LONG_PATCH if domain == "ekf" else SHORT_PATCH)
+    (root / "README.md").write_text("Deployments of this cluster.\n")
+    return root
+
+
+def git(root: Path, *arguments: str) -> str:
+    """git in a repository; what it prints."""
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def make_repository(root: Path) -> Path:
+    """A git repository of what is in a folder, with one commit and somebody who commits."""
+    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "config", "user.name", "Ada")
+    git(root, "config", "user.email", "ada@example.com")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "Deploy")
+    return root
+
+
+def build(root: Path, folder: str) -> list[dict[str, Any]]:
+    """What the real kubectl builds of a kustomization."""
+    done = subprocess.run(
+        ["kubectl", "kustomize", folder], cwd=root, check=True, capture_output=True, text=True
+    )
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def built_ingress(root: Path, domain: str = "ekf") -> dict[str, Any]:
+    """The Ingress that an overlay builds."""
+    (ingress,) = build(root, FOLDERS[domain])
+    return ingress
+
+
+class RokDeploy:
+    """A `rok-deploy` that writes down where and with what it was called, and ends with `code`."""
+
+    def __init__(self, folder: Path, code: int = 0) -> None:
+        folder.mkdir()
+        self._log = folder / "calls"
+        program = folder / "rok-deploy"
+        program.write_text(
+            f'#!/bin/sh\nprintf "%s|%s\\n" "$PWD" "$*" >> {self._log}\necho applying\nexit {code}\n'
+        )
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        self.folder = folder
+
+    @property
+    def calls(self) -> list[tuple[str, str]]:
+        """(folder it ran in, its arguments), one a call."""
+        if not self._log.exists():
+            return []
+        lines = self._log.read_text().splitlines()
+        return [(where, words) for where, _, words in (line.partition("|") for line in lines)]

@@ -1,0 +1,108 @@
+"""The host in a patch, whoever wrote it: only its characters change."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from daypass.deploy.host_patch import PatchError, read_patch
+from support.ekf import LONG_PATCH, PLACEHOLDER, SHORT_PATCH
+
+NEW = "ekf.example.com"
+TEST = '{"op": "test", "path": "/spec/rules/0/host", "value": "base.example.com"}'
+OPERATION = '{"op": "replace", "path": "/spec/rules/0/host", "value": "old.example.com"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LONG_PATCH, LONG_PATCH.replace(PLACEHOLDER, NEW)),
+        (SHORT_PATCH, SHORT_PATCH.replace("arrikto-cluster-serving.serving.example.com", NEW)),
+        pytest.param(
+            LONG_PATCH.replace("    ", "\t"),
+            LONG_PATCH.replace("    ", "\t").replace(PLACEHOLDER, NEW),
+            id="tabs",
+        ),
+        pytest.param(
+            f'[{{"op": "add", "path": "/metadata/labels/a", "value": "é"}},\n {OPERATION}]',
+            f'[{{"op": "add", "path": "/metadata/labels/a", "value": "é"}},\n {OPERATION}]'.replace(
+                "old.example.com", NEW
+            ),
+            id="several operations, beyond ASCII, no line end",
+        ),
+        pytest.param(
+            '[{"value": "old.example.com", "path": "/spec/rules/0/host", "op": "add"}]',
+            f'[{{"value": "{NEW}", "path": "/spec/rules/0/host", "op": "add"}}]',
+            id="another order, and add",
+        ),
+        pytest.param(
+            "# of this cluster\n- op: replace\n  path: /spec/rules/0/host\n"
+            "  value: old.example.com  # mine\n",
+            "# of this cluster\n- op: replace\n  path: /spec/rules/0/host\n"
+            f"  value: {NEW}  # mine\n",
+            id="YAML with comments",
+        ),
+        pytest.param(
+            "- {op: replace, path: /spec/rules/0/host, value: 'old.example.com'}",
+            f"- {{op: replace, path: /spec/rules/0/host, value: '{NEW}'}}",
+            id="single quotes",
+        ),
+        pytest.param(
+            "kind: Ingress\nspec:\n  rules:\n  - host: old.example.com\n    http: {}\n",
+            f"kind: Ingress\nspec:\n  rules:\n  - host: {NEW}\n    http: {{}}\n",
+            id="a strategic merge patch",
+        ),
+        pytest.param(
+            f"[{TEST}, {OPERATION}]",
+            f"[{TEST}, {OPERATION.replace('old.example.com', NEW)}]",
+            id="a test of what the base has",
+        ),
+    ],
+)
+def test_only_the_host_changes(text: str, expected: str) -> None:
+    assert read_patch(text, "p").with_host(NEW) == expected
+    assert read_patch(expected, "p").host == NEW
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "neither a JSON patch nor"),
+        ("[", "neither JSON nor YAML on line 1"),
+        ("{}", "neither a JSON patch nor"),
+        ("kind: Service\n", "neither a JSON patch nor"),
+        ("[]", "no operation sets /spec/rules/0/host"),
+        ('["replace"]', "operation 1 is none of a JSON patch"),
+        (f"[{OPERATION}, {OPERATION}]", "2 operations set"),
+        ('[{"op": "replace", "path": "/spec", "value": {}}]', "operation 1 is `replace` at /spec"),
+        ('[{"op": "remove", "path": "/spec/rules/0/host"}]', "is `remove` at /spec/rules/0/host"),
+        (
+            f'[{OPERATION}, {{"op": "remove", "path": "/spec/rules/0"}}]',
+            "operation 2 is `remove` at /spec/rules/0",
+        ),
+        ('[{"op": "replace", "path": "/spec/rules/0/host", "value": 7}]', "sets no host as a text"),
+        ('[{"op": "replace", "path": "/spec/rules/0/host"}]', "sets no host as a text"),
+        ("kind: Ingress\nspec: {rules: []}\n", "sets no host as a text"),
+        ("a: !!python/object:os.system {}\n", "neither JSON nor YAML"),
+    ],
+)
+def test_another_form_is_refused_in_words(text: str, expected: str) -> None:
+    with pytest.raises(PatchError, match=re.escape(expected)) as caught:
+        read_patch(text, "ingress_host.json")
+    assert caught.value.hint
+
+
+def test_a_host_that_is_shared_by_an_anchor_is_not_changed_for_both() -> None:
+    text = (
+        "- {op: add, path: /spec/tls/0/hosts/0, value: &host old.example.com}\n"
+        "- {op: replace, path: /spec/rules/0/host, value: *host}\n"
+    )
+    with pytest.raises(PatchError, match="in a way that cannot be edited alone"):
+        read_patch(text, "p").with_host(NEW)
+
+
+def test_other_places_with_the_same_host_are_known() -> None:
+    tls = '{"op": "add", "path": "/spec/tls", "value": [{"hosts": ["old.example.com"]}]}'
+    assert read_patch(f"[{tls}, {OPERATION}]", "p").mentions() == ["/0/value/0/hosts/0"]
+    assert read_patch(LONG_PATCH, "p").mentions() == []

@@ -1,0 +1,101 @@
+"""When applying is known to change nothing, by what the API server notes of each field."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from daypass.deploy.owned import is_applied
+
+DOCUMENT: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "door", "namespace": "daypass", "labels": {"a": "b"}},
+    "spec": {
+        "ports": [{"name": "https", "port": 443}],
+        "selector": {"app": "door"},
+        "args": ["x", "y"],
+        "finalizers": ["one", "two"],
+        "empty": {},
+    },
+}
+FIELDS: dict[str, Any] = {
+    "f:metadata": {"f:labels": {"f:a": {}}},
+    "f:spec": {
+        "f:ports": {'k:{"port":443,"protocol":"TCP"}': {".": {}, "f:name": {}, "f:port": {}}},
+        "f:selector": {},
+        "f:args": {},
+        "f:finalizers": {".": {}, 'v:"one"': {}, 'v:"two"': {}},
+        "f:empty": {},
+    },
+}
+
+
+def live() -> dict[str, Any]:
+    """The object as the API server has it, with what it fills in and what others have added."""
+    document = copy.deepcopy(DOCUMENT)
+    document["metadata"] |= {"uid": "u", "resourceVersion": "7", "annotations": {"theirs": "x"}}
+    document["metadata"]["labels"]["theirs"] = "x"
+    document["spec"]["ports"][0]["protocol"] = "TCP"
+    document["spec"]["clusterIP"] = "10.0.0.1"
+    entry = {"manager": "daypass", "operation": "Apply", "apiVersion": "v1", "fieldsV1": FIELDS}
+    theirs = {**entry, "manager": "theirs", "fieldsV1": {"f:spec": {"f:clusterIP": {}}}}
+    document["metadata"]["managedFields"] = [theirs, copy.deepcopy(entry)]
+    return document
+
+
+def bend(change: Callable[[dict[str, Any], dict[str, Any]], object]) -> bool:
+    """What is said after a change to the document or to the object."""
+    document, there = copy.deepcopy(DOCUMENT), live()
+    change(document, there)
+    return is_applied(document, there)
+
+
+def ours(there: dict[str, Any]) -> dict[str, Any]:
+    """The entry of managedFields that is ours."""
+    entry: dict[str, Any] = there["metadata"]["managedFields"][1]
+    return entry
+
+
+def test_what_was_applied_and_is_so_need_not_be_tried() -> None:
+    assert bend(lambda document, there: None)
+
+
+DIFFERENCES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    "another value": lambda d, t: d["spec"]["ports"][0].update(name="other"),
+    "another value there": lambda d, t: t["spec"]["ports"][0].update(name="other"),
+    "one field more": lambda d, t: d["spec"].update(clusterIP="10.0.0.1"),
+    "one field fewer": lambda d, t: d["spec"].pop("empty"),
+    "an item more": lambda d, t: d["spec"]["ports"].append({"name": "b", "port": 444}),
+    "another key of an item": lambda d, t: d["spec"]["ports"][0].update(port=444),
+    "the item is gone there": lambda d, t: t["spec"].update(ports=[]),
+    "an item twice": lambda d, t: d["spec"]["ports"].append(d["spec"]["ports"][0]),
+    "a whole that others have changed": lambda d, t: t["spec"]["selector"].update(b="c"),
+    "another order of a whole": lambda d, t: d["spec"].update(args=["y", "x"]),
+    "another value of a set": lambda d, t: d["spec"].update(finalizers=["one", "three"]),
+    "a value gone from a set there": lambda d, t: t["spec"].update(finalizers=["one"]),
+    "a label": lambda d, t: d["metadata"]["labels"].update(a="c"),
+    "a label is gone there": lambda d, t: t["metadata"].pop("labels"),
+    "a field that somebody took over": lambda d, t: ours(t)["fieldsV1"]["f:spec"].pop("f:args"),
+    "a field that is still ours": lambda d, t: ours(t)["fieldsV1"]["f:spec"].update({"f:x": {}}),
+    "never applied": lambda d, t: t["metadata"].pop("managedFields"),
+    "updated, not applied": lambda d, t: ours(t).update(operation="Update"),
+    "another version": lambda d, t: ours(t).update(apiVersion="v1beta1"),
+    "another version of the object": lambda d, t: t.update(apiVersion="v2"),
+    "another kind of key": lambda d, t: ours(t)["fieldsV1"]["f:spec"].update(
+        {"f:finalizers": {"i:0": {}, "i:1": {}}}
+    ),
+    "another type": lambda d, t: d["spec"].update(empty=[]),
+}
+
+
+@pytest.mark.parametrize("change", DIFFERENCES.values(), ids=DIFFERENCES)
+def test_any_doubt_is_for_the_api_server(
+    change: Callable[[dict[str, Any], dict[str, Any]], object],
+) -> None:
+    was = copy.deepcopy(FIELDS)
+    assert not bend(change)
+    assert was == FIELDS

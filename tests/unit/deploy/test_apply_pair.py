@@ -1,0 +1,91 @@
+"""The door's own certificate, and what of others is copied."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.tls import client_context
+from daypass.deploy.pair import (
+    LIFETIME,
+    RENEWED_BEFORE,
+    authority_in,
+    authority_object,
+    certificates_in,
+    is_due,
+    make_pair,
+)
+from daypass.testing.clock import MovableClock as Clock
+
+HOST = "daypass-door.daypass.svc"
+
+
+def text(pair: dict[str, Any], name: str) -> str:
+    """A value of a Secret."""
+    return base64.b64decode(pair["data"][name]).decode()
+
+
+def handshake(tmp_path: Path, pair: dict[str, Any], authority: str, name: str) -> None:
+    """TLS between the holder of a pair and who trusts an authority."""
+    (tmp_path / "pem").write_text(text(pair, "tls.crt") + text(pair, "tls.key"))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / "pem")
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context(authority).wrap_bio(incoming, outgoing, server_hostname=name)
+    other = server.wrap_bio(outgoing, incoming, server_side=True)
+    for _ in range(4):
+        for side in (client, other):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+
+
+def test_the_pair_is_trusted_by_its_own_authority_for_its_own_name(tmp_path: Path) -> None:
+    pair = make_pair("daypass", "pair", HOST, Clock())
+    handshake(tmp_path, pair, authority_in(pair), HOST)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(tmp_path, pair, authority_in(pair), "daypass-door.other.svc")
+    other = make_pair("daypass", "pair", HOST, Clock())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(tmp_path, pair, authority_in(other), HOST)
+
+
+def test_who_has_the_new_authority_still_trusts_the_old_pair(tmp_path: Path) -> None:
+    old = make_pair("daypass", "pair", HOST, Clock())
+    new = make_pair("daypass", "pair", HOST, Clock(), authority_in(old))
+    for pair in (old, new):
+        handshake(tmp_path, pair, authority_in(new), HOST)
+
+
+def test_it_is_renewed_long_before_it_ends_and_somebody_elses_never() -> None:
+    clock = Clock()
+    metadata = make_pair("daypass", "pair", HOST, clock)["metadata"]
+    clock.move((LIFETIME - RENEWED_BEFORE).total_seconds() - 60)
+    assert not is_due(metadata, clock)
+    clock.move(120)
+    assert is_due(metadata, clock)
+    assert not is_due({"annotations": {}}, clock)
+    assert not is_due({"annotations": {"daypass.dev/renew-after": "soon"}}, clock)
+
+
+def test_of_an_authority_only_certificates_are_copied() -> None:
+    pair = make_pair("daypass", "pair", HOST, Clock())
+    slip = text(pair, "tls.key") + "# note\n" + text(pair, "ca.crt")
+    assert certificates_in(slip) == text(pair, "ca.crt")
+    assert authority_in({"kind": "ConfigMap", "data": {"ca.crt": slip}}) == text(pair, "ca.crt")
+    for kind in ("Secret", "ConfigMap"):
+        copied = authority_object(kind, "istio-system", "trust", text(pair, "ca.crt"))
+        assert list(copied["data"]) == ["ca.crt"]
+        assert authority_in(copied) == text(pair, "ca.crt")
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"data": None}, {"kind": "Secret", "data": {"ca.crt": "?"}}], ids=str
+)
+def test_nothing_is_found_where_nothing_is(document: dict[str, Any]) -> None:
+    assert authority_in(document) == ""

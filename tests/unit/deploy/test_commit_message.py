@@ -1,0 +1,54 @@
+"""What a commit says."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass.deploy.commit import SUBJECT_CHARACTERS, Change, message
+
+NEW, OTHER, GONE = "??", " M", " D"
+
+
+def told(*changes: tuple[str, str], opens: tuple[str, ...] = ()) -> tuple[str, str]:
+    """The message for files of a tree."""
+    return message([(Change(letters=how, path=f"deploy/{p}"), p) for how, p in changes], opens)
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject"),
+    [
+        ([(NEW, "domains/ekf/kustomization.yaml"), (NEW, "base/service.yaml")], "Publish ekf"),
+        ([(GONE, "domains/b/kustomization.yaml"), (OTHER, "base/x.yaml")], "Withdraw b"),
+        (
+            [(NEW, "domains/a/kustomization.yaml"), (GONE, "domains/b/kustomization.yaml")],
+            "Publish a; Withdraw b",
+        ),
+        (
+            [(OTHER, "base/deployment.yaml"), (OTHER, "base/configmap.yaml")],
+            "Change the door: configmap, deployment",
+        ),
+        ([(OTHER, "../daypass.yaml")], "Change daypass.yaml"),
+    ],
+)
+def test_the_subject_says_what_is_published_or_else_what_changes(
+    changes: list[tuple[str, str]], subject: str
+) -> None:
+    assert told(*changes)[0] == subject
+
+
+def test_the_body_lists_what_is_opened_and_every_file() -> None:
+    _, body = told((OTHER, "base/a.yaml"), (GONE, "base/b.yaml"), opens=("policy.mode: warn",))
+    assert body.splitlines()[:4] == [
+        "Opens: policy.mode: warn",
+        "",
+        "change deploy/base/a.yaml",
+        "remove deploy/base/b.yaml",
+    ]
+
+
+def test_the_subject_is_never_longer_than_git_shows() -> None:
+    names = [(NEW, f"domains/domain-{number}/kustomization.yaml") for number in range(30)]
+    subject, body = told(*names)
+    assert len(subject) <= SUBJECT_CHARACTERS
+    assert subject.endswith("...")
+    assert body.count("\nadd ") + body.startswith("add ") == 30

@@ -1,0 +1,41 @@
+"""Differences as people see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daypass.deploy.difference import unified
+from daypass.deploy.identifier import Identifier
+
+SECRET = Identifier(group="", kind="Secret", namespace="daypass", name="pair")
+
+
+def secret(**data: str) -> dict[str, Any]:
+    """A Secret as the API server has it."""
+    metadata = {
+        "name": "pair", "namespace": "daypass", "uid": "u", "resourceVersion": "1",
+        "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1, "managedFields": [{}],
+    }  # fmt: skip
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+
+
+def test_a_secret_shows_which_of_its_values_differ_and_none_of_them() -> None:
+    text = unified(
+        SECRET, secret(same="c2FtZQ==", other="b2xk"), secret(same="c2FtZQ==", other="bmV3")
+    )
+    assert "-  other: '(not shown: before)'\n+  other: '(not shown: after)'\n" in text
+    assert "   same: (not shown)\n" in text
+    for value in ("c2FtZQ==", "b2xk", "bmV3"):
+        assert value not in text
+
+
+def test_a_new_secret_is_not_shown_either() -> None:
+    assert "b2xk" not in unified(SECRET, None, secret(key="b2xk"))
+    assert "+  key: " in unified(SECRET, None, secret(key="b2xk"))
+
+
+def test_what_the_server_writes_is_no_difference() -> None:
+    after = secret(key="a")
+    after["metadata"] = {"name": "pair", "namespace": "daypass"}
+    after["status"] = {"replicas": 1}
+    assert unified(SECRET, secret(key="a"), after) == ""

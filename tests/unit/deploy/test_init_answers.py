@@ -1,0 +1,270 @@
+"""What a config will say: options first, then what was found, then a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass._core.errors import UsageError
+from daypass.deploy.answers import Options, settle
+from daypass.deploy.discover import Found
+from daypass.deploy.questions import Questions
+from daypass.deploy.routes import NGINX_CONTROLLER, Host, Route
+from daypass.deploy.setup import NewDomain, Setup, config_text
+from daypass.spec import Config, parse
+
+NOBODY = Questions(read=None, tell=lambda words: None)
+HOST = "ekf.example.com"
+NGINX = Options(hosts=[HOST], front="ingress-nginx", tls="secret:ekf-tls")
+
+
+def person(*lines: str) -> Questions:
+    """Somebody who answers with these lines, and then hangs up."""
+    left: Iterator[str] = iter(lines)
+
+    def read(prompt: str) -> str:
+        try:
+            return next(left)
+        except StopIteration:
+            raise EOFError from None
+
+    return Questions(read=read, tell=lambda words: None)
+
+
+def config_of(setup: Setup) -> Config:
+    text = config_text(setup)
+    assert text == config_text(setup)
+    return parse(text.encode(), name="daypass.yaml", folder=Path("/"))
+
+
+def the_domain(options: Options, found: Found, questions: Questions = NOBODY) -> NewDomain:
+    (domain,) = settle(options, found, questions).domains
+    return domain
+
+
+def test_options_alone_are_enough_without_a_cluster() -> None:
+    options = Options(
+        hosts=[HOST, "ekf.example.org"],
+        front="istio",
+        tls="issuer:letsencrypt",
+        dns="external-dns",
+        front_namespace="ingress",
+        prefix="/k8s",
+        audience="gate.example.com",
+    )
+    config = config_of(settle(options, Found(), NOBODY))
+    assert list(config.domains) == ["ekf", "ekf-2"]
+    for domain in config.domains.values():
+        assert (domain.front, domain.dns, domain.front_namespace) == (
+            "istio", "external-dns", "ingress",
+        )  # fmt: skip
+    assert config.prefix == "/k8s"
+    assert config.policy is not None
+    assert config.policy.audiences == ("gate.example.com",)
+
+
+def test_only_what_differs_from_the_defaults_is_written() -> None:
+    text = config_text(settle(NGINX, Found(), NOBODY))
+    keys = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    assert keys == [
+        "version: 1",
+        "domains:",
+        "  ekf:",
+        f"    host: {HOST}",
+        "    front: ingress-nginx",
+        "    tls: {secret: ekf-tls}",
+    ]
+
+
+def test_what_is_commented_out_is_a_config_too() -> None:
+    setup = settle(NGINX, Found(addresses=["10.0.0.1"]), NOBODY)
+    text = config_text(setup)
+    parts = ("# cluster:", "#   audience", "# policy:", "# gate:", "  # addresses:")
+    lines = [
+        line.replace("# ", "", 1) if line.startswith(parts) else line for line in text.splitlines()
+    ]
+    config = parse("\n".join(lines).encode(), name="daypass.yaml", folder=Path("/"))
+    assert config.cluster.addresses == ("10.0.0.1",)
+    assert config.policy is not None
+    assert config.gate is not None
+    assert config.gate.audience in config.policy.audiences
+
+
+def test_names_that_yaml_reads_as_something_else_are_quoted() -> None:
+    domain = NewDomain(
+        name="null", host="1e3.example", front="ingress", tls={"secret": "123"}, class_name="true"
+    )
+    config = config_of(Setup(domains=[domain], issuer="0x10"))
+    assert config.domains["null"].class_name == "true"
+    assert config.cluster.issuer == "0x10"
+
+
+SERVED = Host(
+    host=HOST, front="ingress-nginx", owner="Ingress rok/rok", ends_tls=True, class_name="nginx-2"
+)
+CLASSES = {"nginx": NGINX_CONTROLLER, "nginx-2": NGINX_CONTROLLER, "alb": "ingress.k8s.aws/alb"}
+
+
+def test_a_host_that_is_served_already_answers_everything() -> None:
+    found = Found(asked=True, hosts=[SERVED], classes=CLASSES, external_dns=True)
+    domain = the_domain(Options(hosts=[HOST]), found)
+    assert domain == NewDomain(
+        name="ekf", host=HOST, front="ingress-nginx", tls="outside", class_name="nginx-2"
+    )
+
+
+def test_a_gateway_that_has_the_host_is_named() -> None:
+    gateway = Host(
+        host="*.example.com", front="istio", owner="Gateway istio-system/all", ends_tls=True,
+        gateway="istio-system/all",
+    )  # fmt: skip
+    found = Found(asked=True, hosts=[gateway], istio=True, ingress_gateways=["ingress/gw"])
+    setup = settle(Options(hosts=[HOST]), found, NOBODY)
+    assert setup.domains[0].keys() == {
+        "host": HOST,
+        "front": "istio",
+        "gateway": "istio-system/all",
+        "frontNamespace": "ingress",
+        "tls": "outside",
+    }
+    assert setup.audience == "gw.ingress.svc.cluster.local"
+    config_of(setup)
+
+
+def test_the_one_front_that_is_installed_needs_no_question() -> None:
+    found = Found(asked=True, classes={"public": NGINX_CONTROLLER}, external_dns=True)
+    domain = the_domain(Options(hosts=[HOST], tls="outside"), found)
+    assert (domain.front, domain.class_name, domain.external_dns) == (
+        "ingress-nginx",
+        "public",
+        True,
+    )
+
+
+def test_a_person_is_asked_for_the_rest_and_may_choose_by_number() -> None:
+    found = Found(asked=True, classes=CLASSES, istio=True, issuers=["ca", "letsencrypt"])
+    domain = the_domain(Options(), found, person("EKF.example.com", HOST, "3", "2"))
+    assert (domain.host, domain.front, domain.tls) == (HOST, "istio", {"issuer": "letsencrypt"})
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        (Options(), "--host"),
+        (Options(hosts=[HOST]), "--front"),
+        (Options(hosts=[HOST], front="istio"), "--tls"),
+        (Options(hosts=[HOST], front="gateway-api", tls="outside"), "--class-name"),
+    ],
+)
+@pytest.mark.parametrize("questions", [NOBODY, person()], ids=["no terminal", "hung up"])
+def test_what_nobody_answers_is_an_error_that_names_the_option(
+    options: Options, option: str, questions: Questions
+) -> None:
+    with pytest.raises(UsageError, match=f"say it with {option}"):
+        settle(options, Found(), questions)
+
+
+def taken(kind: str, path: str) -> Route:
+    return Route(host=HOST, path=path, kind=kind, owner="Ingress other/theirs")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "options", "expected"),
+    [
+        (Found(istio=False), Options(hosts=[HOST], front="istio"), "is Istio installed"),
+        (Found(gateway_api=False), Options(hosts=[HOST], front="gateway-api"), "CRDs installed"),
+        (
+            Found(classes=CLASSES),
+            Options(hosts=[HOST], front="ingress-nginx", class_name="alb", tls="outside"),
+            "the cluster has no alb for ingress-nginx; it has nginx, nginx-2",
+        ),
+        (
+            Found(issuers=["ca"]),
+            Options(hosts=[HOST], front="istio", tls="issuer:letsencrypt"),
+            "no ClusterIssuer letsencrypt; it has ca",
+        ),
+        (
+            Found(routes=[taken("prefix", "/kubernetes/api")]),
+            NGINX,
+            "leads elsewhere already: Ingress other/theirs has /kubernetes/api",
+        ),
+        (Found(), Options(hosts=[HOST, HOST]), "is there twice"),
+        (Found(), Options(hosts=["*.example.com"]), "is a wildcard"),
+        (Found(), Options(hosts=["bücher.example"]), "xn--bcher-kva.example"),
+        (Found(), Options(hosts=["localhost"]), "is no public name"),
+        (Found(), Options(hosts=[HOST], prefix="/k8s.*"), "'/k8s.*' is no prefix"),
+        (Found(), Options(hosts=[HOST], prefix="/k(8)s$"), "is no prefix"),
+        (Found(), Options(hosts=[HOST], prefix="/"), "at the root"),
+        (Found(), Options(hosts=[HOST], front="envoy"), "is none of ingress-nginx"),
+        (Found(), Options(hosts=[HOST], front="istio", tls="files:x"), "no way to get a"),
+        (Found(), Options(hosts=[HOST], front="istio", tls="secret:A_B"), "Kubernetes object"),
+        (Found(), Options(hosts=[HOST], front="istio", class_name="x"), "the front istio has none"),
+        (
+            Found(),
+            Options(hosts=[HOST], front="istio", gateway="a/b", tls="secret:x"),
+            "has the certificate already",
+        ),
+        (Found(), Options(hosts=[HOST], front="istio", gateway="b", tls="outside"), "--gateway"),
+        (Found(), Options(hosts=[HOST], front="istio", tls="outside", dns="me"), "--dns"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(found: Found, options: Options, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        settle(options, found, NOBODY)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "takes"),
+    [
+        ("prefix", "/kubernetes", True),
+        ("exact", "/kubernetes", True),
+        ("prefix", "/kubernetes/api", True),
+        ("prefix", "/", False),
+        ("prefix", "/kube", False),
+        ("prefix", "/kubernetesx", False),
+        ("text", "/kube", True),
+        ("text", "/", False),
+        ("pattern", "/kubernetes/(api/v1/namespaces/[^/]+/serviceaccounts/[^/]+/token)", True),
+        ("pattern", "/KUBERNETES(/|$)(.*)", True),
+        ("pattern", "/rok(/.*)", False),
+        ("pattern", "/(", False),
+    ],
+)
+def test_a_route_takes_what_its_engine_would_give_it(kind: str, path: str, takes: bool) -> None:
+    assert taken(kind, path).takes("/kubernetes") is takes
+
+
+def test_another_host_takes_nothing() -> None:
+    other = Route(host="x.example.com", path="/kubernetes", kind="prefix", owner="Ingress a/b")
+    settle(NGINX, Found(routes=[other]), NOBODY)
+
+
+def in_istio(gateway_hosts: list[str]) -> Found:
+    """As Kubeflow is: its VirtualServices are for every host of its Gateway."""
+    everything = Route(host="*", path="/pipeline", kind="text", owner="VirtualService kf/pipeline")
+    hosts = [
+        Host(host=each, front="istio", owner="Gateway kf/kf", ends_tls=True, gateway="kf/kf")
+        for each in gateway_hosts
+    ]
+    return Found(asked=True, istio=True, routes=[everything], hosts=hosts)
+
+
+@pytest.mark.parametrize(("hosts", "warned"), [(["*"], True), (["*", HOST], False)])
+def test_who_serves_every_host_is_named_before_he_loses_one(hosts: list[str], warned: bool) -> None:
+    told: list[str] = []
+    questions = Questions(read=None, tell=told.append)
+    domain = the_domain(Options(hosts=[HOST]), in_istio(hosts), questions)
+    assert (domain.front, domain.gateway, domain.tls) == ("istio", "kf/kf", "outside")
+    assert ("VirtualService kf/pipeline would serve it no more" in "".join(told)) is warned
+
+
+def test_ingresses_that_are_handed_over_make_way() -> None:
+    ekf = Route(host=HOST, path="/kubernetes/", kind="prefix", owner="Ingress rok/kubernetes-proxy")
+    found = Found(asked=True, routes=[ekf], hosts=[SERVED], classes=CLASSES)
+    with pytest.raises(UsageError, match="--adopt door"):
+        settle(NGINX, found, NOBODY)
+    options = Options(named={"ekf": HOST}, handed_over=frozenset({"kubernetes-proxy"}))
+    assert the_domain(options, found).class_name == "nginx-2"

@@ -1,0 +1,156 @@
+"""`daypass init` without a cluster: what it writes, what it refuses, all or nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daypass.cli import main
+from daypass.spec import load
+
+WORDS = ["--host", "ekf.example.com", "--front", "ingress-nginx", "--tls", "secret:ekf-tls"]
+
+
+def init(folder: Path, *words: str) -> int:
+    return main(["init", str(folder), "--no-cluster", *words])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_a_new_repository_has_a_config_and_its_tree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "new"
+    assert init(folder, *WORDS) == 0
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "daypass apply" in said.err
+    assert load(folder / "daypass.yaml").domains["ekf"].host == "ekf.example.com"
+    assert (folder / "deploy/kustomization.yaml").is_file()
+    check = ["--config", str(folder / "daypass.yaml"), "--output", str(folder / "deploy")]
+    assert main(["render", *check, "--check"]) == 0
+
+
+def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:
+    init(tmp_path / "a", *WORDS)
+    init(tmp_path / "b", *WORDS)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_a_dry_run_shows_it_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init(tmp_path / "new", *WORDS, "--dry-run") == 0
+    assert "+    host: ekf.example.com\n" in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_config_that_is_there_stays_without_force(tmp_path: Path) -> None:
+    (tmp_path / "daypass.yaml").write_text("mine\n")
+    assert init(tmp_path, *WORDS) == 2
+    assert files(tmp_path) == {"daypass.yaml": b"mine\n"}
+
+    assert init(tmp_path, *WORDS, "--force") == 0
+    assert load(tmp_path / "daypass.yaml").version == 1
+
+
+def test_with_force_what_is_no_longer_rendered_goes_and_other_files_stay(tmp_path: Path) -> None:
+    init(tmp_path, *WORDS, "--audience", "gate.example.com")
+    (tmp_path / "deploy/notes.yaml").write_text("mine\n")
+    init(tmp_path, *WORDS, "--force")
+    assert not (tmp_path / "deploy/policy").exists()
+    assert (tmp_path / "deploy/notes.yaml").read_text() == "mine\n"
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace, count = os.replace, iter(range(100))
+
+    def full(source: str, target: str) -> None:
+        if next(count) == 5:
+            raise OSError(28, "No space left on device", target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    assert init(tmp_path / "new/deep", *WORDS) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "say it with --host"),
+        (["--host", "a.example.com", "--ekf-host", "b.example.com"], "add --adopt hosts"),
+        (["--adopt", "hosts", "--front", "istio"], "--front makes no sense here"),
+        (["--apply", *WORDS], "add --adopt hosts"),
+        ([*WORDS, "--commit"], "git init"),
+    ],
+)
+def test_what_is_missing_is_a_usage_error(
+    tmp_path: Path, words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init(tmp_path, *words) == 2
+    assert expected in capsys.readouterr().err
+    assert files(tmp_path) == {}
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert init(tmp_path / "file", *WORDS) == 2
+
+
+def test_it_never_waits_without_a_terminal(tmp_path: Path) -> None:
+    reading, writing = os.pipe()  # open, and silent
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "daypass", "init", str(tmp_path), "--no-cluster"],
+            stdin=reading, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert done.returncode == 2
+    assert "say it with --host" in done.stderr
+
+
+def test_a_terminal_is_asked_and_a_wrong_answer_is_asked_again(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    os.write(ours, b"EKF.example.com\nekf.example.com\n3\nsecret:ekf-tls\n")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "daypass", "init", str(tmp_path), "--no-cluster"],
+            stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, timeout=60, check=False,
+        )  # fmt: skip
+        said = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0, said
+    assert "write 'ekf.example.com'" in said
+    domain = load(tmp_path / "daypass.yaml").domains["ekf"]
+    assert (domain.host, domain.front) == ("ekf.example.com", "istio")
+
+
+def test_a_config_behind_a_link_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("mine\n")
+    (tmp_path / "daypass.yaml").symlink_to("mine.yaml")
+    assert init(tmp_path, *WORDS, "--force") == 1
+    assert (tmp_path / "daypass.yaml").is_symlink()
+    assert not (tmp_path / "deploy").exists()
+
+
+def test_a_folder_in_the_place_of_the_config_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "daypass.yaml").mkdir()
+    assert init(tmp_path, *WORDS) == 1
+    assert "daypass.yaml cannot be read" in capsys.readouterr().err

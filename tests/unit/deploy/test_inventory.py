@@ -1,0 +1,77 @@
+"""The inventory as text, and whom an entry is believed of."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from daypass.deploy.identifier import LAST_WAVE, Identifier
+from daypass.deploy.inventory import Entry
+from daypass.deploy.removals import is_the_one
+from daypass.render.objects import Object
+from support.manifest_cases import CASES
+
+OBJECTS = [value for case in CASES.values() for value in case.objects()]
+APPLIED = [
+    {"manager": "daypass", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:a": {}}}
+]
+
+
+def live(**metadata: Any) -> Object:
+    """An object of the cluster."""
+    return {"metadata": {"uid": "u", "managedFields": APPLIED, **metadata}}
+
+
+@pytest.mark.parametrize("value", OBJECTS, ids=lambda value: str(Identifier.of(value)))
+def test_every_rendered_object_has_a_key_that_a_configmap_takes_and_that_is_read_back(
+    value: Object,
+) -> None:
+    identifier = Identifier.of(value)
+    assert Identifier.parse(identifier.key) == identifier
+    assert len(identifier.key) <= 253
+    assert re.fullmatch("[-._a-zA-Z0-9]+", identifier.key)
+
+
+def test_what_opens_a_way_in_comes_after_all_that_has_to_be_there_before() -> None:
+    last = {value["kind"] for value in OBJECTS if Identifier.of(value).wave == LAST_WAVE}
+    assert last == {"Gateway", "HTTPRoute", "Ingress", "VirtualService"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry(api_version="v1"),
+        Entry(api_version="apps/v1", uid="u", taken_over=True),
+        Entry(api_version="v1", certificate="daypass-door"),
+    ],
+    ids=str,
+)
+def test_an_entry_is_read_as_it_was_written(entry: Entry) -> None:
+    assert Entry.parse(entry.text()) == entry
+
+
+def made_for(name: str) -> Object:
+    """A Secret of cert-manager's."""
+    return live(annotations={"cert-manager.io/certificate-name": name}, managedFields=[])
+
+
+@pytest.mark.parametrize(
+    ("entry", "there", "expected"),
+    [
+        (Entry(api_version="v1", uid="u"), live(), True),
+        (Entry(api_version="v1"), live(), True),
+        (Entry(api_version="v1", uid="other"), live(), False),
+        (Entry(api_version="v1", uid="u"), live(managedFields=[]), False),
+        (Entry(api_version="v1"), live(managedFields=[]), False),
+        (Entry(api_version="v1", certificate="daypass-door"), made_for("daypass-door"), True),
+        (Entry(api_version="v1", certificate="daypass-door"), made_for("other"), False),
+        (Entry(api_version="v1", certificate="other"), made_for("other"), False),
+        (Entry(api_version="v1", certificate="daypass-door"), live(), False),
+    ],
+)
+def test_an_entry_is_believed_of_what_daypass_has_applied_alone(
+    entry: Entry, there: Object, expected: bool
+) -> None:
+    assert is_the_one(entry, there) is expected
