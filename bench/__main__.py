@@ -19,6 +19,7 @@ NAMES = (
     "verify",
     "stack",
     "door",
+    "gate",
     "hostile",
     "identity",
     "inventory",

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from daypass._core.files import write_private
 from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
-from daypass.render.envoy.bootstrap import KEYS_FILE, followed_files, keys_file, to_json
+from daypass.render.envoy.bootstrap import (
+    KEYS_FILE,
+    REVOKED_FILE,
+    followed_files,
+    keys_file,
+    revoked_file,
+    to_json,
+)
+from daypass.render.envoy.revocation import Revoked
 from daypass.render.envoy.settings import Address, GateSettings, Protected, Upstream
+from daypass.render.envoy.typed import Json
 from support.authority import Authority
 from support.doors import EKF, door_settings
 from support.raw import Answer, Conversation, connect
@@ -19,6 +29,7 @@ from support.recorder import UPSTREAM_NAME
 
 AUDIENCE = "gate.example.com"
 ISSUER = "https://kubernetes.default.svc"
+NOBODY = Revoked()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +40,7 @@ class RunningGate:
     authority: Authority
     settings: GateSettings
     folder: Path
+    envoy: Envoy
 
     def send(self, lines: list[str], *, name: str = EKF) -> Answer:
         """The first answer to a GET with these header lines, on a connection of its own."""
@@ -37,6 +49,11 @@ class RunningGate:
             conversation = Conversation(connection)
             conversation.send(request.encode("latin-1"))
             return conversation.answer()
+
+    def revoke(self, revoked: Revoked) -> None:
+        """Put another list of the revoked in place; it is in force a moment later."""
+        content = to_json(revoked_file(revoked)).encode()
+        write_private(str(self.folder / REVOKED_FILE), content)
 
     def passed(self, answer: Answer) -> dict[str, str] | None:
         """The headers that arrived behind the gate, or None where the gate itself answered."""
@@ -48,9 +65,18 @@ class RunningGate:
 
 @contextmanager
 def running_gate(
-    folder: Path, jwks: str, *, longest_lifetime_seconds: int
+    folder: Path,
+    jwks: str,
+    *,
+    longest_lifetime_seconds: int,
+    revoked: Revoked = NOBODY,
+    protected: Protected | None = None,
+    change: Callable[[dict[str, Json]], None] = lambda files: None,
 ) -> Iterator[RunningGate]:
-    """A gate that believes the keys of `jwks`, for host EKF and audience AUDIENCE."""
+    """A gate that believes the keys of `jwks`, for host EKF and audience AUDIENCE.
+
+    `protected`: what it guards, an echo service if left out. `change`: to bend its files.
+    """
     authority = Authority()
     (folder / "upstream-ca.crt").write_text(authority.pem)
     upstream = Upstream(
@@ -64,7 +90,7 @@ def running_gate(
             hosts=(EKF,),
             listen=Address(host="127.0.0.1", port=0),
             certificates=door.certificates[:1],
-            protected=Protected(address=echo.address),
+            protected=protected or Protected(address=echo.address),
             issuer=ISSUER,
             audience=AUDIENCE,
             longest_lifetime_seconds=longest_lifetime_seconds,
@@ -75,12 +101,18 @@ def running_gate(
         )
         door = replace(door, certificates=door.certificates[1:])
         files = followed_files(door, str(folder), admin_socket=ADMIN_SOCKET, gate=gate)
-        for name, content in {**files, KEYS_FILE: keys_file(gate, jwks)}.items():
+        files |= {KEYS_FILE: keys_file(gate, jwks), REVOKED_FILE: revoked_file(revoked)}
+        change(files)
+        for name, content in files.items():
             (folder / name).write_text(to_json(content))
         envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
         try:
             yield RunningGate(
-                port=envoy.port("gate"), authority=authority, settings=gate, folder=folder
+                port=envoy.port("gate"),
+                authority=authority,
+                settings=gate,
+                folder=folder,
+                envoy=envoy,
             )
         finally:
             envoy.stop()

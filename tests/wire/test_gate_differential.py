@@ -11,25 +11,32 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from daypass.gateway.decision import Decision, Request, Rules, decide
-from daypass.gateway.reasons import Reason
+from daypass.gateway.reasons import MESSAGES, Reason
+from daypass.render.envoy.revocation import Revoked
 from support.doors import EKF
 from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
 from support.tokens import Signer, encode
 
 OURS, STRANGER = Signer("ours"), Signer("ours")
 LONGEST_SECONDS = 7200
+REVOKED = Revoked(
+    secrets={"revoked-secret"}, service_accounts={"revoked-sa"}, tokens={"revoked-jti", "x"}
+)
 RULES = Rules(
     hosts=frozenset({EKF}),
     issuer=ISSUER,
     audience=AUDIENCE,
     longest_lifetime_seconds=LONGEST_SECONDS,
+    denied={*REVOKED.secrets, *REVOKED.service_accounts, *REVOKED.tokens},
 )
 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
     folder = tmp_path_factory.mktemp("gate")
-    with running_gate(folder, OURS.jwks, longest_lifetime_seconds=LONGEST_SECONDS) as running:
+    with running_gate(
+        folder, OURS.jwks, longest_lifetime_seconds=LONGEST_SECONDS, revoked=REVOKED
+    ) as running:
         yield running
 
 
@@ -57,6 +64,14 @@ JUNK: list[Any] = ["", "x", 0, -1, True, [], {}, ["x"], {"x": 1}, 1.5, "18000000
 absent = st.just("<absent>")
 odd = st.sampled_from(JUNK)
 
+bound = st.builds(
+    lambda secret, account: {
+        "namespace": "team", "secret": {"uid": secret}, "serviceaccount": {"uid": account},
+    },
+    st.sampled_from(["secret-1", "revoked-secret", "revoked-secre"]),
+    st.sampled_from(["sa-1", "revoked-sa", "revoked-sa-"]),
+)  # fmt: skip
+
 changes = st.fixed_dictionaries(
     {},
     optional={
@@ -72,11 +87,11 @@ changes = st.fixed_dictionaries(
             {"namespace": "team", "secret": {"uid": 5}},
             {"namespace": "team", "pod": {"name": "p", "uid": "u"}},
             {"secret": {"uid": "secret-1"}},
-        ]),
+        ]) | bound,
         "exp": absent | odd | st.sampled_from(TIMES),
         "nbf": absent | st.sampled_from([-5400, 3600]),
         "iat": absent | st.sampled_from([-5400, 3600]),
-        "jti": absent | odd,
+        "jti": absent | odd | st.sampled_from(["revoked-jti", "revoked-jti ", "Revoked-jti"]),
     },
 )  # fmt: skip
 signers = st.sampled_from(["ours", "stranger", "none", "HS256", "kid"])
@@ -126,7 +141,8 @@ TABLE: dict[str, tuple[dict[str, Any], Reason]] = {
     "two namespaces": ({"sub": "system:serviceaccount:other:bot"}, Reason.SUBJECT),
     # A UID that is there and is no string.
     "no such UID": ({"kubernetes.io": {"namespace": "team", "secret": {"uid": 5}}}, Reason.UNBOUND),
-    # A long life of which little is left: Envoy counts from now on, not from `iat`.
+    # A long life of which little is left: Envoy counts from now on, and how long ago it was issued
+    # is looked at by the list of the revoked, which here says nothing about it.
     "little left": ({"iat": -5400}, Reason.LIVES_TOO_LONG),
 }
 """What Envoy lets through and the decision does not. No API server signs the first three, the
@@ -162,7 +178,10 @@ def test_envoy_and_the_decision_agree(
 ) -> None:
     line = form.format(made(change, signer))
     decision = expected(line, signer)
-    seen = gate.passed(gate.send([f"Authorization: {line}", "kubeflow-userid: forged"]))
+    answer = gate.send([f"Authorization: {line}", "kubeflow-userid: forged"])
+    seen = gate.passed(answer)
+    if decision.reason is Reason.DENIED:
+        assert MESSAGES[Reason.DENIED] in answer.json["message"]
     if not decision.is_allowed:
         assert seen is None or differs_knowingly(change, decision.reason), (decision, change)
         return

@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "daypass.cli.demo",
     "diff": "daypass.cli.diff",
     "exec-credential": "daypass.cli.exec_credential",
+    "gate": "daypass.cli.gate",
     "identity": "daypass.cli.identity",
     "init": "daypass.cli.init",
     "kubeconfig": "daypass.cli.kubeconfig",

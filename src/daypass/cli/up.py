@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -38,6 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--credentials", metavar="FILE",
         help="with a gate before an external API server: the credentials file of any identity, "
         "whose token the signing keys are read with (default: ask as anonymous)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--kubeconfig", default="", metavar="FILE",
+        help="with a gate before an external API server: of somebody who may list and watch "
+        "Secrets, ServiceAccounts and ConfigMaps, so that the gate sees what is revoked",
+    )  # fmt: skip
+    parser.add_argument(
+        "--close-after", type=parse_seconds, metavar="T",
+        help="how long the gate may hear nothing of what is revoked before it refuses every token "
+        "(default: 10m)",
     )  # fmt: skip
     parser.add_argument(
         "--state", type=Path, metavar="DIR",
@@ -78,10 +89,17 @@ def run(args: argparse.Namespace) -> int:
             kubeconfig = folders.state / "admin.kubeconfig"
             embedded.write_kubeconfig(kubeconfig)
         else:
-            behind = External(_token_source(args.credentials))
+            behind = External(_token_source(args.credentials), args.kubeconfig)
         try:
             supervisor = Supervisor(
-                args.config, behind, authority, folders.runtime, SYSTEM_CLOCK, _say
+                args.config,
+                behind,
+                authority,
+                folders.runtime,
+                SYSTEM_CLOCK,
+                _say,
+                state=folders.state,
+                close_after_seconds=args.close_after,
             )
             try:
                 trusted = folders.state / "authority.crt"

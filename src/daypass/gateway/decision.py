@@ -36,7 +36,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the gate asks of a token. `denied`: `jti`s and UIDs of Secrets and ServiceAccounts."""
+    """What the gate asks of a token.
+
+    `denied`: `jti`s, UIDs of Secrets and ServiceAccounts, and names of whole namespaces; None where
+    nobody has looked.
+    """
 
     hosts: frozenset[str]
     issuer: str
@@ -44,7 +48,7 @@ class Rules:
     longest_lifetime_seconds: int
     require_bound: bool = True
     skew_seconds: int = SKEW_SECONDS
-    denied: Set[str] = frozenset()
+    denied: Set[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,10 +171,12 @@ def _walk(
         raise _RefusedError(Reason.UNBOUND)
     passed("bound to a Secret" if _uid(bound.get("secret")) else "bound to no Secret")
     # 11. Not revoked.
-    names = (claims.get("jti"), _uid(bound.get("secret")), _uid(bound.get("serviceaccount")))
-    if any(name in rules.denied for name in names):
+    uids = (_uid(bound.get("secret")), _uid(bound.get("serviceaccount")))
+    names = (claims.get("jti"), *uids, bound["namespace"])
+    if rules.denied is not None and any(name in rules.denied for name in names):
         raise _RefusedError(Reason.DENIED)
-    passed("not on the list of the revoked")
+    unseen = rules.denied is None
+    passed("not looked at: whether it was revoked" if unseen else "not on the list of the revoked")
     # 12. The API server's own word.
     _verify_review(identity, rules, signed, review)
     if review is not None:

@@ -9,6 +9,8 @@ from typing import Protocol
 from daypass._core.clock import Clock
 from daypass._core.files import write_private
 from daypass._core.secret import Secret
+from daypass.kube.access import Access
+from daypass.kube.cluster import Cluster
 from daypass.local.api import ApiServer
 from daypass.local.certificates import Authority
 from daypass.local.keys import fetch_issuer, fetch_keys
@@ -20,7 +22,12 @@ SERVER_NAME = "kubernetes.default.svc"
 
 
 class Behind(Protocol):
-    """An API server, as far as door and gate have to know it."""
+    """An API server, as far as door and gate have to know it.
+
+    `serves_metadata`: whether a watch can leave out all but the metadata of objects.
+    """
+
+    serves_metadata: bool
 
     def upstream(self, config: Config) -> Upstream:
         """Where it is, and how it is known."""
@@ -31,15 +38,24 @@ class Behind(Protocol):
     def keys(self, config: Config) -> str:
         """Its JSON Web Key Set; raises KeysError."""
 
+    def admin(self) -> Cluster | None:
+        """A client of our own that may watch what tokens hang on; None where nobody gave one."""
+
     def stop(self) -> None:
         """End what was started for it."""
 
 
 class External:
-    """The API server that the config names. `token`: what its keys are asked for with, or None."""
+    """The API server that the config names. `token`: what its keys are asked for with, or None.
 
-    def __init__(self, token: Callable[[], Secret | None]) -> None:
+    `kubeconfig`: of somebody who may watch Secrets and ServiceAccounts there; "" for nobody.
+    """
+
+    serves_metadata = True
+
+    def __init__(self, token: Callable[[], Secret | None], kubeconfig: str = "") -> None:
         self._token = token
+        self._kubeconfig = kubeconfig
 
     def upstream(self, config: Config) -> Upstream:
         """Where it is, and how it is known."""
@@ -53,6 +69,10 @@ class External:
         """Its JSON Web Key Set; raises KeysError."""
         return fetch_keys(upstream_of(config), self._token)
 
+    def admin(self) -> Cluster | None:
+        """Whom the kubeconfig names."""
+        return Cluster.open(kubeconfig=self._kubeconfig) if self._kubeconfig else None
+
     def stop(self) -> None:
         """Nothing was started."""
 
@@ -63,6 +83,8 @@ class Embedded:
     `folder`: where its certificate goes. `state_file`: what it remembers between runs, or None.
     `clock` is for the certificate, `server_clock` for tokens and what is remembered of them.
     """
+
+    serves_metadata = False
 
     def __init__(
         self,
@@ -102,6 +124,17 @@ class Embedded:
     def keys(self, config: Config) -> str:
         """Its JSON Web Key Set."""
         return fetch_keys(self.upstream(config), lambda: self.server.admin_token)
+
+    def admin(self) -> Cluster | None:
+        """Its admin."""
+        access = Access(
+            server=self.server.url,
+            namespace="default",
+            origin="the embedded API server",
+            authority=self._authority.pem,
+            token=self.server.admin_token,
+        )
+        return Cluster(access)
 
     def write_kubeconfig(self, file: Path) -> None:
         """A kubeconfig (mode 0600) with which kubectl and the like may do everything here."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,14 @@ from daypass.local.keys import placeholder_keys
 from daypass.local.ports import verify_free
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
+    REVOKED_FILE,
     followed_files,
     keys_file,
+    revoked_file,
     static_files,
     to_json,
 )
+from daypass.render.envoy.revocation import Revoked
 from daypass.render.envoy.settings import Address, DoorSettings, GateSettings
 
 VERSIONS = {
@@ -57,8 +61,9 @@ class Edge:
     """A running door and gate. `folder` is private and has a short name; it holds Envoy's files.
 
     `ports`: where they listen, by name, also where the kernel chose the port. `keys`: the
-    gate's first key set; with None it refuses every token until `take_keys` is called. `workers`:
-    threads of Envoy, or None for one a core.
+    gate's first key set; with None it refuses every token until `take_keys` is called. `revoked`:
+    what the gate refuses from its first request on. `workers`: threads of Envoy, or None for one a
+    core.
     """
 
     def __init__(
@@ -67,12 +72,15 @@ class Edge:
         settings: EdgeSettings,
         *,
         keys: str | None = None,
+        revoked: Revoked | None = None,
         workers: int | None = None,
     ) -> None:
         self.folder = folder
         self.settings = settings
         self._workers = workers
         self._keys = keys or placeholder_keys()
+        self._revoked = revoked or Revoked()
+        self._writing_revoked = threading.Lock()
         self._pinned: dict[str, int] = {}
         for address in settings.listens.values():
             verify_free(address)
@@ -127,6 +135,12 @@ class Edge:
             self._write_keys(self.settings.gate)
         return True
 
+    def take_revoked(self, revoked: Revoked) -> None:
+        """Give the gate a list of the revoked; open connections obey it, too. From any thread."""
+        self._revoked = revoked
+        if self.settings.gate is not None:
+            self._write_revoked()
+
     def stop(self) -> None:
         """End it."""
         self.envoy.stop()
@@ -152,6 +166,7 @@ class Edge:
         """Put every file in place; gives back the version of each that Envoy reports on."""
         if settings.gate is not None:
             self._write_keys(settings.gate)
+            self._write_revoked()
         files = followed_files(
             self._placed(settings.door, "door"),
             str(self.folder),
@@ -171,6 +186,11 @@ class Edge:
     def _write_keys(self, gate: GateSettings) -> None:
         content = to_json(keys_file(gate, self._keys))
         write_private(str(self.folder / KEYS_FILE), content.encode())
+
+    def _write_revoked(self) -> None:
+        with self._writing_revoked:  # whoever comes last writes the latest
+            content = to_json(revoked_file(self._revoked))
+            write_private(str(self.folder / REVOKED_FILE), content.encode())
 
     def _placed(self, settings: AnySettings, name: str) -> AnySettings:
         port = settings.listen.port or self._pinned.get(name, 0)

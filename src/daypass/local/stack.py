@@ -110,6 +110,7 @@ class LocalStack:
                 clock,
                 self.said.append,
                 workers=WORKERS,
+                state=folder,
             )
         except BaseException:
             behind.stop()

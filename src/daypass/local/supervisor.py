@@ -11,6 +11,7 @@ from daypass.local.certificates import Authority
 from daypass.local.echo import Echo
 from daypass.local.edge import Edge, EdgeSettings
 from daypass.local.follower import Follower
+from daypass.local.revocations import Revocations
 from daypass.local.settings import certificate_generation, edge_settings, files_of
 from daypass.spec import Config, load
 
@@ -27,7 +28,9 @@ class Supervisor:
     """Runs the door, and the gate if there is one, of a config file until it is told to stop.
 
     `behind`: the API server. `authority` signs what the config has no certificate for. `say` takes
-    some lines for a person. `workers`: threads of Envoy, or None for one a core.
+    some lines for a person. `workers`: threads of Envoy, or None for one a core. `state`: where it
+    is kept what was revoked, or None to forget it. `close_after_seconds`: how long the gate may
+    hear nothing of what is revoked before it refuses every token, or None for the usual time.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Supervisor:
         say: Callable[[str], None],
         *,
         workers: int | None = None,
+        state: Path | None = None,
+        close_after_seconds: float | None = None,
     ) -> None:
         self._config_file = config_file
         self._behind = behind
@@ -50,23 +55,40 @@ class Supervisor:
         self._failures = 0
         self._told_trouble = ""
         self._echo: Echo | None = None
+        self._revocations: Revocations | None = None
         self.config: Config = load(config_file)
         self._seen = self._signature(self.config)
         self._keys = Follower(lambda: behind.keys(self.config), KEYS_EVERY_SECONDS)
         try:
             settings = self._settings(self.config)
-            if self.config.gate is not None:
-                # Before Envoy starts: it then knows the keys when it takes its first request.
+            revoked = None
+            if settings.gate is not None:
+                # Before Envoy starts: it then knows both when it takes its first request.
                 self._keys.start()
-            self.edge = Edge(runtime, settings, keys=self._keys.latest, workers=workers)
+                self._revocations = Revocations(
+                    self.config,
+                    behind,
+                    lambda revoked: self.edge.take_revoked(revoked),
+                    clock,
+                    say,
+                    longest_lifetime_seconds=settings.gate.longest_lifetime_seconds,
+                    state=state,
+                    close_after_seconds=close_after_seconds,
+                )
+                revoked = self._revocations.first()
+            self.edge = Edge(
+                runtime, settings, keys=self._keys.latest, revoked=revoked, workers=workers
+            )
+            if self._revocations is not None:
+                self._revocations.start()
         except BaseException:
-            self._keys.stop()
+            self._stop_following()
             self._stop_echo()
             raise
         self._started_at = clock.monotonic()
         if self._keys.latest is not None:
             self._say("the gate has taken the API server's signing keys")
-        self._follow_keys()
+        self._follow()
 
     def run(self, stop: threading.Event, reload: threading.Event) -> None:
         """Come back when `stop` is set; all is then still up. `reload` asks for a look now."""
@@ -83,13 +105,18 @@ class Supervisor:
         if signature != self._seen or force:
             self._seen = signature
             self._reload()
-        self._follow_keys()
+        self._follow()
 
     def stop(self) -> None:
         """End the door, the gate and the echo service."""
-        self._keys.stop()
+        self._stop_following()
         self.edge.stop()
         self._stop_echo()
+
+    def _stop_following(self) -> None:
+        self._keys.stop()
+        if self._revocations is not None:
+            self._revocations.stop()
 
     def _stop_echo(self) -> None:
         if self._echo is not None:
@@ -104,14 +131,21 @@ class Supervisor:
                 raise DaypassError("a gate comes or goes with a new start", "end daypass up first")
             if config.local.api_server != self.config.local.api_server:
                 raise DaypassError("another API server needs a new start", "end daypass up first")
-            self.edge.apply(self._settings(config))
+            if config.door.namespace != self.config.door.namespace:
+                raise DaypassError("another namespace needs a new start", "end daypass up first")
+            settings = self._settings(config)
+            self.edge.apply(settings)
         except DaypassError as error:
             self._say(f"the change is refused, all runs on as it was\n{error}")
             return
         self.config = config
+        if self._revocations is not None and settings.gate is not None:
+            self._revocations.longest_lifetime(settings.gate.longest_lifetime_seconds)
         self._say(f"{self._config_file.name} has changed and is in force")
 
-    def _follow_keys(self) -> None:
+    def _follow(self) -> None:
+        if self._revocations is not None:
+            self._revocations.look()
         if self._keys.trouble != self._told_trouble:
             self._told_trouble = self._keys.trouble
             if self._told_trouble:

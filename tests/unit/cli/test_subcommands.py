@@ -8,7 +8,7 @@ import pytest
 
 from daypass.cli import main
 
-GROUPS = ("identity", "policy")
+GROUPS = ("gate", "identity", "policy")
 
 
 @pytest.mark.parametrize("command", GROUPS)

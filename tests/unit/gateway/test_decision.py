@@ -205,4 +205,5 @@ def test_whatever_a_claim_is_nobody_but_its_subject_is_let_in(name: str, value: 
     if decision.is_allowed:
         assert decision.identity is not None
         assert decision.identity.user == USER
-        assert name in ("jti", "iat", "nbf", "exp") or value == CLAIMS[name]
+        once = sorted(set(value)) if name == "aud" else value  # named twice is named
+        assert name in ("jti", "iat", "nbf", "exp") or once == CLAIMS[name]

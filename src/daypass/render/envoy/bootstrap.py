@@ -6,6 +6,12 @@ import posixpath
 from daypass.render.envoy.gate import authentication, gate_routes, key_following_filter
 from daypass.render.envoy.gate_listener import gate_listener, protected_cluster
 from daypass.render.envoy.listener import dynamic_routes, listener
+from daypass.render.envoy.revocation import (
+    REVOKED,
+    Revoked,
+    revocation,
+    revocation_following_filter,
+)
 from daypass.render.envoy.routes import route_configuration
 from daypass.render.envoy.settings import DoorSettings, GateSettings
 from daypass.render.envoy.typed import Json, typed
@@ -15,6 +21,7 @@ HEAP_LIMIT_BYTES = 256 * 1024 * 1024
 
 
 KEYS_FILE = "keys.json"
+REVOKED_FILE = "revoked.json"
 
 
 def static_files(
@@ -38,7 +45,9 @@ def static_files(
     clusters = [cluster(settings.upstream, sources[AUTHORITY], settings.timeouts)]
     if gate is not None:
         jwt = {"name": "keys", "typed_config": authentication(gate, keys)}
-        listeners.append(gate_listener(gate, {"route_config": gate_routes(gate)}, jwt, sources))
+        nobody = {"name": REVOKED, "typed_config": revocation(Revoked())}
+        routes = {"route_config": gate_routes(gate)}
+        listeners.append(gate_listener(gate, routes, jwt, nobody, sources))
         clusters.append(protected_cluster(gate))
     return {
         "envoy.json": {
@@ -56,8 +65,8 @@ def followed_files(
 
     Start it with `bootstrap.json`, in `folder`. When a file is replaced by a rename, Envoy takes
     the new one: routes and certificates at once also for open connections, a listener by draining
-    the old one. A file that it cannot take leaves the old state in force. A gate needs the keys as
-    well: `keys_file`.
+    the old one. A file that it cannot take leaves the old state in force. A gate needs the keys
+    and the list of the revoked as well: `keys_file`, `revoked_file`.
     """
     secrets = _secrets(settings, gate)
     sources = _secret_sources(secrets, folder)
@@ -67,8 +76,9 @@ def followed_files(
     more: dict[str, Json] = {}
     if gate is not None:
         jwt = key_following_filter(_follow(f"{folder}/{KEYS_FILE}", folder))
+        revoked = revocation_following_filter(_follow(f"{folder}/{REVOKED_FILE}", folder))
         routes = dynamic_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
-        listeners.append(gate_listener(gate, routes, jwt, sources))
+        listeners.append(gate_listener(gate, routes, jwt, revoked, sources))
         clusters.append(protected_cluster(gate))
         more["routes-gate.json"] = _route_file(gate_routes(gate))
     return {
@@ -90,6 +100,12 @@ def followed_files(
 def keys_file(gate: GateSettings, keys: str) -> Json:
     """The content of KEYS_FILE for a JSON Web Key Set, as text. Open connections obey it, too."""
     extension_config = {"name": "keys", "typed_config": authentication(gate, keys)}
+    return _resources("config.core.v3.TypedExtensionConfig", extension_config)
+
+
+def revoked_file(revoked: Revoked) -> Json:
+    """The content of REVOKED_FILE for a list. Open connections obey it, too."""
+    extension_config = {"name": REVOKED, "typed_config": revocation(revoked)}
     return _resources("config.core.v3.TypedExtensionConfig", extension_config)
 
 

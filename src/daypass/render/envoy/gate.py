@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from daypass.render.envoy.allowlist import complement
 from daypass.render.envoy.replies import literal, reply, status_format
+from daypass.render.envoy.revocation import revocation_replies
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.typed import Json, extension, full_match, typed
 from daypass.spec.exposure import BEARER_JWT, bracketed
@@ -96,6 +97,7 @@ def gate_replies(settings: GateSettings) -> Json:
     )
     said = f"%LOCAL_REPLY_BODY% ({hint})"
     refused = [
+        *revocation_replies(hint),
         reply(401, "Unauthorized", said),
         reply(403, "Forbidden", said),
         reply(404, "NotFound", "the gate does not guard this host"),

@@ -1,6 +1,7 @@
 """The gate's listener and the way on to what it guards."""
 
 from daypass.render.envoy.gate import PROTECTED, forget_claimed_identity, gate_replies
+from daypass.render.envoy.revocation import claims_filter
 from daypass.render.envoy.routes import CLIENT_ADDRESS
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.tls import NO_ADDRESS_IS_INTERNAL, tls_listener
@@ -9,12 +10,16 @@ from daypass.render.envoy.upstream import certificate_names, is_address, verifie
 
 
 def gate_listener(
-    settings: GateSettings, routes: Json, keys: Json, certificate_sources: dict[str, Json]
+    settings: GateSettings,
+    routes: Json,
+    keys: Json,
+    revoked: Json,
+    certificate_sources: dict[str, Json],
 ) -> Json:
     """The listener. `routes`: where the decision's routes come from, as a field of the connection
-    manager; `keys`: the JWT filter.
+    manager; `keys`: the JWT filter; `revoked`: the one that refuses what was revoked.
     """
-    manager = _connection_manager(settings, routes, keys)
+    manager = _connection_manager(settings, routes, keys, revoked)
     return tls_listener(
         "gate",
         settings.listen,
@@ -25,7 +30,7 @@ def gate_listener(
     )
 
 
-def _connection_manager(settings: GateSettings, routes: Json, keys: Json) -> Json:
+def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoked: Json) -> Json:
     timeouts = settings.timeouts
     return extension(
         "envoy.filters.network.http_connection_manager",
@@ -56,6 +61,8 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json) -> Jso
         http_filters=[
             forget_claimed_identity(settings),
             keys,
+            claims_filter(),
+            revoked,
             extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
         ],
         access_log=[_access_log()],

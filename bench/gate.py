@@ -1,0 +1,188 @@
+"""What the gate costs beside the same Envoy without a check, and how soon it refuses the revoked.
+
+Costs are CPU time of Envoy for a request: at saturation its inverse is the rate, and it is the same
+whatever else runs on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.loads import build, stub
+from daypass.render.envoy.gate import PROTECTED
+from daypass.render.envoy.revocation import Revoked
+from daypass.render.envoy.settings import Address, Protected
+from support.authority import Authority
+from support.controlplane import ControlPlane
+from support.doors import EKF
+from support.gates import AUDIENCE, ISSUER, NOBODY, RunningGate, running_gate
+from support.raw import Conversation, connect
+from support.tokens import Signer
+from support.up import HOST, running_up, up_config
+
+LONGEST_SECONDS = 7200
+TOKENS = 2000
+
+
+def run(*, quick: bool) -> None:
+    """The gate against no check, a long list against an empty one, and revocation."""
+    rounds = 3 if quick else 18
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        folder = Path(scratch)
+        _cost(folder, rounds)
+        with ControlPlane.start(folder / "control-plane") as plane:
+            _revocation(folder, plane, 10 if quick else 50)
+
+
+def _cost(folder: Path, rounds: int) -> None:
+    signer, authority = Signer("bench"), Authority()
+    pair = authority.server("127.0.0.1")
+    for name, text in (("stub.crt", pair.certificate_pem), ("stub.key", pair.key_pem),
+                       ("ca.crt", authority.pem), ("answer", "x" * 200)):  # fmt: skip
+        (folder / name).write_text(text)
+    requests = [_request(_token(signer, number)) for number in range(TOKENS)]
+    names = frozenset(f"00000000-0000-4000-8000-{number:012}" for number in range(10_000))
+    lists = {"empty": NOBODY, "long": Revoked(secrets=names)}
+    changes: dict[str, Callable[[dict[str, Any]], None]] = {
+        "plain": _without_check, "empty": lambda files: None, "long": lambda files: None,
+    }  # fmt: skip
+    with stub(build(), folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
+        protected = Protected(
+            address=Address(host="127.0.0.1", port=port), authority_file=str(folder / "ca.crt")
+        )
+
+        @contextmanager
+        def gate(name: str) -> Iterator[RunningGate]:
+            place = folder / name
+            place.mkdir()
+            with running_gate(
+                place, signer.jwks, longest_lifetime_seconds=LONGEST_SECONDS,
+                revoked=lists.get(name, NOBODY), protected=protected, change=changes[name],
+            ) as running:  # fmt: skip
+                yield running
+
+        with gate("plain") as plain, gate("empty") as empty, gate("long") as long:
+            gates = {"plain": plain, "empty": empty, "long": long}
+            costs: dict[str, list[float]] = {name: [] for name in gates}
+            for running in gates.values():
+                _cpu_us(running, requests)  # every token is verified once, and then remembered
+            order = tuple(gates)
+            for index in range(rounds):
+                turn = index % len(gates)  # so that none always finds the machine rested
+                for name in (*order[turn:], *order[:turn]):
+                    costs[name].append(_cpu_us(gates[name], requests))
+    for title, one, other, bar in (
+        (f"no check | gate, {TOKENS} tokens", "plain", "empty", ">= 0.75"),
+        ("empty list | 10,000 revoked", "empty", "long", ">= 0.90"),
+    ):
+        ratios = sorted(a / b for a, b in zip(costs[one], costs[other], strict=True))
+        a, b = statistics.median(costs[one]), statistics.median(costs[other])
+        print(
+            f"{title:<48} {a:>9.0f} | {b:>9.0f} us of CPU ratio {statistics.median(ratios):.2f} "
+            f"({ratios[0]:.2f}-{ratios[-1]:.2f})  bar {bar}",
+            flush=True,
+        )
+
+
+def _without_check(files: dict[str, Any]) -> None:
+    """The same Envoy as a plain reverse proxy."""
+    (gate,) = (each for each in files["listeners.json"]["resources"] if each["name"] == "gate")
+    for chain in gate["filter_chains"]:
+        manager = chain["filters"][-1]["typed_config"]
+        manager["http_filters"] = manager["http_filters"][-1:]
+    (routes,) = files["routes-gate.json"]["resources"]
+    passing = {"match": {"prefix": "/"}, "route": {"cluster": PROTECTED}}
+    routes["virtual_hosts"][0]["routes"] = [passing]
+
+
+def _token(signer: Signer, number: int) -> str:
+    now = int(time.time())
+    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": f"sa-{number % 50}"},
+             "secret": {"name": "bot-daypass-x", "uid": f"secret-{number % 500}"}}  # fmt: skip
+    return signer.sign({"iss": ISSUER, "aud": [AUDIENCE], "sub": "system:serviceaccount:team:bot",
+                        "iat": now, "nbf": now, "exp": now + 7000, "jti": f"j-{number}",
+                        "kubernetes.io": bound})  # fmt: skip
+
+
+def _request(token: str, host: str = EKF) -> bytes:
+    lines = ["GET /pipeline HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {token}", "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def _cpu_us(gate: RunningGate, requests: list[bytes]) -> float:
+    """CPU time of Envoy for one request, in microseconds."""
+    with connect(gate.port, authority_pem=gate.authority.pem, name=EKF) as connection:
+        before = _cpu_seconds(gate.envoy.pid)
+        for request in requests:
+            connection.sendall(request)
+            _read(connection)
+        return (_cpu_seconds(gate.envoy.pid) - before) / len(requests) * 1e6
+
+
+def _read(connection: ssl.SSLSocket) -> None:
+    received = b""
+    while b"\r\n\r\n" not in received or not received.endswith(b"x"):
+        more = connection.recv(65536)
+        if not more:
+            raise RuntimeError(f"the connection ended after {received[:80]!r}")
+        received += more
+    if not received.startswith(b"HTTP/1.1 201"):
+        raise RuntimeError(f"the answer was {received[:80]!r}")
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of all threads, to the nanosecond: /proc/PID/stat counts in hundredths."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def _revocation(folder: Path, plane: ControlPlane, rounds: int) -> None:
+    place = folder / "up"
+    place.mkdir()
+    reader = plane.make_identity()
+    credentials = place / "reader.json"
+    credentials.touch(0o600)
+    credentials.write_text(json.dumps(
+        {"type": "daypass", "version": 1, "door": "https://localhost/kubernetes",
+         "token": reader.token.reveal(), "audience": AUDIENCE}
+    ))  # fmt: skip
+    config = up_config(
+        plane,
+        local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external}",
+        gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost]}}",
+    )
+    arguments = ["--credentials", str(credentials), "--kubeconfig", str(plane.kubeconfig)]
+    took: list[float] = []
+    with running_up(place, config, arguments=arguments) as up:
+        port = int(up.ready["listen"]["gate"].rpartition(":")[2])
+        for _ in range(rounds):
+            identity = plane.make_identity()
+            token = plane.make_token(identity, audiences=[AUDIENCE])
+            pem = up.authority_file.read_text()
+            with connect(port, authority_pem=pem, name=HOST) as connection:
+                conversation = Conversation(connection)
+
+                def code(request: bytes, on: Conversation) -> int:
+                    on.send(request)
+                    return on.answer().code
+
+                request = _request(token.reveal(), HOST)
+                assert code(request, conversation) == 200
+                began = time.perf_counter()
+                plane.admin.delete(identity.secret_path)
+                while (seen := code(request, conversation)) == 200:
+                    assert time.perf_counter() - began < 30, "it is never refused"
+                took.append(time.perf_counter() - began)
+                assert seen == 401
+    took.sort()
+    median, worst = statistics.median(took), took[int(0.99 * len(took))]
+    print(f"{'deleted -> refused, open connection, median':<48} {median:>9.3f} s  bar <= 1")
+    print(f"{'deleted -> refused, open connection, p99':<48} {worst:>9.3f} s  bar <= 3")

@@ -1,0 +1,105 @@
+"""`daypass gate deny`: a token, a Secret or a ServiceAccount is refused from now on."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass._core.errors import UsageError
+from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.gate import load_gate, longest_lifetime_seconds, read_token
+from daypass.cli.policy import add_config_option
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass.gateway.denials import Order
+
+SUMMARY = "refuse one token, or all that hang on a Secret or a ServiceAccount, from now on"
+EPILOG = """examples:
+  daypass gate deny --token-file stolen                     until that token ends
+  daypass gate deny --jti 0b2c8d0e-5d0f-4d8e-9b1a-6a52f1c0a0c4
+  daypass gate deny --uid 7d3f... --until 2027-01-31T12:00:00Z
+
+It is written to ConfigMap daypass-denied in the door's namespace, which every gate with a view of
+the cluster follows. What is denied here can still be used at the API server: to end it everywhere,
+delete its Secret (`daypass identity revoke`).
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass gate deny`."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--token-file", metavar="FILE", help="this short-lived token; - for stdin")
+    what.add_argument("--jti", metavar="JTI", help="the token of this `jti`, as logs name it")
+    what.add_argument("--uid", metavar="UID", help="all that hangs on what has this UID")
+    parser.add_argument(
+        "--until", type=_time, metavar="TIME",
+        help="such as 2027-01-31T12:00:00Z (default: until the last token concerned has ended)",
+    )  # fmt: skip
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    add_config_option(parser)
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Write the entry."""
+    config, _ = load_gate(args.config)
+    now = SYSTEM_CLOCK.unix()
+    order = _order(args, now + longest_lifetime_seconds(config))
+    if order.until_unix <= now:
+        raise UsageError(f"{_shown(order.until_unix)} is over", "there is nothing left to deny")
+    with closing(open_cluster(args)) as cluster:
+        from daypass.gateway.orders import DENIED_CONFIG_MAP, deny
+
+        namespace = config.door.namespace
+        key = deny(cluster, namespace, order)
+    until = _shown(order.until_unix)
+    if args.output == "json":
+        document = {"namespace": namespace, "configMap": DENIED_CONFIG_MAP, "key": key}
+        put(json.dumps({**document, "until": until}) + "\n")
+    undo = json.dumps({"data": {key: None}})
+    say(
+        f"{'token' if order.is_token else 'whatever names'} {order.name} is denied until {until}",
+        f"take it back: kubectl -n {namespace} patch configmap {DENIED_CONFIG_MAP}"
+        f" --type merge -p '{undo}'",
+    )
+    return 0
+
+
+def _order(args: Namespace, otherwise_unix: float) -> Order:
+    from daypass._core.jwt import decode_unverified
+    from daypass.gateway.denials import Order
+
+    until: float = otherwise_unix if args.until is None else args.until
+    if args.token_file is None:
+        name = args.uid if args.jti is None else args.jti
+        return Order(is_token=args.jti is not None, name=name, until_unix=until)
+    claims = decode_unverified(read_token(args.token_file))[1]
+    jti, ends = claims.get("jti"), claims.get("exp")
+    if not isinstance(jti, str) or not isinstance(ends, int):
+        raise UsageError(
+            "this is no short-lived token: it has no `jti` and no end",
+            "a long-lived one ends with its Secret: `daypass identity revoke`",
+        )
+    if args.until is None:
+        from daypass.gateway.decision import SKEW_SECONDS
+
+        until = ends + SKEW_SECONDS
+    return Order(is_token=True, name=jti, until_unix=until)
+
+
+def _time(text: str) -> float:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text[:40]!r} is no time", "such as 2027-01-31T12:00:00Z") from None
+    return time.replace(tzinfo=time.tzinfo or UTC).timestamp()
+
+
+def _shown(unix: float) -> str:
+    return f"{utc(unix):%Y-%m-%dT%H:%M:%SZ}"

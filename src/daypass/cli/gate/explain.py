@@ -1,0 +1,116 @@
+"""`daypass gate explain`: what the gate would do with a token, and why."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import DaypassError, UsageError
+from daypass.cli import put
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.gate import load_gate, longest_lifetime_seconds, read_token
+from daypass.cli.policy import add_config_option
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass.gateway.decision import Rules
+    from daypass.gateway.explain import Explanation
+    from daypass.kube.cluster import Cluster
+
+SUMMARY = "say step by step what the gate would do with a token, without sending it anywhere"
+EPILOG = """examples:
+  daypass token | daypass gate explain --token-file - --host ekf.example.com
+  daypass gate explain --token-file token --host ekf.example.com --kubeconfig admin.kubeconfig
+
+With --kubeconfig the cluster is asked for its keys, and whether the Secret and the ServiceAccount
+of the token are still there; the token itself goes nowhere. Exit code 3: it would be refused.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass gate explain`."""
+    parser.add_argument("--token-file", required=True, metavar="FILE", help="- for stdin")
+    parser.add_argument("--host", required=True, help="the host of the request")
+    parser.add_argument(
+        "--keys", type=Path, metavar="FILE",
+        help="the API server's JSON Web Key Set (kubectl get --raw /openid/v1/jwks)",
+    )  # fmt: skip
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    add_config_option(parser)
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Explain; 0 where it would be allowed, else 3."""
+    from daypass.gateway.decision import Rules
+    from daypass.gateway.explain import explain
+
+    config, gate = load_gate(args.config)
+    token = read_token(args.token_file)
+    rules = Rules(
+        hosts=frozenset(gate.hosts),
+        issuer=config.cluster.issuer or "",
+        audience=gate.audience,
+        longest_lifetime_seconds=longest_lifetime_seconds(config),
+        require_bound=gate.require_bound,
+        denied=None,
+    )
+    keys = None if args.keys is None else _read(args.keys)
+    if args.kubeconfig or args.context:
+        with closing(open_cluster(args)) as cluster:
+            keys, rules = _asked(cluster, token, rules, config.door.namespace, keys)
+    if not rules.issuer:
+        raise UsageError(
+            "the issuer of the cluster is not known",
+            "write it to cluster.issuer, or name the cluster with --kubeconfig",
+        )
+    explained = explain(token, args.host, rules, SYSTEM_CLOCK.unix(), keys)
+    put(json.dumps(_document(explained)) + "\n" if args.output == "json" else _text(explained))
+    return 0 if explained.passes else 3
+
+
+def _asked(
+    cluster: Cluster, token: str, rules: Rules, namespace: str, keys: str | None
+) -> tuple[str, Rules]:
+    from daypass.gateway.asked import denied_in, issuer_of, keys_of
+
+    return keys or keys_of(cluster), replace(
+        rules,
+        issuer=rules.issuer or issuer_of(cluster),
+        denied=denied_in(cluster, namespace, token, SYSTEM_CLOCK.unix()),
+    )
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("ascii")
+    except (OSError, ValueError) as error:
+        raise DaypassError(f"{file} cannot be read: {error}") from None
+
+
+def _document(explained: Explanation) -> dict[str, object]:
+    decision = explained.decision
+    return {
+        "allowed": explained.passes,
+        "reason": decision.reason,
+        "message": explained.message,
+        "steps": [{"number": step.number, "found": step.found} for step in decision.steps],
+        "notLookedAt": list(explained.not_looked_at),
+        "user": None if decision.identity is None else decision.identity.user,
+    }
+
+
+def _text(explained: Explanation) -> str:
+    steps = explained.decision.steps
+    lines = [f"{step.number:>2}  {step.found}" for step in steps]
+    if not explained.passes:
+        lines.append(f"{len(steps) + 1:>2}  refused ({explained.code}): {explained.message}")
+    else:
+        lines.append(f"allowed: {explained.message}")
+    lines += [f"not looked at: {what}" for what in explained.not_looked_at]
+    return "".join("".join(c if c.isprintable() else "?" for c in line) + "\n" for line in lines)

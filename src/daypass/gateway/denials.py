@@ -1,0 +1,147 @@
+"""Which tokens the gate has to refuse, from what is there now and what was there before.
+
+A signature says nothing about the Secret that a token hangs on, or about its ServiceAccount. So
+whatever is gone is refused by its UID, until the last token that could name it has ended: an hour
+for tokens of an hour. UIDs are never used twice, so what is made again under the same name is
+another one, and is let in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from daypass.gateway.decision import SKEW_SECONDS
+from daypass.render.envoy.revocation import Revoked
+
+LIMIT = 20_000
+"""Entries for single objects. Beyond it, whole namespaces are refused: the fullest ones first."""
+GRAIN_SECONDS = 60
+"""How often the list is another one where nothing happens."""
+FORMAT = 1
+
+
+class Kind(StrEnum):
+    """What a token names by its UID."""
+
+    SECRET = "secret"  # noqa: S105 - a kind
+    SERVICE_ACCOUNT = "serviceAccount"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """An object that is there no more, and since when at the latest (seconds, UTC)."""
+
+    kind: Kind
+    namespace: str
+    since_unix: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What somebody has denied by hand: a `jti` or a UID, until a time (seconds, UTC)."""
+
+    is_token: bool
+    name: str
+    until_unix: float
+
+
+class Denials:
+    """The list, kept up by whoever sees the objects; not safe to share between threads.
+
+    `longest_lifetime_seconds`: no token that the gate takes lives longer.
+    """
+
+    __slots__ = ("_gone", "_known", "_limit", "_namespaces", "longest_lifetime_seconds", "orders")
+
+    def __init__(self, longest_lifetime_seconds: int, *, limit: int = LIMIT) -> None:
+        self.longest_lifetime_seconds = longest_lifetime_seconds
+        self.orders: tuple[Order, ...] = ()
+        self._limit = limit
+        self._known: dict[Kind, dict[str, str]] = {kind: {} for kind in Kind}
+        self._gone: dict[str, Gone] = {}
+        self._namespaces: dict[str, float] = {}
+
+    def listed(self, kind: Kind, present: Mapping[str, str], now_unix: float) -> None:
+        """All that there is of a kind now: UIDs and their namespaces. Whatever else was known is
+        gone.
+        """
+        for uid, namespace in list(self._known[kind].items()):
+            if uid not in present:
+                self.gone(kind, uid, namespace, now_unix)
+        self._known[kind] = dict(present)
+
+    def present(self, kind: Kind, uid: str, namespace: str) -> None:
+        """An object is there."""
+        self._known[kind][uid] = namespace
+
+    def gone(self, kind: Kind, uid: str, namespace: str, now_unix: float) -> None:
+        """An object is there no more, also one that was never seen."""
+        self._known[kind].pop(uid, None)
+        if namespace in self._namespaces:
+            self._namespaces[namespace] = now_unix
+            return
+        self._gone.setdefault(uid, Gone(kind=kind, namespace=namespace, since_unix=now_unix))
+        while len(self._gone) > self._limit:
+            self._refuse_fullest_namespace()
+
+    def revoked(self, now_unix: float, *, closed: bool) -> Revoked:
+        """What is to be refused now; what has ended is forgotten."""
+        # Nothing is forgotten before every token that was issued until then is refused by its age.
+        issued_after = self._issued_after(now_unix)
+        since = issued_after - SKEW_SECONDS
+        self._gone = {uid: each for uid, each in self._gone.items() if each.since_unix >= since}
+        self._namespaces = {name: at for name, at in self._namespaces.items() if at >= since}
+        uids = {
+            kind: {uid for uid, gone in self._gone.items() if gone.kind is kind} for kind in Kind
+        }
+        orders = [order for order in self.orders if order.until_unix > now_unix]
+        ordered = {order.name for order in orders if not order.is_token}
+        return Revoked(
+            secrets=uids[Kind.SECRET] | ordered,
+            service_accounts=uids[Kind.SERVICE_ACCOUNT] | ordered,
+            tokens={order.name for order in orders if order.is_token},
+            namespaces=frozenset(self._namespaces),
+            issued_after_unix=issued_after,
+            closed=closed,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """What has to outlive the process, as JSON: with it, a deletion meanwhile is one, too."""
+        return {
+            "format": FORMAT,
+            "known": {kind: dict(known) for kind, known in self._known.items()},
+            "gone": {
+                uid: [gone.kind, gone.namespace, gone.since_unix]
+                for uid, gone in self._gone.items()
+            },
+            "namespaces": dict(self._namespaces),
+        }
+
+    def recall(self, record: Mapping[str, Any]) -> None:
+        """Take over what `record` gave. Raises ValueError, TypeError, KeyError, AttributeError."""
+        if record["format"] != FORMAT:
+            raise ValueError("format")
+        self._known = {
+            kind: {str(uid): str(name) for uid, name in record["known"][kind].items()}
+            for kind in Kind
+        }
+        self._gone = {
+            str(uid): Gone(kind=Kind(kind), namespace=str(name), since_unix=float(since))
+            for uid, (kind, name, since) in record["gone"].items()
+        }
+        self._namespaces = {str(name): float(at) for name, at in record["namespaces"].items()}
+
+    def _issued_after(self, now_unix: float) -> int:
+        """A token that was issued before has ended, or lives for too long; in whole grains."""
+        oldest = now_unix - self.longest_lifetime_seconds - SKEW_SECONDS
+        return int(oldest // GRAIN_SECONDS) * GRAIN_SECONDS
+
+    def _refuse_fullest_namespace(self) -> None:
+        counts = Counter(gone.namespace for gone in self._gone.values())
+        ((fullest, _),) = counts.most_common(1)
+        inside = [uid for uid, gone in self._gone.items() if gone.namespace == fullest]
+        self._namespaces[fullest] = max(self._gone.pop(uid).since_unix for uid in inside)

@@ -1,0 +1,87 @@
+"""What the gate on this machine refuses since it was revoked, and what a person is told of that."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from daypass._core.clock import Clock
+from daypass.gateway.published import OnThisMachine
+from daypass.gateway.watch import CLOSE_AFTER_SECONDS, RevocationWatch
+from daypass.local.behind import Behind
+from daypass.render.envoy.revocation import Revoked
+from daypass.spec import Config
+
+STATE_FILE = "revocations.json"
+UNSEEN = (
+    "what is revoked is not seen by this gate: a token passes until its own end\n"
+    "with --kubeconfig FILE, of somebody who may watch Secrets, ServiceAccounts and ConfigMaps, "
+    "it is refused within a second"
+)
+
+
+class Revocations:
+    """A watch, if there is somebody to watch as, and its troubles as lines for `say`."""
+
+    def __init__(
+        self,
+        config: Config,
+        behind: Behind,
+        take: Callable[[Revoked], None],
+        clock: Clock,
+        say: Callable[[str], None],
+        *,
+        longest_lifetime_seconds: int,
+        state: Path | None,
+        close_after_seconds: float | None,
+    ) -> None:
+        self._say = say
+        self._told = ""
+        self._told_closed = False
+        self._watch: RevocationWatch | None = None
+        admin = behind.admin()
+        if admin is None:
+            say(UNSEEN)
+            return
+        self._watch = RevocationWatch(
+            admin,
+            OnThisMachine(take, None if state is None else state / STATE_FILE),
+            clock,
+            longest_lifetime_seconds=longest_lifetime_seconds,
+            orders_namespace=config.door.namespace,
+            close_after_seconds=close_after_seconds or CLOSE_AFTER_SECONDS,
+            metadata_only=behind.serves_metadata,
+        )
+
+    def first(self) -> Revoked | None:
+        """What is refused from the first request on."""
+        return None if self._watch is None else self._watch.first()
+
+    def start(self) -> None:
+        """Follow, beside."""
+        if self._watch is not None:
+            self._watch.start()
+
+    def look(self) -> None:
+        """Tell what is new."""
+        if self._watch is None:
+            return
+        if (trouble := self._watch.trouble) != self._told:
+            self._told = trouble
+            if trouble:
+                self._say(f"what is revoked is not seen right now\n{trouble}")
+        if (closed := self._watch.is_closed) != self._told_closed:
+            self._told_closed = closed
+            self._say(
+                "the gate refuses every token: it has not heard for too long what is revoked"
+                if closed
+                else "the gate is open again: it knows what is revoked"
+            )
+
+    def longest_lifetime(self, seconds: int) -> None:
+        """Take another longest lifetime."""
+        if self._watch is not None:
+            self._watch.longest_lifetime(seconds)
+
+    def stop(self) -> None:
+        """End it."""
+        if self._watch is not None:
+            self._watch.stop()

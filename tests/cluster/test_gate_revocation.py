@@ -1,0 +1,227 @@
+"""The gate sees what is revoked in a real cluster, also on connections opened before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.secret import Secret
+from daypass.cli import main
+from daypass.gateway.orders import DENIED_CONFIG_MAP
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.identities import Identity
+from support.raw import Answer, Conversation, connect
+from support.up import HOST, Up, running_up, up_config
+
+AUDIENCE = "gate.example.com"
+
+
+@contextmanager
+def gate_up(folder: Path, plane: ControlPlane, *arguments: str) -> Iterator[Up]:
+    """Door and gate; the state folder is that of `folder`, so a second run continues the first."""
+    identity = plane.make_identity()
+    credentials = folder / "reader.json"
+    document = {"type": "daypass", "version": 1, "door": "https://localhost/kubernetes",
+                "token": identity.token.reveal(), "audience": AUDIENCE}  # fmt: skip
+    credentials.touch(0o600)
+    credentials.write_text(json.dumps(document))
+    config = up_config(
+        plane,
+        local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external}",
+        gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost]}}",
+        policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
+        door="{namespace: gate-tests}",
+    )
+    whole = ["--credentials", str(credentials), *arguments]
+    with running_up(folder, config, arguments=whole) as up:
+        up.wait_for_words("the gate has taken the API server's signing keys")
+        yield up
+
+
+@pytest.fixture(scope="module")
+def watching(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("gate")
+    with gate_up(folder, control_plane, "--kubeconfig", str(control_plane.kubeconfig)) as up:
+        yield up
+
+
+class Caller:
+    """One connection to the gate that stays open, with one token."""
+
+    def __init__(self, up: Up, plane: ControlPlane, identity: Identity, **shape: Any) -> None:
+        self.token = plane.make_token(identity, **{"audiences": [AUDIENCE], **shape})
+        port = int(up.ready["listen"]["gate"].rpartition(":")[2])
+        pem = up.authority_file.read_text()
+        self._socket = connect(port, authority_pem=pem, name=HOST)
+        self._conversation = Conversation(self._socket)
+
+    def ask(self) -> Answer:
+        line = f"Authorization: Bearer {self.token.reveal()}"
+        lines = ["GET / HTTP/1.1", f"Host: {HOST}", line, "", ""]
+        self._conversation.send("\r\n".join(lines).encode())
+        return self._conversation.answer()
+
+    def becomes(self, code: int) -> Answer:
+        return eventually(
+            f"a {code}", lambda: answer if (answer := self.ask()).code == code else None
+        )
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextmanager
+def calling(up: Up, plane: ControlPlane, identity: Identity, **shape: Any) -> Iterator[Caller]:
+    caller = Caller(up, plane, identity, **shape)
+    try:
+        yield caller
+    finally:
+        caller.close()
+
+
+def test_a_deleted_secret_closes_the_gate_on_an_open_connection(
+    watching: Up, control_plane: ControlPlane
+) -> None:
+    one, other = control_plane.make_identity(), control_plane.make_identity()
+    with (
+        calling(watching, control_plane, one) as caller,
+        calling(watching, control_plane, other) as bystander,
+    ):
+        assert (caller.ask().code, bystander.ask().code) == (200, 200)
+        control_plane.admin.delete(one.secret_path)
+        assert "this token was revoked" in caller.becomes(401).json["message"]
+        assert bystander.ask().code == 200
+
+
+def test_a_recreated_service_account_is_another_one(
+    watching: Up, control_plane: ControlPlane
+) -> None:
+    identity = control_plane.make_identity()
+    path = f"/api/v1/namespaces/{identity.namespace}/serviceaccounts/{identity.service_account}"
+    with calling(watching, control_plane, identity) as caller:
+        assert caller.ask().code == 200
+        control_plane.admin.delete(path)
+        caller.becomes(401)
+        again = control_plane.make_identity(identity.namespace, identity.service_account)
+        with calling(watching, control_plane, again) as newcomer:
+            newcomer.becomes(200)
+        assert caller.ask().code == 401
+
+
+def test_a_deletion_while_the_gate_was_down_counts(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    identity = control_plane.make_identity()
+    arguments = ("--kubeconfig", str(control_plane.kubeconfig))
+    with (
+        gate_up(tmp_path, control_plane, *arguments) as up,
+        calling(up, control_plane, identity) as caller,
+    ):
+        assert caller.ask().code == 200
+        token = caller.token
+        record = Path(up.authority_file).parent / "revocations.json"
+        eventually("the Secret is kept as known", lambda: identity.secret_uid in record.read_text())
+    control_plane.admin.delete(identity.secret_path)
+    bystander = control_plane.make_identity()
+    with (
+        gate_up(tmp_path, control_plane, *arguments) as up,
+        calling(up, control_plane, bystander) as caller,
+    ):
+        assert caller.ask().code == 200
+        caller.token = token
+        assert "this token was revoked" in caller.ask().json["message"]
+
+
+def test_a_gate_that_may_not_watch_says_so_and_is_closed(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    reader = control_plane.make_identity()
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch(0o600)
+    kubeconfig.write_text(json.dumps({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {"server": control_plane.url,
+                      "certificate-authority": str(control_plane.ca_path)}}],
+        "users": [{"name": "x", "user": {"token": reader.token.reveal()}}],
+    }))  # fmt: skip
+    with (
+        gate_up(tmp_path, control_plane, "--kubeconfig", str(kubeconfig)) as up,
+        calling(up, control_plane, reader) as caller,
+    ):
+        up.wait_for_words("the gate refuses every token")
+        assert "needs this rule in a ClusterRole" in up.words
+        assert caller.ask().code == 503
+
+
+def test_without_a_kubeconfig_it_says_what_it_does_not_see(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    identity = control_plane.make_identity()
+    with gate_up(tmp_path, control_plane) as up, calling(up, control_plane, identity) as caller:
+        assert "what is revoked is not seen by this gate" in up.words
+        assert caller.ask().code == 200
+
+
+@pytest.fixture
+def commands(
+    control_plane: ControlPlane, tmp_path: Path, watching: Up, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """`daypass gate` with the config of the gate and an admin's kubeconfig."""
+
+    def run(command: str, token: Secret, *arguments: str) -> tuple[int, str, str]:
+        file = tmp_path / "token"
+        file.write_text(token.reveal())
+        code = main([
+            "gate", command, "--config", str(watching.config_file), "--token-file", str(file),
+            "--kubeconfig", str(control_plane.kubeconfig), *arguments,
+        ])  # fmt: skip
+        captured = capsys.readouterr()
+        assert token.reveal() not in captured.out + captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_a_denial_by_hand_holds_until_it_is_taken_back(
+    watching: Up, control_plane: ControlPlane, commands: Callable[..., tuple[int, str, str]]
+) -> None:
+    identity = control_plane.make_identity()
+    explaining = ("--host", HOST, "--output", "json")
+    with (
+        calling(watching, control_plane, identity) as caller,
+        calling(watching, control_plane, identity) as sibling,
+    ):
+        assert caller.ask().code == 200
+        code, out, _ = commands("explain", caller.token, *explaining)
+        assert (code, json.loads(out)["reason"], json.loads(out)["user"]) == (
+            0, "allowed", identity.user,
+        )  # fmt: skip
+        code, out, err = commands("deny", caller.token, "--output", "json")
+        assert code == 0
+        caller.becomes(401)
+        assert sibling.ask().code == 200
+        code, explained, _ = commands("explain", caller.token, *explaining)
+        assert (code, json.loads(explained)["reason"]) == (3, "denied")
+        key = json.loads(out)["key"]
+        assert f'{{"data": {{"{key}": null}}}}' in err
+        path = f"/api/v1/namespaces/gate-tests/configmaps/{DENIED_CONFIG_MAP}"
+        control_plane.admin.patch(path, {"data": {key: None}})
+        caller.becomes(200)
+
+
+def test_explain_sees_that_the_secret_is_gone(
+    control_plane: ControlPlane, commands: Callable[..., tuple[int, str, str]]
+) -> None:
+    identity = control_plane.make_identity()
+    token = control_plane.make_token(identity, audiences=[AUDIENCE])
+    control_plane.admin.delete(identity.secret_path)
+    code, out, _ = commands("explain", token, "--host", HOST)
+    assert code == 3
+    assert out.endswith("11  refused (401): this token was revoked\n")

@@ -1,0 +1,188 @@
+"""What is refused after something was deleted, for how long, and what is forgotten."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.gateway.decision import SKEW_SECONDS
+from daypass.gateway.denials import GRAIN_SECONDS, Denials, Kind, Order
+from daypass.render.envoy.revocation import Revoked
+
+NOW = 1_800_000_000.0
+LONGEST = 3600
+
+
+def denials(limit: int = 100) -> Denials:
+    return Denials(LONGEST, limit=limit)
+
+
+OVER = LONGEST + 2 * SKEW_SECONDS + GRAIN_SECONDS
+
+
+def revoked(list_: Denials, after_seconds: float = 0) -> Revoked:
+    return replace(list_.revoked(NOW + after_seconds, closed=False), issued_after_unix=0)
+
+
+def test_what_is_there_is_not_refused() -> None:
+    list_ = denials()
+    list_.listed(Kind.SECRET, {"s-1": "team"}, NOW)
+    list_.present(Kind.SERVICE_ACCOUNT, "a-1", "team")
+    assert revoked(list_) == Revoked(secrets=set(), service_accounts=set(), tokens=set())
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_is_deleted_is_refused_until_the_last_token_of_it_has_ended(kind: Kind) -> None:
+    list_ = denials()
+    list_.present(kind, "u-1", "team")
+    list_.gone(kind, "u-1", "team", NOW)
+    for seconds, refused in ((0, True), (LONGEST + SKEW_SECONDS - 1, True)):
+        found = revoked(list_, seconds)
+        assert ("u-1" in found.secrets | found.service_accounts) is refused
+    found = revoked(list_, OVER)
+    assert not found.secrets | found.service_accounts
+    assert list_.record()["gone"] == {}
+
+
+def test_what_was_never_seen_and_is_deleted_is_refused_as_well() -> None:
+    list_ = denials()
+    list_.gone(Kind.SECRET, "s-1", "team", NOW)
+    assert revoked(list_).secrets == {"s-1"}
+
+
+def test_a_deletion_that_is_told_twice_counts_from_the_first_time() -> None:
+    list_ = denials()
+    list_.gone(Kind.SECRET, "s-1", "team", NOW)
+    list_.gone(Kind.SECRET, "s-1", "team", NOW + 1000)
+    assert not revoked(list_, OVER).secrets
+
+
+def test_one_kind_of_object_says_nothing_about_the_other() -> None:
+    list_ = denials()
+    list_.present(Kind.SERVICE_ACCOUNT, "a-1", "team")
+    list_.listed(Kind.SECRET, {}, NOW)
+    assert not revoked(list_).service_accounts
+
+
+def test_a_longer_lifetime_holds_also_for_what_is_on_the_list() -> None:
+    list_ = denials()
+    list_.gone(Kind.SECRET, "s-1", "team", NOW)
+    list_.longest_lifetime_seconds = 2 * LONGEST
+    assert revoked(list_, 2 * LONGEST).secrets == {"s-1"}
+
+
+def test_denials_by_hand_end_when_they_say_so() -> None:
+    list_ = denials()
+    list_.orders = (
+        Order(is_token=True, name="j-1", until_unix=NOW + 10),
+        Order(is_token=False, name="u-1", until_unix=NOW + 20),
+    )
+    assert revoked(list_).tokens == {"j-1"}
+    assert (revoked(list_, 10).tokens, revoked(list_, 10).secrets) == (set(), {"u-1"})
+    assert revoked(list_, 10).service_accounts == {"u-1"}
+    assert not revoked(list_, 20).secrets
+
+
+def test_too_many_deletions_close_the_namespace_that_had_most_of_them() -> None:
+    list_ = denials(limit=10)
+    list_.gone(Kind.SECRET, "other", "quiet", NOW)
+    for number in range(10):
+        list_.gone(Kind.SECRET, f"s-{number}", "noisy", NOW + number)
+    found = revoked(list_, 9)
+    assert (found.namespaces, found.secrets) == ({"noisy"}, {"other"})
+    list_.gone(Kind.SECRET, "one more", "noisy", NOW + 100)
+    assert revoked(list_, LONGEST + SKEW_SECONDS + 99).namespaces == {"noisy"}
+    assert not revoked(list_, OVER + 100).namespaces
+
+
+def test_ten_thousand_deletions_are_all_refused() -> None:
+    list_ = Denials(LONGEST)
+    uids = {f"s-{number}" for number in range(10_000)}
+    list_.listed(Kind.SECRET, dict.fromkeys(uids, "team"), NOW)
+    list_.listed(Kind.SECRET, {}, NOW)
+    assert revoked(list_) == Revoked(secrets=uids, service_accounts=set(), tokens=set())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"format": 2}, {"format": 1}, {"format": 1, "known": {"secret": 5}},
+     {"format": 1, "known": {"secret": {}, "serviceAccount": {}}, "gone": {"u": ["x", "n", 1]},
+      "namespaces": {}}],
+)  # fmt: skip
+def test_a_damaged_record_is_not_guessed_at(record: dict[str, object]) -> None:
+    with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
+        denials().recall(record)
+
+
+@given(st.floats(0, 10 * LONGEST))
+def test_an_entry_is_forgotten_only_when_the_age_of_its_tokens_is_refused(later: float) -> None:
+    """Whatever a clock of the API server is ahead of ours by, up to the skew."""
+    list_ = denials()
+    list_.gone(Kind.SECRET, "s-1", "team", NOW)
+    found = list_.revoked(NOW + later, closed=False)
+    last_issued = NOW + SKEW_SECONDS
+    assert "s-1" in found.secrets or last_issued < found.issued_after_unix
+    # And nobody is refused for an age that a token may have.
+    assert found.issued_after_unix <= NOW + later - LONGEST - SKEW_SECONDS
+
+
+uids = st.integers(0, 8).map(lambda n: f"s-{n}")
+steps = st.one_of(
+    st.tuples(st.just("made"), uids),
+    st.tuples(st.just("deleted"), uids),
+    st.tuples(st.sampled_from(["watched", "relist", "restart"]), st.just("")),
+    st.tuples(st.just("later"), st.integers(1, LONGEST).map(str)),
+)
+
+
+@given(st.lists(steps, max_size=40), st.integers(2, 100))
+def test_whatever_happens_nothing_that_is_gone_is_let_in_before_its_time(
+    happened: list[tuple[str, str]], limit: int
+) -> None:
+    """A watch that breaks, a relist, a restart in between: the list is right after the next look.
+
+    The model: who was seen, and when each was deleted.
+    """
+    list_, now = denials(limit), NOW
+    there: set[str] = set()
+    seen: set[str] = set()
+    used: set[str] = set()
+    deleted_at: dict[str, float] = {}
+    watching = True
+    for what, argument in happened:
+        if what == "made" and argument not in used:
+            used.add(argument)
+            there.add(argument)
+            if watching:
+                seen.add(argument)
+                list_.present(Kind.SECRET, argument, "team")
+        elif what == "deleted" and argument in there:
+            there.remove(argument)
+            deleted_at[argument] = now
+            if watching:
+                list_.gone(Kind.SECRET, argument, "team", now)
+        elif what == "watched":
+            watching = False
+        elif what == "restart":
+            watching = False
+            kept = json.loads(json.dumps(list_.record()))
+            list_ = denials(limit)
+            list_.recall(kept)
+        elif what == "relist":
+            watching = True
+            seen |= there
+            list_.listed(Kind.SECRET, dict.fromkeys(there, "team"), now)
+        elif what == "later":
+            now += int(argument)
+    if not watching:
+        seen |= there
+        list_.listed(Kind.SECRET, dict.fromkeys(there, "team"), now)
+    found = list_.revoked(now, closed=False)
+    dangerous = {uid for uid in seen - there if now < deleted_at[uid] + LONGEST + SKEW_SECONDS}
+    assert dangerous <= found.secrets or "team" in found.namespaces
+    assert not there & found.secrets
+    assert len(found.secrets) <= limit

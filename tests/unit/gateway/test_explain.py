@@ -1,0 +1,157 @@
+"""`daypass gate explain` and `deny`, as far as they ask nobody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.cli import main
+from daypass.gateway.signature import KeySetError, is_signed
+from support.tokens import Signer, encode
+
+SIGNER = Signer("ours")
+ISSUER = "https://kubernetes.default.svc"
+CONFIG = f"""
+version: 1
+cluster: {{issuer: "{ISSUER}"}}
+domains: {{x: {{host: ekf.example.com, front: envoy}}}}
+policy: {{audiences: [gate], longestLifetime: 2h}}
+gate: {{audience: gate, engine: envoy, hosts: [ekf.example.com]}}
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+def token(**changes: object) -> str:
+    now = int(SYSTEM_CLOCK.unix())
+    bound = {"namespace": "team", "secret": {"uid": "s"}, "serviceaccount": {"uid": "a"}}
+    return SIGNER.sign({"iss": ISSUER, "aud": ["gate"], "sub": "system:serviceaccount:team:bot",
+                        "iat": now - 60, "nbf": now - 60, "exp": now + 3000, "jti": "j-1",
+                        "kubernetes.io": bound, **changes})  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run_(value: str, *arguments: str, config: str = CONFIG) -> tuple[int, str, str]:
+        (tmp_path / "daypass.yaml").write_text(config)
+        (tmp_path / "token").write_text(value + "\n")
+        (tmp_path / "keys").write_text(SIGNER.jwks)
+        places = {"KEYS": str(tmp_path / "keys"), "TOKEN": str(tmp_path / "token")}
+        code = main([
+            "gate", *(places.get(each, each) for each in arguments),
+            "--config", str(tmp_path / "daypass.yaml"),
+        ])  # fmt: skip
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_
+
+
+EXPLAIN = ("explain", "--token-file", "TOKEN", "--host", "ekf.example.com")
+
+
+def test_a_good_token_is_allowed_and_what_nobody_looked_at_is_said(run: Run) -> None:
+    code, out, _ = run(token(), *EXPLAIN)
+    assert code == 0
+    assert " 9  system:serviceaccount:team:bot\n" in out
+    assert "allowed: this is a short-lived token for this gate\n" in out
+    assert "not looked at: whose key has signed it" in out
+    assert "not looked at: whether it was revoked" in out
+
+
+def test_with_keys_the_signature_is_verified(run: Run) -> None:
+    code, out, _ = run(token(), *EXPLAIN, "--keys", "KEYS")
+    assert (code, "whose key has signed it" in out) == (0, False)
+    bent = token()[:-8] + "AAAAAAAA"
+    code, out, _ = run(bent, *EXPLAIN, "--keys", "KEYS")
+    assert code == 3
+    assert out.endswith(
+        " 6  refused (401): no key of the API server has signed this token\n"
+        "not looked at: whether it was revoked (no cluster was asked)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "number"),
+    [
+        ({"iss": "kubernetes/serviceaccount"}, "long-lived", 3),
+        ({"aud": ["other"]}, "audience", 6),
+        ({"exp": 1}, "expired", 7),
+        ({"kubernetes.io": {"namespace": "team"}}, "unbound", 9),
+    ],
+)
+def test_a_refusal_says_at_which_step_and_why(
+    run: Run, changes: dict[str, object], reason: str, number: int
+) -> None:
+    code, out, err = run(token(**changes), *EXPLAIN, "--output", "json")
+    explained = json.loads(out)
+    assert (code, explained["reason"], len(explained["steps"])) == (3, reason, number)
+    assert explained["allowed"] is False
+    assert err == ""
+
+
+def test_a_host_that_the_gate_does_not_guard_is_told(run: Run) -> None:
+    code, out, _ = run(token(), "explain", "--token-file", "TOKEN", "--host", "x.example.com")
+    assert (code, "refused (404): the gate does not guard this host" in out) == (3, True)
+
+
+@pytest.mark.parametrize("junk", ["", "x", "a.b.c", "Bearer x", "\u00fc", "x" * 70_000])
+def test_what_is_no_token_is_refused_and_never_shown(run: Run, junk: str) -> None:
+    code, out, err = run(junk, *EXPLAIN)
+    assert code in (1, 3)
+    assert not junk or len(junk) < 3 or junk not in out + err
+
+
+def test_without_an_issuer_it_says_what_is_missing(run: Run) -> None:
+    config = CONFIG.replace(f'cluster: {{issuer: "{ISSUER}"}}\n', "")
+    code, _, err = run(token(), *EXPLAIN, config=config)
+    assert (code, "cluster.issuer" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "arguments", "words"),
+    [
+        (token(exp=1), ["--token-file", "TOKEN"], "is over"),
+        (SIGNER.sign({"iss": "kubernetes/serviceaccount"}), ["--token-file", "TOKEN"],
+         "no short-lived token"),
+        ("x", ["--uid", "u", "--until", "tomorrow"], "'tomorrow' is no time"),
+        ("x", ["--uid", "u", "--until", "2001-01-01T00:00:00Z"], "is over"),
+    ],
+)  # fmt: skip
+def test_a_denial_that_makes_no_sense_is_a_usage_error(
+    run: Run, value: str, arguments: list[str], words: str
+) -> None:
+    code, _, err = run(value, "deny", *arguments)
+    assert (code, words in err) == (2, True), err
+
+
+def test_a_signature_of_an_elliptic_key_is_verified_as_well() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    numbers = key.public_key().public_numbers()
+    public = {"kty": "EC", "crv": "P-256", "kid": "e", "x": encode(numbers.x.to_bytes(32)),
+              "y": encode(numbers.y.to_bytes(32))}  # fmt: skip
+    body = ".".join(encode(part) for part in (b'{"alg":"ES256","kid":"e"}', b"{}"))
+    r, s = decode_dss_signature(key.sign(body.encode(), ec.ECDSA(SHA256())))
+    signature = r.to_bytes(32) + s.to_bytes(32)
+    keys = json.dumps({"keys": [public, {"kty": "RSA"}]})
+    assert is_signed(f"{body}.{encode(signature)}", keys)
+    assert not is_signed(f"{body}.{encode(signature[:-1] + bytes([signature[-1] ^ 1]))}", keys)
+    assert not is_signed(f"{body}.{encode(signature[:-1])}", keys)
+
+
+@pytest.mark.parametrize("header", [{"alg": "none"}, {"alg": "HS256"}, {"alg": "ES256"}, {}])
+def test_no_other_algorithm_is_a_signature(header: dict[str, str]) -> None:
+    value = SIGNER.sign({"iss": ISSUER}, {"kid": "ours", "alg": "", **header})
+    assert not is_signed(value, SIGNER.jwks)
+
+
+@pytest.mark.parametrize("keys", ["", "{}", "[]", '{"keys": 5}'])
+def test_what_is_no_key_set_is_told(keys: str) -> None:
+    with pytest.raises(KeySetError):
+        is_signed(token(), keys)

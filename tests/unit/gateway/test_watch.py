@@ -1,0 +1,260 @@
+"""The watch of what is revoked: what it makes of lists, watches, and all that breaks."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+
+from daypass.gateway.published import RecordError
+from daypass.gateway.watch import RevocationWatch
+from daypass.kube.access import Access
+from daypass.kube.cluster import Cluster
+from daypass.render.envoy.revocation import Revoked
+from daypass.testing.clock import MovableClock
+from support.deadline import eventually
+
+LONGEST, CLOSE_AFTER = 3600, 600
+
+
+class Api(httpx2.BaseTransport):
+    """Secrets, ServiceAccounts and ConfigMaps; each watch tells what is new, and ends.
+
+    `fails`: what every request gets instead. `forgotten`: watches from before it are a 410.
+    """
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.objects: dict[str, dict[str, Any]] = {
+            "secrets": {}, "serviceaccounts": {}, "configmaps": {},
+        }  # fmt: skip
+        self.events: list[tuple[int, str, str, Any]] = []
+        self.forgotten = 0
+        self.fails: int | None = None
+        self.asked: list[httpx2.Request] = []
+
+    def put(self, plural: str, uid: str, **metadata: Any) -> None:
+        self.version += 1
+        data = metadata.pop("data", None)
+        found = {"metadata": {"uid": uid, "name": uid, "namespace": "team", **metadata,
+                 "resourceVersion": str(self.version)}, "data": data}  # fmt: skip
+        what = "MODIFIED" if uid in self.objects[plural] else "ADDED"
+        self.objects[plural][uid] = found
+        self.events.append((self.version, plural, what, found))
+
+    def delete(self, plural: str, uid: str) -> None:
+        self.version += 1
+        found = self.objects[plural].pop(uid)
+        found["metadata"]["resourceVersion"] = str(self.version)
+        self.events.append((self.version, plural, "DELETED", found))
+
+    def lists(self, plural: str) -> int:
+        return sum(
+            r.url.path.endswith(plural) and "watch" not in r.url.params for r in list(self.asked)
+        )
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(request)
+        if self.fails == 0:
+            raise httpx2.ConnectError("refused", request=request)
+        if self.fails is not None:
+            return httpx2.Response(self.fails, json=status(self.fails))
+        plural = request.url.path.rpartition("/")[2]
+        if "watch" not in request.url.params:
+            items = list(self.objects[plural].values())
+            metadata = {"resourceVersion": str(self.version)}
+            return httpx2.Response(200, json={"metadata": metadata, "items": items})
+        return httpx2.Response(200, content=self._watch(plural, request))
+
+    def _watch(self, plural: str, request: httpx2.Request) -> Iterator[bytes]:
+        since = int(request.url.params["resourceVersion"])
+        if since < self.forgotten:
+            yield line("ERROR", status(410))
+            return
+        for version, kind, what, found in list(self.events):
+            if version > since and kind == plural:
+                yield line(what, found)
+
+
+def status(code: int) -> dict[str, Any]:
+    message = 'User "reader" cannot list resource "secrets" in API group "" at the cluster scope'
+    return {"kind": "Status", "code": code, "message": message}
+
+
+def line(what: str, found: Any) -> bytes:
+    return json.dumps({"type": what, "object": found}).encode() + b"\n"
+
+
+def aged(revoked: Revoked) -> Revoked:
+    """A list without what depends on the time."""
+    return replace(revoked, issued_after_unix=0)
+
+
+class Published:
+    """A publisher that keeps all it gets; `held` makes it slow."""
+
+    def __init__(self, record: dict[str, Any] | None = None) -> None:
+        self.lists: list[Revoked] = []
+        self.record = record
+        self.held = threading.Event()
+        self.held.set()
+
+    def publish(self, revoked: Revoked) -> None:
+        self.lists.append(revoked)
+        self.held.wait(20)
+
+    def keep(self, record: dict[str, Any]) -> None:
+        self.record = record
+
+    def kept(self) -> dict[str, Any] | None:
+        return self.record
+
+
+class Running:
+    def __init__(self, api: Api, publisher: Published) -> None:
+        self.api, self.published, self.clock = api, publisher, MovableClock()
+        access = Access(server="https://api.test", namespace="default", origin="a test")
+        cluster = Cluster(access, transport=api, sleep=lambda _: None)
+        self.watch = RevocationWatch(
+            cluster, publisher, self.clock, longest_lifetime_seconds=LONGEST,
+            orders_namespace="daypass", close_after_seconds=CLOSE_AFTER,
+        )  # fmt: skip
+
+    def becomes(self, **expected: Any) -> None:
+        def right() -> bool:
+            last = self.published.lists[-1:]
+            return bool(last) and all(getattr(last[0], k) == v for k, v in expected.items())
+
+        eventually(f"published: {expected}", right)
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    made = Running(Api(), Published())
+    made.api.put("secrets", "s-1")
+    made.api.put("serviceaccounts", "a-1")
+    assert aged(made.watch.first()) == Revoked()
+    made.watch.start()
+    yield made
+    made.watch.stop()
+
+
+@pytest.mark.parametrize(
+    ("plural", "uid", "field"),
+    [("secrets", "s-1", "secrets"), ("serviceaccounts", "a-1", "service_accounts")],
+)
+def test_a_deletion_is_published(running: Running, plural: str, uid: str, field: str) -> None:
+    running.api.delete(plural, uid)
+    running.becomes(**{field: {uid}, "closed": False})
+
+
+def test_what_is_being_deleted_counts_as_deleted(running: Running) -> None:
+    running.api.put("secrets", "s-1", deletionTimestamp="2027-01-01T00:00:00Z")
+    running.becomes(secrets={"s-1"})
+
+
+def test_what_is_being_deleted_when_it_starts_is_refused_from_the_first_request_on() -> None:
+    api = Api()
+    api.put("secrets", "s-1", deletionTimestamp="2027-01-01T00:00:00Z")
+    made = Running(api, Published())
+    assert aged(made.watch.first()) == Revoked(secrets={"s-1"})
+    made.watch.stop()
+
+
+def test_what_came_and_went_between_two_looks_is_refused(running: Running) -> None:
+    running.api.put("secrets", "s-2")
+    running.api.delete("secrets", "s-2")
+    running.becomes(secrets={"s-2"})
+
+
+def test_a_version_that_is_too_old_makes_it_list_anew_and_lose_nothing(running: Running) -> None:
+    running.api.fails = 0
+    eventually("it sees that", lambda: running.watch.trouble)
+    running.api.delete("secrets", "s-1")
+    running.api.events.clear()
+    running.api.forgotten = running.api.version
+    running.api.fails = None
+    running.becomes(secrets={"s-1"})
+    assert running.api.lists("secrets") == 2
+
+
+def test_a_broken_connection_is_taken_up_where_it_broke(running: Running) -> None:
+    running.api.fails = 0
+    eventually("it sees that", lambda: running.watch.trouble)
+    running.api.delete("secrets", "s-1")
+    running.api.fails = None
+    running.becomes(secrets={"s-1"})
+    assert running.api.lists("secrets") == 1
+    eventually("the trouble is over", lambda: not running.watch.trouble)
+
+
+def test_who_hears_nothing_for_too_long_closes_and_opens_again(running: Running) -> None:
+    running.api.fails = 0
+    eventually("it sees that", lambda: "api.test" in running.watch.trouble)
+    running.clock.move(CLOSE_AFTER - 60)
+    assert not running.watch.is_closed
+    running.clock.move(61)
+    running.becomes(closed=True)
+    running.api.fails = None
+    running.becomes(closed=False)
+
+
+def test_a_missing_right_is_told_and_keeps_the_gate_closed() -> None:
+    api = Api()
+    api.fails = 403
+    made = Running(api, Published())
+    assert made.watch.first().closed
+    assert 'resources: ["secrets"]' in made.watch.trouble
+    made.watch.stop()
+
+
+def test_of_secrets_only_the_metadata_is_asked_for(running: Running) -> None:
+    eventually("it watches", lambda: len(running.api.asked) > 6)
+    asked = [r for r in list(running.api.asked) if r.url.path.endswith("secrets")]
+    assert all("PartialObjectMetadata" in r.headers["accept"] for r in asked)
+    assert all("type=kubernetes.io" in r.url.params["fieldSelector"] for r in asked)
+
+
+def test_a_fleet_of_deletions_is_a_few_lists(running: Running) -> None:
+    running.published.held.clear()
+    running.api.put("secrets", "first")
+    running.api.delete("secrets", "first")
+    eventually("the first is on its way", lambda: running.published.lists)
+    names = {f"many-{number}" for number in range(2000)}
+    for name in names:
+        running.api.put("secrets", name)
+        running.api.delete("secrets", name)
+    eventually("all are seen", lambda: running.api.version > 4000 and running.watch.trouble == "")
+    running.published.held.set()
+    running.becomes(secrets=names | {"first"})
+    assert len(running.published.lists) < 20
+
+
+def test_a_deletion_while_it_did_not_run_counts(running: Running) -> None:
+    eventually("the Secret is kept", lambda: "s-1" in json.dumps(running.published.record))
+    running.watch.stop()
+    api = Api()
+    api.put("serviceaccounts", "a-1")
+    second = Running(api, Published(running.published.record))
+    assert aged(second.watch.first()) == Revoked(secrets={"s-1"})
+    second.watch.stop()
+
+
+@pytest.mark.parametrize("record", [{}, {"format": 1}, {"format": 3}])
+def test_a_damaged_record_is_an_error_and_no_empty_list(record: dict[str, Any]) -> None:
+    with pytest.raises(RecordError):
+        Running(Api(), Published(record))
+
+
+def test_denials_by_hand_come_and_go_with_the_config_map(running: Running) -> None:
+    data = {"uid.u-1": "2999-01-01T00:00:00Z", "jti.j-1": "no time", "other": "x",
+            "uid.u-2": "2001-01-01T00:00:00Z", "uid.": ""}  # fmt: skip
+    running.api.put("configmaps", "daypass-denied", data=data)
+    running.becomes(secrets={"u-1"}, service_accounts={"u-1"}, tokens={"j-1"})
+    running.api.delete("configmaps", "daypass-denied")
+    running.becomes(secrets=set(), tokens=set())

@@ -1,0 +1,65 @@
+"""The gate of a stack on one machine, before the embedded API server, and what it sees of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daypass._core.secret import Secret
+from daypass.gateway.watch import CLOSE_AFTER_SECONDS
+from daypass.local.stack import HOST, LocalStack
+from daypass.testing.clock import MovableClock
+from support.deadline import eventually
+from support.raw import Answer, Conversation, connect
+
+
+class Caller:
+    """A connection to the gate that stays open, with one token."""
+
+    def __init__(self, stack: LocalStack, token: Secret) -> None:
+        port = stack.supervisor.edge.ports["gate"]
+        self._socket = connect(port, authority_pem=stack.authority.pem, name=HOST)
+        self._conversation = Conversation(self._socket)
+        lines = ["GET / HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}"]
+        self._request = "\r\n".join([*lines, "", ""]).encode()
+
+    def becomes(self, code: int) -> Answer:
+        def ask() -> Answer | None:
+            self._conversation.send(self._request)
+            answer = self._conversation.answer()
+            return answer if answer.code == code else None
+
+        return eventually(f"a {code}", ask)
+
+    def __enter__(self) -> Caller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+def test_a_revoked_identity_is_refused_and_every_other_one_is_not(tmp_path: Path) -> None:
+    with LocalStack(tmp_path) as stack:
+        bot, other = stack.make_identity(name="bot"), stack.make_identity(name="other")
+        with (
+            Caller(stack, stack.make_token(bot)) as caller,
+            Caller(stack, stack.make_token(other)) as bystander,
+        ):
+            caller.becomes(200)
+            stack.revoke(bot)
+            assert "this token was revoked" in caller.becomes(401).json["message"]
+            bystander.becomes(200)
+        with Caller(stack, stack.make_token(other)) as newcomer:
+            newcomer.becomes(200)
+
+
+def test_a_gate_that_hears_nothing_for_too_long_closes(tmp_path: Path) -> None:
+    clock = MovableClock()
+    with LocalStack(tmp_path, clock=clock) as stack:
+        token = stack.make_token(stack.make_identity())
+        with Caller(stack, token) as caller:
+            caller.becomes(200)
+            stack.server.stop()
+            caller.becomes(200)
+            clock.move(CLOSE_AFTER_SECONDS + 1)
+            answer = caller.becomes(503)
+            assert answer.json["message"] == "the API server could not be asked about this token"

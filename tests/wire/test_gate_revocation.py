@@ -1,0 +1,234 @@
+"""What the gate does with tokens that were revoked, on a real Envoy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daypass.gateway.reasons import MESSAGES, Reason
+from daypass.render.envoy.bootstrap import revoked_file, to_json
+from daypass.render.envoy.revocation import (
+    CLOSED_MESSAGE,
+    DENIED_MESSAGE,
+    LIVES_TOO_LONG_MESSAGE,
+    Revoked,
+)
+from support.deadline import eventually
+from support.doors import EKF
+from support.gates import AUDIENCE, ISSUER, NOBODY, RunningGate, running_gate
+from support.h2c import Http2
+from support.raw import Answer, Conversation, connect
+from support.tokens import Signer
+
+SIGNER = Signer("ours")
+LONG_LIST = frozenset(f"00000000-0000-4000-8000-{number:012}" for number in range(10_000))
+KINDS = {
+    "secret": Revoked(secrets={"secret-1"}),
+    "service account": Revoked(service_accounts={"sa-1"}),
+    "token": Revoked(tokens={"j-1"}),
+    "namespace": Revoked(namespaces={"team"}),
+    "all three": Revoked(secrets={"secret-1"}, service_accounts={"sa-1"}, tokens={"j-1"}),
+    "among many": Revoked(
+        secrets=LONG_LIST | {"secret-1"}, service_accounts=LONG_LIST, tokens=LONG_LIST
+    ),
+}
+OTHERS = {
+    "nobody": NOBODY,
+    "other names": Revoked(secrets={"secret-2"}, service_accounts={"sa-2"}, tokens={"j-2"}),
+    "names of another kind": Revoked(
+        secrets={"sa-1", "j-1"}, service_accounts={"secret-1", "j-1"}, tokens={"secret-1", "sa-1"}
+    ),
+    "parts of names": Revoked(secrets={"secret-", "secret-11", "SECRET-1"}, tokens={"j", "-"}),
+    "many others": Revoked(secrets=LONG_LIST, service_accounts=LONG_LIST, tokens=LONG_LIST),
+}
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
+    folder = tmp_path_factory.mktemp("gate")
+    with running_gate(folder, SIGNER.jwks, longest_lifetime_seconds=7200) as running:
+        yield running
+
+
+def token(**changes: Any) -> str:
+    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
+    bound = {
+        "namespace": "team",
+        "serviceaccount": {"name": "bot", "uid": "sa-1"},
+        "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
+    }
+    claims = {"iss": ISSUER, "aud": [AUDIENCE], "sub": "system:serviceaccount:team:bot",
+              "iat": now - 60, "nbf": now - 60, "exp": now + 3000, "jti": "j-1",
+              "kubernetes.io": bound, **changes}  # fmt: skip
+    return SIGNER.sign({name: value for name, value in claims.items() if value is not None})
+
+
+class Open:
+    """A connection that was opened before, and the one request on it again and again."""
+
+    def __init__(self, gate: RunningGate, *lines: str) -> None:
+        self._socket = connect(gate.port, authority_pem=gate.authority.pem, name=EKF)
+        self._conversation = Conversation(self._socket)
+        whole = ["GET / HTTP/1.1", f"Host: {EKF}", f"Authorization: Bearer {token()}", *lines]
+        self._request = "\r\n".join([*whole, "", ""]).encode()
+
+    def ask(self) -> Answer:
+        self._conversation.send(self._request)
+        return self._conversation.answer()
+
+    def becomes(self, code: int) -> Answer:
+        return eventually(f"a {code}", lambda: a if (a := self.ask()).code == code else None)
+
+    def __enter__(self) -> Open:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+def assert_revoked(answer: Answer) -> None:
+    assert answer.code == 401, answer
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert "location" not in answer.headers
+    status = answer.json
+    assert (status["kind"], status["code"], status["reason"]) == ("Status", 401, "Unauthorized")
+    assert status["message"].startswith(MESSAGES[Reason.DENIED])
+    assert AUDIENCE in status["message"]
+
+
+def test_the_words_are_those_of_the_decision() -> None:
+    assert MESSAGES[Reason.DENIED] == DENIED_MESSAGE
+    assert MESSAGES[Reason.UNKNOWN] == CLOSED_MESSAGE
+    assert MESSAGES[Reason.LIVES_TOO_LONG] == LIVES_TOO_LONG_MESSAGE
+
+
+def test_a_token_that_was_issued_too_long_ago_is_refused(gate: RunningGate) -> None:
+    now = int(time.time())  # noqa: TID251
+    gate.revoke(Revoked(issued_after_unix=now - 7200))
+    old = f"Authorization: Bearer {token(iat=now - 7300, nbf=now - 7300)}"
+    answer = eventually("a 401", lambda: a if (a := gate.send([old])).code == 401 else None)
+    assert answer.json["message"].startswith(MESSAGES[Reason.LIVES_TOO_LONG])
+    young = f"Authorization: Bearer {token(iat=now - 7100, nbf=now - 7100)}"
+    assert gate.send([young]).code == 200
+
+
+def test_the_long_lived_token_is_still_told_to_be_traded(gate: RunningGate) -> None:
+    gate.revoke(NOBODY)
+    long = SIGNER.sign({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:t:b"})
+    answer = eventually(
+        "not closed",
+        lambda: a if (a := gate.send([f"Authorization: Bearer {long}"])).code == 401 else None,
+    )
+    assert answer.json["message"].startswith(MESSAGES[Reason.LONG_LIVED])
+
+
+def test_a_list_has_the_same_bytes_in_whatever_order_it_came() -> None:
+    names = [f"u-{number}" for number in range(50)]
+    first, second = (Revoked(secrets=dict.fromkeys(n).keys()) for n in (names, names[::-1]))
+    assert to_json(revoked_file(first)) == to_json(revoked_file(second))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_revoked_token_is_refused_on_a_connection_opened_before(
+    gate: RunningGate, kind: str
+) -> None:
+    gate.revoke(NOBODY)
+    with Open(gate) as connection:
+        connection.becomes(200)
+        gate.revoke(KINDS[kind])
+        assert_revoked(connection.becomes(401))
+        gate.revoke(NOBODY)
+        connection.becomes(200)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_whoever_is_not_on_the_list_passes(gate: RunningGate, kind: str) -> None:
+    sentinel = token(jti="sentinel")
+    with Open(gate) as connection:
+        gate.revoke(OTHERS[kind])
+        marked = OTHERS[kind]
+        # Another token on the list says when it is in force.
+        gate.revoke(Revoked(secrets=marked.secrets, service_accounts=marked.service_accounts,
+                            tokens={*marked.tokens, "sentinel"}))  # fmt: skip
+        line = f"Authorization: Bearer {sentinel}"
+        eventually("the list is in force", lambda: gate.send([line]).code == 401)
+        assert connection.ask().code == 200
+
+
+def test_a_revoked_token_is_refused_over_http2_on_an_open_connection(gate: RunningGate) -> None:
+    gate.revoke(NOBODY)
+    fields = [(":method", "GET"), (":scheme", "https"), (":authority", EKF), (":path", "/"),
+              ("authorization", f"Bearer {token()}")]  # fmt: skip
+    with Http2(gate.port, authority_pem=gate.authority.pem, name=EKF) as client:
+        eventually("it passes", lambda: client.request(fields).code == 200)
+        gate.revoke(KINDS["secret"])
+        reply = eventually(
+            "a 401", lambda: r if (r := client.request(fields)).code == 401 else None
+        )
+    assert_revoked(Answer(code=reply.code, headers=reply.headers, body=reply.body))
+
+
+FORGED = [
+    "daypass.secrets: secret-2",
+    "daypass.tokens: j-2",
+    "x-envoy-filter-state: daypass.secrets=secret-2",
+    "x-daypass-secret-uid: secret-2",
+]
+
+
+@pytest.mark.parametrize("line", FORGED)
+def test_no_header_of_a_client_says_which_secret_its_token_hangs_on(
+    gate: RunningGate, line: str
+) -> None:
+    gate.revoke(KINDS["secret"])
+    with Open(gate, line) as connection:
+        assert_revoked(connection.becomes(401))
+
+
+def test_nothing_of_the_check_travels_on(gate: RunningGate) -> None:
+    gate.revoke(OTHERS["other names"])
+    line = f"Authorization: Bearer {token()}"
+    seen = eventually("it passes", lambda: gate.passed(gate.send([line])))
+    assert not {"secret-1", "sa-1", "j-1"} & {*seen.values()}
+    assert set(seen) == {
+        "host", "kubeflow-userid", "kubeflow-groups", "x-forwarded-for", "x-forwarded-proto",
+        "x-request-id", "x-envoy-external-address",
+    }  # fmt: skip
+
+
+def test_a_token_without_a_jti_or_a_uid_is_on_no_list(gate: RunningGate) -> None:
+    gate.revoke(Revoked(service_accounts={"-", "sa-1"}, tokens={"-", "null"}))
+    bare = {"namespace": "team", "secret": {"uid": "secret-1"}}
+    line = f"Authorization: Bearer {token(jti=None)}"
+    eventually("the list is in force", lambda: gate.send([line]).code == 401)
+    other = token(jti=None, **{"kubernetes.io": bare})
+    assert gate.send([f"Authorization: Bearer {other}"]).code == 200
+
+
+def test_a_closed_gate_refuses_everybody_and_still_knows_the_revoked(gate: RunningGate) -> None:
+    gate.revoke(NOBODY)
+    with Open(gate) as connection:
+        connection.becomes(200)
+        gate.revoke(Revoked(closed=True))
+        answer = connection.becomes(503)
+        assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
+        assert answer.headers["retry-after"]
+        gate.revoke(Revoked(tokens={"j-1"}, closed=True))
+        assert_revoked(connection.becomes(401))
+        gate.revoke(NOBODY)
+        connection.becomes(200)
+
+
+def test_a_list_that_envoy_cannot_take_leaves_the_old_one_in_force(gate: RunningGate) -> None:
+    gate.revoke(KINDS["secret"])
+    with Open(gate) as connection:
+        connection.becomes(401)
+        (gate.folder / "bad").write_text('{"resources": [{"@type": "x"}]}')
+        (gate.folder / "bad").rename(gate.folder / "revoked.json")
+        looked = "http_filter.revoked.update_(rejected|failure)"
+        eventually("Envoy has looked", lambda: sum(gate.envoy.stats(looked).values()))
+        assert_revoked(connection.ask())
