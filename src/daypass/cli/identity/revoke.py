@@ -54,8 +54,8 @@ def run(args: Namespace) -> int:
             " server remembers it;\n"
             "so do the short-lived ones that hang on it, for whoever asks the API server"
             " (TokenReview);\n"
-            "a gate that follows the cluster refuses them within a second; another one lets them pass\n"
-            "until they expire",
+            "a gate that follows the cluster refuses them within a second; another one lets"
+            " them pass\nuntil they expire",
         )
     else:
         say(f"identity {name} has no token of daypass': nothing to revoke")
