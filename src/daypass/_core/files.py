@@ -21,8 +21,8 @@ def read_private(path: str, *, limit_bytes: int, may_be_mounted: bool = False) -
 
     `may_be_mounted`: it may also be one that the kubelet or systemd provides. A group may read what
     is root's, as root says who that is (an `fsGroup`; an ACL, whose mask shows as a group); and the
-    path may be a link that stays in its folder (`..data`, k8s.io/kubernetes
-    pkg/volume/util/atomic_writer.go).
+    path may be a link into `..data` beside it, as the kubelet makes them (k8s.io/kubernetes
+    pkg/volume/util/atomic_writer.go), if that leads nowhere outside of its folder.
     """
     descriptor = _open(path, may_be_mounted)
     try:
@@ -38,9 +38,10 @@ def _open(path: str, may_be_mounted: bool) -> int:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-    leads_to, folder = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
-    if may_be_mounted and leads_to.startswith(folder + "/"):
-        return os.open(leads_to, flags)
+    if may_be_mounted and os.readlink(path) == f"..data/{os.path.basename(path)}":
+        leads_to, folder = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+        if leads_to.startswith(folder + "/"):
+            return os.open(leads_to, flags)
     raise UnsafeFileError(f"{path} is a symbolic link", "name the file that it leads to")
 
 

@@ -122,11 +122,15 @@ def test_a_mounted_secret_is_read_before_and_after_it_is_swapped(tmp_path: Path)
         read_private(str(path), limit_bytes=100)
 
 
-@pytest.mark.parametrize("leads_to", ["../outside", "/etc/passwd", "."])
-def test_a_link_that_leaves_its_folder_is_refused(tmp_path: Path, leads_to: str) -> None:
-    (tmp_path / "outside").write_bytes(b"hush")
-    (tmp_path / "outside").chmod(0o600)
+@pytest.mark.parametrize("leads_to", ["../outside", "/etc/passwd", ".", "beside", "..data/link"])
+def test_a_link_that_no_kubelet_made_or_that_leaves_its_folder_is_refused(
+    tmp_path: Path, leads_to: str
+) -> None:
     (tmp_path / "folder").mkdir()
+    for secret in (tmp_path / "link", tmp_path / "outside", tmp_path / "folder" / "beside"):
+        secret.write_bytes(b"hush")
+        secret.chmod(0o600)
+    (tmp_path / "folder" / "..data").symlink_to(tmp_path)
     (tmp_path / "folder" / "link").symlink_to(leads_to)
     with pytest.raises(UnsafeFileError, match="symbolic link"):
         read_mounted(tmp_path / "folder" / "link")
