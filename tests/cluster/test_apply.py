@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.crds import install_gateway_api, install_istio
 from support.deadline import eventually
-from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, plan, remove
+from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, plan, remove, settle
 from support.ekf import git, make_repository
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
@@ -41,6 +42,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         install_istio(running)
         install_gateway_api(running)
         running.admin.create("/api/v1/namespaces", {"metadata": {"name": "istio-system"}})
+        with closing(admin_cluster(running)) as opened:
+            settle(opened)
         yield running
 
 

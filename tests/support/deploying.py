@@ -53,6 +53,23 @@ def clear(cluster: Cluster, namespace: str = "daypass") -> None:
     eventually(f"{namespace} is gone", lambda: namespace not in ask_state(cluster).namespaces)
 
 
+def settle(cluster: Cluster) -> None:
+    """Come back when the controllers have put into each namespace what they put into all."""
+
+    def has_both() -> bool:
+        there = everything(cluster)
+        return all(
+            (kind, namespace, name) in there
+            for namespace in ask_state(cluster).namespaces
+            for kind, name in (
+                ("v1 ServiceAccount", "default"),
+                ("v1 ConfigMap", "kube-root-ca.crt"),
+            )
+        )
+
+    eventually("the controllers have caught up", has_both, seconds=60)
+
+
 def everything(cluster: Cluster) -> Everything:
     """Every object of every kind in every namespace."""
     kinds = ask_state(cluster).target.kinds.resources.values()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daypass._core.errors import UsageError
-from daypass.deploy.repository import GitError, Repository, _git
+from daypass.deploy.repository import GitError, Repository, git
 from daypass.render.manifests import MARK
 
 SUBJECT_CHARACTERS = 72
@@ -122,7 +122,7 @@ class Checkout:
         )
 
     def _git(self, *arguments: str) -> str:
-        return _git(self.top, *arguments)
+        return git(self.top, *arguments)
 
     def _branch(self) -> str:
         try:

@@ -28,7 +28,7 @@ class Repository:
         """The work tree that a folder is in, or will be. Raises UsageError where it is in none."""
         there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
         try:
-            top = _git(there, "rev-parse", "--show-toplevel")
+            top = git(there, "rev-parse", "--show-toplevel")
         except GitError as error:
             raise UsageError(
                 f"{folder} is in no git work tree: {error.hint}",
@@ -42,13 +42,13 @@ class Repository:
         To be asked before the files are changed.
         """
         try:
-            _git(self.top, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT")
+            git(self.top, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT")
         except GitError as error:
             raise GitError(
                 f"git does not know who commits: {error.hint}",
                 "git config user.name NAME; git config user.email ADDRESS",
             ) from None
-        begun = _git(self.top, "status", "--porcelain", "--", *self._names(paths)).splitlines()
+        begun = git(self.top, "status", "--porcelain", "--", *self._names(paths)).splitlines()
         if begun:
             raise GitError(
                 f"{', '.join(line[3:] for line in begun)}: changed, and not committed",
@@ -62,22 +62,22 @@ class Repository:
         """
         names = self._names(paths)
         try:
-            _git(self.top, "add", "--", *names)
-            _git(self.top, "commit", "--quiet", "--only", "--message", message, "--", *names)
+            git(self.top, "add", "--", *names)
+            git(self.top, "commit", "--quiet", "--only", "--message", message, "--", *names)
         except GitError:
-            _git(self.top, "reset", "--quiet", "--", *names)
+            git(self.top, "reset", "--quiet", "--", *names)
             raise
-        return _git(self.top, "rev-parse", "--short", "HEAD").strip()
+        return git(self.top, "rev-parse", "--short", "HEAD").strip()
 
     def has_remote(self) -> bool:
         """Whether there is anywhere to push to."""
-        return bool(_git(self.top, "remote").strip())
+        return bool(git(self.top, "remote").strip())
 
     def _names(self, paths: Sequence[Path]) -> list[str]:
         return [os.path.relpath(path.resolve(), self.top.resolve()) for path in paths]
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
     # A path is a path: `:(glob)` or `*` in one is no pattern.
     command = ["git", "--literal-pathspecs", "-C", str(folder), *arguments]
     try:
