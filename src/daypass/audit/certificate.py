@@ -9,12 +9,11 @@ from typing import Any
 
 from daypass.audit.finding import Finding, failure, ok, warning
 from daypass.audit.target import Target
+from daypass.client.failures import EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER
 
 FAKE = "Kubernetes Ingress Controller Fake Certificate"
 """What ingress-nginx shows where it has none for the name."""
 FEW_DAYS = 14
-_EXPIRED, _NOT_YET_VALID, _OTHER_NAMES, _UNKNOWN_ISSUER = 10, 9, (62, 64), (2, 18, 19, 20, 21)
-"""X509_V_ERR_CERT_HAS_EXPIRED and so on (openssl/x509_vfy.h)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +60,21 @@ def judge_untrusted(
         return failure(
             "certificate", f'"{FAKE}" is shown for {host}', _FAKE_REMEDIES.format(host=host)
         )
-    if error.verify_code in _OTHER_NAMES:
+    if error.verify_code in OTHER_NAMES:
         names = ", ".join(seen.names) if seen is not None else "another name"
         return failure(
             "certificate",
             f"the certificate is for {names}, not for {host}",
             "does the name lead to this cluster, and does the Secret hold this host's certificate?",
         )
-    if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
-        what = "has expired" if error.verify_code == _EXPIRED else "is not valid yet"
+    if error.verify_code in (EXPIRED, NOT_YET_VALID):
+        what = "has expired" if error.verify_code == EXPIRED else "is not valid yet"
         return failure(
             "certificate",
             f"the certificate of {host} {what}",
             "renew it, and look at this machine's clock",
         )
-    if error.verify_code in _UNKNOWN_ISSUER:
+    if error.verify_code in UNKNOWN_ISSUER:
         by = f" {seen.issuer}" if seen is not None and seen.issuer else ""
         return failure(
             "certificate",

@@ -38,21 +38,14 @@ WORKERS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Credentials to try out, and what they were made of."""
-
-    credentials: Credentials
-    settings: Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
-    """Verifies targets. `wait_seconds`: how long failures may go on before they count.
+    """Verifies targets. `held`: credentials to try out; `wait_seconds`: how long failures may go on
+    before they count.
 
     `progress` is told what is being waited for.
     """
 
-    holder: Holder | None = None
+    held: Settings | None = None
     wait_seconds: float = 0.0
     clock: Clock = SYSTEM_CLOCK
     sleep: Callable[[float], None] = time.sleep
@@ -159,14 +152,15 @@ class Verifier:
         return judge_certificate(shown(fields), target, self.clock.unix())
 
     def _with_credentials(self, target: Target) -> list[Finding]:
-        if self.holder is None:
+        held = self.held
+        if held is None:
             return []
-        held = self.holder.settings.door
-        if str(held.address) != str(target.door.address) or held.path != target.door.path:
-            return [skipped("exchange", f"the credentials are for {held.url}")]
-        finding, token = exchange(self.holder.credentials)
+        door = held.door
+        if str(door.address) != str(target.door.address) or door.path != target.door.path:
+            return [skipped("exchange", f"the credentials are for {door.url}")]
+        finding, token = exchange(Credentials(held))
         findings = [finding]
-        question = policy_question(self.holder.settings)
+        question = policy_question(held)
         if question is not None and token is not None:
             ask = self._asker(target.door, target)
             try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass.audit.target import Target
-    from daypass.audit.verify import Holder
+    from daypass.client.settings import Settings
 
 SUMMARY = "check a published door: name, certificate, the API server's own 403, nothing else"
 EPILOG = """examples:
@@ -59,7 +59,7 @@ def run(args: Namespace) -> int:
     from daypass._core.duration import parse_seconds
 
     verifier = Verifier(
-        holder=_holder(args.credentials) if args.credentials else None,
+        held=_held(args.credentials) if args.credentials else None,
         wait_seconds=parse_seconds(args.wait) if args.wait else 0,
         progress=lambda words: say(f"waiting: {words}"),
     )
@@ -88,15 +88,12 @@ def _targets(args: Namespace) -> list[Target]:
     return targets_of(load(file), args.domain, authority)
 
 
-def _holder(path: str) -> Holder:
+def _held(path: str) -> Settings:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.audit.verify import Holder
-    from daypass.client.credentials import Credentials
     from daypass.client.settings import parse_source
     from daypass.client.source import read_source
 
-    settings = parse_source(read_source({}, path), SYSTEM_CLOCK.unix())
-    return Holder(credentials=Credentials.from_file(path), settings=settings)
+    return parse_source(read_source({}, path), SYSTEM_CLOCK.unix())
 
 
 def _text(path: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daypass.client.transport import TransportError
 
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
-_EXPIRED, _NOT_YET_VALID, _OTHER_NAMES, _UNKNOWN_ISSUER = 10, 9, (62, 64), (2, 18, 19, 20, 21)
+EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER = 10, 9, (62, 64), (2, 18, 19, 20, 21)
 """X509_V_ERR_CERT_HAS_EXPIRED and so on (openssl/x509_vfy.h)."""
 
 
@@ -142,18 +142,18 @@ def _untrusted(
     cause: ssl.SSLCertVerificationError, order: Order, route: Route, now_unix: float
 ) -> DaypassError:
     host, now = order.door.address.host, f"{utc(now_unix):%Y-%m-%dT%H:%M:%SZ}"
-    if cause.verify_code in _OTHER_NAMES:
+    if cause.verify_code in OTHER_NAMES:
         return DoorNotTrustedError(
             f"the certificate shown for {host} is for another name",
             "is the host in the door's URL right, and does its DNS name lead to the door?",
         )
-    if cause.verify_code in (_EXPIRED, _NOT_YET_VALID):
-        what = "has expired" if cause.verify_code == _EXPIRED else "is not valid yet"
+    if cause.verify_code in (EXPIRED, NOT_YET_VALID):
+        what = "has expired" if cause.verify_code == EXPIRED else "is not valid yet"
         return DoorNotTrustedError(
             f"the certificate of {host} {what}",
             f"renew it; or this machine's clock is wrong: it says {now}",
         )
-    if cause.verify_code not in _UNKNOWN_ISSUER:
+    if cause.verify_code not in UNKNOWN_ISSUER:
         return DoorNotTrustedError(
             f"the certificate of {host} is not believed: {printable(cause.verify_message)}",
             "it, or the authority that signed it, has to be made anew",

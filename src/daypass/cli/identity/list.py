@@ -11,6 +11,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.health_options import add_health_options
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -46,13 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--watch", action="store_true", help="again as things change; json: one line each time"
     )
-    parser.add_argument(
-        "--check", action="store_true", help="exit with 3 where there is a problem (notes are none)"
-    )
-    parser.add_argument(
-        "--unused-after", metavar="TIME", default="90d",
-        help="a token that lies unused for so long is a problem (default: 90d)",
-    )  # fmt: skip
+    add_health_options(parser)
     add_cluster_options(parser)
 
 

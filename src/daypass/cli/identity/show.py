@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.health_options import add_health_options
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -30,13 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", choices=("text", "json", "yaml"), default="text", help="(default: text)"
     )
-    parser.add_argument(
-        "--check", action="store_true", help="exit with 3 where there is a problem (notes are none)"
-    )
-    parser.add_argument(
-        "--unused-after", metavar="TIME", default="90d",
-        help="a token that lies unused for so long is a problem (default: 90d)",
-    )  # fmt: skip
+    add_health_options(parser)
     add_cluster_options(parser)
 
 
