@@ -16,6 +16,9 @@ SUBDOMAIN = rf"{LABEL}(?:\.{LABEL})*"
 HEADER = r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
 AUDIENCE = r"[!#-&(-\[\]-_a-~]+"
 USER = r"[^\"'`*\\\x00-\x1f\x7f]+"
+LABEL_VALUE = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+LABEL_NAME = rf"(?:{SUBDOMAIN}/)?{LABEL_VALUE}"
+IMAGE = r"[a-z0-9][a-z0-9._:/-]*(?:@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})"
 LIMIT_CHARACTERS = 253
 """Of a DNS name, of a Kubernetes name, and enough for the rest."""
 
@@ -24,6 +27,9 @@ _SUBDOMAIN = re.compile(SUBDOMAIN)
 _HEADER = re.compile(HEADER)
 _AUDIENCE = re.compile(AUDIENCE)
 _USER = re.compile(USER)
+_LABEL_VALUE = re.compile(LABEL_VALUE)
+_LABEL_NAME = re.compile(LABEL_NAME)
+_IMAGE = re.compile(IMAGE)
 
 # fmt: off
 _HEADERS_OF_HTTP = frozenset((
@@ -71,6 +77,35 @@ def audience(text: str) -> str:
         raise fault(
             f"{shown(text)} is no audience",
             "use 1 to 253 visible ASCII characters without spaces, quotes and backslashes",
+        )
+    return text
+
+
+def label_value(text: str) -> str:
+    """The value of a label of Kubernetes'."""
+    if not _LABEL_VALUE.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no value of a label",
+            "use up to 63 of letters, digits, -, _ and ., with a letter or digit at both ends",
+        )
+    return text
+
+
+def label_name(text: str) -> str:
+    """The name of a label of Kubernetes', with or without a prefix."""
+    if len(text) > LIMIT_CHARACTERS or not _LABEL_NAME.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no name of a label", "such as istio, or app.example.com/name"
+        )
+    return text
+
+
+def image(text: str) -> str:
+    """A container image, pinned by a tag or a digest."""
+    if len(text) > LIMIT_CHARACTERS or not _IMAGE.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no image with a version",
+            "write it with its tag or digest, such as registry.example.com/daypass:0.1.0",
         )
     return text
 
@@ -123,4 +158,7 @@ GatewayName = Annotated[
 ]
 Audience = Annotated[str, AfterValidator(audience), text_schema(AUDIENCE)]
 User = Annotated[str, AfterValidator(user), text_schema(USER)]
+LabelName = Annotated[str, AfterValidator(label_name), text_schema(LABEL_NAME)]
+LabelValue = Annotated[str, AfterValidator(label_value), text_schema(LABEL_VALUE, 63)]
+Image = Annotated[str, AfterValidator(image), text_schema(IMAGE)]
 Header = Annotated[str, AfterValidator(header), text_schema(HEADER, 64)]
