@@ -11,6 +11,7 @@ from daypass.deploy.identifier import Identifier
 from daypass.deploy.inventory import HOLDS, HOLDS_ONE, Entry, Inventory, read_inventories
 from daypass.deploy.kinds import ask_kinds, group_of
 from daypass.deploy.target import Target
+from daypass.gateway.asked import issuer_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, Object, name_of
 from daypass.render.facts import KubernetesFacts, read_facts
@@ -50,8 +51,11 @@ class State:
         return self.inventories[0].exposed if self.inventories else None
 
     def facts(self, config: Config) -> KubernetesFacts:
-        """The cluster as the renderer needs to know it."""
-        return read_facts(config, self.target.kinds.served)
+        """The cluster as the renderer needs to know it; it is asked for its issuer if need be."""
+        in_cluster = config.gate is not None and config.gate.engine != "envoy"
+        to_ask = in_cluster and config.cluster.issuer is None
+        issuer = issuer_of(self.target.cluster) if to_ask else ""
+        return read_facts(config, self.target.kinds.served, issuer)
 
     def require(self, documents: Sequence[Object]) -> None:
         """Raise MissingError for kinds and namespaces that these need and nobody has brought."""

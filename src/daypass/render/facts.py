@@ -19,10 +19,12 @@ class KubernetesFacts:
     `served`: what the API serves, as `GROUP/VERSION/KIND`; None where nobody asked. Only kinds
     with more than one version in use (Kubernetes 1.30 to 1.37 and what runs on it) are looked up.
     `authority_pem`: the certificates in `cluster.certificateAuthority`, if the config names it.
+    `issuer`: who the cluster says issues its tokens; empty where nobody asked.
     """
 
     served: frozenset[str] | None = None
     authority_pem: str = ""
+    issuer: str = ""
 
     def api_version(self, kind: str, *versions: str) -> str:
         """The first of the versions, the newest first, that is served for a kind.
@@ -32,8 +34,20 @@ class KubernetesFacts:
         known = self.served or frozenset()
         return next((v for v in versions if f"{v}/{kind}" in known), versions[0])
 
+    def issuer_for(self, config: Config) -> str:
+        """The `iss` of short-lived tokens. Raises RenderError where nobody knows it."""
+        issuer = config.cluster.issuer or self.issuer
+        if not issuer:
+            raise RenderError(
+                "the gate has to know who issues the cluster's tokens",
+                "write cluster.issuer; kubectl get --raw /.well-known/openid-configuration says it",
+            )
+        return issuer
 
-def read_facts(config: Config, served: Iterable[str] | None = None) -> KubernetesFacts:
+
+def read_facts(
+    config: Config, served: Iterable[str] | None = None, issuer: str = ""
+) -> KubernetesFacts:
     """The facts that a config leads to. Reads the file of `cluster.certificateAuthority`.
 
     Of that file only certificates are taken, whatever else is in it. Raises RenderError where it
@@ -42,7 +56,7 @@ def read_facts(config: Config, served: Iterable[str] | None = None) -> Kubernete
     known = None if served is None else frozenset(served)
     file = config.cluster.certificate_authority
     if file is None:
-        return KubernetesFacts(served=known)
+        return KubernetesFacts(served=known, issuer=issuer)
     try:
         text = file.read_text(encoding="ascii", errors="replace")
     except OSError as error:
@@ -52,4 +66,5 @@ def read_facts(config: Config, served: Iterable[str] | None = None) -> Kubernete
     certificates = _CERTIFICATE.findall(text)
     if not certificates:
         raise RenderError(f"{file} holds no certificate", "it is PEM: -----BEGIN CERTIFICATE-----")
-    return KubernetesFacts(served=known, authority_pem="\n".join([*certificates, ""]))
+    authority_pem = "\n".join([*certificates, ""])
+    return KubernetesFacts(served=known, authority_pem=authority_pem, issuer=issuer)

@@ -15,7 +15,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass.render.manifests import MARK
 
-_PLACES = ("*.yaml", "base/*.yaml", "domains/*/*.yaml", "policy/*.yaml")
+_PLACES = ("*.yaml", "base/*.yaml", "domains/*/*.yaml", "policy/*.yaml", "gate/*.yaml")
 
 
 class OccupiedError(DaypassError):

@@ -5,8 +5,8 @@ Two functions are the whole of it, for whoever writes, applies, compares or veri
     render_objects(config, facts) -> list[Object]        in the order in which to apply them
     render_tree(config, facts)    -> dict[str, str]      relative path -> text
 
-A tree has `base/` (the door), `domains/NAME/` (a front each), `policy/` if there is one, and a root
-that lists them.
+A tree has `base/` (the door), `domains/NAME/` (a front each), `policy/` and `gate/` where the
+config has them, and a root that lists them.
 
 Both hold the same objects. Neither holds a secret: `needs.needs(config)` lists what has to be there
 beside them, and who brings it. Domains with the front `envoy` are no part of a cluster and are left
@@ -26,6 +26,7 @@ from daypass.render.fronts import front_objects
 from daypass.render.fronts.direct import api_server_authority
 from daypass.render.fronts.gateway_api import backend_tls_policy
 from daypass.render.fronts.istio import destination_rule
+from daypass.render.gate import gate_objects
 from daypass.render.objects import Object, in_order, new_object
 from daypass.render.policy.objects import policy_objects
 from daypass.render.published import Published, published
@@ -40,7 +41,9 @@ _POD_SECURITY = {
 
 
 def render_parts(config: Config, facts: KubernetesFacts) -> dict[str, list[Object]]:
-    """The objects by the folder of the tree that they are in: `base`, `domains/NAME`, `policy`."""
+    """The objects by the folder of the tree that they are in: `base`, `domains/NAME`, `policy`,
+    `gate`.
+    """
     domains = published(config, facts)
     if not domains:
         raise RenderError(
@@ -56,6 +59,8 @@ def render_parts(config: Config, facts: KubernetesFacts) -> dict[str, list[Objec
         parts[f"domains/{domain.name}"] = in_order(objects)
     if config.policy is not None:
         parts["policy"] = in_order(policy_objects(config.policy))
+    if gate := gate_objects(config, facts):
+        parts["gate"] = in_order(gate)
     return parts
 
 

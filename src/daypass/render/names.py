@@ -1,4 +1,4 @@
-"""Names of the door's objects, which fronts and whoever applies them refer to."""
+"""Names of the door's and the gate's objects, which others refer to."""
 
 from daypass.spec import Config
 
@@ -10,6 +10,27 @@ DOOR_PAIR = "daypass-door-tls"
 
 DOOR_TRUST = "daypass-door-trust"
 """Secret or ConfigMap where a front looks for it: `ca.crt` alone."""
+
+GATE = "daypass-gate"
+"""What checks at the gateway; and the authorizer's Deployment, Service and ServiceAccount."""
+
+GATE_WATCH = "daypass-gate-watch"
+"""Deployment, ServiceAccount and Lease of who publishes keys and what is revoked."""
+
+GATE_KEYS = "daypass-gate-keys"
+"""What is published of the API server's keys."""
+
+GATE_REVOKED = "daypass-gate-revoked"
+"""What is published of the revoked; the name begins so where it is in several objects."""
+
+GATE_KNOWN = "daypass-gate-known"
+"""ConfigMap: the UIDs that the watch has seen, so that what is deleted meanwhile counts as well."""
+
+GATE_PAIR = "daypass-gate-tls"
+"""Secret: the authorizer's certificate, its key, and `ca.crt` to trust it."""
+
+GATE_TRUST = "daypass-gate-trust"
+"""Secret or ConfigMap where the gateway looks for it: `ca.crt` alone."""
 
 API_SERVER_AUTHORITY = "daypass-api-server-authority"
 """ConfigMap or Secret: `ca.crt`, which the API server's certificate is trusted by."""
@@ -29,3 +50,8 @@ def door_host(config: Config) -> str:
     Without the domain of the cluster, so that it is the same in every cluster.
     """
     return f"{DOOR}.{config.door.namespace}.svc"
+
+
+def gate_host(config: Config) -> str:
+    """What the authorizer is called by the gateway, and what its certificate names."""
+    return f"{GATE}.{config.door.namespace}.svc"

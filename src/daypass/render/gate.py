@@ -1,0 +1,16 @@
+"""The gate of a cluster: what checks at the gateway, and who keeps it up to date."""
+
+from daypass.render.facts import KubernetesFacts
+from daypass.render.objects import Object
+from daypass.spec import Config
+
+
+def gate_objects(config: Config, facts: KubernetesFacts) -> list[Object]:
+    """The gate's objects; none where there is no gate, or where it is on one machine.
+
+    Raises RenderError where the config leaves something open that they need.
+    """
+    if config.gate is None or config.gate.engine == "envoy":
+        return []
+    objects: list[Object] = []
+    return objects
