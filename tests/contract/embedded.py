@@ -22,6 +22,7 @@ LACKS: Final = frozenset(
         "admission-policies",
         "extended-tokens",
         "flow-control",
+        "mutating-policies",
         "protobuf",
     }
 )

@@ -20,6 +20,7 @@ CAPABILITIES: Final[Mapping[str, str]] = {
     "extended-tokens": "a token of a year is for pods of old clusters, whose kubelet renews it",
     "impersonation": "the door lets no such header through; only the real one has to know it",
     "flow-control": "FlowSchemas and PriorityLevelConfigurations come with a cluster",
+    "mutating-policies": "MutatingAdmissionPolicies are CEL, too",
     "legacy-token-labels": "labels on used Secrets are bookkeeping of a cluster's cleaner",
     "pods-and-nodes": "tokens bound to Pods and Nodes belong to kubelets",
     "protobuf": "a body of protobuf needs Kubernetes' own generated types",

@@ -90,6 +90,19 @@ def test_junk_after_the_token_is_ignored(api_server: ApiServer, bot: Identity, w
     assert review(api_server, f"{token.reveal()} junk")["authenticated"] is True
 
 
+def test_whoever_is_authenticated_is_so_for_an_audience_that_was_asked_for(
+    api_server: ApiServer, bot: Identity
+) -> None:
+    """An authenticator that knows no audiences would give an empty list; none here does."""
+    bound = minted(ask(api_server, bot, audiences=[GATE]))
+    cases: list[tuple[Secret | str, str]] = [
+        (bound, GATE), (bot.token, api_server.issuer), (f" {bound.reveal()}", GATE),
+    ]  # fmt: skip
+    for token, audience in cases:
+        status = review(api_server, token, audiences=[audience])
+        assert (status["authenticated"], status["audiences"]) == (True, [audience])
+
+
 def test_without_a_token_there_is_no_review(api_server: ApiServer) -> None:
     answer = api_server.admin.request("POST", REVIEWS, {"spec": {}})
     assert (answer.code, answer.message) == (
