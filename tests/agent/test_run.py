@@ -194,7 +194,7 @@ def test_the_exit_code_is_the_commands(
 def test_a_signal_reaches_the_command(
     environment: dict[str, str], mode: tuple[str, ...], number: str
 ) -> None:
-    # No shell's trap: bash forgets a SIGINT that comes while its child ends of something else.
+    # Not a shell's trap: when that runs depends on what the shell's child does meanwhile.
     script = (
         "import signal, sys\n"
         f"awaited = {{signal.SIG{number}}}\n"
