@@ -9,20 +9,22 @@ whatever is missing, a request ends in a refusal.
 from collections.abc import Iterator
 
 from daypass.render.envoy.allowlist import complement
+from daypass.render.envoy.claims import PAYLOAD, claim, claim_text
 from daypass.render.envoy.replies import literal, reply, status_format
 from daypass.render.envoy.revocation import revocation_replies
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.typed import Json, extension, full_match, typed
 from daypass.spec.exposure import BEARER_JWT, bracketed
 
-FILTER = "envoy.filters.http.jwt_authn"
 PROTECTED = "protected"
 LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
 """`iss` of the token in a Secret of type kubernetes.io/service-account-token."""
 CLOCK_SKEW_SECONDS = 10
+_LONG = "long"
+"""The claims of a long-lived token."""
 
-SUBJECT = "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:short:sub)%"
-NAMESPACE = "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:short:kubernetes.io:namespace)%"
+SUBJECT = claim_text("sub")
+NAMESPACE = claim_text("kubernetes.io", "namespace")
 GROUPS = f"system:serviceaccounts,system:serviceaccounts:{NAMESPACE},system:authenticated"
 """What TokenReview gives a ServiceAccount; Envoy has verified where the namespace comes from."""
 
@@ -41,7 +43,7 @@ def authentication(settings: GateSettings, keys: str) -> Json:
         **common,
         "issuer": settings.issuer,
         "audiences": [settings.audience],
-        "payload_in_metadata": "short",
+        "payload_in_metadata": PAYLOAD,
         "require_expiration": True,
         "max_lifetime": f"{settings.longest_lifetime_seconds}s",
         "jwt_cache_config": {"jwt_cache_size": 4096},
@@ -50,7 +52,7 @@ def authentication(settings: GateSettings, keys: str) -> Json:
     long = {
         **common,
         "issuer": LONG_LIVED_ISSUER,
-        "payload_in_metadata": "long",
+        "payload_in_metadata": _LONG,
         # Only to know it: a route refuses it, and takes the header off with the request.
         "claim_to_headers": [{"claim_name": "iss", "header_name": settings.user_header}],
     }
@@ -117,12 +119,12 @@ def _refusals(settings: GateSettings) -> Iterator[Json]:
 
     readable = {**_header("authorization", BEARER_JWT), "invert_match": True}
     yield refuse("unreadable", 401, _UNREADABLE, headers=[readable])
-    yield refuse("long-lived", 401, _LONG_LIVED, dynamic_metadata=[_claim("long", ["iss"])])
+    yield refuse("long-lived", 401, _LONG_LIVED, dynamic_metadata=[claim(["iss"], within=_LONG)])
     others = {"string_match": {"safe_regex": full_match(complement([settings.audience]))}}
-    several = _claim("short", ["aud"], {"list_match": {"one_of": others}})
+    several = claim(["aud"], {"list_match": {"one_of": others}})
     yield refuse("several-audiences", 403, _SEVERAL, dynamic_metadata=[several])
     if settings.require_bound:
-        bound = {**_claim("short", ["kubernetes.io", "secret", "uid"]), "invert": True}
+        bound = {**claim(["kubernetes.io", "secret", "uid"]), "invert": True}
         yield refuse("unbound", 403, _UNBOUND, dynamic_metadata=[bound])
 
 
@@ -131,13 +133,13 @@ def _pass(settings: GateSettings) -> Json:
     issuer = {"string_match": {"exact": settings.issuer}}
     audience = {"list_match": {"one_of": {"string_match": {"exact": settings.audience}}}}
     claims = [
-        _claim("short", ["iss"], issuer),
-        _claim("short", ["aud"], audience),
-        _claim("short", ["sub"], account),
-        _claim("short", ["kubernetes.io", "namespace"]),
+        claim(["iss"], issuer),
+        claim(["aud"], audience),
+        claim(["sub"], account),
+        claim(["kubernetes.io", "namespace"]),
     ]
     if settings.require_bound:
-        claims.append(_claim("short", ["kubernetes.io", "secret", "uid"]))
+        claims.append(claim(["kubernetes.io", "secret", "uid"]))
     removed = [] if settings.forward_token else ["authorization"]
     return {
         "name": "pass",
@@ -163,18 +165,6 @@ def _refuse(name: str, code: int, message: str, **match: object) -> Json:
             "status": code,
             "body": {"inline_string": message},
         },
-    }
-
-
-def _claim(provider: str, path: list[str], value: Json | None = None) -> Json:
-    """A matcher for a verified claim; without `value` it only has to be there.
-
-    A path is a list of keys, so the dot in `kubernetes.io` divides nothing.
-    """
-    return {
-        "filter": FILTER,
-        "path": [{"key": key} for key in (provider, *path)],
-        "value": value or {"present_match": True},
     }
 
 

@@ -1,5 +1,6 @@
 """The gate's listener and the way on to what it guards."""
 
+from daypass.render.envoy.claims import claim_text
 from daypass.render.envoy.gate import PROTECTED, forget_claimed_identity, gate_replies
 from daypass.render.envoy.revocation import claims_filter
 from daypass.render.envoy.routes import CLIENT_ADDRESS
@@ -83,8 +84,8 @@ def _access_log() -> Json:
         "code": "%RESPONSE_CODE%",
         "details": "%RESPONSE_CODE_DETAILS%",
         "duration_ms": "%DURATION%",
-        "user": "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:short:sub)%",
-        "jti": "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:short:jti)%",
+        "user": claim_text("sub"),
+        "jti": claim_text("jti"),
         "request_id": "%REQ(X-REQUEST-ID):64%",
     }
     return extension(

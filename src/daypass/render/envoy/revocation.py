@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
+from daypass.render.envoy.claims import JWT_FILTER, claim_path, claim_text
 from daypass.render.envoy.replies import reply
 from daypass.render.envoy.typed import Json, extension, typed
 
@@ -23,14 +24,16 @@ DENIED_MESSAGE = "this token was revoked"
 LIVES_TOO_LONG_MESSAGE = "this token lives longer than the gate takes"
 CLOSED_MESSAGE = "the API server could not be asked about this token"
 
-_JWT = "envoy.filters.http.jwt_authn"
 _CLAIMS = {
-    "secrets": "kubernetes.io:secret:uid",
-    "service_accounts": "kubernetes.io:serviceaccount:uid",
-    "tokens": "jti",
-    "namespaces": "kubernetes.io:namespace",
+    "secrets": ("kubernetes.io", "secret", "uid"),
+    "service_accounts": ("kubernetes.io", "serviceaccount", "uid"),
+    "tokens": ("jti",),
+    "namespaces": ("kubernetes.io", "namespace"),
 }
-_LIVES_TOO_LONG, _DENIED, _CLOSED, _OPEN = "lives-too-long", "denied", "closed", "open"
+# On a gateway that others configure as well, these names are told apart from theirs.
+_LIVES_TOO_LONG, _DENIED, _CLOSED, _OPEN = (
+    f"daypass-{name}" for name in ("lives-too-long", "denied", "closed", "open")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,6 @@ class Revoked:
 
 def claims_filter() -> Json:
     """The filter that keeps what is looked up; it stands after the one that verifies the claims."""
-    kept = {name: f"%DYNAMIC_METADATA({_JWT}:short:{claim})%" for name, claim in _CLAIMS.items()}
     return extension(
         "envoy.filters.http.set_filter_state",
         "extensions.filters.http.set_filter_state.v3.Config",
@@ -60,11 +62,11 @@ def claims_filter() -> Json:
                 "object_key": _key(name),
                 "factory_key": "envoy.string",
                 "format_string": {
-                    "text_format_source": {"inline_string": text},
+                    "text_format_source": {"inline_string": claim_text(*keys)},
                     "omit_empty_values": True,
                 },
             }
-            for name, text in kept.items()
+            for name, keys in _CLAIMS.items()
         ],
     )
 
@@ -82,14 +84,13 @@ def revocation(revoked: Revoked) -> Json:
 
 
 def _refuse_issued_before(unix: int, otherwise: Json) -> Json:
-    claim = [{"key": key} for key in ("short", "iat")]
     value = {"double_match": {"range": {"start": -(2.0**53), "end": float(unix)}}}
     predicate = {
         "input": extension(
             "envoy.matching.inputs.dynamic_metadata",
             "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
-            filter=_JWT,
-            path=claim,
+            filter=JWT_FILTER,
+            path=claim_path("iat"),
         ),
         "custom_match": extension(
             "envoy.matching.matchers.metadata_matcher",

@@ -1,0 +1,33 @@
+"""Where Envoy keeps the claims that it has verified, for matchers and for texts.
+
+It is where Istio keeps them as well, so that its policies read what the gate has verified.
+"""
+
+from collections.abc import Iterable
+
+from daypass.render.envoy.typed import Json
+
+JWT_FILTER = "envoy.filters.http.jwt_authn"
+"""The metadata's name; the same for every filter of this kind."""
+
+PAYLOAD = "payload"
+"""The claims of a short-lived token of the cluster."""
+
+
+def claim_path(*keys: str, within: str = PAYLOAD) -> list[Json]:
+    """The way to a claim: a list of keys, so the dot in `kubernetes.io` divides nothing."""
+    return [{"key": key} for key in (within, *keys)]
+
+
+def claim(keys: Iterable[str], value: Json | None = None, within: str = PAYLOAD) -> Json:
+    """A MetadataMatcher for a claim; without `value` it only has to be there."""
+    return {
+        "filter": JWT_FILTER,
+        "path": claim_path(*keys, within=within),
+        "value": value or {"present_match": True},
+    }
+
+
+def claim_text(*keys: str) -> str:
+    """A claim in one of Envoy's formats."""
+    return f"%DYNAMIC_METADATA({JWT_FILTER}:{':'.join((PAYLOAD, *keys))})%"
