@@ -1,0 +1,88 @@
+"""The ConfigMap that carries the list of the revoked, and whatever else may stand in it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.gateway.revoked_list import (
+    LIMIT_BYTES,
+    RevokedList,
+    RevokedListError,
+    heartbeat,
+    read_revoked,
+    revoked_config_map,
+)
+from daypass.render.envoy.revocation import Revoked
+
+names = st.frozensets(st.text("abcdef0123456789-", min_size=1, max_size=40), max_size=5)
+revoked = st.builds(
+    Revoked,
+    secrets=names,
+    service_accounts=names,
+    tokens=names,
+    namespaces=names,
+    issued_after_unix=st.integers(0, 2**40),
+    closed=st.booleans(),
+)
+junk: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=5,
+)
+
+
+@given(revoked=revoked, heard=st.integers(0, 2**32))
+def test_what_is_published_is_what_is_read(revoked: Revoked, heard: int) -> None:
+    listed = RevokedList(revoked=revoked, heard_unix=heard)
+    assert read_revoked(revoked_config_map(listed, "daypass")) == listed
+
+
+def test_the_same_list_is_the_same_bytes() -> None:
+    one, other = (
+        revoked_config_map(RevokedList(revoked=Revoked(secrets=names), heard_unix=0), "daypass")
+        for names in ({"a", "b", "c"}, {"c", "b", "a"})
+    )
+    assert one == other
+
+
+def test_a_full_list_fits_into_a_config_map() -> None:
+    uids = {f"{number * 2654435761 % 2**128:032x}-abcd" for number in range(20_000)}
+    whole = revoked_config_map(RevokedList(revoked=Revoked(secrets=uids), heard_unix=0), "daypass")
+    assert len(json.dumps(whole)) < 1024 * 1024
+
+
+def packed(document: Any) -> dict[str, Any]:
+    text = base64.b64encode(gzip.compress(json.dumps(document).encode())).decode()
+    return {**heartbeat(0), "binaryData": {"revoked.json.gz": text}}
+
+
+@given(document=junk)
+def test_whatever_else_is_there_is_refused(document: Any) -> None:
+    for config_map in (document, packed(document), {"data": document}, {"binaryData": document}):
+        if isinstance(config_map, dict):
+            with pytest.raises(RevokedListError):
+                read_revoked(config_map)
+
+
+@given(key=st.sampled_from(["secrets", "closed", "issuedAfter", "format"]), value=junk)
+def test_a_bent_field_is_refused_or_harmless(key: str, value: Any) -> None:
+    good = {"format": 1, "secrets": [], "serviceAccounts": [], "tokens": [], "namespaces": [],
+            "issuedAfter": 0, "closed": True}  # fmt: skip
+    try:
+        listed = read_revoked(packed({**good, key: value}))
+    except RevokedListError:
+        return
+    assert listed.revoked.closed or key == "closed"
+
+
+def test_a_list_that_grows_without_end_is_not_unpacked() -> None:
+    bomb = base64.b64encode(gzip.compress(b" " * (LIMIT_BYTES + 1))).decode()
+    with pytest.raises(RevokedListError):
+        read_revoked({**heartbeat(0), "binaryData": {"revoked.json.gz": bomb}})
