@@ -51,8 +51,9 @@ kubescore: .venv/.synced ## build the linter of manifests once (about a minute)
 demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo
 
-test-controllers: .venv/.synced controlplane ## fronts on a real istiod; builds it once (about 6 minutes)
+test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 12 minutes)
 	$(BIN)/python -c "from tools.gobuild import built; print(built('istiod', '.'))"
+	$(BIN)/python -c "from tools.gobuild import built; print(built('envoygateway', '.'))"
 	$(BIN)/pytest tests/controllers
 
 bench: .venv/.synced controlplane ## measure, side by side, what the README quotes

@@ -1,4 +1,5 @@
-"""The CustomResourceDefinitions of Istio and of the Gateway API, as their Go modules hold them.
+"""The CustomResourceDefinitions of Istio, the Gateway API and Envoy Gateway, as their Go modules
+hold them.
 
     python -m tools.crds
 
@@ -50,6 +51,12 @@ GATEWAY_API = Module(
     sum="h1:mock6phZbI6rvZerwrVNk7hVNymQgHo+6sJ81Ia7ftY=",
     files="config/crd/experimental/gateway.networking*.yaml",
 )
+ENVOY_GATEWAY = Module(
+    path="github.com/envoyproxy/gateway",
+    version="v1.9.1",
+    sum="h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY=",
+    files="charts/gateway-helm/charts/crds/crds/generated/*.yaml",
+)
 
 
 class CrdError(Exception):
@@ -64,6 +71,11 @@ def istio_crds() -> Path:
 def gateway_api_crds() -> Path:
     """A file with the Gateway API's, the experimental ones too. Raises CrdError, BuildError."""
     return _ensure(GATEWAY_API)
+
+
+def envoy_gateway_crds() -> Path:
+    """A file with those that are Envoy Gateway's own. Raises CrdError, BuildError."""
+    return _ensure(ENVOY_GATEWAY)
 
 
 def _ensure(module: Module) -> Path:
@@ -113,4 +125,4 @@ def _download(module: Module) -> Path:
 
 
 if __name__ == "__main__":
-    print(istio_crds(), gateway_api_crds(), sep="\n")
+    print(istio_crds(), gateway_api_crds(), envoy_gateway_crds(), sep="\n")

@@ -1,4 +1,6 @@
-"""Istio's and the Gateway API's kinds on a control plane of the tests, with nothing behind them."""
+"""The kinds of Istio, the Gateway API and Envoy Gateway on a control plane of the tests, with
+nothing behind them.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +24,12 @@ def install_istio(plane: ControlPlane) -> None:
 def install_gateway_api(plane: ControlPlane) -> None:
     """The Gateway API's kinds, the experimental ones too, served when this returns."""
     _install(plane, crds.gateway_api_crds())
+
+
+def install_envoy_gateway(plane: ControlPlane) -> None:
+    """Envoy Gateway's own kinds and those of the Gateway API, served when this returns."""
+    install_gateway_api(plane)
+    _install(plane, crds.envoy_gateway_crds())
 
 
 def _install(plane: ControlPlane, file: Path) -> None:

@@ -1,0 +1,240 @@
+"""The front `gateway-api` on a real Envoy Gateway, with the rendered door and a real API server."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from daypass.render.facts import KubernetesFacts
+from daypass.render.manifests import render_objects
+from daypass.render.names import DOOR, DOOR_TRUST
+from daypass.render.objects import Object
+from support.authority import Authority
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.doors import PUBLISHED, post
+from support.envoy_gateway import (
+    EnvoyGateway,
+    apply,
+    conditions,
+    endpoints,
+    free_ports,
+    gateway,
+    listener,
+    prepare,
+    running_envoy_gateway,
+    tls_secret,
+)
+from support.raw import Answer, connect, exchange
+from support.rendered import RenderedDoor, config_of, running_pod, the
+
+pytestmark = pytest.mark.timeout(1800)
+
+HOST = "gw.example.com"
+INFRA = "infra"
+CONFIG = config_of(f"""\
+version: 1
+domains:
+  gw: {{host: {HOST}, front: gateway-api, gateway: {INFRA}/public, tls: outside}}
+limits: {{requestsPerSecond: 10000, perSourcePerSecond: 10000}}
+""")
+CHECK = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
+PUBLIC = Authority()
+
+
+def rendered() -> list[Object]:
+    return render_objects(CONFIG, KubernetesFacts())
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster with the rendered objects, and the public certificate where a Gateway has it."""
+    with ControlPlane.start(tmp_path_factory.mktemp("gateway-api-plane")) as running:
+        prepare(running)
+        running.admin.create("/api/v1/namespaces", {"metadata": {"name": INFRA}})
+        apply(running, tls_secret("public", INFRA, PUBLIC.server(HOST)), *rendered())
+        yield running
+
+
+@pytest.fixture(scope="module")
+def envoy_gateway(
+    plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EnvoyGateway]:
+    with running_envoy_gateway(tmp_path_factory.mktemp("envoy-gateway"), plane) as running:
+        yield running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """A Gateway with a door behind it, its port for TLS and its port for plain http."""
+
+    port: int
+    plain_port: int
+    door: RenderedDoor
+
+    def send(self, request: bytes) -> Answer:
+        with connect(self.port, authority_pem=PUBLIC.pem, name=HOST) as connection:
+            return exchange(connection, request)
+
+    def requests(self) -> int:
+        """How many requests the door has had."""
+        return sum(self.door.envoy.stats("^http.door.downstream_rq_total$").values())
+
+
+@contextmanager
+def running_front(
+    plane: ControlPlane, folder: Path, *, trust: str | None = None, shown: str | None = None
+) -> Iterator[Front]:
+    """A Gateway and a door. `trust`: what the door is trusted by, instead of its authority;
+    `shown`: the name in its certificate, instead of its own.
+    """
+    with running_pod(
+        folder, CONFIG, rendered(), api_server=plane.port, authority_pem=plane.ca_pem
+    ) as door:
+        if shown is not None:
+            pair = door.authority.server(shown)
+            door.volumes["tls"].put({"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
+            eventually("the other certificate is shown", lambda: _shows(door, shown))
+        port, plain_port = free_ports(2)
+        authority = {"ca.crt": trust or door.authority.pem}
+        metadata = {"name": DOOR_TRUST, "namespace": "daypass"}
+        apply(
+            plane,
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": authority},
+            endpoints(DOOR, "daypass", door.envoy.port("door")),
+            gateway(
+                "public",
+                INFRA,
+                listener("https", port, host=HOST, secret="public"),
+                listener("http", plain_port, host=HOST),
+            ),
+        )
+        yield Front(port=port, plain_port=plain_port, door=door)
+
+
+def _shows(door: RenderedDoor, name: str) -> bool:
+    with connect(door.envoy.port("door"), authority_pem=door.authority.pem, name=name):
+        return True
+
+
+@pytest.fixture(scope="module")
+def front(
+    plane: ControlPlane, envoy_gateway: EnvoyGateway, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Front]:
+    """The Gateway and the door that tests share."""
+    with running_front(plane, tmp_path_factory.mktemp("door")) as running:
+        eventually("the way is open", lambda: running.send(get(CHECK)).code == 403, seconds=120)
+        yield running
+
+
+def get(path: str, *headers: str, host: str = HOST) -> bytes:
+    return post(path, host=host, method="GET", headers=headers, body=b"")
+
+
+def test_a_token_is_traded_through_envoy_gateway(front: Front, plane: ControlPlane) -> None:
+    identity = plane.make_identity()
+    body = json.dumps({"spec": {"audiences": ["gate"]}}).encode()
+    headers = (f"Authorization: Bearer {identity.token.reveal()}", "Content-Type: application/json")
+    path = f"/kubernetes{identity.token_path}"
+    answer = front.send(post(path, host=HOST, headers=headers, body=body))
+    assert answer.code == 201, answer.body
+
+
+def test_the_rendered_route_and_policy_are_accepted(front: Front, plane: ControlPlane) -> None:
+    for kind in ("HTTPRoute", "BackendTLSPolicy"):
+        said = conditions(plane, the(rendered(), kind))
+        assert said["Accepted"][0] == "True", said
+        assert said["ResolvedRefs"][0] == "True", said
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/kubernetes",
+        "/kubernetes/",
+        "/kubernetes/api",
+        f"{CHECK}?dryRun=All",
+        f"{CHECK}/",
+        "/x/../kubernetes/api/v1/pods",
+        "/%6bubernetes",
+        f"{CHECK};x",
+        f"{CHECK}%20",
+        CHECK.replace("/token", "%252ftoken"),
+    ],
+)
+def test_what_is_below_the_prefix_is_the_doors_to_refuse(front: Front, path: str) -> None:
+    answer = front.send(get(path))
+    assert answer.code == 404
+    assert PUBLISHED in answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/kubernetesx", "/KUBERNETES/x", "/api/v1", "/kubernetes/../api"]
+)
+def test_the_rest_of_the_host_does_not_reach_the_door(front: Front, path: str) -> None:
+    before = front.requests()
+    answer = front.send(get(path))
+    assert (answer.code, answer.body) == (404, b"")
+    assert front.requests() == before
+
+
+@pytest.mark.parametrize("path", [f"/{CHECK}", f"/x/..{CHECK}", CHECK.replace("token", "%74oken")])
+def test_another_spelling_of_the_path_arrives_as_the_path_itself(front: Front, path: str) -> None:
+    answer = front.send(get(path))
+    assert answer.code == 403
+    assert "system:anonymous" in answer.json["message"]
+
+
+@pytest.mark.parametrize("path", [f"{CHECK}%00", f"{CHECK}#x"])
+def test_what_is_no_path_is_refused_before_the_door(front: Front, path: str) -> None:
+    before = front.requests()
+    assert front.send(get(path)).code == 400
+    assert front.requests() == before
+
+
+def test_an_encoded_slash_is_sent_back_to_be_written_plainly(front: Front) -> None:
+    before = front.requests()
+    answer = front.send(get(CHECK.replace("/token", "%2ftoken")))
+    assert (answer.code, answer.headers["location"]) == (307, CHECK)
+    assert front.requests() == before
+
+
+def test_nothing_is_served_over_plain_http(front: Front) -> None:
+    before = front.requests()
+    with socket.create_connection(("127.0.0.1", front.plain_port), timeout=20) as connection:
+        connection.sendall(get(CHECK))
+        head = connection.recv(65536)
+    assert head.startswith(b"HTTP/1.1 404 "), head
+    assert front.requests() == before
+
+
+def test_a_client_cannot_pretend_that_it_came_over_plain_http_or_from_elsewhere(
+    front: Front,
+) -> None:
+    answer = front.send(get(CHECK, "X-Forwarded-Proto: http", "X-Forwarded-For: 203.0.113.9"))
+    assert "system:anonymous" in answer.json["message"]
+    lines = eventually("the log has it", lambda: front.door.log.read_text().splitlines()[-1:])
+    assert json.loads(lines[0])["client"] != "203.0.113.9"
+
+
+@pytest.mark.parametrize("wrong", ["authority", "name"])
+def test_a_door_of_another_authority_or_name_is_refused(
+    plane: ControlPlane, envoy_gateway: EnvoyGateway, tmp_path: Path, wrong: str
+) -> None:
+    trust = Authority().pem if wrong == "authority" else None
+    shown = "daypass-door.elsewhere.svc" if wrong == "name" else None
+    with running_front(plane, tmp_path, trust=trust, shown=shown) as front:
+
+        def turned_away() -> bool:
+            # It was there, and was turned away in the handshake.
+            assert front.send(get(CHECK)).code == 503
+            return any(front.door.envoy.stats("^listener.*ssl.connection_error$").values())
+
+        eventually("the door is refused", turned_away, seconds=120)
+        assert front.requests() == 0

@@ -1,0 +1,283 @@
+"""A real Envoy Gateway on a test's cluster, and the Envoys that it starts for Gateways there."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.gobuild import built
+
+from daypass.local.envoy import find_envoy
+from daypass.render.objects import Object
+from support.admin import Document
+from support.authority import Certificate
+from support.children import Child
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_envoy_gateway
+from support.deadline import eventually
+
+NAMESPACE = "envoy-gateway-system"
+CLASS = "eg"
+_CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
+_GROUP = "gateway.networking.k8s.io"
+_OWN = "gateway.envoyproxy.io/v1alpha1"
+_VERSION = "1.39.1"
+"""Of the Envoy that it looks for: a folder's name, where the wheel's own is put."""
+
+_FIXED_PORT = 18000
+
+
+def apply(plane: ControlPlane, *objects: Object) -> None:
+    """Server-side apply of objects of any kind, each in its place."""
+    cluster = admin_cluster(plane)
+    try:
+        for value in objects:
+            cluster.apply(value, force=True)
+    finally:
+        cluster.close()
+
+
+def prepare(plane: ControlPlane) -> None:
+    """The kinds, its namespace and a GatewayClass whose Envoys run on this machine."""
+    install_envoy_gateway(plane)
+    host = {"type": "Host", "host": {"envoyVersion": _VERSION}}
+    proxy: Object = {
+        "apiVersion": _OWN,
+        "kind": "EnvoyProxy",
+        "metadata": {"name": CLASS, "namespace": NAMESPACE},
+        "spec": {"provider": host, "concurrency": 1},
+    }
+    parameters = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": CLASS}
+    gateway_class: Object = {
+        "apiVersion": f"{_GROUP}/v1",
+        "kind": "GatewayClass",
+        "metadata": {"name": CLASS},
+        "spec": {
+            "controllerName": _CONTROLLER,
+            "parametersRef": {**parameters, "namespace": NAMESPACE},
+        },
+    }
+    namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    apply(plane, namespace, proxy, gateway_class)
+
+
+def endpoints(service: str, namespace: str, port: int, *, port_name: str = "https") -> Object:
+    """The endpoints of a Service on this machine. By name: Kubernetes takes no loopback address,
+    and every name below `localhost` is one (RFC 6761).
+    """
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": service,
+            "namespace": namespace,
+            "labels": {"kubernetes.io/service-name": service},
+        },
+        "addressType": "FQDN",
+        "endpoints": [{"addresses": [f"{service}.localhost"], "conditions": {"ready": True}}],
+        "ports": [{"name": port_name, "port": port, "protocol": "TCP"}],
+    }
+
+
+def tls_secret(name: str, namespace: str, pair: Certificate) -> Object:
+    """A certificate and its key, as a Gateway wants them."""
+    files = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": "kubernetes.io/tls",
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in files.items()},
+    }
+
+
+def gateway(name: str, namespace: str, *listeners: Document) -> Object:
+    """A Gateway of the class."""
+    return {
+        "apiVersion": f"{_GROUP}/v1",
+        "kind": "Gateway",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"gatewayClassName": CLASS, "listeners": list(listeners)},
+    }
+
+
+def listener(name: str, port: int, *, host: str | None = None, secret: str | None = None) -> Any:
+    """A listener for routes of every namespace; with TLS where there is a Secret for it."""
+    tls = {"mode": "Terminate", "certificateRefs": [{"name": secret}]}
+    return {
+        "name": name,
+        "port": port,
+        "protocol": "HTTPS" if secret else "HTTP",
+        "allowedRoutes": {"namespaces": {"from": "All"}},
+        **({"hostname": host} if host else {}),
+        **({"tls": tls} if secret else {}),
+    }
+
+
+def route(name: str, namespace: str, *, gateway: str, host: str, service: str) -> Object:
+    """An HTTPRoute of a host's every path to port 80 of a Service. `gateway`: NAMESPACE/NAME, and
+    /LISTENER where it is for one.
+    """
+    where, whom, *section = gateway.split("/")
+    parent = {"namespace": where, "name": whom}
+    return {
+        "apiVersion": f"{_GROUP}/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "parentRefs": [{**parent, "sectionName": section[0]} if section else parent],
+            "hostnames": [host],
+            "rules": [{"backendRefs": [{"name": service, "port": 80}]}],
+        },
+    }
+
+
+def delete(plane: ControlPlane, document: Object) -> None:
+    """Delete an object; its absence is a success too."""
+    cluster = admin_cluster(plane)
+    try:
+        resource, metadata = cluster.resource(document), document["metadata"]
+        plane.admin.delete(resource.path(metadata.get("namespace"), metadata["name"]))
+    finally:
+        cluster.close()
+
+
+def conditions(plane: ControlPlane, document: Object) -> dict[str, tuple[str, str]]:
+    """What the controllers say of an object: status and message by type of the condition.
+
+    A message that is said of one of its ancestors or listeners counts for the whole.
+    """
+    cluster = admin_cluster(plane)
+    try:
+        metadata = document["metadata"]
+        resource = cluster.resource(document)
+        found = cluster.find(resource, metadata["name"], metadata.get("namespace")) or {}
+    finally:
+        cluster.close()
+    status = found.get("status") or {}
+    nested = [*status.get("ancestors", ()), *status.get("parents", ())]
+    said = [each for one in (status, *nested) for each in one.get("conditions", ())]
+    generation = found.get("metadata", {}).get("generation")
+    return {
+        each["type"]: (each["status"], each.get("message", ""))
+        for each in said
+        if each.get("observedGeneration", generation) == generation
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvoyGateway:
+    """An Envoy Gateway that runs."""
+
+    log: Path
+
+
+@contextmanager
+def running_envoy_gateway(folder: Path, plane: ControlPlane) -> Iterator[EnvoyGateway]:
+    """Envoy Gateway on the cluster; after `prepare`. It runs once on a machine: others wait."""
+    program = str(built("envoygateway", "."))
+    with _alone(), _logged(folder, plane, program) as control:
+        yield EnvoyGateway(log=control.log)
+
+
+@contextmanager
+def _logged(folder: Path, plane: ControlPlane, program: str) -> Iterator[Child]:
+    health, webhook, admin = free_ports(3)
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(plane.kubeconfig),
+        "WEBHOOK_PORT": str(webhook),
+        "HEALTH_ADDRESS": f"127.0.0.1:{health}",
+        "HOME": str(folder),
+    }
+    for arguments in (
+        ["certgen", "--local", "--config-home", str(folder / "config")],
+        ["certgen", "--disable-topology-injector"],
+    ):
+        subprocess.run(
+            [program, *arguments], env=environment, check=True, capture_output=True, timeout=120
+        )
+    (folder / "certs").symlink_to(folder / "config" / "certs" / "envoy-gateway")
+    envoy = folder / "data" / "envoy-versions" / _VERSION / "bin" / "envoy"
+    envoy.parent.mkdir(parents=True)
+    envoy.symlink_to(find_envoy())
+    (folder / "envoy-gateway.json").write_text(json.dumps(_config(folder, admin)))
+    control = Child(
+        [program, "server", "--config-path", str(folder / "envoy-gateway.json")],
+        log=folder / "envoy-gateway.log",
+        folder=folder,
+        environment=environment,
+    )
+    try:
+        eventually("Envoy Gateway is ready", lambda: _ready(control, health), seconds=120)
+        yield control
+    finally:
+        control.stop(grace_seconds=20)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago: neither it nor a Gateway can be told to choose its own."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """While nobody else on this machine runs it in tests, and its fixed port is free."""
+    with (Path(tempfile.gettempdir()) / f"daypass-envoy-gateway.{os.getuid()}").open("w") as lock:
+        eventually("no other test runs Envoy Gateway", lambda: _lock(lock.fileno()), seconds=900)
+        eventually("its port is free", _port_is_free, seconds=120)
+        yield
+
+
+def _lock(file: int) -> bool:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return True
+
+
+def _port_is_free() -> bool:
+    socket.create_server(("127.0.0.1", _FIXED_PORT)).close()
+    return True
+
+
+def _ready(control: Child, port: int) -> bool:
+    control.check()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+        return bool(answer.status == 200)
+
+
+def _config(folder: Path, admin: int) -> Document:
+    places = {
+        "configHome": "config", "dataHome": "data", "stateHome": "state", "runtimeDir": "run",
+    }  # fmt: skip
+    host = {key: str(folder / name) for key, name in places.items()}
+    resource = {"type": "Kubernetes", "kubernetes": {"leaderElection": {"disable": True}}}
+    return {
+        "apiVersion": _OWN,
+        "kind": "EnvoyGateway",
+        "gateway": {"controllerName": _CONTROLLER},
+        "provider": {
+            "type": "Custom",
+            "custom": {
+                "resource": resource,
+                "infrastructure": {"type": "Host", "host": host},
+            },
+        },
+        "admin": {"address": {"host": "127.0.0.1", "port": admin}},
+        "telemetry": {"metrics": {"prometheus": {"disable": True}}},
+    }
