@@ -6,12 +6,13 @@ import base64
 import json
 import os
 import socket
+import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daypass.local.envoy import find_envoy
+from daypass.local.envoy import AdminConnection, find_envoy
 from support.admin import MERGE_PATCH, Document
 from support.children import Child
 from support.controlplane import ControlPlane
@@ -70,22 +71,103 @@ def prepare(plane: ControlPlane) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Gateway:
-    """A gateway that runs; it serves `port` once a Gateway of Istio's asks it for 443."""
+    """A gateway that runs; it serves `port` once a Gateway of Istio's asks it for 443.
+
+    istiod and Envoy can be ended and started again, each where it was.
+    """
 
     port: int
-    logs: tuple[Path, ...]
+    folder: Path
+    command: list[str]
+    xds: int
+    control: Child | None = None
+    envoy: Child | None = None
+
+    @property
+    def logs(self) -> tuple[Path, ...]:
+        """What istiod and Envoy have said."""
+        return self.folder / "istiod.log", self.folder / "envoy.log"
+
+    def start_istiod(self) -> None:
+        """Start istiod, and come back when it takes connections."""
+        self.control = control = Child(
+            self.command,
+            log=self.folder / "istiod.log", folder=self.folder,
+            environment={**os.environ, **_SETTINGS},
+        )  # fmt: skip
+        eventually("istiod takes connections", lambda: _open(control, self.xds), seconds=60)
+
+    def stop_istiod(self) -> None:
+        """End istiod; what it has sent stays in force."""
+        if self.control is not None:
+            self.control.stop()
+            self.control = None
+
+    def start_envoy(self) -> None:
+        """Start an Envoy with nothing but istiod's address; it may serve nothing yet."""
+        self.envoy = Child(
+            [
+                str(find_envoy()), "-c", "bootstrap.json", "--disable-hot-restart",
+                "--log-level", "warning", "--concurrency", "1",
+            ],
+            log=self.folder / "envoy.log", folder=self.folder,
+        )  # fmt: skip
+
+    def wait_serving(self) -> None:
+        """Come back when Envoy takes connections."""
+        envoy = self.envoy
+        assert envoy is not None
+        eventually("the gateway takes connections", lambda: _open(envoy, self.port), seconds=60)
+
+    def stop_envoy(self) -> None:
+        """End Envoy."""
+        if self.envoy is not None:
+            self.envoy.stop()
+            self.envoy = None
+
+    def admin(self, path: str, method: str = "GET") -> bytes:
+        """What Envoy's admin interface says."""
+        with closing(AdminConnection(os.path.relpath(self.folder / "admin.sock"))) as connection:
+            connection.request(method, path)
+            return connection.getresponse().read()
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Counters and gauges of Envoy whose name matches."""
+        found = json.loads(self.admin(f"/stats?format=json&filter={pattern}"))["stats"]
+        return {each["name"]: each["value"] for each in found if "name" in each}
+
+    def connect(self, *, name: str, authority_pem: str, alpn: str = "http/1.1") -> ssl.SSLSocket:
+        """A TLS connection that asks for a name."""
+        return connect(self.port, authority_pem=authority_pem, name=name, alpn=alpn)
 
     def send(self, request: bytes, *, name: str, authority_pem: str) -> Answer:
         """One request over TLS."""
-        with connect(self.port, authority_pem=authority_pem, name=name) as connection:
+        with self.connect(name=name, authority_pem=authority_pem) as connection:
             return exchange(connection, request)
 
 
 @contextmanager
-def running_gateway(folder: Path, plane: ControlPlane, istiod: Path) -> Iterator[Gateway]:
-    """istiod, and an Envoy with nothing but its address; after `prepare`."""
+def running_gateway(
+    folder: Path, plane: ControlPlane, istiod: Path, *, mesh: Document | None = None
+) -> Iterator[Gateway]:
+    """istiod, and an Envoy with nothing but its address; after `prepare`.
+
+    `mesh`: more of the mesh's config.
+    """
+    gateway = _prepared(folder, plane, istiod, mesh or {})
+    try:
+        gateway.start_istiod()
+        gateway.start_envoy()
+        gateway.wait_serving()
+        yield gateway
+    finally:
+        gateway.stop_envoy()
+        gateway.stop_istiod()
+
+
+def _prepared(folder: Path, plane: ControlPlane, istiod: Path, mesh: Document) -> Gateway:
     port, xds, web, monitoring = _free_ports(4)
     plane.admin.apply(
         f"/api/v1/namespaces/{NAMESPACE}/services/istio-ingressgateway",
@@ -103,37 +185,19 @@ def running_gateway(folder: Path, plane: ControlPlane, istiod: Path) -> Iterator
         f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/gateway/token",
         {"spec": {"audiences": ["istio-ca"]}},
     )["status"]["token"]
-    (folder / "mesh.json").write_text(json.dumps(MESH))
+    (folder / "mesh.json").write_text(json.dumps({**MESH, **mesh}))
     (folder / "networks.json").write_text("{}")
     (folder / "bootstrap.json").write_text(json.dumps(_bootstrap(xds, token)))
-    control = Child(
-        [
-            str(istiod), "discovery", "--registries=Kubernetes",
-            "--kubeconfig", str(plane.kubeconfig),
-            "--meshConfig", "mesh.json", "--networksConfig", "networks.json",
-            "--grpcAddr", f"127.0.0.1:{xds}", "--secureGRPCAddr", "",
-            "--httpAddr", f"127.0.0.1:{web}", "--httpsAddr", "",
-            "--monitoringAddr", f"127.0.0.1:{monitoring}", "--ctrlz_port", "0",
-            "--domain", "cluster.local",
-        ],
-        log=folder / "istiod.log", folder=folder, environment={**os.environ, **_SETTINGS},
-    )  # fmt: skip
-    try:
-        eventually("istiod takes connections", lambda: _open(control, xds), seconds=60)
-        envoy = Child(
-            [
-                str(find_envoy()), "-c", "bootstrap.json", "--disable-hot-restart",
-                "--log-level", "warning", "--concurrency", "1",
-            ],
-            log=folder / "envoy.log", folder=folder,
-        )  # fmt: skip
-        try:
-            eventually("the gateway takes connections", lambda: _open(envoy, port), seconds=60)
-            yield Gateway(port=port, logs=(control.log, envoy.log))
-        finally:
-            envoy.stop()
-    finally:
-        control.stop()
+    command = [
+        str(istiod), "discovery", "--registries=Kubernetes",
+        "--kubeconfig", str(plane.kubeconfig),
+        "--meshConfig", "mesh.json", "--networksConfig", "networks.json",
+        "--grpcAddr", f"127.0.0.1:{xds}", "--secureGRPCAddr", "",
+        "--httpAddr", f"127.0.0.1:{web}", "--httpsAddr", "",
+        "--monitoringAddr", f"127.0.0.1:{monitoring}", "--ctrlz_port", "0",
+        "--domain", "cluster.local",
+    ]  # fmt: skip
+    return Gateway(port=port, folder=folder, command=command, xds=xds)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -184,6 +248,19 @@ def _bootstrap(xds: int, token: str) -> Document:
                     }
                 ],
             },
+        },
+        "admin": {"address": {"pipe": {"path": "admin.sock", "mode": 0o600}}},
+        # As Istio's own bootstrap has it.
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "istio",
+                    "static_layer": {
+                        "re2.max_program_size.error_level": 32768,
+                        "overload.global_downstream_max_connections": 100000,
+                    },
+                }
+            ]
         },
         "static_resources": {
             "clusters": [

@@ -92,6 +92,31 @@ domains:
   alb: {host: alb.example.com, front: ingress-nginx, direct: true, tls: outside}
 """
 
+ISTIO = """\
+version: 1
+cluster: {issuer: 'https://kubernetes.default.svc'}
+domains:
+  serving: {host: serving.example.com, front: istio, tls: {secret: serving-tls}}
+policy: {audiences: [gate.example.com]}
+gate: {audience: gate.example.com, image: 'registry.example.com/daypass:1'}
+"""
+
+LOGIN = """\
+version: 1
+cluster: {issuer: 'https://kubernetes.default.svc'}
+domains:
+  ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
+gate:
+  audience: gate.example.com
+  others: login
+  hosts: [ekf.example.com, serving.example.com]
+  headers: {user: x-user, groups: x-groups}
+  requireBound: false
+  frontNamespace: istio-ingress
+  frontLabels: {gateway.networking.k8s.io/gateway-name: public}
+  image: registry.example.com/daypass:1
+"""
+
 OLD = frozenset(
     {
         "gateway.networking.k8s.io/v1alpha3/BackendTLSPolicy",
@@ -105,5 +130,7 @@ OLD = frozenset(
 CASES = {
     "direct": Case(text=DIRECT, facts=KubernetesFacts(authority_pem=AUTHORITY_PEM)),
     "fronts": Case(text=FRONTS),
+    "istio": Case(text=ISTIO),
+    "login": Case(text=LOGIN),
     "there": Case(text=THERE, facts=KubernetesFacts(authority_pem=AUTHORITY_PEM)),
 }

@@ -10,12 +10,7 @@ import pytest
 
 from daypass.gateway.reasons import MESSAGES, Reason
 from daypass.render.envoy.bootstrap import revoked_file, to_json
-from daypass.render.envoy.revocation import (
-    CLOSED_MESSAGE,
-    DENIED_MESSAGE,
-    LIVES_TOO_LONG_MESSAGE,
-    Revoked,
-)
+from daypass.render.envoy.revocation import Revoked
 from support.deadline import eventually
 from support.doors import EKF
 from support.gates import AUDIENCE, ISSUER, NOBODY, RunningGate, running_gate
@@ -98,12 +93,6 @@ def assert_revoked(answer: Answer) -> None:
     assert (status["kind"], status["code"], status["reason"]) == ("Status", 401, "Unauthorized")
     assert status["message"].startswith(MESSAGES[Reason.DENIED])
     assert AUDIENCE in status["message"]
-
-
-def test_the_words_are_those_of_the_decision() -> None:
-    assert MESSAGES[Reason.DENIED] == DENIED_MESSAGE
-    assert MESSAGES[Reason.UNKNOWN] == CLOSED_MESSAGE
-    assert MESSAGES[Reason.LIVES_TOO_LONG] == LIVES_TOO_LONG_MESSAGE
 
 
 def test_a_token_that_was_issued_too_long_ago_is_refused(gate: RunningGate) -> None:

@@ -1,71 +1,7 @@
-"""Why the gate lets a request through or not: a closed list, for answers, metrics and audit."""
+"""Why the gate lets a request through or not; `daypass.spec.reasons` lists it, where the config of
+engines is compiled from it as well.
+"""
 
-from __future__ import annotations
+from daypass.spec.reasons import CODES, MESSAGES, Reason
 
-from enum import StrEnum
-
-
-class Reason(StrEnum):
-    """One word for each way that a decision can end."""
-
-    ALLOWED = "allowed"
-    NOT_GUARDED = "not-guarded"
-    NO_TOKEN = "no-token"  # noqa: S105 - a reason
-    UNREADABLE = "unreadable"
-    MALFORMED = "malformed"
-    LONG_LIVED = "long-lived"
-    FOREIGN_ISSUER = "foreign-issuer"
-    ALGORITHM = "algorithm"
-    SIGNATURE = "signature"
-    AUDIENCE = "audience"
-    SEVERAL_AUDIENCES = "several-audiences"
-    NO_EXPIRY = "no-expiry"
-    EXPIRED = "expired"
-    NOT_YET_VALID = "not-yet-valid"
-    LIVES_TOO_LONG = "lives-too-long"
-    SUBJECT = "subject"
-    UNBOUND = "unbound"
-    DENIED = "denied"
-    REVIEW_REFUSED = "review-refused"
-    REVIEW_AUDIENCE = "review-audience"
-    UNKNOWN = "unknown"
-
-
-CODES = {
-    Reason.ALLOWED: 200,
-    Reason.NOT_GUARDED: 404,
-    Reason.AUDIENCE: 403,
-    Reason.SEVERAL_AUDIENCES: 403,
-    Reason.SUBJECT: 403,
-    Reason.UNBOUND: 403,
-    Reason.UNKNOWN: 503,
-}
-"""The HTTP code of each reason; 401 for those that are not here."""
-
-MESSAGES = {
-    Reason.ALLOWED: "this is a short-lived token for this gate",
-    Reason.NOT_GUARDED: "the gate does not guard this host",
-    Reason.NO_TOKEN: "no token came with the request",
-    Reason.UNREADABLE: "exactly one 'Authorization: Bearer <token>' header is needed: one space, "
-    "a JSON Web Token, nothing after it",
-    Reason.MALFORMED: "this is no JSON Web Token that can be read",
-    Reason.LONG_LIVED: "this is a long-lived token, which opens only the door: trade it there",
-    Reason.FOREIGN_ISSUER: "this token is by another issuer than the cluster",
-    Reason.ALGORITHM: "this token is signed by an algorithm that no API server uses",
-    Reason.SIGNATURE: "no key of the API server has signed this token",
-    Reason.AUDIENCE: "this token is made for another audience",
-    Reason.SEVERAL_AUDIENCES: "this token is made for more than this gate: ask for one with this "
-    "audience alone",
-    Reason.NO_EXPIRY: "this token names no time at which it ends",
-    Reason.EXPIRED: "this token has ended",
-    Reason.NOT_YET_VALID: "this token is not valid yet: are the clocks right?",
-    Reason.LIVES_TOO_LONG: "this token lives longer than the gate takes",
-    Reason.SUBJECT: "this token is not one of a ServiceAccount",
-    Reason.UNBOUND: "this token hangs on no Secret, so it could not be revoked: ask for one with "
-    "boundObjectRef",
-    Reason.DENIED: "this token was revoked",
-    Reason.REVIEW_REFUSED: "the API server does not take this token (any more)",
-    Reason.REVIEW_AUDIENCE: "the API server takes this token, but not for this audience",
-    Reason.UNKNOWN: "the API server could not be asked about this token",
-}
-"""What a caller is told; none of it is taken from the request."""
+__all__ = ["CODES", "MESSAGES", "Reason"]

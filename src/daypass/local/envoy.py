@@ -53,7 +53,7 @@ def find_envoy() -> Path:
     )
 
 
-class _AdminConnection(http.client.HTTPConnection):
+class AdminConnection(http.client.HTTPConnection):
     """HTTP over the admin's Unix socket."""
 
     def __init__(self, path: str) -> None:
@@ -134,7 +134,7 @@ class Envoy:
 
     def admin(self, path: str, method: str = "GET") -> bytes:
         """An answer of Envoy's admin interface; raises OSError while there is none."""
-        connection = _AdminConnection(os.path.relpath(self.folder / ADMIN_SOCKET))
+        connection = AdminConnection(os.path.relpath(self.folder / ADMIN_SOCKET))
         try:
             connection.request(method, path)
             return connection.getresponse().read()

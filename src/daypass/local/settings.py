@@ -26,10 +26,9 @@ from daypass.render.envoy.upstream import is_address
 from daypass.spec import Address as ConfigAddress
 from daypass.spec import Config, Domain, Gate, TlsFiles
 from daypass.spec.exposure import Exposure
+from daypass.spec.policy import DEFAULT_LONGEST_LIFETIME_SECONDS
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
-DEFAULT_LONGEST_LIFETIME_SECONDS = 24 * 3600
-"""What the gate takes where the config has no policy."""
 REISSUE_AFTER_SECONDS = 30 * 86400
 """Certificates of our own authority live three times as long."""
 

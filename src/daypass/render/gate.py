@@ -1,6 +1,7 @@
 """The gate of a cluster: what checks at the gateway, and who keeps it up to date."""
 
 from daypass.render.facts import KubernetesFacts
+from daypass.render.istio.gate import istio_objects
 from daypass.render.objects import Object
 from daypass.spec import Config
 
@@ -12,5 +13,6 @@ def gate_objects(config: Config, facts: KubernetesFacts) -> list[Object]:
     """
     if config.gate is None or config.gate.engine == "envoy":
         return []
-    objects: list[Object] = []
-    return objects
+    if config.gate.engine == "istio":
+        return istio_objects(config, facts)
+    return []

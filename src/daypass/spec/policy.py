@@ -11,6 +11,8 @@ from daypass.spec.unique import unique
 
 SHORTEST_LIFETIME_SECONDS = 600
 LONGEST_LIFETIME_SECONDS = 2**32
+DEFAULT_LONGEST_LIFETIME_SECONDS = 86_400
+"""What holds where the config says nothing."""
 
 Binding: TypeAlias = Literal["required", "optional"]
 Successors: TypeAlias = Literal["forbidden", "allowed"]
@@ -38,7 +40,9 @@ class Federated(Section):
 class Policy(Section):
     """The rules that TokenRequests are held to in the namespaces of identities."""
 
-    longest_lifetime_seconds: Lifetime = Field(default=86_400, examples=["24h"])
+    longest_lifetime_seconds: Lifetime = Field(
+        default=DEFAULT_LONGEST_LIFETIME_SECONDS, examples=["24h"]
+    )
     """Longest lifetime that may be asked for, such as 24h, 1h30m, 90d, or seconds."""
 
     audiences: Annotated[tuple[Audience, ...], AfterValidator(unique)] = Field(

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from daypass.render.envoy.allowlist import complement
 from daypass.render.envoy.claims import PAYLOAD, claim, claim_text
-from daypass.render.envoy.replies import literal, reply, status_format
+from daypass.render.envoy.refusals import gate_hint
+from daypass.render.envoy.replies import reply, status_format
 from daypass.render.envoy.revocation import revocation_replies
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.typed import Json, extension, full_match, typed
@@ -93,10 +94,7 @@ _UNREADABLE = (
 
 def gate_replies(settings: GateSettings) -> Json:
     """The gate's own answers as Kubernetes Status; never a redirect."""
-    hint = literal(
-        f"the gate takes short-lived tokens made for the audience {settings.audience}; "
-        "`daypass token` prints one"
-    )
+    hint = gate_hint(settings.audience)
     said = f"%LOCAL_REPLY_BODY% ({hint})"
     refused = [
         *revocation_replies(hint),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from daypass.render.envoy.typed import Json
+from daypass.render.envoy.typed import Json, extension
 from daypass.spec.exposure import Refusal
 
 
@@ -38,6 +38,20 @@ def reply(code: int, reason: str, message_format: str) -> Json:
             for key, value in headers.items()
         ]
     return mapper
+
+
+def policy_reply(policy: str, code: int, reason: str, message_format: str) -> Json:
+    """A mapper for what a policy of Envoy's RBAC refuses, which by itself is a 403 of no words."""
+    refused = extension(
+        "envoy.access_loggers.extension_filters.cel",
+        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        expression=f"response.code_details == 'rbac_access_denied_matched_policy[{policy}]'",
+    )
+    return {
+        **reply(code, reason, message_format),
+        "filter": {"extension_filter": refused},
+        "status_code": code,
+    }
 
 
 def code_filter(comparison: str, code: int) -> Json:

@@ -12,17 +12,16 @@ refused for six days and pass on the seventh: after the entry of its Secret has 
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from daypass.render.envoy.claims import JWT_FILTER, claim_path, claim_text
-from daypass.render.envoy.replies import reply
+from daypass.render.envoy.claims import claim_text
+from daypass.render.envoy.matching import action, first_of, has_claim, state_input
+from daypass.render.envoy.refusals import refusal_replies, refuse
 from daypass.render.envoy.typed import Json, extension, typed
+from daypass.spec.reasons import Reason
 
 REVOKED = "revoked"
-DENIED_MESSAGE = "this token was revoked"
-LIVES_TOO_LONG_MESSAGE = "this token lives longer than the gate takes"
-CLOSED_MESSAGE = "the API server could not be asked about this token"
 
 _CLAIMS = {
     "secrets": ("kubernetes.io", "secret", "uid"),
@@ -30,10 +29,8 @@ _CLAIMS = {
     "tokens": ("jti",),
     "namespaces": ("kubernetes.io", "namespace"),
 }
-# On a gateway that others configure as well, these names are told apart from theirs.
-_LIVES_TOO_LONG, _DENIED, _CLOSED, _OPEN = (
-    f"daypass-{name}" for name in ("lives-too-long", "denied", "closed", "open")
-)
+_NOTHING: Mapping[str, tuple[str, ...]] = {}
+NAMESPACE_STATE = "daypass.namespaces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,57 +49,43 @@ class Revoked:
     closed: bool = False
 
 
-def claims_filter() -> Json:
-    """The filter that keeps what is looked up; it stands after the one that verifies the claims."""
+def claims_filter(also: Mapping[str, tuple[str, ...]] = _NOTHING) -> Json:
+    """The filter that keeps what is looked up; it stands after the one that verifies the claims.
+
+    `also`: more claims to keep, by the name of the state.
+    """
+    kept = {_key(name): keys for name, keys in _CLAIMS.items()} | dict(also)
     return extension(
         "envoy.filters.http.set_filter_state",
         "extensions.filters.http.set_filter_state.v3.Config",
         on_request_headers=[
             {
-                "object_key": _key(name),
+                "object_key": key,
                 "factory_key": "envoy.string",
                 "format_string": {
                     "text_format_source": {"inline_string": claim_text(*keys)},
                     "omit_empty_values": True,
                 },
             }
-            for name, keys in _CLAIMS.items()
+            for key, keys in kept.items()
         ],
     )
 
 
 def revocation(revoked: Revoked) -> Json:
     """Envoy's RBAC config for a list; what no lookup finds comes to its last line."""
-    matcher = _action(_CLOSED, "DENY") if revoked.closed else _action(_OPEN, "ALLOW")
+    matcher = action("daypass-not-revoked", "ALLOW")
+    if revoked.closed:  # whoever shows no token of the cluster is somebody else's to judge
+        matcher = first_of([(has_claim(["iss"]), refuse(Reason.UNKNOWN))], matcher)
     for name in _CLAIMS:
-        matcher = _lookup(name, getattr(revoked, name), _DENIED, matcher)
+        matcher = _lookup(name, getattr(revoked, name), matcher)
     if revoked.issued_after_unix:
-        matcher = _refuse_issued_before(revoked.issued_after_unix, matcher)
+        before = {"start": -(2.0**53), "end": float(revoked.issued_after_unix)}
+        is_old = has_claim(["iat"], {"double_match": {"range": before}})
+        matcher = first_of([(is_old, refuse(Reason.LIVES_TOO_LONG))], matcher)
     # Envoy takes a matcher here, and no action alone.
     whole = matcher.get("matcher", {"on_no_match": matcher})
     return typed("extensions.filters.http.rbac.v3.RBAC", matcher=whole)
-
-
-def _refuse_issued_before(unix: int, otherwise: Json) -> Json:
-    value = {"double_match": {"range": {"start": -(2.0**53), "end": float(unix)}}}
-    predicate = {
-        "input": extension(
-            "envoy.matching.inputs.dynamic_metadata",
-            "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
-            filter=JWT_FILTER,
-            path=claim_path("iat"),
-        ),
-        "custom_match": extension(
-            "envoy.matching.matchers.metadata_matcher",
-            "extensions.matching.input_matchers.metadata.v3.Metadata",
-            value=value,
-        ),
-    }
-    refused = {
-        "predicate": {"single_predicate": predicate},
-        "on_match": _action(_LIVES_TOO_LONG, "DENY"),
-    }
-    return {"matcher": {"matcher_list": {"matchers": [refused]}, "on_no_match": otherwise}}
 
 
 def revocation_following_filter(source: Json) -> Json:
@@ -118,46 +101,19 @@ def revocation_following_filter(source: Json) -> Json:
 
 def revocation_replies(hint: str) -> list[Json]:
     """What the refused are told, as mappers of local replies; `hint` is a format."""
-    return [
-        _reply(_LIVES_TOO_LONG, 401, "Unauthorized", f"{LIVES_TOO_LONG_MESSAGE} ({hint})"),
-        _reply(_DENIED, 401, "Unauthorized", f"{DENIED_MESSAGE} ({hint})"),
-        _reply(_CLOSED, 503, "ServiceUnavailable", CLOSED_MESSAGE),
-    ]
+    return refusal_replies((Reason.LIVES_TOO_LONG, Reason.DENIED, Reason.UNKNOWN), hint)
 
 
-def _reply(policy: str, code: int, reason: str, message_format: str) -> Json:
-    # RBAC answers with 403 whatever the reason; which one it was is in the details alone.
-    refused = extension(
-        "envoy.access_loggers.extension_filters.cel",
-        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        expression=f"response.code_details == 'rbac_access_denied_matched_policy[{policy}]'",
-    )
-    return {
-        **reply(code, reason, message_format),
-        "filter": {"extension_filter": refused},
-        "status_code": code,
-    }
-
-
-def _lookup(name: str, values: Set[str], policy: str, otherwise: Json) -> Json:
+def _lookup(name: str, values: Set[str], otherwise: Json) -> Json:
     """Refuse those whose value is among `values`, in front of what happens otherwise."""
     if not values:  # Envoy takes no empty map
         return otherwise
     tree = {
-        "input": extension(
-            "envoy.matching.inputs.filter_state",
-            "extensions.matching.common_inputs.network.v3.FilterStateInput",
-            key=_key(name),
-        ),
-        "exact_match_map": {"map": dict.fromkeys(sorted(values), _action(policy, "DENY"))},
+        "input": state_input(_key(name)),
+        "exact_match_map": {"map": dict.fromkeys(sorted(values), refuse(Reason.DENIED))},
     }
     return {"matcher": {"matcher_tree": tree, "on_no_match": otherwise}}
 
 
 def _key(name: str) -> str:
     return f"daypass.{name}"
-
-
-def _action(policy: str, action: str) -> Json:
-    config = typed("config.rbac.v3.Action", name=policy, action=action)
-    return {"action": {"name": policy, "typed_config": config}}

@@ -1,0 +1,70 @@
+"""What the gate on Istio is made from: plain values, with everything decided."""
+
+from dataclasses import dataclass
+
+from daypass.render.errors import RenderError
+from daypass.spec import Config
+from daypass.spec.gate import Gate
+from daypass.spec.policy import DEFAULT_LONGEST_LIFETIME_SECONDS
+
+_USUAL_NAMESPACE = "istio-system"
+_USUAL_LABELS = {"istio": "ingressgateway"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IstioGate:
+    """A gate of the engine istio. `issuer`: the `iss` of short-lived tokens."""
+
+    gate: Gate
+    issuer: str
+    longest_lifetime_seconds: int
+
+    @classmethod
+    def of(cls, config: Config, issuer: str) -> "IstioGate":
+        """That of a config, which has one."""
+        if config.gate is None:
+            raise AssertionError("a config without a gate")
+        longest = DEFAULT_LONGEST_LIFETIME_SECONDS
+        if config.policy is not None:
+            longest = config.policy.longest_lifetime_seconds
+        return cls(gate=config.gate, issuer=issuer, longest_lifetime_seconds=longest)
+
+    @property
+    def namespace(self) -> str:
+        """Where the gateway's pods are."""
+        return self.gate.front_namespace or _USUAL_NAMESPACE
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the gateway's pods."""
+        return dict(self.gate.front_labels or _USUAL_LABELS)
+
+    @property
+    def leaves_others(self) -> bool:
+        """Whether requests without a token of the cluster are left to a login."""
+        return self.gate.others == "login"
+
+    @property
+    def identity_headers(self) -> list[str]:
+        """The identity headers in every spelling that a server could take for them.
+
+        `kubeflow_userid` and `kubeflow-userid` are one name to some.
+        """
+        names = (self.gate.headers.user, self.gate.headers.groups)
+        return [spelling for name in names for spelling in _spellings(name)]
+
+
+def _spellings(name: str) -> list[str]:
+    first, *rest = name.replace("_", "-").split("-")
+    if len(rest) > _MOST_DASHES:
+        raise RenderError(
+            f"the header {name} has more than {_MOST_DASHES} dashes",
+            "a client could write each of them as an underscore: name a shorter one",
+        )
+    spellings = [first]
+    for part in rest:
+        spellings = [f"{begin}{dash}{part}" for begin in spellings for dash in "-_"]
+    return spellings
+
+
+_MOST_DASHES = 5
