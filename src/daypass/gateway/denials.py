@@ -8,8 +8,9 @@ another one, and is let in.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -52,27 +53,53 @@ class Order:
 class Denials:
     """The list, kept up by whoever sees the objects; not safe to share between threads.
 
-    `longest_lifetime_seconds`: no token that the gate takes lives longer.
+    `longest_lifetime_seconds`: no token that the gate takes lives longer. `followed`: namespaces
+    that somebody looks at, so that the others' tokens are refused; None: all are.
     """
 
-    __slots__ = ("_gone", "_known", "_limit", "_namespaces", "longest_lifetime_seconds", "orders")
+    __slots__ = (
+        "_gone", "_known", "_limit", "_namespaces", "followed", "longest_lifetime_seconds",
+        "orders",
+    )  # fmt: skip
 
     def __init__(self, longest_lifetime_seconds: int, *, limit: int = LIMIT) -> None:
         self.longest_lifetime_seconds = longest_lifetime_seconds
         self.orders: tuple[Order, ...] = ()
+        self.followed: frozenset[str] | None = None
         self._limit = limit
         self._known: dict[Kind, dict[str, str]] = {kind: {} for kind in Kind}
         self._gone: dict[str, Gone] = {}
         self._namespaces: dict[str, float] = {}
 
-    def listed(self, kind: Kind, present: Mapping[str, str], now_unix: float) -> None:
-        """All that there is of a kind now: UIDs and their namespaces. Whatever else was known is
-        gone.
+    @property
+    def oldest_unix(self) -> float | None:
+        """Since when the oldest entry is on the list; None where there is none."""
+        return min((gone.since_unix for gone in self._gone.values()), default=None)
+
+    def listed(
+        self,
+        kind: Kind,
+        present: Mapping[str, str],
+        now_unix: float,
+        *,
+        namespace: str | None = None,
+    ) -> None:
+        """All that there is of a kind now, everywhere or in a namespace: UIDs and their namespaces.
+        Whatever else was known there is gone.
         """
-        for uid, namespace in list(self._known[kind].items()):
-            if uid not in present:
-                self.gone(kind, uid, namespace, now_unix)
-        self._known[kind] = dict(present)
+        for uid, place in list(self._known[kind].items()):
+            if namespace in (None, place) and uid not in present:
+                self.gone(kind, uid, place, now_unix)
+        self._known[kind].update(present)
+
+    def namespace_gone(self, namespace: str, now_unix: float) -> None:
+        """A whole namespace is there no more, and with it all that was in it."""
+        for kind in Kind:
+            self.listed(kind, {}, now_unix, namespace=namespace)
+
+    def known_namespaces(self) -> frozenset[str]:
+        """Where anything is known to be."""
+        return frozenset(name for known in self._known.values() for name in known.values())
 
     def present(self, kind: Kind, uid: str, namespace: str) -> None:
         """An object is there."""
@@ -85,8 +112,7 @@ class Denials:
             self._namespaces[namespace] = now_unix
             return
         self._gone.setdefault(uid, Gone(kind=kind, namespace=namespace, since_unix=now_unix))
-        while len(self._gone) > self._limit:
-            self._refuse_fullest_namespace()
+        self._keep_limit()
 
     def revoked(self, now_unix: float, *, closed: bool) -> Revoked:
         """What is to be refused now; what has ended is forgotten."""
@@ -96,11 +122,17 @@ class Denials:
         self._gone = {uid: each for uid, each in self._gone.items() if each.since_unix >= since}
         self._namespaces = {name: at for name, at in self._namespaces.items() if at >= since}
         uids = {
-            kind: {uid for uid, gone in self._gone.items() if gone.kind is kind} for kind in Kind
+            kind: {
+                uid
+                for uid, gone in self._gone.items()
+                if gone.kind is kind and (self.followed is None or gone.namespace in self.followed)
+            }
+            for kind in Kind
         }
         orders = [order for order in self.orders if order.until_unix > now_unix]
         ordered = {order.name for order in orders if not order.is_token}
         return Revoked(
+            followed=self.followed,
             secrets=uids[Kind.SECRET] | ordered,
             service_accounts=uids[Kind.SERVICE_ACCOUNT] | ordered,
             tokens={order.name for order in orders if order.is_token},
@@ -115,7 +147,7 @@ class Denials:
             "format": FORMAT,
             "known": {kind: dict(known) for kind, known in self._known.items()},
             "gone": {
-                uid: [gone.kind, gone.namespace, gone.since_unix]
+                uid: [gone.kind, gone.namespace, math.ceil(gone.since_unix)]
                 for uid, gone in self._gone.items()
             },
             "namespaces": dict(self._namespaces),
@@ -123,25 +155,62 @@ class Denials:
 
     def recall(self, record: Mapping[str, Any]) -> None:
         """Take over what `record` gave. Raises ValueError, TypeError, KeyError, AttributeError."""
-        if record["format"] != FORMAT:
-            raise ValueError("format")
-        self._known = {
-            kind: {str(uid): str(name) for uid, name in record["known"][kind].items()}
-            for kind in Kind
-        }
-        self._gone = {
-            str(uid): Gone(kind=Kind(kind), namespace=str(name), since_unix=float(since))
-            for uid, (kind, name, since) in record["gone"].items()
-        }
-        self._namespaces = {str(name): float(at) for name, at in record["namespaces"].items()}
+        self._known, self._gone, self._namespaces = {kind: {} for kind in Kind}, {}, {}
+        self.absorb(record, 0, lambda kind, namespace: False)
+
+    def absorb(
+        self,
+        record: Mapping[str, Any],
+        now_unix: float,
+        is_listed: Callable[[Kind, str], bool],
+    ) -> None:
+        """Add what another one has recorded. Of what it knew that is gone which is unknown here,
+        where all of that kind and namespace has been listed. Raises as `recall`, and takes nothing.
+        """
+        known, gone, namespaces = _read(record)
+        for name, at in namespaces.items():
+            self._namespaces[name] = max(at, self._namespaces.get(name, at))
+        for uid, each in gone.items():
+            mine = self._gone.get(uid)
+            self._known[each.kind].pop(uid, None)
+            if mine is None or mine.since_unix < each.since_unix:
+                self._gone[uid] = each
+        for kind, uids in known.items():
+            for uid, namespace in uids.items():
+                if uid in self._gone or uid in self._known[kind]:
+                    continue
+                if is_listed(kind, namespace):
+                    self.gone(kind, uid, namespace, now_unix)
+                else:
+                    self._known[kind][uid] = namespace
+        self._keep_limit()
 
     def _issued_after(self, now_unix: float) -> int:
         """A token that was issued before has ended, or lives for too long; in whole grains."""
         oldest = now_unix - self.longest_lifetime_seconds - SKEW_SECONDS
         return int(oldest // GRAIN_SECONDS) * GRAIN_SECONDS
 
+    def _keep_limit(self) -> None:
+        while len(self._gone) > self._limit:
+            self._refuse_fullest_namespace()
+
     def _refuse_fullest_namespace(self) -> None:
         counts = Counter(gone.namespace for gone in self._gone.values())
         ((fullest, _),) = counts.most_common(1)
         inside = [uid for uid, gone in self._gone.items() if gone.namespace == fullest]
         self._namespaces[fullest] = max(self._gone.pop(uid).since_unix for uid in inside)
+
+
+def _read(
+    record: Mapping[str, Any],
+) -> tuple[dict[Kind, dict[str, str]], dict[str, Gone], dict[str, float]]:
+    if record["format"] != FORMAT:
+        raise ValueError("format")
+    known = {
+        kind: {str(uid): str(name) for uid, name in record["known"][kind].items()} for kind in Kind
+    }
+    gone = {
+        str(uid): Gone(kind=Kind(kind), namespace=str(name), since_unix=float(since))
+        for uid, (kind, name, since) in record["gone"].items()
+    }
+    return known, gone, {str(name): float(at) for name, at in record["namespaces"].items()}

@@ -10,12 +10,9 @@ import binascii
 import json
 from typing import Any
 
-from daypass._core.errors import DaypassError, MissingExtraError
+from daypass._core.errors import MissingExtraError
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-
-
-class KeySetError(DaypassError):
-    """What is given as keys is no JSON Web Key Set."""
+from daypass.gateway.key_set import KeySetError
 
 
 def is_signed(token: str, keys: str) -> bool:

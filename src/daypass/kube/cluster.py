@@ -13,7 +13,7 @@ import httpx2
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.status import excerpt
 from daypass.kube.access import Access
-from daypass.kube.connection import connect
+from daypass.kube.connection import CONNECTIONS, connect
 from daypass.kube.discovery import Discovery
 from daypass.kube.errors import ClusterUnreachableError, NotFoundError, explain
 from daypass.kube.kubeconfig import find_access
@@ -45,11 +45,12 @@ class Cluster:
         transport: httpx2.BaseTransport | None = None,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], None] = time.sleep,
+        connections: int = CONNECTIONS,
     ) -> None:
         self.access = access
         self.clock = clock
         self.sleep = sleep
-        self._client = connect(access, transport=transport, clock=clock)
+        self._client = connect(access, transport=transport, clock=clock, connections=connections)
         self._discovery = Discovery(self)
 
     @classmethod
@@ -60,10 +61,12 @@ class Cluster:
         context: str | None = None,
         namespace: str | None = None,
         environ: Mapping[str, str] | None = None,
+        connections: int = CONNECTIONS,
     ) -> Cluster:
         """The cluster that kubectl would talk to.
 
         Nobody is asked yet, but for a credential plugin, which may have a client certificate.
+        `connections`: so many at most at the same time.
         """
         found = find_access(
             os.environ if environ is None else environ,
@@ -71,7 +74,7 @@ class Cluster:
             context=context,
             namespace=namespace,
         )
-        return cls(found)
+        return cls(found, connections=connections)
 
     @property
     def namespace(self) -> str:
@@ -82,15 +85,33 @@ class Cluster:
         """End the connections."""
         self._client.close()
 
-    def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+    def get(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        metadata_only: bool = False,
+    ) -> Object:
         """An object; NotFoundError where there is none of that name."""
-        what = f"get {resource.named(namespace, name)}"
-        return self.request("GET", resource.path(namespace, name), what=what)
+        return self.request(
+            "GET",
+            resource.path(namespace, name),
+            headers={"Accept": METADATA.format("")} if metadata_only else {},
+            what=f"get {resource.named(namespace, name)}",
+        )
 
-    def find(self, resource: Resource, name: str, namespace: str | None = None) -> Object | None:
+    def find(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        metadata_only: bool = False,
+    ) -> Object | None:
         """An object, or None where there is none of that name."""
         try:
-            return self.get(resource, name, namespace)
+            return self.get(resource, name, namespace, metadata_only=metadata_only)
         except NotFoundError:
             return None
 

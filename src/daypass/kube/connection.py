@@ -19,16 +19,25 @@ from daypass.kube.plugin import PluginCredentials
 
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 LIMIT_TOKEN_BYTES = 1024 * 1024
-LIMITS = httpx2.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=30.0)
+CONNECTIONS = 16
+KEPT_SECONDS = 30.0
 
 
 def connect(
-    access: Access, *, transport: httpx2.BaseTransport | None = None, clock: Clock = SYSTEM_CLOCK
+    access: Access,
+    *,
+    transport: httpx2.BaseTransport | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    connections: int = CONNECTIONS,
 ) -> httpx2.Client:
     """A client whose requests go to the access's server as its user. Raises KubeconfigError.
 
-    `transport` stands in for the network, for tests. Safe to share between threads.
+    `transport` stands in for the network, for tests. Safe to share between threads. `connections`:
+    so many at most; each watch takes one for as long as it lasts.
     """
+    limits = httpx2.Limits(
+        max_connections=connections, max_keepalive_connections=16, keepalive_expiry=KEPT_SECONDS
+    )
     plugin = None
     if access.plugin and not (access.token or access.token_file or access.basic):
         plugin = PluginCredentials(access.plugin, access.origin, clock)  # as kubectl: the last way
@@ -42,7 +51,7 @@ def connect(
             trust_env=False,  # what counts of the environment is in the access already
             transport=transport,
             timeout=TIMEOUT,
-            limits=LIMITS,
+            limits=limits,
             follow_redirects=False,
             event_hooks={"request": [_name_setter(access.tls_server_name)]},
         )

@@ -52,6 +52,10 @@ CLUSTER_ROLE_BINDINGS = Resource(
 AUTHORIZATION_POLICIES = Resource(
     api_version="security.istio.io/v1", kind="AuthorizationPolicy", plural="authorizationpolicies"
 )
+ENVOY_FILTERS = Resource(
+    api_version="networking.istio.io/v1alpha3", kind="EnvoyFilter", plural="envoyfilters"
+)
+LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 VALIDATING_ADMISSION_POLICIES = Resource(
     api_version="admissionregistration.k8s.io/v1",
     kind="ValidatingAdmissionPolicy",

@@ -11,6 +11,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
 from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context
+from daypass.gateway.key_set import KeySetError, key_set
 from daypass.local.upstream import UpstreamConnection, UpstreamError
 from daypass.render.envoy.settings import Upstream
 
@@ -54,7 +55,10 @@ def fetch_keys(upstream: Upstream, token: Callable[[], Secret | None]) -> str:
             f"{status.message if status else excerpt(body)}",
             "any ServiceAccount's token may read them: name a credentials file with --credentials",
         )
-    return _verified(body)
+    try:
+        return key_set(body)
+    except KeySetError as error:
+        raise KeysError(str(error)) from None
 
 
 def fetch_issuer(upstream: Upstream, token: Callable[[], Secret | None]) -> str:
@@ -85,16 +89,3 @@ def _get(upstream: Upstream, token: Secret | None, path: str) -> tuple[int, byte
         return answer.status, answer.read(LIMIT_BYTES)
     finally:
         connection.close()
-
-
-def _verified(body: bytes) -> str:
-    try:
-        keys = json.loads(body)["keys"]
-        # Symmetric keys have no place in a published set, and would let anybody sign.
-        public = [key for key in keys if key["kty"] in ("RSA", "EC")]
-        ordered = sorted(public, key=lambda key: json.dumps(key, sort_keys=True))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise KeysError("what the API server gives as its signing keys is no key set") from None
-    if not ordered:
-        raise KeysError("the API server's key set is empty")
-    return json.dumps({"keys": ordered}, sort_keys=True)

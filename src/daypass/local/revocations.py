@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daypass._core.clock import Clock
+from daypass.gateway.following import CLOSE_AFTER_SECONDS, Scope
 from daypass.gateway.published import OnThisMachine
-from daypass.gateway.watch import CLOSE_AFTER_SECONDS, RevocationWatch
+from daypass.gateway.watch import RevocationWatch
 from daypass.local.behind import Behind
 from daypass.render.envoy.revocation import Revoked
 from daypass.spec import Config
@@ -46,9 +47,10 @@ class Revocations:
             OnThisMachine(take, None if state is None else state / STATE_FILE),
             clock,
             longest_lifetime_seconds=longest_lifetime_seconds,
-            orders_namespace=config.door.namespace,
+            scope=Scope(
+                orders_namespace=config.door.namespace, metadata_only=behind.serves_metadata
+            ),
             close_after_seconds=close_after_seconds or CLOSE_AFTER_SECONDS,
-            metadata_only=behind.serves_metadata,
         )
 
     def first(self) -> Revoked | None:

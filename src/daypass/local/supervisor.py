@@ -6,11 +6,11 @@ from pathlib import Path
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass.gateway.follower import Follower
 from daypass.local.behind import Behind
 from daypass.local.certificates import Authority
 from daypass.local.echo import Echo
 from daypass.local.edge import Edge, EdgeSettings
-from daypass.local.follower import Follower
 from daypass.local.revocations import Revocations
 from daypass.local.settings import certificate_generation, edge_settings, files_of
 from daypass.spec import Config, load

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
-from daypass.gateway.signature import KeySetError, is_signed
+from daypass.gateway.key_set import KeySetError
+from daypass.gateway.signature import is_signed
 from support.tokens import Signer, encode
 
 SIGNER = Signer("ours")

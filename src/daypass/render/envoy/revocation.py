@@ -37,16 +37,20 @@ NAMESPACE_STATE = "daypass.namespaces"
 class Revoked:
     """What is refused: UIDs of Secrets and ServiceAccounts, `jti`s of tokens, whole namespaces.
 
-    `issued_after_unix`: tokens that were issued before are refused; with 0 nobody looks. `closed`:
-    the rest as well, since nobody knows any more what else was revoked.
+    `followed`: the namespaces that somebody looks at, and tokens of others are refused; None: all
+    are looked at. `issued_after_unix`: tokens that were issued before are refused; with 0 nobody
+    looks. `closed`: the rest as well, since nobody knows any more what else was revoked.
+    `closed_after_unix`: the same from then on, unless another list comes before; with 0 never.
     """
 
     secrets: Set[str] = frozenset()
     service_accounts: Set[str] = frozenset()
     tokens: Set[str] = frozenset()
     namespaces: Set[str] = frozenset()
+    followed: Set[str] | None = None
     issued_after_unix: int = 0
     closed: bool = False
+    closed_after_unix: int = 0
 
 
 def claims_filter(also: Mapping[str, tuple[str, ...]] = _NOTHING) -> Json:

@@ -1,0 +1,258 @@
+"""The watch of a cluster's gate: several of them follow, and the one that holds a lease publishes.
+
+Each change is first recorded and then put in force, so that nothing is in force that a successor
+would not know of. The record says in which order; `published_in_cluster` keeps to it.
+
+What is published says until when it counts. As long as there is a watch that hears, it is renewed
+at half of that time; without one the gate closes by itself.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError
+from daypass.gateway.denials import Kind
+from daypass.gateway.events import Event, Tell
+from daypass.gateway.follower import Follower
+from daypass.gateway.following import Following
+from daypass.gateway.key_set import key_ids
+from daypass.gateway.lease import Lease
+from daypass.gateway.published_in_cluster import InCluster
+from daypass.gateway.record import ClusterRecord, Recorded
+from daypass.gateway.revoked_list import HEARTBEAT_SECONDS
+from daypass.kube.errors import ConflictError
+from daypass.render.envoy.revocation import Revoked
+
+TICK_SECONDS = 0.5
+PACE_SECONDS = 0.25
+"""Between two lists: what happens meanwhile goes out together."""
+KNOWN_EVERY_SECONDS = 1.0
+PUT_BACK_EVERY_SECONDS = 30.0
+SETTLE_SECONDS = 15.0
+"""So long at most a new watch waits for all lists before it says what it knows."""
+TOLD_AT_MOST = 1000
+"""Entries of one list, in the log."""
+TRIES = 10
+
+
+class ClusterWatch:
+    """Follows and, while it holds the lease, publishes: `run`, or `turn` by turn.
+
+    `settings`: what the list is published by, for others who publish. `keys`: the API server's, as
+    `key_set` gives them, or None where nobody checks signatures. `issuer`: of its tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        following: Following,
+        record: ClusterRecord,
+        publisher: InCluster,
+        lease: Lease,
+        keys: Follower | None,
+        clock: Clock,
+        tell: Tell,
+        settings: Mapping[str, Any],
+        close_after_seconds: float,
+    ) -> None:
+        self.following = following
+        self.lease = lease
+        self.keys = keys
+        self.published: Revoked | None = None
+        self.published_at: float | None = None
+        self.keys_at: float | None = None
+        self.errors = 0
+        self.trouble = ""
+        self._record = record
+        self._publisher = publisher
+        self._clock = clock
+        self._tell = tell
+        self._settings = settings
+        self._close_after_seconds = close_after_seconds
+        self._began = clock.monotonic()
+        self._was_leader = False
+        self._recorded: Recorded | None = None
+        self._known: dict[str, Any] | None = None
+        self._known_at = self._heartbeat_at = self._put_back_at = -math.inf
+        self._keys: str | None = None
+        self._followed: frozenset[str] = frozenset()
+        self._troubles = ""
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set; then let go of the lease."""
+        self._tell(Event.STARTED)
+        self.following.start()
+        if self.keys is not None:
+            self.keys.start()
+        self.lease.start()
+        try:
+            while not stop.is_set():
+                self.turn()
+                self.following.changed.wait(TICK_SECONDS)
+                self.following.changed.clear()
+                if self.lease.is_held:
+                    stop.wait(PACE_SECONDS)
+        finally:
+            self.following.stop()
+            if self.keys is not None:
+                self.keys.stop()
+            self.lease.stop()
+            self._tell(Event.STOPPED)
+
+    def turn(self) -> bool:
+        """Look once, and publish what is to be; whether all that was to be done is done."""
+        self._tell_troubles()
+        if not self.lease.is_held:
+            if self._was_leader:
+                self._was_leader = False
+                self._tell(Event.FOLLOWING, leader=self.lease.holder)
+            return False
+        try:
+            if not self._was_leader:
+                self._take_over()
+            done = self._publish()
+            self._keep_up()
+            self.trouble = ""
+            return done
+        except (OSError, DaypassError) as error:
+            self.errors += 1
+            if not self.trouble:
+                self._tell(Event.NOT_PUBLISHED, why=str(error))
+            self.trouble = f"what is revoked could not be published: {error}"
+            if isinstance(error, ConflictError):
+                self._was_leader = False  # somebody else writes: begin with what they wrote
+            return False
+
+    def heard_unix(self) -> float:
+        """When all was known last, but for namespaces of which nothing is heard; 0: never."""
+        at = self.following.heard_at
+        return 0.0 if at is None else self._clock.unix() - (self._clock.monotonic() - at)
+
+    def _take_over(self) -> None:
+        """Begin with what others have recorded and published; all of it is compared."""
+        recorded = self._record.read()
+        known = self._record.read_known()
+        if recorded.number:
+            self.following.absorb({**recorded.refused, "known": known})
+        self._recorded = recorded
+        self.published, self._known, self._keys = None, known, None
+        self._was_leader = True
+        self._tell(Event.LEADING, number=recorded.number)
+
+    def _is_ready(self) -> bool:
+        """Whether what is known here is more than what is in force already."""
+        waited = self._clock.monotonic() - self._began
+        if self.following.heard_at is None:
+            return waited > self._close_after_seconds
+        return self.following.is_settled or waited > SETTLE_SECONDS
+
+    def _publish(self) -> bool:
+        if not self._is_ready():
+            return False
+        revoked = self._revoked()
+        before = self.published
+        if before is not None and not self._is_due(before, revoked):
+            return True
+        number = self._write_record().number
+        revoked = self._revoked()  # with what others have recorded meanwhile
+        if not self.lease.is_held:
+            return False
+        self._publisher.publish(revoked, heard_unix=self.heard_unix(), number=number)
+        self.published, self.published_at = revoked, self._clock.monotonic()
+        self._heartbeat_at = self._clock.monotonic()
+        self._tell_published(before, revoked, number)
+        return True
+
+    def _revoked(self) -> Revoked:
+        revoked = self.following.revoked()
+        until = math.ceil(self.heard_unix() + self._close_after_seconds)
+        return replace(revoked, closed_after_unix=0 if revoked.closed else until)
+
+    def _is_due(self, before: Revoked, revoked: Revoked) -> bool:
+        until = revoked.closed_after_unix
+        if replace(before, closed_after_unix=until) != revoked:
+            return True
+        return until - before.closed_after_unix >= self._close_after_seconds / 2
+
+    def _write_record(self) -> Recorded:
+        recorded = self._recorded or self._record.read()
+        for attempt in range(TRIES):
+            try:
+                recorded = self._record.write(recorded, self.following.record(), self._settings)
+                break
+            except ConflictError:
+                if attempt == TRIES - 1:
+                    raise
+                recorded = self._record.read()
+                if recorded.number:
+                    nothing: dict[str, Any] = {kind: {} for kind in Kind}
+                    self.following.absorb({**recorded.refused, "known": nothing})
+        self._recorded = recorded
+        return recorded
+
+    def _keep_up(self) -> None:
+        """What is not as urgent: what is known, the keys, a sign of life, and what was changed."""
+        now = self._clock.monotonic()
+        number = self._recorded.number if self._recorded else 0
+        keys = None if self.keys is None else self.keys.latest
+        if keys is not None:
+            self.keys_at = self.keys_at if keys == self._keys else now
+            if keys != self._keys:
+                issuer, _, key_set = keys.partition("\n")
+                self._publisher.publish_keys(issuer, key_set, number=number)
+                self._tell(Event.KEYS, issuer=issuer, kids=key_ids(key_set))
+                self._keys = keys
+        if now - self._known_at >= KNOWN_EVERY_SECONDS and self.following.is_settled:
+            known = self.following.record()["known"]
+            if known != self._known:
+                self._record.write_known(known)
+                self._known = known
+            self._known_at = now
+        if now - self._heartbeat_at >= HEARTBEAT_SECONDS / 2 and not self.following.is_closed:
+            self._publisher.tell_heard(self.heard_unix())
+            self._heartbeat_at = now
+        if now - self._put_back_at >= PUT_BACK_EVERY_SECONDS:
+            if mended := self._publisher.put_back():
+                self._tell(Event.PUT_BACK, names=mended)
+            self._put_back_at = now
+
+    def _tell_published(self, before: Revoked | None, revoked: Revoked, number: int) -> None:
+        told = 0
+        for name in ("secrets", "service_accounts", "tokens", "namespaces"):
+            old = getattr(before, name) if before is not None else frozenset()
+            for value in sorted(getattr(revoked, name) - old)[: TOLD_AT_MOST - told]:
+                told += 1
+                self._tell(Event.REVOKED, kind=name, name=value)
+        if before is not None and before.closed is not revoked.closed:
+            self._tell(Event.CLOSED if revoked.closed else Event.OPENED)
+        self._tell(
+            Event.PUBLISHED,
+            number=number,
+            secrets=len(revoked.secrets),
+            serviceAccounts=len(revoked.service_accounts),
+            tokens=len(revoked.tokens),
+            namespaces=len(revoked.namespaces),
+            followed=len(revoked.followed or ()),
+            closed=revoked.closed,
+            closedAfter=revoked.closed_after_unix,
+        )
+
+    def _tell_troubles(self) -> None:
+        followed = self.following.followed
+        for name in sorted(followed - self._followed):
+            self._tell(Event.NAMESPACE_FOLLOWED, namespace=name)
+        for name in sorted(self._followed - followed):
+            self._tell(Event.NAMESPACE_NOT_FOLLOWED, namespace=name)
+        self._followed = followed
+        keys = "" if self.keys is None else self.keys.trouble
+        troubles = "\n".join(filter(None, (self.following.trouble, keys, self.lease.trouble)))
+        if troubles != self._troubles:
+            event = Event.TROUBLE if troubles else Event.TROUBLE_OVER
+            self._tell(event, **({"why": troubles[:2000]} if troubles else {}))
+            self._troubles = troubles

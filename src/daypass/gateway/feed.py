@@ -1,0 +1,178 @@
+"""The objects of one kind, in one place, as they come and go: a list, then watches, for ever.
+
+A watch that breaks is taken up where it broke; where the API server has forgotten that point, all
+is listed anew and whoever takes the list compares. A thread each, which sleeps in a read.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from daypass._core.clock import Clock
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError, ClusterUnreachableError, ForbiddenError, KubeconfigError
+from daypass.kube.resources import Object, Resource
+
+WATCH_SECONDS = 15
+"""A watch that is silent ends and begins anew after this: a sign of life from the API server."""
+STEADY_SECONDS = 1.0
+"""A watch that ends sooner is not begun again at once."""
+GONE = 410
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """What a feed follows, and what to do with it; both callables are called under the lock.
+
+    `namespace` None: everywhere. `fields`: a field selector. `listed` gets all that there is,
+    `happened` ADDED, MODIFIED or DELETED and the object.
+    """
+
+    resource: Resource
+    namespace: str | None = None
+    fields: str = ""
+    metadata_only: bool = True
+    watch_seconds: int = WATCH_SECONDS
+    listed: Callable[[list[Object]], None]
+    happened: Callable[[str, Object], None]
+
+    @property
+    def shown(self) -> str:
+        """In words: `secrets in team`."""
+        where = "" if self.namespace is None else f" in {self.namespace}"
+        return f"{self.resource.plural}{where}"
+
+
+class Feed:
+    """Follows on a thread of its own from `start` to `stop`.
+
+    `lock`: held while somebody is told; `changed`: set afterwards. `listing`: held while it lists.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        followed: Followed,
+        clock: Clock,
+        *,
+        lock: AbstractContextManager[object],
+        changed: threading.Event,
+        listing: threading.BoundedSemaphore,
+    ) -> None:
+        self.followed = followed
+        self.heard_at: float | None = None
+        self.trouble = ""
+        self.is_forbidden = False
+        self._cluster = cluster
+        self._clock = clock
+        self._lock = lock
+        self._changed = changed
+        self._listing = listing
+        self._since: str | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether it has been listed, or may not be."""
+        return self.heard_at is not None or self.is_forbidden
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its thread is alive, also after `stop`."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def silent_seconds(self) -> float | None:
+        """How long it has heard nothing; None where it never did."""
+        return None if self.heard_at is None else self._clock.monotonic() - self.heard_at
+
+    def look(self) -> None:
+        """Take all that there is, and remember the version to go on from."""
+        followed = self.followed
+        try:
+            with self._listing:
+                found, since = self._cluster.snapshot(
+                    followed.resource, followed.namespace, fields=followed.fields or None,
+                    metadata_only=followed.metadata_only,
+                )  # fmt: skip
+        except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
+            self._failed(error)
+            return
+        with self._lock:
+            if self._ended.is_set():
+                return
+            followed.listed(found)
+            self._since = since
+            self._heard()
+        self._changed.set()
+
+    def start(self) -> None:
+        """Follow, beside."""
+        self._thread = threading.Thread(
+            target=self._follow, name=f"daypass-{self.followed.shown}", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; a watch that is under way is not waited for, and tells nobody anything more."""
+        with self._lock:
+            self._ended.set()
+
+    def join(self) -> None:
+        """Wait for its end, after `stop`."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _follow(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self._ended.is_set():
+            if self._since is None:
+                self.look()
+            began = self._clock.monotonic()
+            try:
+                if self._since is not None:
+                    self._watch(self._since)
+            except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
+                if isinstance(error, ApiError):
+                    # Also 410: from here on only a list says what there is.
+                    self._since = None
+                if not (isinstance(error, ApiError) and error.status.code == GONE):
+                    self._failed(error)
+            if self._clock.monotonic() - began >= STEADY_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+                continue
+            self._ended.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _watch(self, since: str) -> None:
+        """Take what happens until the API server ends this watch."""
+        followed = self.followed
+        for what, found in self._cluster.watch(
+            followed.resource, followed.namespace, since, fields=followed.fields or None,
+            metadata_only=followed.metadata_only, timeout_seconds=followed.watch_seconds,
+        ):  # fmt: skip
+            with self._lock:
+                if self._ended.is_set():
+                    return
+                if what != "BOOKMARK":
+                    followed.happened(what, found)
+                self._since = str(found["metadata"]["resourceVersion"])
+                self._heard()
+            if what != "BOOKMARK":
+                self._changed.set()
+        self._heard()
+
+    def _heard(self) -> None:
+        self.heard_at = self._clock.monotonic()
+        self.trouble, self.is_forbidden = "", False
+
+    def _failed(self, error: Exception) -> None:
+        was_tried = self.is_tried
+        self.trouble, self.is_forbidden = str(error), isinstance(error, ForbiddenError)
+        if not was_tried:
+            self._changed.set()

@@ -1,0 +1,230 @@
+"""What tokens hang on in a cluster, followed: Secrets, ServiceAccounts, and denials by hand.
+
+Nothing is published here. Whoever does asks for `revoked`, whenever `changed` is set and every so
+often: what nobody has heard of for too long ends by time.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from daypass._core.clock import Clock
+from daypass.gateway.denials import Denials, Kind
+from daypass.gateway.feed import WATCH_SECONDS, Feed, Followed
+from daypass.gateway.namespaces import EachNamespace
+from daypass.gateway.orders import DENIED_CONFIG_MAP, orders_in
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, Object, uid_of
+from daypass.render.envoy.revocation import Revoked
+
+TOKEN_SECRETS = "type=kubernetes.io/service-account-token"  # noqa: S105 - a field selector
+CLOSE_AFTER_SECONDS = 600
+NAMESPACE_WATCH_SECONDS = 60
+"""At least, and up to twice that: hundreds of them are not to begin anew at the same time."""
+LISTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where to look. `orders_namespace`: of the ConfigMap of denials by hand.
+
+    `each_namespace`: of Secrets only those in namespaces of identities, each by itself.
+    `metadata_only`: ask for nothing but the metadata of objects.
+    """
+
+    orders_namespace: str
+    each_namespace: bool = False
+    metadata_only: bool = True
+
+
+class Following:
+    """The feeds and what they have told. Read `denials` and what else is here under `lock`."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: Clock,
+        scope: Scope,
+        *,
+        longest_lifetime_seconds: int,
+        close_after_seconds: float,
+    ) -> None:
+        self.denials = Denials(longest_lifetime_seconds)
+        self.lock = threading.RLock()
+        self.changed = threading.Event()
+        self.each: EachNamespace | None = None
+        self._cluster = cluster
+        self._clock = clock
+        self._scope = scope
+        self._close_after_seconds = close_after_seconds
+        self._listing = threading.BoundedSemaphore(LISTS_AT_ONCE)
+        if scope.each_namespace:
+            self.each = EachNamespace(
+                lambda name: self._feed(self._secrets(name)), self.denials, clock.unix
+            )
+        self._wide = [self._feed(each) for each in self._everywhere()]
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """All of them."""
+        with self.lock:
+            return [*self._wide, *(self.each.feeds.values() if self.each else ())]
+
+    @property
+    def trouble(self) -> str:
+        """What does not work right now, in words."""
+        return "\n".join(dict.fromkeys(feed.trouble for feed in self.feeds if feed.trouble))
+
+    @property
+    def heard_at(self) -> float | None:
+        """When the last sign of life came from the feed that is silent for longest, of those that
+        are for the whole cluster (monotonic); None where one never gave any.
+        """
+        heard = [feed.heard_at for feed in self._wide]
+        known = [at for at in heard if at is not None]
+        return min(known) if len(known) == len(heard) else None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has heard nothing for so long that all tokens have to be refused."""
+        at = self.heard_at
+        return at is None or self._clock.monotonic() - at > self._close_after_seconds
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything was listed once, as far as it may be."""
+        with self.lock:
+            return self.heard_at is not None and all(feed.is_tried for feed in self.feeds)
+
+    @property
+    def followed(self) -> frozenset[str]:
+        """Namespaces of identities of which something was heard lately."""
+        if self.each is None:
+            return frozenset()
+        with self.lock:
+            return self.each.followed(self._close_after_seconds)
+
+    @property
+    def unfollowed(self) -> frozenset[str]:
+        """Namespaces of identities of which nothing is heard."""
+        if self.each is None:
+            return frozenset()
+        with self.lock:
+            return frozenset(self.each.feeds.keys() | self.each.waiting) - self.followed
+
+    def look(self) -> None:
+        """List all once, here and now; first which namespaces there are."""
+        for feed in self._wide:
+            feed.look()
+        for feed in self.feeds[len(self._wide) :]:
+            feed.look()
+
+    def start(self) -> None:
+        """Follow, beside."""
+        for feed in self._wide:
+            feed.start()
+        if self.each is not None:
+            with self.lock:
+                self.each.start()
+
+    def stop(self) -> None:
+        """End all feeds; none is waited for, and none tells anything more."""
+        with self.lock:
+            for feed in self._wide:
+                feed.stop()
+            if self.each is not None:
+                self.each.stop()
+
+    def revoked(self) -> Revoked:
+        """What is to be refused now."""
+        with self.lock:
+            if self.each is not None:
+                self.each.begin_waiting()
+                self.denials.followed = self.each.followed(self._close_after_seconds)
+            return self.denials.revoked(self._clock.unix(), closed=self.is_closed)
+
+    def record(self) -> dict[str, Any]:
+        """What has to outlive the process."""
+        with self.lock:
+            return self.denials.record()
+
+    def absorb(self, record: dict[str, Any]) -> None:
+        """Take over what another one has recorded. Raises as `Denials.recall`."""
+        with self.lock:
+            self.denials.absorb(record, self._clock.unix(), self._is_listed)
+
+    def _is_listed(self, kind: Kind, namespace: str) -> bool:
+        if kind is Kind.SECRET and self.each is not None:
+            feed = self.each.feeds.get(namespace)
+            return feed is not None and feed.heard_at is not None
+        return all(
+            feed.heard_at is not None
+            for feed in self._wide
+            if feed.followed.resource in (SECRETS, SERVICE_ACCOUNTS)
+        )
+
+    def _feed(self, followed: Followed) -> Feed:
+        return Feed(
+            self._cluster, followed, self._clock,
+            lock=self.lock, changed=self.changed, listing=self._listing,
+        )  # fmt: skip
+
+    def _everywhere(self) -> Iterator[Followed]:
+        if self.each is None:
+            yield self._secrets(None)
+        else:
+            yield self.each.namespaces()
+        yield self._uids(Kind.SERVICE_ACCOUNT, None)
+        yield Followed(
+            resource=CONFIG_MAPS,
+            namespace=self._scope.orders_namespace,
+            fields=f"metadata.name={DENIED_CONFIG_MAP}",
+            metadata_only=False,
+            listed=self._ordered,
+            happened=lambda what, found: self._ordered([] if what == "DELETED" else [found]),
+        )
+
+    def _ordered(self, found: list[Object]) -> None:
+        self.denials.orders = tuple(order for each in found for order in orders_in(each))
+
+    def _secrets(self, namespace: str | None) -> Followed:
+        return self._uids(Kind.SECRET, namespace)
+
+    def _uids(self, kind: Kind, namespace: str | None) -> Followed:
+        def listed(found: list[Object]) -> None:
+            present = {uid_of(each): _namespace(each) for each in found if not _is_ending(each)}
+            self.denials.listed(kind, present, self._clock.unix(), namespace=namespace)
+            for each in filter(_is_ending, found):
+                happened("DELETED", each)
+
+        def happened(what: str, found: Object) -> None:
+            if what == "DELETED" or _is_ending(found):
+                now = self._clock.unix()
+                self.denials.gone(kind, uid_of(found), _namespace(found), now)
+            else:
+                self.denials.present(kind, uid_of(found), _namespace(found))
+
+        is_secret = kind is Kind.SECRET
+        longer = random.randint(NAMESPACE_WATCH_SECONDS, 2 * NAMESPACE_WATCH_SECONDS)  # noqa: S311
+        return Followed(
+            resource=SECRETS if is_secret else SERVICE_ACCOUNTS,
+            namespace=namespace,
+            fields=TOKEN_SECRETS if is_secret else "",
+            metadata_only=self._scope.metadata_only,
+            watch_seconds=WATCH_SECONDS if namespace is None else longer,
+            listed=listed,
+            happened=happened,
+        )
+
+
+def _namespace(found: Object) -> str:
+    return str(found["metadata"]["namespace"])
+
+
+def _is_ending(found: Object) -> bool:
+    """Whether it is being deleted: the API server refuses its tokens from then on."""
+    return bool(found["metadata"].get("deletionTimestamp"))

@@ -1,0 +1,125 @@
+"""Who of several watches publishes: a Lease of coordination.k8s.io, as client-go elects by it.
+
+The clocks of others are not trusted: a lease counts as abandoned once it has not changed for its
+duration by one's own clock. A holder counts itself out before anybody else may: when it could not
+renew for RENEW_WITHIN_SECONDS, and at once when it sees another one's name.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import AlreadyExistsError, ConflictError
+from daypass.kube.resources import LEASES, Object
+
+DURATION_SECONDS = 10
+RENEW_WITHIN_SECONDS = 7.0
+EVERY_SECONDS = 2.0
+
+
+class Lease:
+    """A lease that somebody would hold, `me`; `hold` on a thread of its own, `is_held` from any."""
+
+    def __init__(
+        self, cluster: Cluster, clock: Clock, *, namespace: str, name: str, me: str
+    ) -> None:
+        self.holder = ""
+        self.trouble = ""
+        self._cluster = cluster
+        self._clock = clock
+        self._namespace = namespace
+        self._name = name
+        self._me = me
+        self._seen: tuple[str, str] | None = None
+        self._seen_at = 0.0
+        self._until: float | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is ours at this moment."""
+        until = self._until
+        return until is not None and self._clock.monotonic() < until
+
+    def start(self) -> None:
+        """Try to get it and to keep it, beside."""
+        self._thread = threading.Thread(target=self._hold, name="daypass-lease", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let go of it, so that the next one need not wait."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(RENEW_WITHIN_SECONDS)
+        if self.is_held:
+            self._until = None
+            try:
+                lease = self._cluster.find(LEASES, self._name, self._namespace)
+                if lease is not None and lease["spec"].get("holderIdentity") == self._me:
+                    self._write(lease, {**lease["spec"], "holderIdentity": ""})
+            except DaypassError as error:
+                self.trouble = str(error)
+
+    def attempt(self) -> None:
+        """Get it, or renew it, if it is to be had."""
+        began = self._clock.monotonic()
+        try:
+            if self._ask():
+                self._until = began + RENEW_WITHIN_SECONDS
+            else:
+                self._until = None
+            self.trouble = ""
+        except (AlreadyExistsError, ConflictError):
+            self._until = None  # somebody was quicker; the next look says who
+        except DaypassError as error:
+            self.trouble = str(error)
+
+    def _hold(self) -> None:
+        while not self._ended.is_set():
+            self.attempt()
+            self._ended.wait(EVERY_SECONDS)
+
+    def _ask(self) -> bool:
+        lease = self._cluster.find(LEASES, self._name, self._namespace)
+        if lease is None:
+            lease = self._cluster.apply(self._document({}))  # by its name, as RBAC allows it
+        spec = lease.get("spec") or {}
+        self.holder = str(spec.get("holderIdentity") or "")
+        if self.holder not in ("", self._me) and not self._is_abandoned(lease):
+            return False
+        now = datetime.fromtimestamp(self._clock.unix(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        renewed: dict[str, Any] = {
+            **spec, "holderIdentity": self._me, "renewTime": now,
+            "leaseDurationSeconds": DURATION_SECONDS,
+        }  # fmt: skip
+        if self.holder != self._me:
+            transitions = int(spec.get("leaseTransitions") or 0) + (1 if self.holder else 0)
+            renewed |= {"acquireTime": now, "leaseTransitions": transitions}
+        self._write(lease, renewed)
+        self.holder = self._me
+        return True
+
+    def _is_abandoned(self, lease: Object) -> bool:
+        seen = self.holder, str(lease["metadata"]["resourceVersion"])
+        now = self._clock.monotonic()
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, now
+        duration = lease["spec"].get("leaseDurationSeconds")
+        seconds = duration if isinstance(duration, int) else DURATION_SECONDS
+        return now - self._seen_at > min(seconds, 60)
+
+    def _write(self, lease: Object, spec: dict[str, Any]) -> None:
+        version = lease["metadata"]["resourceVersion"]
+        change = {"metadata": {"resourceVersion": version}, "spec": spec}
+        self._cluster.patch(LEASES, self._name, change, self._namespace)
+
+    def _document(self, spec: dict[str, Any]) -> Object:
+        metadata = {"name": self._name, "namespace": self._namespace}
+        head = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata}
+        return {**head, "spec": spec}

@@ -1,0 +1,132 @@
+"""What is in force in a cluster, put there as objects: for the gateway itself, and for authorizers.
+
+Every object bears the number of the record that it is made from. Whoever would put an older one
+over a newer one leaves it: the newer record was made from the older one and holds all of it. So a
+watch, its successor and people at a command line may publish at the same time.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from daypass.gateway.revoked_list import RevokedList, heartbeat, revoked_config_map
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ConflictError, NotFoundError
+from daypass.kube.resources import CONFIG_MAPS, Object, name_of
+from daypass.render.envoy.revocation import Revoked
+from daypass.render.names import GATE_REVOKED
+
+NUMBER = "daypass.dev/number"
+"""Annotation: of the record that an object is made from."""
+TRIES = 5
+
+
+class Native(Protocol):
+    """A gateway that checks by itself, and follows what it is given while it runs."""
+
+    def keys(self, issuer: str, keys: str) -> list[Object]:
+        """The objects that hold the API server's JSON Web Key Set, `keys`, as text."""
+
+    def revoked(self, revoked: Revoked) -> list[Object]:
+        """The objects that hold a list; always the same ones."""
+
+
+class InCluster:
+    """Where a cluster's list goes. `native`: None where only authorizers look at it.
+
+    `for_authorizers`: the namespace of the ConfigMap that they follow; None where there are none.
+    Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
+    """
+
+    def __init__(
+        self, cluster: Cluster, native: Native | None, *, for_authorizers: str | None
+    ) -> None:
+        self._cluster = cluster
+        self._native = native
+        self._for_authorizers = for_authorizers
+        self._put: dict[str, tuple[Object, int]] = {}
+        self._versions: dict[str, str] = {}
+
+    def publish(self, revoked: Revoked, *, heard_unix: float, number: int) -> None:
+        """Put a list in force; what has not changed since is left alone.
+
+        `heard_unix`: when all was known.
+        """
+        for document in self._native.revoked(revoked) if self._native else ():
+            self._replace(document, number)
+        if self._for_authorizers is not None:
+            listed = RevokedList(revoked=revoked, heard_unix=heard_unix)
+            self._replace(revoked_config_map(listed, self._for_authorizers), number)
+
+    def tell_heard(self, heard_unix: float) -> None:
+        """Tell authorizers that all is known; they want to hear it every HEARTBEAT_SECONDS."""
+        key = f"ConfigMap/{GATE_REVOKED}"
+        if self._for_authorizers is None or key not in self._put:
+            return
+        document, number = self._put[key]
+        change = {"metadata": {"resourceVersion": self._versions[key]}, **heartbeat(heard_unix)}
+        try:
+            written = self._cluster.patch(CONFIG_MAPS, GATE_REVOKED, change, self._for_authorizers)
+            self._versions[key] = str(written["metadata"]["resourceVersion"])
+        except (ConflictError, NotFoundError):
+            self._forget(key)
+            self._replace({**document, **heartbeat(heard_unix)}, number)
+
+    def publish_keys(self, issuer: str, keys: str, *, number: int) -> None:
+        """Put another JSON Web Key Set in force."""
+        for document in self._native.keys(issuer, keys) if self._native else ():
+            self._replace(document, number)
+
+    def put_back(self) -> list[str]:
+        """Put in place again what somebody else has changed or deleted meanwhile; its names."""
+        mended = []
+        for key, (document, number) in list(self._put.items()):
+            found = self._find(document)
+            if found is None or found["metadata"]["resourceVersion"] != self._versions.get(key):
+                self._forget(key)
+                self._replace(document, number)
+                mended.append(name_of(document))
+        return mended
+
+    def _replace(self, document: Object, number: int) -> None:
+        key = f"{document['kind']}/{name_of(document)}"
+        if key in self._put and self._put[key][0] == document:
+            return
+        for attempt in range(TRIES):
+            if key not in self._versions:
+                found = self._find(document)
+                if found is not None:
+                    annotations = found["metadata"].get("annotations") or {}
+                    if _number(annotations.get(NUMBER)) > number:
+                        return
+                    self._versions[key] = str(found["metadata"]["resourceVersion"])
+            try:
+                written = self._cluster.apply(self._stamped(key, document, number), force=True)
+            except ConflictError:
+                self._forget(key)
+                if attempt == TRIES - 1:
+                    raise
+                continue
+            self._versions[key] = str(written["metadata"]["resourceVersion"])
+            self._put[key] = document, number
+            return
+
+    def _stamped(self, key: str, document: Object, number: int) -> Object:
+        metadata = {**document["metadata"], "annotations": {NUMBER: str(number)}}
+        if version := self._versions.get(key):
+            metadata["resourceVersion"] = version
+        return {**document, "metadata": metadata}
+
+    def _find(self, document: Object) -> Object | None:
+        return self._cluster.find(
+            self._cluster.resource(document), name_of(document),
+            document["metadata"]["namespace"], metadata_only=True,
+        )  # fmt: skip
+
+    def _forget(self, key: str) -> None:
+        self._versions.pop(key, None)
+        self._put.pop(key, None)
+
+
+def _number(text: object) -> int:
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0

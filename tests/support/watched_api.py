@@ -1,0 +1,104 @@
+"""An API server that lists and watches, without a socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+
+from daypass.kube.access import Access
+from daypass.kube.cluster import Cluster
+
+
+class WatchedApi(httpx2.BaseTransport):
+    """Secrets, ServiceAccounts and ConfigMaps; each watch tells what is new, and ends.
+
+    `fails`: what every request gets instead. `forgotten`: watches from before it are a 410.
+    `forbidden`: namespaces whose objects may not be seen.
+    """
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.objects: dict[str, dict[str, Any]] = {
+            "secrets": {}, "serviceaccounts": {}, "configmaps": {}, "namespaces": {},
+        }  # fmt: skip
+        self.events: list[tuple[int, str, str, Any]] = []
+        self.forgotten = 0
+        self.fails: int | None = None
+        self.forbidden: set[str] = set()
+        self.asked: list[httpx2.Request] = []
+
+    def put(self, plural: str, uid: str, **metadata: Any) -> None:
+        """Make or change an object."""
+        self.version += 1
+        data = metadata.pop("data", None)
+        found = {"metadata": {"uid": uid, "name": uid, "namespace": "team", **metadata,
+                 "resourceVersion": str(self.version)}, "data": data}  # fmt: skip
+        what = "MODIFIED" if uid in self.objects[plural] else "ADDED"
+        self.objects[plural][uid] = found
+        self.events.append((self.version, plural, what, found))
+
+    def delete(self, plural: str, uid: str) -> None:
+        """Delete an object."""
+        self.version += 1
+        found = self.objects[plural].pop(uid)
+        found["metadata"]["resourceVersion"] = str(self.version)
+        self.events.append((self.version, plural, "DELETED", found))
+
+    def lists(self, plural: str) -> int:
+        """How often a kind was listed."""
+        return sum(
+            r.url.path.endswith(plural) and "watch" not in r.url.params for r in list(self.asked)
+        )
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """An answer."""
+        self.asked.append(request)
+        if self.fails == 0:
+            raise httpx2.ConnectError("refused", request=request)
+        if self.fails is not None:
+            return httpx2.Response(self.fails, json=status(self.fails))
+        plural, place = request.url.path.rpartition("/")[2], _namespace(request.url.path)
+        if place in self.forbidden:
+            return httpx2.Response(403, json=status(403))
+        if "watch" not in request.url.params:
+            items = [each for each in list(self.objects[plural].values()) if _is_in(each, place)]
+            metadata = {"resourceVersion": str(self.version)}
+            return httpx2.Response(200, json={"metadata": metadata, "items": items})
+        return httpx2.Response(200, content=self._watch(plural, place, request))
+
+    def _watch(self, plural: str, place: str, request: httpx2.Request) -> Iterator[bytes]:
+        since = int(request.url.params["resourceVersion"])
+        if since < self.forgotten:
+            yield line("ERROR", status(410))
+            return
+        for version, kind, what, found in list(self.events):
+            if version > since and kind == plural and _is_in(found, place):
+                yield line(what, found)
+
+
+def status(code: int) -> dict[str, Any]:
+    """A Status."""
+    message = 'User "reader" cannot list resource "secrets" in API group "" at the cluster scope'
+    return {"kind": "Status", "code": code, "message": message}
+
+
+def _namespace(path: str) -> str:
+    return path.split("/")[4] if path.startswith("/api/v1/namespaces/") else ""
+
+
+def _is_in(found: Any, namespace: str) -> bool:
+    return namespace in ("", found["metadata"]["namespace"])
+
+
+def line(what: str, found: Any) -> bytes:
+    """An event of a watch."""
+    return json.dumps({"type": what, "object": found}).encode() + b"\n"
+
+
+def cluster_of(api: WatchedApi) -> Cluster:
+    """A Cluster in front of it, that never sleeps."""
+    access = Access(server="https://api.test", namespace="default", origin="a test")
+    return Cluster(access, transport=api, sleep=lambda _: None)
