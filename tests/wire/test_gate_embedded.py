@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from daypass._core.secret import Secret
-from daypass.gateway.watch import CLOSE_AFTER_SECONDS
+from daypass.gateway.following import CLOSE_AFTER_SECONDS
 from daypass.local.stack import HOST, LocalStack
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually

@@ -212,6 +212,36 @@ def test_a_closed_gate_refuses_everybody_and_still_knows_the_revoked(gate: Runni
         connection.becomes(200)
 
 
+@pytest.mark.parametrize("followed", [frozenset(), frozenset({"other", "tea"})])
+def test_a_token_of_a_namespace_that_nobody_follows_is_refused(
+    gate: RunningGate, followed: frozenset[str]
+) -> None:
+    gate.revoke(Revoked(followed=followed | {"team"}))
+    with Open(gate) as connection:
+        connection.becomes(200)
+        gate.revoke(Revoked(followed=followed))
+        answer = connection.becomes(503)
+        assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
+        gate.revoke(Revoked(followed=followed, secrets={"secret-1"}))
+        assert_revoked(connection.becomes(401))
+        gate.revoke(Revoked(followed=followed | {"team"}))
+        connection.becomes(200)
+
+
+def test_a_list_that_is_not_renewed_closes_the_gate_by_envoys_own_clock(gate: RunningGate) -> None:
+    """Nobody publishes anything, neither a watch nor istiod, and open connections are refused."""
+    gate.revoke(NOBODY)
+    with Open(gate) as connection:
+        connection.becomes(200)
+        now = int(time.time())  # noqa: TID251 - Envoy's clock
+        gate.revoke(Revoked(tokens={"j-2"}, closed_after_unix=now + 3))
+        answer = connection.becomes(503)
+        assert time.time() >= now + 3  # noqa: TID251
+        assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
+        gate.revoke(Revoked(closed_after_unix=now + 600))
+        connection.becomes(200)
+
+
 def test_a_list_that_envoy_cannot_take_leaves_the_old_one_in_force(gate: RunningGate) -> None:
     gate.revoke(KINDS["secret"])
     with Open(gate) as connection:

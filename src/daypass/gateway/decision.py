@@ -39,7 +39,7 @@ class Rules:
     """What the gate asks of a token.
 
     `denied`: `jti`s, UIDs of Secrets and ServiceAccounts, and names of whole namespaces; None where
-    nobody has looked.
+    nobody has looked. `followed`: the namespaces where somebody looks; None where that is all.
     """
 
     hosts: frozenset[str]
@@ -49,6 +49,7 @@ class Rules:
     require_bound: bool = True
     skew_seconds: int = SKEW_SECONDS
     denied: Set[str] | None = frozenset()
+    followed: Set[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +176,9 @@ def _walk(
     names = (claims.get("jti"), *uids, bound["namespace"])
     if rules.denied is not None and any(name in rules.denied for name in names):
         raise _RefusedError(Reason.DENIED)
+    is_followed = rules.followed is None or bound["namespace"] in rules.followed
+    if review is None and not is_followed:
+        raise _RefusedError(Reason.UNKNOWN)
     unseen = rules.denied is None
     passed("not looked at: whether it was revoked" if unseen else "not on the list of the revoked")
     # 12. The API server's own word.

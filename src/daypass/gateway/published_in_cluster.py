@@ -52,7 +52,9 @@ class InCluster:
 
         `heard_unix`: when all was known.
         """
-        for document in self._native.revoked(revoked) if self._native else ():
+        documents = self._native.revoked(revoked) if self._native else []
+        # Entries that move from one object to another are at no time in neither.
+        for document in sorted(documents, key=self._growth, reverse=True):
             self._replace(document, number)
         if self._for_authorizers is not None:
             listed = RevokedList(revoked=revoked, heard_unix=heard_unix)
@@ -89,7 +91,7 @@ class InCluster:
         return mended
 
     def _replace(self, document: Object, number: int) -> None:
-        key = f"{document['kind']}/{name_of(document)}"
+        key = _key(document)
         if key in self._put and self._put[key][0] == document:
             return
         for attempt in range(TRIES):
@@ -111,6 +113,10 @@ class InCluster:
             self._put[key] = document, number
             return
 
+    def _growth(self, document: Object) -> int:
+        before = self._put.get(_key(document))
+        return len(str(document)) - (len(str(before[0])) if before else 0)
+
     def _stamped(self, key: str, document: Object, number: int) -> Object:
         metadata = {**document["metadata"], "annotations": {NUMBER: str(number)}}
         if version := self._versions.get(key):
@@ -126,6 +132,10 @@ class InCluster:
     def _forget(self, key: str) -> None:
         self._versions.pop(key, None)
         self._put.pop(key, None)
+
+
+def _key(document: Object) -> str:
+    return f"{document['kind']}/{name_of(document)}"
 
 
 def _number(text: object) -> int:

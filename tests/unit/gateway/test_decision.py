@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,6 +159,15 @@ def test_a_denied_token_secret_or_account_is_refused(name: str) -> None:
     rules = Rules(hosts=RULES.hosts, issuer=ISSUER, audience=GATE, longest_lifetime_seconds=3600,
                   denied=frozenset({name}))  # fmt: skip
     assert decided(token(), rules).reason is Reason.DENIED
+
+
+def test_a_namespace_that_nobody_follows_needs_the_api_servers_word() -> None:
+    rules = replace(RULES, followed=frozenset({"another"}))
+    assert decided(token(), rules).reason is Reason.UNKNOWN
+    assert decided(token(), replace(rules, followed=frozenset({"team"}))).is_allowed
+    user = "system:serviceaccount:team:bot"
+    review = Review(authenticated=True, user=user, audiences=(GATE,))
+    assert decide(asked(f"Bearer {token()}"), rules, NOW, review=review).is_allowed
 
 
 def test_without_a_signature_or_a_review_nobody_is_allowed() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from daypass._core.clock import utc
 from daypass.render.envoy.claims import JWT_FILTER, PAYLOAD, claim_path
 from daypass.render.envoy.typed import Json, extension, full_match, typed
 
@@ -75,6 +76,31 @@ def state_input(key: str) -> Json:
 def has_state(key: str) -> Json:
     """A text in the filter state that is not empty."""
     return {"single_predicate": {"input": state_input(key), "value_match": _whole(".+")}}
+
+
+def is_after(unix: int) -> Json:
+    """A request that begins at this time or later, by Envoy's own clock."""
+    # CEL as Envoy takes it, parsed: request.time >= timestamp('...')
+    time = {"select_expr": {"operand": {"ident_expr": {"name": "request"}}, "field": "time"}}
+    moment = {"const_expr": {"string_value": f"{utc(unix):%Y-%m-%dT%H:%M:%SZ}"}}
+    limit = {"call_expr": {"function": "timestamp", "args": [moment]}}
+    expression = {"call_expr": {"function": "_>=_", "args": [time, limit]}}
+    prefix = "type.googleapis.com/xds.type.matcher.v3"
+    return {
+        "single_predicate": {
+            "input": {
+                "name": "envoy.matching.inputs.cel_data_input",
+                "typed_config": {"@type": f"{prefix}.HttpAttributesCelMatchInput"},
+            },
+            "custom_match": {
+                "name": "envoy.matching.matchers.cel_matcher",
+                "typed_config": {
+                    "@type": f"{prefix}.CelMatcher",
+                    "expr_match": {"cel_expr_parsed": {"expr": expression}},
+                },
+            },
+        }
+    }
 
 
 def only_where(predicate: Json, delegate: Json) -> Json:

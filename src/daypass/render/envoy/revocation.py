@@ -16,7 +16,14 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from daypass.render.envoy.claims import claim_text
-from daypass.render.envoy.matching import action, first_of, has_claim, state_input
+from daypass.render.envoy.matching import (
+    action,
+    all_of,
+    first_of,
+    has_claim,
+    is_after,
+    state_input,
+)
 from daypass.render.envoy.refusals import refusal_replies, refuse
 from daypass.render.envoy.typed import Json, extension, typed
 from daypass.spec.reasons import Reason
@@ -30,6 +37,7 @@ _CLAIMS = {
     "namespaces": ("kubernetes.io", "namespace"),
 }
 _NOTHING: Mapping[str, tuple[str, ...]] = {}
+_DENIED: Json = refuse(Reason.DENIED)
 NAMESPACE_STATE = "daypass.namespaces"
 
 
@@ -78,15 +86,25 @@ def claims_filter(also: Mapping[str, tuple[str, ...]] = _NOTHING) -> Json:
 
 def revocation(revoked: Revoked) -> Json:
     """Envoy's RBAC config for a list; what no lookup finds comes to its last line."""
-    matcher = action("daypass-not-revoked", "ALLOW")
-    if revoked.closed:  # whoever shows no token of the cluster is somebody else's to judge
-        matcher = first_of([(has_claim(["iss"]), refuse(Reason.UNKNOWN))], matcher)
+    passing = action("daypass-not-revoked", "ALLOW")
+    # Whoever shows no token of the cluster is somebody else's to judge.
+    is_ours, unknown = has_claim(["iss"]), refuse(Reason.UNKNOWN)
+    unseen = first_of([(is_ours, unknown)], passing)
+    if revoked.closed:
+        matcher = unseen
+    elif revoked.followed is None:
+        matcher = passing
+    else:
+        matcher = _lookup("namespaces", revoked.followed, unseen, found=passing)
     for name in _CLAIMS:
         matcher = _lookup(name, getattr(revoked, name), matcher)
     if revoked.issued_after_unix:
         before = {"start": -(2.0**53), "end": float(revoked.issued_after_unix)}
         is_old = has_claim(["iat"], {"double_match": {"range": before}})
         matcher = first_of([(is_old, refuse(Reason.LIVES_TOO_LONG))], matcher)
+    if revoked.closed_after_unix:
+        late = all_of(is_ours, is_after(revoked.closed_after_unix))
+        matcher = first_of([(late, unknown)], matcher)
     # Envoy takes a matcher here, and no action alone.
     whole = matcher.get("matcher", {"on_no_match": matcher})
     return typed("extensions.filters.http.rbac.v3.RBAC", matcher=whole)
@@ -108,13 +126,13 @@ def revocation_replies(hint: str) -> list[Json]:
     return refusal_replies((Reason.LIVES_TOO_LONG, Reason.DENIED, Reason.UNKNOWN), hint)
 
 
-def _lookup(name: str, values: Set[str], otherwise: Json) -> Json:
+def _lookup(name: str, values: Set[str], otherwise: Json, found: Json = _DENIED) -> Json:
     """Refuse those whose value is among `values`, in front of what happens otherwise."""
     if not values:  # Envoy takes no empty map
         return otherwise
     tree = {
         "input": state_input(_key(name)),
-        "exact_match_map": {"map": dict.fromkeys(sorted(values), refuse(Reason.DENIED))},
+        "exact_match_map": {"map": dict.fromkeys(sorted(values), found)},
     }
     return {"matcher": {"matcher_tree": tree, "on_no_match": otherwise}}
 

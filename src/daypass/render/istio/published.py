@@ -58,6 +58,8 @@ def _parts(revoked: Revoked) -> Iterator[Revoked]:
             **entries,
             issued_after_unix=revoked.issued_after_unix if first else 0,
             closed=revoked.closed and first,
+            closed_after_unix=revoked.closed_after_unix if first else 0,
+            followed=revoked.followed if first else None,
         )
 
 
