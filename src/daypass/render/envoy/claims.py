@@ -13,6 +13,12 @@ JWT_FILTER = "envoy.filters.http.jwt_authn"
 PAYLOAD = "payload"
 """The claims of a short-lived token of the cluster."""
 
+USER_STATE = "daypass.user"
+JTI_STATE = "daypass.tokens"
+NAMESPACE_STATE = "daypass.namespaces"
+"""Claims that are kept in filter state as well: in a log it costs a tenth of what metadata does, no
+client can write to it, and it ends with the request."""
+
 
 def claim_path(*keys: str, within: str = PAYLOAD) -> list[Json]:
     """The way to a claim: a list of keys, so the dot in `kubernetes.io` divides nothing."""
@@ -31,3 +37,19 @@ def claim(keys: Iterable[str], value: Json | None = None, within: str = PAYLOAD)
 def claim_text(*keys: str) -> str:
     """A claim in one of Envoy's formats."""
     return f"%DYNAMIC_METADATA({JWT_FILTER}:{':'.join((PAYLOAD, *keys))})%"
+
+
+def state_text(state: str) -> str:
+    """What is kept in filter state, in one of Envoy's formats."""
+    return f"%FILTER_STATE({state}:PLAIN)%"
+
+
+USER = state_text(USER_STATE)
+GROUPS = ",".join(
+    (
+        "system:serviceaccounts",
+        f"system:serviceaccounts:{state_text(NAMESPACE_STATE)}",
+        "system:authenticated",
+    )
+)
+"""What TokenReview gives a ServiceAccount; Envoy has verified where the namespace comes from."""

@@ -9,7 +9,7 @@ whatever is missing, a request ends in a refusal.
 from collections.abc import Iterator
 
 from daypass.render.envoy.allowlist import complement
-from daypass.render.envoy.claims import PAYLOAD, claim, claim_text
+from daypass.render.envoy.claims import GROUPS, PAYLOAD, USER, claim
 from daypass.render.envoy.refusals import gate_hint
 from daypass.render.envoy.replies import reply, status_format
 from daypass.render.envoy.revocation import revocation_replies
@@ -24,11 +24,6 @@ CLOCK_SKEW_SECONDS = 10
 _LONG = "long"
 """The claims of a long-lived token."""
 
-SUBJECT = claim_text("sub")
-NAMESPACE = claim_text("kubernetes.io", "namespace")
-GROUPS = f"system:serviceaccounts,system:serviceaccounts:{NAMESPACE},system:authenticated"
-"""What TokenReview gives a ServiceAccount; Envoy has verified where the namespace comes from."""
-
 
 def authentication(settings: GateSettings, keys: str) -> Json:
     """Envoy's JwtAuthentication. `keys`: the API server's JSON Web Key Set, as text."""
@@ -37,6 +32,7 @@ def authentication(settings: GateSettings, keys: str) -> Json:
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         # The routes read the header again, and take it off if the services are not to see it.
         "forward": True,
+        # Before it there are no claims, and the route that was chosen then leads nowhere.
         "clear_route_cache": True,
         "clock_skew_seconds": CLOCK_SKEW_SECONDS,
     }
@@ -48,15 +44,9 @@ def authentication(settings: GateSettings, keys: str) -> Json:
         "require_expiration": True,
         "max_lifetime": f"{settings.longest_lifetime_seconds}s",
         "jwt_cache_config": {"jwt_cache_size": 4096},
-        "claim_to_headers": [{"claim_name": "sub", "header_name": settings.user_header}],
     }
-    long = {
-        **common,
-        "issuer": LONG_LIVED_ISSUER,
-        "payload_in_metadata": _LONG,
-        # Only to know it: a route refuses it, and takes the header off with the request.
-        "claim_to_headers": [{"claim_name": "iss", "header_name": settings.user_header}],
-    }
+    # Only to know it: a route refuses it.
+    long = {**common, "issuer": LONG_LIVED_ISSUER, "payload_in_metadata": _LONG}
     either = [{"provider_name": "short"}, {"provider_name": "long"}]
     return typed(
         "extensions.filters.http.jwt_authn.v3.JwtAuthentication",
@@ -74,12 +64,18 @@ def gate_routes(settings: GateSettings) -> Json:
             {
                 "name": "gate",
                 "domains": [bracketed(host) for host in settings.hosts],
-                "routes": [*_refusals(settings), _pass(settings), _refuse("refused", 403, _OTHER)],
+                "routes": [
+                    _unverified(),
+                    _pass(settings),
+                    *_refusals(settings),
+                    _refuse("refused", 403, _OTHER),
+                ],
             }
         ],
     }
 
 
+_UNVERIFIED = "this token was not verified"
 _LONG_LIVED = "this is a long-lived token, which opens only the door: trade it there"
 _UNBOUND = (
     "this token hangs on no Secret, so it could not be revoked: ask for one with boundObjectRef"
@@ -111,19 +107,33 @@ def gate_replies(settings: GateSettings) -> Json:
     }
 
 
+def _unverified() -> Json:
+    """The route of every request until its token is verified. It costs next to nothing, where
+    others read the header byte by byte; and where nobody verifies, nothing passes.
+    """
+    neither = [_not(claim(["iss"], within=within)) for within in (PAYLOAD, _LONG)]
+    return _refuse("unverified", 401, _UNVERIFIED, dynamic_metadata=neither)
+
+
 def _refusals(settings: GateSettings) -> Iterator[Json]:
+    """What is told to those that do not pass."""
+
     def refuse(name: str, code: int, message: str, **match: object) -> Json:
         return _refuse(name, code, message, **match)
 
     readable = {**_header("authorization", BEARER_JWT), "invert_match": True}
     yield refuse("unreadable", 401, _UNREADABLE, headers=[readable])
     yield refuse("long-lived", 401, _LONG_LIVED, dynamic_metadata=[claim(["iss"], within=_LONG)])
-    others = {"string_match": {"safe_regex": full_match(complement([settings.audience]))}}
-    several = claim(["aud"], {"list_match": {"one_of": others}})
+    several = _other_audience(settings)
     yield refuse("several-audiences", 403, _SEVERAL, dynamic_metadata=[several])
     if settings.require_bound:
-        bound = {**claim(["kubernetes.io", "secret", "uid"]), "invert": True}
+        bound = _not(claim(["kubernetes.io", "secret", "uid"]))
         yield refuse("unbound", 403, _UNBOUND, dynamic_metadata=[bound])
+
+
+def _other_audience(settings: GateSettings) -> Json:
+    others = {"string_match": {"safe_regex": full_match(complement([settings.audience]))}}
+    return claim(["aud"], {"list_match": {"one_of": others}})
 
 
 def _pass(settings: GateSettings) -> Json:
@@ -133,6 +143,8 @@ def _pass(settings: GateSettings) -> Json:
     claims = [
         claim(["iss"], issuer),
         claim(["aud"], audience),
+        _not(_other_audience(settings)),
+        _not(claim(["iss"], within=_LONG)),
         claim(["sub"], account),
         claim(["kubernetes.io", "namespace"]),
     ]
@@ -149,7 +161,7 @@ def _pass(settings: GateSettings) -> Json:
         "route": {"cluster": PROTECTED, "timeout": "0s"},
         "request_headers_to_remove": removed,
         "request_headers_to_add": [
-            _set(settings.user_header, SUBJECT),
+            _set(settings.user_header, USER),
             _set(settings.groups_header, GROUPS),
         ],
     }
@@ -166,8 +178,14 @@ def _refuse(name: str, code: int, message: str, **match: object) -> Json:
     }
 
 
+def _not(matcher: Json) -> Json:
+    """A MetadataMatcher turned around; what is not there is then a match."""
+    return {**matcher, "invert": True}
+
+
 def _header(name: str, pattern: str) -> Json:
-    return {"name": name, "string_match": {"safe_regex": full_match(pattern)}}
+    # The anchors change nothing but RE2's work, which compares what a pattern begins with at once.
+    return {"name": name, "string_match": {"safe_regex": full_match(f"^(?:{pattern})$")}}
 
 
 def _set(name: str, value: str) -> Json:
@@ -191,10 +209,10 @@ def key_following_filter(source: Json) -> Json:
 
 
 def forget_claimed_identity(settings: GateSettings) -> Json:
-    """A filter that removes identity headers which a client sent."""
+    """A mutation that removes identity headers which a client sent, before any filter runs."""
     names = (settings.user_header, settings.groups_header)
     return extension(
-        "envoy.filters.http.header_mutation",
-        "extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"request_mutations": [{"remove": name} for name in names]},
+        "envoy.http.early_header_mutation.header_mutation",
+        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[{"remove": name} for name in names],
     )

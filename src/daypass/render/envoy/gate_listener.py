@@ -1,6 +1,6 @@
 """The gate's listener and the way on to what it guards."""
 
-from daypass.render.envoy.claims import claim_text
+from daypass.render.envoy.claims import JTI_STATE, USER_STATE, state_text
 from daypass.render.envoy.gate import PROTECTED, forget_claimed_identity, gate_replies
 from daypass.render.envoy.revocation import claims_filter
 from daypass.render.envoy.routes import CLIENT_ADDRESS
@@ -59,10 +59,10 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
         drain_timeout="5s",
         delayed_close_timeout=duration(timeouts.close_seconds),
         local_reply_config=gate_replies(settings),
+        early_header_mutation_extensions=[forget_claimed_identity(settings)],
         http_filters=[
-            forget_claimed_identity(settings),
             keys,
-            claims_filter(),
+            claims_filter({USER_STATE: ("sub",)}),
             revoked,
             extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
         ],
@@ -71,12 +71,13 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
 
 
 def _access_log() -> Json:
-    """One line of JSON a request: who called, by the claims that Envoy has verified.
+    """One line of JSON a request: who called, by the claims that Envoy has verified. They are taken
+    from filter state: from metadata a line would cost twice what the request's routes do.
 
     The path is left out: what the services behind take for a secret in a URL, nobody here knows.
     """
     line = {
-        "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+        "time": "%START_TIME%",
         "gate": "%ROUTE_NAME%",
         "client": CLIENT_ADDRESS,
         "host": "%REQ(:AUTHORITY):100%",
@@ -84,8 +85,8 @@ def _access_log() -> Json:
         "code": "%RESPONSE_CODE%",
         "details": "%RESPONSE_CODE_DETAILS%",
         "duration_ms": "%DURATION%",
-        "user": claim_text("sub"),
-        "jti": claim_text("jti"),
+        "user": state_text(USER_STATE),
+        "jti": state_text(JTI_STATE),
         "request_id": "%REQ(X-REQUEST-ID):64%",
     }
     return extension(

@@ -38,7 +38,6 @@ _CLAIMS = {
 }
 _NOTHING: Mapping[str, tuple[str, ...]] = {}
 _DENIED: Json = refuse(Reason.DENIED)
-NAMESPACE_STATE = "daypass.namespaces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

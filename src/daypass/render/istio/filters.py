@@ -1,7 +1,8 @@
 """The filters that the gate puts into the gateway's chain, in their order."""
 
+from daypass.render.envoy.claims import GROUPS, USER, USER_STATE
 from daypass.render.envoy.matching import has_claim, has_state, only_where
-from daypass.render.envoy.revocation import NAMESPACE_STATE, Revoked, claims_filter, revocation
+from daypass.render.envoy.revocation import Revoked, claims_filter, revocation
 from daypass.render.envoy.typed import Json, extension
 from daypass.render.istio.authentication import authentication
 from daypass.render.istio.decision import decision
@@ -12,7 +13,6 @@ from daypass.render.names import GATE, GATE_KEYS, GATE_REVOKED
 SHARDS = 4
 """In how many objects the list of the revoked is, since the API server takes none above 1.5 MB."""
 
-_USER_STATE = "daypass.user"
 _WAIT = "5s"
 """For what is published, when the gateway starts; then it begins without, and refuses."""
 
@@ -30,16 +30,7 @@ def first_filters(settings: IstioGate) -> list[Json]:
 
 def last_filter(settings: IstioGate) -> Json:
     """What stands right before the router, so that nobody changes it any more."""
-    namespace = f"%FILTER_STATE({NAMESPACE_STATE}:PLAIN)%"
-    groups = (
-        "system:serviceaccounts",
-        f"system:serviceaccounts:{namespace}",
-        "system:authenticated",
-    )
-    set_headers = {
-        settings.gate.headers.user: f"%FILTER_STATE({_USER_STATE}:PLAIN)%",
-        settings.gate.headers.groups: ",".join(groups),
-    }
+    set_headers = {settings.gate.headers.user: USER, settings.gate.headers.groups: GROUPS}
     appended = [
         {
             "append": {
@@ -49,7 +40,7 @@ def last_filter(settings: IstioGate) -> Json:
         }
         for name, value in set_headers.items()
     ]
-    return only_where(has_state(_USER_STATE), _mutation(f"{GATE}-identity", appended))
+    return only_where(has_state(USER_STATE), _mutation(f"{GATE}-identity", appended))
 
 
 def revoked_names() -> list[str]:
@@ -66,7 +57,7 @@ def _forget(settings: IstioGate) -> Json:
 
 def _remember() -> Json:
     """Keep the claims that are looked up, where no later filter can change them."""
-    delegate = {**claims_filter({_USER_STATE: ("sub",)}), "name": f"{GATE}-claims"}
+    delegate = {**claims_filter({USER_STATE: ("sub",)}), "name": f"{GATE}-claims"}
     return only_where(has_claim(["iss"]), delegate)
 
 

@@ -1,0 +1,138 @@
+"""What the gate tells each of those that it refuses, and what it does where nobody verifies."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass.render.envoy.bootstrap import KEYS_FILE
+from daypass.render.envoy.typed import Json
+from support.deadline import eventually
+from support.doors import EKF
+from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
+from support.raw import Conversation, connect
+from support.tokens import Signer
+
+SIGNER = Signer("ours")
+LONGEST_SECONDS = 7200
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
+    folder = tmp_path_factory.mktemp("gate")
+    with running_gate(folder, SIGNER.jwks, longest_lifetime_seconds=LONGEST_SECONDS) as running:
+        yield running
+
+
+def token(**changes: Any) -> str:
+    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
+    bound = {"namespace": "team", "serviceaccount": {"uid": "sa-1"}, "secret": {"uid": "secret-1"}}
+    claims = {"iss": ISSUER, "aud": [AUDIENCE], "sub": "system:serviceaccount:team:bot",
+              "iat": now - 60, "exp": now + 3000, "jti": "j-1", "kubernetes.io": bound,
+              **changes}  # fmt: skip
+    return SIGNER.sign({name: value for name, value in claims.items() if value is not None})
+
+
+def long_lived(**changes: Any) -> str:
+    return SIGNER.sign(
+        {"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:team:bot", **changes}
+    )
+
+
+UNBOUND = {"namespace": "team", "serviceaccount": {"uid": "sa-1"}}
+NO_NAMESPACE = {"secret": {"uid": "secret-1"}, "serviceaccount": {"uid": "sa-1"}}
+REFUSED: dict[str, tuple[str, int, str]] = {
+    "another scheme before": (f"Basic x, Bearer {token()}", 401, "exactly one 'Authorization"),
+    "a long-lived one, and no other": (f"Bearer {long_lived()}", 401, "this is a long-lived token"),
+    "a long-lived one that looks short": (
+        f"Bearer {long_lived(aud=[AUDIENCE], exp=2**31)}", 401, "this is a long-lived token"
+    ),
+    "another audience as well": (
+        f"Bearer {token(aud=[AUDIENCE, 'x'])}", 403, "this token is made for more than this gate"
+    ),
+    "another audience, and unbound": (
+        f"Bearer {token(aud=['x', AUDIENCE], **{'kubernetes.io': UNBOUND})}",
+        403, "this token is made for more than this gate",
+    ),
+    "unbound": (
+        f"Bearer {token(**{'kubernetes.io': UNBOUND})}", 403, "this token hangs on no Secret"
+    ),
+    "somebody else's": (
+        f"Bearer {token(sub='system:node:n')}", 403, "this token is not one of a ServiceAccount"
+    ),
+    "no subject": (f"Bearer {token(sub=None)}", 403, "this token is not one of a ServiceAccount"),
+    "no namespace": (
+        f"Bearer {token(**{'kubernetes.io': NO_NAMESPACE})}",
+        403, "this token is not one of a ServiceAccount",
+    ),
+    "an audience that is no list": (
+        f"Bearer {token(aud=AUDIENCE)}", 403, "this token is not one of a ServiceAccount"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_each_refusal_says_its_own_reason(gate: RunningGate, case: str) -> None:
+    value, code, message = REFUSED[case]
+    answer = gate.send([f"Authorization: {value}", "kubeflow-userid: forged"])
+    assert (answer.code, answer.json["code"]) == (code, code)
+    assert answer.json["message"].startswith(message)
+    assert AUDIENCE in answer.json["message"]
+
+
+def test_the_good_one_passes_by_the_claims_alone(gate: RunningGate) -> None:
+    forged = ["kubeflow-userid: forged", "Kubeflow-Groups: forged", "kubeflow_userid: forged"]
+    seen = gate.passed(gate.send([f"Authorization: Bearer {token()}", *forged]))
+    assert seen is not None
+    assert "forged" not in json.dumps(seen)
+    assert seen["kubeflow-userid"] == "system:serviceaccount:team:bot"
+    assert seen["kubeflow-groups"] == (
+        "system:serviceaccounts,system:serviceaccounts:team,system:authenticated"
+    )
+
+
+def test_nothing_passes_where_the_route_of_the_unverified_is_kept(tmp_path: Path) -> None:
+    def keep(files: dict[str, Json]) -> None:
+        (config,) = files[KEYS_FILE]["resources"]
+        for provider in config["typed_config"]["providers"].values():
+            provider["clear_route_cache"] = False
+
+    with running_gate(
+        tmp_path, SIGNER.jwks, longest_lifetime_seconds=LONGEST_SECONDS, change=keep
+    ) as bent:
+        for sent in (token(), long_lived(), token(**{"kubernetes.io": UNBOUND})):
+            answer = bent.send([f"Authorization: Bearer {sent}"])
+            assert (answer.code, answer.json["reason"]) == (401, "Unauthorized")
+
+
+FORGED = ["kubeflow-userid: forged", "kubeflow-groups: forged"]
+NOT_JUDGED = (
+    ["GET / HTTP/1.0", f"Host: {EKF}"],
+    ["GET / HTTP/1.1"],
+    ["GET / HTTP/1.1", f"Host: {EKF}"],
+    ["GET / HTTP/1.1", "Host: other.example.com"],
+)
+
+
+def test_the_log_names_who_passed_by_the_claims_and_nobody_else(gate: RunningGate) -> None:
+    for lines in NOT_JUDGED:
+        with connect(gate.port, authority_pem=gate.authority.pem, name=EKF) as connection:
+            conversation = Conversation(connection)
+            conversation.send("\r\n".join([*lines, *FORGED, "Connection: close", "", ""]).encode())
+            assert conversation.answer().code >= 400
+    # The log is written in the order of the answers: where the last is, all are.
+    name = {"sub": "system:serviceaccount:team:logged", "jti": 'j-"quoted"'}
+    assert gate.send([f"Authorization: Bearer {token(**name)}", *FORGED]).code == 200
+    log = gate.folder / "envoy.log"
+    eventually("it is logged", lambda: name["sub"] in log.read_text(), seconds=60)
+    assert "forged" not in log.read_text()
+    logged = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    assert [line["user"] for line in logged[-5:]] == [None, None, None, None, name["sub"]]
+    assert {key: logged[-1][key] for key in ("jti", "gate", "code")} == {
+        "jti": name["jti"], "gate": "pass", "code": 200
+    }  # fmt: skip
