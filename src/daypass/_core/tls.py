@@ -34,3 +34,15 @@ def _only(certificate_authority: str) -> ssl.SSLContext:
             "the certificate authority is not a PEM certificate",
             "it begins with -----BEGIN CERTIFICATE-----",
         ) from None
+
+
+def server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
+    """A context that shows this certificate (PEM files), TLS 1.2 or newer.
+
+    Raises OSError (ssl.SSLError among them) and ValueError for what cannot be shown.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # With a password to try, OpenSSL does not ask for that of an encrypted key.
+    context.load_cert_chain(certificate_file, key_file, password="")
+    return context

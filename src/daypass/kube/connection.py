@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -38,9 +39,7 @@ def connect(
     limits = httpx2.Limits(
         max_connections=connections, max_keepalive_connections=16, keepalive_expiry=KEPT_SECONDS
     )
-    plugin = None
-    if access.plugin and not (access.token or access.token_file or access.basic):
-        plugin = PluginCredentials(access.plugin, access.origin, clock)  # as kubectl: the last way
+    plugin = _plugin(access, clock)
     try:
         return httpx2.Client(
             base_url=access.server,
@@ -60,6 +59,36 @@ def connect(
         hint = "pip install socksio" if isinstance(error, ImportError) else "http://HOST:PORT"
         fact = f"the proxy on the way to {access.server} cannot be used"
         raise KubeconfigError(fact, hint) from None
+
+
+class Asker:
+    """Who asks an API server, for a client of another make than `connect`'s.
+
+    `tls`: what its connections go by. Raises KubeconfigError.
+    """
+
+    def __init__(self, access: Access, clock: Clock = SYSTEM_CLOCK) -> None:
+        plugin = _plugin(access, clock)
+        self.tls = _context(access, plugin)
+        self._server = access.server
+        self._caller = _Caller(access, plugin)
+
+    def authorization(self, *, renew: bool) -> str:
+        """The Authorization header, or "" where a certificate says who it is. Raises
+        KubeconfigError. `renew`: the last one was refused. May start a program.
+        """
+        flow = self._caller.auth_flow(httpx2.Request("POST", self._server))
+        request = next(flow)
+        if renew:
+            with suppress(StopIteration):
+                request = flow.send(httpx2.Response(401, request=request))
+        return str(request.headers.get("Authorization", ""))
+
+
+def _plugin(access: Access, clock: Clock) -> PluginCredentials | None:
+    if access.plugin and not (access.token or access.token_file or access.basic):
+        return PluginCredentials(access.plugin, access.origin, clock)  # as kubectl: the last way
+    return None
 
 
 def _headers(access: Access) -> list[tuple[str, str]]:

@@ -25,12 +25,17 @@ def refusal_replies(reasons: Iterable[Reason], hint: str) -> list[Json]:
     return [_reply(reason, hint) for reason in reasons]
 
 
-def gate_hint(audience: str) -> str:
-    """What the gate takes, as a format."""
-    return literal(
+def what_the_gate_takes(audience: str) -> str:
+    """What a refusal tells to come back with."""
+    return (
         f"the gate takes short-lived tokens made for the audience {audience}; "
         "`daypass token` prints one"
     )
+
+
+def gate_hint(audience: str) -> str:
+    """What the gate takes, as a format."""
+    return literal(what_the_gate_takes(audience))
 
 
 def _reply(reason: Reason, hint: str) -> Json:

@@ -1,0 +1,335 @@
+"""The authorizer without sockets: what is asked, what is remembered, what is answered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from daypass.gateway.decision import Review
+from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from daypass.gateway.review.flights import Flights
+from daypass.render.envoy.revocation import Revoked
+from support.reviewing import AUDIENCE, GOOD, HOST, REFUSED, USER, Tried
+
+
+def test_a_token_that_the_api_server_takes_passes_and_says_who_calls() -> None:
+    answer = Tried().bearer()
+    assert answer.reason is Reason.ALLOWED
+    assert dict(answer.headers) == {
+        "kubeflow-userid": USER,
+        "kubeflow-groups": (
+            "system:serviceaccounts,system:serviceaccounts:team,system:authenticated"
+        ),
+    }
+    assert answer.removed == ("authorization",)
+
+
+def test_it_is_asked_about_once_and_then_remembered() -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    answers = {tried.ask(line) for _ in range(5)}
+    assert len(answers) == len(tried.asked) == 1
+    assert (tried.metrics.unseen, tried.metrics.remembered) == (1, 4)
+
+
+@pytest.mark.parametrize("lifetime", [30, 3600])
+def test_it_is_remembered_until_its_end_and_never_for_longer_than_configured(
+    lifetime: int,
+) -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token(exp=int(tried.clock.unix()) + lifetime)}"
+    tried.ask(line)
+    tried.says = lambda token: REFUSED
+    tried.clock.advance(min(lifetime, 60) * 0.79)
+    assert tried.ask(line) is not None
+    assert len(tried.asked) == 1
+    tried.clock.advance(min(lifetime, 60) * 0.21)
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.reason is Reason.REVIEW_REFUSED
+    assert len(tried.asked) == 2
+
+
+def test_a_clock_that_is_set_back_makes_nothing_last_longer() -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.clock.advance(61)
+    tried.clock.now_unix -= 3600
+    tried.clock.now_unix += 3590  # ten seconds back: within the skew
+    tried.ask(line)
+    assert len(tried.asked) == 2
+
+
+def test_a_token_in_use_is_asked_about_again_before_it_is_forgotten() -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.clock.advance(50)
+    assert tried.ask(line) is not None, "nobody waits for it"
+    tried.pump()
+    assert len(tried.asked) == 2
+    tried.clock.advance(20)
+    assert tried.ask(line) is not None
+    assert len(tried.asked) == 2, "remembered anew from the second answer on"
+
+
+def test_a_token_that_is_refused_when_asked_about_again_is_forgotten_at_once() -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.clock.advance(50)
+    tried.says = lambda token: REFUSED
+    tried.ask(line)
+    tried.pump()
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.reason is Reason.REVIEW_REFUSED
+
+
+def test_a_failure_when_asked_about_again_leaves_it_remembered_to_its_end() -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.says = lambda token: None
+    tried.clock.advance(50)
+    tried.ask(line)
+    tried.pump()
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.is_allowed
+    tried.clock.advance(11)
+    answer = tried.ask(line)
+    assert answer is not None
+    assert (answer.code, dict(answer.headers)["retry-after"]) == (503, "1")
+
+
+BENT = [
+    "{} x", " {}", "{} ", "{}\t", "{},{}", "{}.", "{}=", "\u00e9{}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bent", [*BENT, *(f"x{each}" for each in BENT), "bearer", "Basic eDp5"])
+def test_another_header_with_the_same_token_never_finds_it(bent: str) -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    answer = tried.ask(bent.format(line, line))
+    assert answer is not None
+    assert answer.reason is Reason.UNREADABLE
+    assert len(tried.asked) == 1
+
+
+def test_two_authorization_headers_are_refused_also_if_one_is_remembered() -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    for pair in ((line, line), (line, "Bearer x.y.z"), ("Bearer x.y.z", line)):
+        answer = tried.ask(*pair)
+        assert answer is not None
+        assert answer.reason is Reason.UNREADABLE
+
+
+@pytest.mark.parametrize("host", ["other.example.com", "", "ekf.example.com.", "x.ekf.example.com"])
+def test_a_remembered_token_opens_no_host_that_is_not_guarded(host: str) -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    answer = tried.ask(line, host=host)
+    assert answer is not None
+    assert answer.reason is Reason.NOT_GUARDED
+
+
+def test_a_host_is_known_by_any_case_and_port_and_what_is_kept_of_that_is_bounded() -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    for number in range(3000):
+        answer = tried.ask(line, host=f"EKF.example.com:{number}")
+        assert answer is not None
+        assert answer.is_allowed
+    assert len(tried.authorizer._known_hosts) <= 1000
+    assert len(tried.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"iss": "https://elsewhere"}, Reason.FOREIGN_ISSUER),
+        ({"iss": "kubernetes/serviceaccount"}, Reason.LONG_LIVED),
+        ({"aud": ["other"]}, Reason.AUDIENCE),
+        ({"aud": []}, Reason.AUDIENCE),
+        ({"aud": AUDIENCE}, Reason.AUDIENCE),
+        ({"aud": [AUDIENCE] + [f"a{number}" for number in range(500)]}, Reason.SEVERAL_AUDIENCES),
+        ({"aud": ["g\u0430te.example.com"]}, Reason.AUDIENCE),
+        ({"exp": 1.5e9}, Reason.NO_EXPIRY),
+        ({"exp": "1900000000"}, Reason.NO_EXPIRY),
+        ({"exp": 1}, Reason.EXPIRED),
+        ({"exp": 2**60}, Reason.NO_EXPIRY),
+        ({"sub": "admin"}, Reason.SUBJECT),
+        ({"sub": "system:serviceaccount:team:b\u043et"}, Reason.SUBJECT),
+        ({"kubernetes.io": {"namespace": "team"}}, Reason.UNBOUND),
+    ],
+)
+def test_what_the_claims_decide_is_never_asked(changes: dict[str, Any], reason: Reason) -> None:
+    tried = Tried()
+    answer = tried.bearer(**changes)
+    assert answer.reason is reason
+    assert tried.asked == []
+    assert len(tried.authorizer.memory) == len(tried.authorizer.refusals) == 0
+
+
+def test_a_hundred_thousand_junk_tokens_leave_nothing_behind() -> None:
+    tried = Tried()
+    for number in range(100_000):
+        answer = tried.ask(f"Bearer e30.{number}.x")
+        assert answer is not None
+        assert answer.code == 401
+    authorizer = tried.authorizer
+    assert (len(authorizer.memory), len(authorizer.refusals), tried.asked) == (0, 0, [])
+    assert authorizer.flights.waiting == 0
+    assert len(tried.lines) <= 60, "events are bounded, too"
+    assert tried.audit.suppressed > 99_000
+
+
+def test_what_the_api_server_refuses_is_remembered_shortly_and_within_bounds() -> None:
+    tried = Tried()
+    tried.says = lambda token: REFUSED
+    line = f"Bearer {tried.token()}"
+    for _ in range(3):
+        answer = tried.ask(line)
+        assert answer is not None
+        assert answer.reason is Reason.REVIEW_REFUSED
+    assert len(tried.asked) == 1
+    tried.clock.advance(5)
+    tried.says = lambda token: GOOD
+    again = tried.ask(line)
+    assert again is not None
+    assert again.is_allowed
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (Review(authenticated=False, user=USER, audiences=(AUDIENCE,)), Reason.REVIEW_REFUSED),
+        (Review(authenticated=True, user="admin", audiences=(AUDIENCE,)), Reason.REVIEW_REFUSED),
+        (Review(authenticated=True, user=USER), Reason.REVIEW_AUDIENCE),
+        (Review(authenticated=True, user=USER, audiences=("other",)), Reason.REVIEW_AUDIENCE),
+    ],
+)
+def test_the_word_of_the_api_server_has_to_be_for_this_user_and_this_audience(
+    said: Review, reason: Reason
+) -> None:
+    tried = Tried()
+    tried.says = lambda token: said
+    assert tried.bearer().reason is reason
+    assert len(tried.authorizer.memory) == 0
+
+
+def test_who_cannot_know_refuses_and_says_when_to_come_back() -> None:
+    tried = Tried()
+    tried.says = lambda token: 7.0
+    answer = tried.bearer()
+    assert (answer.code, answer.reason) == (503, Reason.UNKNOWN)
+    assert dict(answer.headers)["retry-after"] == "7"
+    tried.says = lambda token: GOOD
+    assert tried.bearer(jti="other").code == 503, "nobody is asked before"
+    assert len(tried.asked) == 1
+    tried.clock.advance(7)
+    assert tried.bearer().is_allowed
+
+
+def test_who_waits_too_long_is_sent_away() -> None:
+    tried = Tried(flights=Flights(most_at_once=1, patience_seconds=0.5))
+    got: list[Any] = []
+    line = f"Bearer {tried.token()}".encode()
+    assert tried.authorizer.check(HOST.encode(), [line], "", got.append) is None
+    tried.clock.advance(0.5)
+    tried.authorizer.tick()
+    assert [answer.code for answer in got] == [503]
+
+
+@pytest.mark.parametrize(
+    "revoked",
+    [
+        Revoked(secrets={"secret-1"}),
+        Revoked(service_accounts={"sa-1"}),
+        Revoked(tokens={"j-1"}),
+        Revoked(namespaces={"team"}),
+    ],
+)
+def test_what_is_revoked_is_refused_at_once_though_it_was_remembered(revoked: Revoked) -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.authorizer.take_revoked(revoked)
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.reason is Reason.DENIED
+    assert len(tried.asked) == 1
+    assert tried.lines[-2]["event"] == "token-revoked"
+    assert (tried.lines[-2]["user"], tried.lines[-2]["jti"]) == (USER, "j-1")
+    tried.authorizer.take_revoked(Revoked())
+    again = tried.ask(line)
+    assert again is not None
+    assert again.is_allowed
+
+
+def test_a_revocation_counts_also_for_a_review_that_is_under_way() -> None:
+    tried = Tried()
+    got: list[Any] = []
+    line = f"Bearer {tried.token()}".encode()
+    assert tried.authorizer.check(HOST.encode(), [line], "", got.append) is None
+    question = tried.authorizer.next_question()
+    assert question is not None
+    tried.authorizer.take_revoked(Revoked(secrets={"secret-1"}))
+    tried.authorizer.reviewed(question, GOOD)
+    assert [answer.reason for answer in got] == [Reason.DENIED]
+    assert len(tried.authorizer.memory) == 0
+
+
+def test_a_list_that_is_too_old_closes_the_gate_also_for_what_is_remembered() -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.authorizer.take_revoked(Revoked(closed=True))
+    closed = tried.ask(line)
+    assert closed is not None
+    assert closed.code == 503
+    tried.authorizer.take_revoked(Revoked())
+    again = tried.ask(line)
+    assert again is not None
+    assert again.is_allowed
+    events = [line["event"] for line in tried.lines]
+    assert events == ["token-taken", "gate-closed", "gate-opened"]
+
+
+def test_a_refusal_is_a_status_of_kubernetes_with_the_words_of_its_reason() -> None:
+    tried = Tried()
+    for reason in Reason:
+        answer = tried.authorizer._answers.refused(reason)
+        if reason is Reason.ALLOWED:
+            continue
+        status = json.loads(answer.body)
+        assert (status["kind"], status["code"]) == ("Status", CODES.get(reason, 401))
+        assert MESSAGES[reason] in status["message"]
+        assert answer.http.endswith(answer.body.encode())
+        assert answer.http_head + answer.body.encode() == answer.http
+        assert b"\r\nlocation:" not in answer.http
+
+
+def test_no_token_is_in_any_event_and_what_it_claims_is_called_so() -> None:
+    tried = Tried()
+    tried.bearer()
+    tried.bearer(aud=["other"], jti="mine")
+    tried.bearer(aud=["other"], jti="x\n{}")
+    tried.bearer(aud=["other"], jti="x" * 101)
+    assert tried.lines[1] == {
+        "time": tried.lines[1]["time"],
+        "event": "token-refused",
+        "why": "audience",
+        "claimedJti": "mine",
+    }
+    assert all("claimedJti" not in line for line in tried.lines[2:])
+    assert "eyJ" not in json.dumps(tried.lines)

@@ -1,0 +1,83 @@
+"""What an API server's answer to a TokenReview says, also where it is something else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.gateway.decision import Review
+from daypass.gateway.review.token_review import Unanswered, body_for, read_answer
+
+
+def answer(status: Any) -> bytes:
+    return json.dumps({"kind": "TokenReview", "status": status}).encode()
+
+
+def test_the_question_names_the_audience_and_the_token() -> None:
+    before, after = body_for('a"b\\n')
+    spec = json.loads(before + b"x.y.z" + after)["spec"]
+    assert spec == {"audiences": ['a"b\\n'], "token": "x.y.z"}
+
+
+def test_a_good_answer_is_read_whole() -> None:
+    status = {"authenticated": True, "user": {"username": "u"}, "audiences": ["a", "b"]}
+    expected = Review(authenticated=True, user="u", audiences=("a", "b"))
+    assert read_answer(201, "", answer(status)) == expected
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"error": "token has expired"},
+        {"authenticated": False, "user": {"username": "u"}},
+        {"authenticated": "true"},
+        {"authenticated": 1},
+        {"authenticated": None, "user": None, "audiences": None},
+    ],
+)
+def test_whatever_is_not_plainly_authenticated_is_not(status: Any) -> None:
+    review = read_answer(201, "", answer(status))
+    assert isinstance(review, Review)
+    assert not review.authenticated
+
+
+@pytest.mark.parametrize(
+    ("code", "retry_after", "seconds"),
+    [(429, "3", 3.0), (503, "0", 0.0), (429, "", None), (429, "-1", None), (429, "nan", None),
+     (429, "inf", None), (429, "Tue, 24 Nov 2026", None), (500, "3", None), (403, "3", None)],
+)  # fmt: skip
+def test_a_failure_says_when_to_come_back(
+    code: int, retry_after: str, seconds: float | None
+) -> None:
+    said = read_answer(code, retry_after, b"{}")
+    assert isinstance(said, Unanswered)
+    assert said.retry_after_seconds == seconds
+
+
+@given(code=st.integers(100, 599), body=st.binary(max_size=200), retry_after=st.text(max_size=9))
+def test_no_bytes_make_anybody_known(code: int, body: bytes, retry_after: str) -> None:
+    said = read_answer(code, retry_after, body)
+    assert isinstance(said, Unanswered) or not said.authenticated
+
+
+@given(
+    status=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["authenticated", "user", "audiences", "username"]), inner
+            )
+        ),
+        max_leaves=8,
+    )
+)
+def test_a_bent_status_is_refused_or_read_as_far_as_it_goes(status: Any) -> None:
+    said = read_answer(201, "", answer(status))
+    if isinstance(said, Review) and said.authenticated:
+        assert status["authenticated"] is True
