@@ -1,0 +1,194 @@
+"""`daypass gate serve`: the authorizer that asks the API server about each token."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.duration import parse_seconds
+from daypass._core.errors import DaypassError, MissingExtraError, UsageError
+from daypass.cli import say
+from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.gate import load_gate, longest_lifetime_seconds
+from daypass.cli.policy import add_config_option
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass.gateway.review.revoked_follower import RevokedFollower
+    from daypass.gateway.review.service import Listen, Service
+    from daypass.gateway.review.status_server import StatusServer
+    from daypass.kube.cluster import Cluster
+    from daypass.render.envoy.revocation import Revoked
+
+SUMMARY = "answer a gateway's ext_authz by the API server's word for each token"
+EPILOG = """examples:
+  daypass gate serve                                    in a Pod, by its ServiceAccount
+  daypass gate serve --listen 0.0.0.0:9443 --certificate tls.crt --key tls.key
+  daypass gate serve --kubeconfig gate.kubeconfig --listen unix:/run/gate.sock --without-watch
+
+It asks as somebody who may create tokenreviews (ClusterRole system:auth-delegator). What it is
+asked, and over which connection, is on you: it listens with a certificate, on a Unix socket, or on
+loopback. Audit events are lines of JSON on stdout. SIGTERM ends it after what is under way.
+"""
+DEFAULT_LISTEN = "127.0.0.1:9002"
+DEFAULT_STATUS = "127.0.0.1:9003"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass gate serve`."""
+    parser.add_argument(
+        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT|unix:PATH",
+        help=f"where the gateway asks (default: {DEFAULT_LISTEN})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--certificate", metavar="FILE", help="what to show there (PEM); followed when renewed"
+    )
+    parser.add_argument("--key", metavar="FILE", help="the certificate's key (PEM)")
+    parser.add_argument(
+        "--status", default=DEFAULT_STATUS, metavar="HOST:PORT",
+        help=f"/healthz, /readyz and /metrics (default: {DEFAULT_STATUS})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--without-watch", action="store_true",
+        help="do not follow ConfigMap daypass-gate-revoked: what is revoked is then seen once an "
+        "answer is no longer remembered",
+    )  # fmt: skip
+    parser.add_argument(
+        "--drain", type=parse_seconds, default=5, metavar="T",
+        help="how long to go on after SIGTERM, while the gateway turns elsewhere (default: 5s)",
+    )  # fmt: skip
+    add_config_option(parser)
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Serve until a signal; 0 at an ordered end."""
+    try:
+        import uvloop
+
+        from daypass.gateway.asked import issuer_of
+        from daypass.gateway.review.service import ReviewSettings, Service
+    except ModuleNotFoundError:
+        raise MissingExtraError("daypass gate serve", "gate") from None
+    config, gate = load_gate(args.config)
+    listen, status = _listen(args), _address(args.status, "--status")
+    cluster = open_cluster(args)
+    settings = ReviewSettings.of(
+        config,
+        gate,
+        issuer=config.cluster.issuer or issuer_of(cluster),
+        longest_lifetime_seconds=longest_lifetime_seconds(config),
+    )
+    follows = not args.without_watch
+    service = Service(settings, cluster.access, SYSTEM_CLOCK, _write, needs_list=follows)
+    follow = (cluster, config.door.namespace, gate.close_after_seconds) if follows else None
+    uvloop.run(_serve(service, listen, status, follow, args.drain))
+    return 0
+
+
+async def _serve(
+    service: Service,
+    listen: Listen,
+    status: tuple[str, int],
+    follow: tuple[Cluster, str, int] | None,
+    drain_seconds: int,
+) -> None:
+    from daypass.gateway.review.status_server import StatusServer
+
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    follower = None if follow is None else _follower(service, loop, *follow)
+    server = StatusServer(service.not_ready, service.metric_lines)
+    try:
+        status_port = await _started(server, *status)
+        if follower is not None:
+            follower.start()
+        port = await service.start(listen)
+        where = f"unix:{listen.path}" if listen.path else f"{listen.host}:{port}"
+        say(f"the authorizer listens at {where}, its health at {status[0]}:{status_port}")
+        telling = asyncio.create_task(_tell_troubles(service, follower))
+        await ended.wait()
+        telling.cancel()
+        say("the authorizer ends after what is under way")
+        await service.drain(drain_seconds)
+    finally:
+        await service.stop()
+        server.stop()
+        if follower is not None:
+            follower.stop()
+
+
+def _follower(
+    service: Service,
+    loop: asyncio.AbstractEventLoop,
+    cluster: Cluster,
+    namespace: str,
+    close_after_seconds: int,
+) -> RevokedFollower:
+    from daypass.gateway.review.revoked_follower import RevokedFollower
+
+    def take(revoked: Revoked) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(service.take_revoked, revoked)
+
+    return RevokedFollower(
+        cluster, namespace, take, SYSTEM_CLOCK, close_after_seconds=close_after_seconds
+    )
+
+
+async def _tell_troubles(service: Service, follower: RevokedFollower | None) -> None:
+    told = ""
+    while True:
+        lines = (service.trouble, "" if follower is None else follower.trouble)
+        trouble = "\n".join(line for line in lines if line)
+        if trouble != told:
+            told = trouble
+            say("all is well again" if not trouble else "not all is well", trouble)
+        await asyncio.sleep(1.0)
+
+
+async def _started(server: StatusServer, host: str, port: int) -> int:
+    try:
+        return await server.start(host, port)
+    except OSError as error:
+        raise DaypassError(f"it cannot listen at {host}:{port}: {error.strerror}") from None
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()
+
+
+def _listen(args: Namespace) -> Listen:
+    from daypass.gateway.review.certificates import CertificateFiles
+    from daypass.gateway.review.service import Listen
+
+    if (args.certificate is None) != (args.key is None):
+        raise UsageError("a certificate needs its key", "name both: --certificate and --key")
+    files = None
+    if args.certificate is not None:
+        files = CertificateFiles(certificate=args.certificate, key=args.key)
+    if args.listen.startswith("unix:"):
+        return Listen(path=args.listen.removeprefix("unix:"), files=files)
+    host, port = _address(args.listen, "--listen")
+    if files is None and host not in LOOPBACK:
+        raise UsageError(
+            f"tokens would travel to {args.listen} for all to read",
+            "name a certificate (--certificate, --key), or listen on loopback",
+        )
+    return Listen(host=host, port=port, files=files)
+
+
+def _address(text: str, option: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{option} {text[:60]!r} is no HOST:PORT", "such as 0.0.0.0:9443")
+    return host.strip("[]"), int(port)
