@@ -22,6 +22,7 @@ from daypass.render.envoy.bootstrap import (
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.envoy.settings import Address, GateSettings, Protected, Upstream
 from daypass.render.envoy.typed import Json
+from daypass.spec.gate import Check
 from support.authority import Authority
 from support.doors import EKF, door_settings
 from support.raw import Answer, Conversation, connect
@@ -72,10 +73,13 @@ def running_gate(
     revoked: Revoked = NOBODY,
     protected: Protected | None = None,
     change: Callable[[dict[str, Json]], None] = lambda files: None,
+    check: Check = "jwt",
+    authorizer_socket: str = "",
 ) -> Iterator[RunningGate]:
     """A gate that believes the keys of `jwks`, for host EKF and audience AUDIENCE.
 
     `protected`: what it guards, an echo service if left out. `change`: to bend its files.
+    `authorizer_socket`: where somebody answers for the checks that ask.
     """
     authority = Authority()
     (folder / "upstream-ca.crt").write_text(authority.pem)
@@ -98,6 +102,8 @@ def running_gate(
             user_header="kubeflow-userid",
             groups_header="kubeflow-groups",
             forward_token=False,
+            check=check,
+            authorizer_socket=authorizer_socket,
         )
         door = replace(door, certificates=door.certificates[1:])
         files = followed_files(door, str(folder), admin_socket=ADMIN_SOCKET, gate=gate)

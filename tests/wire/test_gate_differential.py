@@ -1,4 +1,6 @@
-"""Envoy's gate and the pure decision, asked the same: where they differ is written down here."""
+"""Envoy's gate, the authorizer and the pure decision, asked the same: where they differ is written
+down here. Between the authorizer and the decision there is no difference.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from daypass.gateway.decision import Decision, Request, Rules, decide
-from daypass.gateway.reasons import MESSAGES, Reason
+from daypass._core.jwt import decode_unverified
+from daypass.gateway.decision import Decision, Request, Review, Rules, decide
+from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from daypass.gateway.signature import is_signed
 from daypass.render.envoy.revocation import Revoked
+from support.authorizers import ReviewedGate, reviewed_gate
 from support.doors import EKF
+from support.fake_reviews import fake_reviews
 from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
 from support.tokens import Signer, encode
 
@@ -37,6 +43,17 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
     with running_gate(
         folder, OURS.jwks, longest_lifetime_seconds=LONGEST_SECONDS, revoked=REVOKED
     ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewedGate]:
+    folder = tmp_path_factory.mktemp("reviewed")
+    with (
+        fake_reviews(lambda token: is_signed(token, OURS.jwks)) as reviews,
+        reviewed_gate(folder, OURS, reviews, longest_lifetime_seconds=LONGEST_SECONDS) as running,
+    ):
+        running.authorizer.take_revoked(REVOKED)
         yield running
 
 
@@ -187,5 +204,46 @@ def test_envoy_and_the_decision_agree(
         return
     assert decision.identity is not None
     assert seen is not None, change
+    assert seen["kubeflow-userid"] == decision.identity.user
+    assert seen["kubeflow-groups"] == ",".join(decision.identity.groups)
+
+
+def reviewed_decision(line: str) -> Decision:
+    """What the decision makes of a request, and of an API server that looks at the signature."""
+    token = line.rpartition(" ")[2]
+    authenticated = is_signed(token, OURS.jwks)
+    claims = decode_unverified(token)[1] if authenticated else {}
+    aud = claims.get("aud")
+    review = Review(
+        authenticated=authenticated,
+        user=str(claims.get("sub", "")),
+        audiences=(AUDIENCE,) if isinstance(aud, list | str) and AUDIENCE in aud else (),
+    )
+    request = Request(host=EKF, headers=(("authorization", line),))
+    return decide(request, RULES, time.time(), review=review)  # noqa: TID251
+
+
+@settings(
+    max_examples=200, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(change=changes, signer=signers | st.just("ours") | st.just("ours"), form=forms)
+@example(change={}, signer="ours", form="Bearer {}")
+@example(change=TABLE["no such subject"][0], signer="ours", form="Bearer {}")
+@example(change=TABLE["two namespaces"][0], signer="ours", form="Bearer {}")
+@example(change=TABLE["no such UID"][0], signer="ours", form="Bearer {}")
+@example(change=TABLE["little left"][0], signer="ours", form="Bearer {}")
+def test_the_authorizer_and_the_decision_agree(
+    reviewed: ReviewedGate, change: dict[str, Any], signer: str, form: str
+) -> None:
+    line = form.format(made(change, signer))
+    decision = reviewed_decision(line)
+    answer = reviewed.gate.send([f"Authorization: {line}", "kubeflow-userid: forged"])
+    seen = reviewed.gate.passed(answer)
+    if decision.identity is None:
+        assert answer.code == CODES.get(decision.reason, 401), (decision, change)
+        assert MESSAGES[decision.reason] in answer.json["message"], change
+        return
+    assert seen is not None, (change, answer)
     assert seen["kubeflow-userid"] == decision.identity.user
     assert seen["kubeflow-groups"] == ",".join(decision.identity.groups)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +11,7 @@ from daypass._core.clock import Clock
 from daypass._core.files import write_private
 from daypass._core.secret import Secret
 from daypass.kube.access import Access
-from daypass.kube.cluster import Cluster
+from daypass.kube.kubeconfig import find_access
 from daypass.local.api import ApiServer
 from daypass.local.certificates import Authority
 from daypass.local.keys import fetch_issuer, fetch_keys
@@ -38,8 +39,10 @@ class Behind(Protocol):
     def keys(self, config: Config) -> str:
         """Its JSON Web Key Set; raises KeysError."""
 
-    def admin(self) -> Cluster | None:
-        """A client of our own that may watch what tokens hang on; None where nobody gave one."""
+    def access(self) -> Access | None:
+        """How to ask it as somebody who may watch what tokens hang on, and review them; None where
+        nobody is named.
+        """
 
     def stop(self) -> None:
         """End what was started for it."""
@@ -69,9 +72,9 @@ class External:
         """Its JSON Web Key Set; raises KeysError."""
         return fetch_keys(upstream_of(config), self._token)
 
-    def admin(self) -> Cluster | None:
+    def access(self) -> Access | None:
         """Whom the kubeconfig names."""
-        return Cluster.open(kubeconfig=self._kubeconfig) if self._kubeconfig else None
+        return find_access(os.environ, kubeconfig=self._kubeconfig) if self._kubeconfig else None
 
     def stop(self) -> None:
         """Nothing was started."""
@@ -125,16 +128,15 @@ class Embedded:
         """Its JSON Web Key Set."""
         return fetch_keys(self.upstream(config), lambda: self.server.admin_token)
 
-    def admin(self) -> Cluster | None:
+    def access(self) -> Access | None:
         """Its admin."""
-        access = Access(
+        return Access(
             server=self.server.url,
             namespace="default",
             origin="the embedded API server",
             authority=self._authority.pem,
             token=self.server.admin_token,
         )
-        return Cluster(access)
 
     def write_kubeconfig(self, file: Path) -> None:
         """A kubeconfig (mode 0600) with which kubectl and the like may do everything here."""

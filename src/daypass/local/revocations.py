@@ -7,6 +7,7 @@ from daypass._core.clock import Clock
 from daypass.gateway.following import CLOSE_AFTER_SECONDS, Scope
 from daypass.gateway.published import OnThisMachine
 from daypass.gateway.watch import RevocationWatch
+from daypass.kube.cluster import Cluster
 from daypass.local.behind import Behind
 from daypass.render.envoy.revocation import Revoked
 from daypass.spec import Config
@@ -38,12 +39,12 @@ class Revocations:
         self._told = ""
         self._told_closed = False
         self._watch: RevocationWatch | None = None
-        admin = behind.admin()
-        if admin is None:
+        access = behind.access()
+        if access is None:
             say(UNSEEN)
             return
         self._watch = RevocationWatch(
-            admin,
+            Cluster(access),
             OnThisMachine(take, None if state is None else state / STATE_FILE),
             clock,
             longest_lifetime_seconds=longest_lifetime_seconds,

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import urllib.parse
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography import x509
@@ -55,11 +56,13 @@ def edge_settings(
     *,
     issuer: str,
     echo: Address | None,
+    authorizer: Path | None = None,
 ) -> EdgeSettings:
     """Door and gate of a config on this machine.
 
     Certificates that the config has no files for are issued by `authority` and written to `folder`.
-    `issuer` and `echo` (what the gate guards where the config names nothing) matter to a gate only.
+    `issuer`, `echo` (what the gate guards where the config names nothing) and `authorizer` (its
+    Unix socket, where the check needs one) matter to a gate only.
     Clients connect directly here, so no hop is trusted to tell a client's address.
     """
     nameless = [domain.host for domain in config.domains.values() if is_address(domain.host)]
@@ -90,7 +93,10 @@ def edge_settings(
             own = _issue(host, authority, folder, clock)
             certificates[host] = _shown_for(f"gate.{host}", host, *own)
     shown = tuple(certificates[host] for host in config.gate.hosts)
-    return EdgeSettings(door=door, gate=_gate(config, config.gate, shown, issuer, echo))
+    gate = _gate(config, config.gate, shown, issuer, echo)
+    if authorizer is not None:
+        gate = replace(gate, authorizer_socket=str(authorizer))
+    return EdgeSettings(door=door, gate=gate)
 
 
 def _gate(
@@ -100,13 +106,6 @@ def _gate(
     issuer: str,
     echo: Address | None,
 ) -> GateSettings:
-    if gate.check != "jwt":
-        raise UsageError(
-            f"gate.check {gate.check} does not run on one machine yet", "write check: jwt"
-        )
-    longest = DEFAULT_LONGEST_LIFETIME_SECONDS
-    if config.policy is not None:
-        longest = config.policy.longest_lifetime_seconds
     return GateSettings(
         hosts=gate.hosts,
         listen=_listen(config.local.gate),
@@ -114,12 +113,20 @@ def _gate(
         protected=_protected(config, echo),
         issuer=issuer,
         audience=gate.audience,
-        longest_lifetime_seconds=longest,
+        longest_lifetime_seconds=longest_lifetime_seconds(config),
         require_bound=gate.require_bound,
         user_header=gate.headers.user,
         groups_header=gate.headers.groups,
         forward_token=gate.forward_token,
+        check=gate.check,
     )
+
+
+def longest_lifetime_seconds(config: Config) -> int:
+    """The longest lifetime of tokens that the gate takes, in seconds."""
+    if config.policy is None:
+        return DEFAULT_LONGEST_LIFETIME_SECONDS
+    return config.policy.longest_lifetime_seconds
 
 
 def _protected(config: Config, echo: Address | None) -> Protected:

@@ -7,12 +7,14 @@ from pathlib import Path
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass.gateway.follower import Follower
+from daypass.local.authorizers import Authorizers
 from daypass.local.behind import Behind
 from daypass.local.certificates import Authority
 from daypass.local.echo import Echo
 from daypass.local.edge import Edge, EdgeSettings
 from daypass.local.revocations import Revocations
 from daypass.local.settings import certificate_generation, edge_settings, files_of
+from daypass.render.envoy.revocation import Revoked
 from daypass.spec import Config, load
 
 LOOK_EVERY_SECONDS = 0.5
@@ -56,6 +58,7 @@ class Supervisor:
         self._told_trouble = ""
         self._echo: Echo | None = None
         self._revocations: Revocations | None = None
+        self._authorizers = Authorizers(behind, runtime, clock)
         self.config: Config = load(config_file)
         self._seen = self._signature(self.config)
         self._keys = Follower(lambda: behind.keys(self.config), KEYS_EVERY_SECONDS)
@@ -68,7 +71,7 @@ class Supervisor:
                 self._revocations = Revocations(
                     self.config,
                     behind,
-                    lambda revoked: self.edge.take_revoked(revoked),
+                    self._take_revoked,
                     clock,
                     say,
                     longest_lifetime_seconds=settings.gate.longest_lifetime_seconds,
@@ -76,13 +79,16 @@ class Supervisor:
                     close_after_seconds=close_after_seconds,
                 )
                 revoked = self._revocations.first()
+                self._authorizers.take_revoked(revoked)
             self.edge = Edge(
                 runtime, settings, keys=self._keys.latest, revoked=revoked, workers=workers
             )
+            self._authorizers.keep_new()
             if self._revocations is not None:
                 self._revocations.start()
         except BaseException:
             self._stop_following()
+            self._authorizers.stop()
             self._stop_echo()
             raise
         self._started_at = clock.monotonic()
@@ -111,6 +117,7 @@ class Supervisor:
         """End the door, the gate and the echo service."""
         self._stop_following()
         self.edge.stop()
+        self._authorizers.stop()
         self._stop_echo()
 
     def _stop_following(self) -> None:
@@ -136,14 +143,22 @@ class Supervisor:
             settings = self._settings(config)
             self.edge.apply(settings)
         except DaypassError as error:
+            self._authorizers.keep_old()
             self._say(f"the change is refused, all runs on as it was\n{error}")
             return
         self.config = config
+        self._authorizers.keep_new()
         if self._revocations is not None and settings.gate is not None:
             self._revocations.longest_lifetime(settings.gate.longest_lifetime_seconds)
         self._say(f"{self._config_file.name} has changed and is in force")
 
+    def _take_revoked(self, revoked: Revoked) -> None:
+        self._authorizers.take_revoked(revoked)
+        self.edge.take_revoked(revoked)
+
     def _follow(self) -> None:
+        if news := self._authorizers.news():
+            self._say(news)
         if self._revocations is not None:
             self._revocations.look()
         if self._keys.trouble != self._told_trouble:
@@ -170,12 +185,13 @@ class Supervisor:
         self._started_at = self._clock.monotonic()
 
     def _settings(self, config: Config) -> EdgeSettings:
-        issuer, echo = "", None
+        issuer, echo, authorizer = "", None, None
         if config.gate is not None:
             issuer = self._behind.issuer(config)
             if config.local.upstream is None:
                 self._echo = self._echo or Echo()
                 echo = self._echo.address
+            authorizer = self._authorizers.socket_for(config, config.gate, issuer)
         return edge_settings(
             config,
             self._behind.upstream(config),
@@ -184,6 +200,7 @@ class Supervisor:
             self._clock,
             issuer=issuer,
             echo=echo,
+            authorizer=authorizer,
         )
 
     def _signature(self, config: Config) -> Signature:

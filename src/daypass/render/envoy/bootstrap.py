@@ -4,7 +4,7 @@ import json
 import posixpath
 
 from daypass.render.envoy.gate import authentication, gate_routes, key_following_filter
-from daypass.render.envoy.gate_listener import gate_listener, protected_cluster
+from daypass.render.envoy.gate_listener import gate_clusters, gate_listener
 from daypass.render.envoy.listener import dynamic_routes, listener
 from daypass.render.envoy.revocation import (
     REVOKED,
@@ -48,7 +48,7 @@ def static_files(
         nobody = {"name": REVOKED, "typed_config": revocation(Revoked())}
         routes = {"route_config": gate_routes(gate)}
         listeners.append(gate_listener(gate, routes, jwt, nobody, sources))
-        clusters.append(protected_cluster(gate))
+        clusters.extend(gate_clusters(gate))
     return {
         "envoy.json": {
             **_process(admin_socket),
@@ -79,7 +79,7 @@ def followed_files(
         revoked = revocation_following_filter(_follow(f"{folder}/{REVOKED_FILE}", folder))
         routes = dynamic_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
         listeners.append(gate_listener(gate, routes, jwt, revoked, sources))
-        clusters.append(protected_cluster(gate))
+        clusters.extend(gate_clusters(gate))
         more["routes-gate.json"] = _route_file(gate_routes(gate))
     return {
         "bootstrap.json": {

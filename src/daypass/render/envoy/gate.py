@@ -12,6 +12,7 @@ from daypass.render.envoy.allowlist import complement
 from daypass.render.envoy.claims import GROUPS, PAYLOAD, USER, claim
 from daypass.render.envoy.refusals import gate_hint
 from daypass.render.envoy.replies import reply, status_format
+from daypass.render.envoy.review import authorizer_replies, without_authorizer
 from daypass.render.envoy.revocation import revocation_replies
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.typed import Json, extension, full_match, typed
@@ -56,7 +57,9 @@ def authentication(settings: GateSettings, keys: str) -> Json:
 
 
 def gate_routes(settings: GateSettings) -> Json:
-    """The decision, as a table of routes over the verified claims."""
+    """The decision, as a table of routes over the verified claims; with `check: review` the
+    authorizer has it, and whatever it lets through goes on.
+    """
     return {
         "name": "gate",
         "ignore_port_in_host_matching": True,
@@ -64,15 +67,21 @@ def gate_routes(settings: GateSettings) -> Json:
             {
                 "name": "gate",
                 "domains": [bracketed(host) for host in settings.hosts],
-                "routes": [
-                    _unverified(),
-                    _pass(settings),
-                    *_refusals(settings),
-                    _refuse("refused", 403, _OTHER),
-                ],
+                "routes": _routes(settings),
             }
         ],
     }
+
+
+def _routes(settings: GateSettings) -> list[Json]:
+    if not settings.is_native:
+        return [_pass_reviewed(settings)]
+    refused = [*_refusals(settings), _refuse("refused", 403, _OTHER)]
+    first = _unverified()
+    if settings.is_reviewed:
+        for route in (first, *refused):
+            route["typed_per_filter_config"] = without_authorizer()
+    return [first, _pass(settings), *refused]
 
 
 _UNVERIFIED = "this token was not verified"
@@ -93,6 +102,7 @@ def gate_replies(settings: GateSettings) -> Json:
     hint = gate_hint(settings.audience)
     said = f"%LOCAL_REPLY_BODY% ({hint})"
     refused = [
+        *(authorizer_replies() if settings.is_reviewed else ()),
         *revocation_replies(hint),
         reply(401, "Unauthorized", said),
         reply(403, "Forbidden", said),
@@ -164,6 +174,15 @@ def _pass(settings: GateSettings) -> Json:
             _set(settings.user_header, USER),
             _set(settings.groups_header, GROUPS),
         ],
+    }
+
+
+def _pass_reviewed(settings: GateSettings) -> Json:
+    return {
+        "name": "pass",
+        "match": {"prefix": "/"},
+        "route": {"cluster": PROTECTED, "timeout": "0s"},
+        "request_headers_to_remove": [] if settings.forward_token else ["authorization"],
     }
 
 

@@ -2,6 +2,7 @@
 
 from daypass.render.envoy.claims import JTI_STATE, USER_STATE, state_text
 from daypass.render.envoy.gate import PROTECTED, forget_claimed_identity, gate_replies
+from daypass.render.envoy.review import authorizer_cluster, authorizer_filter
 from daypass.render.envoy.revocation import claims_filter
 from daypass.render.envoy.routes import CLIENT_ADDRESS
 from daypass.render.envoy.settings import GateSettings
@@ -61,17 +62,16 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
         local_reply_config=gate_replies(settings),
         early_header_mutation_extensions=[forget_claimed_identity(settings)],
         http_filters=[
-            keys,
-            claims_filter({USER_STATE: ("sub",)}),
-            revoked,
+            *((keys, claims_filter({USER_STATE: ("sub",)}), revoked) if settings.is_native else ()),
+            *((authorizer_filter(settings),) if settings.is_reviewed else ()),
             extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
         ],
-        access_log=[_access_log()],
+        access_log=[_access_log(settings)],
     )
 
 
-def _access_log() -> Json:
-    """One line of JSON a request: who called, by the claims that Envoy has verified. They are taken
+def _access_log(settings: GateSettings) -> Json:
+    """One line of JSON a request: who called, by the claims that were verified. They are taken
     from filter state: from metadata a line would cost twice what the request's routes do.
 
     The path is left out: what the services behind take for a secret in a URL, nobody here knows.
@@ -85,7 +85,7 @@ def _access_log() -> Json:
         "code": "%RESPONSE_CODE%",
         "details": "%RESPONSE_CODE_DETAILS%",
         "duration_ms": "%DURATION%",
-        "user": state_text(USER_STATE),
+        "user": state_text(USER_STATE) if settings.is_native else f"%REQ({settings.user_header})%",
         "jti": state_text(JTI_STATE),
         "request_id": "%REQ(X-REQUEST-ID):64%",
     }
@@ -94,6 +94,12 @@ def _access_log() -> Json:
         "extensions.access_loggers.stream.v3.StdoutAccessLog",
         log_format={"json_format": line},
     )
+
+
+def gate_clusters(settings: GateSettings) -> list[Json]:
+    """Where the gate sends requests, and where it asks."""
+    asked = [authorizer_cluster(settings)] if settings.is_reviewed else []
+    return [protected_cluster(settings), *asked]
 
 
 def protected_cluster(settings: GateSettings) -> Json:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from daypass.spec.exposure import Exposure
+from daypass.spec.gate import Check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,4 +111,17 @@ class GateSettings:
     user_header: str
     groups_header: str
     forward_token: bool
+    check: Check = "jwt"
+    authorizer_socket: str = ""
+    """Where the authorizer listens, for the checks that ask it."""
     timeouts: Timeouts = Timeouts()
+
+    @property
+    def is_native(self) -> bool:
+        """Whether Envoy itself looks at tokens."""
+        return self.check != "review"
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether the authorizer is asked."""
+        return self.check != "jwt"

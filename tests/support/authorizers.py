@@ -1,0 +1,68 @@
+"""A running authorizer before an API server of the test's own, and a gate that asks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.gateway.decision import Rules
+from daypass.gateway.review.service import ReviewSettings
+from daypass.local.authorizer import LocalAuthorizer
+from daypass.spec.gate import Check
+from support.doors import EKF
+from support.fake_reviews import FakeReviews
+from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
+from support.tokens import Signer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedGate:
+    """A gate on Envoy, its authorizer, the API server that is asked, and the audit events."""
+
+    gate: RunningGate
+    authorizer: LocalAuthorizer
+    reviews: FakeReviews
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def running_authorizer(
+    folder: Path, reviews: FakeReviews, events: list[dict[str, Any]], **changes: Any
+) -> Iterator[LocalAuthorizer]:
+    """One that guards EKF for AUDIENCE. `changes`: of its Rules, or `remember_seconds`."""
+    remember_seconds = changes.pop("remember_seconds", 60.0)
+    given = {"longest_lifetime_seconds": 7200, **changes}
+    rules = Rules(hosts=frozenset({EKF}), issuer=ISSUER, audience=AUDIENCE, **given)
+    settings = ReviewSettings(
+        rules=rules, audience=AUDIENCE, user_header="kubeflow-userid",
+        groups_header="kubeflow-groups", forward_token=False, remember_seconds=remember_seconds,
+    )  # fmt: skip
+    authorizer = LocalAuthorizer(
+        settings, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
+        lambda line: events.append(json.loads(line)),
+    )  # fmt: skip
+    try:
+        yield authorizer
+    finally:
+        authorizer.stop()
+
+
+@contextmanager
+def reviewed_gate(
+    folder: Path, signer: Signer, reviews: FakeReviews, check: Check = "review", **changes: Any
+) -> Iterator[ReviewedGate]:
+    """A gate with `check`, whose keys are those of `signer`."""
+    events: list[dict[str, Any]] = []
+    with (
+        running_authorizer(folder, reviews, events, **changes) as authorizer,
+        running_gate(
+            folder, signer.jwks, longest_lifetime_seconds=7200, check=check,
+            authorizer_socket=str(authorizer.path),
+        ) as gate,
+    ):  # fmt: skip
+        yield ReviewedGate(gate=gate, authorizer=authorizer, reviews=reviews, events=events)

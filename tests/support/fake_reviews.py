@@ -1,0 +1,114 @@
+"""An API server that answers TokenReviews as a test wants, and counts how often it is asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.secret import Secret
+from daypass.gateway.review.reviewing import NOBODYS_TOKEN
+from daypass.kube.access import Access
+
+Judge = Callable[[str], bool]
+
+
+class FakeReviews:
+    """`judge`: whether a token is a good one; what it claims is then taken as it stands.
+
+    `failing`: a code and a Retry-After to answer with. `held`: answers wait while it is cleared.
+    `asked`: the tokens that were asked about. `port` stays the same after `down` and `up`.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.failing: tuple[int, str] | None = None
+        self.held = threading.Event()
+        self.held.set()
+        self.asked: list[str] = []
+        self.connections = 0
+        self.port = 0
+        self._server: ThreadingHTTPServer | None = None
+
+    @property
+    def access(self) -> Access:
+        """How to ask it."""
+        url = f"http://127.0.0.1:{self.port}"
+        return Access(server=url, namespace="default", origin="a test", token=Secret("asker"))
+
+    def up(self) -> None:
+        """Listen."""
+        reviews = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                reviews.connections += 1
+
+            def do_POST(self) -> None:
+                reviews._answer(self)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def down(self) -> None:
+        """Listen no more; connections that are open end with their next answer."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        question = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
+        token = str(question["spec"]["token"])
+        if token != NOBODYS_TOKEN:
+            self.asked.append(token)
+        self.held.wait(30)
+        code, retry_after = self.failing or (201, "")
+        body = json.dumps({"kind": "TokenReview", "status": self._status(question)}).encode()
+        if self._server is None:
+            handler.close_connection = True
+            return
+        handler.send_response(code)
+        if retry_after:
+            handler.send_header("Retry-After", retry_after)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def _status(self, question: dict[str, Any]) -> dict[str, Any]:
+        token = str(question["spec"]["token"])
+        if not self.judge(token):
+            return {"error": "it is no good"}
+        try:
+            claims = decode_unverified(token)[1]
+        except MalformedTokenError:
+            return {"error": "it is no token"}
+        audiences = [
+            each for each in question["spec"]["audiences"] if each in claims.get("aud", [])
+        ]
+        user = {"username": claims.get("sub")}
+        return {"authenticated": True, "user": user, "audiences": audiences}
+
+
+@contextmanager
+def fake_reviews(judge: Judge) -> Iterator[FakeReviews]:
+    """One that listens until the end of the block."""
+    reviews = FakeReviews(judge)
+    reviews.up()
+    try:
+        yield reviews
+    finally:
+        reviews.held.set()
+        reviews.down()

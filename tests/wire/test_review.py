@@ -1,0 +1,254 @@
+"""`check: review` on a real Envoy, before an API server that is down, slow or tired."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass.render.envoy.revocation import Revoked
+from support.authorizers import ReviewedGate, reviewed_gate
+from support.deadline import eventually
+from support.doors import EKF
+from support.fake_reviews import fake_reviews
+from support.gates import AUDIENCE, ISSUER
+from support.raw import Answer, Conversation, connect
+from support.tokens import Signer
+
+SIGNER = Signer("ours")
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
+    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
+             "secret": {"name": "bot-daypass-x", "uid": "secret-1"}}  # fmt: skip
+    return {"iss": ISSUER, "aud": [AUDIENCE], "sub": "system:serviceaccount:team:bot", "iat": now,
+            "exp": now + 3600, "jti": "j-1", "kubernetes.io": bound, **changes}  # fmt: skip
+
+
+def bearer(**changes: Any) -> str:
+    return f"Authorization: Bearer {SIGNER.sign(claims(**changes))}"
+
+
+@pytest.fixture(params=["review", "both"])
+def gate(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[ReviewedGate]:
+    folder: Path = tmp_path_factory.mktemp("g")
+    with (
+        fake_reviews(lambda token: True) as reviews,
+        reviewed_gate(folder, SIGNER, reviews, request.param) as running,
+    ):
+        yield running
+
+
+def unavailable(answer: Answer) -> int:
+    """The seconds after which to come back, of an answer that nobody knows."""
+    assert answer.code == 503, answer
+    assert answer.headers["content-type"] == "application/json"
+    status = json.loads(answer.body)
+    assert (status["kind"], status["reason"]) == ("Status", "ServiceUnavailable")
+    assert "could not be asked" in status["message"]
+    return int(answer.headers["retry-after"])
+
+
+def test_while_the_api_server_is_down_what_is_remembered_passes_and_nothing_else(
+    gate: ReviewedGate,
+) -> None:
+    line = bearer()
+    assert gate.gate.send([line]).code == 200
+    gate.reviews.down()
+    assert gate.gate.send([line]).code == 200
+    assert unavailable(gate.gate.send([bearer(jti="j-2")])) >= 1
+    gate.reviews.up()
+    eventually("it is asked again", lambda: gate.gate.send([bearer(jti="j-2")]).code == 200)
+    assert {"api-server-unreachable", "api-server-reached"} <= {e["event"] for e in gate.events}
+
+
+def test_a_slow_api_server_makes_nobody_wait_long_and_its_answer_counts_when_it_comes(
+    gate: ReviewedGate,
+) -> None:
+    gate.reviews.held.clear()
+    line = bearer()
+    unavailable(gate.gate.send([line]))
+    gate.reviews.held.set()
+    eventually("the answer has come", lambda: gate.gate.send([line]).code == 200)
+    assert gate.reviews.asked == [line.rpartition(" ")[2]]
+
+
+def test_what_the_api_server_says_about_coming_back_is_passed_on_and_obeyed(
+    gate: ReviewedGate,
+) -> None:
+    gate.reviews.failing = (429, "20")
+    assert unavailable(gate.gate.send([bearer()])) == 20
+    gate.reviews.failing = None
+    asked = len(gate.reviews.asked)
+    assert unavailable(gate.gate.send([bearer(jti="j-2")])) in (19, 20)
+    assert len(gate.reviews.asked) == asked
+
+
+def test_many_requests_with_one_new_token_are_one_review(gate: ReviewedGate) -> None:
+    gate.reviews.held.clear()
+    request = "\r\n".join(["GET / HTTP/1.1", f"Host: {EKF}", bearer(), "", ""]).encode()
+    with ExitStack() as stack:
+        conversations = []
+        for _ in range(20):
+            connection = stack.enter_context(
+                connect(gate.gate.port, authority_pem=gate.gate.authority.pem, name=EKF)
+            )
+            conversation = Conversation(connection)
+            conversation.send(request)
+            conversations.append(conversation)
+        eventually("it is asked about", lambda: gate.reviews.asked)
+        gate.reviews.held.set()
+        codes = {conversation.answer().code for conversation in conversations}
+    assert codes <= {200, 503}
+    assert len(gate.reviews.asked) == 1
+
+
+def test_a_revocation_is_obeyed_on_an_open_connection(gate: ReviewedGate) -> None:
+    request = "\r\n".join(["GET / HTTP/1.1", f"Host: {EKF}", bearer(), "", ""]).encode()
+    with connect(gate.gate.port, authority_pem=gate.gate.authority.pem, name=EKF) as connection:
+        conversation = Conversation(connection)
+
+        def answer() -> Answer:
+            conversation.send(request)
+            return conversation.answer()
+
+        assert answer().code == 200
+        gate.authorizer.take_revoked(Revoked(secrets={"secret-1"}))
+        eventually("it is refused", lambda: answer().code == 401)
+        assert "this token was revoked" in json.loads(answer().body)["message"]
+        assert len(gate.reviews.asked) == 1
+
+
+def test_an_authorizer_that_has_ended_closes_the_gate(gate: ReviewedGate) -> None:
+    line = bearer()
+    assert gate.gate.send([line]).code == 200
+    gate.authorizer.stop()
+    assert unavailable(gate.gate.send([line])) == 1
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS", "PUT", "TRACE", "PROPFIND"])
+def test_every_method_is_decided_alike(gate: ReviewedGate, method: str) -> None:
+    lines = [f"{method} / HTTP/1.1", f"Host: {EKF}", "Content-Length: 0", "", ""]
+    with connect(gate.gate.port, authority_pem=gate.gate.authority.pem, name=EKF) as connection:
+        conversation = Conversation(connection)
+        conversation.send("\r\n".join(lines).encode())
+        received = connection.recv(65536)
+    assert received.startswith(b"HTTP/1.1 401 "), received
+    assert gate.gate.send([bearer()]).code == 200
+
+
+def test_an_upgrade_needs_a_token_as_well(gate: ReviewedGate) -> None:
+    upgrade = ["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+    protocol = f"Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.{'x' * 40}"
+    answer = gate.gate.send([*upgrade, "Sec-WebSocket-Key: eDp5", protocol])
+    assert answer.code in (401, 403)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["x-envoy-external-address: 203.0.113.9"],
+        ["x-envoy-auth-headers-to-remove: kubeflow-userid"],
+        ["x-envoy-auth-partial-body: true"],
+        ["x-forwarded-for: 203.0.113.9", "x-envoy-internal: true"],
+        ["x-envoy-original-path: /x", "x-envoy-decorator-operation: x"],
+    ],
+)
+def test_no_header_of_a_client_speaks_to_the_authorizer(
+    gate: ReviewedGate, lines: list[str]
+) -> None:
+    assert gate.gate.send(lines).code == 401
+    seen = gate.gate.passed(gate.gate.send([bearer(), *lines]))
+    assert seen is not None
+    assert seen["kubeflow-userid"] == "system:serviceaccount:team:bot"
+    assert "authorization" not in seen
+
+
+@pytest.mark.parametrize("size", [17_000, 50_000, 1_000_000])
+def test_a_huge_token_costs_nobody_anything(gate: ReviewedGate, size: int) -> None:
+    padded = bearer(padding="x" * size) if size < 60_000 else "Authorization: Bearer " + "a" * size
+    assert gate.gate.send([padded]).code in (0, 401, 431)
+    assert gate.reviews.asked == []
+    assert gate.gate.send([bearer()]).code == 200
+
+
+def test_a_flood_of_headers_costs_nobody_anything(gate: ReviewedGate) -> None:
+    assert gate.gate.send([f"x-{number}: y" for number in range(2_000)]).code in (0, 401, 431)
+    assert gate.gate.send([bearer()]).code == 200
+
+
+def sent_to(gate: ReviewedGate, content: bytes) -> bytes:
+    """What the authorizer itself answers to these bytes, until it closes or a second is over."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(gate.authorizer.path))
+        received = b""
+        try:
+            connection.sendall(content)
+            connection.shutdown(socket.SHUT_WR)
+            while more := connection.recv(65536):
+                received += more
+        except (ConnectionError, TimeoutError):
+            pass
+        return received
+
+
+GOOD_HEAD = f"GET / HTTP/1.1\r\nHost: {EKF}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"\x00\x01\x02\r\n\r\n", b"400"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (f"{GOOD_HEAD}Host: other\r\n\r\n".encode(), b"400"),
+        (f"{GOOD_HEAD}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n".encode(), b"400"),
+        (f"{GOOD_HEAD}Authorization : Bearer x\r\n\r\n".encode(), b"400"),
+        (f"{GOOD_HEAD}Authorization: Bearer x\r\n y\r\n\r\n".encode(), b"40"),
+        (f"{GOOD_HEAD}x: {'y' * 200_000}\r\n\r\n".encode(), b""),
+    ],
+)
+def test_what_is_no_request_is_not_answered_as_one(
+    gate: ReviewedGate, content: bytes, code: bytes
+) -> None:
+    received = sent_to(gate, content)
+    assert received[9:].startswith(code), received[:80]
+    assert b" 200 " not in received
+    assert gate.gate.send([bearer()]).code == 200
+
+
+def test_answers_keep_the_order_of_questions_on_one_connection(gate: ReviewedGate) -> None:
+    line = bearer()
+    assert gate.gate.send([line]).code == 200
+    good = f"{GOOD_HEAD}{line}\r\n\r\n".encode()
+    bad = f"{GOOD_HEAD}\r\n".encode()
+    received = sent_to(gate, good + bad + good)
+    codes = [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]]
+    assert codes == [b"200", b"401", b"200"]
+
+
+def test_a_question_behind_one_that_waits_is_never_answered_in_its_place(
+    gate: ReviewedGate,
+) -> None:
+    line = bearer()
+    assert gate.gate.send([line]).code == 200
+    gate.reviews.held.clear()
+    unseen = f"{GOOD_HEAD}{bearer(jti='j-2')}\r\n\r\n".encode()
+    received = sent_to(gate, unseen + f"{GOOD_HEAD}{line}\r\n\r\n".encode())
+    assert b" 200 " not in received
+
+
+def test_a_method_that_nobody_knows_is_refused_also_with_a_token(gate: ReviewedGate) -> None:
+    request = "\r\n".join(["BREW / HTTP/1.1", f"Host: {EKF}", bearer(), "", ""])
+    with connect(gate.gate.port, authority_pem=gate.gate.authority.pem, name=EKF) as connection:
+        conversation = Conversation(connection)
+        conversation.send(request.encode())
+        assert conversation.answer().code == 400
