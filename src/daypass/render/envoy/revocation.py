@@ -66,19 +66,24 @@ def claims_filter(also: Mapping[str, tuple[str, ...]] = _NOTHING) -> Json:
     `also`: more claims to keep, by the name of the state.
     """
     kept = {_key(name): keys for name, keys in _CLAIMS.items()} | dict(also)
+    return set_filter_state({state: claim_text(*keys) for state, keys in kept.items()})
+
+
+def set_filter_state(kept: Mapping[str, str]) -> Json:
+    """A filter that keeps texts for the request's time; `kept`: formats by the state's name."""
     return extension(
         "envoy.filters.http.set_filter_state",
         "extensions.filters.http.set_filter_state.v3.Config",
         on_request_headers=[
             {
-                "object_key": key,
+                "object_key": state,
                 "factory_key": "envoy.string",
                 "format_string": {
-                    "text_format_source": {"inline_string": claim_text(*keys)},
+                    "text_format_source": {"inline_string": text},
                     "omit_empty_values": True,
                 },
             }
-            for key, keys in kept.items()
+            for state, text in kept.items()
         ],
     )
 

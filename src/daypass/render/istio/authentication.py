@@ -50,7 +50,7 @@ def authentication(settings: IstioGate, keys: str | None) -> Json:
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         # Taken off once it is verified: to the gateway's own RequestAuthentications it would be a
         # token of an issuer that they do not know.
-        "forward": settings.gate.check != "jwt",
+        "forward": False,
         "clock_skew_seconds": CLOCK_SKEW_SECONDS,
     }
     lasting = {

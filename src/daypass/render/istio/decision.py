@@ -62,6 +62,7 @@ _STATUSES = {
     "Audiences in Jwt are not allowed": Reason.AUDIENCE,
     "Jwt verification fails": Reason.SIGNATURE,
     "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
+    "Jwks doesn't have any valid public key": Reason.UNKNOWN,
 }
 """What Envoy says of tokens whose issuer is the cluster (jwt_verify_lib's status.cc)."""
 

@@ -1,8 +1,8 @@
 """The filters that the gate puts into the gateway's chain, in their order."""
 
-from daypass.render.envoy.claims import GROUPS, USER, USER_STATE
+from daypass.render.envoy.claims import GROUPS, USER, USER_STATE, state_text
 from daypass.render.envoy.matching import has_claim, has_state, only_where
-from daypass.render.envoy.revocation import Revoked, claims_filter, revocation
+from daypass.render.envoy.revocation import Revoked, claims_filter, revocation, set_filter_state
 from daypass.render.envoy.typed import Json, extension
 from daypass.render.istio.authentication import authentication
 from daypass.render.istio.decision import decision
@@ -13,6 +13,7 @@ from daypass.render.names import GATE, GATE_KEYS, GATE_REVOKED
 SHARDS = 4
 """In how many objects the list of the revoked is, since the API server takes none above 1.5 MB."""
 
+_TOKEN_STATE = "daypass.token"  # noqa: S105 - a name
 _WAIT = "5s"
 """For what is published, when the gateway starts; then it begins without, and refuses."""
 
@@ -21,6 +22,7 @@ def first_filters(settings: IstioGate) -> list[Json]:
     """What stands before everything else in the gateway."""
     return [
         _forget(settings),
+        *([_keep_token(settings)] if settings.gate.forward_token else []),
         _followed(GATE_KEYS, authentication(settings, None)),
         {"name": f"{GATE}-decision", "typed_config": decision(settings)},
         _remember(),
@@ -31,6 +33,8 @@ def first_filters(settings: IstioGate) -> list[Json]:
 def last_filter(settings: IstioGate) -> Json:
     """What stands right before the router, so that nobody changes it any more."""
     set_headers = {settings.gate.headers.user: USER, settings.gate.headers.groups: GROUPS}
+    if settings.gate.forward_token:
+        set_headers["authorization"] = state_text(_TOKEN_STATE)
     appended = [
         {
             "append": {
@@ -53,6 +57,12 @@ def _forget(settings: IstioGate) -> Json:
     removed = [{"remove": name} for name in settings.identity_headers]
     guarded = is_guarded(settings.gate.hosts)
     return only_where(guarded, _mutation(f"{GATE}-forget", removed))
+
+
+def _keep_token(settings: IstioGate) -> Json:
+    """Keep the Authorization header, which is taken off on the way, for the services behind."""
+    kept = set_filter_state({_TOKEN_STATE: "%REQ(authorization)%"})
+    return only_where(is_guarded(settings.gate.hosts), {**kept, "name": f"{GATE}-token"})
 
 
 def _remember() -> Json:

@@ -1,0 +1,451 @@
+"""The gate on a real istiod and its Envoy, with tokens of a real API server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from daypass.render.envoy.revocation import Revoked
+from daypass.render.istio.published import keys_object, revoked_objects
+from daypass.render.names import GATE, GATE_KEYS, GATE_REVOKED
+from daypass.render.objects import Object
+from support.deadline import eventually
+from support.h2c import Http2
+from support.istio_gates import (
+    AUDIENCE,
+    FILTERS,
+    GUARDED,
+    OTHER,
+    POLICIES,
+    IstioGate,
+    get,
+    running_istio_gate,
+    seen,
+)
+from support.istio_gateway import LABELS, NAMESPACE
+from support.raw import Answer
+from support.tokens import Signer, encode
+
+pytestmark = pytest.mark.timeout(600)
+
+STRANGER = Signer("tests")
+FORGED = ("kubeflow-userid: admin", "kubeflow-groups: system:masters")
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+    with running_istio_gate(tmp_path_factory.mktemp("gate")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(gate: IstioGate) -> Iterator[None]:
+    yield
+    gate.publish()
+    gate.configure("")
+    good = gate.bearer()
+    eventually("the gate is as it was", lambda: gate.send(good).code == 200, seconds=60)
+
+
+def claims(gate: IstioGate, **changed: Any) -> dict[str, Any]:
+    """Those of a good token; None takes one away, numbers are from now on."""
+    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
+    whole = {
+        "iss": gate.issuer,
+        "aud": [AUDIENCE],
+        "sub": "system:serviceaccount:team:bot",
+        "iat": -60,
+        "exp": 3000,
+        "kubernetes.io": {"namespace": "team", "secret": {"name": "n", "uid": "secret-1"}},
+        **changed,
+    }
+    times = {name: now + whole[name] for name in ("iat", "nbf", "exp") if whole.get(name)}
+    return {name: value for name, value in (whole | times).items() if value is not None}
+
+
+def signed(gate: IstioGate, **changed: Any) -> str:
+    return f"Authorization: Bearer {gate.signer.sign(claims(gate, **changed))}"
+
+
+def assert_refused(answer: Answer, reason: Reason) -> None:
+    code = CODES.get(reason, 401)
+    assert answer.code == code, answer
+    assert answer.headers["content-type"] == "application/json"
+    assert "location" not in answer.headers
+    assert (answer.headers.get("www-authenticate") == "Bearer") is (code == 401)
+    status = answer.json
+    assert (status["kind"], status["apiVersion"], status["code"]) == ("Status", "v1", code)
+    assert status["message"].startswith(MESSAGES[reason])
+
+
+def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioGate) -> None:
+    headers = seen(gate.send(gate.bearer(), *FORGED))
+    assert headers["kubeflow-userid"] == gate.identity.user
+    assert headers["kubeflow-groups"] == (
+        f"system:serviceaccounts,system:serviceaccounts:{gate.identity.namespace},"
+        "system:authenticated"
+    )
+    assert "authorization" not in headers
+
+
+def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioGate) -> None:
+    names = gate.filters()
+    revoked = [f"{GATE_REVOKED}-{number}" for number in range(4)]
+    first = [f"{GATE}-forget", GATE_KEYS, f"{GATE}-decision", f"{GATE}-claims", *revoked]
+    assert names[: len(first)] == first
+    assert names[-2:] == [f"{GATE}-identity", "envoy.filters.http.router"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ({"audiences": ["elsewhere.example.com"]}, Reason.AUDIENCE),
+        ({"audiences": []}, Reason.AUDIENCE),  # the API server's own
+        ({"audiences": [AUDIENCE, "elsewhere.example.com"]}, Reason.SEVERAL_AUDIENCES),
+        ({"bound": False}, Reason.UNBOUND),
+        ({"lifetime_seconds": 3 * 3600}, Reason.LIVES_TOO_LONG),
+    ],
+)
+def test_other_tokens_of_the_api_server_are_refused(
+    gate: IstioGate, shape: dict[str, Any], reason: Reason
+) -> None:
+    assert_refused(gate.send(gate.bearer(**shape), *FORGED), reason)
+
+
+def test_the_long_lived_token_is_told_to_be_traded(gate: IstioGate) -> None:
+    line = f"Authorization: Bearer {gate.identity.token.reveal()}"
+    assert_refused(gate.send(line), Reason.LONG_LIVED)
+
+
+def test_a_long_lived_token_of_another_cluster_is_one_as_well(gate: IstioGate) -> None:
+    token = STRANGER.sign({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:a:b"})
+    assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.LONG_LIVED)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"iat": -7000, "exp": -100}, Reason.EXPIRED),
+        ({"nbf": 1000}, Reason.NOT_YET_VALID),
+        ({"exp": None}, Reason.NO_EXPIRY),
+        ({"exp": 90000}, Reason.LIVES_TOO_LONG),
+        ({"aud": None}, Reason.AUDIENCE),
+        ({"iss": "https://dex.example.com"}, Reason.FOREIGN_ISSUER),
+        ({"iss": None}, Reason.FOREIGN_ISSUER),
+        ({"sub": "admin"}, Reason.SUBJECT),
+        ({"kubernetes.io": {"secret": {"uid": "x"}}}, Reason.SUBJECT),
+        ({"kubernetes.io": {"namespace": "team", "pod": {"uid": "p"}}}, Reason.UNBOUND),
+    ],
+)
+def test_tokens_that_no_api_server_makes_are_refused(
+    gate: IstioGate, changed: dict[str, Any], reason: Reason
+) -> None:
+    assert_refused(gate.send(signed(gate, **changed), *FORGED), reason)
+
+
+def test_a_strangers_signature_opens_nothing(gate: IstioGate) -> None:
+    token = STRANGER.sign(claims(gate))
+    assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.SIGNATURE)
+    token = Signer("unknown").sign(claims(gate))
+    assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.SIGNATURE)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "RS1"])
+def test_algorithms_of_nobody_open_nothing(gate: IstioGate, algorithm: str) -> None:
+    token = gate.signer.sign(claims(gate), {"alg": algorithm})
+    assert gate.send(f"Authorization: Bearer {token}").code == 401
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ([], Reason.NO_TOKEN),
+        (["Authorization: {}"], Reason.UNREADABLE),
+        (["Authorization: bearer {}"], Reason.UNREADABLE),
+        (["Authorization: Bearer  {}"], Reason.UNREADABLE),
+        (["Authorization: Bearer {} x"], Reason.UNREADABLE),
+        (["Authorization: Bearer {},"], Reason.UNREADABLE),
+        (["Authorization: Basic eDp5, Bearer {}"], Reason.UNREADABLE),
+        (["Authorization: Bearer {}", "Authorization: Bearer {}"], Reason.UNREADABLE),
+        (["Authorization: Basic eDp5", "Authorization: Bearer {}"], Reason.UNREADABLE),
+        (["Authorization: Bearer opaque"], Reason.UNREADABLE),
+        ([f"Authorization: Bearer {encode(b'{x')}.e30.e30"], Reason.MALFORMED),
+    ],
+)
+def test_only_the_one_form_that_everybody_reads_alike_passes(
+    gate: IstioGate, form: list[str], reason: Reason
+) -> None:
+    token = gate.bearer().rpartition(" ")[2]
+    assert_refused(gate.send(*(line.format(token) for line in form), *FORGED), reason)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "EKF.Example.COM",
+        f"{GUARDED}:443",
+        f"{GUARDED}:8443",
+        f"{GUARDED}:x",
+        f"{GUARDED}.",
+        f"{GUARDED}.:443",
+    ],
+)
+def test_the_host_is_guarded_in_whatever_form_it_is_named(gate: IstioGate, host: str) -> None:
+    assert_refused(gate.send(*FORGED, host=host), Reason.NO_TOKEN)
+    assert_refused(gate.send(*FORGED, host=host, sni=OTHER), Reason.NO_TOKEN)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        ["kubeflow-userid: admin", "kubeflow-userid: admin2"],
+        ["Kubeflow-UserID: admin", "KUBEFLOW-GROUPS: system:masters"],
+        ["kubeflow_userid: admin", "kubeflow_groups: system:masters"],
+        ["kubeflow-userid: admin", "Connection: kubeflow-userid"],
+        ["Connection: kubeflow-userid, kubeflow-groups"],
+        ["TE: trailers", "Connection: TE, kubeflow-userid", "kubeflow-userid: admin"],
+    ],
+)
+def test_identity_headers_of_a_client_never_survive(gate: IstioGate, forged: list[str]) -> None:
+    answer = gate.send(gate.bearer(), *forged)
+    headers = {name.replace("_", "-"): value for name, value in seen(answer).items()}
+    assert headers["kubeflow-userid"] == gate.identity.user
+    assert "masters" not in headers["kubeflow-groups"]
+    assert not any("_" in name for name in seen(answer))
+
+
+def test_a_token_that_the_client_calls_hop_by_hop_is_none(gate: IstioGate) -> None:
+    answer = gate.send(gate.bearer(), "Connection: close, authorization", *FORGED)
+    assert_refused(answer, Reason.NO_TOKEN)
+
+
+def test_the_same_holds_over_http2(gate: IstioGate) -> None:
+    begin = [(":method", "GET"), (":scheme", "https"), (":authority", GUARDED), (":path", "/")]
+    forged = [("kubeflow-userid", "admin"), ("kubeflow-userid", "x"), ("kubeflow_groups", "x")]
+    good = [("authorization", gate.bearer().partition(": ")[2])]
+    with Http2(gate.gateway.port, authority_pem=gate.public.pem, name=GUARDED) as client:
+        reply = client.request([*begin, *forged, *good])
+        assert reply.code == 200
+        assert reply.json["headers"]["kubeflow-userid"] == gate.identity.user
+        assert "masters" not in str(reply.json)
+        reply = client.request([*begin, *forged])
+        assert reply.code == 401
+        assert reply.json["message"].startswith(MESSAGES[Reason.NO_TOKEN])
+
+
+def test_another_host_on_the_same_gateway_is_untouched(gate: IstioGate) -> None:
+    for line in (signed(gate, iss="https://dex.example.com"), signed(gate, exp=-100), "x: y"):
+        headers = seen(gate.send(line, *FORGED, "kubeflow_groups: x", host=OTHER))
+        name, _, value = line.partition(": ")
+        assert headers[name.lower()] == value
+        assert headers["kubeflow-userid"] == "admin"
+        assert headers["kubeflow-groups"] == "system:masters"
+        assert headers["kubeflow_groups"] == "x"
+    answer = gate.send(host=OTHER, path="/missing")
+    assert answer.code == 200
+
+
+def test_an_answer_that_is_no_refusal_of_the_gates_keeps_its_words(gate: IstioGate) -> None:
+    deny = authorization("elsewhere", "DENY", [{"to": [{"operation": {"paths": ["/private"]}}]}])
+    gate.apply(deny)
+    try:
+        for host in (OTHER, GUARDED):
+            eventually("it is refused", lambda: refused_by(gate, host))  # noqa: B023 - called at once
+    finally:
+        gate.delete(f"{POLICIES}/elsewhere")
+
+
+def refused_by(gate: IstioGate, host: str) -> bool:
+    answer = gate.send(gate.bearer(), host=host, path="/private")
+    return (answer.code, answer.body) == (403, b"RBAC: access denied")
+
+
+def authorization(name: str, action: str, rules: list[Object], **more: object) -> Object:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    selector = {"selector": {"matchLabels": LABELS}}
+    return {
+        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": metadata,
+        "spec": {**selector, "action": action, "rules": rules, **more},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "when"),
+    [
+        ({"requestPrincipals": ["*"]}, []),
+        ({"requestPrincipals": ["{issuer}/{user}"]}, []),
+        (None, [{"key": "request.auth.claims[kubernetes.io][secret][uid]", "values": ["{uid}"]}]),
+        (None, [{"key": "request.auth.audiences", "values": [AUDIENCE]}]),
+    ],
+)
+def test_istios_own_policies_read_who_calls(
+    gate: IstioGate, source: Object | None, when: list[Object]
+) -> None:
+    text = json.dumps({"from": [{"source": source}] if source else [], "when": when})
+    known = {"{issuer}": gate.issuer, "{user}": gate.identity.user}
+    for place, value in {**known, "{uid}": gate.identity.secret_uid}.items():
+        text = text.replace(place, value)
+    rule = {name: value for name, value in json.loads(text).items() if value}
+    good = gate.bearer()
+    gate.apply(authorization("elsewhere", "DENY", [rule]))
+    try:
+        eventually("the policy sees it", lambda: gate.send(good).code == 403)
+        assert gate.send(host=OTHER).code == 200
+    finally:
+        gate.delete(f"{POLICIES}/elsewhere")
+
+
+def test_where_the_filters_are_missing_everything_is_refused(gate: IstioGate) -> None:
+    good = gate.bearer()
+    gate.delete(f"{FILTERS}/{GATE}")
+    eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
+    for host in (GUARDED, "EKF.example.com", f"{GUARDED}:8443", f"{GUARDED}.", f"{GUARDED}.:1"):
+        for lines in ([good], [good, *FORGED], [*FORGED], []):
+            assert gate.send(*lines, host=host).code == 403
+    assert gate.send(host=OTHER).code == 200
+
+
+def test_where_the_backstop_is_missing_the_filters_still_refuse(gate: IstioGate) -> None:
+    gate.delete(f"{POLICIES}/{GATE}")
+    eventually("it is gone", lambda: "envoy.filters.http.rbac" not in gate.filters())
+    assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
+    assert gate.send(gate.bearer()).code == 200
+
+
+def test_the_token_goes_on_where_it_is_asked_for(gate: IstioGate) -> None:
+    gate.configure("forwardToken: true")
+    line = gate.bearer()
+    headers = eventually(
+        "the token arrives",
+        lambda: h if "authorization" in (h := seen(gate.send(line))) else None,
+    )
+    assert headers["authorization"] == line.partition(": ")[2]
+    assert headers["kubeflow-userid"] == gate.identity.user
+    assert_refused(gate.send(signed(gate, exp=-100)), Reason.EXPIRED)
+
+
+def test_a_revoked_secret_closes_an_open_connection(gate: IstioGate) -> None:
+    good, other = get(gate.bearer()), get(signed(gate))
+    with gate.conversation() as conversation:
+        conversation.send(good)
+        assert conversation.answer().code == 200
+        gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+        assert_refused(
+            eventually("it is refused", lambda: asked(conversation, good)), Reason.DENIED
+        )
+        conversation.send(other)
+        assert conversation.answer().code == 200
+
+
+def asked(conversation: Any, request: bytes, code: int = 200) -> Answer | None:
+    """The next answer, if it is another one than before."""
+    conversation.send(request)
+    answer: Answer = conversation.answer()
+    assert answer.code, "the connection has ended"
+    return None if answer.code == code else answer
+
+
+@pytest.mark.parametrize(
+    "revoked",
+    [
+        Revoked(service_accounts={"sa-1"}),
+        Revoked(tokens={"jti-1"}),
+        Revoked(namespaces={"team"}),
+        Revoked(secrets={"secret-1"} | {f"s-{number}" for number in range(20_000)}),
+        Revoked(secrets={"secret-1"}, closed=True),
+    ],
+    ids=["account", "token", "namespace", "many", "closed"],
+)
+def test_each_kind_of_entry_is_refused(gate: IstioGate, revoked: Revoked) -> None:
+    bound = {
+        "namespace": "team",
+        "secret": {"uid": "secret-1"},
+        "serviceaccount": {"name": "bot", "uid": "sa-1"},
+    }
+    line = signed(gate, jti="jti-1", **{"kubernetes.io": bound})
+    gate.revoke(revoked)
+    answer = eventually(
+        "it is refused", lambda: a if (a := gate.send(line)).code == 401 else None, seconds=60
+    )
+    assert_refused(answer, Reason.DENIED)
+    elsewhere = {**bound, "namespace": "t2", "secret": {"uid": "s"}, "serviceaccount": {"uid": "a"}}
+    answer = gate.send(signed(gate, jti="jti-2", **{"kubernetes.io": elsewhere}))
+    if revoked.closed:
+        assert_refused(answer, Reason.UNKNOWN)
+    else:
+        assert answer.code == 200
+    assert gate.send(host=OTHER).code == 200
+
+
+def test_no_object_is_larger_than_the_api_server_takes(gate: IstioGate) -> None:
+    names = {f"{number:08d}-0000-4000-8000-000000000000" for number in range(20_000)}
+    for each in revoked_objects(gate.config, Revoked(secrets=names)):
+        assert len(json.dumps(each, separators=(",", ":"))) < 1024 * 1024
+
+
+def test_new_keys_are_obeyed_by_an_open_connection(gate: IstioGate) -> None:
+    old, new = get(signed(gate)), Signer("new")
+    with gate.conversation() as conversation:
+        conversation.send(old)
+        assert conversation.answer().code == 200
+        gate.apply(keys_object(gate.config, gate.issuer, new.jwks))
+        answer = eventually("the old key is no more", lambda: asked(conversation, old))
+        assert_refused(answer, Reason.SIGNATURE)
+        conversation.send(get(f"Authorization: Bearer {new.sign(claims(gate))}"))
+        assert conversation.answer().code == 200
+
+
+@pytest.mark.parametrize("keys", ["junk", '{"keys": []}', "[]"])
+def test_keys_that_are_none_leave_the_old_ones_in_force(gate: IstioGate, keys: str) -> None:
+    rejected = "daypass-gate-keys.update_rejected$"
+    before = sum(gate.gateway.stats(rejected).values())
+    gate.apply(keys_object(gate.config, gate.issuer, keys))
+    eventually("Envoy has refused", lambda: sum(gate.gateway.stats(rejected).values()) > before)
+    assert gate.send(signed(gate)).code == 200
+    assert gate.send(host=OTHER).code == 200
+
+
+@pytest.mark.parametrize("missing", [GATE_KEYS, f"{GATE_REVOKED}-0", f"{GATE_REVOKED}-3"])
+def test_a_gateway_that_starts_without_what_is_published_refuses(
+    gate: IstioGate, missing: str
+) -> None:
+    good = gate.bearer()
+    gate.delete(f"{FILTERS}/{missing}")
+    gate.gateway.stop_envoy()
+    gate.gateway.start_envoy()
+    gate.gateway.wait_serving()
+    assert_refused(gate.send(good), Reason.UNKNOWN)
+    assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
+    assert gate.send(host=OTHER).code == 200
+
+
+def test_what_is_published_stays_in_force_when_its_object_is_deleted(gate: IstioGate) -> None:
+    gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+    revoked = gate.bearer()
+    eventually("it is refused", lambda: gate.send(revoked).code == 401)
+    for name in (GATE_KEYS, f"{GATE_REVOKED}-0"):
+        gate.delete(f"{FILTERS}/{name}")
+    gate.apply(authorization("elsewhere", "DENY", [{"to": [{"operation": {"paths": ["/p"]}}]}]))
+    eventually("istiod has pushed since", lambda: gate.send(host=OTHER, path="/p").code == 403)
+    gate.delete(f"{POLICIES}/elsewhere")
+    assert_refused(gate.send(revoked), Reason.DENIED)
+    assert gate.send(signed(gate)).code == 200
+
+
+def test_without_istiod_the_gate_goes_on_and_catches_up(gate: IstioGate) -> None:
+    good = get(gate.bearer())
+    with gate.conversation() as conversation:
+        gate.gateway.stop_istiod()
+        conversation.send(good)
+        assert conversation.answer().code == 200
+        gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+        conversation.send(good)
+        assert conversation.answer().code == 200
+        gate.gateway.start_istiod()
+        answer = eventually("it is refused", lambda: asked(conversation, good), seconds=60)
+        assert_refused(answer, Reason.DENIED)

@@ -1,0 +1,317 @@
+"""The gate beside a browser login on a real istiod: each request finds its own way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from daypass.render.envoy.revocation import Revoked
+from daypass.render.names import GATE, GATE_KEYS
+from daypass.render.objects import Object
+from support.deadline import eventually
+from support.istio_gates import (
+    AUDIENCE,
+    FILTERS,
+    LOGIN_PAGE,
+    OTHER,
+    POLICIES,
+    IstioGate,
+    running_istio_gate,
+    seen,
+)
+from support.istio_gateway import LABELS, NAMESPACE
+from support.raw import Answer
+from support.tokens import Signer
+
+pytestmark = pytest.mark.timeout(600)
+
+DEX, DEX_ISSUER = Signer("dex"), "https://dex.example.com"
+SESSION = "Cookie: session=alice"
+OPAQUE = "Authorization: Bearer opaque"
+FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
+VERIFIED = "daypass_shadow_engine_result"
+LINE = {"key": f"experimental.envoy.filters.http.rbac[{VERIFIED}]", "notValues": ["allowed"]}
+"""What the login's AuthorizationPolicy needs, as docs/gate.md says it."""
+ENABLED = {
+    "filter": "envoy.filters.http.rbac",
+    "path": [{"key": VERIFIED}],
+    "value": {"string_match": {"exact": "allowed"}},
+    "invert": True,
+}
+"""The same for a login that is an EnvoyFilter."""
+_EXT_AUTHZ = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
+
+
+def by_policy(*when: Object) -> Object:
+    """A login as an AuthorizationPolicy with an extension provider."""
+    spec = {
+        "selector": {"matchLabels": LABELS},
+        "action": "CUSTOM",
+        "provider": {"name": "login"},
+        "rules": [{"when": list(when)} if when else {}],
+    }
+    return _beside("security.istio.io/v1", "AuthorizationPolicy", spec)
+
+
+def by_filter() -> Object:
+    """A login as an EnvoyFilter, as older Kubeflow and EKF have it."""
+    manager = {"name": "envoy.filters.network.http_connection_manager"}
+    ask = {
+        "@type": _EXT_AUTHZ,
+        "filter_enabled_metadata": ENABLED,
+        "http_service": {
+            "server_uri": {
+                "uri": "http://login.team.svc.cluster.local",
+                "cluster": "outbound|80||login.team.svc.cluster.local",
+                "timeout": "10s",
+            },
+            "authorization_request": {
+                "allowed_headers": {"patterns": [{"exact": "authorization"}, {"exact": "cookie"}]}
+            },
+            "authorization_response": {
+                "allowed_upstream_headers": {"patterns": [{"exact": "kubeflow-userid"}]}
+            },
+        },
+    }
+    patch = {
+        "applyTo": "HTTP_FILTER",
+        "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": manager}}},
+        "patch": {
+            "operation": "INSERT_FIRST",
+            "value": {"name": "envoy.filters.http.ext_authz", "typed_config": ask},
+        },
+    }
+    spec = {"workloadSelector": {"labels": LABELS}, "configPatches": [patch]}
+    return _beside("networking.istio.io/v1alpha3", "EnvoyFilter", spec)
+
+
+def _beside(version: str, kind: str, spec: Object) -> Object:
+    metadata = {"name": "login", "namespace": NAMESPACE}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+    with running_istio_gate(tmp_path_factory.mktemp("gate"), "others: login") as gate:
+        yield gate
+
+
+@pytest.fixture(scope="module", params=["policy", "filter"])
+def gate(running: IstioGate, request: pytest.FixtureRequest) -> Iterator[IstioGate]:
+    """The gate beside each kind of login."""
+    running.apply(by_policy(LINE) if request.param == "policy" else by_filter())
+    eventually("the login answers", lambda: running.send().code == 302)
+    yield running
+    without_login(running)
+
+
+def without_login(running: IstioGate) -> None:
+    for collection in (FILTERS, POLICIES):
+        running.delete(f"{collection}/login")
+    eventually("the login is gone", lambda: running.send().code == 200)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_was_asked(running: IstioGate) -> None:
+    running.login.asked.clear()
+
+
+def signed(gate: IstioGate, signer: Signer, **changed: Any) -> str:
+    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
+    claims = {
+        "iss": gate.issuer,
+        "aud": [AUDIENCE],
+        "sub": "system:serviceaccount:team:bot",
+        "iat": now - 60,
+        "exp": now + 3000,
+        "kubernetes.io": {"namespace": "team", "secret": {"name": "n", "uid": "secret-1"}},
+        **changed,
+    }
+    return f"Authorization: Bearer {signer.sign(claims)}"
+
+
+def dex(gate: IstioGate) -> str:
+    return signed(gate, DEX, iss=DEX_ISSUER)
+
+
+def assert_refused(gate: IstioGate, answer: Answer, reason: Reason) -> None:
+    assert answer.code == CODES.get(reason, 401), answer
+    assert "location" not in answer.headers
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json["message"].startswith(MESSAGES[reason])
+    assert not gate.login.asked
+
+
+def assert_redirected(gate: IstioGate, answer: Answer) -> None:
+    assert (answer.code, answer.headers["location"]) == (302, LOGIN_PAGE)
+    assert len(gate.login.asked) == 1
+
+
+def test_a_token_skips_the_login_and_arrives_as_the_bot(gate: IstioGate) -> None:
+    for more in ((), (SESSION,), FORGED):
+        headers = seen(gate.send(gate.bearer(), *more))
+        assert headers["kubeflow-userid"] == gate.identity.user
+        assert "masters" not in headers["kubeflow-groups"]
+        assert "kubeflow_userid" not in headers
+        assert "authorization" not in headers
+    assert not gate.login.asked
+
+
+def test_a_session_keeps_who_it_is_and_nobody_elses_word_counts(gate: IstioGate) -> None:
+    headers = seen(gate.send(SESSION, *FORGED))
+    assert headers["kubeflow-userid"] == "alice@example.com"
+    assert not {"kubeflow_userid", "kubeflow-groups"} & headers.keys()
+
+
+def test_without_a_session_and_a_token_the_login_redirects(gate: IstioGate) -> None:
+    assert_redirected(gate, gate.send(*FORGED))
+    assert "kubeflow-userid" not in gate.login.asked[0]
+
+
+def test_an_opaque_token_reaches_the_login_untouched(gate: IstioGate) -> None:
+    headers = seen(gate.send(OPAQUE, *FORGED))
+    assert headers["kubeflow-userid"] == "robot@example.com"
+    assert gate.login.asked[0]["authorization"] == "Bearer opaque"
+
+
+@pytest.mark.parametrize("form", ["{}", "authorization: bearer x.y.z", "Authorization: Basic eDp5"])
+def test_tokens_of_others_reach_the_login_untouched(gate: IstioGate, form: str) -> None:
+    line = form.format(dex(gate))
+    assert_redirected(gate, gate.send(line))
+    assert gate.login.asked[0]["authorization"] == line.partition(": ")[2]
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ({"audiences": ["elsewhere.example.com"]}, Reason.AUDIENCE),
+        ({"audiences": []}, Reason.AUDIENCE),
+        ({"audiences": [AUDIENCE, "elsewhere.example.com"]}, Reason.SEVERAL_AUDIENCES),
+        ({"bound": False}, Reason.UNBOUND),
+        ({"lifetime_seconds": 3 * 3600}, Reason.LIVES_TOO_LONG),
+    ],
+)
+@pytest.mark.parametrize("more", [(), (SESSION,)], ids=["alone", "with a session"])
+def test_a_bad_token_of_the_cluster_is_told_so_and_not_redirected(
+    gate: IstioGate, shape: dict[str, Any], reason: Reason, more: tuple[str, ...]
+) -> None:
+    assert_refused(gate, gate.send(gate.bearer(**shape), *more), reason)
+
+
+def test_so_are_expired_forged_and_long_lived_ones(gate: IstioGate) -> None:
+    assert_refused(gate, gate.send(signed(gate, gate.signer, exp=1)), Reason.EXPIRED)
+    assert_refused(gate, gate.send(signed(gate, DEX)), Reason.SIGNATURE)
+    long = f"Authorization: Bearer {gate.identity.token.reveal()}"
+    assert_refused(gate, gate.send(long, SESSION), Reason.LONG_LIVED)
+
+
+def test_a_revoked_one_as_well(gate: IstioGate) -> None:
+    line = signed(gate, gate.signer)
+    gate.revoke(Revoked(secrets={"secret-1"}))
+    eventually("it is revoked", lambda: gate.send(line).code == 401)
+    assert_refused(gate, gate.send(line), Reason.DENIED)
+    gate.revoke(Revoked(closed=True))
+    eventually("the gate is closed", lambda: gate.send(line).code == 503)
+    assert_refused(gate, gate.send(line), Reason.UNKNOWN)
+    assert seen(gate.send(SESSION))["kubeflow-userid"] == "alice@example.com"
+    gate.revoke(Revoked())
+    eventually("it is open", lambda: gate.send(line).code == 200)
+
+
+def test_another_host_has_its_login_as_ever(gate: IstioGate) -> None:
+    assert_redirected(gate, gate.send(gate.bearer(), host=OTHER))
+    assert gate.login.asked[0]["authorization"].startswith("Bearer ")
+    headers = seen(gate.send(gate.bearer(), SESSION, "kubeflow_userid: x", host=OTHER))
+    assert headers["kubeflow-userid"] == "alice@example.com"
+    assert headers["kubeflow_userid"] == "x"
+
+
+def test_without_the_filters_everything_is_the_logins(gate: IstioGate) -> None:
+    gate.delete(f"{FILTERS}/{GATE}")
+    try:
+        eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
+        assert gate.send(gate.bearer(), *FORGED).code == 302
+        assert seen(gate.send(SESSION, *FORGED))["kubeflow-userid"] == "alice@example.com"
+    finally:
+        gate.configure("others: login")
+        good = gate.bearer()
+        eventually("the gate is back", lambda: gate.send(good).code == 200)
+
+
+def test_without_keys_sessions_go_on_and_tokens_wait(gate: IstioGate) -> None:
+    gate.delete(f"{FILTERS}/{GATE_KEYS}")
+    gate.gateway.stop_envoy()
+    gate.gateway.start_envoy()
+    gate.gateway.wait_serving()
+    try:
+        assert_refused(gate, gate.send(gate.bearer()), Reason.UNKNOWN)
+        assert seen(gate.send(SESSION, *FORGED))["kubeflow-userid"] == "alice@example.com"
+        gate.login.asked.clear()
+        assert_redirected(gate, gate.send(dex(gate)))
+    finally:
+        gate.publish()
+        good = gate.bearer()
+        eventually("the keys are back", lambda: gate.send(good).code == 200)
+
+
+def request_authentication(issuer: str, keys: str, **more: object) -> Object:
+    rule = {"issuer": issuer, "jwks": keys, **more}
+    spec = {"selector": {"matchLabels": LABELS}, "jwtRules": [rule]}
+    return _beside("security.istio.io/v1", "RequestAuthentication", spec)
+
+
+AUTHENTICATIONS = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/requestauthentications"
+
+
+def test_a_request_authentication_that_is_there_goes_on_working(running: IstioGate) -> None:
+    without_login(running)
+    claim = [{"header": "kubeflow-userid", "claim": "email"}]
+    running.apply(request_authentication(DEX_ISSUER, DEX.jwks, outputClaimToHeaders=claim))
+    try:
+        line = signed(running, DEX, iss=DEX_ISSUER, email="carol@example.com")
+        eventually(
+            "it is in force",
+            lambda: "carol@example.com" in seen(running.send(line, *FORGED)).values(),
+        )
+        assert running.send(signed(running, DEX, iss="https://nobody.example.com")).code == 401
+        for gate in ("others: login", "others: login, forwardToken: true"):
+            running.configure(gate)
+            good = running.bearer()
+            headers = eventually(
+                "the token goes on, or not",
+                lambda: (
+                    h
+                    if ("authorization" in (h := seen(running.send(good)))) is ("true" in gate)  # noqa: B023 - called at once
+                    else None
+                ),
+            )
+            assert headers["kubeflow-userid"] == running.identity.user
+    finally:
+        running.delete(f"{AUTHENTICATIONS}/login")
+        running.configure("others: login")
+
+
+def test_a_request_authentication_of_the_gates_own_would_break_the_login(
+    running: IstioGate,
+) -> None:
+    """Why there is none: it refuses other issuers' tokens on every host of the gateway."""
+    without_login(running)
+    running.apply(by_policy(LINE))
+    eventually("the login answers", lambda: running.send().code == 302)
+    line = dex(running)
+    assert running.send(line, SESSION).code == 200
+    assert running.send(line, host=OTHER).code == 302
+    running.apply(request_authentication(running.issuer, running.keys, audiences=[AUDIENCE]))
+    try:
+        eventually(
+            "a session with a token of Dex's is lost",
+            lambda: running.send(line, SESSION).code == 401,
+        )
+        assert running.send(line, SESSION, host=OTHER).code == 401
+    finally:
+        running.delete(f"{AUTHENTICATIONS}/login")
+        running.delete(f"{POLICIES}/login")

@@ -1,0 +1,285 @@
+"""A gate of the engine istio on a real istiod: its objects, an echo service, a login beside it."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.gobuild import built
+
+from daypass.kube.cluster import Cluster
+from daypass.local.echo import Echo
+from daypass.render.envoy.revocation import Revoked
+from daypass.render.facts import KubernetesFacts
+from daypass.render.gate import gate_objects
+from daypass.render.istio.published import keys_object, revoked_objects
+from daypass.render.names import GATE
+from daypass.render.objects import Object
+from daypass.spec import Config
+from support.authority import Authority
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_istio
+from support.deadline import eventually
+from support.identities import Identity
+from support.istio_gateway import LABELS, NAMESPACE, Gateway, prepare, running_gateway, secret
+from support.raw import Answer, Conversation
+from support.rendered import config_of
+from support.tokens import Signer
+
+GUARDED, OTHER = "ekf.example.com", "other.example.com"
+AUDIENCE = "gate.example.com"
+LOGIN_PAGE = "https://login.example.com/"
+FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilters"
+POLICIES = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/authorizationpolicies"
+_MESH = {
+    "extensionProviders": [
+        {
+            "name": "login",
+            "envoyExtAuthzHttp": {
+                "service": "login.team.svc.cluster.local",
+                "port": 80,
+                "headersToUpstreamOnAllow": ["kubeflow-userid", "authorization"],
+                "includeRequestHeadersInCheck": ["authorization", "cookie"],
+            },
+        }
+    ]
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Login:
+    """A browser login that is asked by ext_authz: one session, one opaque token, or a redirect."""
+
+    port: int
+    asked: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class IstioGate:
+    """A gateway that serves GUARDED and OTHER, and the gate before GUARDED.
+
+    `signer`: a key of the tests' own, which is trusted beside the API server's.
+    """
+
+    plane: ControlPlane
+    cluster: Cluster
+    gateway: Gateway
+    login: Login
+    public: Authority
+    identity: Identity
+    signer: Signer
+    config: Config
+    issuer: str
+    keys: str
+
+    def apply(self, *objects: Object) -> None:
+        """Put objects in place."""
+        for each in objects:
+            self.cluster.apply(each, force=True)
+
+    def configure(self, gate: str) -> None:
+        """The gate's static objects of another config, in place of those that are there."""
+        self.config = gate_config(self.issuer, gate)
+        objects = gate_objects(self.config, KubernetesFacts())
+        for kind, collection in (("EnvoyFilter", FILTERS), ("AuthorizationPolicy", POLICIES)):
+            if not any(each["kind"] == kind for each in objects):
+                self.delete(f"{collection}/{GATE}")
+        self.apply(*objects)
+
+    def publish(self, revoked: Revoked | None = None, keys: str | None = None) -> None:
+        """Keys, and the list of the revoked."""
+        self.apply(keys_object(self.config, self.issuer, keys or self.keys))
+        self.revoke(revoked or Revoked())
+
+    def revoke(self, revoked: Revoked) -> None:
+        """Another list of the revoked."""
+        self.apply(*revoked_objects(self.config, revoked))
+
+    def delete(self, path: str) -> None:
+        """Remove an object, if it is there."""
+        if self.plane.admin.find(path) is not None:
+            self.plane.admin.delete(path)
+
+    def bearer(self, **shape: Any) -> str:
+        """An Authorization line with a real short-lived token of this shape."""
+        token = self.plane.make_token(self.identity, **{"audiences": [AUDIENCE], **shape})
+        return f"Authorization: Bearer {token.reveal()}"
+
+    def send(self, *lines: str, host: str = GUARDED, path: str = "/", sni: str = GUARDED) -> Answer:
+        """A GET with these header lines, on a connection of its own."""
+        return self.gateway.send(
+            get(*lines, host=host, path=path), name=sni, authority_pem=self.public.pem
+        )
+
+    @contextmanager
+    def conversation(self, alpn: str = "http/1.1") -> Iterator[Conversation]:
+        """A connection that stays open."""
+        with self.gateway.connect(
+            name=GUARDED, authority_pem=self.public.pem, alpn=alpn
+        ) as connection:
+            yield Conversation(connection)
+
+    def filters(self) -> list[str]:
+        """The names of the HTTP filters in force. Fails where Envoy has refused a listener."""
+        dump = json.loads(self.gateway.admin("/config_dump?resource=dynamic_listeners"))
+        (listener,) = dump["configs"]
+        assert "error_state" not in listener, listener["error_state"]["details"]
+        (chain,) = listener["active_state"]["listener"]["filter_chains"]
+        (manager,) = chain["filters"]
+        return [str(each["name"]) for each in manager["typed_config"]["http_filters"]]
+
+
+def gate_config(issuer: str, gate: str) -> Config:
+    """A config with a gate for GUARDED. `gate`: more of its keys."""
+    return config_of(f"""\
+version: 1
+cluster: {{issuer: '{issuer}'}}
+domains:
+  ekf: {{host: {GUARDED}, front: istio, tls: {{secret: public}}}}
+policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
+gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1', {gate}}}
+""")
+
+
+def get(*lines: str, host: str = GUARDED, path: str = "/") -> bytes:
+    """A GET with these header lines."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode("latin-1")
+
+
+def seen(answer: Answer) -> dict[str, str]:
+    """What the service behind was sent."""
+    assert answer.code == 200, answer
+    return dict(answer.json["headers"])
+
+
+@contextmanager
+def running_istio_gate(folder: Path, gate: str = "") -> Iterator[IstioGate]:
+    """A control plane, istiod, an Envoy as its gateway, and the gate with nothing revoked."""
+    (folder / "gateway").mkdir()
+    public = Authority()
+    with (
+        ControlPlane.start(folder / "plane") as plane,
+        closing(admin_cluster(plane)) as cluster,
+        Echo() as echo,
+        _running_login() as login,
+    ):
+        install_istio(plane)
+        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        prepare(plane)
+        pair = public.server(GUARDED, OTHER)
+        cluster.apply(secret("public", {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem}))
+        for each in (
+            _gateway(GUARDED, OTHER),
+            route(GUARDED, "echo"),
+            route(OTHER, "echo"),
+            service("echo", echo.address.port),
+            service("login", login.port),
+        ):
+            cluster.apply(each)
+        signer = Signer("tests")
+        keys = plane.admin.request("GET", "/openid/v1/jwks").json
+        issuer = plane.admin.get("/.well-known/openid-configuration")["issuer"]
+        with running_gateway(
+            folder / "gateway", plane, built("istiod", "."), mesh=_MESH
+        ) as gateway:
+            running = IstioGate(
+                plane=plane,
+                cluster=cluster,
+                gateway=gateway,
+                login=login,
+                public=public,
+                identity=plane.make_identity(),
+                signer=signer,
+                config=gate_config(issuer, gate),
+                issuer=issuer,
+                keys=json.dumps({"keys": [*keys["keys"], *json.loads(signer.jwks)["keys"]]}),
+            )
+            eventually("the gateway serves", lambda: running.send().code == 200, seconds=60)
+            running.publish()
+            running.configure(gate)
+            good = running.bearer()
+            eventually(
+                "the gate is in force",
+                lambda: GATE + "-decision" in running.filters() and running.send(good).code == 200,
+                seconds=60,
+            )
+            yield running
+
+
+def _gateway(*hosts: str) -> Object:
+    server = {
+        "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+        "hosts": list(hosts),
+        "tls": {"mode": "SIMPLE", "credentialName": "public"},
+    }
+    return _object("networking.istio.io/v1", "Gateway", "public", selector=LABELS, servers=[server])
+
+
+def route(host: str, name: str) -> Object:
+    """A VirtualService that leads a host to a service."""
+    http = [{"route": [{"destination": {"host": f"{name}.team.svc.cluster.local"}}]}]
+    return _object(
+        "networking.istio.io/v1", "VirtualService", host.partition(".")[0],
+        gateways=[f"{NAMESPACE}/public"], hosts=[host], http=http,
+    )  # fmt: skip
+
+
+def service(name: str, port: int) -> Object:
+    """Something on loopback, as Istio would see a service of a cluster."""
+    return _object(
+        "networking.istio.io/v1", "ServiceEntry", name,
+        hosts=[f"{name}.team.svc.cluster.local"],
+        location="MESH_INTERNAL",
+        ports=[{"number": 80, "name": "http", "protocol": "HTTP"}],
+        resolution="STATIC",
+        endpoints=[{"address": "127.0.0.1", "ports": {"http": port}}],
+    )  # fmt: skip
+
+
+def _object(version: str, kind: str, name: str, **spec: object) -> Object:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+@contextmanager
+def _running_login() -> Iterator[Login]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 60
+
+        def _answer(self) -> None:
+            sent = {name.lower(): value for name, value in self.headers.items()}
+            login.asked.append(sent)
+            user = None
+            if "session=alice" in sent.get("cookie", ""):
+                user = "alice@example.com"
+            elif sent.get("authorization") == "Bearer opaque":
+                user = "robot@example.com"
+            self.send_response(200 if user else 302)
+            self.send_header(*(("kubeflow-userid", user) if user else ("location", LOGIN_PAGE)))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        do_GET = do_POST = _answer
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    login = Login(port=server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2})
+    thread.start()
+    try:
+        yield login
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
