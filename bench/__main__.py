@@ -20,6 +20,7 @@ NAMES = (
     "stack",
     "door",
     "gate",
+    "review",
     "hostile",
     "identity",
     "inventory",

@@ -120,11 +120,11 @@ def _request(token: str, host: str = EKF) -> bytes:
 def _cpu_us(gate: RunningGate, requests: list[bytes]) -> float:
     """CPU time of Envoy for one request, in microseconds."""
     with connect(gate.port, authority_pem=gate.authority.pem, name=EKF) as connection:
-        before = _cpu_seconds(gate.envoy.pid)
+        before = cpu_seconds(gate.envoy.pid)
         for request in requests:
             connection.sendall(request)
             _read(connection)
-        return (_cpu_seconds(gate.envoy.pid) - before) / len(requests) * 1e6
+        return (cpu_seconds(gate.envoy.pid) - before) / len(requests) * 1e6
 
 
 def _read(connection: ssl.SSLSocket) -> None:
@@ -138,7 +138,7 @@ def _read(connection: ssl.SSLSocket) -> None:
         raise RuntimeError(f"the answer was {received[:80]!r}")
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Of all threads, to the nanosecond: /proc/PID/stat counts in hundredths."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9

@@ -14,38 +14,62 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parent / "load"
 
 
-def build() -> Path:
-    """The load generator, built where Go keeps what it builds."""
+def build(name: str = "load") -> Path:
+    """The load generator, or another program of a folder beside it, built where Go keeps them."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    program = base / "daypass" / "bench" / "load"
+    program = base / "daypass" / "bench" / name
     program.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["go", "build", "-trimpath", "-o", str(program), "."], cwd=FOLDER, check=True)
+    folder = FOLDER.parent / name
+    subprocess.run(["go", "build", "-trimpath", "-o", str(program), "."], cwd=folder, check=True)
     return program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A TLS server and the one request that it gets, again and again."""
+    """A TLS server and the request that it gets, again and again.
+
+    `tokens`: a file with a token a line, for {token} in the header or the body, in turn.
+    """
 
     port: int
     authority_file: Path
     name: str
     path: str
     header_file: Path
-    body_file: Path
+    body_file: Path | None = None
+    tokens: Path | None = None
+    method: str = "POST"
 
 
-def fire(program: Path, target: Target, *, connections: int, seconds: float) -> dict[str, Any]:
-    """Keep connections busy for some seconds; raises RuntimeError where an answer is not 201."""
+def fire(
+    program: Path,
+    target: Target,
+    *,
+    connections: int,
+    seconds: float,
+    once: bool = False,
+    tolerated: float = 0.0,
+) -> dict[str, Any]:
+    """Keep connections busy for some seconds; raises RuntimeError where an answer is not 201.
+
+    `once`: until each token was sent, however long that takes. `tolerated`: that share of answers
+    may be others.
+    """
     command = [
         str(program), "fire", "-url", f"https://127.0.0.1:{target.port}{target.path}",
         "-ca", str(target.authority_file), "-name", target.name,
-        "-header-file", str(target.header_file), "-body-file", str(target.body_file),
+        "-header-file", str(target.header_file), "-method", target.method,
         "-connections", str(connections), "-seconds", str(seconds),
     ]  # fmt: skip
+    if target.body_file is not None:
+        command += ["-body-file", str(target.body_file)]
+    if target.tokens is not None:
+        command += ["-tokens", str(target.tokens)]
+    if once:
+        command.append("-once")
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     figures: dict[str, Any] = json.loads(done.stdout)
-    if figures["errors"]:
+    if figures["errors"] > tolerated * figures["requests"]:
         raise RuntimeError(f"{figures['errors']} answers were {figures['error_status']}")
     return figures
 

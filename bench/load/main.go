@@ -4,7 +4,9 @@
 //	load stub -certificate F -key F -body-file F
 //
 // fire keeps every connection busy with one request after another and prints one JSON object:
-// requests, errors, seconds, and latencies in microseconds by percentile. stub answers every
+// requests, errors, seconds, and latencies in microseconds by percentile. With -tokens each request
+// has the next line of that file wherever its header or body says {token}; with -once it ends when
+// each had its turn. stub answers every
 // request with 201 and the same body; it prints its port.
 package main
 
@@ -25,6 +27,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -67,6 +70,8 @@ func fire(arguments []string) {
 	connections := flags.Int("connections", 8, "connections, each with one request at a time")
 	seconds := flags.Float64("seconds", 5, "how long")
 	expected := flags.Int("status", 201, "status that counts as a good answer")
+	tokenFile := flags.String("tokens", "", "file with a token a line")
+	once := flags.Bool("once", false, "send each token once, however long that takes")
 	_ = flags.Parse(arguments)
 
 	body := []byte{}
@@ -79,16 +84,16 @@ func fire(arguments []string) {
 	if *name == "" {
 		*name = address.Hostname()
 	}
-	request := []byte(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n", *method, address.RequestURI(), *name))
+	head := []byte(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n", *method, address.RequestURI(), *name))
 	if *headerFiles != "" {
 		for line := range strings.Lines(string(must(os.ReadFile(*headerFiles)))) {
-			request = append(request, strings.TrimRight(line, "\r\n")+"\r\n"...)
+			head = append(head, strings.TrimRight(line, "\r\n")+"\r\n"...)
 		}
 	}
-	if *method == "POST" {
-		request = append(request, fmt.Sprintf("Content-Length: %d\r\n", len(body))...)
+	source := &requests{head: head, body: body, hasBody: *method == "POST", once: *once}
+	if *tokenFile != "" {
+		source.tokens = bytes.Fields(must(os.ReadFile(*tokenFile)))
 	}
-	request = append(append(request, "\r\n"...), body...)
 	config := &tls.Config{RootCAs: pool, ServerName: *name, NextProtos: []string{"http/1.1"}}
 
 	results := make([]result, *connections)
@@ -96,20 +101,59 @@ func fire(arguments []string) {
 	deadline := started.Add(time.Duration(*seconds * float64(time.Second)))
 	var group sync.WaitGroup
 	for index := range results {
-		group.Go(func() { drive(address.Host, config, request, deadline, *expected, &results[index]) })
+		group.Go(func() { drive(address.Host, config, source, deadline, *expected, &results[index]) })
 	}
 	group.Wait()
 	report(results, time.Since(started))
 }
 
-func drive(address string, config *tls.Config, request []byte, deadline time.Time, expected int, into *result) {
+// requests gives out what to send: always the same, or with one token after another.
+type requests struct {
+	head, body    []byte
+	hasBody, once bool
+	tokens        [][]byte
+	count         atomic.Int64
+	same          []byte
+	made          sync.Once
+}
+
+func (r *requests) next() []byte {
+	if len(r.tokens) == 0 {
+		r.made.Do(func() { r.same = r.with(nil) })
+		return r.same
+	}
+	index := int(r.count.Add(1)) - 1
+	if r.once && index >= len(r.tokens) {
+		return nil
+	}
+	return r.with(r.tokens[index%len(r.tokens)])
+}
+
+func (r *requests) with(token []byte) []byte {
+	head, body := r.head, r.body
+	if token != nil {
+		head = bytes.ReplaceAll(head, []byte("{token}"), token)
+		body = bytes.ReplaceAll(body, []byte("{token}"), token)
+	}
+	request := append([]byte{}, head...)
+	if r.hasBody {
+		request = append(request, fmt.Sprintf("Content-Length: %d\r\n", len(body))...)
+	}
+	return append(append(request, "\r\n"...), body...)
+}
+
+func drive(address string, config *tls.Config, source *requests, deadline time.Time, expected int, into *result) {
 	connection, err := tls.Dial("tcp", address, config)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer connection.Close()
 	reader := bufio.NewReaderSize(connection, 64*1024)
-	for time.Now().Before(deadline) {
+	for source.once || time.Now().Before(deadline) {
+		request := source.next()
+		if request == nil {
+			return
+		}
 		started := time.Now()
 		if _, err := connection.Write(request); err != nil {
 			log.Fatal(err)

@@ -1,0 +1,3 @@
+module daypass.dev/bench/authorizer
+
+go 1.25

@@ -1,0 +1,195 @@
+// Command authorizer is an ext_authz service to compare with: a map of the tokens that it has seen,
+// and a TokenReview for each that it has not.
+//
+//	authorizer serve -socket S -server https://127.0.0.1:P -ca F -name N -token-file F -audience A
+//	authorizer reviews -certificate F -key F
+//
+// serve answers Envoy over HTTP at a Unix socket. reviews is an API server that takes every token
+// and believes its claims; it prints its port.
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const path = "/apis/authentication.k8s.io/v1/tokenreviews"
+
+type user struct {
+	Username string   `json:"username"`
+	Groups   []string `json:"groups,omitempty"`
+}
+
+type review struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Spec       struct {
+		Token     string   `json:"token,omitempty"`
+		Audiences []string `json:"audiences,omitempty"`
+	} `json:"spec"`
+	Status struct {
+		Authenticated bool     `json:"authenticated"`
+		Audiences     []string `json:"audiences,omitempty"`
+		User          user     `json:"user"`
+	} `json:"status"`
+}
+
+type known struct {
+	user, groups string
+	until        time.Time
+}
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) < 2 {
+		log.Fatal("usage: authorizer serve|reviews [flags]")
+	}
+	switch os.Args[1] {
+	case "serve":
+		serve(os.Args[2:])
+	case "reviews":
+		reviews(os.Args[2:])
+	default:
+		log.Fatal("usage: authorizer serve|reviews [flags]")
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return value
+}
+
+func serve(arguments []string) {
+	flags := flag.NewFlagSet("serve", flag.ExitOnError)
+	socket := flags.String("socket", "", "Unix socket to listen at")
+	server := flags.String("server", "", "URL of the API server")
+	authority := flags.String("ca", "", "PEM file of the authority to trust")
+	name := flags.String("name", "", "what the API server's certificate names")
+	tokenFile := flags.String("token-file", "", "token to ask with")
+	audience := flags.String("audience", "", "audience that tokens are to be for")
+	_ = flags.Parse(arguments)
+
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(must(os.ReadFile(*authority)))
+	bearer := "Bearer " + strings.TrimSpace(string(must(os.ReadFile(*tokenFile))))
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		TLSClientConfig:     &tls.Config{RootCAs: pool, ServerName: *name},
+		MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64,
+	}}
+	var lock sync.RWMutex
+	seen := map[[32]byte]known{}
+	handler := func(writer http.ResponseWriter, request *http.Request) {
+		values := request.Header["Authorization"]
+		if len(values) != 1 || !strings.HasPrefix(values[0], "Bearer ") {
+			writer.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		key := sha256.Sum256([]byte(values[0]))
+		lock.RLock()
+		found, ok := seen[key]
+		lock.RUnlock()
+		if !ok || !time.Now().Before(found.until) {
+			status, err := ask(client, *server, bearer, values[0][len("Bearer "):], *audience)
+			if err != nil {
+				writer.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			if !status.Authenticated || len(status.Audiences) != 1 || status.Audiences[0] != *audience {
+				writer.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			groups := strings.Join(status.User.Groups, ",")
+			found = known{status.User.Username, groups, time.Now().Add(10 * time.Minute)}
+			lock.Lock()
+			seen[key] = found
+			lock.Unlock()
+		}
+		writer.Header().Set("kubeflow-userid", found.user)
+		writer.Header().Set("kubeflow-groups", found.groups)
+	}
+	listener := must(net.Listen("unix", *socket))
+	fmt.Println("listening")
+	log.Fatal(http.Serve(listener, http.HandlerFunc(handler)))
+}
+
+type status struct {
+	Authenticated bool
+	Audiences     []string
+	User          user
+}
+
+func ask(client *http.Client, server, bearer, token, audience string) (*status, error) {
+	question := review{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"}
+	question.Spec.Token, question.Spec.Audiences = token, []string{audience}
+	body, err := json.Marshal(question)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequest(http.MethodPost, server+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", bearer)
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusCreated {
+		return nil, fmt.Errorf("%s", answer.Status)
+	}
+	var said review
+	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil {
+		return nil, err
+	}
+	return &status{said.Status.Authenticated, said.Status.Audiences, said.Status.User}, nil
+}
+
+func reviews(arguments []string) {
+	flags := flag.NewFlagSet("reviews", flag.ExitOnError)
+	certificate := flags.String("certificate", "", "PEM file")
+	key := flags.String("key", "", "PEM file")
+	_ = flags.Parse(arguments)
+	handler := func(writer http.ResponseWriter, request *http.Request) {
+		var question review
+		if err := json.NewDecoder(request.Body).Decode(&question); err != nil {
+			writer.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		parts := strings.Split(question.Spec.Token, ".")
+		claims := struct{ Sub string }{}
+		if len(parts) == 3 {
+			text, _ := base64.RawURLEncoding.DecodeString(parts[1])
+			_ = json.Unmarshal(text, &claims)
+		}
+		question.Status.Authenticated = claims.Sub != ""
+		question.Status.Audiences = question.Spec.Audiences
+		question.Status.User = user{claims.Sub, []string{"system:serviceaccounts", "system:authenticated"}}
+		question.Spec.Token = ""
+		writer.Header().Set("Content-Type", "application/json")
+		writer.WriteHeader(http.StatusCreated)
+		_ = json.NewEncoder(writer).Encode(question)
+	}
+	pair := must(tls.LoadX509KeyPair(*certificate, *key))
+	listener := must(tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"},
+	}))
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	log.Fatal(http.Serve(listener, http.HandlerFunc(handler)))
+}

@@ -1,0 +1,331 @@
+"""The authorizer beside one in Go that keeps a map, behind one Envoy, before a real API server.
+
+Rates are what one load generator gets through in turns; CPU is that of Envoy and of the authorizer
+for a request.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from bench.gate import cpu_seconds
+from bench.loads import Target, build, fire, stub
+from bench.rounds import compare
+from daypass.gateway.review.token_review import PATH
+from daypass.render.envoy.settings import Address, Protected
+from support.authority import Authority
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.doors import EKF
+from support.gates import AUDIENCE, ISSUER, running_gate
+from support.identities import RBAC, Identity
+
+CACHED, UNSEEN, MANY = 2_000, 5_000, 100_000
+CONNECTIONS = 16
+NAME = "kubernetes.default.svc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A gate, and the process that it asks, or None."""
+
+    port: int
+    authority_file: Path
+    envoy: int
+    authorizer: int | None
+
+    def fire(
+        self, load: Path, tokens: Path, *, seconds: float, once: bool = False
+    ) -> dict[str, Any]:
+        """What the generator gets through."""
+        header = tokens.parent / "bearer"
+        header.write_text("Authorization: Bearer {token}\n")
+        target = Target(
+            port=self.port, authority_file=self.authority_file, name=EKF, path="/pipeline",
+            header_file=header, tokens=tokens, method="GET",
+        )  # fmt: skip
+        return fire(load, target, connections=CONNECTIONS, seconds=seconds, once=once,
+                    tolerated=0.01 if once else 0.0)  # fmt: skip
+
+    def cpu_seconds(self) -> float:
+        """Of Envoy and the authorizer until now."""
+        return sum(cpu_seconds(pid) for pid in (self.envoy, self.authorizer) if pid is not None)
+
+
+class Bench:
+    """A control plane, tokens of it, and programs."""
+
+    def __init__(self, folder: Path, plane: ControlPlane) -> None:
+        self.folder = folder
+        self.plane = plane
+        self.load, self.go = build(), build("authorizer")
+        self.identity = plane.make_identity()
+        self._key = load_pem_private_key((plane.folder / "sa.key").read_bytes(), None)
+        self._numbers = itertools.count()
+        self.reviewer = plane.make_identity()
+        plane.admin.create(f"{RBAC}/clusterrolebindings", _delegator(self.reviewer))
+        self.token_file = folder / "reviewer"
+        self.token_file.touch(0o600)
+        self.token_file.write_text(self.reviewer.token.reveal())
+
+    def tokens(self, count: int, *, signed: bool = True) -> Path:
+        """A file with new tokens, signed as the API server does, or by nobody."""
+        number = next(self._numbers)
+        file = self.folder / f"tokens-{number}"
+        file.touch(0o600)
+        file.write_text("".join(f"{self._token(f'{number}-{n}', signed)}\n" for n in range(count)))
+        return file
+
+    def _token(self, jti: str, signed: bool) -> str:
+        identity, now = self.identity, int(time.time())
+        bound = {"namespace": identity.namespace,
+                 "serviceaccount": {"name": identity.service_account,
+                                    "uid": identity.service_account_uid},
+                 "secret": {"name": identity.secret_name, "uid": identity.secret_uid}}  # fmt: skip
+        claims = {"iss": ISSUER, "aud": [AUDIENCE], "sub": identity.user, "iat": now, "nbf": now,
+                  "exp": now + 7000, "jti": f"00000000-0000-4000-8000-{jti:>012}",
+                  "kubernetes.io": bound}  # fmt: skip
+        body = f"{_part({'alg': 'RS256'})}.{_part(claims)}"
+        assert isinstance(self._key, RSAPrivateKey)
+        sign = self._key.sign
+        signature = (
+            sign(body.encode(), padding.PKCS1v15(), hashes.SHA256()) if signed else os.urandom(256)
+        )
+        return f"{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+    def api_server_rate(self) -> float:
+        """TokenReviews a second of the API server itself, of tokens that it has not seen."""
+        headers, body = self.folder / "review-headers", self.folder / "review-body"
+        headers.touch(0o600)
+        headers.write_text(
+            f"Authorization: Bearer {self.reviewer.token.reveal()}\n"
+            "Content-Type: application/json\n"
+        )
+        spec = {"token": "{token}", "audiences": [AUDIENCE]}
+        body.write_text(json.dumps({"kind": "TokenReview", "spec": spec,
+                                    "apiVersion": "authentication.k8s.io/v1"}))  # fmt: skip
+        target = Target(
+            port=self.plane.port, authority_file=self.plane.ca_path, name=NAME, path=PATH,
+            header_file=headers, body_file=body, tokens=self.tokens(UNSEEN),
+        )  # fmt: skip
+        return float(fire(self.load, target, connections=64, seconds=0, once=True)["per_second"])
+
+
+def run(*, quick: bool) -> None:
+    """Cached and unseen tokens, memory, and the check without an authorizer."""
+    rounds, seconds = (3, 1.0) if quick else (9, 3.0)
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        folder = Path(scratch)
+        with ControlPlane.start(folder / "cp") as plane:
+            bench = Bench(folder, plane)
+            with ExitStack() as stack:
+                protected = stack.enter_context(_protected(bench))
+                ours = stack.enter_context(_side(bench, "ours", protected, _ours(bench, "a")))
+                theirs = stack.enter_context(_side(bench, "go", protected, _go(bench, "b")))
+                jwt = stack.enter_context(_side(bench, "jwt", protected, None))
+                _unseen(bench, ours, theirs, 1 if quick else 3)
+                _cached(bench, ours, theirs, jwt, rounds, seconds)
+            _memory(bench, MANY // 10 if quick else MANY)
+
+
+def _cached(bench: Bench, ours: Side, theirs: Side, jwt: Side, rounds: int, seconds: float) -> None:
+    tokens = bench.tokens(CACHED)
+    for side in (ours, theirs, jwt):
+        side.fire(bench.load, tokens, seconds=0, once=True)
+    costs: dict[int, list[float]] = {side.port: [] for side in (ours, theirs, jwt)}
+
+    def rate(side: Side) -> float:
+        before = side.cpu_seconds()
+        figures = side.fire(bench.load, tokens, seconds=seconds)
+        costs[side.port].append((side.cpu_seconds() - before) / figures["requests"] * 1e6)
+        return float(figures["per_second"])
+
+    compare(
+        f"review | in Go, {CACHED} cached tokens", lambda: rate(ours), lambda: rate(theirs),
+        rounds=rounds, unit="1/s", bar=">= 0.9",
+    )  # fmt: skip
+    compare(
+        f"jwt | review, {CACHED} cached tokens", lambda: rate(jwt), lambda: rate(ours),
+        rounds=rounds, unit="1/s", bar=">= 1.4",
+    )  # fmt: skip
+    for name, side in (("review", ours), ("in Go", theirs), ("jwt", jwt)):
+        values = costs[side.port]
+        spread = f"({min(values):.0f}-{max(values):.0f})"
+        print(f"{f'CPU a request, {name}':<48} {statistics.median(values):>9.0f} us {spread}")
+
+
+def _unseen(bench: Bench, ours: Side, theirs: Side, rounds: int) -> None:
+    ratios, worst = [], []
+    for _ in range(rounds):
+        server = bench.api_server_rate()
+        figures = ours.fire(bench.load, bench.tokens(UNSEEN), seconds=0, once=True)
+        other = theirs.fire(bench.load, bench.tokens(UNSEEN), seconds=0, once=True)
+        ratios.append(figures["per_second"] / server)
+        worst.append(figures["p99_us"] / 1000)
+        print(
+            f"{f'{UNSEEN} unseen tokens | the API server alone':<48} "
+            f"{figures['per_second']:>9.0f} | {server:.0f} 1/s ratio {ratios[-1]:.2f} "
+            f"(in Go: {other['per_second'] / server:.2f}), {figures['errors']} shed  bar >= 0.5",
+            flush=True,
+        )
+    print(f"{'unseen tokens, p99':<48} {max(worst):>9.0f} ms  bar: bounded")
+
+
+def _memory(bench: Bench, count: int) -> None:
+    pair = Authority("bench reviews")
+    server = pair.server(NAME, "127.0.0.1")
+    for name, text in (("r.crt", server.certificate_pem), ("r.key", server.key_pem),
+                       ("r-ca.crt", pair.pem)):  # fmt: skip
+        (bench.folder / name).write_text(text)
+    tokens = bench.tokens(count, signed=False)
+    sizes = {}
+    with ExitStack() as stack:
+        port = stack.enter_context(_reviews(bench))
+        where = (f"https://127.0.0.1:{port}", bench.folder / "r-ca.crt")
+        protected = stack.enter_context(_protected(bench))
+        for name, started in (("ours", _ours(bench, "c", *where)), ("go", _go(bench, "d", *where))):
+            side = stack.enter_context(_side(bench, f"{name}-many", protected, started))
+            assert side.authorizer is not None
+            side.fire(bench.load, tokens, seconds=0, once=True)
+            sizes[name] = _resident_mib(side.authorizer)
+    ratio = sizes["ours"] / sizes["go"]
+    print(
+        f"{f'memory with {count} cached tokens | in Go':<48} {sizes['ours']:>9.0f} | "
+        f"{sizes['go']:.0f} MiB ratio {ratio:.2f}  bar <= 2, <= 150 MB"
+    )
+
+
+Started = tuple[list[str], Path]
+
+
+@contextmanager
+def _side(bench: Bench, name: str, protected: Protected, started: Started | None) -> Iterator[Side]:
+    place = bench.folder / name
+    place.mkdir()
+    keys = json.dumps(bench.plane.admin.get("/openid/v1/jwks"))
+    with ExitStack() as stack:
+        process = None
+        if started is not None:
+            process = stack.enter_context(_process(*started))
+        gate = stack.enter_context(running_gate(
+            place, keys, longest_lifetime_seconds=7200, protected=protected,
+            check="jwt" if started is None else "review",
+            authorizer_socket="" if started is None else str(started[1]),
+        ))  # fmt: skip
+        authority = place / "authority.crt"
+        authority.write_text(gate.authority.pem)
+        yield Side(
+            port=gate.port, authority_file=authority, envoy=gate.envoy.pid,
+            authorizer=None if process is None else process.pid,
+        )  # fmt: skip
+
+
+@contextmanager
+def _process(command: list[str], socket: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+        try:
+            eventually("it listens", lambda: socket.exists() or child.poll() is not None)
+            if child.poll() is not None:
+                assert child.stderr is not None
+                raise RuntimeError(child.stderr.read().decode())
+            yield child
+        finally:
+            child.send_signal(signal.SIGKILL)
+
+
+def _ours(bench: Bench, name: str, server: str = "", authority: Path | None = None) -> Started:
+    socket, config = bench.folder / f"{name}.sock", bench.folder / f"{name}.yaml"
+    kubeconfig = bench.folder / f"{name}.kubeconfig"
+    config.write_text(
+        "version: 1\n"
+        f"cluster: {{issuer: '{ISSUER}'}}\n"
+        f"domains: {{ekf: {{host: {EKF}, front: envoy}}}}\n"
+        f"policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}\n"
+        "gate:\n"
+        f"  {{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: review, remember: 1h}}\n"
+    )
+    cluster = {"server": server or bench.plane.url, "tls-server-name": NAME,
+               "certificate-authority": str(authority or bench.plane.ca_path)}  # fmt: skip
+    kubeconfig.touch(0o600)
+    kubeconfig.write_text(json.dumps({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": cluster}],
+        "users": [{"name": "x", "user": {"token": bench.reviewer.token.reveal()}}],
+    }))  # fmt: skip
+    command = [sys.executable, "-m", "daypass", "gate", "serve", "--config", str(config),
+               "--kubeconfig", str(kubeconfig), "--listen", f"unix:{socket}", "--status",
+               "127.0.0.1:0", "--without-watch"]  # fmt: skip
+    return command, socket
+
+
+def _go(bench: Bench, name: str, server: str = "", authority: Path | None = None) -> Started:
+    socket = bench.folder / f"{name}.sock"
+    command = [str(bench.go), "serve", "-socket", str(socket), "-server", server or bench.plane.url,
+               "-ca", str(authority or bench.plane.ca_path), "-name", NAME,
+               "-token-file", str(bench.token_file), "-audience", AUDIENCE]  # fmt: skip
+    return command, socket
+
+
+@contextmanager
+def _protected(bench: Bench) -> Iterator[Protected]:
+    folder, authority = bench.folder, Authority("bench stub")
+    pair = authority.server("127.0.0.1")
+    for name, text in (("stub.crt", pair.certificate_pem), ("stub.key", pair.key_pem),
+                       ("stub-ca.crt", authority.pem), ("answer", "x" * 200)):  # fmt: skip
+        (folder / name).write_text(text)
+    with stub(bench.load, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
+        yield Protected(
+            address=Address(host="127.0.0.1", port=port),
+            authority_file=str(folder / "stub-ca.crt"),
+        )
+
+
+@contextmanager
+def _reviews(bench: Bench) -> Iterator[int]:
+    folder = bench.folder
+    command = [str(bench.go), "reviews", "-certificate", str(folder / "r.crt"),
+               "-key", str(folder / "r.key")]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        try:
+            yield int(child.stdout.readline())
+        finally:
+            child.kill()
+
+
+def _delegator(identity: Identity) -> dict[str, Any]:
+    subject = {"kind": "ServiceAccount", "name": identity.service_account,
+               "namespace": identity.namespace}  # fmt: skip
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+            "name": "system:auth-delegator"}  # fmt: skip
+    return {"metadata": {"name": "bench-delegator"}, "subjects": [subject], "roleRef": role}
+
+
+def _resident_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def _part(value: Any) -> str:
+    text = json.dumps(value, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
