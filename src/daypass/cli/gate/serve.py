@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SUMMARY = "answer a gateway's ext_authz by the API server's word for each token"
 EPILOG = """examples:
   daypass gate serve                                    in a Pod, by its ServiceAccount
-  daypass gate serve --listen 0.0.0.0:9443 --certificate tls.crt --key tls.key
+  daypass gate serve --listen '*:9443' --certificate tls.crt --key tls.key
   daypass gate serve --kubeconfig gate.kubeconfig --listen unix:/run/gate.sock --without-watch
 
 It asks as somebody who may create tokenreviews (ClusterRole system:auth-delegator). What it is
@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The command line of `daypass gate serve`."""
     parser.add_argument(
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT|unix:PATH",
-        help=f"where the gateway asks (default: {DEFAULT_LISTEN})",
+        help=f"where the gateway asks; *:PORT: on all addresses (default: {DEFAULT_LISTEN})",
     )  # fmt: skip
     parser.add_argument(
         "--certificate", metavar="FILE", help="what to show there (PEM); followed when renewed"
@@ -112,8 +112,8 @@ async def _serve(
         if follower is not None:
             follower.start()
         port = await service.start(listen)
-        where = f"unix:{listen.path}" if listen.path else f"{listen.host}:{port}"
-        say(f"the authorizer listens at {where}, its health at {status[0]}:{status_port}")
+        where = f"unix:{listen.path}" if listen.path else f"{listen.host or '*'}:{port}"
+        say(f"the authorizer listens at {where}, its health at {status[0] or '*'}:{status_port}")
         telling = asyncio.create_task(_tell_troubles(service, follower))
         await ended.wait()
         telling.cancel()
@@ -191,4 +191,4 @@ def _address(text: str, option: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise UsageError(f"{option} {text[:60]!r} is no HOST:PORT", "such as 0.0.0.0:9443")
-    return host.strip("[]"), int(port)
+    return "" if host == "*" else host.strip("[]"), int(port)

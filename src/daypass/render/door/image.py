@@ -3,5 +3,3 @@
 ENVOY_VERSION = "1.40.0"
 
 IMAGE = f"docker.io/envoyproxy/envoy:distroless-v{ENVOY_VERSION}"
-USER = 65532
-"""`nonroot` of a distroless image."""

@@ -44,7 +44,7 @@ def network_policy(config: Config, domains: list[Published]) -> Object:
         "podSelector": {"matchLabels": dict(SELECTOR)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{**_from(domains), "ports": [_port(HTTPS_PORT)]}],
-        "egress": _egress(config),
+        "egress": to_api_server(config),
     }
     return new_object(
         "networking.k8s.io/v1", "NetworkPolicy", DOOR, config.door.namespace, spec=spec
@@ -62,7 +62,8 @@ def _from(domains: list[Published]) -> Object:
     return {"from": selectors}
 
 
-def _egress(config: Config) -> list[Object]:
+def to_api_server(config: Config) -> list[Object]:
+    """DNS and the API server, as egress rules."""
     cluster = config.cluster
     addresses = set(cluster.addresses)
     rules: list[Object] = []

@@ -10,10 +10,11 @@ from daypass.render.door.config import (
     PAIR_FOLDER,
     RUN_FOLDER,
 )
-from daypass.render.door.image import IMAGE, USER
+from daypass.render.door.image import IMAGE
 from daypass.render.door.probes import ALIVE, PROBE_PORT, READY
 from daypass.render.names import API_SERVER_AUTHORITY, CLUSTER_AUTHORITY, DOOR, DOOR_PAIR
 from daypass.render.objects import Object, new_object
+from daypass.render.pods import container_security, pod_security, probe, spread
 from daypass.spec import Config
 
 SELECTOR = {"app.kubernetes.io/name": DOOR}
@@ -81,17 +82,8 @@ def _pod(authority: str) -> Object:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": LEAVE_SECONDS + 10,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "topologySpreadConstraints": [
-            _spread("kubernetes.io/hostname"),
-            _spread("topology.kubernetes.io/zone"),
-        ],
+        "securityContext": pod_security(),
+        "topologySpreadConstraints": spread(SELECTOR),
         "containers": [_container()],
         "volumes": [
             {"name": "config", "configMap": {"name": DOOR}},
@@ -112,16 +104,6 @@ def _pod(authority: str) -> Object:
     }
 
 
-def _spread(topology: str) -> Object:
-    return {
-        "maxSkew": 1,
-        "topologyKey": topology,
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": dict(SELECTOR)},
-        "matchLabelKeys": ["pod-template-hash"],
-    }
-
-
 def _container() -> Object:
     return {
         "name": "envoy",
@@ -138,34 +120,20 @@ def _container() -> Object:
             {"name": "https", "containerPort": HTTPS_PORT},
             {"name": "probe", "containerPort": PROBE_PORT},
         ],
-        "startupProbe": _probe(ALIVE, period=1, failures=30),
-        "livenessProbe": _probe(ALIVE, period=10, failures=3),
-        "readinessProbe": _probe(READY, period=5, failures=3),
+        "startupProbe": probe(ALIVE, "probe", period=1, failures=30),
+        "livenessProbe": probe(ALIVE, "probe", period=10, failures=3),
+        "readinessProbe": probe(READY, "probe", period=5, failures=3),
         # Envoy ends at once when it is told to: what is under way needs the time before.
         "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE_SECONDS}}},
         "resources": {
             "requests": {"cpu": "100m", "memory": "128Mi", "ephemeral-storage": "16Mi"},
             "limits": {"cpu": str(ENVOY_WORKERS), "memory": "512Mi", "ephemeral-storage": "256Mi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": container_security(),
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
             {"name": "tls", "mountPath": PAIR_FOLDER, "readOnly": True},
             {"name": "authority", "mountPath": AUTHORITY_FOLDER, "readOnly": True},
             {"name": "run", "mountPath": RUN_FOLDER},
         ],
-    }
-
-
-def _probe(path: str, *, period: int, failures: int) -> Object:
-    return {
-        "httpGet": {"path": path, "port": "probe"},
-        "periodSeconds": period,
-        "failureThreshold": failures,
-        "timeoutSeconds": 2,
     }

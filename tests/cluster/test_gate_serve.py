@@ -1,0 +1,292 @@
+"""`daypass gate serve` as a process before a real API server, with the rights that are rendered."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from daypass.gateway.revoked_list import RevokedList, heartbeat, revoked_config_map
+from daypass.render.authorizer.rights import rights
+from daypass.render.envoy.revocation import Revoked
+from daypass.render.names import GATE, GATE_REVOKED
+from support.authority import Authority
+from support.controlplane import ISSUER, ControlPlane
+from support.deadline import eventually
+from support.identities import RBAC, Identity, unique
+from support.raw import Answer, Conversation, connect
+from support.signals import take_signals
+
+AUDIENCE, HOST, NAME = "gate.example.com", "ekf.example.com", "daypass-gate.daypass.svc"
+
+
+@dataclass(slots=True, kw_only=True)
+class Serving:
+    """A running `daypass gate serve`."""
+
+    process: subprocess.Popen[str]
+    port: int
+    status: str
+    authority: Authority
+    folder: Path
+    words: list[str]
+
+    def ask(self, *headers: str) -> Answer:
+        """What it answers to Envoy's question about a request with these header lines."""
+        lines = ["GET /pipeline HTTP/1.1", f"Host: {HOST}", *headers, "", ""]
+        with connect(self.port, authority_pem=self.authority.pem, name=NAME) as connection:
+            conversation = Conversation(connection)
+            conversation.send("\r\n".join(lines).encode())
+            return conversation.answer()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Of the status port."""
+        try:
+            with urllib.request.urlopen(f"http://{self.status}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+
+@contextmanager
+def serving(folder: Path, kubeconfig: Path, home: str) -> Iterator[Serving]:
+    authority = Authority()
+    _put_certificate(folder, authority)
+    config = folder / "daypass.yaml"
+    config.write_text(
+        f"version: 1\ndomains: {{ekf: {{host: {HOST}, front: envoy}}}}\n"
+        f"door: {{namespace: {home}}}\n"
+        f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review, closeAfter: 30s}}\n"
+    )
+    words: list[str] = []
+    with (folder / "events").open("w") as events:
+        process = _started(folder, kubeconfig, config, events)
+    assert process.stderr is not None
+    listener = threading.Thread(target=lambda: words.extend(process.stderr or ()), daemon=True)
+    listener.start()
+    try:
+        said = eventually("it says where it listens", lambda: _where(words), seconds=60)
+        yield Serving(
+            process=process, port=int(said[0].rpartition(":")[2]), status=said[1],
+            authority=authority, folder=folder, words=words,
+        )  # fmt: skip
+    finally:
+        process.kill()
+        process.wait(30)
+        listener.join(10)
+        process.stderr.close()
+
+
+def _started(
+    folder: Path, kubeconfig: Path, config: Path, events: IO[str]
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "daypass", "gate", "serve", "--config", str(config), "--listen",
+         "127.0.0.1:0", "--status", "127.0.0.1:0", "--certificate", str(folder / "tls.crt"),
+         "--key", str(folder / "tls.key"), "--kubeconfig", str(kubeconfig), "--drain", "1s"],
+        stdout=events, stderr=subprocess.PIPE, text=True,
+        preexec_fn=take_signals, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+
+
+def _where(words: list[str]) -> tuple[str, str] | None:
+    for line in words:
+        _, found, rest = line.strip().partition("the authorizer listens at ")
+        if found:
+            listens, _, status = rest.partition(", its health at ")
+            return listens, status
+    return None
+
+
+def _put_certificate(folder: Path, authority: Authority) -> None:
+    pair = authority.server(NAME)
+    for name, text in (("tls.key", pair.key_pem), ("tls.crt", pair.certificate_pem)):
+        (folder / f"{name}.new").write_text(text)
+        (folder / f"{name}.new").replace(folder / name)
+
+
+@pytest.fixture(scope="module")
+def home(control_plane: ControlPlane) -> str:
+    return control_plane.make_namespace("gate")
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(
+    control_plane: ControlPlane, home: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Of the ServiceAccount that is rendered, with exactly its rights."""
+    admin = control_plane.admin
+    for each in rights(home):
+        kind = str(each["kind"])
+        where = {
+            "ServiceAccount": f"/api/v1/namespaces/{home}/serviceaccounts",
+            "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
+        }.get(kind, f"{RBAC}/namespaces/{home}/{kind.lower()}s")
+        if kind == "ClusterRoleBinding":
+            each["metadata"]["name"] = unique(GATE)
+        admin.create(where, each)
+    answer = admin.create(f"/api/v1/namespaces/{home}/serviceaccounts/{GATE}/token", {"spec": {}})
+    file = tmp_path_factory.mktemp("gate") / "kubeconfig"
+    file.touch(0o600)
+    cluster = {"server": control_plane.url, "certificate-authority": str(control_plane.ca_path)}
+    file.write_text(json.dumps({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": cluster}],
+        "users": [{"name": "x", "user": {"token": answer["status"]["token"]}}],
+    }))  # fmt: skip
+    return file
+
+
+@pytest.fixture(scope="module")
+def list_path(home: str) -> str:
+    return f"/api/v1/namespaces/{home}/configmaps"
+
+
+@pytest.fixture
+def serve(
+    control_plane: ControlPlane, home: str, kubeconfig: Path, list_path: str, tmp_path: Path
+) -> Iterator[Serving]:
+    """One that follows a list on which nobody is."""
+    listed = RevokedList(revoked=Revoked(), heard_unix=time.time())  # noqa: TID251
+    control_plane.admin.create(list_path, revoked_config_map(listed, home))
+    try:
+        with serving(tmp_path, kubeconfig, home) as running:
+            eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
+            yield running
+    finally:
+        control_plane.admin.delete(f"{list_path}/{GATE_REVOKED}")
+
+
+@pytest.fixture(scope="module")
+def identity(control_plane: ControlPlane) -> Identity:
+    return control_plane.make_identity()
+
+
+def bearer(plane: ControlPlane, identity: Identity) -> str:
+    return f"Authorization: Bearer {plane.make_token(identity, audiences=[AUDIENCE]).reveal()}"
+
+
+def test_it_answers_over_tls_by_the_word_of_the_api_server(
+    serve: Serving, control_plane: ControlPlane, identity: Identity
+) -> None:
+    line = bearer(control_plane, identity)
+    for _ in range(3):
+        answer = serve.ask(line)
+        assert answer.code == 200
+        assert answer.headers["kubeflow-userid"] == identity.user
+        assert answer.headers["x-envoy-auth-headers-to-remove"] == "authorization"
+    assert serve.ask().code == 401
+    code, text = serve.get("/metrics")
+    assert code == 200
+    assert 'daypass_gate_cache_lookups_total{result="hit"} 2' in text
+    assert 'daypass_gate_decisions_total{reason="allowed"} 3' in text
+    assert 'daypass_gate_decisions_total{reason="no-token"} 1' in text
+    events = (serve.folder / "events").read_text()
+    assert identity.user in events
+    assert line.rpartition(".")[2] not in events + "".join(serve.words) + text
+
+
+def test_what_the_watch_publishes_is_obeyed_at_once(
+    serve: Serving, control_plane: ControlPlane, identity: Identity, home: str, list_path: str
+) -> None:
+    line = bearer(control_plane, identity)
+    assert serve.ask(line).code == 200
+    revoked = Revoked(secrets={identity.secret_uid})
+    listed = RevokedList(revoked=revoked, heard_unix=time.time())  # noqa: TID251
+    control_plane.admin.patch(f"{list_path}/{GATE_REVOKED}", revoked_config_map(listed, home))
+    eventually("it is refused", lambda: serve.ask(line).code == 401)
+    assert "this token was revoked" in serve.ask(line).json["message"]
+
+
+def test_a_list_that_nobody_confirms_closes_the_gate_and_a_new_word_opens_it(
+    serve: Serving, control_plane: ControlPlane, identity: Identity, list_path: str
+) -> None:
+    line = bearer(control_plane, identity)
+    assert serve.ask(line).code == 200
+    now = time.time()  # noqa: TID251
+    control_plane.admin.patch(f"{list_path}/{GATE_REVOKED}", heartbeat(now - 31))
+    eventually("it is closed", lambda: serve.ask(line).json["code"] == 503)
+    control_plane.admin.patch(f"{list_path}/{GATE_REVOKED}", heartbeat(now + 5))
+    eventually("it is open", lambda: serve.ask(line).code == 200)
+
+
+def test_without_a_list_nobody_passes_and_it_is_not_ready(
+    control_plane: ControlPlane, kubeconfig: Path, home: str, identity: Identity, tmp_path: Path
+) -> None:
+    with serving(tmp_path, kubeconfig, home) as running:
+        assert running.ask(bearer(control_plane, identity)).json["code"] == 503
+        code, why = running.get("/readyz")
+        assert (code, why) == (503, "what is revoked is not known yet\n")
+        assert running.get("/healthz")[0] == 200
+        eventually(
+            "it says why", lambda: "does `daypass gate watch` run?" in "".join(running.words)
+        )
+
+
+def test_a_renewed_certificate_is_shown_to_new_connections(serve: Serving) -> None:
+    old = ssl.get_server_certificate(("127.0.0.1", serve.port))
+    _put_certificate(serve.folder, serve.authority)
+    eventually(
+        "the new one is shown",
+        lambda: ssl.get_server_certificate(("127.0.0.1", serve.port)) != old,
+        seconds=30,
+    )
+    assert serve.ask().code == 401
+
+
+def test_it_goes_on_while_gateways_turn_elsewhere_and_then_ends(
+    serve: Serving, control_plane: ControlPlane, identity: Identity
+) -> None:
+    line = bearer(control_plane, identity)
+    assert serve.ask(line).code == 200
+    serve.process.send_signal(signal.SIGTERM)
+    eventually("it is not ready", lambda: "it is ending" in _why(serve))
+    answer = serve.ask(line)
+    assert (answer.code, answer.closes) == (200, True)
+    assert serve.process.wait(30) == 0
+
+
+def _why(serve: Serving) -> str:
+    return serve.get("/readyz")[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--listen", "0.0.0.0:0"], "tokens would travel"),
+        (["--listen", "127.0.0.1:0", "--key", "x"], "a certificate needs its key"),
+        (["--listen", "127.0.0.1"], "is no HOST:PORT"),
+        (["--certificate", "none", "--key", "none"], "cannot be shown"),
+    ],
+)
+def test_what_would_not_be_safe_is_refused_before_it_listens(
+    tmp_path: Path, kubeconfig: Path, more: list[str], words: str
+) -> None:
+    (tmp_path / "daypass.yaml").write_text(
+        f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
+        f"domains: {{ekf: {{host: {HOST}, front: envoy}}}}\n"
+        f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review}}\n"
+    )
+    done: Any = subprocess.run(
+        [sys.executable, "-m", "daypass", "gate", "serve", "--without-watch", "--status",
+         "127.0.0.1:0", "--kubeconfig", str(kubeconfig), *more],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode in (1, 2)
+    assert words in done.stderr

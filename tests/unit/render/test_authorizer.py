@@ -1,0 +1,97 @@
+"""The authorizer's Deployment: least rights, and nobody but the gateway reaches it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daypass.render.authorizer.workload import authorizer_objects
+from daypass.render.errors import RenderError
+from daypass.render.names import GATE, GATE_PAIR, gate_host
+from daypass.render.objects import Object
+from daypass.spec import Config, load
+from support.rendered import config_of, the
+
+TEXT = """\
+version: 1
+domains:
+  ekf: {host: ekf.example.com, front: gateway-api, gateway: infra/public/tls, tls: outside}
+door: {namespace: edge}
+policy: {audiences: [gate.example.com]}
+gate:
+  audience: gate.example.com
+  engine: envoy-gateway
+  gateway: infra/public
+  check: review
+  remember: 30s
+  image: registry.example.com/daypass:1
+  replicas: 3
+"""
+
+
+def config(text: str = TEXT) -> Config:
+    return config_of(text)
+
+
+def objects(text: str = TEXT) -> list[Object]:
+    whole = config(text)
+    assert whole.gate is not None
+    return authorizer_objects(whole, whole.gate)
+
+
+def test_it_may_review_tokens_and_follow_one_config_map_and_nothing_else() -> None:
+    found = objects()
+    binding = the(found, "ClusterRoleBinding")
+    assert binding["roleRef"]["name"] == "system:auth-delegator"
+    (rule,) = the(found, "Role")["rules"]
+    assert rule == {
+        "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["daypass-gate-revoked"],
+        "verbs": ["get", "watch"],
+    }  # fmt: skip
+    for each in (binding, the(found, "RoleBinding")):
+        assert each["subjects"] == [{"kind": "ServiceAccount", "name": GATE, "namespace": "edge"}]
+
+
+def test_only_the_gateway_s_namespace_reaches_its_port() -> None:
+    first, second = the(objects(), "NetworkPolicy")["spec"]["ingress"]
+    (peer,) = first["from"]
+    assert peer["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "envoy-gateway-system"
+    }
+    assert [port["port"] for port in first["ports"]] == [9443]
+    assert [port["port"] for port in second["ports"]] == [9003]
+
+
+def test_another_config_is_another_pod() -> None:
+    def mark(text: str) -> str:
+        return str(the(objects(text), "Deployment")["spec"]["template"]["metadata"]["annotations"])
+
+    assert mark(TEXT) != mark(TEXT.replace("30s", "31s"))
+    assert mark(TEXT) == mark(TEXT)
+
+
+def test_its_config_says_the_same_as_the_one_it_is_rendered_from(tmp_path: Path) -> None:
+    file = tmp_path / "daypass.yaml"
+    file.write_text(the(objects(), "ConfigMap")["data"]["daypass.yaml"])
+    assert load(file).gate == config().gate
+
+
+def test_it_shows_its_certificate_and_is_as_many_as_the_config_says() -> None:
+    found = objects()
+    pod = the(found, "Deployment")["spec"]["template"]["spec"]
+    (secret,) = [each["secret"] for each in pod["volumes"] if "secret" in each]
+    assert secret["secretName"] == GATE_PAIR
+    scaler = the(found, "HorizontalPodAutoscaler")["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 12)
+    assert gate_host(config()) == f"{GATE}.edge.svc"
+
+
+def test_the_native_check_needs_none() -> None:
+    text = TEXT.replace("check: review", "check: jwt")
+    assert objects(text) == []
+
+
+def test_without_an_image_there_is_nothing_to_run() -> None:
+    with pytest.raises(RenderError, match="needs an image"):
+        objects(TEXT.replace("  image: registry.example.com/daypass:1\n", ""))
