@@ -78,6 +78,7 @@ class IstioGate:
     config: Config
     issuer: str
     keys: str
+    gate_text: str = ""
 
     def apply(self, *objects: Object) -> None:
         """Put objects in place."""
@@ -85,8 +86,11 @@ class IstioGate:
             self.cluster.apply(each, force=True)
 
     def configure(self, gate: str) -> None:
-        """The gate's static objects of another config, in place of those that are there."""
-        self.config = gate_config(self.issuer, gate)
+        """The gate's objects of another config, in place of those that are there; the keys as well,
+        as a watch that starts with it would publish them.
+        """
+        self.gate_text, self.config = gate, gate_config(self.issuer, gate)
+        self.apply(keys_object(self.config, self.issuer, self.keys))
         objects = gate_objects(self.config, KubernetesFacts())
         for kind, collection in (("EnvoyFilter", FILTERS), ("AuthorizationPolicy", POLICIES)):
             if not any(each["kind"] == kind for each in objects):
@@ -138,14 +142,19 @@ class IstioGate:
 
 def gate_config(issuer: str, gate: str) -> Config:
     """A config with a gate for GUARDED. `gate`: more of its keys."""
-    return config_of(f"""\
+    return config_of(config_text(issuer, gate))
+
+
+def config_text(issuer: str, gate: str) -> str:
+    """The same as the text of a file."""
+    return f"""\
 version: 1
 cluster: {{issuer: '{issuer}'}}
 domains:
   ekf: {{host: {GUARDED}, front: istio, tls: {{secret: public}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
 gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1', {gate}}}
-""")
+"""
 
 
 def get(*lines: str, host: str = GUARDED, path: str = "/") -> bytes:

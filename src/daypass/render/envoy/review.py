@@ -7,6 +7,8 @@ is refused with 503; its refusals are passed on as they are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from daypass.render.envoy.replies import code_filter, reply
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.typed import Json, duration, extension, typed
@@ -25,21 +27,28 @@ CLIENT_HEADER = "x-envoy-external-address"
 
 
 def authorizer_filter(settings: GateSettings) -> Json:
-    """The filter that asks. Of the request it sends the method, the host, the path, the
-    Authorization header and where it comes from; no body.
+    """The filter that asks the authorizer of this machine."""
+    return asking_filter((settings.user_header, settings.groups_header))
+
+
+def asking_filter(
+    set_headers: tuple[str, ...],
+    *,
+    name: str = FILTER,
+    cluster: str = AUTHORIZER,
+    uri: str = f"http://{AUTHORIZER}",
+) -> Json:
+    """A filter that asks. Of the request it sends the method, the host, the path, the
+    Authorization header and where it comes from; no body. `set_headers`: what the authorizer says
+    about who calls.
     """
-    set_headers = [settings.user_header, settings.groups_header]
     told = ["content-type", "www-authenticate", "retry-after"]
     return extension(
-        FILTER,
+        name,
         "extensions.filters.http.ext_authz.v3.ExtAuthz",
         transport_api_version="V3",
         http_service={
-            "server_uri": {
-                "uri": f"http://{AUTHORIZER}",
-                "cluster": AUTHORIZER,
-                "timeout": duration(TIMEOUT_SECONDS),
-            },
+            "server_uri": {"uri": uri, "cluster": cluster, "timeout": duration(TIMEOUT_SECONDS)},
             "authorization_response": {
                 "allowed_upstream_headers": _exactly(set_headers),
                 "allowed_client_headers": _exactly(told),
@@ -57,15 +66,18 @@ def without_authorizer() -> Json:
     return {FILTER: typed(message, disabled=True)}
 
 
-def authorizer_replies() -> list[Json]:
-    """Mappers of local replies: what the authorizer said, and what is said in its place."""
+def authorizer_replies(where: str = "true") -> list[Json]:
+    """Mappers of local replies: what the authorizer said, and what is said in its place.
+
+    `where`: in CEL, which requests the authorizer is asked about; others have authorizers, too.
+    """
     said = {
         "body_format_override": {
             "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
             "content_type": "application/json",
         }
     }
-    denied, failed = _details("ext_authz_denied"), _details("ext_authz_error")
+    denied, failed = _details("ext_authz_denied", where), _details("ext_authz_error", where)
     return [
         {**said, "filter": _both(denied, code_filter("EQ", UNAVAILABLE)), "status_code": 503},
         {**said, "filter": denied},
@@ -89,7 +101,7 @@ def authorizer_cluster(settings: GateSettings) -> Json:
     }
 
 
-def _exactly(names: list[str]) -> Json:
+def _exactly(names: Iterable[str]) -> Json:
     return {"patterns": [{"exact": name} for name in names]}
 
 
@@ -97,10 +109,10 @@ def _both(*filters: Json) -> Json:
     return {"and_filter": {"filters": list(filters)}}
 
 
-def _details(details: str) -> Json:
+def _details(details: str, where: str) -> Json:
     asked = extension(
         "envoy.access_loggers.extension_filters.cel",
         "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        expression=f"response.code_details == '{details}'",
+        expression=f"response.code_details == '{details}' && {where}",
     )
     return {"extension_filter": asked}

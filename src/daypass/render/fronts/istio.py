@@ -7,7 +7,7 @@ from daypass.render.names import DOOR, DOOR_TRUST, SERVICE_PORT, door_host
 from daypass.render.objects import Object, annotated, new_object
 from daypass.render.published import Published
 
-_VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1")
+VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1")
 _USUAL_SELECTOR = {"istio": "ingressgateway"}
 TIMEOUT = "30s"
 """Longer than the door takes, which says in words what was too slow."""
@@ -30,20 +30,25 @@ def destination_rule(domain: Published) -> Object:
 
     The Secret with the authority is looked for in the namespace of the gateway's pods.
     """
+    version, host = _version(domain, "DestinationRule"), door_host(domain.config)
+    return verified_service(version, DOOR, domain.namespace, DOOR_TRUST, host)
+
+
+def verified_service(
+    version: str, service: str, namespace: str, trust: str, certificate_name: str
+) -> Object:
+    """How Istio speaks to a Service of ours: TLS, by the authority in the Secret `trust` and by the
+    name that the certificate holds.
+    """
     tls = {
         "mode": "SIMPLE",
-        "credentialName": DOOR_TRUST,
-        "sni": door_host(domain.config),
+        "credentialName": trust,
+        "sni": certificate_name,
         # Without it Istio verifies the chain and takes every name.
-        "subjectAltNames": [door_host(domain.config)],
+        "subjectAltNames": [certificate_name],
     }
-    return new_object(
-        _version(domain, "DestinationRule"),
-        "DestinationRule",
-        DOOR,
-        domain.namespace,
-        spec={"host": DOOR, "trafficPolicy": {"tls": tls}},
-    )
+    spec = {"host": service, "trafficPolicy": {"tls": tls}}
+    return new_object(version, "DestinationRule", service, namespace, spec=spec)
 
 
 def _gateway(domain: Published) -> Object:
@@ -89,4 +94,4 @@ def _virtual_service(domain: Published, gateway: str) -> Object:
 
 
 def _version(domain: Published, kind: str) -> str:
-    return domain.facts.api_version(kind, *_VERSIONS)
+    return domain.facts.api_version(kind, *VERSIONS)

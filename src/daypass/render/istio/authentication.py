@@ -48,9 +48,9 @@ def authentication(settings: IstioGate, keys: str | None) -> Json:
     common: Json = {
         "local_jwks": {"inline_string": NO_KEYS if keys is None else keys},
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
-        # Taken off once it is verified: to the gateway's own RequestAuthentications it would be a
-        # token of an issuer that they do not know.
-        "forward": False,
+        # Taken off once it is verified, or once the authorizer has seen it: to the gateway's own
+        # RequestAuthentications it would be a token of an issuer that they do not know.
+        "forward": settings.is_reviewed,
         "clock_skew_seconds": CLOCK_SKEW_SECONDS,
     }
     lasting = {
@@ -73,13 +73,16 @@ def authentication(settings: IstioGate, keys: str | None) -> Json:
         "payload_in_metadata": LONG,
         "failed_status_in_metadata": FAILED_LONG,
     }
-    names = ("short", "lasting", "long")
-    requirements = [*({"provider_name": name} for name in names), {"allow_missing_or_failed": {}}]
+    providers = {"short": short, "long": long}
+    if keys is not None:
+        providers = {"short": short, "lasting": lasting, "long": long}
+    requirements: list[Json] = [{"provider_name": name} for name in providers]
+    requirements.append({"allow_missing_or_failed": {}})
     # What several parsers would read differently is not looked at: it is nobody's token.
     readable = {"name": "authorization", "string_match": {"safe_regex": full_match(BEARER_JWT)}}
     match = {"prefix": "/", "headers": [guarded_header(settings.gate.hosts), readable]}
     return typed(
         "extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-        providers={"short": short, "lasting": lasting, "long": long},
+        providers=providers,
         rules=[{"match": match, "requires": {"requires_any": {"requirements": requirements}}}],
     )

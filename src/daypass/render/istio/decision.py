@@ -55,6 +55,9 @@ REASONS = (
 VERIFIED = "daypass_shadow_engine_result"
 """In the metadata of `envoy.filters.http.rbac`: `allowed` where a token of the cluster passed."""
 
+ASKED = "daypass_asked_shadow_engine_result"
+"""The same, where the authorizer is to be asked because nobody here knows."""
+
 _FOREIGN = "Jwt issuer is not configured"
 _STATUSES = {
     "Jwt is expired": Reason.EXPIRED,
@@ -67,29 +70,65 @@ _STATUSES = {
 """What Envoy says of tokens whose issuer is the cluster (jwt_verify_lib's status.cc)."""
 
 
+_UNDECIDED = ("Jwt verification fails", "Jwks doesn't have key to match kid or alg from Jwt")
+"""What is said without keys of a token whose issuer, audience and times are right."""
+
+
 def decision(settings: IstioGate) -> Json:
     """The RBAC config."""
     others = action("daypass-others", "ALLOW")
-    cases = [
-        (is_not(is_guarded(settings.gate.hosts)), others),
-        (_passes(settings), action("daypass-allowed", "ALLOW")),
-        *_of_the_cluster(settings),
-    ]
-    if settings.leaves_others:
-        return _rbac(settings, first_of(cases, others))
-    return _rbac(settings, first_of([*cases, *_of_others()], refuse(Reason.MALFORMED)))
+    cases = [(is_not(is_guarded(settings.gate.hosts)), others)]
+    if settings.is_native:
+        cases += [(_passes(settings), action("daypass-allowed", "ALLOW"))]
+        cases += _of_the_cluster(settings)
+        exact = {"string_match": {"exact": settings.issuer}}
+        marked = shadowed("daypass_", {"metadata": claim(["iss"], exact)})
+    else:
+        cases += [(is_undecided(), action("daypass-asked", "ALLOW"))]
+        cases += [(_is_long(), refuse(Reason.LONG_LIVED)), *_statuses(FAILED_WITHOUT_KEYS)]
+        marked = shadowed("daypass_asked_", undecided_principal())
+    if not settings.leaves_others:
+        cases += _of_others()
+    last = others if settings.leaves_others else refuse(Reason.MALFORMED)
+    return typed(
+        "extensions.filters.http.rbac.v3.RBAC",
+        matcher=first_of(cases, last)["matcher"],
+        **marked,
+    )
 
 
-def _rbac(settings: IstioGate, matcher: Json) -> Json:
-    verified = claim(["iss"], {"string_match": {"exact": settings.issuer}})
-    policy = {"permissions": [{"any": True}], "principals": [{"metadata": verified}]}
+def reviewed(settings: IstioGate) -> Json:
+    """The RBAC config that stands behind the authorizer, and leaves word of what it has let on."""
+    told = {"header": {"name": settings.gate.headers.user, "present_match": True}}
+    both = {"and_ids": {"ids": [undecided_principal(), told]}}
+    silent = all_of(is_undecided(), is_not(has_header(settings.gate.headers.user, ".+")))
+    matcher = first_of([(silent, refuse(Reason.UNKNOWN))], action("daypass-others", "ALLOW"))
     return typed(
         "extensions.filters.http.rbac.v3.RBAC",
         matcher=matcher["matcher"],
-        # It refuses nothing, but leaves word of what it found to policies of others.
-        shadow_rules={"action": "ALLOW", "policies": {"daypass-verified": policy}},
-        shadow_rules_stat_prefix="daypass_",
+        **shadowed("daypass_", both),
     )
+
+
+def is_undecided() -> Json:
+    """A matcher's predicate: the authorizer has to be asked."""
+    return any_of(*(_said(message, FAILED_WITHOUT_KEYS) for message in _UNDECIDED))
+
+
+def undecided_principal() -> Json:
+    """The same as a principal of RBAC."""
+    said = [{"string_match": {"exact": message}} for message in _UNDECIDED]
+    one_of = {"or_match": {"value_matchers": said}}
+    return {"metadata": claim(["message"], one_of, within=FAILED_WITHOUT_KEYS)}
+
+
+def shadowed(prefix: str, principal: Json) -> Json:
+    """Rules that refuse nothing, and leave word for policies of others."""
+    policy = {"permissions": [{"any": True}], "principals": [principal]}
+    return {
+        "shadow_rules": {"action": "ALLOW", "policies": {"daypass": policy}},
+        "shadow_rules_stat_prefix": prefix,
+    }
 
 
 def _passes(settings: IstioGate) -> Json:
@@ -121,15 +160,22 @@ def _of_the_cluster(settings: IstioGate) -> Iterator[Case]:
     yield all_of(verified, _several(settings)), refuse(Reason.SEVERAL_AUDIENCES)
     yield all_of(verified, is_not(_is_account())), refuse(Reason.SUBJECT)
     yield verified, refuse(Reason.UNBOUND)
-    knows = [_said(message, FAILED_LONG) for message in _STATUSES]
-    is_long = any_of(has_claim(["iss"], within=LONG), *knows)
-    yield is_long, refuse(Reason.LONG_LIVED)
-    for message in _STATUSES:
+    yield _is_long(), refuse(Reason.LONG_LIVED)
+    for message in _STATUSES:  # as long as no keys are published
         yield _said(message, FAILED_WITHOUT_KEYS), refuse(Reason.UNKNOWN)
     yield has_claim(["exp"], within=LASTING), refuse(Reason.LIVES_TOO_LONG)
     yield has_claim(["iss"], within=LASTING), refuse(Reason.NO_EXPIRY)
+    yield from _statuses(FAILED)
+
+
+def _is_long() -> Json:
+    knows = [_said(message, FAILED_LONG) for message in _STATUSES]
+    return any_of(has_claim(["iss"], within=LONG), *knows)
+
+
+def _statuses(within: str) -> Iterator[Case]:
     for message, reason in _STATUSES.items():
-        yield _said(message), refuse(reason)
+        yield _said(message, within), refuse(reason)
 
 
 def _of_others() -> Iterator[Case]:

@@ -1,10 +1,11 @@
 """The gate's objects on Istio that stay as they are while it runs."""
 
 from daypass.render.envoy.refusals import gate_hint, refusal_replies
+from daypass.render.envoy.review import authorizer_replies
 from daypass.render.envoy.revocation import revocation_replies
-from daypass.render.errors import RenderError
 from daypass.render.facts import KubernetesFacts
-from daypass.render.istio.decision import REASONS
+from daypass.render.fronts.istio import VERSIONS, verified_service
+from daypass.render.istio.decision import ASKED, REASONS, VERIFIED
 from daypass.render.istio.filters import first_filters, last_filter
 from daypass.render.istio.hosts import policy_hosts
 from daypass.render.istio.objects import (
@@ -14,7 +15,7 @@ from daypass.render.istio.objects import (
     merged_manager,
 )
 from daypass.render.istio.settings import IstioGate
-from daypass.render.names import GATE
+from daypass.render.names import GATE, GATE_TRUST, gate_host
 from daypass.render.objects import Object, new_object
 from daypass.spec import Config
 
@@ -22,19 +23,23 @@ from daypass.spec import Config
 def istio_objects(config: Config, facts: KubernetesFacts) -> list[Object]:
     """What checks at Istio's gateway."""
     settings = IstioGate.of(config, facts.issuer_for(config))
-    if settings.gate.check != "jwt":
-        raise RenderError(
-            f"gate.check is {settings.gate.check}, which is not rendered for Istio", "write jwt"
-        )
     objects = [_filters(settings)]
     if not settings.leaves_others:
         objects.append(_backstop(settings, facts))
+    if settings.is_reviewed:
+        version = facts.api_version("DestinationRule", *VERSIONS)
+        namespace = config.door.namespace
+        objects.append(verified_service(version, GATE, namespace, GATE_TRUST, gate_host(config)))
     return objects
 
 
 def _filters(settings: IstioGate) -> Object:
     hint = gate_hint(settings.gate.audience)
     mappers = [*refusal_replies(REASONS, hint), *revocation_replies(hint)]
+    if settings.is_reviewed:
+        mark = VERIFIED if settings.is_native else ASKED
+        found = f"metadata.filter_metadata['envoy.filters.http.rbac']['{mark}'] == 'allowed'"
+        mappers += authorizer_replies(found)
     patches = [
         *inserted_first(first_filters(settings)),
         inserted_last(last_filter(settings)),
@@ -45,11 +50,12 @@ def _filters(settings: IstioGate) -> Object:
 
 def _backstop(settings: IstioGate, facts: KubernetesFacts) -> Object:
     """Refuse whatever the filters have not verified, so also where they are missing."""
-    accounts = f"{settings.issuer}/system:serviceaccount:*"
-    rule = {
-        "from": [{"source": {"notRequestPrincipals": [accounts]}}],
-        "to": [{"operation": {"hosts": policy_hosts(settings.gate.hosts)}}],
-    }
+    if settings.is_native:
+        accounts = f"{settings.issuer}/system:serviceaccount:*"
+        rule: Object = {"from": [{"source": {"notRequestPrincipals": [accounts]}}]}
+    else:
+        key = f"experimental.envoy.filters.http.rbac[{VERIFIED}]"
+        rule = {"when": [{"key": key, "notValues": ["allowed"]}]}
     versions = ("security.istio.io/v1", "security.istio.io/v1beta1")
     return new_object(
         facts.api_version("AuthorizationPolicy", *versions),
@@ -59,6 +65,8 @@ def _backstop(settings: IstioGate, facts: KubernetesFacts) -> Object:
         spec={
             "selector": {"matchLabels": settings.labels},
             "action": "DENY",
-            "rules": [rule],
+            "rules": [
+                {**rule, "to": [{"operation": {"hosts": policy_hosts(settings.gate.hosts)}}]}
+            ],
         },
     )

@@ -15,6 +15,7 @@ _USUAL_LABELS = {"istio": "ingressgateway"}
 class IstioGate:
     """A gate of the engine istio. `issuer`: the `iss` of short-lived tokens."""
 
+    config: Config
     gate: Gate
     issuer: str
     longest_lifetime_seconds: int
@@ -27,7 +28,7 @@ class IstioGate:
         longest = DEFAULT_LONGEST_LIFETIME_SECONDS
         if config.policy is not None:
             longest = config.policy.longest_lifetime_seconds
-        return cls(gate=config.gate, issuer=issuer, longest_lifetime_seconds=longest)
+        return cls(config=config, gate=config.gate, issuer=issuer, longest_lifetime_seconds=longest)
 
     @property
     def namespace(self) -> str:
@@ -43,6 +44,16 @@ class IstioGate:
     def leaves_others(self) -> bool:
         """Whether requests without a token of the cluster are left to a login."""
         return self.gate.others == "login"
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the gateway itself verifies tokens."""
+        return self.gate.check != "review"
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether the authorizer is asked."""
+        return self.gate.check != "jwt"
 
     @property
     def identity_headers(self) -> list[str]:

@@ -1,0 +1,284 @@
+"""`check: review` and `both` on a real istiod: the real authorizer, asked by Istio's gateway."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from daypass.render.names import GATE, GATE_TRUST, gate_host
+from daypass.render.objects import Object
+from support.authority import Authority
+from support.children import Child
+from support.deadline import eventually
+from support.istio_gates import (
+    AUDIENCE,
+    FILTERS,
+    LOGIN_PAGE,
+    OTHER,
+    POLICIES,
+    IstioGate,
+    config_text,
+    running_istio_gate,
+    seen,
+)
+from support.istio_gateway import NAMESPACE, secret
+from support.raw import Answer
+from support.tokens import Signer
+
+pytestmark = pytest.mark.timeout(600)
+
+FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
+SESSION = "Cookie: session=alice"
+VERIFIED = "experimental.envoy.filters.http.rbac[daypass_shadow_engine_result]"
+STRANGER = Signer("stranger")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+    with running_istio_gate(tmp_path_factory.mktemp("gate")) as gate:
+        gate.plane.admin.create("/api/v1/namespaces", {"metadata": {"name": "daypass"}})
+        yield gate
+
+
+@pytest.fixture(scope="module")
+def authorizer(running: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+    """`daypass gate serve`, as the gateway would find it in the cluster."""
+    folder, authority = tmp_path_factory.mktemp("authorizer"), Authority()
+    pair = authority.server(gate_host(running.config))
+    for name, text in {
+        "tls.crt": pair.certificate_pem,
+        "tls.key": pair.key_pem,
+        "daypass.yaml": config_text(running.issuer, "check: review"),
+    }.items():
+        (folder / name).touch(0o600)
+        (folder / name).write_text(text)
+    child = Child(
+        [
+            sys.executable, "-m", "daypass", "gate", "serve", "--listen", "127.0.0.1:0",
+            "--status", "127.0.0.1:0", "--certificate", "tls.crt", "--key", "tls.key",
+            "--kubeconfig", str(running.plane.kubeconfig), "--without-watch",
+        ],
+        log=folder / "serve.log", folder=folder,
+    )  # fmt: skip
+    try:
+        listens = eventually("it listens", lambda: _listens(child), seconds=60)
+        running.apply(secret(GATE_TRUST, {"ca.crt": authority.pem}), authorizer_at(int(listens[1])))
+        yield child
+    finally:
+        child.stop()
+
+
+def _listens(child: Child) -> re.Match[str] | None:
+    child.check()
+    return re.search(r"listens at 127\.0\.0\.1:(\d+)", child.log.read_text())
+
+
+def authorizer_at(port: int) -> Object:
+    """The authorizer's Service as Istio would see it; endpoints of a real one are no loopback."""
+    spec = {
+        "hosts": [f"{GATE}.daypass.svc.cluster.local"],
+        "location": "MESH_INTERNAL",
+        "ports": [{"number": 443, "name": "https", "protocol": "HTTPS"}],
+        "resolution": "STATIC",
+        "endpoints": [{"address": "127.0.0.1", "ports": {"https": port}}],
+    }
+    metadata = {"name": GATE, "namespace": "daypass"}
+    return {
+        "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata,
+        "spec": spec,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["review", "both"])
+def gate(running: IstioGate, authorizer: Child, request: pytest.FixtureRequest) -> IstioGate:
+    running.configure(f"check: {request.param}")
+    good = running.bearer()
+    eventually(
+        "the authorizer is asked",
+        lambda: f"{GATE}-authorizer" in running.filters() and running.send(good).code == 200,
+        seconds=60,
+    )
+    return running
+
+
+def signed(gate: IstioGate, signer: Signer, **changed: Any) -> str:
+    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
+    claims = {
+        "iss": gate.issuer,
+        "aud": [AUDIENCE],
+        "sub": "system:serviceaccount:team:bot",
+        "iat": now - 60,
+        "exp": now + 3000,
+        "kubernetes.io": {"namespace": "team", "secret": {"name": "n", "uid": "secret-1"}},
+        **changed,
+    }
+    return f"Authorization: Bearer {signer.sign(claims)}"
+
+
+def assert_refused(answer: Answer, *reasons: Reason) -> None:
+    assert answer.code in {CODES.get(reason, 401) for reason in reasons}, answer
+    assert answer.headers["content-type"] == "application/json"
+    assert "location" not in answer.headers
+    assert answer.json["message"].startswith(tuple(MESSAGES[reason] for reason in reasons))
+    if answer.code == 401:
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def asked(child: Child) -> int:
+    """How many decisions the authorizer has told of."""
+    return child.log.read_text().count('"reason"')
+
+
+def test_a_token_passes_and_arrives_as_the_bot(gate: IstioGate) -> None:
+    headers = seen(gate.send(gate.bearer(), *FORGED))
+    assert headers["kubeflow-userid"] == gate.identity.user
+    assert headers["kubeflow-groups"].startswith("system:serviceaccounts,")
+    assert not {"authorization", "kubeflow_userid"} & headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ({"audiences": ["elsewhere.example.com"]}, Reason.AUDIENCE),
+        ({"audiences": [AUDIENCE, "elsewhere.example.com"]}, Reason.SEVERAL_AUDIENCES),
+        ({"bound": False}, Reason.UNBOUND),
+        ({"lifetime_seconds": 3 * 3600}, Reason.LIVES_TOO_LONG),
+    ],
+)
+def test_other_tokens_of_the_api_server_are_refused(
+    gate: IstioGate, shape: dict[str, Any], reason: Reason
+) -> None:
+    assert_refused(gate.send(gate.bearer(**shape), *FORGED), reason)
+
+
+def test_what_nobody_has_signed_is_refused(gate: IstioGate) -> None:
+    assert_refused(
+        gate.send(signed(gate, STRANGER), *FORGED), Reason.SIGNATURE, Reason.REVIEW_REFUSED
+    )
+    # The native check trusts the tests' key as well; the API server does not.
+    assert_refused(gate.send(signed(gate, gate.signer), *FORGED), Reason.REVIEW_REFUSED)
+
+
+def test_what_is_not_the_clusters_is_refused_without_asking(
+    gate: IstioGate, authorizer: Child
+) -> None:
+    before = asked(authorizer)
+    assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
+    assert_refused(gate.send("Authorization: Bearer opaque"), Reason.UNREADABLE)
+    foreign = signed(gate, STRANGER, iss="https://dex.example.com")
+    assert_refused(gate.send(foreign), Reason.FOREIGN_ISSUER)
+    assert_refused(gate.send(signed(gate, STRANGER, exp=1)), Reason.EXPIRED)
+    long = f"Authorization: Bearer {gate.identity.token.reveal()}"
+    assert_refused(gate.send(long), Reason.LONG_LIVED)
+    assert asked(authorizer) == before
+
+
+def test_another_host_is_untouched(gate: IstioGate, authorizer: Child) -> None:
+    before = asked(authorizer)
+    headers = seen(gate.send(gate.bearer(), *FORGED, host=OTHER))
+    assert headers["kubeflow-userid"] == "admin"
+    assert "authorization" in headers
+    assert asked(authorizer) == before
+
+
+def test_a_deleted_secret_is_seen_by_the_review(gate: IstioGate) -> None:
+    identity = gate.plane.make_identity()
+    token = gate.plane.make_token(identity, audiences=[AUDIENCE]).reveal()
+    gate.plane.admin.delete(identity.secret_path)
+    # The API server itself remembers a good answer for ten seconds; it has not given one yet.
+    assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.REVIEW_REFUSED)
+
+
+def test_where_the_filters_are_missing_everything_is_refused(gate: IstioGate) -> None:
+    text = gate.gate_text
+    gate.delete(f"{FILTERS}/{GATE}")
+    try:
+        eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
+        for lines in ([gate.bearer(), *FORGED], [*FORGED]):
+            assert gate.send(*lines).code == 403
+        assert gate.send(host=OTHER).code == 200
+    finally:
+        gate.configure(text)
+        good = gate.bearer()
+        eventually("they are back", lambda: gate.send(good).code == 200)
+
+
+def test_a_login_keeps_what_is_its_own(gate: IstioGate, authorizer: Child) -> None:
+    text = gate.gate_text
+    policy = {
+        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+        "metadata": {"name": "login", "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"matchLabels": {"istio": "ingressgateway"}}, "action": "CUSTOM",
+            "provider": {"name": "login"},
+            "rules": [{"when": [{"key": VERIFIED, "notValues": ["allowed"]}]}],
+        },
+    }  # fmt: skip
+    gate.configure(f"{text}, others: login")
+    gate.apply(policy)
+    try:
+        eventually("the login answers", lambda: gate.send().code == 302)
+        before = asked(authorizer)
+        for line in (signed(gate, STRANGER, iss="https://dex.example.com"), FORGED[0]):
+            answer = gate.send(line)
+            assert (answer.code, answer.headers["location"]) == (302, LOGIN_PAGE)
+        assert seen(gate.send(SESSION, *FORGED))["kubeflow-userid"] == "alice@example.com"
+        assert asked(authorizer) == before
+        headers = seen(gate.send(gate.bearer(), *FORGED))
+        assert headers["kubeflow-userid"] == gate.identity.user
+        assert_refused(gate.send(gate.bearer(bound=False), SESSION), Reason.UNBOUND)
+        stranger = gate.send(signed(gate, STRANGER), SESSION)
+        assert_refused(stranger, Reason.SIGNATURE, Reason.REVIEW_REFUSED)
+    finally:
+        gate.delete(f"{POLICIES}/login")
+        gate.configure(text)
+        eventually("as it was", lambda: gate.send(*FORGED).code == 401)
+
+
+def test_without_an_authorizer_nothing_passes(gate: IstioGate, tmp_path: Path) -> None:
+    entries = "/apis/networking.istio.io/v1/namespaces/daypass/serviceentries"
+    (entry,) = gate.plane.admin.get(entries)["items"]
+    (endpoint,) = entry["spec"]["endpoints"]
+    gate.apply(authorizer_at(9))
+    try:
+        line = gate.bearer()
+        answer = eventually("it is gone", lambda: a if (a := gate.send(line)).code == 503 else None)
+        assert_refused(answer, Reason.UNKNOWN)
+        assert answer.headers["retry-after"] == "1"
+        assert gate.send(host=OTHER).code == 200
+        assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
+    finally:
+        gate.apply(authorizer_at(endpoint["ports"]["https"]))
+        eventually("it is back", lambda: gate.send(line).code == 200)
+
+
+@pytest.mark.parametrize("wrong", ["authority", "name"])
+def test_an_authorizer_that_proves_to_be_another_is_not_believed(
+    gate: IstioGate, wrong: str
+) -> None:
+    text = gate.gate_text
+    rules = "/apis/networking.istio.io/v1/namespaces/daypass/destinationrules"
+    (rule,) = (r for r in gate.plane.admin.get(rules)["items"] if r["metadata"]["name"] == GATE)
+    bent = {key: rule[key] for key in ("apiVersion", "kind", "spec")}
+    bent["metadata"] = {"name": GATE, "namespace": "daypass"}
+    tls = bent["spec"]["trafficPolicy"]["tls"]
+    if wrong == "name":
+        tls["subjectAltNames"] = ["daypass-gate.elsewhere.svc"]
+    else:
+        gate.apply(secret("other-trust", {"ca.crt": Authority().pem}))
+        tls["credentialName"] = "other-trust"
+    gate.apply(bent)
+    try:
+        line = gate.bearer()
+        answer = eventually("it is out", lambda: a if (a := gate.send(line)).code == 503 else None)
+        assert_refused(answer, Reason.UNKNOWN)
+    finally:
+        gate.configure(text)
+        eventually("it is back", lambda: gate.send(line).code == 200)
