@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from bench.gate import cpu_seconds
+from bench.gate import cpu_seconds, revocation
 from bench.loads import Target, build, fire, stub
 from bench.rounds import compare
 from daypass.gateway.review.token_review import PATH
@@ -145,6 +145,7 @@ def run(*, quick: bool) -> None:
                 _unseen(bench, ours, theirs, 1 if quick else 3)
                 _cached(bench, ours, theirs, jwt, rounds, seconds)
             _memory(bench, MANY // 10 if quick else MANY)
+            revocation(folder, plane, 10 if quick else 50, "review")
 
 
 def _cached(bench: Bench, ours: Side, theirs: Side, jwt: Side, rounds: int, seconds: float) -> None:

@@ -19,6 +19,8 @@ from support.raw import Answer, connect, exchange
 from support.up import HOST, Up, running_up, up_config
 
 AUDIENCE = "gate.example.com"
+ASKING = pytest.mark.parametrize("gate", ["review", "both"], indirect=True)
+"""Those that have an authorizer; the gate with check: jwt is given no view of the cluster here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,3 +254,24 @@ def test_no_token_is_in_any_log(gate: Gate) -> None:
     eventually("the request is in the log", lambda: user in log.read_text(), seconds=15)
     assert line.rpartition(".")[2] not in log.read_text()
     assert line.rpartition(".")[2] not in gate.up.words
+
+
+@ASKING
+def test_what_hangs_on_a_deleted_secret_is_refused_though_it_was_remembered(gate: Gate) -> None:
+    identity = gate.plane.make_identity()
+    token = gate.plane.make_token(identity, audiences=[AUDIENCE])
+    line = f"Authorization: Bearer {token.reveal()}"
+    headers_seen(gate.send(line))
+    gate.plane.admin.delete(identity.secret_path)
+    eventually("it is refused", lambda: gate.send(line).code == 401)
+    refused(gate.send(line), 401, "")
+
+
+@ASKING
+def test_the_authorizer_tells_who_came_and_never_a_token(gate: Gate) -> None:
+    line = gate.bearer()
+    headers_seen(gate.send(line))
+    (events,) = gate.up.runtime.glob("*/gate-audit.log")
+    eventually("the event is there", lambda: gate.identity.user in events.read_text())
+    assert line.rpartition(".")[2] not in events.read_text()
+    assert events.stat().st_mode & 0o077 == 0

@@ -22,16 +22,22 @@ import pytest
 
 from daypass.gateway.revoked_list import RevokedList, heartbeat, revoked_config_map
 from daypass.render.authorizer.rights import rights
+from daypass.render.envoy.review import AUTHORIZER, FILTER
 from daypass.render.envoy.revocation import Revoked
+from daypass.render.envoy.typed import typed
 from daypass.render.names import GATE, GATE_REVOKED
 from support.authority import Authority
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
+from support.gates import running_gate
 from support.identities import RBAC, Identity, unique
 from support.raw import Answer, Conversation, connect
 from support.signals import take_signals
 
 AUDIENCE, HOST, NAME = "gate.example.com", "ekf.example.com", "daypass-gate.daypass.svc"
+
+
+GRPC_SOCKET = "grpc.sock"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +50,7 @@ class Serving:
     authority: Authority
     folder: Path
     words: list[str]
+    home: str
 
     def ask(self, *headers: str) -> Answer:
         """What it answers to Envoy's question about a request with these header lines."""
@@ -83,7 +90,7 @@ def serving(folder: Path, kubeconfig: Path, home: str) -> Iterator[Serving]:
         said = eventually("it says where it listens", lambda: _where(words), seconds=60)
         yield Serving(
             process=process, port=int(said[0].rpartition(":")[2]), status=said[1],
-            authority=authority, folder=folder, words=words,
+            authority=authority, folder=folder, words=words, home=home,
         )  # fmt: skip
     finally:
         process.kill()
@@ -98,7 +105,8 @@ def _started(
     return subprocess.Popen(
         [sys.executable, "-m", "daypass", "gate", "serve", "--config", str(config), "--listen",
          "127.0.0.1:0", "--status", "127.0.0.1:0", "--certificate", str(folder / "tls.crt"),
-         "--key", str(folder / "tls.key"), "--kubeconfig", str(kubeconfig), "--drain", "1s"],
+         "--key", str(folder / "tls.key"), "--kubeconfig", str(kubeconfig), "--drain", "1s",
+         "--grpc", f"unix:{folder / GRPC_SOCKET}"],
         stdout=events, stderr=subprocess.PIPE, text=True,
         preexec_fn=take_signals, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -200,6 +208,59 @@ def test_it_answers_over_tls_by_the_word_of_the_api_server(
     events = (serve.folder / "events").read_text()
     assert identity.user in events
     assert line.rpartition(".")[2] not in events + "".join(serve.words) + text
+
+
+def test_it_answers_envoy_over_grpc_with_the_same_answers(
+    serve: Serving, control_plane: ControlPlane, identity: Identity, tmp_path_factory: Any
+) -> None:
+    jwks = json.dumps(control_plane.admin.get("/openid/v1/jwks"))
+    with running_gate(
+        tmp_path_factory.mktemp("g"), jwks, longest_lifetime_seconds=7200, check="review",
+        authorizer_socket=str(serve.folder / GRPC_SOCKET), change=over_grpc,
+    ) as gate:  # fmt: skip
+        line = bearer(control_plane, identity)
+        for _ in range(2):
+            seen = gate.passed(gate.send([line, "kubeflow-userid: admin"]))
+            assert seen is not None
+            assert seen["kubeflow-userid"] == identity.user
+            assert "authorization" not in seen
+        refused = gate.send([])
+        assert (refused.code, refused.json["code"]) == (401, 401)
+        assert "no token came" in refused.json["message"]
+        assert gate.send([line, line]).code == 401
+        assert gate.send([f"{line} x"]).code == 401
+        control_plane.admin.patch(
+            f"/api/v1/namespaces/{serve.home}/configmaps/{GATE_REVOKED}", heartbeat(0)
+        )
+        closed = eventually("it is closed", lambda: _unless(200, gate.send([line])))
+        assert (closed.code, closed.headers["retry-after"]) == (503, "1")
+        assert closed.json["reason"] == "ServiceUnavailable"
+
+
+def _unless(code: int, answer: Answer) -> Answer | None:
+    return None if answer.code == code else answer
+
+
+def over_grpc(files: dict[str, Any]) -> None:
+    """The gate's Envoy, made to ask over gRPC; what it would do with answers over HTTP is taken
+    away.
+    """
+    (gate,) = (each for each in files["listeners.json"]["resources"] if each["name"] == "gate")
+    manager = gate["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["local_reply_config"] = {}
+    (asking,) = (each for each in manager["http_filters"] if each["name"] == FILTER)
+    config = asking["typed_config"]
+    del config["http_service"], config["allowed_headers"]
+    config["grpc_service"] = {"envoy_grpc": {"cluster_name": AUTHORIZER}, "timeout": "2s"}
+    routes = files["routes-gate.json"]["resources"][0]["virtual_hosts"][0]["routes"]
+    for route in routes:
+        route.pop("request_headers_to_remove", None)
+    message = "extensions.upstreams.http.v3.HttpProtocolOptions"
+    clusters = files["clusters.json"]["resources"]
+    (cluster,) = (each for each in clusters if each["name"] == AUTHORIZER)
+    cluster["typed_extension_protocol_options"] = {
+        f"envoy.{message}": typed(message, explicit_http_config={"http2_protocol_options": {}})
+    }
 
 
 def test_what_the_watch_publishes_is_obeyed_at_once(

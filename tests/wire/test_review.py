@@ -252,3 +252,30 @@ def test_a_method_that_nobody_knows_is_refused_also_with_a_token(gate: ReviewedG
         conversation = Conversation(connection)
         conversation.send(request.encode())
         assert conversation.answer().code == 400
+
+
+@pytest.mark.parametrize("gate", ["review"], indirect=True)
+def test_another_signing_key_needs_nothing_where_the_api_server_decides(
+    gate: ReviewedGate,
+) -> None:
+    line = f"Authorization: Bearer {Signer('new').sign(claims())}"
+    assert gate.gate.send([line]).code == 200
+
+
+def test_a_thousand_connections_are_answered_one_by_one(gate: ReviewedGate) -> None:
+    line = bearer()
+    assert gate.gate.send([line]).code == 200
+    request = f"{GOOD_HEAD}{line}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(1000):
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.settimeout(60)
+            connection.connect(str(gate.authorizer.path))
+            connection.sendall(request[:40])
+            connections.append(connection)
+        for connection in connections:
+            connection.sendall(request[40:])
+        for connection in connections:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert gate.gate.send([line]).code == 200

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
@@ -47,6 +48,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"where the gateway asks; *:PORT: on all addresses (default: {DEFAULT_LISTEN})",
     )  # fmt: skip
     parser.add_argument(
+        "--grpc", metavar="HOST:PORT|unix:PATH",
+        help="where the gateway asks over gRPC, as well (default: nowhere)",
+    )  # fmt: skip
+    parser.add_argument(
         "--certificate", metavar="FILE", help="what to show there (PEM); followed when renewed"
     )
     parser.add_argument("--key", metavar="FILE", help="the certificate's key (PEM)")
@@ -77,7 +82,10 @@ def run(args: Namespace) -> int:
     except ModuleNotFoundError:
         raise MissingExtraError("daypass gate serve", "gate") from None
     config, gate = load_gate(args.config)
-    listen, status = _listen(args), _address(args.status, "--status")
+    listens = [_listen(args, args.listen, "--listen")]
+    if args.grpc is not None:
+        listens.append(_listen(args, args.grpc, "--grpc"))
+    status = _address(args.status, "--status")
     cluster = open_cluster(args)
     settings = ReviewSettings.of(
         config,
@@ -88,13 +96,13 @@ def run(args: Namespace) -> int:
     follows = not args.without_watch
     service = Service(settings, cluster.access, SYSTEM_CLOCK, _write, needs_list=follows)
     follow = (cluster, config.door.namespace, gate.close_after_seconds) if follows else None
-    uvloop.run(_serve(service, listen, status, follow, args.drain))
+    uvloop.run(_serve(service, listens, status, follow, args.drain))
     return 0
 
 
 async def _serve(
     service: Service,
-    listen: Listen,
+    listens: list[Listen],
     status: tuple[str, int],
     follow: tuple[Cluster, str, int] | None,
     drain_seconds: int,
@@ -111,8 +119,8 @@ async def _serve(
         status_port = await _started(server, *status)
         if follower is not None:
             follower.start()
-        port = await service.start(listen)
-        where = f"unix:{listen.path}" if listen.path else f"{listen.host or '*'}:{port}"
+        port = await service.start(*listens)
+        where = replace(listens[0], port=port)
         say(f"the authorizer listens at {where}, its health at {status[0] or '*'}:{status_port}")
         telling = asyncio.create_task(_tell_troubles(service, follower))
         await ended.wait()
@@ -167,7 +175,7 @@ def _write(line: str) -> None:
     sys.stdout.flush()
 
 
-def _listen(args: Namespace) -> Listen:
+def _listen(args: Namespace, where: str, option: str) -> Listen:
     from daypass.gateway.review.certificates import CertificateFiles
     from daypass.gateway.review.service import Listen
 
@@ -176,12 +184,12 @@ def _listen(args: Namespace) -> Listen:
     files = None
     if args.certificate is not None:
         files = CertificateFiles(certificate=args.certificate, key=args.key)
-    if args.listen.startswith("unix:"):
-        return Listen(path=args.listen.removeprefix("unix:"), files=files)
-    host, port = _address(args.listen, "--listen")
+    if where.startswith("unix:"):
+        return Listen(path=where.removeprefix("unix:"))  # nobody reads along there
+    host, port = _address(where, option)
     if files is None and host not in LOOPBACK:
         raise UsageError(
-            f"tokens would travel to {args.listen} for all to read",
+            f"tokens would travel to {where} for all to read",
             "name a certificate (--certificate, --key), or listen on loopback",
         )
     return Listen(host=host, port=port, files=files)

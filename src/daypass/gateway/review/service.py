@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from daypass._core.clock import Clock
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, MissingExtraError
 from daypass.gateway.decision import Rules
 from daypass.gateway.review.answers import Answers
 from daypass.gateway.review.api_server import ApiServerReviews
@@ -21,7 +22,11 @@ from daypass.kube.access import Access
 from daypass.render.envoy.revocation import Revoked
 from daypass.spec import Config, Gate
 
+if TYPE_CHECKING:
+    from daypass.gateway.review.grpc_transport import GrpcTransport
+
 BACKLOG = 1024
+GRPC_STOP_SECONDS = 2.0
 LEAST_READY_SECONDS = 30.0
 CERTIFICATE_EVERY_SECONDS = 5.0
 
@@ -41,6 +46,9 @@ class Listen:
     port: int = 0
     path: str = ""
     files: CertificateFiles | None = None
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.path else f"{self.host or '*'}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +125,14 @@ class Service:
         self._server: asyncio.Server | None = None
         self._certificate: FollowedCertificate | None = None
         self._chores: list[asyncio.Task[None]] = []
+        self._grpc: GrpcTransport | None = None
         self._is_draining = False
 
-    async def start(self, listen: Listen) -> int:
-        """Listen; the port, or 0 for a Unix socket. Raises ListenError, CertificateFilesError."""
+    async def start(self, listen: Listen, over_grpc: Listen | None = None) -> int:
+        """Listen; the port, or 0 for a Unix socket. Raises ListenError, CertificateFilesError.
+
+        `over_grpc`: where to listen for gRPC as well; MissingExtraError without its library.
+        """
         await self.reviewing.start()
         if listen.files is not None:
             self._certificate = FollowedCertificate(listen.files)
@@ -136,8 +148,9 @@ class Service:
                     self.transport.factory, listen.host, listen.port, ssl=context, backlog=BACKLOG
                 )
         except OSError as error:
-            where = listen.path or f"{listen.host}:{listen.port}"
-            raise ListenError(f"it cannot listen at {where}: {error.strerror}") from None
+            raise ListenError(f"it cannot listen at {listen}: {error.strerror}") from None
+        if over_grpc is not None:
+            await self._start_grpc(over_grpc)
         self._chores = [
             asyncio.create_task(_every(STALLED_SECONDS, self.transport.close_stalled)),
             asyncio.create_task(_every(CERTIFICATE_EVERY_SECONDS, self._look_at_certificate)),
@@ -201,8 +214,22 @@ class Service:
         if self._server is not None:
             self._server.close()
         await self.reviewing.stop()
+        if self._grpc is not None:
+            await self._grpc.stop(GRPC_STOP_SECONDS)
         self.transport.close()
         self._api_server.close()
+
+    async def _start_grpc(self, listen: Listen) -> None:
+        try:
+            from daypass.gateway.review.grpc_transport import GrpcTransport
+        except ModuleNotFoundError:
+            raise MissingExtraError("ext_authz over gRPC", "grpc") from None
+        self._grpc = GrpcTransport(self.authorizer, self.reviewing.pump)
+        address = str(listen) if listen.path else f"{listen.host or '[::]'}:{listen.port}"
+        try:
+            await self._grpc.start(address, listen.files)
+        except (OSError, ValueError, RuntimeError):
+            raise ListenError(f"it cannot listen at {listen} for gRPC") from None
 
     def _look_at_certificate(self) -> None:
         if self._certificate is not None:
