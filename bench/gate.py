@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.loads import build, stub
+from bench.loads import build, cpu_seconds, stub
 from daypass.render.envoy.gate import PROTECTED
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.envoy.settings import Address, Protected
@@ -136,12 +136,6 @@ def _read(connection: ssl.SSLSocket) -> None:
         received += more
     if not received.startswith(b"HTTP/1.1 201"):
         raise RuntimeError(f"the answer was {received[:80]!r}")
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of all threads, to the nanosecond: /proc/PID/stat counts in hundredths."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def revocation(folder: Path, plane: ControlPlane, rounds: int, check: str = "jwt") -> None:

@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from bench.gate import cpu_seconds, revocation
-from bench.loads import Target, build, fire, stub
+from bench.gate import revocation
+from bench.loads import Target, build, cpu_seconds, fire, stub
 from bench.rounds import compare
 from daypass.gateway.review.token_review import PATH
 from daypass.render.envoy.settings import Address, Protected

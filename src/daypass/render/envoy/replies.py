@@ -55,7 +55,7 @@ def policy_reply(policy: str, code: int, reason: str, message_format: str) -> Js
 
 
 def code_filter(comparison: str, code: int) -> Json:
-    """An AccessLogFilter upon the answer's code: `comparison` is EQ, LE or GE."""
+    """An AccessLogFilter upon the answer's code: `comparison` is EQ, NE, LE or GE."""
     value = {"default_value": code, "runtime_key": f"daypass.unused.{code}"}
     return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
 
