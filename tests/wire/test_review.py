@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from daypass.gateway.review.http_transport import HttpConnection
 from daypass.render.envoy.revocation import Revoked
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.deadline import eventually
@@ -279,3 +280,17 @@ def test_a_thousand_connections_are_answered_one_by_one(gate: ReviewedGate) -> N
         for connection in connections:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     assert gate.gate.send([line]).code == 200
+
+
+def test_a_request_that_never_ends_is_ended(
+    gate: ReviewedGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = HttpConnection(gate.authorizer._service.transport)
+    closed: list[bool] = []
+    monkeypatch.setattr(connection, "abort", lambda: closed.append(True))
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n")
+    connection.close_if_stalled()
+    connection.data_received(b"a: b\r\n")
+    assert closed == []
+    connection.close_if_stalled()
+    assert closed == [True]

@@ -333,3 +333,15 @@ def test_no_token_is_in_any_event_and_what_it_claims_is_called_so() -> None:
     }
     assert all("claimedJti" not in line for line in tried.lines[2:])
     assert "eyJ" not in json.dumps(tried.lines)
+
+
+def test_a_token_that_the_api_server_cannot_read_keeps_nobody_else_from_being_asked_about() -> None:
+    tried = Tried()
+    got: list[Any] = []
+    line = f"Bearer {tried.token()}".encode()
+    assert tried.authorizer.check(HOST.encode(), [line], "", got.append) is None
+    question = tried.authorizer.next_question()
+    assert question is not None
+    tried.authorizer.unreachable(question, None, about_token=True)
+    assert [answer.code for answer in got] == [503]
+    assert tried.bearer(jti="other").is_allowed

@@ -81,3 +81,12 @@ def test_a_bent_status_is_refused_or_read_as_far_as_it_goes(status: Any) -> None
     said = read_answer(201, "", answer(status))
     if isinstance(said, Review) and said.authenticated:
         assert status["authenticated"] is True
+
+
+@pytest.mark.parametrize(("code", "about"), [(400, True), (413, True), (500, False), (404, False)])
+def test_what_is_wrong_with_one_token_is_told_from_what_is_wrong_with_the_api_server(
+    code: int, about: bool
+) -> None:
+    said = read_answer(code, "", b"{}")
+    assert isinstance(said, Unanswered)
+    assert said.about_token is about

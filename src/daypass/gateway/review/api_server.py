@@ -98,8 +98,8 @@ class ApiServerReviews:
                     connection = await self._connect()
                 try:
                     answer = await connection.exchange(request, ANSWER_SECONDS)
-                except _ClosedBeforeError:
-                    if is_reused:  # it had ended meanwhile; a review may be asked for twice
+                except ConnectionError:
+                    if is_reused:  # it may have ended meanwhile; a review may be asked for twice
                         continue
                     raise
                 if connection.is_reusable:
@@ -134,10 +134,6 @@ class ApiServerReviews:
         return connection
 
 
-class _ClosedBeforeError(ConnectionError):
-    """The connection ended before a byte of the answer."""
-
-
 class _Connection(asyncio.Protocol):
     """One connection, with at most one request on its way."""
 
@@ -161,7 +157,7 @@ class _Connection(asyncio.Protocol):
         timer = self._loop.call_later(seconds, self._end, TimeoutError())
         try:
             if self.is_closed or self._transport is None:
-                raise _ClosedBeforeError("it was closed")
+                raise ConnectionError("it was closed")
             self._transport.write(request)
             result: tuple[int, str, bytes] = await answered
             return result
@@ -182,8 +178,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_closed = True
-        lost = ConnectionError("the connection broke in the middle of an answer")
-        self._end(lost if self._received else _ClosedBeforeError("the connection ended"))
+        self._end(ConnectionError("the connection broke"))
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)

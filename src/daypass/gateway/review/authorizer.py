@@ -150,9 +150,14 @@ class Authorizer:
             answer = self._answers.refused(Reason.UNKNOWN)
         self._tell(waiters, answer)
 
-    def unreachable(self, question: Question, retry_after_seconds: float | None) -> None:
-        """The API server has not answered."""
+    def unreachable(
+        self, question: Question, retry_after_seconds: float | None, *, about_token: bool = False
+    ) -> None:
+        """The API server has not answered. `about_token`: others are no worse off for that."""
         now = self._monotonic()
+        if about_token:
+            self._tell(self.flights.given_up(question), self._answers.refused(Reason.UNKNOWN))
+            return
         waiters = self.flights.failed(question, now, retry_after_seconds)
         self._tell(waiters, self._unknown(now))
 

@@ -141,6 +141,10 @@ class Flights(Generic[Waiter]):
         self._allowed = min(self._most_at_once, self._allowed + 1 / self._allowed)
         return self._landed(question)
 
+    def given_up(self, question: Question) -> list[Waiter]:
+        """It has not, for what is wrong with this one; gives back who waits for that."""
+        return self._landed(question)
+
     def failed(
         self, question: Question, now: float, retry_after_seconds: float | None
     ) -> list[Waiter]:

@@ -42,7 +42,7 @@ class HttpTransport:
         self.is_draining = True
 
     def close_stalled(self) -> None:
-        """End connections that began a request and do not go on; call every STALLED_SECONDS."""
+        """End connections whose request does not come to its end; call every STALLED_SECONDS."""
         for connection in list(self.connections):
             connection.close_if_stalled()
 
@@ -62,10 +62,8 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._forget_request()
         self._is_waiting = False
-        self._is_beginning = True
         self._received = 0
-        self._seen = (0, 0)
-        self._count = 0
+        self._seen, self._count = -1, 0
 
     def close(self) -> None:
         """End it."""
@@ -73,11 +71,10 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def close_if_stalled(self) -> None:
-        """End it if it began a request and nothing has come since the last look."""
-        seen = (self._count, self._received)
-        if self._received and not self._is_waiting and seen == self._seen:
+        """End it if it began a request before the last look and has not ended it since."""
+        if self._received and not self._is_waiting and self._count == self._seen:
             self.abort()
-        self._seen = seen
+        self._seen = self._count if self._received else -1
 
     def abort(self) -> None:
         """End it without another word."""

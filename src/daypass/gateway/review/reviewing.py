@@ -66,7 +66,9 @@ class Reviewing:
     async def _ask(self, question: Question) -> None:
         said = await self._asked(question.token)
         if isinstance(said, Unanswered):
-            self._authorizer.unreachable(question, said.retry_after_seconds)
+            self._authorizer.unreachable(
+                question, said.retry_after_seconds, about_token=said.about_token
+            )
         else:
             self._authorizer.reviewed(question, said)
         self.pump()
@@ -82,7 +84,10 @@ class Reviewing:
         now = self._clock.monotonic()
         is_answered = isinstance(said, Review)
         self._authorizer.metrics.reviewed(now - began, is_answered=is_answered)
-        self._take_note("" if isinstance(said, Review) else said.why, now)
+        if isinstance(said, Review):
+            self._take_note("", now)
+        elif not said.about_token:  # whoever sends tokens cannot make it look down
+            self._take_note(said.why, now)
         return said
 
     def _take_note(self, trouble: str, now: float) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from daypass.gateway.review.grpc_transport import GrpcTransport
 
 BACKLOG = 1024
+HANDSHAKE_SECONDS = 10.0
 GRPC_STOP_SECONDS = 2.0
 LEAST_READY_SECONDS = 30.0
 CERTIFICATE_EVERY_SECONDS = 5.0
@@ -141,11 +142,20 @@ class Service:
         try:
             if listen.path:
                 self._server = await loop.create_unix_server(
-                    self.transport.factory, listen.path, ssl=context, backlog=BACKLOG
+                    self.transport.factory,
+                    listen.path,
+                    ssl=context,
+                    backlog=BACKLOG,
+                    ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
                 )
             else:
                 self._server = await loop.create_server(
-                    self.transport.factory, listen.host, listen.port, ssl=context, backlog=BACKLOG
+                    self.transport.factory,
+                    listen.host,
+                    listen.port,
+                    ssl=context,
+                    backlog=BACKLOG,
+                    ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
                 )
         except OSError as error:
             raise ListenError(f"it cannot listen at {listen}: {error.strerror}") from None

@@ -16,13 +16,18 @@ from daypass.gateway.decision import Review
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 LIMIT_BYTES = 256 * 1024
 LIMIT_AUDIENCES = 100
+_ABOUT_TOKEN = (400, 413, 414, 422)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unanswered:
-    """The API server did not say whether it takes the token. `why` is for people, and has none."""
+    """The API server did not say whether it takes the token. `why` is for people, and has none.
+
+    `about_token`: it may be well, and not know what to make of this one.
+    """
 
     why: str
+    about_token: bool = False
     retry_after_seconds: float | None = None
 
 
@@ -65,7 +70,9 @@ def _failure(code: int, retry_after: str, body: bytes) -> Unanswered:
         )
     seconds = _seconds(retry_after) if code in (429, 503) else None
     return Unanswered(
-        why=f"the API server answered {code} {message[:256]}", retry_after_seconds=seconds
+        why=f"the API server answered {code} {message[:256]}",
+        retry_after_seconds=seconds,
+        about_token=code in _ABOUT_TOKEN,
     )
 
 
