@@ -1,6 +1,15 @@
-"""Certificates that cert-manager gets and renews: of public names, and of the door."""
+"""Certificates that cert-manager gets and renews: of public names, of door and authorizer."""
 
-from daypass.render.names import DOOR, DOOR_PAIR, DOOR_TRUST, door_host
+from daypass.render.names import (
+    DOOR,
+    DOOR_PAIR,
+    DOOR_TRUST,
+    GATE,
+    GATE_PAIR,
+    GATE_TRUST,
+    door_host,
+    gate_host,
+)
 from daypass.render.objects import Object, new_object
 from daypass.render.published import Published
 from daypass.spec import Config, TlsIssuer
@@ -30,16 +39,28 @@ def door_certificates(config: Config, trusting: set[str]) -> list[Object]:
     `trusting`: namespaces that need the authority in a Secret of theirs. cert-manager gives that
     with a certificate only, so each gets one, which nobody ever shows and which is not the door's.
     """
+    return _own(config, DOOR, DOOR_PAIR, DOOR_TRUST, door_host(config), trusting)
+
+
+def gate_certificates(config: Config, trusting: set[str]) -> list[Object]:
+    """The same for the authorizer."""
+    return _own(config, GATE, GATE_PAIR, GATE_TRUST, gate_host(config), trusting)
+
+
+def _own(
+    config: Config, name: str, pair: str, trust: str, host: str, trusting: set[str]
+) -> list[Object]:
     issuer = config.door.certificate_issuer
     if issuer is None:
         return []
-    host, namespace = door_host(config), config.door.namespace
-    own = _certificate(DOOR, namespace, DOOR_PAIR, issuer, host, "server auth")
-    trust = [
-        _certificate(DOOR_TRUST, name, DOOR_TRUST, issuer, f"trusts.{host}", "client auth")
-        for name in sorted(trusting)
+    own = _certificate(name, config.door.namespace, pair, issuer, host, "server auth")
+    return [
+        own,
+        *(
+            _certificate(trust, where, trust, issuer, f"trusts.{host}", "client auth")
+            for where in sorted(trusting)
+        ),
     ]
-    return [own, *trust]
 
 
 def _certificate(

@@ -95,3 +95,14 @@ def test_the_native_check_needs_none() -> None:
 def test_without_an_image_there_is_nothing_to_run() -> None:
     with pytest.raises(RenderError, match="needs an image"):
         objects(TEXT.replace("  image: registry.example.com/daypass:1\n", ""))
+
+
+@pytest.mark.parametrize("engine", ["istio", "envoy-gateway"])
+def test_an_issuer_gives_its_certificate_and_trust_where_a_gateway_takes_it(engine: str) -> None:
+    text = TEXT.replace("edge}", "edge, certificateIssuer: internal}")
+    text = text.replace("engine: envoy-gateway\n  gateway: infra/public", f"engine: {engine}")
+    found = [each for each in objects(text) if each["kind"] == "Certificate"]
+    names = [(each["metadata"]["namespace"], each["spec"]["secretName"]) for each in found]
+    trusted = [("istio-system", "daypass-gate-trust")] if engine == "istio" else []
+    assert names == [("edge", GATE_PAIR), *trusted]
+    assert found[0]["spec"]["dnsNames"] == [f"{GATE}.edge.svc"]

@@ -6,10 +6,12 @@ from daypass.render.authorizer.network import (
     STATUS_PORT,
     autoscaler,
     disruption_budget,
+    gateway_namespace,
     network_policy,
     service,
 )
 from daypass.render.authorizer.rights import rights
+from daypass.render.certificates import gate_certificates
 from daypass.render.errors import RenderError
 from daypass.render.names import GATE, GATE_PAIR
 from daypass.render.objects import Object, new_object
@@ -35,8 +37,11 @@ def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
         )
     namespace = config.door.namespace
     text = config_text(config)
+    # Envoy Gateway takes the authority from a ConfigMap, which no issuer gives.
+    trusting = {gateway_namespace(gate)} if gate.engine == "istio" else set()
     return [
         *rights(namespace),
+        *gate_certificates(config, trusting),
         new_object("v1", "ConfigMap", GATE, namespace, data={CONFIG_FILE: text}),
         _deployment(namespace, gate.image, text),
         service(namespace),
