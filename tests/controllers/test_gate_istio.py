@@ -135,6 +135,7 @@ def test_a_long_lived_token_of_another_cluster_is_one_as_well(gate: IstioGate) -
         ({"exp": None}, Reason.NO_EXPIRY),
         ({"exp": 90000}, Reason.LIVES_TOO_LONG),
         ({"aud": None}, Reason.AUDIENCE),
+        ({"aud": AUDIENCE}, Reason.AUDIENCE),  # Kubernetes writes a list
         ({"iss": "https://dex.example.com"}, Reason.FOREIGN_ISSUER),
         ({"iss": None}, Reason.FOREIGN_ISSUER),
         ({"sub": "admin"}, Reason.SUBJECT),

@@ -21,7 +21,8 @@ from support.authorizers import ReviewedGate, reviewed_gate
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
-from support.tokens import Signer, encode
+from support.odd_tokens import changes, forms, made_by, signers
+from support.tokens import Signer
 
 OURS, STRANGER = Signer("ours"), Signer("ours")
 LONGEST_SECONDS = 7200
@@ -57,92 +58,8 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewedGate]
         yield running
 
 
-def good_claims() -> dict[str, Any]:
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    return {
-        "iss": ISSUER,
-        "aud": [AUDIENCE],
-        "sub": "system:serviceaccount:team:bot",
-        "iat": now - 60,
-        "nbf": now - 60,
-        "exp": now + 3000,
-        "jti": "j-1",
-        "kubernetes.io": {
-            "namespace": "team",
-            "serviceaccount": {"name": "bot", "uid": "sa-1"},
-            "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
-        },
-    }
-
-
-# Minutes away from every bound, so that the second in which Envoy looks does not matter.
-TIMES: list[Any] = [-3600, 300, 3000, 8000, 10**6]
-JUNK: list[Any] = ["", "x", 0, -1, True, [], {}, ["x"], {"x": 1}, 1.5, "1800000000"]
-absent = st.just("<absent>")
-odd = st.sampled_from(JUNK)
-
-bound = st.builds(
-    lambda secret, account: {
-        "namespace": "team", "secret": {"uid": secret}, "serviceaccount": {"uid": account},
-    },
-    st.sampled_from(["secret-1", "revoked-secret", "revoked-secre"]),
-    st.sampled_from(["sa-1", "revoked-sa", "revoked-sa-"]),
-)  # fmt: skip
-
-changes = st.fixed_dictionaries(
-    {},
-    optional={
-        "iss": absent | odd | st.sampled_from(["kubernetes/serviceaccount", ISSUER + "/"]),
-        "aud": absent | odd | st.sampled_from([AUDIENCE, AUDIENCE.upper()])
-        | st.lists(st.sampled_from([AUDIENCE, ISSUER, AUDIENCE + "x"]), max_size=3),
-        "sub": absent | odd | st.sampled_from(
-            ["admin", "system:serviceaccount:team:", "system:serviceaccount:other:bot",
-             "system:serviceaccount:team:bot:x", "system:node:n"]),
-        "kubernetes.io": absent | odd | st.sampled_from([
-            {"namespace": "team"},
-            {"namespace": "team", "secret": {}},
-            {"namespace": "team", "secret": {"uid": 5}},
-            {"namespace": "team", "pod": {"name": "p", "uid": "u"}},
-            {"secret": {"uid": "secret-1"}},
-        ]) | bound,
-        "exp": absent | odd | st.sampled_from(TIMES),
-        "nbf": absent | st.sampled_from([-5400, 3600]),
-        "iat": absent | st.sampled_from([-5400, 3600]),
-        "jti": absent | odd | st.sampled_from(["revoked-jti", "revoked-jti ", "Revoked-jti"]),
-    },
-)  # fmt: skip
-signers = st.sampled_from(["ours", "stranger", "none", "HS256", "kid"])
-forms = st.sampled_from(
-    [
-        "Bearer {}",
-        "Bearer {}",
-        "Bearer {}",
-        "bearer {}",
-        "Bearer  {}",
-        "Bearer {} x",
-        "{}",
-        "Basic eDp5",
-    ]
-)
-
-
 def made(change: dict[str, Any], signer: str) -> str:
-    claims = good_claims()
-    now = claims["iat"] + 60
-    for name, value in change.items():
-        if value == "<absent>":
-            del claims[name]
-        elif name in ("exp", "nbf", "iat") and type(value) is int and abs(value) > 60:
-            claims[name] = now + value
-        else:
-            claims[name] = value
-    if signer == "stranger":
-        return STRANGER.sign(claims)
-    if signer == "kid":
-        return OURS.sign(claims, {"kid": "other"})
-    if signer in ("none", "HS256"):
-        return OURS.sign(claims, {"alg": signer}).rpartition(".")[0] + "." + encode(b"sig")
-    return OURS.sign(claims)
+    return made_by(OURS, STRANGER, change, signer)
 
 
 def expected(line: str, signer: str) -> Decision:

@@ -134,10 +134,17 @@ def shadowed(prefix: str, principal: Json) -> Json:
 def _passes(settings: IstioGate) -> Json:
     claims = [
         has_claim(["iss"], {"string_match": {"exact": settings.issuer}}),
+        _is_for_the_gate(settings),
         is_not(_several(settings)),
         _is_account(),
     ]
     return all_of(*claims, *([_is_bound()] if settings.gate.require_bound else []))
+
+
+def _is_for_the_gate(settings: IstioGate) -> Json:
+    # Kubernetes writes a list, also of one; Envoy's own check takes a text as well.
+    audience = {"string_match": {"exact": settings.gate.audience}}
+    return has_claim(["aud"], {"list_match": {"one_of": audience}})
 
 
 def _several(settings: IstioGate) -> Json:
@@ -157,6 +164,7 @@ def _is_bound() -> Json:
 def _of_the_cluster(settings: IstioGate) -> Iterator[Case]:
     """Why a token is refused that is the cluster's, or says so."""
     verified = has_claim(["iss"])
+    yield all_of(verified, is_not(_is_for_the_gate(settings))), refuse(Reason.AUDIENCE)
     yield all_of(verified, _several(settings)), refuse(Reason.SEVERAL_AUDIENCES)
     yield all_of(verified, is_not(_is_account())), refuse(Reason.SUBJECT)
     yield verified, refuse(Reason.UNBOUND)
