@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +10,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Pairs of figures of two things that were measured in turns, in `unit`."""
+    """Pairs of figures of two things that were measured in turns, in `unit`.
+
+    `certain`: many rounds of a noisy measure. Said is then how well their median is known, not how
+    far single rounds lie apart.
+    """
 
     name: str
     unit: str
     ours: tuple[float, ...]
     theirs: tuple[float, ...]
     bar: str
+    certain: bool = False
 
     @property
     def ratios(self) -> list[float]:
@@ -25,10 +31,19 @@ class Comparison:
     def line(self) -> str:
         """One line of a report."""
         ratios = self.ratios
+        low, high = self._interval() if self.certain else (ratios[0], ratios[-1])
         ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
         figures = f"{self.name:<48} {ours:>9.4g} | {theirs:>9.4g} {self.unit:<4}"
-        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+        digits = 3 if self.certain else 2
+        spread = f"{statistics.median(ratios):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
         return f"{figures} ratio {spread}  bar {self.bar}"
+
+    def _interval(self) -> tuple[float, float]:
+        """Between which two ratios the true median lies, in 19 of 20 runs (a sign test)."""
+        ratios, rounds = self.ratios, len(self.ratios)
+        further = 0.98 * rounds**0.5
+        first = max(0, math.floor(rounds / 2 - further))
+        return ratios[first], ratios[-1 - first]
 
 
 def compare(
@@ -39,6 +54,7 @@ def compare(
     rounds: int,
     unit: str,
     bar: str,
+    certain: bool = False,
 ) -> Comparison:
     """Measure two things in turns after one round that does not count; prints the result."""
     ours(), theirs()
@@ -56,6 +72,7 @@ def compare(
         ours=tuple(a for a, _ in pairs),
         theirs=tuple(b for _, b in pairs),
         bar=bar,
+        certain=certain,
     )
     print(comparison.line(), flush=True)
     return comparison

@@ -10,6 +10,7 @@ import aiohttp
 import httpx
 import pytest
 import requests
+from yarl import URL
 
 import daypass
 import daypass.integrations.aiohttp
@@ -129,6 +130,50 @@ def test_aiohttp_requests_to_another_origin_pass_untouched(
 
     assert asyncio.run(ask()) == 200
     assert service.tokens == [None]
+
+
+@pytest.mark.parametrize(
+    ("origin", "url", "ours"),
+    [
+        ("https://gate", "https://gate/x?y", True),
+        ("https://gate", "https://gate:443/", True),
+        ("https://gate:443", "https://gate/", True),
+        ("https://GATE/", "https://gate/", True),
+        ("https://gate", "https://somebody@gate/", False),  # aiohttp makes that a Basic header
+        ("https://gate", "http://gate/", False),
+        ("https://gate", "http://gate:443/", False),
+        ("https://gate:444", "https://gate/", False),
+        ("https://gate", "https://gate:444/", False),
+        ("https://gate", "https://gate@evil/", False),
+        ("https://gate", "https://gate.evil/", False),
+        ("https://gate", "wss://gate/", False),
+    ],
+)
+def test_an_aiohttp_origin_is_one_scheme_host_and_port_however_it_is_spelled(
+    credentials: daypass.Credentials, origin: str, url: str, ours: bool
+) -> None:
+    assert (
+        asyncio.run(asked_about(daypass.integrations.aiohttp.Auth(credentials, origin), url))
+        == ours
+    )
+
+
+async def asked_about(auth: daypass.integrations.aiohttp.Auth, url: str) -> bool:
+    """Whether a request gets a token."""
+
+    async def answer(_: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
+        raise EndOfTheTestError
+
+    async with aiohttp.ClientSession() as session:
+        loop = asyncio.get_running_loop()
+        request = aiohttp.ClientRequest("GET", URL(url), loop=loop, session=session)
+        with pytest.raises(EndOfTheTestError):
+            await auth(request, answer)
+        return request.headers.get("Authorization", "").startswith("Bearer ")
+
+
+class EndOfTheTestError(Exception):
+    """A request would have been sent here."""
 
 
 @pytest.mark.parametrize("origin", ["gate.example.com", "/path", ""])

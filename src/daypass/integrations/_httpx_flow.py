@@ -47,7 +47,7 @@ class AuthFlow:
 
     def sync_auth_flow(self, request: Request) -> Generator[Request, Response, None]:
         """What `httpx.Client` goes through for one request."""
-        steps = _steps(request)
+        steps = _steps(self._bearer, request)
         with suppress(StopIteration):
             step = next(steps)
             while True:
@@ -60,7 +60,7 @@ class AuthFlow:
 
     async def async_auth_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
         """What `httpx.AsyncClient` goes through for one request."""
-        steps = _steps(request)
+        steps = _steps(self._bearer, request)
         with suppress(StopIteration):
             step = next(steps)
             while True:
@@ -72,12 +72,11 @@ class AuthFlow:
                     step = steps.send(await self._bearer.renew_async(step.refused))
 
 
-def _steps(request: Request) -> Generator[Any, Any, None]:
-    if request.headers.get(AUTHORIZATION) != _sent(request):
-        # Somebody else's; or ours was taken off, because this is a redirect that leads elsewhere.
+def _steps(bearer: Bearer, request: Request) -> Generator[Any, Any, None]:
+    if not _wants_a_token(request):
         yield request
         return
-    token = yield Ask()
+    token = bearer.at_hand() or (yield Ask())
     _put(token, request)
     response = yield request
     last = response.request
@@ -88,9 +87,12 @@ def _steps(request: Request) -> Generator[Any, Any, None]:
             yield request
 
 
-def _sent(request: Request) -> str | None:
-    token = request.extensions.get(_SENT)
-    return None if token is None else header(token)
+def _wants_a_token(request: Request) -> bool:
+    """No where there is somebody else's, or ours was taken off: a redirect that leads elsewhere."""
+    sent = request.extensions.get(_SENT)
+    if sent is None:
+        return AUTHORIZATION not in request.headers
+    return bool(request.headers.get(AUTHORIZATION) == header(sent))
 
 
 def _put(token: Token, request: Request) -> None:

@@ -34,13 +34,15 @@ class Auth:
         lifetime_seconds: int | None = None,
     ) -> None:
         self._bearer = Bearer(credentials, audience, lifetime_seconds)
-        self._origin = URL(origin).origin()
+        named = URL(origin).origin()
+        self._scheme, self._authority = named.scheme, named.raw_authority
+        self._host, self._port = named.raw_host, named.port
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """What aiohttp calls for each request."""
-        if AUTHORIZATION in request.headers or request.url.origin() != self._origin:
+        if AUTHORIZATION in request.headers or not self._is_ours(request.url):
             return await handler(request)
-        token = await self._bearer.token_async()
+        token = self._bearer.at_hand() or await self._bearer.token_async()
         request.headers[AUTHORIZATION] = header(token)
         response = await handler(request)
         if response.status != UNAUTHORIZED:
@@ -56,6 +58,14 @@ class Auth:
         await request.close()
         request.headers[AUTHORIZATION] = header(renewed)
         return await handler(request)
+
+    def _is_ours(self, url: URL) -> bool:
+        if url.scheme != self._scheme:
+            return False
+        # Most are spelled alike, which is sooner seen than that they mean the same.
+        return url.raw_authority == self._authority or (
+            url.raw_host == self._host and url.port == self._port
+        )
 
 
 def _is_gone(body: bytes | Payload) -> bool:

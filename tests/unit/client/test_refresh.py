@@ -88,6 +88,19 @@ def test_a_stale_token_is_served_while_it_refreshes(
     assert timing.begun == []
 
 
+def test_a_token_is_at_hand_until_it_wants_a_refresh_and_asking_begins_none(
+    credentials: Credentials, door: Door, timing: FakeTiming, wired: Wired
+) -> None:
+    assert wired(door).at_hand() is None  # none was got yet
+    token = credentials.token()
+    asked = door.tokens
+    assert credentials.at_hand() is token
+    assert credentials.at_hand("other") is None
+    timing.fake_clock.advance(3000)
+    assert credentials.at_hand() is None
+    assert (door.tokens, timing.begun) == (asked, [])
+
+
 def test_a_refresh_is_not_begun_beside_a_renewal(
     credentials: Credentials, timing: FakeTiming, wired: Wired, door: Door
 ) -> None:
