@@ -1,0 +1,201 @@
+"""gRPC's own client through the gate, sync and asyncio, with its credentials on each call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+import pytest
+
+import daypass
+from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass.client.http import Request
+from daypass.client.settings import Settings
+from daypass.integrations.grpc import channel_credentials
+from daypass.render.envoy.gate import PROTECTED
+from daypass.render.envoy.revocation import Revoked
+from daypass.render.envoy.settings import Address, Protected
+from daypass.render.envoy.typed import Json
+from support.deadline import eventually
+from support.doors import EKF
+from support.exchanges import FakeWire
+from support.fake_door import credentials_document, token_answer
+from support.gates import AUDIENCE, ISSUER, NOBODY, RunningGate, running_gate
+from support.tokens import Signer
+
+SIGNER = Signer("ours")
+USER = "system:serviceaccount:team:bot"
+METHOD, STREAM = "/tests.Echo/Say", "/tests.Echo/Repeat"
+
+
+@dataclass(slots=True, kw_only=True)
+class Behind:
+    """A gRPC server behind the gate; `calls`: the metadata of those that arrived."""
+
+    port: int = 0
+    calls: list[dict[str, str]] = field(default_factory=list)
+
+    def say(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """Remember a call and give back what it brought."""
+        self.calls.append({str(k): str(v) for k, v in context.invocation_metadata()})
+        return request
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[Behind]:
+    server_behind = Behind()
+
+    def repeat(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield from [server_behind.say(request, context)] * 3
+
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Say": grpc.unary_unary_rpc_method_handler(server_behind.say),
+        "Repeat": grpc.unary_stream_rpc_method_handler(repeat),
+    }
+    with ThreadPoolExecutor(4) as threads:
+        server = grpc.server(threads)
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("tests.Echo", handlers),)
+        )
+        server_behind.port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        yield server_behind
+        server.stop(None).wait()
+
+
+@pytest.fixture(scope="module")
+def shared_gate(tmp_path_factory: pytest.TempPathFactory, behind: Behind) -> Iterator[RunningGate]:
+    protected = Protected(address=Address(host="127.0.0.1", port=behind.port))
+    with running_gate(
+        tmp_path_factory.mktemp("gate"), SIGNER.jwks, longest_lifetime_seconds=7200,
+        protected=protected, change=speak_http2_behind,
+    ) as running:  # fmt: skip
+        yield running
+
+
+@pytest.fixture
+def gate(shared_gate: RunningGate, behind: Behind) -> Iterator[RunningGate]:
+    behind.calls.clear()
+    yield shared_gate
+    shared_gate.revoke(NOBODY)
+
+
+def speak_http2_behind(files: dict[str, Json]) -> None:
+    """What is guarded here speaks gRPC, so HTTP/2."""
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    resources = [r for file in files.values() for r in cast("Any", file).get("resources", ())]
+    (cluster,) = [found for found in resources if found.get("name") == PROTECTED]
+    cluster["typed_extension_protocol_options"] = {
+        options: {
+            "@type": f"type.googleapis.com/{options}",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
+
+
+def credentials_of(**changes: Any) -> daypass.Credentials:
+    """Credentials whose door grants tokens that this gate knows the key of."""
+
+    def door(_: Request) -> bytes:
+        now = int(SYSTEM_CLOCK.unix())
+        bound = {
+            "namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
+            "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
+        }  # fmt: skip
+        claims = {"iss": ISSUER, "aud": [AUDIENCE], "sub": USER, "iat": now - 60, "nbf": now - 60,
+                  "exp": now + 3000, "jti": "j-1", "kubernetes.io": bound, **changes}  # fmt: skip
+        expires = f"{utc(now + 3000):%Y-%m-%dT%H:%M:%SZ}"
+        status = {"token": SIGNER.sign(claims), "expirationTimestamp": expires}
+        return token_answer(now=now, date=now, status=status)
+
+    now = SYSTEM_CLOCK.unix()
+    document = credentials_document("http://127.0.0.1:1/kubernetes")
+    settings = Settings(document, origin="test.json", now_unix=now)
+    return daypass.Credentials(settings, wire=FakeWire(door))
+
+
+def channel_of(gate: RunningGate, credentials: daypass.Credentials) -> tuple[str, Any, Any]:
+    """What a channel through the gate is made of: target, credentials, options."""
+    roots = gate.authority.pem.encode()
+    secure = channel_credentials(credentials, root_certificates=roots)
+    named = (("grpc.ssl_target_name_override", EKF), ("grpc.default_authority", EKF))
+    return f"127.0.0.1:{gate.port}", secure, named
+
+
+Call = Callable[[RunningGate, daypass.Credentials], list[bytes]]
+
+
+def call(gate: RunningGate, credentials: daypass.Credentials) -> list[bytes]:
+    """One call and a stream, sync."""
+    with grpc.secure_channel(*channel_of(gate, credentials)) as channel:
+        say: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        repeat: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(STREAM)
+        return [say(b"one", timeout=60), *repeat(b"two", timeout=60)]
+
+
+def call_by_asyncio(gate: RunningGate, credentials: daypass.Credentials) -> list[bytes]:
+    """The same with asyncio."""
+
+    async def calls() -> list[bytes]:
+        async with grpc.aio.secure_channel(*channel_of(gate, credentials)) as channel:
+            say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+            repeat: Any = channel.unary_stream(STREAM)
+            return [await say(b"one", timeout=60), *[x async for x in repeat(b"two", timeout=60)]]
+
+    return asyncio.run(calls())
+
+
+both = pytest.mark.parametrize("calls", [call, call_by_asyncio], ids=["sync", "aio"])
+
+
+@both
+def test_calls_and_streams_pass_the_gate_and_arrive_with_the_callers_name(
+    gate: RunningGate, behind: Behind, calls: Call
+) -> None:
+    assert calls(gate, credentials_of()) == [b"one", b"two", b"two", b"two"]
+    assert [arrived["kubeflow-userid"] for arrived in behind.calls] == [USER] * 2
+    assert ["authorization" in arrived for arrived in behind.calls] == [False] * 2
+
+
+@both
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    [
+        ({"aud": ["another"]}, grpc.StatusCode.PERMISSION_DENIED),
+        ({"exp": 1}, grpc.StatusCode.UNAUTHENTICATED),
+        ({"kubernetes.io": {"namespace": "team"}}, grpc.StatusCode.PERMISSION_DENIED),
+    ],
+    ids=["audience", "expired", "unbound"],
+)
+def test_a_call_with_a_token_that_is_refused_ends_with_the_code_and_the_reason(
+    gate: RunningGate, behind: Behind, calls: Call, claims: dict[str, Any], code: grpc.StatusCode
+) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        calls(gate, credentials_of(**claims))
+    assert refused.value.code() is code
+    assert '"kind":"Status"' in str(refused.value.details())
+    assert behind.calls == []
+
+
+@both
+def test_a_call_with_a_revoked_token_ends_unauthenticated_and_others_pass(
+    gate: RunningGate, behind: Behind, calls: Call
+) -> None:
+    gate.revoke(Revoked(tokens={"j-2"}))
+
+    def refused() -> bool:
+        try:
+            calls(gate, credentials_of(jti="j-2"))
+        except grpc.RpcError as error:
+            return error.code() is grpc.StatusCode.UNAUTHENTICATED
+        return False
+
+    eventually("the revoked token is refused", refused)
+    behind.calls.clear()
+    assert calls(gate, credentials_of(jti="j-3"))[0] == b"one"
+    assert len(behind.calls) == 2
