@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test test-fast test-controllers lint type format bench docs controlplane kubescore clean
+.PHONY: help demo test test-fast test-controllers test-pythons lint type format bench docs controlplane kubescore clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,6 +56,9 @@ test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod
 	$(BIN)/python -c "from tools.gobuild import built; print(built('envoygateway', '.'))"
 	$(BIN)/pytest tests/controllers
 
+test-pythons: .venv/.synced ## the client on every other Python of this machine
+	$(BIN)/python -m tools.pythons
+
 bench: .venv/.synced controlplane ## measure, side by side, what the README quotes
 	$(BIN)/python -m bench
 
@@ -63,4 +66,4 @@ docs: .venv/.synced ## draw the README's picture from a real run of the demo
 	$(BIN)/python tools/picture.py docs/demo.svg
 
 clean: ## remove what make made here (the cache in your home folder stays)
-	rm -rf .venv .venv-kfp .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-kfp .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
