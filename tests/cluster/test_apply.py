@@ -344,6 +344,25 @@ def test_diff_ends_with_3_for_a_file_and_for_an_object_that_is_not_as_the_config
     assert (only["kind"], only["action"]) == ("Ingress", "create")
 
 
+def test_one_check_finds_drift_between_config_files_git_and_cluster(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = ["render", "--output", "deploy", "--check", "--cluster"]
+    make_repository(folder)
+    assert main(["apply", "--yes", "--no-wait"]) == 0
+    assert main(check) == 0
+    plane.admin.delete(INGRESS)
+    assert main(check) == 3
+    quick_apply("--yes")
+    assert main(check) == 0
+    write(folder, BOTH + "door: {replicas: 3}\n")
+    assert main(check) == 3
+    quick_apply("--yes")
+    capsys.readouterr()
+    assert main(check) == 3
+    assert "git does not have daypass.yaml as it is" in capsys.readouterr().err
+
+
 def test_a_namespace_that_was_there_outlives_us_as_it_was(
     plane: ControlPlane, cluster: Cluster
 ) -> None:

@@ -17,9 +17,11 @@ from support.cert_manager import install_cert_manager
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api
+from support.deadline import eventually
 from support.deploying import clear, everything
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
+POLICY = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/daypass"
 EKF = """\
 version: 1
 domains:
@@ -189,6 +191,27 @@ def test_without_waiting_it_says_that_a_copy_is_still_to_be_made(
         "ConfigMap daypass/daypass-door-trust is a copy of what cert-manager has not made" in told
     )
     assert "once it has: daypass apply" in told
+
+
+def test_a_changed_policy_is_waited_for_until_it_counts(
+    plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def is_compiled() -> bool:
+        policy = plane.admin.get(POLICY)
+        seen = policy.get("status", {}).get("observedGeneration")
+        return bool(seen == policy["metadata"]["generation"])
+
+    ready = status(plane, replicas=2, updatedReplicas=2, availableReplicas=2)
+    play(
+        EKF + "policy: {audiences: [gate.example.com]}\n",
+        ready,
+        lambda: eventually("the policy is compiled", is_compiled),  # its first pause
+    )
+    assert main(list(APPLY)) == 0
+    assert "the policy is " in capsys.readouterr().err
+    assert is_compiled()
+    assert main(list(APPLY)) == 0  # nothing has changed, nothing is waited for
+    assert "the policy is " not in capsys.readouterr().err
 
 
 def test_what_verify_finds_is_told_and_ends_with_3(

@@ -32,6 +32,7 @@ is open now, the first apply as well, is listed and takes a yes. What was applie
 in the config is removed. docs/apply.md says the rest.
 """
 _TIMEOUT_SECONDS = 300
+_POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -177,6 +178,7 @@ def _wait(args: Namespace, state: State, config: Config, plan: Plan) -> int:
     for change in plan.changes:
         if change.identifier.kind == "Deployment":
             wait_for_rollout(state.target, change.identifier, patience, say)
+    _wait_for_policy(state, config, plan)
     if args.no_verify:
         return 0
     from daypass.audit import reports
@@ -185,3 +187,14 @@ def _wait(args: Namespace, state: State, config: Config, plan: Plan) -> int:
     findings = verify_published(config, patience, say)
     say("seen from outside:", reports.text(findings))
     return 3 if has_failures(findings) else 0
+
+
+def _wait_for_policy(state: State, config: Config, plan: Plan) -> None:
+    """Until it counts, where this apply has changed it: an API server takes up to a second."""
+    kinds = {change.identifier.kind for change in plan.to_apply}
+    if config.policy is not None and kinds & _POLICY_KINDS:
+        from daypass.identity.policy_apply import wait_until_in_force
+
+        seen_in = wait_until_in_force(state.target.cluster, config.policy)
+        where = f"in force, as seen in {seen_in}" if seen_in else "installed"
+        say(f"the policy is {where}; mode {config.policy.mode}")

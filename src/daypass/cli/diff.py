@@ -1,4 +1,4 @@
-"""`daypass diff`: is what the config says in the files, and in the cluster?"""
+"""`daypass diff`: is what the config says in the files, in git, and in the cluster?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from daypass.deploy.plan import Plan
     from daypass.render.folder import Drift
 
-SUMMARY = "compare the config with the rendered files and with the cluster"
+SUMMARY = "compare the config with the rendered files, with git and with the cluster"
 EPILOG = """\
 examples:
   daypass diff                     ends with 3 if anything differs
@@ -40,6 +40,7 @@ def run(args: Namespace) -> int:
     """Compare; 0, or 3 where anything differs."""
     with closing(open_cluster(args)) as cluster:
         try:
+            from daypass.deploy.commit import not_in_git
             from daypass.deploy.plan import make_plan
             from daypass.deploy.state import ask_state
             from daypass.render.folder import drifts
@@ -50,23 +51,26 @@ def run(args: Namespace) -> int:
         config = load(args.config)
         state = ask_state(cluster)
         plan = make_plan(state, config)
-        files = drifts(tree_folder(args), render_tree(config, state.facts(config)))
-        _show(args, plan, files)
-        return 3 if files or plan.differs else 0
+        folder, tree = tree_folder(args), render_tree(config, state.facts(config))
+        files, loose = drifts(folder, tree), not_in_git(folder, args.config, tree)
+        _show(args, plan, files, loose)
+        return 3 if files or loose or plan.differs else 0
 
 
-def _show(args: Namespace, plan: Plan, files: list[Drift]) -> None:
+def _show(args: Namespace, plan: Plan, files: list[Drift], loose: list[str]) -> None:
     from daypass.deploy import report
 
     if args.output == "json":
         changes = [{"path": drift.path, "diff": drift.diff()} for drift in files]
-        put(json.dumps({"files": changes, **report.as_json(plan)}) + "\n")
+        put(json.dumps({"files": changes, "uncommitted": loose, **report.as_json(plan)}) + "\n")
     else:
         put("".join(drift.diff() for drift in files))
         put(report.diffs(plan, whole=True))
         put(report.overview(plan))
     folder = tree_folder(args)
     say(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
+    for path in loose:
+        say(f"git does not have {path} as it is")
     say(f"cluster: {report.counts(plan)}")
     for line in (owner for change in plan.changes for owner in change.owners):
         say(line)

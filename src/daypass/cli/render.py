@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass.cli import put, say
+from daypass.cli.cluster_options import add_cluster_options
 
 if TYPE_CHECKING:
     from daypass.render.objects import Object
@@ -16,7 +17,9 @@ examples:
   daypass render                               YAML on stdout
   daypass render | kubectl apply --server-side -f -
   daypass render --output deploy               a kustomize tree: base/ and domains/NAME/
-  daypass render --output deploy --check       ends with 3 if deploy/ is not what the config says
+  daypass render --output deploy --check       ends with 3 if deploy/ is not what the config says,
+                                               or git has not what is in deploy/
+  daypass render --output deploy --check --cluster       or the cluster is not what the config says
   daypass render --domain ekf                  only what publishes this domain
 
 The same config gives the same bytes. No secret is in them: what has to be there beside them, and
@@ -37,9 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--check", action="store_true",
-        help="write nothing; show what --output would change, and end with 3 if there is anything",
+        help="write nothing; show what --output would change and what git has not, and end with 3 "
+        "if there is anything",
     )  # fmt: skip
+    parser.add_argument(
+        "--cluster", action="store_true", help="with --check: compare with the cluster as well"
+    )
     parser.add_argument("--domain", metavar="NAME", help="only the objects of this domain's front")
+    add_cluster_options(parser)
     parser.add_argument(
         "--format", choices=("tree", "yaml"),
         help=f"tree: kustomize (default with --output); yaml: one stream, or DIR/{ONE_FILE}",
@@ -48,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render; 0, or 3 where --check finds a difference."""
+    _verify(args)
     try:
         from daypass.render.documents import stream
         from daypass.render.facts import read_facts
@@ -57,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise MissingExtraError("daypass render", "admin") from error
 
-    _verify(args)
+    if args.cluster:
+        return _check_all(args)
     config = load(args.config)
     facts = read_facts(config)
     if args.output is None:
@@ -71,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             tree = render_tree(config, facts)
         if args.check:
-            return _check(args.output, tree)
+            return _check(args, tree)
         _write(args.output, tree)
     say("beside these have to be there, or to be set:", "\n".join(told(config)))
     return 0
@@ -81,6 +91,10 @@ def _verify(args: argparse.Namespace) -> None:
     if args.output is None and (args.check or args.format == "tree"):
         option = "--check" if args.check else "--format tree"
         raise UsageError(f"{option} needs a folder", "name it with --output DIR")
+    if args.cluster and (not args.check or args.format == "yaml"):
+        raise UsageError(
+            "--cluster goes with --check of a tree", "daypass render --output DIR --check --cluster"
+        )
     if args.output is not None and args.domain is not None:
         raise UsageError(
             "--domain goes to stdout: a tree has a folder for each domain anyway",
@@ -98,9 +112,18 @@ def _of_domain(parts: "dict[str, list[Object]]", name: str) -> "list[Object]":
     return part
 
 
-def _check(folder: Path, tree: dict[str, str]) -> int:
+def _check_all(args: argparse.Namespace) -> int:
+    from daypass.cli import diff
+
+    args.tree, args.output = args.output, "text"
+    return diff.run(args)
+
+
+def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
+    from daypass.deploy.commit import not_in_git
     from daypass.render.folder import drifts
 
+    folder: Path = args.output
     found = drifts(folder, tree)
     for drift in found:
         put(drift.diff())
@@ -110,7 +133,10 @@ def _check(folder: Path, tree: dict[str, str]) -> int:
             f"in {folder}, {count} would change: it is not what the config says",
             f"daypass render --output {folder}",
         )
-    return 3 if found else 0
+    loose = not_in_git(folder, args.config, tree)
+    for path in loose:
+        say(f"git does not have {path} as it is", "commit it: daypass apply does")
+    return 3 if found or loose else 0
 
 
 def _write(folder: Path, tree: dict[str, str]) -> None:

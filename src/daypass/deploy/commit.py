@@ -92,6 +92,13 @@ class Checkout:
                     f"drop them: daypass render --output {self._folder}",
                 )
 
+    def uncommitted(self, tree: Mapping[str, str]) -> list[str]:
+        """Files of the tree, and the config, that git does not have as they are: its index counts,
+        so that a hook may ask before a commit.
+        """
+        ours = [change for change in self._status() if self._is_ours(change, tree)]
+        return [change.path for change in ours if change.letters[1] != " "]
+
     def commit(self, tree: Mapping[str, str], opens: Sequence[str]) -> Committed | None:
         """Commit what was written; None where HEAD has all of it. Raises GitError, and then the
         index is as it was. `opens`: said in the message.
@@ -172,6 +179,14 @@ class Checkout:
     def _relative(self, path: Path) -> str:
         whole = os.path.join(os.path.realpath(path.parent), path.name)
         return os.path.relpath(whole, os.path.realpath(self.top))
+
+
+def not_in_git(folder: Path, config: Path, tree: Mapping[str, str]) -> list[str]:
+    """`Checkout.uncommitted`; nothing where the folder is in no work tree at all."""
+    parents = folder.absolute().parents
+    if not any((each / ".git").exists() for each in [folder.absolute(), *parents]):
+        return []
+    return Checkout(folder, config).uncommitted(tree)
 
 
 def message(changes: Sequence[tuple[Change, str]], opens: Sequence[str]) -> tuple[str, str]:

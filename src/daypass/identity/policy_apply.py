@@ -54,9 +54,18 @@ def apply_policy(cluster: Cluster, policy: Policy, *, dry_run: bool = False) -> 
     names = tuple(cluster.resource(each).named(None, name_of(each)) for each in documents)
     if dry_run:
         return Applied(objects=names)
+    return Applied(objects=names, seen_in=wait_until_in_force(cluster, policy))
+
+
+def wait_until_in_force(cluster: Cluster, policy: Policy) -> str | None:
+    """Come back once the policy that was applied just now is compiled and counts.
+
+    The namespace in which a request was seen to be refused, or None where none could tell. Raises
+    as `apply_policy` does.
+    """
     _wait_until_compiled(cluster)
     cluster.sleep(SETTLE_SECONDS)
-    return Applied(objects=names, seen_in=_wait_until_it_refuses(cluster, policy))
+    return _wait_until_it_refuses(cluster, policy)
 
 
 def differs(document: Object, found: Object) -> list[str]:

@@ -65,6 +65,8 @@ def test_check_ends_with_3_and_a_diff_once_config_and_folder_differ(
     ("arguments", "fact"),
     [
         (["--check"], "--check needs a folder"),
+        (["--output", "deploy", "--cluster"], "--cluster goes with --check"),
+        (["--cluster", "--check"], "--check needs a folder"),
         (["--format", "tree"], "--format tree needs a folder"),
         (["--output", "deploy", "--domain", "ekf"], "--domain goes to stdout"),
         (["--domain", "efk"], "no domain 'efk'"),
