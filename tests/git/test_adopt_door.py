@@ -64,6 +64,7 @@ def test_the_door_takes_the_host_and_the_prefix(repository: Path) -> None:
     (rule,) = ingress["spec"]["rules"]
     assert rule["host"] == "ekf.example.com"
     assert [path["path"] for path in rule["http"]["paths"]] == ["/kubernetes"]
+    git(repository, "add", "--all")  # what git does not have would be drift, too
     assert main(["render", "--config", str(repository / "daypass.yaml"),
                  "--output", str(repository / "deploy"), "--check"]) == 0  # fmt: skip
 

@@ -135,7 +135,7 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
         )
     loose = not_in_git(folder, args.config, tree)
     for path in loose:
-        say(f"git does not have {path} as it is", "commit it: daypass apply does")
+        say(f"git does not have {path} as it is")
     return 3 if found or loose else 0
 
 

@@ -20,6 +20,13 @@ _WAVES = (
         "Secret",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionPolicyBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+        "AuthorizationPolicy",
+        "EnvoyFilter",
+        "SecurityPolicy",
     ),
     # What a front has to find before it is told to come here, and how to do so by TLS.
     (

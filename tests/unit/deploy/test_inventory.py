@@ -39,6 +39,12 @@ def test_what_opens_a_way_in_comes_after_all_that_has_to_be_there_before() -> No
     assert last == {"Gateway", "HTTPRoute", "Ingress", "VirtualService"}
 
 
+@pytest.mark.parametrize("kind", ["AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy"])
+def test_what_guards_comes_before_what_opens_and_goes_after_it(kind: str) -> None:
+    guard = Identifier(group="g", kind=kind, namespace="n", name="daypass-gate")
+    assert guard.wave < LAST_WAVE
+
+
 @pytest.mark.parametrize(
     "entry",
     [
