@@ -12,6 +12,7 @@ from daypass.gateway.reasons import CODES, MESSAGES, Reason
 from daypass.gateway.review.flights import Flights
 from daypass.render.envoy.revocation import Revoked
 from support.reviewing import AUDIENCE, GOOD, HOST, REFUSED, USER, Tried
+from support.tokens import encode
 
 
 def test_a_token_that_the_api_server_takes_passes_and_says_who_calls() -> None:
@@ -345,3 +346,33 @@ def test_a_token_that_the_api_server_cannot_read_keeps_nobody_else_from_being_as
     tried.authorizer.unreachable(question, None, about_token=True)
     assert [answer.code for answer in got] == [503]
     assert tried.bearer(jti="other").is_allowed
+
+
+def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:
+    """A token of these texts, with a signature of nobody's."""
+    return f"Bearer {encode(header.encode())}.{encode(claims.encode())}.c2ln"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (raw('"e30.e30.c2ln"'), Reason.MALFORMED),
+        (raw("[]"), Reason.MALFORMED),
+        (raw("{"), Reason.MALFORMED),
+        (raw("[" * 5000 + "]" * 5000), Reason.MALFORMED),
+        (raw('{"iss":"https://kubernetes.default.svc","iss":"x"}'), Reason.FOREIGN_ISSUER),
+        (raw('{"ISS":"https://kubernetes.default.svc"}'), Reason.FOREIGN_ISSUER),
+        (raw('{"iss":"https://kubernetes.default.svc"}', '{"alg":"none"}'), Reason.ALGORITHM),
+        (raw('{"iss":"https://kubernetes.default.svc"}', '{"alg":"HS256"}'), Reason.ALGORITHM),
+        (raw('{"iss":"https://kubernetes.default.svc"}', '{"alg":"rs256"}'), Reason.ALGORITHM),
+        (raw('{"iss":"https://kubernetes.default.svc","exp":NaN}'), Reason.AUDIENCE),
+        (raw('{"exp":' + "9" * 5000 + "}"), Reason.MALFORMED),
+        (f"Bearer {'a' * 1_000_000}.b.c", Reason.MALFORMED),
+    ],
+)
+def test_what_is_hostile_is_refused_before_anybody_is_asked(line: str, reason: Reason) -> None:
+    tried = Tried()
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.reason is reason
+    assert tried.asked == []

@@ -114,7 +114,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     follower = None if follow is None else _follower(service, loop, *follow)
-    server = StatusServer(service.not_ready, service.metric_lines)
+    server = StatusServer(service.is_alive, service.not_ready, service.metric_lines)
     try:
         status_port = await _started(server, *status)
         if follower is not None:

@@ -45,6 +45,11 @@ class Reviewing:
         await self._probe()
         self._ticker = asyncio.create_task(self._tick())
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still looks after those who wait."""
+        return self._ticker is not None and not self._ticker.done()
+
     def pump(self) -> None:
         """Ask whatever may be asked now."""
         while (question := self._authorizer.next_question()) is not None:

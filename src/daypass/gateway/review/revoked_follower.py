@@ -14,7 +14,6 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass.gateway.revoked_list import RevokedListError, read_revoked
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ApiError
 from daypass.kube.resources import CONFIG_MAPS, Object
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.names import GATE_REVOKED
@@ -104,10 +103,10 @@ class RevokedFollower:
             while not self._ended.is_set():
                 try:
                     self._watch()
-                except ApiError as error:
-                    self.trouble = str(error)
                 except DaypassError as error:
                     self.trouble = str(error)
+                except Exception as error:  # whatever it is: it must not end the following
+                    self.trouble = f"what is revoked cannot be followed ({type(error).__name__})"
                 self._ended.wait(PAUSE_SECONDS)
         finally:
             self._cluster.close()

@@ -178,6 +178,10 @@ class Service:
         """Refuse from now on what is on this list; in the event loop's own thread."""
         self.authorizer.take_revoked(revoked)
 
+    def is_alive(self) -> bool:
+        """Whether it does its work, or has not yet begun; otherwise only a new start helps."""
+        return self._server is None or self.reviewing.is_alive
+
     def not_ready(self) -> str:
         """Why no request should be sent here, or ""."""
         if self._is_draining:

@@ -14,10 +14,17 @@ SECONDS = 5.0
 class StatusServer:
     """`/healthz`: it runs; `/readyz`: 200, or 503 and why; `/metrics`.
 
-    `not_ready`: why not, or "". `lines`: the metrics.
+    `is_alive`: False where only a new start helps. `not_ready`: why not, or "". `lines`: the
+    metrics.
     """
 
-    def __init__(self, not_ready: Callable[[], str], lines: Callable[[], Iterator[str]]) -> None:
+    def __init__(
+        self,
+        is_alive: Callable[[], bool],
+        not_ready: Callable[[], str],
+        lines: Callable[[], Iterator[str]],
+    ) -> None:
+        self._is_alive = is_alive
         self._not_ready = not_ready
         self._lines = lines
         self._open = 0
@@ -36,7 +43,7 @@ class StatusServer:
     def answer(self, path: bytes) -> tuple[str, str]:
         """The status line's end and the body for a path."""
         if path == b"/healthz":
-            return "200 OK", "ok\n"
+            return ("200 OK", "ok\n") if self._is_alive() else ("500 Internal Server Error", "\n")
         if path == b"/readyz":
             why = self._not_ready()
             return ("503 Service Unavailable", f"{why}\n") if why else ("200 OK", "ready\n")
