@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,16 @@ if TYPE_CHECKING:
     from support.controlplane import ControlPlane
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `tools` is beside `tests`
+
+with suppress(ModuleNotFoundError):  # the environment of kfp has none
+    from hypothesis import HealthCheck, settings
+
+    # How fast a machine is, and what else it does, is no property of ours. The rest is as
+    # hypothesis has it: in CI the same examples each time.
+    settings.register_profile(
+        "patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -224,7 +224,7 @@ def test_the_order_shows_no_token() -> None:
 
 def gates_answers() -> list[tuple[int, str]]:
     """What the gate really says to what a client sends to a door."""
-    settings = cast(GateSettings, SimpleNamespace(audience="gate"))
+    settings = cast(GateSettings, SimpleNamespace(audience="gate", is_reviewed=False))
     formats = [mapper["body_format_override"] for mapper in gate_replies(settings)["mappers"]]
     documents = [form["json_format"] for form in formats]
     said = {document["code"]: document["message"] for document in documents}
