@@ -20,6 +20,7 @@ NAMES = (
     "stack",
     "door",
     "gate",
+    "revocation",
     "review",
     "hostile",
     "identity",

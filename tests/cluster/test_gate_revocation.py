@@ -12,7 +12,7 @@ import pytest
 
 from daypass._core.secret import Secret
 from daypass.cli import main
-from daypass.gateway.orders import DENIED_CONFIG_MAP
+from daypass.render.names import GATE_DENIED
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
@@ -211,7 +211,7 @@ def test_a_denial_by_hand_holds_until_it_is_taken_back(
         assert (code, json.loads(explained)["reason"]) == (3, "denied")
         key = json.loads(out)["key"]
         assert f'{{"data": {{"{key}": null}}}}' in err
-        path = f"/api/v1/namespaces/gate-tests/configmaps/{DENIED_CONFIG_MAP}"
+        path = f"/api/v1/namespaces/gate-tests/configmaps/{GATE_DENIED}"
         control_plane.admin.patch(path, {"data": {key: None}})
         caller.becomes(200)
 

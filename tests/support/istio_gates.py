@@ -17,7 +17,7 @@ from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.facts import KubernetesFacts
-from daypass.render.gate import gate_objects
+from daypass.render.istio.gate import istio_objects
 from daypass.render.istio.published import keys_object, revoked_objects
 from daypass.render.names import GATE
 from daypass.render.objects import Object
@@ -91,7 +91,7 @@ class IstioGate:
         """
         self.gate_text, self.config = gate, gate_config(self.issuer, gate)
         self.apply(keys_object(self.config, self.issuer, self.keys))
-        objects = gate_objects(self.config, KubernetesFacts())
+        objects = istio_objects(self.config, KubernetesFacts())
         for kind, collection in (("EnvoyFilter", FILTERS), ("AuthorizationPolicy", POLICIES)):
             if not any(each["kind"] == kind for each in objects):
                 self.delete(f"{collection}/{GATE}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-from daypass.gateway.orders import DENIED_CONFIG_MAP, orders_in
+from daypass.gateway.orders import orders_in
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, uid_of
+from daypass.render.names import GATE_DENIED
 
 
 def keys_of(cluster: Cluster) -> str:
@@ -28,7 +29,7 @@ def denied_in(cluster: Cluster, namespace: str, token: str, now_unix: float) -> 
 
     `namespace`: where the ConfigMap of denials is. Raises as `keys_of`.
     """
-    found = cluster.find(CONFIG_MAPS, DENIED_CONFIG_MAP, namespace)
+    found = cluster.find(CONFIG_MAPS, GATE_DENIED, namespace)
     orders = () if found is None else tuple(orders_in(found))
     denied = {order.name for order in orders if order.until_unix > now_unix}
     try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,11 +22,13 @@ from daypass.gateway.follower import Follower
 from daypass.gateway.following import Following
 from daypass.gateway.key_set import key_ids
 from daypass.gateway.lease import Lease
+from daypass.gateway.publish_now import published_state
 from daypass.gateway.published_in_cluster import InCluster
 from daypass.gateway.record import ClusterRecord, Recorded
 from daypass.gateway.revoked_list import HEARTBEAT_SECONDS
-from daypass.kube.errors import ConflictError
+from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.render.envoy.revocation import Revoked
+from daypass.spec import Config
 
 TICK_SECONDS = 0.5
 PACE_SECONDS = 0.25
@@ -44,8 +45,8 @@ TRIES = 10
 class ClusterWatch:
     """Follows and, while it holds the lease, publishes: `run`, or `turn` by turn.
 
-    `settings`: what the list is published by, for others who publish. `keys`: the API server's, as
-    `key_set` gives them, or None where nobody checks signatures. `issuer`: of its tokens.
+    `keys`: the issuer and, on a line below, what `key_set` gave; None where nobody checks
+    signatures.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class ClusterWatch:
         keys: Follower | None,
         clock: Clock,
         tell: Tell,
-        settings: Mapping[str, Any],
+        config: Config,
         close_after_seconds: float,
     ) -> None:
         self.following = following
@@ -73,7 +74,7 @@ class ClusterWatch:
         self._publisher = publisher
         self._clock = clock
         self._tell = tell
-        self._settings = settings
+        self._config = config
         self._close_after_seconds = close_after_seconds
         self._began = clock.monotonic()
         self._was_leader = False
@@ -125,8 +126,8 @@ class ClusterWatch:
             if not self.trouble:
                 self._tell(Event.NOT_PUBLISHED, why=str(error))
             self.trouble = f"what is revoked could not be published: {error}"
-            if isinstance(error, ConflictError):
-                self._was_leader = False  # somebody else writes: begin with what they wrote
+            if isinstance(error, (ConflictError, NotFoundError)):
+                self._was_leader = False  # somebody else writes: begin with what is there
             return False
 
     def heard_unix(self) -> float:
@@ -138,8 +139,7 @@ class ClusterWatch:
         """Begin with what others have recorded and published; all of it is compared."""
         recorded = self._record.read()
         known = self._record.read_known()
-        if recorded.number:
-            self.following.absorb({**recorded.refused, "known": known})
+        self.following.absorb({**recorded.refused, "known": known})
         self._recorded = recorded
         self.published, self._known, self._keys = None, known, None
         self._was_leader = True
@@ -159,8 +159,7 @@ class ClusterWatch:
         before = self.published
         if before is not None and not self._is_due(before, revoked):
             return True
-        number = self._write_record().number
-        revoked = self._revoked()  # with what others have recorded meanwhile
+        revoked, number = self._write_record()
         if not self.lease.is_held:
             return False
         self._publisher.publish(revoked, heard_unix=self.heard_unix(), number=number)
@@ -180,24 +179,25 @@ class ClusterWatch:
             return True
         return until - before.closed_after_unix >= self._close_after_seconds / 2
 
-    def _write_record(self) -> Recorded:
+    def _write_record(self) -> tuple[Revoked, int]:
+        """Record what is to be put in force, with what others have recorded meanwhile."""
         recorded = self._recorded or self._record.read()
         for attempt in range(TRIES):
+            revoked = self._revoked()
+            state = published_state(revoked, self._config, self.heard_unix())
             try:
-                recorded = self._record.write(recorded, self.following.record(), self._settings)
-                break
+                self._recorded = self._record.write(recorded, self.following.record(), state)
+                return revoked, self._recorded.number
             except ConflictError:
                 if attempt == TRIES - 1:
                     raise
                 recorded = self._record.read()
-                if recorded.number:
-                    nothing: dict[str, Any] = {kind: {} for kind in Kind}
-                    self.following.absorb({**recorded.refused, "known": nothing})
-        self._recorded = recorded
-        return recorded
+                nothing: dict[str, Any] = {kind: {} for kind in Kind}
+                self.following.absorb({**recorded.refused, "known": nothing})
+        raise AssertionError("unreachable")
 
     def _keep_up(self) -> None:
-        """What is not as urgent: what is known, the keys, a sign of life, and what was changed."""
+        """What is not as urgent: the keys, a sign of life, what was changed, and what is known."""
         now = self._clock.monotonic()
         number = self._recorded.number if self._recorded else 0
         keys = None if self.keys is None else self.keys.latest
@@ -208,12 +208,6 @@ class ClusterWatch:
                 self._publisher.publish_keys(issuer, key_set, number=number)
                 self._tell(Event.KEYS, issuer=issuer, kids=key_ids(key_set))
                 self._keys = keys
-        if now - self._known_at >= KNOWN_EVERY_SECONDS and self.following.is_settled:
-            known = self.following.record()["known"]
-            if known != self._known:
-                self._record.write_known(known)
-                self._known = known
-            self._known_at = now
         if now - self._heartbeat_at >= HEARTBEAT_SECONDS / 2 and not self.following.is_closed:
             self._publisher.tell_heard(self.heard_unix())
             self._heartbeat_at = now
@@ -221,6 +215,13 @@ class ClusterWatch:
             if mended := self._publisher.put_back():
                 self._tell(Event.PUT_BACK, names=mended)
             self._put_back_at = now
+        # Last: nothing else may wait for it, however much there is to know.
+        if now - self._known_at >= KNOWN_EVERY_SECONDS:
+            self._known_at = now
+            known = self.following.record()["known"]
+            if known != self._known:
+                self._record.write_known(known)
+                self._known = known
 
     def _tell_published(self, before: Revoked | None, revoked: Revoked, number: int) -> None:
         told = 0

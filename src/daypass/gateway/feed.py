@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ClusterUnreachableError, ForbiddenError, KubeconfigError
 from daypass.kube.resources import Object, Resource
@@ -131,18 +132,25 @@ class Feed:
     def _follow(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while not self._ended.is_set():
-            if self._since is None:
-                self.look()
             began = self._clock.monotonic()
             try:
+                if self._since is None:
+                    self.look()
                 if self._since is not None:
                     self._watch(self._since)
-            except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
-                if isinstance(error, ApiError):
-                    # Also 410: from here on only a list says what there is.
-                    self._since = None
-                if not (isinstance(error, ApiError) and error.status.code == GONE):
+            except (ClusterUnreachableError, KubeconfigError) as error:
+                self._failed(error)
+            except ApiError as error:
+                # Also 410: from here on only a list says what there is.
+                self._since = None
+                if error.status.code != GONE:
                     self._failed(error)
+            except Exception as error:
+                if self._ended.is_set():  # the connections are closed already
+                    return
+                # Whatever it is, one that goes on is better than one that is silently gone.
+                self._since = None
+                self._failed(DaypassError(f"an unexpected {type(error).__name__}"))
             if self._clock.monotonic() - began >= STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
                 continue

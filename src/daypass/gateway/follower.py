@@ -22,7 +22,7 @@ class Follower:
 
     def start(self) -> None:
         """Fetch once, here and now, and then beside."""
-        self._once()
+        self.fetch()
         self._thread.start()
 
     def stop(self) -> None:
@@ -31,9 +31,10 @@ class Follower:
 
     def _follow(self) -> None:
         while not self._ended.wait(self._every_seconds):
-            self._once()
+            self.fetch()
 
-    def _once(self) -> None:
+    def fetch(self) -> None:
+        """Fetch once, here and now."""
         try:
             self.latest = self._fetch()
             self.trouble = ""

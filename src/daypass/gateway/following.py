@@ -16,16 +16,19 @@ from daypass._core.clock import Clock
 from daypass.gateway.denials import Denials, Kind
 from daypass.gateway.feed import WATCH_SECONDS, Feed, Followed
 from daypass.gateway.namespaces import EachNamespace
-from daypass.gateway.orders import DENIED_CONFIG_MAP, orders_in
+from daypass.gateway.orders import orders_in
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, Object, uid_of
 from daypass.render.envoy.revocation import Revoked
+from daypass.render.names import GATE_DENIED
 
 TOKEN_SECRETS = "type=kubernetes.io/service-account-token"  # noqa: S105 - a field selector
 CLOSE_AFTER_SECONDS = 600
 NAMESPACE_WATCH_SECONDS = 60
 """At least, and up to twice that: hundreds of them are not to begin anew at the same time."""
 LISTS_AT_ONCE = 16
+OURS = ("app.kubernetes.io/managed-by", "daypass")
+"""What ServiceAccounts of identities are labelled with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,7 @@ class Following:
         self._scope = scope
         self._close_after_seconds = close_after_seconds
         self._listing = threading.BoundedSemaphore(LISTS_AT_ONCE)
+        self._identities: dict[str, str] = {}
         if scope.each_namespace:
             self.each = EachNamespace(
                 lambda name: self._feed(self._secrets(name)), self.denials, clock.unix
@@ -110,11 +114,15 @@ class Following:
 
     @property
     def unfollowed(self) -> frozenset[str]:
-        """Namespaces of identities of which nothing is heard."""
+        """Namespaces of which nothing is heard, and there are identities in them.
+
+        One that was left by its last identity is still held to the policy, and nobody misses it.
+        """
         if self.each is None:
             return frozenset()
         with self.lock:
-            return frozenset(self.each.feeds.keys() | self.each.waiting) - self.followed
+            there = self.each.feeds.keys() | self.each.waiting
+            return frozenset(self._identities.values()) & there - self.followed
 
     def look(self) -> None:
         """List all once, here and now; first which namespaces there are."""
@@ -182,7 +190,7 @@ class Following:
         yield Followed(
             resource=CONFIG_MAPS,
             namespace=self._scope.orders_namespace,
-            fields=f"metadata.name={DENIED_CONFIG_MAP}",
+            fields=f"metadata.name={GATE_DENIED}",
             metadata_only=False,
             listed=self._ordered,
             happened=lambda what, found: self._ordered([] if what == "DELETED" else [found]),
@@ -198,6 +206,10 @@ class Following:
         def listed(found: list[Object]) -> None:
             present = {uid_of(each): _namespace(each) for each in found if not _is_ending(each)}
             self.denials.listed(kind, present, self._clock.unix(), namespace=namespace)
+            if kind is Kind.SERVICE_ACCOUNT:
+                self._identities = {
+                    uid_of(each): _namespace(each) for each in found if _is_identity(each)
+                }
             for each in filter(_is_ending, found):
                 happened("DELETED", each)
 
@@ -205,8 +217,11 @@ class Following:
             if what == "DELETED" or _is_ending(found):
                 now = self._clock.unix()
                 self.denials.gone(kind, uid_of(found), _namespace(found), now)
+                self._identities.pop(uid_of(found), None)
             else:
                 self.denials.present(kind, uid_of(found), _namespace(found))
+                if kind is Kind.SERVICE_ACCOUNT and _is_identity(found):
+                    self._identities[uid_of(found)] = _namespace(found)
 
         is_secret = kind is Kind.SECRET
         longer = random.randint(NAMESPACE_WATCH_SECONDS, 2 * NAMESPACE_WATCH_SECONDS)  # noqa: S311
@@ -228,3 +243,7 @@ def _namespace(found: Object) -> str:
 def _is_ending(found: Object) -> bool:
     """Whether it is being deleted: the API server refuses its tokens from then on."""
     return bool(found["metadata"].get("deletionTimestamp"))
+
+
+def _is_identity(found: Object) -> bool:
+    return (found["metadata"].get("labels") or {}).get(OURS[0]) == OURS[1]

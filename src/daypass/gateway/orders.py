@@ -17,8 +17,8 @@ from daypass.gateway.denials import Order
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Object
+from daypass.render.names import GATE_DENIED
 
-DENIED_CONFIG_MAP = "daypass-denied"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """What UIDs and `jti`s of Kubernetes look like, and what a key of a ConfigMap can hold."""
 _PREFIXES = {"uid.": False, "jti.": True}
@@ -49,13 +49,13 @@ def deny(cluster: Cluster, namespace: str, order: Order) -> str:
     Raises UsageError, and the errors of `daypass.kube.errors`.
     """
     data = entry(order)
-    metadata = {"name": DENIED_CONFIG_MAP, "namespace": namespace}
+    metadata = {"name": GATE_DENIED, "namespace": namespace}
     head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     if cluster.find(NAMESPACES, namespace) is None:
         cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     with suppress(AlreadyExistsError):
         cluster.create(head)
-    cluster.patch(CONFIG_MAPS, DENIED_CONFIG_MAP, {"data": data}, namespace)
+    cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": data}, namespace)
     return next(iter(data))
 
 

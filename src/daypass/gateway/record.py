@@ -22,9 +22,8 @@ from daypass.gateway.published import RecordError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import CONFIG_MAPS, Object
-from daypass.render.names import GATE_KNOWN
+from daypass.render.names import GATE_KNOWN, KNOWN_PARTS
 
-SHARDS = tuple("0123456789abcdef")
 LIMIT_BYTES = 64 * 1024 * 1024
 """Of one ConfigMap's content, unpacked; it can hold 1 MiB packed."""
 _CONTENT, _NUMBER = "content.json.gz", "number"
@@ -45,7 +44,9 @@ class Recorded:
     """
 
     number: int = 0
-    refused: Record = field(default_factory=dict)
+    refused: Record = field(
+        default_factory=lambda: {"format": FORMAT, "gone": {}, "namespaces": {}}
+    )
     published: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
 
@@ -71,10 +72,11 @@ class ClusterRecord:
         if not read.version and self.read().number:
             raise _changed(self._namespace)
         refused = {name: value for name, value in record.items() if name != "known"}
-        number = read.number + 1
-        document = self._config_map(GATE_KNOWN, version, {"refused": refused, **published})
-        document["data"] = {_NUMBER: str(number)}
-        written = self._cluster.apply(document, force=True)
+        # Also where a record was lost, what is made from the next one has to count as newer.
+        number = max(read.number + 1, int(self._cluster.clock.unix() * 1000))
+        change = _change(version, {"refused": refused, **published})
+        change["data"] = {_NUMBER: str(number)}
+        written = self._cluster.patch(CONFIG_MAPS, GATE_KNOWN, change, self._namespace)
         return Recorded(
             number=number,
             refused=refused,
@@ -85,7 +87,7 @@ class ClusterRecord:
     def read_known(self) -> Record:
         """All UIDs that were known, as in `Denials.record`."""
         known: Record = {kind: {} for kind in Kind}
-        for shard in SHARDS:
+        for shard in KNOWN_PARTS:
             found = self._cluster.find(CONFIG_MAPS, shard_name(shard), self._namespace)
             content = {} if found is None else _content(found)
             version = "" if found is None else str(found["metadata"]["resourceVersion"])
@@ -103,31 +105,29 @@ class ClusterRecord:
             if content == before:
                 continue
             name = shard_name(shard)
-            document = self._config_map(name, version or self._version_of(name), content)
-            written = self._cluster.apply(document, force=True)
+            change = _change(version or self._version_of(name), content)
+            written = self._cluster.patch(CONFIG_MAPS, name, change, self._namespace)
             self._shards[shard] = str(written["metadata"]["resourceVersion"]), content
 
     def _version_of(self, name: str) -> str:
-        """That of a ConfigMap, which is made if there is none."""
+        """That of a ConfigMap, which is made if there is none; what stands in one stays."""
         metadata = {"name": name, "namespace": self._namespace}
         made = self._cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
         return str(made["metadata"]["resourceVersion"])
 
-    def _config_map(self, name: str, version: str, content: Mapping[str, Any]) -> Object:
-        text = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
-        packed = base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()
-        metadata = {"name": name, "namespace": self._namespace, "resourceVersion": version}
-        return {
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
-            "binaryData": {_CONTENT: packed},
-        }  # fmt: skip
+
+def _change(version: str, content: Mapping[str, Any]) -> Object:
+    """A merge patch, for this version alone. (An apply would own what an apply without it ends.)"""
+    text = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
+    packed = base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()
+    return {"metadata": {"resourceVersion": version}, "binaryData": {_CONTENT: packed}}
 
 
 def _divided(known: Record) -> Iterator[tuple[str, Record]]:
-    parts: dict[str, Record] = {shard: {kind: {} for kind in Kind} for shard in SHARDS}
+    parts: dict[str, Record] = {shard: {kind: {} for kind in Kind} for shard in KNOWN_PARTS}
     for kind in Kind:
         for uid, namespace in known[kind].items():
-            parts[uid[:1] if uid[:1] in parts else SHARDS[0]][kind][uid] = namespace
+            parts[uid[:1] if uid[:1] in parts else KNOWN_PARTS[0]][kind][uid] = namespace
     for shard, content in parts.items():
         yield shard, content if any(content.values()) else {}
 

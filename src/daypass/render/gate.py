@@ -3,6 +3,7 @@
 from daypass.render.facts import KubernetesFacts
 from daypass.render.istio.gate import istio_objects
 from daypass.render.objects import Object
+from daypass.render.watcher.workload import watcher_objects
 from daypass.spec import Config
 
 
@@ -13,6 +14,7 @@ def gate_objects(config: Config, facts: KubernetesFacts) -> list[Object]:
     """
     if config.gate is None or config.gate.engine == "envoy":
         return []
+    objects = watcher_objects(config, config.gate)
     if config.gate.engine == "istio":
-        return istio_objects(config, facts)
-    return []
+        objects += istio_objects(config, facts)
+    return objects

@@ -27,6 +27,7 @@ from daypass.render.fronts.direct import api_server_authority
 from daypass.render.fronts.gateway_api import backend_tls_policy
 from daypass.render.fronts.istio import destination_rule
 from daypass.render.gate import gate_objects
+from daypass.render.names import GATE_LABEL
 from daypass.render.objects import Object, in_order, new_object
 from daypass.render.policy.objects import policy_objects
 from daypass.render.published import Published, published
@@ -88,11 +89,12 @@ def _base(config: Config, facts: KubernetesFacts, domains: list[Published]) -> l
     direct = next((domain for domain in domains if domain.domain.direct), None)
     if direct is not None:
         objects += api_server_authority(direct)
+    if behind_door or _has_gate(config):
+        objects.append(_namespace(config))
     if not behind_door:
         return objects
     files = door_files(config, behind_door)
     objects += [
-        _namespace(config.door.namespace),
         *workload(config, files, facts.authority_pem),
         service(config, behind_door),
         network_policy(config, behind_door),
@@ -119,10 +121,16 @@ def _verify_namespace(config: Config, domains: list[Published]) -> None:
         )
 
 
-def _namespace(name: str) -> Object:
-    namespace = new_object("v1", "Namespace", name)
+def _namespace(config: Config) -> Object:
+    namespace = new_object("v1", "Namespace", config.door.namespace)
     namespace["metadata"]["labels"].update(_POD_SECURITY)
+    if _has_gate(config):
+        namespace["metadata"]["labels"][GATE_LABEL] = "true"
     return namespace
+
+
+def _has_gate(config: Config) -> bool:
+    return config.gate is not None and config.gate.engine != "envoy"
 
 
 def _file_names(objects: list[Object]) -> list[str]:

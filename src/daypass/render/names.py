@@ -26,6 +26,16 @@ GATE_REVOKED = "daypass-gate-revoked"
 GATE_KNOWN = "daypass-gate-known"
 """ConfigMap: the UIDs that the watch has seen, so that what is deleted meanwhile counts as well."""
 
+GATE_DENIED = "daypass-denied"
+"""ConfigMap of denials by hand."""
+
+KNOWN_PARTS = "0123456789abcdef"
+
+GATE_LABEL = "daypass.dev/gate"
+"""Label of the namespace where a gate keeps its record, with the value `true`. Only an admin can
+set it, so that nobody else can say what was published, and how.
+"""
+
 GATE_PAIR = "daypass-gate-tls"
 """Secret: the authorizer's certificate, its key, and `ca.crt` to trust it."""
 
@@ -50,6 +60,11 @@ def door_host(config: Config) -> str:
     Without the domain of the cluster, so that it is the same in every cluster.
     """
     return f"{DOOR}.{config.door.namespace}.svc"
+
+
+def known_names() -> list[str]:
+    """The ConfigMaps with the UIDs, each those that begin with one of KNOWN_PARTS."""
+    return [f"{GATE_KNOWN}-{part}" for part in KNOWN_PARTS]
 
 
 def gate_host(config: Config) -> str:

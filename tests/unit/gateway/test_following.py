@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from daypass.gateway.denials import Kind
-from daypass.gateway.following import Following, Scope
+from daypass.gateway.following import OURS, Following, Scope
 from daypass.gateway.namespaces import EachNamespace
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.policy.marks import ENFORCED, LABEL
@@ -39,7 +39,7 @@ class Running:
             now = self.following.revoked()
             return now if all(getattr(now, k) == v for k, v in expected.items()) else None
 
-        return eventually(f"it is {expected}", right)
+        return eventually(f"it is {expected}", right, seconds=60)
 
 
 def add_namespace(api: WatchedApi, name: str, *, labelled: bool = True) -> None:
@@ -111,13 +111,15 @@ def test_a_namespace_that_went_while_nobody_looked_is_gone(running: Running) -> 
 
 
 def test_a_namespace_without_the_role_is_told_and_not_followed(running: Running) -> None:
-    running.api.forbidden.add("new")
+    running.api.put("serviceaccounts", "a-new", namespace="new", labels={OURS[0]: OURS[1]})
+    running.api.forbidden.update({"new", "left"})
+    add_namespace(running.api, "left")  # by its last identity, and still held to the policy
     add_namespace(running.api, "new")
     eventually("it is told", lambda: running.following.unfollowed == {"new"})
     eventually("why", lambda: 'resources: ["secrets"]' in running.following.trouble)
     running.becomes(followed={"team", "other"}, closed=False)
     assert running.following.is_settled
-    running.api.forbidden.clear()
+    running.api.forbidden.remove("new")
     running.becomes(followed={"team", "other", "new"})
 
 
@@ -150,6 +152,7 @@ def test_more_namespaces_than_there_is_room_for_wait_and_are_not_followed() -> N
     made.following._wide = [made.following._feed(f) for f in made.following._everywhere()]
     for name in ("a", "b", "c"):
         add_namespace(made.api, name)
+        made.api.put("serviceaccounts", f"a-{name}", namespace=name, labels={OURS[0]: OURS[1]})
     made.following.start()
     made.becomes(followed={"a", "b"})
     assert made.following.unfollowed == {"c"}

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from daypass.spec import Config, Gate
 
 SUMMARY = "the check in front of the APIs: why a token passes or not, and revoking one now"
-COMMANDS = ("serve", "explain", "deny")
+COMMANDS = ("serve", "watch", "explain", "deny")
 EPILOG = """examples:
   daypass gate serve
+  daypass gate watch
   daypass gate explain --token-file token --host ekf.example.com
   daypass gate deny --token-file stolen
 

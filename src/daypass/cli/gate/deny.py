@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass.gateway.denials import Order
+    from daypass.kube.cluster import Cluster
 
 SUMMARY = "refuse one token, or all that hang on a Secret or a ServiceAccount, from now on"
 EPILOG = """examples:
@@ -54,21 +55,38 @@ def run(args: Namespace) -> int:
     if order.until_unix <= now:
         raise UsageError(f"{_shown(order.until_unix)} is over", "there is nothing left to deny")
     with closing(open_cluster(args)) as cluster:
-        from daypass.gateway.orders import DENIED_CONFIG_MAP, deny
+        from daypass.gateway.orders import deny
+        from daypass.render.names import GATE_DENIED
 
         namespace = config.door.namespace
         key = deny(cluster, namespace, order)
+        is_told = _publish(cluster, namespace)
     until = _shown(order.until_unix)
     if args.output == "json":
-        document = {"namespace": namespace, "configMap": DENIED_CONFIG_MAP, "key": key}
+        document = {"namespace": namespace, "configMap": GATE_DENIED, "key": key}
         put(json.dumps({**document, "until": until}) + "\n")
     undo = json.dumps({"data": {key: None}})
     say(
         f"{'token' if order.is_token else 'whatever names'} {order.name} is denied until {until}",
-        f"take it back: kubectl -n {namespace} patch configmap {DENIED_CONFIG_MAP}"
+        f"take it back: kubectl -n {namespace} patch configmap {GATE_DENIED}"
         f" --type merge -p '{undo}'",
     )
-    return 0
+    return 0 if is_told else 3
+
+
+def _publish(cluster: Cluster, namespace: str) -> bool:
+    """Put it in force at the gate of the cluster, if there is one; whether that went well."""
+    from daypass._core.errors import DaypassError
+    from daypass.gateway.publish_now import publish_now
+
+    try:
+        publish_now(cluster, namespace, ())
+    except DaypassError as error:
+        say(
+            f"the gate was not told, and obeys once its watch has seen it: {error.fact}", error.hint
+        )
+        return False
+    return True
 
 
 def _order(args: Namespace, otherwise_unix: float) -> Order:

@@ -1,0 +1,121 @@
+"""`daypass gate watch`: what is revoked in a cluster is refused at its gate."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import DaypassError, MissingExtraError, UsageError
+from daypass.cli import say
+from daypass.cli.cluster_options import add_cluster_options
+from daypass.cli.gate import load_gate, longest_lifetime_seconds
+from daypass.cli.policy import add_config_option
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from daypass.gateway.cluster_watch import ClusterWatch
+
+SUMMARY = "follow what is revoked in a cluster, and publish it at its gate"
+EPILOG = """examples:
+  daypass gate watch                                   in a Pod, by its ServiceAccount
+  daypass gate watch --once                            look once and publish, for cron and CI
+  daypass gate watch --listen '*:9004'                 for probes and Prometheus
+
+Any number of them may run: one publishes, the others are ready to. Audit events are lines of JSON
+on stdout. `daypass render` has the Deployment and the rights that it needs.
+"""
+DEFAULT_LISTEN = "127.0.0.1:9004"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of `daypass gate watch`."""
+    parser.add_argument("--once", action="store_true", help="look once, publish, and end")
+    parser.add_argument(
+        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT",
+        help=f"/healthz, /readyz, /status, /metrics; *: all addresses (default: {DEFAULT_LISTEN})",
+    )  # fmt: skip
+    add_config_option(parser)
+    add_cluster_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Watch until a signal; 0 at an ordered end. With --once: 0 where all is published."""
+    config, gate = load_gate(args.config)
+    if gate.engine == "envoy":
+        raise UsageError(
+            f"{args.config} has a gate on one machine", "`daypass up` watches for it by itself"
+        )
+    host, colon, port = args.listen.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise UsageError(f"{args.listen[:60]!r} is no HOST:PORT", "such as 0.0.0.0:9004")
+    try:
+        from daypass.gateway.events import Teller
+        from daypass.gateway.namespaces import FEEDS_AT_MOST
+        from daypass.gateway.running import cluster_watch
+        from daypass.kube.cluster import Cluster
+    except ModuleNotFoundError:
+        raise MissingExtraError("this command", "admin") from None
+    cluster = Cluster.open(
+        kubeconfig=args.kubeconfig, context=args.context, connections=FEEDS_AT_MOST + 32
+    )
+    watch = cluster_watch(
+        cluster, config, gate, SYSTEM_CLOCK, Teller(_write, SYSTEM_CLOCK),
+        longest_lifetime_seconds=longest_lifetime_seconds(config),
+    )  # fmt: skip
+    if args.once:
+        with closing(cluster):
+            return _once(watch)
+    # Its connections end with the process: feeds read from them until then.
+    return _keep(watch, (host.strip("[]"), int(port)))
+
+
+def _keep(watch: ClusterWatch, listen: tuple[str, int]) -> int:
+    from daypass._core.endpoints import Endpoints
+    from daypass.gateway.watch_health import WatchHealth
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    answers = WatchHealth(watch, SYSTEM_CLOCK).answers
+    with Endpoints(listen, answers, "name another with --listen") as endpoints:
+        host, port = endpoints.address
+        say(f"the watch follows; its health is at {host}:{port}")
+        watch.run(stop)
+    say("the watch has ended")
+    return 0
+
+
+def _once(watch: ClusterWatch) -> int:
+    watch.following.look()
+    if watch.keys is not None:
+        watch.keys.fetch()
+    watch.lease.attempt()
+    try:
+        if not watch.lease.is_held and watch.lease.holder:
+            say(f"{watch.lease.holder} publishes: nothing is left to do here")
+            return 0
+        is_done = watch.turn()
+    finally:
+        watch.lease.stop()
+    unfollowed = sorted(watch.following.unfollowed)
+    if unfollowed:
+        say(
+            f"tokens of these namespaces are refused: {', '.join(unfollowed)}",
+            watch.following.trouble,
+        )
+    if not is_done or (watch.keys is not None and watch.keys.trouble):
+        troubles = (watch.trouble, watch.lease.trouble, watch.following.trouble)
+        keys = "" if watch.keys is None else watch.keys.trouble
+        why = "\n".join(dict.fromkeys(filter(None, (*troubles, keys))))
+        raise DaypassError("what is revoked could not be published", why)
+    return 3 if unfollowed else 0
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()

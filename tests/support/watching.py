@@ -1,0 +1,144 @@
+"""`daypass gate watch` as a cluster runs it: a process, with the rights rendered for it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from daypass._core.secret import Secret
+from daypass.kube.cluster import Cluster
+from daypass.render.facts import KubernetesFacts
+from daypass.render.manifests import render_objects
+from daypass.render.names import GATE_WATCH
+from daypass.render.pod_config import config_text
+from daypass.render.policy.marks import ENFORCED, LABEL
+from daypass.render.watcher.rights import namespace_rights
+from daypass.spec import Config
+from support.children import Child
+from support.clusters import admin_cluster, cluster_as
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.rendered import config_of
+
+HOST = "serving.example.com"
+AUDIENCE = "gate.example.com"
+FRONT = "istio-system"
+HOME = "daypass"
+
+
+def watched_config(**gate: str) -> Config:
+    """A gate on Istio. `gate`: more of its keys."""
+    more = "".join(f", {key}: {value}" for key, value in gate.items())
+    return config_of(f"""\
+version: 1
+cluster: {{issuer: 'https://kubernetes.default.svc'}}
+domains:
+  serving: {{host: {HOST}, front: istio, tls: {{secret: serving-tls}}}}
+policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
+gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1'{more}}}
+""")
+
+
+def install(plane: ControlPlane, config: Config) -> None:
+    """Apply what is rendered for the watch; the kinds and the gateway's namespace are there."""
+    cluster = admin_cluster(plane)
+    try:
+        for document in render_objects(config, KubernetesFacts()):
+            is_watchs = document["metadata"]["name"].startswith(GATE_WATCH)
+            if is_watchs or document["kind"] == "Namespace":
+                cluster.apply(document, force=True)
+    finally:
+        cluster.close()
+
+
+def watch_token(plane: ControlPlane) -> Secret:
+    """A token of the watch's ServiceAccount, as kubelet mounts it."""
+    path = f"/api/v1/namespaces/{HOME}/serviceaccounts/{GATE_WATCH}/token"
+    return Secret(plane.admin.create(path, {"spec": {}})["status"]["token"])
+
+
+def as_watch(plane: ControlPlane) -> Cluster:
+    """A Cluster with the watch's rights. Close it."""
+    return cluster_as(plane, watch_token(plane))
+
+
+def identity_namespace(plane: ControlPlane, *, with_role: bool = True) -> str:
+    """A namespace that is held to the policy, as `identity create` makes it."""
+    name = plane.make_namespace(labels={LABEL: ENFORCED})
+    if with_role:
+        give_role(plane, name)
+    return name
+
+
+def give_role(plane: ControlPlane, namespace: str) -> None:
+    """What the watch needs in a namespace of identities."""
+    cluster = admin_cluster(plane)
+    try:
+        for document in namespace_rights(namespace, HOME):
+            cluster.apply(document)
+    finally:
+        cluster.close()
+
+
+class Watch:
+    """A running one."""
+
+    def __init__(self, folder: Path, plane: ControlPlane, config: Config) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        (folder / "daypass.yaml").write_text(config_text(config))
+        kubeconfig = folder / "kubeconfig"
+        kubeconfig.touch(0o600)
+        kubeconfig.write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "x",
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+            "clusters": [{"name": "x", "cluster": {"server": plane.url,
+                          "certificate-authority": str(plane.ca_path)}}],
+            "users": [{"name": "x", "user": {"token": watch_token(plane).reveal()}}],
+        }))  # fmt: skip
+        self.log = folder / "watch.log"
+        self.child = Child(
+            [sys.executable, "-m", "daypass", "gate", "watch", "--listen", "127.0.0.1:0",
+             "--config", "daypass.yaml", "--kubeconfig", "kubeconfig"],
+            log=self.log, folder=folder,
+        )  # fmt: skip
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """What it has told, of these events."""
+        self.child.check()
+        lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole = [json.loads(line) for line in lines]
+        return [each for each in whole if each["event"] in names]
+
+    def wait_leading(self) -> None:
+        """Come back once it publishes."""
+        eventually("it leads", lambda: self.events("leading"), seconds=60)
+        eventually("it has published", lambda: self.events("published"), seconds=60)
+
+    def address(self) -> str:
+        """Where its health is."""
+        mark = "its health is at "
+        text = eventually("it says where", lambda: self.log.read_text().partition(mark)[2])
+        return text.split()[0]
+
+    def kill(self) -> None:
+        """End it at once, as a node's failure does."""
+        self.child.stop()
+
+    def end(self) -> None:
+        """End it as kubelet does."""
+        self.child.stop(grace_seconds=20)
+
+
+@contextmanager
+def watching(folder: Path, plane: ControlPlane, config: Config) -> Iterator[Watch]:
+    """A watch, ended with the block."""
+    watch = Watch(folder, plane, config)
+    try:
+        yield watch
+    finally:
+        watch.end()

@@ -1,0 +1,213 @@
+"""What a watch remembers in ConfigMaps, and what is put in force, by several who write."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import random
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daypass.gateway.denials import Denials, Kind
+from daypass.gateway.published import RecordError
+from daypass.gateway.published_in_cluster import NUMBER, InCluster
+from daypass.gateway.record import ClusterRecord
+from daypass.kube.errors import ConflictError
+from daypass.kube.resources import Object
+from daypass.render.envoy.revocation import Revoked
+from daypass.render.names import GATE_KNOWN
+from support.objects_api import ObjectsApi
+
+VALUES = st.one_of(st.none(), st.booleans(), st.floats(), st.text(), st.just(1))
+NOW = 1_800_000_000.0
+PATH = f"/api/v1/namespaces/daypass/configmaps/{GATE_KNOWN}"
+
+
+def uids(count: int, seed: int = 1) -> list[str]:
+    source = random.Random(seed)  # noqa: S311 - no secret
+    return [str(uuid.UUID(int=source.getrandbits(128), version=4)) for _ in range(count)]
+
+
+def refused(*names: str) -> dict[str, Any]:
+    denials = Denials(3600)
+    for name in names:
+        denials.gone(Kind.SECRET, name, "team", NOW)
+    return denials.record()
+
+
+def test_what_is_written_is_read_again() -> None:
+    api = ObjectsApi()
+    record = ClusterRecord(api.cluster(), "daypass")
+    assert record.read().number == 0
+    written = record.write(record.read(), refused("s-1"), {"closed": False})
+    read = ClusterRecord(api.cluster(), "daypass").read()
+    assert (read.published, read.version) == ({"closed": False}, written.version)
+    assert read.number == written.number > 0
+    assert list(read.refused["gone"]) == ["s-1"]
+    assert "known" not in read.refused
+
+
+def test_who_has_not_read_the_latest_may_not_write() -> None:
+    api = ObjectsApi()
+    one, two = (ClusterRecord(api.cluster(), "daypass") for _ in range(2))
+    first, same = one.read(), two.read()
+    one.write(first, refused("s-1"), {})
+    with pytest.raises(ConflictError):
+        two.write(same, refused("s-2"), {})
+    with pytest.raises(ConflictError):
+        one.write(first, refused("s-3"), {})
+
+
+def test_twenty_thousand_known_and_as_many_refused_fit() -> None:
+    api = ObjectsApi()
+    record = ClusterRecord(api.cluster(), "daypass")
+    known: dict[str, Any] = {
+        kind: dict.fromkeys(uids(20_000, seed), "namespace-of-a-team")
+        for seed, kind in enumerate(Kind)
+    }
+    record.read_known()
+    record.write_known(known)
+    record.write(record.read(), refused(*uids(20_000, 4)), {})
+    for found in api.objects.values():
+        (packed,) = found["binaryData"].values()
+        assert len(base64.b64decode(packed)) < 900_000, "the API server takes 1 MiB"
+    assert ClusterRecord(api.cluster(), "daypass").read_known() == known
+
+
+def test_one_more_known_changes_one_config_map() -> None:
+    api = ObjectsApi()
+    record = ClusterRecord(api.cluster(), "daypass")
+    record.read_known()
+    known: dict[str, Any] = {kind: {} for kind in Kind}
+    known[Kind.SECRET] = dict.fromkeys(uids(100), "team")
+    record.write_known(known)
+    api.written.clear()
+    known[Kind.SECRET]["c0ffee00-0000-4000-8000-000000000000"] = "team"
+    record.write_known(known)
+    assert api.written == [f"{GATE_KNOWN}-c"]
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        st.text(),
+        st.binary().map(lambda content: base64.b64encode(content).decode()),
+        st.dictionaries(
+            st.sampled_from(["refused", "format", "x"]),
+            st.one_of(VALUES, st.lists(VALUES), st.dictionaries(st.text(), VALUES)),
+        ).map(lambda value: base64.b64encode(gzip.compress(json.dumps(value).encode())).decode()),
+    ),
+    st.one_of(st.just("1"), st.text()),
+)
+def test_whatever_stands_there_is_read_or_refused(packed: str, number: str) -> None:
+    api = ObjectsApi()
+    api.objects[PATH] = {"metadata": {"name": GATE_KNOWN, "resourceVersion": "1"},
+                         "data": {"number": number},
+                         "binaryData": {"content.json.gz": packed}}  # fmt: skip
+    try:
+        read = ClusterRecord(api.cluster(), "daypass").read()
+    except RecordError:
+        return
+    assert read.number >= 0
+
+
+def test_a_bomb_is_refused() -> None:
+    api = ObjectsApi()
+    bomb = base64.b64encode(gzip.compress(b"[" + b" " * 100_000_000 + b"]")).decode()
+    api.objects[PATH] = {"metadata": {"name": GATE_KNOWN, "resourceVersion": "1"},
+                         "binaryData": {"content.json.gz": bomb}}  # fmt: skip
+    with pytest.raises(RecordError, match="cannot be read"):
+        ClusterRecord(api.cluster(), "daypass").read()
+
+
+class Parts:
+    """A gateway that has its list in two objects: UIDs by their last letter, a few all in one."""
+
+    def keys(self, issuer: str, keys: str) -> list[Object]:
+        return [_object("keys", issuer + keys)]
+
+    def revoked(self, revoked: Revoked) -> list[Object]:
+        names = sorted(revoked.secrets)
+        odd = [name for name in names if len(names) > 3 and name[-1] in "13579"]
+        return [_object("one", [n for n in names if n not in odd]), _object("two", odd)]
+
+
+def _object(name: str, content: object) -> Object:
+    metadata = {"name": name, "namespace": "front"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "content": content}
+
+
+def in_force(api: ObjectsApi, name: str) -> Any:
+    return api.objects[f"/api/v1/namespaces/front/configmaps/{name}"]["content"]
+
+
+def publish(publisher: InCluster, *names: str, number: int) -> None:
+    publisher.publish(Revoked(secrets=set(names)), heard_unix=NOW, number=number)
+
+
+def test_what_has_not_changed_is_not_written() -> None:
+    api = ObjectsApi()
+    publisher = InCluster(api.cluster(), Parts(), for_authorizers=None)
+    publish(publisher, "s-2", number=1)
+    api.written.clear()
+    publish(publisher, "s-2", "s-4", number=2)
+    assert api.written == ["one"]
+
+
+def test_an_entry_that_moves_is_at_no_time_in_no_object() -> None:
+    api = ObjectsApi()
+    publisher = InCluster(api.cluster(), Parts(), for_authorizers=None)
+    publish(publisher, "s-1", "s-2", "s-3", number=1)
+    for names, order in (
+        (("s-1", "s-2", "s-3", "s-4"), ["two", "one"]),
+        (("s-1", "s-2", "s-3"), ["one", "two"]),
+    ):
+        api.written.clear()
+        publish(publisher, *names, number=2)
+        assert api.written == order
+
+
+def test_an_older_list_is_not_put_over_a_newer_one() -> None:
+    api = ObjectsApi()
+    slow, quick = (InCluster(api.cluster(), Parts(), for_authorizers=None) for _ in range(2))
+    publish(slow, "s-2", number=1)
+    api.meanwhile.append(lambda: publish(quick, "s-2", "s-4", "s-6", number=3))
+    publish(slow, "s-2", "s-4", number=2)
+    assert in_force(api, "one") == ["s-2", "s-4", "s-6"]
+    one = api.objects["/api/v1/namespaces/front/configmaps/one"]
+    assert one["metadata"]["annotations"][NUMBER] == "3"
+    publish(slow, "s-2", "s-4", "s-6", "s-8", number=4)
+    assert in_force(api, "one") == ["s-2", "s-4", "s-6", "s-8"]
+
+
+def test_what_somebody_else_has_changed_is_put_back() -> None:
+    api = ObjectsApi()
+    publisher = InCluster(api.cluster(), Parts(), for_authorizers=None)
+    publish(publisher, "s-2", number=1)
+    assert publisher.put_back() == []
+    path = "/api/v1/namespaces/front/configmaps/one"
+    api.objects[path] = {**api.objects[path], "content": []}
+    api.objects[path]["metadata"] = {**api.objects[path]["metadata"], "resourceVersion": "x"}
+    del api.objects["/api/v1/namespaces/front/configmaps/two"]
+    assert sorted(publisher.put_back()) == ["one", "two"]
+    assert (in_force(api, "one"), in_force(api, "two")) == (["s-2"], [])
+
+
+def test_authorizers_hear_that_all_is_known() -> None:
+    api = ObjectsApi()
+    publisher = InCluster(api.cluster(), None, for_authorizers="daypass")
+    publisher.tell_heard(NOW)
+    assert not api.objects
+    publish(publisher, "s-2", number=1)
+    publisher.tell_heard(NOW + 10)
+    (found,) = api.objects.values()
+    assert found["data"]["heardAt"] == "2027-01-15T08:00:10Z"
+    api.objects.clear()
+    publisher.tell_heard(NOW + 20)
+    (found,) = api.objects.values()
+    assert found["data"]["heardAt"] == "2027-01-15T08:00:20Z"
