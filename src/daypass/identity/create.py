@@ -20,6 +20,7 @@ from daypass.identity.manifests import identity_objects, new_secret_name
 from daypass.identity.naming import IdentityName
 from daypass.identity.policing import hold_to_policy
 from daypass.identity.tokens import current, is_unfinished, live, token_secrets, wait_for_token
+from daypass.identity.watched import let_watch
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import Object, name_of
@@ -30,12 +31,16 @@ NEVER = "never"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What an identity is to be. `deadline`: RFC 3339, NEVER, or None to leave it as it is."""
+    """What an identity is to be. `deadline`: RFC 3339, NEVER, or None to leave it as it is.
+
+    `watch_home`: the namespace of the watch of a gate, where the config names one.
+    """
 
     name: IdentityName
     handover: Handover
     deadline: str | None = None
     adopt: bool = False
+    watch_home: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,7 @@ def create(cluster: Cluster, account: Account | None, wish: Wish, *, warn: Warn)
     documents = plan(wish, account, found, clock=cluster.clock)
     documents, secret_name = documents[:-1] if found else documents, name_of(documents[-1])
     try_out(cluster, documents)
+    let_watch(cluster, name.namespace, wish.watch_home, warn)
     hold_to_policy(cluster, name.namespace, warn)
     for document in documents:
         cluster.apply(document)

@@ -15,8 +15,9 @@ from daypass.identity.account import (
 from daypass.identity.belongings import belongings_of, find_belongings, warn_of_opened
 from daypass.identity.naming import IdentityName
 from daypass.identity.tokens import token_secrets
+from daypass.identity.watched import stop_watching
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import SERVICE_ACCOUNTS
+from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 
 OURS = (
     marks.IDENTITY, marks.DOOR, marks.AUDIENCE, marks.LIFETIME, marks.AUTHORITY, marks.ADOPTED,
@@ -26,11 +27,16 @@ OURS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted:
-    """What was deleted, and what was left because others made it."""
+    """What was deleted, and what was left because others made it.
+
+    `secret_uids`, `account_uid`: of what tokens hang on, among what was deleted.
+    """
 
     name: IdentityName
     deleted: tuple[str, ...]
     left: tuple[str, ...]
+    secret_uids: tuple[str, ...] = ()
+    account_uid: str | None = None
 
 
 def delete(
@@ -51,7 +57,9 @@ def delete(
         hint = f"daypass identity list -n {name.namespace}"
         raise NoIdentityError(f"there is no identity {name}", hint)
     others = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
-    deleted = [each.shown for each in belongings if dry_run or each.remove(cluster)]
+    removed = [each for each in belongings if dry_run or each.remove(cluster)]
+    deleted = [each.shown for each in removed]
+    account_uid: str | None = None
     left = [f"secrets/{each} in {name.namespace}" for each in others]
     shown = SERVICE_ACCOUNTS.named(name.namespace, name.name)
     if account is not None and (account.is_adopted or not account.is_ours):
@@ -61,10 +69,18 @@ def delete(
     elif account is not None:
         if dry_run or cluster.delete(SERVICE_ACCOUNTS, name.name, name.namespace, uid=account.uid):
             deleted.append(shown)
+            account_uid = account.uid
         left = []  # the cluster deletes token Secrets whose ServiceAccount is gone
     if not dry_run:
         warn_of_opened(cluster, belongings, warn)
-    return Deleted(name=name, deleted=tuple(deleted), left=tuple(left))
+        stop_watching(cluster, name, warn)
+    return Deleted(
+        name=name,
+        deleted=tuple(deleted),
+        left=tuple(left),
+        secret_uids=tuple(each.uid for each in removed if each.resource is SECRETS),
+        account_uid=account_uid,
+    )
 
 
 def _disown(cluster: Cluster, account: Account) -> None:

@@ -21,6 +21,7 @@ from daypass.identity.handover import LIMIT_BYTES, FileInUseError, Handover, che
 from daypass.identity.manifests import identity_objects
 from daypass.identity.naming import IdentityName
 from daypass.identity.policing import hold_to_policy
+from daypass.identity.watched import let_watch
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
 from daypass.render.policy.authentication import TrustedIssuer
@@ -85,6 +86,7 @@ def federate(
     refuse_foreign(account, adopt=adopt)
     documents = federated_objects(federation, account)
     try_out(cluster, documents)
+    let_watch(cluster, federation.name.namespace, None, warn)
     hold_to_policy(cluster, federation.name.namespace, warn)
     for document in documents:
         cluster.apply(document)

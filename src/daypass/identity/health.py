@@ -18,6 +18,7 @@ from daypass.identity.inventory import EVERYWHERE, Entry, Objects, Token, entrie
 from daypass.identity.manifests import identity_objects
 from daypass.identity.risks import reasons, rules_of
 from daypass.identity.tokens import is_unfinished
+from daypass.identity.watched import unwatched
 from daypass.kube.resources import Object, name_of
 from daypass.render.policy.marks import KUBE_SYSTEM
 
@@ -79,6 +80,7 @@ def examine(
             *_of_tokens(entry, live, objects),
             *_of_rights(entry, risks),
             *_of_policy(entry, held),
+            *_of_gate(entry, objects),
         ]
         examined.append(Examined(entry=entry, live=live, findings=tuple(findings)))
     return examined
@@ -217,6 +219,16 @@ def _of_policy(entry: Entry, held: set[str] | None) -> Iterator[Finding]:
         label = f"{marks.POLICY}={marks.POLICY_ON}"
         text = f"namespace {place} is not held to the policy: label it {label}"
         yield Finding(code="no-policy", text=text)
+
+
+def _of_gate(entry: Entry, objects: Objects) -> Iterator[Finding]:
+    if not objects.gates or objects.roles is None or entry.account is None:
+        return
+    place = entry.name.namespace
+    if unwatched(place, objects.roles, objects.bindings):
+        again = f"daypass identity create {entry.name.name} -n {place}"
+        text = f"the gate may not look at {place}, and takes no token of it: {again}"
+        yield Finding(code="not-watched", text=text)
 
 
 def _risks(cluster_roles: Sequence[Object], found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:

@@ -29,7 +29,8 @@ class Objects:
     """What the API server holds; None for a kind that could not be asked for.
 
     `accounts`, `roles`: those that are daypass'. `secrets`: the metadata of all that hold tokens.
-    `policies`: the AuthorizationPolicies of daypass', None also where there is no Istio.
+    `policies`: the AuthorizationPolicies of daypass', None also where there is no Istio. `gates`:
+    the namespaces of gates.
     """
 
     accounts: Sequence[Object]
@@ -38,6 +39,7 @@ class Objects:
     roles: Sequence[Object] | None = None
     policies: Sequence[Object] | None = None
     namespaces: Sequence[Object] | None = None
+    gates: Sequence[Object] | None = None
     cluster_roles: Sequence[Object] | None = None
     cluster_bindings: Sequence[Object] | None = None
 

@@ -30,19 +30,29 @@ class ReapError(DaypassError):
 
 @dataclass(slots=True, kw_only=True)
 class Reaped:
-    """What ended (identities by their names, objects in words), and what went wrong."""
+    """What ended (identities by their names, objects in words), and what went wrong.
+
+    `secrets`: namespaces and UIDs of the Secrets among them.
+    """
 
     ended: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     errors: list[DaypassError] = field(default_factory=list)
+    secrets: list[tuple[str, str]] = field(default_factory=list)
 
-    def attempt(self, shown: str, remove: Callable[[], bool] | None) -> None:
+    def attempt(
+        self,
+        shown: str,
+        remove: Callable[[], bool] | None,
+        secret: tuple[str, str] | None = None,
+    ) -> None:
         """Remove something (None: only say so), and go on if that fails."""
         if shown in self.deleted:
             return  # a Secret that was rotated out, of an identity that has ended
         try:
             if remove is None or remove():
                 self.deleted.append(shown)
+                self.secrets += [secret] if secret is not None else []
         except ConflictError:
             return  # not the one that was looked at any more: next time
         except DaypassError as error:
@@ -75,7 +85,8 @@ def reap(
         belongings = belongings_of(account.name, found)
         reaped.ended += [account.name.key] if belongings else []
         for each in belongings:
-            reaped.attempt(each.shown, None if dry_run else partial(each.remove, cluster))
+            held = (each.namespace, each.uid) if each.resource is SECRETS else None
+            reaped.attempt(each.shown, None if dry_run else partial(each.remove, cluster), held)
         if not dry_run:
             warn_of_opened(cluster, belongings, warn)
     return reaped
@@ -87,7 +98,7 @@ def _reap_secret(cluster: Cluster, secret: TokenSecret, reaped: Reaped, *, dry_r
     _complain(shown, marks.RETIRE_AFTER, secret.retire_after, reaped)
     if is_past(secret.retire_after, cluster.clock):
         remove = partial(cluster.delete, SECRETS, secret.name, place, uid=secret.uid)
-        reaped.attempt(shown, None if dry_run else remove)
+        reaped.attempt(shown, None if dry_run else remove, (place, secret.uid))
 
 
 def _complain(shown: str, mark: str, moment: str | None, reaped: Reaped) -> None:

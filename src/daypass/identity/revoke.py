@@ -28,26 +28,31 @@ class NotRevokedError(DaypassError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
-    """The Secrets that were deleted, and those of others that hold a token of it as well."""
+    """The Secrets that were deleted, and those of others that hold a token of it as well.
+
+    `uids`: of those that were deleted.
+    """
 
     name: IdentityName
     deleted: tuple[str, ...]
     left: tuple[str, ...]
+    uids: tuple[str, ...] = ()
 
 
 def revoke(cluster: Cluster, name: IdentityName) -> Revoked:
     """Delete every token Secret of an identity, until there is none. Raises NotRevokedError."""
-    deleted: list[str] = []
+    deleted: dict[str, str] = {}
     for _ in range(ROUNDS):
         secrets = token_secrets(cluster, name)
         ours = [secret for secret in secrets if secret.is_ours]
         if not ours:
             left = tuple(secret.name for secret in secrets if not secret.is_ours)
-            return Revoked(name=name, deleted=tuple(deleted), left=left)
+            uids = tuple(deleted.values())
+            return Revoked(name=name, deleted=tuple(deleted), left=left, uids=uids)
         for secret in ours:
             try:
                 if cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid):
-                    deleted.append(secret.name)
+                    deleted[secret.name] = secret.uid
             except ConflictError:
                 continue  # another one of that name: the next round sees it
     raise NotRevokedError(

@@ -27,13 +27,17 @@ DEFAULT_OVERLAP_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotated:
-    """What a rotation came to. `retired` work until `retire_after`; `deleted` ended just now."""
+    """What a rotation came to. `retired` work until `retire_after`; `deleted` ended just now.
+
+    `uids`: of those that were deleted.
+    """
 
     name: IdentityName
     secret_name: str
     retired: tuple[str, ...]
     retire_after: str
     deleted: tuple[str, ...]
+    uids: tuple[str, ...] = ()
 
 
 def rotate(
@@ -68,6 +72,7 @@ def rotate(
         retired=tuple(secret.name for secret in old),
         retire_after=moment if old else "",
         deleted=tuple(secret.name for secret in doomed),
+        uids=tuple(secret.uid for secret in doomed),
     )
 
 

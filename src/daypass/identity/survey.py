@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from daypass.identity import marks
 from daypass.identity.inventory import Objects
 from daypass.identity.tokens import OF_TOKENS
+from daypass.identity.watched import GATES
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.mirror import Mirror
@@ -60,6 +61,7 @@ def questions(namespace: str | None) -> dict[str, Question]:
         "roles": Question(resource=ROLES, namespace=namespace, labels=ours),
         "policies": Question(resource=AUTHORIZATION_POLICIES, labels=ours),
         "namespaces": Question(resource=NAMESPACES, fields=only, metadata_only=True),
+        "gates": Question(resource=NAMESPACES, labels=GATES, metadata_only=True),
         "cluster_roles": Question(resource=CLUSTER_ROLES),
         "cluster_bindings": Question(resource=CLUSTER_ROLE_BINDINGS),
     }

@@ -123,20 +123,33 @@ def _wish(
     seconds = _seconds(args.expires)
     deadline = in_seconds(clock, seconds) if seconds else NEVER if seconds == 0 else None
     handover = completed(args, *said, account)
-    return Wish(name=name, handover=handover, deadline=deadline, adopt=args.adopt)
+    return Wish(
+        name=name, handover=handover, deadline=deadline, adopt=args.adopt,
+        watch_home=_watch_home(said[1]),
+    )  # fmt: skip
+
+
+def _watch_home(config: Config | None) -> str | None:
+    is_in_cluster = config is not None and config.gate and config.gate.engine != "envoy"
+    return config.door.namespace if config is not None and is_in_cluster else None
 
 
 def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
     """Print the objects, or say what would be made."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import plan, try_out
+    from daypass.render.watcher.rights import namespace_rights
 
     with ExitStack() as stack:
         cluster, name, account, secret_name = _look(args, stack)
         clock = SYSTEM_CLOCK if cluster is None else cluster.clock
-        documents = plan(_wish(args, name, said, account, clock), account, secret_name, clock=clock)
+        wish = _wish(args, name, said, account, clock)
+        documents = plan(wish, account, secret_name, clock=clock)
+        last = documents[-1]["metadata"]["name"]
         if args.dry_run == "server" and cluster is not None:
             documents = try_out(cluster, documents)
+        if wish.watch_home is not None:
+            documents = [*namespace_rights(name.namespace, wish.watch_home), *documents]
     if args.output is None:
         for document in documents:
             metadata = document["metadata"]
@@ -144,7 +157,7 @@ def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
         return 0
     if secret_name is None:
         say(
-            f"the Secret has a new name, {documents[-1]['metadata']['name']}",
+            f"the Secret has a new name, {last}",
             "once it is in the cluster, the same command prints the same",
         )
     put(_written(documents, args.output))

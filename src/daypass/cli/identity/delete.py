@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.publishing import publish_ended
 from daypass.cli.identity.wording import warn
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ EPILOG = """examples:
   daypass identity delete bot -n team
 
 As kubectl, it does not ask back. Only what daypass made goes: a ServiceAccount that was adopted
-stays. It may be run again where it broke off.
+stays. It may be run again where it broke off. Exit code 3: the gate of the cluster could not be
+told.
 """
 
 
@@ -39,6 +41,11 @@ def run(args: Namespace) -> int:
 
         name = IdentityName.parse(cluster.namespace, args.name)
         deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run)
+        is_told = args.dry_run or publish_ended(
+            cluster,
+            [(name.namespace, uid) for uid in deleted.secret_uids],
+            [(name.namespace, deleted.account_uid)] if deleted.account_uid else [],
+        )
     if args.output == "json":
         document = {
             "namespace": name.namespace,
@@ -54,4 +61,4 @@ def run(args: Namespace) -> int:
     say(f"identity {name} {would} deleted: {len(deleted.deleted)} objects")
     for each in deleted.left:
         say(f"{each} stays: daypass did not make it")
-    return 0
+    return 0 if is_told else 3

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.publishing import publish_secrets
 from daypass.cli.identity.wording import warn
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def run(args: Namespace) -> int:
 
         namespace = None if args.all_namespaces else cluster.namespace
         reaped = reap(cluster, namespace, warn=warn, dry_run=args.dry_run)
+        is_told = args.dry_run or publish_secrets(cluster, reaped.secrets)
     if args.output == "json":
         document = {
             "dryRun": args.dry_run,
@@ -72,7 +74,7 @@ def run(args: Namespace) -> int:
         say(f"identity {key} has ended")
     for error in reaped.errors:
         say(error.fact, error.hint)
-    return 1 if reaped.errors else 0
+    return 1 if reaped.errors else 0 if is_told else 3
 
 
 def _render(args: Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.publishing import publish_secrets
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -18,7 +19,7 @@ EPILOG = """examples:
   daypass identity create bot -n team -o bot.json        let it in again, with another token
 
 The identity and its rights stay; `delete` removes them. Exit code 3: somebody else's Secret holds
-a token of it, too.
+a token of it, too, or the gate of the cluster could not be told.
 """
 
 
@@ -39,6 +40,7 @@ def run(args: Namespace) -> int:
         name = IdentityName.parse(cluster.namespace, args.name)
         get_identity(cluster, name)
         revoked = revoke(cluster, name)
+        is_told = publish_secrets(cluster, [(name.namespace, uid) for uid in revoked.uids])
     if args.output == "json":
         document = {
             "namespace": name.namespace,
@@ -54,8 +56,8 @@ def run(args: Namespace) -> int:
             " server remembers it;\n"
             "so do the short-lived ones that hang on it, for whoever asks the API server"
             " (TokenReview);\n"
-            "a gate that follows the cluster refuses them within a second; another one lets"
-            " them pass\nuntil they expire",
+            "a gate on another machine that follows the cluster refuses them within a second, one"
+            " that\ndoes not lets them pass until they expire",
         )
     else:
         say(f"identity {name} has no token of daypass': nothing to revoke")
@@ -64,4 +66,4 @@ def run(args: Namespace) -> int:
             f"Secret {secret} holds a token of it, too, and daypass did not make it",
             f"end that as well: kubectl -n {name.namespace} delete secret {secret}",
         )
-    return 3 if revoked.left else 0
+    return 3 if revoked.left or not is_told else 0

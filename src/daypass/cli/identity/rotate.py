@@ -11,6 +11,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.identity.publishing import publish_secrets
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -107,12 +108,13 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
         ),
         overlap_seconds=overlap_seconds,
     )
+    is_told = publish_secrets(cluster, [(name.namespace, uid) for uid in rotated.uids])
     say(f"identity {name} is rotated: Secret {rotated.secret_name}", _ends(rotated))
     if path != "-":
         say(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
     if args.output == "json":
         put(json.dumps(_document(rotated, path), indent=2) + "\n")
-    return 0
+    return 0 if is_told else 3
 
 
 def _rotate_all(
@@ -128,6 +130,8 @@ def _rotate_all(
         _progress(len(outcomes), len(members))
     outcomes.sort(key=lambda outcome: outcome.name)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
+    ended = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
+    is_told = publish_secrets(cluster, ended)
     if args.output == "json":
         put(json.dumps([_summary(outcome) for outcome in outcomes], indent=2) + "\n")
     else:
@@ -136,7 +140,7 @@ def _rotate_all(
     for outcome in failed:
         if outcome.error is not None:
             say(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
-    return 1 if failed else 0
+    return 1 if failed else 0 if is_told else 3
 
 
 def _progress(done: int, total: int) -> None:

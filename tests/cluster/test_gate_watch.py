@@ -1,0 +1,401 @@
+"""`daypass gate watch` on a real API server, with the rights that are rendered and no others."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.cli import main
+from daypass.gateway.denials import Kind
+from daypass.gateway.following import Following, Scope
+from daypass.gateway.record import ClusterRecord
+from daypass.identity.account import get_identity
+from daypass.identity.naming import IdentityName
+from daypass.identity.tokens import token_secrets
+from daypass.kube.errors import ConflictError, ForbiddenError
+from daypass.kube.resources import (
+    CONFIG_MAPS,
+    ENVOY_FILTERS,
+    NAMESPACES,
+    ROLE_BINDINGS,
+    ROLES,
+    SECRETS,
+)
+from daypass.render.istio.filters import revoked_names
+from daypass.render.names import GATE_KEYS, GATE_KNOWN, GATE_WATCH
+from daypass.render.pod_config import config_text
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_istio
+from support.deadline import eventually
+from support.watching import (
+    FRONT,
+    HOME,
+    Watch,
+    as_watch,
+    give_role,
+    identity_namespace,
+    install,
+    watched_config,
+    watching,
+)
+
+CONFIG = watched_config(closeAfter="10m")
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane.start(tmp_path_factory.mktemp("watch-plane")) as running:
+        install_istio(running)
+        running.admin.create("/api/v1/namespaces", {"metadata": {"name": FRONT}})
+        install(running, CONFIG)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def watch(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """One that publishes, for tests that leave it as it is."""
+    with watching(tmp_path_factory.mktemp("watch"), plane, CONFIG) as running:
+        running.wait_leading()
+        yield running
+
+
+def published(plane: ControlPlane) -> str:
+    """All parts of the list that is in force, as text."""
+    with closing(admin_cluster(plane)) as cluster:
+        names = revoked_names()
+        return "".join(json.dumps(cluster.get(ENVOY_FILTERS, name, FRONT)) for name in names)
+
+
+def becomes_published(plane: ControlPlane, *uids: str) -> None:
+    def all_there() -> bool:
+        text = published(plane)
+        return all(f'"{uid}"' in text for uid in uids)
+
+    eventually("it is published", all_there, seconds=60)
+
+
+def is_followed(plane: ControlPlane, namespace: str) -> bool:
+    return f'"{namespace}"' in published(plane)
+
+
+def test_what_is_deleted_is_published_and_nothing_else(plane: ControlPlane, watch: Watch) -> None:
+    namespace = identity_namespace(plane)
+    eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
+    one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
+    plane.admin.delete(one.secret_path)
+    becomes_published(plane, one.secret_uid)
+    assert other.secret_uid not in published(plane)
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/other"
+    plane.admin.delete(path)
+    becomes_published(plane, other.secret_uid, other.service_account_uid)
+    again = plane.make_identity(namespace, "other")
+    names = [each["name"] for each in watch.events("revoked")]
+    assert again.service_account_uid not in names
+    assert {one.secret_uid, other.service_account_uid} <= set(names)
+
+
+def test_the_keys_are_published_with_their_issuer(plane: ControlPlane, watch: Watch) -> None:
+    keys = eventually("keys are published", lambda: watch.events("keys"))
+    with closing(admin_cluster(plane)) as cluster:
+        text = json.dumps(cluster.get(ENVOY_FILTERS, GATE_KEYS, FRONT))
+    assert keys[-1]["kids"][0] in text
+    assert "https://kubernetes.default.svc" in text
+
+
+def test_it_can_read_no_secret_beyond_the_namespaces_of_identities(
+    plane: ControlPlane, watch: Watch
+) -> None:
+    identity = plane.make_identity()  # in a namespace that nobody gave to it
+    with closing(as_watch(plane)) as cluster:
+        for place in (identity.namespace, HOME, FRONT, "kube-system", None):
+            with pytest.raises(ForbiddenError):
+                cluster.list(SECRETS, place)
+        with pytest.raises(ForbiddenError):
+            cluster.get(SECRETS, identity.secret_name, identity.namespace)
+        for place in (FRONT, HOME, identity.namespace):
+            with pytest.raises(ForbiddenError):
+                cluster.apply(_config_map("another", place))
+            with pytest.raises(ForbiddenError):
+                cluster.list(ENVOY_FILTERS, place)
+        with pytest.raises(ForbiddenError):
+            cluster.delete(ENVOY_FILTERS, GATE_KEYS, FRONT)
+        with pytest.raises(ForbiddenError):
+            cluster.patch(NAMESPACES, HOME, {"metadata": {"labels": {"x": "y"}}})
+
+
+def test_a_namespace_without_the_role_is_told_and_refused_until_it_has_it(
+    plane: ControlPlane, watch: Watch
+) -> None:
+    namespace = identity_namespace(plane, with_role=False)
+    labels = {"app.kubernetes.io/managed-by": "daypass"}
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    plane.admin.create(path, {"metadata": {"name": "bot", "labels": labels}})
+    eventually("it is told", lambda: namespace in _get(watch, "/status")[1], seconds=60)
+    code, status = _get(watch, "/status")
+    assert code == 503
+    assert "secrets is forbidden" in json.loads(status)["problems"]["trouble"]
+    assert not is_followed(plane, namespace)
+    give_role(plane, namespace)
+    eventually("it is followed", lambda: is_followed(plane, namespace), seconds=90)
+    names = [each["namespace"] for each in watch.events("namespace-followed")]
+    assert namespace in names
+
+
+def test_its_health_and_figures_are_told(plane: ControlPlane, watch: Watch) -> None:
+    assert _get(watch, "/healthz")[0] == 200
+    assert eventually("it is ready", lambda: _get(watch, "/readyz")[0] == 200)
+    text = _get(watch, "/metrics")[1]
+    for line in (
+        "daypass_gate_watch_leader 1",
+        "daypass_gate_watch_closed 0",
+        'daypass_gate_watch_entries{kind="secret"}',
+        'daypass_gate_watch_heard_seconds{kind="namespaces",namespace=""}',
+        "daypass_gate_watch_keys_seconds",
+        "daypass_gate_watch_publish_errors_total 0",
+    ):
+        assert line in text, text
+
+
+def test_what_somebody_else_changes_is_put_back(plane: ControlPlane, watch: Watch) -> None:
+    name = revoked_names()[1]
+    with closing(admin_cluster(plane)) as cluster:
+        cluster.delete(ENVOY_FILTERS, name, FRONT)
+        eventually("it is back", lambda: cluster.find(ENVOY_FILTERS, name, FRONT), seconds=90)
+
+
+def test_a_record_that_somebody_deletes_is_written_anew(plane: ControlPlane, watch: Watch) -> None:
+    namespace = identity_namespace(plane)
+    eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
+    one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
+    plane.admin.delete(one.secret_path)
+    becomes_published(plane, one.secret_uid)
+    for name in (GATE_KNOWN, f"{GATE_KNOWN}-{other.secret_uid[0]}"):
+        plane.admin.delete(f"/api/v1/namespaces/{HOME}/configmaps/{name}")
+    plane.admin.delete(other.secret_path)
+    becomes_published(plane, one.secret_uid, other.secret_uid)
+
+
+def test_a_fleets_rotation_loses_nothing(plane: ControlPlane, watch: Watch) -> None:
+    namespace = identity_namespace(plane)
+    eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
+    plane.make_identity(namespace)
+    secrets = f"/api/v1/namespaces/{namespace}/secrets"
+    annotations = {"kubernetes.io/service-account.name": "bot"}
+    made = [
+        plane.admin.create(secrets, {
+            "metadata": {"name": f"s-{number}", "annotations": annotations},
+            "type": "kubernetes.io/service-account-token",
+        })["metadata"]["uid"]
+        for number in range(500)
+    ]  # fmt: skip
+    before = len(watch.events("published"))
+    for number in range(500):
+        plane.admin.delete(f"{secrets}/s-{number}")
+    becomes_published(plane, *made)
+    assert len(watch.events("published")) - before < 250
+
+
+def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_counts(
+    plane: ControlPlane, tmp_path: Path, watch: Watch
+) -> None:
+    """Two replicas: the leader dies without a word, while there is another one and while not."""
+    namespace = identity_namespace(plane)
+    eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
+    names = [f"bot-{number}" for number in range(4)]
+    bots = [plane.make_identity(namespace, name) for name in names]
+    wanted = {bot.secret_uid for bot in bots}
+    with closing(admin_cluster(plane)) as cluster:
+        record = ClusterRecord(cluster, HOME)
+        eventually("they are known", lambda: wanted <= record.read_known()["secret"].keys())
+    plane.admin.delete(bots[0].secret_path)
+    watch.kill()
+    plane.admin.delete(bots[1].secret_path)
+    with (
+        watching(tmp_path / "second", plane, CONFIG) as second,
+        watching(tmp_path / "third", plane, CONFIG) as third,
+    ):
+        eventually(
+            "one leads", lambda: second.events("leading") or third.events("leading"), seconds=60
+        )
+        becomes_published(plane, bots[0].secret_uid, bots[1].secret_uid)
+        leader, other = (second, third) if second.events("leading") else (third, second)
+        assert not other.events("leading")
+        leader.kill()
+        plane.admin.delete(bots[2].secret_path)
+        becomes_published(plane, bots[2].secret_uid)
+        assert bots[3].secret_uid not in published(plane)
+
+
+def test_ten_thousand_that_went_while_nobody_looked_are_published(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    namespace = identity_namespace(plane)
+    uids = [f"{number % 16:x}{number:07x}-0000-4000-8000-000000000000" for number in range(10_000)]
+    with closing(admin_cluster(plane)) as cluster:
+        record = ClusterRecord(cluster, HOME)
+        known = record.read_known()
+        known[Kind.SECRET].update(dict.fromkeys(uids, namespace))
+        record.write_known(known)
+        sizes = [
+            len(json.dumps(cluster.get(CONFIG_MAPS, f"{GATE_KNOWN}-{n}", HOME)))
+            for n in "0123456789abcdef"
+        ]
+    assert max(sizes) < 600_000
+    with watching(tmp_path / "watch", plane, CONFIG) as watch:
+        watch.wait_leading()
+        becomes_published(plane, *uids)
+
+
+def test_a_list_after_the_version_was_forgotten_loses_nothing(plane: ControlPlane) -> None:
+    """410 from a real API server: its oldest version is asked for."""
+    identity = plane.make_identity(identity_namespace(plane))
+    with closing(admin_cluster(plane)) as cluster:
+        following = Following(
+            cluster, SYSTEM_CLOCK, Scope(orders_namespace=HOME, each_namespace=True),
+            longest_lifetime_seconds=3600, close_after_seconds=600,
+        )  # fmt: skip
+        following.look()
+        plane.admin.delete(identity.secret_path)
+        for feed in following.feeds:
+            feed._since = "1"
+            feed.followed = replace(feed.followed, watch_seconds=1)
+        feeds = following.feeds
+        following.start()
+        eventually("it is seen", lambda: identity.secret_uid in following.revoked().secrets)
+        following.stop()
+        for feed in feeds:
+            feed.join()
+
+
+def test_of_two_who_write_the_record_the_later_one_has_to_read_again(plane: ControlPlane) -> None:
+    home = plane.make_namespace()
+    with closing(admin_cluster(plane)) as cluster:
+        first, second = ClusterRecord(cluster, home), ClusterRecord(cluster, home)
+        one, two = first.read(), second.read()
+        nothing: dict[str, Any] = {"format": 1, "gone": {}, "namespaces": {}}
+        written = first.write(one, nothing, {})
+        with pytest.raises(ConflictError):
+            second.write(two, nothing, {})
+        assert second.write(second.read(), nothing, {}).number > written.number
+        with pytest.raises(ConflictError):
+            first.write(written, nothing, {})
+
+
+def _config_map(name: str, namespace: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": namespace}}  # fmt: skip
+
+
+def _get(watch: Watch, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://{watch.address()}{path}") as answer:
+            return int(answer.status), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.fixture
+def command(
+    plane: ControlPlane, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """daypass with an admin's kubeconfig; its exit code and words."""
+    file = tmp_path / "daypass.yaml"
+    file.write_text(config_text(CONFIG))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = main([*arguments, "--kubeconfig", str(plane.kubeconfig)])
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def test_revoke_and_delete_publish_by_themselves_without_any_watch(
+    plane: ControlPlane,
+    tmp_path: Path,
+    command: Callable[..., tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace = plane.make_namespace()
+    create = ("identity", "create", "bot", "-n", namespace, "--domain", "serving")
+    assert command(*create)[0] == 0
+    with watching(tmp_path / "watch", plane, CONFIG) as watch:
+        watch.wait_leading()
+        eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
+    with closing(admin_cluster(plane)) as cluster:
+        name = IdentityName.parse(namespace, "bot")
+        (secret,) = token_secrets(cluster, name)
+        code, words = command("identity", "revoke", "bot", "-n", namespace)
+        assert code == 0, words
+        assert "the gate refuses what hung on it from now on" in words
+        assert f'"{secret.uid}"' in published(plane)
+        assert is_followed(plane, namespace)
+        assert command(*create)[0] == 0
+        (again,) = token_secrets(cluster, name)
+        account = get_identity(cluster, name)
+        code, words = command("identity", "delete", "bot", "-n", namespace)
+        assert code == 0, words
+        text = published(plane)
+        assert all(f'"{uid}"' in text for uid in (secret.uid, again.uid, account.uid))
+        assert cluster.find(ROLES, GATE_WATCH, namespace) is None
+        assert cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace) is None
+    config = ("--config", str(tmp_path / "daypass.yaml"))
+    code, words = command("gate", "deny", "--uid", "denied-by-hand", *config)
+    assert code == 0, words
+    assert '"denied-by-hand"' in published(plane)
+    # And a watch that comes later keeps all of it.
+    other = plane.make_identity(identity_namespace(plane))
+    with watching(tmp_path / "later", plane, CONFIG) as watch:
+        watch.wait_leading()
+        eventually("it is followed", lambda: is_followed(plane, other.namespace), seconds=60)
+        plane.admin.delete(other.secret_path)
+        becomes_published(plane, other.secret_uid, "denied-by-hand")
+        # Nobody looks at the namespace any more, so that all its tokens are refused.
+        assert not is_followed(plane, namespace)
+
+
+def test_the_role_of_a_namespace_is_made_once_and_missed_where_it_is_not(
+    plane: ControlPlane, tmp_path: Path, command: Callable[..., tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    namespace = plane.make_namespace()
+    first, second = (
+        ("identity", "create", name, "-n", namespace, "--domain", "serving")
+        for name in ("one", "two")
+    )
+    assert (command(*first)[0], command(*second)[0]) == (0, 0)
+    with closing(admin_cluster(plane)) as cluster:
+        assert command("identity", "list", "-n", namespace, "--check")[0] == 0
+        assert command("identity", "delete", "one", "-n", namespace)[0] == 0
+        assert cluster.find(ROLES, GATE_WATCH, namespace) is not None
+        with closing(as_watch(plane)) as watcher:
+            eventually("it may look", lambda: watcher.list(SECRETS, namespace))
+        cluster.delete(ROLES, GATE_WATCH, namespace)
+        assert command("identity", "list", "-n", namespace, "--check")[0] == 3
+        assert command(*second)[0] == 0
+        assert command("identity", "list", "-n", namespace, "--check")[0] == 0
+
+
+def test_looking_once_publishes_and_says_which_namespaces_are_not_followed(
+    plane: ControlPlane, tmp_path: Path, command: Callable[..., tuple[int, str]]
+) -> None:
+    identity = plane.make_identity(identity_namespace(plane))
+    config = ("--config", str(tmp_path / "daypass.yaml"))
+    code, words = command("gate", "watch", "--once", *config)
+    assert code in (0, 3), words
+    assert is_followed(plane, identity.namespace)
+    plane.admin.delete(identity.secret_path)
+    code, words = command("gate", "watch", "--once", *config)
+    assert code in (0, 3), words
+    assert f'"{identity.secret_uid}"' in published(plane)
