@@ -16,7 +16,7 @@ from daypass.render.errors import RenderError
 from daypass.render.names import GATE, GATE_PAIR
 from daypass.render.objects import Object, new_object
 from daypass.render.pod_config import CONFIG_FILE, CONFIG_FOLDER, config_mark, config_text
-from daypass.render.pods import container_security, pod_security, probe, spread
+from daypass.render.pods import container_security, deployment, pod_security, probe, spread
 from daypass.spec import Config, Gate
 
 PAIR_FOLDER = "/etc/daypass-tls"
@@ -43,37 +43,12 @@ def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
         *rights(namespace),
         *gate_certificates(config, trusting),
         new_object("v1", "ConfigMap", GATE, namespace, data={CONFIG_FILE: text}),
-        _deployment(namespace, gate.image, text),
+        deployment(GATE, namespace, _pod(gate.image), config_mark(text)),
         service(namespace),
         network_policy(config, gate),
         disruption_budget(namespace),
         autoscaler(namespace, gate.replicas),
     ]
-
-
-def _deployment(namespace: str, image: str, text: str) -> Object:
-    spec = {
-        # How many is the autoscaler's to say.
-        "revisionHistoryLimit": 3,
-        "selector": {"matchLabels": dict(SELECTOR)},
-        "strategy": {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-        },
-        "template": {
-            "metadata": {
-                "annotations": config_mark(text),
-                "labels": {
-                    **SELECTOR,
-                    # It ends TLS itself, and no sidecar may read the tokens that come out of it.
-                    "istio.io/dataplane-mode": "none",
-                    "sidecar.istio.io/inject": "false",
-                },
-            },
-            "spec": _pod(image),
-        },
-    }
-    return new_object("apps/v1", "Deployment", GATE, namespace, spec=spec)
 
 
 def _pod(image: str) -> Object:

@@ -14,22 +14,15 @@ from daypass.render.door.image import IMAGE
 from daypass.render.door.probes import ALIVE, PROBE_PORT, READY
 from daypass.render.names import API_SERVER_AUTHORITY, CLUSTER_AUTHORITY, DOOR, DOOR_PAIR
 from daypass.render.objects import Object, new_object
-from daypass.render.pods import container_security, pod_security, probe, spread
+from daypass.render.pod_config import CONFIG_HASH
+from daypass.render.pods import container_security, deployment, pod_security, probe, spread
 from daypass.spec import Config
 
 SELECTOR = {"app.kubernetes.io/name": DOOR}
-CONFIG_HASH = "daypass.dev/config-hash"
 ENVOY_WORKERS = 2
 LEAVE_SECONDS = 20
 """From the decision to end a pod to Envoy's end. In the meantime the fronts hear of it, and what is
 under way comes to its end: a request has 10 s to arrive, and the API server 15 s to answer it."""
-
-_POD_LABELS = {
-    **SELECTOR,
-    # The door ends TLS itself, and no sidecar may read what comes out of it.
-    "istio.io/dataplane-mode": "none",
-    "sidecar.istio.io/inject": "false",
-}
 
 
 def workload(config: Config, files: dict[str, str], authority_pem: str) -> list[Object]:
@@ -38,35 +31,16 @@ def workload(config: Config, files: dict[str, str], authority_pem: str) -> list[
     """
     namespace = config.door.namespace
     own_authority = config.cluster.certificate_authority is not None
+    authority = API_SERVER_AUTHORITY if own_authority else CLUSTER_AUTHORITY
     objects = [
         new_object("v1", "ConfigMap", DOOR, namespace, data=files),
         new_object("v1", "ServiceAccount", DOOR, namespace, automountServiceAccountToken=False),
-        _deployment(namespace, files, API_SERVER_AUTHORITY if own_authority else CLUSTER_AUTHORITY),
+        deployment(DOOR, namespace, _pod(authority), {CONFIG_HASH: _digest(files)}),
     ]
     if own_authority:
         data = {"ca.crt": authority_pem}
         objects.append(new_object("v1", "ConfigMap", API_SERVER_AUTHORITY, namespace, data=data))
     return objects
-
-
-def _deployment(namespace: str, files: dict[str, str], authority: str) -> Object:
-    spec = {
-        # How many is the autoscaler's to say: a number here would be at odds with it.
-        "revisionHistoryLimit": 3,
-        "selector": {"matchLabels": dict(SELECTOR)},
-        "strategy": {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-        },
-        "template": {
-            "metadata": {
-                "annotations": {CONFIG_HASH: _digest(files)},
-                "labels": dict(_POD_LABELS),
-            },
-            "spec": _pod(authority),
-        },
-    }
-    return new_object("apps/v1", "Deployment", DOOR, namespace, spec=spec)
 
 
 def _digest(files: dict[str, str]) -> str:

@@ -5,7 +5,7 @@ from daypass.render.errors import RenderError
 from daypass.render.names import GATE_WATCH
 from daypass.render.objects import Object, new_object
 from daypass.render.pod_config import CONFIG_FILE, CONFIG_FOLDER, config_mark, config_text
-from daypass.render.pods import container_security, pod_security, probe, spread
+from daypass.render.pods import container_security, deployment, pod_security, probe, spread
 from daypass.render.watcher.rights import rights
 from daypass.spec import Config, Gate
 
@@ -38,35 +38,10 @@ def watcher_objects(config: Config, gate: Gate) -> list[Object]:
         *rights(config, gate),
         new_object("v1", "ServiceAccount", GATE_WATCH, namespace),
         new_object("v1", "ConfigMap", GATE_WATCH, namespace, data={CONFIG_FILE: text}),
-        _deployment(namespace, gate.image, text),
+        deployment(GATE_WATCH, namespace, _pod(gate.image), config_mark(text), REPLICAS),
         new_object("policy/v1", "PodDisruptionBudget", GATE_WATCH, namespace, spec=budget),
         new_object("networking.k8s.io/v1", "NetworkPolicy", GATE_WATCH, namespace, spec=policy),
     ]
-
-
-def _deployment(namespace: str, image: str, text: str) -> Object:
-    spec = {
-        "replicas": REPLICAS,
-        "revisionHistoryLimit": 3,
-        "selector": {"matchLabels": dict(SELECTOR)},
-        "strategy": {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-        },
-        "template": {
-            "metadata": {
-                "annotations": config_mark(text),
-                "labels": {
-                    **SELECTOR,
-                    # It reaches the API server by itself, and no proxy reads along.
-                    "istio.io/dataplane-mode": "none",
-                    "sidecar.istio.io/inject": "false",
-                },
-            },
-            "spec": _pod(image),
-        },
-    }
-    return new_object("apps/v1", "Deployment", GATE_WATCH, namespace, spec=spec)
 
 
 def _pod(image: str) -> Object:
