@@ -18,7 +18,6 @@ from daypass.render.documents import document
 from daypass.render.door.config import door_files
 from daypass.render.door.flow import flow_control
 from daypass.render.door.network import network_policy, service
-from daypass.render.door.scaling import autoscaler, disruption_budget
 from daypass.render.door.workload import workload
 from daypass.render.errors import RenderError
 from daypass.render.facts import KubernetesFacts
@@ -27,10 +26,11 @@ from daypass.render.fronts.direct import api_server_authority
 from daypass.render.fronts.gateway_api import backend_tls_policy
 from daypass.render.fronts.istio import destination_rule
 from daypass.render.gate import gate_objects
-from daypass.render.names import GATE_LABEL
+from daypass.render.names import DOOR, GATE_LABEL
 from daypass.render.objects import Object, in_order, new_object
 from daypass.render.policy.objects import policy_objects
 from daypass.render.published import Published, published
+from daypass.render.scaling import autoscaler, disruption_budget
 from daypass.spec import Config
 
 MARK = "# Rendered by daypass from its config: edit that, and render again.\n"
@@ -98,8 +98,8 @@ def _base(config: Config, facts: KubernetesFacts, domains: list[Published]) -> l
         *workload(config, files, facts.authority_pem),
         service(config, behind_door),
         network_policy(config, behind_door),
-        disruption_budget(config),
-        autoscaler(config),
+        disruption_budget(DOOR, config.door.namespace),
+        autoscaler(DOOR, config.door.namespace, config.door.replicas),
     ]
     by_front = {domain.domain.front: domain for domain in behind_door}
     if "istio" in by_front:

@@ -1,4 +1,4 @@
-"""Who reaches the authorizer, whom it reaches, and how many there are."""
+"""Who reaches the authorizer, and whom it reaches."""
 
 from daypass.render.door.network import NAMESPACE_NAME, to_api_server
 from daypass.render.names import GATE, SERVICE_PORT
@@ -7,8 +7,6 @@ from daypass.spec import Config, Gate
 
 PORT, STATUS_PORT = 9443, 9003
 SELECTOR = {"app.kubernetes.io/name": GATE}
-GROWTH = 4
-"""So many times `gate.replicas` at most."""
 _FRONTS = {"istio": "istio-system", "envoy-gateway": "envoy-gateway-system"}
 
 
@@ -42,25 +40,3 @@ def network_policy(config: Config, gate: Gate) -> Object:
     return new_object(
         "networking.k8s.io/v1", "NetworkPolicy", GATE, config.door.namespace, spec=spec
     )
-
-
-def disruption_budget(namespace: str) -> Object:
-    """One at a time; one that is not ready is in nobody's way."""
-    spec = {
-        "maxUnavailable": 1,
-        "selector": {"matchLabels": dict(SELECTOR)},
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",
-    }
-    return new_object("policy/v1", "PodDisruptionBudget", GATE, namespace, spec=spec)
-
-
-def autoscaler(namespace: str, replicas: int) -> Object:
-    """By CPU. Without a metrics server it still keeps the least number."""
-    target = {"type": "Utilization", "averageUtilization": 70}
-    spec = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": GATE},
-        "minReplicas": replicas,
-        "maxReplicas": replicas * GROWTH,
-        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
-    }
-    return new_object("autoscaling/v2", "HorizontalPodAutoscaler", GATE, namespace, spec=spec)

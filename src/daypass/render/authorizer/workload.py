@@ -4,8 +4,6 @@ from daypass.render.authorizer.network import (
     PORT,
     SELECTOR,
     STATUS_PORT,
-    autoscaler,
-    disruption_budget,
     gateway_namespace,
     network_policy,
     service,
@@ -17,6 +15,7 @@ from daypass.render.names import GATE, GATE_PAIR
 from daypass.render.objects import Object, new_object
 from daypass.render.pod_config import CONFIG_FILE, CONFIG_FOLDER, config_mark, config_text
 from daypass.render.pods import container_security, deployment, pod_security, probe, spread
+from daypass.render.scaling import autoscaler, disruption_budget
 from daypass.spec import Config, Gate
 
 PAIR_FOLDER = "/etc/daypass-tls"
@@ -46,8 +45,8 @@ def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
         deployment(GATE, namespace, _pod(gate.image), config_mark(text)),
         service(namespace),
         network_policy(config, gate),
-        disruption_budget(namespace),
-        autoscaler(namespace, gate.replicas),
+        disruption_budget(GATE, namespace),
+        autoscaler(GATE, namespace, gate.replicas),
     ]
 
 
