@@ -38,7 +38,7 @@ from support.deadline import eventually
 from support.lifecycle import GATE, deaf, is_good, live_names, make, mint, ours, turn
 from support.up import Up
 
-REFUSED_WITHIN_SECONDS = 15.0
+REFUSED_WITHIN_SECONDS = 30.0
 """The API server remembers a token for ten seconds."""
 
 

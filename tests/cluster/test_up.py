@@ -115,7 +115,7 @@ def test_a_killed_up_takes_its_envoy_along(control_plane: ControlPlane, tmp_path
     with running_up(tmp_path, up_config(control_plane)) as up:
         assert listens(up.port)
         up.end(signal.SIGKILL)
-    eventually("the port is free", lambda: not listens(up.port), seconds=10)
+    eventually("the port is free", lambda: not listens(up.port), seconds=60)
 
 
 def test_a_taken_port_is_told_and_ends_it(control_plane: ControlPlane, tmp_path: Path) -> None:

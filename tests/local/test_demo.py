@@ -101,7 +101,7 @@ def test_a_signal_during_the_story_ends_it_at_once_and_leaves_nothing(
             eventually("it has begun", lambda: any(demo.runtime.iterdir()))
         children = demo.children()
         demo.send(number)
-        assert demo.end(seconds=5) == 1
+        assert demo.end(seconds=60) == 1
     assert "Traceback" not in demo.words
     assert "NOT AS TOLD" not in demo.told
     assert demo.has_left() == []
@@ -111,7 +111,7 @@ def test_a_signal_during_the_story_ends_it_at_once_and_leaves_nothing(
 def test_a_signal_before_anything_is_up_leaves_nothing(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
         demo.send(signal.SIGTERM)
-        assert demo.end(seconds=5) != 0
+        assert demo.end(seconds=60) != 0
     assert demo.has_left() == []
 
 
@@ -130,7 +130,7 @@ def test_after_the_story_it_stays_up_as_invited_until_a_signal(
         assert JWT.fullmatch(token.stdout.strip())
         children = demo.children()
         demo.send(number)
-        assert demo.end(seconds=5) == 0
+        assert demo.end(seconds=60) == 0
     assert demo.words == ""
     assert demo.has_left() == []
     assert children
@@ -143,7 +143,7 @@ def test_started_by_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
         demo.send(signal.SIGHUP)
         demo.wait_for(" 9. ")
         demo.send(signal.SIGTERM)
-        assert demo.end(seconds=5) == 1
+        assert demo.end(seconds=60) == 1
     assert demo.has_left() == []
 
 
@@ -163,7 +163,7 @@ def test_a_killed_demo_takes_its_envoy_along(tmp_path: Path) -> None:
         demo.wait_for("the first token")
         children = demo.children()
         demo.send(signal.SIGKILL)
-        demo.end(seconds=5)
+        demo.end(seconds=60)
     assert children
     eventually("they have ended", lambda: not [pid for pid in children if is_alive(pid)])
 
@@ -200,7 +200,7 @@ def test_the_surroundings_do_not_change_the_story_nor_do_demos_beside(tmp_path: 
 def test_where_there_is_no_envoy_it_says_so(tmp_path: Path) -> None:
     environment = {"DAYPASS_ENVOY": "/nowhere/envoy"}
     with running_demo(tmp_path, "--once", environment=environment) as demo:
-        assert demo.end(seconds=10) == 1
+        assert demo.end(seconds=60) == 1
     assert demo.told == ""
     assert demo.words == "daypass: DAYPASS_ENVOY names /nowhere/envoy, which cannot be run\n"
     assert demo.has_left() == []
@@ -211,7 +211,7 @@ def test_an_envoy_that_does_not_start_is_told_with_its_last_words(tmp_path: Path
     broken.write_text("#!/bin/sh\necho no such luck\nexit 7\n")
     broken.chmod(0o700)
     with running_demo(tmp_path, "--once", environment={"DAYPASS_ENVOY": str(broken)}) as demo:
-        assert demo.end(seconds=10) == 1
+        assert demo.end(seconds=60) == 1
     assert "Envoy ended with 7 instead of starting" in demo.words
     assert "no such luck" in demo.words
     assert demo.has_left() == []

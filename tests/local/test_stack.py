@@ -20,8 +20,8 @@ from daypass.local.story import ANONYMOUS_PATH, ask
 from support.deadline import eventually
 from support.raw import connect, exchange
 
-UP_WITHIN_SECONDS = 10.0
-FOLLOWED_WITHIN_SECONDS = 5.0
+UP_WITHIN_SECONDS = 60.0
+FOLLOWED_WITHIN_SECONDS = 30.0
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class Up:
 
     def wait_for_words(self, words: str) -> None:
         """Come back once it has said this."""
-        eventually(f"up says {words!r}", lambda: words in self.words, seconds=20)
+        eventually(f"up says {words!r}", lambda: words in self.words, seconds=60)
 
     def envoy_pids(self) -> list[int]:
         """The Envoys that it has started and that are alive."""

@@ -20,6 +20,9 @@ from support.authority import Authority
 from support.deadline import eventually
 from unit.local.api.asking import TEAM, config_map
 
+SOON_SECONDS = 10.0
+"""Far less than a watch lasts, and more than a busy machine may take."""
+
 
 class Running:
     """A server and what is needed to talk to it."""
@@ -187,7 +190,7 @@ def test_the_end_comes_at_once_whoever_is_still_there(tmp_path: Path) -> None:
         began = SYSTEM_CLOCK.monotonic()
         running.server.stop()
         running.server.stop()
-        assert SYSTEM_CLOCK.monotonic() - began < 0.3
+        assert SYSTEM_CLOCK.monotonic() - began < SOON_SECONDS
     finally:
         for connection in connections:
             connection.close()
