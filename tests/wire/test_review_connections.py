@@ -1,0 +1,139 @@
+"""The way to the API server, where that answers as no API server does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.secret import Secret
+from daypass.gateway.decision import Review
+from daypass.gateway.review import api_server
+from daypass.gateway.review.api_server import ApiServerReviews
+from daypass.gateway.review.token_review import LIMIT_BYTES, Unanswered
+from daypass.kube.access import Access
+
+Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+GOOD = b'{"status":{"authenticated":true,"user":{"username":"u"},"audiences":["a"]}}'
+
+
+def answered(body: bytes, code: str = "201 Created", more: str = "") -> bytes:
+    return f"HTTP/1.1 {code}\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    return head + await reader.readexactly(length)
+
+
+def saying(*answers: bytes) -> Serve:
+    """Says these on each connection, one after another, and closes it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await read_request(reader)
+            writer.write(answer)
+            await writer.drain()
+
+    return serve
+
+
+def asked(serve: Serve, *, times: int = 1) -> list[Review | Unanswered]:
+    """What comes of asking so many times, one after another."""
+
+    async def run() -> list[Review | Unanswered]:
+        async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await serve(reader, writer)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(served, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        access = Access(server=url, namespace="x", origin="a test", token=Secret("asker"))
+        reviews = ApiServerReviews(access, "a", SYSTEM_CLOCK)
+        try:
+            return [await reviews.ask("x.y.z") for _ in range(times)]
+        finally:
+            reviews.close()
+            server.close()
+
+    return asyncio.run(run())
+
+
+def test_a_good_answer_is_taken_and_its_connection_used_again() -> None:
+    connections: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(1)
+        await saying(*[answered(GOOD)] * 3)(reader, writer)
+
+    found = asked(serve, times=3)
+    assert found == [Review(authenticated=True, user="u", audiences=("a",))] * 3
+    assert len(connections) == 1
+
+
+def test_a_connection_that_has_ended_meanwhile_is_no_failure() -> None:
+    assert all(isinstance(each, Review) for each in asked(saying(answered(GOOD)), times=4))
+
+
+def test_credentials_that_are_refused_are_read_anew_once() -> None:
+    found = asked(saying(answered(b"{}", "401 Unauthorized"), answered(GOOD)))
+    assert found == [Review(authenticated=True, user="u", audiences=("a",))]
+    (refused,) = asked(saying(*[answered(b"{}", "401 Unauthorized")] * 2))
+    assert isinstance(refused, Unanswered)
+    assert "system:auth-delegator" in refused.why
+
+
+def test_it_says_when_to_come_back() -> None:
+    more = "Retry-After: 7\r\n"
+    (said,) = asked(saying(answered(b"{}", "429 Too Many Requests", more)))
+    assert isinstance(said, Unanswered)
+    assert said.retry_after_seconds == 7
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\x16\x03\x01\x02\x00",
+        b"HTTP/1.1 201 Created\r\ncontent-length: 5\r\n\r\n{",
+        b"HTTP/1.1 201 Created\r\ncontent-length: -1\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+        answered(b"not json"),
+        answered(b"[" * 100_000),
+        answered(GOOD, "302 Found", "location: http://127.0.0.1:1/\r\n"),
+        answered(GOOD, "200 OK").replace(b"true", b"1"),
+        b"HTTP/1.1 201 Created\r\n" + b"a: b\r\n" * 100_000 + b"\r\n",
+        answered(b" " * (LIMIT_BYTES + 1) + GOOD),
+        b"HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000,
+    ],
+)
+def test_whatever_else_comes_makes_nobody_known(answer: bytes) -> None:
+    (said,) = asked(saying(answer))
+    assert isinstance(said, Unanswered) or not said.authenticated
+
+
+def test_an_answer_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_server, "ANSWER_SECONDS", 0.2)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 201 Created\r\n")
+        await reader.read()
+
+    (said,) = asked(silent)
+    assert isinstance(said, Unanswered)
+    assert "in time" in said.why
+
+
+def test_nothing_says_the_token_that_it_asks_with_or_about() -> None:
+    (said,) = asked(saying(answered(b"{}", "500 Internal Server Error")))
+    assert "x.y.z" not in repr(said)
+    assert "asker" not in repr(said)
