@@ -23,7 +23,7 @@ from support.admin import APPLY_PATCH, Answer, Document
 from support.cert_manager import install_cert_manager
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.crds import install_gateway_api, install_istio
+from support.crds import install_envoy_gateway, install_istio
 from support.deadline import eventually
 from support.manifest_cases import CASES, THERE, Case
 from support.rendered import config_of, pod_of, the
@@ -34,12 +34,12 @@ FRONTS_NAMESPACES = ("ingress-nginx", "istio-system", "istio-ingress", "infra", 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster with the kinds of Istio, the Gateway API and cert-manager, and the fronts' own
+    """A cluster with the kinds of Istio, Envoy Gateway and cert-manager, and the fronts' own
     namespaces.
     """
     with ControlPlane.start(tmp_path_factory.mktemp("rendered-plane")) as running:
         install_istio(running)
-        install_gateway_api(running)
+        install_envoy_gateway(running)
         install_cert_manager(running)
         for name in FRONTS_NAMESPACES:
             running.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})

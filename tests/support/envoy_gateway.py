@@ -57,7 +57,12 @@ def prepare(plane: ControlPlane) -> None:
         "apiVersion": _OWN,
         "kind": "EnvoyProxy",
         "metadata": {"name": CLASS, "namespace": NAMESPACE},
-        "spec": {"provider": host, "concurrency": 1},
+        "spec": {
+            "provider": host,
+            "concurrency": 1,
+            # Each Gateway has an Envoy, and there may be others on this machine.
+            "extraArgs": ["--disable-hot-restart"],
+        },
     }
     parameters = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": CLASS}
     gateway_class: Object = {
@@ -69,8 +74,7 @@ def prepare(plane: ControlPlane) -> None:
             "parametersRef": {**parameters, "namespace": NAMESPACE},
         },
     }
-    namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    apply(plane, namespace, proxy, gateway_class)
+    apply(plane, namespace(NAMESPACE), proxy, gateway_class)
 
 
 def endpoints(service: str, namespace: str, port: int, *, port_name: str = "https") -> Object:
@@ -89,6 +93,24 @@ def endpoints(service: str, namespace: str, port: int, *, port_name: str = "http
         "endpoints": [{"addresses": [f"{service}.localhost"], "conditions": {"ready": True}}],
         "ports": [{"name": port_name, "port": port, "protocol": "TCP"}],
     }
+
+
+def namespace(name: str) -> Object:
+    """A namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def config_map(name: str, namespace: str, **data: str) -> Object:
+    """A ConfigMap."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def service(name: str, namespace: str, port: int) -> Object:
+    """A Service whose `endpoints` are told apart."""
+    metadata = {"name": name, "namespace": namespace}
+    ports = [{"name": "https", "port": port, "targetPort": port}]
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports}}
 
 
 def tls_secret(name: str, namespace: str, pair: Certificate) -> Object:
@@ -152,6 +174,22 @@ def delete(plane: ControlPlane, document: Object) -> None:
         plane.admin.delete(resource.path(metadata.get("namespace"), metadata["name"]))
     finally:
         cluster.close()
+
+
+def find(plane: ControlPlane, document: Object) -> Object:
+    """An object as it was applied: without what is the API server's, and others'."""
+    cluster = admin_cluster(plane)
+    try:
+        resource, metadata = cluster.resource(document), document["metadata"]
+        found = cluster.get(resource, metadata["name"], metadata.get("namespace"))
+    finally:
+        cluster.close()
+    kept = {key: value for key, value in found.items() if key != "status"}
+    return {**kept, "metadata": metadata, **_head(document)}
+
+
+def _head(document: Object) -> Object:
+    return {key: document[key] for key in ("apiVersion", "kind")}
 
 
 def conditions(plane: ControlPlane, document: Object) -> dict[str, tuple[str, str]]:

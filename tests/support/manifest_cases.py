@@ -117,6 +117,20 @@ gate:
   image: registry.example.com/daypass:1
 """
 
+# The gate on Envoy Gateway, with a door on the same Gateway.
+ENVOY_GATEWAY = """\
+version: 1
+cluster: {issuer: https://kubernetes.default.svc}
+domains:
+  ekf: {host: ekf.example.com, front: gateway-api, gateway: infra/public, tls: outside}
+gate:
+  audience: gate.example.com
+  engine: envoy-gateway
+  check: both
+  forwardToken: true
+  gateway: infra/public
+"""
+
 OLD = frozenset(
     {
         "gateway.networking.k8s.io/v1alpha3/BackendTLSPolicy",
@@ -129,6 +143,7 @@ OLD = frozenset(
 
 CASES = {
     "direct": Case(text=DIRECT, facts=KubernetesFacts(authority_pem=AUTHORITY_PEM)),
+    "envoy-gateway": Case(text=ENVOY_GATEWAY),
     "fronts": Case(text=FRONTS),
     "istio": Case(text=ISTIO),
     "login": Case(text=LOGIN),

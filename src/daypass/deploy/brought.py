@@ -10,8 +10,11 @@ from daypass.deploy.identifier import Identifier
 from daypass.deploy.pair import authority_in, authority_object, is_due, make_pair
 from daypass.deploy.target import Target, each
 from daypass.kube.resources import Object
-from daypass.render.names import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY, DOOR_PAIR
-from daypass.render.needs import Need
+from daypass.render.names import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY, DOOR_PAIR, GATE_PAIR
+from daypass.render.needs import Content, Need
+
+_COPIED: dict[Content, str] = {"door-authority": DOOR_PAIR, "gate-authority": GATE_PAIR}
+"""The Secret, in the door's namespace, whose `ca.crt` is copied."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,21 +37,23 @@ def bring(target: Target, needs: Sequence[Need], namespace: str) -> Brought:
     brought = Brought()
     named = {_identifier(need.kind, need.namespace, need.name): need for need in needs}
     there = dict(zip(named, each(target.find_metadata, named), strict=True))
-    authority: str | None = None
+    authorities: dict[str, str | None] = {}
     for identifier, need in named.items():
         found = there[identifier]
         if need.content == "public-pair" and found is None:
             brought.missing.append(need)
-        elif need.content == "door-pair":
-            authority = _bring_pair(target, identifier, need, found, brought)
+        elif need.content in ("door-pair", "gate-pair"):
+            authorities[need.name] = _bring_pair(target, identifier, need, found, brought)
         elif need.content == "api-server-authority":
             source = _identifier("ConfigMap", API_SERVER_NAMESPACE, CLUSTER_AUTHORITY)
             brought.objects.append(_copy(need, _authority(target, source) or ""))
-    source = _identifier("Secret", namespace, DOOR_PAIR)
-    copies = [need for need in needs if need.content == "door-authority"]
-    if copies:
-        authority = authority or _authority(target, source)
-    for need in copies:
+    for need in needs:
+        pair = _COPIED.get(need.content)
+        if pair is None:
+            continue
+        if not authorities.get(pair):
+            authorities[pair] = _authority(target, _identifier("Secret", namespace, pair))
+        authority = authorities[pair]
         if authority is None:
             brought.waiting.append(need)
         else:
@@ -77,7 +82,7 @@ def _authority(target: Target, identifier: Identifier) -> str | None:
     found = authority_in(document)
     if not found:
         raise DaypassError(
-            f"{identifier} has no certificate in `ca.crt`, which the door is to be trusted by",
+            f"{identifier} has no certificate in `ca.crt`, which it is to be trusted by",
             f"delete it, and apply makes another: kubectl -n {identifier.namespace} delete"
             f" {identifier.kind.lower()} {identifier.name}",
         )

@@ -28,11 +28,17 @@ _WAVES = (
         "EnvoyFilter",
         "SecurityPolicy",
     ),
-    # What a front has to find before it is told to come here, and how to do so by TLS.
+    # What a front has to find before it is told to come here, how to do so by TLS, and whom it has
+    # to ask about each request.
     (
         "Service",
         "DestinationRule",
         "BackendTLSPolicy",
+        "ReferenceGrant",
+        "SecurityPolicy",
+        "ClientTrafficPolicy",
+        "EnvoyFilter",
+        "AuthorizationPolicy",
         "Deployment",
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",

@@ -1,6 +1,7 @@
 """The gate of a cluster: what checks at the gateway, and who keeps it up to date."""
 
 from daypass.render.facts import KubernetesFacts
+from daypass.render.gateway_api import envoy_gateway_gate
 from daypass.render.istio.gate import istio_objects
 from daypass.render.objects import Object
 from daypass.render.watcher.workload import watcher_objects
@@ -17,4 +18,6 @@ def gate_objects(config: Config, facts: KubernetesFacts) -> list[Object]:
     objects = watcher_objects(config, config.gate)
     if config.gate.engine == "istio":
         objects += istio_objects(config, facts)
+    else:
+        objects += envoy_gateway_gate(config, config.gate, facts)
     return objects

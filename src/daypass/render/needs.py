@@ -7,11 +7,24 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass.render.facts import KubernetesFacts
-from daypass.render.names import API_SERVER_AUTHORITY, DOOR_PAIR, DOOR_TRUST, door_host
+from daypass.render.names import (
+    API_SERVER_AUTHORITY,
+    DOOR_PAIR,
+    DOOR_TRUST,
+    GATE_TRUST,
+    door_host,
+)
 from daypass.render.published import Published, published
 from daypass.spec import Config, TlsSecret
 
-Content: TypeAlias = Literal["door-pair", "door-authority", "api-server-authority", "public-pair"]
+Content: TypeAlias = Literal[
+    "door-pair",
+    "door-authority",
+    "gate-pair",
+    "gate-authority",
+    "api-server-authority",
+    "public-pair",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +34,7 @@ class Need:
     - door-pair: `tls.crt`, `tls.key` for `host`, and `ca.crt` that trusts it; `apply` makes it.
     - door-authority: the `ca.crt` of the Secret DOOR_PAIR, where a front looks for it; `apply`
       copies it.
+    - gate-pair, gate-authority: the same of the authorizer, in the Secret GATE_PAIR.
     - api-server-authority: the `ca.crt` of kube-root-ca.crt; `apply` copies it.
     - public-pair: `tls.crt` and `tls.key` for `host`; yours.
     """
@@ -35,7 +49,11 @@ class Need:
 def needs(config: Config) -> tuple[Need, ...]:
     """Every object that has to be there, each once."""
     domains = published(config, KubernetesFacts())
-    found = [*_of_door(config, [d for d in domains if not d.domain.direct]), *_of_names(domains)]
+    found = [
+        *_of_door(config, [d for d in domains if not d.domain.direct]),
+        *_of_gate(config),
+        *_of_names(domains),
+    ]
     return tuple(dict.fromkeys(found))
 
 
@@ -61,6 +79,12 @@ def _of_door(config: Config, domains: list[Published]) -> Iterator[Need]:
             )
 
 
+def _of_gate(config: Config) -> Iterator[Need]:
+    if config.gate is not None and config.gate.engine == "envoy-gateway":
+        here = config.door.namespace
+        yield Need(content="gate-authority", kind="ConfigMap", namespace=here, name=GATE_TRUST)
+
+
 def _of_names(domains: list[Published]) -> Iterator[Need]:
     for domain in domains:
         if isinstance(domain.domain.tls, TlsSecret):
@@ -83,6 +107,8 @@ def _of_names(domains: list[Published]) -> Iterator[Need]:
 _WORDS: dict[Content, str] = {
     "door-pair": "a certificate for {host}, its key, and ca.crt; `daypass apply` makes it",
     "door-authority": "the ca.crt that the door is trusted by; `daypass apply` copies it",
+    "gate-pair": "a certificate for {host}, its key, and ca.crt; `daypass apply` makes it",
+    "gate-authority": "the ca.crt that the authorizer is trusted by; `daypass apply` copies it",
     "api-server-authority": "the ca.crt of kube-root-ca.crt; `daypass apply` copies it",
     "public-pair": "the certificate of {host} and its key; yours",
 }

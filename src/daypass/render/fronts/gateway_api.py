@@ -54,22 +54,22 @@ def _gateway(domain: Published, class_name: str, secret: str) -> Object:
     )
 
 
-def _route(domain: Published) -> Object:
+def gateway_of(domain: Published) -> tuple[str, str, str]:
+    """Namespace, name and listener of the Gateway that a domain is published by."""
     named = domain.domain.gateway or f"{domain.namespace}/{domain.object_name}"
     namespace, name, *listener = named.split("/")
+    return namespace, name, listener[0] if listener else LISTENER
+
+
+def _route(domain: Published) -> Object:
+    namespace, name, listener = gateway_of(domain)
     rule = {
         "matches": [{"path": {"type": "PathPrefix", "value": domain.config.prefix}}],
         "backendRefs": [{"name": DOOR, "port": SERVICE_PORT}],
     }
     spec = {
         # One listener, by name: on another one the prefix might be served over plain http.
-        "parentRefs": [
-            {
-                "namespace": namespace,
-                "name": name,
-                "sectionName": listener[0] if listener else LISTENER,
-            }
-        ],
+        "parentRefs": [{"namespace": namespace, "name": name, "sectionName": listener}],
         "hostnames": [domain.domain.host],
         "rules": [rule],
     }

@@ -23,12 +23,12 @@ from support.envoy_gateway import (
     EnvoyGateway,
     apply,
     conditions,
+    config_map,
     endpoints,
     free_ports,
     gateway,
     listener,
-    prepare,
-    running_envoy_gateway,
+    namespace,
     tls_secret,
 )
 from support.raw import Answer, connect, exchange
@@ -52,24 +52,6 @@ def rendered() -> list[Object]:
     return render_objects(CONFIG, KubernetesFacts())
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster with the rendered objects, and the public certificate where a Gateway has it."""
-    with ControlPlane.start(tmp_path_factory.mktemp("gateway-api-plane")) as running:
-        prepare(running)
-        running.admin.create("/api/v1/namespaces", {"metadata": {"name": INFRA}})
-        apply(running, tls_secret("public", INFRA, PUBLIC.server(HOST)), *rendered())
-        yield running
-
-
-@pytest.fixture(scope="module")
-def envoy_gateway(
-    plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[EnvoyGateway]:
-    with running_envoy_gateway(tmp_path_factory.mktemp("envoy-gateway"), plane) as running:
-        yield running
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
     """A Gateway with a door behind it, its port for TLS and its port for plain http."""
@@ -77,10 +59,15 @@ class Front:
     port: int
     plain_port: int
     door: RenderedDoor
+    objects: tuple[Object, ...]
 
     def send(self, request: bytes) -> Answer:
         with connect(self.port, authority_pem=PUBLIC.pem, name=HOST) as connection:
             return exchange(connection, request)
+
+    def wait(self) -> None:
+        """Until the API server is reached."""
+        eventually("the way is open", lambda: self.send(get(CHECK)).code == 403, seconds=120)
 
     def requests(self) -> int:
         """How many requests the door has had."""
@@ -102,11 +89,10 @@ def running_front(
             door.volumes["tls"].put({"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
             eventually("the other certificate is shown", lambda: _shows(door, shown))
         port, plain_port = free_ports(2)
-        authority = {"ca.crt": trust or door.authority.pem}
-        metadata = {"name": DOOR_TRUST, "namespace": "daypass"}
-        apply(
-            plane,
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": authority},
+        apply(plane, namespace(INFRA), *rendered())
+        objects = (
+            tls_secret("public", INFRA, PUBLIC.server(HOST)),
+            config_map(DOOR_TRUST, "daypass", **{"ca.crt": trust or door.authority.pem}),
             endpoints(DOOR, "daypass", door.envoy.port("door")),
             gateway(
                 "public",
@@ -115,7 +101,8 @@ def running_front(
                 listener("http", plain_port, host=HOST),
             ),
         )
-        yield Front(port=port, plain_port=plain_port, door=door)
+        apply(plane, *objects)
+        yield Front(port=port, plain_port=plain_port, door=door, objects=objects)
 
 
 def _shows(door: RenderedDoor, name: str) -> bool:
@@ -129,7 +116,7 @@ def front(
 ) -> Iterator[Front]:
     """The Gateway and the door that tests share."""
     with running_front(plane, tmp_path_factory.mktemp("door")) as running:
-        eventually("the way is open", lambda: running.send(get(CHECK)).code == 403, seconds=120)
+        running.wait()
         yield running
 
 
@@ -225,16 +212,18 @@ def test_a_client_cannot_pretend_that_it_came_over_plain_http_or_from_elsewhere(
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
 def test_a_door_of_another_authority_or_name_is_refused(
-    plane: ControlPlane, envoy_gateway: EnvoyGateway, tmp_path: Path, wrong: str
+    front: Front, plane: ControlPlane, tmp_path: Path, wrong: str
 ) -> None:
     trust = Authority().pem if wrong == "authority" else None
     shown = "daypass-door.elsewhere.svc" if wrong == "name" else None
-    with running_front(plane, tmp_path, trust=trust, shown=shown) as front:
+    with running_front(plane, tmp_path, trust=trust, shown=shown) as other:
 
         def turned_away() -> bool:
             # It was there, and was turned away in the handshake.
-            assert front.send(get(CHECK)).code == 503
-            return any(front.door.envoy.stats("^listener.*ssl.connection_error$").values())
+            assert other.send(get(CHECK)).code == 503
+            return any(other.door.envoy.stats("^listener.*ssl.connection_error$").values())
 
         eventually("the door is refused", turned_away, seconds=120)
-        assert front.requests() == 0
+        assert other.requests() == 0
+    apply(plane, *front.objects)
+    front.wait()

@@ -1,0 +1,41 @@
+"""One Envoy Gateway, on a cluster of its own, for all that is tested on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from daypass.local.echo import Echo
+from support.controlplane import ControlPlane
+from support.envoy_gateway import EnvoyGateway, prepare, running_envoy_gateway
+from support.gateway_stage import Stage, running_stage
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster with Envoy Gateway's kinds."""
+    with ControlPlane.start(tmp_path_factory.mktemp("envoy-gateway-plane")) as running:
+        prepare(running)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def envoy_gateway(
+    plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EnvoyGateway]:
+    """Envoy Gateway on it."""
+    with running_envoy_gateway(tmp_path_factory.mktemp("envoy-gateway"), plane) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stage(
+    plane: ControlPlane, envoy_gateway: EnvoyGateway, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """A Gateway that the gate guards, all of it."""
+    with (
+        Echo() as echo,
+        running_stage(tmp_path_factory.mktemp("authorizer"), plane, echo.address.port) as running,
+    ):
+        yield running

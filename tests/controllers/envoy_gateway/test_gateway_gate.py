@@ -1,0 +1,156 @@
+"""The gate on a real Envoy Gateway: what passes, what is refused, and that it never fails open."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.render.gate import gate_objects
+from daypass.render.names import GATE
+from support.authority import Authority
+from support.controlplane import ISSUER, ControlPlane
+from support.deadline import eventually
+from support.doors import post
+from support.envoy_gateway import apply, delete, endpoints, free_ports
+from support.gateway_stage import (
+    AUDIENCE,
+    DOORS,
+    FACTS,
+    HOST,
+    Stage,
+    config,
+    gate,
+    headers_seen,
+    refused,
+)
+from support.tokens import Signer
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def test_the_rendered_policies_are_accepted(stage: Stage) -> None:
+    for value in gate_objects(config(), FACTS):
+        if value["kind"] in ("SecurityPolicy", "ClientTrafficPolicy", "BackendTLSPolicy"):
+            status, message = stage.said(value, "Accepted")
+            assert status == "True", (value["metadata"], message)
+
+
+def test_a_token_for_the_gate_passes_and_the_service_learns_who_calls(stage: Stage) -> None:
+    seen = headers_seen(stage.send(stage.bearer()))
+    namespace = stage.identity.namespace
+    assert seen["kubeflow-userid"] == stage.identity.user
+    assert seen["kubeflow-groups"] == (
+        f"system:serviceaccounts,system:serviceaccounts:{namespace},system:authenticated"
+    )
+    assert "authorization" not in seen
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        ["kubeflow-userid: admin", "kubeflow-groups: system:masters"],
+        ["Kubeflow-UserID: admin", "KUBEFLOW-GROUPS: system:masters"],
+        ["kubeflow-userid: admin", "kubeflow-userid: admin2"],
+        ["kubeflow_userid: admin", "kubeflow_groups: system:masters"],
+        ["Connection: kubeflow-userid, kubeflow-groups"],
+        ["Connection: close, authorization"],
+    ],
+)
+def test_identity_headers_of_a_client_never_survive(stage: Stage, forged: list[str]) -> None:
+    answer = stage.send(stage.bearer(), *forged)
+    if answer.code == 200:
+        seen = {name.replace("_", "-"): value for name, value in headers_seen(answer).items()}
+        assert seen["kubeflow-userid"] == stage.identity.user
+        assert "masters" not in seen["kubeflow-groups"]
+    else:
+        assert answer.code in (400, 401)
+    assert stage.send(*forged).code in (400, 401)
+
+
+@pytest.mark.parametrize("path", ["/", "/pipeline?x=y", "/kubernetesx", "/kubernetes/../pipeline"])
+def test_without_a_token_nothing_of_the_host_is_reached(stage: Stage, path: str) -> None:
+    refused(stage.send(path=path), 401, "no token came with the request")
+
+
+def test_tokens_that_are_not_for_the_gate_are_refused(stage: Stage) -> None:
+    signer = Signer()
+    now = int(SYSTEM_CLOCK.unix())
+    times = {"iat": now, "nbf": now, "exp": now + 600}
+    claims = {"iss": ISSUER, "sub": stage.identity.user, "aud": [AUDIENCE], **times}
+    bound = {"namespace": stage.identity.namespace, "secret": {"name": "x", "uid": "x"}}
+    forged = {**claims, "kubernetes.io": bound}
+    bearer = stage.bearer()
+    for lines, code, words in (
+        ([f"Authorization: Bearer {stage.identity.token.reveal()}"], 401, "trade it there"),
+        ([stage.bearer(audiences=["elsewhere"])], 403, "another audience"),
+        ([stage.bearer(audiences=[AUDIENCE, "elsewhere"])], 403, "more than this gate"),
+        ([stage.bearer(bound=False)], 403, "hangs on no Secret"),
+        ([f"Authorization: Bearer {signer.sign({**claims, 'iss': 'x'})}"], 401, "another issuer"),
+        ([f"Authorization: Bearer {signer.sign(forged)}"], 401, "does not take this token"),
+        (["Authorization: Bearer opaque"], 401, "exactly one"),
+        ([bearer, bearer], 401, "exactly one"),
+        ([bearer, "Authorization: Basic eDp5"], 401, "exactly one"),
+        ([f"{bearer} junk"], 401, "exactly one"),
+        ([bearer.replace("Bearer ", "Bearer  ")], 401, "exactly one"),
+    ):
+        refused(stage.send(*lines), code, words)
+
+
+def test_a_token_of_a_deleted_secret_is_refused(stage: Stage, plane: ControlPlane) -> None:
+    identity = plane.make_identity()
+    token = plane.make_token(identity, audiences=[AUDIENCE])
+    bearer = f"Authorization: Bearer {token.reveal()}"
+    assert stage.send(bearer).code == 200
+    plane.admin.delete(identity.secret_path)
+    # The API server itself remembers its good word for 10 s.
+    eventually("it is refused", lambda: stage.send(bearer).code == 401, seconds=60)
+
+
+def test_plain_http_is_guarded_as_well(stage: Stage) -> None:
+    request = post("/pipeline", host=HOST, method="GET", headers=(), body=b"")
+    with socket.create_connection(("127.0.0.1", stage.plain_port), timeout=20) as connection:
+        connection.sendall(request)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
+def test_while_the_authorizer_is_down_nobody_gets_in(stage: Stage) -> None:
+    bearer = stage.bearer()
+    (closed,) = free_ports(1)
+    with stage.changed(endpoints(GATE, DOORS, closed)):
+        assert stage.closed(bearer).code == 503
+        assert stage.send().code == 503
+
+
+@pytest.mark.parametrize("wrong", ["authority", "name"])
+def test_an_authorizer_of_another_authority_or_name_is_not_asked(stage: Stage, wrong: str) -> None:
+    bearer = stage.bearer()
+    authority = Authority() if wrong == "authority" else None
+    shown = "daypass-gate.elsewhere.svc" if wrong == "name" else ""
+    with stage.authorizer(authority=authority, shown=shown) as other:
+        assert stage.closed(bearer).code == 503
+        assert other.events == []
+
+
+@pytest.mark.parametrize("kind", ["ReferenceGrant", "BackendTLSPolicy"])
+def test_without_the_way_to_the_authorizer_nobody_gets_in(stage: Stage, kind: str) -> None:
+    bearer = stage.bearer()
+    with stage.without(gate(kind)):
+        assert stage.closed(bearer).code in (403, 503)
+        assert stage.send().code in (403, 503)
+
+
+@pytest.mark.parametrize("forged", [(), ("kubeflow-userid: system:serviceaccount:kube-system:x",)])
+def test_nobody_slips_in_while_a_refused_policy_comes_back(
+    stage: Stage, forged: tuple[str, ...]
+) -> None:
+    bearer = stage.bearer()
+    grant = gate("ReferenceGrant")
+    for _ in range(3):
+        delete(stage.plane, grant)
+        eventually("it is refused", lambda: stage.send(bearer).code == 403, seconds=60)
+        apply(stage.plane, grant)
+        codes = {stage.send(*forged).code for _ in iter(lambda: stage.send(bearer).code, 200)}
+        assert codes <= {401, 403, 503}
+    stage.wait()

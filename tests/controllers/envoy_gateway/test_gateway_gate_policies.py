@@ -1,0 +1,188 @@
+"""Others' policies beside the gate's on Envoy Gateway: which wins, and what is left then."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from daypass.render.gate import gate_objects
+from daypass.render.manifests import render_objects
+from daypass.render.names import DOOR, DOOR_TRUST, GATE
+from daypass.render.objects import Object
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.doors import post
+from support.envoy_gateway import (
+    apply,
+    config_map,
+    endpoints,
+    free_ports,
+    gateway,
+    listener,
+    namespace,
+    route,
+    tls_secret,
+)
+from support.gateway_stage import (
+    APPS,
+    AUDIENCE,
+    DOORS,
+    FACTS,
+    HOST,
+    INFRA,
+    OTHER,
+    PUBLIC,
+    Stage,
+    config,
+    gate,
+    headers_seen,
+    refused,
+)
+from support.raw import connect, exchange
+from support.rendered import running_pod
+
+pytestmark = pytest.mark.timeout(1800)
+
+CORS = {"cors": {"allowOrigins": ["https://a.example"]}}
+NO_TOKEN = "no token came with the request"
+
+
+def policy(spec: Object, *, on: Object, where: str) -> Object:
+    """Somebody's SecurityPolicy."""
+    reference = {"group": "gateway.networking.k8s.io", **on}
+    return {
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "SecurityPolicy",
+        "metadata": {"name": "theirs", "namespace": where},
+        "spec": {"targetRefs": [reference], **spec},
+    }
+
+
+def on_route(spec: Object, name: str = "echo") -> Object:
+    return policy(spec, on={"kind": "HTTPRoute", "name": name}, where=APPS)
+
+
+def test_a_policy_for_a_route_takes_it_out_of_the_gate_which_its_status_says(stage: Stage) -> None:
+    with stage.added(on_route(CORS)):
+        eventually("the route is out of the gate", lambda: stage.send().code == 200, seconds=60)
+
+        def told() -> bool:
+            status, message = stage.said(gate("SecurityPolicy"), "Overridden")
+            return status == "True" and f"{APPS}/echo" in message
+
+        eventually("the status says so", told)
+
+
+def test_a_route_out_of_the_gate_hears_of_no_identity_that_a_client_claims(stage: Stage) -> None:
+    with stage.added(on_route(CORS)):
+        eventually("the route is out of the gate", lambda: stage.send().code == 200, seconds=60)
+        seen = headers_seen(stage.send("kubeflow-userid: admin", "KUBEFLOW-GROUPS: system:masters"))
+        assert not [name for name in seen if name.startswith("kubeflow")]
+        assert stage.send("kubeflow_userid: admin").code == 400
+
+
+@pytest.mark.parametrize("way", ["StrategicMerge", "JSONMerge"])
+def test_a_policy_for_a_route_that_is_merged_leaves_it_in_the_gate(stage: Stage, way: str) -> None:
+    with stage.added(on_route({**CORS, "mergeType": way})):
+        origin, bearer = "Origin: https://a.example", stage.bearer()
+
+        def in_force() -> bool:
+            return "access-control-allow-origin" in stage.send(origin, bearer).headers
+
+        eventually("theirs is in force", in_force, seconds=60)
+        refused(stage.send(), 401, NO_TOKEN)
+        assert headers_seen(stage.send(bearer))["kubeflow-userid"] == stage.identity.user
+
+
+def test_another_policy_for_the_whole_gateway_is_refused_and_the_gate_stays(stage: Stage) -> None:
+    theirs = policy(CORS, on={"kind": "Gateway", "name": "public"}, where=INFRA)
+    with stage.added(theirs):
+        answer = eventually("it is refused", lambda: _no(stage, theirs), seconds=60)
+        assert "another SecurityPolicy has already attached" in answer
+        refused(stage.send(), 401, NO_TOKEN)
+
+
+def _no(stage: Stage, document: Object) -> str:
+    status, message = stage.said(document, "Accepted")
+    return message if status == "False" else ""
+
+
+def test_another_host_of_a_gateway_that_is_guarded_whole_is_refused(stage: Stage) -> None:
+    other = route("other", APPS, gateway=f"{INFRA}/public", host=OTHER, service="echo")
+    with stage.added(other):
+        answer = eventually("it is known", lambda: _other(stage, 404, "application/json"))
+        refused(answer, 404, "does not guard this host")
+        opened = on_route({"authorization": {"defaultAction": "Allow"}}, name="other")
+        with stage.added(opened):
+            eventually("it is open", lambda: stage.send(host=OTHER).code == 200, seconds=60)
+
+
+def _other(stage: Stage, code: int, content_type: str):  # type: ignore[no-untyped-def]
+    answer = stage.send(stage.bearer(), host=OTHER)
+    found = (answer.code, answer.headers.get("content-type"))
+    return answer if found == (code, content_type) else None
+
+
+def test_where_one_listener_is_guarded_another_is_not_touched(
+    stage: Stage, plane: ControlPlane
+) -> None:
+    of = config(on="shared/public/api")
+    guarded, other = free_ports(2)
+    apply(plane, namespace("shared"))
+    objects = [
+        *(o for o in gate_objects(of, FACTS) if o["metadata"]["namespace"] == "shared"),
+        tls_secret("public", "shared", PUBLIC.server(HOST, OTHER)),
+        gateway(
+            "public",
+            "shared",
+            listener("api", guarded, host=HOST, secret="public"),
+            listener("other", other, host=OTHER, secret="public"),
+        ),
+        route("shared", APPS, gateway="shared/public", host=HOST, service="echo"),
+        route("shared-other", APPS, gateway="shared/public", host=OTHER, service="echo"),
+    ]
+    grant = gate("ReferenceGrant")
+    grant["spec"]["from"] += gate("ReferenceGrant", of)["spec"]["from"]
+    with stage.changed(grant):
+        apply(plane, *objects)
+
+        def send(port: int, host: str, *headers: str):  # type: ignore[no-untyped-def]
+            request = post("/x", host=host, method="GET", headers=headers, body=b"")
+            with connect(port, authority_pem=PUBLIC.pem, name=host) as connection:
+                return exchange(connection, request)
+
+        def as_it_should_be() -> bool:
+            return (send(guarded, HOST).code, send(other, OTHER).code) == (401, 200)
+
+        eventually("both are served", as_it_should_be, seconds=120)
+        assert headers_seen(send(guarded, HOST, stage.bearer()))["kubeflow-userid"]
+        seen = headers_seen(send(other, OTHER, "kubeflow-userid: theirs", "Authorization: x"))
+        assert (seen["kubeflow-userid"], seen["authorization"]) == ("theirs", "x")
+        (closed,) = free_ports(1)
+        with stage.changed(endpoints(GATE, DOORS, closed)):
+            eventually("the gate is closed", lambda: send(guarded, HOST).code == 503, seconds=60)
+            assert send(other, OTHER).code == 200
+
+
+def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
+    stage: Stage, plane: ControlPlane, tmp_path: Path
+) -> None:
+    objects = render_objects(config(), FACTS)
+    with running_pod(
+        tmp_path, config(), objects, api_server=plane.port, authority_pem=plane.ca_pem
+    ) as door:
+        apply(
+            plane,
+            config_map(DOOR_TRUST, DOORS, **{"ca.crt": door.authority.pem}),
+            endpoints(DOOR, DOORS, door.envoy.port("door")),
+        )
+        check = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
+        eventually("the door is reached", lambda: stage.send(path=check).code == 403, seconds=60)
+        body = json.dumps({"spec": {"audiences": [AUDIENCE]}}).encode()
+        token = f"Authorization: Bearer {stage.identity.token.reveal()}"
+        path = f"/kubernetes{stage.identity.token_path}"
+        headers = (token, "Content-Type: application/json")
+        assert stage.exchange(post(path, host=HOST, headers=headers, body=body)).code == 201
+        refused(stage.send(token, path="/kubernetes/../pipeline"), 401, "trade it there")

@@ -1,0 +1,90 @@
+"""What the gate on Envoy Gateway consists of, and which configs are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass.render.errors import RenderError
+from daypass.render.facts import KubernetesFacts
+from daypass.render.gate import gate_objects
+from daypass.render.objects import Object
+from daypass.spec import Config
+from support.rendered import config_of, the
+
+FACTS = KubernetesFacts(issuer="https://kubernetes.default.svc")
+
+
+def config(gate: str, *, domain: str = "gateway: infra/public, tls: outside") -> Config:
+    return config_of(f"""\
+version: 1
+domains:
+  ekf: {{host: ekf.example.com, front: gateway-api, {domain}}}
+gate: {{audience: gate.example.com, engine: envoy-gateway, {gate}}}
+""")
+
+
+def objects(gate: str, **keys: str) -> list[Object]:
+    return gate_objects(config(gate, **keys), FACTS)
+
+
+@pytest.mark.parametrize(
+    ("gate", "fact", "hint"),
+    [
+        ("gateway: infra/public", "which never matches", "check: review"),
+        ("gateway: infra/public, check: jwt", "which never matches", "check: review"),
+        ("gateway: infra/public, check: both", "cannot take it away", "forwardToken: true"),
+        ("check: review", "does not say which", "gateway: NAMESPACE/NAME"),
+    ],
+)
+def test_what_cannot_be_had_there_is_refused_with_what_to_write(
+    gate: str, fact: str, hint: str
+) -> None:
+    with pytest.raises(RenderError) as refused:
+        objects(gate)
+    assert fact in refused.value.fact
+    assert hint in refused.value.hint
+
+
+def test_it_never_fails_open() -> None:
+    (policy,) = (
+        o
+        for o in objects("gateway: infra/public, check: review")
+        if (o["kind"], o["metadata"]["namespace"]) == ("SecurityPolicy", "infra")
+    )
+    asking = policy["spec"]["extAuth"]
+    assert (asking["failOpen"], asking["statusOnError"]) == (False, 503)
+
+
+def test_of_a_listener_nothing_is_set_that_its_gateway_has_set() -> None:
+    found = objects("gateway: infra/public/api, check: review")
+    policy = the(found, "SecurityPolicy", "daypass-gate")
+    assert policy["spec"]["targetRefs"][0]["sectionName"] == "api"
+    assert not [o for o in found if o["kind"] == "ClientTrafficPolicy"]
+
+
+def test_beside_the_authorizer_nobody_has_to_grant_anything() -> None:
+    found = objects("gateway: daypass/public, check: review")
+    assert not [o for o in found if o["kind"] == "ReferenceGrant"]
+
+
+@pytest.mark.parametrize(
+    ("gateway", "domain", "open_"),
+    [
+        ("infra/public", "gateway: infra/public, tls: outside", True),
+        ("infra/public/https", "gateway: infra/public, tls: outside", True),
+        ("infra/public/api", "gateway: infra/public, tls: outside", False),
+        ("infra/other", "gateway: infra/public, tls: outside", False),
+        ("daypass/daypass-domain-ekf", "className: eg, tls: {secret: ekf-tls}", True),
+    ],
+)
+def test_the_doors_route_stays_open_where_it_is_served_by_the_guarded_gateway(
+    gateway: str, domain: str, open_: bool
+) -> None:
+    found = objects(f"gateway: {gateway}, check: review", domain=domain)
+    doors = [
+        o["spec"]
+        for o in found
+        if o["kind"] == "SecurityPolicy" and o["metadata"]["name"] == "daypass-domain-ekf"
+    ]
+    assert bool(doors) == open_
+    assert all(spec["authorization"] == {"defaultAction": "Allow"} for spec in doors)
