@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass.deploy.plan import Plan
+    from daypass.deploy.rollout import Patience
     from daypass.deploy.state import State
     from daypass.kube.cluster import Cluster
     from daypass.spec import Config
@@ -179,14 +180,15 @@ def _wait(args: Namespace, state: State, config: Config, plan: Plan) -> int:
         if change.identifier.kind == "Deployment":
             wait_for_rollout(state.target, change.identifier, patience, say)
     _wait_for_policy(state, config, plan)
+    troubles = _wait_for_gate(state, plan, patience)
     if args.no_verify:
-        return 0
+        return 3 if troubles else 0
     from daypass.audit import reports
     from daypass.deploy.verifying import has_failures, verify_published
 
     findings = verify_published(config, patience, say)
     say("seen from outside:", reports.text(findings))
-    return 3 if has_failures(findings) else 0
+    return 3 if troubles or has_failures(findings) else 0
 
 
 def _wait_for_policy(state: State, config: Config, plan: Plan) -> None:
@@ -198,3 +200,14 @@ def _wait_for_policy(state: State, config: Config, plan: Plan) -> None:
         seen_in = wait_until_in_force(state.target.cluster, config.policy)
         where = f"in force, as seen in {seen_in}" if seen_in else "installed"
         say(f"the policy is {where}; mode {config.policy.mode}")
+
+
+def _wait_for_gate(state: State, plan: Plan, patience: Patience) -> list[str]:
+    """Until the gateway has taken up the gate's policies; what is then not as it should be."""
+    from daypass.deploy.attached import GROUP, wait_for_policies
+
+    policies = [c.identifier for c in plan.changes if c.identifier.group == GROUP]
+    troubles = wait_for_policies(state.target, policies, patience, say)
+    if troubles:
+        say("the gate is not as it should be:", "\n".join(troubles))
+    return troubles

@@ -153,8 +153,8 @@ class Gate(Section):
     """istio: labels of the gateway's pods. Left out: istio: ingressgateway."""
 
     gateway: GatewayName | None = Field(default=None, examples=["envoy-gateway-system/public"])
-    """envoy-gateway: the Gateway that is guarded, as NAMESPACE/NAME; NAMESPACE/NAME/LISTENER for one
-    listener of it."""
+    """envoy-gateway: the Gateway that is guarded, as NAMESPACE/NAME; for one listener of it, as
+    NAMESPACE/NAME/LISTENER."""
 
     image: Image | None = Field(default=None, examples=["registry.example.com/daypass:0.1.0"])
     """In a cluster: the image that `daypass gate watch` and `daypass gate serve` run in, built from

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from daypass.deploy.attached import GROUP, wait_for_policies
+from daypass.deploy.identifier import Identifier
+from daypass.deploy.rollout import Patience
+from daypass.deploy.state import ask_state
 from daypass.render.gate import gate_objects
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, DOOR_TRUST, GATE
 from daypass.render.objects import Object
+from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post
@@ -186,3 +192,17 @@ def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
         headers = (token, "Content-Type: application/json")
         assert stage.exchange(post(path, host=HOST, headers=headers, body=body)).code == 201
         refused(stage.send(token, path="/kubernetes/../pipeline"), 401, "trade it there")
+
+
+def test_apply_tells_of_the_routes_that_others_take_out_and_of_no_others(stage: Stage) -> None:
+    def troubles() -> list[str]:
+        with closing(admin_cluster(stage.plane)) as cluster:
+            target = ask_state(cluster).target
+            rendered = [Identifier.of(value) for value in gate_objects(config(), FACTS)]
+            policies = [each for each in rendered if each.group == GROUP]
+            return wait_for_policies(target, policies, Patience(target, 60), lambda words: None)
+
+    eventually("all is well", lambda: troubles() == [])
+    with stage.added(on_route(CORS)):
+        (line,) = eventually("it is told", troubles)
+        assert f"{APPS}/echo, which nobody guards" in line

@@ -1,0 +1,188 @@
+"""The gate on Envoy Gateway, applied to a real API server; a test plays Envoy Gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from daypass.deploy.attached import wait_for_policies
+from daypass.deploy.identifier import Identifier
+from daypass.deploy.rollout import NotReadyError, Patience
+from daypass.deploy.state import ask_state
+from daypass.kube.cluster import Cluster
+from daypass.kube.kubeconfig import find_access
+from daypass.render.names import GATE, GATE_PAIR
+from daypass.testing.clock import MovableClock
+from support.authority import Authority
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_envoy_gateway
+from support.deploying import Everything, apply, clear, everything, plan, remove, settle
+from support.manifest_cases import ENVOY_GATEWAY
+
+POLICY = f"/apis/gateway.envoyproxy.io/v1alpha1/namespaces/infra/securitypolicies/{GATE}"
+LISTENED = POLICY.replace("securitypolicies", "clienttrafficpolicies")
+DOORS = POLICY.replace(f"infra/securitypolicies/{GATE}", "daypass/securitypolicies/") + (
+    "daypass-domain-ekf"
+)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster of its own."""
+    with ControlPlane.start(tmp_path_factory.mktemp("gateway-gate-plane")) as running:
+        install_envoy_gateway(running)
+        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "infra"}})
+        with closing(admin_cluster(running)) as opened:
+            settle(opened)
+        yield running
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """The plane for an admin; what was applied there is removed afterwards."""
+    opened = admin_cluster(plane)
+    yield opened
+    clear(opened)
+    opened.close()
+
+
+def named(there: Everything) -> set[tuple[str, str, str]]:
+    """Kind, namespace and name, whatever the version."""
+    return {(kind.rpartition(" ")[2], namespace, name) for kind, namespace, name in there}
+
+
+def test_it_is_applied_changes_nothing_the_second_time_and_is_removed_whole(
+    cluster: Cluster,
+) -> None:
+    before = everything(cluster)
+    apply(cluster, ENVOY_GATEWAY)
+    there = everything(cluster)
+    assert named(there) >= {
+        ("SecurityPolicy", "infra", GATE),
+        ("SecurityPolicy", "daypass", "daypass-domain-ekf"),
+        ("ClientTrafficPolicy", "infra", GATE),
+        ("BackendTLSPolicy", "daypass", GATE),
+        ("ReferenceGrant", "daypass", GATE),
+    }
+    assert not plan(cluster, ENVOY_GATEWAY).differs
+    apply(cluster, ENVOY_GATEWAY)
+    assert everything(cluster) == there
+    remove(cluster)
+    left = {key for key in everything(cluster).keys() - before.keys() if key[1] != "daypass"}
+    assert left <= {("v1 Namespace", "", "daypass")}
+
+
+def test_without_a_gate_any_more_its_policies_go_and_the_door_stays(cluster: Cluster) -> None:
+    apply(cluster, ENVOY_GATEWAY)
+    apply(cluster, ENVOY_GATEWAY.partition("gate:")[0])
+    there = named(everything(cluster))
+    assert not [each for each in there if each[2] == GATE or each[0] == "SecurityPolicy"]
+    assert ("HTTPRoute", "daypass", "daypass-domain-ekf") in there
+
+
+def test_the_authority_of_the_authorizer_is_copied_once_it_is_there(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    apply(cluster, ENVOY_GATEWAY)
+    trust = "/api/v1/namespaces/daypass/configmaps/daypass-gate-trust"
+    assert plane.admin.find(trust) is None
+    pem = Authority().pem
+    secret = {"metadata": {"name": GATE_PAIR}, "stringData": {"ca.crt": pem}}
+    plane.admin.create("/api/v1/namespaces/daypass/secrets", secret)
+    apply(cluster, ENVOY_GATEWAY)
+    assert plane.admin.get(trust)["data"]["ca.crt"].strip() == pem.strip()
+    # Not ours: what holds it is not removed.
+    plane.admin.delete(f"/api/v1/namespaces/daypass/secrets/{GATE_PAIR}")
+
+
+def said(plane: ControlPlane, path: str, **conditions: tuple[str, str]) -> Callable[[], object]:
+    """A step of Envoy Gateway's: what it says of a policy."""
+
+    def patch() -> object:
+        generation = plane.admin.get(path)["metadata"]["generation"]
+        listed = [
+            {
+                "type": kind, "status": status, "message": message, "reason": kind,
+                "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }
+            for kind, (status, message) in conditions.items()
+        ]  # fmt: skip
+        ancestor = {
+            "ancestorRef": {"name": "public"}, "controllerName": "example.com/eg",
+            "conditions": listed,
+        }  # fmt: skip
+        return plane.admin.patch(f"{path}/status", {"status": {"ancestors": [ancestor]}})
+
+    return patch
+
+
+def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str], list[str]]:
+    """What is told in the end, and on the way; each pause is a step of Envoy Gateway's."""
+    clock, left, told = MovableClock(), list(steps), list[str]()
+
+    def sleep(seconds: float) -> None:
+        clock.move(seconds)
+        if left:
+            left.pop(0)()
+
+    access = find_access({}, kubeconfig=str(plane.kubeconfig))
+    with closing(Cluster(access, clock=clock, sleep=sleep)) as opened:
+        target = ask_state(opened).target
+        names = (("infra", GATE), ("daypass", "daypass-domain-ekf"))
+        policies = [
+            Identifier(group="gateway.envoyproxy.io", kind=kind, namespace=where, name=name)
+            for where, name in names
+            for kind in ("SecurityPolicy", "ClientTrafficPolicy")[: 2 if where == "infra" else 1]
+        ]
+        troubles = wait_for_policies(target, policies, Patience(target, 20), told.append)
+    return troubles, told
+
+
+def test_it_waits_until_the_policies_are_accepted_and_tells_why_they_are_not(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    apply(cluster, ENVOY_GATEWAY)
+    good = ("True", "Policy has been accepted.")
+    said(plane, DOORS, Accepted=good)()
+    theirs = "another SecurityPolicy has already attached to it"
+    troubles, told = waited(
+        plane,
+        said(plane, POLICY, Accepted=("False", theirs)),
+        said(plane, LISTENED, Accepted=good),
+        said(plane, POLICY, Accepted=good),
+    )
+    assert troubles == []
+    assert told == [
+        f"waiting: SecurityPolicy infra/{GATE}: no Envoy Gateway has looked at it yet",
+        f"waiting: SecurityPolicy infra/{GATE}: {theirs}",
+    ]
+
+
+def test_a_policy_that_is_never_accepted_is_no_success(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    apply(cluster, ENVOY_GATEWAY)
+    said(plane, DOORS, Accepted=("True", ""))()
+    with pytest.raises(NotReadyError, match="no Envoy Gateway has looked at it"):
+        waited(plane)
+
+
+def test_what_others_take_out_of_the_gate_is_told_and_the_door_is_not(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    apply(cluster, ENVOY_GATEWAY)
+    words = "This policy is being overridden by other securityPolicies for these routes: [{}]"
+    routes = words.format("apps/echo daypass/daypass-domain-ekf")
+    said(plane, POLICY, Accepted=("True", ""), Overridden=("True", routes))()
+    said(plane, DOORS, Accepted=("True", ""))()
+    conflict = "another ClientTrafficPolicy has already attached to it"
+    said(plane, LISTENED, Accepted=("False", conflict))()
+    troubles, _ = waited(plane)
+    assert troubles == [
+        f"ClientTrafficPolicy infra/{GATE} is not in force: {conflict}",
+        f"SecurityPolicy infra/{GATE}: other policies replace it for apps/echo, which nobody"
+        " guards: let them say mergeType: StrategicMerge",
+    ]
