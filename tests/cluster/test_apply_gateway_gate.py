@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
+from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
 from daypass.deploy.attached import wait_for_policies
 from daypass.deploy.identifier import Identifier
@@ -13,9 +15,8 @@ from daypass.deploy.rollout import NotReadyError, Patience
 from daypass.deploy.state import ask_state
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_access
-from daypass.render.names import GATE, GATE_PAIR
+from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
 from daypass.testing.clock import MovableClock
-from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway
@@ -83,19 +84,17 @@ def test_without_a_gate_any_more_its_policies_go_and_the_door_stays(cluster: Clu
     assert ("HTTPRoute", "daypass", "daypass-domain-ekf") in there
 
 
-def test_the_authority_of_the_authorizer_is_copied_once_it_is_there(
+def test_the_authorizer_gets_a_pair_and_the_gateway_its_authority(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     apply(cluster, ENVOY_GATEWAY)
-    trust = "/api/v1/namespaces/daypass/configmaps/daypass-gate-trust"
-    assert plane.admin.find(trust) is None
-    pem = Authority().pem
-    secret = {"metadata": {"name": GATE_PAIR}, "stringData": {"ca.crt": pem}}
-    plane.admin.create("/api/v1/namespaces/daypass/secrets", secret)
-    apply(cluster, ENVOY_GATEWAY)
-    assert plane.admin.get(trust)["data"]["ca.crt"].strip() == pem.strip()
-    # Not ours: what holds it is not removed.
-    plane.admin.delete(f"/api/v1/namespaces/daypass/secrets/{GATE_PAIR}")
+    here = "/api/v1/namespaces/daypass"
+    pair = plane.admin.get(f"{here}/secrets/{GATE_PAIR}")["data"]
+    trust = plane.admin.get(f"{here}/configmaps/{GATE_TRUST}")["data"]
+    assert base64.b64decode(pair["ca.crt"]).decode() == trust["ca.crt"]
+    certificate = load_pem_x509_certificate(base64.b64decode(pair["tls.crt"]))
+    names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    assert names.get_values_for_type(DNSName) == ["daypass-gate.daypass.svc"]
 
 
 def said(plane: ControlPlane, path: str, **conditions: tuple[str, str]) -> Callable[[], object]:

@@ -60,7 +60,13 @@ domains:
   ekf: {{host: {HOST}, front: gateway-api, gateway: {INFRA}/public, tls: outside}}
 door: {{namespace: {DOORS}}}
 limits: {{requestsPerSecond: 10000, perSourcePerSecond: 10000}}
-gate: {{audience: {AUDIENCE}, engine: envoy-gateway, gateway: {on}, remember: 1s, {gate}}}
+gate:
+  audience: {AUDIENCE}
+  engine: envoy-gateway
+  gateway: {on}
+  image: registry.example.com/daypass:1
+  remember: 1s
+  {gate}
 """
 
 
@@ -72,6 +78,12 @@ def config(gate: str = "check: review", *, on: str = f"{INFRA}/public") -> Confi
 def gate(kind: str, of: Config | None = None) -> Object:
     """The gate's own object of a kind."""
     return the(gate_objects(of or config(), FACTS), kind, GATE)
+
+
+def policies(of: Config) -> list[Object]:
+    """What of the gate is Envoy Gateway's."""
+    found = gate_objects(of, FACTS)
+    return [each for each in found if each["apiVersion"].startswith("gateway.envoyproxy.io/")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +235,6 @@ def running_stage(folder: Path, plane: ControlPlane, echo_port: int) -> Iterator
         plane,
         *render_objects(config(), FACTS),
         config_map(GATE_TRUST, DOORS, **{"ca.crt": stage.authority.pem}),
-        service(GATE, DOORS, 443),
         service("echo", APPS, 80),
         endpoints("echo", APPS, echo_port),
         tls_secret("public", INFRA, PUBLIC.server(HOST, OTHER)),

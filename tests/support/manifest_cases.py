@@ -129,6 +129,7 @@ gate:
   check: both
   forwardToken: true
   gateway: infra/public
+  image: registry.example.com/daypass:1
 """
 
 OLD = frozenset(

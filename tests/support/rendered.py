@@ -14,7 +14,7 @@ from typing import Any
 from daypass.local.envoy import Envoy, find_envoy
 from daypass.local.process import start_child
 from daypass.render.door.config import BOOTSTRAP, CONFIG_FOLDER, RUN_FOLDER
-from daypass.render.names import CLUSTER_AUTHORITY, DOOR_PAIR, door_host
+from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR, door_host
 from daypass.render.objects import Object
 from daypass.spec import Config, parse
 from support.authority import Authority
@@ -38,8 +38,8 @@ def the(objects: list[Object], kind: str, name: str | None = None) -> Object:
 
 
 def pod_of(objects: list[Object]) -> Object:
-    """The pod that the Deployment would make."""
-    deployment = the(objects, "Deployment")
+    """The pod that the door's Deployment would make."""
+    deployment = the(objects, "Deployment", DOOR)
     template = deployment["spec"]["template"]
     metadata = {
         **template["metadata"], "namespace": deployment["metadata"]["namespace"], "name": "door-0",

@@ -27,18 +27,14 @@ _WAVES = (
         "AuthorizationPolicy",
         "EnvoyFilter",
         "SecurityPolicy",
+        "ClientTrafficPolicy",
+        "ReferenceGrant",
     ),
-    # What a front has to find before it is told to come here, how to do so by TLS, and whom it has
-    # to ask about each request.
+    # What a front has to find before it is told to come here, and how to do so by TLS.
     (
         "Service",
         "DestinationRule",
         "BackendTLSPolicy",
-        "ReferenceGrant",
-        "SecurityPolicy",
-        "ClientTrafficPolicy",
-        "EnvoyFilter",
-        "AuthorizationPolicy",
         "Deployment",
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",

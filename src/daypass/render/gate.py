@@ -1,5 +1,6 @@
 """The gate of a cluster: what checks at the gateway, and who keeps it up to date."""
 
+from daypass.render.authorizer.workload import authorizer_objects
 from daypass.render.facts import KubernetesFacts
 from daypass.render.gateway_api import envoy_gateway_gate
 from daypass.render.istio.gate import istio_objects
@@ -15,7 +16,7 @@ def gate_objects(config: Config, facts: KubernetesFacts) -> list[Object]:
     """
     if config.gate is None or config.gate.engine == "envoy":
         return []
-    objects = watcher_objects(config, config.gate)
+    objects = watcher_objects(config, config.gate) + authorizer_objects(config, config.gate)
     if config.gate.engine == "istio":
         objects += istio_objects(config, facts)
     else:

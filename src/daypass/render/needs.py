@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from daypass.render.authorizer.network import gateway_namespace
 from daypass.render.facts import KubernetesFacts
 from daypass.render.names import (
     API_SERVER_AUTHORITY,
     DOOR_PAIR,
     DOOR_TRUST,
+    GATE_PAIR,
     GATE_TRUST,
     door_host,
+    gate_host,
 )
 from daypass.render.published import Published, published
 from daypass.spec import Config, TlsSecret
@@ -80,8 +83,15 @@ def _of_door(config: Config, domains: list[Published]) -> Iterator[Need]:
 
 
 def _of_gate(config: Config) -> Iterator[Need]:
-    if config.gate is not None and config.gate.engine == "envoy-gateway":
-        here = config.door.namespace
+    gate, here = config.gate, config.door.namespace
+    if gate is None or gate.engine == "envoy" or gate.check == "jwt":
+        return
+    host = gate_host(config)
+    yield Need(content="gate-pair", kind="Secret", namespace=here, name=GATE_PAIR, host=host)
+    if gate.engine == "istio":
+        where = gateway_namespace(gate)
+        yield Need(content="gate-authority", kind="Secret", namespace=where, name=GATE_TRUST)
+    else:
         yield Need(content="gate-authority", kind="ConfigMap", namespace=here, name=GATE_TRUST)
 
 

@@ -17,7 +17,7 @@ from support.tokens import Signer
 
 pytestmark = pytest.mark.timeout(1800)
 
-BOTH = "check: both, forwardToken: true"
+BOTH = "check: both\n  forwardToken: true"
 
 
 def keys(plane: ControlPlane) -> str:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from daypass.deploy.attached import GROUP, wait_for_policies
+from daypass.deploy.attached import wait_for_policies
 from daypass.deploy.identifier import Identifier
 from daypass.deploy.rollout import Patience
 from daypass.deploy.state import ask_state
-from daypass.render.gate import gate_objects
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, DOOR_TRUST, GATE
 from daypass.render.objects import Object
@@ -44,6 +43,7 @@ from support.gateway_stage import (
     config,
     gate,
     headers_seen,
+    policies,
     refused,
 )
 from support.raw import connect, exchange
@@ -138,7 +138,7 @@ def test_where_one_listener_is_guarded_another_is_not_touched(
     guarded, other = free_ports(2)
     apply(plane, namespace("shared"))
     objects = [
-        *(o for o in gate_objects(of, FACTS) if o["metadata"]["namespace"] == "shared"),
+        *policies(of),
         tls_secret("public", "shared", PUBLIC.server(HOST, OTHER)),
         gateway(
             "public",
@@ -198,9 +198,8 @@ def test_apply_tells_of_the_routes_that_others_take_out_and_of_no_others(stage: 
     def troubles() -> list[str]:
         with closing(admin_cluster(stage.plane)) as cluster:
             target = ask_state(cluster).target
-            rendered = [Identifier.of(value) for value in gate_objects(config(), FACTS)]
-            policies = [each for each in rendered if each.group == GROUP]
-            return wait_for_policies(target, policies, Patience(target, 60), lambda words: None)
+            rendered = [Identifier.of(value) for value in policies(config())]
+            return wait_for_policies(target, rendered, Patience(target, 60), lambda words: None)
 
     eventually("all is well", lambda: troubles() == [])
     with stage.added(on_route(CORS)):

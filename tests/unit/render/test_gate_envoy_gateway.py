@@ -19,7 +19,7 @@ def config(gate: str, *, domain: str = "gateway: infra/public, tls: outside") ->
 version: 1
 domains:
   ekf: {{host: ekf.example.com, front: gateway-api, {domain}}}
-gate: {{audience: gate.example.com, engine: envoy-gateway, {gate}}}
+gate: {{audience: gate.example.com, engine: envoy-gateway, image: 'x/daypass:1', {gate}}}
 """)
 
 
@@ -49,7 +49,7 @@ def test_it_never_fails_open() -> None:
     (policy,) = (
         o
         for o in objects("gateway: infra/public, check: review")
-        if (o["kind"], o["metadata"]["namespace"]) == ("SecurityPolicy", "infra")
+        if (o["kind"], o["metadata"]["name"]) == ("SecurityPolicy", "daypass-gate")
     )
     asking = policy["spec"]["extAuth"]
     assert (asking["failOpen"], asking["statusOnError"]) == (False, 503)

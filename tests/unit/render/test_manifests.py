@@ -13,7 +13,7 @@ from daypass.render.door.image import ENVOY_VERSION
 from daypass.render.errors import RenderError
 from daypass.render.facts import KubernetesFacts
 from daypass.render.manifests import MARK, render_objects
-from daypass.render.names import GATE_WATCH
+from daypass.render.names import GATE
 from daypass.render.needs import needs, told
 from daypass.render.objects import Object
 from support.closure import assert_closed, identity
@@ -80,12 +80,8 @@ def test_the_door_listens_for_the_probes_where_no_service_leads() -> None:
     }
 
 
-GATES = (GATE_WATCH, f"{GATE_WATCH}-keys")
-"""What is named so is the gate's, which has rights."""
-
-
-def test_the_watch_of_a_gate_may_read_no_secret() -> None:
-    for case in ("istio", "login"):
+def test_whoever_has_rights_for_the_gate_may_read_no_secret() -> None:
+    for case in ("envoy-gateway", "istio", "login"):
         for value in CASES[case].objects():
             for rule in value.get("rules", ()):
                 assert "secrets" not in rule["resources"]
@@ -102,9 +98,9 @@ def test_a_gate_of_a_cluster_needs_an_image() -> None:
 
 
 def test_the_door_has_no_token_and_no_right() -> None:
-    objects = [
-        o for case in CASES.values() for o in case.objects() if o["metadata"]["name"] not in GATES
-    ]
+    rendered = [o for case in CASES.values() for o in case.objects()]
+    # The gate has both.
+    objects = [o for o in rendered if not o["metadata"]["name"].startswith(GATE)]
     assert not [o for o in objects if o["kind"].endswith(("Role", "RoleBinding"))]
     for value in objects:
         if value["kind"] == "ServiceAccount":
