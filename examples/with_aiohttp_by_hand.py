@@ -1,0 +1,28 @@
+"""aiohttp in a hot loop, without a middleware: `python with_aiohttp_by_hand.py URL`.
+
+A 401 is yours to look after: `await credentials.renew_async(token)`, then once more.
+"""
+
+import asyncio
+import sys
+
+import aiohttp
+
+import daypass
+
+
+async def ask(
+    session: aiohttp.ClientSession, credentials: daypass.Credentials, url: str
+) -> aiohttp.ClientResponse:
+    token = credentials.at_hand() or await credentials.token_async()
+    headers = {"Authorization": f"Bearer {token.value.reveal()}"}
+    return await session.get(url, headers=headers, raise_for_status=True)
+
+
+async def main(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        answer = await ask(session, daypass.Credentials.load(), url)
+        print(await answer.text())
+
+
+asyncio.run(main(sys.argv[1]))
