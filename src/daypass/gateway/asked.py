@@ -6,6 +6,7 @@ import json
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass.gateway.orders import orders_in
+from daypass.gateway.record import ClusterRecord
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, uid_of
 from daypass.render.names import GATE_DENIED
@@ -22,6 +23,15 @@ def issuer_of(cluster: Cluster) -> str:
     """The `iss` of its short-lived tokens; raises as `keys_of`."""
     path = "/.well-known/openid-configuration"
     return str(cluster.request("GET", path, what="read who issues tokens").get("issuer", ""))
+
+
+def followed_in(cluster: Cluster, namespace: str) -> frozenset[str] | None:
+    """The namespaces that the watch of a gate follows; None where it publishes nothing.
+
+    `namespace`: where it keeps its record. Raises RecordError, and as `keys_of`.
+    """
+    followed = ClusterRecord(cluster, namespace).read().published.get("followed")
+    return None if followed is None else frozenset(map(str, followed))
 
 
 def denied_in(cluster: Cluster, namespace: str, token: str, now_unix: float) -> frozenset[str]:

@@ -13,15 +13,11 @@ NO_LIST = "whether it was revoked (no cluster was asked)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A decision, and what it did not know."""
+    """A decision, and what it did not know. `passes`: nothing that was looked at is against it."""
 
     decision: Decision
+    passes: bool
     not_looked_at: tuple[str, ...]
-
-    @property
-    def passes(self) -> bool:
-        """Whether nothing that was looked at speaks against it."""
-        return self.decision.is_allowed or self.decision.reason is Reason.UNKNOWN
 
     @property
     def code(self) -> int:
@@ -46,4 +42,6 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
     unknown = [NO_KEYS] if signed is None else []
     unknown += [NO_LIST] if rules.denied is None else []
     decision = decide(request, rules, now_unix, signed=signed)
-    return Explanation(decision=decision, not_looked_at=tuple(unknown))
+    # Without keys nobody knows whether it is signed; all else may still speak against it.
+    passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
+    return Explanation(decision=decision, passes=passes, not_looked_at=tuple(unknown))

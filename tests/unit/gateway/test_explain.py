@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
+from daypass.gateway.decision import Rules
+from daypass.gateway.explain import Explanation, explain
 from daypass.gateway.key_set import KeySetError
 from daypass.gateway.signature import is_signed
 from support.tokens import Signer, encode
@@ -156,3 +158,16 @@ def test_no_other_algorithm_is_a_signature(header: dict[str, str]) -> None:
 def test_what_is_no_key_set_is_told(keys: str) -> None:
     with pytest.raises(KeySetError):
         is_signed(token(), keys)
+
+
+@pytest.mark.parametrize("keys", [None, SIGNER.jwks])
+def test_a_namespace_that_nobody_follows_is_told(keys: str | None) -> None:
+    def explained(*followed: str) -> Explanation:
+        rules = Rules(
+            hosts=frozenset({"ekf.example.com"}), issuer=ISSUER, audience="gate",
+            longest_lifetime_seconds=7200, followed=frozenset(followed),
+        )  # fmt: skip
+        return explain(token(), "ekf.example.com", rules, SYSTEM_CLOCK.unix(), keys)
+
+    assert (explained("other").passes, explained("other").code) == (False, 503)
+    assert explained("team").passes

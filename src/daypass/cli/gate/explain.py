@@ -77,12 +77,13 @@ def run(args: Namespace) -> int:
 def _asked(
     cluster: Cluster, token: str, rules: Rules, namespace: str, keys: str | None
 ) -> tuple[str, Rules]:
-    from daypass.gateway.asked import denied_in, issuer_of, keys_of
+    from daypass.gateway.asked import denied_in, followed_in, issuer_of, keys_of
 
     return keys or keys_of(cluster), replace(
         rules,
         issuer=rules.issuer or issuer_of(cluster),
         denied=denied_in(cluster, namespace, token, SYSTEM_CLOCK.unix()),
+        followed=followed_in(cluster, namespace),
     )
 
 
