@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 
+from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
 
@@ -24,10 +25,10 @@ class ObjectsApi(httpx2.BaseTransport):
         self.fails = False
         self._version = 0
 
-    def cluster(self) -> Cluster:
+    def cluster(self, clock: Clock = SYSTEM_CLOCK) -> Cluster:
         """A Cluster in front of it, that never sleeps."""
         access = Access(server="https://api.test", namespace="default", origin="a test")
-        return Cluster(access, transport=self, sleep=lambda _: None)
+        return Cluster(access, transport=self, clock=clock, sleep=lambda _: None)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """An answer."""
