@@ -18,8 +18,8 @@ from daypass.render.names import GATE_KEYS
 from daypass.render.objects import Object
 from daypass.spec import Config
 
-_TOGETHER = 4000
-"""Entries that are kept in one part, so that the others cost next to nothing."""
+_TOGETHER = 500
+"""Entries that are kept in one part; with more of them a new one takes long to write and to push."""
 
 _LISTS = ("secrets", "service_accounts", "tokens", "namespaces")
 

@@ -1,0 +1,83 @@
+"""What a stream that is open does when its token is revoked, at Istio's gateway."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from daypass.render.envoy.revocation import Revoked
+from support.deadline import eventually
+from support.istio_gates import GUARDED, IstioGate, get, route, running_istio_gate, service
+
+pytestmark = pytest.mark.timeout(600)
+
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+    with running_istio_gate(tmp_path_factory.mktemp("gate")) as running, echoing() as port:
+        running.apply(service("socket", port), route(GUARDED, "socket"))
+        eventually("it is routed", lambda: upgraded(running, running.bearer()) == 101)
+        yield running
+
+
+@contextmanager
+def echoing() -> Iterator[int]:
+    """A service that takes every upgrade, and gives back what it is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_serve, args=(server,), daemon=True).start()
+        yield int(server.getsockname()[1])
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def _serve(server: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            threading.Thread(target=_echo, args=server.accept()[:1], daemon=True).start()
+
+
+def _echo(connection: socket.socket) -> None:
+    with connection, suppress(OSError):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (data := connection.recv(65536)):
+                return
+            head += data
+        answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket"
+        connection.sendall(f"{answer}\r\n\r\n".encode())
+        while data := connection.recv(65536):
+            connection.sendall(data)
+
+
+def upgraded(gate: IstioGate, *lines: str) -> int:
+    """The code that an upgrade is answered with."""
+    with gate.gateway.connect(name=GUARDED, authority_pem=gate.public.pem) as connection:
+        connection.sendall(get(*lines, *UPGRADE))
+        return int(connection.recv(65536).split(b" ")[1])
+
+
+def test_an_upgrade_needs_a_token_as_any_request(gate: IstioGate) -> None:
+    assert upgraded(gate, gate.bearer()) == 101
+    assert upgraded(gate) == 401
+    assert upgraded(gate, "kubeflow-userid: admin") == 401
+    assert upgraded(gate, gate.bearer(audiences=["elsewhere.example.com"])) == 403
+    kubernetes = "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.eHl6"
+    assert upgraded(gate, kubernetes) == 401
+
+
+def test_an_open_stream_outlives_its_token_and_a_new_one_does_not_begin(gate: IstioGate) -> None:
+    line = gate.bearer()
+    with gate.gateway.connect(name=GUARDED, authority_pem=gate.public.pem) as connection:
+        connection.sendall(get(line, *UPGRADE))
+        assert b" 101 " in connection.recv(65536)
+        connection.sendall(b"before")
+        assert connection.recv(100) == b"before"
+        gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+        eventually("new ones are refused", lambda: upgraded(gate, line) == 401)
+        connection.sendall(b"after")
+        assert connection.recv(100) == b"after"
