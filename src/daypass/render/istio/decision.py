@@ -77,7 +77,7 @@ _UNDECIDED = ("Jwt verification fails", "Jwks doesn't have key to match kid or a
 def decision(settings: IstioGate) -> Json:
     """The RBAC config."""
     others = action("daypass-others", "ALLOW")
-    cases = [(is_not(is_guarded(settings.gate.hosts)), others)]
+    cases = [(is_not(is_guarded(settings)), others)]
     if settings.is_native:
         cases += [(_passes(settings), action("daypass-allowed", "ALLOW"))]
         cases += _of_the_cluster(settings)

@@ -7,7 +7,7 @@ from daypass.render.envoy.revocation import Revoked, claims_filter, revocation, 
 from daypass.render.envoy.typed import Json, extension
 from daypass.render.istio.authentication import authentication
 from daypass.render.istio.decision import decision, is_undecided, reviewed
-from daypass.render.istio.hosts import is_guarded
+from daypass.render.istio.hosts import is_guarded, is_on_guarded_host
 from daypass.render.istio.settings import IstioGate
 from daypass.render.names import GATE, GATE_KEYS, GATE_REVOKED, SERVICE_PORT, gate_host
 
@@ -69,14 +69,13 @@ def revoked_names() -> list[str]:
 def _forget(settings: IstioGate) -> Json:
     """Take off what a client says about who it is."""
     removed = [{"remove": name} for name in settings.identity_headers]
-    guarded = is_guarded(settings.gate.hosts)
-    return only_where(guarded, _mutation(f"{GATE}-forget", removed))
+    return only_where(is_on_guarded_host(settings), _mutation(f"{GATE}-forget", removed))
 
 
 def _keep_token(settings: IstioGate) -> Json:
     """Keep the Authorization header, which is taken off on the way, for the services behind."""
     kept = set_filter_state({_TOKEN_STATE: "%REQ(authorization)%"})
-    return only_where(is_guarded(settings.gate.hosts), {**kept, "name": f"{GATE}-token"})
+    return only_where(is_guarded(settings), {**kept, "name": f"{GATE}-token"})
 
 
 def _review(settings: IstioGate, where: Json) -> list[Json]:

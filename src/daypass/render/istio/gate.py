@@ -7,7 +7,7 @@ from daypass.render.facts import KubernetesFacts
 from daypass.render.fronts.istio import VERSIONS, verified_service
 from daypass.render.istio.decision import ASKED, REASONS, VERIFIED
 from daypass.render.istio.filters import first_filters, last_filter
-from daypass.render.istio.hosts import policy_hosts
+from daypass.render.istio.hosts import policy_operations
 from daypass.render.istio.objects import (
     envoy_filter,
     inserted_first,
@@ -56,6 +56,7 @@ def _backstop(settings: IstioGate, facts: KubernetesFacts) -> Object:
     else:
         key = f"experimental.envoy.filters.http.rbac[{VERIFIED}]"
         rule = {"when": [{"key": key, "notValues": ["allowed"]}]}
+    operations = policy_operations(settings)
     versions = ("security.istio.io/v1", "security.istio.io/v1beta1")
     return new_object(
         facts.api_version("AuthorizationPolicy", *versions),
@@ -65,8 +66,6 @@ def _backstop(settings: IstioGate, facts: KubernetesFacts) -> Object:
         spec={
             "selector": {"matchLabels": settings.labels},
             "action": "DENY",
-            "rules": [
-                {**rule, "to": [{"operation": {"hosts": policy_hosts(settings.gate.hosts)}}]}
-            ],
+            "rules": [{**rule, "to": [{"operation": each} for each in operations]}],
         },
     )

@@ -1,29 +1,72 @@
-"""How the guarded hosts are told from others on the same gateway.
+"""How the guarded requests are told from others on the same gateway: by their host, and the door's
+by its path.
 
 Every form of a name that could lead to its route counts: in any case, with a port or what stands
-for one, with the dot of a fully qualified name.
+for one, with the dot of a fully qualified name. The door on a guarded host is asked with long-lived
+tokens, so its prefix is left to it; but no identity header of a client gets there either.
 """
 
 import re
 from collections.abc import Iterable
 
-from daypass.render.envoy.matching import has_header
+from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.typed import Json, full_match
+from daypass.render.istio.settings import IstioGate
+from daypass.render.objects import Object
 
 
-def is_guarded(hosts: Iterable[str]) -> Json:
+def is_on_guarded_host(settings: IstioGate) -> Json:
+    """A matcher's predicate, whatever the path."""
+    return has_header(":authority", _pattern(settings.gate.hosts))
+
+
+def is_guarded(settings: IstioGate) -> Json:
     """A matcher's predicate."""
-    return has_header(":authority", _pattern(hosts))
+    on_host = is_on_guarded_host(settings)
+    if not settings.door_hosts:
+        return on_host
+    prefix = re.escape(settings.config.prefix)
+    door = all_of(
+        has_header(":authority", _pattern(settings.door_hosts)),
+        has_header(":path", rf"{prefix}([/?].*)?"),
+    )
+    return all_of(on_host, is_not(door))
 
 
-def guarded_header(hosts: Iterable[str]) -> Json:
-    """A HeaderMatcher, for filters that take these."""
-    return {"name": ":authority", "string_match": {"safe_regex": full_match(_pattern(hosts))}}
+def door_matches(settings: IstioGate) -> list[Json]:
+    """The door's requests, as RouteMatches."""
+    if not settings.door_hosts:
+        return []
+    header = _header(settings.door_hosts)
+    prefix = settings.config.prefix
+    return [{"path": prefix, "headers": [header]}, {"prefix": f"{prefix}/", "headers": [header]}]
 
 
-def policy_hosts(hosts: Iterable[str]) -> list[str]:
-    """The `hosts` of an AuthorizationPolicy, which are matched in any case."""
+def guarded_header(settings: IstioGate) -> Json:
+    """A HeaderMatcher for the guarded hosts."""
+    return _header(settings.gate.hosts)
+
+
+def policy_operations(settings: IstioGate) -> list[Object]:
+    """The guarded requests as operations of an AuthorizationPolicy."""
+    prefix, door = settings.config.prefix, settings.door_hosts
+    others = [host for host in settings.gate.hosts if host not in door]
+    operations: list[Object] = []
+    if others:
+        operations.append({"hosts": _policy_hosts(others)})
+    if door:
+        but = [prefix, f"{prefix}/*"]
+        operations.append({"hosts": _policy_hosts(door), "notPaths": but})
+    return operations
+
+
+def _policy_hosts(hosts: Iterable[str]) -> list[str]:
+    # They are matched in any case.
     return [f"{host}{end}" for host in hosts for end in ("", ":*", ".", ".:*")]
+
+
+def _header(hosts: Iterable[str]) -> Json:
+    return {"name": ":authority", "string_match": {"safe_regex": full_match(_pattern(hosts))}}
 
 
 def _pattern(hosts: Iterable[str]) -> str:

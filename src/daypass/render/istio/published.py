@@ -19,7 +19,7 @@ from daypass.render.objects import Object
 from daypass.spec import Config
 
 _TOGETHER = 500
-"""Entries that are kept in one part; with more of them a new one takes long to write and to push."""
+"""Entries that are kept in one part. The larger it is, the longer a new entry is on its way."""
 
 _LISTS = ("secrets", "service_accounts", "tokens", "namespaces")
 

@@ -9,6 +9,8 @@ from daypass.spec.policy import DEFAULT_LONGEST_LIFETIME_SECONDS
 
 _USUAL_NAMESPACE = "istio-system"
 _USUAL_LABELS = {"istio": "ingressgateway"}
+_FRONTS_OF_ISTIO = ("istio", "gateway-api", "ingress")
+"""Fronts that Istio's gateway may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,12 @@ class IstioGate:
     def leaves_others(self) -> bool:
         """Whether requests without a token of the cluster are left to a login."""
         return self.gate.others == "login"
+
+    @property
+    def door_hosts(self) -> list[str]:
+        """Guarded hosts where the door may be on the same gateway."""
+        doors = {d.host for d in self.config.domains.values() if d.front in _FRONTS_OF_ISTIO}
+        return [host for host in self.gate.hosts if host in doors]
 
     @property
     def is_native(self) -> bool:
