@@ -7,7 +7,7 @@ k8s.io/api/authentication/v1 TokenReview (status.audiences is the caller's to ch
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -79,11 +79,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """How it ended. `steps`: those that passed. `identity` is there if it is allowed, only then."""
+    """How it ended. `found`: by the steps that passed, each of them. `identity` is there if it is
+    allowed, only then.
+    """
 
     reason: Reason
-    steps: tuple[Step, ...] = ()
+    found: tuple[str, ...] = ()
     identity: Identity | None = None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Those that passed."""
+        return tuple(Step(number=number, found=each) for number, each in enumerate(self.found, 1))
 
     @property
     def is_allowed(self) -> bool:
@@ -110,12 +117,12 @@ def decide(
     `signed`: whether a key of the API server has signed the token. `review`: the API server's own
     word. One of them at least has to be known, and all that are known have to be good.
     """
-    steps: list[Step] = []
+    found: list[str] = []
     try:
-        identity = _walk(request, rules, now_unix, signed, review, steps)
+        identity = _walk(request, rules, now_unix, signed, review, found.append)
     except _RefusedError as refused:
-        return Decision(reason=refused.reason, steps=tuple(steps))
-    return Decision(reason=Reason.ALLOWED, steps=tuple(steps), identity=identity)
+        return Decision(reason=refused.reason, found=tuple(found))
+    return Decision(reason=Reason.ALLOWED, found=tuple(found), identity=identity)
 
 
 def _walk(
@@ -124,11 +131,8 @@ def _walk(
     now_unix: float,
     signed: bool | None,
     review: Review | None,
-    steps: list[Step],
+    passed: Callable[[str], None],
 ) -> Identity:
-    def passed(found: str) -> None:
-        steps.append(Step(number=len(steps) + 1, found=found))
-
     # 1. The gate guards this host.
     if _name(request.host) not in rules.hosts:
         raise _RefusedError(Reason.NOT_GUARDED)
