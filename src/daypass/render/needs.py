@@ -86,12 +86,13 @@ def _of_gate(config: Config) -> Iterator[Need]:
     gate, here = config.gate, config.door.namespace
     if gate is None or gate.engine == "envoy" or gate.check == "jwt":
         return
-    host = gate_host(config)
-    yield Need(content="gate-pair", kind="Secret", namespace=here, name=GATE_PAIR, host=host)
-    if gate.engine == "istio":
+    host, by_issuer = gate_host(config), config.door.certificate_issuer is not None
+    if not by_issuer:
+        yield Need(content="gate-pair", kind="Secret", namespace=here, name=GATE_PAIR, host=host)
+    if gate.engine == "istio" and not by_issuer:
         where = gateway_namespace(gate)
         yield Need(content="gate-authority", kind="Secret", namespace=where, name=GATE_TRUST)
-    else:
+    if gate.engine == "envoy-gateway":
         yield Need(content="gate-authority", kind="ConfigMap", namespace=here, name=GATE_TRUST)
 
 

@@ -9,6 +9,7 @@ import pytest
 from daypass.render.authorizer.workload import authorizer_objects
 from daypass.render.errors import RenderError
 from daypass.render.names import GATE, GATE_PAIR, gate_host
+from daypass.render.needs import needs
 from daypass.render.objects import Object
 from daypass.spec import Config, load
 from support.rendered import config_of, the
@@ -106,3 +107,21 @@ def test_an_issuer_gives_its_certificate_and_trust_where_a_gateway_takes_it(engi
     trusted = [("istio-system", "daypass-gate-trust")] if engine == "istio" else []
     assert names == [("edge", GATE_PAIR), *trusted]
     assert found[0]["spec"]["dnsNames"] == [f"{GATE}.edge.svc"]
+    copied = [("edge", "daypass-gate-trust")] if engine == "envoy-gateway" else []
+    assert of_the_gate(text) == copied, "Envoy Gateway looks for it in a ConfigMap"
+
+
+@pytest.mark.parametrize(
+    ("engine", "trust"), [("istio", "istio-system"), ("envoy-gateway", "edge")]
+)
+def test_without_an_issuer_apply_makes_its_certificate_and_copies_trust(
+    engine: str, trust: str
+) -> None:
+    text = TEXT.replace("engine: envoy-gateway\n  gateway: infra/public", f"engine: {engine}")
+    assert [each for each in objects(text) if each["kind"] == "Certificate"] == []
+    assert of_the_gate(text) == [("edge", GATE_PAIR), (trust, "daypass-gate-trust")]
+
+
+def of_the_gate(text: str) -> list[tuple[str, str]]:
+    """What has to be there for it, by namespace and name."""
+    return [(n.namespace, n.name) for n in needs(config(text)) if n.content.startswith("gate-")]
