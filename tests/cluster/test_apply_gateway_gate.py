@@ -13,15 +13,20 @@ from daypass.deploy.attached import wait_for_policies
 from daypass.deploy.identifier import Identifier
 from daypass.deploy.rollout import NotReadyError, Patience
 from daypass.deploy.state import ask_state
+from daypass.gateway.key_set import key_set
+from daypass.gateway.native import publisher_of
 from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
 from daypass.kube.kubeconfig import find_access
-from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
+from daypass.render.names import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST
 from daypass.testing.clock import MovableClock
 from support.clusters import admin_cluster
-from support.controlplane import ControlPlane
+from support.controlplane import ISSUER, ControlPlane
 from support.crds import install_envoy_gateway
 from support.deploying import Everything, apply, clear, everything, plan, remove, settle
 from support.manifest_cases import ENVOY_GATEWAY
+from support.rendered import config_of
+from support.watching import as_watch
 
 POLICY = f"/apis/gateway.envoyproxy.io/v1alpha1/namespaces/infra/securitypolicies/{GATE}"
 LISTENED = POLICY.replace("securitypolicies", "clienttrafficpolicies")
@@ -95,6 +100,22 @@ def test_the_authorizer_gets_a_pair_and_the_gateway_its_authority(
     certificate = load_pem_x509_certificate(base64.b64decode(pair["tls.crt"]))
     names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
     assert names.get_values_for_type(DNSName) == ["daypass-gate.daypass.svc"]
+
+
+def test_the_watch_puts_the_keys_where_the_gateway_looks_and_may_write_nothing_else_there(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    apply(cluster, ENVOY_GATEWAY)
+    config = config_of(ENVOY_GATEWAY)
+    assert config.gate is not None
+    keys = key_set(plane.admin.request("GET", "/openid/v1/jwks").body)
+    with closing(as_watch(plane)) as watch:
+        publisher_of(watch, config, config.gate).publish_keys(ISSUER, keys, number=1)
+        other = {"apiVersion": "v1", "kind": "ConfigMap"}
+        with pytest.raises(ForbiddenError):
+            watch.apply({**other, "metadata": {"name": "other", "namespace": "infra"}})
+    found = plane.admin.get(f"/api/v1/namespaces/infra/configmaps/{GATE_KEYS}")
+    assert found["data"] == {"jwks": keys}
 
 
 def said(plane: ControlPlane, path: str, **conditions: tuple[str, str]) -> Callable[[], object]:

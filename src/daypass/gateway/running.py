@@ -14,7 +14,7 @@ from daypass.gateway.follower import Follower
 from daypass.gateway.following import Following, Scope
 from daypass.gateway.key_set import key_set
 from daypass.gateway.lease import Lease
-from daypass.gateway.native import is_native, publisher_of
+from daypass.gateway.native import publisher_of, takes_keys
 from daypass.gateway.record import ClusterRecord
 from daypass.kube.cluster import Cluster
 from daypass.render.names import GATE_WATCH
@@ -49,7 +49,7 @@ def cluster_watch(
         record=ClusterRecord(cluster, namespace),
         publisher=publisher_of(cluster, config, gate),
         lease=Lease(cluster, clock, namespace=namespace, name=GATE_WATCH, me=me),
-        keys=Follower(keys, KEYS_EVERY_SECONDS) if is_native(gate) else None,
+        keys=Follower(keys, KEYS_EVERY_SECONDS) if takes_keys(gate) else None,
         clock=clock,
         tell=tell,
         config=config,

@@ -2,7 +2,7 @@
 
 from daypass.render.facts import KubernetesFacts
 from daypass.render.names import GATE, GATE_KEYS
-from daypass.render.objects import Object
+from daypass.render.objects import Object, new_object
 from daypass.spec import Config
 from daypass.spec.gate import Gate
 from daypass.spec.policy import DEFAULT_LONGEST_LIFETIME_SECONDS
@@ -48,6 +48,11 @@ def second_opinion(config: Config, gate: Gate, facts: KubernetesFacts) -> Object
     if gate.require_bound:
         conditions.append(f"{_PAYLOAD}['kubernetes.io']['secret']['uid'] != ''")
     return {"jwt": {"providers": [provider]}, **_allow(" && ".join(conditions))}
+
+
+def keys_config_map(namespace: str, keys: str) -> Object:
+    """The key set, as text, beside the policy. `namespace`: of the Gateway."""
+    return new_object("v1", "ConfigMap", GATE_KEYS, namespace, data={"jwks": keys})
 
 
 def _named(gate: Gate) -> str:

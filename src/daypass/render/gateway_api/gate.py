@@ -58,6 +58,13 @@ def envoy_gateway_gate(config: Config, gate: Gate, facts: KubernetesFacts) -> li
     ]
 
 
+def keys_namespace(gate: Gate) -> str | None:
+    """Where Envoy Gateway looks for the API server's keys; None where it does not."""
+    if gate.engine != "envoy-gateway" or gate.check != "both":
+        return None
+    return _verified(gate).namespace
+
+
 def _verified(gate: Gate) -> _Guarded:
     if gate.check == "jwt":
         raise RenderError(

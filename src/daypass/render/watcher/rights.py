@@ -1,5 +1,6 @@
 """What the watch may do, and nothing else."""
 
+from daypass.render.gateway_api.gate import keys_namespace
 from daypass.render.istio.filters import revoked_names
 from daypass.render.istio.settings import IstioGate
 from daypass.render.names import (
@@ -33,6 +34,8 @@ def rights(config: Config, gate: Gate) -> list[Object]:
         names = [GATE_KEYS, *revoked_names()]
         rule = _rule("networking.istio.io", "envoyfilters", _WRITE, names)
         objects += _bound(IstioGate.of(config, "").namespace, home, [rule])
+    if (namespace := keys_namespace(gate)) is not None:
+        objects += _bound(namespace, home, [_rule("", "configmaps", _WRITE, [GATE_KEYS])])
     return objects
 
 
