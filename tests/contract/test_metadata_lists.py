@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from contract.interface import ApiServer
@@ -42,3 +44,17 @@ def test_where_plain_json_is_named_first_the_list_is_whole(
     accept = {"Accept": f"application/json, {METADATA}"}
     answer = api_server.admin.request("GET", collection, headers=accept)
     assert answer.json["kind"] == "SecretList"
+
+
+def test_a_watch_of_metadata_holds_no_token(api_server: ApiServer, bot: Identity) -> None:
+    collection = f"/api/v1/namespaces/{bot.namespace}/secrets"
+    answer = api_server.admin.request(
+        "GET", f"{collection}?watch=1&timeoutSeconds=1",
+        headers={"Accept": METADATA.replace("MetadataList", "Metadata")},
+    )  # fmt: skip
+    assert answer.code == 200
+    events = [json.loads(line) for line in answer.body.splitlines()]
+    (ours,) = [e for e in events if e["object"]["metadata"]["name"] == bot.secret_name]
+    assert (ours["type"], ours["object"]["kind"]) == ("ADDED", "PartialObjectMetadata")
+    assert sorted(ours["object"]) == ["apiVersion", "kind", "metadata"]
+    assert bot.token.reveal().encode() not in answer.body

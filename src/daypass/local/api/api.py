@@ -108,7 +108,7 @@ class Api:
         if call is None or handler is None:
             return discovery.answer(self.cluster, request)
         call.warnings = warnings
-        if not (request.wants_metadata_list and handler is reading.list_or_watch):
+        if not (handler is reading.list_or_watch and reading.serves_metadata(call)):
             _check_accept(request)
         if len(request.body) > BODY_LIMIT_BYTES:
             raise errors.too_large(BODY_LIMIT_BYTES)

@@ -23,7 +23,7 @@ ONLY_IN_A_CLUSTER = {
     "custom resource definitions, and kinds that are not in KINDS": "404",
     "client certificates, OIDC, X-Remote-*, tokens in WebSocket protocols": "not looked at",
     "HTTP/2": "not offered by ALPN",
-    "tables, YAML and partial objects (but in lists)": "plain JSON where it is accepted, else 406",
+    "tables, YAML, partial objects of a single get": "plain JSON where it is accepted, else 406",
     "OpenAPI": "404; kubectl apply needs --validate=false",
     "aggregated discovery, metrics": "plain discovery, 404",
     "tokens of a year for pods of old clusters (3607 seconds)": "they live as long as they say",

@@ -17,6 +17,7 @@ from daypass.local.api.store import Event, Object, Store
 WATCH_SECONDS = 1800.0
 """How long a watch lasts that does not say it."""
 _MATCHES = ("Exact", "NotOlderThan", "")
+_PARTIAL = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
 _END_OF_FIRST = {"k8s.io/initial-events-end": "true"}
 
 
@@ -34,6 +35,13 @@ class Watch:
         """What is sent for an event; nothing for most of them."""
         shown = self.shows(event)
         return b"" if shown is None else dump(shown)
+
+
+def serves_metadata(call: Call) -> bool:
+    """Whether the answer has nothing but its objects' metadata, as was asked for."""
+    if call.query.flag("watch"):
+        return call.request.wants_metadata
+    return call.request.wants_metadata_list
 
 
 def get(call: Call) -> Response:
@@ -83,9 +91,15 @@ def as_list(
 
 def _metadata_of(listed: Object) -> Object:
     """A list with nothing but the metadata of its objects (handlers/response.go)."""
-    head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
-    items = [{**head, "metadata": obj["metadata"]} for obj in listed["items"]]
-    return {**listed, **head, "kind": "PartialObjectMetadataList", "items": items}
+    items = [{**_PARTIAL, "metadata": obj["metadata"]} for obj in listed["items"]]
+    return {**listed, **_PARTIAL, "kind": "PartialObjectMetadataList", "items": items}
+
+
+def _event_of_metadata(event: Object) -> Object:
+    """The same of an event; what went wrong stays whole."""
+    if event["type"] == "ERROR":
+        return event
+    return {**event, "object": {**_PARTIAL, "metadata": event["object"]["metadata"]}}
 
 
 def _version(call: Call) -> int | None:
@@ -131,7 +145,10 @@ def _too_new(version: int, current: int) -> ApiError:
 def _watch(call: Call, chosen: Predicate) -> Watch:
     store, kind, namespace = call.cluster.store, call.kind, call.namespace
 
-    def shows(event: Event) -> Object | None:
+    def sent(event: Object) -> Object:
+        return _event_of_metadata(event) if call.request.wants_metadata else event
+
+    def shown(event: Event) -> Object | None:
         obj = event.object
         if event.kind is not kind or namespace not in ("", obj["metadata"].get("namespace", "")):
             return None
@@ -142,16 +159,20 @@ def _watch(call: Call, chosen: Predicate) -> Watch:
             return None
         return {"type": "MODIFIED" if before else "ADDED", "object": obj}
 
+    def shows(event: Event) -> Object | None:
+        made = shown(event)
+        return None if made is None else sent(made)
+
     def bookmark(annotations: dict[str, str] | None = None) -> Object:
         metadata: Object = {"resourceVersion": str(store.version), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
         head = {"kind": kind.kind, "apiVersion": kind.group_version, "metadata": metadata}
-        return {"type": "BOOKMARK", "object": head}
+        return sent({"type": "BOOKMARK", "object": head})
 
     seconds = call.query.number("timeoutSeconds")
     bookmarks = call.query.flag("allowWatchBookmarks")
-    first = _first(call, chosen, shows)
+    first = [sent(event) for event in _first(call, chosen, shown)]
     if bookmarks and call.query.flag("sendInitialEvents"):
         first.append(bookmark(_END_OF_FIRST))
     return Watch(

@@ -27,7 +27,6 @@ _VERBS = {
     "DELETE": "delete",
 }
 _SPECIAL = ("proxy", "watch")
-_METADATA_LIST = ["application/json", "as=PartialObjectMetadataList", "g=meta.k8s.io", "v=v1"]
 WARNINGS_LIMIT_CHARACTERS, WARNING_CUT_TO = 4096, 256
 """As in apiserver/pkg/endpoints/filters/warning.go."""
 
@@ -54,8 +53,21 @@ class Request:
     @property
     def wants_metadata_list(self) -> bool:
         """Whether a list is to have nothing but its objects' metadata."""
+        return self._wants("PartialObjectMetadataList")
+
+    @property
+    def wants_metadata(self) -> bool:
+        """Whether the events of a watch are to have nothing but their objects' metadata."""
+        return self._wants("PartialObjectMetadata")
+
+    def _wants(self, kind: str) -> bool:
         first = self.header("accept").partition(",")[0].replace(" ", "")
-        return sorted(first.split(";")) == _METADATA_LIST
+        return sorted(first.split(";")) == [
+            "application/json",
+            f"as={kind}",
+            "g=meta.k8s.io",
+            "v=v1",
+        ]
 
     @property
     def path(self) -> str:
