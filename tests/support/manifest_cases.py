@@ -109,6 +109,7 @@ domains:
 gate:
   audience: gate.example.com
   others: login
+  check: both
   hosts: [ekf.example.com, serving.example.com]
   headers: {user: x-user, groups: x-groups}
   requireBound: false

@@ -19,6 +19,7 @@ from daypass.spec import Config
 
 _BRINGS = {
     "networking.istio.io": "Istio",
+    "security.istio.io": "Istio",
     "gateway.networking.k8s.io": "the Gateway API (kubectl apply -f .../standard-install.yaml)",
     "cert-manager.io": "cert-manager",
 }

@@ -1,0 +1,77 @@
+"""The gate on Istio, applied to a real API server that has Istio's kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from daypass.kube.cluster import Cluster
+from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_istio
+from support.deploying import Everything, apply, clear, everything, plan, remove, settle
+from support.manifest_cases import ISTIO
+
+REVIEWED = ISTIO.replace("audience:", "check: review, audience:")
+SPACE = "istio-system"
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster of its own."""
+    with ControlPlane.start(tmp_path_factory.mktemp("istio-gate-plane")) as running:
+        install_istio(running)
+        running.admin.create("/api/v1/namespaces", {"metadata": {"name": SPACE}})
+        with closing(admin_cluster(running)) as opened:
+            settle(opened)
+        yield running
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """The plane for an admin; what was applied there is removed afterwards."""
+    opened = admin_cluster(plane)
+    yield opened
+    clear(opened)
+    opened.close()
+
+
+def named(there: Everything) -> set[tuple[str, str, str]]:
+    """Kind, namespace and name, whatever the version."""
+    return {(kind.rpartition(" ")[2], namespace, name) for kind, namespace, name in there}
+
+
+def test_it_is_applied_changes_nothing_the_second_time_and_is_removed_whole(
+    cluster: Cluster,
+) -> None:
+    before = named(everything(cluster))
+    apply(cluster, ISTIO)
+    there = named(everything(cluster)) - before
+    assert {("EnvoyFilter", SPACE, GATE), ("AuthorizationPolicy", SPACE, GATE)} <= there
+    assert not any(kind == "DestinationRule" and name == GATE for kind, _, name in there)
+    assert not plan(cluster, ISTIO).to_apply
+    remove(cluster)
+    assert not {each for each in named(everything(cluster)) if each[1] == SPACE} - before
+
+
+def test_the_gateway_gets_what_it_trusts_the_authorizer_by(cluster: Cluster) -> None:
+    apply(cluster, REVIEWED)
+    there = named(everything(cluster))
+    assert {
+        ("DestinationRule", "daypass", GATE),
+        ("Secret", "daypass", GATE_PAIR),
+        ("Secret", SPACE, GATE_TRUST),
+        ("Deployment", "daypass", GATE),
+    } <= there
+    assert not plan(cluster, REVIEWED).differs
+
+
+def test_a_login_takes_the_backstop_away(cluster: Cluster) -> None:
+    apply(cluster, ISTIO)
+    apply(cluster, ISTIO.replace("audience:", "others: login, audience:"))
+    there = named(everything(cluster))
+    assert ("AuthorizationPolicy", SPACE, GATE) not in there
+    assert ("EnvoyFilter", SPACE, GATE) in there
