@@ -18,7 +18,8 @@ from daypass.deploy.troubles import RefusedError
 from daypass.identity.marks import MANAGED_BY
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
-from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS
+from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, SECRETS
+from daypass.render.names import GATE_KEYS, GATE_KNOWN
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.crds import install_gateway_api, install_istio
@@ -28,6 +29,10 @@ from support.ekf import git, make_repository
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
 INGRESS = "/apis/networking.k8s.io/v1/namespaces/daypass/ingresses/daypass-domain-ekf"
+GATE = """\
+cluster: {issuer: 'https://kubernetes.default.svc'}
+gate: {audience: gate.example.com, hosts: [serving.example.com], image: 'r.example.com/daypass:1'}
+"""
 GATEWAY_API = """\
 version: 1
 domains:
@@ -109,6 +114,21 @@ def test_from_a_bare_cluster_to_both_domains_and_back_to_exactly_what_was_there(
     assert main(["remove", "--yes"]) == 0
     after = everything(cluster)
     assert {k: v[0] for k, v in after.items()} == {k: v[0] for k, v in before.items()}
+
+
+def test_what_the_watch_of_a_gate_has_published_goes_with_the_gate(
+    plane: ControlPlane, cluster: Cluster, folder: Path
+) -> None:
+    before = everything(cluster)
+    text = f"{BOTH}{GATE}"
+    write(folder, text)
+    apply(cluster, text)
+    assert main(["gate", "watch", "--once"]) == 0
+    assert cluster.find(ENVOY_FILTERS, GATE_KEYS, "istio-system")
+    assert cluster.find(CONFIG_MAPS, GATE_KNOWN, "daypass")
+    remove(cluster)
+    eventually("daypass is gone", lambda: cluster.find(NAMESPACES, "daypass") is None)
+    assert everything(cluster).keys() == before.keys()
 
 
 def test_a_second_apply_writes_nothing_and_no_version_changes(

@@ -8,6 +8,7 @@ from daypass.deploy.identifier import Identifier
 from daypass.deploy.inventory import NAME as INVENTORY
 from daypass.deploy.target import Target, each
 from daypass.kube.resources import Object, Resource
+from daypass.render.names import GATE_KNOWN, GATE_REVOKED, GATE_WATCH, known_names
 
 _OF_EVERY_NAMESPACE = {
     ("ConfigMap", "kube-root-ca.crt"),
@@ -16,6 +17,12 @@ _OF_EVERY_NAMESPACE = {
     ("ServiceAccount", "default"),
 }
 """What controllers put into each namespace, by themselves."""
+
+_OF_THE_GATE = {
+    ("Lease", GATE_WATCH),
+    *(("ConfigMap", name) for name in (GATE_KNOWN, *known_names(), GATE_REVOKED)),
+}
+"""What the gate's watch keeps there, and nobody applies. Denials by hand are somebody's."""
 
 _TRACES = {"Event", "Endpoints"}
 """What is left behind by itself, and owned by nobody."""
@@ -43,6 +50,7 @@ def _is_strange(kind: str, document: Object) -> bool:
     return not (
         metadata.get("ownerReferences")
         or "deletionTimestamp" in metadata
-        or (kind, metadata["name"]) in {*_OF_EVERY_NAMESPACE, ("ConfigMap", INVENTORY)}
+        or (kind, metadata["name"])
+        in {*_OF_EVERY_NAMESPACE, *_OF_THE_GATE, ("ConfigMap", INVENTORY)}
         or annotations.get("kubernetes.io/service-account.name") == "default"
     )

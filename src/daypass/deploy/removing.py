@@ -12,7 +12,9 @@ from daypass.deploy.removals import Removal, find_removals
 from daypass.deploy.rollout import Patience, Say
 from daypass.deploy.state import State
 from daypass.deploy.target import Target
-from daypass.kube.resources import CONFIG_MAPS
+from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS
+from daypass.render.istio.filters import revoked_names
+from daypass.render.names import GATE, GATE_KEYS
 
 
 def find_all(state: State) -> list[Removal]:
@@ -29,6 +31,7 @@ def remove_all(state: State, removals: Sequence[Removal]) -> Done:
     last = [r for r in removals if r.fate == "release" and r.identifier.kind == "Namespace"]
     try:
         done = remove(state.target, [removal for removal in removals if removal not in last])
+        _remove_published(state.target, removals)
         for inventory in state.inventories:
             kept = {
                 name: inventory.entries[name] for name in done.kept if name in inventory.entries
@@ -45,6 +48,15 @@ def remove_all(state: State, removals: Sequence[Removal]) -> Done:
             error.fact, f"{error.hint}\ndaypass remove goes on from there"
         ) from error
     return replace(done, removed=done.removed + released.removed)
+
+
+def _remove_published(target: Target, removals: Sequence[Removal]) -> None:
+    """What the gate's watch has put beside the gateway's filters, which are gone now."""
+    for removal in removals:
+        identifier = removal.identifier
+        if removal.fate == "remove" and (identifier.kind, identifier.name) == ("EnvoyFilter", GATE):
+            for name in (GATE_KEYS, *revoked_names()):
+                target.cluster.delete(ENVOY_FILTERS, name, identifier.namespace)
 
 
 def wait_until_gone(
