@@ -137,8 +137,12 @@ def home(control_plane: ControlPlane) -> str:
 def kubeconfig(
     control_plane: ControlPlane, home: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
+    return made_kubeconfig(control_plane, home, tmp_path_factory.mktemp("gate") / "kubeconfig")
+
+
+def made_kubeconfig(plane: ControlPlane, home: str, file: Path) -> Path:
     """Of the ServiceAccount that is rendered, with exactly its rights."""
-    admin = control_plane.admin
+    admin = plane.admin
     for each in rights(home):
         kind = str(each["kind"])
         where = {
@@ -149,9 +153,8 @@ def kubeconfig(
             each["metadata"]["name"] = unique(GATE)
         admin.create(where, each)
     answer = admin.create(f"/api/v1/namespaces/{home}/serviceaccounts/{GATE}/token", {"spec": {}})
-    file = tmp_path_factory.mktemp("gate") / "kubeconfig"
     file.touch(0o600)
-    cluster = {"server": control_plane.url, "certificate-authority": str(control_plane.ca_path)}
+    cluster = {"server": plane.url, "certificate-authority": str(plane.ca_path)}
     file.write_text(json.dumps({
         "apiVersion": "v1", "kind": "Config", "current-context": "x",
         "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
@@ -325,6 +328,20 @@ def test_it_goes_on_while_gateways_turn_elsewhere_and_then_ends(
 
 def _why(serve: Serving) -> str:
     return serve.get("/readyz")[1]
+
+
+def test_it_needs_no_anonymous_access(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("closed")
+    with ControlPlane.start(folder / "plane", anonymous=False) as plane:
+        home, identity = plane.make_namespace("gate"), plane.make_identity()
+        listed = RevokedList(revoked=Revoked(), heard_unix=time.time())  # noqa: TID251
+        plane.admin.create(
+            f"/api/v1/namespaces/{home}/configmaps", revoked_config_map(listed, home)
+        )
+        kubeconfig = made_kubeconfig(plane, home, folder / "kubeconfig")
+        with serving(folder, kubeconfig, home) as running:
+            eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
+            assert running.ask(bearer(plane, identity)).code == 200
 
 
 @pytest.mark.parametrize(
