@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +21,7 @@ from support.istio_gates import (
     IstioGate,
     running_istio_gate,
     seen,
+    signed,
 )
 from support.istio_gateway import LABELS, NAMESPACE
 from support.raw import Answer
@@ -118,20 +118,6 @@ def without_login(running: IstioGate) -> None:
 @pytest.fixture(autouse=True)
 def _nobody_was_asked(running: IstioGate) -> None:
     running.login.asked.clear()
-
-
-def signed(gate: IstioGate, signer: Signer, **changed: Any) -> str:
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    claims = {
-        "iss": gate.issuer,
-        "aud": [AUDIENCE],
-        "sub": "system:serviceaccount:team:bot",
-        "iat": now - 60,
-        "exp": now + 3000,
-        "kubernetes.io": {"namespace": "team", "secret": {"name": "n", "uid": "secret-1"}},
-        **changed,
-    }
-    return f"Authorization: Bearer {signer.sign(claims)}"
 
 
 def dex(gate: IstioGate) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from support.istio_gates import (
     config_text,
     running_istio_gate,
     seen,
+    signed,
 )
 from support.istio_gateway import NAMESPACE, secret
 from support.raw import Answer
@@ -106,20 +106,6 @@ def gate(running: IstioGate, authorizer: Child, request: pytest.FixtureRequest) 
         seconds=60,
     )
     return running
-
-
-def signed(gate: IstioGate, signer: Signer, **changed: Any) -> str:
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    claims = {
-        "iss": gate.issuer,
-        "aud": [AUDIENCE],
-        "sub": "system:serviceaccount:team:bot",
-        "iat": now - 60,
-        "exp": now + 3000,
-        "kubernetes.io": {"namespace": "team", "secret": {"name": "n", "uid": "secret-1"}},
-        **changed,
-    }
-    return f"Authorization: Bearer {signer.sign(claims)}"
 
 
 def assert_refused(answer: Answer, *reasons: Reason) -> None:
