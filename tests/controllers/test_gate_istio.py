@@ -34,6 +34,7 @@ from support.tokens import Signer, encode
 pytestmark = pytest.mark.timeout(600)
 
 STRANGER = Signer("tests")
+AUTHENTICATIONS = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/requestauthentications"
 FORGED = ("kubeflow-userid: admin", "kubeflow-groups: system:masters")
 
 
@@ -346,6 +347,37 @@ def test_where_the_filters_are_missing_everything_is_refused(gate: IstioGate) ->
             assert gate.send(*lines, host=host).code == 403
     assert gate.send(host=OTHER).code == 200
     assert gate.send(path=DOOR).code == 200
+
+
+def test_nobody_elses_word_for_a_token_opens_what_the_filters_have_not_seen(
+    gate: IstioGate,
+) -> None:
+    """As with Kubeflow's own RequestAuthentication, which takes the cluster's tokens of all
+    audiences, on a gateway that has lost or refused the filters.
+    """
+    lines = [gate.bearer(audiences=[]), *FORGED]
+    rule = {"issuer": gate.issuer, "jwks": gate.keys}
+    metadata = {"name": "m2m", "namespace": NAMESPACE}
+    head = {"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication"}
+    spec = {"selector": {"matchLabels": LABELS}, "jwtRules": [rule]}
+    gate.apply({**head, "metadata": metadata, "spec": spec})
+    try:
+        gate.delete(f"{FILTERS}/{GATE}")
+        eventually(
+            "the other one alone verifies tokens",
+            lambda: (
+                f"{GATE}-decision" not in (names := gate.filters())
+                and "envoy.filters.http.jwt_authn" in names
+            ),
+        )
+        assert gate.send(*lines).code == 403
+        assert gate.send(gate.bearer(), *FORGED).code == 403
+        assert gate.send(lines[0], host=OTHER).code == 200
+        gate.configure("")
+        eventually("the gate is back", lambda: f"{GATE}-decision" in gate.filters())
+        assert gate.send(gate.bearer()).code == 200
+    finally:
+        gate.delete(f"{AUTHENTICATIONS}/m2m")
 
 
 def test_where_the_backstop_is_missing_the_filters_still_refuse(gate: IstioGate) -> None:
