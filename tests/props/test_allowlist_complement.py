@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.render.envoy.allowlist import complement
+from daypass.render.envoy.allowlist import complement, other_than
 from daypass.spec.exposure import REQUEST_HEADERS
 
 header = st.text("abx-09", min_size=1, max_size=6)
@@ -48,3 +48,16 @@ def test_the_order_and_repetition_of_names_make_no_difference(
     shuffled = [*names, *names]
     chance.shuffle(shuffled)
     assert complement(shuffled) == complement(names)
+
+
+@given(st.data(), st.text("ab.-^]*+?({|$:/", min_size=1, max_size=8))
+def test_whatever_is_not_the_one_text_is_another(data: st.DataObject, text: str) -> None:
+    place = data.draw(st.integers(0, len(text)))
+    bent = text[:place] + data.draw(st.text(max_size=3)) + text[place + data.draw(st.booleans()) :]
+    for other in (text, bent, text[:place], text + "\n", data.draw(st.text(max_size=5))):
+        assert (re.fullmatch(other_than(text), other) is not None) == (other != text)
+
+
+def test_the_longest_audience_has_its_pattern() -> None:
+    assert not re.fullmatch(other_than("a" * 253), "a" * 253)
+    assert re.fullmatch(other_than("a" * 253), "a" * 254)

@@ -55,6 +55,12 @@ REFUSED: dict[str, tuple[str, int, str]] = {
     "another audience as well": (
         f"Bearer {token(aud=[AUDIENCE, 'x'])}", 403, "this token is made for more than this gate"
     ),
+    **{
+        f"another audience that is {other!r}": (
+            f"Bearer {token(aud=[AUDIENCE, other])}", 403, "this token is made for more than this"
+        )
+        for other in ("", ":x", "x\ny", f"{AUDIENCE}\n", "\x7f\u2028")
+    },
     "another audience, and unbound": (
         f"Bearer {token(aud=['x', AUDIENCE], **{'kubernetes.io': UNBOUND})}",
         403, "this token is made for more than this gate",

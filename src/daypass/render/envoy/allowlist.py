@@ -4,6 +4,7 @@ The complement of a finite set of names is a regular language, and RE2 decides i
 the name. The regex is built from the tree of the names, so that nobody has to write it by hand.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from daypass.render.envoy.typed import Json, extension, full_match
@@ -16,6 +17,15 @@ def complement(names: Iterable[str]) -> str:
     pseudo-headers) are never matched: they are not headers.
     """
     return _below(sorted(set(names)), extra=":")
+
+
+def other_than(text: str) -> str:
+    """A pattern that matches, as a whole, every text but this one, whatever is in it."""
+    pattern = ".+"
+    for character in reversed(text):
+        escaped = re.escape(character)
+        pattern = f"(|[^{escaped}].*|{escaped}{pattern})"
+    return f"(?s){pattern}"
 
 
 def _below(rests: list[str], extra: str = "") -> str:

@@ -8,7 +8,7 @@ whatever is missing, a request ends in a refusal.
 
 from collections.abc import Iterator
 
-from daypass.render.envoy.allowlist import complement
+from daypass.render.envoy.allowlist import other_than
 from daypass.render.envoy.claims import GROUPS, PAYLOAD, USER, claim
 from daypass.render.envoy.refusals import gate_hint
 from daypass.render.envoy.replies import reply, status_format
@@ -142,7 +142,7 @@ def _refusals(settings: GateSettings) -> Iterator[Json]:
 
 
 def _other_audience(settings: GateSettings) -> Json:
-    others = {"string_match": {"safe_regex": full_match(complement([settings.audience]))}}
+    others = {"string_match": {"safe_regex": full_match(other_than(settings.audience))}}
     return claim(["aud"], {"list_match": {"one_of": others}})
 
 

@@ -7,7 +7,7 @@ the cluster is left to whoever comes next; otherwise the last case refuses.
 
 from collections.abc import Iterator
 
-from daypass.render.envoy.allowlist import complement
+from daypass.render.envoy.allowlist import other_than
 from daypass.render.envoy.claims import claim
 from daypass.render.envoy.matching import (
     action,
@@ -151,7 +151,7 @@ def _is_for_the_gate(settings: IstioGate) -> Json:
 
 
 def _several(settings: IstioGate) -> Json:
-    other = {"string_match": {"safe_regex": full_match(complement([settings.gate.audience]))}}
+    other = {"string_match": {"safe_regex": full_match(other_than(settings.gate.audience))}}
     return has_claim(["aud"], {"list_match": {"one_of": other}})
 
 
