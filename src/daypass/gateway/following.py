@@ -36,11 +36,15 @@ class Scope:
     """Where to look. `orders_namespace`: of the ConfigMap of denials by hand.
 
     `each_namespace`: of Secrets only those in namespaces of identities, each by itself.
+    `names_followed`: whoever gets the list refuses tokens of namespaces that nobody looks at, so
+    that nothing else of them has to be on it. Authorizers do not: they ask the API server, which
+    takes a token for seconds after its namespace has gone.
     `metadata_only`: ask for nothing but the metadata of objects.
     """
 
     orders_namespace: str
     each_namespace: bool = False
+    names_followed: bool = True
     metadata_only: bool = True
 
 
@@ -152,7 +156,8 @@ class Following:
         with self.lock:
             if self.each is not None:
                 self.each.begin_waiting()
-                self.denials.followed = self.each.followed(self._close_after_seconds)
+                if self._scope.names_followed:
+                    self.denials.followed = self.each.followed(self._close_after_seconds)
             return self.denials.revoked(self._clock.unix(), closed=self.is_closed)
 
     def record(self) -> dict[str, Any]:

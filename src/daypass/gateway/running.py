@@ -14,7 +14,7 @@ from daypass.gateway.follower import Follower
 from daypass.gateway.following import Following, Scope
 from daypass.gateway.key_set import key_set
 from daypass.gateway.lease import Lease
-from daypass.gateway.native import publisher_of, takes_keys
+from daypass.gateway.native import is_native, publisher_of, takes_keys
 from daypass.gateway.record import ClusterRecord
 from daypass.kube.cluster import Cluster
 from daypass.render.names import GATE_WATCH
@@ -39,10 +39,11 @@ def cluster_watch(
         return f"{issuer}\n{key_set(keys_of(cluster))}"
 
     namespace = config.door.namespace
+    scope = Scope(orders_namespace=namespace, each_namespace=True, names_followed=is_native(gate))
     me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
     return ClusterWatch(
         following=Following(
-            cluster, clock, Scope(orders_namespace=namespace, each_namespace=True),
+            cluster, clock, scope,
             longest_lifetime_seconds=longest_lifetime_seconds,
             close_after_seconds=gate.close_after_seconds,
         ),

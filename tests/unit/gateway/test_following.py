@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -22,10 +23,10 @@ SCOPE = Scope(orders_namespace="daypass", each_namespace=True)
 
 
 class Running:
-    def __init__(self, api: WatchedApi) -> None:
+    def __init__(self, api: WatchedApi, scope: Scope = SCOPE) -> None:
         self.api, self.clock = api, MovableClock()
         self.following = Following(
-            cluster_of(api), self.clock, SCOPE, longest_lifetime_seconds=3600,
+            cluster_of(api), self.clock, scope, longest_lifetime_seconds=3600,
             close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 
@@ -97,6 +98,22 @@ def test_with_a_namespace_all_that_was_in_it_is_gone(running: Running) -> None:
     add_namespace(running.api, "team")  # another one of that name
     running.becomes(followed={"team", "other"})
     assert "s-1" in running.following.record()["gone"]
+
+
+def test_authorizers_are_told_what_is_gone_with_a_namespace_that_nobody_follows_any_more() -> None:
+    """The API server takes its tokens for seconds more: what is asked then would be remembered."""
+    running = Running(WatchedApi(), replace(SCOPE, names_followed=False))
+    add_namespace(running.api, "team")
+    running.api.put("secrets", "s-1")
+    running.api.put("serviceaccounts", "a-1")
+    running.following.start()
+    try:
+        eventually("it is followed", lambda: "team" in running.following.followed, seconds=60)
+        running.api.delete("namespaces", "team")
+        running.becomes(secrets={"s-1"}, service_accounts={"a-1"}, followed=None, closed=False)
+        assert not running.following.followed
+    finally:
+        running.following.stop()
 
 
 def test_a_namespace_that_went_while_nobody_looked_is_gone(running: Running) -> None:
