@@ -151,6 +151,8 @@ def test_a_host_is_known_by_any_case_and_port_and_what_is_kept_of_that_is_bounde
         assert answer is not None
         assert answer.is_allowed
     assert len(tried.authorizer._known_hosts) <= 1000
+    assert tried.ask(line, host=f"{HOST}:{'9' * 60_000}") is not None
+    assert max(map(len, tried.authorizer._known_hosts)) < 1000
     assert len(tried.asked) == 1
 
 

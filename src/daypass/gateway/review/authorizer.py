@@ -32,6 +32,8 @@ FRESH_SHARE = 0.8
 """A token in use is asked about again after this share of the time for which an answer counts."""
 AGAIN_SECONDS = 2.0
 LIMIT_HOSTS = 1_000
+LIMIT_HOST_BYTES = 300
+"""A name has 253 at most, and then a port; whatever follows a colon is one to Envoy."""
 
 Waiter: TypeAlias = Callable[[Answer], None]
 
@@ -220,6 +222,8 @@ class Authorizer:
         return self._count(self._answers.refused(decision.reason))
 
     def _remember_host(self, host: bytes) -> None:
+        if len(host) > LIMIT_HOST_BYTES:
+            return
         if len(self._known_hosts) >= LIMIT_HOSTS:  # one name, with thousands of ports
             self._known_hosts.clear()
         self._known_hosts.add(host)
