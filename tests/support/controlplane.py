@@ -68,8 +68,10 @@ class ControlPlane:
     `folder` holds the logs (etcd.log, kube-apiserver.log, ...) and the audit log.
     """
 
-    def __init__(self, folder: Path, *, authority: Authority) -> None:
+    def __init__(self, folder: Path, *, authority: Authority, programs: Programs) -> None:
         self.folder = folder
+        self._programs = programs
+        self._flags: list[str] = []
         self.ca_pem = authority.pem
         self.ca_path = folder / "ca.crt"
         self.kubeconfig = folder / "admin.kubeconfig"
@@ -98,10 +100,11 @@ class ControlPlane:
         """
         programs = programs or find_programs(os.environ)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        plane = cls(folder, authority=Authority("daypass test cluster"))
+        plane = cls(folder, authority=Authority("daypass test cluster"), programs=programs)
         try:
             plane._run("etcd", [*programs.etcd, *ETCD_FLAGS])
             flags = [*_apiserver_flags(plane.port, anonymous=anonymous), *extra_apiserver_args]
+            plane._flags = flags
             plane._run("kube-apiserver", [*programs.kube_apiserver, *flags])
             eventually("the API server is ready", plane._is_ready, seconds=60)
             # Not before: it asks for the API server once a second.
@@ -111,6 +114,27 @@ class ControlPlane:
             plane.stop()
             raise
         return plane
+
+    def sign_with(self, name: str, *, verified: Sequence[str]) -> None:
+        """Start the API server anew, on the same port and data, with other signing keys.
+
+        Keys are called by names, the first one `sa`, and are made where they are new. New tokens
+        are signed by the key `name`; taken are those of the keys `verified`.
+        """
+        for key in {name, *verified}:
+            if not (self.folder / f"{key}.key").exists():
+                self._write_signing_key(key)
+        flags = [flag for flag in self._flags if not flag.startswith("--service-account-")]
+        flags += [flag for flag in self._flags if flag.startswith(_KEPT_FLAGS)]
+        flags += [f"--service-account-key-file={key}.pub" for key in verified]
+        flags.append(f"--service-account-signing-key-file={name}.key")
+        at = next(i for i, child in enumerate(self._children) if child.name == "kube-apiserver")
+        self._children[at].stop()
+        command = [*self._programs.kube_apiserver, *flags]
+        self._children[at] = Child(
+            command, log=self.folder / "kube-apiserver.log", folder=self.folder
+        )
+        eventually("the API server is ready again", self._is_ready)
 
     def stop(self) -> None:
         """End the processes, last started first. A second call does nothing."""
@@ -218,11 +242,14 @@ class ControlPlane:
             kubeconfig = json.dumps(_kubeconfig(self.url, self.folder, name))
             (self.folder / f"{name}.kubeconfig").write_text(kubeconfig)
         (self.folder / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
+        self._write_signing_key("sa")
+
+    def _write_signing_key(self, name: str) -> None:
         key = rsa.generate_private_key(65537, 2048)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _write_key(self.folder / "sa.key", private)
+        _write_key(self.folder / f"{name}.key", private)
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        (self.folder / "sa.pub").write_bytes(public)
+        (self.folder / f"{name}.pub").write_bytes(public)
 
 
 ETCD_FLAGS = (
@@ -250,6 +277,9 @@ CONTROLLER_FLAGS = (
     "--kube-api-qps=1000",
     "--kube-api-burst=1000",
 )
+
+
+_KEPT_FLAGS = ("--service-account-issuer=", "--service-account-max-token-expiration=")
 
 
 def _apiserver_flags(port: int, *, anonymous: bool) -> list[str]:

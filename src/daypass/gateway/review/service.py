@@ -158,7 +158,12 @@ class Service:
                     ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
                 )
         except OSError as error:
-            raise ListenError(f"it cannot listen at {listen}: {error.strerror}") from None
+            raise ListenError(
+                f"it cannot listen at {listen}: {error.strerror or error}",
+                "the path of a socket has at most 107 bytes: TMPDIR may name a shorter folder"
+                if listen.path
+                else "",
+            ) from None
         if over_grpc is not None:
             await self._start_grpc(over_grpc)
         self._chores = [
