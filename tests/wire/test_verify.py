@@ -64,10 +64,23 @@ def test_a_healthy_door_with_credentials_has_no_cross(stack: LocalStack, tmp_pat
     levels = {each["check"]: each["level"] for each in json.loads(out)["domains"]["here"]}
     assert levels == {
         "name": "ok", "certificate": "ok", "api-server": "ok", "no-token": "ok",
-        "plain-http": "skipped", "nothing-else": "ok", "exchange": "ok",
-        "policy": "warning", "gate": "ok",
+        "plain-http": "skipped", "nothing-else": "ok", "gate-closed": "skipped",
+        "exchange": "ok", "policy": "warning", "gate": "ok",
     }  # fmt: skip
     assert identity.token.reveal() not in out
+
+
+def test_a_gate_that_refuses_a_made_up_token_is_closed(stack: LocalStack, tmp_path: Path) -> None:
+    config = stack.config_file.read_text() + f"cluster: {{issuer: '{stack.server.issuer}'}}\n"
+    for url in (stack.door, stack.gate):
+        config = config.replace("localhost:0", url.split("/")[2], 1)
+    file = tmp_path / "daypass.yaml"
+    file.write_text(config)
+    code, out, _ = verify(
+        "here", "--config", str(file), "--certificate-authority", str(stack.authority_file)
+    )
+    assert code == 0
+    assert "✓ gate-closed   a made-up token is refused: 401 " in out
 
 
 def test_credentials_of_another_door_are_not_sent_there(stack: LocalStack, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ class Target:
     """A published domain. `name` is the config's, or the URL's host where there is no config.
 
     `certificate_authority`: PEM to trust instead of the machine's own. `has_policy`: a policy has
-    to be in force there.
+    to be in force there. `issuer`: the `iss` of the cluster's short-lived tokens.
     """
 
     name: str
@@ -29,6 +29,8 @@ class Target:
     direct: bool = False
     certificate_authority: str | None = None
     gate_url: str | None = None
+    gate_audience: str = ""
+    issuer: str | None = None
     has_policy: bool = False
 
     @property
@@ -73,6 +75,8 @@ def _target(config: Config, name: str, domain: Domain, certificate_authority: st
         direct=domain.direct,
         certificate_authority=certificate_authority,
         gate_url=gate_url,
+        gate_audience="" if config.gate is None else config.gate.audience,
+        issuer=config.cluster.issuer,
         # The embedded API server knows no policies.
         has_policy=config.policy is not None and config.local.api_server != "embedded",
     )

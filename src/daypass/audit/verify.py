@@ -19,6 +19,7 @@ from daypass.audit.certificate import (
     shown,
     unsafe_shown_certificate,
 )
+from daypass.audit.closed import NO_ISSUER, judge_closed, made_up_token, not_asked
 from daypass.audit.exchange import exchange, judge_policy, look_at_gate, policy_question
 from daypass.audit.finding import Finding, Level, failure, ok, skipped
 from daypass.audit.negatives import CHECK as NEGATIVE
@@ -82,11 +83,13 @@ class Verifier:
                 (each, pool.submit(self._answer, ask, each.method, each.target))
                 for each in negatives(target)
             ]
+            closed = pool.submit(self._closed, target)
             held = pool.submit(self._with_credentials, target)
             yield self._judged("api-server", anonymous.result(), judge_anonymous, target)
             yield self._judged("no-token", tokenless.result(), judge_tokenless, target)
             yield plain.result()
             yield _negative(target, [(each, answer.result()) for each, answer in refused])
+            yield from closed.result()
             yield from held.result()
 
     def _asker(self, door: Door, target: Target) -> Asker:
@@ -172,17 +175,32 @@ class Verifier:
             findings.append(self._gate(target, target.gate_url, token))
         return findings
 
+    def _closed(self, target: Target) -> list[Finding]:
+        if target.gate_url is None:
+            return []
+        if target.issuer is None:
+            return [not_asked(NO_ISSUER)]
+        token = made_up_token(target.issuer, target.gate_audience, self.clock.unix())
+        ask = self._gate_asker(target, target.gate_url)
+        try:
+            return [judge_closed(ask.ask("GET", "/", [("Authorization", f"Bearer {token}")]))]
+        except TransportError as error:
+            return [not_asked(f"{ask.authority}: no answer comes: {_reason(error)}")]
+
     def _gate(self, target: Target, url: str, token: Token) -> Finding:
-        authority = url.removeprefix("https://").rstrip("/")
-        address = HostPort.parse(authority, default_port=443)
-        assert address is not None  # noqa: S101 - made of a checked config
-        ask = asker(
-            address, authority, target.certificate_authority, clock=self.clock, sleep=self.sleep
-        )
+        ask = self._gate_asker(target, url)
         try:
             return look_at_gate(ask, token)
         except TransportError as error:
-            return failure("gate", f"{authority}: no answer comes: {_reason(error)}")
+            return failure("gate", f"{ask.authority}: no answer comes: {_reason(error)}")
+
+    def _gate_asker(self, target: Target, url: str) -> Asker:
+        authority = url.removeprefix("https://").rstrip("/")
+        address = HostPort.parse(authority, default_port=443)
+        assert address is not None  # noqa: S101 - made of a checked config
+        return asker(
+            address, authority, target.certificate_authority, clock=self.clock, sleep=self.sleep
+        )
 
 
 def _look_up(target: Target) -> Finding:
