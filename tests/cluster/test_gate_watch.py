@@ -103,6 +103,23 @@ def test_what_is_deleted_is_published_and_nothing_else(plane: ControlPlane, watc
     assert {one.secret_uid, other.service_account_uid} <= set(names)
 
 
+def test_nobody_stops_it_by_what_he_writes_into_an_annotation(
+    plane: ControlPlane, watch: Watch
+) -> None:
+    namespace = identity_namespace(plane)
+    eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
+    one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
+    note = {"metadata": {"annotations": {"note": "one\x85two\u2028three\x0bfour\r\nfive\x1csix"}}}
+    merge = {"Content-Type": "application/merge-patch+json"}
+    account = f"/api/v1/namespaces/{namespace}/serviceaccounts/other"
+    for path in (account, other.secret_path):
+        plane.admin.request("PATCH", path, note, headers=merge)
+    plane.admin.delete(one.secret_path)
+    plane.admin.delete(account)
+    becomes_published(plane, one.secret_uid, other.service_account_uid)
+    assert not watch.events("trouble")
+
+
 def test_the_keys_are_published_with_their_issuer(plane: ControlPlane, watch: Watch) -> None:
     keys = eventually("keys are published", lambda: watch.events("keys"))
     with closing(admin_cluster(plane)) as cluster:

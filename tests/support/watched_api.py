@@ -95,7 +95,8 @@ def _is_in(found: Any, namespace: str) -> bool:
 
 def line(what: str, found: Any) -> bytes:
     """An event of a watch."""
-    return json.dumps({"type": what, "object": found}).encode() + b"\n"
+    event = {"type": what, "object": found}
+    return json.dumps(event, ensure_ascii=False).encode() + b"\n"  # as Go writes it
 
 
 def cluster_of(api: WatchedApi) -> Cluster:

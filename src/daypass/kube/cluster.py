@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -259,8 +259,8 @@ class Cluster:
             ) as response:
                 if response.status_code >= 300:
                     raise explain(response.status_code, response.read(), what)
-                for line in response.iter_lines():
-                    event = _object(line.encode(), self.access.server)
+                for line in _lines(response.iter_bytes()):
+                    event = _object(line, self.access.server)
                     kind, document = event["type"], event["object"]
                     if kind == "ERROR":  # a Status
                         raise explain(document["code"], json.dumps(document).encode(), what)
@@ -323,6 +323,19 @@ class Cluster:
             raise explain_transport(error, self.access.server) from None
         except httpx2.DecodingError:
             raise ClusterUnreachableError(f"{self.access.server} sends broken gzip") from None
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """What each line feed ends, and nothing else: to `str` some of what may stand in an annotation
+    is the end of a line as well (U+0085).
+    """
+    begun: list[bytes] = []
+    for chunk in chunks:
+        *whole, rest = chunk.split(b"\n")
+        for line in whole:
+            yield b"".join((*begun, line))
+            begun.clear()
+        begun.append(rest)
 
 
 def _object(body: bytes, server: str) -> Object:

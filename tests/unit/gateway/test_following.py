@@ -67,6 +67,15 @@ def test_a_deletion_in_a_namespace_of_identities_is_seen(running: Running) -> No
     running.becomes(secrets={"s-1"}, closed=False)
 
 
+def test_no_text_in_an_object_ends_a_line_of_a_watch(running: Running) -> None:
+    running.api.put("serviceaccounts", "a-2", annotations={"note": "one\x85two\u2028three"})
+    running.api.put("secrets", "s-3", annotations={"note": "one\x85two"})
+    running.api.delete("serviceaccounts", "a-1")
+    running.api.delete("secrets", "s-1")
+    running.becomes(secrets={"s-1"}, service_accounts={"a-1"})
+    assert running.following.trouble == ""
+
+
 def test_secrets_are_asked_for_in_these_namespaces_alone(running: Running) -> None:
     asked = {r.url.path for r in list(running.api.asked) if r.url.path.endswith("secrets")}
     assert asked == {f"/api/v1/namespaces/{name}/secrets" for name in ("team", "other")}
