@@ -336,6 +336,8 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield b"".join((*begun, line))
             begun.clear()
         begun.append(rest)
+    if any(begun):  # it broke off
+        yield b"".join(begun)
 
 
 def _object(body: bytes, server: str) -> Object:
