@@ -27,7 +27,7 @@ class StatusServer:
         self._is_alive = is_alive
         self._not_ready = not_ready
         self._lines = lines
-        self._open = 0
+        self._open: dict[asyncio.StreamWriter, None] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -52,15 +52,19 @@ class StatusServer:
         return "404 Not Found", "/healthz /readyz /metrics\n"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        self._open[writer] = None
+        if len(self._open) > LIMIT_CONNECTIONS:
+            # The oldest makes room: a probe asks at once, whoever keeps others out waits.
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
         try:
-            if self._open <= LIMIT_CONNECTIONS:
-                async with asyncio.timeout(SECONDS):
-                    await self._answer(reader, writer)
+            async with asyncio.timeout(SECONDS):
+                await self._answer(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
-            self._open -= 1
+            self._open.pop(writer, None)
             with suppress(OSError):
                 writer.close()
 
