@@ -82,10 +82,8 @@ def decision(settings: IstioGate) -> Json:
         cases += [(_passes(settings), action("daypass-allowed", "ALLOW"))]
         cases += _of_the_cluster(settings)
         exact = {"string_match": {"exact": settings.issuer}}
-        verified = {"metadata": claim(["iss"], exact)}
-        # Nobody else asks where there is neither a login nor an authorizer.
-        is_read = settings.leaves_others or settings.is_reviewed
-        marked = shadowed("daypass_", verified) if is_read else {}
+        # The backstop reads it, or the login.
+        marked = shadowed("daypass_", {"metadata": claim(["iss"], exact)})
     else:
         cases += [(is_undecided(), action("daypass-asked", "ALLOW"))]
         cases += [(_is_long(), refuse(Reason.LONG_LIVED)), *_statuses(FAILED_WITHOUT_KEYS)]
