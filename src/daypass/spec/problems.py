@@ -40,7 +40,7 @@ class ConfigError(DaypassError):
         lines = [str(problem) for problem in self.problems]
         if omitted:
             lines.append(f"... and {omitted} more")
-        super().__init__("\n".join(lines))
+        super().__init__(lines[0], "\n".join(lines[1:]))
         self.args = (self.problems, omitted)
 
 

@@ -81,3 +81,13 @@ def test_what_makes_no_sense_is_a_usage_error(
     assert fact in told.err
     assert told.out == ""
     assert [path.name for path in folder.iterdir() if path.name != "home"] == ["daypass.yaml"]
+
+
+def test_each_mistake_of_a_config_has_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "daypass.yaml").write_text("version: 1\ndomains: {}\nx: 1\ny: 2\n")
+    assert main(["render"]) == 2
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith("daypass: daypass.yaml:")
+    assert [line[:18] for line in others] == ["  daypass.yaml:3:1", "  daypass.yaml:4:1"]
