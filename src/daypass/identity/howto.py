@@ -20,13 +20,12 @@ _KUBECONFIG = (
 
 
 def how_to(name: IdentityName, secret_name: str, handover: Handover, file: str) -> str:
-    """Lines for a shell beside the credentials file `file`."""
+    """Lines for a shell beside the credentials file `file`: two ways, each whole in itself."""
     quoted = shlex.quote(file)
-    lines = ["with curl:"]
-    trust = ""
+    trust, curl = [], "curl -sS"
     if handover.authority is not None:
-        trust = "--cacert door.crt "
-        lines.append(f"""  printf '%b' "$(sed -n '{_AUTHORITY}' {quoted})" > door.crt""")
+        curl += " --cacert door.crt"
+        trust = [f"""  printf '%b' "$(sed -n '{_AUTHORITY}' {quoted})" > door.crt"""]
     bound = {"apiVersion": "v1", "kind": "Secret", "name": secret_name}
     spec = {
         "audiences": [handover.audience],
@@ -35,11 +34,14 @@ def how_to(name: IdentityName, secret_name: str, handover: Handover, file: str) 
     }
     body = shlex.quote(json.dumps({"spec": spec}, separators=(",", ":")))
     path = f"/api/v1/namespaces/{name.namespace}/serviceaccounts/{name.name}/token"
-    lines += [
+    lines = [
+        "with curl:",
+        *trust,
         f"  sed -n '{_FIELD}Authorization: Bearer \\1/p' {quoted} |",
-        f"    curl -sS {trust}-H @- -H 'Content-Type: application/json' -d {body} \\",
+        f"    {curl} -H @- -H 'Content-Type: application/json' -d {body} \\",
         f"    {handover.door}{path}",
         "with kubectl:",
+        *trust,
         f"  (umask 077; sed -n '{_FIELD}{_KUBECONFIG}/p' {quoted} > door.kubeconfig)",
         f"  kubectl --kubeconfig door.kubeconfig --server {handover.door}"
         f"{' --certificate-authority door.crt' if trust else ''} -n {name.namespace} \\",
