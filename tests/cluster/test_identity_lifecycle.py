@@ -206,6 +206,7 @@ def test_a_dry_run_makes_nothing(desk: Desk) -> None:
     for where in ("client", "server"):
         _, words = desk.create("--dry-run", where)
         assert f"would apply ServiceAccount {desk.namespace}/bot" in words
+        assert f"would label Namespace {desk.namespace}: {marks.POLICY}=enforced" in words
         out, _ = desk.create("--dry-run", where, "--output", "json")
         assert len(json.loads(out)["items"]) == 4
     assert find_account(desk.cluster, desk.bot) is None

@@ -14,6 +14,7 @@ from daypass.identity.account import (
 )
 from daypass.identity.belongings import belongings_of, find_belongings, warn_of_opened
 from daypass.identity.naming import IdentityName
+from daypass.identity.policing import warn_of_label
 from daypass.identity.tokens import token_secrets
 from daypass.identity.watched import stop_watching
 from daypass.kube.cluster import Cluster
@@ -73,7 +74,8 @@ def delete(
         left = []  # the cluster deletes token Secrets whose ServiceAccount is gone
     if not dry_run:
         warn_of_opened(cluster, belongings, warn)
-        stop_watching(cluster, name, warn)
+        if stop_watching(cluster, name, warn):
+            warn_of_label(cluster, name.namespace, warn)
     return Deleted(
         name=name,
         deleted=tuple(deleted),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from daypass.identity import marks
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ForbiddenError
+from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import NAMESPACES, VALIDATING_ADMISSION_POLICY_BINDINGS
 from daypass.render.policy.marks import KUBE_SYSTEM, NAME, SERVICE_ACCOUNT
 
@@ -22,8 +22,7 @@ def hold_to_policy(cluster: Cluster, namespace: str, warn: Callable[..., None]) 
     Raises NotFoundError where there is no such namespace, as far as that can be seen.
     """
     try:
-        document = cluster.get(NAMESPACES, namespace)
-        if (document["metadata"].get("labels") or {}).get(marks.POLICY) != marks.POLICY_ON:
+        if not is_held(cluster, namespace):
             label = {"metadata": {"labels": {marks.POLICY: marks.POLICY_ON}}}
             cluster.patch(NAMESPACES, namespace, label)
             warn(f"the namespace {namespace} is held to the policy from now on, others' tokens too")
@@ -36,6 +35,25 @@ def hold_to_policy(cluster: Cluster, namespace: str, warn: Callable[..., None]) 
     if f"{SERVICE_ACCOUNT}{namespace}:" == KUBE_SYSTEM:
         warn("the policy lets ServiceAccounts of kube-system do as they like", VOLUNTARY)
     _warn_without_policy(cluster, warn)
+
+
+def warn_of_label(cluster: Cluster, namespace: str, warn: Callable[..., None]) -> None:
+    """Say that a namespace without identities is still held: others' tokens may count on it."""
+    try:
+        if not is_held(cluster, namespace):
+            return
+    except (ForbiddenError, NotFoundError):
+        return
+    warn(
+        f"the namespace {namespace} has no identity left, and is still held to the policy",
+        f"where that is not meant: kubectl label namespace {namespace} {marks.POLICY}-",
+    )
+
+
+def is_held(cluster: Cluster, namespace: str) -> bool:
+    """Whether a namespace has the label. Raises NotFoundError, ForbiddenError."""
+    labels = cluster.get(NAMESPACES, namespace)["metadata"].get("labels") or {}
+    return bool(labels.get(marks.POLICY) == marks.POLICY_ON)
 
 
 def _warn_without_policy(cluster: Cluster, warn: Callable[..., None]) -> None:

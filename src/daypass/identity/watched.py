@@ -48,19 +48,21 @@ def let_watch(
             warn(f"the gate may not look at {namespace}, and will take no token of it", error.hint)
 
 
-def stop_watching(cluster: Cluster, gone: IdentityName, warn: Callable[[str, str], None]) -> None:
-    """Take the watch's rights in a namespace back with the last identity there."""
+def stop_watching(cluster: Cluster, gone: IdentityName, warn: Callable[[str, str], None]) -> bool:
+    """Take the watch's rights in a namespace back with the last identity there; was it the last?"""
     try:
         found = cluster.list(
             SERVICE_ACCOUNTS, gone.namespace, labels=marks.SELECTOR, metadata_only=True
         )
         accounts = [Account.read(each) for each in found]
         if any(account.is_ours and account.name != gone for account in accounts):
-            return
+            return False
         for resource in (ROLE_BINDINGS, ROLES):
             cluster.delete(resource, GATE_WATCH, gone.namespace)
     except ForbiddenError as error:
         warn(f"the gate's rights in {gone.namespace} are not yours to take back", error.hint)
+        return False
+    return True
 
 
 def unwatched(namespace: str, roles: Iterable[Object], bindings: Iterable[Object]) -> bool:

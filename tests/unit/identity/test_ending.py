@@ -206,6 +206,21 @@ def test_after_a_revocation_a_secret_has_another_name_and_another_token(
     assert is_good(world.cluster, old.token)
 
 
+def test_that_a_namespace_stays_held_to_the_policy_is_told_with_its_last_identity(
+    world: EmbeddedCluster,
+) -> None:
+    other = replace(BOT, name="other")
+    make(world.cluster, other)
+    make(world.cluster)
+    told: list[tuple[str, str]] = []
+    delete(world.cluster, BOT, warn=lambda *words: told.append(words))
+    assert told == []
+    delete(world.cluster, other, warn=lambda *words: told.append(words))
+    ((fact, hint),) = told
+    assert fact == "the namespace team has no identity left, and is still held to the policy"
+    assert "kubectl label namespace team daypass.dev/policy-" in hint
+
+
 def test_a_deletion_removes_all_that_is_marked_everywhere_and_nothing_else(
     world: EmbeddedCluster,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from daypass._core.duration import parse_seconds
@@ -148,6 +148,8 @@ def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
         last = documents[-1]["metadata"]["name"]
         if args.dry_run == "server" and cluster is not None:
             documents = try_out(cluster, documents)
+        if args.output is None and cluster is not None:
+            _say_label(cluster, name.namespace)
         if wish.watch_home is not None:
             documents = [*namespace_rights(name.namespace, wish.watch_home), *documents]
     if args.output is None:
@@ -166,6 +168,18 @@ def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
         f"kubectl label namespace {name.namespace} {marks.POLICY}={marks.POLICY_ON}",
     )
     return 0
+
+
+def _say_label(cluster: Cluster, namespace: str) -> None:
+    from daypass.identity.policing import is_held
+    from daypass.kube.errors import ForbiddenError
+
+    with suppress(ForbiddenError):  # whoever may not see it does not label it either
+        if not is_held(cluster, namespace):
+            say(
+                f"would label Namespace {namespace}: {marks.POLICY}={marks.POLICY_ON}",
+                "it is held to the policy from then on, others' tokens too",
+            )
 
 
 def _look(
