@@ -384,13 +384,22 @@ def test_another_gateway_and_another_header_may_be_named(
 
 
 @pytest.mark.parametrize(
-    ("role", "error"), [("kubeflow-none", NotFoundError), ("x/../y", Exception)]
+    ("role", "error", "hint"),
+    [
+        ("kubeflow-none", NotFoundError, "kubectl get clusterroles"),
+        ("x/../y", Exception, "x/"),
+    ],
 )
 def test_a_role_that_is_not_there_is_no_role(
-    plane: ControlPlane, cluster: Cluster, bot: IdentityName, role: str, error: type[Exception]
+    plane: ControlPlane,
+    cluster: Cluster,
+    bot: IdentityName,
+    role: str,
+    error: type[Exception],
+    hint: str,
 ) -> None:
     alice = make_profile(plane)
-    with pytest.raises(error):
+    with pytest.raises(error, match=hint):
         plan(cluster, wish(bot, alice, role=role), warn=silent)
     assert made(cluster, alice) == []
 

@@ -15,6 +15,7 @@ from daypass.identity import marks
 from daypass.identity.account import get_identity
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
+    KUBEFLOW_ROLES,
     USER_HEADER,
     Grant,
     authorization_policy,
@@ -169,7 +170,9 @@ def _check_risks(cluster: Cluster, wish: Wish, warn: Warn) -> None:
         others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
         why = "\n".join(f"it {reason}" for reason in reasons(rules_of(role, others)))
     except NotFoundError as error:
-        hint = "is Kubeflow installed? Another one is named by --cluster-role"
+        hint = "kubectl get clusterroles"
+        if wish.cluster_role in KUBEFLOW_ROLES:
+            hint = "is Kubeflow installed? Another one is named by --cluster-role"
         raise NotFoundError(error.status, error.fact, hint) from None
     except ForbiddenError:
         fact = f"what ClusterRole {wish.cluster_role} leads to cannot be seen"

@@ -71,7 +71,7 @@ def run(args: Namespace) -> int:
     else:
         put("".join(f"{each}\n" for each in reaped.deleted))
     for key in reaped.ended:
-        say(f"identity {key} has ended")
+        say(f"identity {key} {'would end' if args.dry_run else 'has ended'}")
     for error in reaped.errors:
         say(error.fact, error.hint)
     return 1 if reaped.errors else 0 if is_told else 3
