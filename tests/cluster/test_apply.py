@@ -254,6 +254,26 @@ class Terminal:
         return self._line
 
 
+def test_who_has_the_prefix_on_a_host_already_is_named_before_the_yes(
+    plane: ControlPlane, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingresses = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+    service = {"name": "other", "port": {"number": 80}}
+    paths = [{"path": "/kubernetes/x", "pathType": "Prefix", "backend": {"service": service}}]
+    rules = [{"host": "ekf.example.com", "http": {"paths": paths}}]
+    plane.admin.create(ingresses, {"metadata": {"name": "other"}, "spec": {"rules": rules}})
+    try:
+        assert main(["apply", "--no-commit"]) == 1
+    finally:
+        plane.admin.delete(f"{ingresses}/other")
+    words = capsys.readouterr().err
+    named = "/kubernetes on ekf.example.com leads elsewhere already: Ingress default/other has"
+    assert words.count(named) == 1
+    assert "serving.example.com leads elsewhere" not in words
+    assert main(["apply", "--no-commit"]) == 1
+    assert "leads elsewhere" not in capsys.readouterr().err
+
+
 def test_a_yes_at_the_terminal_is_enough_and_opening_less_takes_none(
     cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,7 @@ def run(args: Namespace) -> int:
         state = ask_state(cluster)
         plan = make_plan(state, config)
         _show(args, cluster, plan)
+        _warn_of_collisions(state, config, plan)
         if not args.force_conflicts:
             plan.verify_unowned()
         if args.dry_run:
@@ -114,6 +115,15 @@ def _show(args: Namespace, cluster: Cluster, plan: Plan) -> None:
         say(line)
     if plan.widened:
         say("this opens more than is open now:", "\n".join(plan.widened))
+
+
+def _warn_of_collisions(state: State, config: Config, plan: Plan) -> None:
+    """Before the yes: only what opens more can come into the way of others."""
+    if plan.widened:
+        from daypass.deploy.collisions import collisions
+
+        for line in collisions(state.target, config):
+            say(f"warning: {line}", "which of the two is served is for the front to choose")
 
 
 def ask_yes(question: str, otherwise: str) -> None:
