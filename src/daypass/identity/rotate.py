@@ -89,8 +89,9 @@ def _new_and_old(
     latest = current(alive)
     if latest is None:
         raise EndedError(
-            f"identity {name} has no live token: it was revoked",
-            f"to let it in again: daypass identity create {name.name} -n {name.namespace}",
+            f"identity {name} has no live token: it was revoked, or is federated",
+            f"to let it in again: daypass identity create {name.name} -n {name.namespace};\n"
+            "a federated one has nothing to rotate",
         )
     if is_unfinished(latest, alive):
         return latest.name, [each for each in alive if each is not latest]

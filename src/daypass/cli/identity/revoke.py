@@ -60,7 +60,11 @@ def run(args: Namespace) -> int:
             " that\ndoes not lets them pass until they expire",
         )
     else:
-        say(f"identity {name} has no token of daypass': nothing to revoke")
+        say(
+            f"identity {name} has no token of daypass': nothing to revoke",
+            "if it is federated, this ends it: "
+            f"daypass identity delete {name.name} -n {name.namespace}",
+        )
     for secret in revoked.left:
         say(
             f"Secret {secret} holds a token of it, too, and daypass did not make it",
