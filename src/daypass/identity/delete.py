@@ -60,6 +60,11 @@ def delete(
     others = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
     removed = [each for each in belongings if dry_run or each.remove(cluster)]
     deleted = [each.shown for each in removed]
+    if not dry_run:
+        warn_of_opened(cluster, belongings, warn)
+        if stop_watching(cluster, name, warn):
+            warn_of_label(cluster, name.namespace, warn)
+    # The account goes last: by it a run that broke off is known to be unfinished.
     account_uid: str | None = None
     left = [f"secrets/{each} in {name.namespace}" for each in others]
     shown = SERVICE_ACCOUNTS.named(name.namespace, name.name)
@@ -72,10 +77,6 @@ def delete(
             deleted.append(shown)
             account_uid = account.uid
         left = []  # the cluster deletes token Secrets whose ServiceAccount is gone
-    if not dry_run:
-        warn_of_opened(cluster, belongings, warn)
-        if stop_watching(cluster, name, warn):
-            warn_of_label(cluster, name.namespace, warn)
     return Deleted(
         name=name,
         deleted=tuple(deleted),
