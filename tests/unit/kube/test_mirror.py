@@ -16,18 +16,22 @@ from daypass.kube.resources import NAMESPACES, Object
 from support.fake_door import Behaviour, FakeDoor, Signer, answer, reset, status_answer
 
 
+# The fake serves one request a connection: a client that kept it would meet its end by chance.
+CLOSE = "Connection: close"
+
+
 def thing(name: str, version: int) -> Object:
     return {"metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": str(version)}}
 
 
 def listed(version: int, *things: Object) -> bytes:
     body = {"metadata": {"resourceVersion": str(version)}, "items": list(things)}
-    return answer(200, json.dumps(body))
+    return answer(200, json.dumps(body), CLOSE)
 
 
 def happened(*events: tuple[str, Object]) -> bytes:
     lines = (json.dumps({"type": kind, "object": document}) for kind, document in events)
-    return answer(200, "".join(f"{line}\n" for line in lines))
+    return answer(200, "".join(f"{line}\n" for line in lines), CLOSE)
 
 
 @contextmanager
@@ -77,9 +81,9 @@ def test_it_goes_on_from_the_last_it_heard_of_a_bookmark_too(signer: Signer) -> 
 @pytest.mark.parametrize(
     ("broken", "pauses"),
     [
-        (status_answer(410, "too old"), []),
+        (status_answer(410, "too old", CLOSE), []),
         (happened(("ERROR", {"kind": "Status", "code": 410, "message": "too old"})), []),
-        (status_answer(500, "broken"), [0.5]),
+        (status_answer(500, "broken", CLOSE), [0.5]),
         (reset, [0.5]),
     ],
 )
@@ -105,7 +109,7 @@ def test_a_right_that_is_missing_ends_it(signer: Signer) -> None:
 
 
 def test_an_api_server_that_is_down_is_asked_less_and_less_often(signer: Signer) -> None:
-    down: list[bytes | Behaviour] = [status_answer(500, "no")] * 8
+    down: list[bytes | Behaviour] = [status_answer(500, "no", CLOSE)] * 8
     with mirror(signer, *down, listed(1)) as (mirrored, _, sleeps):
         next(mirrored.follow())
     assert sleeps == [0.5, 1, 2, 4, 8, 16, 30, 30]
