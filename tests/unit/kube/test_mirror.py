@@ -15,7 +15,6 @@ from daypass.kube.mirror import Mirror
 from daypass.kube.resources import NAMESPACES, Object
 from support.fake_door import Behaviour, FakeDoor, Signer, answer, reset, status_answer
 
-
 # The fake serves one request a connection: a client that kept it would meet its end by chance.
 CLOSE = "Connection: close"
 
