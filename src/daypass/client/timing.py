@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 
+from daypass._core.chance import chance
 from daypass._core.clock import SYSTEM_CLOCK
 
 TYPE_CHECKING = False
@@ -51,10 +51,6 @@ async def _sleep_async(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-def _chance() -> float:
-    return int.from_bytes(os.urandom(4), "big") / 2**32  # `random` would load hashlib
-
-
 def _begin(work: Callable[[], None]) -> None:
     import threading
 
@@ -66,6 +62,6 @@ SYSTEM_TIMING = Timing(
     clock=SYSTEM_CLOCK,
     sleep=time.sleep,
     sleep_async=_sleep_async,
-    chance=_chance,
+    chance=chance,
     begin=_begin,
 )

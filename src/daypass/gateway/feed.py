@@ -6,12 +6,12 @@ is listed anew and whoever takes the list compares. A thread each, which sleeps 
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from daypass._core.chance import about
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass.kube.cluster import Cluster
@@ -154,7 +154,7 @@ class Feed:
             if self._clock.monotonic() - began >= STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
                 continue
-            self._ended.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+            self._ended.wait(about(pause))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _watch(self, since: str) -> None:

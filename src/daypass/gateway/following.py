@@ -6,12 +6,12 @@ often: what nobody has heard of for too long ends by time.
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from daypass._core.chance import chance
 from daypass._core.clock import Clock
 from daypass.gateway.denials import Denials, Kind
 from daypass.gateway.feed import WATCH_SECONDS, Feed, Followed
@@ -229,7 +229,7 @@ class Following:
                     self._identities[uid_of(found)] = _namespace(found)
 
         is_secret = kind is Kind.SECRET
-        longer = random.randint(NAMESPACE_WATCH_SECONDS, 2 * NAMESPACE_WATCH_SECONDS)  # noqa: S311
+        longer = int(NAMESPACE_WATCH_SECONDS * (1 + chance()))
         return Followed(
             resource=SECRETS if is_secret else SERVICE_ACCOUNTS,
             namespace=namespace,

@@ -7,7 +7,6 @@ bounded; the certificate is verified by what the kubeconfig or the Pod trusts.
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 import urllib.parse
 from collections import deque
@@ -16,6 +15,7 @@ from typing import cast
 
 import httptools
 
+from daypass._core.chance import about
 from daypass._core.clock import Clock
 from daypass._core.version import VERSION
 from daypass.gateway.decision import Review
@@ -144,7 +144,7 @@ class _Connection(asyncio.Protocol):
         self._received = 0
         self.is_closed = False
         self.is_reusable = False
-        self.lives_until = self._loop.time() + LIVES_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311
+        self.lives_until = self._loop.time() + about(LIVES_SECONDS)
         self._parser = httptools.HttpResponseParser(self)
         self._retry_after = b""
         self._body: deque[bytes] = deque()

@@ -1,0 +1,22 @@
+"""The chance that spreads what would happen at the same moment."""
+
+import random
+
+from daypass._core.chance import about, chance
+
+
+def test_chance_neither_uses_nor_moves_a_seed_that_the_user_has_set() -> None:
+    random.seed(1)
+    before = random.getstate()
+    drawn = {chance() for _ in range(100)}
+    assert random.getstate() == before
+    random.seed(1)
+    assert drawn != {chance() for _ in range(100)}
+    assert len(drawn) > 90  # of 2**32 values
+    assert all(0 <= each < 1 for each in drawn)
+
+
+def test_about_stays_within_a_fifth() -> None:
+    drawn = [about(10) for _ in range(1000)]
+    assert all(8 <= each < 12 for each in drawn)
+    assert min(drawn) < 9 < 11 < max(drawn)
