@@ -109,7 +109,7 @@ def _at_once(work: Callable[[], None]) -> None:
 
 
 def run(*, quick: bool) -> None:
-    """Three days; `quick`: of eight hours."""
+    """Four days; `quick`: of eight hours."""
     hours = 8 if quick else 24
     chance = random.Random(20)
     together = [chance.random() for _ in range(CLIENTS)]
