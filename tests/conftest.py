@@ -26,6 +26,13 @@ with suppress(ModuleNotFoundError):  # the environment of kfp has none
     settings.load_profile("patient")
 
 
+def pytest_configure() -> None:
+    """Before any test begins."""
+    from support.signals import let_children_take_signals
+
+    let_children_take_signals()
+
+
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A real kube-apiserver with etcd and kube-controller-manager, one for the whole session.

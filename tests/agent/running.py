@@ -17,7 +17,6 @@ from typing import Any
 from daypass._core.clock import SYSTEM_CLOCK
 from support.deadline import eventually
 from support.fake_door import FakeDoor, credentials_document, status_answer, token_answer
-from support.signals import take_signals
 
 CLEAN = {
     name: value
@@ -80,7 +79,6 @@ class Agent:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=take_signals,
         )  # fmt: skip
         self.events: list[dict[str, Any]] = []
         self.words = ""

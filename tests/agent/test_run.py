@@ -19,7 +19,6 @@ import pytest
 from agent.running import CLEAN, Door, daypass
 from support.deadline import eventually
 from support.fake_door import SENTINEL, short_lived_token
-from support.signals import take_signals
 
 MODES = (pytest.param((), id="variable"), pytest.param(("--file",), id="file"))
 
@@ -44,7 +43,6 @@ def environment(door: Door, tmp_path: Path, runtime: Path) -> dict[str, str]:
 def running(
     environment: dict[str, str], *arguments: str, **options: Any
 ) -> Iterator[subprocess.Popen[str]]:
-    options.setdefault("preexec_fn", take_signals)
     process = subprocess.Popen(
         [sys.executable, "-m", "daypass", "run", *arguments],
         env={**CLEAN, **environment},
@@ -265,7 +263,6 @@ def test_ctrl_c_reaches_the_command_once_and_nobody_else(
         import fcntl
         import termios
 
-        take_signals()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
     try:

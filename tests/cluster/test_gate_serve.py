@@ -32,7 +32,6 @@ from support.deadline import eventually
 from support.gates import running_gate
 from support.identities import RBAC, Identity, unique
 from support.raw import Answer, Conversation, connect
-from support.signals import take_signals
 
 AUDIENCE, HOST, NAME = "gate.example.com", "ekf.example.com", "daypass-gate.daypass.svc"
 
@@ -108,7 +107,7 @@ def _started(
          "--key", str(folder / "tls.key"), "--kubeconfig", str(kubeconfig), "--drain", "1s",
          "--grpc", f"unix:{folder / GRPC_SOCKET}"],
         stdout=events, stderr=subprocess.PIPE, text=True,
-        preexec_fn=take_signals, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
 
 

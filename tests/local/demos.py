@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.deadline import eventually
-from support.signals import take_signals
 
 
 class Demo:
@@ -38,7 +37,6 @@ class Demo:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=take_signals,
         )
         self._listeners = [threading.Thread(target=it) for it in (self._hear, self._overhear)]
         for listener in self._listeners:

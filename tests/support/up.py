@@ -17,7 +17,6 @@ from typing import Any
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.raw import Answer, connect, exchange
-from support.signals import take_signals
 
 HOST = "localhost"
 
@@ -51,7 +50,6 @@ class Up:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=take_signals,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()

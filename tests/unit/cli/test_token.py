@@ -29,7 +29,6 @@ from support.fake_door import (
     status_answer,
     token_answer,
 )
-from support.signals import take_signals
 
 OpenDoor = Callable[..., tuple[FakeDoor, Path]]
 Capture = pytest.CaptureFixture[str]
@@ -421,7 +420,6 @@ def test_a_signal_ends_it_without_a_word(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=take_signals,
     )
     try:
         assert asked.wait(60)
