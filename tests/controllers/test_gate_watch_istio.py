@@ -35,6 +35,9 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
 def watch(gate: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     with watching(tmp_path_factory.mktemp("watch"), gate.plane, gate.config) as running:
         running.wait_leading()
+        # Until then a token passes whose Secret no watch has seen yet.
+        stranger = gate.bearer()
+        eventually("its list is in force", lambda: gate.send(stranger).code == 503)
         yield running
 
 
