@@ -229,10 +229,7 @@ def test_without_the_filters_everything_is_the_logins(gate: IstioGate) -> None:
 
 
 def test_without_keys_sessions_go_on_and_tokens_wait(gate: IstioGate) -> None:
-    gate.delete(f"{FILTERS}/{GATE_KEYS}")
-    gate.gateway.stop_envoy()
-    gate.gateway.start_envoy()
-    gate.gateway.wait_serving()
+    gate.start_without(GATE_KEYS)
     try:
         assert_refused(gate, gate.send(gate.bearer()), Reason.UNKNOWN)
         assert seen(gate.send(SESSION, *FORGED))["kubeflow-userid"] == "alice@example.com"

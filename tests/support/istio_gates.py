@@ -103,6 +103,18 @@ class IstioGate:
         self.apply(keys_object(self.config, self.issuer, keys or self.keys))
         self.revoke(revoked or Revoked())
 
+    def start_without(self, name: str) -> None:
+        """A gateway that has started after an EnvoyFilter was deleted, and refuses tokens."""
+        good = self.bearer()
+        self.delete(f"{FILTERS}/{name}")
+
+        def refuses() -> bool:
+            # istiod may not have seen yet what is gone, and have sent it once more.
+            self.gateway.restart_envoy()
+            return self.send(good).code == 503
+
+        eventually(f"a gateway starts without {name}", refuses)
+
     def revoke(self, revoked: Revoked) -> None:
         """Another list of the revoked."""
         self.apply(*revoked_objects(self.config, revoked))

@@ -127,6 +127,12 @@ class Gateway:
             self.envoy.stop()
             self.envoy = None
 
+    def restart_envoy(self) -> None:
+        """Another Envoy, which knows only what istiod says now; it takes connections."""
+        self.stop_envoy()
+        self.start_envoy()
+        self.wait_serving()
+
     def admin(self, path: str, method: str = "GET") -> bytes:
         """What Envoy's admin interface says."""
         with closing(AdminConnection(os.path.relpath(self.folder / "admin.sock"))) as connection:
