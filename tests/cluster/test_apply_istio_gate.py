@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from daypass.kube.cluster import Cluster
+from daypass.kube.resources import AUTHORIZATION_POLICIES
 from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
@@ -69,9 +70,12 @@ def test_the_gateway_gets_what_it_trusts_the_authorizer_by(cluster: Cluster) -> 
     assert not plan(cluster, REVIEWED).differs
 
 
-def test_a_login_takes_the_backstop_away(cluster: Cluster) -> None:
+def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster) -> None:
     apply(cluster, ISTIO)
     apply(cluster, ISTIO.replace("audience:", "others: login, audience:"))
-    there = named(everything(cluster))
-    assert ("AuthorizationPolicy", SPACE, GATE) not in there
-    assert ("EnvoyFilter", SPACE, GATE) in there
+    assert ("EnvoyFilter", SPACE, GATE) in named(everything(cluster))
+    rules = cluster.get(AUTHORIZATION_POLICIES, GATE, SPACE)["spec"]["rules"]
+    assert [rule["when"][1]["key"] for rule in rules] == [
+        "request.headers[kubeflow-userid]",
+        "request.auth.claims[iss]",
+    ]

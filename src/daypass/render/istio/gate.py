@@ -1,5 +1,6 @@
 """The gate's objects on Istio that stay as they are while it runs."""
 
+from daypass.render.envoy.gate import LONG_LIVED_ISSUER
 from daypass.render.envoy.refusals import gate_hint, refusal_replies
 from daypass.render.envoy.review import authorizer_replies
 from daypass.render.envoy.revocation import revocation_replies
@@ -23,9 +24,7 @@ from daypass.spec import Config
 def istio_objects(config: Config, facts: KubernetesFacts) -> list[Object]:
     """What checks at Istio's gateway."""
     settings = IstioGate.of(config, facts.issuer_for(config))
-    objects = [_filters(settings)]
-    if not settings.leaves_others:
-        objects.append(_backstop(settings, facts))
+    objects = [_filters(settings), _backstop(settings, facts)]
     if settings.is_reviewed:
         version = facts.api_version("DestinationRule", *VERSIONS)
         namespace = config.door.namespace
@@ -50,13 +49,6 @@ def _filters(settings: IstioGate) -> Object:
 
 def _backstop(settings: IstioGate, facts: KubernetesFacts) -> Object:
     """Refuse whatever the filters have not verified, so also where they are missing."""
-    # RequestAuthentications of others take the cluster's tokens as well, of every audience: alone
-    # they open nothing.
-    key = f"experimental.envoy.filters.http.rbac[{VERIFIED}]"
-    rules: list[Object] = [{"when": [{"key": key, "notValues": ["allowed"]}]}]
-    if settings.is_native:
-        accounts = f"{settings.issuer}/system:serviceaccount:*"
-        rules.append({"from": [{"source": {"notRequestPrincipals": [accounts]}}]})
     operations = policy_operations(settings)
     versions = ("security.istio.io/v1", "security.istio.io/v1beta1")
     return new_object(
@@ -68,7 +60,27 @@ def _backstop(settings: IstioGate, facts: KubernetesFacts) -> Object:
             "selector": {"matchLabels": settings.labels},
             "action": "DENY",
             "rules": [
-                {**rule, "to": [{"operation": each} for each in operations]} for rule in rules
+                {**rule, "to": [{"operation": each} for each in operations]}
+                for rule in _backstop_rules(settings)
             ],
         },
     )
+
+
+def _backstop_rules(settings: IstioGate) -> list[Object]:
+    # A RequestAuthentication of others, or a login, takes the cluster's tokens as well: of every
+    # audience, and in forms that the filters do not look at. Alone they open nothing.
+    key = f"experimental.envoy.filters.http.rbac[{VERIFIED}]"
+    unverified: Object = {"key": key, "notValues": ["allowed"]}
+    if settings.leaves_others:
+        told = f"request.headers[{settings.gate.headers.user}]"
+        issuers = [settings.issuer, LONG_LIVED_ISSUER]
+        return [
+            {"when": [unverified, {"key": told, "values": ["system:serviceaccount:*"]}]},
+            {"when": [unverified, {"key": "request.auth.claims[iss]", "values": issuers}]},
+        ]
+    rules: list[Object] = [{"when": [unverified]}]
+    if settings.is_native:
+        accounts = f"{settings.issuer}/system:serviceaccount:*"
+        rules.append({"from": [{"source": {"notRequestPrincipals": [accounts]}}]})
+    return rules

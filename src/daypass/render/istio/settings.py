@@ -12,6 +12,9 @@ _USUAL_LABELS = {"istio": "ingressgateway"}
 _FRONTS_OF_ISTIO = ("istio", "gateway-api", "ingress")
 """Fronts that Istio's gateway may be."""
 
+_OF_A_LOGIN = ("user", "email", "groups", "preferred-username")
+"""What oauth2-proxy says in `x-auth-request-...`, and who skips it must not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IstioGate:
@@ -67,9 +70,12 @@ class IstioGate:
     def identity_headers(self) -> list[str]:
         """The identity headers in every spelling that a server could take for them.
 
-        `kubeflow_userid` and `kubeflow-userid` are one name to some.
+        `kubeflow_userid` and `kubeflow-userid` are one name to some. With a login those that it
+        sets are among them.
         """
-        names = (self.gate.headers.user, self.gate.headers.groups)
+        names = [self.gate.headers.user, self.gate.headers.groups]
+        if self.leaves_others:
+            names += [f"x-auth-request-{name}" for name in _OF_A_LOGIN]
         return [spelling for name in names for spelling in _spellings(name)]
 
 
