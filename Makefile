@@ -51,9 +51,10 @@ kubescore: .venv/.synced ## build the linter of manifests once (about a minute)
 demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo
 
-test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 12 minutes)
+test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 13 minutes)
 	$(BIN)/python -c "from tools.gobuild import built; print(built('istiod', '.'))"
 	$(BIN)/python -c "from tools.gobuild import built; print(built('envoygateway', '.'))"
+	$(BIN)/python -m tools.oauth2proxy.build
 	$(BIN)/pytest tests/controllers
 
 test-pythons: .venv/.synced ## the client on every other Python of this machine

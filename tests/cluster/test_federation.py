@@ -25,7 +25,7 @@ from support.admin import Answer
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.issuer import Issuer, running_issuer
+from support.issuer import CiSystem, running_issuer
 from support.tokens import Signer
 from support.up import Up, running_up, up_config
 
@@ -36,13 +36,13 @@ POLICY = Policy(audiences=(GATE,), federated=Federated(longest_lifetime_seconds=
 
 
 @pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CiSystem]:
     with running_issuer(tmp_path_factory.mktemp("issuer")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def configuration(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def configuration(issuer: CiSystem, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is rendered for two subjects of the issuer."""
     trusted = TrustedIssuer(
         url=issuer.url, audience=AUDIENCE, subjects=(MAIN, TAGS), authority=issuer.authority.pem
@@ -54,7 +54,7 @@ def configuration(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def plane(
-    issuer: Issuer, configuration: Path, tmp_path_factory: pytest.TempPathFactory
+    issuer: CiSystem, configuration: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ControlPlane]:
     """An API server that has read it, and knows the issuer's keys."""
     folder = tmp_path_factory.mktemp("federation")
@@ -65,7 +65,7 @@ def plane(
         yield running
 
 
-def _knows(plane: ControlPlane, issuer: Issuer) -> bool:
+def _knows(plane: ControlPlane, issuer: CiSystem) -> bool:
     return who(plane, issuer.token(MAIN, AUDIENCE)).code == 201
 
 
@@ -96,7 +96,7 @@ class Made:
 def made(
     plane: ControlPlane,
     cluster: Cluster,
-    issuer: Issuer,
+    issuer: CiSystem,
     up: Up,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -138,7 +138,7 @@ def ask(plane: ControlPlane, made: Made, token: Secret, account: str = "ci", **s
 
 
 def test_its_token_is_traded_for_a_short_lived_one(
-    plane: ControlPlane, issuer: Issuer, made: Made
+    plane: ControlPlane, issuer: CiSystem, made: Made
 ) -> None:
     answer = ask(plane, made, issuer.token(MAIN, AUDIENCE))
     assert answer.code == 201, answer.body
@@ -149,7 +149,7 @@ def test_its_token_is_traded_for_a_short_lived_one(
 
 
 def test_the_client_does_so_through_the_door(
-    issuer: Issuer, made: Made, monkeypatch: pytest.MonkeyPatch
+    issuer: CiSystem, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
     monkeypatch.setenv("DAYPASS_CREDENTIALS", str(made.credentials))
@@ -174,7 +174,7 @@ def test_the_credentials_hold_no_secret(up: Up, made: Made) -> None:
 
 
 def test_it_has_a_name_that_is_nobody_elses_and_no_group(
-    plane: ControlPlane, issuer: Issuer
+    plane: ControlPlane, issuer: CiSystem
 ) -> None:
     token = issuer.token(MAIN, AUDIENCE, groups=["system:masters"], name="admin")
     info = who(plane, token).json["status"]["userInfo"]
@@ -182,7 +182,7 @@ def test_it_has_a_name_that_is_nobody_elses_and_no_group(
     assert info["groups"] == ["system:authenticated"]
 
 
-def test_no_other_token_comes_in(plane: ControlPlane, issuer: Issuer) -> None:
+def test_no_other_token_comes_in(plane: ControlPlane, issuer: CiSystem) -> None:
     stranger = Signer()
     refused = {
         "another subject": issuer.token("repo:org/app:ref:refs/heads/dev", AUDIENCE),
@@ -206,14 +206,14 @@ def test_no_other_token_comes_in(plane: ControlPlane, issuer: Issuer) -> None:
 
 
 def test_another_subject_of_the_issuer_has_no_right_to_this_identity(
-    plane: ControlPlane, issuer: Issuer, made: Made
+    plane: ControlPlane, issuer: CiSystem, made: Made
 ) -> None:
     answer = ask(plane, made, issuer.token(TAGS, AUDIENCE))
     assert answer.code == 403
     assert "cannot create resource" in answer.message
 
 
-def test_it_can_do_nothing_else(plane: ControlPlane, issuer: Issuer, made: Made) -> None:
+def test_it_can_do_nothing_else(plane: ControlPlane, issuer: CiSystem, made: Made) -> None:
     token = issuer.token(MAIN, AUDIENCE)
     identities.ensure_service_account(plane.admin, made.namespace, "other")
     assert ask(plane, made, token, "other").code == 403
@@ -235,7 +235,7 @@ def test_it_can_do_nothing_else(plane: ControlPlane, issuer: Issuer, made: Made)
     assert client.request("GET", here, headers=speaking).code == 403
 
 
-def test_its_own_row_of_the_policy_holds(plane: ControlPlane, issuer: Issuer, made: Made) -> None:
+def test_its_own_row_of_the_policy_holds(plane: ControlPlane, issuer: CiSystem, made: Made) -> None:
     token = issuer.token(MAIN, AUDIENCE)
     assert ask(plane, made, token, expirationSeconds=1200).code == 201
     longer = ask(plane, made, token, expirationSeconds=1201)
@@ -245,7 +245,7 @@ def test_its_own_row_of_the_policy_holds(plane: ControlPlane, issuer: Issuer, ma
 
 
 def test_its_short_lived_token_makes_no_successor(
-    plane: ControlPlane, issuer: Issuer, made: Made
+    plane: ControlPlane, issuer: CiSystem, made: Made
 ) -> None:
     path = f"/api/v1/namespaces/{made.namespace}"
     own = "https://kubernetes.default.svc"
@@ -266,7 +266,7 @@ def _good(answer: Answer) -> Answer | None:
     return answer if answer.code == 201 else None
 
 
-def test_the_printed_configuration_trusts_this_subject_alone(issuer: Issuer, made: Made) -> None:
+def test_the_printed_configuration_trusts_this_subject_alone(issuer: CiSystem, made: Made) -> None:
     (entry,) = made.configuration["jwt"]
     assert entry["issuer"]["audiences"] == [AUDIENCE]
     (rule,) = entry["claimValidationRules"]
@@ -340,7 +340,7 @@ def test_nothing_is_made_of_what_makes_no_sense(
 def test_merging_lets_another_subject_in_without_a_restart(
     plane: ControlPlane,
     cluster: Cluster,
-    issuer: Issuer,
+    issuer: CiSystem,
     configuration: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from daypass.render.envoy.gate import LONG_LIVED_ISSUER
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.names import GATE, GATE_KEYS
-from daypass.render.objects import Object
 from support.deadline import eventually
 from support.istio_gates import (
     AUDIENCE,
@@ -23,7 +24,7 @@ from support.istio_gates import (
     seen,
     signed,
 )
-from support.istio_gateway import LABELS, NAMESPACE
+from support.istio_logins import AUTHENTICATIONS, authentication, by_filter, by_policy
 from support.raw import Answer
 from support.tokens import Signer
 
@@ -33,65 +34,6 @@ DEX, DEX_ISSUER = Signer("dex"), "https://dex.example.com"
 SESSION = "Cookie: session=alice"
 OPAQUE = "Authorization: Bearer opaque"
 FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
-VERIFIED = "daypass_shadow_engine_result"
-LINE = {"key": f"experimental.envoy.filters.http.rbac[{VERIFIED}]", "notValues": ["allowed"]}
-"""What the login's AuthorizationPolicy needs, as docs/gate.md says it."""
-ENABLED = {
-    "filter": "envoy.filters.http.rbac",
-    "path": [{"key": VERIFIED}],
-    "value": {"string_match": {"exact": "allowed"}},
-    "invert": True,
-}
-"""The same for a login that is an EnvoyFilter."""
-_EXT_AUTHZ = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
-
-
-def by_policy(*when: Object) -> Object:
-    """A login as an AuthorizationPolicy with an extension provider."""
-    spec = {
-        "selector": {"matchLabels": LABELS},
-        "action": "CUSTOM",
-        "provider": {"name": "login"},
-        "rules": [{"when": list(when)} if when else {}],
-    }
-    return _beside("security.istio.io/v1", "AuthorizationPolicy", spec)
-
-
-def by_filter() -> Object:
-    """A login as an EnvoyFilter, as older Kubeflow and EKF have it."""
-    manager = {"name": "envoy.filters.network.http_connection_manager"}
-    ask = {
-        "@type": _EXT_AUTHZ,
-        "filter_enabled_metadata": ENABLED,
-        "http_service": {
-            "server_uri": {
-                "uri": "http://login.team.svc.cluster.local",
-                "cluster": "outbound|80||login.team.svc.cluster.local",
-                "timeout": "10s",
-            },
-            "authorization_request": {
-                "allowed_headers": {"patterns": [{"exact": "authorization"}, {"exact": "cookie"}]}
-            },
-            "authorization_response": {
-                "allowed_upstream_headers": {"patterns": [{"exact": "kubeflow-userid"}]}
-            },
-        },
-    }
-    patch = {
-        "applyTo": "HTTP_FILTER",
-        "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": manager}}},
-        "patch": {
-            "operation": "INSERT_FIRST",
-            "value": {"name": "envoy.filters.http.ext_authz", "typed_config": ask},
-        },
-    }
-    spec = {"workloadSelector": {"labels": LABELS}, "configPatches": [patch]}
-    return _beside("networking.istio.io/v1alpha3", "EnvoyFilter", spec)
-
-
-def _beside(version: str, kind: str, spec: Object) -> Object:
-    metadata = {"name": "login", "namespace": NAMESPACE}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +45,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
 @pytest.fixture(scope="module", params=["policy", "filter"])
 def gate(running: IstioGate, request: pytest.FixtureRequest) -> Iterator[IstioGate]:
     """The gate beside each kind of login."""
-    running.apply(by_policy(LINE) if request.param == "policy" else by_filter())
+    running.apply(by_policy() if request.param == "policy" else by_filter())
     eventually("the login answers", lambda: running.send().code == 302)
     yield running
     without_login(running)
 
 
 def without_login(running: IstioGate) -> None:
-    for collection in (FILTERS, POLICIES):
+    for collection in (FILTERS, POLICIES, AUTHENTICATIONS):
         running.delete(f"{collection}/login")
     eventually("the login is gone", lambda: running.send().code == 200)
+    judge = "envoy.filters.http.jwt_authn"
+    eventually("nor judges anybody else", lambda: judge not in running.filters())
 
 
 @pytest.fixture(autouse=True)
@@ -241,19 +185,10 @@ def test_without_keys_sessions_go_on_and_tokens_wait(gate: IstioGate) -> None:
         eventually("the keys are back", lambda: gate.send(good).code == 200)
 
 
-def request_authentication(issuer: str, keys: str, **more: object) -> Object:
-    rule = {"issuer": issuer, "jwks": keys, **more}
-    spec = {"selector": {"matchLabels": LABELS}, "jwtRules": [rule]}
-    return _beside("security.istio.io/v1", "RequestAuthentication", spec)
-
-
-AUTHENTICATIONS = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/requestauthentications"
-
-
 def test_a_request_authentication_that_is_there_goes_on_working(running: IstioGate) -> None:
     without_login(running)
     claim = [{"header": "kubeflow-userid", "claim": "email"}]
-    running.apply(request_authentication(DEX_ISSUER, DEX.jwks, outputClaimToHeaders=claim))
+    running.apply(authentication("login", DEX_ISSUER, DEX.jwks, outputClaimToHeaders=claim))
     try:
         line = signed(running, DEX, iss=DEX_ISSUER, email="carol@example.com")
         eventually(
@@ -278,17 +213,34 @@ def test_a_request_authentication_that_is_there_goes_on_working(running: IstioGa
         running.configure("others: login")
 
 
+def test_one_for_the_cluster_opens_nothing_that_the_gate_has_not_seen(running: IstioGate) -> None:
+    without_login(running)
+    keys = json.dumps(running.plane.admin.get("/openid/v1/jwks"))
+    short = running.bearer().removeprefix("Authorization: ")
+    long = f"Bearer {running.identity.token.reveal()}"
+    for issuer, token in ((running.issuer, short), (LONG_LIVED_ISSUER, long)):
+        line = f"Authorization: Token {token}"
+        assert "kubeflow-userid" not in seen(running.send(line))
+        running.apply(authentication("login", issuer, keys))
+        try:
+            eventually("its word is not enough", lambda: running.send(line).code == 403)  # noqa: B023 - called at once
+            assert running.send(line, host=OTHER).code == 200
+            assert seen(running.send(running.bearer()))["kubeflow-userid"] == running.identity.user
+        finally:
+            without_login(running)
+
+
 def test_a_request_authentication_of_the_gates_own_would_break_the_login(
     running: IstioGate,
 ) -> None:
     """Why there is none: it refuses other issuers' tokens on every host of the gateway."""
     without_login(running)
-    running.apply(by_policy(LINE))
+    running.apply(by_policy())
     eventually("the login answers", lambda: running.send().code == 302)
     line = dex(running)
     assert running.send(line, SESSION).code == 200
     assert running.send(line, host=OTHER).code == 302
-    running.apply(request_authentication(running.issuer, running.keys, audiences=[AUDIENCE]))
+    running.apply(authentication("login", running.issuer, running.keys, audiences=[AUDIENCE]))
     try:
         eventually(
             "a session with a token of Dex's is lost",

@@ -28,7 +28,8 @@ from support.istio_gates import (
     seen,
     signed,
 )
-from support.istio_gateway import NAMESPACE, secret
+from support.istio_gateway import secret
+from support.istio_logins import LINE, by_policy, token_required
 from support.raw import Answer
 from support.tokens import Signer
 
@@ -36,7 +37,6 @@ pytestmark = pytest.mark.timeout(600)
 
 FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
 SESSION = "Cookie: session=alice"
-VERIFIED = "experimental.envoy.filters.http.rbac[daypass_shadow_engine_result]"
 STRANGER = Signer("stranger")
 
 
@@ -200,17 +200,8 @@ def test_where_the_filters_are_missing_everything_is_refused(gate: IstioGate) ->
 
 def test_a_login_keeps_what_is_its_own(gate: IstioGate, authorizer: Child) -> None:
     text = gate.gate_text
-    policy = {
-        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
-        "metadata": {"name": "login", "namespace": NAMESPACE},
-        "spec": {
-            "selector": {"matchLabels": {"istio": "ingressgateway"}}, "action": "CUSTOM",
-            "provider": {"name": "login"},
-            "rules": [{"when": [{"key": VERIFIED, "notValues": ["allowed"]}]}],
-        },
-    }  # fmt: skip
     gate.configure(f"{text}, others: login")
-    gate.apply(policy)
+    gate.apply(by_policy())
     try:
         eventually("the login answers", lambda: gate.send().code == 302)
         before = asked(authorizer)
@@ -228,6 +219,18 @@ def test_a_login_keeps_what_is_its_own(gate: IstioGate, authorizer: Child) -> No
         gate.delete(f"{POLICIES}/login")
         gate.configure(text)
         eventually("as it was", lambda: gate.send(*FORGED).code == 401)
+
+
+def test_a_policy_that_wants_a_verified_token_can_take_the_gates_word(gate: IstioGate) -> None:
+    # What the gateway itself has verified needs no line.
+    gate.apply(token_required(*([] if "both" in gate.gate_text else [LINE])))
+    try:
+        eventually("it is in force", lambda: gate.send(host=OTHER).code == 403)
+        assert seen(gate.send(gate.bearer()))["kubeflow-userid"] == gate.identity.user
+        assert_refused(gate.send(gate.bearer(bound=False)), Reason.UNBOUND)
+    finally:
+        gate.delete(f"{POLICIES}/require-jwt")
+        eventually("it is gone", lambda: gate.send(host=OTHER).code == 200)
 
 
 def test_without_an_authorizer_nothing_passes(gate: IstioGate, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,25 +16,32 @@ from typing import Final
 
 LAUNCHER: Final = """
 import os, signal, sys
-parent, *command = sys.argv[1:]
+parent, listener, *command = sys.argv[1:]
 if sys.platform == "linux":
     import ctypes
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 if os.getppid() != int(parent):
     os._exit(1)
+if listener:
+    if int(listener) != 3:
+        os.dup2(int(listener), 3)
+        os.close(int(listener))
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
 os.execv(command[0], command)
 """
 """Becomes the child's program after asking the kernel to kill it when the parent dies, however
-that happens (prctl(2)); the check afterwards covers a parent that died in between."""
+that happens (prctl(2)); the check afterwards covers a parent that died in between. A socket is
+handed over as descriptor 3, the way systemd does (sd_listen_fds(3))."""
 
 
 class Child:
     """A running program whose output goes to a file.
 
     It is ended by `stop`, at the interpreter's exit, and (on Linux) by the kernel when the test
-    process is killed. Raises RuntimeError when made on another thread than the main one: the
-    kernel counts the end of the thread as the parent's death.
+    process is killed. `listener`: a socket to listen on, for a program that takes one of systemd.
+    Raises RuntimeError when made on another thread than the main one: the kernel counts the end of
+    the thread as the parent's death.
     """
 
     def __init__(
@@ -43,20 +51,24 @@ class Child:
         log: Path,
         folder: Path,
         environment: Mapping[str, str] | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("children are started on the main thread: they die with the thread")
         self.name = log.stem
         self.log = log
+        handed = () if listener is None else (listener.fileno(),)
+        launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid())]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *command],
+                [*launcher, "".join(str(each) for each in handed), *command],
                 cwd=folder,
                 env=None if environment is None else dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=handed,
             )
         self.pid = self._process.pid
         atexit.register(self.stop)

@@ -90,21 +90,25 @@ class ControlPlane:
         folder: Path,
         *,
         anonymous: bool = True,
+        issues_by_url: bool = False,
         extra_apiserver_args: Sequence[str] = (),
         programs: Programs | None = None,
     ) -> ControlPlane:
         """A control plane that is ready, with all it writes in `folder` (which must be empty).
 
-        Takes about 3 s. On the main thread only (see Child). Raises BuildError where the programs
-        are not to be had, RuntimeError with the end of the log where one of them ends.
+        `issues_by_url`: tokens are issued by its `url` in place of ISSUER, so that others find its
+        keys by OIDC discovery. Takes about 3 s. On the main thread only (see Child). Raises
+        BuildError where the programs are not to be had, RuntimeError with the end of the log where
+        one of them ends.
         """
         programs = programs or find_programs(os.environ)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         plane = cls(folder, authority=Authority("daypass test cluster"), programs=programs)
         try:
             plane._run("etcd", [*programs.etcd, *ETCD_FLAGS])
-            flags = [*_apiserver_flags(plane.port, anonymous=anonymous), *extra_apiserver_args]
-            plane._flags = flags
+            issuer = _issuer_flags(plane.url if issues_by_url else None)
+            flags = [*_apiserver_flags(plane.port, anonymous=anonymous), *issuer]
+            plane._flags = flags = [*flags, *extra_apiserver_args]
             plane._run("kube-apiserver", [*programs.kube_apiserver, *flags])
             eventually("the API server is ready", plane._is_ready, seconds=60)
             # Not before: it asks for the API server once a second.
@@ -279,7 +283,20 @@ CONTROLLER_FLAGS = (
 )
 
 
-_KEPT_FLAGS = ("--service-account-issuer=", "--service-account-max-token-expiration=")
+_KEPT_FLAGS = (
+    "--service-account-issuer=",
+    "--service-account-jwks-uri=",
+    "--service-account-max-token-expiration=",
+)
+
+
+def _issuer_flags(url: str | None) -> list[str]:
+    if url is None:
+        return [f"--service-account-issuer={ISSUER}"]
+    return [
+        f"--service-account-issuer={url}",
+        f"--service-account-jwks-uri={url}/openid/v1/jwks",
+    ]
 
 
 def _apiserver_flags(port: int, *, anonymous: bool) -> list[str]:
@@ -298,7 +315,6 @@ def _apiserver_flags(port: int, *, anonymous: bool) -> list[str]:
         "--client-ca-file=ca.crt",
         f"--anonymous-auth={str(anonymous).lower()}",
         "--authorization-mode=RBAC",
-        f"--service-account-issuer={ISSUER}",
         "--service-account-key-file=sa.pub",
         "--service-account-signing-key-file=sa.key",
         f"--service-account-max-token-expiration={LONGEST_LIFETIME_SECONDS}s",

@@ -1,4 +1,4 @@
-"""An issuer of OIDC tokens on loopback, as a CI system is one."""
+"""Issuers of OIDC tokens; one on loopback, as a CI system is one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from support.tokens import Signer
 
 
 class Issuer:
-    """`url` is its claim `iss`; `authority` signed its certificate."""
+    """`url` is its claim `iss`."""
 
-    def __init__(self, url: str, authority: Authority) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self.authority = authority
         self.signer = Signer()
 
     def token(
@@ -55,8 +54,16 @@ class Issuer:
         }
 
 
+class CiSystem(Issuer):
+    """An issuer with a certificate, which `authority` signed."""
+
+    def __init__(self, url: str, authority: Authority) -> None:
+        super().__init__(url)
+        self.authority = authority
+
+
 @contextmanager
-def running_issuer(folder: Path) -> Iterator[Issuer]:
+def running_issuer(folder: Path) -> Iterator[CiSystem]:
     """An issuer that answers over TLS, on a free port."""
     authority = Authority("a CI system's authority")
     pair = authority.server("127.0.0.1")
@@ -78,7 +85,7 @@ def running_issuer(folder: Path) -> Iterator[Issuer]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "issuer.pem")
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    issuer = Issuer(f"https://127.0.0.1:{server.server_address[1]}", authority)
+    issuer = CiSystem(f"https://127.0.0.1:{server.server_address[1]}", authority)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -6,7 +6,7 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,18 +39,14 @@ AUDIENCE = "gate.example.com"
 LOGIN_PAGE = "https://login.example.com/"
 FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilters"
 POLICIES = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/authorizationpolicies"
-_MESH = {
-    "extensionProviders": [
-        {
-            "name": "login",
-            "envoyExtAuthzHttp": {
-                "service": "login.team.svc.cluster.local",
-                "port": 80,
-                "headersToUpstreamOnAllow": ["kubeflow-userid", "authorization"],
-                "includeRequestHeadersInCheck": ["authorization", "cookie"],
-            },
-        }
-    ]
+_LOGIN = {
+    "name": "login",
+    "envoyExtAuthzHttp": {
+        "service": "login.team.svc.cluster.local",
+        "port": 80,
+        "headersToUpstreamOnAllow": ["kubeflow-userid", "authorization"],
+        "includeRequestHeadersInCheck": ["authorization", "cookie"],
+    },
 }
 
 
@@ -103,6 +99,10 @@ class IstioGate:
         self.apply(keys_object(self.config, self.issuer, keys or self.keys))
         self.revoke(revoked or Revoked())
 
+    def revoke(self, revoked: Revoked) -> None:
+        """Another list of the revoked."""
+        self.apply(*revoked_objects(self.config, revoked))
+
     def start_without(self, name: str) -> None:
         """A gateway that has started after an EnvoyFilter was deleted, and refuses tokens."""
         good = self.bearer()
@@ -114,10 +114,6 @@ class IstioGate:
             return self.send(good).code == 503
 
         eventually(f"a gateway starts without {name}", refuses)
-
-    def revoke(self, revoked: Revoked) -> None:
-        """Another list of the revoked."""
-        self.apply(*revoked_objects(self.config, revoked))
 
     def delete(self, path: str) -> None:
         """Remove an object, if it is there."""
@@ -197,12 +193,18 @@ def signed(gate: IstioGate, signer: Signer, **changed: Any) -> str:
 
 
 @contextmanager
-def running_istio_gate(folder: Path, gate: str = "") -> Iterator[IstioGate]:
-    """A control plane, istiod, an Envoy as its gateway, and the gate with nothing revoked."""
+def running_istio_gate(
+    folder: Path, gate: str = "", *, providers: Sequence[Object] = (), issues_by_url: bool = False
+) -> Iterator[IstioGate]:
+    """A control plane, istiod, an Envoy as its gateway, and the gate with nothing revoked.
+
+    `providers`: further extension providers of the mesh. `issues_by_url`: see ControlPlane.start.
+    """
+    mesh = {"extensionProviders": [_LOGIN, *providers]}
     (folder / "gateway").mkdir()
     public = Authority()
     with (
-        ControlPlane.start(folder / "plane") as plane,
+        ControlPlane.start(folder / "plane", issues_by_url=issues_by_url) as plane,
         closing(admin_cluster(plane)) as cluster,
         Echo() as echo,
         _running_login() as login,
@@ -223,9 +225,7 @@ def running_istio_gate(folder: Path, gate: str = "") -> Iterator[IstioGate]:
         signer = Signer("tests")
         keys = plane.admin.request("GET", "/openid/v1/jwks").json
         issuer = plane.admin.get("/.well-known/openid-configuration")["issuer"]
-        with running_gateway(
-            folder / "gateway", plane, built("istiod", "."), mesh=_MESH
-        ) as gateway:
+        with running_gateway(folder / "gateway", plane, built("istiod", "."), mesh=mesh) as gateway:
             running = IstioGate(
                 plane=plane,
                 cluster=cluster,
@@ -259,13 +259,21 @@ def _gateway(*hosts: str) -> Object:
     return _object("networking.istio.io/v1", "Gateway", "public", selector=LABELS, servers=[server])
 
 
-def route(host: str, name: str) -> Object:
-    """A VirtualService that leads a host to a service."""
-    http = [{"route": [{"destination": {"host": f"{name}.team.svc.cluster.local"}}]}]
+def route(host: str, name: str, below: Mapping[str, str] | None = None) -> Object:
+    """A VirtualService that leads a host to a service; to those of `below` by the path's prefix."""
+    http: list[Object] = [
+        {"match": [{"uri": {"prefix": prefix}}], **_to(other)}
+        for prefix, other in (below or {}).items()
+    ]
+    http.append(_to(name))
     return _object(
         "networking.istio.io/v1", "VirtualService", host.partition(".")[0],
         gateways=[f"{NAMESPACE}/public"], hosts=[host], http=http,
     )  # fmt: skip
+
+
+def _to(name: str) -> Object:
+    return {"route": [{"destination": {"host": f"{name}.team.svc.cluster.local"}}]}
 
 
 def service(name: str, port: int) -> Object:

@@ -13,11 +13,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP/1.1 answer; `code` 0 where the connection ended without one."""
+    """An HTTP/1.1 answer; `code` 0 where the connection ended without one.
+
+    `cookies`: each Set-Cookie header, of which `headers` has the last.
+    """
 
     code: int
     headers: dict[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
 
     @property
     def json(self) -> Any:
@@ -112,8 +116,10 @@ def parse_answer(data: bytes, start: int = 0, *, head: bool = False) -> tuple[An
     code = int(status.split(" ")[1])
     if 100 <= code < 200:
         return parse_answer(data, end, head=head)
-    pairs = (line.partition(":") for line in lines)
-    headers = {name.lower(): value.strip() for name, _, value in pairs}
+    parts = (line.partition(":") for line in lines)
+    pairs = [(name.lower(), value.strip()) for name, _, value in parts]
+    headers = dict(pairs)
+    cookies = tuple(value for name, value in pairs if name == "set-cookie")
     if head:
         body = b""
     elif headers.get("transfer-encoding") == "chunked":
@@ -126,7 +132,7 @@ def parse_answer(data: bytes, start: int = 0, *, head: bool = False) -> tuple[An
         body, end = data[end : end + length], end + length
         if len(body) < length:
             return None
-    return Answer(code=code, headers=headers, body=body), end
+    return Answer(code=code, headers=headers, body=body, cookies=cookies), end
 
 
 def _parse_chunks(data: bytes, start: int) -> tuple[bytes, int] | None:

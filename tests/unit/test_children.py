@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -60,6 +61,24 @@ def test_a_child_has_a_session_of_its_own(tmp_path: Path) -> None:
     child = Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
     try:
         assert os.getsid(child.pid) == child.pid
+    finally:
+        child.stop()
+
+
+def test_a_child_listens_on_the_socket_that_it_is_given(tmp_path: Path) -> None:
+    script = """
+import os, socket
+assert (os.environ["LISTEN_PID"], os.environ["LISTEN_FDS"]) == (str(os.getpid()), "1")
+connection, _ = socket.socket(fileno=3).accept()
+connection.sendall(b"here")
+"""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        command = [sys.executable, "-c", script]
+        child = Child(command, log=tmp_path / "child.log", folder=tmp_path, listener=listener)
+    try:
+        with socket.create_connection(address, timeout=60) as connection:
+            assert connection.recv(100) == b"here"
     finally:
         child.stop()
 

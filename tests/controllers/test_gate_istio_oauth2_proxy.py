@@ -1,0 +1,270 @@
+"""The gate beside the real oauth2-proxy on a real istiod, set up in Kubeflow's ways."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+
+from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from daypass.render.names import GATE
+from support.browsers import Browser
+from support.deadline import eventually
+from support.identity_provider import USER, IdentityProvider, running_identity_provider
+from support.istio_gates import (
+    FILTERS,
+    GUARDED,
+    OTHER,
+    IstioGate,
+    running_istio_gate,
+    seen,
+    signed,
+)
+from support.kubeflow_logins import (
+    PROVIDERS,
+    UNSIGNED,
+    KubeflowLogin,
+    running_kubeflow_login,
+)
+from support.raw import Answer
+from support.tokens import Signer
+
+pytestmark = pytest.mark.timeout(600)
+
+STRANGER = Signer("stranger")
+FORGED = (
+    "kubeflow-userid: admin",
+    "kubeflow_userid: admin",
+    "kubeflow-groups: system:masters",
+    "x-auth-request-email: admin@example.com",
+    "X-Auth_Request-User: admin",
+    "x-auth-request-groups: system:masters",
+    "x-auth-request-preferred-username: admin",
+)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[IdentityProvider]:
+    with running_identity_provider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+    folder = tmp_path_factory.mktemp("gate")
+    with running_istio_gate(
+        folder, "others: login", providers=PROVIDERS, issues_by_url=True
+    ) as running:
+        running.plane.admin.create(
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            {
+                "metadata": {"name": "issuer-discovery-by-anybody"},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "ClusterRole",
+                    "name": "system:service-account-issuer-discovery",
+                },
+                "subjects": [{"kind": "Group", "name": "system:unauthenticated"}],
+            },
+        )
+        yield running
+
+
+@pytest.fixture(scope="module", params=["no-token", "everything", "filter"])
+def login(
+    gate: IstioGate,
+    provider: IdentityProvider,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[KubeflowLogin]:
+    folder = tmp_path_factory.mktemp("oauth2-proxy")
+    with running_kubeflow_login(request.param, gate, provider, folder) as running:
+        yield running
+
+
+def browser(gate: IstioGate, host: str = GUARDED) -> Browser:
+    return Browser(lambda path, lines: gate.send(*lines, path=path, host=host))
+
+
+def signed_in(login: KubeflowLogin) -> Browser:
+    user = browser(login.gate)
+    assert user.follow("/oauth2/start?rd=/").code == 200
+    return user
+
+
+def assert_refused(answer: Answer, reason: Reason) -> None:
+    assert answer.code == CODES.get(reason, 401), answer
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json["message"].startswith(MESSAGES[reason])
+    assert "location" not in answer.headers
+    assert not answer.cookies
+
+
+def assert_nothing_forged(headers: dict[str, str]) -> None:
+    assert not [
+        name
+        for name, value in headers.items()
+        if "admin" in value or "masters" in value or "_" in name
+    ]
+
+
+def test_a_browser_signs_in_and_arrives_as_its_user(login: KubeflowLogin) -> None:
+    user, page = browser(login.gate), "/pipeline/?ns=team-a"
+    first = user.get(page, *FORGED)
+    assert first.code == UNSIGNED[login.kind]
+    assert first.headers["content-type"].startswith("text/html")
+    if login.kind == "no-token":
+        assert b"Sign in with Dex" in first.body
+        answer = user.follow(f"/oauth2/start?rd={quote(page)}", *FORGED)
+    else:
+        answer = user.follow(first.headers["location"], *FORGED)
+    assert answer.json["path"] == page
+    for each in (answer, user.get("/", *FORGED)):
+        headers = seen(each)
+        assert headers["kubeflow-userid"] == USER
+        assert_nothing_forged(headers)
+
+
+def test_a_token_skips_the_login_and_arrives_as_the_bot(login: KubeflowLogin) -> None:
+    user = signed_in(login)
+    for more in ((), FORGED, (user.line,), (user.line, *FORGED)):
+        answer = login.gate.send(login.gate.bearer(), *more)
+        headers = seen(answer)
+        assert headers["kubeflow-userid"] == login.gate.identity.user
+        assert_nothing_forged(headers)
+        assert not {"authorization", "x-auth-request-email"} & headers.keys()
+        # Of a session beside it nothing is used, and nothing is taken.
+        assert headers.get("cookie") == (
+            user.line.removeprefix("Cookie: ") if user.line in more else None
+        )
+        assert not answer.cookies
+    assert seen(user.get("/"))["kubeflow-userid"] == USER
+
+
+@pytest.mark.parametrize("with_session", [False, True], ids=["alone", "with a session"])
+def test_a_bad_token_of_the_cluster_is_told_so_and_not_redirected(
+    login: KubeflowLogin, with_session: bool
+) -> None:
+    gate = login.gate
+    more = (signed_in(login).line,) if with_session else ()
+    cases: dict[Reason, str] = {
+        Reason.AUDIENCE: gate.bearer(audiences=["elsewhere.example.com"]),
+        Reason.UNBOUND: gate.bearer(bound=False),
+        Reason.EXPIRED: signed(gate, gate.signer, exp=1),
+        Reason.SIGNATURE: signed(gate, STRANGER),
+        Reason.LONG_LIVED: f"Authorization: Bearer {gate.identity.token.reveal()}",
+    }
+    for reason, line in cases.items():
+        assert_refused(gate.send(line, *more), reason)
+        assert_refused(gate.send(line, *more, path="/api/"), reason)
+
+
+ANSWERS = {
+    "no-token": {"provider": 200, "stranger": 401, "opaque": 401, "basic": 403, "lower case": 403},
+    "everything": {
+        "provider": 200,
+        "stranger": 302,
+        "opaque": 302,
+        "basic": 302,
+        "lower case": 302,
+    },
+    "filter": {"provider": 200, "stranger": 302, "opaque": 302, "basic": 302, "lower case": 302},
+}
+
+
+def test_what_is_not_the_clusters_goes_the_way_it_goes_without_a_gate(
+    login: KubeflowLogin,
+) -> None:
+    gate = login.gate
+    lines = {
+        "provider": f"Authorization: Bearer {login.provider.id_token()}",
+        "stranger": signed(gate, STRANGER, iss="https://stranger.example.com"),
+        "opaque": "Authorization: Bearer opaque",
+        "basic": "Authorization: Basic eDp5",
+        "lower case": "authorization: bearer x.y.z",
+    }
+    for name, line in lines.items():
+        guarded, other = (gate.send(line, host=host) for host in (GUARDED, OTHER))
+        assert guarded.code == other.code == ANSWERS[login.kind][name], name
+        assert guarded.headers.get("content-type") == other.headers.get("content-type")
+        if guarded.code == 200:
+            assert {seen(each)["kubeflow-userid"] for each in (guarded, other)} == {USER}
+    for host in (GUARDED, OTHER):
+        answer = gate.send(path="/apis/v2beta1/runs", host=host)
+        assert (answer.code, answer.headers["content-type"]) == (401, "application/json")
+
+
+def test_tokens_of_the_cluster_are_the_gates_business_also_where_the_login_takes_them(
+    login: KubeflowLogin,
+) -> None:
+    gate, line = login.gate, f"Authorization: Bearer {login.machine()}"
+    assert seen(gate.send(line, host=OTHER))["kubeflow-userid"] == gate.identity.user
+    assert_refused(gate.send(line), Reason.AUDIENCE)
+    assert_refused(gate.send(line, signed_in(login).line), Reason.AUDIENCE)
+
+
+def odd_forms(token: str) -> dict[str, tuple[str, ...]]:
+    """Header lines with a token that not everybody finds."""
+
+    def basic(pair: str) -> str:
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+    values = {
+        "another scheme": f"Token Bearer {token}",
+        "two spaces": f"Bearer  {token}",
+        "lower case": f"bearer {token}",
+        "something after": f"Bearer {token} x",
+        "a comma after": f"Bearer {token}, Bearer opaque",
+        "a comma before": f"Bearer opaque, Bearer {token}",
+        "a user": basic(f"{token}:"),
+        "a password": basic(f"x:{token}"),
+    }
+    forms: dict[str, tuple[str, ...]] = {
+        name: (f"Authorization: {value}",) for name, value in values.items()
+    }
+    forms["first of two"] = (f"Authorization: Bearer {token}", "Authorization: Bearer opaque")
+    forms["second of two"] = ("Authorization: Bearer opaque", f"Authorization: Bearer {token}")
+    return forms
+
+
+TAKEN = {
+    "no-token": {"another scheme", "two spaces"},
+    "everything": {"a user", "a password"},
+    "filter": {"a user", "a password"},
+}
+"""The odd forms in which each login takes a token of the cluster, where there is no gate."""
+
+
+def test_in_no_odd_form_does_such_a_token_pass_the_gate(login: KubeflowLogin) -> None:
+    gate, session = login.gate, signed_in(login).line
+    taken = set()
+    for name, lines in odd_forms(login.machine()).items():
+        if gate.send(*lines, host=OTHER).code == 200:
+            taken.add(name)
+        assert gate.send(*lines).code in {302, 401, 403}, name
+        beside = gate.send(*lines, session)
+        assert beside.code in {401, 403} or seen(beside)["kubeflow-userid"] == USER, name
+    assert taken == TAKEN[login.kind]
+
+
+@pytest.fixture
+def without_filters(login: KubeflowLogin) -> Iterator[KubeflowLogin]:
+    """The login, where somebody has deleted the gate's filters."""
+    gate = login.gate
+    gate.delete(f"{FILTERS}/{GATE}")
+    eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
+    yield login
+    gate.configure("others: login")
+    good = gate.bearer()
+    eventually("the gate is back", lambda: gate.send(good).code == 200)
+
+
+def test_without_the_gates_filters_sessions_go_on_and_tokens_of_the_cluster_open_nothing(
+    without_filters: KubeflowLogin,
+) -> None:
+    gate = without_filters.gate
+    for line in (gate.bearer(), f"Authorization: Bearer {without_filters.machine()}"):
+        assert gate.send(line, *FORGED).code in {302, 403}
+    assert seen(signed_in(without_filters).get("/", *FORGED))["kubeflow-userid"] == USER

@@ -1,0 +1,111 @@
+"""Browser logins on Istio's gateway, and what they need beside the gate: see docs/gate.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from daypass.render.objects import Object
+from support.istio_gateway import LABELS, NAMESPACE
+
+AUTHENTICATIONS = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/requestauthentications"
+
+VERIFIED = "daypass_shadow_engine_result"
+LINE = {"key": f"experimental.envoy.filters.http.rbac[{VERIFIED}]", "notValues": ["allowed"]}
+"""What an AuthorizationPolicy needs."""
+ENABLED = {
+    "filter": "envoy.filters.http.rbac",
+    "path": [{"key": VERIFIED}],
+    "value": {"string_match": {"exact": "allowed"}},
+    "invert": True,
+}
+"""The same for a login that is an EnvoyFilter."""
+
+LOGIN_PATHS = ["/dex/*", "/oauth2/*"]
+"""Of the login itself: whoever is not signed in yet has to get there."""
+
+_SECURITY = "security.istio.io/v1"
+_EXT_AUTHZ = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
+
+
+def by_policy(provider: str = "login", rule: Object | None = None) -> Object:
+    """A login as an AuthorizationPolicy with an extension provider. `rule`: what it is asked about;
+    left out, all that the gate has not verified.
+    """
+    spec = {
+        "selector": {"matchLabels": LABELS},
+        "action": "CUSTOM",
+        "provider": {"name": provider},
+        "rules": [{"when": [LINE]} if rule is None else rule],
+    }
+    return beside(_SECURITY, "AuthorizationPolicy", "login", spec)
+
+
+def by_filter(service: str = "login", upstream: Sequence[str] = ("kubeflow-userid",)) -> Object:
+    """A login as an EnvoyFilter, as older Kubeflow and EKF have it. `upstream`: the headers of its
+    answer that go on with the request.
+    """
+    manager = {"name": "envoy.filters.network.http_connection_manager"}
+    ask = {
+        "@type": _EXT_AUTHZ,
+        "filter_enabled_metadata": ENABLED,
+        "http_service": {
+            "server_uri": {
+                "uri": f"http://{service}.team.svc.cluster.local",
+                "cluster": f"outbound|80||{service}.team.svc.cluster.local",
+                "timeout": "10s",
+            },
+            "authorization_request": {
+                "allowed_headers": {"patterns": [{"exact": "authorization"}, {"exact": "cookie"}]}
+            },
+            "authorization_response": {
+                "allowed_upstream_headers": {"patterns": [{"exact": name} for name in upstream]}
+            },
+        },
+    }
+    patch = {
+        "applyTo": "HTTP_FILTER",
+        "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": manager}}},
+        "patch": {
+            "operation": "INSERT_FIRST",
+            "value": {"name": "envoy.filters.http.ext_authz", "typed_config": ask},
+        },
+    }
+    spec = {"workloadSelector": {"labels": LABELS}, "configPatches": [patch]}
+    return beside("networking.istio.io/v1alpha3", "EnvoyFilter", "login", spec)
+
+
+def authentication(name: str, issuer: str, keys: str | None = None, **more: object) -> Object:
+    """A RequestAuthentication. `keys`: the issuer's, as text; left out, istiod asks the issuer."""
+    rule = {"issuer": issuer, **({} if keys is None else {"jwks": keys}), **more}
+    spec = {"selector": {"matchLabels": LABELS}, "jwtRules": [rule]}
+    return beside(_SECURITY, "RequestAuthentication", name, spec)
+
+
+def token_required(*when: Object) -> Object:
+    """Kubeflow's policy that refuses what carries no verified JSON Web Token."""
+    rule: Object = {
+        "from": [{"source": {"notRequestPrincipals": ["*"]}}],
+        "to": [{"operation": {"notPaths": LOGIN_PATHS}}],
+        **({"when": list(when)} if when else {}),
+    }
+    spec = {"selector": {"matchLabels": LABELS}, "action": "DENY", "rules": [rule]}
+    return beside(_SECURITY, "AuthorizationPolicy", "require-jwt", spec)
+
+
+def documented(name: str) -> Object:
+    """An object as docs/gate.md has it, by its name."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "gate.md"
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    objects: list[Object] = [yaml.safe_load(block) for block in blocks]
+    (found,) = (each for each in objects if each.get("metadata", {}).get("name") == name)
+    return found
+
+
+def beside(version: str, kind: str, name: str, spec: Object) -> Object:
+    """An object in the gateway's namespace."""
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}

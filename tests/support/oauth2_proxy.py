@@ -1,0 +1,133 @@
+"""The real oauth2-proxy on loopback, set up as Kubeflow sets it up: it is asked by ext_authz."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.oauth2proxy.build import oauth2_proxy
+
+from support.children import Child
+from support.deadline import eventually
+from support.identity_provider import CLIENT, CLIENT_SECRET, IdentityProvider
+
+Setting = str | bool | Sequence[str]
+
+SETTINGS: Mapping[str, Setting] = {
+    "email_domains": ["*"],
+    "api_routes": ["/api/", "/apis/"],
+    "skip_auth_routes": ["^/dex/"],
+    "cookie_name": "oauth2_proxy_kubeflow",
+    "cookie_expire": "24h",
+    "redirect_url": "/oauth2/callback",
+    "relative_redirect_url": True,
+}
+"""What is the same however it says who somebody is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Oauth2Proxy:
+    """One that runs; `port` is on loopback."""
+
+    port: int
+    child: Child
+
+
+def token_settings(provider: IdentityProvider) -> dict[str, Setting]:
+    """Those of an oauth2-proxy that hands the provider's token on, for Istio to read."""
+    return {
+        **SETTINGS,
+        "http_address": "fd:3",
+        "provider": "oidc",
+        "provider_display_name": "Dex",
+        "oidc_issuer_url": provider.url,
+        "skip_oidc_discovery": True,
+        "login_url": "/dex/auth",
+        "redeem_url": f"{provider.url}/token",
+        "oidc_jwks_url": f"{provider.url}/keys",
+        "scope": "profile email groups openid",
+        "code_challenge_method": "S256",
+        "client_id": CLIENT,
+        "client_secret": CLIENT_SECRET,
+        "upstreams": ["static://200"],
+        "set_authorization_header": True,
+        "set_xauthrequest": True,
+    }
+
+
+def header_settings(provider: IdentityProvider, authority: Path) -> dict[str, object]:
+    """The second file ("alpha") of one that sets Kubeflow's headers by itself. `authority`: of
+    further issuers.
+    """
+    return {
+        "server": {"bindAddress": "fd:3"},
+        "providers": [
+            {
+                "id": "dex",
+                "provider": "oidc",
+                "caFiles": [str(authority)],
+                "clientID": CLIENT,
+                "clientSecret": CLIENT_SECRET,
+                "loginURL": "/dex/auth",
+                "redeemURL": f"{provider.url}/token",
+                "scope": "profile email groups openid",
+                "code_challenge_method": "S256",
+                "oidcConfig": {
+                    "issuerURL": provider.url,
+                    "jwksURL": f"{provider.url}/keys",
+                    "skipDiscovery": True,
+                    "emailClaim": "email",
+                    "groupsClaim": "groups",
+                    "userIDClaim": "email",
+                    "audienceClaims": ["aud"],
+                },
+            }
+        ],
+        "upstreamConfig": {
+            "upstreams": [{"id": "ok", "path": "/", "static": True, "staticCode": 200}]
+        },
+        "injectResponseHeaders": [
+            {"name": name, "values": [{"claimSource": {"claim": claim}}]}
+            for name, claim in {"kubeflow-userid": "email", "kubeflow-groups": "groups"}.items()
+        ],
+    }
+
+
+@contextmanager
+def running_oauth2_proxy(
+    folder: Path, settings: Mapping[str, Setting], alpha: Mapping[str, object] | None = None
+) -> Iterator[Oauth2Proxy]:
+    """One with these settings; it writes into `folder`."""
+    kept = {**settings, "cookie_secret": secrets.token_hex(16)}
+    command = [str(oauth2_proxy()), "--config=oauth2_proxy.cfg"]
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in kept.items()]  # TOML
+    _write(folder / "oauth2_proxy.cfg", "".join(lines))
+    if alpha is not None:
+        command.append("--alpha-config=alpha.yaml")
+        _write(folder / "alpha.yaml", json.dumps(alpha))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+        child = Child(command, log=folder / "oauth2-proxy.log", folder=folder, listener=listener)
+    try:
+        eventually("oauth2-proxy answers", lambda: _answers(child, port))
+        yield Oauth2Proxy(port=port, child=child)
+    finally:
+        child.stop()
+
+
+def _answers(child: Child, port: int) -> bool:
+    child.check()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", "/ping")
+        return connection.getresponse().status == 200
+
+
+def _write(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
