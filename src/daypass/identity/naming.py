@@ -17,6 +17,15 @@ class BadNameError(UsageError):
     """A name that Kubernetes, or a name made from it, cannot have."""
 
 
+def verify_object_name(kind: str, name: str) -> None:
+    """Raise BadNameError for what no ServiceAccount and no Secret can be called."""
+    if not is_subdomain(name):
+        raise BadNameError(
+            f"{printable(name, 80)!r} is no name of a {kind}",
+            "use up to 253 of a-z, 0-9, - and ., beginning and ending with a letter or digit",
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class IdentityName:
     """Namespace and name of a ServiceAccount. Use `parse` for what people typed."""
@@ -32,17 +41,13 @@ class IdentityName:
                 f"{printable(namespace, 80)!r} is no namespace",
                 "use up to 63 of a-z, 0-9 and -, with no - at either end",
             )
-        if not is_subdomain(name):
-            raise BadNameError(
-                f"{printable(name, 80)!r} is no name of a ServiceAccount",
-                "use a-z, 0-9, - and ., beginning and ending with a letter or digit",
-            )
         if len(name) > LONGEST_CHARACTERS:
             raise BadNameError(
                 f"a name of {len(name)} characters is too long",
                 f"use up to {LONGEST_CHARACTERS}: its Secrets are called NAME-daypass-"
                 f"<{SUFFIX_LENGTH} more>",
             )
+        verify_object_name("ServiceAccount", name)
         return cls(namespace=namespace, name=name)
 
     @classmethod

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from uuid import uuid4
 
 from daypass._core.errors import DaypassError, UsageError
+from daypass.identity.naming import verify_object_name
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import SERVICE_ACCOUNTS
@@ -30,7 +31,7 @@ _OTHERS = re.compile("ValidatingAdmissionPolicy '|admission webhook")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A TokenRequest. `secret`: the name of the Secret it is bound to. `user`: who asks, else the
-    admin."""
+    admin. Raises UsageError for what no TokenRequest can say."""
 
     namespace: str
     service_account: str
@@ -38,6 +39,22 @@ class Question:
     lifetime_seconds: int
     secret: str | None = None
     user: str | None = None
+
+    def __post_init__(self) -> None:
+        verify_object_name("ServiceAccount", self.service_account)
+        if self.secret is not None:
+            verify_object_name("Secret", self.secret)
+        for audience in self.audiences:
+            if not _is_plain(audience):
+                raise UsageError(
+                    f"{audience[:80]!r} is no audience",
+                    "whom the token is for, without spaces around it, such as gate.example.com",
+                )
+        if self.user is not None and not (_is_plain(self.user) and self.user.isascii()):
+            raise UsageError(
+                f"{self.user[:80]!r} is no user that a header can name",
+                "ASCII, without spaces around it, such as system:serviceaccount:team:bot",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +82,10 @@ def ask(cluster: Cluster, question: Question) -> Answer:
     )
 
 
+def _is_plain(text: str) -> bool:
+    return bool(text) and text == text.strip() and text.isprintable()
+
+
 def _body(question: Question) -> dict[str, object]:
     impossible = str(uuid4())
     reference = (
@@ -81,11 +102,7 @@ def _body(question: Question) -> dict[str, object]:
 
 
 def _speaking_as(user: str | None) -> Mapping[str, str]:
-    if user is None:
-        return {}
-    if not user.isascii() or not user.isprintable():
-        raise UsageError("a user name that is not ASCII does not fit into a header")
-    return {"Impersonate-User": user}
+    return {} if user is None else {"Impersonate-User": user}
 
 
 def _understood(error: ApiError, question: Question) -> Answer:

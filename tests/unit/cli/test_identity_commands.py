@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,10 @@ policy: {audiences: [gate]}
 """
 
 
+VERBS = ("create", "rotate", "revoke", "delete", "show")
+
+
+@pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -27,6 +30,8 @@ policy: {audiences: [gate]}
         (["create", "bot", "--certificate-authority", "none"], "none cannot be read"),
         (["create", "bot", "--config", "none.yaml"], "no such file"),
         (["create", "Bot"], "'Bot' is no name of a ServiceAccount"),
+        *(([verb, "b" * 225], "a name of 225 characters is too long") for verb in VERBS),
+        *(([verb, "b" * 254], "use up to 224: its Secrets are called NAME-") for verb in VERBS),
         (["rotate"], "no identity is named"),
         (["rotate", "--all"], "--output-dir"),
         (["rotate", "bot", "--older-than", "1d"], "add --all"),
@@ -49,23 +54,8 @@ def test_what_makes_no_sense_is_a_usage_error(
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
-    kubeconfig = tmp_path / "kubeconfig"
-    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:9"}}
-    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-    user = {"name": "u", "user": {"token": "t"}}
-    kubeconfig.write_text(
-        json.dumps(
-            {
-                "clusters": [cluster],
-                "contexts": [context],
-                "users": [user],
-                "current-context": "c",
-            }
-        )
-    )
     (here / "daypass.yaml").write_text(CONFIG)
     monkeypatch.chdir(here)
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     assert main(["identity", *arguments]) == 2
     captured = capsys.readouterr()
     assert words in captured.err

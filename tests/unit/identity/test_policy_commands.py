@@ -166,4 +166,4 @@ def test_it_asks_with_an_object_that_cannot_be_there_and_as_the_user() -> None:
 
 def test_a_user_that_no_header_can_carry_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="ASCII"):
-        ask(cluster(refusing(404, "")), replace(QUESTION, user="Jörg"))
+        replace(QUESTION, user="Jörg")

@@ -68,12 +68,12 @@ def run(args: Namespace) -> int:
 
 
 def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Question:
-    from daypass.client.names import is_subdomain
+    from daypass.identity.naming import IdentityName
     from daypass.identity.policy_question import Question
 
-    account, namespace = args.service_account, cluster.namespace
-    if not is_subdomain(account):
-        raise UsageError(f"{account[:80]!r} is no name of a ServiceAccount", "such as bot")
+    account, namespace, secret = args.service_account, cluster.namespace, args.secret
+    if secret is None and not args.unbound:
+        secret = f"{IdentityName.parse(namespace, account).name}-daypass-{'0' * 20}"
     audiences = args.audience or (policy.audiences[:1] if policy else ())
     if not audiences:
         raise UsageError("no audience is named", "add --audience: whom the token is for")
@@ -82,8 +82,8 @@ def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Quest
         service_account=account,
         audiences=tuple(audiences),
         lifetime_seconds=args.lifetime,
-        secret=None if args.unbound else args.secret or f"{account}-daypass-{'0' * 20}",
-        user=args.user or f"system:serviceaccount:{namespace}:{account}",
+        secret=secret,
+        user=f"system:serviceaccount:{namespace}:{account}" if args.user is None else args.user,
     )
 
 
