@@ -158,6 +158,20 @@ def test_a_gate_without_keys_refuses_every_token(tmp_path: Path) -> None:
         assert keyless.process.poll() is None
 
 
+@pytest.mark.parametrize("content", [None, b"junk", b"\xff"])
+def test_an_api_servers_authority_that_is_none_is_a_usage_error(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    config = dead_cluster(tmp_path)
+    file = tmp_path / "ca.crt"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    with running_up(tmp_path, config) as up:
+        assert up.wait() == 2
+    assert f"{file}{' cannot be read' if content is None else ': the certificate'}" in up.words
+
+
 def test_a_gate_that_does_not_know_its_issuer_does_not_start(tmp_path: Path) -> None:
     with running_up(tmp_path, dead_cluster(tmp_path)) as up:
         assert up.wait() == 1

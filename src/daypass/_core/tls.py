@@ -1,12 +1,38 @@
 """TLS contexts of a client. There is no way here to leave verification out."""
 
+import os
 import ssl
 
-from daypass._core.errors import DaypassError
+from daypass._core.errors import UsageError
+
+LIMIT_BYTES = 1024 * 1024
+"""Of a file of authorities; a whole machine's own have a quarter of it."""
 
 
-class BadCertificateAuthorityError(DaypassError):
-    """A certificate authority that is no PEM certificate."""
+class BadCertificateAuthorityError(UsageError):
+    """A certificate authority that is no PEM certificate, or a file of it that cannot be read."""
+
+
+def read_authority(path: str | os.PathLike[str]) -> str:
+    """The PEM text of authorities in a file, which `client_context` takes.
+
+    Raises BadCertificateAuthorityError.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LIMIT_BYTES + 1)
+    except OSError as error:
+        raise BadCertificateAuthorityError(
+            f"{os.fspath(path)} cannot be read: {error.strerror}", "is the path right?"
+        ) from None
+    pem = content.decode("ascii", "replace")
+    try:
+        if len(content) > LIMIT_BYTES:
+            raise _not_pem()
+        client_context(pem)
+    except BadCertificateAuthorityError as error:
+        raise BadCertificateAuthorityError(f"{os.fspath(path)}: {error.fact}", error.hint) from None
+    return pem
 
 
 def client_context(certificate_authority: str | None) -> ssl.SSLContext:
@@ -30,10 +56,14 @@ def _only(certificate_authority: str) -> ssl.SSLContext:
             raise ValueError  # an empty text would mean the machine's own authorities to OpenSSL
         return ssl.create_default_context(cadata=certificate_authority)
     except (ssl.SSLError, ValueError, TypeError):  # TypeError: characters beyond ASCII
-        raise BadCertificateAuthorityError(
-            "the certificate authority is not a PEM certificate",
-            "it begins with -----BEGIN CERTIFICATE-----",
-        ) from None
+        raise _not_pem() from None
+
+
+def _not_pem() -> BadCertificateAuthorityError:
+    return BadCertificateAuthorityError(
+        "the certificate authority is not a PEM certificate",
+        "it begins with -----BEGIN CERTIFICATE-----",
+    )
 
 
 def server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:

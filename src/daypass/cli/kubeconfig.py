@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
     from daypass.integrations.kubeconfig import (
         check_server,
         kubeconfig,
-        read_authority,
+        read_public_authority,
         write_new,
     )
 
@@ -66,7 +66,7 @@ def run(args: Namespace) -> int:
         name=name,
         namespace=settings.identity.namespace,
         server=args.server,
-        authority_pem=None if authority is None else read_authority(authority),
+        authority_pem=None if authority is None else read_public_authority(authority),
         command=command,
     )
     if args.kubeconfig is None:

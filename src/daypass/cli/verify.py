@@ -74,10 +74,13 @@ def run(args: Namespace) -> int:
 
 
 def _targets(args: Namespace) -> list[Target]:
+    from daypass._core.tls import read_authority
     from daypass.audit.target import target_of_url, targets_of
     from daypass.spec import load
 
-    authority = _text(args.certificate_authority) if args.certificate_authority else None
+    authority = None
+    if args.certificate_authority is not None:
+        authority = read_authority(args.certificate_authority)
     if args.domain is not None and "://" in args.domain:
         return [target_of_url(args.domain, authority)]
     file = args.config or Path("daypass.yaml")
@@ -94,11 +97,3 @@ def _held(path: str) -> Settings:
     from daypass.client.source import read_source
 
     return parse_source(read_source({}, path), SYSTEM_CLOCK.unix())
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no PEM"
-        raise UsageError(f"{path} cannot be read: {reason}") from None

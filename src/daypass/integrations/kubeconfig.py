@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from daypass._core.errors import UsageError
-from daypass._core.tls import BadCertificateAuthorityError, client_context
+from daypass._core.tls import read_authority
 from daypass.client.address import Door, HostPort
 
-_LIMIT_BYTES = 1024 * 1024
 _EXAMPLE = "it looks like https://k8s.example.com:6443"
 
 
@@ -44,17 +43,9 @@ def check_server(server: str, door: Door) -> str:
     return address.host
 
 
-def read_authority(path: str) -> str:
-    """PEM certificates in a file; raises UsageError."""
-    try:
-        with open(path, encoding="ascii") as file:
-            pem = file.read(_LIMIT_BYTES)
-        client_context(pem)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not PEM"
-        raise UsageError(f"{path} cannot be read: {reason}", "name a file of PEM") from None
-    except BadCertificateAuthorityError as error:
-        raise UsageError(f"{path}: {error.fact}", error.hint) from None
+def read_public_authority(path: str) -> str:
+    """PEM certificates in a file, and no key, since they go on; raises UsageError."""
+    pem = read_authority(path)
     if "PRIVATE KEY" in pem:
         raise UsageError(f"{path} holds a private key", "name a file of certificates alone")
     return pem

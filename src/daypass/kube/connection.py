@@ -12,7 +12,7 @@ import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.secret import Secret
-from daypass._core.tls import client_context
+from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass._core.version import VERSION
 from daypass.kube.access import Access
 from daypass.kube.errors import KubeconfigError
@@ -160,7 +160,10 @@ def _read_token(path: str) -> Secret:
 
 
 def _context(access: Access, plugin: PluginCredentials | None) -> ssl.SSLContext:
-    context = client_context(access.authority)
+    try:
+        context = client_context(access.authority)
+    except BadCertificateAuthorityError as error:
+        raise KubeconfigError(f"{access.origin}: {error.fact}", error.hint) from None
     pair = None
     if access.certificate is not None and access.key is not None:
         pair = (access.certificate, access.key)

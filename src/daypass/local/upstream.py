@@ -3,9 +3,9 @@
 import http.client
 import ssl
 
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.status import Status, excerpt
-from daypass._core.tls import client_context
+from daypass._core.tls import client_context, read_authority
 from daypass.render.envoy.settings import Address, Upstream
 from daypass.spec import Config
 from daypass.spec.exposure import bracketed
@@ -19,13 +19,17 @@ class UpstreamError(DaypassError):
 
 
 def upstream_of(config: Config) -> Upstream:
-    """The API server of a config as the door's upstream."""
+    """The API server of a config as the door's upstream.
+
+    Raises UsageError where the config names no file of its authority, or none that can be used.
+    """
     cluster = config.cluster
     if cluster.certificate_authority is None:
-        raise UpstreamError(
+        raise UsageError(
             "outside a cluster the API server's certificate authority has to be named",
             "set cluster.certificateAuthority to a PEM file; kubectl config view --raw shows it",
         )
+    read_authority(cluster.certificate_authority)
     return Upstream(
         address=Address(host=cluster.server_host, port=cluster.server_port),
         authority_file=str(cluster.certificate_authority),
@@ -55,9 +59,7 @@ def check(upstream: Upstream) -> str:
     """
     where = f"the API server at {upstream.address.host}:{upstream.address.port}"
     try:
-        with open(upstream.authority_file, encoding="ascii") as file:
-            context = client_context(file.read())
-        code, body = _ask(upstream, context)
+        code, body = _ask(upstream, client_context(read_authority(upstream.authority_file)))
     except ssl.SSLCertVerificationError as error:
         raise UpstreamError(
             f"{where} is not trusted: {error.verify_message}",

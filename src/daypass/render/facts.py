@@ -63,8 +63,17 @@ def read_facts(
         raise RenderError(
             f"{file} cannot be read: {error.strerror}", "cluster.certificateAuthority names it"
         ) from None
+    from cryptography.x509 import load_pem_x509_certificates
+
     certificates = _CERTIFICATE.findall(text)
     if not certificates:
         raise RenderError(f"{file} holds no certificate", "it is PEM: -----BEGIN CERTIFICATE-----")
     authority_pem = "\n".join([*certificates, ""])
+    try:
+        load_pem_x509_certificates(authority_pem.encode())
+    except ValueError:
+        raise RenderError(
+            f"{file} holds no certificate that can be read",
+            "is its PEM whole? openssl x509 -text -in FILE shows it",
+        ) from None
     return KubernetesFacts(served=known, authority_pem=authority_pem, issuer=issuer)

@@ -1,4 +1,4 @@
-"""The command line of `daypass policy check`: what makes no sense is told before anybody is asked."""
+"""`daypass policy check`: what makes no sense is told before anybody is asked."""
 
 from __future__ import annotations
 

@@ -54,14 +54,17 @@ def load_config(args: Namespace) -> Config | None:
 
 def read_order(args: Namespace, config: Config | None) -> Order:
     """What the options say; no cluster is asked. Raises UsageError and others."""
+    from daypass._core.tls import read_authority
+
     try:
         from daypass.identity.door import Order, find_domain
     except ModuleNotFoundError:
         raise MissingExtraError("this command", "admin") from None
+    file: str | None = args.certificate_authority
     order = Order(
         door=args.door,
         domain=args.domain,
-        authority=_read(args.certificate_authority) if args.certificate_authority else None,
+        authority=None if file is None else read_authority(file),
         audience=args.audience,
         lifetime_seconds=parse_seconds(args.lifetime) if args.lifetime else None,
     )
@@ -70,16 +73,13 @@ def read_order(args: Namespace, config: Config | None) -> Order:
     return order
 
 
-def read_handover(args: Namespace, account: Account | None) -> Handover:
-    """All of the credentials but the token. Raises UsageError and others."""
-    config = load_config(args)
-    return completed(args, read_order(args, config), config, account)
-
-
 def completed(
     args: Namespace, order: Order, config: Config | None, account: Account | None
 ) -> Handover:
-    """As `read_handover`, of what is read already; the marks of `account` say the rest."""
+    """All of the credentials but the token; what is not said, the marks of `account` say.
+
+    Raises UsageError and others.
+    """
     from daypass.identity.door import complete, find_domain
 
     domain = find_domain(order, config, account) if config is not None else None
@@ -90,6 +90,7 @@ def completed(
 
 def _own_authority(args: Namespace) -> str:
     """PEM of the authority that `daypass up` makes for its machine."""
+    from daypass._core.tls import read_authority
     from daypass.local.state import state_folder
 
     file = state_folder(Path(args.config or DEFAULT_CONFIG)) / "authority.crt"
@@ -98,11 +99,4 @@ def _own_authority(args: Namespace) -> str:
             "this door's certificate is by an authority of its machine's own",
             "name it with --certificate-authority FILE: `daypass up` says where it is",
         )
-    return _read(str(file))
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_bytes().decode("ascii", "replace")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "is the path right?") from None
+    return read_authority(file)

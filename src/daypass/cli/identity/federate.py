@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.identity.door_options import add_door_options, load_config, read_handover
+from daypass.cli.identity.door_options import (
+    add_door_options,
+    completed,
+    load_config,
+    read_order,
+)
 from daypass.cli.identity.wording import warn
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from typing import Any
 
-    from daypass.identity.account import Account
     from daypass.identity.federate import Federation
     from daypass.identity.handover import Handover
     from daypass.identity.naming import IdentityName
+    from daypass.spec import Config
 
 SUMMARY = "make an identity that a CI job's own OIDC token opens, without a long-lived secret"
 EPILOG = """examples:
@@ -67,7 +72,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Make the identity, write its credentials file, print the API server's configuration."""
+    from daypass._core.tls import read_authority
+
     existing = _yaml(args.merge)
+    file: str | None = args.issuer_authority
+    authority = None if file is None else read_authority(file)
+    config = load_config(args)
+    order = read_order(args, config)
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.account import find_account
         from daypass.identity.federate import federate, federated_credentials, refuse_other_file
@@ -79,7 +90,8 @@ def run(args: Namespace) -> int:
         name = IdentityName.parse(cluster.namespace, args.name)
         refuse_other_file(args.credentials, name)
         account = find_account(cluster, name)
-        federation = _federation(args, name, _handover(args, account))
+        handover = _shortened(args, config, completed(args, order, config, account))
+        federation = _federation(args, name, handover, authority)
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
     write_file(args.credentials, federated_credentials(federation))
@@ -92,7 +104,9 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _federation(args: Namespace, name: IdentityName, handover: Handover) -> Federation:
+def _federation(
+    args: Namespace, name: IdentityName, handover: Handover, authority: str | None
+) -> Federation:
     from daypass.identity.federate import Federation, parse_source
     from daypass.render.policy.authentication import TrustedIssuer
 
@@ -101,15 +115,14 @@ def _federation(args: Namespace, name: IdentityName, handover: Handover) -> Fede
         url=args.issuer,
         audience=audience,
         subjects=tuple(args.subject),
-        authority=_read(args.issuer_authority),
+        authority=authority,
     )
     source = parse_source(args.source, audience)
     return Federation(name=name, handover=handover, trusted=trusted, source=source)
 
 
-def _handover(args: Namespace, account: Account | None) -> Handover:
+def _shortened(args: Namespace, config: Config | None, handover: Handover) -> Handover:
     """As for `create`, with the lifetime that the policy leaves to federated users."""
-    handover, config = read_handover(args, account), load_config(args)
     longest = config.policy.federated.longest_lifetime_seconds if config and config.policy else None
     if longest is None or handover.lifetime_seconds <= longest:
         return handover
@@ -123,22 +136,16 @@ def _handover(args: Namespace, account: Account | None) -> Handover:
     return replace(handover, lifetime_seconds=longest)
 
 
-def _read(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise UsageError(f"{path} cannot be read: {reason}", "is the path right?") from None
-
-
 def _yaml(path: str | None) -> dict[str, Any] | None:
-    text = _read(path)
-    if text is None:
+    if path is None:
         return None
     import yaml
 
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"{path} cannot be read: {reason}", "is the path right?") from None
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError:
