@@ -38,12 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--credentials", metavar="FILE",
         help="with a gate before an external API server: the credentials file of any identity, "
-        "whose token the signing keys are read with (default: ask as anonymous)",
+        "whose token the signing keys are read with (default: as whom --kubeconfig names, or as "
+        "anonymous)",
     )  # fmt: skip
     parser.add_argument(
         "--kubeconfig", default="", metavar="FILE",
         help="with a gate before an external API server: of somebody who may list and watch "
-        "Secrets, ServiceAccounts and ConfigMaps, so that the gate sees what is revoked",
+        "Secrets, ServiceAccounts and ConfigMaps, so that the gate sees what is revoked; signing "
+        "keys are read so as well, unless --credentials says as whom",
     )  # fmt: skip
     parser.add_argument(
         "--close-after", type=parse_seconds, metavar="T",

@@ -4,13 +4,16 @@ import base64
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from daypass._core.clock import Clock
 from daypass._core.files import write_private
 from daypass._core.secret import Secret
+from daypass._core.tls import read_authority
 from daypass.kube.access import Access
+from daypass.kube.connection import Asker
 from daypass.kube.kubeconfig import find_access
 from daypass.local.api import ApiServer
 from daypass.local.certificates import Authority
@@ -49,9 +52,10 @@ class Behind(Protocol):
 
 
 class External:
-    """The API server that the config names. `token`: what its keys are asked for with, or None.
+    """The API server that the config names.
 
     `kubeconfig`: of somebody who may watch Secrets and ServiceAccounts there; "" for nobody.
+    `token`: what its keys are asked for with; None: as whom the kubeconfig names, or anonymous.
     """
 
     serves_metadata = True
@@ -59,6 +63,7 @@ class External:
     def __init__(self, token: Callable[[], Secret | None], kubeconfig: str = "") -> None:
         self._token = token
         self._kubeconfig = kubeconfig
+        self._asking: tuple[Access, Asker] | None = None
 
     def upstream(self, config: Config) -> Upstream:
         """Where it is, and how it is known."""
@@ -66,15 +71,30 @@ class External:
 
     def issuer(self, config: Config) -> str:
         """The config's issuer, or the one that the API server tells."""
-        return config.cluster.issuer or fetch_issuer(upstream_of(config), self._token)
+        return config.cluster.issuer or fetch_issuer(upstream_of(config), self._asker(config))
 
     def keys(self, config: Config) -> str:
         """Its JSON Web Key Set; raises KeysError."""
-        return fetch_keys(upstream_of(config), self._token)
+        return fetch_keys(upstream_of(config), self._asker(config))
 
     def access(self) -> Access | None:
         """Whom the kubeconfig names."""
         return find_access(os.environ, kubeconfig=self._kubeconfig) if self._kubeconfig else None
+
+    def _asker(self, config: Config) -> Asker:
+        """Who asks the config's API server, verified by the config's authority: whatever server a
+        kubeconfig names, its keys are not the ones that are wanted. The same one as long as nothing
+        has changed, so that a credential plugin is not started for each question.
+        """
+        upstream, token = upstream_of(config), self._token()
+        named = self.access() if token is None else None
+        access = named or Access(
+            server=config.cluster.server, namespace="default", origin="daypass up", token=token
+        )
+        access = replace(access, authority=read_authority(upstream.authority_file))
+        if self._asking is None or self._asking[0] != access:
+            self._asking = access, Asker(access)
+        return self._asking[1]
 
     def stop(self) -> None:
         """Nothing was started."""
@@ -126,9 +146,9 @@ class Embedded:
 
     def keys(self, config: Config) -> str:
         """Its JSON Web Key Set."""
-        return fetch_keys(self.upstream(config), lambda: self.server.admin_token)
+        return fetch_keys(self.upstream(config), Asker(self.access()))
 
-    def access(self) -> Access | None:
+    def access(self) -> Access:
         """Its admin."""
         return Access(
             server=self.server.url,

@@ -3,16 +3,14 @@
 import base64
 import http.client
 import json
-from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from daypass._core.errors import DaypassError
-from daypass._core.secret import Secret
 from daypass._core.status import Status, excerpt
-from daypass._core.tls import client_context
 from daypass.gateway.key_set import KeySetError, key_set
-from daypass.local.upstream import UpstreamConnection, UpstreamError
+from daypass.kube.connection import Asker
+from daypass.local.upstream import UpstreamConnection
 from daypass.render.envoy.settings import Upstream
 
 JWKS_PATH = "/openid/v1/jwks"
@@ -38,22 +36,24 @@ def placeholder_keys() -> str:
     return json.dumps({"keys": [key]})
 
 
-def fetch_keys(upstream: Upstream, token: Callable[[], Secret | None]) -> str:
+def fetch_keys(upstream: Upstream, asker: Asker) -> str:
     """The API server's JSON Web Key Set (RFC 7517), as text, its keys in a stable order.
 
-    `token`: what to ask with; None asks as anonymous, which most API servers refuse. Any
-    ServiceAccount may ask (ClusterRole system:service-account-issuer-discovery). Raises KeysError.
+    `asker`: who asks; nobody in particular is anonymous, whom most API servers refuse. Any
+    ServiceAccount may ask (ClusterRole system:service-account-issuer-discovery). Raises KeysError,
+    and KubeconfigError where who asks cannot be found out.
     """
     try:
-        code, body = _get(upstream, token(), JWKS_PATH)
-    except (OSError, http.client.HTTPException, UpstreamError) as error:
+        code, body = _get(upstream, asker, JWKS_PATH)
+    except (OSError, http.client.HTTPException) as error:
         raise KeysError(f"the API server's signing keys cannot be fetched: {error}") from None
     if code != 200:
         status = Status.parse(body)
         raise KeysError(
             f"the API server does not give its signing keys: {code} "
             f"{status.message if status else excerpt(body)}",
-            "any ServiceAccount's token may read them: name a credentials file with --credentials",
+            "any ServiceAccount may read them (ClusterRole system:service-account-issuer-discovery)"
+            ": --credentials FILE, or --kubeconfig FILE",
         )
     try:
         return key_set(body)
@@ -61,15 +61,15 @@ def fetch_keys(upstream: Upstream, token: Callable[[], Secret | None]) -> str:
         raise KeysError(str(error)) from None
 
 
-def fetch_issuer(upstream: Upstream, token: Callable[[], Secret | None]) -> str:
+def fetch_issuer(upstream: Upstream, asker: Asker) -> str:
     """The `iss` of the API server's short-lived tokens, from its discovery document.
 
-    Raises KeysError.
+    Raises as `fetch_keys`.
     """
     try:
-        code, body = _get(upstream, token(), DISCOVERY_PATH)
+        code, body = _get(upstream, asker, DISCOVERY_PATH)
         issuer = json.loads(body)["issuer"] if code == 200 else None
-    except (OSError, http.client.HTTPException, UpstreamError, ValueError, KeyError, TypeError):
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         issuer = None
     if not isinstance(issuer, str):
         raise KeysError(
@@ -79,11 +79,18 @@ def fetch_issuer(upstream: Upstream, token: Callable[[], Secret | None]) -> str:
     return issuer
 
 
-def _get(upstream: Upstream, token: Secret | None, path: str) -> tuple[int, bytes]:
-    with open(upstream.authority_file, encoding="ascii") as file:
-        connection = UpstreamConnection(upstream, client_context(file.read()))
-    headers = {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
+def _get(upstream: Upstream, asker: Asker, path: str) -> tuple[int, bytes]:
+    authorization = asker.authorization(renew=False)
+    code, body = _get_as(authorization, upstream, asker, path)
+    if code == 401 and (another := asker.authorization(renew=True)) != authorization:
+        return _get_as(another, upstream, asker, path)
+    return code, body
+
+
+def _get_as(authorization: str, upstream: Upstream, asker: Asker, path: str) -> tuple[int, bytes]:
+    connection = UpstreamConnection(upstream, asker.tls)
     try:
+        headers = {"Authorization": authorization} if authorization else {}
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read(LIMIT_BYTES)

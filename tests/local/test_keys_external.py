@@ -1,0 +1,138 @@
+"""As whom `daypass up` asks an external API server for its signing keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.secret import Secret
+from daypass._core.tls import BadCertificateAuthorityError
+from daypass.local.behind import SERVER_NAME, Embedded, External
+from daypass.local.certificates import Authority
+from daypass.local.keys import KeysError
+from daypass.spec import Config
+from support.rendered import config_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """An API server that the config names, and a folder for kubeconfigs."""
+
+    server: Embedded
+    config: Config
+    folder: Path
+
+    def kubeconfig(self, user: dict[str, Any], **cluster: str) -> str:
+        """A kubeconfig of this user; its cluster is another one than the config's."""
+        entry = {"server": "https://127.0.0.1:9", **cluster}
+        document = {
+            "clusters": [{"name": "c", "cluster": entry}],
+            "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        file = self.folder / "kubeconfig"
+        file.write_text(json.dumps(document))
+        return str(file)
+
+    @property
+    def admin(self) -> str:
+        """A token that may read everything."""
+        return self.server.server.admin_token.reveal()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    authority = Authority.load_or_create(tmp_path, "tests", SYSTEM_CLOCK)
+    server = Embedded(authority, tmp_path, SYSTEM_CLOCK)
+    try:
+        ca = tmp_path / "ca.crt"
+        ca.write_text(authority.pem)
+        cluster = f"server: {server.server.url}, certificateAuthority: {ca}"
+        config = config_of(
+            f"version: 1\ncluster: {{{cluster}, serverName: {SERVER_NAME}}}\n"
+            "domains: {x: {host: localhost, front: envoy}}\n"
+        )
+        yield World(server=server, config=config, folder=tmp_path)
+    finally:
+        server.stop()
+
+
+def test_the_kubeconfigs_user_asks_the_configs_api_server(world: World) -> None:
+    keys = world.server.keys(world.config)
+    asking = External(lambda: None, world.kubeconfig({"token": world.admin}))
+    assert asking.keys(world.config) == keys
+    assert asking.issuer(world.config) == world.server.issuer(world.config)
+
+
+def test_without_anybody_named_it_asks_as_anonymous_and_is_refused(world: World) -> None:
+    with pytest.raises(KeysError, match=r"403(.|\n)*--credentials FILE, or --kubeconfig FILE"):
+        External(lambda: None).keys(world.config)
+
+
+def test_credentials_count_more_than_a_kubeconfig(world: World) -> None:
+    kubeconfig = world.kubeconfig({"token": "nobody's"})
+    with pytest.raises(KeysError, match="401"):
+        External(lambda: None, kubeconfig).keys(world.config)
+    asking = External(lambda: world.server.server.admin_token, kubeconfig)
+    assert asking.keys(world.config) == world.server.keys(world.config)
+
+
+def test_what_has_changed_in_a_kubeconfig_is_taken(world: World) -> None:
+    asking = External(lambda: None, world.kubeconfig({"token": "old"}))
+    with pytest.raises(KeysError, match="401"):
+        asking.keys(world.config)
+    world.kubeconfig({"token": world.admin})
+    assert asking.keys(world.config)
+
+
+def test_a_credential_plugin_is_asked_once_and_again_when_its_token_is_none(world: World) -> None:
+    plugin, told = world.folder / "plugin", world.folder / "told"
+    version = "client.authentication.k8s.io/v1"
+
+    def gives(token: str) -> None:
+        status = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": token}}
+        plugin.write_text(f"#!/bin/sh\necho >> {told}\ncat <<'END'\n{json.dumps(status)}\nEND\n")
+        plugin.chmod(0o700)
+
+    run = {"apiVersion": version, "command": str(plugin), "interactiveMode": "Never"}
+    asking = External(lambda: None, world.kubeconfig({"exec": run}))
+    gives(world.admin)
+    assert asking.keys(world.config) == asking.keys(world.config)
+    assert told.read_text() == "\n"
+    gives("ended")
+    other = External(lambda: None, world.kubeconfig({"exec": run}))
+    with pytest.raises(KeysError, match="401"):
+        other.keys(world.config)
+    gives(world.admin)
+    assert other.keys(world.config)
+
+
+def test_the_configs_authority_counts_and_not_the_kubeconfigs(world: World) -> None:
+    other = world.folder / "other.crt"
+    stranger = world.folder / "stranger"
+    stranger.mkdir()
+    other.write_text(Authority.load_or_create(stranger, "others", SYSTEM_CLOCK).pem)
+    trusting = {"certificate-authority": str(other)}
+    kubeconfig = world.kubeconfig({"token": world.admin}, **trusting)
+    assert External(lambda: None, kubeconfig).keys(world.config)
+    (world.folder / "ca.crt").write_text(other.read_text())
+    with pytest.raises(KeysError, match="CERTIFICATE_VERIFY_FAILED"):
+        External(lambda: Secret("secret"), kubeconfig).keys(world.config)
+
+
+def test_an_authority_that_is_none_is_a_usage_error(world: World) -> None:
+    ca = world.folder / "ca.crt"
+    for content in (b"junk", b"\xff", b""):
+        ca.write_bytes(content)
+        with pytest.raises(BadCertificateAuthorityError, match=r"ca\.crt.*not a PEM"):
+            External(lambda: None).upstream(world.config)
+    ca.unlink()
+    with pytest.raises(BadCertificateAuthorityError, match=r"ca\.crt cannot be read"):
+        External(lambda: None).upstream(world.config)
