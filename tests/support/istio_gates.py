@@ -76,6 +76,7 @@ class IstioGate:
     issuer: str
     keys: str
     gate_text: str = ""
+    front: str = "istio"
 
     def apply(self, *objects: Object) -> None:
         """Put objects in place."""
@@ -86,7 +87,7 @@ class IstioGate:
         """The gate's objects of another config, in place of those that are there; the keys as well,
         as a watch that starts with it would publish them.
         """
-        self.gate_text, self.config = gate, gate_config(self.issuer, gate)
+        self.gate_text, self.config = gate, gate_config(self.issuer, gate, self.front)
         self.apply(keys_object(self.config, self.issuer, self.keys))
         objects = istio_objects(self.config, KubernetesFacts())
         for kind, collection in (("EnvoyFilter", FILTERS), ("AuthorizationPolicy", POLICIES)):
@@ -149,18 +150,18 @@ class IstioGate:
         return [str(each["name"]) for each in manager["typed_config"]["http_filters"]]
 
 
-def gate_config(issuer: str, gate: str) -> Config:
-    """A config with a gate for GUARDED. `gate`: more of its keys."""
-    return config_of(config_text(issuer, gate))
+def gate_config(issuer: str, gate: str, front: str = "istio") -> Config:
+    """A config with a gate for GUARDED. `gate`: more of its keys; `front`: the door's."""
+    return config_of(config_text(issuer, gate, front))
 
 
-def config_text(issuer: str, gate: str) -> str:
+def config_text(issuer: str, gate: str, front: str = "istio") -> str:
     """The same as the text of a file."""
     return f"""\
 version: 1
 cluster: {{issuer: '{issuer}'}}
 domains:
-  ekf: {{host: {GUARDED}, front: istio, tls: {{secret: public}}}}
+  ekf: {{host: {GUARDED}, front: {front}, tls: {{secret: public}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
 gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1', {gate}}}
 """
@@ -215,7 +216,7 @@ def running_istio_gate(
         pair = public.server(GUARDED, OTHER)
         cluster.apply(secret("public", {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem}))
         for each in (
-            _gateway(GUARDED, OTHER),
+            served(GUARDED, OTHER),
             route(GUARDED, "echo"),
             route(OTHER, "echo"),
             service("echo", echo.address.port),
@@ -250,7 +251,8 @@ def running_istio_gate(
             yield running
 
 
-def _gateway(*hosts: str) -> Object:
+def served(*hosts: str) -> Object:
+    """The Gateway, for these hosts."""
     server = {
         "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
         "hosts": list(hosts),
@@ -267,7 +269,7 @@ def route(host: str, name: str, below: Mapping[str, str] | None = None) -> Objec
     ]
     http.append(_to(name))
     return _object(
-        "networking.istio.io/v1", "VirtualService", host.partition(".")[0],
+        "networking.istio.io/v1", "VirtualService", host.partition(".")[0].replace("*", "every"),
         gateways=[f"{NAMESPACE}/public"], hosts=[host], http=http,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -189,6 +190,13 @@ def showing(certificate: Certificate, folder: Path) -> Iterator[int]:
 def looked_at(port: int, authority: Authority | None = None) -> list[Finding]:
     url = f"https://localhost:{port}/kubernetes"
     return Verifier().verify(target_of_url(url, authority.pem if authority else None))
+
+
+def test_a_gate_that_no_name_leads_to_is_told_and_not_asked(stack: LocalStack) -> None:
+    target = replace(target_of_url(stack.door, stack.authority.pem), gate_audience="x")
+    (finding,) = (f for f in Verifier().verify(target) if f.check == "gate-closed")
+    assert finding.level is Level.SKIPPED
+    assert "names no host where it could be asked" in finding.fact
 
 
 def test_the_fake_certificate_of_ingress_nginx_is_named_with_its_remedies(tmp_path: Path) -> None:

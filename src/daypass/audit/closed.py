@@ -15,6 +15,7 @@ from daypass.audit.finding import Finding, failure, ok, skipped, warning
 from daypass.client.http import Response
 
 CHECK = "gate-closed"
+NO_HOST = "gate.hosts names no host where it could be asked: add one beside '*'"
 NO_ISSUER = "the issuer is not known: cluster.issuer in the config says it"
 _LIFETIME_SECONDS = 600
 

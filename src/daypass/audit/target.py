@@ -7,7 +7,7 @@ from typing import Literal
 
 from daypass._core.errors import UsageError
 from daypass.client.address import Door
-from daypass.spec import Config, Domain, TlsIssuer, TlsSecret
+from daypass.spec import Config, Domain, Gate, TlsIssuer, TlsSecret
 from daypass.spec.tls import OUTSIDE
 
 TlsSource = Literal["secret", "issuer", "outside", "files"]
@@ -62,9 +62,8 @@ def _target(config: Config, name: str, domain: Domain, certificate_authority: st
     on_this_machine = domain.front == "envoy"
     port = f":{config.local.door.port}" if on_this_machine else ""
     gate_url = None
-    if config.gate is not None and config.gate.hosts:
+    if config.gate is not None and (host := _gate_host(config.gate, domain)) is not None:
         gate_port = f":{config.local.gate.port}" if on_this_machine else ""
-        host = domain.host if domain.host in config.gate.hosts else config.gate.hosts[0]
         gate_url = f"https://{_bracketed(host)}{gate_port}/"
     return Target(
         name=name,
@@ -80,6 +79,14 @@ def _target(config: Config, name: str, domain: Domain, certificate_authority: st
         # The embedded API server knows no policies.
         has_policy=config.policy is not None and config.local.api_server != "embedded",
     )
+
+
+def _gate_host(gate: Gate, domain: Domain) -> str | None:
+    """Where the gate can be asked; None where no name of it is known."""
+    # Another front's host need not lead to the gateway that is guarded.
+    if domain.host in gate.hosts or (gate.guards_every_host and domain.front == "istio"):
+        return domain.host
+    return next(iter(gate.named_hosts), None)
 
 
 def _source(domain: Domain) -> TlsSource:

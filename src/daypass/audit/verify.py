@@ -19,7 +19,7 @@ from daypass.audit.certificate import (
     shown,
     unsafe_shown_certificate,
 )
-from daypass.audit.closed import NO_ISSUER, judge_closed, made_up_token, not_asked
+from daypass.audit.closed import NO_HOST, NO_ISSUER, judge_closed, made_up_token, not_asked
 from daypass.audit.exchange import exchange, judge_policy, look_at_gate, policy_question
 from daypass.audit.finding import Finding, Level, failure, ok, skipped
 from daypass.audit.negatives import CHECK as NEGATIVE
@@ -177,7 +177,7 @@ class Verifier:
 
     def _closed(self, target: Target) -> list[Finding]:
         if target.gate_url is None:
-            return []
+            return [not_asked(NO_HOST)] if target.gate_audience else []
         if target.issuer is None:
             return [not_asked(NO_ISSUER)]
         token = made_up_token(target.issuer, target.gate_audience, self.clock.unix())

@@ -88,11 +88,17 @@ def edge_settings(
     )
     if config.gate is None:
         return EdgeSettings(door=door)
-    for host in config.gate.hosts:
+    hosts = config.gate.named_hosts
+    if not hosts:
+        raise UsageError(
+            "gate.hosts names no host, and on this machine the gate answers to names alone",
+            "add one beside '*', such as localhost",
+        )
+    for host in hosts:
         if host not in certificates:
             own = _issue(host, authority, folder, clock)
             certificates[host] = _shown_for(f"gate.{host}", host, *own)
-    shown = tuple(certificates[host] for host in config.gate.hosts)
+    shown = tuple(certificates[host] for host in hosts)
     gate = _gate(config, config.gate, shown, issuer, echo)
     if authorizer is not None:
         gate = replace(gate, authorizer_socket=str(authorizer))
@@ -107,7 +113,7 @@ def _gate(
     echo: Address | None,
 ) -> GateSettings:
     return GateSettings(
-        hosts=gate.hosts,
+        hosts=gate.named_hosts,
         listen=_listen(config.local.gate),
         certificates=certificates,
         protected=_protected(config, echo),

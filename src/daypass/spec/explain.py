@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from daypass.spec.document import (
+    ListNode,
     MapNode,
     Mark,
     Node,
@@ -104,6 +105,9 @@ def _silent(finding: _Finding) -> bool:
     """Whether the error is only a consequence of a problem that is noted anyway."""
     if finding.error["type"] in ("default_factory_not_called", SAME_HOST):
         return True
+    node = finding.place.node
+    if finding.error["type"] == "too_short" and isinstance(node, ListNode) and node.items:
+        return True  # pydantic counts those that are good
     return is_nothing(finding.place.node) and not _is_of_key(finding.error)
 
 

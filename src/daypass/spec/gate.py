@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from daypass.spec.faults import fault
-from daypass.spec.hosts import Host, is_address
+from daypass.spec.hosts import EVERY_HOST, GuardedHost, is_address
 from daypass.spec.names import (
     Audience,
     GatewayName,
@@ -54,6 +54,13 @@ _ENGINE_RULES: dict[str, JsonValue] = {
         *(_only_with(key, engines) for key, engines in _ENGINES_WITH.items()),
         {
             "if": {"properties": {"others": {"const": "login"}}, "required": ["others"]},
+            "then": _ISTIO,
+        },
+        {
+            "if": {
+                "properties": {"hosts": {"contains": {"const": EVERY_HOST}}},
+                "required": ["hosts"],
+            },
             "then": _ISTIO,
         },
     ]
@@ -103,10 +110,12 @@ class Gate(Section):
     require_bound: bool = True
     """Refuse tokens that hang on no Secret: they can't be revoked."""
 
-    hosts: Annotated[tuple[Host, ...], AfterValidator(unique)] = Field(
+    hosts: Annotated[tuple[GuardedHost, ...], AfterValidator(unique)] = Field(
         default_factory=tuple, min_length=1, max_length=100, examples=[["ekf.example.com"]]
     )
-    """Hosts that the gate guards. Left out: the hosts of all domains."""
+    """Hosts that the gate guards. istio: * is every host that the gateway serves, whatever a client
+    calls it; others beside it are where `daypass verify` asks. Left out: the hosts of all domains.
+    """
 
     headers: IdentityHeaders = Field(default_factory=IdentityHeaders)
     """Headers that the gate sets, and that it removes from what clients send."""
@@ -163,14 +172,30 @@ class Gate(Section):
     replicas: int = Field(default=2, ge=1, le=1000)
     """In a cluster, check review: how many of `daypass gate serve` run."""
 
+    @property
+    def guards_every_host(self) -> bool:
+        """Whether it guards what a client asks for by any name."""
+        return EVERY_HOST in self.hosts
+
+    @property
+    def named_hosts(self) -> tuple[str, ...]:
+        """The hosts that are named."""
+        return tuple(host for host in self.hosts if host != EVERY_HOST)
+
     @field_validator("hosts")
     @classmethod
-    def _only_envoy_has_addresses(
+    def _the_engine_can_guard_them(
         cls, hosts: tuple[str, ...], info: ValidationInfo
     ) -> tuple[str, ...]:
-        engine = info.data.get("engine", "envoy")
+        engine = info.data.get("engine")
         for index, host in enumerate(hosts):
-            if engine != "envoy" and is_address(host):
+            if engine in ("envoy", "envoy-gateway") and host == EVERY_HOST:
+                raise fault(
+                    f"the engine {engine} guards no host that has no name",
+                    "it refuses what nobody has named: list the hosts",
+                    at=(index,),
+                )
+            if engine in ("istio", "envoy-gateway") and is_address(host):
                 raise fault(
                     f"{shown(host)} is no public name, and the engine {engine} needs one",
                     "write the DNS name",

@@ -11,6 +11,9 @@ from daypass.spec.faults import fault
 from daypass.spec.names import LABEL, LIMIT_CHARACTERS, SUBDOMAIN, text_schema
 from daypass.spec.wording import shown
 
+EVERY_HOST = "*"
+"""In `gate.hosts`: whatever a client asks for."""
+
 _LABEL = re.compile(LABEL)
 
 
@@ -33,6 +36,16 @@ def host(text: str) -> str:
         if wrong:
             raise fault(f"{shown(text)} {message}", hint)
     return text
+
+
+def guarded_host(text: str) -> str:
+    """A host as above, or EVERY_HOST."""
+    if text != EVERY_HOST and "*" in text:
+        raise fault(
+            f"{shown(text)} is a wildcard",
+            f"write each host itself, or {shown(EVERY_HOST)} for every one (engine istio)",
+        )
+    return text if text == EVERY_HOST else host(text)
 
 
 def ip_address(text: str) -> str:
@@ -93,5 +106,7 @@ def _punycode_hint(text: str) -> str:
     return "write the name as the DNS has it, with xn--"
 
 
-Host = Annotated[str, AfterValidator(host), text_schema(rf"{SUBDOMAIN}|[0-9a-f:.]*:[0-9a-f:.]*")]
+_HOST = rf"{SUBDOMAIN}|[0-9a-f:.]*:[0-9a-f:.]*"
+Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
+GuardedHost = Annotated[str, AfterValidator(guarded_host), text_schema(rf"\*|{_HOST}")]
 IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]

@@ -154,6 +154,13 @@ def test_another_host_is_not_guarded(host: str) -> None:
     assert decision.reason is Reason.NOT_GUARDED
 
 
+@pytest.mark.parametrize("host", ["", "ekf.example.com.", "x", "*", "[::1]:1"])
+def test_every_host_is_guarded_where_the_rules_say_so(host: str) -> None:
+    rules = replace(RULES, hosts=frozenset({"*"}))
+    assert decide(asked(f"Bearer {token()}", host=host), rules, NOW, signed=True).is_allowed
+    assert decide(asked(host=host), rules, NOW, signed=True).reason is Reason.NO_TOKEN
+
+
 @pytest.mark.parametrize("name", ["j-1", "secret-1", "sa-1"])
 def test_a_denied_token_secret_or_account_is_refused(name: str) -> None:
     rules = Rules(hosts=RULES.hosts, issuer=ISSUER, audience=GATE, longest_lifetime_seconds=3600,

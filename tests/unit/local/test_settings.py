@@ -15,12 +15,15 @@ from daypass.spec import parse
 
 
 def gate_of(
-    folder: Path, changes: str, domains: str = "{host: localhost, front: envoy}"
+    folder: Path,
+    changes: str,
+    domains: str = "{host: localhost, front: envoy}",
+    gate: str = "engine: envoy, hosts: [localhost]",
 ) -> GateSettings:
     text = f"""\
 version: 1
 domains: {{here: {domains}}}
-gate: {{audience: gate, engine: envoy, hosts: [localhost]}}
+gate: {{audience: gate, {gate}}}
 local: {{{changes}}}
 """
     settings = edge_settings(
@@ -58,6 +61,13 @@ def test_an_upstream_with_https_is_verified(
     guarded = gate_of(tmp_path, f"upstream: '{upstream}'").protected
     assert guarded.address == Address(host="apis", port=port)
     assert guarded.authority_file == (str(authorities) if verified else "")
+
+
+def test_on_this_machine_the_gate_answers_to_names_alone(tmp_path: Path) -> None:
+    text = "hosts: ['*', ekf.example.com]"
+    assert gate_of(tmp_path, "", gate=text).hosts == ("ekf.example.com",)
+    with pytest.raises(UsageError, match="names no host"):
+        gate_of(tmp_path, "", gate="hosts: ['*']")
 
 
 def test_two_domains_that_are_addresses_are_refused(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ def gate(fields: str) -> str:
         gate("image: 'registry.example.com:5000/team/daypass:0.1.0'"),
         gate(f"image: 'daypass@sha256:{'0' * 64}'"),
         gate("engine: envoy, remember: 5s, closeAfter: 1h"),
+        gate("hosts: ['*']"),
+        gate("engine: istio, others: login, hosts: [ekf.example.com, '*']"),
     ],
 )
 def test_parser_and_schema_take_them_where_they_make_sense(text: str) -> None:
@@ -48,6 +50,9 @@ def test_parser_and_schema_take_them_where_they_make_sense(text: str) -> None:
         (gate("frontLabels: {a: 'b c'}"), "'b c' is no value of a label"),
         (gate("frontLabels: {}"), "frontLabels"),
         (gate("others: allow"), "others"),
+        (gate("engine: envoy, hosts: ['*']"), "engine envoy guards no host that has no name"),
+        (gate("engine: envoy-gateway, hosts: [a.example.com, '*']"), "it refuses what nobody"),
+        (gate("hosts: ['*.example.com']"), "'*.example.com' is a wildcard; write each host itself"),
     ],
 )  # fmt: skip
 def test_both_refuse_them_elsewhere_and_the_parser_says_why(text: str, why: str) -> None:

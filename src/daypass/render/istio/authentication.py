@@ -10,7 +10,7 @@ import json
 from daypass.render.envoy.claims import PAYLOAD
 from daypass.render.envoy.gate import CLOCK_SKEW_SECONDS, LONG_LIVED_ISSUER
 from daypass.render.envoy.typed import Json, full_match, typed
-from daypass.render.istio.hosts import door_matches, guarded_header
+from daypass.render.istio.hosts import door_matches, guarded_headers
 from daypass.render.istio.settings import IstioGate
 from daypass.spec.exposure import BEARER_JWT
 
@@ -80,7 +80,7 @@ def authentication(settings: IstioGate, keys: str | None) -> Json:
     requirements.append({"allow_missing_or_failed": {}})
     # What several parsers would read differently is not looked at: it is nobody's token.
     readable = {"name": "authorization", "string_match": {"safe_regex": full_match(BEARER_JWT)}}
-    match = {"prefix": "/", "headers": [guarded_header(settings), readable]}
+    match = {"prefix": "/", "headers": [*guarded_headers(settings), readable]}
     return typed(
         "extensions.filters.http.jwt_authn.v3.JwtAuthentication",
         providers=providers,

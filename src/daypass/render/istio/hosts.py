@@ -17,6 +17,8 @@ from daypass.render.objects import Object
 
 def is_on_guarded_host(settings: IstioGate) -> Json:
     """A matcher's predicate, whatever the path."""
+    if settings.gate.guards_every_host:
+        return has_header(":method", ".+")  # every request has one
     return has_header(":authority", _pattern(settings.gate.hosts))
 
 
@@ -42,9 +44,9 @@ def door_matches(settings: IstioGate) -> list[Json]:
     return [{"path": prefix, "headers": [header]}, {"prefix": f"{prefix}/", "headers": [header]}]
 
 
-def guarded_header(settings: IstioGate) -> Json:
-    """A HeaderMatcher for the guarded hosts."""
-    return _header(settings.gate.hosts)
+def guarded_headers(settings: IstioGate) -> list[Json]:
+    """HeaderMatchers, all of which the guarded hosts fulfil."""
+    return [] if settings.gate.guards_every_host else [_header(settings.gate.hosts)]
 
 
 def policy_operations(settings: IstioGate) -> list[Object]:
@@ -52,7 +54,9 @@ def policy_operations(settings: IstioGate) -> list[Object]:
     prefix, door = settings.config.prefix, settings.door_hosts
     others = [host for host in settings.gate.hosts if host not in door]
     operations: list[Object] = []
-    if others:
+    if settings.gate.guards_every_host:
+        operations.append({"notHosts": _policy_hosts(door)} if door else {"hosts": ["*"]})
+    elif others:
         operations.append({"hosts": _policy_hosts(others)})
     if door:
         but = [prefix, f"{prefix}/*"]

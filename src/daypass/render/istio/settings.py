@@ -53,7 +53,9 @@ class IstioGate:
     @property
     def door_hosts(self) -> list[str]:
         """Guarded hosts where the door may be on the same gateway."""
-        doors = {d.host for d in self.config.domains.values() if d.front in _FRONTS_OF_ISTIO}
+        doors = [d.host for d in self.config.domains.values() if d.front in _FRONTS_OF_ISTIO]
+        if self.gate.guards_every_host:
+            return doors
         return [host for host in self.gate.hosts if host in doors]
 
     @property

@@ -1,0 +1,150 @@
+"""Names that `gate.hosts` does not have, on a real istiod: who serves them, who guards them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from daypass.gateway.reasons import MESSAGES, Reason
+from daypass.render.names import GATE
+from support.deadline import eventually
+from support.h2c import Http2
+from support.istio_gates import (
+    FILTERS,
+    GUARDED,
+    OTHER,
+    IstioGate,
+    route,
+    running_istio_gate,
+    seen,
+    served,
+)
+
+pytestmark = pytest.mark.timeout(600)
+
+MADE_UP = "made.up.example.org"
+NAMES = (OTHER, MADE_UP, f"{MADE_UP}:8443", f"{MADE_UP}.", "MADE.up", "10.0.0.1", "[::1]:443", "x")
+FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
+EVERY = "hosts: ['*']"
+DOOR = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+    """A gateway with a VirtualService for any host, as Kubeflow has it."""
+    with running_istio_gate(tmp_path_factory.mktemp("gate")) as running:
+        running.apply(served("*"), route("*", "echo"))
+        eventually("any host is served", lambda: running.send(host=MADE_UP).code == 200)
+        yield running
+
+
+@pytest.fixture
+def closed(gate: IstioGate) -> IstioGate:
+    """The gate with every host guarded."""
+    if gate.gate_text != EVERY:
+        guard_every_host(gate)
+    return gate
+
+
+def guard_every_host(gate: IstioGate, *more: str) -> None:
+    """Come back once the gate with these keys is in force."""
+    gate.configure(", ".join((EVERY, *more)))
+    wanted = 200 if more else 401
+    eventually(
+        "any host is guarded",
+        lambda: (a := gate.send(*FORGED, host=MADE_UP)).code == wanted and b"admin" not in a.body,
+        seconds=60,
+    )
+
+
+def test_whoever_asks_by_a_name_that_is_not_named_is_not_looked_at(gate: IstioGate) -> None:
+    gate.configure("")
+    eventually("the filters are back", lambda: gate.send(host=GUARDED).code == 401, seconds=60)
+    for host in NAMES:
+        headers = seen(gate.send(*FORGED, host=host))
+        assert headers["kubeflow-userid"] == "admin", host
+    for host in (GUARDED, GUARDED.upper(), f"{GUARDED}:443", f"{GUARDED}."):
+        assert gate.send(*FORGED, host=host).code == 401, host
+
+
+@pytest.mark.parametrize("host", [GUARDED, *NAMES])
+def test_every_host_is_guarded_where_the_gate_says_so(closed: IstioGate, host: str) -> None:
+    answer = closed.send(*FORGED, host=host)
+    assert answer.code == 401
+    assert answer.json["message"].startswith(MESSAGES[Reason.NO_TOKEN])
+    headers = seen(closed.send(closed.bearer(), *FORGED, host=host))
+    assert headers["kubeflow-userid"] == closed.identity.user
+    assert not any("_" in name for name in headers)
+    assert "authorization" not in headers
+
+
+def test_a_request_that_names_no_host_is_not_let_in(closed: IstioGate) -> None:
+    assert closed.send(*FORGED, host="").code in (400, 401)
+    for request in (b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"):
+        answer = closed.gateway.send(request, name=GUARDED, authority_pem=closed.public.pem)
+        assert answer.code in (400, 426)
+    begin = [(":method", "GET"), (":scheme", "https"), (":path", "/")]
+    with Http2(closed.gateway.port, authority_pem=closed.public.pem, name=GUARDED) as client:
+        assert client.request([*begin, (":authority", MADE_UP)]).code == 401
+        assert client.request([*begin, ("host", MADE_UP)]).code == 401
+
+
+def test_the_door_is_left_open_on_its_own_host_alone(closed: IstioGate) -> None:
+    for host in (GUARDED, f"{GUARDED}:443", GUARDED.upper()):
+        headers = seen(closed.send(*FORGED, host=host, path=DOOR))
+        assert not any(name.startswith("kubeflow") for name in headers)
+    for host in NAMES:
+        assert closed.send(*FORGED, host=host, path=DOOR).code == 401, host
+
+
+def test_with_a_login_every_host_is_left_to_it_but_no_forged_identity(gate: IstioGate) -> None:
+    guard_every_host(gate, "others: login")
+    for host in (GUARDED, *NAMES):
+        headers = seen(gate.send(*FORGED, host=host))
+        assert not any(name.startswith("kubeflow") for name in headers)
+        headers = seen(gate.send(gate.bearer(), *FORGED, host=host))
+        assert headers["kubeflow-userid"] == gate.identity.user
+
+
+@pytest.mark.parametrize("front", ["istio", "ingress-nginx"])
+def test_with_a_login_nobody_is_an_account_on_any_host_without_the_filters(
+    gate: IstioGate, front: str
+) -> None:
+    account = f"kubeflow-userid: {gate.identity.user}"
+    gate.front = front
+    try:
+        guard_every_host(gate, "others: login")
+        for host in (GUARDED, *NAMES):
+            assert "kubeflow-userid" not in seen(gate.send(account, host=host))
+        gate.delete(f"{FILTERS}/{GATE}")
+        eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
+        for host in (GUARDED, f"{GUARDED}.:1", *NAMES):
+            assert gate.send(account, host=host).code == 403, host
+            assert gate.send(host=host).code == 200, host
+        assert gate.send(account, host=MADE_UP, path=DOOR).code == 403
+        assert gate.send(account, host=GUARDED, path=DOOR).code == (
+            200 if front == "istio" else 403
+        )
+    finally:
+        gate.front = "istio"
+        gate.configure("")
+
+
+@pytest.mark.parametrize("front", ["istio", "ingress-nginx"])
+def test_where_the_filters_are_missing_every_host_is_refused(gate: IstioGate, front: str) -> None:
+    """With the door on this gateway, and with the door elsewhere."""
+    gate.front = front
+    try:
+        guard_every_host(gate)
+        gate.delete(f"{FILTERS}/{GATE}")
+        eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
+        for host in (GUARDED, f"{GUARDED}.:1", *NAMES):
+            for lines in ([], [gate.bearer()], [*FORGED]):
+                assert gate.send(*lines, host=host).code == 403, host
+        assert gate.send(host="").code in (400, 403)
+        assert gate.send(host=MADE_UP, path=DOOR).code == 403
+        assert gate.send(host=GUARDED, path=DOOR).code == (200 if front == "istio" else 403)
+    finally:
+        gate.front = "istio"
+        gate.configure("")

@@ -1,0 +1,39 @@
+"""What is verified, from a config: where a domain's gate can be asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass.audit.target import targets_of
+from support.rendered import config_of
+
+
+def gates(hosts: str) -> dict[str, str | None]:
+    """Where the gate of each domain is asked."""
+    config = config_of(f"""\
+version: 1
+domains:
+  ekf: {{host: ekf.example.com, front: ingress-nginx, tls: outside}}
+  serving: {{host: serving.example.com, front: istio, tls: outside}}
+gate: {{audience: gate.example.com{hosts}}}
+""")
+    return {target.name: target.gate_url for target in targets_of(config, None, None)}
+
+
+EKF, SERVING = "https://ekf.example.com/", "https://serving.example.com/"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "ekf", "serving"),
+    [
+        ("", EKF, SERVING),
+        (", hosts: [apis.example.com]", "https://apis.example.com/", "https://apis.example.com/"),
+        (", hosts: ['*']", None, SERVING),
+        (", hosts: ['*', apis.example.com]", "https://apis.example.com/", SERVING),
+        (", hosts: ['*', ekf.example.com]", EKF, SERVING),
+    ],
+)
+def test_the_gate_is_asked_where_it_is_known_to_be(
+    hosts: str, ekf: str | None, serving: str | None
+) -> None:
+    assert gates(hosts) == {"ekf": ekf, "serving": serving}
