@@ -20,6 +20,7 @@ from daypass.gateway.record import ClusterRecord
 from daypass.identity.account import get_identity
 from daypass.identity.naming import IdentityName
 from daypass.identity.tokens import token_secrets
+from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError
 from daypass.kube.resources import (
     CONFIG_MAPS,
@@ -270,6 +271,38 @@ def test_ten_thousand_that_went_while_nobody_looked_are_published(
     with watching(tmp_path / "watch", plane, CONFIG) as watch:
         watch.wait_leading()
         becomes_published(plane, *uids)
+
+
+def test_beside_ten_thousand_entries_a_deletion_changes_one_small_object(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    namespace = identity_namespace(plane)
+    identity = plane.make_identity(namespace)
+    now = SYSTEM_CLOCK.unix()
+    uids = [f"{number:08x}-1111-4000-8000-000000000000" for number in range(10_000)]
+    with closing(admin_cluster(plane)) as cluster:
+        record = ClusterRecord(cluster, HOME)
+        read = record.read()
+        gone = {uid: [Kind.SECRET, namespace, int(now)] for uid in uids}
+        refused = {**read.refused, "gone": gone, "fresh": {}, "settledAt": now}
+        record.write(read, refused, read.published)
+        with watching(tmp_path / "watch", plane, CONFIG) as watch:
+            watch.wait_leading()
+            becomes_published(plane, *uids)
+            eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
+            before = parts(cluster)
+            plane.admin.delete(identity.secret_path)
+            becomes_published(plane, identity.secret_uid)
+            after = parts(cluster)
+    first = revoked_names()[0]
+    assert [name for name in before if before[name] != after[name]] == [first]
+    assert len(json.dumps(after[first])) < 20_000
+
+
+def parts(cluster: Cluster) -> dict[str, Any]:
+    """What each part of the list that is in force says."""
+    names = revoked_names()
+    return {name: cluster.get(ENVOY_FILTERS, name, FRONT)["spec"] for name in names}
 
 
 def test_a_list_after_the_version_was_forgotten_loses_nothing(plane: ControlPlane) -> None:

@@ -15,7 +15,7 @@ from daypass.kube.cluster import Cluster
 class ObjectsApi(httpx2.BaseTransport):
     """GET, server-side apply and merge patches. `written`: the names, in order.
 
-    `meanwhile`: called once, before the next write.
+    `meanwhile`: called once, before the next write. `fails_after`: so many writes more it takes.
     """
 
     def __init__(self) -> None:
@@ -23,6 +23,7 @@ class ObjectsApi(httpx2.BaseTransport):
         self.written: list[str] = []
         self.meanwhile: list[Any] = []
         self.fails = False
+        self.fails_after: int | None = None
         self._version = 0
 
     def cluster(self, clock: Clock = SYSTEM_CLOCK) -> Cluster:
@@ -38,6 +39,10 @@ class ObjectsApi(httpx2.BaseTransport):
         if request.method == "GET":
             found = self.objects.get(path)
             return _status(404) if found is None else httpx2.Response(200, json=found)
+        if self.fails_after is not None:
+            if self.fails_after == 0:
+                raise httpx2.ConnectError("refused", request=request)
+            self.fails_after -= 1
         if self.meanwhile:
             self.meanwhile.pop()()
         change = json.loads(request.read())

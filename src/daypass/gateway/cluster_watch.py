@@ -169,7 +169,8 @@ class ClusterWatch:
         return True
 
     def _revoked(self) -> Revoked:
-        revoked = self.following.revoked()
+        is_in_force = self.published is not None and not self.trouble
+        revoked = self.following.revoked(is_in_force=is_in_force)
         until = math.ceil(self.heard_unix() + self._close_after_seconds)
         return replace(revoked, closed_after_unix=0 if revoked.closed else until)
 

@@ -4,6 +4,10 @@ A signature says nothing about the Secret that a token hangs on, or about its Se
 whatever is gone is refused by its UID, until the last token that could name it has ended: an hour
 for tokens of an hour. UIDs are never used twice, so what is made again under the same name is
 another one, and is let in.
+
+An entry is fresh at first: where the list is published in parts, it is in one that is small, and
+soon in force. From time to time the fresh ones settle, in two steps: an entry is with the others,
+too, and at the next time only there. What has ended is forgotten then, and not in between.
 """
 
 from __future__ import annotations
@@ -21,7 +25,13 @@ from daypass.render.envoy.revocation import Revoked
 LIMIT = 20_000
 """Entries for single objects. Beyond it, whole namespaces are refused: the fullest ones first."""
 GRAIN_SECONDS = 60
-"""How often the list is another one where nothing happens."""
+"""How often the bound for the age of tokens is another one."""
+SETTLE_SECONDS = 600
+"""How often entries settle. For so long one is with the fresh ones and with the others."""
+SETTLE_SOON_SECONDS = 60
+"""The same where many are fresh."""
+FRESH_LIMIT = 500
+"""Fresh entries at most; those beyond it have settled from the beginning."""
 FORMAT = 1
 
 
@@ -58,18 +68,23 @@ class Denials:
     """
 
     __slots__ = (
-        "_gone", "_known", "_limit", "_namespaces", "followed", "longest_lifetime_seconds",
-        "orders",
+        "_fresh", "_fresh_limit", "_gone", "_known", "_limit", "_namespaces", "_settled_at",
+        "_settling", "followed", "longest_lifetime_seconds", "orders",
     )  # fmt: skip
 
-    def __init__(self, longest_lifetime_seconds: int, *, limit: int = LIMIT) -> None:
+    def __init__(
+        self, longest_lifetime_seconds: int, *, limit: int = LIMIT, fresh_limit: int = FRESH_LIMIT
+    ) -> None:
         self.longest_lifetime_seconds = longest_lifetime_seconds
         self.orders: tuple[Order, ...] = ()
         self.followed: frozenset[str] | None = None
-        self._limit = limit
+        self._limit, self._fresh_limit = limit, fresh_limit
         self._known: dict[Kind, dict[str, str]] = {kind: {} for kind in Kind}
         self._gone: dict[str, Gone] = {}
         self._namespaces: dict[str, float] = {}
+        self._fresh: set[str] = set()
+        self._settling: set[str] = set()
+        self._settled_at = 0.0
 
     @property
     def oldest_unix(self) -> float | None:
@@ -111,16 +126,30 @@ class Denials:
         if namespace in self._namespaces:
             self._namespaces[namespace] = now_unix
             return
-        self._gone.setdefault(uid, Gone(kind=kind, namespace=namespace, since_unix=now_unix))
+        if uid not in self._gone:
+            self._gone[uid] = Gone(kind=kind, namespace=namespace, since_unix=now_unix)
+            if len(self._fresh) < self._fresh_limit:
+                self._fresh.add(uid)
         self._keep_limit()
 
+    def settle(self, now_unix: float, *, is_in_force: bool) -> None:
+        """Let the fresh ones settle, and forget what has ended, where it is time.
+
+        `is_in_force`: whether what `revoked` gave last is; otherwise none leaves the fresh ones.
+        """
+        many = len(self._fresh) > self._fresh_limit / 2
+        every = SETTLE_SOON_SECONDS if many else SETTLE_SECONDS
+        if abs(now_unix - self._settled_at) < every:
+            return
+        self._settled_at = now_unix
+        self._forget(now_unix)
+        self._fresh &= self._gone.keys()
+        if is_in_force:
+            self._fresh -= self._settling
+        self._settling = set(self._fresh)
+
     def revoked(self, now_unix: float, *, closed: bool) -> Revoked:
-        """What is to be refused now; what has ended is forgotten."""
-        # Nothing is forgotten before every token that was issued until then is refused by its age.
-        issued_after = self._issued_after(now_unix)
-        since = issued_after - SKEW_SECONDS
-        self._gone = {uid: each for uid, each in self._gone.items() if each.since_unix >= since}
-        self._namespaces = {name: at for name, at in self._namespaces.items() if at >= since}
+        """What is to be refused now."""
         uids = {
             kind: {
                 uid
@@ -131,14 +160,17 @@ class Denials:
         }
         orders = [order for order in self.orders if order.until_unix > now_unix]
         ordered = {order.name for order in orders if not order.is_token}
+        listed = uids[Kind.SECRET] | uids[Kind.SERVICE_ACCOUNT]
         return Revoked(
             followed=self.followed,
             secrets=uids[Kind.SECRET] | ordered,
             service_accounts=uids[Kind.SERVICE_ACCOUNT] | ordered,
             tokens={order.name for order in orders if order.is_token},
             namespaces=frozenset(self._namespaces),
-            issued_after_unix=issued_after,
+            issued_after_unix=self._issued_after(now_unix),
             closed=closed,
+            settled=listed - self._fresh - ordered,
+            settling=listed & (self._settling | (ordered - self._fresh)),
         )
 
     def record(self) -> dict[str, Any]:
@@ -151,11 +183,14 @@ class Denials:
                 for uid, gone in self._gone.items()
             },
             "namespaces": dict(self._namespaces),
+            "fresh": {uid: uid in self._settling for uid in self._fresh},
+            "settledAt": self._settled_at,
         }
 
     def recall(self, record: Mapping[str, Any]) -> None:
         """Take over what `record` gave. Raises ValueError, TypeError, KeyError, AttributeError."""
         self._known, self._gone, self._namespaces = {kind: {} for kind in Kind}, {}, {}
+        self._fresh, self._settling, self._settled_at = set(), set(), 0.0
         self.absorb(record, 0, lambda kind, namespace: False)
 
     def absorb(
@@ -168,6 +203,8 @@ class Denials:
         where all of that kind and namespace has been listed. Raises as `recall`, and takes nothing.
         """
         known, gone, namespaces = _read(record)
+        fresh, settling, settled_at = _read_fresh(record, gone, now_unix)
+        self._forget(now_unix)
         for name, at in namespaces.items():
             self._namespaces[name] = max(at, self._namespaces.get(name, at))
         for uid, each in gone.items():
@@ -175,6 +212,10 @@ class Denials:
             self._known[each.kind].pop(uid, None)
             if mine is None or mine.since_unix < each.since_unix:
                 self._gone[uid] = each
+        # What is published is where the record has it.
+        self._fresh = (self._fresh - gone.keys()) | fresh
+        self._settling = (self._settling - gone.keys()) | settling
+        self._settled_at = max(self._settled_at, settled_at)
         for kind, uids in known.items():
             for uid, namespace in uids.items():
                 if uid in self._gone or uid in self._known[kind]:
@@ -189,6 +230,12 @@ class Denials:
         """A token that was issued before has ended, or lives for too long; in whole grains."""
         oldest = now_unix - self.longest_lifetime_seconds - SKEW_SECONDS
         return int(oldest // GRAIN_SECONDS) * GRAIN_SECONDS
+
+    def _forget(self, now_unix: float) -> None:
+        # Nothing is forgotten before every token that was issued until then is refused by its age.
+        since = self._issued_after(now_unix) - SKEW_SECONDS
+        self._gone = {uid: each for uid, each in self._gone.items() if each.since_unix >= since}
+        self._namespaces = {name: at for name, at in self._namespaces.items() if at >= since}
 
     def _keep_limit(self) -> None:
         while len(self._gone) > self._limit:
@@ -214,3 +261,18 @@ def _read(
         for uid, (kind, name, since) in record["gone"].items()
     }
     return known, gone, {str(name): float(at) for name, at in record["namespaces"].items()}
+
+
+def _read_fresh(
+    record: Mapping[str, Any], gone: Mapping[str, Gone], now_unix: float
+) -> tuple[set[str], set[str], float]:
+    """Which are fresh, which of them settle, and since when."""
+    if "fresh" not in record:  # an older version's, which had few in the first part, many in all
+        few = set(gone) if len(gone) <= FRESH_LIMIT else set()
+        return few, set(few), now_unix
+    fresh = {str(uid): bool(settles) for uid, settles in record["fresh"].items() if uid in gone}
+    return (
+        set(fresh),
+        {uid for uid, settles in fresh.items() if settles},
+        float(record["settledAt"]),
+    )

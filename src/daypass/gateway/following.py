@@ -151,14 +151,16 @@ class Following:
             if self.each is not None:
                 self.each.stop()
 
-    def revoked(self) -> Revoked:
-        """What is to be refused now."""
+    def revoked(self, *, is_in_force: bool = False) -> Revoked:
+        """What is to be refused now. `is_in_force`: whether what it gave last is."""
         with self.lock:
             if self.each is not None:
                 self.each.begin_waiting()
                 if self._scope.names_followed:
                     self.denials.followed = self.each.followed(self._close_after_seconds)
-            return self.denials.revoked(self._clock.unix(), closed=self.is_closed)
+            now = self._clock.unix()
+            self.denials.settle(now, is_in_force=is_in_force)
+            return self.denials.revoked(now, closed=self.is_closed)
 
     def record(self) -> dict[str, Any]:
         """What has to outlive the process."""

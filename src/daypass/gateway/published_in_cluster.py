@@ -46,6 +46,7 @@ class InCluster:
         self._for_authorizers = for_authorizers
         self._put: dict[str, tuple[Object, int]] = {}
         self._versions: dict[str, str] = {}
+        self._found: dict[str, Object] = {}
 
     def publish(self, revoked: Revoked, *, heard_unix: float, number: int) -> None:
         """Put a list in force; what has not changed since is left alone.
@@ -53,6 +54,9 @@ class InCluster:
         `heard_unix`: when all was known.
         """
         documents = self._native.revoked(revoked) if self._native else []
+        documents = [document for document in documents if not self._is_put(document)]
+        for document in documents:
+            self._look(document)
         # Entries that move from one object to another are at no time in neither.
         for document in sorted(documents, key=self._growth, reverse=True):
             self._replace(document, number)
@@ -83,7 +87,7 @@ class InCluster:
         """Put in place again what somebody else has changed or deleted meanwhile; its names."""
         mended = []
         for key, (document, number) in list(self._put.items()):
-            found = self._find(document)
+            found = self._find(document, metadata_only=True)
             if found is None or found["metadata"]["resourceVersion"] != self._versions.get(key):
                 self._forget(key)
                 self._replace(document, number)
@@ -91,17 +95,19 @@ class InCluster:
         return mended
 
     def _replace(self, document: Object, number: int) -> None:
-        key = _key(document)
-        if key in self._put and self._put[key][0] == document:
+        if self._is_put(document):
             return
+        key = _key(document)
         for attempt in range(TRIES):
-            if key not in self._versions:
-                found = self._find(document)
-                if found is not None:
-                    annotations = found["metadata"].get("annotations") or {}
-                    if _number(annotations.get(NUMBER)) > number:
-                        return
-                    self._versions[key] = str(found["metadata"]["resourceVersion"])
+            self._look(document)
+            if (found := self._found.pop(key, None)) is not None:
+                annotations = found["metadata"].get("annotations") or {}
+                if _number(annotations.get(NUMBER)) > number:
+                    self._forget(key)
+                    return
+                if _content(found) == _content(document):
+                    self._put[key] = document, number
+                    return
             try:
                 written = self._cluster.apply(self._stamped(key, document, number), force=True)
             except ConflictError:
@@ -113,9 +119,24 @@ class InCluster:
             self._put[key] = document, number
             return
 
+    def _is_put(self, document: Object) -> bool:
+        put = self._put.get(_key(document))
+        return put is not None and put[0] == document
+
+    def _look(self, document: Object) -> None:
+        """See what is in its place, where that is not known."""
+        key = _key(document)
+        if key in self._versions:
+            return
+        found = self._find(document)
+        if found is not None:
+            self._versions[key] = str(found["metadata"]["resourceVersion"])
+            self._found[key] = found
+
     def _growth(self, document: Object) -> int:
-        before = self._put.get(_key(document))
-        return len(str(document)) - (len(str(before[0])) if before else 0)
+        key = _key(document)
+        before = self._put[key][0] if key in self._put else self._found.get(key, {})
+        return len(str(_content(document))) - len(str(_content(before)))
 
     def _stamped(self, key: str, document: Object, number: int) -> Object:
         metadata = {**document["metadata"], "annotations": {NUMBER: str(number)}}
@@ -123,19 +144,25 @@ class InCluster:
             metadata["resourceVersion"] = version
         return {**document, "metadata": metadata}
 
-    def _find(self, document: Object) -> Object | None:
+    def _find(self, document: Object, *, metadata_only: bool = False) -> Object | None:
         return self._cluster.find(
             self._cluster.resource(document), name_of(document),
-            document["metadata"]["namespace"], metadata_only=True,
+            document["metadata"]["namespace"], metadata_only=metadata_only,
         )  # fmt: skip
 
     def _forget(self, key: str) -> None:
         self._versions.pop(key, None)
         self._put.pop(key, None)
+        self._found.pop(key, None)
 
 
 def _key(document: Object) -> str:
     return f"{document['kind']}/{name_of(document)}"
+
+
+def _content(document: Object) -> Object:
+    """What an object says, without its head."""
+    return {k: v for k, v in document.items() if k not in ("apiVersion", "kind", "metadata")}
 
 
 def _number(text: object) -> int:

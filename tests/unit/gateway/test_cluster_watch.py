@@ -254,3 +254,45 @@ def test_an_entry_ends_when_the_longest_lifetime_has_passed(world: World) -> Non
     eventually(
         "it has ended", lambda: world.turn(watch) and '"s-1"' not in world.published(), seconds=60
     )
+
+
+def test_what_is_fresh_goes_out_alone_however_long_the_list_is(world: World) -> None:
+    watch = world.watch("one")
+    for number in range(600):
+        watch.following.denials.gone(Kind.SECRET, f"before-{number}", "team", world.clock.unix())
+    world.turn(watch)
+    for seconds in (60, 60):
+        world.clock.advance(seconds)
+        world.hears(watch)
+        world.turn(watch)
+    world.seen.delete("secrets", "s-1")
+    world.sees(watch, "s-1")
+    world.objects.written.clear()
+    assert world.turn(watch)
+    assert world.objects.written[:3] == ["watch", "daypass-gate-known", "daypass-gate-revoked-0"]
+    assert _parts_written(world) == ["daypass-gate-revoked-0"]
+    first = json.dumps(world.objects.objects[f"{FRONT}daypass-gate-revoked-0"])
+    assert '"s-1"' in first
+    assert '"before-' not in first
+    assert world.published().count('"before-') == 600
+
+
+def test_whoever_publishes_next_leaves_alone_what_is_right(world: World) -> None:
+    one, two = world.watch("one"), world.watch("two")
+    world.turn(one)
+    assert _parts_written(world) == [f"daypass-gate-revoked-{number}" for number in range(4)]
+    world.turn(two)
+    world.clock.advance(DURATION_SECONDS + 1)
+    world.hears(two)
+    assert world.turn(two)
+    assert _parts_written(world) == ["daypass-gate-revoked-0"]
+    cluster = world.objects.cluster(world.clock)
+    assert publish_now(cluster, "daypass", [Ended(kind=Kind.SECRET, namespace="team", uid="x")])
+    assert _parts_written(world) == ["daypass-gate-revoked-0"]
+
+
+def _parts_written(world: World) -> list[str]:
+    """Which parts of the list were written since this was asked last."""
+    names = sorted(name for name in world.objects.written if "-revoked-" in name)
+    world.objects.written.clear()
+    return names

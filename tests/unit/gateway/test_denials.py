@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.gateway.decision import SKEW_SECONDS
-from daypass.gateway.denials import GRAIN_SECONDS, Denials, Kind, Order
+from daypass.gateway.denials import (
+    FRESH_LIMIT,
+    GRAIN_SECONDS,
+    SETTLE_SECONDS,
+    SETTLE_SOON_SECONDS,
+    Denials,
+    Kind,
+    Order,
+)
 from daypass.render.envoy.revocation import Revoked
 
 NOW = 1_800_000_000.0
@@ -21,11 +29,13 @@ def denials(limit: int = 100) -> Denials:
     return Denials(LONGEST, limit=limit)
 
 
-OVER = LONGEST + 2 * SKEW_SECONDS + GRAIN_SECONDS
+OVER = LONGEST + 2 * SKEW_SECONDS + GRAIN_SECONDS + SETTLE_SECONDS
 
 
 def revoked(list_: Denials, after_seconds: float = 0) -> Revoked:
-    return replace(list_.revoked(NOW + after_seconds, closed=False), issued_after_unix=0)
+    list_.settle(NOW + after_seconds, is_in_force=True)
+    found = list_.revoked(NOW + after_seconds, closed=False)
+    return replace(found, issued_after_unix=0, settled=frozenset(), settling=frozenset())
 
 
 def test_what_is_there_is_not_refused() -> None:
@@ -107,11 +117,98 @@ def test_ten_thousand_deletions_are_all_refused() -> None:
     assert revoked(list_) == Revoked(secrets=uids, service_accounts=set(), tokens=set())
 
 
+def stages(list_: Denials) -> tuple[set[str], set[str]]:
+    """Which entries stand with the fresh ones, and which with the others."""
+    found = list_.revoked(NOW, closed=False)
+    uids = found.secrets | found.service_accounts
+    return set(uids - found.settled), set(found.settled | found.settling)
+
+
+def test_an_entry_is_fresh_then_both_and_then_settled() -> None:
+    list_ = denials()
+    list_.settle(NOW, is_in_force=False)
+    list_.gone(Kind.SECRET, "s-1", "team", NOW)
+    assert stages(list_) == ({"s-1"}, set())
+    list_.settle(NOW + SETTLE_SECONDS - 1, is_in_force=True)
+    assert stages(list_) == ({"s-1"}, set())
+    list_.settle(NOW + SETTLE_SECONDS, is_in_force=True)
+    assert stages(list_) == ({"s-1"}, {"s-1"})
+    list_.gone(Kind.SERVICE_ACCOUNT, "a-1", "team", NOW)
+    list_.settle(NOW + 2 * SETTLE_SECONDS, is_in_force=True)
+    assert stages(list_) == ({"a-1"}, {"s-1", "a-1"})
+
+
+def test_none_leaves_the_fresh_ones_before_it_is_in_force_with_the_others() -> None:
+    list_ = denials()
+    list_.gone(Kind.SECRET, "s-1", "team", NOW)
+    for number in range(3):
+        list_.settle(NOW + number * SETTLE_SECONDS, is_in_force=False)
+        assert stages(list_) == ({"s-1"}, {"s-1"})
+
+
+def test_a_successor_goes_on_where_the_record_is() -> None:
+    list_ = denials()
+    for number in range(3):
+        list_.gone(Kind.SECRET, f"s-{number}", "team", NOW)
+        list_.settle(NOW + number * SETTLE_SECONDS, is_in_force=True)
+    list_.gone(Kind.SECRET, "s-3", "team", NOW)
+    record = json.loads(json.dumps(list_.record()))
+    successor = denials()
+    for number in range(4):  # it has seen the same
+        successor.gone(Kind.SECRET, f"s-{number}", "team", NOW)
+    successor.gone(Kind.SECRET, "s-4", "team", NOW)
+    successor.absorb(record, NOW + 2 * SETTLE_SECONDS, lambda kind, namespace: True)
+    assert stages(list_) == ({"s-2", "s-3"}, {"s-0", "s-1", "s-2"})
+    assert stages(successor) == ({"s-2", "s-3", "s-4"}, {"s-0", "s-1", "s-2"})
+    successor.settle(NOW + 3 * SETTLE_SECONDS - 1, is_in_force=True)
+    assert stages(successor) == ({"s-2", "s-3", "s-4"}, {"s-0", "s-1", "s-2"})
+
+
+@pytest.mark.parametrize("count", [3, FRESH_LIMIT + 1])
+def test_what_an_older_version_had_in_one_part_stays_there_for_a_while(count: int) -> None:
+    older = Denials(LONGEST)
+    uids = {f"s-{number}" for number in range(count)}
+    older.listed(Kind.SECRET, dict.fromkeys(uids, "team"), NOW)
+    older.listed(Kind.SECRET, {}, NOW)
+    record = {k: v for k, v in older.record().items() if k not in ("fresh", "settledAt")}
+    list_ = Denials(LONGEST)
+    list_.absorb(record, NOW, lambda kind, namespace: True)
+    assert stages(list_) == (uids if count == 3 else set(), uids)
+    list_.settle(NOW + SETTLE_SECONDS - 1, is_in_force=True)
+    assert stages(list_) == (uids if count == 3 else set(), uids)
+
+
+def test_too_many_fresh_ones_settle_at_once_and_make_room_soon() -> None:
+    list_ = Denials(LONGEST, fresh_limit=10)
+    list_.settle(NOW, is_in_force=False)
+    for number in range(15):
+        list_.gone(Kind.SECRET, f"s-{number}", "team", NOW)
+    first, others = stages(list_)
+    assert (len(first), len(others)) == (10, 5)
+    assert not first & others
+    for number in (1, 2):
+        list_.settle(NOW + number * SETTLE_SOON_SECONDS, is_in_force=True)
+    list_.gone(Kind.SECRET, "s-15", "team", NOW)
+    assert stages(list_) == ({"s-15"}, {f"s-{number}" for number in range(15)})
+
+
+def test_what_is_denied_by_hand_as_well_leaves_no_part_that_it_is_in() -> None:
+    list_ = denials()
+    list_.gone(Kind.SECRET, "s-1", "team", NOW)
+    for number in range(3):
+        list_.settle(NOW + number * SETTLE_SECONDS, is_in_force=True)
+    assert stages(list_) == (set(), {"s-1"})
+    list_.orders = (Order(is_token=False, name="s-1", until_unix=NOW + 10),)
+    assert stages(list_) == ({"s-1"}, {"s-1"})
+
+
 @pytest.mark.parametrize(
     "record",
     [{}, {"format": 2}, {"format": 1}, {"format": 1, "known": {"secret": 5}},
      {"format": 1, "known": {"secret": {}, "serviceAccount": {}}, "gone": {"u": ["x", "n", 1]},
-      "namespaces": {}}],
+      "namespaces": {}},
+     {"format": 1, "known": {"secret": {}, "serviceAccount": {}}, "gone": {}, "namespaces": {},
+      "fresh": {}}],
 )  # fmt: skip
 def test_a_damaged_record_is_not_guessed_at(record: dict[str, object]) -> None:
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
@@ -123,6 +220,7 @@ def test_an_entry_is_forgotten_only_when_the_age_of_its_tokens_is_refused(later:
     """Whatever a clock of the API server is ahead of ours by, up to the skew."""
     list_ = denials()
     list_.gone(Kind.SECRET, "s-1", "team", NOW)
+    list_.settle(NOW + later, is_in_force=True)
     found = list_.revoked(NOW + later, closed=False)
     last_issued = NOW + SKEW_SECONDS
     assert "s-1" in found.secrets or last_issued < found.issued_after_unix
@@ -181,6 +279,7 @@ def test_whatever_happens_nothing_that_is_gone_is_let_in_before_its_time(
     if not watching:
         seen |= there
         list_.listed(Kind.SECRET, dict.fromkeys(there, "team"), now)
+    list_.settle(now, is_in_force=True)
     found = list_.revoked(now, closed=False)
     dangerous = {uid for uid in seen - there if now < deleted_at[uid] + LONGEST + SKEW_SECONDS}
     assert dangerous <= found.secrets or "team" in found.namespaces

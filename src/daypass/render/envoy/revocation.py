@@ -48,6 +48,9 @@ class Revoked:
     are looked at. `issued_after_unix`: tokens that were issued before are refused; with 0 nobody
     looks. `closed`: the rest as well, since nobody knows any more what else was revoked.
     `closed_after_unix`: the same from then on, unless another list comes before; with 0 never.
+
+    Where the list is published in parts, the entries that change most stand by themselves.
+    `settled`: UIDs that do not stand there; `settling`: those that do, and with the others as well.
     """
 
     secrets: Set[str] = frozenset()
@@ -58,6 +61,8 @@ class Revoked:
     issued_after_unix: int = 0
     closed: bool = False
     closed_after_unix: int = 0
+    settled: Set[str] = frozenset()
+    settling: Set[str] = frozenset()
 
 
 def claims_filter(also: Mapping[str, tuple[str, ...]] = _NOTHING) -> Json:

@@ -3,11 +3,16 @@
 Each is an EnvoyFilter that holds the config of one filter. istiod sends it to the gateway by ECDS,
 so that open connections obey it as well. An empty part of the list is published, too: what is not
 there is not known, and the gate then refuses.
+
+What istiod converts and Envoy builds anew for an entry is the part that it stands in. So the first
+part has what changes, and the entries that came lately: it is small. The others have the rest, and
+change rarely. An entry that moves there is in both for a while.
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from daypass.render.envoy.revocation import Revoked, revocation
 from daypass.render.istio.authentication import authentication
@@ -18,8 +23,8 @@ from daypass.render.names import GATE_KEYS
 from daypass.render.objects import Object
 from daypass.spec import Config
 
-_TOGETHER = 500
-"""Entries that are kept in one part. The larger it is, the longer a new entry is on its way."""
+_FIRST_LIMIT = 5000
+"""Entries of the first part; beyond it none is there. More come by hand alone."""
 
 _LISTS = ("secrets", "service_accounts", "tokens", "namespaces")
 
@@ -45,24 +50,23 @@ def revoked_objects(config: Config, revoked: Revoked) -> list[Object]:
 
 
 def _parts(revoked: Revoked) -> Iterator[Revoked]:
-    few = sum(len(getattr(revoked, name)) for name in _LISTS) <= _TOGETHER
-    for number in range(SHARDS):
-        entries = {
-            name: {value for value in getattr(revoked, name) if _part_of(value, few) == number}
-            for name in _LISTS
+    entries = {name: getattr(revoked, name) for name in _LISTS}
+    fresh = {name: values - revoked.settled for name, values in entries.items()}
+    rest = revoked.settled | revoked.settling
+    others = {name: values & rest for name, values in entries.items()}
+    if sum(map(len, fresh.values())) > _FIRST_LIMIT:
+        fresh, others = {name: frozenset() for name in _LISTS}, entries
+    yield replace(revoked, **fresh)
+    # The first one is enough to ask how old a token is, and whether anything is known.
+    for number in range(1, SHARDS):
+        here: dict[str, Any] = {
+            name: {value for value in values if _part_of(value) == number}
+            for name, values in others.items()
         }
-        # One of them is enough to ask how old a token is, and whether anything is known.
-        first = number == 0
-        yield replace(
-            revoked,
-            **entries,
-            issued_after_unix=revoked.issued_after_unix if first else 0,
-            closed=revoked.closed and first,
-            closed_after_unix=revoked.closed_after_unix if first else 0,
-            followed=revoked.followed if first else None,
-        )
+        yield Revoked(**here)
 
 
-def _part_of(value: str, few: bool) -> int:
+def _part_of(value: str) -> int:
     # By its own digest, so that one entry more changes one object.
-    return 0 if few else hashlib.sha256(value.encode()).digest()[0] % SHARDS
+    first, second, *_ = hashlib.sha256(value.encode()).digest()
+    return first % SHARDS or 1 + second % (SHARDS - 1)

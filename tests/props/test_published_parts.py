@@ -1,0 +1,144 @@
+"""Entries that move between the parts of a published list: whoever follows them misses none.
+
+Each part reaches the gateway by itself, in any order, and what was published in between may never
+get there. So whatever stays on the list is in one and the same part for a while, wherever a
+publication ends.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from daypass.gateway.decision import SKEW_SECONDS
+from daypass.gateway.denials import SETTLE_SECONDS, SETTLE_SOON_SECONDS, Denials, Kind
+from daypass.gateway.native import OnIstio
+from daypass.gateway.published_in_cluster import InCluster
+from daypass.kube.errors import ClusterUnreachableError
+from support.objects_api import ObjectsApi
+from support.timing import FakeClock
+from support.watching import watched_config
+
+LONGEST = 3600
+CONFIG = watched_config()
+Parts = dict[str, set[str]]
+
+
+class World:
+    """A watch that publishes, people who do so beside it, and how far each of them comes."""
+
+    def __init__(self) -> None:
+        self.clock, self.api = FakeClock(), ObjectsApi()
+        self.deleted_at: dict[str, float] = {}
+        self.number = 0
+        self.record = json.dumps(self.denials().record())
+        self.seen: list[tuple[float, Parts]] = [(0, {})]
+        self.begin()
+
+    def denials(self) -> Denials:
+        return Denials(LONGEST, fresh_limit=4)
+
+    def publisher(self) -> InCluster:
+        return InCluster(self.api.cluster(self.clock), OnIstio(CONFIG), for_authorizers=None)
+
+    def begin(self) -> None:
+        """A new watch, which knows what is recorded, and sees what is there no more."""
+        self.watch, self.publishes, self.is_in_force = self.denials(), self.publisher(), False
+        self.absorb()
+        for uid in self.refused():
+            self.watch.gone(Kind.SECRET, uid, "team", self.deleted_at[uid])
+
+    def absorb(self) -> None:
+        record, self.is_changed = json.loads(self.record), False
+        self.watch.absorb(record, self.clock.unix(), lambda kind, namespace: True)
+
+    def delete(self) -> None:
+        uid = f"uid-{len(self.deleted_at)}"
+        self.deleted_at[uid] = self.clock.unix()
+        self.watch.gone(Kind.SECRET, uid, "team", self.clock.unix())
+
+    def publish(self, writes: int) -> None:
+        """Publish; after so many writes the API server is not to be reached any more."""
+        if self.is_changed:
+            self.absorb()
+        self.watch.settle(self.clock.unix(), is_in_force=self.is_in_force)
+        self.is_in_force = self.put(self.watch, self.publishes, writes)
+
+    def publish_by_hand(self, writes: int) -> None:
+        """The same by somebody who has deleted something himself, and follows nothing."""
+        by_hand = self.denials()
+        by_hand.recall(json.loads(self.record))
+        uid = f"uid-{len(self.deleted_at)}"
+        self.deleted_at[uid] = self.clock.unix()
+        by_hand.gone(Kind.SECRET, uid, "team", self.clock.unix())
+        self.put(by_hand, self.publisher(), writes)
+        self.is_changed = True
+
+    def put(self, denials: Denials, publisher: InCluster, writes: int) -> bool:
+        self.number += 1
+        self.record = json.dumps(denials.record())
+        revoked = denials.revoked(self.clock.unix(), closed=False)
+        self.api.fails_after = writes
+        try:
+            publisher.publish(revoked, heard_unix=0, number=self.number)
+        except ClusterUnreachableError:
+            return False
+        finally:
+            self.api.fails_after = None
+            self.seen.append((self.clock.unix(), self.parts()))
+        return True
+
+    def parts(self) -> Parts:
+        return {
+            path: set(re.findall(r"uid-\d+", json.dumps(found)))
+            for path, found in self.api.objects.items()
+        }
+
+    def refused(self) -> set[str]:
+        """What has to be refused now."""
+        now = self.clock.unix()
+        return {u for u, at in self.deleted_at.items() if now < at + LONGEST + SKEW_SECONDS}
+
+
+steps = st.one_of(
+    st.tuples(st.sampled_from(["delete", "restart"]), st.just(0)),
+    st.tuples(st.sampled_from(["publish", "by hand"]), st.integers(0, 4)),
+    st.tuples(st.just("publish"), st.just(4)),
+    st.tuples(st.just("later"), st.sampled_from([1, SETTLE_SOON_SECONDS, SETTLE_SECONDS, LONGEST])),
+)
+
+
+WAIT = ("later", SETTLE_SECONDS)
+FIRST = [("publish", 4), ("delete", 0), ("publish", 4), WAIT]
+
+
+@example([*FIRST, ("publish", 0), WAIT, ("publish", 4)])
+@example([*FIRST, ("publish", 0), ("restart", 0), WAIT, ("publish", 4), WAIT, ("publish", 4)])
+@given(st.lists(steps, max_size=40))
+def test_an_entry_that_stays_has_a_part_that_it_is_in_all_the_time(
+    happened: list[tuple[str, int]],
+) -> None:
+    world = World()
+    for what, argument in happened:
+        if what == "delete":
+            world.delete()
+        elif what == "restart":
+            world.begin()
+        elif what == "publish":
+            world.publish(argument)
+        elif what == "by hand":
+            world.publish_by_hand(argument)
+        else:
+            world.clock.advance(argument)
+        refused, (_, after) = world.refused(), world.seen[-1]
+        recent = [
+            parts for at, parts in world.seen if world.clock.unix() - at < SETTLE_SOON_SECONDS
+        ]
+        for before in [*(parts for _, parts in world.seen[-2:]), *recent]:
+            for uid in refused & set().union(*before.values()):
+                assert any(uid in after[path] for path in before if uid in before[path]), uid
+    world.publish(4)
+    assert world.refused() <= set().union(*world.parts().values())
