@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from daypass.kube.cluster import Cluster
 from support.controlplane import ControlPlane
+from support.deploying import BOTH, write
 from support.up import Up, running_up, up_config
 
 
@@ -15,3 +18,14 @@ def up(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) ->
     """A door that the tests of a module share."""
     with running_up(tmp_path_factory.mktemp("up"), up_config(control_plane)) as running:
         yield running
+
+
+@pytest.fixture
+def folder(
+    cluster: Cluster, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with the config of both domains, where `daypass` finds the module's own plane."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+    write(tmp_path, BOTH)
+    return tmp_path

@@ -16,10 +16,9 @@ import pytest
 from daypass.deploy.state import ask_state
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_access
-from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_istio
-from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, remove, settle
+from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, prepared_plane, remove
 
 
 class Dead(Exception):
@@ -61,11 +60,8 @@ class Mortal(httpx2.BaseTransport):
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A cluster of its own."""
-    with ControlPlane.start(tmp_path_factory.mktemp("crash-plane")) as running:
-        install_istio(running)
-        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "istio-system"}})
-        with closing(admin_cluster(running)) as opened:
-            settle(opened)
+    folder = tmp_path_factory.mktemp("crash-plane")
+    with prepared_plane(folder, [install_istio], "istio-system") as running:
         yield running
 
 

@@ -20,10 +20,9 @@ from daypass.kube.errors import ForbiddenError
 from daypass.kube.kubeconfig import find_access
 from daypass.render.names import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST
 from daypass.testing.clock import MovableClock
-from support.clusters import admin_cluster
 from support.controlplane import ISSUER, ControlPlane
 from support.crds import install_envoy_gateway
-from support.deploying import Everything, apply, clear, everything, plan, remove, settle
+from support.deploying import apply, cleared, everything, named, plan, prepared_plane, remove
 from support.manifest_cases import ENVOY_GATEWAY
 from support.rendered import config_of
 from support.watching import as_watch
@@ -38,26 +37,16 @@ DOORS = POLICY.replace(f"infra/securitypolicies/{GATE}", "daypass/securitypolici
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A cluster of its own."""
-    with ControlPlane.start(tmp_path_factory.mktemp("gateway-gate-plane")) as running:
-        install_envoy_gateway(running)
-        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "infra"}})
-        with closing(admin_cluster(running)) as opened:
-            settle(opened)
+    folder = tmp_path_factory.mktemp("gateway-gate-plane")
+    with prepared_plane(folder, [install_envoy_gateway], "infra") as running:
         yield running
 
 
 @pytest.fixture
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
     """The plane for an admin; what was applied there is removed afterwards."""
-    opened = admin_cluster(plane)
-    yield opened
-    clear(opened)
-    opened.close()
-
-
-def named(there: Everything) -> set[tuple[str, str, str]]:
-    """Kind, namespace and name, whatever the version."""
-    return {(kind.rpartition(" ")[2], namespace, name) for kind, namespace, name in there}
+    with cleared(plane) as opened:
+        yield opened
 
 
 def test_it_is_applied_changes_nothing_the_second_time_and_is_removed_whole(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import AUTHORIZATION_POLICIES
 from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
-from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_istio
-from support.deploying import Everything, apply, clear, everything, plan, remove, settle
+from support.deploying import apply, cleared, everything, named, plan, prepared_plane, remove
 from support.manifest_cases import ISTIO
 
 REVIEWED = ISTIO.replace("audience:", "check: review, audience:")
@@ -23,26 +21,16 @@ SPACE = "istio-system"
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A cluster of its own."""
-    with ControlPlane.start(tmp_path_factory.mktemp("istio-gate-plane")) as running:
-        install_istio(running)
-        running.admin.create("/api/v1/namespaces", {"metadata": {"name": SPACE}})
-        with closing(admin_cluster(running)) as opened:
-            settle(opened)
+    folder = tmp_path_factory.mktemp("istio-gate-plane")
+    with prepared_plane(folder, [install_istio], SPACE) as running:
         yield running
 
 
 @pytest.fixture
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
     """The plane for an admin; what was applied there is removed afterwards."""
-    opened = admin_cluster(plane)
-    yield opened
-    clear(opened)
-    opened.close()
-
-
-def named(there: Everything) -> set[tuple[str, str, str]]:
-    """Kind, namespace and name, whatever the version."""
-    return {(kind.rpartition(" ")[2], namespace, name) for kind, namespace, name in there}
+    with cleared(plane) as opened:
+        yield opened
 
 
 def test_it_is_applied_changes_nothing_the_second_time_and_is_removed_whole(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from daypass.cli import main
 from daypass.deploy.applying import Done, carry_out
 from daypass.deploy.plan import Plan, make_plan
 from daypass.deploy.removing import find_all, remove_all
@@ -9,6 +14,8 @@ from daypass.deploy.state import ask_state
 from daypass.deploy.target import each
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Resource
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.rendered import config_of
 
@@ -36,6 +43,16 @@ def apply(cluster: Cluster, text: str) -> Done:
     return carry_out(state.target, make_plan(state, config_of(text)))
 
 
+def quick_apply(*more: str) -> int:
+    """`daypass apply` without git and without waiting."""
+    return main(["apply", "--no-commit", "--no-wait", *more])
+
+
+def write(folder: Path, text: str) -> None:
+    """Another config."""
+    (folder / "daypass.yaml").write_text(text)
+
+
 def plan(cluster: Cluster, text: str) -> Plan:
     """What applying a config would do."""
     return make_plan(ask_state(cluster), config_of(text))
@@ -51,6 +68,29 @@ def clear(cluster: Cluster, namespace: str = "daypass") -> None:
     """Remove all that was applied, and come back when it is gone."""
     remove(cluster)
     eventually(f"{namespace} is gone", lambda: namespace not in ask_state(cluster).namespaces)
+
+
+@contextmanager
+def prepared_plane(
+    folder: Path, kinds: Iterable[Callable[[ControlPlane], None]], namespace: str
+) -> Iterator[ControlPlane]:
+    """A control plane with these kinds and a namespace beside its own, after its first writes."""
+    with ControlPlane.start(folder) as plane:
+        for install in kinds:
+            install(plane)
+        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        with closing(admin_cluster(plane)) as cluster:
+            settle(cluster)
+        yield plane
+
+
+@contextmanager
+def cleared(plane: ControlPlane, *namespaces: str) -> Iterator[Cluster]:
+    """The plane for an admin; what was applied to doors in `namespaces` is removed afterwards."""
+    with closing(admin_cluster(plane)) as cluster:
+        yield cluster
+        for namespace in namespaces or ("daypass",):
+            clear(cluster, namespace)
 
 
 def settle(cluster: Cluster) -> None:
@@ -94,6 +134,11 @@ def everything(cluster: Cluster) -> Everything:
     for found in each(look, wanted):
         whole |= found
     return whole
+
+
+def named(there: Everything) -> set[tuple[str, str, str]]:
+    """Kind, namespace and name, whatever the version."""
+    return {(kind.rpartition(" ")[2], namespace, name) for kind, namespace, name in there}
 
 
 def _can_list(resource: Resource) -> bool:
