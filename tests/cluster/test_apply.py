@@ -6,7 +6,6 @@ import base64
 import copy
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,22 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, SECRETS
 from daypass.render.names import GATE_KEYS, GATE_KNOWN
-from support.clusters import admin_cluster, cluster_as
+from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.crds import install_gateway_api, install_istio
 from support.deadline import eventually
-from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, plan, remove, settle
+from support.deploying import (
+    BOTH,
+    ONLY_EKF,
+    apply,
+    cleared,
+    everything,
+    plan,
+    prepared_plane,
+    quick_apply,
+    remove,
+    write,
+)
 from support.ekf import git, make_repository
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
@@ -43,44 +53,16 @@ domains:
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A cluster of its own: what is applied are singletons."""
-    with ControlPlane.start(tmp_path_factory.mktemp("apply-plane")) as running:
-        install_istio(running)
-        install_gateway_api(running)
-        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "istio-system"}})
-        with closing(admin_cluster(running)) as opened:
-            settle(opened)
+    kinds = (install_istio, install_gateway_api)
+    with prepared_plane(tmp_path_factory.mktemp("apply-plane"), kinds, "istio-system") as running:
         yield running
 
 
 @pytest.fixture
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
     """The plane for an admin; what was applied there is removed afterwards."""
-    opened = admin_cluster(plane)
-    yield opened
-    for namespace in ("daypass", "edge"):
-        clear(opened, namespace)
-    opened.close()
-
-
-@pytest.fixture
-def folder(
-    cluster: Cluster, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """A folder with the config of both domains, where `daypass` finds the plane."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
-    write(tmp_path, BOTH)
-    return tmp_path
-
-
-def write(folder: Path, text: str) -> None:
-    """Another config."""
-    (folder / "daypass.yaml").write_text(text)
-
-
-def quick_apply(*more: str) -> int:
-    """`daypass apply` without git and without waiting."""
-    return main(["apply", "--no-commit", "--no-wait", *more])
+    with cleared(plane, "daypass", "edge") as opened:
+        yield opened
 
 
 def writes(plane: ControlPlane, since: int) -> list[str]:
@@ -252,26 +234,6 @@ class Terminal:
     def readline(self) -> str:
         """What they type."""
         return self._line
-
-
-def test_who_has_the_prefix_on_a_host_already_is_named_before_the_yes(
-    plane: ControlPlane, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ingresses = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
-    service = {"name": "other", "port": {"number": 80}}
-    paths = [{"path": "/kubernetes/x", "pathType": "Prefix", "backend": {"service": service}}]
-    rules = [{"host": "ekf.example.com", "http": {"paths": paths}}]
-    plane.admin.create(ingresses, {"metadata": {"name": "other"}, "spec": {"rules": rules}})
-    try:
-        assert main(["apply", "--no-commit"]) == 1
-    finally:
-        plane.admin.delete(f"{ingresses}/other")
-    words = capsys.readouterr().err
-    named = "/kubernetes on ekf.example.com leads elsewhere already: Ingress default/other has"
-    assert words.count(named) == 1
-    assert "serving.example.com leads elsewhere" not in words
-    assert main(["apply", "--no-commit"]) == 1
-    assert "leads elsewhere" not in capsys.readouterr().err
 
 
 def test_a_yes_at_the_terminal_is_enough_and_opening_less_takes_none(

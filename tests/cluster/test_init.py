@@ -79,6 +79,41 @@ def test_a_gateway_of_the_cluster_is_used(plane: ControlPlane, tmp_path: Path) -
     assert domain.front_namespace == "istio-ingress"
 
 
+def test_names_that_would_lead_past_a_gate_are_told_and_the_config_says_what_helps(
+    plane: ControlPlane, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--host", "ekf.serving.test")
+    assert init(plane, tmp_path / "without", *words) == 0
+    assert "past a gate" not in capsys.readouterr().err
+    services = "/apis/networking.istio.io/v1/namespaces/serving/virtualservices"
+    http = [{"route": [{"destination": {"host": "dashboard"}}]}]
+    spec = {"hosts": ["*"], "gateways": ["public"], "http": http}
+    kind = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService"}
+    plane.admin.create(services, {**kind, "metadata": {"name": "any"}, "spec": spec})
+    try:
+        assert init(plane, tmp_path / "with", *words) == 0
+    finally:
+        plane.admin.delete(f"{services}/any")
+    told = capsys.readouterr().err
+    assert "other names than these lead past a gate on Istio's gateway" in told
+    assert (
+        "  VirtualService serving/any serves *.serving.test on Gateway serving/public; gate.hosts"
+        " names only ekf.serving.test: whoever asks by another name isn't checked\n"
+    ) in told
+    without, found = (
+        (tmp_path / name / "daypass.yaml").read_text() for name in ("without", "with")
+    )
+    (line,) = found.splitlines(keepends=True)[len(without.splitlines()) :]
+    assert line.startswith("#   hosts: ['*']    # other names lead to the same services")
+    assert found.replace(line, "") == without
+    file = tmp_path / "daypass.yaml"
+    head, _, gate = found.partition("# gate:")
+    file.write_text(f"{head}gate:{gate.replace('#  ', '  ')}")
+    config = load(file)
+    assert config.gate is not None
+    assert config.gate.guards_every_host
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from daypass.audit.finding import Finding, Level
+from daypass.deploy.verifying import verify_gate_hosts
 from daypass.gateway.reasons import MESSAGES, Reason
 from daypass.render.names import GATE
 from support.deadline import eventually
@@ -66,10 +68,42 @@ def test_whoever_asks_by_a_name_that_is_not_named_is_not_looked_at(gate: IstioGa
         assert headers["kubeflow-userid"] == "admin", host
     for host in (GUARDED, GUARDED.upper(), f"{GUARDED}:443", f"{GUARDED}."):
         assert gate.send(*FORGED, host=host).code == 401, host
+    finding = looked_at(gate)
+    assert finding.level is Level.WARNING
+    anybody, *others = finding.fact.split("\n")
+    assert anybody == (
+        "VirtualService istio-system/every serves any host on Gateway istio-system/public; "
+        f"gate.hosts names only {GUARDED}: whoever asks by another name isn't checked"
+    )
+    assert [each.partition(";")[0] for each in others] == [
+        f"VirtualService istio-system/other serves {OTHER} on Gateway istio-system/public"
+    ]
+
+
+def looked_at(gate: IstioGate) -> Finding:
+    """What `daypass verify` says of names that lead past the gate."""
+    (finding,) = verify_gate_hosts(gate.cluster, gate.config)
+    return finding
+
+
+def test_a_service_for_any_host_serves_what_its_gateway_names_alone(gate: IstioGate) -> None:
+    gate.configure("")
+    gate.apply(served(GUARDED))
+    try:
+        eventually("no other host is served", lambda: gate.send(host=MADE_UP).code == 404)
+        eventually("the filters are back", lambda: gate.send(host=GUARDED).code == 401, seconds=60)
+        assert gate.send(gate.bearer(), host=GUARDED).code == 200
+        for host in (OTHER, *NAMES):
+            assert gate.send(*FORGED, host=host).code == 404, host
+        assert looked_at(gate).level is Level.OK
+    finally:
+        gate.apply(served("*"))
+        eventually("any host is served", lambda: gate.send(host=MADE_UP).code != 404)
 
 
 @pytest.mark.parametrize("host", [GUARDED, *NAMES])
 def test_every_host_is_guarded_where_the_gate_says_so(closed: IstioGate, host: str) -> None:
+    assert looked_at(closed).level is Level.OK
     answer = closed.send(*FORGED, host=host)
     assert answer.code == 401
     assert answer.json["message"].startswith(MESSAGES[Reason.NO_TOKEN])

@@ -92,7 +92,6 @@ def run(args: Namespace) -> int:
         state = ask_state(cluster)
         plan = make_plan(state, config)
         _show(args, cluster, plan)
-        _warn_of_collisions(state, config, plan)
         if not args.force_conflicts:
             plan.verify_unowned()
         if args.dry_run:
@@ -115,15 +114,8 @@ def _show(args: Namespace, cluster: Cluster, plan: Plan) -> None:
         say(line)
     if plan.widened:
         say("this opens more than is open now:", "\n".join(plan.widened))
-
-
-def _warn_of_collisions(state: State, config: Config, plan: Plan) -> None:
-    """Before the yes: only what opens more can come into the way of others."""
-    if plan.widened:
-        from daypass.deploy.collisions import collisions
-
-        for line in collisions(state.target, config):
-            say(f"warning: {line}", "which of the two is served is for the front to choose")
+    for fact, hint in report.warnings(plan):
+        say(f"warning: {fact}", hint)
 
 
 def ask_yes(question: str, otherwise: str) -> None:
@@ -149,7 +141,7 @@ def _keep(args: Namespace, config: Config, state: State, plan: Plan) -> None:
 
         checkout = Checkout(folder, args.config)
         checkout.verify(tree)
-    if plan.widened and not args.yes:
+    if plan.takes_yes and not args.yes:
         ask_yes("apply it?", "look at the list, then: daypass apply --yes")
     if drifts := write(folder, tree):
         say(f"files in {folder}: {len(drifts)} changed")

@@ -76,3 +76,5 @@ def _show(args: Namespace, plan: Plan, files: list[Drift], loose: list[str]) -> 
         say(line)
     if plan.widened:
         say("`daypass apply` would open more than is open now:", "\n".join(plan.widened))
+    for fact, hint in report.warnings(plan):
+        say(f"warning: {fact}", hint)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass.cli import put, say
+from daypass.cli.cluster_options import open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass.audit.target import Target
     from daypass.client.settings import Settings
+    from daypass.spec import Config
 
 SUMMARY = "check a published door: name, certificate, the API server's own 403, nothing else"
 EPILOG = """examples:
@@ -22,9 +25,10 @@ EPILOG = """examples:
   daypass verify ekf --wait 10m               one of them; waits for DNS and certificates
   daypass verify https://ekf.example.com/kubernetes     without a config
   daypass verify ekf --credentials bot.json   with a real exchange, and a look at the gate
+  daypass verify --kubeconfig admin.kubeconfig          and whether other names lead past the gate
 
 Ends with 3 if there is a cross. No token is sent but by --credentials, and then the long-lived one
-to its own door alone.
+to its own door alone. No cluster is asked but with --kubeconfig or --context.
 """
 
 
@@ -40,6 +44,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--credentials", metavar="FILE", help="also trade its token once, and look at the gate"
     )
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="also ask this cluster which names its gateway serves"
+    )
+    parser.add_argument("--context", metavar="NAME", help="the same, by a context")
+    parser.set_defaults(namespace=None)
     parser.add_argument(
         "--wait", metavar="TIME", help="let failures heal for so long: 10m; default: not at all"
     )
@@ -63,7 +72,17 @@ def run(args: Namespace) -> int:
         wait_seconds=parse_seconds(args.wait) if args.wait else 0,
         progress=lambda words: say(f"waiting: {words}"),
     )
-    findings = {target.name: verifier.verify(target) for target in _targets(args)}
+    with ExitStack() as stack:
+        config, targets = _targets(args)
+        cluster = None
+        if args.kubeconfig is not None or args.context is not None:
+            cluster = stack.enter_context(closing(open_cluster(args)))
+        findings = {target.name: verifier.verify(target) for target in targets}
+        if config is not None and config.gate is not None:
+            from daypass.deploy.verifying import verify_gate_hosts
+
+            beyond = verify_gate_hosts(cluster, config)
+            findings = {name: [*found, *beyond] for name, found in findings.items()}
     if args.output == "text":
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         put(reports.text(findings, colour=colour))
@@ -73,7 +92,7 @@ def run(args: Namespace) -> int:
     return 3 if bad else 0
 
 
-def _targets(args: Namespace) -> list[Target]:
+def _targets(args: Namespace) -> tuple[Config | None, list[Target]]:
     from daypass._core.tls import read_authority
     from daypass.audit.target import target_of_url, targets_of
     from daypass.spec import load
@@ -82,13 +101,14 @@ def _targets(args: Namespace) -> list[Target]:
     if args.certificate_authority is not None:
         authority = read_authority(args.certificate_authority)
     if args.domain is not None and "://" in args.domain:
-        return [target_of_url(args.domain, authority)]
+        return None, [target_of_url(args.domain, authority)]
     file = args.config or Path("daypass.yaml")
     if args.config is None and not file.exists():
         raise UsageError(
             "there is no daypass.yaml here", "name one with --config, or give the door's URL"
         )
-    return targets_of(load(file), args.domain, authority)
+    config = load(file)
+    return config, targets_of(config, args.domain, authority)
 
 
 def _held(path: str) -> Settings:

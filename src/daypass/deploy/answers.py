@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 from daypass._core.errors import UsageError
 from daypass.deploy.discover import Found
+from daypass.deploy.listed import Listed
 from daypass.deploy.questions import Questions, checked, one_of
 from daypass.deploy.routes import NGINX_CONTROLLER, Host, losing, serving
 from daypass.deploy.setup import USUAL_PREFIX, NewDomain, Setup
+from daypass.deploy.unguarded import NAME_THEM, Pods, by_another_name, on_istio
 from daypass.spec.faults import fault
 from daypass.spec.hosts import host as dns_name
 from daypass.spec.hosts import is_address
@@ -59,12 +61,17 @@ def settle(options: Options, found: Found, questions: Questions) -> Setup:
     for host in hosts.values():
         _verify_free(host, prefix, options.handed_over, found)
     domains = [_domain(name, host, options, found, questions) for name, host in hosts.items()]
+    past = _past_a_gate(found, tuple(hosts.values()))
+    if past:
+        words = ("other names than these lead past a gate on Istio's gateway", *past, NAME_THEM)
+        questions.tell("\n".join(words))
     return Setup(
         domains=domains,
         prefix=prefix,
         issuer=found.issuer,
         addresses=found.addresses,
         audience=_audience(options, found),
+        other_names=bool(past),
     )
 
 
@@ -271,6 +278,16 @@ def _audience(options: Options, found: Found) -> str | None:
         return None
     namespace, name = found.ingress_gateways[0].split("/")
     return f"{name}.{namespace}.svc.cluster.local"
+
+
+def _past_a_gate(found: Found, hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """What a gate for these hosts would not look at, if there was one: a line each."""
+    namespaces = {each.partition("/")[0] for each in found.ingress_gateways}
+    labels = found.ingress_pods or [{"istio": "ingressgateway"}]
+    pods = Pods(labels=labels, complete=bool(found.ingress_pods))
+    listed = Listed(objects=found.objects)
+    served = {each for space in namespaces for each in on_istio(listed, space, pods)}
+    return by_another_name(served, hosts)
 
 
 def _verify_free(host: str, prefix: str, handed_over: frozenset[str], found: Found) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from daypass.deploy.listed import HTTP_ROUTE, INGRESS, VIRTUAL_SERVICE, GroupKind, Listed
 from daypass.deploy.routes import (
     Host,
     Route,
@@ -12,23 +13,27 @@ from daypass.deploy.routes import (
     of_ingress,
     of_virtual_service,
 )
-from daypass.deploy.target import Target, each
-from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import Object
 from daypass.spec import Config
 
 _Read = Callable[[Object], Iterator[Host | Route]]
-_KINDS: Mapping[tuple[str, str], _Read] = {
-    ("networking.k8s.io", "Ingress"): lambda ingress: of_ingress(ingress, {}),
-    ("networking.istio.io", "VirtualService"): of_virtual_service,
-    ("gateway.networking.k8s.io", "HTTPRoute"): of_http_route,
+KINDS: Mapping[GroupKind, _Read] = {
+    INGRESS: lambda ingress: of_ingress(ingress, {}),
+    VIRTUAL_SERVICE: of_virtual_service,
+    HTTP_ROUTE: of_http_route,
 }
+"""The kinds that lead a path somewhere."""
 
 
-def collisions(target: Target, config: Config) -> list[str]:
-    """A line for each; what may not be seen is left out. One list a kind that is served."""
+def collisions(listed: Listed, config: Config) -> list[str]:
+    """A line for each. `listed`: what there is of KINDS; what may not be seen is left out."""
     found = [
-        route for routes in each(lambda kind: _routes(target, *kind), _KINDS) for route in routes
+        part
+        for kind, read in KINDS.items()
+        for document in listed.of(kind)
+        if not is_ours(document)
+        for part in read(document)
+        if isinstance(part, Route)
     ]
     return [
         f"{config.prefix} on {domain.host} leads elsewhere already: {route.owner} has {route.path}"
@@ -37,17 +42,3 @@ def collisions(target: Target, config: Config) -> list[str]:
         for route in found
         if route.host == domain.host and route.takes(config.prefix)
     ]
-
-
-def _routes(target: Target, group: str, kind: str) -> list[Route]:
-    resource = target.kinds.find(group, kind)
-    if resource is None:
-        return []
-    try:
-        listed = target.cluster.list(resource)
-    except ForbiddenError:
-        return []
-    # In a list the items do not say what they are.
-    documents = [{**document, "kind": kind} for document in listed if not is_ours(document)]
-    parts = [part for document in documents for part in _KINDS[group, kind](document)]
-    return [part for part in parts if isinstance(part, Route)]

@@ -9,10 +9,17 @@ from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
 from daypass.deploy import routes
+from daypass.deploy.listed import (
+    GATEWAY,
+    HTTP_ROUTE,
+    ISTIO_GATEWAY,
+    VIRTUAL_SERVICE,
+    GroupKind,
+)
 from daypass.deploy.routes import Host, Route
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
-from daypass.kube.resources import Object, Resource
+from daypass.kube.resources import PODS, Object, Resource
 
 _NETWORKING, _ISTIO = "networking.k8s.io/v1", "networking.istio.io"
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
@@ -37,6 +44,7 @@ ENDPOINT_SLICES = Resource(
     api_version="discovery.k8s.io/v1", kind="EndpointSlice", plural="endpointslices"
 )
 _DISCOVERY_DOCUMENT = "/.well-known/openid-configuration"
+_INGRESS = "istio=ingressgateway"
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 
@@ -45,7 +53,8 @@ class Found:
     """What was found. `asked`: whether any API server was. None: could not be asked.
 
     `classes`: controller by IngressClass. `ingress_gateways`: Services of Istio's, NAMESPACE/NAME.
-    `addresses`: IP addresses of the API servers. `notes`: what is not known, and why.
+    `addresses`: IP addresses of the API servers. `objects`: those of Istio and the Gateway API that
+    publish hosts, with the labels of Istio's `ingress_pods`. `notes`: what is not known, and why.
     """
 
     asked: bool = False
@@ -61,6 +70,8 @@ class Found:
     addresses: list[str] = field(default_factory=list)
     hosts: list[Host] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
+    objects: dict[GroupKind, list[Object]] = field(default_factory=dict)
+    ingress_pods: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -123,11 +134,13 @@ def _ask_istio(cluster: Cluster, found: Found) -> None:
     if known is None:
         found.notes.append("there is no Istio")
         return
-    for each in _list(cluster, found, known["Gateway"]) or ():
+    for each in _kept(cluster, found, ISTIO_GATEWAY, known["Gateway"]):
         _note(found, each, routes.of_istio_gateway(each))
-    for each in _list(cluster, found, known["VirtualService"]) or ():
+    for each in _kept(cluster, found, VIRTUAL_SERVICE, known["VirtualService"]):
         _note(found, each, routes.of_virtual_service(each))
-    services = _list(cluster, found, SERVICES, labels="istio=ingressgateway")
+    pods = _list(cluster, found, PODS, labels=_INGRESS, metadata_only=True)
+    found.ingress_pods = [dict(each["metadata"].get("labels") or {}) for each in pods or ()]
+    services = _list(cluster, found, SERVICES, labels=_INGRESS)
     found.ingress_gateways = sorted(
         f"{each['metadata']['namespace']}/{_name(each)}" for each in services or ()
     )
@@ -140,9 +153,9 @@ def _ask_gateway_api(cluster: Cluster, found: Found) -> None:
         return
     classes = _list(cluster, found, GATEWAY_CLASSES)
     found.gateway_classes = None if classes is None else sorted(_name(each) for each in classes)
-    for each in _list(cluster, found, GATEWAYS) or ():
+    for each in _kept(cluster, found, GATEWAY, GATEWAYS):
         _note(found, each, routes.of_gateway(each))
-    for each in _list(cluster, found, HTTP_ROUTES) or ():
+    for each in _kept(cluster, found, HTTP_ROUTE, HTTP_ROUTES):
         _note(found, each, routes.of_http_route(each))
 
 
@@ -154,6 +167,11 @@ def _note(found: Found, document: Object, parts: Iterator[Host | Route]) -> None
             found.hosts.append(part)
         else:
             found.routes.append(part)
+
+
+def _kept(cluster: Cluster, found: Found, kind: GroupKind, resource: Resource) -> list[Object]:
+    found.objects[kind] = _list(cluster, found, resource) or []
+    return found.objects[kind]
 
 
 def _list(

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass.deploy.brought import Brought, bring
+from daypass.deploy.collisions import KINDS, collisions
 from daypass.deploy.difference import shown, unified
 from daypass.deploy.exposed import Exposure, exposure, widenings
 from daypass.deploy.identifier import Identifier
 from daypass.deploy.inventory import HOLDS_ONE, Entry, Inventory
+from daypass.deploy.listed import list_all
 from daypass.deploy.owned import is_applied, owned
 from daypass.deploy.removals import Removal, find_removals, is_the_one
 from daypass.deploy.state import State
 from daypass.deploy.target import each
 from daypass.deploy.troubles import OwnedError, owners_of, raise_troubles
+from daypass.deploy.unguarded import Unguarded, find_unguarded, kinds_of
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.resources import Object
 from daypass.render.manifests import render_objects
@@ -53,7 +56,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """An apply that has not been done. `entries`: the inventory as it will be, without new UIDs."""
+    """An apply that has not been done. `entries`: the inventory as it will be, without new UIDs.
+
+    `collisions`: routes of others that have the prefix; `unguarded`: what leads past the gate;
+    `unseen`: what may not be looked at for these two, in words.
+    """
 
     namespace: str
     changes: tuple[Change, ...]
@@ -61,6 +68,9 @@ class Plan:
     waiting: tuple[Need, ...]
     missing: tuple[Need, ...]
     widened: tuple[str, ...]
+    collisions: tuple[str, ...]
+    unguarded: Unguarded
+    unseen: tuple[str, ...]
     exposed: Exposure
     entries: Mapping[Identifier, Entry]
     inventories: tuple[Inventory, ...]
@@ -74,6 +84,16 @@ class Plan:
     def to_apply(self) -> list[Change]:
         """The changes that take a request."""
         return [change for change in self.changes if change.verdict != "same"]
+
+    @property
+    def takes_yes(self) -> bool:
+        """Whether somebody has to confirm it: it opens more, or puts a route where others have one.
+
+        What has been there is not asked about again.
+        """
+        routes = [c for c in self.changes if (c.identifier.group, c.identifier.kind) in KINDS]
+        is_new = any(change.verdict in ("create", "change") for change in routes)
+        return bool(self.widened or (self.collisions and is_new))
 
     def verify_unowned(self) -> None:
         """Raise OwnedError where somebody else has set what this would set otherwise."""
@@ -104,6 +124,7 @@ def make_plan(state: State, config: Config) -> Plan:
     entries = _entries(state, changes, brought)
     removals = find_removals(target, state.entries, entries)
     exposed = exposure(config)
+    listed = list_all(target, dict.fromkeys([*KINDS, *kinds_of(config.gate)]))
     return Plan(
         namespace=namespace,
         changes=tuple(changes),
@@ -111,6 +132,9 @@ def make_plan(state: State, config: Config) -> Plan:
         waiting=tuple(brought.waiting),
         missing=tuple(brought.missing),
         widened=tuple(widenings(state.exposed, exposed)),
+        collisions=tuple(collisions(listed, config)),
+        unguarded=find_unguarded(target.cluster, listed, config),
+        unseen=listed.unseen,
         exposed=exposed,
         entries=entries,
         inventories=state.inventories,

@@ -54,6 +54,20 @@ def waiting_lines(plan: Plan) -> Iterator[str]:
         yield f"{_named(need)} is a copy of what cert-manager has not made yet"
 
 
+def warnings(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What somebody should know before it is applied: facts, and what to do."""
+    for line in plan.collisions:
+        yield line, "which of the two is served is for the front to choose"
+    *lines, last = plan.unguarded.lines or ("",)
+    for line in lines:
+        yield line, ""
+    if last:
+        yield last, plan.unguarded.hint
+    if plan.unseen:
+        what = ", ".join(plan.unseen)
+        yield f"no right to list {what}: whether others' routes are in the way is not known", ""
+
+
 def as_json(plan: Plan) -> dict[str, Any]:
     """Everything, for programs."""
     return {
@@ -68,6 +82,9 @@ def as_json(plan: Plan) -> dict[str, Any]:
         + removals_json(plan.removals),
         "unchanged": len(plan.changes) - len(plan.to_apply),
         "widens": list(plan.widened),
+        "collisions": list(plan.collisions),
+        "unguarded": list(plan.unguarded.lines),
+        "unseen": list(plan.unseen),
         "missing": [_named(need) for need in plan.missing],
     }
 

@@ -76,7 +76,7 @@ def of_ingress(ingress: Object, controllers: Mapping[str, str]) -> Iterator[Host
         yield Host(
             host=host,
             front="ingress-nginx" if controller == NGINX_CONTROLLER else "ingress",
-            owner=_owner(ingress),
+            owner=owner_of(ingress),
             ends_tls=host in with_tls,
             class_name=name,
         )
@@ -86,7 +86,7 @@ def of_ingress(ingress: Object, controllers: Mapping[str, str]) -> Iterator[Host
                 host=host,
                 path=each.get("path") or "/",
                 kind="pattern" if regex else kind,
-                owner=_owner(ingress),
+                owner=owner_of(ingress),
             )
 
 
@@ -102,7 +102,7 @@ def of_virtual_service(service: Object) -> Iterator[Route]:
             for match in matches:
                 for how, path in (match.get("uri") or {"prefix": "/"}).items():
                     yield Route(
-                        host=host, path=path, kind=kinds.get(how, "exact"), owner=_owner(service)
+                        host=host, path=path, kind=kinds.get(how, "exact"), owner=owner_of(service)
                     )
 
 
@@ -114,7 +114,7 @@ def of_istio_gateway(gateway: Object) -> Iterator[Host]:
             yield Host(
                 host=host.rpartition("/")[2],
                 front="istio",
-                owner=_owner(gateway),
+                owner=owner_of(gateway),
                 ends_tls=bool(server.get("tls")) and not server["tls"].get("httpsRedirect"),
                 gateway=f"{metadata['namespace']}/{metadata['name']}",
             )
@@ -132,7 +132,7 @@ def of_http_route(route: Object) -> Iterator[Route]:
                     host=host,
                     path=path.get("value", "/"),
                     kind=kinds.get(path.get("type", "PathPrefix"), "exact"),
-                    owner=_owner(route),
+                    owner=owner_of(route),
                 )
 
 
@@ -144,7 +144,7 @@ def of_gateway(gateway: Object) -> Iterator[Host]:
             yield Host(
                 host=listener["hostname"],
                 front="gateway-api",
-                owner=_owner(gateway),
+                owner=owner_of(gateway),
                 ends_tls=True,
                 gateway=f"{metadata['namespace']}/{metadata['name']}/{listener['name']}",
             )
@@ -184,6 +184,7 @@ def losing(found: Sequence[Route], hosts: Sequence[Host], name: str) -> list[str
     )
 
 
-def _owner(document: Object) -> str:
+def owner_of(document: Object) -> str:
+    """An object in words: KIND NAMESPACE/NAME."""
     metadata = document["metadata"]
     return f"{document.get('kind', 'object')} {metadata['namespace']}/{metadata['name']}"

@@ -38,13 +38,17 @@ class NewDomain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Everything that a new config says. `addresses` are shown, and not in force."""
+    """Everything that a new config says. `addresses` are shown, and not in force.
+
+    `other_names`: whether more than the hosts of the domains leads to what a gate would guard.
+    """
 
     domains: Sequence[NewDomain]
     prefix: str = USUAL_PREFIX
     issuer: str | None = None
     addresses: Sequence[str] = field(default=())
     audience: str | None = None
+    other_names: bool = False
 
 
 def config_text(setup: Setup) -> str:
@@ -57,7 +61,7 @@ def config_text(setup: Setup) -> str:
     if setup.prefix != USUAL_PREFIX:
         blocks.append(f"prefix: {setup.prefix}\n")
     blocks.append(_domains(setup))
-    blocks += [_policy(setup.audience), _gate(setup.audience)]
+    blocks += [_policy(setup.audience), _gate(setup.audience, other_names=setup.other_names)]
     return "\n".join(blocks)
 
 
@@ -90,11 +94,13 @@ def _policy(audience: str | None) -> str:
     return f"{what}# policy:\n#   audiences: [YOUR-AUDIENCE]\n"
 
 
-def _gate(audience: str | None) -> str:
+def _gate(audience: str | None, *, other_names: bool) -> str:
+    hosts = "#   hosts: ['*']    # other names lead to the same services: guard them as well\n"
     return (
         "# The check in front of the APIs that the tokens are for: it would refuse every other"
         " token there.\n"
         f"# gate:\n#   audience: {_flow(audience) if audience else 'YOUR-AUDIENCE'}\n"
+        f"{hosts if other_names else ''}"
     )
 
 

@@ -41,6 +41,7 @@ NAMESPACES = Resource(api_version="v1", kind="Namespace", plural="namespaces", n
 SERVICE_ACCOUNTS = Resource(api_version="v1", kind="ServiceAccount", plural="serviceaccounts")
 SECRETS = Resource(api_version="v1", kind="Secret", plural="secrets")
 CONFIG_MAPS = Resource(api_version="v1", kind="ConfigMap", plural="configmaps")
+PODS = Resource(api_version="v1", kind="Pod", plural="pods")
 ROLES = Resource(api_version=_RBAC, kind="Role", plural="roles")
 ROLE_BINDINGS = Resource(api_version=_RBAC, kind="RoleBinding", plural="rolebindings")
 CLUSTER_ROLES = Resource(

@@ -1,0 +1,167 @@
+"""What an apply, a diff and `verify` say of others' routes, by a real API server with all kinds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from daypass.audit.finding import Level
+from daypass.cli import main
+from daypass.deploy.kinds import ask_kinds
+from daypass.deploy.listed import INGRESS, list_all
+from daypass.deploy.target import Target
+from daypass.deploy.verifying import verify_gate_hosts
+from daypass.kube.cluster import Cluster
+from support.clusters import cluster_as
+from support.controlplane import ControlPlane
+from support.crds import install_gateway_api, install_istio
+from support.deploying import BOTH, cleared, everything, prepared_plane, quick_apply, write
+from support.rendered import config_of
+
+GATE = """\
+cluster: {issuer: 'https://kubernetes.default.svc'}
+gate: {audience: gate.example.com, hosts: [serving.example.com], image: 'r.example.com/daypass:1'}
+"""
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A cluster of its own: what is applied are singletons."""
+    kinds = (install_istio, install_gateway_api)
+    with prepared_plane(tmp_path_factory.mktemp("others-plane"), kinds, "istio-system") as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """The plane for an admin; what was applied there is removed afterwards."""
+    with cleared(plane) as opened:
+        yield opened
+
+
+TAKEN = "/kubernetes on ekf.example.com leads elsewhere already: Ingress default/other has"
+
+
+@contextmanager
+def somebody_elses_route(plane: ControlPlane) -> Iterator[None]:
+    """Somebody has the prefix on a host of the config."""
+    ingresses = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+    service = {"name": "other", "port": {"number": 80}}
+    paths = [{"path": "/kubernetes/x", "pathType": "Prefix", "backend": {"service": service}}]
+    rules = [{"host": "ekf.example.com", "http": {"paths": paths}}]
+    plane.admin.create(ingresses, {"metadata": {"name": "other"}, "spec": {"rules": rules}})
+    try:
+        yield
+    finally:
+        plane.admin.delete(f"{ingresses}/other")
+
+
+def test_who_has_the_prefix_on_a_host_already_is_named_before_the_yes(
+    plane: ControlPlane, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with somebody_elses_route(plane):
+        assert main(["apply", "--no-commit"]) == 1
+    words = capsys.readouterr().err
+    assert words.count(TAKEN) == 1
+    assert "serving.example.com leads elsewhere" not in words
+    assert main(["apply", "--no-commit"]) == 1
+    assert "leads elsewhere" not in capsys.readouterr().err
+
+
+def test_a_diff_says_who_has_the_prefix_as_well(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quick_apply("--yes") == 0
+    with somebody_elses_route(plane):
+        assert main(["diff"]) == 0
+        assert capsys.readouterr().err.count(f"warning: {TAKEN}") == 1
+        assert main(["diff", "--output", "json"]) == 0
+        (line,) = json.loads(capsys.readouterr().out)["collisions"]
+        assert line.startswith(TAKEN)
+    assert main(["diff"]) == 0
+    assert "leads elsewhere" not in capsys.readouterr().err
+
+
+def test_a_route_beside_somebody_elses_takes_a_yes_once_it_is_another_one(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quick_apply("--yes") == 0
+    with somebody_elses_route(plane):
+        capsys.readouterr()
+        assert quick_apply() == 0  # nothing of it changes
+        assert TAKEN in capsys.readouterr().err
+        write(folder, BOTH.replace("dns: external-dns", "dns: none"))
+        before = everything(cluster)
+        assert quick_apply() == 1
+        told = capsys.readouterr().err
+        assert TAKEN in told
+        assert "opens more" not in told
+        assert "nobody is here to say yes" in told
+        assert everything(cluster) == before
+        assert quick_apply("--yes") == 0
+    write(folder, BOTH)
+    assert quick_apply() == 0
+
+
+def istio_object(kind: str, name: str, **spec: object) -> dict[str, object]:
+    metadata = {"name": name, "namespace": "istio-system"}
+    version = "networking.istio.io/v1"
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def test_names_that_lead_past_the_gate_are_told_by_apply_diff_and_verify(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = {"number": 443, "name": "https", "protocol": "HTTP"}
+    servers = [{"port": port, "hosts": ["*"]}]
+    http = [{"route": [{"destination": {"host": "dashboard"}}]}]
+    objects = (
+        istio_object("Gateway", "public", selector={"istio": "ingressgateway"}, servers=servers),
+        istio_object("VirtualService", "any", hosts=["*"], gateways=["public"], http=http),
+    )
+    told = (
+        "VirtualService istio-system/any serves any host on Gateway istio-system/public; gate.hosts"
+        " names only serving.example.com: whoever asks by another name isn't checked"
+    )
+    write(folder, f"{BOTH}{GATE}")
+    for each in objects:
+        cluster.create(each)
+    try:
+        assert quick_apply("--dry-run") == 0
+        error = capsys.readouterr().err
+        assert error.count(f"warning: {told}\n  guard every name with gate.hosts: ['*']") == 1
+        assert quick_apply("--dry-run", "--output", "json") == 0
+        assert json.loads(capsys.readouterr().out)["unguarded"] == [told]
+        assert main(["diff"]) == 3
+        assert told in capsys.readouterr().err
+        kubeconfig = str(plane.kubeconfig)
+        main(["verify", "serving", "--kubeconfig", kubeconfig, "--output", "json"])
+        findings = json.loads(capsys.readouterr().out)["domains"]["serving"]
+        (found,) = (each for each in findings if each["check"] == "gate-hosts")
+        assert (found["level"], found["fact"]) == ("warning", told)
+        main(["verify", "serving", "--output", "json"])
+        findings = json.loads(capsys.readouterr().out)["domains"]["serving"]
+        (found,) = (each for each in findings if each["check"] == "gate-hosts")
+        assert (found["level"], "--kubeconfig FILE" in found["fact"]) == ("skipped", True)
+        write(folder, f"{BOTH}{GATE}".replace("hosts: [", "hosts: ['*', "))
+        assert quick_apply("--dry-run") == 0
+        assert "serves any host" not in capsys.readouterr().err
+    finally:
+        for kind, name in (("gateways", "public"), ("virtualservices", "any")):
+            path = f"/apis/networking.istio.io/v1/namespaces/istio-system/{kind}/{name}"
+            plane.admin.delete(path)
+
+
+def test_what_may_not_be_seen_of_others_routes_is_said(plane: ControlPlane) -> None:
+    identity = plane.make_identity()
+    with closing(cluster_as(plane, plane.make_token(identity))) as limited:
+        target = Target(limited, ask_kinds(limited))
+        (finding,) = verify_gate_hosts(limited, config_of(f"{BOTH}{GATE}"))
+        listed = list_all(target, [INGRESS])
+    assert "no right to list VirtualServices of networking.istio.io" in finding.fact
+    assert finding.level is Level.SKIPPED
+    assert listed.unseen == ("Ingresses of networking.k8s.io",)

@@ -1,0 +1,270 @@
+"""Which names lead past the gate, told from the objects of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import yaml
+
+from daypass.deploy.listed import (
+    GATEWAY,
+    GRPC_ROUTE,
+    HTTP_ROUTE,
+    ISTIO_GATEWAY,
+    VIRTUAL_SERVICE,
+    Listed,
+)
+from daypass.deploy.served import in_common
+from daypass.deploy.unguarded import (
+    Pods,
+    by_another_listener,
+    by_another_name,
+    kinds_of,
+    on_istio,
+)
+from daypass.render.objects import LABELS, Object
+from support.rendered import config_of
+
+HOST = "ekf.example.com"
+SYSTEM = "istio-system"
+USUAL = Pods(labels=[{"istio": "ingressgateway", "app": "gw"}], complete=True)
+
+
+def made(kind: str, name: str, **spec: object) -> Object:
+    """An object of NAMESPACE/NAME."""
+    namespace, _, own = name.partition("/")
+    return {"kind": kind, "metadata": {"namespace": namespace, "name": own}, "spec": spec}
+
+
+def gateway(*hosts: str, name: str = "kubeflow/kubeflow-gateway", **more: object) -> Object:
+    server = {"port": {"number": 443, "protocol": "HTTPS"}, "hosts": list(hosts), **more}
+    return made("Gateway", name, selector={"istio": "ingressgateway"}, servers=[server])
+
+
+def service(name: str, *hosts: str, to: str = "dashboard", at: str = "kubeflow-gateway") -> Object:
+    http = [{"route": [{"destination": {"host": to}}]}]
+    return made("VirtualService", name, hosts=list(hosts), gateways=[at], http=http)
+
+
+def told(*documents: Object, pods: Pods = USUAL, hosts: Sequence[str] = (HOST,)) -> list[str]:
+    """What is said of Istio's objects."""
+    kinds = {"Gateway": ISTIO_GATEWAY, "VirtualService": VIRTUAL_SERVICE}
+    objects = {group: [d for d in documents if d["kind"] == kind] for kind, group in kinds.items()}
+    return list(by_another_name(on_istio(Listed(objects=objects), SYSTEM, pods), hosts))
+
+
+ANY = (
+    "VirtualService kubeflow/dashboard serves any host on Gateway kubeflow/kubeflow-gateway; "
+    f"gate.hosts names only {HOST}: whoever asks by another name isn't checked"
+)
+STAR = service("kubeflow/dashboard", "*")
+OURS = service("kubeflow/dashboard", HOST)
+
+
+def test_a_service_for_any_host_is_named() -> None:
+    assert told(gateway("*"), STAR) == [ANY]
+    assert told(gateway("*", HOST), STAR) == [ANY]
+    assert told(gateway("*/*"), STAR) == [ANY]
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [gateway(HOST), STAR],
+        [gateway("*"), OURS],
+        [gateway(HOST.upper()), STAR],
+        [gateway("./*"), service("team/x", "*", at="kubeflow/kubeflow-gateway")],
+        [gateway("other/*"), STAR],
+        [gateway("*", tls={"httpsRedirect": True}), STAR],
+        [gateway("*", port={"number": 443, "protocol": "TLS"}), STAR],
+        [gateway("*"), service("kubeflow/dashboard", "*", at="mesh")],
+        [gateway("*"), service("team/x", "*")],  # its own namespace has no such Gateway
+        [gateway("*"), service("team/x", "*", at="team/other")],
+        [gateway("*"), made("VirtualService", "a/b", hosts=["*"])],
+        [made("Gateway", "kubeflow/kubeflow-gateway", selector={"istio": "other"},
+              servers=[{"hosts": ["*"]}]), STAR],
+        [gateway("*"), made("VirtualService", "kubeflow/r", hosts=["*"],
+                            gateways=["kubeflow-gateway"], http=[{"redirect": {"uri": "/x"}}])],
+        [gateway("*"), {**STAR, "metadata": {**STAR["metadata"], "labels": LABELS}}],
+        [gateway("*"), OURS, service("team/x", "x.example.com", to="x",
+                                     at="kubeflow/kubeflow-gateway")],
+    ],
+)  # fmt: skip
+def test_what_leads_to_nothing_that_is_guarded_is_not(documents: list[Object]) -> None:
+    assert told(*documents) == []
+
+
+@pytest.mark.parametrize(
+    "to", ["dashboard.kubeflow.svc.cluster.local", "dashboard.kubeflow.svc", "dashboard.kubeflow"]
+)
+def test_another_name_of_a_guarded_service_is_named(to: str) -> None:
+    other = service("team/x", "x.example.com", to=to, at="kubeflow/kubeflow-gateway")
+    assert told(gateway("*"), OURS, other) == [
+        "VirtualService team/x serves x.example.com on Gateway kubeflow/kubeflow-gateway; "
+        f"gate.hosts names only {HOST}: whoever asks by that name isn't checked"
+    ]
+    assert told(gateway("*"), OURS, other, hosts=[HOST, "x.example.com"]) == []
+
+
+def test_both_names_of_a_gateway_that_a_service_for_any_host_takes_count() -> None:
+    (line,) = told(gateway(HOST, "x.example.com"), STAR)
+    assert "serves x.example.com on" in line
+
+
+def test_a_wildcard_is_as_good_as_any_host() -> None:
+    (line,) = told(gateway("*.example.com"), STAR)
+    assert "serves *.example.com on" in line
+    assert "by another name isn't" in line
+
+
+def test_a_delegate_is_a_service_as_well() -> None:
+    http = [{"delegate": {"name": "routes", "namespace": "team"}}]
+    root, other = (
+        made("VirtualService", f"kubeflow/{name}", hosts=[host],
+             gateways=["kubeflow-gateway"], http=http)
+        for name, host in (("root", HOST), ("other", "x.example.com"))
+    )  # fmt: skip
+    assert len(told(gateway("*"), root, other)) == 1
+
+
+def test_many_are_a_line_that_names_some_of_them() -> None:
+    many = [service(f"kubeflow/n{number}", "*") for number in range(9)]
+    (line,) = told(gateway("*"), *many)
+    assert line.startswith(
+        "VirtualService kubeflow/n0, VirtualService kubeflow/n1, VirtualService kubeflow/n2 and 6"
+        " more serve any host on"
+    )
+    (line,) = told(gateway("*"), *many[:2])
+    assert line.startswith("VirtualService kubeflow/n0 and VirtualService kubeflow/n1 serve any")
+    hosts = [f"h{number}.example.com" for number in range(9)]
+    assert (
+        "names only h0.example.com, h1.example.com, h2.example.com and 6 more: "
+        in (told(gateway("*"), STAR, hosts=hosts)[0])
+    )
+
+
+def test_which_pods_a_gateway_means_is_looked_up_or_taken_for_possible() -> None:
+    by_app = {**gateway("*"), "spec": {**gateway("*")["spec"], "selector": {"app": "gw"}}}
+    unseen = Pods(labels=[{"istio": "ingressgateway"}], complete=False)
+    others = Pods(labels=[{"istio": "ingressgateway", "app": "x"}], complete=True)
+    assert told(by_app, STAR) == [ANY]
+    assert told(by_app, STAR, pods=unseen) == [ANY]
+    assert told(by_app, STAR, pods=others) == []
+
+
+GATEWAYS = """\
+kind: Gateway
+metadata: {namespace: istio-system, name: public}
+spec:
+  listeners:
+  - {name: https, port: 443, protocol: HTTPS, hostname: '*.example.com'}
+  - {name: web, port: 80, protocol: HTTP}
+  - {name: raw, port: 81, protocol: TCP}
+---
+kind: Gateway
+metadata: {namespace: edge, name: by-hand}
+spec:
+  addresses: [{type: Hostname, value: gateway.istio-system.svc.cluster.local}]
+  listeners: [{name: https, port: 443, protocol: HTTPS}]
+---
+kind: Gateway
+metadata: {namespace: istio-system, name: another}
+spec: {listeners: [{name: https, port: 443, protocol: HTTPS}]}
+"""
+ROUTE = """\
+kind: HTTPRoute
+metadata: {namespace: istio-system, name: app}
+spec:
+  parentRefs: [{name: public, sectionName: https}]
+  rules: [{backendRefs: [{name: app, port: 80}]}]
+"""
+MADE = Pods(labels=[{"gateway.networking.k8s.io/gateway-name": "public"}], complete=True)
+
+
+def listed(route: str) -> Listed:
+    documents = [*yaml.safe_load_all(GATEWAYS), yaml.safe_load(route)]
+    kinds = {"Gateway": GATEWAY, "HTTPRoute": HTTP_ROUTE, "GRPCRoute": GRPC_ROUTE}
+    return Listed(
+        objects={g: [d for d in documents if d["kind"] == kind] for kind, g in kinds.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("route", "words"),
+    [
+        (ROUTE, ["HTTPRoute istio-system/app serves *.example.com on Gateway istio-system/public,"
+                 " listener https;"]),
+        (ROUTE.replace("HTTPRoute", "GRPCRoute"), ["GRPCRoute istio-system/app serves"]),
+        (ROUTE.replace(", sectionName: https", ""), ["listener https;", "listener web;"]),
+        (ROUTE.replace("sectionName: https", "port: 80"), ["any host on", ]),
+        (ROUTE.replace("public", "by-hand, namespace: edge"), ["Gateway edge/by-hand, listener"]),
+        (ROUTE.replace("spec:", f"spec:\n  hostnames: [{HOST}]"), []),
+        (ROUTE.replace("public", "another"), []),
+        (ROUTE.replace("sectionName: https", "sectionName: raw"), []),
+        (ROUTE.replace("sectionName: https", "kind: Service"), []),
+        (ROUTE.replace("backendRefs", "filters"), []),
+    ],
+)  # fmt: skip
+def test_routes_of_the_gateway_api_count_as_well(route: str, words: list[str]) -> None:
+    lines = by_another_name(on_istio(listed(route), SYSTEM, MADE), [HOST])
+    assert len(lines) == len(words)
+    for line, part in zip(lines, words, strict=True):
+        assert part in line
+
+
+def gate_of(text: str) -> str:
+    return (
+        "version: 1\ndomains: {ekf: {host: ekf.example.com, front: istio, tls: outside}}\n"
+        f"gate: {{audience: gate.example.com, {text}}}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "looks"),
+    [
+        ("hosts: [ekf.example.com]", True),
+        ("hosts: ['*']", False),
+        ("engine: envoy-gateway, gateway: a/b/c", True),
+        ("engine: envoy-gateway, gateway: a/b", False),
+        ("engine: envoy", False),
+    ],
+)
+def test_only_what_may_matter_is_listed(text: str, looks: bool) -> None:
+    assert bool(kinds_of(config_of(gate_of(text)).gate)) is looks
+    assert kinds_of(None) == ()
+
+
+def test_of_one_listener_the_others_are_named_where_they_serve_a_guarded_host() -> None:
+    from daypass.deploy.served import by_routes
+
+    found = listed(ROUTE.replace(", sectionName: https", ""))
+    served = list(by_routes(found, lambda gateway, listener: listener["name"] == "web"))
+    assert by_another_listener(served, [HOST], "https") == (
+        "HTTPRoute istio-system/app serves any host on Gateway istio-system/public, listener web,"
+        " too; gate.gateway names only the listener https: whoever asks there isn't checked",
+    )
+    elsewhere = listed(ROUTE.replace("spec:", "spec:\n  hostnames: [x.test]"))
+    served = list(by_routes(elsewhere, lambda gateway, listener: True))
+    assert by_another_listener(served, [HOST], "https") == ()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("*", "*", "*"),
+        ("*", "a.b", "a.b"),
+        ("a.b", "*", "a.b"),
+        ("a.b", "a.b", "a.b"),
+        ("*.b", "a.b", "a.b"),
+        ("*.b", "*.a.b", "*.a.b"),
+        ("*.a.b", "*.b", "*.a.b"),
+        ("x.a.b", "*.b", "x.a.b"),
+        ("*.b", "b", None),
+        ("a.b", "a.c", None),
+        ("*.b", "*.c", None),
+        ("*.b", "xb", None),
+    ],
+)
+def test_what_two_names_have_in_common(one: str, other: str, both: str | None) -> None:
+    assert in_common(one, other) == both
