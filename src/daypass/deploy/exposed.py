@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from daypass.render.facts import KubernetesFacts
+from daypass.render.istio.settings import IstioGate
 from daypass.render.published import published
 from daypass.spec import Config, Policy
+from daypass.spec.hosts import EVERY_HOST
 
 Exposure = Mapping[str, Any]
 """JSON. A value that is not known there (an older daypass kept it) counts as never allowed."""
@@ -37,6 +39,7 @@ def exposure(config: Config) -> Exposure:
         "trustedHops": config.door.trusted_hops,
         "limits": config.limits.model_dump(mode="json"),
         "policy": None if config.policy is None else _policy(config.policy),
+        "gate": _gate(config),
     }
 
 
@@ -54,6 +57,7 @@ def widenings(before: Exposure | None, after: Exposure) -> list[str]:
             for line in _higher(f"limits.{name}", before.get("limits", {}).get(name), value)
         ),
         *_looser(before.get("policy"), after["policy"]),
+        *_less_guarded(before.get("gate"), after["gate"]),
     ]
 
 
@@ -66,6 +70,24 @@ def _policy(policy: Policy) -> Exposure:
         "mode": policy.mode,
         "binding": policy.binding,
         "successors": policy.successors,
+    }
+
+
+def _gate(config: Config) -> Exposure | None:
+    gate = config.gate
+    if gate is None or gate.engine == "envoy":
+        return None
+    where: list[Any] = [gate.engine, gate.gateway]
+    if gate.engine == "istio":
+        settings = IstioGate.of(config, issuer="")
+        where = [gate.engine, settings.namespace, settings.labels]
+    return {
+        "where": where,
+        "hosts": list(gate.hosts),
+        "audience": gate.audience,
+        "others": gate.others,
+        "requireBound": gate.require_bound,
+        "forwardToken": gate.forward_token,
     }
 
 
@@ -114,6 +136,30 @@ def _looser(before: Exposure | None, after: Exposure | None) -> Iterator[str]:
         then, now = before.get(name), after[name]
         if then != now and (then not in order or order.index(now) > order.index(then)):
             yield f"policy.{name}: {now}, was {then}"
+
+
+def _less_guarded(before: Exposure | None, after: Exposure | None) -> Iterator[str]:
+    if before is None:
+        return
+    if after is None:
+        yield "gate: none any more; whoever comes in may name himself"
+        return
+    if after["where"] != before.get("where"):
+        yield "gate: another gateway is guarded, and no longer the one from before"
+    if EVERY_HOST not in after["hosts"] and (
+        gone := _more(after["hosts"], before.get("hosts", []))
+    ):
+        names = ", ".join("every other host" if host == EVERY_HOST else host for host in gone)
+        yield f"gate.hosts: {names} no longer guarded"
+    if after["audience"] != before.get("audience"):
+        yield f"gate.audience: tokens for {after['audience']} open it"
+    for name, strict in (("others", "refuse"), ("requireBound", True), ("forwardToken", False)):
+        if after[name] != strict and before.get(name) == strict:
+            yield f"gate.{name}: {_spelt(after[name])}, was {_spelt(strict)}"
+
+
+def _spelt(value: str | bool) -> str:
+    return str(value).lower()
 
 
 def _higher(name: str, before: Any, after: int) -> Iterator[str]:

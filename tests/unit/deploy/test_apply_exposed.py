@@ -14,6 +14,7 @@ domains:
   ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
 policy: {audiences: [gate.example.com]}
 limits: {requestsPerSecond: 100, perSourcePerSecond: 5, requestBody: 4Ki}
+gate: {audience: gate.example.com, hosts: [ekf.example.com, b.example.com]}
 """
 EKF = "ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}"
 
@@ -38,6 +39,14 @@ WIDER = {
     "a longer life of the federated": ("com]}", "com], federated: {longestLifetime: 2h}}"),
     "no binding": ("com]}", "com], binding: optional}"),
     "successors": ("com]}", "com], successors: allowed}"),
+    "no gate": (CONFIG[CONFIG.index("gate:") :], ""),
+    "a gate on one machine alone": ("hosts: [ekf", "engine: envoy, hosts: [ekf"),
+    "another gateway guarded": ("hosts: [ekf", "frontNamespace: edge, hosts: [ekf"),
+    "another kind of gateway guarded": ("hosts: [ekf", "engine: envoy-gateway, hosts: [ekf"),
+    "a host less guarded": (", b.example.com]", "]"),
+    "a login beside the gate": ("hosts: [ekf", "others: login, hosts: [ekf"),
+    "tokens that hang on nothing": ("hosts: [ekf", "requireBound: false, hosts: [ekf"),
+    "tokens for the services": ("hosts: [ekf", "forwardToken: true, hosts: [ekf"),
     "somebody exempt": ("com]}", "com], exempt: [system:serviceaccount:a:b]}"),
 }
 
@@ -58,7 +67,12 @@ def test_each_way_to_open_more_is_one_line_and_the_way_back_is_none(
     assert opened(CONFIG, CONFIG) == []
     back = opened(wider, CONFIG)
     # Another prefix, server or place opens something each way.
-    both_ways = ("is published", "another API server", "takes connections from")
+    both_ways = (
+        "is published",
+        "another API server",
+        "takes connections from",
+        "another gateway is guarded",
+    )
     assert all(any(words in line for words in both_ways) for line in back)
 
 
@@ -80,6 +94,23 @@ def test_what_an_older_daypass_did_not_keep_counts_as_opened() -> None:
         assert widenings(before, after), name
     policy = {key: value for key, value in after["policy"].items() if key != "mode"}
     assert widenings({**after, "policy": policy}, after) == ["policy.mode: deny, was None"]
+
+
+def test_of_a_gate_for_every_host_each_name_that_is_left_is_less() -> None:
+    every = CONFIG.replace("hosts: [ekf.example.com, ", "hosts: ['*', ")
+    assert opened(CONFIG, every) == []
+    assert opened(every, CONFIG) == ["gate.hosts: every other host no longer guarded"]
+
+
+def test_a_gate_that_an_older_daypass_did_not_keep_asks_nothing() -> None:
+    after = exposure(config_of(CONFIG))
+    before = {key: value for key, value in after.items() if key != "gate"}
+    assert widenings(before, after) == []
+
+
+def test_the_usual_place_of_a_gate_is_the_same_one_when_it_is_written_down() -> None:
+    usual = "frontNamespace: istio-system, frontLabels: {istio: ingressgateway}, hosts: [ekf"
+    assert opened(CONFIG, CONFIG.replace("hosts: [ekf", usual)) == []
 
 
 def test_a_policy_that_comes_opens_nothing() -> None:
