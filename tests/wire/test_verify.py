@@ -124,6 +124,7 @@ def test_the_gate_is_not_taken_for_a_door(stack: LocalStack) -> None:
         (["https://localhost:1/kubernetes", "--wait", "soon"], 2, "soon"),
         (["https://localhost:1/kubernetes", "--certificate-authority", "none"], 2, "none"),
         (["https://localhost:1/kubernetes", "--credentials", "none"], 2, "none"),
+        (["https://localhost:1/kubernetes", "--kubeconfig", "none"], 2, "nothing to ask"),
     ],
 )
 def test_what_makes_no_sense_is_told_and_nobody_is_asked(

@@ -101,6 +101,11 @@ def _targets(args: Namespace) -> tuple[Config | None, list[Target]]:
     if args.certificate_authority is not None:
         authority = read_authority(args.certificate_authority)
     if args.domain is not None and "://" in args.domain:
+        if args.kubeconfig is not None or args.context is not None:
+            raise UsageError(
+                "a URL does not say what the gate guards, so there is nothing to ask the cluster",
+                "name a domain of a config",
+            )
         return None, [target_of_url(args.domain, authority)]
     file = args.config or Path("daypass.yaml")
     if args.config is None and not file.exists():

@@ -50,7 +50,7 @@ def by_virtual_services(listed: Listed, selects: Callable[[Object], bool]) -> It
             continue
         spec, here = service["spec"], service["metadata"]["namespace"]
         for reference in spec.get("gateways") or ():
-            gateway = gateways.get(reference if "/" in reference else f"{here}/{reference}")
+            gateway = gateways.get(_gateway_named(reference, here))
             if gateway is None:
                 continue
             for host in _common(spec.get("hosts") or (), _hosts_for(gateway, here)):
@@ -103,10 +103,21 @@ def _common(some: Sequence[str], others: Sequence[str]) -> list[str]:
     return sorted({host for host in both if host is not None})
 
 
+def _gateway_named(reference: str, namespace: str) -> str:
+    """NAMESPACE/NAME of what a VirtualService calls a Gateway: `NAME`, `NAMESPACE/NAME`, `./NAME`,
+    and still `NAME.NAMESPACE.svc.cluster.local` (resolveGatewayName in pilot/pkg/model).
+    """
+    whose, slash, name = reference.partition("/")
+    if slash:
+        return f"{namespace if whose == '.' else whose}/{name}"
+    name, dot, rest = reference.partition(".")
+    return f"{rest.partition('.')[0] if dot else namespace}/{name}"
+
+
 def _hosts_for(gateway: Object, namespace: str) -> list[str]:
     """A Gateway's hosts for VirtualServices of a namespace: `NAMESPACE/HOST`, `./HOST`, `HOST`."""
     hosts = []
-    for server in gateway["spec"].get("servers") or ():
+    for server in (gateway.get("spec") or {}).get("servers") or ():
         protocol = (server.get("port") or {}).get("protocol", "")
         if (server.get("tls") or {}).get("httpsRedirect") or protocol in ("TCP", "TLS"):
             continue
@@ -122,7 +133,7 @@ def _destinations(service: Object) -> Iterator[str]:
     here = service["metadata"]["namespace"]
     for http in (service.get("spec") or {}).get("http") or ():
         if delegate := http.get("delegate"):
-            yield f"VirtualService {delegate.get('namespace', here)}/{delegate['name']}"
+            yield f"VirtualService {delegate.get('namespace', here)}/{delegate.get('name')}"
         for route in http.get("route") or ():
             host = str(route["destination"]["host"])
             yield (

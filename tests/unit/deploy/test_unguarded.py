@@ -107,6 +107,23 @@ def test_another_name_of_a_guarded_service_is_named(to: str) -> None:
     assert told(gateway("*"), OURS, other, hosts=[HOST, "x.example.com"]) == []
 
 
+@pytest.mark.parametrize(
+    "at",
+    [
+        "kubeflow/kubeflow-gateway",
+        "./kubeflow-gateway",
+        "kubeflow-gateway.kubeflow",
+        "kubeflow-gateway.kubeflow.svc.cluster.local",
+    ],
+)
+def test_a_gateway_is_known_by_each_of_its_names(at: str) -> None:
+    assert told(gateway("*"), service("kubeflow/dashboard", "*", at=at)) == [ANY]
+
+
+def test_a_gateway_that_says_nothing_serves_nothing() -> None:
+    assert told({**gateway(), "spec": None}, STAR) == []
+
+
 def test_both_names_of_a_gateway_that_a_service_for_any_host_takes_count() -> None:
     (line,) = told(gateway(HOST, "x.example.com"), STAR)
     assert "serves x.example.com on" in line
