@@ -7,7 +7,7 @@ from daypass.render.envoy.revocation import claims_filter
 from daypass.render.envoy.routes import CLIENT_ADDRESS
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.tls import NO_ADDRESS_IS_INTERNAL, tls_listener
-from daypass.render.envoy.typed import Json, duration, extension
+from daypass.render.envoy.typed import Json, duration, extension, typed
 from daypass.render.envoy.upstream import certificate_names, is_address, verified_tls
 
 
@@ -108,7 +108,9 @@ def protected_cluster(settings: GateSettings) -> Json:
     where = {"socket_address": {"address": address.host, "port_value": address.port}}
     cluster: Json = {
         "name": PROTECTED,
-        "type": "STATIC" if is_address(address.host) else "STRICT_DNS",
+        # Of several addresses of a name those that answer: localhost may be ::1 as well.
+        "type": "STATIC" if is_address(address.host) else "LOGICAL_DNS",
+        "dns_lookup_family": "ALL",
         "connect_timeout": duration(settings.timeouts.connect_seconds),
         "load_assignment": {
             "cluster_name": PROTECTED,
@@ -116,7 +118,21 @@ def protected_cluster(settings: GateSettings) -> Json:
         },
     }
     if settings.protected.authority_file:
+        cluster["typed_extension_protocol_options"] = _protocol(auto_config=_HTTP2)
         authority = {"trusted_ca": {"filename": settings.protected.authority_file}}
         trust = {"validation_context": {**authority, **certificate_names(address.host)}}
         cluster["transport_socket"] = verified_tls(address.host, trust)
+    elif settings.protected.is_http2:
+        cluster["typed_extension_protocol_options"] = _protocol(explicit_http_config=_HTTP2)
     return cluster
+
+
+_HTTP2: Json = {
+    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+}
+
+
+def _protocol(**options: Json) -> Json:
+    """Which protocol the upstream is spoken to in, as a field of a cluster's."""
+    message = "extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {f"envoy.{message}": typed(message, **options)}

@@ -90,6 +90,8 @@ class Protected:
     address: Address
     authority_file: str = ""
     """PEM of what its certificate is trusted by; empty for plain http."""
+    is_http2: bool = False
+    """Without TLS: HTTP/2, and nothing else. With TLS the two sides agree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

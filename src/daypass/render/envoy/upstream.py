@@ -16,7 +16,8 @@ def cluster(upstream: Upstream, authority_source: Json, timeouts: Timeouts) -> J
     """The API server as a cluster. `authority_source`: where the secret AUTHORITY comes from."""
     return {
         "name": UPSTREAM,
-        "type": "STATIC" if is_address(upstream.address.host) else "STRICT_DNS",
+        # Of several addresses of a name those that answer: STRICT_DNS would take turns, whatever.
+        "type": "STATIC" if is_address(upstream.address.host) else "LOGICAL_DNS",
         "connect_timeout": duration(timeouts.connect_seconds),
         "dns_lookup_family": "ALL",
         "per_connection_buffer_limit_bytes": 1024 * 1024,
