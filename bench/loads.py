@@ -14,13 +14,12 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parent / "load"
 
 
-def build(name: str = "load") -> Path:
-    """The load generator, or another program of a folder beside it, built where Go keeps them."""
+def build() -> Path:
+    """The load generator, and what it measures against, built where other caches are."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    program = base / "daypass" / "bench" / name
+    program = base / "daypass" / "bench" / "load"
     program.parent.mkdir(parents=True, exist_ok=True)
-    folder = FOLDER.parent / name
-    subprocess.run(["go", "build", "-trimpath", "-o", str(program), "."], cwd=folder, check=True)
+    subprocess.run(["go", "build", "-trimpath", "-o", str(program), "."], cwd=FOLDER, check=True)
     return program
 
 

@@ -77,7 +77,7 @@ class Bench:
     def __init__(self, folder: Path, plane: ControlPlane) -> None:
         self.folder = folder
         self.plane = plane
-        self.load, self.go = build(), build("authorizer")
+        self.load = build()
         self.identity = plane.make_identity()
         self._key = load_pem_private_key((plane.folder / "sa.key").read_bytes(), None)
         self._numbers = itertools.count()
@@ -281,7 +281,8 @@ def _ours(bench: Bench, name: str, server: str = "", authority: Path | None = No
 
 def _go(bench: Bench, name: str, server: str = "", authority: Path | None = None) -> Started:
     socket = bench.folder / f"{name}.sock"
-    command = [str(bench.go), "serve", "-socket", str(socket), "-server", server or bench.plane.url,
+    command = [str(bench.load), "authorizer", "-socket", str(socket),
+               "-server", server or bench.plane.url,
                "-ca", str(authority or bench.plane.ca_path), "-name", NAME,
                "-token-file", str(bench.token_file), "-audience", AUDIENCE]  # fmt: skip
     return command, socket
@@ -304,7 +305,7 @@ def _protected(bench: Bench) -> Iterator[Protected]:
 @contextmanager
 def _reviews(bench: Bench) -> Iterator[int]:
     folder = bench.folder
-    command = [str(bench.go), "reviews", "-certificate", str(folder / "r.crt"),
+    command = [str(bench.load), "reviews", "-certificate", str(folder / "r.crt"),
                "-key", str(folder / "r.key")]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

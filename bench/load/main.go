@@ -1,13 +1,16 @@
-// Command load measures an HTTPS server, or is a fast one to measure against.
+// Command load measures an HTTPS server, or is one to measure against or to compare with.
 //
 //	load fire -url U -ca F -name N -header-file F -body-file F -connections 8 -seconds 5
 //	load stub -certificate F -key F -body-file F
+//	load authorizer -socket S -server https://127.0.0.1:P -ca F -name N -token-file F -audience A
+//	load reviews -certificate F -key F
 //
 // fire keeps every connection busy with one request after another and prints one JSON object:
 // requests, errors, seconds, and latencies in microseconds by percentile. With -tokens each request
 // has the next line of that file wherever its header or body says {token}; with -once it ends when
-// each had its turn. stub answers every
-// request with 201 and the same body; it prints its port.
+// each had its turn. stub answers every request with 201 and the same body; it prints its port.
+// authorizer is an ext_authz service at a Unix socket, reviews an API server for TokenReviews, which
+// prints its port.
 package main
 
 import (
@@ -31,19 +34,19 @@ import (
 	"time"
 )
 
+var commands = map[string]func([]string){
+	"fire": fire, "stub": stub, "authorizer": authorizer, "reviews": reviews,
+}
+
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) < 2 {
-		log.Fatal("usage: load fire|stub [flags]")
+	if len(os.Args) > 1 {
+		if run, known := commands[os.Args[1]]; known {
+			run(os.Args[2:])
+			return
+		}
 	}
-	switch os.Args[1] {
-	case "fire":
-		fire(os.Args[2:])
-	case "stub":
-		stub(os.Args[2:])
-	default:
-		log.Fatal("usage: load fire|stub [flags]")
-	}
+	log.Fatal("usage: load fire|stub|authorizer|reviews [flags]")
 }
 
 func must[T any](value T, err error) T {
@@ -51,6 +54,17 @@ func must[T any](value T, err error) T {
 		log.Fatal(err)
 	}
 	return value
+}
+
+func read(path string) []byte {
+	return must(os.ReadFile(path))
+}
+
+// trusted is what the authorities in a PEM file have signed.
+func trusted(path string) *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(read(path))
+	return pool
 }
 
 type result struct {
@@ -76,25 +90,23 @@ func fire(arguments []string) {
 
 	body := []byte{}
 	if *bodyFile != "" {
-		body = must(os.ReadFile(*bodyFile))
+		body = read(*bodyFile)
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(must(os.ReadFile(*authority)))
 	address := must(url.Parse(*target))
 	if *name == "" {
 		*name = address.Hostname()
 	}
 	head := []byte(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n", *method, address.RequestURI(), *name))
 	if *headerFiles != "" {
-		for line := range strings.Lines(string(must(os.ReadFile(*headerFiles)))) {
+		for line := range strings.Lines(string(read(*headerFiles))) {
 			head = append(head, strings.TrimRight(line, "\r\n")+"\r\n"...)
 		}
 	}
 	source := &requests{head: head, body: body, hasBody: *method == "POST", once: *once}
 	if *tokenFile != "" {
-		source.tokens = bytes.Fields(must(os.ReadFile(*tokenFile)))
+		source.tokens = bytes.Fields(read(*tokenFile))
 	}
-	config := &tls.Config{RootCAs: pool, ServerName: *name, NextProtos: []string{"http/1.1"}}
+	config := &tls.Config{RootCAs: trusted(*authority), ServerName: *name, NextProtos: []string{"http/1.1"}}
 
 	results := make([]result, *connections)
 	started := time.Now()
@@ -201,7 +213,7 @@ func stub(arguments []string) {
 	key := flags.String("key", "", "PEM file")
 	bodyFile := flags.String("body-file", "", "file with the answer's body")
 	_ = flags.Parse(arguments)
-	body := must(os.ReadFile(*bodyFile))
+	body := read(*bodyFile)
 	pair := must(tls.LoadX509KeyPair(*certificate, *key))
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)

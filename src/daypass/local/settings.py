@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import urllib.parse
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from daypass.spec import Address as ConfigAddress
 from daypass.spec import Config, Domain, Gate, TlsFiles
 from daypass.spec.exposure import Exposure
 from daypass.spec.policy import DEFAULT_LONGEST_LIFETIME_SECONDS
+from daypass.spec.urls import split_origin
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
@@ -140,17 +140,17 @@ def _protected(config: Config, echo: Address | None) -> Protected:
         if echo is None:
             raise AssertionError("a gate without an upstream needs an echo service")
         return Protected(address=echo)
-    url = urllib.parse.urlsplit(config.local.upstream)
-    host = url.hostname or ""
-    if url.scheme == "http":
-        return Protected(address=Address(host=host, port=url.port or 80))
+    scheme = config.local.upstream.partition("://")[0]
+    host, port = split_origin(config.local.upstream)
+    address = Address(host=host, port=port)
+    if scheme != "https":
+        return Protected(address=address, is_http2=scheme == "h2c")
     authorities = ssl.get_default_verify_paths().cafile or DEBIAN_AUTHORITIES
     if not Path(authorities).exists():
         raise UsageError(
             "this machine's certificate authorities are not where OpenSSL looks for them",
-            "name their file with SSL_CERT_FILE, or write an upstream with http://",
+            "name their file with SSL_CERT_FILE, or write an upstream with http:// or h2c://",
         )
-    address = Address(host=host, port=url.port or 443)
     return Protected(address=address, authority_file=authorities)
 
 

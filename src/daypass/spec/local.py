@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from daypass.spec.faults import fault
 from daypass.spec.locations import Address, ListenAddress
 from daypass.spec.section import Section
-from daypass.spec.urls import HttpOrigin
+from daypass.spec.urls import UpstreamOrigin
 
 ApiServer: TypeAlias = Literal["embedded", "external"]
 
@@ -21,8 +21,11 @@ class Local(Section):
     gate: ListenAddress = Field(default=Address("127.0.0.1", 8444), examples=["127.0.0.1:8444"])
     """Where the gate listens: HOST:PORT; port 0 is any free one."""
 
-    upstream: HttpOrigin | None = Field(default=None, examples=["http://127.0.0.1:8080"])
-    """What the gate protects: a URL with a host and maybe a port. Left out: an echo service."""
+    upstream: UpstreamOrigin | None = Field(
+        default=None, examples=["http://127.0.0.1:8080", "h2c://127.0.0.1:50051"]
+    )
+    """What the gate protects: a URL with a host and maybe a port. http: HTTP/1.1. https: HTTP/2
+    where the server offers it. h2c: HTTP/2 without TLS (gRPC). Left out: an echo service."""
 
     api_server: ApiServer = "embedded"
     """embedded: one that daypass brings, for a first run. external: the one at `cluster.server`."""

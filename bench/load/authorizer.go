@@ -1,18 +1,9 @@
-// Command authorizer is an ext_authz service to compare with: a map of the tokens that it has seen,
-// and a TokenReview for each that it has not.
-//
-//	authorizer serve -socket S -server https://127.0.0.1:P -ca F -name N -token-file F -audience A
-//	authorizer reviews -certificate F -key F
-//
-// serve answers Envoy over HTTP at a Unix socket. reviews is an API server that takes every token
-// and believes its claims; it prints its port.
 package main
 
 import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"flag"
@@ -20,7 +11,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -52,30 +42,10 @@ type known struct {
 	until        time.Time
 }
 
-func main() {
-	log.SetFlags(0)
-	if len(os.Args) < 2 {
-		log.Fatal("usage: authorizer serve|reviews [flags]")
-	}
-	switch os.Args[1] {
-	case "serve":
-		serve(os.Args[2:])
-	case "reviews":
-		reviews(os.Args[2:])
-	default:
-		log.Fatal("usage: authorizer serve|reviews [flags]")
-	}
-}
-
-func must[T any](value T, err error) T {
-	if err != nil {
-		log.Fatal(err)
-	}
-	return value
-}
-
-func serve(arguments []string) {
-	flags := flag.NewFlagSet("serve", flag.ExitOnError)
+// authorizer answers Envoy's ext_authz over HTTP: by a map of the tokens that it has seen, and by a
+// TokenReview for each that it has not.
+func authorizer(arguments []string) {
+	flags := flag.NewFlagSet("authorizer", flag.ExitOnError)
 	socket := flags.String("socket", "", "Unix socket to listen at")
 	server := flags.String("server", "", "URL of the API server")
 	authority := flags.String("ca", "", "PEM file of the authority to trust")
@@ -84,11 +54,9 @@ func serve(arguments []string) {
 	audience := flags.String("audience", "", "audience that tokens are to be for")
 	_ = flags.Parse(arguments)
 
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(must(os.ReadFile(*authority)))
-	bearer := "Bearer " + strings.TrimSpace(string(must(os.ReadFile(*tokenFile))))
+	bearer := "Bearer " + strings.TrimSpace(string(read(*tokenFile)))
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		TLSClientConfig:     &tls.Config{RootCAs: pool, ServerName: *name},
+		TLSClientConfig:     &tls.Config{RootCAs: trusted(*authority), ServerName: *name},
 		MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64,
 	}}
 	var lock sync.RWMutex
@@ -161,6 +129,7 @@ func ask(client *http.Client, server, bearer, token, audience string) (*status, 
 	return &status{said.Status.Authenticated, said.Status.Audiences, said.Status.User}, nil
 }
 
+// reviews is an API server that takes every token and believes its claims.
 func reviews(arguments []string) {
 	flags := flag.NewFlagSet("reviews", flag.ExitOnError)
 	certificate := flags.String("certificate", "", "PEM file")

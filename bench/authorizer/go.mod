@@ -1,3 +1,0 @@
-module daypass.dev/bench/authorizer
-
-go 1.25

@@ -1,0 +1,177 @@
+"""gRPC through the gate of `daypass up`: a real server behind it, a real client before it."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from daypass.integrations.grpc import channel_credentials
+from daypass.local.stack import AUDIENCE, stack_config
+from local.test_up_embedded import admin_of, at_the_gate, credentials_of
+from support.authority import Authority
+from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service
+from support.identities import Identity, make_identity, token_path
+from support.up import Up, running_up
+
+AUTHORITY = Authority("daypass test services")
+
+
+@pytest.fixture
+def service() -> Iterator[GrpcService]:
+    with running_grpc_service(AUTHORITY.server("localhost")) as running:
+        yield running
+
+
+@contextmanager
+def gate_before(folder: Path, upstream: str, check: str = "jwt") -> Iterator[Up]:
+    """`daypass up` before something that shows a certificate of AUTHORITY, if any."""
+    (folder / "authority.crt").write_text(AUTHORITY.pem)
+    environment = {"SSL_CERT_FILE": str(folder / "authority.crt")}
+    text = stack_config(upstream=upstream).replace(
+        "engine: envoy", f"engine: envoy, check: {check}"
+    )
+    with running_up(folder, text, environment) as up:
+        yield up
+
+
+@contextmanager
+def calling(up: Up, identity: Identity) -> Iterator[grpc.Channel]:
+    """A channel to the gate, with a token for each call."""
+    pem = up.authority_file.read_bytes()
+    secure = channel_credentials(credentials_of(up, identity), root_certificates=pem)
+    with grpc.secure_channel(gate_of(up), secure) as channel:
+        yield channel
+
+
+def gate_of(up: Up) -> str:
+    return f"localhost:{up.ready['listen']['gate'].rpartition(':')[2]}"
+
+
+def say(channel: grpc.Channel) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
+    return channel.unary_unary(SAY)
+
+
+def unbound_token(up: Up, identity: Identity) -> str:
+    path = token_path(identity.namespace, identity.service_account)
+    made = admin_of(up).create(path, {"spec": {"audiences": [AUDIENCE]}})
+    return str(made["status"]["token"])
+
+
+WAYS: dict[str, Callable[[GrpcService], str]] = {
+    "without TLS": lambda service: f"h2c://localhost:{service.plain_port}",
+    "with TLS": lambda service: f"https://localhost:{service.port}",
+}
+
+
+@pytest.mark.parametrize("check", ["jwt", "review", "both"])
+@pytest.mark.parametrize("way", WAYS)
+def test_calls_of_every_kind_pass_and_the_service_learns_who_calls(
+    service: GrpcService, tmp_path: Path, way: str, check: str
+) -> None:
+    with gate_before(tmp_path, WAYS[way](service), check) as up:
+        identity = make_identity(admin_of(up), "team")
+        with calling(up, identity) as channel:
+            forged = (("kubeflow-userid", "admin"), ("kubeflow_groups", "system:masters"))
+            assert say(channel)(b"one", timeout=60, metadata=forged) == b"one"
+            repeat: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(REPEAT)
+            assert list(repeat(b"two", timeout=60)) == [b"two"] * 3
+            chat: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(CHAT)
+            words = [b"a", b"b", b"c" * 100_000]
+            assert list(chat(iter(words), timeout=60)) == words
+            fail: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(FAIL)
+            with pytest.raises(grpc.RpcError) as failed:
+                fail(b"", timeout=60)
+            assert failed.value.code() is grpc.StatusCode.NOT_FOUND
+            assert failed.value.details() == "there is no such thing"
+    assert len(service.calls) == 4
+    for call in service.calls:
+        assert call["kubeflow-userid"] == identity.user
+        assert "masters" not in str(call)
+    assert service.tokens == [None] * 4
+
+
+def test_who_may_not_call_is_told_so_in_grpcs_own_way(service: GrpcService, tmp_path: Path) -> None:
+    with gate_before(tmp_path, WAYS["without TLS"](service)) as up, ExitStack() as stack:
+        pem = up.authority_file.read_bytes()
+        credentials = grpc.ssl_channel_credentials(pem)
+        channel = stack.enter_context(grpc.secure_channel(gate_of(up), credentials))
+        identity = make_identity(admin_of(up), "team")
+        lines = {
+            "": (grpc.StatusCode.UNAUTHENTICATED, "Jwt is missing"),
+            identity.token.reveal(): (grpc.StatusCode.UNAUTHENTICATED, "is a long-lived token"),
+            unbound_token(up, identity): (grpc.StatusCode.PERMISSION_DENIED, "hangs on no Secret"),
+        }
+        for token, (code, words) in lines.items():
+            sent = (("authorization", f"Bearer {token}"),) if token else ()
+            with pytest.raises(grpc.RpcError) as refused:
+                say(channel)(b"x", timeout=60, metadata=sent)
+            assert refused.value.code() is code
+            assert words in str(refused.value.details())
+    assert service.calls == []
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """Says in which version of HTTP it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def do_GET(self) -> None:
+        body = json.dumps({"version": self.request_version}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def http1_service(folder: Path) -> Iterator[int]:
+    """A TLS server that knows HTTP/1.1 alone, and offers nothing by ALPN."""
+    certificate = AUTHORITY.server("localhost")
+    (folder / "pair.pem").write_text(certificate.certificate_pem + certificate.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "pair.pem")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    server.daemon_threads = True
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2})
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_server_with_tls_that_knows_no_http2_is_spoken_to_as_before(tmp_path: Path) -> None:
+    with (
+        http1_service(tmp_path) as port,
+        gate_before(tmp_path, f"https://localhost:{port}") as up,
+    ):
+        identity = make_identity(admin_of(up), "team")
+        answer = at_the_gate(up, credentials_of(up, identity).token().value)
+    assert (answer.code, answer.json) == (200, {"version": "HTTP/1.1"})
+
+
+def test_the_protocol_may_change_while_it_runs(service: GrpcService, tmp_path: Path) -> None:
+    with gate_before(tmp_path, f"http://localhost:{service.plain_port}") as up:
+        identity = make_identity(admin_of(up), "team")
+        with calling(up, identity) as channel:
+            with pytest.raises(grpc.RpcError):
+                say(channel)(b"x", timeout=60)
+            before = up.config_file.read_text()
+            up.config_file.write_text(before.replace("http://localhost", "h2c://localhost"))
+            up.wait_for_words("has changed and is in force")
+            assert say(channel)(b"x", timeout=60) == b"x"
