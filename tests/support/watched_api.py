@@ -16,7 +16,8 @@ class WatchedApi(httpx2.BaseTransport):
     """Secrets, ServiceAccounts and ConfigMaps; each watch tells what is new, and ends.
 
     `fails`: what every request gets instead. `forgotten`: watches from before it are a 410.
-    `forbidden`: namespaces whose objects may not be seen.
+    `forbidden`: namespaces whose objects may not be seen. `breaks`: how often watches break off
+    at an event, by its version; `breaking`: the error, or half a line where it is None.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,8 @@ class WatchedApi(httpx2.BaseTransport):
         self.forgotten = 0
         self.fails: int | None = None
         self.forbidden: set[str] = set()
+        self.breaks: dict[int, int] = {}
+        self.breaking: type[httpx2.TransportError] | None = None
         self.asked: list[httpx2.Request] = []
 
     def put(self, plural: str, uid: str, **metadata: Any) -> None:
@@ -76,6 +79,12 @@ class WatchedApi(httpx2.BaseTransport):
             return
         for version, kind, what, found in list(self.events):
             if version > since and kind == plural and _is_in(found, place):
+                if self.breaks.get(version, 0) > 0:
+                    self.breaks[version] -= 1
+                    if self.breaking is not None:
+                        raise self.breaking("broken")
+                    yield line(what, found)[:-10]
+                    return
                 yield line(what, found)
 
 

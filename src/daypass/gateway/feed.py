@@ -1,7 +1,8 @@
 """The objects of one kind, in one place, as they come and go: a list, then watches, for ever.
 
-A watch that breaks is taken up where it broke; where the API server has forgotten that point, all
-is listed anew and whoever takes the list compares. A thread each, which sleeps in a read.
+A watch that breaks is taken up where it broke. Where the API server has forgotten that point, or
+the watch breaks there again, all is listed anew and whoever takes the list compares. A thread each,
+which sleeps in a read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from daypass._core.chance import about
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ApiError, ClusterUnreachableError, ForbiddenError, KubeconfigError
+from daypass.kube.errors import (
+    ApiError,
+    BrokenAnswerError,
+    ClusterUnreachableError,
+    ForbiddenError,
+    KubeconfigError,
+)
 from daypass.kube.resources import Object, Resource
 
 WATCH_SECONDS = 15
@@ -23,6 +30,8 @@ WATCH_SECONDS = 15
 STEADY_SECONDS = 1.0
 """A watch that ends sooner is not begun again at once."""
 GONE = 410
+BREAKS_AT_MOST = 2
+"""At one point: what follows there cannot be read, and a list leaves it out."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
 
 
@@ -75,6 +84,7 @@ class Feed:
         self._changed = changed
         self._listing = listing
         self._since: str | None = None
+        self._breaks = 0
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -138,6 +148,9 @@ class Feed:
                     self.look()
                 if self._since is not None:
                     self._watch(self._since)
+            except BrokenAnswerError as error:
+                self._broke()
+                self._failed(error)
             except (ClusterUnreachableError, KubeconfigError) as error:
                 self._failed(error)
             except ApiError as error:
@@ -170,10 +183,18 @@ class Feed:
                 if what != "BOOKMARK":
                     followed.happened(what, found)
                 self._since = str(found["metadata"]["resourceVersion"])
+                self._breaks = 0
                 self._heard()
             if what != "BOOKMARK":
                 self._changed.set()
+        self._breaks = 0
         self._heard()
+
+    def _broke(self) -> None:
+        """Go on where it broke; list anew where it has broken before."""
+        self._breaks += 1
+        if self._breaks >= BREAKS_AT_MOST:
+            self._since, self._breaks = None, 0
 
     def _heard(self) -> None:
         self.heard_at = self._clock.monotonic()

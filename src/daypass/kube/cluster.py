@@ -15,7 +15,7 @@ from daypass._core.status import excerpt
 from daypass.kube.access import Access
 from daypass.kube.connection import CONNECTIONS, connect
 from daypass.kube.discovery import Discovery
-from daypass.kube.errors import ClusterUnreachableError, NotFoundError, explain
+from daypass.kube.errors import BrokenAnswerError, NotFoundError, explain
 from daypass.kube.kubeconfig import find_access
 from daypass.kube.resources import Object, Resource, name_of
 from daypass.kube.transport import explain_transport, is_stale
@@ -322,7 +322,7 @@ class Cluster:
                 return self._exchange(request, again=False)
             raise explain_transport(error, self.access.server) from None
         except httpx2.DecodingError:
-            raise ClusterUnreachableError(f"{self.access.server} sends broken gzip") from None
+            raise BrokenAnswerError(f"{self.access.server} sends broken gzip") from None
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -346,7 +346,7 @@ def _object(body: bytes, server: str) -> Object:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise ClusterUnreachableError(
+        raise BrokenAnswerError(
             f"what answers at {server} is no API server: {excerpt(body)}",
             "is there a proxy or a login page on the way?",
         )

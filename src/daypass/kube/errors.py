@@ -18,6 +18,10 @@ class ClusterUnreachableError(DaypassError):
     heals_by_itself = True
 
 
+class BrokenAnswerError(ClusterUnreachableError):
+    """There was a connection, and what came over it broke off or is no API server's."""
+
+
 class ApiError(DaypassError):
     """An answer that is no success. `status` is the API server's own word, whole."""
 

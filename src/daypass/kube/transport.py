@@ -7,7 +7,7 @@ import ssl
 import httpx2
 
 from daypass._core.status import printable
-from daypass.kube.errors import ClusterUnreachableError
+from daypass.kube.errors import BrokenAnswerError, ClusterUnreachableError
 
 
 def is_stale(error: httpx2.TransportError, method: str) -> bool:
@@ -29,11 +29,13 @@ def explain_transport(error: httpx2.TransportError, server: str) -> ClusterUnrea
         return ClusterUnreachableError(
             f"the proxy on the way to {server} refused: {_words(error)}", ""
         )
-    if isinstance(error, httpx2.TimeoutException):
-        return ClusterUnreachableError(f"the API server {server} does not answer in time", "")
-    return ClusterUnreachableError(
-        f"the API server {server} cannot be reached: {_words(error)}", "is the cluster up?"
+    is_connected = not isinstance(
+        error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
     )
+    kind = BrokenAnswerError if is_connected else ClusterUnreachableError
+    if isinstance(error, httpx2.TimeoutException):
+        return kind(f"the API server {server} does not answer in time", "")
+    return kind(f"the API server {server} cannot be reached: {_words(error)}", "is the cluster up?")
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

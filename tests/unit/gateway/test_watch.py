@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import httpx2
 import pytest
 
 from daypass.gateway.following import Scope
@@ -120,6 +121,25 @@ def test_a_broken_connection_is_taken_up_where_it_broke(running: Running) -> Non
     running.becomes(secrets={"s-1"})
     assert running.api.lists("secrets") == 1
     eventually("the trouble is over", lambda: not running.watch.trouble)
+
+
+@pytest.mark.parametrize("breaking", [None, httpx2.ReadError, httpx2.RemoteProtocolError])
+@pytest.mark.parametrize(("times", "lists"), [(1, 1), (1_000_000, 2)])
+def test_a_watch_that_breaks_twice_at_one_point_lists_anew_and_loses_nothing(
+    running: Running, breaking: type[httpx2.TransportError] | None, times: int, lists: int
+) -> None:
+    api = running.api
+    api.put("secrets", "s-2")
+    api.put("secrets", "s-3")
+    eventually("they are known", lambda: "s-3" in json.dumps(running.published.record))
+    api.breaking = breaking
+    api.breaks[api.version + 1] = times
+    api.delete("secrets", "s-1")
+    api.delete("secrets", "s-2")
+    running.becomes(secrets={"s-1", "s-2"}, closed=False)
+    api.delete("secrets", "s-3")
+    running.becomes(secrets={"s-1", "s-2", "s-3"})
+    assert api.lists("secrets") == lists
 
 
 def test_who_hears_nothing_for_too_long_closes_and_opens_again(running: Running) -> None:
