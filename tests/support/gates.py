@@ -20,7 +20,13 @@ from daypass.render.envoy.bootstrap import (
     to_json,
 )
 from daypass.render.envoy.revocation import Revoked
-from daypass.render.envoy.settings import Address, GateSettings, Protected, Upstream
+from daypass.render.envoy.settings import (
+    Address,
+    GateSettings,
+    Protected,
+    Timeouts,
+    Upstream,
+)
 from daypass.render.envoy.typed import Json
 from daypass.spec.gate import Check
 from support.authority import Authority
@@ -31,6 +37,7 @@ from support.recorder import UPSTREAM_NAME
 AUDIENCE = "gate.example.com"
 ISSUER = "https://kubernetes.default.svc"
 NOBODY = Revoked()
+EVERYDAY = Timeouts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +82,7 @@ def running_gate(
     change: Callable[[dict[str, Json]], None] = lambda files: None,
     check: Check = "jwt",
     authorizer_socket: str = "",
+    timeouts: Timeouts = EVERYDAY,
 ) -> Iterator[RunningGate]:
     """A gate that believes the keys of `jwks`, for host EKF and audience AUDIENCE.
 
@@ -104,6 +112,7 @@ def running_gate(
             forward_token=False,
             check=check,
             authorizer_socket=authorizer_socket,
+            timeouts=timeouts,
         )
         door = replace(door, certificates=door.certificates[1:])
         files = followed_files(door, str(folder), admin_socket=ADMIN_SOCKET, gate=gate)

@@ -279,25 +279,6 @@ def test_another_signing_key_needs_nothing_where_the_api_server_decides(
     assert calm.gate.send([line]).code == 200
 
 
-def test_a_thousand_connections_are_answered_one_by_one(calm: ReviewedGate) -> None:
-    line = bearer()
-    assert calm.gate.send([line]).code == 200
-    request = f"{GOOD_HEAD}{line}\r\n\r\n".encode()
-    with ExitStack() as stack:
-        connections = []
-        for _ in range(1000):
-            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-            connection.settimeout(60)
-            connection.connect(str(calm.authorizer.path))
-            connection.sendall(request[:40])
-            connections.append(connection)
-        for connection in connections:
-            connection.sendall(request[40:])
-        for connection in connections:
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-    assert calm.gate.send([line]).code == 200
-
-
 def test_a_request_that_never_ends_is_ended(
     calm: ReviewedGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

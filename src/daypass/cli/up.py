@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     """Bring everything up and keep it up until a signal; 0 at an ordered end."""
     try:
         from daypass._core.clock import SYSTEM_CLOCK
+        from daypass._core.open_files import allow_many_files
         from daypass.local.behind import Embedded, External
         from daypass.local.certificates import Authority
         from daypass.local.state import Folders, state_folder
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise MissingExtraError("daypass up", "local") from error
 
+    allow_many_files()
     stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
+from daypass._core.open_files import allow_many_files
 from daypass.cli import say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 from daypass.cli.gate import load_gate, longest_lifetime_seconds
@@ -81,6 +82,7 @@ def run(args: Namespace) -> int:
         from daypass.gateway.review.service import ReviewSettings, Service
     except ModuleNotFoundError:
         raise MissingExtraError("daypass gate serve", "gate") from None
+    allow_many_files()
     config, gate = load_gate(args.config)
     listens = [_listen(args, args.listen, "--listen")]
     if args.grpc is not None:

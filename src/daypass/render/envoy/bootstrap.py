@@ -3,6 +3,7 @@
 import json
 import posixpath
 
+from daypass.render.envoy.crowd import MOST_CONNECTIONS
 from daypass.render.envoy.gate import authentication, gate_routes, key_following_filter
 from daypass.render.envoy.gate_listener import gate_clusters, gate_listener
 from daypass.render.envoy.listener import dynamic_routes, listener
@@ -158,7 +159,7 @@ def _overload_manager() -> Json:
                 "name": connections,
                 "typed_config": typed(
                     "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                    max_active_downstream_connections=8192,
+                    max_active_downstream_connections=MOST_CONNECTIONS,
                 ),
             },
         ],

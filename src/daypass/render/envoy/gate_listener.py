@@ -1,6 +1,7 @@
 """The gate's listener and the way on to what it guards."""
 
 from daypass.render.envoy.claims import JTI_STATE, USER_STATE, state_text
+from daypass.render.envoy.crowd import many_connections
 from daypass.render.envoy.gate import PROTECTED, forget_claimed_identity, gate_replies
 from daypass.render.envoy.review import authorizer_cluster, authorizer_filter
 from daypass.render.envoy.revocation import claims_filter
@@ -112,6 +113,7 @@ def protected_cluster(settings: GateSettings) -> Json:
         "type": "STATIC" if is_address(address.host) else "LOGICAL_DNS",
         "dns_lookup_family": "ALL",
         "connect_timeout": duration(settings.timeouts.connect_seconds),
+        **many_connections(settings.timeouts),
         "load_assignment": {
             "cluster_name": PROTECTED,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from daypass.render.envoy.crowd import many_connections
 from daypass.render.envoy.replies import code_filter, reply
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.typed import Json, duration, extension, typed
@@ -88,12 +89,11 @@ def authorizer_replies(where: str = "true") -> list[Json]:
 def authorizer_cluster(settings: GateSettings) -> Json:
     """The authorizer, at its Unix socket."""
     where = {"pipe": {"path": settings.authorizer_socket}}
-    many = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
     return {
         "name": AUTHORIZER,
         "type": "STATIC",
         "connect_timeout": duration(settings.timeouts.connect_seconds),
-        "circuit_breakers": {"thresholds": [many]},
+        **many_connections(settings.timeouts),
         "load_assignment": {
             "cluster_name": AUTHORIZER,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],

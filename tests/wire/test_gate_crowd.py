@@ -1,0 +1,165 @@
+"""Thousands of clients at once: all are served, memory is bounded, and nothing stays open."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from daypass.render.envoy.bootstrap import HEAP_LIMIT_BYTES
+from daypass.render.envoy.settings import Protected, Timeouts
+from daypass.spec.gate import Check
+from support.authorizers import running_authorizer
+from support.crowds import Holding, open_files, resident_bytes
+from support.deadline import eventually
+from support.doors import EKF
+from support.fake_reviews import fake_reviews
+from support.gates import AUDIENCE, EVERYDAY, ISSUER, RunningGate, running_gate
+from support.raw import Conversation, connect
+from support.serving import serving
+from support.tokens import Signer
+
+CLIENTS = 4_000
+AT_ONCE = 2_000
+"""Requests under way; Envoy's own limit for what is behind it is 1,024."""
+WAVE = 100
+CLIENT_BYTES = 32 * 1024
+"""Of an idle connection: half of that is what it takes."""
+
+SIGNER = Signer("ours")
+
+
+def request() -> bytes:
+    """One with a good token."""
+    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
+    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
+             "secret": {"name": "bot-daypass-x", "uid": "secret-1"}}  # fmt: skip
+    whose = {"sub": "system:serviceaccount:team:bot", "kubernetes.io": bound}
+    times = {"iat": now, "exp": now + 3600}
+    token = SIGNER.sign({"iss": ISSUER, "aud": [AUDIENCE], **times, **whose})
+    lines = ["GET / HTTP/1.1", f"Host: {EKF}", f"Authorization: Bearer {token}", "", ""]
+    return "\r\n".join(lines).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """A gate before a service that can be held."""
+
+    gate: RunningGate
+    service: Holding
+
+    def conversation(self, stack: ExitStack) -> Conversation:
+        """A connection until the end of the stack."""
+        pem, port = self.gate.authority.pem, self.gate.port
+        return Conversation(stack.enter_context(connect(port, authority_pem=pem, name=EKF)))
+
+    def open(self, what: str) -> int:
+        """How many connections Envoy has: `http.gate.downstream`, `cluster.protected.upstream`."""
+        return int(self.gate.envoy.stats(f"^{what}_cx_active$")[f"{what}_cx_active"])
+
+
+@contextmanager
+def guarded(folder: Path, check: Check, timeouts: Timeouts = EVERYDAY) -> Iterator[Guarded]:
+    with ExitStack() as stack:
+        service = stack.enter_context(Holding())
+        path = ""
+        if check != "jwt":
+            reviews = stack.enter_context(fake_reviews(lambda token: True))
+            path = str(stack.enter_context(running_authorizer(folder, reviews, [])).path)
+        gate = stack.enter_context(running_gate(
+            folder, SIGNER.jwks, longest_lifetime_seconds=7200, check=check, timeouts=timeouts,
+            protected=Protected(address=service.address), authorizer_socket=path,
+        ))  # fmt: skip
+        yield Guarded(gate=gate, service=service)
+
+
+@pytest.mark.parametrize("check", ["jwt", "review"])
+def test_thousands_of_clients_are_served_at_once_and_then_they_are_gone(
+    tmp_path_factory: pytest.TempPathFactory, check: Check
+) -> None:
+    line = request()
+    with (
+        open_files(CLIENTS + 3 * AT_ONCE),
+        guarded(tmp_path_factory.mktemp("g"), check) as running,
+    ):
+        before = resident_bytes(running.gate.envoy.pid)
+        with ExitStack() as stack:
+            clients = [running.conversation(stack) for _ in range(CLIENTS)]
+            idle = resident_bytes(running.gate.envoy.pid) - before
+            for start in range(0, CLIENTS, AT_ONCE):
+                serve_at_once(running, clients[start : start + AT_ONCE], line)
+            assert running.open("http.gate.downstream") == CLIENTS
+            busy = resident_bytes(running.gate.envoy.pid) - before
+        eventually("all are gone", lambda: running.open("http.gate.downstream") == 0)
+    assert idle < CLIENTS * CLIENT_BYTES
+    assert busy < HEAP_LIMIT_BYTES
+
+
+def serve_at_once(running: Guarded, clients: list[Conversation], line: bytes) -> None:
+    """All of them wait for the service at the same time, and none of them for the others."""
+    running.service.hold()
+    for start in range(0, len(clients), WAVE):
+        for client in clients[start : start + WAVE]:
+            client.send(line)
+        there = start + WAVE
+        eventually(f"{there} are there", lambda: running.service.waiting >= there)  # noqa: B023
+    with ExitStack() as stack:
+        newcomer = running.conversation(stack)
+        newcomer.send(f"GET / HTTP/1.1\r\nHost: {EKF}\r\n\r\n".encode())
+        assert newcomer.answer().code == 401
+    running.service.release()
+    assert [client.answer().code for client in clients] == [200] * len(clients)
+
+
+def test_connections_that_nobody_needs_any_more_end(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    timeouts = Timeouts(idle_seconds=2)
+    line = request()
+    with guarded(tmp_path_factory.mktemp("g"), "review", timeouts) as running, ExitStack() as stack:
+        client = running.conversation(stack)
+        client.send(line)
+        assert client.answer().code == 200
+        for what in ("cluster.authorizer.upstream", "cluster.protected.upstream"):
+            assert f"{what}_cx_total" in running.gate.envoy.stats(f"^{what}_cx_total$")
+            eventually("it ends", lambda: running.open(what) == 0)  # noqa: B023 - at once
+
+
+def test_thousands_of_connections_are_answered_by_an_authorizer_that_began_with_a_thousand_files(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder, line = tmp_path_factory.mktemp("a"), request()
+    with (
+        open_files(CLIENTS),
+        fake_reviews(lambda token: True) as reviews,
+        serving(folder, reviews, open_files=1024) as served,
+    ):
+        before = 0
+        with ExitStack() as stack:
+            clients = []
+            for _ in range(CLIENTS):
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.settimeout(60)
+                eventually("it connects", lambda: connected(client, served.path))  # noqa: B023
+                client.sendall(line[:40])
+                clients.append(client)
+                before = before or resident_bytes(served.child.pid)
+            for client in clients:
+                client.sendall(line[40:])
+            for client in clients:
+                assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+            assert served.metric("daypass_gate_connections") == CLIENTS
+            assert resident_bytes(served.child.pid) - before < CLIENTS * CLIENT_BYTES
+            assert len(reviews.asked) == 1
+        eventually("all are gone", lambda: served.metric("daypass_gate_connections") == 0)
+
+
+def connected(client: socket.socket, path: Path) -> bool:
+    """Raises OSError while too many others wait to be taken."""
+    client.connect(str(path))
+    return True
