@@ -22,6 +22,7 @@ NAMES = (
     "gate",
     "revocation",
     "review",
+    "junk",
     "hostile",
     "identity",
     "inventory",

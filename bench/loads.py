@@ -48,8 +48,9 @@ def fire(
     seconds: float,
     once: bool = False,
     tolerated: float = 0.0,
+    status: int = 201,
 ) -> dict[str, Any]:
-    """Keep connections busy for some seconds; raises RuntimeError where an answer is not 201.
+    """Keep connections busy for some seconds; raises RuntimeError where an answer is no `status`.
 
     `once`: until each token was sent, however long that takes. `tolerated`: that share of answers
     may be others.
@@ -58,7 +59,7 @@ def fire(
         str(program), "fire", "-url", f"https://127.0.0.1:{target.port}{target.path}",
         "-ca", str(target.authority_file), "-name", target.name,
         "-header-file", str(target.header_file), "-method", target.method,
-        "-connections", str(connections), "-seconds", str(seconds),
+        "-connections", str(connections), "-seconds", str(seconds), "-status", str(status),
     ]  # fmt: skip
     if target.body_file is not None:
         command += ["-body-file", str(target.body_file)]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from daypass.gateway.decision import Review
 from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from daypass.gateway.review.answers import Answer
+from daypass.gateway.review.authorizer import LIMIT_REFUSALS
 from daypass.gateway.review.flights import Flights
 from daypass.render.envoy.revocation import Revoked
-from support.reviewing import AUDIENCE, GOOD, HOST, REFUSED, USER, Tried
+from support.crowds import resident_bytes
+from support.reviewing import AUDIENCE, GOOD, HOST, REFUSED, USER, Tried, claims
 from support.tokens import encode
 
 
@@ -183,17 +187,49 @@ def test_what_the_claims_decide_is_never_asked(changes: dict[str, Any], reason: 
     assert len(tried.authorizer.memory) == len(tried.authorizer.refusals) == 0
 
 
-def test_a_hundred_thousand_junk_tokens_leave_nothing_behind() -> None:
-    tried = Tried()
-    for number in range(100_000):
-        answer = tried.ask(f"Bearer e30.{number}.x")
-        assert answer is not None
-        assert answer.code == 401
+def part(value: Any) -> str:
+    return encode(json.dumps(value).encode())
+
+
+def test_a_million_junk_tokens_leave_nothing_behind() -> None:
+    tried, host = Tried(), HOST.encode()
     authorizer = tried.authorizer
+    others = {"iss": "https://other.example.com", "aud": [AUDIENCE], "sub": USER}
+    codes: Counter[int] = Counter()
+    later: list[Answer] = []
+
+    def send(count: int) -> None:
+        for number in range(count // 10):
+            foreign = part({**others, "jti": str(number)})
+            for kind in range(10):
+                # One of ten is somebody else's, and whole.
+                middle = foreign if kind == 0 else f"{number}{kind}"
+                line = f"Bearer e30.{middle}.x".encode()
+                answer = authorizer.check(host, (line,), "", later.append)
+                codes[answer.code if answer is not None else 0] += 1
+
+    send(10_000)
+    before = resident_bytes()
+    send(1_000_000)
+    assert codes == {401: 1_010_000}
+    assert resident_bytes() - before < 16 * 1024 * 1024
     assert (len(authorizer.memory), len(authorizer.refusals), tried.asked) == (0, 0, [])
     assert authorizer.flights.waiting == 0
     assert len(tried.lines) <= 60, "events are bounded, too"
-    assert tried.audit.suppressed > 99_000
+    assert tried.audit.suppressed > 1_000_000
+
+
+def test_forged_tokens_that_the_api_server_refuses_are_kept_within_bounds() -> None:
+    tried = Tried()
+    tried.says = lambda token: REFUSED
+    for number in range(LIMIT_REFUSALS + 1_000):
+        answer = tried.ask(
+            f"Bearer {part({'alg': 'RS256'})}.{part(claims(tried.clock, jti=str(number)))}.x"
+        )
+        assert answer is not None
+        assert answer.reason is Reason.REVIEW_REFUSED
+    authorizer = tried.authorizer
+    assert (len(authorizer.memory), len(authorizer.refusals)) == (0, LIMIT_REFUSALS)
 
 
 def test_what_the_api_server_refuses_is_remembered_shortly_and_within_bounds() -> None:
