@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import socket
 from collections.abc import Callable
@@ -11,42 +10,14 @@ from pathlib import Path
 import pytest
 
 from daypass._core.secret import Secret
-from daypass._core.tls import client_context
 from daypass.client.credentials import Credentials
-from daypass.local.stack import AUDIENCE, HOST, stack_config
-from support.admin import Admin
+from daypass.local.stack import HOST, stack_config
 from support.authority import Authority
 from support.deadline import eventually
-from support.identities import Identity, make_identity
+from support.identities import make_identity
 from support.raw import Answer, connect, exchange
 from support.up import Up, running_up
-
-
-def admin_of(up: Up) -> Admin:
-    """A client by the kubeconfig that it names."""
-    file = Path(up.ready["kubeconfig"])
-    assert file.stat().st_mode & 0o777 == 0o600
-    document = json.loads(file.read_text())
-    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
-    pem = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    headers = {"Authorization": f"Bearer {user['token']}"}
-    return Admin(url=cluster["server"], context=client_context(pem), headers=headers)
-
-
-def credentials_of(up: Up, identity: Identity) -> Credentials:
-    """What the bot was handed, as a file."""
-    document = {
-        "type": "daypass",
-        "version": 1,
-        "door": up.door,
-        "certificateAuthority": up.authority_file.read_text(),
-        "token": identity.token.reveal(),
-        "audience": AUDIENCE,
-    }
-    file = up.folder / "bot.json"
-    file.touch(0o600)
-    file.write_text(json.dumps(document))
-    return Credentials.from_file(file)
+from support.up_embedded import admin_of, credentials_of
 
 
 def at_the_gate(up: Up, token: Secret) -> Answer:

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,14 +132,17 @@ def _tell(
     supervisor: "Supervisor", authority: Path, kubeconfig: Path | None, *, as_json: bool
 ) -> None:
     from daypass.local.upstream import check
+    from daypass.spec.exposure import bracketed
 
     edge = supervisor.edge
     door, gate = edge.settings.door, edge.settings.gate
     prefix = door.exposure.prefix
-    doors = [f"https://{name}:{edge.ports['door']}{prefix}" for name in door.exposure.hosts]
-    gates = [f"https://{name}:{edge.ports['gate']}" for name in gate.hosts] if gate else []
+    ports = edge.ports
+    doors = [f"https://{bracketed(each)}:{ports['door']}{prefix}" for each in door.exposure.hosts]
+    gates = [f"https://{bracketed(each)}:{ports['gate']}" for each in gate.hosts] if gate else []
     if as_json:
-        listen = {n: f"{a.host}:{edge.ports[n]}" for n, a in edge.settings.listens.items()}
+        listens = edge.settings.listens
+        listen = {name: str(replace(listens[name], port=ports[name])) for name in listens}
         ready: dict[str, object] = {
             "doors": doors,
             "gates": gates,

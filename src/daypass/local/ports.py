@@ -17,13 +17,13 @@ def verify_free(address: Address) -> None:
     user without a word.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address.host, address.port))
-        except OSError as error:
-            raise PortTakenError(
-                f"cannot listen on {address.host}:{address.port}: {error.strerror}",
-                "stop what listens there, or choose another address in daypass.yaml under `local`; "
-                "port 0 takes any free one",
-            ) from None
+    except OSError as error:
+        raise PortTakenError(
+            f"cannot listen on {address}: {error.strerror}",
+            "stop what listens there, or choose another address in daypass.yaml under `local`; "
+            "port 0 takes any free one",
+        ) from None

@@ -57,7 +57,7 @@ def check(upstream: Upstream) -> str:
     Gives back what it answered, for a person. Raises UpstreamError with the reason and the next
     step where it cannot be reached, is not trusted, or is no API server.
     """
-    where = f"the API server at {upstream.address.host}:{upstream.address.port}"
+    where = f"the API server at {upstream.address}"
     try:
         code, body = _ask(upstream, client_context(read_authority(upstream.authority_file)))
     except ssl.SSLCertVerificationError as error:

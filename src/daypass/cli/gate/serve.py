@@ -109,6 +109,7 @@ async def _serve(
     follow: tuple[Cluster, str, int] | None,
     drain_seconds: int,
 ) -> None:
+    from daypass.gateway.review.service import Listen
     from daypass.gateway.review.status_server import StatusServer
 
     ended = asyncio.Event()
@@ -123,7 +124,8 @@ async def _serve(
             follower.start()
         port = await service.start(*listens)
         where = replace(listens[0], port=port)
-        say(f"the authorizer listens at {where}, its health at {status[0] or '*'}:{status_port}")
+        health = Listen(host=status[0], port=status_port)
+        say(f"the authorizer listens at {where}, its health at {health}")
         telling = asyncio.create_task(_tell_troubles(service, follower))
         await ended.wait()
         telling.cancel()
@@ -166,10 +168,13 @@ async def _tell_troubles(service: Service, follower: RevokedFollower | None) -> 
 
 
 async def _started(server: StatusServer, host: str, port: int) -> int:
+    from daypass.gateway.review.service import Listen
+
     try:
         return await server.start(host, port)
     except OSError as error:
-        raise DaypassError(f"it cannot listen at {host}:{port}: {error.strerror}") from None
+        where = Listen(host=host, port=port)
+        raise DaypassError(f"it cannot listen at {where}: {error.strerror}") from None
 
 
 def _write(line: str) -> None:

@@ -77,6 +77,7 @@ def run(args: Namespace) -> int:
 def _keep(watch: ClusterWatch, listen: tuple[str, int]) -> int:
     from daypass._core.endpoints import Endpoints
     from daypass.gateway.watch_health import WatchHealth
+    from daypass.spec.exposure import bracketed
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -84,7 +85,7 @@ def _keep(watch: ClusterWatch, listen: tuple[str, int]) -> int:
     answers = WatchHealth(watch, SYSTEM_CLOCK).answers
     with Endpoints(listen, answers, "name another with --listen") as endpoints:
         host, port = endpoints.address
-        say(f"the watch follows; its health is at {host}:{port}")
+        say(f"the watch follows; its health is at {bracketed(host)}:{port}")
         watch.run(stop)
     say("the watch has ended")
     return 0

@@ -23,6 +23,7 @@ from daypass.gateway.review.flights import Flights, Question
 from daypass.gateway.review.memory import Entry, Memory, Refusals
 from daypass.gateway.review.metrics import Metrics
 from daypass.render.envoy.revocation import Revoked
+from daypass.spec.exposure import bracketed
 
 REFUSED_SECONDS = 5.0
 """For how long a refusal by the API server counts: a Secret may be seconds old, and unknown to the
@@ -135,7 +136,7 @@ class Authorizer:
         """The API server has answered."""
         waiters = self.flights.answered(question)
         request = Request(
-            host=next(iter(self._rules.hosts)),
+            host=bracketed(next(iter(self._rules.hosts))),
             headers=(("authorization", f"Bearer {question.token}"),),
         )
         now, monotonic = self._clock.unix(), self._monotonic()

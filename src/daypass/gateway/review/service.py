@@ -21,6 +21,7 @@ from daypass.gateway.review.reviewing import Reviewing
 from daypass.kube.access import Access
 from daypass.render.envoy.revocation import Revoked
 from daypass.spec import Config, Gate
+from daypass.spec.exposure import bracketed
 
 if TYPE_CHECKING:
     from daypass.gateway.review.grpc_transport import GrpcTransport
@@ -49,7 +50,7 @@ class Listen:
     files: CertificateFiles | None = None
 
     def __str__(self) -> str:
-        return f"unix:{self.path}" if self.path else f"{self.host or '*'}:{self.port}"
+        return f"unix:{self.path}" if self.path else f"{bracketed(self.host or '*')}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +245,7 @@ class Service:
         except ModuleNotFoundError:
             raise MissingExtraError("ext_authz over gRPC", "grpc") from None
         self._grpc = GrpcTransport(self.authorizer, self.reviewing.pump)
-        address = str(listen) if listen.path else f"{listen.host or '[::]'}:{listen.port}"
+        address = str(listen) if listen.path else f"{bracketed(listen.host or '::')}:{listen.port}"
         try:
             await self._grpc.start(address, listen.files)
         except (OSError, ValueError, RuntimeError):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from daypass.spec.exposure import Exposure
+from daypass.spec.exposure import Exposure, bracketed
 from daypass.spec.gate import Check
 
 
@@ -12,6 +12,9 @@ class Address:
 
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,41 @@
+"""What `daypass up` with the embedded API server hands to its admin and to a bot."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+from daypass._core.tls import client_context
+from daypass.client.credentials import Credentials
+from daypass.local.stack import AUDIENCE
+from support.admin import Admin
+from support.identities import Identity
+from support.up import Up
+
+
+def admin_of(up: Up) -> Admin:
+    """A client by the kubeconfig that it names."""
+    file = Path(up.ready["kubeconfig"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    document = json.loads(file.read_text())
+    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+    pem = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    headers = {"Authorization": f"Bearer {user['token']}"}
+    return Admin(url=cluster["server"], context=client_context(pem), headers=headers)
+
+
+def credentials_of(up: Up, identity: Identity) -> Credentials:
+    """What the bot was handed, as a file."""
+    document = {
+        "type": "daypass",
+        "version": 1,
+        "door": up.door,
+        "certificateAuthority": up.authority_file.read_text(),
+        "token": identity.token.reveal(),
+        "audience": AUDIENCE,
+    }
+    file = up.folder / "bot.json"
+    file.touch(0o600)
+    file.write_text(json.dumps(document))
+    return Credentials.from_file(file)
