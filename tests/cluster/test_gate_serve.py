@@ -22,15 +22,14 @@ import pytest
 
 from daypass.gateway.revoked_list import RevokedList, heartbeat, revoked_config_map
 from daypass.render.authorizer.rights import rights
-from daypass.render.envoy.review import AUTHORIZER, FILTER
 from daypass.render.envoy.revocation import Revoked
-from daypass.render.envoy.typed import typed
 from daypass.render.names import GATE, GATE_REVOKED
 from support.authority import Authority
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
 from support.gates import running_gate
 from support.identities import RBAC, Identity, unique
+from support.over_grpc import over_grpc
 from support.raw import Answer, Conversation, connect
 
 AUDIENCE, HOST, NAME = "gate.example.com", "ekf.example.com", "daypass-gate.daypass.svc"
@@ -241,28 +240,6 @@ def test_it_answers_envoy_over_grpc_with_the_same_answers(
 
 def _unless(code: int, answer: Answer) -> Answer | None:
     return None if answer.code == code else answer
-
-
-def over_grpc(files: dict[str, Any]) -> None:
-    """The gate's Envoy, made to ask over gRPC; what it would do with answers over HTTP is taken
-    away.
-    """
-    (gate,) = (each for each in files["listeners.json"]["resources"] if each["name"] == "gate")
-    manager = gate["filter_chains"][0]["filters"][0]["typed_config"]
-    manager["local_reply_config"] = {}
-    (asking,) = (each for each in manager["http_filters"] if each["name"] == FILTER)
-    config = asking["typed_config"]
-    del config["http_service"], config["allowed_headers"]
-    config["grpc_service"] = {"envoy_grpc": {"cluster_name": AUTHORIZER}, "timeout": "2s"}
-    routes = files["routes-gate.json"]["resources"][0]["virtual_hosts"][0]["routes"]
-    for route in routes:
-        route.pop("request_headers_to_remove", None)
-    message = "extensions.upstreams.http.v3.HttpProtocolOptions"
-    clusters = files["clusters.json"]["resources"]
-    (cluster,) = (each for each in clusters if each["name"] == AUTHORIZER)
-    cluster["typed_extension_protocol_options"] = {
-        f"envoy.{message}": typed(message, explicit_http_config={"http2_protocol_options": {}})
-    }
 
 
 def test_what_the_watch_publishes_is_obeyed_at_once(

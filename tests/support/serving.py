@@ -22,10 +22,15 @@ SOCKET = "a.sock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A running one. `path`: its Unix socket; `status`: HOST:PORT of its health and metrics."""
+    """A running one. `path`: its Unix socket, unless it was told to listen elsewhere.
+
+    `listens`, `grpc`, `status`: where it listens for HTTP, for gRPC (or ""), and for probes.
+    """
 
     child: Child
     path: Path
+    listens: str
+    grpc: str
     status: str
 
     def metric(self, name: str) -> float:
@@ -38,10 +43,13 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, reviews: FakeReviews, *, open_files: int = 1024) -> Iterator[Served]:
+def serving(
+    folder: Path, reviews: FakeReviews, *arguments: str, open_files: int = 1024
+) -> Iterator[Served]:
     """One that guards EKF for AUDIENCE, ended with the block.
 
-    `open_files`: what it is given to begin with, as by a service manager.
+    `arguments`: more of its command line. `open_files`: what it is given to begin with, as by a
+    service manager.
     """
     (folder / "daypass.yaml").write_text(
         f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
@@ -58,17 +66,22 @@ def serving(folder: Path, reviews: FakeReviews, *, open_files: int = 1024) -> It
     child = Child(
         ["/bin/sh", "-c", limited, "sh", sys.executable, "-m", "daypass", "gate", "serve",
          "--without-watch", "--config", "daypass.yaml", "--kubeconfig", "kubeconfig",
-         "--listen", f"unix:{SOCKET}", "--status", "127.0.0.1:0", "--drain", "0s"],
+         "--listen", f"unix:{SOCKET}", "--status", "127.0.0.1:0", "--drain", "0s", *arguments],
         log=folder / "authorizer.log", folder=folder,
     )  # fmt: skip
     try:
-        mark = re.compile(r"the authorizer listens at \S+, its health at (\S+)")
-
-        def told() -> re.Match[str] | None:
-            child.check()
-            return mark.search(child.log.read_text())
-
-        status = eventually("it says where it listens", told, seconds=60)[1]
-        yield Served(child=child, path=folder / SOCKET, status=status)
+        found = _told(child, r"the authorizer listens at (\S+), its health at (\S+)$")
+        grpc = "--grpc" in arguments and _told(child, r"over gRPC it listens at (\S+)$")[1]
+        yield Served(
+            child=child, path=folder / SOCKET, listens=found[1], grpc=grpc or "", status=found[2]
+        )
     finally:
         child.stop()
+
+
+def _told(child: Child, pattern: str) -> re.Match[str]:
+    def told() -> re.Match[str] | None:
+        child.check()
+        return re.search(pattern, child.log.read_text(), re.MULTILINE)
+
+    return eventually("it says where it listens", told, seconds=60)

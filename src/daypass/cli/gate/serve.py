@@ -126,6 +126,8 @@ async def _serve(
         where = replace(listens[0], port=port)
         health = Listen(host=status[0], port=status_port)
         say(f"the authorizer listens at {where}, its health at {health}")
+        for each in listens[1:]:
+            say(f"over gRPC it listens at {replace(each, port=service.grpc_port)}")
         telling = asyncio.create_task(_tell_troubles(service, follower))
         await ended.wait()
         telling.cancel()

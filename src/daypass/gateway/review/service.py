@@ -128,12 +128,14 @@ class Service:
         self._certificate: FollowedCertificate | None = None
         self._chores: list[asyncio.Task[None]] = []
         self._grpc: GrpcTransport | None = None
+        self.grpc_port = 0
         self._is_draining = False
 
     async def start(self, listen: Listen, over_grpc: Listen | None = None) -> int:
         """Listen; the port, or 0 for a Unix socket. Raises ListenError, CertificateFilesError.
 
-        `over_grpc`: where to listen for gRPC as well; MissingExtraError without its library.
+        `over_grpc`: where to listen for gRPC as well, at `grpc_port` then; MissingExtraError
+        without its library.
         """
         await self.reviewing.start()
         if listen.files is not None:
@@ -247,9 +249,10 @@ class Service:
         self._grpc = GrpcTransport(self.authorizer, self.reviewing.pump)
         address = str(listen) if listen.path else f"{bracketed(listen.host or '::')}:{listen.port}"
         try:
-            await self._grpc.start(address, listen.files)
+            port = await self._grpc.start(address, listen.files)
         except (OSError, ValueError, RuntimeError):
             raise ListenError(f"it cannot listen at {listen} for gRPC") from None
+        self.grpc_port = 0 if listen.path else port
 
     def _look_at_certificate(self) -> None:
         if self._certificate is not None:

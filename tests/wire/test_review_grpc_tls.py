@@ -1,0 +1,128 @@
+"""`daypass gate serve` over gRPC with TLS, asked by a real Envoy and by gRPC's own client."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import grpc
+import pytest
+
+from support.authority import Authority
+from support.deadline import eventually
+from support.fake_reviews import FakeReviews, fake_reviews
+from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
+from support.over_grpc import no_question, over_tls
+from support.serving import serving
+from support.tokens import Signer
+
+NAME = "daypass-gate.daypass.svc"
+USER = "system:serviceaccount:team:bot"
+SIGNER = Signer("ours")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """An authorizer, whose certificate is of `authority`."""
+
+    folder: Path
+    authority: Authority
+    reviews: FakeReviews
+    port: int
+
+    @contextmanager
+    def gate(self, folder: Path, *, authority: Authority, name: str) -> Iterator[RunningGate]:
+        """One whose Envoy asks somebody of this authority and name."""
+        change = partial(over_tls, port=self.port, authority_pem=authority.pem, name=name)
+        with running_gate(
+            folder, SIGNER.jwks, longest_lifetime_seconds=7200, check="review", change=change,
+        ) as running:  # fmt: skip
+            yield running
+
+    def show(self, *, key_of: Authority | None = None) -> None:
+        """A new certificate. `key_of`: with a key that is not its own."""
+        pair = self.authority.server(NAME)
+        key_pem = pair.key_pem if key_of is None else key_of.server(NAME).key_pem
+        for name, text in (("tls.key", key_pem), ("tls.crt", pair.certificate_pem)):
+            (self.folder / f"{name}.new").write_text(text)
+            (self.folder / f"{name}.new").replace(self.folder / name)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    folder, authority = tmp_path_factory.mktemp("a"), Authority()
+    with fake_reviews(lambda token: True) as reviews:
+        unlistened = Serving(folder=folder, authority=authority, reviews=reviews, port=0)
+        unlistened.show()
+        with serving(
+            folder, reviews, "--grpc", "127.0.0.1:0", "--certificate", "tls.crt", "--key", "tls.key"
+        ) as running:
+            port = int(running.grpc.rpartition(":")[2])
+            yield Serving(folder=folder, authority=authority, reviews=reviews, port=port)
+
+
+def bearer(jti: str) -> str:
+    now = int(time.time())  # noqa: TID251 - the authorizer reads the machine's clock
+    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
+             "secret": {"name": "bot-daypass-x", "uid": "secret-1"}}  # fmt: skip
+    claims = {"iss": ISSUER, "aud": [AUDIENCE], "sub": USER, "iat": now, "exp": now + 3600}
+    return f"Authorization: Bearer {SIGNER.sign({**claims, 'jti': jti, 'kubernetes.io': bound})}"
+
+
+def test_envoy_asks_over_tls_and_gets_the_same_answers(served: Serving, tmp_path: Path) -> None:
+    with served.gate(tmp_path, authority=served.authority, name=NAME) as gate:
+        line = bearer("good")
+        seen = gate.passed(gate.send([line, "kubeflow-userid: admin"]))
+        assert seen is not None
+        assert seen["kubeflow-userid"] == USER
+        assert "authorization" not in seen
+        assert served.reviews.asked.count(line.rpartition(" ")[2]) == 1
+        refused = gate.send([])
+        assert (refused.code, refused.json["code"]) == (401, 401)
+        assert "no token came" in refused.json["message"]
+        assert gate.send([line, line]).code == 401
+
+
+@pytest.mark.parametrize("wrong", ["authority", "name"])
+def test_envoy_asks_nobody_of_another_authority_or_name_and_lets_nobody_in(
+    served: Serving, tmp_path: Path, wrong: str
+) -> None:
+    authority = Authority() if wrong == "authority" else served.authority
+    name = "elsewhere.daypass.svc" if wrong == "name" else NAME
+    before = list(served.reviews.asked)
+    with served.gate(tmp_path, authority=authority, name=name) as gate:
+        assert gate.send([bearer(wrong)]).code == 503
+        failed = gate.envoy.stats("^cluster.authorizer.ssl.fail_verify")
+        assert sum(failed.values()) >= 1
+    assert served.reviews.asked == before
+
+
+def test_only_who_speaks_tls_and_trusts_its_authority_is_answered(served: Serving) -> None:
+    where = f"localhost:{served.port}"
+    options = [("grpc.ssl_target_name_override", NAME)]
+
+    def trusting(authority: Authority) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(authority.pem.encode())
+
+    good = grpc.secure_channel(where, trusting(served.authority), options)
+    assert no_question(good) is grpc.StatusCode.INVALID_ARGUMENT
+    other = grpc.secure_channel(where, trusting(Authority()), options)
+    assert no_question(other) is grpc.StatusCode.UNAVAILABLE
+    assert no_question(grpc.insecure_channel(where)) is grpc.StatusCode.UNAVAILABLE
+
+
+def shown(served: Serving) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", served.port))
+
+
+def test_a_renewed_certificate_is_shown_and_half_a_pair_is_not(served: Serving) -> None:
+    old = shown(served)
+    served.show(key_of=served.authority)
+    assert shown(served) == old
+    served.show()
+    assert eventually("the new one is shown", lambda: shown(served) != old)
