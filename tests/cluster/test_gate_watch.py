@@ -35,16 +35,18 @@ from daypass.render.names import GATE_KEYS, GATE_KNOWN, GATE_WATCH
 from daypass.render.pod_config import config_text
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.crds import install_istio
 from support.deadline import eventually
 from support.watching import (
     FRONT,
     HOME,
     Watch,
     as_watch,
+    becomes_published,
     give_role,
     identity_namespace,
-    install,
+    is_followed,
+    prepare,
+    published,
     watched_config,
     watching,
 )
@@ -55,9 +57,7 @@ CONFIG = watched_config(closeAfter="10m")
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane.start(tmp_path_factory.mktemp("watch-plane")) as running:
-        install_istio(running)
-        running.admin.create("/api/v1/namespaces", {"metadata": {"name": FRONT}})
-        install(running, CONFIG)
+        prepare(running, CONFIG)
         yield running
 
 
@@ -67,25 +67,6 @@ def watch(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with watching(tmp_path_factory.mktemp("watch"), plane, CONFIG) as running:
         running.wait_leading()
         yield running
-
-
-def published(plane: ControlPlane) -> str:
-    """All parts of the list that is in force, as text."""
-    with closing(admin_cluster(plane)) as cluster:
-        names = revoked_names()
-        return "".join(json.dumps(cluster.get(ENVOY_FILTERS, name, FRONT)) for name in names)
-
-
-def becomes_published(plane: ControlPlane, *uids: str) -> None:
-    def all_there() -> bool:
-        text = published(plane)
-        return all(f'"{uid}"' in text for uid in uids)
-
-    eventually("it is published", all_there, seconds=60)
-
-
-def is_followed(plane: ControlPlane, namespace: str) -> bool:
-    return f'"{namespace}"' in published(plane)
 
 
 def test_what_is_deleted_is_published_and_nothing_else(plane: ControlPlane, watch: Watch) -> None:
@@ -200,26 +181,6 @@ def test_a_record_that_somebody_deletes_is_written_anew(plane: ControlPlane, wat
         plane.admin.delete(f"/api/v1/namespaces/{HOME}/configmaps/{name}")
     plane.admin.delete(other.secret_path)
     becomes_published(plane, one.secret_uid, other.secret_uid)
-
-
-def test_a_fleets_rotation_loses_nothing(plane: ControlPlane, watch: Watch) -> None:
-    namespace = identity_namespace(plane)
-    eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
-    plane.make_identity(namespace)
-    secrets = f"/api/v1/namespaces/{namespace}/secrets"
-    annotations = {"kubernetes.io/service-account.name": "bot"}
-    made = [
-        plane.admin.create(secrets, {
-            "metadata": {"name": f"s-{number}", "annotations": annotations},
-            "type": "kubernetes.io/service-account-token",
-        })["metadata"]["uid"]
-        for number in range(500)
-    ]  # fmt: skip
-    before = len(watch.events("published"))
-    for number in range(500):
-        plane.admin.delete(f"{secrets}/s-{number}")
-    becomes_published(plane, *made)
-    assert len(watch.events("published")) - before < 250
 
 
 def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_counts(
@@ -388,21 +349,20 @@ def test_revoke_and_delete_publish_by_themselves_without_any_watch(
         code, words = command("identity", "revoke", "bot", "-n", namespace)
         assert code == 0, words
         assert "the gate refuses what hung on it from now on" in words
-        assert f'"{secret.uid}"' in published(plane)
+        assert secret.uid in published(plane)
         assert is_followed(plane, namespace)
         assert command(*create)[0] == 0
         (again,) = token_secrets(cluster, name)
         account = get_identity(cluster, name)
         code, words = command("identity", "delete", "bot", "-n", namespace)
         assert code == 0, words
-        text = published(plane)
-        assert all(f'"{uid}"' in text for uid in (secret.uid, again.uid, account.uid))
+        assert {secret.uid, again.uid, account.uid} <= published(plane)
         assert cluster.find(ROLES, GATE_WATCH, namespace) is None
         assert cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace) is None
     config = ("--config", str(tmp_path / "daypass.yaml"))
     code, words = command("gate", "deny", "--uid", "denied-by-hand", *config)
     assert code == 0, words
-    assert '"denied-by-hand"' in published(plane)
+    assert "denied-by-hand" in published(plane)
     # And a watch that comes later keeps all of it.
     other = plane.make_identity(identity_namespace(plane))
     with watching(tmp_path / "later", plane, CONFIG) as watch:
@@ -448,4 +408,4 @@ def test_looking_once_publishes_and_says_which_namespaces_are_not_followed(
     plane.admin.delete(identity.secret_path)
     code, words = command("gate", "watch", "--once", *config)
     assert code in (0, 3), words
-    assert f'"{identity.secret_uid}"' in published(plane)
+    assert identity.secret_uid in published(plane)

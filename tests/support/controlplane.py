@@ -132,13 +132,13 @@ class ControlPlane:
         flags += [flag for flag in self._flags if flag.startswith(_KEPT_FLAGS)]
         flags += [f"--service-account-key-file={key}.pub" for key in verified]
         flags.append(f"--service-account-signing-key-file={name}.key")
-        at = next(i for i, child in enumerate(self._children) if child.name == "kube-apiserver")
-        self._children[at].stop()
-        command = [*self._programs.kube_apiserver, *flags]
-        self._children[at] = Child(
-            command, log=self.folder / "kube-apiserver.log", folder=self.folder
-        )
-        eventually("the API server is ready again", self._is_ready)
+        self._start_again(flags)
+
+    def start_again(self) -> None:
+        """Kill the API server and start it anew, on the same port and data: what clients watch
+        from before is forgotten (410).
+        """
+        self._start_again(self._flags)
 
     def stop(self) -> None:
         """End the processes, last started first. A second call does nothing."""
@@ -227,6 +227,15 @@ class ControlPlane:
 
     def _run(self, name: str, command: Sequence[str]) -> None:
         self._children.append(Child(command, log=self.folder / f"{name}.log", folder=self.folder))
+
+    def _start_again(self, flags: Sequence[str]) -> None:
+        at = next(i for i, child in enumerate(self._children) if child.name == "kube-apiserver")
+        self._children[at].stop()
+        command = [*self._programs.kube_apiserver, *flags]
+        self._children[at] = Child(
+            command, log=self.folder / "kube-apiserver.log", folder=self.folder
+        )
+        eventually("the API server is ready again", self._is_ready)
 
     def _is_ready(self) -> bool:
         self.check()

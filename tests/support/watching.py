@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
+from daypass.kube.resources import ENVOY_FILTERS
 from daypass.render.facts import KubernetesFacts
+from daypass.render.istio.filters import revoked_names
 from daypass.render.manifests import render_objects
 from daypass.render.names import GATE_WATCH
 from daypass.render.pod_config import config_text
@@ -21,6 +24,7 @@ from daypass.spec import Config
 from support.children import Child
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ControlPlane
+from support.crds import install_istio
 from support.deadline import eventually
 from support.rendered import config_of
 
@@ -53,6 +57,30 @@ def install(plane: ControlPlane, config: Config) -> None:
                 cluster.apply(document, force=True)
     finally:
         cluster.close()
+
+
+def prepare(plane: ControlPlane, config: Config) -> None:
+    """Istio's kinds, the gateway's namespace, and what is rendered for the watch."""
+    install_istio(plane)
+    plane.admin.create("/api/v1/namespaces", {"metadata": {"name": FRONT}})
+    install(plane, config)
+
+
+def published(plane: ControlPlane) -> set[str]:
+    """All names in the parts of the list that is in force."""
+    with closing(admin_cluster(plane)) as cluster:
+        parts = [cluster.get(ENVOY_FILTERS, name, FRONT) for name in revoked_names()]
+    return set(re.findall(r'"([^"\\]*)"', json.dumps(parts)))
+
+
+def becomes_published(plane: ControlPlane, *uids: str) -> None:
+    """Come back once all of these are on the list that is in force."""
+    eventually("it is published", lambda: set(uids) <= published(plane), seconds=60)
+
+
+def is_followed(plane: ControlPlane, namespace: str) -> bool:
+    """Whether the list in force says that somebody looks at a namespace."""
+    return namespace in published(plane)
 
 
 def watch_token(plane: ControlPlane) -> Secret:

@@ -1,0 +1,145 @@
+"""Thousands of real Secrets are deleted while the API server goes and comes back."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from daypass.kube.resources import uid_of
+from daypass.render.names import GATE_WATCH
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.identities import Identity
+from support.watching import (
+    HOME,
+    identity_namespace,
+    is_followed,
+    prepare,
+    published,
+    watched_config,
+    watching,
+)
+
+CONFIG = watched_config(closeAfter="10m")
+OLD, NEW = 10_000, 100
+CREATORS = 4
+JSON = {"Content-Type": "application/json"}
+BATCH = "batch"
+"""A label: `old` Secrets are deleted, `new` ones stay."""
+
+
+@pytest.mark.timeout(400)
+def test_ten_thousand_deletions_with_a_relist_among_them_lose_nothing(tmp_path: Path) -> None:
+    """A fleet's rotation: all old Secrets go, the API server ends in the midst of it and forgets
+    what was watched, and goes on deleting before anybody has looked again.
+    """
+    flags = ["--delete-collection-workers=8"]
+    with ControlPlane.start(tmp_path / "plane", extra_apiserver_args=flags) as plane:
+        prepare(plane, CONFIG)
+        bot = plane.make_identity(identity_namespace(plane))
+        old = make_secrets(plane, bot, OLD, "old")
+        with watching(tmp_path / "watch", plane, CONFIG) as watch:
+            watch.wait_leading()
+            eventually("it is followed", lambda: is_followed(plane, bot.namespace), seconds=60)
+            new = make_secrets(plane, bot, NEW, "new")
+            assert (len(old), len(new)) == (OLD, NEW)
+            began = len(watch.events("published"))
+            with deleting(plane, bot.namespace) as is_over:
+                eventually("it has seen the first ones", lambda: published(plane) & old)
+                assert not is_over(), "there is nothing left to be missed"
+                before = plane.audit_position()
+                plane.start_again()
+                assert not is_over(), "there is nothing left to be missed"
+                eventually("all are deleted", is_over, seconds=100)
+            eventually("all are published", lambda: old <= published(plane), seconds=60)
+            assert not new & published(plane)
+            assert watch_has_listed(plane, bot.namespace, since=before)
+            assert len(watch.events("published")) - began < OLD / 20
+
+
+def make_secrets(plane: ControlPlane, bot: Identity, count: int, batch: str) -> set[str]:
+    """Token Secrets of an identity, which the control plane has nothing to add to; their UIDs."""
+    filled = {"token": "none", "namespace": bot.namespace, "ca.crt": plane.ca_pem}
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in filled.items()}
+    annotations = {
+        "kubernetes.io/service-account.name": bot.service_account,
+        "kubernetes.io/service-account.uid": bot.service_account_uid,
+    }
+
+    def made(numbers: range) -> list[str]:
+        uids = []
+        with closing(connection(plane)) as kept:
+            for number in numbers:
+                metadata = {"name": f"{batch}-{number}", "annotations": annotations,
+                            "labels": {BATCH: batch}}  # fmt: skip
+                secret = {"metadata": metadata, "data": data,
+                          "type": "kubernetes.io/service-account-token"}  # fmt: skip
+                kept.request("POST", secrets_of(bot.namespace), json.dumps(secret), JSON)
+                with kept.getresponse() as answer:
+                    body = answer.read()
+                    assert answer.status == 201, body
+                uids.append(uid_of(json.loads(body)))
+        return uids
+
+    with ThreadPoolExecutor(CREATORS) as threads:
+        parts = threads.map(made, [range(first, count, CREATORS) for first in range(CREATORS)])
+        return {uid for part in parts for uid in part}
+
+
+@contextmanager
+def deleting(plane: ControlPlane, namespace: str) -> Iterator[Callable[[], bool]]:
+    """Delete the old ones beside, again and again until there is none; whether it is over."""
+    where = f"{secrets_of(namespace)}?labelSelector={BATCH}%3Dold"
+    stop = threading.Event()
+
+    def left() -> bool:
+        with closing(connection(plane)) as asking:
+            asking.request("DELETE", where)
+            with asking.getresponse() as answer:
+                return answer.status != 200 or bool(json.loads(answer.read())["items"])
+
+    def delete_all() -> None:
+        while not stop.is_set():
+            try:
+                if not left():
+                    return
+            except (OSError, http.client.HTTPException):
+                stop.wait(0.02)  # it is away
+
+    thread = threading.Thread(target=delete_all)
+    thread.start()
+    try:
+        yield lambda: not thread.is_alive()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def watch_has_listed(plane: ControlPlane, namespace: str, *, since: int) -> bool:
+    """Whether the watch has asked for all Secrets of a namespace since then."""
+    me = f"system:serviceaccount:{HOME}:{GATE_WATCH}"
+    return any(
+        (event["user"]["username"], event["verb"]) == (me, "list")
+        and event["objectRef"]["resource"] == "secrets"
+        and event["objectRef"]["namespace"] == namespace
+        for event in plane.audit_events(since=since)
+    )
+
+
+def connection(plane: ControlPlane) -> http.client.HTTPSConnection:
+    """One of the admin's, to be used again and again."""
+    return http.client.HTTPSConnection(
+        "127.0.0.1", plane.port, context=plane.admin.context, timeout=100
+    )
+
+
+def secrets_of(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/secrets"
