@@ -16,7 +16,7 @@ from typing import Any
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
-from daypass.gateway.denials import Kind
+from daypass.gateway.denials import SETTLE_SOON_SECONDS, Kind
 from daypass.gateway.events import Event, Tell
 from daypass.gateway.follower import Follower
 from daypass.gateway.following import Following
@@ -78,6 +78,7 @@ class ClusterWatch:
         self._close_after_seconds = close_after_seconds
         self._began = clock.monotonic()
         self._was_leader = False
+        self._unbroken_since: float | None = None
         self._recorded: Recorded | None = None
         self._known: dict[str, Any] | None = None
         self._known_at = self._heartbeat_at = self._put_back_at = -math.inf
@@ -123,6 +124,7 @@ class ClusterWatch:
             return done
         except (OSError, DaypassError) as error:
             self.errors += 1
+            self._unbroken_since = None
             if not self.trouble:
                 self._tell(Event.NOT_PUBLISHED, why=str(error))
             self.trouble = f"what is revoked could not be published: {error}"
@@ -142,6 +144,7 @@ class ClusterWatch:
         self.following.absorb({**recorded.refused, "known": known})
         self._recorded = recorded
         self.published, self._known, self._keys = None, known, None
+        self._unbroken_since = None
         self._was_leader = True
         self._tell(Event.LEADING, number=recorded.number)
 
@@ -155,21 +158,29 @@ class ClusterWatch:
     def _publish(self) -> bool:
         if not self._is_ready():
             return False
-        revoked = self._revoked()
+        revoked = self._revoked(is_in_force=self._is_in_force)
         before = self.published
         if before is not None and not self._is_due(before, revoked):
             return True
         revoked, number = self._write_record()
         if not self.lease.is_held:
+            self._unbroken_since = None
             return False
         self._publisher.publish(revoked, heard_unix=self.heard_unix(), number=number)
-        self.published, self.published_at = revoked, self._clock.monotonic()
-        self._heartbeat_at = self._clock.monotonic()
+        now = self._clock.monotonic()
+        self.published, self.published_at, self._heartbeat_at = revoked, now, now
+        if self._unbroken_since is None:
+            self._unbroken_since = now
         self._tell_published(before, revoked, number)
         return True
 
-    def _revoked(self) -> Revoked:
-        is_in_force = self.published is not None and not self.trouble
+    @property
+    def _is_in_force(self) -> bool:
+        """Whether all that was to be published for a while was, so that it has arrived."""
+        since = self._unbroken_since
+        return since is not None and self._clock.monotonic() - since >= SETTLE_SOON_SECONDS
+
+    def _revoked(self, *, is_in_force: bool = False) -> Revoked:
         revoked = self.following.revoked(is_in_force=is_in_force)
         until = math.ceil(self.heard_unix() + self._close_after_seconds)
         return replace(revoked, closed_after_unix=0 if revoked.closed else until)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from daypass.gateway.cluster_watch import ClusterWatch
-from daypass.gateway.denials import Kind
+from daypass.gateway.denials import SETTLE_SECONDS, Kind
 from daypass.gateway.events import Event
 from daypass.gateway.follower import Follower
 from daypass.gateway.following import Following, Scope
@@ -289,6 +289,62 @@ def test_whoever_publishes_next_leaves_alone_what_is_right(world: World) -> None
     cluster = world.objects.cluster(world.clock)
     assert publish_now(cluster, "daypass", [Ended(kind=Kind.SECRET, namespace="team", uid="x")])
     assert _parts_written(world) == ["daypass-gate-revoked-0"]
+
+
+def test_an_entry_whose_copy_was_recorded_and_not_published_stays_where_it_is(
+    world: World,
+) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    world.seen.delete("secrets", "s-1")
+    world.sees(watch, "s-1")
+    world.turn(watch)
+    _pass(world, watch, SETTLE_SECONDS)
+    watch.lease.attempt()
+    # The copy is due. The lease ends once it is recorded, and is there again at the next turn.
+    world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
+    assert not watch.turn()
+    _pass(world, watch, SETTLE_SECONDS)
+    assert world.turn(watch)
+    assert _parts_with(world, "s-1") > {"daypass-gate-revoked-0"}
+    _pass(world, watch, SETTLE_SECONDS)
+    assert world.turn(watch)
+    assert "daypass-gate-revoked-0" not in _parts_with(world, "s-1") != set()
+
+
+def test_whoever_takes_over_keeps_a_copy_until_its_own_has_arrived(world: World) -> None:
+    one = world.watch("one")
+    world.turn(one)
+    world.seen.delete("secrets", "s-1")
+    world.sees(one, "s-1")
+    world.turn(one)
+    two = world.watch("two")
+    _pass(world, one, SETTLE_SECONDS)
+    world.turn(one)
+    copied = _parts_with(world, "s-1")
+    assert len(copied) == 2
+    assert not world.turn(two)
+    _pass(world, two, SETTLE_SECONDS - 1)
+    assert world.turn(two)
+    _pass(world, two, 1)
+    assert world.turn(two)
+    assert _parts_with(world, "s-1") == copied
+    _pass(world, two, SETTLE_SECONDS)
+    assert world.turn(two)
+    assert _parts_with(world, "s-1") == copied - {"daypass-gate-revoked-0"}
+
+
+def _pass(world: World, watch: ClusterWatch, seconds: float) -> None:
+    world.clock.advance(seconds)
+    world.hears(watch)
+
+
+def _parts_with(world: World, uid: str) -> set[str]:
+    """The parts of the list in which an entry stands."""
+    return {
+        path.removeprefix(FRONT) for path, found in world.objects.objects.items()
+        if path.startswith(FRONT) and f'"{uid}"' in json.dumps(found)
+    }  # fmt: skip
 
 
 def _parts_written(world: World) -> list[str]:

@@ -57,7 +57,7 @@ def sizes(revoked: Revoked) -> list[int]:
 def test_there_are_always_as_many_parts_and_none_is_too_large() -> None:
     names = [each["metadata"]["name"] for each in revoked_objects(config(), Revoked())]
     assert names == [f"daypass-gate-revoked-{number}" for number in range(4)]
-    for count in (0, 1, 5000, 5001, 20_000):
+    for count in (0, 1, 7000, 7001, 20_000):
         for settled in (0, count):
             found = sizes(Revoked(secrets=set(UIDS[:count]), settled=set(UIDS[:settled])))
             assert len(found) == 4
@@ -88,7 +88,7 @@ def test_an_entry_that_settles_is_in_two_parts() -> None:
 
 
 def test_entries_that_do_not_fit_into_the_first_part_are_in_the_others() -> None:
-    parts = texts(Revoked(secrets=set(UIDS[:6000])))
+    parts = texts(Revoked(secrets=set(UIDS[:8000])))
     assert len(parts[0]) < 1000
     for uid in UIDS[:6000:97]:
         assert sum(uid in text for text in parts[1:]) == 1

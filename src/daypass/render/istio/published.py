@@ -23,7 +23,7 @@ from daypass.render.names import GATE_KEYS
 from daypass.render.objects import Object
 from daypass.spec import Config
 
-_FIRST_LIMIT = 5000
+_FIRST_LIMIT = 7000
 """Entries of the first part; beyond it none is there. More come by hand alone."""
 
 _LISTS = ("secrets", "service_accounts", "tokens", "namespaces")
