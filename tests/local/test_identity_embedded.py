@@ -10,8 +10,9 @@ from pathlib import Path
 
 from daypass._core.secret import Secret
 from daypass.local.stack import AUDIENCE, HOST, stack_config
-from local.test_up_embedded import at_the_gate, free_port
+from local.test_up_embedded import free_port
 from support.up import Up, running_up
+from support.up_embedded import at_the_gate
 
 
 def daypass(

@@ -9,22 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
-from daypass.local.stack import HOST, stack_config
+from daypass.local.stack import stack_config
 from support.authority import Authority
 from support.deadline import eventually
 from support.identities import make_identity
-from support.raw import Answer, connect, exchange
-from support.up import Up, running_up
-from support.up_embedded import admin_of, credentials_of
-
-
-def at_the_gate(up: Up, token: Secret) -> Answer:
-    port = int(up.ready["listen"]["gate"].rpartition(":")[2])
-    lines = ["GET /x HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}"]
-    with connect(port, authority_pem=up.authority_file.read_text(), name=HOST) as connection:
-        return exchange(connection, "\r\n".join([*lines, "", ""]).encode())
+from support.up import running_up
+from support.up_embedded import admin_of, at_the_gate, credentials_of
 
 
 def test_door_gate_and_echo_work_together(tmp_path: Path) -> None:

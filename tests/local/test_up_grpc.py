@@ -15,11 +15,11 @@ import pytest
 
 from daypass.integrations.grpc import channel_credentials
 from daypass.local.stack import AUDIENCE, stack_config
-from local.test_up_embedded import admin_of, at_the_gate, credentials_of
 from support.authority import Authority
 from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service
 from support.identities import Identity, make_identity, token_path
 from support.up import Up, running_up
+from support.up_embedded import admin_of, at_the_gate, credentials_of
 
 AUTHORITY = Authority("daypass test services")
 

@@ -11,10 +11,10 @@ from daypass.local.behind import SERVER_NAME, Embedded
 from daypass.local.certificates import Authority
 from daypass.local.echo import Echo
 from daypass.local.stack import stack_config
-from local.test_up_embedded import admin_of, at_the_gate, credentials_of
 from support.doors import post
 from support.identities import make_identity
 from support.up import HOST, running_up
+from support.up_embedded import admin_of, at_the_gate, credentials_of
 
 TIMES = 12
 CHECK = post(

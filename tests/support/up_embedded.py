@@ -6,12 +6,14 @@ import base64
 import json
 from pathlib import Path
 
+from daypass._core.secret import Secret
 from daypass._core.tls import client_context
 from daypass.client.credentials import Credentials
 from daypass.local.stack import AUDIENCE
 from support.admin import Admin
 from support.identities import Identity
-from support.up import Up
+from support.raw import Answer, connect, exchange
+from support.up import HOST, Up
 
 
 def admin_of(up: Up) -> Admin:
@@ -39,3 +41,11 @@ def credentials_of(up: Up, identity: Identity) -> Credentials:
     file.touch(0o600)
     file.write_text(json.dumps(document))
     return Credentials.from_file(file)
+
+
+def at_the_gate(up: Up, token: Secret) -> Answer:
+    """What the gate answers to a GET with a token."""
+    port = int(up.ready["listen"]["gate"].rpartition(":")[2])
+    lines = ["GET /x HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}"]
+    with connect(port, authority_pem=up.authority_file.read_text(), name=HOST) as connection:
+        return exchange(connection, "\r\n".join([*lines, "", ""]).encode())
