@@ -6,9 +6,9 @@ from daypass.render.envoy.gate import PROTECTED, forget_claimed_identity, gate_r
 from daypass.render.envoy.review import authorizer_cluster, authorizer_filter
 from daypass.render.envoy.revocation import claims_filter
 from daypass.render.envoy.routes import CLIENT_ADDRESS
-from daypass.render.envoy.settings import GateSettings
+from daypass.render.envoy.settings import GateSettings, Protected
 from daypass.render.envoy.tls import NO_ADDRESS_IS_INTERNAL, tls_listener
-from daypass.render.envoy.typed import Json, duration, extension, typed
+from daypass.render.envoy.typed import Json, duration, extension
 from daypass.render.envoy.upstream import certificate_names, is_address, verified_tls
 
 
@@ -113,28 +113,23 @@ def protected_cluster(settings: GateSettings) -> Json:
         "type": "STATIC" if is_address(address.host) else "LOGICAL_DNS",
         "dns_lookup_family": "ALL",
         "connect_timeout": duration(settings.timeouts.connect_seconds),
-        **many_connections(settings.timeouts),
+        **many_connections(settings.timeouts, **_protocol(settings.protected)),
         "load_assignment": {
             "cluster_name": PROTECTED,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],
         },
     }
     if settings.protected.authority_file:
-        cluster["typed_extension_protocol_options"] = _protocol(auto_config=_HTTP2)
         authority = {"trusted_ca": {"filename": settings.protected.authority_file}}
         trust = {"validation_context": {**authority, **certificate_names(address.host)}}
         cluster["transport_socket"] = verified_tls(address.host, trust)
-    elif settings.protected.is_http2:
-        cluster["typed_extension_protocol_options"] = _protocol(explicit_http_config=_HTTP2)
     return cluster
 
 
-_HTTP2: Json = {
-    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
-}
-
-
-def _protocol(**options: Json) -> Json:
-    """Which protocol the upstream is spoken to in, as a field of a cluster's."""
-    message = "extensions.upstreams.http.v3.HttpProtocolOptions"
-    return {f"envoy.{message}": typed(message, **options)}
+def _protocol(protected: Protected) -> Json:
+    """Which protocol the upstream is spoken to in; empty for HTTP/1.1."""
+    alive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+    http2 = {"http2_protocol_options": alive}
+    if protected.authority_file:
+        return {"auto_config": http2}
+    return {"explicit_http_config": http2} if protected.is_http2 else {}

@@ -1,0 +1,48 @@
+"""The way from the gate to what it guards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from daypass.render.envoy.crowd import MOST_CONNECTIONS
+from daypass.render.envoy.gate_listener import protected_cluster
+from daypass.render.envoy.settings import Address, GateSettings, Protected, Timeouts
+
+ADDRESS = Address(host="127.0.0.1", port=8080)
+SETTINGS = GateSettings(
+    hosts=("ekf.example.com",),
+    listen=ADDRESS,
+    certificates=(),
+    protected=Protected(address=ADDRESS),
+    issuer="i",
+    audience="a",
+    longest_lifetime_seconds=3600,
+    require_bound=True,
+    user_header="u",
+    groups_header="g",
+    forward_token=False,
+    timeouts=Timeouts(idle_seconds=7),
+)
+
+
+@pytest.mark.parametrize(
+    ("protected", "protocol"),
+    [
+        (Protected(address=ADDRESS), "explicit_http_config.http_protocol_options"),
+        (Protected(address=ADDRESS, is_http2=True), "explicit_http_config.http2_protocol_options"),
+        (Protected(address=ADDRESS, authority_file="ca"), "auto_config.http2_protocol_options"),
+    ],
+)
+def test_whatever_is_spoken_there_is_room_for_all_clients_and_idle_connections_end(
+    protected: Protected, protocol: str
+) -> None:
+    cluster: Any = protected_cluster(replace(SETTINGS, protected=protected))
+    (threshold,) = cluster["circuit_breakers"]["thresholds"]
+    assert set(threshold.values()) == {MOST_CONNECTIONS}
+    (options,) = cluster["typed_extension_protocol_options"].values()
+    assert options["common_http_protocol_options"] == {"idle_timeout": "7s"}
+    config, _, spoken = protocol.partition(".")
+    assert set(options[config]) == {spoken}
