@@ -418,6 +418,8 @@ def test_an_entry_that_somebody_has_forged_removes_nothing(
     apply(cluster, ONLY_EKF)
     victim = plane.make_namespace()
     path = f"/api/v1/namespaces/{victim}"
+    published = f"{path}/configmaps/kube-root-ca.crt"
+    eventually("a controller has made it", lambda: plane.admin.find(published))
     annotations = {"cert-manager.io/certificate-name": "theirs"}
     secret = plane.admin.create(
         f"{path}/secrets", {"metadata": {"name": "theirs", "annotations": annotations}}
