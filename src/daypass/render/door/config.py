@@ -69,6 +69,10 @@ def door_files(config: Config, domains: list[Published]) -> dict[str, str]:
     https_hosts = [domain.domain.host for domain in domains if domain.ends_tls]
     refuse_plain_http(_connection_manager(listener), https_hosts)
     cluster["health_checks"] = [api_server_check(settings.upstream)]
+    if cluster["type"] == "LOGICAL_DNS":
+        # Which takes its address for healthy until it was asked. Of several, the checks leave out
+        # those that do not answer.
+        cluster["type"] = "STRICT_DNS"
     resources["listeners"].append(probe_listener(ALL_ADDRESSES))
     return {name: to_json(content) for name, content in sorted(files.items())}
 
