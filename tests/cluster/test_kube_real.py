@@ -188,6 +188,21 @@ def test_of_secrets_nothing_but_their_metadata_leaves_the_api_server(
     watch.close()  # type: ignore[attr-defined]
 
 
+def test_a_watch_from_what_is_there_on_sees_what_comes_later(
+    cluster: Cluster, control_plane: ControlPlane
+) -> None:
+    namespace = control_plane.make_namespace()
+    fields = "metadata.name=settings"
+    watch = cluster.watch(CONFIG_MAPS, namespace, "0", fields=fields, timeout_seconds=30)
+    assert next(watch)[0] == "BOOKMARK"
+    cluster.apply(settings(namespace, a="1"))
+    kind, seen = next(watch)
+    assert (kind, seen["data"]) == ("ADDED", {"a": "1"})
+    cluster.apply(settings(namespace, a="2"))
+    assert next(event for event in watch if event[0] != "BOOKMARK")[1]["data"] == {"a": "2"}
+    watch.close()  # type: ignore[attr-defined]
+
+
 def test_a_watch_ends_by_itself(cluster: Cluster) -> None:
     since = cluster.snapshot(SERVICE_ACCOUNTS, "kube-system")[1]
     events = list(cluster.watch(SERVICE_ACCOUNTS, "kube-system", since, timeout_seconds=1))
