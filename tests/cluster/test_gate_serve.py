@@ -25,6 +25,7 @@ from daypass.render.authorizer.rights import rights
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.names import GATE, GATE_REVOKED
 from support.authority import Authority
+from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
 from support.gates import running_gate
@@ -150,15 +151,7 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path) -> Path:
         if kind == "ClusterRoleBinding":
             each["metadata"]["name"] = unique(GATE)
         admin.create(where, each)
-    answer = admin.create(f"/api/v1/namespaces/{home}/serviceaccounts/{GATE}/token", {"spec": {}})
-    file.touch(0o600)
-    cluster = {"server": plane.url, "certificate-authority": str(plane.ca_path)}
-    file.write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        "clusters": [{"name": "x", "cluster": cluster}],
-        "users": [{"name": "x", "user": {"token": answer["status"]["token"]}}],
-    }))  # fmt: skip
+    write_kubeconfig(plane, account_token(plane, home, GATE), file)
     return file
 
 

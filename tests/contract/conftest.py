@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from contract.embedded import HAS, embedded_api_server
 from contract.interface import CAPABILITIES, ApiServer
@@ -55,9 +45,6 @@ class KubernetesApiServer:
         self.plane = plane
         self.url = plane.url
         self.ca_pem = plane.ca_pem
-        key = load_pem_private_key((plane.folder / "sa.key").read_bytes(), None)
-        assert isinstance(key, rsa.RSAPrivateKey)
-        self._key = key
 
     @property
     def admin(self) -> Admin:
@@ -65,17 +52,8 @@ class KubernetesApiServer:
         return self.plane.admin
 
     def sign(self, claims: Mapping[str, Any]) -> Secret:
-        """A JWT by RS256, with the `kid` that kube-apiserver gives to its key."""
-        public = self._key.public_key()
-        der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        header = {"alg": "RS256", "kid": _base64url(hashlib.sha256(der).digest())}
-        signed = ".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
-        signature = self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return Secret(f"{signed}.{_base64url(signature)}")
-
-
-def _base64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+        """A token with these claims, signed as the API server does."""
+        return self.plane.sign(claims)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from daypass._core.secret import Secret
 from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
@@ -31,3 +34,21 @@ def cluster_as(plane: ControlPlane, token: Secret) -> Cluster:
             token=token,
         )
     )
+
+
+def account_token(plane: ControlPlane, namespace: str, name: str) -> Secret:
+    """A token of a ServiceAccount for the API server itself, as kubelet mounts it."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+    return Secret(plane.admin.create(path, {"spec": {}})["status"]["token"])
+
+
+def write_kubeconfig(plane: ControlPlane, token: Secret, file: Path) -> None:
+    """A file for the holder of a token."""
+    cluster = {"server": plane.url, "certificate-authority": str(plane.ca_path)}
+    file.touch(0o600)
+    file.write_text(json.dumps({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": cluster}],
+        "users": [{"name": "x", "user": {"token": token.reveal()}}],
+    }))  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -11,12 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_pem_private_key,
 )
 from tools.controlplane.build import Programs, find_programs
 
@@ -28,6 +31,7 @@ from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually
 from support.identities import Identity
+from support.tokens import encode
 
 ISSUER = "https://kubernetes.default.svc"
 """`iss` of short-lived tokens, and the API server's own audience."""
@@ -224,6 +228,19 @@ class ControlPlane:
             lifetime_seconds=lifetime_seconds,
             bound=bound,
         )
+
+    def sign(self, claims: Mapping[str, Any]) -> Secret:
+        """A token of any claims, by RS256 and the key `sa`, with the `kid` that that has there.
+
+        For what no API server would say, or takes too long to come about.
+        """
+        key = load_pem_private_key((self.folder / "sa.key").read_bytes(), None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        header = {"alg": "RS256", "kid": encode(hashlib.sha256(der).digest())}
+        signed = ".".join(encode(json.dumps(part).encode()) for part in (header, claims))
+        signature = key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return Secret(f"{signed}.{encode(signature)}")
 
     def _run(self, name: str, command: Sequence[str]) -> None:
         self._children.append(Child(command, log=self.folder / f"{name}.log", folder=self.folder))

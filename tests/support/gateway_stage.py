@@ -20,6 +20,7 @@ from daypass.render.objects import Object
 from daypass.spec import Config
 from support.authority import Authority
 from support.children import Child
+from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
 from support.doors import post
@@ -136,20 +137,31 @@ class Stage:
 
     @contextmanager
     def authorizer(
-        self, gate: str = "check: review", *, authority: Authority | None = None, shown: str = ""
+        self,
+        gate: str = "check: review",
+        *,
+        authority: Authority | None = None,
+        shown: str = "",
+        is_watched: bool = False,
     ) -> Iterator[Authorizer]:
         """An authorizer of this gate, where the rendered policies look for it, and no other.
 
         `authority`, `shown`: who signed its certificate, and for what name, instead of its own.
+        `is_watched`: it follows what the watch publishes, with the rights rendered for it.
         """
         pair = (authority or self.authority).server(shown or f"{GATE}.{DOORS}.svc")
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         (folder / "tls.crt").write_text(pair.certificate_pem)
         (folder / "tls.key").write_text(pair.key_pem)
         (folder / "daypass.yaml").write_text(config_text(gate, f"{INFRA}/public"))
+        kubeconfig = self.plane.kubeconfig
+        if is_watched:
+            kubeconfig = folder / "kubeconfig"
+            write_kubeconfig(self.plane, account_token(self.plane, DOORS, GATE), kubeconfig)
         command = [
-            sys.executable, "-m", "daypass", "gate", "serve", "--without-watch",
-            "--kubeconfig", str(self.plane.kubeconfig), "--drain", "0s",
+            sys.executable, "-m", "daypass", "gate", "serve",
+            *(() if is_watched else ("--without-watch",)),
+            "--kubeconfig", str(kubeconfig), "--drain", "0s",
             "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0",
             "--certificate", "tls.crt", "--key", "tls.key",
         ]  # fmt: skip

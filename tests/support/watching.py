@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ENVOY_FILTERS
 from daypass.render.facts import KubernetesFacts
@@ -22,7 +21,7 @@ from daypass.render.policy.marks import ENFORCED, LABEL
 from daypass.render.watcher.rights import namespace_rights
 from daypass.spec import Config
 from support.children import Child
-from support.clusters import admin_cluster, cluster_as
+from support.clusters import account_token, admin_cluster, cluster_as, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
@@ -83,30 +82,27 @@ def is_followed(plane: ControlPlane, namespace: str) -> bool:
     return namespace in published(plane)
 
 
-def watch_token(plane: ControlPlane) -> Secret:
-    """A token of the watch's ServiceAccount, as kubelet mounts it."""
-    path = f"/api/v1/namespaces/{HOME}/serviceaccounts/{GATE_WATCH}/token"
-    return Secret(plane.admin.create(path, {"spec": {}})["status"]["token"])
-
-
 def as_watch(plane: ControlPlane) -> Cluster:
     """A Cluster with the watch's rights. Close it."""
-    return cluster_as(plane, watch_token(plane))
+    return cluster_as(plane, account_token(plane, HOME, GATE_WATCH))
 
 
-def identity_namespace(plane: ControlPlane, *, with_role: bool = True) -> str:
-    """A namespace that is held to the policy, as `identity create` makes it."""
+def identity_namespace(plane: ControlPlane, *, with_role: bool = True, home: str = HOME) -> str:
+    """A namespace that is held to the policy, as `identity create` makes it.
+
+    `home`: where the watch is.
+    """
     name = plane.make_namespace(labels={LABEL: ENFORCED})
     if with_role:
-        give_role(plane, name)
+        give_role(plane, name, home)
     return name
 
 
-def give_role(plane: ControlPlane, namespace: str) -> None:
+def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
     """What the watch needs in a namespace of identities."""
     cluster = admin_cluster(plane)
     try:
-        for document in namespace_rights(namespace, HOME):
+        for document in namespace_rights(namespace, home):
             cluster.apply(document)
     finally:
         cluster.close()
@@ -119,15 +115,8 @@ class Watch:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         (folder / "daypass.yaml").write_text(config_text(config))
-        kubeconfig = folder / "kubeconfig"
-        kubeconfig.touch(0o600)
-        kubeconfig.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "x",
-            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-            "clusters": [{"name": "x", "cluster": {"server": plane.url,
-                          "certificate-authority": str(plane.ca_path)}}],
-            "users": [{"name": "x", "user": {"token": watch_token(plane).reveal()}}],
-        }))  # fmt: skip
+        token = account_token(plane, config.door.namespace, GATE_WATCH)
+        write_kubeconfig(plane, token, folder / "kubeconfig")
         self.log = folder / "watch.log"
         self.child = Child(
             [sys.executable, "-m", "daypass", "gate", "watch", "--listen", "127.0.0.1:0",

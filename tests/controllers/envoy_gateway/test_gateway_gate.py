@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.jwt import decode_unverified
 from daypass.render.gate import gate_objects
 from daypass.render.names import GATE
 from support.authority import Authority
@@ -26,6 +28,7 @@ from support.gateway_stage import (
     refused,
 )
 from support.tokens import Signer
+from support.watching import identity_namespace, watching
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -106,6 +109,59 @@ def test_a_token_of_a_deleted_secret_is_refused(stage: Stage, plane: ControlPlan
     plane.admin.delete(identity.secret_path)
     # The API server itself remembers its good word for 10 s.
     eventually("it is refused", lambda: stage.send(bearer).code == 401, seconds=60)
+
+
+def test_what_the_watch_sees_is_refused_by_its_word(
+    stage: Stage, plane: ControlPlane, tmp_path: Path
+) -> None:
+    """Whatever the API server still says: it remembers its good word for 10 s."""
+    with (
+        watching(tmp_path / "watch", plane, config()) as watch,
+        stage.authorizer(is_watched=True) as authorizer,
+    ):
+        watch.wait_leading()
+        namespace = identity_namespace(plane, home=DOORS)
+
+        def followed() -> bool:
+            told = watch.events("namespace-followed")
+            return any(event["namespace"] == namespace for event in told)
+
+        eventually("the watch looks there", followed)
+        bots = [plane.make_identity(namespace, name) for name in ("one", "other")]
+        tokens = [plane.make_token(bot, audiences=[AUDIENCE]).reveal() for bot in bots]
+        one, other = (f"Authorization: Bearer {token}" for token in tokens)
+
+        def asked() -> bool:
+            assert stage.send(one).code == 200
+            return any(event.get("user") == bots[0].user for event in authorizer.events)
+
+        eventually("this authorizer lets it in", asked)
+        assert stage.send(other).code == 200
+        plane.admin.delete(bots[0].secret_path)
+
+        def revoked() -> bool:
+            answer = stage.send(one)
+            return answer.code == 401 and "this token was revoked" in answer.json["message"]
+
+        eventually("it is refused by the watch's word", revoked)
+        refused(stage.send(one), 401, "this token was revoked")
+        assert stage.send(other).code == 200
+
+
+def test_a_token_that_has_ended_is_refused_though_it_was_let_in(
+    stage: Stage, plane: ControlPlane
+) -> None:
+    _, claims = decode_unverified(stage.bearer().removeprefix("Authorization: Bearer "))
+
+    def ending_in(seconds: int) -> str:
+        ends = int(SYSTEM_CLOCK.unix()) + seconds
+        return f"Authorization: Bearer {plane.sign({**claims, 'exp': ends}).reveal()}"
+
+    refused(stage.send(ending_in(-60)), 401, "this token has ended")
+    bearer = ending_in(5)
+    assert stage.send(bearer).code == 200
+    eventually("it is refused", lambda: stage.send(bearer).code == 401, seconds=60)
+    refused(stage.send(bearer), 401, "this token has ended")
 
 
 def test_plain_http_is_guarded_as_well(stage: Stage) -> None:
