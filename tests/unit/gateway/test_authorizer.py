@@ -11,7 +11,7 @@ import pytest
 from daypass.gateway.decision import Review
 from daypass.gateway.reasons import CODES, MESSAGES, Reason
 from daypass.gateway.review.answers import Answer
-from daypass.gateway.review.authorizer import LIMIT_REFUSALS
+from daypass.gateway.review.authorizer import FRESH_SHARE, LIMIT_REFUSALS
 from daypass.gateway.review.flights import Flights
 from daypass.render.envoy.revocation import Revoked
 from support.crowds import resident_bytes
@@ -185,6 +185,30 @@ def test_what_the_claims_decide_is_never_asked(changes: dict[str, Any], reason: 
     assert answer.reason is reason
     assert tried.asked == []
     assert len(tried.authorizer.memory) == len(tried.authorizer.refusals) == 0
+
+
+@pytest.mark.parametrize("every", [0.25, 7, 47, 48, 59, 59.75, 60, 100])
+def test_where_nobody_looks_a_token_outlives_its_secret_for_no_longer_than_configured(
+    every: float,
+) -> None:
+    """The API server's own memory, of 10 s, comes on top."""
+    tried = Tried(remember_seconds=60)
+    tried.authorizer.take_revoked(Revoked(followed=frozenset({"elsewhere"})))
+    line = f"Bearer {tried.token()}"
+    first = tried.ask(line)
+    assert first is not None
+    assert first.is_allowed
+    tried.says = lambda token: REFUSED  # its Secret is gone
+    passed = [0.0]
+    for number in range(1, int(200 / every) + 1):
+        tried.clock.advance(every)
+        answer = tried.ask(line)
+        tried.pump()  # one in use is asked about beside
+        assert answer is not None
+        if answer.is_allowed:
+            passed.append(number * every)
+    assert passed[-1] < 60
+    assert len([each for each in passed if each >= FRESH_SHARE * 60]) <= 1
 
 
 def part(value: Any) -> str:
