@@ -148,6 +148,7 @@ class Connection:
                 await self._line(dump(last))
         finally:
             gone.cancel()
+            await asyncio.wait([gone])  # a stream has one reader, and the next request needs it
         self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
         await self._writer.drain()
 
@@ -156,10 +157,15 @@ class Connection:
         await self._writer.drain()
 
     async def _left(self) -> None:
-        """Come back when the client has gone away."""
+        """Return when the client has gone away, or sends more than a next request may begin with.
+
+        What it sends is kept for after the watch.
+        """
         with contextlib.suppress(OSError):
-            while await self._reader.read(_CHUNK):
-                pass
+            while chunk := await self._reader.read(_CHUNK):
+                self._http.receive_data(chunk)
+                if len(self._http.trailing_data[0]) > HEAD_LIMIT_BYTES:
+                    return
 
 
 class Follower:

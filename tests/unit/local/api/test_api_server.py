@@ -166,6 +166,55 @@ def test_a_watch_streams_and_ends_in_time(running: Running) -> None:
         connection.close()
 
 
+def test_a_connection_goes_on_after_a_watch_that_ran_out(running: Running) -> None:
+    connection = running.connection()
+    try:
+        for _ in range(2):
+            target = f"{TEAM}/configmaps?watch=1&timeoutSeconds=1"
+            connection.request("GET", target, headers=running.headers)
+            with connection.getresponse() as answer:
+                answer.read()
+            used = connection.sock
+            connection.request("GET", "/api/v1/namespaces", headers=running.headers)
+            with connection.getresponse() as answer:
+                assert answer.status == 200
+                answer.read()
+            assert connection.sock is used
+    finally:
+        connection.close()
+
+
+def test_a_request_sent_during_a_watch_is_answered_after_it(running: Running) -> None:
+    head = f"Host: x\r\nAuthorization: {running.headers['Authorization']}\r\n"
+    watch = f"GET {TEAM}/configmaps?watch=1&timeoutSeconds=1 HTTP/1.1\r\n{head}\r\n"
+    next_one = f"GET /readyz HTTP/1.1\r\n{head}Connection: close\r\n\r\n"
+    with (
+        socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain,
+        running.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+    ):
+        wrapped.sendall(watch.encode())
+        got = wrapped.recv(65536)  # it has begun
+        wrapped.sendall(next_one.encode())
+        while chunk := wrapped.recv(65536):
+            got += chunk
+    assert got.count(b"HTTP/1.1 200") == 2
+    assert got.endswith(b"ok")
+
+
+def test_a_watcher_that_sends_and_sends_is_cut_off(running: Running) -> None:
+    listeners = running.server.admin.listeners
+    before = listeners()
+    connection = running.connection()
+    try:
+        connection.request("GET", f"{TEAM}/configmaps?watch=1", headers=running.headers)
+        connection.getresponse()
+        assert listeners() == before + 1
+        connection.sock.sendall(b"x" * (2 * HEAD_LIMIT_BYTES))
+        eventually("the watch has ended", lambda: listeners() == before)
+    finally:
+        connection.close()
+
+
 def test_a_watcher_that_leaves_is_forgotten(running: Running) -> None:
     listeners = running.server.admin.listeners
     before = listeners()
