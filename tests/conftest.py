@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from support.controlplane import ControlPlane
+    from support.hints import Recorder
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `tools` is beside `tests`
 
@@ -31,6 +32,25 @@ def pytest_configure() -> None:
     from support.signals import let_children_take_signals
 
     let_children_take_signals()
+
+
+@pytest.fixture(scope="session")
+def hint_recorder() -> Recorder:
+    """What records each command that a message of this process names."""
+    from support.hints import Recorder
+
+    recorder = Recorder()
+    recorder.install()
+    return recorder
+
+
+@pytest.fixture(autouse=True)
+def named_commands(hint_recorder: Recorder) -> Iterator[Recorder]:
+    """The commands that messages named during this test: each is one that the program takes."""
+    hint_recorder.hints.clear()
+    hint_recorder.mistakes.clear()
+    yield hint_recorder
+    assert not hint_recorder.mistakes, "a message names a command that does not parse"
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command
 from daypass._core.status import printable
 from daypass.identity import marks
 from daypass.identity.deadlines import is_past
@@ -72,12 +73,13 @@ def get_identity(cluster: Cluster, name: IdentityName) -> Account:
     """The identity of that name. Raises NoIdentityError, ForeignAccountError."""
     account = find_account(cluster, name)
     if account is None:
-        hint = f"daypass identity list -n {name.namespace}"
+        hint = command("identity", "list", "-n", name.namespace)
         raise NoIdentityError(f"there is no identity {name}", hint)
     if not account.is_ours:
         raise ForeignAccountError(
             f"ServiceAccount {name} is no identity: daypass did not make it",
-            f"to make it one: daypass identity create {name.name} -n {name.namespace} --adopt",
+            "to make it one: "
+            + command("identity", "create", name.name, "-n", name.namespace, "--adopt"),
         )
     return account
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command, kubectl
 from daypass.identity import marks
 from daypass.identity.account import get_identity
 from daypass.identity.grants import (
@@ -170,7 +171,7 @@ def _check_risks(cluster: Cluster, wish: Wish, warn: Warn) -> None:
         others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
         why = "\n".join(f"it {reason}" for reason in reasons(rules_of(role, others)))
     except NotFoundError as error:
-        hint = "kubectl get clusterroles"
+        hint = kubectl("get", "clusterroles")
         if wish.cluster_role in KUBEFLOW_ROLES:
             hint = "is Kubeflow installed? Another one is named by --cluster-role"
         raise NotFoundError(error.status, error.fact, hint) from None
@@ -207,12 +208,12 @@ def _warn_of_others(grant: Grant, bindings: Sequence[Object], warn: Warn) -> Non
         and each["roleRef"]["name"] != grant.cluster_role
     ):
         identity, other = grant.identity, replace(grant, cluster_role=role)
-        option = f"--role {other.role}" if other.role else f"--cluster-role {role}"
-        warn(
-            f"{identity} has {shown_role(role)} in {grant.namespace}, too, and keeps it",
-            f"daypass identity unauthorize {identity.name} -n {identity.namespace}"
-            f" --in {grant.namespace} {option}",
-        )
+        less = command(
+            "identity", "unauthorize", identity.name, "-n", identity.namespace,
+            "--in", grant.namespace,
+            *(("--role", other.role) if other.role else ("--cluster-role", role)),
+        )  # fmt: skip
+        warn(f"{identity} has {shown_role(role)} in {grant.namespace}, too, and keeps it", less)
 
 
 def _warn_of_the_first(namespace: str, policies: Sequence[Object], warn: Warn) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from daypass._core.clock import Clock
+from daypass._core.hints import command
 from daypass._core.secret import Secret
 from daypass.identity import marks
 from daypass.identity.account import Account, EndedError, refuse_foreign
@@ -127,6 +128,6 @@ def reusable_secret(cluster: Cluster, account: Account | None, warn: Warn) -> st
         name = account.name
         warn(
             f"{what}: {others} is live, too",
-            f"daypass identity rotate {name.name} -n {name.namespace}",
+            command("identity", "rotate", name.name, "-n", name.namespace),
         )
     return None if found is None else found.name

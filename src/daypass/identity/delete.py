@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from daypass._core.hints import command
 from daypass.identity import marks
 from daypass.identity.account import (
     Account,
@@ -55,7 +56,7 @@ def delete(
             raise ForeignAccountError(
                 f"ServiceAccount {name} is no identity: nothing of it is daypass'", ""
             )
-        hint = f"daypass identity list -n {name.namespace}"
+        hint = command("identity", "list", "-n", name.namespace)
         raise NoIdentityError(f"there is no identity {name}", hint)
     others = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
     removed = [each for each in belongings if dry_run or each.remove(cluster)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import UnsafeFileError, read_private, write_private
+from daypass._core.hints import Placeholder, command
 from daypass._core.secret import Secret
 from daypass.client.errors import CredentialsError
 from daypass.client.identity import read_identity
@@ -45,10 +46,12 @@ class Handover:
         door, audience = annotations.get(marks.DOOR), annotations.get(marks.AUDIENCE)
         if not door or not audience:
             name = account.name
+            line = command(
+                "identity", "create", name.name, "-n", name.namespace,
+                "--door", Placeholder("URL"), "--audience", Placeholder("AUDIENCE"),
+            )  # fmt: skip
             raise NoHandoverError(
-                f"identity {name} does not say for which door and audience it is",
-                f"say it: daypass identity create {name.name} -n {name.namespace} --door URL"
-                " --audience A",
+                f"identity {name} does not say for which door and audience it is", f"say it: {line}"
             )
         lifetime = annotations.get(marks.LIFETIME, "")
         return cls(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daypass._core.clock import Clock
+from daypass._core.hints import command
 from daypass.client.times import parse_rfc3339
 from daypass.identity import marks
 from daypass.identity.deadlines import age_seconds, is_past
@@ -105,7 +106,7 @@ def _of_parts(entry: Entry) -> Iterator[Finding]:
     ]
     left = ", ".join([*bindings, *policies, *entry.parts])
     if entry.account is None and left:
-        undo = f"daypass identity delete {entry.name.name} -n {entry.name.namespace}"
+        undo = command("identity", "delete", entry.name.name, "-n", entry.name.namespace)
         yield Finding(code="orphan", text=f"its ServiceAccount is gone, and left: {left}; {undo}")
     bound = {(each.namespace, each.binding) for each in entry.rights if each.is_ours}
     for right in entry.rights:
@@ -139,10 +140,11 @@ def _of_times(
     entry: Entry, live: tuple[Token, ...], clock: Clock, unused_seconds: int
 ) -> Iterator[Finding]:
     deadline = entry.account.annotations.get(marks.DEADLINE) if entry.account else None
+    reap = command("identity", "reap", "-n", entry.name.namespace)
     yield from _unreadable("it is to end", deadline)
     if is_past(deadline, clock):
         if live or entry.rights or entry.asks_itself:
-            text = f"its deadline was {deadline}: daypass identity reap"
+            text = f"its deadline was {deadline}: {reap}"
             yield Finding(code="deadline-passed", text=text)
         else:
             yield Finding(code="ended", text=f"it ended on {deadline}", is_problem=False)
@@ -150,7 +152,7 @@ def _of_times(
         secret = token.secret
         yield from _unreadable(f"Secret {secret.name} is to go", secret.retire_after)
         if is_past(secret.retire_after, clock):
-            text = f"Secret {secret.name} was to go at {secret.retire_after}: daypass identity reap"
+            text = f"Secret {secret.name} was to go at {secret.retire_after}: {reap}"
             yield Finding(code="retirement-overdue", text=text)
         since = f"{token.last_used}T23:59:59Z" if token.last_used else secret.created
         idle = age_seconds(since, clock)
@@ -190,7 +192,8 @@ def _of_tokens(entry: Entry, live: tuple[Token, ...], objects: Objects) -> Itera
         text = "it has no long-lived token: revoked, or never finished"
         yield Finding(code="no-token", text=text, is_problem=False)
     elif not entry.asks_itself or (objects.roles is not None and entry.own_role is None):
-        text = "it may not ask for its own tokens: daypass identity create makes up for it"
+        again = command("identity", "create", entry.name.name, "-n", entry.name.namespace)
+        text = f"it may not ask for its own tokens; this makes up for it: {again}"
         yield Finding(code="no-token-right", text=text)
 
 
@@ -226,7 +229,7 @@ def _of_gate(entry: Entry, objects: Objects) -> Iterator[Finding]:
         return
     place = entry.name.namespace
     if unwatched(place, objects.roles, objects.bindings):
-        again = f"daypass identity create {entry.name.name} -n {place}"
+        again = command("identity", "create", entry.name.name, "-n", place)
         text = f"the gate may not look at {place}, and takes no token of it: {again}"
         yield Finding(code="not-watched", text=text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from daypass._core.hints import command, kubectl
 from daypass.identity import marks
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -30,7 +31,7 @@ def hold_to_policy(cluster: Cluster, namespace: str, warn: Callable[..., None]) 
         warn(
             f"the namespace {namespace} is not yours to label for the policy",
             f"{VOLUNTARY}. An admin can do it, if it is not done:\n"
-            f"kubectl label namespace {namespace} {marks.POLICY}={marks.POLICY_ON}",
+            + kubectl("label", "namespace", namespace, f"{marks.POLICY}={marks.POLICY_ON}"),
         )
     if f"{SERVICE_ACCOUNT}{namespace}:" == KUBE_SYSTEM:
         warn("the policy lets ServiceAccounts of kube-system do as they like", VOLUNTARY)
@@ -46,7 +47,7 @@ def warn_of_label(cluster: Cluster, namespace: str, warn: Callable[..., None]) -
         return
     warn(
         f"the namespace {namespace} has no identity left, and is still held to the policy",
-        f"where that is not meant: kubectl label namespace {namespace} {marks.POLICY}-",
+        "where that is not meant: " + kubectl("label", "namespace", namespace, f"{marks.POLICY}-"),
     )
 
 
@@ -59,6 +60,9 @@ def is_held(cluster: Cluster, namespace: str) -> bool:
 def _warn_without_policy(cluster: Cluster, warn: Callable[..., None]) -> None:
     try:
         if cluster.find(VALIDATING_ADMISSION_POLICY_BINDINGS, NAME) is None:
-            warn("no policy is installed in this cluster", f"{VOLUNTARY}:\ndaypass policy apply")
+            warn(
+                "no policy is installed in this cluster",
+                f"{VOLUNTARY}:\n" + command("policy", "apply"),
+            )
     except ForbiddenError:
         return  # only admins of the cluster may see it, and only they could install it

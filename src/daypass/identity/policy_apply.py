@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command, kubectl
 from daypass.identity.policy_question import Question, ask
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
@@ -79,7 +80,7 @@ def _refuse_additions(document: Object, applied: Object) -> None:
         kind = document["kind"]
         raise DaypassError(
             f"somebody has added to spec.{', spec.'.join(fields)} of the cluster's {kind}",
-            f"delete it, and apply again: kubectl delete {kind} {name_of(document)}",
+            "delete it, then apply again:\n" + kubectl("delete", kind.lower(), name_of(document)),
         )
 
 
@@ -129,6 +130,7 @@ def _wait_until_it_refuses(cluster: Cluster, policy: Policy) -> str | None:
         if answer.verdict == "allowed":
             raise DaypassError(
                 f"the policy is applied, but refuses nothing in {namespace}",
-                "are you exempt? `daypass policy check` asks as somebody else",
+                "are you exempt? This asks as the ServiceAccount itself:\n"
+                + command("policy", "check", "-n", namespace, "--service-account", "default"),
             )
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import kubectl
 from daypass.identity.naming import IdentityName
 from daypass.identity.tokens import token_secrets
 from daypass.kube.cluster import Cluster
@@ -57,5 +58,6 @@ def revoke(cluster: Cluster, name: IdentityName) -> Revoked:
                 continue  # another one of that name: the next round sees it
     raise NotRevokedError(
         f"identity {name} gets new token Secrets as fast as they are deleted",
-        f"who makes them: kubectl -n {name.namespace} get secrets -o yaml --show-managed-fields",
+        "who makes them: "
+        + kubectl("get", "secrets", "-n", name.namespace, "-o", "yaml", "--show-managed-fields"),
     )

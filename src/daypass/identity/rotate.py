@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from daypass._core.hints import command
 from daypass._core.secret import Secret
 from daypass.identity import marks
 from daypass.identity.account import Account, EndedError
@@ -84,14 +85,15 @@ def _new_and_old(
     if account.has_ended(cluster.clock):
         raise EndedError(
             f"identity {name} has ended: its deadline was {account.annotations[marks.DEADLINE]}",
-            f"daypass identity create {name.name} -n {name.namespace} --expires 90d",
+            command("identity", "create", name.name, "-n", name.namespace, "--expires", "90d"),
         )
     latest = current(alive)
     if latest is None:
         raise EndedError(
             f"identity {name} has no live token: it was revoked, or is federated",
-            f"to let it in again: daypass identity create {name.name} -n {name.namespace};\n"
-            "a federated one has nothing to rotate",
+            "to let it in again: "
+            + command("identity", "create", name.name, "-n", name.namespace)
+            + "\na federated one has nothing to rotate",
         )
     if is_unfinished(latest, alive):
         return latest.name, [each for each in alive if each is not latest]

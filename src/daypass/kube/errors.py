@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.hints import kubectl
 from daypass._core.status import Status, excerpt
 
 
@@ -100,7 +101,7 @@ def _missing_right(message: str) -> str:
 def _absent(message: str) -> str:
     found = re.search(r'namespaces "([^"]+)" not found', message)
     if found:
-        return f"make it first: kubectl create namespace {found[1]}"
+        return "make it first: " + kubectl("create", "namespace", found[1])
     if "no such kind of object" in message:
         return "is its CustomResourceDefinition installed?"
     return ""

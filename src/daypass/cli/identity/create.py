@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
+from daypass._core.hints import command, kubectl
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 from daypass.cli.identity.door_options import (
@@ -165,7 +166,7 @@ def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
     put(_written(documents, args.output))
     say(
         "the label for the policy is not among them",
-        f"kubectl label namespace {name.namespace} {marks.POLICY}={marks.POLICY_ON}",
+        kubectl("label", "namespace", name.namespace, f"{marks.POLICY}={marks.POLICY_ON}"),
     )
     return 0
 
@@ -230,12 +231,12 @@ def _tell(created: Created, wish: Wish, path: str) -> None:
     whence = "made just now" if created.is_new else "as before"
     say(f"identity {created.name} is ready: Secret {created.secret_name}, {whence}")
     if wish.deadline and wish.deadline != NEVER:
-        say(f"it ends at {wish.deadline}", "once `daypass identity reap` runs then")
+        say(f"it ends at {wish.deadline}", f"once `{command('identity', 'reap')}` runs then")
     file = f"{created.name.name}.json" if path == "-" else path
     if path != "-":
         say(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
     say(
-        "the client sets DAYPASS_CREDENTIALS to its path, and runs `daypass token`; or, with"
+        f"the client sets DAYPASS_CREDENTIALS to its path, and runs `{command('token')}`; or, with"
         " nothing installed, beside it:",
         how_to(created.name, created.secret_name, wish.handover, file),
     )

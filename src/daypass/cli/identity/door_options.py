@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import MissingExtraError, UsageError
+from daypass._core.hints import command
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -97,6 +98,6 @@ def _own_authority(args: Namespace) -> str:
     if not file.exists():
         raise UsageError(
             "this door's certificate is by an authority of its machine's own",
-            "name it with --certificate-authority FILE: `daypass up` says where it is",
+            f"name it with --certificate-authority FILE: `{command('up')}` says where it is",
         )
     return read_authority(file)

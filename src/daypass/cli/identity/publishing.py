@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from daypass._core.hints import kubectl
 from daypass.cli import say
 from daypass.cli.identity.wording import warn
 
@@ -53,7 +54,8 @@ def publish_ended(
             warn(
                 f"the gate was not told, and refuses these tokens once its watch has seen it:"
                 f" {error.fact}",
-                f"{error.hint}\nis one running? kubectl -n {home} get lease daypass-gate-watch",
+                f"{error.hint}\nis one running? "
+                + kubectl("get", "lease", "daypass-gate-watch", "-n", home),
             )
             return False
     if told:

@@ -6,6 +6,7 @@ import json
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from daypass._core.hints import command, kubectl
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 from daypass.cli.identity.publishing import publish_secrets
@@ -63,11 +64,11 @@ def run(args: Namespace) -> int:
         say(
             f"identity {name} has no token of daypass': nothing to revoke",
             "if it is federated, this ends it: "
-            f"daypass identity delete {name.name} -n {name.namespace}",
+            + command("identity", "delete", name.name, "-n", name.namespace),
         )
     for secret in revoked.left:
         say(
             f"Secret {secret} holds a token of it, too, and daypass did not make it",
-            f"end that as well: kubectl -n {name.namespace} delete secret {secret}",
+            "end that as well: " + kubectl("delete", "secret", secret, "-n", name.namespace),
         )
     return 3 if revoked.left or not is_told else 0

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
+from daypass._core.hints import command
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 from daypass.cli.identity.health_options import add_health_options
@@ -52,7 +53,7 @@ def run(args: Namespace) -> int:
         )
         found = next((each for each in examined if each.entry.name == name), None)
         if found is None:
-            hint = f"daypass identity list -n {name.namespace}"
+            hint = command("identity", "list", "-n", name.namespace)
             raise NoIdentityError(f"there is no identity {name}", hint)
         if args.output == "json":
             put(json.dumps(document(found), indent=2) + "\n")

@@ -1,0 +1,51 @@
+"""Every command that a message names is one that its program takes."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from daypass._core.hints import Placeholder, command, kubectl
+from support import hints
+
+
+def test_each_word_is_quoted_for_a_shell() -> None:
+    words = ["identity", "create", "it's", "-n", "a b"]
+    assert shlex.split(command(*words)) == ["daypass", *words]
+    assert shlex.split(kubectl("get", "secrets", "$x")) == ["kubectl", "get", "secrets", "$x"]
+
+
+def test_a_placeholder_is_shown_as_it_is() -> None:
+    line = command("token", "--credentials", Placeholder("<FILE>"), "--audience", "<A>")
+    assert line == "daypass token --credentials <FILE> --audience '<A>'"
+
+
+@pytest.mark.parametrize("site", hints.call_sites(), ids=str)
+def test_every_command_in_the_source_parses(site: hints.Site) -> None:
+    assert hints.mistake_in(site.program, site.words, loosely=True) == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("identity", "craete", "bot"),
+        ("identity", "create"),
+        ("identity", "create", "bot", "--nonsense"),
+        ("tokn",),
+        ("identity",),
+        (),
+    ],
+)
+def test_a_command_that_does_not_parse_is_found(words: tuple[str, ...]) -> None:
+    assert hints.mistake_in("daypass", words)
+
+
+def test_a_wrong_command_in_a_message_is_recorded_with_its_place(
+    named_commands: hints.Recorder,
+) -> None:
+    command("identity", "create", "bot", "--nonsense")
+    (mistake,) = named_commands.mistakes
+    named_commands.mistakes.clear()
+    assert "test_hints.py::test_a_wrong_command" in mistake
+    assert "--nonsense" in mistake
