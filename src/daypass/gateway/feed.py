@@ -27,6 +27,8 @@ from daypass.kube.resources import Object, Resource
 
 WATCH_SECONDS = 15
 """A watch that is silent ends and begins anew after this: a sign of life from the API server."""
+LASTING_SECONDS = 5.0
+"""A failure is reported at once only where nothing was heard for so long after a watch's end."""
 STEADY_SECONDS = 1.0
 """A watch that ends sooner is not begun again at once."""
 GONE = 410
@@ -62,6 +64,7 @@ class Feed:
     """Follows on a thread of its own from `start` to `stop`.
 
     `lock`: held while somebody is told; `changed`: set afterwards. `listing`: held while it lists.
+    `trouble`: why nothing is heard, once a second try has failed or nothing was heard for long.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Feed:
         self._listing = listing
         self._since: str | None = None
         self._breaks = 0
+        self._failures = 0
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -198,10 +202,19 @@ class Feed:
 
     def _heard(self) -> None:
         self.heard_at = self._clock.monotonic()
-        self.trouble, self.is_forbidden = "", False
+        self.trouble, self.is_forbidden, self._failures = "", False, 0
 
     def _failed(self, error: Exception) -> None:
         was_tried = self.is_tried
-        self.trouble, self.is_forbidden = str(error), isinstance(error, ForbiddenError)
+        self.is_forbidden = isinstance(error, ForbiddenError)
+        self._failures += 1
+        if self.is_forbidden or self._lasts():
+            self.trouble = str(error)
         if not was_tried:
             self._changed.set()
+
+    def _lasts(self) -> bool:
+        """Whether this is more than a connection that was cut and is made again at once."""
+        silent = self.silent_seconds()
+        is_silent = silent is None or silent > self.followed.watch_seconds + LASTING_SECONDS
+        return is_silent or self._failures > 1

@@ -69,8 +69,11 @@ class Revocations:
             return
         if (trouble := self._watch.trouble) != self._told:
             self._told = trouble
-            if trouble:
-                self._say(f"what is revoked is not seen right now\n{trouble}")
+            self._say(
+                f"what is revoked is not seen right now\n{trouble}"
+                if trouble
+                else "what is revoked is seen again"
+            )
         if (closed := self._watch.is_closed) != self._told_closed:
             self._told_closed = closed
             self._say(

@@ -1,0 +1,82 @@
+"""What a feed reports of failures: those that last, and none once it hears again."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from daypass.gateway.feed import Feed, Followed
+from daypass.kube.resources import SECRETS
+from support.timing import FakeClock
+from support.watched_api import WatchedApi, cluster_of
+
+WATCH_SECONDS = 15
+
+
+@dataclass
+class Running:
+    api: WatchedApi = field(default_factory=WatchedApi)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def __post_init__(self) -> None:
+        followed = Followed(
+            resource=SECRETS, watch_seconds=WATCH_SECONDS,
+            listed=lambda _: None, happened=lambda *_: None,
+        )  # fmt: skip
+        self.feed = Feed(
+            cluster_of(self.api), followed, self.clock,
+            lock=threading.RLock(), changed=threading.Event(),
+            listing=threading.BoundedSemaphore(),
+        )  # fmt: skip
+
+    def trouble_after_a_look(self, fails: int | None) -> str:
+        self.api.fails = fails
+        self.feed.look()
+        return self.feed.trouble
+
+
+@pytest.fixture
+def running() -> Running:
+    made = Running()
+    assert made.trouble_after_a_look(None) == ""
+    return made
+
+
+UNREACHABLE, BROKEN, FORBIDDEN = 0, 500, 403
+
+
+@pytest.mark.parametrize("fails", [UNREACHABLE, BROKEN])
+def test_a_failure_that_a_second_try_repeats_is_reported(running: Running, fails: int) -> None:
+    assert running.trouble_after_a_look(fails) == ""
+    assert running.trouble_after_a_look(fails)
+
+
+def test_failures_that_do_not_last_are_never_reported(running: Running) -> None:
+    for _ in range(3):
+        assert running.trouble_after_a_look(UNREACHABLE) == ""
+        assert running.trouble_after_a_look(None) == ""
+
+
+def test_recovery_ends_what_was_reported(running: Running) -> None:
+    running.trouble_after_a_look(UNREACHABLE)
+    assert running.trouble_after_a_look(UNREACHABLE)
+    assert running.trouble_after_a_look(None) == ""
+    assert running.trouble_after_a_look(UNREACHABLE) == ""
+
+
+def test_a_failure_after_a_long_silence_is_reported_at_once(running: Running) -> None:
+    running.clock.advance(WATCH_SECONDS)  # a silent watch that has run out
+    assert running.trouble_after_a_look(UNREACHABLE) == ""
+    running.trouble_after_a_look(None)
+    running.clock.advance(2 * WATCH_SECONDS)
+    assert running.trouble_after_a_look(UNREACHABLE)
+
+
+def test_a_missing_right_is_reported_at_once(running: Running) -> None:
+    assert 'verbs: ["list"]' in running.trouble_after_a_look(FORBIDDEN)
+
+
+def test_who_has_never_heard_anything_reports_the_first_failure() -> None:
+    assert Running().trouble_after_a_look(UNREACHABLE)

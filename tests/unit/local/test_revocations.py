@@ -1,0 +1,68 @@
+"""What `daypass up` reports of the feed of revocations: that it is lost, and that it is back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.gateway import feed
+from daypass.kube.access import Access
+from daypass.kube.cluster import Cluster
+from daypass.local import revocations
+from daypass.local.behind import External
+from daypass.local.revocations import Revocations
+from daypass.local.stack import stack_config
+from support.deadline import eventually
+from support.rendered import config_of
+from support.watched_api import WatchedApi, cluster_of
+
+
+class Behind(External):
+    """An API server that somebody may watch."""
+
+    def access(self) -> Access:
+        return Access(server="https://api.test", namespace="default", origin="a test")
+
+
+@dataclass
+class Reported:
+    revocations: Revocations
+    lines: list[str]
+
+    def becomes(self, count: int) -> str:
+        def look() -> bool:
+            self.revocations.look()
+            return len(self.lines) >= count
+
+        eventually(f"{count} reports", look)
+        assert len(self.lines) == count
+        return self.lines[-1]
+
+
+def test_a_feed_that_is_lost_and_heard_again_is_reported_once_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api, lines = WatchedApi(), list[str]()
+
+    def cluster(access: Access) -> Cluster:
+        return cluster_of(api)
+
+    monkeypatch.setattr(revocations, "Cluster", cluster)
+    monkeypatch.setattr(feed, "LONGEST_PAUSE_SECONDS", 0.1)
+    made = Revocations(
+        config_of(stack_config()), Behind(lambda: None), lambda _: None, SYSTEM_CLOCK, lines.append,
+        longest_lifetime_seconds=3600, state=None, close_after_seconds=None,
+    )  # fmt: skip
+    reported = Reported(made, lines)
+    made.first()
+    made.start()
+    try:
+        api.fails = 0
+        lost = reported.becomes(1)
+        assert "https://api.test" in lost
+        api.fails = None
+        assert "https://api.test" not in reported.becomes(2)
+    finally:
+        made.stop()
