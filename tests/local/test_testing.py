@@ -21,6 +21,7 @@ from daypass.local.stack import AUDIENCE, LocalStack, MadeIdentity
 from daypass.local.story import ask
 from daypass.testing import MovableClock
 from daypass.testing.plugin import TokenMaker
+from support.deadline import eventually
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -121,6 +122,26 @@ def test_a_revoked_identity_gets_nothing_once_ten_seconds_are_past(
     daypass_clock.move(11)
     with pytest.raises(ExchangeRefusedError):
         daypass_identity.credentials().token()
+
+
+def test_the_gate_refuses_the_tokens_of_a_revoked_identity(
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity
+) -> None:
+    token = daypass_identity.credentials().token().value
+    assert code_at_the_gate(daypass_stack, token) == 200
+    daypass_stack.revoke(daypass_identity)
+    eventually("it is refused", lambda: code_at_the_gate(daypass_stack, token) == 401)
+
+
+def test_token_review_forgets_a_deleted_secret_once_the_clock_has_moved(
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity, daypass_clock: MovableClock
+) -> None:
+    token = daypass_identity.credentials().token().value
+    assert is_good_for_the_api_server(daypass_stack, token)
+    daypass_stack.revoke(daypass_identity)
+    assert is_good_for_the_api_server(daypass_stack, token)
+    daypass_clock.move(11)
+    assert not is_good_for_the_api_server(daypass_stack, token)
 
 
 def test_all_of_it_is_small(tmp_path: Path) -> None:
