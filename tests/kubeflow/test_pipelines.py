@@ -1,6 +1,9 @@
 """`kfp.Client` with `TokenCredentials`, as an author of pipelines uses it."""
 
 import copy
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +152,39 @@ def test_a_configuration_that_is_copied_still_asks_for_tokens(
     assert copied.auth_settings()["Bearer"]["value"] == (
         f"Bearer {credentials.token().value.reveal()}"
     )
+
+
+FILE_READER = """
+import sys
+import kfp
+from kfp.client import ServiceAccountTokenVolumeCredentials
+
+host, authority, namespace = sys.argv[1:]
+credentials = ServiceAccountTokenVolumeCredentials()
+client = kfp.Client(host=host, namespace=namespace, credentials=credentials, ssl_ca_cert=authority)
+client.list_experiments(namespace=namespace)
+"""
+
+
+def test_kfps_own_credentials_read_the_file_that_daypass_run_keeps(
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity, pipelines: FakePipelines,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    pipelines.calls.clear()
+    subprocess.run(
+        [
+            sys.executable, "-m", "daypass", "run", "--file", "--env", "KF_PIPELINES_SA_TOKEN_PATH",
+            "--", sys.executable, "-c", FILE_READER,
+            daypass_stack.gate, str(daypass_stack.authority_file), daypass_identity.namespace,
+        ],
+        env={
+            **os.environ,
+            "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
+            "HOME": str(tmp_path),
+        },
+        check=True, timeout=120,
+    )  # fmt: skip
+    assert [call.user for call in pipelines.calls] == [daypass_identity.user]
 
 
 def test_the_example_uploads_a_pipeline_and_runs_it(

@@ -19,8 +19,9 @@ FILE_VARIABLE = "DAYPASS_ACCESS_TOKEN_FILE"
 SUMMARY = "run a command with a token in its environment, or in a file that is kept fresh"
 EPILOG = f"""examples:
   daypass run -- ./nightly-job               reads DAYPASS_ACCESS_TOKEN
-  daypass run --env KF_PIPELINES_SA_TOKEN --lifetime 2h -- python train.py
+  daypass run --env SERVICE_TOKEN --lifetime 2h -- ./nightly-job
   daypass run --file -- ./long-running       reads the file that {FILE_VARIABLE} names
+  daypass run --file --env KF_PIPELINES_SA_TOKEN_PATH -- python train.py    the client of kfp
 
 All that follows -- is the command's. It takes the place of daypass: signals, terminal and exit code
 are its own. A variable keeps its token for as long as the command runs, a file gets new ones.
