@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from daypass.local.stack import LocalStack, MadeIdentity
 from integrations.trust import Trust
-from support.examples import EXAMPLES, documented, is_part_of_an_example, run_example
+from support.examples import (
+    EXAMPLES,
+    documented,
+    is_part_of_an_example,
+    run_example,
+    run_script,
+)
 
 ELSEWHERE = {
     "with_grpc",  # test_grpc
@@ -44,6 +51,20 @@ def test_an_example_fails_where_the_gate_refuses(
     }
     with pytest.raises(AssertionError, match="403"):
         run_example(name, f"{daypass_stack.gate}/hello", environment=environment)
+
+
+def test_the_readmes_snippet_passes_the_gate(
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity, trust: Trust, tmp_path: Path
+) -> None:
+    (snippet,) = documented("../README.md")
+    script = tmp_path / "hello.py"
+    script.write_text(snippet.replace("https://localhost:8444", daypass_stack.gate))
+    environment = {
+        "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
+        "SSL_CERT_FILE": str(trust.file),
+    }
+    said = run_script(script, environment=environment)
+    assert json.loads(said)["headers"]["kubeflow-userid"] == daypass_identity.user
 
 
 @pytest.mark.parametrize("block", documented("integrations.md"))

@@ -16,9 +16,14 @@ EXAMPLES = ROOT / "examples"
 
 def run_example(name: str, *arguments: str, environment: Mapping[str, str]) -> str:
     """What it prints; fails where it does."""
+    return run_script(EXAMPLES / f"{name}.py", *arguments, environment=environment)
+
+
+def run_script(script: Path, *arguments: str, environment: Mapping[str, str]) -> str:
+    """What it prints; fails where it does."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("DAYPASS_")}
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
+        [sys.executable, str(script), *arguments],
         capture_output=True, text=True, check=False, timeout=90, env={**inherited, **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
