@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.local.stack import AUDIENCE, HOST, stack_config
 from local.test_up_embedded import free_port
@@ -38,6 +39,26 @@ def daypass(
     return done.stdout, done.stderr
 
 
+def printed_for_curl(words: str) -> str:
+    """The exchange that `identity create` prints for clients that install nothing."""
+    return words.partition("with curl:\n")[2].partition("  with kubectl:\n")[0]
+
+
+def documented_for_curl(credentials: dict[str, str], up: Up) -> str:
+    """The same as docs/client.md has it, with the names of this identity and this machine."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "client.md").read_text()
+    block = page.partition("With curl, from")[2].split("```\n")[1]
+    claims = decode_unverified(credentials["token"])[1]
+    for documented, real in (
+        ("bot-daypass-7q0zk3vr9b2mx5c8w1td", claims["kubernetes.io/serviceaccount/secret.name"]),
+        ("gate.example.com", credentials["audience"]),
+        ("https://localhost:8443/kubernetes", up.door),
+    ):
+        assert documented in block
+        block = block.replace(documented, real)
+    return block
+
+
 def test_a_bot_gets_access_and_loses_it_again(tmp_path: Path) -> None:
     config = stack_config(door_port=free_port(), gate_port=free_port())
     with running_up(tmp_path, config) as up:
@@ -54,6 +75,13 @@ def test_a_bot_gets_access_and_loses_it_again(tmp_path: Path) -> None:
         assert document["certificateAuthority"] == up.authority_file.read_text()
         assert document["token"] not in words
         assert "no policy is installed in this cluster" in words
+        for exchange in (printed_for_curl(words), documented_for_curl(document, up)):
+            minted = subprocess.run(
+                ["sh", "-ec", exchange],
+                cwd=up.folder, capture_output=True, text=True, check=True, timeout=60,
+            )  # fmt: skip
+            token = json.loads(minted.stdout)["status"]["token"]
+            assert at_the_gate(up, Secret(token)).code == 200
 
         summary, _ = daypass(up, "identity", "rotate", "bot", "-n", "default", "--output", "json")
         rotated = json.loads((tmp_path / "bot.json").read_text())["token"]
