@@ -24,7 +24,7 @@ SOURCE = Path(daypass.__file__).parent
 PROGRAMS = {"command": "daypass", "kubectl": "kubectl"}
 KUBECTL_VERBS = {
     "apply", "auth", "config", "create", "delete", "describe", "get", "kustomize", "label", "logs",
-    "patch",
+    "patch", "diff",
 }  # fmt: skip
 STAND_INS = {"URL": "https://door.example.com/kubernetes", "DURATION": "1h"}
 """For placeholders whose option takes only some words; every other one stands for itself."""

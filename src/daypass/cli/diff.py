@@ -41,6 +41,7 @@ def run(args: Namespace) -> int:
     with closing(open_cluster(args)) as cluster:
         try:
             from daypass.deploy.commit import not_in_git
+            from daypass.deploy.kinds import DIFF
             from daypass.deploy.plan import make_plan
             from daypass.deploy.state import ask_state
             from daypass.render.folder import drifts
@@ -49,7 +50,7 @@ def run(args: Namespace) -> int:
         except ModuleNotFoundError as error:
             raise MissingExtraError("daypass diff", "admin") from error
         config = load(args.config)
-        state = ask_state(cluster)
+        state = ask_state(cluster, instead=DIFF)
         plan = make_plan(state, config)
         folder, tree = tree_folder(args), render_tree(config, state.facts(config))
         files, loose = drifts(folder, tree), not_in_git(folder, args.config, tree)

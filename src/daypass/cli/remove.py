@@ -47,12 +47,13 @@ def run(args: Namespace) -> int:
     """Remove it."""
     with closing(open_cluster(args)) as cluster:
         try:
+            from daypass.deploy.kinds import DELETE
             from daypass.deploy.removing import find_all, remove_all, wait_until_gone
             from daypass.deploy.rollout import Patience
             from daypass.deploy.state import ask_state
         except ModuleNotFoundError as error:
             raise MissingExtraError("daypass remove", "admin") from error
-        state = ask_state(cluster)
+        state = ask_state(cluster, instead=DELETE)
         removals = find_all(state)
         _show(args, removals)
         if not state.inventories:

@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command, kubectl
 from daypass.kube.cluster import Cluster
+from daypass.kube.discovery import refuse_embedded
 from daypass.kube.resources import Resource
 
 _ALL_AT_ONCE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """Kubernetes 1.30 and later (KEP-3352)."""
+APPLY = f"{command('render')} | {kubectl('apply', '--server-side', '-f', '-')}"
+DIFF = f"{command('render')} | {kubectl('diff', '--server-side', '-f', '-')}"
+DELETE = f"""{command("render")} | {kubectl("delete", "-f", "-")}
+look at what it prints first: a namespace is deleted with everything in it"""
+"""What to type at an API server that is too old for daypass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +50,19 @@ def group_of(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
-def ask_kinds(cluster: Cluster) -> Kinds:
-    """Ask an API server for all kinds. Raises DaypassError where it is too old to say."""
+def ask_kinds(cluster: Cluster, *, instead: str = APPLY) -> Kinds:
+    """Ask an API server for all kinds.
+
+    Raises DaypassError where it cannot say: it is the embedded one, or too old, and then `instead`
+    says what works.
+    """
     with ThreadPoolExecutor(2) as pool:
-        answers = pool.map(lambda path: _ask(cluster, path), ("/api", "/apis"))
-        groups = [group for answer in answers for group in answer.get("items") or ()]
+        answers = list(pool.map(lambda path: _ask(cluster, path), ("/api", "/apis")))
+    if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):
+        refuse_embedded(cluster)
+        fact = f"the API server {cluster.access.server} is older than Kubernetes 1.30"
+        raise DaypassError(fact, instead)
+    groups = [group for answer in answers for group in answer.get("items") or ()]
     resources: dict[tuple[str, str], Resource] = {}
     belongings: dict[tuple[str, str], Resource] = {}
     for group in groups:
@@ -63,15 +78,9 @@ def ask_kinds(cluster: Cluster) -> Kinds:
 
 
 def _ask(cluster: Cluster, path: str) -> dict[str, Any]:
-    answer = cluster.request(
+    return cluster.request(
         "GET", path, headers={"Accept": _ALL_AT_ONCE}, what="discover what the API serves"
     )
-    if answer.get("kind") != "APIGroupDiscoveryList":
-        raise DaypassError(
-            f"the API server {cluster.access.server} is older than Kubernetes 1.30",
-            "daypass render | kubectl apply --server-side -f -",
-        )
-    return answer
 
 
 def _resource(api_version: str, each: Mapping[str, Any]) -> Resource:

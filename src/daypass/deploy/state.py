@@ -9,7 +9,7 @@ from daypass._core.errors import DaypassError
 from daypass.deploy.exposed import Exposure
 from daypass.deploy.identifier import Identifier
 from daypass.deploy.inventory import HOLDS, HOLDS_ONE, Entry, Inventory, read_inventories
-from daypass.deploy.kinds import ask_kinds, group_of
+from daypass.deploy.kinds import APPLY, ask_kinds, group_of
 from daypass.deploy.target import Target
 from daypass.gateway.asked import issuer_of
 from daypass.kube.cluster import Cluster
@@ -99,9 +99,9 @@ def _bring(group: str) -> str:
     return f"install {what}, or choose another front"
 
 
-def ask_state(cluster: Cluster) -> State:
-    """Ask a cluster."""
-    kinds = ask_kinds(cluster)
+def ask_state(cluster: Cluster, *, instead: str = APPLY) -> State:
+    """Ask a cluster. Raises as `ask_kinds` does."""
+    kinds = ask_kinds(cluster, instead=instead)
     namespaces, holders = {}, []
     for document in cluster.list(NAMESPACES, metadata_only=True):
         metadata = document["metadata"]

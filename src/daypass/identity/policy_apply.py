@@ -6,6 +6,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass.identity.policy_question import Question, ask
 from daypass.kube.cluster import Cluster
+from daypass.kube.discovery import refuse_embedded
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     NAMESPACES,
@@ -35,6 +36,7 @@ class Applied:
 def require_policies(cluster: Cluster) -> None:
     """Raise where the cluster has no ValidatingAdmissionPolicy v1."""
     if not cluster.serves(VALIDATING_ADMISSION_POLICIES):
+        refuse_embedded(cluster)
         raise DaypassError(
             "the cluster serves no ValidatingAdmissionPolicy v1: nothing there would enforce it",
             "it takes Kubernetes 1.30 or later",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from daypass._core.errors import DaypassError
 from daypass._core.status import Status
 from daypass.kube import resources
-from daypass.kube.errors import NotFoundError
+from daypass.kube.errors import ApiError, NotFoundError
 from daypass.kube.resources import Resource
 
 if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
+EMBEDDED = "daypass-embedded"
+"""The build metadata in the version of the embedded API server."""
 _KNOWN = {
     (each.api_version, each.kind): each
     for each in vars(resources).values()
@@ -55,6 +58,25 @@ class Discovery:
             for each in answer.get("resources", ())
             if "/" not in each["name"]  # subresources, such as serviceaccounts/token
         }
+
+
+def is_embedded(cluster: Cluster) -> bool:
+    """Return whether this is the embedded API server of `daypass up`, by its /version."""
+    try:
+        version = cluster.request("GET", "/version", what="get the version")
+    except ApiError:
+        return False
+    return str(version.get("gitVersion")).endswith(f"+{EMBEDDED}")
+
+
+def refuse_embedded(cluster: Cluster) -> None:
+    """Raise DaypassError where this is the embedded API server."""
+    if is_embedded(cluster):
+        raise DaypassError(
+            f"{cluster.access.server} is the embedded API server of `daypass up`: "
+            "nothing can be deployed to it, and it enforces no policy",
+            "name the kubeconfig of a cluster: --kubeconfig FILE",
+        )
 
 
 def _unknown(api_version: str, kind: str) -> NotFoundError:

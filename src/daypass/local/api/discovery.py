@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from daypass.kube.discovery import EMBEDDED
 from daypass.local.api import errors
 from daypass.local.api.cluster import Cluster
 from daypass.local.api.keys import ALGORITHM
@@ -16,7 +17,7 @@ _KEYS_CACHED = ("Cache-Control", "public, max-age=3600")
 VERSION = {
     "major": "1",
     "minor": "37",
-    "gitVersion": "v1.37.2+daypass-embedded",
+    "gitVersion": f"v1.37.2+{EMBEDDED}",
     "gitCommit": "",
     "gitTreeState": "",
     "buildDate": "1970-01-01T00:00:00Z",
