@@ -95,6 +95,8 @@ def mistake_in(program: str, words: Sequence[str], *, loosely: bool = False) -> 
     assert program == "daypass", program
     if list(words) in (["--help"], ["--version"]):
         return ""
+    if loosely and words[0] == STAND_IN:
+        return ""
     if not words or words[0] not in cli.COMMANDS:
         return "there is no such command"
     name, rest = [words[0]], list(words[1:])
@@ -188,20 +190,23 @@ def _literal(node: ast.expr) -> str:
     return STAND_IN
 
 
-PLAIN = re.compile(rf"\bdaypass (?:{'|'.join(map(re.escape, cli.COMMANDS))})\b|\bkubectl\b")
+PLAIN = re.compile(
+    rf"\bdaypass (?:{'|'.join(map(re.escape, cli.COMMANDS))})\b"
+    rf"|\bkubectl (?:-|{'|'.join(KUBECTL_VERBS)})"
+)
 
 
-def plain_commands() -> dict[str, str]:
-    """String literals that name a command without `hints.command`, by `file::function`.
+def plain_commands() -> list[tuple[str, str]]:
+    """String literals that name a command without `hints.command`, each with its place.
 
     Not docstrings, help texts, and the first argument of `MissingExtraError`, which is a name.
     """
-    found = {}
+    found = []
     for file in sorted(SOURCE.rglob("*.py")):
         tree = ast.parse(file.read_text())
         for function, text in _texts(tree, "<module>"):
             if PLAIN.search(text):
-                found[f"{file.relative_to(SOURCE).as_posix()}::{function}"] = text
+                found.append((f"{file.relative_to(SOURCE).as_posix()}::{function}", text))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from daypass._core.hints import command, kubectl
 from daypass._core.status import Status, printable
 from daypass.audit.asking import header
 from daypass.audit.finding import Finding, failure, ok, warning
@@ -56,7 +57,7 @@ def judge_anonymous(response: Response, target: Target) -> Finding:
             check,
             f"the door cannot reach the API server: {code} {message}",
             "cluster.server, cluster.serverName and cluster.certificateAuthority say where it is "
-            "and how it is known;\nkubectl logs of the door say what went wrong",
+            "and how it is known;\nthe log of the door says what went wrong",
         )
     return failure(
         check,
@@ -81,8 +82,8 @@ def _foreign(check: str, response: Response, target: Target) -> Finding:
         return failure(
             check,
             f"the front has no route for {target.door.path} (404, {page})",
-            "is it applied, and does the front's class take it? `daypass apply`, then\n"
-            "kubectl get ingress,virtualservice,httproute -A",
+            f"is it applied, and does the front's class take it? `{command('apply')}`, then\n"
+            + kubectl("get", "ingress,virtualservice,httproute", "-A"),
         )
     if code in (502, 503, 504):
         return failure(

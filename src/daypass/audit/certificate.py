@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daypass._core.hints import command, kubectl
 from daypass.audit.finding import Finding, failure, ok, warning
 from daypass.audit.target import Target
 from daypass.client.failures import EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER
@@ -46,7 +47,8 @@ def judge_certificate(certificate: Shown, target: Target, now_unix: float) -> Fi
             fact,
             "renew it: cert-manager does that by itself (`tls: {issuer: NAME}`)"
             if target.tls != "issuer"
-            else "cert-manager should have renewed it: kubectl describe certificate",
+            else "cert-manager should have renewed it: "
+            + kubectl("describe", "certificates", "-A"),
         )
     return ok("certificate", fact)
 
@@ -58,7 +60,9 @@ def judge_untrusted(
     host = target.door.address.host
     if seen is not None and seen.subject == FAKE:
         return failure(
-            "certificate", f'"{FAKE}" is shown for {host}', _FAKE_REMEDIES.format(host=host)
+            "certificate",
+            f'"{FAKE}" is shown for {host}',
+            _FAKE_REMEDIES.format(host=host, apply=command("apply")),
         )
     if error.verify_code in OTHER_NAMES:
         names = ", ".join(seen.names) if seen is not None else "another name"
@@ -87,7 +91,7 @@ def judge_untrusted(
 
 _FAKE_REMEDIES = """the ingress controller has no certificate for {host}. One of these mends it:
 1. put the certificate into the Secret of `tls: {{secret: NAME}}`, in the Ingress' namespace
-2. let cert-manager make one: `tls: {{issuer: NAME}}`, then `daypass apply`
+2. let cert-manager make one: `tls: {{issuer: NAME}}`, then `{apply}`
 3. let TLS end in front (an ALB, say) with a certificate of its own: `tls: outside`"""
 
 

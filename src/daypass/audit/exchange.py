@@ -6,6 +6,7 @@ import secrets
 import string
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command
 from daypass._core.status import Status, printable
 from daypass.audit.asking import Asker, header
 from daypass.audit.finding import Finding, failure, ok, skipped, warning
@@ -67,7 +68,7 @@ def judge_policy(response: Response, *, expected: bool) -> Finding:
             check,
             "no policy limits tokens in this namespace",
             "whoever holds the long-lived token may mint unbound ones for any audience:\n"
-            "daypass policy apply, and the namespace's label",
+            f"`{command('policy', 'apply')}`, and the namespace's label",
         )
     return skipped(check, f"it could not be asked for: {response.status} {message}".rstrip())
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.hints import command
 from daypass._core.status import printable
 from daypass.audit.answers import judge_anonymous, judge_plain_http, judge_tokenless
 from daypass.audit.asking import TIMEOUT_SECONDS, Asker, ask_in_the_clear, asker
@@ -211,8 +212,8 @@ def _look_up(target: Target) -> Finding:
         hint = "make a DNS record that leads to the front, and check this machine's DNS"
         if target.dns == "external-dns":
             hint = (
-                "ExternalDNS may need minutes after `daypass apply`: --wait 10m waits for it;\n"
-                "then look at its log, and whether it serves this zone"
+                f"ExternalDNS may need minutes after `{command('apply')}`: --wait 10m waits for it"
+                ";\nthen look at its log, and whether it serves this zone"
             )
         return failure("name", f"could not resolve {address.host}", hint)
     addresses = sorted({str(each[4][0]) for each in found})

@@ -134,8 +134,14 @@ def _run_bare(arguments: list[str]) -> int:
         return 2
     from difflib import get_close_matches
 
+    from daypass._core.hints import command
+
     near = get_close_matches(first, COMMANDS, 1)
-    hint = f"did you mean `daypass {near[0]}`?" if near else "`daypass --help` lists the commands"
+    hint = (
+        f"did you mean `daypass {near[0]}`?"
+        if near
+        else f"`{command('--help')}` lists the commands"
+    )
     what = "option" if first.startswith("-") else "command"
     say(f"there is no {what} {first[:40]!r}", hint)
     return 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, MissingExtraError
+from daypass._core.hints import command
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 
@@ -142,7 +143,7 @@ def _keep(args: Namespace, config: Config, state: State, plan: Plan) -> None:
         checkout = Checkout(folder, args.config)
         checkout.verify(tree)
     if plan.takes_yes and not args.yes:
-        ask_yes("apply it?", "look at the list, then: daypass apply --yes")
+        ask_yes("apply it?", "look at the list, then: " + command("apply", "--yes"))
     if drifts := write(folder, tree):
         say(f"files in {folder}: {len(drifts)} changed")
     committed = checkout.commit(tree, plan.widened) if checkout else None
@@ -160,7 +161,7 @@ def _carry_out(args: Namespace, state: State, plan: Plan) -> None:
         from daypass.deploy.report import waiting_lines
 
         for line in waiting_lines(plan):
-            say(line, "once it has: daypass apply")
+            say(line, "once it has: " + command("apply"))
     if done.applied or done.removed:
         say(f"applied {done.applied}, removed {done.removed}")
     for removal in done.left:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import MissingExtraError
+from daypass._core.hints import command
 
 if TYPE_CHECKING:
     from daypass.local.stack import LocalStack
@@ -110,8 +111,8 @@ def _invite(stack: "LocalStack", paint: "_Paint") -> None:
 {paint.bold("It stays up. Try, in another terminal:")}
 
   export DAYPASS_CREDENTIALS={file}
-  daypass token
-  daypass token --output header | curl --cacert {authority} -H @- {stack.gate}/hello
+  {command("token")}
+  {command("token", "--output", "header")} | curl --cacert {authority} -H @- {stack.gate}/hello
   curl --cacert {authority} {check}
 
   python3 -c 'import daypass; print(daypass.Credentials.load().token())'

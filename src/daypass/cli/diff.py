@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError
+from daypass._core.hints import command
 from daypass.cli import put, say
 from daypass.cli.apply import add_config_options, tree_folder
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
@@ -76,6 +77,6 @@ def _show(args: Namespace, plan: Plan, files: list[Drift], loose: list[str]) -> 
     for line in (owner for change in plan.changes for owner in change.owners):
         say(line)
     if plan.widened:
-        say("`daypass apply` would open more than is open now:", "\n".join(plan.widened))
+        say(f"`{command('apply')}` would open more than is open now:", "\n".join(plan.widened))
     for fact, hint in report.warnings(plan):
         say(f"warning: {fact}", hint)

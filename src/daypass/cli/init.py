@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
+from daypass._core.hints import command
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 
@@ -217,6 +218,6 @@ def _say_next(args: Namespace, plan: Plan) -> None:
             for overlay in plan.overlays
         ]
     if args.adopt != "hosts":
-        steps.append("daypass apply")
-    steps += [f"daypass verify https://{host}{plan.prefix}" for host in plan.hosts.values()]
+        steps.append(command("apply"))
+    steps += [command("verify", f"https://{host}{plan.prefix}") for host in plan.hosts.values()]
     say("next:", "\n".join(steps))

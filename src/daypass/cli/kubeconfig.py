@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from daypass._core.hints import kubectl
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -73,7 +75,10 @@ def run(args: Namespace) -> int:
         put(content)
     else:
         write_new(args.kubeconfig, content)
-        say(f"written: KUBECONFIG={args.kubeconfig} kubectl --context {name} get pods")
+        import shlex
+
+        line = kubectl("--context", name, "get", "pods")
+        say(f"written: KUBECONFIG={shlex.quote(args.kubeconfig)} {line}")
     if not file:
         say("the credentials are those of the environment that kubectl will run in")
     if args.audience is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import MissingExtraError
+from daypass._core.hints import command
 from daypass.cli import put, say
 from daypass.cli.apply import ask_yes
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
@@ -62,7 +63,7 @@ def run(args: Namespace) -> int:
         if args.dry_run:
             return 0
         if not args.yes:
-            ask_yes("remove it?", "daypass remove --yes")
+            ask_yes("remove it?", command("remove", "--yes"))
         done = remove_all(state, removals)
         if not args.no_wait:
             patience = Patience(state.target, args.timeout)
@@ -71,7 +72,7 @@ def run(args: Namespace) -> int:
     for removal in done.left:
         say(f"left {removal.identifier}: {removal.why}")
     if done.kept:
-        say("once that is empty, `daypass remove` takes it away as well")
+        say(f"once that is empty, `{command('remove')}` takes it away as well")
     return 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
+from daypass._core.hints import Placeholder, command, kubectl
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options
 
@@ -93,12 +94,13 @@ def _verify(args: argparse.Namespace) -> None:
         raise UsageError(f"{option} needs a folder", "name it with --output DIR")
     if args.cluster and (not args.check or args.format == "yaml"):
         raise UsageError(
-            "--cluster goes with --check of a tree", "daypass render --output DIR --check --cluster"
+            "--cluster goes with --check of a tree",
+            command("render", "--output", Placeholder("DIR"), "--check", "--cluster"),
         )
     if args.output is not None and args.domain is not None:
         raise UsageError(
             "--domain goes to stdout: a tree has a folder for each domain anyway",
-            f"kubectl kustomize {args.output}/domains/{args.domain}",
+            kubectl("kustomize", f"{args.output}/domains/{args.domain}"),
         )
 
 
@@ -131,7 +133,7 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
         count = f"{len(found)} files" if len(found) > 1 else "a file"
         say(
             f"in {folder}, {count} would change: it is not what the config says",
-            f"daypass render --output {folder}",
+            command("render", "--output", str(folder)),
         )
     loose = not_in_git(folder, args.config, tree)
     for path in loose:

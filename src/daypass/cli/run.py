@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from daypass._core import hints
 from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import say
 from daypass.cli.plain import read_plainly
@@ -68,11 +69,10 @@ def run_plainly(argv: list[str]) -> int | None:
 def run(args: Namespace) -> int:
     """Explain what `run_plainly` did not take: a line without a command after `--`."""
     if args.command:
-        command = " ".join(args.command)
-        raise UsageError(
-            "the command does not stand after --", f"write: daypass run -- {command[:60]}"
-        )
-    raise UsageError("no command is named", "write: daypass run -- COMMAND")
+        line = hints.command("run", "--", *args.command)
+        raise UsageError("the command does not stand after --", f"write: {line[:80]}")
+    line = hints.command("run", "--", hints.Placeholder("COMMAND"))
+    raise UsageError("no command is named", f"write: {line}")
 
 
 def _run(options: dict[str, str], command: list[str]) -> NoReturn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from daypass._core import hints
 from daypass.cli import make_parser, put, run_parsed, say
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def run_subcommand(package: str, commands: Sequence[str], argv: list[str]) -> in
 
     near = get_close_matches(first, commands, 1)
     what = "option" if first.startswith("-") else "command"
-    hint = f"there are: {', '.join(commands)}\n`daypass {command} --help` says what they do"
+    hint = (
+        f"there are: {', '.join(commands)}\n`{hints.command(command, '--help')}` says what they do"
+    )
     say(
         f"`daypass {command}` has no {what} {first[:40]!r}" if first else "no command is named",
         f"did you mean `daypass {command} {near[0]}`?" if near else hint,

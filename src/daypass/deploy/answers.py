@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from daypass._core.errors import UsageError
+from daypass._core.hints import command
 from daypass.deploy.discover import Found
 from daypass.deploy.listed import Listed
 from daypass.deploy.questions import Questions, checked, one_of
@@ -301,5 +302,7 @@ def _verify_free(host: str, prefix: str, handed_over: frozenset[str], found: Fou
     if taken:
         raise UsageError(
             f"{prefix} on {host} leads elsewhere already: {taken[0].owner} has {taken[0].path}",
-            "choose another --prefix, or remove that first (EKF's own: daypass init --adopt door)",
+            "choose another --prefix, or remove that first (EKF's own: "
+            + command("init", "--adopt", "door")
+            + ")",
         )

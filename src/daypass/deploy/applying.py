@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command
 from daypass.deploy.identifier import LAST_WAVE, Identifier
 from daypass.deploy.inventory import NAME, Entry, Inventory, write_inventory
 from daypass.deploy.plan import Change, Plan
@@ -65,7 +66,8 @@ def carry_out(target: Target, plan: Plan, *, force: bool = False) -> Done:
     except DaypassError as error:
         raise HalfDoneError(
             error.fact,
-            f"{error.hint}\n{len(applied)} of {total} objects applied: daypass apply goes on there",
+            f"{error.hint}\n{len(applied)} of {total} objects applied: "
+            f"`{command('apply')}` goes on there",
         ) from error
     return replace(done, applied=total)
 

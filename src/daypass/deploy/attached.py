@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
+from daypass._core.hints import kubectl
 from daypass._core.status import printable
 from daypass.deploy.identifier import Identifier
 from daypass.deploy.rollout import Patience, Say
@@ -26,7 +27,7 @@ def wait_for_policies(
     own = {policy.where for policy in policies}
     troubles = []
     for policy in sorted(policies):
-        hint = f"kubectl -n {policy.namespace} describe {policy.kind.lower()} {policy.name}"
+        hint = kubectl("describe", policy.kind.lower(), policy.name, "-n", policy.namespace)
         if policy.kind == "SecurityPolicy":
             found = patience.wait(lambda: _accepted(target, policy), say, hint)  # noqa: B023 - now
             if outside := [name for name in replaced(found) if name not in own]:

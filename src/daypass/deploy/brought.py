@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import kubectl
 from daypass.deploy.identifier import Identifier
 from daypass.deploy.pair import authority_in, authority_object, is_due, make_pair
 from daypass.deploy.target import Target, each
@@ -83,8 +84,10 @@ def _authority(target: Target, identifier: Identifier) -> str | None:
     if not found:
         raise DaypassError(
             f"{identifier} has no certificate in `ca.crt`, which it is to be trusted by",
-            f"delete it, and apply makes another: kubectl -n {identifier.namespace} delete"
-            f" {identifier.kind.lower()} {identifier.name}",
+            "delete it, and apply makes another: "
+            + kubectl(
+                "delete", identifier.kind.lower(), identifier.name, "-n", identifier.namespace
+            ),
         )
     return found
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daypass._core.errors import UsageError
+from daypass._core.hints import command
 from daypass.deploy.repository import GitError, Repository, git
 from daypass.render.manifests import MARK
 
 SUBJECT_CHARACTERS = 72
-_OTHERWISE = "or leave git to yourself: daypass apply --no-commit"
+_OTHERWISE = "or leave git to yourself: " + command("apply", "--no-commit")
 _BEGUN = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -89,7 +90,7 @@ class Checkout:
                 raise GitError(
                     f"{change.path} has changes that are in no commit, and would be overwritten",
                     f"keep them: git -C {self.top} stash push {change.path}\n"
-                    f"drop them: daypass render --output {self._folder}",
+                    f"drop them: {command('render', '--output', self._folder)}",
                 )
 
     def uncommitted(self, tree: Mapping[str, str]) -> list[str]:

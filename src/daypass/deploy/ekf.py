@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import Placeholder, command
 from daypass.deploy.edits import read
 from daypass.deploy.host_patch import HostPatch, read_patch
 
@@ -70,7 +71,7 @@ def overlays(root: Path) -> list[Overlay]:
         folders = " and no ".join(FOLDERS.values())
         raise LayoutError(
             f"{root} is no EKF deployments repository: it has no {folders}",
-            "name its top folder: daypass init DIR --adopt hosts",
+            "name its top folder: " + command("init", Placeholder("DIR"), "--adopt", "hosts"),
         )
     return found
 

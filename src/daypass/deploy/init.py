@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daypass._core.errors import UsageError
+from daypass._core.hints import command
 from daypass.deploy.adopt import adopt_hosts, resulting_hosts
 from daypass.deploy.answers import public_name
 from daypass.deploy.edits import Edit, read
@@ -126,7 +127,8 @@ def plan_config(
     before = read(path)
     if before is not None and not force:
         raise UsageError(
-            f"{path} is there already", "edit it, or replace it with --force; daypass render"
+            f"{path} is there already",
+            f"edit it, then `{command('render')}`, or replace it with --force",
         )
     text = config_text(setup)
     config = parse(text.encode(), name=str(path), folder=folder.absolute())

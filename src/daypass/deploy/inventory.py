@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command
 from daypass.deploy.exposed import Exposure
 from daypass.deploy.identifier import Identifier
 from daypass.deploy.target import each
@@ -111,7 +112,7 @@ def write_inventory(
     except (AlreadyExistsError, ConflictError):
         raise DaypassError(
             "somebody else is applying at the same time, or was just now",
-            "see what is there now: daypass diff",
+            "see what is there now: " + command("diff"),
         ) from None
     return _parse(written)
 

@@ -1,6 +1,7 @@
 """Overlays of an EKF repository built and applied, by the tools that its people use."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.hints import kubectl
 from daypass.deploy.ekf import LayoutError
 from daypass.deploy.handing_over import first_host, is_handed_over
 
@@ -42,7 +44,7 @@ def verify_appliable(context: str | None) -> None:
     if shutil.which(_ROK_DEPLOY):
         if context:
             raise UsageError(
-                "rok-deploy knows no --context", f"kubectl config use-context {context}"
+                "rok-deploy knows no --context", kubectl("config", "use-context", context)
             )
     elif not shutil.which("kubectl"):
         raise UsageError(
@@ -64,7 +66,7 @@ def apply(root: Path, folder: str, *, kubeconfig: str | None, context: str | Non
     if done.returncode != 0:
         raise ApplyError(
             f"{command[0]} could not apply {folder} (it ended with {done.returncode})",
-            f"its own words are above; again: {' '.join(command)}",
+            f"its own words are above; again: {shlex.join(command)}",
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command, kubectl
 from daypass.deploy.applying import Done, HalfDoneError, remove
 from daypass.deploy.inventory import NAME, write_inventory
 from daypass.deploy.removals import Removal, find_removals
@@ -45,7 +46,7 @@ def remove_all(state: State, removals: Sequence[Removal]) -> Done:
         released = remove(state.target, last)
     except DaypassError as error:
         raise HalfDoneError(
-            error.fact, f"{error.hint}\ndaypass remove goes on from there"
+            error.fact, f"{error.hint}\n`{command('remove')}` goes on from there"
         ) from error
     return replace(done, removed=done.removed + released.removed)
 
@@ -82,5 +83,5 @@ def _gone(target: Target, removal: Removal) -> str | None:
 
 def _hint(removal: Removal) -> str:
     identifier = removal.identifier
-    where = f"-n {identifier.namespace} " if identifier.namespace else ""
-    return f"kubectl {where}describe {identifier.kind.lower()} {identifier.name}"
+    where = ("-n", identifier.namespace) if identifier.namespace else ()
+    return kubectl("describe", identifier.kind.lower(), identifier.name, *where)

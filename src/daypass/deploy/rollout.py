@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command, kubectl
 from daypass.deploy.identifier import Identifier
 from daypass.deploy.target import Target
 from daypass.kube.resources import Object
@@ -50,7 +51,7 @@ class Patience:
 
 def wait_for_pair(target: Target, pair: Identifier, patience: Patience, say: Say) -> None:
     """Wait until cert-manager has made the door's certificate. Raises NotReadyError."""
-    hint = f"kubectl -n {pair.namespace} describe certificate"
+    hint = kubectl("describe", "certificates", "-n", pair.namespace)
     patience.wait(
         lambda: None if target.find_metadata(pair) else f"{pair}, which cert-manager makes",
         say,
@@ -63,13 +64,14 @@ def wait_for_rollout(target: Target, deployment: Identifier, patience: Patience,
 
     Raises NotReadyError, at once where Kubernetes has given up.
     """
-    where = f"kubectl -n {deployment.namespace}"
-    hint = f"{where} get pods; {where} describe deployment {deployment.name}"
+    where = ("-n", deployment.namespace)
+    described = kubectl("describe", "deployment", deployment.name, *where)
+    hint = f"{kubectl('get', 'pods', *where)}; {described}"
 
     def ask() -> int | str:
         document = target.find(deployment)
         if document is None:
-            raise NotReadyError(f"{deployment} is gone", "daypass apply makes it again")
+            raise NotReadyError(f"{deployment} is gone", f"`{command('apply')}` makes it again")
         if reason := _given_up(document):
             raise NotReadyError(f"{deployment}: {reason}", hint)
         return progress(document)

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from daypass._core.hints import command
+
 USUAL_PREFIX = "/kubernetes"
 
 
@@ -54,8 +56,8 @@ class Setup:
 def config_text(setup: Setup) -> str:
     """The text of a daypass.yaml; the same for the same setup."""
     blocks = [
-        "# Where the door is published, and for whom. `daypass render --help` says what becomes of"
-        " it.\nversion: 1\n",
+        f"# Where the door is published, and for whom. `{command('render', '--help')}` says what"
+        " becomes of it.\nversion: 1\n",
         *_cluster(setup),
     ]
     if setup.prefix != USUAL_PREFIX:

@@ -20,7 +20,7 @@ from daypass.spec import Config
 _BRINGS = {
     "networking.istio.io": "Istio",
     "security.istio.io": "Istio",
-    "gateway.networking.k8s.io": "the Gateway API (kubectl apply -f .../standard-install.yaml)",
+    "gateway.networking.k8s.io": "the Gateway API (standard-install.yaml of its release)",
     "cert-manager.io": "cert-manager",
 }
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command
 from daypass.kube.resources import Object
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.names import GATE_REVOKED
@@ -82,7 +83,7 @@ def read_revoked(config_map: Object) -> RevokedList:
     ) as error:  # fmt: skip
         raise RevokedListError(
             f"ConfigMap {GATE_REVOKED} is no list of the revoked ({type(error).__name__})",
-            "`daypass gate watch` of the same version writes it anew",
+            f"`{command('gate', 'watch')}` of the same version writes it anew",
         ) from None
 
 

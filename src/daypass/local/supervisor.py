@@ -135,11 +135,11 @@ class Supervisor:
             # What a config refers to is watched from now on, also if it is refused below.
             self._seen = self._signature(config)
             if (config.gate is None) != (self.config.gate is None):
-                raise DaypassError("a gate comes or goes with a new start", "end daypass up first")
+                raise DaypassError("a gate comes or goes with a new start", "stop this one first")
             if config.local.api_server != self.config.local.api_server:
-                raise DaypassError("another API server needs a new start", "end daypass up first")
+                raise DaypassError("another API server needs a new start", "stop this one first")
             if config.door.namespace != self.config.door.namespace:
-                raise DaypassError("another namespace needs a new start", "end daypass up first")
+                raise DaypassError("another namespace needs a new start", "stop this one first")
             settings = self._settings(config)
             self.edge.apply(settings)
         except DaypassError as error:

@@ -4,6 +4,7 @@ import http.client
 import ssl
 
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.hints import kubectl
 from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context, read_authority
 from daypass.render.envoy.settings import Address, Upstream
@@ -27,7 +28,8 @@ def upstream_of(config: Config) -> Upstream:
     if cluster.certificate_authority is None:
         raise UsageError(
             "outside a cluster the API server's certificate authority has to be named",
-            "set cluster.certificateAuthority to a PEM file; kubectl config view --raw shows it",
+            "set cluster.certificateAuthority to a PEM file; this shows it: "
+            + kubectl("config", "view", "--raw"),
         )
     read_authority(cluster.certificate_authority)
     return Upstream(

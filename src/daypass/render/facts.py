@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from daypass._core.hints import kubectl
 from daypass.render.errors import RenderError
 from daypass.spec import Config
 
@@ -40,7 +41,8 @@ class KubernetesFacts:
         if not issuer:
             raise RenderError(
                 "the gate has to know who issues the cluster's tokens",
-                "write cluster.issuer; kubectl get --raw /.well-known/openid-configuration says it",
+                "write cluster.issuer; this says it: "
+                + kubectl("get", "--raw", "/.well-known/openid-configuration"),
             )
         return issuer
 

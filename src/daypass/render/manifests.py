@@ -13,6 +13,7 @@ beside them, and who brings it. Domains with the front `envoy` are no part of a 
 out. Raises RenderError where a config leaves something open that the manifests need.
 """
 
+from daypass._core.hints import command
 from daypass.render.certificates import door_certificates, public_certificate
 from daypass.render.documents import document
 from daypass.render.door.config import door_files
@@ -49,7 +50,7 @@ def render_parts(config: Config, facts: KubernetesFacts) -> dict[str, list[Objec
     if not domains:
         raise RenderError(
             "no domain of this config is in a cluster: the front envoy is for one machine",
-            "run it with `daypass up`, or add a domain with another front",
+            f"run it with `{command('up')}`, or add a domain with another front",
         )
     if config.cluster.certificate_authority is not None and not facts.authority_pem:
         raise AssertionError("facts of a config with certificateAuthority come from read_facts()")

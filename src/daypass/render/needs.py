@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from daypass._core.hints import command
 from daypass.render.authorizer.network import gateway_namespace
 from daypass.render.facts import KubernetesFacts
 from daypass.render.names import (
@@ -116,19 +117,21 @@ def _of_names(domains: list[Published]) -> Iterator[Need]:
 
 
 _WORDS: dict[Content, str] = {
-    "door-pair": "a certificate for {host}, its key, and ca.crt; `daypass apply` makes it",
-    "door-authority": "the ca.crt that the door is trusted by; `daypass apply` copies it",
-    "gate-pair": "a certificate for {host}, its key, and ca.crt; `daypass apply` makes it",
-    "gate-authority": "the ca.crt that the authorizer is trusted by; `daypass apply` copies it",
-    "api-server-authority": "the ca.crt of kube-root-ca.crt; `daypass apply` copies it",
+    "door-pair": "a certificate for {host}, its key, and ca.crt; `{apply}` makes it",
+    "door-authority": "the ca.crt that the door is trusted by; `{apply}` copies it",
+    "gate-pair": "a certificate for {host}, its key, and ca.crt; `{apply}` makes it",
+    "gate-authority": "the ca.crt that the authorizer is trusted by; `{apply}` copies it",
+    "api-server-authority": "the ca.crt of kube-root-ca.crt; `{apply}` copies it",
     "public-pair": "the certificate of {host} and its key; yours",
 }
 
 
 def told(config: Config) -> list[str]:
     """What has to be there and to be set, a line each, for a person."""
+    apply = command("apply")
     lines = [
-        f"{need.kind} {need.namespace}/{need.name}: {_WORDS[need.content].format(host=need.host)}"
+        f"{need.kind} {need.namespace}/{need.name}: "
+        + _WORDS[need.content].format(host=need.host, apply=apply)
         for need in needs(config)
     ]
     domains = config.domains.values()
@@ -141,5 +144,5 @@ def told(config: Config) -> list[str]:
         lines.append("the ingress controller: TLS to the Service, as docs/fronts/ingress.md says")
     one_machine = [name for name, domain in config.domains.items() if domain.front == "envoy"]
     if one_machine:
-        lines.append(f"for `daypass up`, and not in here: {', '.join(sorted(one_machine))}")
+        lines.append(f"for `{command('up')}`, and not in here: {', '.join(sorted(one_machine))}")
     return lines

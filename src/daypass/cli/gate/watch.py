@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
+from daypass._core.hints import command
 from daypass.cli import say
 from daypass.cli.cluster_options import add_cluster_options
 from daypass.cli.gate import load_gate, longest_lifetime_seconds
@@ -48,7 +49,8 @@ def run(args: Namespace) -> int:
     config, gate = load_gate(args.config)
     if gate.engine == "envoy":
         raise UsageError(
-            f"{args.config} has a gate on one machine", "`daypass up` watches for it by itself"
+            f"{args.config} has a gate on one machine",
+            f"`{command('up')}` watches for it by itself",
         )
     host, colon, port = args.listen.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65535):

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command
 from daypass.gateway.revoked_list import RevokedListError, read_revoked
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, Object
@@ -67,7 +68,7 @@ class RevokedFollower:
         if found is None:
             self.trouble = (
                 f"there is no ConfigMap {GATE_REVOKED} in {self._namespace}: "
-                "does `daypass gate watch` run?"
+                f"does `{command('gate', 'watch')}` run?"
             )
             return
         try:

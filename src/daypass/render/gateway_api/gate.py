@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from daypass._core.hints import kubectl
 from daypass.render.errors import RenderError
 from daypass.render.facts import KubernetesFacts
 from daypass.render.fronts.gateway_api import gateway_of
@@ -82,7 +83,8 @@ def _verified(gate: Gate) -> _Guarded:
     if gate.gateway is None:
         raise RenderError(
             "gate.engine: envoy-gateway guards a Gateway, and gate.gateway does not say which",
-            "write gateway: NAMESPACE/NAME; kubectl get gateways --all-namespaces lists them",
+            "write gateway: NAMESPACE/NAME; this lists them: "
+            + kubectl("get", "gateways", "--all-namespaces"),
         )
     namespace, name, *listener = gate.gateway.split("/")
     return _Guarded(namespace=namespace, name=name, listener=listener[0] if listener else None)
