@@ -37,6 +37,11 @@ COMMANDS = {
     "up": "daypass.cli.up",
     "verify": "daypass.cli.verify",
 }
+_OPTIONS = {
+    "audience=AUDIENCE": "--audience AUDIENCE",
+    "lifetime_seconds=3600": "--lifetime 1h",
+}
+"""Arguments of the library that its hints name, and the options of commands for the same."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -159,11 +164,14 @@ def _tell(error: Exception) -> int:
     from daypass._core.errors import DaypassError
 
     if isinstance(error, DaypassError):
-        say(error.fact, error.hint)
+        hint = error.hint
+        for argument, option in _OPTIONS.items():
+            hint = hint.replace(argument, option)
+        say(error.fact, hint)
         return error.exit_code
     # Its text is not shown: an error that nobody foresaw may quote anything.
     say(
-        f"an unexpected {type(error).__name__} ended this; it is a bug of daypass'",
-        "DAYPASS_DEBUG=1 shows where: please report it",
+        f"daypass has a bug: {type(error).__name__}",
+        "run it again with DAYPASS_DEBUG=1, and report what it prints",
     )
     return 1

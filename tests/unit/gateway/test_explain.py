@@ -17,6 +17,8 @@ from daypass.gateway.decision import Rules
 from daypass.gateway.explain import Explanation, explain
 from daypass.gateway.key_set import KeySetError
 from daypass.gateway.signature import is_signed
+from daypass.kube.cluster import Cluster
+from support.embedded import EmbeddedCluster
 from support.tokens import Signer, encode
 
 SIGNER = Signer("ours")
@@ -115,6 +117,16 @@ def test_without_an_issuer_it_says_what_is_missing(run: Run) -> None:
     config = CONFIG.replace(f'cluster: {{issuer: "{ISSUER}"}}\n', "")
     code, _, err = run(token(), *EXPLAIN, config=config)
     assert (code, "cluster.issuer" in err) == (2, True)
+
+
+def test_the_cluster_of_kubeconfig_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "admin.kubeconfig")
+    monkeypatch.setattr(Cluster, "open", lambda **_: EmbeddedCluster().cluster)
+    config = CONFIG.replace(f'cluster: {{issuer: "{ISSUER}"}}\n', "")
+    code, out, err = run(token(), *EXPLAIN, config=config)
+    assert (code, "no key of the API server has signed this token" in out) == (3, True), err
+    code, out, err = run(token(), *EXPLAIN, "--keys", "KEYS")
+    assert (code, "no cluster was asked" in out) == (0, True), err
 
 
 @pytest.mark.parametrize(

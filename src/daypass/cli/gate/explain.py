@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +28,9 @@ EPILOG = """examples:
   daypass token | daypass gate explain --token-file - --host ekf.example.com
   daypass gate explain --token-file token --host ekf.example.com --kubeconfig admin.kubeconfig
 
-With --kubeconfig the cluster is asked for its keys, and whether the Secret and the ServiceAccount
-of the token are still there; the token itself goes nowhere. Exit code 3: it would be refused.
+With --kubeconfig, or KUBECONFIG in the environment, the cluster is asked for its keys, and whether
+the Secret and the ServiceAccount of the token are still there; the token itself goes nowhere. With
+--keys it is asked only if --kubeconfig or --context names it. Exit code 3: it would be refused.
 """
 
 
@@ -47,10 +49,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Explain; 0 where it would be allowed, else 3."""
+    config, gate = load_gate(args.config)  # first: it names the extra that what follows needs
     from daypass.gateway.decision import Rules
     from daypass.gateway.explain import explain
 
-    config, gate = load_gate(args.config)
     token = read_token(args.token_file)
     rules = Rules(
         hosts=frozenset(gate.hosts),
@@ -61,13 +63,14 @@ def run(args: Namespace) -> int:
         denied=None,
     )
     keys = None if args.keys is None else _read(args.keys)
-    if args.kubeconfig or args.context:
+    named = args.kubeconfig or args.context
+    if named or (keys is None and os.environ.get("KUBECONFIG")):
         with closing(open_cluster(args)) as cluster:
             keys, rules = _asked(cluster, token, rules, config.door.namespace, keys)
     if not rules.issuer:
         raise UsageError(
             "the issuer of the cluster is not known",
-            "write it to cluster.issuer, or name the cluster with --kubeconfig",
+            "write it to cluster.issuer, or name the cluster with --kubeconfig or KUBECONFIG",
         )
     explained = explain(token, args.host, rules, SYSTEM_CLOCK.unix(), keys)
     put(json.dumps(_document(explained)) + "\n" if args.output == "json" else _text(explained))

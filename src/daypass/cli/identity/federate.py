@@ -74,11 +74,11 @@ def run(args: Namespace) -> int:
     """Make the identity, write its credentials file, print the API server's configuration."""
     from daypass._core.tls import read_authority
 
-    existing = _yaml(args.merge)
     file: str | None = args.issuer_authority
     authority = None if file is None else read_authority(file)
     config = load_config(args)
     order = read_order(args, config)
+    existing = _yaml(args.merge)
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.account import find_account
         from daypass.identity.federate import federate, federated_credentials, refuse_other_file
