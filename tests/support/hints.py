@@ -197,7 +197,7 @@ PLAIN = re.compile(
 
 
 def plain_commands() -> list[tuple[str, str]]:
-    """String literals that name a command without `hints.command`, each with its place.
+    """String literals that name a command, and come not from `hints.command`, with their place.
 
     Not docstrings, help texts, and the first argument of `MissingExtraError`, which is a name.
     """
@@ -210,11 +210,21 @@ def plain_commands() -> list[tuple[str, str]]:
     return found
 
 
+def options_named(package: str) -> list[str]:
+    """String literals of a package that name an option of a command, outside command lines."""
+    return [
+        f"{file.name}: {text}"
+        for file in sorted((SOURCE / package).rglob("*.py"))
+        for _, text in _texts(ast.parse(file.read_text()), "<module>")
+        if re.search(r"(?<![-\w])--[a-z]", text)
+    ]
+
+
 def _texts(node: ast.AST, function: str) -> Iterator[tuple[str, str]]:
     for child in ast.iter_child_nodes(node):
         if _is_prose(child):
             continue
-        if isinstance(child, ast.Call) and _name(child.func) == "MissingExtraError":
+        if isinstance(child, ast.Call) and _name(child.func) in ("MissingExtraError", *PROGRAMS):
             continue
         if isinstance(child, ast.Constant | ast.JoinedStr):
             if isinstance(child, ast.JoinedStr) or isinstance(child.value, str):

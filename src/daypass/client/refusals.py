@@ -7,6 +7,7 @@ they change. Everything quoted has gone through `scrub`.
 
 from __future__ import annotations
 
+from daypass._core.hints import command
 from daypass._core.status import Status, printable
 from daypass.client.errors import (
     DoorBusyError,
@@ -94,7 +95,8 @@ def _unauthorized(said: str, order: Order) -> tuple[str, str]:
         return (
             f"the token to trade for one of {who} is refused (401 Unauthorized)",
             "the cluster does not take tokens of its issuer, or not for its audience: are both in\n"
-            "the API server's authentication configuration? `daypass identity federate`",
+            "the API server's authentication configuration? "
+            f"`{command('identity', 'federate', '--help')}`",
         )
     return (
         f"the long-lived token of {who} is refused (401 Unauthorized)",
@@ -115,15 +117,12 @@ def _forbidden(said: str, order: Order) -> tuple[str, str] | None:
     if order.identity.secret_name is None:
         return (
             f"whose token this is may not create tokens for {_who(order)} (403): {said}",
-            "`daypass identity federate` gives that right to an issuer's subject",
+            f"an administrator gives it that right: `{command('identity', 'federate', '--help')}`",
         )
     return (
         f"{_who(order)} may not create tokens for itself (403)",
-        "it misses a Role with `create` on `serviceaccounts/token`:\n"
-        f"kubectl -n {namespace} create role {name}-token --verb=create"
-        f" --resource=serviceaccounts/token --resource-name={name}\n"
-        f"kubectl -n {namespace} create rolebinding {name}-token --role={name}-token"
-        f" --serviceaccount={namespace}:{name}",
+        "the identity may have been deleted: ask your administrator\n"
+        f"(who restores it with `{command('identity', 'create', name, '-n', namespace)}`)",
     )
 
 
@@ -146,7 +145,8 @@ def _invalid(said: str, order: Order) -> tuple[str, str] | None:
         return None
     return (
         f"a lifetime of {order.lifetime_seconds} seconds is refused (422): {said}",
-        "Kubernetes allows 10 minutes and more: try --lifetime 1h",
+        "Kubernetes allows 10 minutes and more: try lifetime_seconds=3600, or `lifetimeSeconds` in"
+        " the credentials file",
     )
 
 

@@ -170,7 +170,8 @@ def check_audience(audience: str) -> str:
         return audience
     raise CredentialsError(
         "the audience holds spaces or control characters" if audience else "no audience is named",
-        "name whom the token is for: --audience, DAYPASS_AUDIENCE, or `audience` in the file",
+        "name whom the token is for: audience=AUDIENCE, DAYPASS_AUDIENCE, or `audience` in the "
+        "file",
     )
 
 

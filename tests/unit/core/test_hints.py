@@ -49,3 +49,7 @@ def test_a_wrong_command_in_a_message_is_recorded_with_its_place(
     named_commands.mistakes.clear()
     assert "test_hints.py::test_a_wrong_command" in mistake
     assert "--nonsense" in mistake
+
+
+def test_the_library_names_no_option_of_a_command() -> None:
+    assert hints.options_named("client") == []
