@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
+from daypass._core.scrub import scrub
 from daypass.client.http import MalformedAnswerError, TruncatedAnswerError
 from daypass.client.order import Order
 from daypass.client.route import Route
-from daypass.client.scrub import scrub
 from daypass.client.settings import Settings
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, TransportError
 from support.exchanges import order, run_exchange

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.secret import Secret
 from daypass.client.address import HostPort
 from daypass.client.http import Request, Response
 from daypass.client.order import USER_AGENT
@@ -23,10 +24,12 @@ class Asker:
     """Sends requests to one host. Raises TransportError where no answer comes.
 
     It waits as long as a 429 asks for (the door counts requests of each source), TRIES times.
+    Answers come without `secrets`: a server may quote what another request has shown it.
     """
 
     route: Route
     authority: str
+    secrets: tuple[Secret, ...] = ()
     clock: Clock = SYSTEM_CLOCK
     sleep: Callable[[float], None] = field(default=time.sleep)
 
@@ -38,7 +41,22 @@ class Asker:
         body: bytes = b"",
     ) -> Response:
         """One request with this exact target, and its answer, whatever that is."""
-        request = Request(
+        return self.send(self._request(method, target, headers, body))
+
+    def send(self, request: Request) -> Response:
+        """This very request, and its answer."""
+        attempt = 1
+        while True:
+            response = send(self.route, request, TIMEOUT_SECONDS, self.clock)
+            if response.status != 429 or attempt == TRIES:
+                return response.without(*self.secrets)
+            attempt += 1
+            self.sleep(1.0)
+
+    def _request(
+        self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> Request:
+        return Request(
             method=method,
             target=target,
             headers=(
@@ -51,13 +69,6 @@ class Asker:
             ),
             body=body,
         )
-        attempt = 1
-        while True:
-            response = send(self.route, request, TIMEOUT_SECONDS, self.clock)
-            if response.status != 429 or attempt == TRIES:
-                return response
-            attempt += 1
-            self.sleep(1.0)
 
 
 def asker(
@@ -65,12 +76,13 @@ def asker(
     authority: str,
     certificate_authority: str | None,
     *,
+    secrets: tuple[Secret, ...],
     clock: Clock,
     sleep: Callable[[float], None],
 ) -> Asker:
     """An Asker that speaks verified TLS, through HTTPS_PROXY where that is set."""
     route = route_to_host(address, certificate_authority, tls=True)
-    return Asker(route=route, authority=authority, clock=clock, sleep=sleep)
+    return Asker(route=route, authority=authority, secrets=secrets, clock=clock, sleep=sleep)
 
 
 def header(response: Response, name: str) -> str:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.hints import command
+from daypass._core.secret import Secret
 from daypass._core.status import printable
 from daypass.audit.answers import judge_anonymous, judge_plain_http, judge_tokenless
-from daypass.audit.asking import TIMEOUT_SECONDS, Asker, ask_in_the_clear, asker
+from daypass.audit.asking import Asker, ask_in_the_clear, asker
 from daypass.audit.certificate import (
     judge_certificate,
     judge_untrusted,
@@ -30,7 +31,6 @@ from daypass.client.address import Door, HostPort
 from daypass.client.credentials import Credentials
 from daypass.client.http import Response
 from daypass.client.settings import Settings
-from daypass.client.sync import send
 from daypass.client.token import Token
 from daypass.client.transport import RESOLVE, TransportError
 
@@ -98,9 +98,14 @@ class Verifier:
             door.address,
             door.authority,
             target.certificate_authority,
+            secrets=self._secrets(),
             clock=self.clock,
             sleep=self.sleep,
         )
+
+    def _secrets(self, *others: Secret) -> tuple[Secret, ...]:
+        held = self.held.token if self.held is not None else None
+        return others if held is None else (held, *others)
 
     def _answer(self, ask: Asker, method: str, path: str) -> Response | TransportError:
         try:
@@ -168,7 +173,7 @@ class Verifier:
         if question is not None and token is not None:
             ask = self._asker(target.door, target)
             try:
-                answer = send(ask.route, question.request(), TIMEOUT_SECONDS, self.clock)
+                answer = ask.send(question.request())
                 findings.append(judge_policy(answer, expected=target.has_policy))
             except TransportError as error:
                 findings.append(failure("policy", f"no answer comes: {_reason(error)}"))
@@ -189,18 +194,23 @@ class Verifier:
             return [not_asked(f"{ask.authority}: no answer comes: {_reason(error)}")]
 
     def _gate(self, target: Target, url: str, token: Token) -> Finding:
-        ask = self._gate_asker(target, url)
+        ask = self._gate_asker(target, url, token.value)
         try:
             return look_at_gate(ask, token)
         except TransportError as error:
             return failure("gate", f"{ask.authority}: no answer comes: {_reason(error)}")
 
-    def _gate_asker(self, target: Target, url: str) -> Asker:
+    def _gate_asker(self, target: Target, url: str, *secrets: Secret) -> Asker:
         authority = url.removeprefix("https://").rstrip("/")
         address = HostPort.parse(authority, default_port=443)
         assert address is not None  # noqa: S101 - made of a checked config
         return asker(
-            address, authority, target.certificate_authority, clock=self.clock, sleep=self.sleep
+            address,
+            authority,
+            target.certificate_authority,
+            secrets=self._secrets(*secrets),
+            clock=self.clock,
+            sleep=self.sleep,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from daypass._core.scrub import scrub
 from daypass._core.secret import Secret
 from daypass._core.status import printable
 from daypass.client.errors import NotADoorError
@@ -53,15 +54,15 @@ def read_grant(response: Response, order: Order, asked: tuple[float, float]) -> 
     token = Token(
         value=Secret(value),
         expires_at=expires_at,
-        audiences=tuple(str(audience) for audience in audiences),
-        warnings=parse_warnings(response.every("warning")),
+        audiences=tuple(scrub(str(audience), order.token) for audience in audiences),
+        warnings=parse_warnings(response.every("warning"), order.token, Secret(value)),
     )
     return Grant(token, unix=unix, monotonic=monotonic, usable_seconds=usable_seconds(left))
 
 
-def parse_warnings(values: tuple[str, ...]) -> tuple[str, ...]:
+def parse_warnings(values: tuple[str, ...], *secrets: Secret) -> tuple[str, ...]:
     """The texts of `Warning: 299 - "text"` headers (RFC 7234 section 5.5), fit for a terminal."""
-    return tuple(text for value in values for text in _warnings(value))
+    return tuple(printable(scrub(text, *secrets)) for value in values for text in _warnings(value))
 
 
 def _warnings(value: str) -> list[str]:
@@ -74,7 +75,7 @@ def _warnings(value: str) -> list[str]:
             break
         text, rest = _unquote(rest)
         if code == "299" and text:
-            texts.append(printable(text))
+            texts.append(text)
         if rest.lstrip().startswith('"'):  # a date, which holds a comma of its own
             _, rest = _unquote(rest.lstrip()[1:])
         rest = rest.partition(",")[2].lstrip()

@@ -7,9 +7,13 @@ lengths are stated once, and everything has a bound.
 
 from __future__ import annotations
 
+from daypass._core.scrub import scrub, scrub_answer
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from daypass._core.secret import Secret
 
 HEAD_LIMIT_BYTES = 32 * 1024
 """Status lines and headers, interim answers and trailers included."""
@@ -68,6 +72,14 @@ class Response:
 
     def __repr__(self) -> str:
         return f"Response(status={self.status}, {len(self.body)} bytes)"
+
+    def without(self, *secrets: Secret) -> Response:
+        """The same answer as it may be shown: `daypass._core.scrub` on headers and body."""
+        return Response(
+            status=self.status,
+            headers=tuple((name, scrub(value, *secrets)) for name, value in self.headers),
+            body=scrub_answer(self.body, *secrets),
+        )
 
     def header(self, name: str) -> str:
         """The first value of a header, or an empty string."""

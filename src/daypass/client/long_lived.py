@@ -6,11 +6,11 @@ are (`reading`). A program and CI are asked at each exchange.
 
 from __future__ import annotations
 
+from daypass._core.scrub import scrub
 from daypass._core.secret import Secret
 from daypass.client.effects import Run, Send
 from daypass.client.errors import CredentialsError
 from daypass.client.program import ProgramError, explain_program
-from daypass.client.scrub import scrub
 from daypass.client.transport import TransportError
 
 TYPE_CHECKING = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from daypass._core.scrub import scrub
 from daypass._core.status import printable
 from daypass.client.errors import CredentialsError
-from daypass.client.scrub import scrub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 The texts that are looked for are the API server's own (k8s.io/kubernetes
 pkg/registry/core/serviceaccount/storage/token.go, apiserver's responsewriters); parts of them, as
-they change. Everything quoted has gone through `scrub`.
+they change. Everything quoted is of an answer `without` the token.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from daypass.client.errors import (
     NotADoorError,
 )
 from daypass.client.failures import Failure
-from daypass.client.scrub import scrub
 from daypass.client.times import parse_http_date
 
 TYPE_CHECKING = False
@@ -39,9 +38,8 @@ _ASK = "ask whoever handed you the credentials for new ones"
 
 def explain_refusal(response: Response, order: Order, now_unix: float) -> Failure:
     """The error for an answer that is neither 200 nor 201, and whether to try again."""
-    code = response.status
-    text = scrub(response.body.decode("utf-8", "replace"), order.token)
-    status = Status.parse(text.encode("utf-8", "replace"))
+    code, response = response.status, response.without(order.token)
+    status = Status.parse(response.body)
     said = printable(status.message, LIMIT_MESSAGE_CHARACTERS) if status else ""
     if any(words in said for words in _GATE):
         return Failure(_gate(code, said, order))
@@ -49,7 +47,7 @@ def explain_refusal(response: Response, order: Order, now_unix: float) -> Failur
         return _busy(response, said, now_unix)
     if code >= 500:
         after = retry_after_seconds(response, now_unix)
-        quoted = said or _excerpt(response, text)
+        quoted = said or _excerpt(response)
         fact = f"{order.door.url} answers {code}" + (f": {quoted}" if quoted else "")
         hint = "the API server behind the door can't be reached, or fails; try again later"
         error = DoorUnreachableError(fact, hint, retry_after_seconds=after)
@@ -159,37 +157,42 @@ def _busy(response: Response, said: str, now_unix: float) -> Failure:
 
 def describe_foreign(response: Response, order: Order) -> DaypassError:
     """The error for an answer that no door gives, whatever its code."""
-    code, url = response.status, order.door.url
+    code, url, response = response.status, order.door.url, response.without(order.token)
     if 300 <= code < 400:
-        place = printable(scrub(response.header("location").partition("?")[0], order.token))
+        place = printable(response.header("location").partition("?")[0])
         return NotADoorError(
             f"{url} is no door: it redirects ({code}) to {place or 'nowhere'}",
             "a login or a plain-http listener may stand in front; no redirect is followed",
         )
-    text = scrub(response.body.decode("utf-8", "replace"), order.token)
-    what = _kind_of_body(response, text)
+    what = _kind_of_body(response)
     hint = "is its URL right, up to and with the prefix?"
     if code in (401, 403) or (code < 300 and what == "an HTML page"):
         hint = f"a login page or a firewall stands in front of it; {hint}"
-    if code >= 400 and (quoted := _excerpt(response, text)):
+    if code >= 400 and (quoted := _excerpt(response)):
         what = f"{what}: {quoted}"
     return NotADoorError(f"{url} is no door: it answers {code} with {what}", hint)
 
 
-def _kind_of_body(response: Response, text: str) -> str:
-    if _is_html(response, text):
+def _kind_of_body(response: Response) -> str:
+    if _is_html(response):
         return "an HTML page"
+    text = _text(response)
     if not text.strip():
         return "nothing"
     return "JSON of another kind" if text.lstrip()[0] in "{[" else "something else than JSON"
 
 
-def _is_html(response: Response, text: str) -> bool:
-    return response.header("content-type").startswith("text/html") or text.lstrip()[:1] == "<"
+def _is_html(response: Response) -> bool:
+    is_marked = response.header("content-type").startswith("text/html")
+    return is_marked or _text(response).lstrip()[:1] == "<"
 
 
-def _excerpt(response: Response, text: str) -> str:
-    return "" if _is_html(response, text) else printable(text)
+def _excerpt(response: Response) -> str:
+    return "" if _is_html(response) else printable(_text(response))
+
+
+def _text(response: Response) -> str:
+    return response.body.decode("utf-8", "replace")
 
 
 def retry_after_seconds(response: Response, now_unix: float) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+from daypass._core.scrub import scrub
 from daypass._core.secret import Secret
 from daypass._core.status import printable
 from daypass.client.address import Door
@@ -12,7 +13,6 @@ from daypass.client.cache import mark
 from daypass.client.errors import CredentialsError
 from daypass.client.identity import Identity, read_identity, stated_identity
 from daypass.client.long_lived import GitHub, Printed, Stated
-from daypass.client.scrub import scrub
 from daypass.client.source import read_secret_file
 
 TYPE_CHECKING = False

@@ -146,7 +146,7 @@ def _read_public_file(path: str) -> bytes:
 
 
 def _unreadable(path: str, what: str, error: OSError | ValueError) -> CredentialsError:
-    from daypass.client.scrub import scrub  # a token where its file's path should be: it happens
+    from daypass._core.scrub import scrub  # a token where its file's path should be: it happens
 
     # ValueError: a NUL in the path
     reason = (error.strerror if isinstance(error, OSError) else None) or "no such name is possible"

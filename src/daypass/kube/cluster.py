@@ -11,6 +11,8 @@ from typing import Any
 import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.scrub import scrub_answer
+from daypass._core.secret import Secret
 from daypass._core.status import excerpt
 from daypass.kube.access import Access
 from daypass.kube.connection import CONNECTIONS, connect
@@ -262,15 +264,20 @@ class Cluster:
                 "GET", resource.path(namespace), params=params, headers=headers, timeout=timeout
             ) as response:
                 if response.status_code >= 300:
-                    raise explain(response.status_code, response.read(), what)
+                    secrets = self._sent(response.request)
+                    raise explain(response.status_code, response.read(), what, *secrets)
                 for line in _lines(response.iter_bytes()):
-                    event = _object(line, self.access.server)
+                    event = self._object(line, response.request)
                     kind, document = event["type"], event["object"]
                     if kind == "ERROR":  # a Status
-                        raise explain(document["code"], json.dumps(document).encode(), what)
+                        secrets = self._sent(response.request)
+                        raise explain(
+                            document["code"], json.dumps(document).encode(), what, *secrets
+                        )
                     yield kind, document
         except httpx2.TransportError as error:
-            raise explain_transport(error, self.access.server) from None
+            secrets = self._sent(error.request)
+            raise explain_transport(error, self.access.server, *secrets) from None
 
     def resource(self, document: Object) -> Resource:
         """Where objects such as this one are. Raises NotFoundError for an unknown kind."""
@@ -305,8 +312,8 @@ class Cluster:
         )
         response = self._send(request)
         if response.status_code >= 300:
-            raise explain(response.status_code, response.content, what)
-        return _object(response.content, self.access.server)
+            raise explain(response.status_code, response.content, what, *self._sent(request))
+        return self._object(response.content, request)
 
     def _send(self, request: httpx2.Request) -> httpx2.Response:
         attempt = 0
@@ -324,9 +331,29 @@ class Cluster:
         except httpx2.TransportError as error:
             if again and is_stale(error, request.method):
                 return self._exchange(request, again=False)
-            raise explain_transport(error, self.access.server) from None
+            secrets = self._sent(request)
+            raise explain_transport(error, self.access.server, *secrets) from None
         except httpx2.DecodingError:
             raise BrokenAnswerError(f"{self.access.server} sends broken gzip") from None
+
+    def _object(self, body: bytes, request: httpx2.Request) -> Object:
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            shown = excerpt(scrub_answer(body, *self._sent(request)))
+            raise BrokenAnswerError(
+                f"what answers at {self.access.server} is no API server: {shown}",
+                "is there a proxy or a login page on the way?",
+            )
+        return document
+
+    def _sent(self, request: httpx2.Request) -> tuple[Secret, ...]:
+        """What the request said to show who asks, which an answer may quote."""
+        _, _, sent = request.headers.get("Authorization", "").partition(" ")
+        basic = self.access.basic
+        return (Secret(sent), basic[1]) if basic else (Secret(sent),)
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -342,19 +369,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         begun.append(rest)
     if any(begun):  # it broke off
         yield b"".join(begun)
-
-
-def _object(body: bytes, server: str) -> Object:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise BrokenAnswerError(
-            f"what answers at {server} is no API server: {excerpt(body)}",
-            "is there a proxy or a login page on the way?",
-        )
-    return document
 
 
 def _selection(labels: str | None, fields: str | None) -> dict[str, str]:

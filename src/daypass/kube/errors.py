@@ -6,6 +6,8 @@ import re
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import kubectl
+from daypass._core.scrub import scrub_answer
+from daypass._core.secret import Secret
 from daypass._core.status import Status, excerpt
 
 
@@ -59,8 +61,12 @@ _CANNOT = re.compile(
 )  # k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage
 
 
-def explain(code: int, body: bytes, what: str) -> ApiError:
-    """The error for an answer; `what` says what was tried, such as `create secrets/x in team`."""
+def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
+    """The error for an answer; `what` says what was tried, such as `create secrets/x in team`.
+
+    `secrets` are what was sent, which the answer may quote and the error must not.
+    """
+    body = scrub_answer(body, *secrets)
     status = Status.parse(body)
     if status is None:
         text = excerpt(body)

@@ -6,6 +6,8 @@ import ssl
 
 import httpx2
 
+from daypass._core.scrub import scrub
+from daypass._core.secret import Secret
 from daypass._core.status import printable
 from daypass.kube.errors import BrokenAnswerError, ClusterUnreachableError
 
@@ -17,8 +19,10 @@ def is_stale(error: httpx2.TransportError, method: str) -> bool:
     )
 
 
-def explain_transport(error: httpx2.TransportError, server: str) -> ClusterUnreachableError:
-    """The error for a connection that failed."""
+def explain_transport(
+    error: httpx2.TransportError, server: str, *secrets: Secret
+) -> ClusterUnreachableError:
+    """The error for a connection that failed; the HTTP library's words may quote what came."""
     cause = _certificate_error(error)
     if cause is not None:
         return ClusterUnreachableError(
@@ -27,7 +31,7 @@ def explain_transport(error: httpx2.TransportError, server: str) -> ClusterUnrea
         )
     if isinstance(error, httpx2.ProxyError):
         return ClusterUnreachableError(
-            f"the proxy on the way to {server} refused: {_words(error)}", ""
+            f"the proxy on the way to {server} refused: {_words(error, secrets)}", ""
         )
     is_connected = not isinstance(
         error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
@@ -35,7 +39,8 @@ def explain_transport(error: httpx2.TransportError, server: str) -> ClusterUnrea
     kind = BrokenAnswerError if is_connected else ClusterUnreachableError
     if isinstance(error, httpx2.TimeoutException):
         return kind(f"the API server {server} does not answer in time", "")
-    return kind(f"the API server {server} cannot be reached: {_words(error)}", "is the cluster up?")
+    words = _words(error, secrets)
+    return kind(f"the API server {server} cannot be reached: {words}", "is the cluster up?")
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
@@ -46,5 +51,5 @@ def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationEr
     return None
 
 
-def _words(error: Exception) -> str:
-    return printable(str(error)) or type(error).__name__
+def _words(error: Exception, secrets: tuple[Secret, ...]) -> str:
+    return printable(scrub(str(error), *secrets)) or type(error).__name__

@@ -7,6 +7,8 @@ import json
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from daypass._core.errors import DaypassError
+from daypass._core.scrub import scrub_answer
+from daypass._core.secret import Secret
 from daypass._core.status import Status, excerpt
 from daypass.gateway.key_set import KeySetError, key_set
 from daypass.kube.connection import Asker
@@ -93,6 +95,9 @@ def _get_as(authorization: str, upstream: Upstream, asker: Asker, path: str) -> 
         headers = {"Authorization": authorization} if authorization else {}
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
-        return answer.status, answer.read(LIMIT_BYTES)
+        body = answer.read(LIMIT_BYTES)
+        if answer.status != 200:  # Only then is anything of it shown.
+            body = scrub_answer(body, Secret(authorization.rpartition(" ")[2]))
+        return answer.status, body
     finally:
         connection.close()

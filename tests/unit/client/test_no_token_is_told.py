@@ -61,6 +61,8 @@ def assert_survives_pickling(error: DaypassError) -> None:
 
 
 ECHO = f"Authorization: Bearer {long_lived_token()}"
+ESCAPED = "".join(f"\\u{ord(c):04x}" for c in long_lived_token())
+TAIL = long_lived_token()[60:]
 ENTRIES: list[bytes | Behaviour] = [
     reset,
     b"",
@@ -82,6 +84,16 @@ ENTRIES: list[bytes | Behaviour] = [
     status_answer(429, ECHO, "Retry-After: 100"),
     status_answer(503, ECHO),
     answer(502, ECHO),
+    answer(403, f'{{"kind": "Status", "code": 403, "message": "{ESCAPED}"}}'),
+    answer(403, f'{{"kind": "Status", "code": 403, "details": {{"{ESCAPED}": "{ESCAPED}"}}}}'),
+    answer(502, ESCAPED),
+    status_answer(403, ESCAPED),
+    status_answer(403, TAIL),
+    status_answer(403, ECHO.replace(".", "%2E")),
+    status_answer(403, ECHO.replace(".", "%252e")),
+    status_answer(403, ECHO.replace(".", "&#46;")),
+    answer(302, "", f"Location: /{TAIL}"),
+    token_answer(f'Warning: 299 - "{TAIL}"', spec={}),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from daypass._core.scrub import scrub
 from daypass._core.secret import Secret
 from daypass.client.answers import parse_warnings
 from daypass.client.errors import NotADoorError
@@ -15,7 +16,6 @@ from daypass.client.refresh import (
     respite_seconds,
     usable_seconds,
 )
-from daypass.client.scrub import scrub
 from daypass.client.times import parse_http_date, parse_rfc3339, rfc3339
 from support.exchanges import run_exchange
 from support.fake_door import AUDIENCE, long_lived_token, token_answer

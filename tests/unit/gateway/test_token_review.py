@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daypass._core.secret import Secret
 from daypass.gateway.decision import Review
 from daypass.gateway.review.token_review import Unanswered, body_for, read_answer
+from support.fake_door import long_lived_token
 
 
 def answer(status: Any) -> bytes:
@@ -90,3 +92,13 @@ def test_what_is_wrong_with_one_token_is_told_from_what_is_wrong_with_the_api_se
     said = read_answer(code, "", b"{}")
     assert isinstance(said, Unanswered)
     assert said.about_token is about
+
+
+def test_a_refusal_that_quotes_the_token_is_told_without_it() -> None:
+    token = long_lived_token()
+    escaped = "".join(f"\\u{ord(c):04x}" for c in token)
+    body = f'{{"kind": "Status", "message": "bad token {escaped}, {token[60:]}"}}'
+    said = read_answer(422, "", body.encode(), Secret(token))
+    assert isinstance(said, Unanswered)
+    assert "bad token ***" in said.why
+    assert not any(token[at : at + 16] in said.why for at in range(len(token) - 15))

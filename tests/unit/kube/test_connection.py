@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from daypass._core.errors import DaypassError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import (
     ApiError,
@@ -34,6 +35,7 @@ from support.fake_door import (
     FakeProxy,
     Signer,
     answer,
+    long_lived_token,
     read_request,
     reset,
     status_answer,
@@ -408,3 +410,29 @@ def test_a_watch_that_breaks_off_is_no_end_of_it(opened: Open, broken: bytes) ->
     cluster, _ = opened(broken)
     with pytest.raises(ClusterUnreachableError):
         list(cluster.watch(NAMESPACES, None, "1"))
+
+
+QUOTED = f"Bearer {long_lived_token()}, {long_lived_token()[60:]}"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        status_answer(403, QUOTED),
+        status_answer(403, QUOTED.replace(".", "%2E")),
+        answer(502, QUOTED),
+        answer(200, QUOTED),
+        answer(200, json.dumps([QUOTED])),
+        f"HTTP/1.1 {QUOTED}\r\n\r\n".encode(),
+        f"HTTP/1.1 200 OK\r\n{QUOTED}\r\n\r\n".encode(),
+    ],
+)
+def test_no_error_quotes_a_part_of_the_token_that_was_sent(opened: Open, raw: bytes) -> None:
+    token = long_lived_token()
+    cluster, _ = opened(raw, raw, user={"token": token})
+    watch = cluster.watch(SECRETS, None, "1")
+    for ask in (lambda: cluster.list(SECRETS), lambda: next(watch)):
+        with pytest.raises(DaypassError) as raised:
+            ask()
+        told = f"{raised.value} {vars(raised.value)} {getattr(raised.value, 'status', '')!r}"
+        assert not any(token[at : at + 16] in told for at in range(len(token) - 15))

@@ -17,6 +17,7 @@ import httptools
 
 from daypass._core.chance import about
 from daypass._core.clock import Clock
+from daypass._core.secret import Secret
 from daypass._core.version import VERSION
 from daypass.gateway.decision import Review
 from daypass.gateway.review.token_review import (
@@ -67,7 +68,10 @@ class ApiServerReviews:
         if not isinstance(answer, Unanswered) and answer[0] == 401:
             # It may be the credentials' end.
             answer = await self._answer(self._request(await self._authorized(renew=True), body))
-        return answer if isinstance(answer, Unanswered) else read_answer(*answer)
+        if isinstance(answer, Unanswered):
+            return answer
+        own = self._authorization.decode("latin-1").strip().rpartition(" ")[2]
+        return read_answer(*answer, Secret(token), Secret(own))
 
     def close(self) -> None:
         """End the connections that are not in use."""

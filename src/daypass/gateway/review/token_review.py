@@ -10,6 +10,8 @@ import json
 import math
 from dataclasses import dataclass
 
+from daypass._core.scrub import scrub_answer
+from daypass._core.secret import Secret
 from daypass._core.status import Status
 from daypass.gateway.decision import Review
 
@@ -42,10 +44,10 @@ def body_for(audience: str) -> tuple[bytes, bytes]:
     return before, quote + after
 
 
-def read_answer(code: int, retry_after: str, body: bytes) -> Review | Unanswered:
-    """What came back. `retry_after`: that header, or ""."""
+def read_answer(code: int, retry_after: str, body: bytes, *secrets: Secret) -> Review | Unanswered:
+    """What came back. `retry_after`: that header, or "". `secrets`: what was sent."""
     if code not in (200, 201):
-        return _failure(code, retry_after, body)
+        return _failure(code, retry_after, scrub_answer(body, *secrets))
     try:
         status = json.loads(body)["status"]
         user = status.get("user") or {}

@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.scrub import scrub
+from daypass._core.secret import Secret
 from daypass._core.status import printable
 from daypass._core.tls import client_context
 from daypass.client.address import HostPort
 from daypass.client.http import Request
 from daypass.client.order import USER_AGENT
 from daypass.client.route import Route, find_proxy
-from daypass.client.scrub import scrub
 from daypass.client.sync import send
 from daypass.client.transport import TransportError
 from daypass.integrations.agent.config import CommandHook, Hook, PostHook, SignalHook
@@ -29,12 +30,12 @@ class HookError(DaypassError):
     """Somebody could not be told."""
 
 
-def run_hook(hook: Hook, path: str, clock: Clock) -> None:
-    """Tell that `path` was renewed; raises HookError."""
+def run_hook(hook: Hook, path: str, token: Secret, clock: Clock) -> None:
+    """Tell that `path` was renewed; raises HookError. `token`: what a command may quote of it."""
     if isinstance(hook, SignalHook):
         _signal(hook)
     elif isinstance(hook, CommandHook):
-        _command(hook, path)
+        _command(hook, path, token)
     else:
         _post(hook, clock)
 
@@ -55,7 +56,7 @@ def _signal(hook: SignalHook) -> None:
         raise HookError(f"{name} by {hook.pid_file} was not sent: {reason}") from None
 
 
-def _command(hook: CommandHook, path: str) -> None:
+def _command(hook: CommandHook, path: str, token: Secret) -> None:
     name = printable(hook.command[0], 60)
     with tempfile.TemporaryFile() as output:
         try:
@@ -80,7 +81,7 @@ def _command(hook: CommandHook, path: str) -> None:
             ) from None
         if code:
             output.seek(0)
-            said = scrub(output.read(_OUTPUT_LIMIT_BYTES).decode("utf-8", "replace"))
+            said = scrub(output.read(_OUTPUT_LIMIT_BYTES).decode("utf-8", "replace"), token)
             raise HookError(f"the command {name} ended with {code}: {printable(said)}")
 
 

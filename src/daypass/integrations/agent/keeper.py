@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
+from daypass._core.secret import Secret
 from daypass.client.times import rfc3339
 from daypass.client.timing import Timing
 from daypass.client.token import Grant, Token
@@ -111,18 +112,20 @@ class Keeper:
     def renew(self) -> bool:
         """One attempt and, if a token came, its hooks; whether all of it went well."""
         try:
-            self.attempt()
+            token = self.attempt()
         except Exception as error:
             self._note_failure(error)
             return False
-        return self._tell_others()
+        return self._tell_others(token.value)
 
-    def attempt(self) -> None:
-        """One attempt. Raises what stood in its way: DaypassError, OSError."""
+    def attempt(self) -> Token:
+        """One attempt; the token that is in the file now. Raises what stood in its way:
+        DaypassError, OSError."""
         asked = self._now()
         grant = self._ask(self.target.audience, self.target.lifetime_seconds)
         place(self.target, content(self.target.format, grant.token))
         self._note_renewal(asked, grant)
+        return grant.token
 
     def _note_renewal(self, asked: Moment, grant: Grant) -> None:
         self._schedule = schedule.renewed(
@@ -160,11 +163,11 @@ class Keeper:
             again_in_seconds=round(self._schedule.pause_seconds),
         )
 
-    def _tell_others(self) -> bool:
+    def _tell_others(self, token: Secret) -> bool:
         told = True
         for number, hook in enumerate(self.target.hooks, 1):
             try:
-                run_hook(hook, self.target.path, self._timing.clock)
+                run_hook(hook, self.target.path, token, self._timing.clock)
             except Exception as error:
                 told = False
                 self._hook_failures += 1

@@ -1,0 +1,154 @@
+"""However a server encodes a part of a secret in its answer, nothing that is shown holds it."""
+
+from __future__ import annotations
+
+import json
+import string
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass._core.errors import DaypassError
+from daypass._core.scrub import LIMIT_ANSWER_BYTES, RUN_CHARACTERS, scrub, scrub_answer
+from daypass._core.secret import Secret
+from daypass.audit.exchange import judge_gate, judge_policy
+from daypass.client.http import Response
+from daypass.kube.errors import explain
+from support.exchanges import order, run_exchange
+from support.fake_door import SENTINEL, answer, long_lived_token, token_answer
+
+TOKEN = long_lived_token() + "-Zm9vYmFyYmF6cXV4_c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
+ORDER = order()
+ORDER.token = Secret(TOKEN)
+RUNS = {TOKEN[at : at + RUN_CHARACTERS] for at in range(len(TOKEN) - RUN_CHARACTERS + 1)}
+
+PARTS = st.builds(
+    lambda start, length: TOKEN[start : start + length],
+    st.integers(0, len(TOKEN) - RUN_CHARACTERS),
+    st.one_of(st.integers(RUN_CHARACTERS, 40), st.just(len(TOKEN))),
+)
+CHARACTERS = (
+    lambda c: c,
+    lambda c: f"\\u{ord(c):04x}",
+    lambda c: f"\\u{ord(c):04X}",
+    lambda c: f"\\\\u{ord(c):04x}",
+    lambda c: f"\\x{ord(c):02x}",
+    lambda c: f"%{ord(c):02x}",
+    lambda c: f"%{ord(c):02X}",
+    lambda c: f"%25{ord(c):02X}",
+    lambda c: f"%2525{ord(c):02X}",
+    lambda c: f"%5Cu{ord(c):04x}",
+    lambda c: f"&#{ord(c)};",
+    lambda c: f"&#x{ord(c):x};",
+    lambda c: f"&amp;#x{ord(c):x};",
+)
+
+
+@st.composite
+def encoded(draw: st.DrawFn) -> str:
+    """A part of the token, each character in one of a few encodings, with text around it."""
+    ways = draw(st.lists(st.sampled_from(CHARACTERS), min_size=1, max_size=4))
+    part = "".join(ways[at % len(ways)](c) for at, c in enumerate(draw(PARTS)))
+    around = st.text(alphabet=string.printable, max_size=20)
+    return draw(around) + part + draw(around)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> str:
+    """A body with such a part: a Status, another JSON document, or text."""
+    part = draw(encoded())
+    raw = json.dumps(part) if draw(st.booleans()) else f'"{part}"'
+    return draw(
+        st.sampled_from(
+            [
+                '{"kind": "Status", "message": %s, "code": 403}',
+                '{"kind": "Status", "message": "a", "reason": %s, "code": 404}',
+                '{"kind": "Status", "message": "a", "details": {"causes": [{%s: 1}]}}',
+                '{"kind": "Status", "message": %s, "message": %s}',
+                '{"spec": %s, "a": %s}',
+                "[" * 3000 + "%s",
+                "%s",
+            ]
+        )
+    ).replace("%s", raw if draw(st.integers(0, 5)) else part)
+
+
+def assert_holds_no_run(told: str) -> None:
+    found = {run for run in RUNS if run in told}
+    assert not found
+    assert SENTINEL not in told
+
+
+def told_of(error: BaseException) -> str:
+    status = getattr(error, "status", None)
+    document = "" if status is None else f"{status!r} {status.document!r}"
+    return "".join((*traceback.format_exception(error), repr(vars(error)), document))
+
+
+@given(
+    code=st.sampled_from([200, 201, 302, 401, 403, 404, 422, 429, 503]),
+    body=bodies(),
+    location=encoded(),
+    kind=st.sampled_from(["application/json", "text/plain", "text/html"]),
+)
+def test_no_error_of_an_exchange_holds_a_run_of_the_token(
+    code: int, body: str, location: str, kind: str
+) -> None:
+    place = "".join(c for c in location if c.isprintable())
+    try:
+        run_exchange([answer(code, body, f"Location: /{place}", content_type=kind)], asks=ORDER)
+    except DaypassError as error:
+        assert_holds_no_run(told_of(error))
+    else:
+        raise AssertionError
+
+
+@given(part=encoded())
+def test_no_warning_and_no_audience_of_a_good_answer_holds_a_run_of_the_token(part: str) -> None:
+    text = "".join(c for c in part if c.isprintable())
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    spec = {"audiences": [ORDER.audience, part], "expirationSeconds": 3600}
+    raw = token_answer(f'Warning: 299 - "{quoted}"', f'Warning: 299 - "{text}"', spec=spec)
+    token = run_exchange([raw], asks=ORDER).token
+    assert_holds_no_run(f"{token!r} {token.audiences} {token.warnings}")
+
+
+@given(code=st.sampled_from([400, 401, 403, 404, 409, 422, 500]), body=bodies())
+def test_no_error_of_the_admin_client_holds_a_run_of_its_token(code: int, body: str) -> None:
+    error = explain(code, body.encode(), "list secrets", Secret(TOKEN))
+    assert_holds_no_run(told_of(error))
+
+
+@given(code=st.sampled_from([200, 302, 401, 403, 404, 503]), body=bodies(), location=encoded())
+def test_no_finding_holds_a_run_of_the_token(code: int, body: str, location: str) -> None:
+    raw = Response(status=code, headers=(("location", location),), body=body.encode())
+    clean = raw.without(Secret(TOKEN))
+    assert_holds_no_run(f"{judge_gate(clean)} {judge_policy(clean, expected=True)}")
+
+
+@given(text=st.text(max_size=200))
+def test_text_without_a_secret_stays_as_it_is(text: str) -> None:
+    if "eyJ" not in text:
+        assert scrub(text, Secret(TOKEN)) == text
+
+
+@given(text=st.one_of(st.text(), st.text(alphabet="eyJ%25\\u0065&#x;")), secret=st.text(min_size=1))
+def test_any_text_is_scrubbed_of_any_secret(text: str, secret: str) -> None:
+    shown = scrub(text, Secret(secret))
+    if len(secret) >= RUN_CHARACTERS and "*" not in secret:
+        assert secret not in shown
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "%41", "%25252541", '["abcdef",', "eyJ", "&amp;", "\\", "\\u0041", TOKEN, "1"]
+)
+def test_an_answer_of_any_length_costs_little(unit: str) -> None:
+    body = (unit * 2**20).encode()[: 2**20]
+    assert len(scrub_answer(body, Secret(TOKEN))) <= 2 * LIMIT_ANSWER_BYTES
+
+
+@given(body=st.binary(max_size=300))
+def test_any_body_is_scrubbed(body: bytes) -> None:
+    scrub_answer(body, Secret(TOKEN))
