@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.test_gate_revocation import AUDIENCE, Caller
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.up import Up, running_up, up_config
+from support.up_gate import AUDIENCE, Caller
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 

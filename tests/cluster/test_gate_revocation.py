@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,33 +13,8 @@ from daypass.cli import main
 from daypass.render.names import GATE_DENIED
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.identities import Identity
-from support.raw import Answer, Conversation, connect
-from support.up import HOST, Up, running_up, up_config
-
-AUDIENCE = "gate.example.com"
-
-
-@contextmanager
-def gate_up(folder: Path, plane: ControlPlane, *arguments: str) -> Iterator[Up]:
-    """Door and gate; the state folder is that of `folder`, so a second run continues the first."""
-    identity = plane.make_identity()
-    credentials = folder / "reader.json"
-    document = {"type": "daypass", "version": 1, "door": "https://localhost/kubernetes",
-                "token": identity.token.reveal(), "audience": AUDIENCE}  # fmt: skip
-    credentials.touch(0o600)
-    credentials.write_text(json.dumps(document))
-    config = up_config(
-        plane,
-        local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external}",
-        gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost]}}",
-        policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
-        door="{namespace: gate-tests}",
-    )
-    whole = ["--credentials", str(credentials), *arguments]
-    with running_up(folder, config, arguments=whole) as up:
-        up.wait_for_words("the gate has taken the API server's signing keys")
-        yield up
+from support.up import HOST, Up
+from support.up_gate import AUDIENCE, calling, gate_up
 
 
 @pytest.fixture(scope="module")
@@ -49,40 +22,6 @@ def watching(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("gate")
     with gate_up(folder, control_plane, "--kubeconfig", str(control_plane.kubeconfig)) as up:
         yield up
-
-
-class Caller:
-    """One connection to the gate that stays open, with one token."""
-
-    def __init__(self, up: Up, plane: ControlPlane, identity: Identity, **shape: Any) -> None:
-        self.token = plane.make_token(identity, **{"audiences": [AUDIENCE], **shape})
-        port = int(up.ready["listen"]["gate"].rpartition(":")[2])
-        pem = up.authority_file.read_text()
-        self._socket = connect(port, authority_pem=pem, name=HOST)
-        self._conversation = Conversation(self._socket)
-
-    def ask(self) -> Answer:
-        line = f"Authorization: Bearer {self.token.reveal()}"
-        lines = ["GET / HTTP/1.1", f"Host: {HOST}", line, "", ""]
-        self._conversation.send("\r\n".join(lines).encode())
-        return self._conversation.answer()
-
-    def becomes(self, code: int) -> Answer:
-        return eventually(
-            f"a {code}", lambda: answer if (answer := self.ask()).code == code else None
-        )
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@contextmanager
-def calling(up: Up, plane: ControlPlane, identity: Identity, **shape: Any) -> Iterator[Caller]:
-    caller = Caller(up, plane, identity, **shape)
-    try:
-        yield caller
-    finally:
-        caller.close()
 
 
 def test_a_deleted_secret_closes_the_gate_on_an_open_connection(

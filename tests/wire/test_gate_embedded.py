@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from daypass._core.secret import Secret
-from daypass.gateway.following import CLOSE_AFTER_SECONDS
 from daypass.local.stack import HOST, LocalStack
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually
@@ -60,6 +59,8 @@ def test_a_gate_that_hears_nothing_for_too_long_closes(tmp_path: Path) -> None:
             caller.becomes(200)
             stack.server.stop()
             caller.becomes(200)
-            clock.move(CLOSE_AFTER_SECONDS + 1)
+            gate = stack.supervisor.config.gate
+            assert gate is not None
+            clock.move(gate.close_after_seconds + 1)
             answer = caller.becomes(503)
             assert answer.json["message"] == "the API server could not be asked about this token"

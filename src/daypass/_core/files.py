@@ -91,8 +91,8 @@ def write_private(path: str, content: bytes, *, mode: int = 0o600, durable: bool
     `durable=False` leaves the sync out, for what can be had again and says itself if it is torn.
     """
     partial = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             os.fchmod(descriptor, mode)
             view = memoryview(content)
@@ -103,8 +103,13 @@ def write_private(path: str, content: bytes, *, mode: int = 0o600, durable: bool
         finally:
             os.close(descriptor)
         os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
+    except BaseException as error:
+        try:  # noqa: SIM105 - no import of contextlib
+            os.unlink(partial)
+        except OSError:
+            pass
+        if isinstance(error, OSError):  # the same failure has the same words each time
+            error.filename, error.filename2 = path, None
         raise
 
 

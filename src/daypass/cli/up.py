@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--close-after", type=parse_seconds, metavar="T",
         help="how long the gate may hear nothing of what is revoked before it refuses every token "
-        "(default: 10m)",
+        "(default: gate.closeAfter, which is 10m)",
     )  # fmt: skip
     parser.add_argument(
         "--state", type=Path, metavar="DIR",

@@ -19,7 +19,7 @@ from daypass._core.errors import DaypassError
 from daypass.gateway.denials import SETTLE_SOON_SECONDS, Kind
 from daypass.gateway.events import Event, Tell
 from daypass.gateway.follower import Follower
-from daypass.gateway.following import Following
+from daypass.gateway.following import Following, is_due
 from daypass.gateway.key_set import key_ids
 from daypass.gateway.lease import Lease
 from daypass.gateway.publish_now import published_state
@@ -132,11 +132,6 @@ class ClusterWatch:
                 self._was_leader = False  # somebody else writes: begin with what is there
             return False
 
-    def heard_unix(self) -> float:
-        """When all was known last, but for namespaces of which nothing is heard; 0: never."""
-        at = self.following.heard_at
-        return 0.0 if at is None else self._clock.unix() - (self._clock.monotonic() - at)
-
     def _take_over(self) -> None:
         """Begin with what others have recorded and published; all of it is compared."""
         recorded = self._record.read()
@@ -158,7 +153,7 @@ class ClusterWatch:
     def _publish(self) -> bool:
         if not self._is_ready():
             return False
-        revoked = self._revoked(is_in_force=self._is_in_force)
+        revoked = self.following.revoked(is_in_force=self._is_in_force)
         before = self.published
         if before is not None and not self._is_due(before, revoked):
             return True
@@ -166,7 +161,8 @@ class ClusterWatch:
         if not self.lease.is_held:
             self._unbroken_since = None
             return False
-        self._publisher.publish(revoked, heard_unix=self.heard_unix(), number=number)
+        heard_unix = self.following.heard_unix
+        self._publisher.publish(revoked, heard_unix=heard_unix, number=number)
         now = self._clock.monotonic()
         self.published, self.published_at, self._heartbeat_at = revoked, now, now
         if self._unbroken_since is None:
@@ -180,25 +176,17 @@ class ClusterWatch:
         since = self._unbroken_since
         return since is not None and self._clock.monotonic() - since >= SETTLE_SOON_SECONDS
 
-    def _revoked(self, *, is_in_force: bool = False) -> Revoked:
-        revoked = self.following.revoked(is_in_force=is_in_force)
-        until = math.ceil(self.heard_unix() + self._close_after_seconds)
-        return replace(revoked, closed_after_unix=0 if revoked.closed else until)
-
     def _is_due(self, before: Revoked, revoked: Revoked) -> bool:
-        until = revoked.closed_after_unix
         # An older bound for the age of tokens goes with a longer list, and need not follow at once.
-        issued_after = revoked.issued_after_unix
-        if replace(before, closed_after_unix=until, issued_after_unix=issued_after) != revoked:
-            return True
-        return until - before.closed_after_unix >= self._close_after_seconds / 2
+        same_age = replace(before, issued_after_unix=revoked.issued_after_unix)
+        return is_due(same_age, revoked, self._close_after_seconds)
 
     def _write_record(self) -> tuple[Revoked, int]:
         """Record what is to be put in force, with what others have recorded meanwhile."""
         recorded = self._recorded or self._record.read()
         for attempt in range(TRIES):
-            revoked = self._revoked()
-            state = published_state(revoked, self._config, self.heard_unix())
+            revoked = self.following.revoked()
+            state = published_state(revoked, self._config, self.following.heard_unix)
             try:
                 self._recorded = self._record.write(recorded, self.following.record(), state)
                 return revoked, self._recorded.number
@@ -223,7 +211,7 @@ class ClusterWatch:
                 self._tell(Event.KEYS, issuer=issuer, kids=key_ids(key_set))
                 self._keys = keys
         if now - self._heartbeat_at >= HEARTBEAT_SECONDS / 2 and not self.following.is_closed:
-            self._publisher.tell_heard(self.heard_unix())
+            self._publisher.tell_heard(self.following.heard_unix)
             self._heartbeat_at = now
         if now - self._put_back_at >= PUT_BACK_EVERY_SECONDS:
             if mended := self._publisher.put_back():

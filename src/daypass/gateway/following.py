@@ -6,9 +6,10 @@ often: what nobody has heard of for too long ends by time.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from daypass._core.chance import chance
@@ -23,7 +24,6 @@ from daypass.render.envoy.revocation import Revoked
 from daypass.render.names import GATE_DENIED
 
 TOKEN_SECRETS = "type=kubernetes.io/service-account-token"  # noqa: S105 - a field selector
-CLOSE_AFTER_SECONDS = 600
 NAMESPACE_WATCH_SECONDS = 60
 """At least, and up to twice that: hundreds of them are not to begin anew at the same time."""
 LISTS_AT_ONCE = 16
@@ -48,6 +48,16 @@ class Scope:
     metadata_only: bool = True
 
 
+def is_due(before: Revoked, revoked: Revoked, close_after_seconds: float) -> bool:
+    """Return whether a list has to be published after `before`: it differs, or half of the time
+    for which `before` is valid has passed.
+    """
+    until = revoked.closed_after_unix
+    if replace(before, closed_after_unix=until) != revoked:
+        return True
+    return until - before.closed_after_unix >= close_after_seconds / 2
+
+
 class Following:
     """The feeds and what they have told. Read `denials` and what else is here under `lock`."""
 
@@ -68,6 +78,8 @@ class Following:
         self._clock = clock
         self._scope = scope
         self._close_after_seconds = close_after_seconds
+        # A silent watch has to give several signs of life before the gate closes.
+        self._watch_at_most = max(2, int(close_after_seconds / 4))
         self._listing = threading.BoundedSemaphore(LISTS_AT_ONCE)
         self._identities: dict[str, str] = {}
         if scope.each_namespace:
@@ -95,6 +107,12 @@ class Following:
         heard = [feed.heard_at for feed in self._wide]
         known = [at for at in heard if at is not None]
         return min(known) if len(known) == len(heard) else None
+
+    @property
+    def heard_unix(self) -> float:
+        """The same in seconds, UTC; 0 where one never gave any."""
+        at = self.heard_at
+        return 0.0 if at is None else self._clock.unix() - (self._clock.monotonic() - at)
 
     @property
     def is_closed(self) -> bool:
@@ -160,7 +178,9 @@ class Following:
                     self.denials.followed = self.each.followed(self._close_after_seconds)
             now = self._clock.unix()
             self.denials.settle(now, is_in_force=is_in_force)
-            return self.denials.revoked(now, closed=self.is_closed)
+            revoked = self.denials.revoked(now, closed=self.is_closed)
+            until = math.ceil(self.heard_unix + self._close_after_seconds)
+            return replace(revoked, closed_after_unix=0 if revoked.closed else until)
 
     def record(self) -> dict[str, Any]:
         """What has to outlive the process."""
@@ -231,13 +251,13 @@ class Following:
                     self._identities[uid_of(found)] = _namespace(found)
 
         is_secret = kind is Kind.SECRET
-        longer = int(NAMESPACE_WATCH_SECONDS * (1 + chance()))
+        longer = min(int(NAMESPACE_WATCH_SECONDS * (1 + chance())), self._watch_at_most)
         return Followed(
             resource=SECRETS if is_secret else SERVICE_ACCOUNTS,
             namespace=namespace,
             fields=TOKEN_SECRETS if is_secret else "",
             metadata_only=self._scope.metadata_only,
-            watch_seconds=WATCH_SECONDS if namespace is None else longer,
+            watch_seconds=min(WATCH_SECONDS, self._watch_at_most) if namespace is None else longer,
             listed=listed,
             happened=happened,
         )

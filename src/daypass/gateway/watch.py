@@ -2,17 +2,19 @@
 
 What happens while a list is being published goes out together afterwards, so a fleet's rotation is
 a few lists and not thousands. Who has not heard from the API server for too long knows nothing any
-more, and closes the gate.
+more, and closes the gate. Each list is valid until `close_after_seconds` after that, and is renewed
+at half of it: Envoy closes the gate where nothing can be published any more.
 """
 
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
-from daypass.gateway.following import CLOSE_AFTER_SECONDS, Following, Scope
+from daypass.gateway.following import Following, Scope, is_due
 from daypass.gateway.published import Publisher, RecordError
 from daypass.kube.cluster import Cluster
 from daypass.render.envoy.revocation import Revoked
@@ -34,10 +36,12 @@ class RevocationWatch:
         *,
         longest_lifetime_seconds: int,
         scope: Scope,
-        close_after_seconds: float = CLOSE_AFTER_SECONDS,
+        close_after_seconds: float,
     ) -> None:
         self._cluster = cluster
         self._publisher = publisher
+        self._clock = clock
+        self._close_after_seconds = close_after_seconds
         self._following = Following(
             cluster, clock, scope, longest_lifetime_seconds=longest_lifetime_seconds,
             close_after_seconds=close_after_seconds,
@@ -49,6 +53,7 @@ class RevocationWatch:
         self._trouble = ""
         self._published: Revoked | None = None
         self._recorded: dict[str, Any] | None = None
+        self._is_recorded = True
 
     @property
     def trouble(self) -> str:
@@ -57,8 +62,9 @@ class RevocationWatch:
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has heard nothing for so long that all tokens have to be refused."""
-        return self._following.is_closed
+        """Whether all tokens are refused: nothing was heard, or published, for too long."""
+        until = 0 if self._published is None else self._published.closed_after_unix
+        return self._following.is_closed or 0 < until <= self._clock.unix()
 
     def longest_lifetime(self, seconds: int) -> None:
         """Take another longest lifetime; what is on the list stays for that long."""
@@ -98,13 +104,18 @@ class RevocationWatch:
 
     def _publish(self) -> None:
         revoked, record = self._following.revoked(), self._following.record()
+        before = self._published
+        if not self._is_recorded and before is not None and before.closed_after_unix:
+            # A later start would not know of it: the gate closes, unless it is recorded in time.
+            revoked = replace(revoked, closed_after_unix=before.closed_after_unix)
         try:
-            if revoked != self._published:
+            if before is None or is_due(before, revoked, self._close_after_seconds):
                 self._publisher.publish(revoked)
                 self._published = revoked
-            if record != self._recorded:
+            self._is_recorded = record == self._recorded
+            if not self._is_recorded:
                 self._publisher.keep(record)
-                self._recorded = record
+                self._recorded, self._is_recorded = record, True
             self._trouble = ""
         except (OSError, DaypassError) as error:
             self._trouble = f"the list of the revoked could not be published: {error}"

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -118,9 +119,10 @@ class Edge:
         old, self.settings = self.settings, settings
         try:
             self._verify_taken(self._write(settings))
-        except DaypassError:
+        except (OSError, DaypassError):
             self.settings = old
-            self._write(old)
+            with suppress(OSError):  # the first error is the one to report
+                self._write(old)
             raise
 
     def take_keys(self, keys: str) -> bool:
@@ -130,15 +132,16 @@ class Edge:
         """
         if keys == self._keys:
             return False
-        self._keys = keys
         if self.settings.gate is not None:
-            self._write_keys(self.settings.gate)
+            self._write_keys(self.settings.gate, keys)
+        self._keys = keys
         return True
 
     def take_revoked(self, revoked: Revoked) -> None:
         """Give the gate a list of the revoked; open connections obey it, too. From any thread."""
         self._revoked = revoked
-        if self.settings.gate is not None:
+        # With `review` Envoy reads no list.
+        if self.settings.gate is not None and self.settings.gate.is_native:
             self._write_revoked()
 
     def stop(self) -> None:
@@ -165,7 +168,7 @@ class Edge:
     def _write(self, settings: EdgeSettings) -> dict[str, str]:
         """Put every file in place; gives back the version of each that Envoy reports on."""
         if settings.gate is not None:
-            self._write_keys(settings.gate)
+            self._write_keys(settings.gate, self._keys)
             self._write_revoked()
         files = followed_files(
             self._placed(settings.door, "door"),
@@ -183,8 +186,8 @@ class Edge:
             write_private(str(self.folder / name), to_json(content).encode())
         return versions
 
-    def _write_keys(self, gate: GateSettings) -> None:
-        content = to_json(keys_file(gate, self._keys))
+    def _write_keys(self, gate: GateSettings, keys: str) -> None:
+        content = to_json(keys_file(gate, keys))
         write_private(str(self.folder / KEYS_FILE), content.encode())
 
     def _write_revoked(self) -> None:

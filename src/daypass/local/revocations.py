@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daypass._core.clock import Clock
-from daypass.gateway.following import CLOSE_AFTER_SECONDS, Scope
+from daypass.gateway.following import Scope
 from daypass.gateway.published import OnThisMachine
 from daypass.gateway.watch import RevocationWatch
 from daypass.kube.cluster import Cluster
@@ -33,7 +33,7 @@ class Revocations:
         *,
         longest_lifetime_seconds: int,
         state: Path | None,
-        close_after_seconds: float | None,
+        close_after_seconds: float,
     ) -> None:
         self._say = say
         self._told = ""
@@ -51,7 +51,7 @@ class Revocations:
             scope=Scope(
                 orders_namespace=config.door.namespace, metadata_only=behind.serves_metadata
             ),
-            close_after_seconds=close_after_seconds or CLOSE_AFTER_SECONDS,
+            close_after_seconds=close_after_seconds,
         )
 
     def first(self) -> Revoked | None:
@@ -77,9 +77,9 @@ class Revocations:
         if (closed := self._watch.is_closed) != self._told_closed:
             self._told_closed = closed
             self._say(
-                "the gate refuses every token: it has not heard for too long what is revoked"
+                "the gate refuses every token: its list of what is revoked is out of date"
                 if closed
-                else "the gate is open again: it knows what is revoked"
+                else "the gate is open again: its list of what is revoked is up to date"
             )
 
     def longest_lifetime(self, seconds: int) -> None:

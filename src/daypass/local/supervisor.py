@@ -32,7 +32,7 @@ class Supervisor:
     `behind`: the API server. `authority` signs what the config has no certificate for. `say` takes
     some lines for a person. `workers`: threads of Envoy, or None for one a core. `state`: where it
     is kept what was revoked, or None to forget it. `close_after_seconds`: how long the gate may
-    hear nothing of what is revoked before it refuses every token, or None for the usual time.
+    hear nothing of what is revoked before it refuses every token, or None for the config's time.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Supervisor:
         try:
             settings = self._settings(self.config)
             revoked = None
-            if settings.gate is not None:
+            if settings.gate is not None and (gate := self.config.gate) is not None:
                 # Before Envoy starts: it then knows both when it takes its first request.
                 self._keys.start()
                 self._revocations = Revocations(
@@ -76,7 +76,7 @@ class Supervisor:
                     say,
                     longest_lifetime_seconds=settings.gate.longest_lifetime_seconds,
                     state=state,
-                    close_after_seconds=close_after_seconds,
+                    close_after_seconds=close_after_seconds or gate.close_after_seconds,
                 )
                 revoked = self._revocations.first()
                 self._authorizers.take_revoked(revoked)
@@ -142,7 +142,7 @@ class Supervisor:
                 raise DaypassError("another namespace needs a new start", "stop this one first")
             settings = self._settings(config)
             self.edge.apply(settings)
-        except DaypassError as error:
+        except (OSError, DaypassError) as error:
             self._authorizers.keep_old()
             self._say(f"the change is refused, all runs on as it was\n{error}")
             return
@@ -161,11 +161,16 @@ class Supervisor:
             self._say(news)
         if self._revocations is not None:
             self._revocations.look()
-        if self._keys.trouble != self._told_trouble:
-            self._told_trouble = self._keys.trouble
-            if self._told_trouble:
-                self._say(self._told_trouble)
-        if self._keys.latest is not None and self.edge.take_keys(self._keys.latest):
+        trouble, taken = self._keys.trouble, False
+        try:
+            taken = self._keys.latest is not None and self.edge.take_keys(self._keys.latest)
+        except OSError as error:
+            trouble = f"the API server's signing keys could not be written: {error}"
+        if trouble != self._told_trouble:
+            self._told_trouble = trouble
+            if trouble:
+                self._say(trouble)
+        if taken:
             self._say("the gate has taken the API server's signing keys")
 
     def _revive(self, stop: threading.Event) -> None:
@@ -178,7 +183,7 @@ class Supervisor:
             return
         try:
             self.edge.restart()
-        except DaypassError as error:
+        except (OSError, DaypassError) as error:
             self._say(str(error))
         else:
             self._say("Envoy is up again")

@@ -24,7 +24,10 @@ LONGEST, CLOSE_AFTER = 3600, 600
 
 def aged(revoked: Revoked) -> Revoked:
     """A list without what depends on the time."""
-    return replace(revoked, issued_after_unix=0, settled=frozenset(), settling=frozenset())
+    return replace(
+        revoked, issued_after_unix=0, closed_after_unix=0, settled=frozenset(),
+        settling=frozenset(),
+    )  # fmt: skip
 
 
 class Published:
@@ -35,12 +38,15 @@ class Published:
         self.record = record
         self.held = threading.Event()
         self.held.set()
+        self.cannot_keep = False
 
     def publish(self, revoked: Revoked) -> None:
         self.lists.append(revoked)
         self.held.wait(20)
 
     def keep(self, record: dict[str, Any]) -> None:
+        if self.cannot_keep:
+            raise OSError(28, "No space left on device")
         self.record = record
 
     def kept(self) -> dict[str, Any] | None:
@@ -151,6 +157,34 @@ def test_who_hears_nothing_for_too_long_closes_and_opens_again(running: Running)
     running.becomes(closed=True)
     running.api.fails = None
     running.becomes(closed=False)
+
+
+def test_a_list_is_renewed_at_half_of_the_time_for_which_it_is_valid(running: Running) -> None:
+    first = running.watch.first().closed_after_unix
+    assert first == pytest.approx(running.clock.unix() + CLOSE_AFTER, abs=2)
+    running.clock.move(CLOSE_AFTER / 2 + 1)
+    until = eventually(
+        "it is renewed", lambda: [r for r in running.published.lists if r.closed_after_unix > first]
+    )
+    assert until[0].closed_after_unix >= first + CLOSE_AFTER / 2
+
+
+def test_a_list_that_cannot_be_recorded_is_published_and_not_renewed(running: Running) -> None:
+    eventually("the Secret is kept", lambda: "s-1" in json.dumps(running.published.record))
+    running.published.cannot_keep = True
+    running.api.delete("secrets", "s-1")
+    running.becomes(secrets={"s-1"})
+    until = running.published.lists[-1].closed_after_unix
+    running.clock.move(CLOSE_AFTER / 2 + 1)
+    eventually("it is reported", lambda: "No space left" in running.watch.trouble)
+    running.api.put("secrets", "s-2")
+    running.api.delete("secrets", "s-2")
+    running.becomes(secrets={"s-1", "s-2"})
+    assert running.published.lists[-1].closed_after_unix == until
+    running.clock.move(CLOSE_AFTER / 2)
+    assert running.watch.is_closed
+    running.published.cannot_keep = False
+    eventually("it is open again", lambda: not running.watch.is_closed)
 
 
 def test_a_missing_right_is_told_and_keeps_the_gate_closed() -> None:

@@ -69,7 +69,10 @@ class Audit:
     def _line(self, event: Event, **fields: object) -> None:
         time = f"{utc(self._clock.unix()):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
         told = {name: value for name, value in fields.items() if value != ""}
-        self._write(json.dumps({"time": time, "event": event, **told}) + "\n")
+        try:
+            self._write(json.dumps({"time": time, "event": event, **told}) + "\n")
+        except OSError:  # nobody is let in or refused by what can be written
+            self.suppressed += 1
 
 
 def _jti(token: str) -> str:

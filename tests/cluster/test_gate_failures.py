@@ -1,0 +1,124 @@
+"""The gate of one machine where nothing new can reach it: it closes by Envoy's own clock."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.up import Up
+from support.up_gate import calling, gate_up
+
+CLOSE_AFTER_SECONDS = 6
+NATIVE = pytest.mark.parametrize("check", ["jwt", "both"])
+CHECKS = pytest.mark.parametrize("check", ["jwt", "review", "both"])
+
+
+@pytest.fixture
+def up(control_plane: ControlPlane, check: str, tmp_path: Path) -> Iterator[Up]:
+    arguments = (
+        "--kubeconfig",
+        str(control_plane.kubeconfig),
+        "--close-after",
+        str(CLOSE_AFTER_SECONDS),
+    )
+    with gate_up(tmp_path, control_plane, *arguments, check=check) as running:
+        yield running
+
+
+def limit_files(pid: int, size: int) -> None:
+    """Let a process write files of this size at most, as on a disk without room."""
+    hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+@CHECKS
+def test_a_gate_whose_process_is_stopped_closes_and_opens_again(
+    up: Up, control_plane: ControlPlane
+) -> None:
+    revoked, other = control_plane.make_identity(), control_plane.make_identity()
+    with (
+        calling(up, control_plane, revoked) as caller,
+        calling(up, control_plane, other) as bystander,
+    ):
+        assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
+        up.process.send_signal(signal.SIGSTOP)
+        try:
+            control_plane.admin.delete(revoked.secret_path)
+            caller.becomes(503)
+            bystander.becomes(503)
+        finally:
+            up.process.send_signal(signal.SIGCONT)
+        caller.becomes(401)
+        bystander.becomes(200)
+
+
+@NATIVE
+def test_a_gate_without_room_to_write_closes_and_opens_again(
+    up: Up, control_plane: ControlPlane
+) -> None:
+    revoked, other = control_plane.make_identity(), control_plane.make_identity()
+    with (
+        calling(up, control_plane, revoked) as caller,
+        calling(up, control_plane, other) as bystander,
+    ):
+        assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
+        limit_files(up.process.pid, 0)
+        control_plane.admin.delete(revoked.secret_path)
+        caller.becomes(503)
+        bystander.becomes(503)
+        up.wait_for_words("the gate refuses every token")
+        limit_files(up.process.pid, resource.RLIM_INFINITY)
+        caller.becomes(401)
+        bystander.becomes(200)
+        up.wait_for_words("the gate is open again")
+
+
+@NATIVE
+def test_a_gate_whose_runtime_folder_is_gone_closes_and_reports_it_once(
+    up: Up, control_plane: ControlPlane
+) -> None:
+    revoked, other = control_plane.make_identity(), control_plane.make_identity()
+    (runtime,) = up.runtime.iterdir()
+    away = up.folder / "away"
+    with (
+        calling(up, control_plane, revoked) as caller,
+        calling(up, control_plane, other) as bystander,
+    ):
+        assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
+        runtime.rename(away)
+        control_plane.admin.delete(revoked.secret_path)
+        caller.becomes(503)
+        bystander.becomes(503)
+        up.wait_for_words("the gate refuses every token")
+        lines = [line.split("daypass: ")[-1] for line in up.words.splitlines()]
+        assert len(lines) == len(set(lines)), up.words
+        away.rename(runtime)
+        caller.becomes(401)
+        bystander.becomes(200)
+
+
+@pytest.mark.parametrize("check", ["review"])
+def test_review_needs_no_file_to_refuse_what_is_revoked(
+    up: Up, control_plane: ControlPlane
+) -> None:
+    revoked, other = control_plane.make_identity(), control_plane.make_identity()
+    with (
+        calling(up, control_plane, revoked) as caller,
+        calling(up, control_plane, other) as bystander,
+    ):
+        assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
+        limit_files(up.process.pid, 0)
+        control_plane.admin.delete(revoked.secret_path)
+        caller.becomes(401)
+        later = SYSTEM_CLOCK.monotonic() + CLOSE_AFTER_SECONDS + 1
+        eventually("it would be closed", lambda: SYSTEM_CLOCK.monotonic() > later)
+        bystander.becomes(200)
+        with calling(up, control_plane, control_plane.make_identity()) as newcomer:
+            newcomer.becomes(200)
