@@ -77,6 +77,29 @@ def test_a_deletion_while_the_gate_was_down_counts(
         assert "this token was revoked" in caller.ask().json["message"]
 
 
+def test_without_the_record_what_was_revoked_while_the_gate_was_down_is_refused(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """At the first start tokens pass that were issued before; at one without the record none do."""
+    one, other = control_plane.make_identity(), control_plane.make_identity()
+    tokens = [control_plane.make_token(each, audiences=[AUDIENCE]) for each in (one, other)]
+    arguments = ("--kubeconfig", str(control_plane.kubeconfig))
+
+    def codes(up: Up) -> list[int]:
+        with calling(up, control_plane, other) as caller:
+            return [caller.ask(token).code for token in tokens]
+
+    with gate_up(tmp_path, control_plane, *arguments) as up:
+        assert codes(up) == [200, 200]
+        (record,) = tmp_path.glob("state/**/revocations.json")
+    record.unlink()
+    control_plane.admin.delete(one.secret_path)
+    with gate_up(tmp_path, control_plane, *arguments) as up:
+        assert codes(up) == [401, 401]
+        with calling(up, control_plane, other) as newcomer:
+            newcomer.becomes(200)
+
+
 def test_a_gate_that_may_not_watch_says_so_and_is_closed(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -212,6 +213,42 @@ def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_counts(
         plane.admin.delete(bots[2].secret_path)
         becomes_published(plane, bots[2].secret_uid)
         assert bots[3].secret_uid not in published(plane)
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_a_watch_that_starts_without_the_record_refuses_what_was_issued_before(
+    tmp_path: Path, damage: bool
+) -> None:
+    with ControlPlane.start(tmp_path / "plane") as plane, closing(admin_cluster(plane)) as cluster:
+        prepare(plane, CONFIG)
+        bot = plane.make_identity(identity_namespace(plane))
+        with watching(tmp_path / "first", plane, CONFIG) as first:
+            first.wait_leading()
+            assert first.events("record-lost") == []
+            assert issued_after(cluster) < SYSTEM_CLOCK.unix() - 7000
+        plane.admin.delete(bot.secret_path)
+        if damage:
+            cluster.patch(CONFIG_MAPS, GATE_KNOWN, {"data": {"number": "x"}}, HOME)
+        else:
+            cluster.delete(CONFIG_MAPS, GATE_KNOWN, HOME)
+        began = SYSTEM_CLOCK.unix()
+        with watching(tmp_path / "second", plane, CONFIG) as second:
+            if damage:
+                (told, *_) = eventually("it is told", lambda: second.events("not-published"))
+                assert f"kubectl delete configmap {GATE_KNOWN} -n {HOME}" in told["why"]
+                assert issued_after(cluster) < began - 7000
+                cluster.delete(CONFIG_MAPS, GATE_KNOWN, HOME)
+            eventually("it is in force", lambda: issued_after(cluster) >= began)
+            assert len(second.events("record-lost")) == 1
+            # What was known before is in ConfigMaps of its own.
+            becomes_published(plane, bot.secret_uid)
+
+
+def issued_after(cluster: Cluster) -> float:
+    """Tokens that were issued before are refused by the list that is in force."""
+    text = json.dumps(cluster.get(ENVOY_FILTERS, revoked_names()[0], FRONT))
+    (found,) = re.findall(r'"end": (\d+)', text)
+    return float(found)
 
 
 def test_ten_thousand_that_went_while_nobody_looked_are_published(

@@ -15,6 +15,8 @@ import pytest
 from daypass.gateway.denials import Kind
 from daypass.gateway.reasons import MESSAGES, Reason
 from daypass.gateway.record import ClusterRecord
+from daypass.kube.resources import CONFIG_MAPS
+from daypass.render.names import GATE_KNOWN, KNOWN_PARTS
 from support.deadline import eventually
 from support.identities import Identity
 from support.istio_gates import GUARDED, IstioGate, running_istio_gate
@@ -141,6 +143,28 @@ def test_without_any_watch_the_gate_closes_by_itself_and_opens_with_the_next_one
             following.wait_leading()
             bystander.becomes(200)
             assert_revoked(caller.becomes(401))
+
+
+def test_after_the_record_was_lost_no_token_of_before_passes_and_new_ones_do(
+    gate: IstioGate, tmp_path: Path
+) -> None:
+    namespace = identity_namespace(gate.plane)
+    one, other = (gate.plane.make_identity(namespace, name) for name in ("one", "other"))
+    with calling(gate, one) as caller, calling(gate, other) as bystander:
+        with watching(tmp_path / "first", gate.plane, gate.config):
+            caller.becomes(200)
+            bystander.becomes(200)
+        gate.plane.admin.delete(one.secret_path)
+        for name in (GATE_KNOWN, *(f"{GATE_KNOWN}-{part}" for part in KNOWN_PARTS)):
+            if gate.cluster.find(CONFIG_MAPS, name, HOME) is not None:
+                gate.cluster.delete(CONFIG_MAPS, name, HOME)
+        with watching(tmp_path / "next", gate.plane, gate.config) as watch:
+            caller.becomes(401)
+            bystander.becomes(401)
+            assert len(watch.events("record-lost")) == 1
+            with calling(gate, other) as newcomer:
+                newcomer.becomes(200)
+            assert caller.ask().code == 401
 
 
 def _names(watch: Watch, uid: str) -> bool:

@@ -56,6 +56,7 @@ def test_an_identity_made_just_before_a_kill_is_kept(tmp_path: Path) -> None:
         assert credentials_of(again, identity).token().value.reveal()
 
 
+LOST = "the record of what was revoked"
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda whole: whole[: len(whole) // 2],
     "empty": lambda _: b"",
@@ -87,6 +88,45 @@ def test_a_damaged_state_file_is_told_with_what_to_do(tmp_path: Path, damage: st
     state.unlink()
     with running_up(tmp_path, stack_config()) as afresh:
         assert afresh.ready
+
+
+@pytest.mark.parametrize("damage", ["", "half", "another version"])
+@pytest.mark.parametrize("check", ["jwt", "both"])
+def test_without_the_record_what_was_revoked_before_stays_refused(
+    tmp_path_factory: pytest.TempPathFactory, check: str, damage: str
+) -> None:
+    """The record is deleted, or is damaged and deleted as the hint says."""
+    folder = tmp_path_factory.mktemp("up")  # short: a socket is in it
+    config = stack_config(door_port=free_port(), gate_port=free_port())
+    config = config.replace("engine: envoy,", f"engine: envoy, check: {check},")
+    with running_up(folder, config) as up:
+        assert LOST not in up.words
+        one, other = (make_identity(admin_of(up), "team", name) for name in ("one", "other"))
+        revoked, good = (credentials_of(up, each).token().value for each in (one, other))
+        assert (at_the_gate(up, revoked).code, at_the_gate(up, good).code) == (200, 200)
+        admin_of(up).delete(one.secret_path)
+        eventually("it is refused", lambda: at_the_gate(up, revoked).code == 401)
+        assert up.end() == 0
+    (record,) = folder.glob("state/**/revocations.json")
+    if damage:
+        record.write_bytes(DAMAGES[damage](record.read_bytes()))
+        with running_up(folder, config) as refused:
+            assert refused.wait() == 1
+        assert "remove it, and start again" in refused.words
+    record.unlink()
+    with running_up(folder, config) as again:
+        assert again.words.count(LOST) == 1
+        assert (at_the_gate(again, revoked).code, at_the_gate(again, good).code) == (401, 401)
+
+        def renewed() -> bool:
+            return at_the_gate(again, credentials_of(again, other).token().value).code == 200
+
+        eventually("a new token passes", renewed)
+        assert again.end() == 0
+    with running_up(folder, config) as later:
+        assert at_the_gate(later, revoked).code == 401
+        assert renewed()
+        assert LOST not in later.words
 
 
 def test_a_state_file_that_others_may_read_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from daypass._core.secret import Secret
 from daypass.local.echo import Echo
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -60,8 +61,9 @@ class Caller:
         self._socket = connect(port, authority_pem=pem, name=HOST)
         self._conversation = Conversation(self._socket)
 
-    def ask(self) -> Answer:
-        line = f"Authorization: Bearer {self.token.reveal()}"
+    def ask(self, token: Secret | None = None) -> Answer:
+        """What the gate answers. `token`: another one than its own."""
+        line = f"Authorization: Bearer {(token or self.token).reveal()}"
         lines = ["GET / HTTP/1.1", f"Host: {HOST}", line, "", ""]
         self._conversation.send("\r\n".join(lines).encode())
         return self._conversation.answer()

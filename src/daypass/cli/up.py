@@ -104,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
                 SYSTEM_CLOCK,
                 _say,
                 state=folders.state,
+                is_first_start=folders.is_new,
                 close_after_seconds=args.close_after,
             )
             try:

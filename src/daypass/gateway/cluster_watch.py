@@ -16,7 +16,7 @@ from typing import Any
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
-from daypass.gateway.denials import SETTLE_SOON_SECONDS, Kind
+from daypass.gateway.denials import DAMAGES, SETTLE_SOON_SECONDS, Kind
 from daypass.gateway.events import Event, Tell
 from daypass.gateway.follower import Follower
 from daypass.gateway.following import Following, is_due
@@ -78,6 +78,7 @@ class ClusterWatch:
         self._close_after_seconds = close_after_seconds
         self._began = clock.monotonic()
         self._was_leader = False
+        self._knows_the_past = False
         self._unbroken_since: float | None = None
         self._recorded: Recorded | None = None
         self._known: dict[str, Any] | None = None
@@ -136,12 +137,30 @@ class ClusterWatch:
         """Begin with what others have recorded and published; all of it is compared."""
         recorded = self._record.read()
         known = self._record.read_known()
-        self.following.absorb({**recorded.refused, "known": known})
+        if not self._knows_the_past and self._is_lost(recorded):
+            self.following.record_is_lost()
+            self._tell(Event.RECORD_LOST, issuedBefore=self.following.denials.recorded_since_unix)
+        self._absorb({**recorded.refused, "known": known})
+        self._knows_the_past = True
         self._recorded = recorded
         self.published, self._known, self._keys = None, known, None
         self._unbroken_since = None
         self._was_leader = True
         self._tell(Event.LEADING, number=recorded.number)
+
+    def _is_lost(self, recorded: Recorded) -> bool:
+        """Whether something is missing of what earlier watches knew. At a first start nothing is
+        there at all: neither a record nor anything that is published.
+        """
+        if recorded.number:
+            return not frozenset(recorded.published.get("shards", ())) <= self._record.shards
+        return bool(self._record.shards) or self._publisher.is_anything_published()
+
+    def _absorb(self, record: dict[str, Any]) -> None:
+        try:
+            self.following.absorb(record)
+        except DAMAGES:
+            raise self._record.damaged() from None
 
     def _is_ready(self) -> bool:
         """Whether what is known here is more than what is in force already."""
@@ -186,7 +205,10 @@ class ClusterWatch:
         recorded = self._recorded or self._record.read()
         for attempt in range(TRIES):
             revoked = self.following.revoked()
-            state = published_state(revoked, self._config, self.following.heard_unix)
+            state = {
+                **published_state(revoked, self._config, self.following.heard_unix),
+                "shards": sorted(self._record.shards),
+            }
             try:
                 self._recorded = self._record.write(recorded, self.following.record(), state)
                 return revoked, self._recorded.number
@@ -195,7 +217,7 @@ class ClusterWatch:
                     raise
                 recorded = self._record.read()
                 nothing: dict[str, Any] = {kind: {} for kind in Kind}
-                self.following.absorb({**recorded.refused, "known": nothing})
+                self._absorb({**recorded.refused, "known": nothing})
         raise AssertionError("unreachable")
 
     def _keep_up(self) -> None:

@@ -33,6 +33,8 @@ SETTLE_SOON_SECONDS = 60
 FRESH_LIMIT = 500
 """Fresh entries at most; those beyond it have settled from the beginning."""
 FORMAT = 1
+DAMAGES = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+"""What a record that is none raises."""
 
 
 class Kind(StrEnum):
@@ -65,11 +67,13 @@ class Denials:
 
     `longest_lifetime_seconds`: no token that the gate takes lives longer. `followed`: namespaces
     that somebody looks at, so that the others' tokens are refused; None: all are.
+    `recorded_since_unix`: tokens that were issued before are refused, since the record of what was
+    revoked until then is lost; 0 where it never was.
     """
 
     __slots__ = (
         "_fresh", "_fresh_limit", "_gone", "_known", "_limit", "_namespaces", "_settled_at",
-        "_settling", "followed", "longest_lifetime_seconds", "orders",
+        "_settling", "followed", "longest_lifetime_seconds", "orders", "recorded_since_unix",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +82,7 @@ class Denials:
         self.longest_lifetime_seconds = longest_lifetime_seconds
         self.orders: tuple[Order, ...] = ()
         self.followed: frozenset[str] | None = None
+        self.recorded_since_unix = 0
         self._limit, self._fresh_limit = limit, fresh_limit
         self._known: dict[Kind, dict[str, str]] = {kind: {} for kind in Kind}
         self._gone: dict[str, Gone] = {}
@@ -185,12 +190,14 @@ class Denials:
             "namespaces": dict(self._namespaces),
             "fresh": {uid: uid in self._settling for uid in self._fresh},
             "settledAt": self._settled_at,
+            "recordedSince": self.recorded_since_unix,
         }
 
     def recall(self, record: Mapping[str, Any]) -> None:
-        """Take over what `record` gave. Raises ValueError, TypeError, KeyError, AttributeError."""
+        """Take over what `record` gave. Raises one of DAMAGES."""
         self._known, self._gone, self._namespaces = {kind: {} for kind in Kind}, {}, {}
         self._fresh, self._settling, self._settled_at = set(), set(), 0.0
+        self.recorded_since_unix = 0
         self.absorb(record, 0, lambda kind, namespace: False)
 
     def absorb(
@@ -204,6 +211,8 @@ class Denials:
         """
         known, gone, namespaces = _read(record)
         fresh, settling, settled_at = _read_fresh(record, gone, now_unix)
+        since = int(record.get("recordedSince", 0))
+        self.recorded_since_unix = max(self.recorded_since_unix, since)
         self._forget(now_unix)
         for name, at in namespaces.items():
             self._namespaces[name] = max(at, self._namespaces.get(name, at))
@@ -227,9 +236,11 @@ class Denials:
         self._keep_limit()
 
     def _issued_after(self, now_unix: float) -> int:
-        """A token that was issued before has ended, or lives for too long; in whole grains."""
+        """A token that was issued before has ended, or lives for too long; in whole grains. Or
+        nobody knows whether it was revoked.
+        """
         oldest = now_unix - self.longest_lifetime_seconds - SKEW_SECONDS
-        return int(oldest // GRAIN_SECONDS) * GRAIN_SECONDS
+        return max(int(oldest // GRAIN_SECONDS) * GRAIN_SECONDS, self.recorded_since_unix)
 
     def _forget(self, now_unix: float) -> None:
         # Nothing is forgotten before every token that was issued until then is refused by its age.

@@ -29,6 +29,8 @@ class Event(StrEnum):
     """Somebody else had changed or deleted what is published."""
     TROUBLE = "trouble"
     TROUBLE_OVER = "trouble-over"
+    RECORD_LOST = "record-lost"
+    """Tokens issued before are refused: nobody knows what of them was revoked."""
     STOPPED = "stopped"
 
 

@@ -187,6 +187,11 @@ class Following:
         with self.lock:
             return self.denials.record()
 
+    def record_is_lost(self) -> None:
+        """Refuse what was issued until now: nobody knows what of it was revoked."""
+        with self.lock:
+            self.denials.recorded_since_unix = math.ceil(self._clock.unix())
+
     def absorb(self, record: dict[str, Any]) -> None:
         """Take over what another one has recorded. Raises as `Denials.recall`."""
         with self.lock:

@@ -14,12 +14,21 @@ from daypass.render.envoy.revocation import Revoked
 LIMIT_BYTES = 256 * 1024 * 1024
 
 
+WITHOUT_RECORD = "Tokens issued before that are then refused; clients get new ones by themselves"
+"""What happens after a damaged record was removed."""
+
+
 class RecordError(DaypassError):
     """What was kept of an earlier run cannot be read."""
 
 
 class Publisher(Protocol):
-    """Whoever enforces the list. Both methods raise OSError where that fails for now."""
+    """Whoever enforces the list. Both methods raise OSError where that fails for now.
+
+    `is_first_start`: no gate has run here before, so that nothing can be missing.
+    """
+
+    is_first_start: bool
 
     def publish(self, revoked: Revoked) -> None:
         """Put the list in force."""
@@ -34,7 +43,10 @@ class Publisher(Protocol):
 class OnThisMachine:
     """An Envoy of our own, through `take`, and a file (mode 0600), or None to remember nothing."""
 
-    def __init__(self, take: Callable[[Revoked], None], file: Path | None) -> None:
+    def __init__(
+        self, take: Callable[[Revoked], None], file: Path | None, *, is_first_start: bool
+    ) -> None:
+        self.is_first_start = is_first_start or file is None
         self._take = take
         self._file = file
 
@@ -61,6 +73,6 @@ def read_record(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError, UnsafeFileError) as error:
         raise RecordError(
             f"{file}, which says what was revoked, cannot be read: {error}",
-            f"without it deletions before this start are not seen: rm {file}",
+            f"remove it, and start again. {WITHOUT_RECORD}",
         ) from None
     return record if isinstance(record, dict) else {}

@@ -64,6 +64,16 @@ class InCluster:
             listed = RevokedList(revoked=revoked, heard_unix=heard_unix)
             self._replace(revoked_config_map(listed, self._for_authorizers), number)
 
+    def is_anything_published(self) -> bool:
+        """Return whether any object is there that a watch publishes, whatever it says."""
+        documents = []
+        if self._native is not None:
+            documents = [*self._native.keys("", ""), *self._native.revoked(Revoked())]
+        if self._for_authorizers is not None:
+            nothing = RevokedList(revoked=Revoked(), heard_unix=0)
+            documents.append(revoked_config_map(nothing, self._for_authorizers))
+        return any(self._find(document, metadata_only=True) for document in documents)
+
     def tell_heard(self, heard_unix: float) -> None:
         """Tell authorizers that all is known; they want to hear it every HEARTBEAT_SECONDS."""
         key = f"ConfigMap/{GATE_REVOKED}"

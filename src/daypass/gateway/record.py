@@ -17,8 +17,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from daypass._core.hints import kubectl
 from daypass.gateway.denials import FORMAT, Kind
-from daypass.gateway.published import RecordError
+from daypass.gateway.published import WITHOUT_RECORD, RecordError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import CONFIG_MAPS, Object
@@ -96,6 +97,15 @@ class ClusterRecord:
                 known[kind].update(content.get(kind, {}))
         return known
 
+    @property
+    def shards(self) -> frozenset[str]:
+        """Which ConfigMaps hold UIDs, as they were read or written last."""
+        return frozenset(shard for shard, (_, content) in self._shards.items() if content)
+
+    def damaged(self, name: str = GATE_KNOWN) -> RecordError:
+        """The error that says what to do about a ConfigMap that is no record."""
+        return _damaged(self._namespace, name)
+
     def write_known(self, known: Record) -> None:
         """Replace what has changed of it since it was read or written here; ConflictError where
         somebody else has: then `read_known` again.
@@ -143,7 +153,7 @@ def _recorded(found: Object) -> Recorded:
         if refused["format"] != FORMAT:
             raise ValueError("format")
     except (KeyError, ValueError, TypeError):
-        raise _damaged(found) from None
+        raise _damaged(str(metadata.get("namespace")), str(metadata.get("name"))) from None
     return Recorded(number=number, refused=refused, published=content, version=version)
 
 
@@ -158,17 +168,16 @@ def _content(found: Object) -> Record:
     except (ValueError, TypeError, RecursionError, zlib.error, binascii.Error):
         content = None
     if not isinstance(content, dict):
-        raise _damaged(found)
+        metadata = found["metadata"]
+        raise _damaged(str(metadata.get("namespace")), str(metadata.get("name")))
     return content
 
 
-def _damaged(found: Object) -> RecordError:
-    metadata = found["metadata"]
+def _damaged(namespace: str, name: str) -> RecordError:
     return RecordError(
-        f"ConfigMap {metadata.get('namespace')}/{metadata.get('name')}, which says what was"
-        " revoked, cannot be read",
-        "was it edited? Without it, what is deleted while no watch runs is not refused:"
-        f" kubectl -n {metadata.get('namespace')} delete configmap {metadata.get('name')}",
+        f"ConfigMap {namespace}/{name}, which says what was revoked, cannot be read",
+        f"was it edited? Delete it. {WITHOUT_RECORD}:\n"
+        + kubectl("delete", "configmap", name, "-n", namespace),
     )
 
 

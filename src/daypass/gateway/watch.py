@@ -14,8 +14,9 @@ from typing import Any
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass.gateway.denials import DAMAGES
 from daypass.gateway.following import Following, Scope, is_due
-from daypass.gateway.published import Publisher, RecordError
+from daypass.gateway.published import WITHOUT_RECORD, Publisher, RecordError
 from daypass.kube.cluster import Cluster
 from daypass.render.envoy.revocation import Revoked
 
@@ -25,7 +26,8 @@ TICK_SECONDS = 1.0
 class RevocationWatch:
     """Keeps the list of a gate of our own current: `first`, then `start`, at the end `stop`.
 
-    It closes `cluster`. Raises RecordError.
+    It closes `cluster`. `record_is_lost`: there was no record of an earlier run, so that tokens
+    issued before this start are refused. Raises RecordError.
     """
 
     def __init__(
@@ -46,8 +48,12 @@ class RevocationWatch:
             cluster, clock, scope, longest_lifetime_seconds=longest_lifetime_seconds,
             close_after_seconds=close_after_seconds,
         )  # fmt: skip
-        if (record := publisher.kept()) is not None:
+        record = publisher.kept()
+        self.record_is_lost = record is None and not publisher.is_first_start
+        if record is not None:
             _recall(self._following, record)
+        elif self.record_is_lost:
+            self._following.record_is_lost()
         self._ended = threading.Event()
         self._is_started = False
         self._trouble = ""
@@ -124,9 +130,8 @@ class RevocationWatch:
 def _recall(following: Following, record: dict[str, Any]) -> None:
     try:
         following.denials.recall(record)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except DAMAGES:
         raise RecordError(
-            "what was kept of earlier revocations is damaged, or was written by another version",
-            "start with another --state, or without its file revocations.json: what was deleted"
-            " before is then not refused",
+            "revocations.json in the state folder is damaged, or was written by another version",
+            f"remove it, and start again. {WITHOUT_RECORD}",
         ) from None

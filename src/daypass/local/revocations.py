@@ -18,6 +18,11 @@ UNSEEN = (
     "with --kubeconfig FILE, of somebody who may watch Secrets, ServiceAccounts and ConfigMaps, "
     "it is refused within a second"
 )
+RECORD_LOST = (
+    f"the record of what was revoked, {STATE_FILE} in the state folder, is missing\n"
+    "with check jwt and both, tokens issued before this start are refused; "
+    "clients get new ones by themselves"
+)
 
 
 class Revocations:
@@ -33,6 +38,7 @@ class Revocations:
         *,
         longest_lifetime_seconds: int,
         state: Path | None,
+        is_first_start: bool,
         close_after_seconds: float,
     ) -> None:
         self._say = say
@@ -45,7 +51,11 @@ class Revocations:
             return
         self._watch = RevocationWatch(
             Cluster(access),
-            OnThisMachine(take, None if state is None else state / STATE_FILE),
+            OnThisMachine(
+                take,
+                None if state is None else state / STATE_FILE,
+                is_first_start=is_first_start,
+            ),
             clock,
             longest_lifetime_seconds=longest_lifetime_seconds,
             scope=Scope(
@@ -53,6 +63,8 @@ class Revocations:
             ),
             close_after_seconds=close_after_seconds,
         )
+        if self._watch.record_is_lost:
+            say(RECORD_LOST)
 
     def first(self) -> Revoked | None:
         """What is refused from the first request on."""

@@ -111,6 +111,7 @@ class LocalStack:
                 self.said.append,
                 workers=WORKERS,
                 state=folder,
+                is_first_start=True,
             )
         except BaseException:
             behind.stop()

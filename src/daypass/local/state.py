@@ -26,6 +26,7 @@ def state_folder(config: Path) -> Path:
 class Folders:
     """The state folder, locked, and a runtime folder with a short name that goes when we go.
 
+    `is_new`: nothing was in the state folder before.
     Use as a context manager. Raises InUseError where another process holds the state folder, and
     DaypassError where it cannot be made.
     """
@@ -33,11 +34,13 @@ class Folders:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.runtime = Path()
+        self.is_new = False
         self._lock = -1
 
     def __enter__(self) -> "Folders":
         try:
             make_private_folder(str(self.state))
+            self.is_new = not any(self.state.iterdir())
             self._lock = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DaypassError(

@@ -31,8 +31,10 @@ class Supervisor:
 
     `behind`: the API server. `authority` signs what the config has no certificate for. `say` takes
     some lines for a person. `workers`: threads of Envoy, or None for one a core. `state`: where it
-    is kept what was revoked, or None to forget it. `close_after_seconds`: how long the gate may
-    hear nothing of what is revoked before it refuses every token, or None for the config's time.
+    is kept what was revoked, or None to forget it. `is_first_start`: no gate has run with this
+    state before; otherwise, without its record, the gate refuses what was issued before this start.
+    `close_after_seconds`: how long the gate may hear nothing of what is revoked before it refuses
+    every token, or None for the config's time.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Supervisor:
         *,
         workers: int | None = None,
         state: Path | None = None,
+        is_first_start: bool,
         close_after_seconds: float | None = None,
     ) -> None:
         self._config_file = config_file
@@ -76,6 +79,7 @@ class Supervisor:
                     say,
                     longest_lifetime_seconds=settings.gate.longest_lifetime_seconds,
                     state=state,
+                    is_first_start=is_first_start,
                     close_after_seconds=close_after_seconds or gate.close_after_seconds,
                 )
                 revoked = self._revocations.first()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -88,6 +91,10 @@ class World:
             json.dumps(found) for path, found in self.objects.objects.items()
             if path.startswith(FRONT)
         )  # fmt: skip
+
+    def issued_after(self) -> float:
+        """Tokens that were issued before are refused."""
+        return float(self.published().partition('"end": ')[2].partition("}")[0])
 
     def until(self) -> str:
         """From when on Envoy refuses everything."""
@@ -332,6 +339,85 @@ def test_whoever_takes_over_keeps_a_copy_until_its_own_has_arrived(world: World)
     _pass(world, two, SETTLE_SECONDS)
     assert world.turn(two)
     assert _parts_with(world, "s-1") == copied - {"daypass-gate-revoked-0"}
+
+
+def test_a_first_watch_refuses_no_token_for_its_age(world: World) -> None:
+    world.turn(world.watch("one"))
+    assert world.issued_after() < world.clock.unix() - 7000
+    assert ("one", Event.RECORD_LOST) not in world.told
+
+
+HOME = "/api/v1/namespaces/daypass/configmaps/"
+
+
+@pytest.mark.parametrize("lost", ["daypass-gate-known", "daypass-gate-known-", ""])
+def test_a_watch_without_all_of_the_record_refuses_what_was_issued_before(
+    world: World, lost: str
+) -> None:
+    """The record, the UIDs that were known, or both are deleted while no watch runs."""
+    one = world.watch("one")
+    world.turn(one)
+    world.seen.delete("secrets", "s-1")
+    world.sees(one, "s-1")
+    world.clock.advance(2)
+    world.turn(one)
+    _pass(world, one, 301)
+    world.turn(one)
+    one.following.stop()
+    for path in [*world.objects.objects]:
+        is_part = path.startswith(f"{HOME}daypass-gate-known-")
+        if path.startswith(HOME) and (not lost or is_part is lost.endswith("-")):
+            del world.objects.objects[path]
+    world.clock.advance(DURATION_SECONDS + 1)
+    began = world.clock.unix()
+    for name in ("two", "three"):
+        watch = world.watch(name)
+        world.turn(watch)
+        world.clock.advance(DURATION_SECONDS + 1)
+        world.hears(watch)
+        assert world.turn(watch)
+        assert began <= world.issued_after() <= world.clock.unix()
+        watch.following.stop()
+        world.clock.advance(DURATION_SECONDS + 1)
+    assert [name for name, event in world.told if event is Event.RECORD_LOST] == ["two"]
+
+
+@pytest.mark.parametrize("content", [b"junk", {"refused": {"format": 1}}])
+def test_after_a_damaged_record_is_deleted_what_was_issued_before_is_refused(
+    world: World, content: Any
+) -> None:
+    one = world.watch("one")
+    world.turn(one)
+    one.following.stop()
+    text = content if isinstance(content, bytes) else gzip.compress(json.dumps(content).encode())
+    damaged = world.objects.objects[f"{HOME}daypass-gate-known"]
+    damaged["binaryData"] = {"content.json.gz": base64.b64encode(text).decode()}
+    world.clock.advance(DURATION_SECONDS + 1)
+    two = world.watch("two")
+    world.turn(two)
+    world.clock.advance(DURATION_SECONDS + 1)
+    world.hears(two)
+    before = world.published()
+    assert not world.turn(two)
+    assert "kubectl delete configmap daypass-gate-known -n daypass" in two.trouble
+    assert world.published() == before
+    del world.objects.objects[f"{HOME}daypass-gate-known"]
+    began = world.clock.unix()
+    assert world.turn(two)
+    assert world.issued_after() >= began
+
+
+def test_a_watch_that_knows_writes_a_lost_record_anew_and_refuses_nobody_for_it(
+    world: World,
+) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    del world.objects.objects[f"{HOME}daypass-gate-known"]
+    world.seen.delete("secrets", "s-1")
+    world.sees(watch, "s-1")
+    eventually("it is published", lambda: world.turn(watch) and '"s-1"' in world.published())
+    assert world.issued_after() < world.clock.unix() - 7000
+    assert ("one", Event.RECORD_LOST) not in world.told
 
 
 def _pass(world: World, watch: ClusterWatch, seconds: float) -> None:

@@ -33,7 +33,10 @@ def aged(revoked: Revoked) -> Revoked:
 class Published:
     """A publisher that keeps all it gets; `held` makes it slow."""
 
-    def __init__(self, record: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, record: dict[str, Any] | None = None, *, is_first_start: bool = True
+    ) -> None:
+        self.is_first_start = is_first_start
         self.lists: list[Revoked] = []
         self.record = record
         self.held = threading.Event()
@@ -226,6 +229,29 @@ def test_a_deletion_while_it_did_not_run_counts(running: Running) -> None:
     second = Running(api, Published(running.published.record))
     assert aged(second.watch.first()) == Revoked(secrets={"s-1"})
     second.watch.stop()
+
+
+def test_without_its_record_it_refuses_what_was_issued_before_also_after_another_start() -> None:
+    first = Running(WatchedApi(), Published(is_first_start=False))
+    began = first.clock.unix()
+    assert first.watch.record_is_lost
+    assert first.watch.first().issued_after_unix >= began
+    first.watch.start()
+    record = eventually("it is recorded", lambda: first.published.record)
+    first.watch.stop()
+    again = Running(WatchedApi(), Published(record, is_first_start=False))
+    assert not again.watch.record_is_lost
+    assert again.watch.first().issued_after_unix >= began
+    again.clock.move(LONGEST + 120)
+    assert again.watch.first().issued_after_unix < again.clock.unix() - LONGEST
+    again.watch.stop()
+
+
+def test_at_a_first_start_no_token_is_refused_for_its_age() -> None:
+    made = Running(WatchedApi(), Published())
+    assert not made.watch.record_is_lost
+    assert made.watch.first().issued_after_unix <= made.clock.unix() - LONGEST
+    made.watch.stop()
 
 
 @pytest.mark.parametrize("record", [{}, {"format": 1}, {"format": 3}])

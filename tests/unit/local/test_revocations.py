@@ -53,7 +53,7 @@ def test_a_feed_that_is_lost_and_heard_again_is_reported_once_each(
     monkeypatch.setattr(feed, "LONGEST_PAUSE_SECONDS", 0.1)
     made = Revocations(
         config_of(stack_config()), Behind(lambda: None), lambda _: None, SYSTEM_CLOCK, lines.append,
-        longest_lifetime_seconds=3600, state=None, close_after_seconds=600,
+        longest_lifetime_seconds=3600, state=None, is_first_start=True, close_after_seconds=600,
     )  # fmt: skip
     reported = Reported(made, lines)
     made.first()
