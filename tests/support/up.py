@@ -84,8 +84,17 @@ class Up:
             return exchange(connection, request)
 
     def wait_for_words(self, words: str) -> None:
-        """Come back once it has said this."""
-        eventually(f"up says {words!r}", lambda: words in self.words, seconds=60)
+        """Come back once it has said this. Raises RuntimeError where it has ended."""
+
+        def said() -> bool:
+            ended = self.process.poll()
+            if ended is not None:
+                self._listener.join(10)
+            if ended is not None and words not in self.words:
+                raise RuntimeError(f"it has ended with {ended}:\n{self.words}")
+            return words in self.words
+
+        eventually(f"up says {words!r}", said, seconds=60)
 
     def envoy_pids(self) -> list[int]:
         """The Envoys that it has started and that are alive."""
