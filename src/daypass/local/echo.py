@@ -12,6 +12,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
     server_version = "daypass-echo"
+    wbufsize = -1  # one packet an answer: a second one would wait for an acknowledgement
 
     def _answer(self) -> None:
         length = min(int(self.headers.get("content-length") or 0), 1024 * 1024)
