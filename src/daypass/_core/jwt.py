@@ -49,10 +49,37 @@ def _object(part: str, what: str) -> dict[str, Any]:
         if not _is_base64url(part):
             raise ValueError
         raw = binascii.a2b_base64(part.replace("-", "+").replace("_", "/") + "=" * (-len(part) % 4))
-        value = json.loads(raw)
+        value = _strict_json(raw.decode())
     except (ValueError, RecursionError):
         # `from None`: the JSON error quotes what it could not read.
         raise MalformedTokenError(f"the token's {what} cannot be decoded") from None
     if not isinstance(value, dict):
         raise MalformedTokenError(f"the token's {what} is not a JSON object")
     return value
+
+
+def _strict_json(text: str) -> Any:
+    """JSON that all parsers of tokens read alike. Raises ValueError for any other."""
+    value = json.loads(
+        text, object_pairs_hook=_named_once, parse_int=_bounded, parse_constant=_refuse
+    )
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # raises for half a surrogate pair
+    return value
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError
+    return value
+
+
+def _bounded(digits: str) -> int:
+    if abs(float(digits)) == float("inf"):
+        raise ValueError
+    return int(digits)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)  # NaN and Infinity

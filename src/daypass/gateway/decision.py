@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass.gateway.reasons import Reason
-from daypass.spec.exposure import BEARER_JWT
+from daypass.spec.exposure import BEARER_JWT, SERVICE_ACCOUNT_USER
 from daypass.spec.hosts import EVERY_HOST
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
@@ -21,10 +21,6 @@ ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
 
 LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
 SKEW_SECONDS = 10
-LATEST_UNIX = 2**53
-"""Times beyond this are no exact numbers in JSON, and no token of Kubernetes has one."""
-
-_SUBJECT = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):([a-z0-9.-]{1,253})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +142,7 @@ def _walk(
         header, claims = decode_unverified(token)
     except MalformedTokenError:
         raise _RefusedError(Reason.MALFORMED) from None
-    if not isinstance(claims.get("jti", ""), str):
+    if not _has_registered_types(header, claims):
         raise _RefusedError(Reason.MALFORMED)
     passed("a JSON Web Token")
     # 4. The cluster has issued it.
@@ -202,7 +198,8 @@ def _name(host: str) -> str:
 
 
 def _bearer(request: Request) -> str:
-    values = [value for name, value in request.headers if name == "authorization"]
+    # Envoy joins several to one, and leaves empty ones out.
+    values = [value for name, value in request.headers if name == "authorization" and value]
     if not values:
         raise _RefusedError(Reason.NO_TOKEN)
     if len(values) > 1 or not re.fullmatch(BEARER_JWT, values[0]):
@@ -219,26 +216,28 @@ def _verify_audience(claims: dict[str, Any], rules: Rules) -> None:
 
 
 def _verify_times(claims: dict[str, Any], rules: Rules, now_unix: float) -> int:
-    ends, begins = claims.get("exp"), claims.get("nbf", 0)
-    if not _is_time(ends):
+    ends, begins = int(claims.get("exp", 0)), int(claims.get("nbf", 0))
+    if not ends:
         raise _RefusedError(Reason.NO_EXPIRY)
-    if now_unix >= ends + rules.skew_seconds:
+    # Whole seconds, as Envoy counts them.
+    if int(now_unix) > ends + rules.skew_seconds:
         raise _RefusedError(Reason.EXPIRED)
-    if not _is_time(begins) or now_unix < begins - rules.skew_seconds:
+    if int(now_unix) < begins - rules.skew_seconds:
         raise _RefusedError(Reason.NOT_YET_VALID)
-    issued = claims.get("iat", begins)
-    if not _is_time(issued) or ends - issued > rules.longest_lifetime_seconds:
+    if ends - int(claims.get("iat", begins)) > rules.longest_lifetime_seconds:
         raise _RefusedError(Reason.LIVES_TOO_LONG)
     return int(ends - now_unix)
 
 
 def _identity(claims: dict[str, Any]) -> Identity:
     subject, kubernetes = claims.get("sub"), claims.get("kubernetes.io")
-    found = _SUBJECT.fullmatch(subject) if isinstance(subject, str) else None
-    if found is None or not isinstance(kubernetes, dict) or kubernetes.get("namespace") != found[1]:
+    if subject is None or not re.fullmatch(SERVICE_ACCOUNT_USER, subject):
         raise _RefusedError(Reason.SUBJECT)
-    groups = ("system:serviceaccounts", f"system:serviceaccounts:{found[1]}")
-    return Identity(user=found[0], groups=(*groups, "system:authenticated"))
+    namespace = subject.split(":")[2]
+    if not isinstance(kubernetes, dict) or kubernetes.get("namespace") != namespace:
+        raise _RefusedError(Reason.SUBJECT)
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+    return Identity(user=subject, groups=(*groups, "system:authenticated"))
 
 
 def _verify_review(
@@ -260,6 +259,14 @@ def _uid(bound: object) -> str:
     return uid if isinstance(uid, str) else ""
 
 
-def _is_time(value: object) -> TypeGuard[int]:
-    # A float or a string is no time of Kubernetes', and parsers differ about it.
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LATEST_UNIX
+def _has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool:
+    """Whether what RFC 7515 and RFC 7519 register has their types, as Envoy asks of a token."""
+    texts = [header.get("alg"), header.get("kid", "")]
+    texts += [claims.get(name, "") for name in ("iss", "sub", "jti")]
+    audiences = claims.get("aud", [])
+    texts += audiences if isinstance(audiences, list) else [audiences]
+    times = [claims.get(name, 0) for name in ("exp", "nbf", "iat")]
+    return all(isinstance(text, str) for text in texts) and all(
+        isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 2**64
+        for time in times
+    )

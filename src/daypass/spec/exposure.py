@@ -23,6 +23,9 @@ BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 what follows the token; two spaces or a tab make the request anonymous there. A proxy and it must
 never read the header differently, so only the form that everybody reads alike passes."""
 
+SERVICE_ACCOUNT_USER = r"system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+"
+"""`sub` of a ServiceAccount's token. The API server has made sure of the lengths."""
+
 
 def _any_case(text: str) -> str:
     """A pattern for ASCII text in any case; `(?i)` would also take U+017F for an s."""

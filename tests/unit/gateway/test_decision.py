@@ -71,25 +71,28 @@ def test_a_good_token_is_allowed_and_says_who_calls() -> None:
         ({"iss": "kubernetes/serviceaccount"}, Reason.LONG_LIVED),
         ({"iss": "https://accounts.example.com"}, Reason.FOREIGN_ISSUER),
         ({"iss": None}, Reason.FOREIGN_ISSUER),
-        ({"iss": [ISSUER]}, Reason.FOREIGN_ISSUER),
+        ({"iss": [ISSUER]}, Reason.MALFORMED),
         ({"aud": None}, Reason.AUDIENCE),
         ({"aud": []}, Reason.AUDIENCE),
         ({"aud": GATE}, Reason.AUDIENCE),
-        ({"aud": {GATE: 1}}, Reason.AUDIENCE),
+        ({"aud": {GATE: 1}}, Reason.MALFORMED),
         ({"aud": [GATE + "x"]}, Reason.AUDIENCE),
         ({"aud": GATE.upper()}, Reason.AUDIENCE),
         ({"aud": [GATE, ISSUER]}, Reason.SEVERAL_AUDIENCES),
-        ({"aud": [GATE, None]}, Reason.SEVERAL_AUDIENCES),
+        ({"aud": [GATE, None]}, Reason.MALFORMED),
         ({"exp": None}, Reason.NO_EXPIRY),
-        ({"exp": str(NOW + 60)}, Reason.NO_EXPIRY),
-        ({"exp": NOW + 60.5}, Reason.NO_EXPIRY),
-        ({"exp": True}, Reason.NO_EXPIRY),
-        ({"exp": 2**60}, Reason.NO_EXPIRY),
-        ({"exp": NOW - 10}, Reason.EXPIRED),
+        ({"exp": 0}, Reason.NO_EXPIRY),
+        ({"exp": str(NOW + 60)}, Reason.MALFORMED),
+        ({"exp": NOW - 10.5}, Reason.EXPIRED),
+        ({"exp": True}, Reason.MALFORMED),
+        ({"exp": 2**60}, Reason.LIVES_TOO_LONG),
+        ({"exp": 2**64}, Reason.MALFORMED),
+        ({"exp": NOW - 11}, Reason.EXPIRED),
         ({"nbf": NOW + 11}, Reason.NOT_YET_VALID),
-        ({"nbf": "soon"}, Reason.NOT_YET_VALID),
+        ({"nbf": "soon"}, Reason.MALFORMED),
         ({"exp": NOW + 3541}, Reason.LIVES_TOO_LONG),
-        ({"iat": -1}, Reason.LIVES_TOO_LONG),
+        ({"iat": -1}, Reason.MALFORMED),
+        ({"iat": 0}, Reason.LIVES_TOO_LONG),
         ({"sub": "admin"}, Reason.SUBJECT),
         ({"sub": None}, Reason.SUBJECT),
         ({"sub": "system:serviceaccount:team:bot\n"}, Reason.SUBJECT),
@@ -108,15 +111,25 @@ def test_each_wrong_claim_has_its_reason(changes: dict[str, Any], reason: Reason
 
 @pytest.mark.parametrize(
     ("changes", "limit"),
-    [({"exp": NOW - 9}, "skew"), ({"nbf": NOW + 10}, "skew"), ({"exp": NOW + 3540}, "lifetime")],
+    [
+        ({"exp": NOW - 10}, "skew"),
+        ({"nbf": NOW + 10}, "skew"),
+        ({"exp": NOW + 3540}, "lifetime"),
+        ({"exp": NOW + 3539.9, "iat": NOW - 60.9}, "a fraction of a second"),
+    ],
 )
 def test_the_bounds_themselves_are_still_good(changes: dict[str, Any], limit: str) -> None:
     assert decided(token(**changes)).is_allowed, limit
 
 
-@pytest.mark.parametrize("algorithm", ["none", "HS256", "None", "RS256 ", "PS256", "", None, 1])
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "None", "RS256 ", "PS256", ""])
 def test_only_algorithms_of_api_servers_are_taken(algorithm: object) -> None:
     assert decided(token({"alg": algorithm})).reason is Reason.ALGORITHM
+
+
+@pytest.mark.parametrize("algorithm", [None, 1, ["RS256"], {"RS256": 1}])
+def test_an_algorithm_that_is_no_text_makes_no_token(algorithm: object) -> None:
+    assert decided(token({"alg": algorithm})).reason is Reason.MALFORMED
 
 
 @pytest.mark.parametrize(
@@ -131,6 +144,7 @@ def test_only_algorithms_of_api_servers_are_taken(algorithm: object) -> None:
         (("Bearer {t}\n",), Reason.UNREADABLE),
         (("Basic eDp5, Bearer {t}",), Reason.UNREADABLE),
         (("{t}",), Reason.UNREADABLE),
+        (("",), Reason.NO_TOKEN),
         (("Bearer opaque",), Reason.UNREADABLE),
         (("Bearer a.b.c",), Reason.MALFORMED),
         (("Bearer " + "a" * 20_000 + ".b.c",), Reason.MALFORMED),
