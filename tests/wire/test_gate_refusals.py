@@ -65,6 +65,17 @@ REFUSED: dict[str, tuple[str, int, str]] = {
         f"Bearer {token(aud=['x', AUDIENCE], **{'kubernetes.io': UNBOUND})}",
         403, "this token is made for more than this gate",
     ),
+    "a UID that is no text": (
+        f"Bearer {token(**{'kubernetes.io': {**UNBOUND, 'secret': {'uid': 5}}})}",
+        403, "this token hangs on no Secret",
+    ),
+    "a subject that only begins as a ServiceAccount's": (
+        f"Bearer {token(sub='system:serviceaccount:team:')}",
+        403, "this token is not one of a ServiceAccount",
+    ),
+    "an end beyond what Envoy can compare": (
+        f"Bearer {token(exp=2**63)}", 401, "this token lives longer than the gate takes"
+    ),
     "unbound": (
         f"Bearer {token(**{'kubernetes.io': UNBOUND})}", 403, "this token hangs on no Secret"
     ),
@@ -77,7 +88,7 @@ REFUSED: dict[str, tuple[str, int, str]] = {
         403, "this token is not one of a ServiceAccount",
     ),
     "an audience that is no list": (
-        f"Bearer {token(aud=AUDIENCE)}", 403, "this token is not one of a ServiceAccount"
+        f"Bearer {token(aud=AUDIENCE)}", 403, "this token is made for another audience"
     ),
 }  # fmt: skip
 

@@ -5,7 +5,8 @@ It is where Istio keeps them as well, so that its policies read what the gate ha
 
 from collections.abc import Iterable
 
-from daypass.render.envoy.typed import Json
+from daypass.render.envoy.typed import Json, full_match
+from daypass.spec.exposure import SERVICE_ACCOUNT_USER
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
 """The metadata's name; the same for every filter of this kind."""
@@ -18,6 +19,13 @@ JTI_STATE = "daypass.tokens"
 NAMESPACE_STATE = "daypass.namespaces"
 """Claims that are kept in filter state as well: in a log it costs a tenth of what metadata does, no
 client can write to it, and it ends with the request."""
+
+SOME_TEXT: Json = {"string_match": {"safe_regex": full_match("(?s).+")}}
+"""A matcher's value: a text that is not empty. A claim of another type is no text."""
+A_NAMESPACE: Json = {"string_match": {"safe_regex": full_match("[a-z0-9-]+")}}
+A_USER: Json = {"string_match": {"safe_regex": full_match(SERVICE_ACCOUNT_USER)}}
+AN_EXACT_TIME: Json = {"double_match": {"range": {"start": 0.0, "end": 2.0**53}}}
+"""Envoy's `max_lifetime` overflows with times beyond 2**63."""
 
 
 def claim_path(*keys: str, within: str = PAYLOAD) -> list[Json]:

@@ -9,7 +9,16 @@ whatever is missing, a request ends in a refusal.
 from collections.abc import Iterator
 
 from daypass.render.envoy.allowlist import other_than
-from daypass.render.envoy.claims import GROUPS, PAYLOAD, USER, claim
+from daypass.render.envoy.claims import (
+    A_NAMESPACE,
+    A_USER,
+    AN_EXACT_TIME,
+    GROUPS,
+    PAYLOAD,
+    SOME_TEXT,
+    USER,
+    claim,
+)
 from daypass.render.envoy.refusals import gate_hint
 from daypass.render.envoy.replies import reply, status_format
 from daypass.render.envoy.review import authorizer_replies, without_authorizer
@@ -84,8 +93,10 @@ def _routes(settings: GateSettings) -> list[Json]:
     return [first, _pass(settings), *refused]
 
 
+_LIVES_TOO_LONG = "this token lives longer than the gate takes"
 _UNVERIFIED = "this token was not verified"
 _LONG_LIVED = "this is a long-lived token, which opens only the door: trade it there"
+_AUDIENCE = "this token is made for another audience"
 _UNBOUND = (
     "this token hangs on no Secret, so it could not be revoked: ask for one with boundObjectRef"
 )
@@ -134,11 +145,26 @@ def _refusals(settings: GateSettings) -> Iterator[Json]:
     readable = {**_header("authorization", BEARER_JWT), "invert_match": True}
     yield refuse("unreadable", 401, _UNREADABLE, headers=[readable])
     yield refuse("long-lived", 401, _LONG_LIVED, dynamic_metadata=[claim(["iss"], within=_LONG)])
+    audience = _not(_for_the_gate(settings))
+    yield refuse("audience", 403, _AUDIENCE, dynamic_metadata=[audience])
     several = _other_audience(settings)
     yield refuse("several-audiences", 403, _SEVERAL, dynamic_metadata=[several])
+    endless = _not(claim(["exp"], AN_EXACT_TIME))
+    yield refuse("lives-too-long", 401, _LIVES_TOO_LONG, dynamic_metadata=[endless])
+    for is_account in (
+        claim(["sub"], A_USER),
+        claim(["kubernetes.io", "namespace"], A_NAMESPACE),
+    ):
+        yield refuse("subject", 403, _OTHER, dynamic_metadata=[_not(is_account)])
     if settings.require_bound:
-        bound = _not(claim(["kubernetes.io", "secret", "uid"]))
+        bound = _not(claim(["kubernetes.io", "secret", "uid"], SOME_TEXT))
         yield refuse("unbound", 403, _UNBOUND, dynamic_metadata=[bound])
+
+
+def _for_the_gate(settings: GateSettings) -> Json:
+    # Kubernetes writes a list, also of one; Envoy's own check takes a text as well.
+    exact = {"string_match": {"exact": settings.audience}}
+    return claim(["aud"], {"list_match": {"one_of": exact}})
 
 
 def _other_audience(settings: GateSettings) -> Json:
@@ -147,19 +173,18 @@ def _other_audience(settings: GateSettings) -> Json:
 
 
 def _pass(settings: GateSettings) -> Json:
-    account = {"string_match": {"prefix": "system:serviceaccount:"}}
     issuer = {"string_match": {"exact": settings.issuer}}
-    audience = {"list_match": {"one_of": {"string_match": {"exact": settings.audience}}}}
     claims = [
         claim(["iss"], issuer),
-        claim(["aud"], audience),
+        _for_the_gate(settings),
         _not(_other_audience(settings)),
         _not(claim(["iss"], within=_LONG)),
-        claim(["sub"], account),
-        claim(["kubernetes.io", "namespace"]),
+        claim(["exp"], AN_EXACT_TIME),
+        claim(["sub"], A_USER),
+        claim(["kubernetes.io", "namespace"], A_NAMESPACE),
     ]
     if settings.require_bound:
-        claims.append(claim(["kubernetes.io", "secret", "uid"]))
+        claims.append(claim(["kubernetes.io", "secret", "uid"], SOME_TEXT))
     removed = [] if settings.forward_token else ["authorization"]
     return {
         "name": "pass",

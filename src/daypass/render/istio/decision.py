@@ -8,7 +8,13 @@ the cluster is left to whoever comes next; otherwise the last case refuses.
 from collections.abc import Iterator
 
 from daypass.render.envoy.allowlist import other_than
-from daypass.render.envoy.claims import claim
+from daypass.render.envoy.claims import (
+    A_NAMESPACE,
+    A_USER,
+    AN_EXACT_TIME,
+    SOME_TEXT,
+    claim,
+)
 from daypass.render.envoy.matching import (
     action,
     all_of,
@@ -137,6 +143,7 @@ def _passes(settings: IstioGate) -> Json:
         has_claim(["iss"], {"string_match": {"exact": settings.issuer}}),
         _is_for_the_gate(settings),
         is_not(_several(settings)),
+        has_claim(["exp"], AN_EXACT_TIME),
         _is_account(),
     ]
     return all_of(*claims, *([_is_bound()] if settings.gate.require_bound else []))
@@ -154,12 +161,13 @@ def _several(settings: IstioGate) -> Json:
 
 
 def _is_account() -> Json:
-    account = {"string_match": {"prefix": "system:serviceaccount:"}}
-    return all_of(has_claim(["sub"], account), has_claim(["kubernetes.io", "namespace"]))
+    return all_of(
+        has_claim(["sub"], A_USER), has_claim(["kubernetes.io", "namespace"], A_NAMESPACE)
+    )
 
 
 def _is_bound() -> Json:
-    return has_claim(["kubernetes.io", "secret", "uid"])
+    return has_claim(["kubernetes.io", "secret", "uid"], SOME_TEXT)
 
 
 def _of_the_cluster(settings: IstioGate) -> Iterator[Case]:
@@ -167,12 +175,15 @@ def _of_the_cluster(settings: IstioGate) -> Iterator[Case]:
     verified = has_claim(["iss"])
     yield all_of(verified, is_not(_is_for_the_gate(settings))), refuse(Reason.AUDIENCE)
     yield all_of(verified, _several(settings)), refuse(Reason.SEVERAL_AUDIENCES)
+    endless = is_not(has_claim(["exp"], AN_EXACT_TIME))
+    yield all_of(verified, endless), refuse(Reason.LIVES_TOO_LONG)
     yield all_of(verified, is_not(_is_account())), refuse(Reason.SUBJECT)
     yield verified, refuse(Reason.UNBOUND)
     yield _is_long(), refuse(Reason.LONG_LIVED)
     for message in _STATUSES:  # as long as no keys are published
         yield _said(message, FAILED_WITHOUT_KEYS), refuse(Reason.UNKNOWN)
-    yield has_claim(["exp"], within=LASTING), refuse(Reason.LIVES_TOO_LONG)
+    endless = {"double_match": {"range": {"start": 1.0, "end": 2.0**64}}}
+    yield has_claim(["exp"], endless, within=LASTING), refuse(Reason.LIVES_TOO_LONG)
     yield has_claim(["iss"], within=LASTING), refuse(Reason.NO_EXPIRY)
     yield from _statuses(FAILED)
 
@@ -189,7 +200,7 @@ def _statuses(within: str) -> Iterator[Case]:
 
 def _of_others() -> Iterator[Case]:
     """Why everything else is refused, where nobody else is there to judge it."""
-    yield is_not(has_header("authorization", ".*")), refuse(Reason.NO_TOKEN)
+    yield is_not(has_header("authorization", ".+")), refuse(Reason.NO_TOKEN)
     yield is_not(has_header("authorization", BEARER_JWT)), refuse(Reason.UNREADABLE)
     yield (
         any_of(_said(_FOREIGN), _said(_FOREIGN, FAILED_WITHOUT_KEYS)),

@@ -1,0 +1,268 @@
+"""Where an engine's gate and the pure decision differ: docs/gate.md shows the same table.
+
+Every other single change of a token is accepted or refused alike, for the same reason.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from daypass.gateway.decision import Decision
+from daypass.gateway.reasons import CODES, MESSAGES, Reason
+from daypass.spec.exposure import SERVICE_ACCOUNT_USER
+from support.raw import Answer, Conversation
+from support.single_changes import Keys, Make, Sent
+
+Opened = Callable[[], ssl.SSLSocket]
+Expect = Callable[[Sent, float], Decision]
+Found = Mapping[str, tuple[Reason, Reason]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A row. `changes`: names of single changes, with `*`. Reasons: what is found by the decision
+    (`daypass gate explain`, the authorizer), by Envoy of one machine, and on Istio's gateway; none
+    where that engine finds the same as the decision.
+    """
+
+    what: str
+    changes: tuple[str, ...]
+    decision: tuple[Reason, ...]
+    envoy: tuple[Reason, ...] = ()
+    istio: tuple[Reason, ...] = ()
+
+    def covers(self, name: str) -> bool:
+        """Whether the row is about this change."""
+        return any(fnmatchcase(name, pattern) for pattern in self.changes)
+
+    def finds(self, engine: str) -> tuple[Reason, ...]:
+        """What that engine finds; empty where it agrees."""
+        return self.envoy if engine == "envoy" else self.istio if engine == "istio" else ()
+
+
+_BOTH_PASS = {"envoy": (Reason.ALLOWED,), "istio": (Reason.ALLOWED,)}
+DIFFERENCES = (
+    Difference(
+        what="its subject and its claim `kubernetes.io` name two namespaces",
+        changes=("sub=another namespace", *(
+            f"kubernetes.io.namespace={value}" for value in ("text", "digits", "huge", "other")
+        )),
+        decision=(Reason.SUBJECT,),
+        **_BOTH_PASS,
+    ),
+    Difference(
+        what="the same, and the claim's namespace is revoked",
+        changes=("kubernetes.io.namespace=revoked",),
+        decision=(Reason.SUBJECT,),
+        envoy=(Reason.DENIED,),
+        istio=(Reason.DENIED,),
+    ),
+    Difference(
+        what="issued for longer than `policy.longestLifetime`, of which no more than that is left",
+        changes=("exp=+7141", "iat=-5400", "iat=-4201"),
+        decision=(Reason.LIVES_TOO_LONG,),
+        **_BOTH_PASS,
+    ),
+    Difference(
+        what="the UID of something revoked stands where it means another thing, such as in `jti`",
+        changes=(
+            "jti=revoked secret",
+            "kubernetes.io.secret.uid=revoked account",
+            "kubernetes.io.serviceaccount.uid=revoked secret",
+        ),
+        decision=(Reason.DENIED,),
+        **_BOTH_PASS,
+    ),
+    Difference(
+        what="JSON with single quotes, a comma at its end, or a newline within a text",
+        changes=(
+            "* with a raw newline", "* with a comma at its end", "* in single quotes",
+        ),
+        decision=(Reason.MALFORMED,),
+        **_BOTH_PASS,
+    ),
+    Difference(
+        what="more than 16,384 characters",
+        changes=("claims of 17,000 characters",),
+        decision=(Reason.MALFORMED,),
+        **_BOTH_PASS,
+    ),
+    Difference(
+        what="`null` in place of claims",
+        changes=("claims of null",),
+        decision=(Reason.MALFORMED,),
+        envoy=(Reason.FOREIGN_ISSUER,),
+        istio=(Reason.FOREIGN_ISSUER,),
+    ),
+    Difference(
+        what="a signature that is no base64url",
+        changes=("signature=x",),
+        decision=(Reason.SIGNATURE,),
+        envoy=(Reason.MALFORMED,),
+        istio=(Reason.MALFORMED,),
+    ),
+    Difference(
+        what="`alg` is HS256, PS256 or EdDSA",
+        changes=("header alg=HS256", "header alg=PS256", "header alg=EdDSA"),
+        decision=(Reason.ALGORITHM,),
+        envoy=(Reason.SIGNATURE,),
+        istio=(Reason.SIGNATURE,),
+    ),
+    Difference(
+        what="no `exp`, or one that is too late",
+        changes=("exp=absent", "exp=0", "exp=2**31", "exp=2**53*", "exp=+7260", "exp=+1000000"),
+        decision=(Reason.NO_EXPIRY, Reason.LIVES_TOO_LONG),
+        envoy=(Reason.SIGNATURE,),
+    ),
+    Difference(
+        what="an `Authorization` header with anything but `Bearer`, one space and one token",
+        changes=(
+            "signature=empty", "signature in base64", "two parts", "four parts", "five parts",
+            "empty header", "empty claims", "dots alone", "claims padded",
+            "Authorization: * case scheme", "Authorization: no *", "Authorization: a tab",
+            "Authorization: followed by *", "Authorization: before *", "Authorization: Basic",
+            "Authorization: Negotiate", "Authorization: scheme alone", "Authorization: opaque",
+            "Authorization: quoted", "Authorization: parameter", "Authorization: colon",
+            "Authorization twice", "Authorization and Basic",
+        ),
+        decision=(Reason.UNREADABLE,),
+        envoy=(Reason.NO_TOKEN, Reason.MALFORMED, Reason.SIGNATURE),
+    ),
+)  # fmt: skip
+
+
+def as_table() -> str:
+    """The rows in Markdown."""
+    heads = (
+        "a token, or a request",
+        "`gate explain`, the authorizer",
+        "`check: jwt` on one machine",
+        "`check: jwt` on Istio",
+    )
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- | --- |"]
+    for row in DIFFERENCES:
+        cells = (_cell(row.decision), _cell(row.envoy), _cell(row.istio))
+        lines.append(f"| {row.what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(reasons: tuple[Reason, ...]) -> str:
+    texts = ["passes" if each is Reason.ALLOWED else f"`{each}`" for each in reasons]
+    return " or ".join(texts) or "the same"
+
+
+def found(
+    changes: Mapping[str, Make], keys: Keys, opened: Opened, expect: Expect
+) -> dict[str, tuple[Reason, Reason]]:
+    """What the decision and the engine say to each change, over one connection where it lasts."""
+    pairs = {}
+    with _Asking(opened) as asking:
+        for name, make in changes.items():
+            while True:
+                sent = make(keys)
+                before = expect(sent, time.time())  # noqa: TID251 - Envoy reads the machine's clock
+                answer = asking.ask(sent)
+                after = expect(sent, time.time())  # noqa: TID251
+                if before.reason is after.reason:  # otherwise it expired or began on the way
+                    break
+            pairs[name] = (before.reason, told(answer))
+            if before.identity is not None and answer.code == 200:
+                seen = answer.json["headers"]
+                assert seen["kubeflow-userid"] == before.identity.user, name
+                assert seen["kubeflow-groups"] == ",".join(before.identity.groups), name
+    return pairs
+
+
+def assert_documented(pairs: Found, engine: str) -> None:
+    """Fails for a difference that is in no row, and for a row that is no difference any more."""
+    differing = {name: pair for name, pair in pairs.items() if pair[0] is not pair[1]}
+    rows = [row for row in DIFFERENCES if row.finds(engine)]
+    new = [
+        f"{name}: {pair[0]} by the decision, {pair[1]} by {engine}"
+        for name, pair in differing.items()
+        if not any(
+            row.covers(name) and pair[0] in row.decision and pair[1] in row.finds(engine)
+            for row in rows
+        )
+    ]
+    assert not new, "differences that are in no row:\n" + "\n".join(new)
+    for row in rows:
+        covered = {name: pair for name, pair in pairs.items() if row.covers(name)}
+        alike = sorted(name for name in covered if name not in differing)
+        assert not alike, f"no difference any more: {alike} ({row.what})"
+        assert {pair[0] for pair in covered.values()} == set(row.decision), row.what
+        assert {pair[1] for pair in covered.values()} == set(row.finds(engine)), row.what
+
+
+def passes_knowingly(change: Mapping[str, Any], reason: Reason) -> bool:
+    """Whether Envoy lets a token with several changes through for what DIFFERENCES has."""
+    if reason is Reason.SUBJECT:
+        claim = change.get("kubernetes.io") or {}
+        namespace = claim.get("namespace", "team" if "kubernetes.io" not in change else "")
+        subject = change.get("sub", "system:serviceaccount:team:bot")
+        texts = ((subject, SERVICE_ACCOUNT_USER), (namespace, "[a-z0-9-]+"))
+        return all(isinstance(text, str) and re.fullmatch(by, text) for text, by in texts)
+    return reason is Reason.LIVES_TOO_LONG and change.get("exp", 3000) in (300, 3000)
+
+
+_ENVOYS_WORDS = {
+    "Jwt is missing": Reason.NO_TOKEN,
+    "Jwt is expired": Reason.EXPIRED,
+    "Jwt not yet valid": Reason.NOT_YET_VALID,
+    "Jwt issuer is not configured": Reason.FOREIGN_ISSUER,
+    "Jwt header [alg] is not supported": Reason.ALGORITHM,
+    "Audiences in Jwt are not allowed": Reason.AUDIENCE,
+    "Jwt verification fails": Reason.SIGNATURE,
+    "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
+    "Jwt ": Reason.MALFORMED,
+}
+"""What Envoy of one machine says in its own words (jwt_verify_lib's status.cc)."""
+
+
+def told(answer: Answer) -> Reason:
+    """The reason in an answer. Fails where there is none, or its code is another one's."""
+    if answer.code == 200:
+        assert answer.json["headers"].get("kubeflow-userid") != "forged"
+        return Reason.ALLOWED
+    if answer.code == 404 and not answer.body:  # Istio has no route for that host either
+        return Reason.NOT_GUARDED
+    assert answer.headers.get("content-type") == "application/json", answer
+    message = answer.json["message"]
+    words = {**{MESSAGES[reason]: reason for reason in Reason}, **_ENVOYS_WORDS}
+    reason = next(reason for start, reason in words.items() if message.startswith(start))
+    assert answer.code == answer.json["code"] == CODES.get(reason, 401), answer
+    assert "www-authenticate" in answer.headers or answer.code != 401, answer
+    return reason
+
+
+class _Asking:
+    """Requests on one connection, and on another one where it was ended."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._open = ExitStack()
+        self._conversation: Conversation | None = None
+
+    def __enter__(self) -> _Asking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def ask(self, sent: Sent) -> Answer:
+        if self._conversation is None:
+            self._conversation = Conversation(self._open.enter_context(self._opened()))
+        lines = ["GET / HTTP/1.1", f"Host: {sent.host}", *sent.lines, "kubeflow-userid: forged"]
+        self._conversation.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        answer = self._conversation.answer()
+        if answer.closes:
+            self._open.close()
+            self._conversation = None
+        return answer

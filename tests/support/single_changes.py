@@ -1,0 +1,394 @@
+"""Every single change of a token that passes: what the engines and the decision are all asked.
+
+Each change is one step away from the same good token, so an engine's answer to it names one thing.
+Names are `CLAIM=VALUE`, `header CLAIM=VALUE`, or say what was done; docs and tests refer to them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from daypass.gateway.decision import Rules
+from daypass.render.envoy.revocation import Revoked
+from support.gates import AUDIENCE, ISSUER
+from support.odd_tokens import good_claims
+from support.tokens import Signer, encode
+
+ABSENT = object()
+HUGE = "h" * 6000
+HOST = "ekf.example.com"
+LONGEST_SECONDS = 7200
+"""What every engine of these tests takes as `policy.longestLifetime`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A request: its Authorization headers, the token in the first of them, and the host."""
+
+    authorization: tuple[str, ...]
+    token: str = ""
+    host: str = HOST
+
+    @property
+    def lines(self) -> list[str]:
+        """The header lines, without the host's."""
+        return [f"Authorization: {value}" for value in self.authorization]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Who signs, and what the gate expects."""
+
+    ours: Signer
+    stranger: Signer
+    issuer: str
+    audience: str
+
+    def claims(self) -> dict[str, Any]:
+        """Those of the good token, at this second."""
+        return {**good_claims(), "iss": self.issuer, "aud": [self.audience]}
+
+
+Make = Callable[[Keys], Sent]
+
+# One value of each JSON type, and those at the bounds of what parsers can hold.
+TYPES: dict[str, Any] = {
+    "absent": ABSENT,
+    "null": None,
+    "true": True,
+    "false": False,
+    "0": 0,
+    "1": 1,
+    "-1": -1,
+    "1.5": 1.5,
+    "2**31": 2**31,
+    "2**53-1": 2**53 - 1,
+    "2**53": 2**53,
+    "2**63": 2**63,
+    "2**64": 2**64,
+    "10**400": 10**400,
+    "NaN": float("nan"),
+    "empty": "",
+    "text": "text",
+    "space": " ",
+    "digits": "1800000000",
+    "NUL": "\0",
+    "newline": "x\n",
+    "non-ASCII": "\u00e9\U0001f600",
+    "half a surrogate": "\ud800",
+    "huge": HUGE,
+    "[]": [],
+    "['text']": ["text"],
+    "[null]": [None],
+    "{}": {},
+    "{'x': 1}": {"x": 1},
+}
+STRING = "system:serviceaccount:"
+REVOKED_UID, REVOKED_ACCOUNT, REVOKED_TOKEN = "revoked-secret", "revoked-sa", "revoked-jti"
+REVOKED_NAMESPACE = "revoked-team"
+RULES = Rules(
+    hosts=frozenset({HOST}),
+    issuer=ISSUER,
+    audience=AUDIENCE,
+    longest_lifetime_seconds=LONGEST_SECONDS,
+    denied={REVOKED_UID, REVOKED_ACCOUNT, REVOKED_TOKEN, REVOKED_NAMESPACE, "x"},
+)
+
+
+def revoked() -> Revoked:
+    """The list that goes with RULES, as it is published at this second."""
+    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
+    return Revoked(
+        secrets={REVOKED_UID},
+        service_accounts={REVOKED_ACCOUNT},
+        tokens={REVOKED_TOKEN, "x"},
+        namespaces={REVOKED_NAMESPACE},
+        issued_after_unix=now - LONGEST_SECONDS,
+    )
+
+
+def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Further values of each claim: near to the good one, and wrong in one point."""
+    iss, aud = keys.issuer, keys.audience
+    return {
+        ("iss",): {
+            "slash": iss + "/", "upper": iss.upper(), "space before": " " + iss,
+            "newline after": iss + "\n", "list": [iss], "prefix": iss[:-1],
+            "long-lived": "kubernetes/serviceaccount", "NUL after": iss + "\0",
+        },
+        ("aud",): {
+            "string": aud, "twice": [aud, aud], "and issuer": [aud, iss], "issuer and": [iss, aud],
+            "issuer": [iss], "upper": [aud.upper()], "newline after": [aud + "\n"],
+            "prefix": [aud[:-1]], "longer": [aud + "x"], "and empty": [aud, ""],
+            "and number": [aud, 1], "and null": [aud, None], "and list": [aud, [aud]],
+            "nested": [[aud]], "object": {aud: True}, "and huge": [aud, HUGE],
+            "and NUL": [aud, aud + "\0"],
+        },
+        ("sub",): {
+            "user": "admin", "node": "system:node:n", "anonymous": "system:anonymous",
+            "no name": f"{STRING}team:", "no namespace": f"{STRING}:bot", "prefix": STRING,
+            "another namespace": f"{STRING}other:bot", "four parts": f"{STRING}team:bot:x",
+            "upper": f"{STRING}team:BOT", "newline after": f"{STRING}team:bot\n",
+            "space after": f"{STRING}team:bot ", "slash": f"{STRING}team:bo/t",
+            "list": [f"{STRING}team:bot"], "another bot": f"{STRING}team:other",
+            "long name": f"{STRING}team:{'b' * 254}", "comma": f"{STRING}team:bot,x",
+        },
+        ("exp",): {
+            **_from_now(-3600, -12, -11, -10, -9, 60, 7100, 7140, 7141, 7260, 10**6),
+            "fraction": lambda now: now + 3000.5, "text": lambda now: str(now + 3000),
+            "-2**63": -(2**63),
+        },
+        ("nbf",): {
+            **_from_now(-5400, 8, 9, 10, 12, 3600),
+            "fraction": lambda now: now - 60.5, "text": lambda now: str(now - 60),
+        },
+        ("iat",): {
+            **_from_now(-7300, -5400, -4201, -4200, 3600),
+            "fraction": lambda now: now - 60.5, "text": lambda now: str(now - 60),
+        },
+        ("jti",): {
+            "revoked": REVOKED_TOKEN, "revoked and space": REVOKED_TOKEN + " ",
+            "revoked in upper": REVOKED_TOKEN.upper(), "revoked secret": REVOKED_UID,
+        },
+        ("kubernetes.io",): {
+            "namespace only": {"namespace": "team"},
+            "secret only": {"secret": {"uid": "secret-1"}},
+            "pod": {"namespace": "team", "pod": {"name": "p", "uid": "u"}},
+            "list of it": [{"namespace": "team", "secret": {"uid": "secret-1"}}],
+        },
+        ("kubernetes.io", "namespace"): {
+            "other": "other", "upper": "TEAM", "revoked": REVOKED_NAMESPACE, "list": ["team"],
+        },
+        ("kubernetes.io", "secret", "uid"): {
+            "revoked": REVOKED_UID, "revoked but for the end": REVOKED_UID[:-1],
+            "revoked and more": REVOKED_UID + "x", "revoked account": REVOKED_ACCOUNT,
+            "list of revoked": [REVOKED_UID],
+        },
+        ("kubernetes.io", "serviceaccount", "uid"): {
+            "revoked": REVOKED_ACCOUNT, "revoked secret": REVOKED_UID,
+            "list of revoked": [REVOKED_ACCOUNT],
+        },
+        ("kubernetes.io", "secret"): {"list of it": [{"uid": "secret-1"}], "no uid": {"name": "n"}},
+        ("kubernetes.io", "secret", "name"): {},
+        ("kubernetes.io", "serviceaccount"): {"no uid": {"name": "bot"}},
+        ("kubernetes.io", "serviceaccount", "name"): {},
+        ("kubernetes.io", "warnafter"): {},
+        ("kubernetes.io", "pod"): {"pod": {"name": "p", "uid": "u"}},
+        ("kubernetes.io", "node"): {"node": {"name": "n", "uid": REVOKED_UID}},
+        ("extra",): {"deep": json.loads("[" * 60 + "]" * 60)},
+    }  # fmt: skip
+
+
+def _from_now(*seconds: int) -> dict[str, Any]:
+    """Times that many seconds from now."""
+    return {f"{each:+}": (lambda now, each=each: now + each) for each in seconds}
+
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "alg": {
+        each: each
+        for each in ("none", "None", "HS256", "RS384", "RS512", "PS256", "ES256", "EdDSA", "rs256")
+    },
+    "kid": {"other": "other"},
+    "typ": {"JWT": "JWT", "at+jwt": "at+jwt"},
+    "crit": {"exp": ["exp"]},
+    "b64": {},
+    "cty": {"JWT": "JWT"},
+    "jwk": {},
+    "jku": {"url": "https://evil.example.com/keys"},
+    "x5u": {"url": "https://evil.example.com/keys"},
+    "zip": {"DEF": "DEF"},
+}
+
+
+def single_changes(keys: Keys) -> dict[str, Make]:
+    """All of them, by name. Each is made when it is called: the good token is of that second."""
+    changes: dict[str, Make] = {"good": lambda keys: _bearer(keys.ours.sign(keys.claims()))}
+    for path, values in _values(keys).items():
+        for name, value in {**TYPES, **values}.items():
+            changes[f"{'.'.join(path)}={name}"] = _claim(path, value)
+    for field, values in HEADERS.items():
+        for name, value in {**TYPES, **values}.items():
+            changes[f"header {field}={name}"] = _header(field, value)
+    changes.update(_whole_tokens())
+    changes.update(_header_lines())
+    return changes
+
+
+def _claim(path: tuple[str, ...], value: Any) -> Make:
+    def make(keys: Keys) -> Sent:
+        claims = keys.claims()
+        now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
+        inner = claims
+        for each in path[:-1]:
+            inner = inner[each]
+        inner.pop(path[-1], None)
+        if value is not ABSENT:
+            inner[path[-1]] = value(now) if callable(value) else value
+        return _bearer(keys.ours.sign(claims))
+
+    return make
+
+
+def _header(field: str, value: Any) -> Make:
+    def make(keys: Keys) -> Sent:
+        header = {"alg": "RS256", "kid": keys.ours.key_id, "typ": "JWT", field: value}
+        if value is ABSENT:
+            del header[field]
+        return _bearer(_raw(keys, json.dumps(header).encode()))
+
+    return make
+
+
+def _raw(keys: Keys, header: bytes | None = None, claims: bytes | None = None) -> str:
+    if header is None:
+        header = json.dumps({"alg": "RS256", "kid": keys.ours.key_id}).encode()
+    return keys.ours.sign_bytes(header, claims or json.dumps(keys.claims()).encode())
+
+
+def _bearer(token: str) -> Sent:
+    return Sent(authorization=(f"Bearer {token}",), token=token)
+
+
+def _whole_tokens() -> dict[str, Make]:
+    """Changes of the parts: their encoding, their JSON, and the signature."""
+
+    def parts(change: Callable[[str, str, str], str]) -> Make:
+        return lambda keys: _bearer(change(*_raw(keys).split(".")))
+
+    def claims(change: Callable[[str], str | bytes]) -> Make:
+        def make(keys: Keys) -> Sent:
+            changed = change(json.dumps(keys.claims()))
+            changed = changed.encode() if isinstance(changed, str) else changed
+            return _bearer(_raw(keys, None, changed))
+
+        return make
+
+    def header(change: Callable[[str], str | bytes]) -> Make:
+        def make(keys: Keys) -> Sent:
+            changed = change(json.dumps({"alg": "RS256", "kid": keys.ours.key_id}))
+            changed = changed.encode() if isinstance(changed, str) else changed
+            return _bearer(_raw(keys, changed))
+
+        return make
+
+    json_texts: dict[str, Callable[[str], str | bytes]] = {
+        "empty": lambda text: " ",
+        "cut": lambda text: text[:-1],
+        "followed by junk": lambda text: text + "x",
+        "followed by itself": lambda text: text + text,
+        "followed by space": lambda text: text + " \n",
+        "after a BOM": lambda text: "\ufeff" + text,
+        "in UTF-16": lambda text: text.encode("utf-16"),
+        "in UTF-32": lambda text: text.encode("utf-32"),
+        "with a byte that is no UTF-8": lambda text: text.encode()[:-1] + b', "z": "\xff"}',
+        "with a raw newline": lambda text: text[:-1] + ', "z": "a\nb"}',
+        "with a comment": lambda text: text[:-1] + "/* */}",
+        "with a comma at its end": lambda text: text[:-1] + ",}",
+        "in single quotes": lambda text: text.replace('"', "'"),
+        "of a list": lambda text: f"[{text}]",
+        "of a string": lambda text: json.dumps(text),
+        "of null": lambda text: "null",
+        "of a number": lambda text: "5",
+        "nested 2000 deep": lambda text: text[:-1] + f', "z": {"[" * 2000}{"]" * 2000}}}',
+    }
+    twice: dict[str, Callable[[str], str | bytes]] = {
+        "with another audience first": lambda text: '{"aud": ["x"], ' + text[1:],
+        "with another audience last": lambda text: text[:-1] + ', "aud": ["x"]}',
+        "with an expired exp first": lambda text: '{"exp": 5, ' + text[1:],
+        "with an expired exp last": lambda text: text[:-1] + ', "exp": 5}',
+        "with an escaped second sub": lambda text: text[:-1] + r', "su\u0062": "admin"}',
+        "of 17,000 characters": lambda text: text[:-1] + f', "z": "{"z" * 12_500}"}}',
+        "of 15,000 characters": lambda text: text[:-1] + f', "z": "{"z" * 10_000}"}}',
+    }
+    return {
+        **{f"claims {name}": claims(each) for name, each in {**json_texts, **twice}.items()},
+        **{f"header {name}": header(each) for name, each in json_texts.items()},
+        "signature by a stranger": lambda keys: _bearer(keys.stranger.sign(keys.claims())),
+        "signature by a stranger with our kid": lambda keys: _bearer(
+            keys.stranger.sign(keys.claims(), {"kid": keys.ours.key_id})
+        ),
+        "signature of another token": parts(
+            lambda head, body, signature: f"{head}.{encode(b'{}')}.{signature}"
+        ),
+        "signature=x": parts(lambda head, body, signature: f"{head}.{body}.x"),
+        "signature=empty": parts(lambda head, body, signature: f"{head}.{body}."),
+        "signature cut": parts(lambda head, body, signature: f"{head}.{body}.{signature[:-4]}"),
+        "signature longer": parts(lambda head, body, signature: f"{head}.{body}.{signature}AAAA"),
+        "signature of zeros": parts(lambda head, body, signature: f"{head}.{body}.{'A' * 342}"),
+        "signature padded": parts(lambda head, body, signature: f"{head}.{body}.{signature}=="),
+        "signature in base64": parts(
+            lambda head, body, signature: f"{head}.{body}.{'+/' + signature[2:]}"
+        ),
+        "signature with unused bits": parts(
+            lambda head, body, signature: f"{head}.{body}.{signature[:-1]}{_next(signature[-1])}"
+        ),
+        "two parts": parts(lambda head, body, signature: f"{head}.{body}"),
+        "four parts": parts(lambda head, body, signature: f"{head}.{body}.{signature}.{body}"),
+        "five parts": parts(lambda head, body, signature: f"{head}..{body}.{signature}.{body}"),
+        "empty header": parts(lambda head, body, signature: f".{body}.{signature}"),
+        "empty claims": parts(lambda head, body, signature: f"{head}..{signature}"),
+        "dots alone": parts(lambda head, body, signature: ".."),
+        "header not in base64url": parts(
+            lambda head, body, signature: f"%{head}.{body}.{signature}"
+        ),
+        "claims of one character": parts(lambda head, body, signature: f"{head}.x.{signature}"),
+        "claims padded": parts(lambda head, body, signature: f"{head}.{body}=.{signature}"),
+    }
+
+
+def _next(letter: str) -> str:
+    """The letter that differs in the lowest bit, which base64url leaves unused at the end."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return alphabet[alphabet.index(letter) ^ 1]
+
+
+def _header_lines() -> dict[str, Make]:
+    """Changes of the Authorization header around a good token, and of the host."""
+    forms = {
+        "lower case scheme": "bearer {}", "upper case scheme": "BEARER {}", "no scheme": "{}",
+        "no space": "Bearer{}", "two spaces": "Bearer  {}", "a tab": "Bearer\t{}",
+        "followed by a word": "Bearer {} x", "followed by a comma": "Bearer {},",
+        "after another scheme": "Basic eDp5, Bearer {}",
+        "before another scheme": "Bearer {}, Basic eDp5",
+        "Basic": "Basic eDp5", "Negotiate": "Negotiate {}", "scheme alone": "Bearer", "empty": "",
+        "opaque": "Bearer opaque", "quoted": 'Bearer "{}"', "parameter": "Bearer token={}",
+        "colon": "Bearer: {}",
+    }  # fmt: skip
+
+    def form(text: str) -> Make:
+        def make(keys: Keys) -> Sent:
+            token = _raw(keys)
+            return Sent(authorization=(text.format(token),), token=token)
+
+        return make
+
+    def lines(change: Callable[[str], tuple[str, ...]]) -> Make:
+        def make(keys: Keys) -> Sent:
+            token = _raw(keys)
+            return Sent(authorization=change(f"Bearer {token}"), token=token)
+
+        return make
+
+    def host(name: str) -> Make:
+        def make(keys: Keys) -> Sent:
+            token = _raw(keys)
+            return Sent(authorization=(f"Bearer {token}",), token=token, host=name)
+
+        return make
+
+    hosts = {"upper case": HOST.upper(), "a port": f"{HOST}:443", "another port": f"{HOST}:99",
+             "a dot at its end": f"{HOST}.", "a dot and a port": f"{HOST}.:443"}  # fmt: skip
+    return {
+        **{f"Authorization: {name}": form(text) for name, text in forms.items()},
+        "no Authorization": lines(lambda value: ()),
+        "Authorization twice": lines(lambda value: (value, value)),
+        "Authorization and an empty one": lines(lambda value: (value, "")),
+        "Authorization and Basic": lines(lambda value: (value, "Basic eDp5")),
+        "Basic and Authorization": lines(lambda value: ("Basic eDp5", value)),
+        **{f"host with {name}": host(value) for name, value in hosts.items()},
+    }

@@ -1,0 +1,25 @@
+"""docs/gate.md shows the table that the engines' tests hold."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from support.gate_differences import DIFFERENCES, as_table
+from support.gates import AUDIENCE, ISSUER
+from support.single_changes import Keys, single_changes
+from support.tokens import Signer
+
+GATE_PAGE = Path(__file__).parents[3] / "docs" / "gate.md"
+SIGNER = Signer()
+CHANGES = single_changes(Keys(ours=SIGNER, stranger=SIGNER, issuer=ISSUER, audience=AUDIENCE))
+
+
+def test_the_page_has_the_table_of_the_tests() -> None:
+    assert as_table() in GATE_PAGE.read_text(), f"the table is now:\n{as_table()}"
+
+
+def test_each_row_is_about_changes_that_are_made() -> None:
+    for row in DIFFERENCES:
+        for pattern in row.changes:
+            assert any(fnmatchcase(name, pattern) for name in CHANGES), pattern
