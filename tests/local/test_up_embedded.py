@@ -56,6 +56,19 @@ def test_an_identity_made_just_before_a_kill_is_kept(tmp_path: Path) -> None:
         assert credentials_of(again, identity).token().value.reveal()
 
 
+def test_keys_that_a_kill_left_are_removed_by_the_next_start(tmp_path: Path) -> None:
+    with running_up(tmp_path, stack_config()) as up:
+        up.process.kill()
+        up.wait()
+    (left,) = up.runtime.iterdir()
+    assert list(left.glob("*.key"))
+    with running_up(tmp_path, stack_config()) as again:
+        (now,) = again.runtime.iterdir()
+        assert now != left
+        assert again.end() == 0
+    assert not list(up.runtime.iterdir())
+
+
 LOST = "the record of what was revoked"
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda whole: whole[: len(whole) // 2],

@@ -4,7 +4,6 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,13 +44,14 @@ def run(args: argparse.Namespace) -> int:
             signal.signal(number, lambda *_: stop.set())
     try:
         from daypass.local.stack import LocalStack
+        from daypass.local.state import runtime_folder
     except ModuleNotFoundError as error:
         raise MissingExtraError("daypass demo", "local") from error
 
     paint = _Paint(sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     with (
-        tempfile.TemporaryDirectory(prefix="daypass-") as folder,
-        LocalStack(Path(folder)) as stack,
+        runtime_folder() as folder,
+        LocalStack(folder) as stack,
     ):
         good = _tell(stack, paint, stop, started)
         if args.once or stop.is_set() or good is None:

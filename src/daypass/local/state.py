@@ -4,12 +4,17 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import make_private_folder
+
+RUNTIME_PREFIX, RUNTIME_LOCK = "daypass-", "daypass-runtime.lock"
 
 
 class InUseError(DaypassError):
@@ -36,6 +41,7 @@ class Folders:
         self.runtime = Path()
         self.is_new = False
         self._lock = -1
+        self._held = ExitStack()
 
     def __enter__(self) -> "Folders":
         try:
@@ -58,7 +64,7 @@ class Folders:
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
-        self.runtime = Path(tempfile.mkdtemp(prefix="daypass-"))
+        self.runtime = self._held.enter_context(runtime_folder())
         return self
 
     def __exit__(
@@ -67,5 +73,60 @@ class Folders:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        shutil.rmtree(self.runtime, ignore_errors=True)
+        self._held.close()
         os.close(self._lock)
+
+
+@contextmanager
+def runtime_folder() -> Iterator[Path]:
+    """A private folder of a short name for keys and sockets, removed at the end.
+
+    What killed processes of this user have left is removed first.
+    """
+    base = tempfile.gettempdir()
+    with suppress(OSError):  # of a folder that may be written to, and not listed
+        for name in os.listdir(base):
+            if name.startswith(RUNTIME_PREFIX):
+                with suppress(OSError):
+                    _remove_stale(os.path.join(base, name))
+    folder = Path(tempfile.mkdtemp(prefix=RUNTIME_PREFIX, dir=base))
+    with ExitStack() as held:
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        lock = os.open(
+            folder / "new.lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+        )
+        held.callback(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.rename(folder / "new.lock", folder / RUNTIME_LOCK)  # under this name it is always held
+        yield folder
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a runtime folder whose process has ended; leave anything else as it is.
+
+    1. It is a folder, not a link, of this user, and closed to others: nobody else has filled it.
+    2. It has a lock file, as only runtime folders have.
+    3. No process holds that lock: the kernel lets go of it however a process ends.
+    4. What is in it is removed by the descriptor that was looked at, and no link is followed.
+
+    Raises OSError where it cannot be opened, is in use, or changes meanwhile.
+    """
+    with ExitStack() as held:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        held.callback(os.close, folder)
+        status = os.fstat(folder)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            return
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        lock = os.open(RUNTIME_LOCK, flags, dir_fd=folder)
+        held.callback(os.close, lock)
+        if not stat.S_ISREG(os.fstat(lock).st_mode):
+            return
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for name in sorted(os.listdir(folder), key=lambda name: name == RUNTIME_LOCK):
+            mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                shutil.rmtree(name, dir_fd=folder)
+            else:
+                os.unlink(name, dir_fd=folder)
+        os.rmdir(path)

@@ -21,21 +21,18 @@ def stack(*, upstream: str = "", clock: Clock | None = None) -> "Iterator[LocalS
     ends Envoy together with the thread that has started it. Raises MissingExtraError,
     EnvoyNotFoundError, EnvoyFailedError.
     """
-    import tempfile
     import threading
-    from pathlib import Path
 
     try:
         from daypass.local.stack import LocalStack, stack_config
+        from daypass.local.state import runtime_folder
     except ModuleNotFoundError as error:
         raise MissingExtraError("daypass.testing", "local") from error
 
     ended = threading.Event()
     with (
-        tempfile.TemporaryDirectory(prefix="daypass-") as folder,
-        LocalStack(
-            Path(folder), config=stack_config(upstream=upstream), server_clock=clock
-        ) as running,
+        runtime_folder() as folder,
+        LocalStack(folder, config=stack_config(upstream=upstream), server_clock=clock) as running,
     ):
         supervising = threading.Thread(
             target=running.supervisor.run,

@@ -1,0 +1,185 @@
+"""Runtime folders: gone with their process, or with the next start; nobody else's is touched."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from daypass.local.state import RUNTIME_LOCK, Folders, runtime_folder
+
+KEY = "api-server.key"
+OTHER_USER = 4242
+
+
+@pytest.fixture(autouse=True)
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where runtime folders are made."""
+    base = tmp_path / "tmp"
+    base.mkdir(0o1777)
+    monkeypatch.setattr(tempfile, "tempdir", str(base))
+    return base
+
+
+def left_behind(base: Path, name: str = "daypass-0123abcd") -> Path:
+    """What a killed process leaves."""
+    folder = base / name
+    folder.mkdir(0o700)
+    for file in (RUNTIME_LOCK, KEY):
+        (folder / file).touch(0o600)
+    (folder / "judged").mkdir(0o700)
+    (folder / "judged" / "envoy.json").touch(0o600)
+    return folder
+
+
+def start() -> None:
+    """What every start does."""
+    with runtime_folder():
+        pass
+
+
+def test_a_folder_is_private_and_gone_at_the_end(base: Path) -> None:
+    with runtime_folder() as folder:
+        assert folder.parent == base
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / KEY).touch()
+    assert not list(base.iterdir())
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_start(base: Path) -> None:
+    left_behind(base)
+    start()
+    assert not list(base.iterdir())
+
+
+def test_a_process_that_is_killed_leaves_a_folder_that_the_next_start_removes(base: Path) -> None:
+    with another_process(base) as (process, folder):
+        start()
+        assert (folder / KEY).exists(), "its process is alive"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert (folder / KEY).exists()
+        start()
+        assert not folder.exists()
+
+
+def test_folders_of_the_same_process_do_not_remove_each_other(base: Path, tmp_path: Path) -> None:
+    with Folders(tmp_path / "one") as one, Folders(tmp_path / "two") as two:
+        start()
+        assert {one.runtime, two.runtime} == set(base.iterdir())
+
+
+def test_a_folder_whose_process_has_only_just_made_it_stays(base: Path) -> None:
+    folder = left_behind(base)
+    (folder / RUNTIME_LOCK).unlink()
+    start()
+    assert (folder / KEY).exists()
+
+
+def test_another_users_folder_stays(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = left_behind(base)
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER_USER)
+    start()
+    assert (folder / KEY).exists()
+
+
+def test_a_folder_that_others_may_write_to_stays(base: Path) -> None:
+    folder = left_behind(base)
+    folder.chmod(0o777)
+    start()
+    assert (folder / KEY).exists()
+
+
+def test_a_link_of_such_a_name_is_not_followed(base: Path, tmp_path: Path) -> None:
+    treasure = left_behind(tmp_path, "treasure")
+    (base / "daypass-0123abcd").symlink_to(treasure)
+    start()
+    assert (treasure / KEY).exists()
+    assert (base / "daypass-0123abcd").is_symlink()
+
+
+def test_links_in_a_folder_are_removed_and_not_followed(base: Path, tmp_path: Path) -> None:
+    treasure = left_behind(tmp_path, "treasure")
+    folder = left_behind(base)
+    (folder / "to-a-folder").symlink_to(treasure)
+    (folder / "to-a-file").symlink_to(treasure / KEY)
+    (folder / "judged" / "deeper").symlink_to(treasure)
+    start()
+    assert not list(base.iterdir())
+    assert (treasure / KEY).exists()
+    assert (treasure / "judged" / "envoy.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "fifo", "dangling"])
+def test_what_is_no_file_counts_as_no_lock(base: Path, tmp_path: Path, kind: str) -> None:
+    folder = left_behind(base)
+    lock = folder / RUNTIME_LOCK
+    lock.unlink()
+    if kind == "folder":
+        lock.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(lock)
+    else:
+        target = tmp_path / "target"
+        lock.symlink_to(target)
+        if kind == "link":
+            target.touch()
+    start()
+    assert (folder / KEY).exists()
+
+
+def test_a_folder_that_is_swapped_while_it_is_looked_at_is_not_mistaken(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    treasure = left_behind(tmp_path, "treasure")
+    folder = left_behind(base)
+    lock = fcntl.flock
+
+    def swap(descriptor: int, operation: int) -> None:
+        lock(descriptor, operation)
+        if folder.exists() and not folder.is_symlink():
+            folder.rename(base / "moved")
+            folder.symlink_to(treasure)
+
+    monkeypatch.setattr(fcntl, "flock", swap)
+    start()
+    assert (treasure / KEY).exists()
+    assert not (base / "moved" / KEY).exists()
+
+
+@pytest.mark.parametrize("name", ["daypass-0123abcd", "daypass-", "daypass-x\n\x1b"])
+def test_a_file_of_such_a_name_stays(base: Path, name: str) -> None:
+    (base / name).touch()
+    start()
+    assert (base / name).exists()
+
+
+@contextmanager
+def another_process(base: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A process with a runtime folder, and a key in it."""
+    program = (
+        "import pathlib, sys, time\n"
+        "from daypass.local.state import runtime_folder\n"
+        "with runtime_folder() as folder:\n"
+        f"    (folder / {KEY!r}).touch()\n"
+        "    print(folder, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(base)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            yield process, Path(process.stdout.readline().decode().strip())
+        finally:
+            process.kill()
