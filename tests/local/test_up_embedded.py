@@ -69,6 +69,16 @@ def test_keys_that_a_kill_left_are_removed_by_the_next_start(tmp_path: Path) -> 
     assert not list(up.runtime.iterdir())
 
 
+def test_where_a_port_is_taken_no_folder_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = stack_config(gate_port=taken.getsockname()[1])
+        with running_up(tmp_path, config) as up:
+            assert up.wait() == 1
+    assert "cannot listen on 127.0.0.1:" in up.words
+    assert not (tmp_path / "state").exists()
+    assert not list(up.runtime.iterdir())
+
+
 LOST = "the record of what was revoked"
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda whole: whole[: len(whole) // 2],

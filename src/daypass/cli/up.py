@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
         from daypass._core.open_files import allow_many_files
         from daypass.local.behind import Embedded, External
         from daypass.local.certificates import Authority
+        from daypass.local.ports import verify_free
+        from daypass.local.settings import listens_of
         from daypass.local.state import Folders, state_folder
         from daypass.local.supervisor import Supervisor
         from daypass.spec import load
@@ -84,13 +86,17 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
 
     config = load(args.config)
-    with Folders(args.state or state_folder(args.config)) as folders:
+    state = args.state or state_folder(args.config)
+    if not state.exists():  # none is left behind by a start that cannot succeed
+        for address in listens_of(config):
+            verify_free(address)
+    with Folders(state) as folders:
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
         behind: Behind
         kubeconfig: Path | None = None
         if config.local.api_server == "embedded":
-            state = folders.state / "api-server.json"
-            behind = embedded = Embedded(authority, folders.runtime, SYSTEM_CLOCK, state)
+            remembered = folders.state / "api-server.json"
+            behind = embedded = Embedded(authority, folders.runtime, SYSTEM_CLOCK, remembered)
             kubeconfig = folders.state / "admin.kubeconfig"
             embedded.write_kubeconfig(kubeconfig)
         else:

@@ -154,6 +154,12 @@ def _protected(config: Config, echo: Address | None) -> Protected:
     return Protected(address=address, authority_file=authorities)
 
 
+def listens_of(config: Config) -> list[Address]:
+    """Return where the door, and the gate if there is one, listen."""
+    gate = [] if config.gate is None else [_listen(config.local.gate)]
+    return [_listen(config.local.door), *gate]
+
+
 def _listen(address: ConfigAddress) -> Address:
     return Address(host=address_of(address.host), port=address.port)
 
