@@ -82,7 +82,7 @@ def test_an_anchor_in_yaml_is_refused_before_it_can_grow(world: World) -> None:
     ("body", "media", "code", "words"),
     [
         (b"", "application/json", 400, "unexpected end of JSON input (<empty>)"),
-        (gzip.compress(b"{}"), "application/json", 400, "invalid character '\\x1f'"),
+        (gzip.compress(b"{}", mtime=0), "application/json", 400, "invalid character '\\x1f'"),
         (b'{"x":' + b"[" * 20_000, "application/json", 400, "exceeded max depth"),
         (b"[" * 50_000, "application/yaml", 400, "exceeded max depth"),
         (b"a: " + b"x" * 70_000, "application/yaml", 413, "limit is 65536"),
