@@ -3,6 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Tests mostly wait for other programs, so more of them run at once than there are cores.
+# WORKERS=0: one after another, in one process.
+WORKERS ?= 4
+PYTEST = $(BIN)/pytest -q --no-header --numprocesses $(WORKERS)
+# Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-fast test-controllers test-pythons lint type format bench docs controlplane kubescore clean
 .DEFAULT_GOAL := help
 
@@ -22,12 +29,13 @@ help: ## this list
 	@$(PYTHON) tools/bootstrap.py kfp
 	@touch $@
 
-test: lint type controlplane kubescore .venv-kfp/.synced ## lint, types and every tier of tests, on a real kube-apiserver and a real Envoy
-	$(BIN)/pytest
-	.venv-kfp/bin/pytest tests/kubeflow
+test: .venv/.synced ## lint, types and every tier of tests, on a real kube-apiserver and a real Envoy
+	@$(MAKE) --no-print-directory --jobs lint type controlplane kubescore .venv-kfp/.synced
+	.venv-kfp/bin/pytest -q --no-header tests/kubeflow
+	$(PYTEST)
 
 test-fast: .venv/.synced ## the tiers that need no process beside Python
-	$(BIN)/pytest tests/unit tests/golden tests/props
+	$(PYTEST) tests/unit tests/golden tests/props
 
 lint: .venv/.synced ## ruff (format and lint) and the one-way order of imports
 	$(BIN)/ruff format --check .
@@ -52,10 +60,10 @@ demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo
 
 test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 13 minutes)
-	$(BIN)/python -c "from tools.gobuild import built; print(built('istiod', '.'))"
-	$(BIN)/python -c "from tools.gobuild import built; print(built('envoygateway', '.'))"
-	$(BIN)/python -m tools.oauth2proxy.build
-	$(BIN)/pytest tests/controllers
+	@$(BIN)/python -c "from tools.gobuild import built; built('istiod', '.')"
+	@$(BIN)/python -c "from tools.gobuild import built; built('envoygateway', '.')"
+	@$(BIN)/python -m tools.oauth2proxy.build >/dev/null
+	$(PYTEST) tests/controllers
 
 test-pythons: .venv/.synced ## the client on every other Python of this machine
 	$(BIN)/python -m tools.pythons

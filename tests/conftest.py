@@ -1,4 +1,4 @@
-"""What the tiers share: one real control plane, started when the first test asks for it."""
+"""What the tiers share: one real control plane, and how tests are spread over workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,6 +25,36 @@ with suppress(ModuleNotFoundError):  # the environment of kfp has none
         "patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("patient")
+
+
+TIERS_BY_DURATION = (
+    "controllers", "cluster", "local", "wire", "contract", "integrations", "agent", "props", "git",
+)  # fmt: skip
+"""The folders whose files take longest, longest first; all other tests take no time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slowest tiers first, so that no worker is left with a long file at the end."""
+    place = {tier: number for number, tier in enumerate(TIERS_BY_DURATION)}
+    items.sort(key=lambda item: place.get(item.nodeid.split("/")[1], len(place)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker whole files, since the tests of a file share what is slow to start. Envoy
+    Gateway can run once on a machine, so one worker gets all of its files.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    def unit_of_work(nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        return folder if folder.endswith("/envoy_gateway") else file
+
+    config.option.loadscopereorder = False  # pytest_collection_modifyitems has put them in order
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = unit_of_work
+    return scheduler
 
 
 def pytest_configure() -> None:
