@@ -290,6 +290,17 @@ def test_a_command_learns_which_file_it_is_and_nothing_of_the_token(
     assert "DAYPASS_CREDENTIALS" not in environment
 
 
+def test_a_command_does_not_get_the_variable_that_the_credentials_read(
+    door: Door, tmp_path: Path
+) -> None:
+    file = door.credentials(tmp_path, token={"variable": "JOB_TOKEN"})
+    hook = "on_renewal = [{ command = ['sh', '-c', 'env >HERE/env'] }]\n"
+    environment = {"DAYPASS_CREDENTIALS": str(file), "JOB_TOKEN": long_lived_token()}
+    done = once(write_config(tmp_path, BASIC + hook), environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert "JOB_TOKEN" not in (tmp_path / "env").read_text()
+
+
 def test_a_command_that_fails_is_told_with_what_it_said_but_without_tokens(
     door: Door, tmp_path: Path
 ) -> None:

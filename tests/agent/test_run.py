@@ -18,7 +18,14 @@ import pytest
 
 from agent.running import CLEAN, Door, daypass
 from support.deadline import eventually
-from support.fake_door import SENTINEL, short_lived_token
+from support.fake_door import (
+    SENTINEL,
+    FakeDoor,
+    answer,
+    jwt,
+    long_lived_token,
+    short_lived_token,
+)
 
 MODES = (pytest.param((), id="variable"), pytest.param(("--file",), id="file"))
 
@@ -176,6 +183,58 @@ def test_what_leads_to_the_long_lived_token_is_not_passed_on_unless_asked(
     assert "HOME" in names
     done = daypass("run", *mode, "--pass-credentials", "--", "env", environment=environment)
     assert SENTINEL in done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_variable_that_the_credentials_read_is_not_passed_on_unless_asked(
+    door: Door, mode: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = door.credentials(tmp_path, token={"variable": "JOB_TOKEN"})
+    environment = {"DAYPASS_CREDENTIALS": str(file), "JOB_TOKEN": long_lived_token()}
+    done = daypass("run", *mode, "--", "env", environment=environment)
+    assert done.returncode == 0
+    assert SENTINEL not in done.stdout
+    assert "JOB_TOKEN" not in done.stdout
+    done = daypass("run", *mode, "--pass-credentials", "--", "env", environment=environment)
+    assert f"JOB_TOKEN={long_lived_token()}\n" in done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_githubs_tokens_are_asked_with_is_not_passed_on(
+    door: Door, mode: tuple[str, ...], tmp_path: Path
+) -> None:
+    given = answer(200, json.dumps({"value": jwt({"sub": "repo:a", "aud": "x"}, "c2ln")}))
+    with FakeDoor(given, context=None) as github:
+        file = door.credentials(
+            tmp_path,
+            token={"github": {"audience": "x"}},
+            namespace="team",
+            serviceAccount="bot",
+        )
+        environment = {
+            "DAYPASS_CREDENTIALS": str(file),
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"http://127.0.0.1:{github.port}/idtoken",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": SENTINEL,
+        }
+        done = daypass("run", *mode, "--", "env", environment=environment)
+        assert done.returncode == 0, done.stderr
+        assert "ACTIONS_ID_TOKEN_REQUEST" not in done.stdout
+        assert SENTINEL not in done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "name",
+    ["DAYPASS_TOKEN", "DAYPASS_CREDENTIALS", "DAYPASS_CA_FILE", "DAYPASS_ANYTHING", "JOB_TOKEN"],
+)
+def test_a_variable_that_daypass_reads_is_refused_for_the_short_lived_token(
+    door: Door, mode: tuple[str, ...], name: str, tmp_path: Path
+) -> None:
+    file = door.credentials(tmp_path, token={"variable": "JOB_TOKEN"})
+    environment = {"DAYPASS_CREDENTIALS": str(file), "JOB_TOKEN": long_lived_token()}
+    done = daypass("run", *mode, "--env", name, "--", "echo", "ran", environment=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert name in done.stderr
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -26,7 +26,8 @@ EPILOG = f"""examples:
 
 All that follows -- is the command's. It takes the place of daypass: signals, terminal and exit code
 are its own. A variable keeps its token for as long as the command runs, a file gets new ones.
-DAYPASS_CREDENTIALS and its kin are taken out of the command's environment.
+DAYPASS_CREDENTIALS and its kin, and variables that the credentials read, are taken out of the
+command's environment.
 """
 _VALUED = ("--audience", "--lifetime", "--env", "--credentials")
 _FLAGS = ("--file", "--pass-credentials")
@@ -80,6 +81,8 @@ def _run(options: dict[str, str], command: list[str]) -> NoReturn:
     name = options.get("--env", FILE_VARIABLE if in_file else VARIABLE)
     if not name.isascii() or not name.isidentifier():
         raise UsageError(f"{name[:40]!r} is not a variable's name", f"it looks like {VARIABLE}")
+    if name.startswith("DAYPASS_") and name not in (VARIABLE, FILE_VARIABLE):
+        raise UsageError(f"--env {name[:40]}: daypass reads that name itself", f"take {VARIABLE}")
     lifetime = None
     if "--lifetime" in options:
         from daypass._core.duration import parse_seconds
@@ -92,19 +95,26 @@ def _run(options: dict[str, str], command: list[str]) -> NoReturn:
 def _start(
     options: dict[str, str], lifetime: int | None, name: str, command: list[str]
 ) -> NoReturn:
+    from daypass._core.clock import SYSTEM_CLOCK
     from daypass.client.kept import kept_entry
+    from daypass.client.settings import parse_source
     from daypass.client.source import read_source
     from daypass.integrations.child import become, child_environment
 
+    source = read_source(os.environ, options.get("--credentials"))
     entry = kept_entry(
-        read_source(os.environ, options.get("--credentials")),
+        source,
         options.get("--audience"),
         lifetime,
         use_cache=False,  # the command can't get another one: it is to have all of its life
         warn=lambda fact, hint: say(f"warning: {fact}", hint),
     )
     passes = "--pass-credentials" in options
-    become(command, child_environment(os.environ, name, entry.token, with_credentials=passes))
+    variables = parse_source(source, SYSTEM_CLOCK.unix(), os.environ).variables
+    environment = child_environment(
+        os.environ, name, entry.token, variables=variables, with_credentials=passes
+    )
+    become(command, environment)
 
 
 def _start_with_file(
@@ -135,7 +145,9 @@ def _start_with_file(
         keeper = Keeper(target, holder.ask, log, SYSTEM_TIMING)
         keeper.attempt()
         passes = "--pass-credentials" in options
-        environment = child_environment(os.environ, name, target.path, with_credentials=passes)
+        environment = child_environment(
+            os.environ, name, target.path, variables=holder.variables, with_credentials=passes
+        )
         keep_beside(keeper, folder)
     except BaseException as error:
         if folder:

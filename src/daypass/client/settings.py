@@ -38,6 +38,7 @@ _MISSING = {
     "namespace": "namespace and serviceAccount say together whom a federated token becomes",
     "serviceAccount": "namespace and serviceAccount say together whom a federated token becomes",
 }
+_GITHUB_VARIABLES = ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL")
 _SOURCES = (
     'put the long-lived token itself there, or {"file": "PATH"}, {"variable": "NAME"},\n'
     '{"github": {"audience": "A"}}, {"exec": ["PROGRAM", "ARGUMENT"]}'
@@ -49,12 +50,14 @@ class Settings:
 
     `files`: what they were read from, with fingerprints. `source`: the bytes that they were; None
     where they came from no source. `needs`: what those bytes do not show (`cache.Entry`); None
-    where that can't be told.
+    where that can't be told. `variables`: of the environment, that the document names and that lead
+    to the long-lived token.
     """
 
     __slots__ = (
         "_stated", "audience", "certificate_authority", "door", "files", "identity",
         "lifetime_seconds", "long_lived", "needs", "origin", "source", "token",
+        "variables",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +73,7 @@ class Settings:
         self.files = files
         self.source: Source | None = None
         self.needs: Needs | None = ()
+        self.variables: tuple[str, ...] = ()
         self.door = Door.parse(_text(fields, "door", origin))
         self.token: Secret | None = None
         """The long-lived token, where it need not be asked for."""
@@ -124,6 +128,7 @@ class Settings:
                 return self._there(content.decode("utf-8", "replace"))
             case {"variable": str(name)} if len(source) == 1:
                 self.needs = (("variable", name, mark("variable", name, environ)),)
+                self.variables = (name,)
                 if not environ.get(name):
                     raise CredentialsError(
                         f"{scrub(name)}, which holds the token, is not set",
@@ -131,8 +136,9 @@ class Settings:
                     )
                 return self._there(environ[name])
             case {"github": {"audience": str(audience), **rest}} if len(source) == 1 and not rest:
-                job = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"  # another one in each job
+                job = _GITHUB_VARIABLES[0]  # another one in each job
                 self.needs = (("variable", job, mark("variable", job, environ)),)
+                self.variables = _GITHUB_VARIABLES
                 return GitHub(check_audience(audience), environ)
             case {"exec": [str(_), *_] as command} if len(source) == 1 and all(
                 isinstance(word, str) for word in command

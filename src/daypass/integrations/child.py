@@ -16,10 +16,10 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.status import printable
 from daypass.client.source import FIELD_VARIABLES, FILE_VARIABLE
 from daypass.integrations.agent.keeper import Keeper
@@ -40,10 +40,23 @@ class CommandError(DaypassError):
 
 
 def child_environment(
-    environ: Mapping[str, str], name: str, value: str, *, with_credentials: bool
+    environ: Mapping[str, str],
+    name: str,
+    value: str,
+    *,
+    variables: Sequence[str],
+    with_credentials: bool,
 ) -> dict[str, str]:
-    """The command's environment: `name` is set, and what leads to the credentials is left out."""
-    taken_out = () if with_credentials else (FILE_VARIABLE, *FIELD_VARIABLES)
+    """The command's environment: `name` is set, and what leads to the credentials is left out.
+
+    `variables`: those that the credentials name. Raises UsageError if `name` is one of them.
+    """
+    if name in variables:
+        raise UsageError(
+            f"--env {name}: the credentials read the long-lived token there",
+            "name another variable for the short-lived one",
+        )
+    taken_out = () if with_credentials else (FILE_VARIABLE, *FIELD_VARIABLES, *variables)
     kept = {key: text for key, text in environ.items() if key not in taken_out}
     return {**kept, name: value}
 

@@ -16,12 +16,16 @@ Ask = Callable[[str | None, int | None], Grant]
 
 
 class Holder:
-    """Credentials where they stand: in the file `path`, or where `environ` says."""
+    """Credentials where they stand: in the file `path`, or where `environ` says.
+
+    `variables`: of the environment, that lead to the long-lived token, as far as was read yet.
+    """
 
     def __init__(self, environ: Mapping[str, str], path: str | None, timing: Timing) -> None:
         self._environ = environ
         self._path = path
         self._timing = timing
+        self.variables: tuple[str, ...] = ()
 
     def ask(self, audience: str | None, lifetime_seconds: int | None) -> Grant:
         """A new token, as `Ask` says."""
@@ -39,4 +43,6 @@ class Holder:
 
     def _read(self) -> Settings:
         source = read_source(self._environ, self._path)
-        return parse_source(source, self._timing.clock.unix(), self._environ)
+        settings = parse_source(source, self._timing.clock.unix(), self._environ)
+        self.variables = settings.variables
+        return settings

@@ -143,6 +143,7 @@ class Agent:
             self._timing,
             stagger_seconds=stagger_seconds,
             renewed=lambda: self._inbox.put(Message.RENEWED),
+            variables=lambda: self._holder.variables,
         )
 
     def _ask(self, audience: str | None, lifetime_seconds: int | None) -> Grant:

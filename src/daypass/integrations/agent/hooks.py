@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from daypass._core.clock import Clock
@@ -30,12 +30,15 @@ class HookError(DaypassError):
     """Somebody could not be told."""
 
 
-def run_hook(hook: Hook, path: str, token: Secret, clock: Clock) -> None:
-    """Tell that `path` was renewed; raises HookError. `token`: what a command may quote of it."""
+def run_hook(hook: Hook, path: str, token: Secret, variables: Sequence[str], clock: Clock) -> None:
+    """Tell that `path` was renewed; raises HookError.
+
+    `token`: what a command may quote of it. `variables`: those that no command gets.
+    """
     if isinstance(hook, SignalHook):
         _signal(hook)
     elif isinstance(hook, CommandHook):
-        _command(hook, path, token)
+        _command(hook, path, token, variables)
     else:
         _post(hook, clock)
 
@@ -56,7 +59,7 @@ def _signal(hook: SignalHook) -> None:
         raise HookError(f"{name} by {hook.pid_file} was not sent: {reason}") from None
 
 
-def _command(hook: CommandHook, path: str, token: Secret) -> None:
+def _command(hook: CommandHook, path: str, token: Secret, variables: Sequence[str]) -> None:
     name = printable(hook.command[0], 60)
     with tempfile.TemporaryFile() as output:
         try:
@@ -65,7 +68,7 @@ def _command(hook: CommandHook, path: str, token: Secret) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=hook_environment(os.environ, path),
+                env=hook_environment(os.environ, path, variables),
                 cwd="/",
                 start_new_session=True,
             )
@@ -91,10 +94,16 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     child.wait()
 
 
-def hook_environment(environ: Mapping[str, str], path: str) -> dict[str, str]:
-    """What a command finds in its environment: ours without what is the agent's alone, and
-    DAYPASS_RENEWED with the path of the file."""
-    kept = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
+def hook_environment(
+    environ: Mapping[str, str], path: str, variables: Sequence[str]
+) -> dict[str, str]:
+    """What a command finds in its environment: ours without what is the agent's alone and without
+    `variables`, and DAYPASS_RENEWED with the path of the file."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(_OURS) and name not in variables
+    }
     return {**kept, "DAYPASS_RENEWED": path}
 
 

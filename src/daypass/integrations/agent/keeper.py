@@ -38,7 +38,8 @@ class Status:
 class Keeper:
     """Keeps one file. `renew` is one attempt; `run` goes on until `stop`.
 
-    `renewed` is called after each renewal. What changes is written by the thread of `run` alone;
+    `renewed` is called after each renewal. `variables` are those that hooks do
+    not get. What changes is written by the thread of `run` alone;
     the others' `status` reads it.
     """
 
@@ -51,12 +52,14 @@ class Keeper:
         *,
         stagger_seconds: int = 0,
         renewed: Callable[[], None] = lambda: None,
+        variables: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self.target = target
         self._ask = ask
         self._log = log
         self._timing = timing
         self._renewed = renewed
+        self._variables = variables
         self._wake = threading.Event()
         self._stopped = self._hurry = self._told_end = False
         self._renewals = self._failures = self._hook_failures = 0
@@ -167,7 +170,7 @@ class Keeper:
         told = True
         for number, hook in enumerate(self.target.hooks, 1):
             try:
-                run_hook(hook, self.target.path, token, self._timing.clock)
+                run_hook(hook, self.target.path, token, self._variables(), self._timing.clock)
             except Exception as error:
                 told = False
                 self._hook_failures += 1

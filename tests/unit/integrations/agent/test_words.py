@@ -104,8 +104,12 @@ def test_a_hooks_command_gets_no_variable_that_leads_to_a_token() -> None:
     environ = {
         "PATH": "/bin", "DAYPASS_TOKEN": "secret", "DAYPASS_CREDENTIALS": "/x",
         "NOTIFY_SOCKET": "/y", "WATCHDOG_USEC": "1", "CREDENTIALS_DIRECTORY": "/z",
+        "JOB_TOKEN": "secret",
     }  # fmt: skip
-    assert hook_environment(environ, "/run/a") == {"PATH": "/bin", "DAYPASS_RENEWED": "/run/a"}
+    assert hook_environment(environ, "/run/a", ("JOB_TOKEN",)) == {
+        "PATH": "/bin",
+        "DAYPASS_RENEWED": "/run/a",
+    }
 
 
 @pytest.mark.parametrize(
