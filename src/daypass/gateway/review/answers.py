@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from daypass.gateway.decision import Identity
 from daypass.gateway.reasons import CODES, MESSAGES, Reason
-from daypass.render.envoy.refusals import what_the_gate_takes
+from daypass.render.envoy.refusals import next_step
 from daypass.render.envoy.review import UNAVAILABLE
 
 _STATUS_REASONS = {
@@ -80,7 +80,7 @@ class Answers:
         self._user_header = user_header
         self._groups_header = groups_header
         self._removed = () if forward_token else ("authorization",)
-        self._hint = what_the_gate_takes(audience)
+        self._audience = audience
         self._refusals = {reason: self._refused(reason, 1) for reason in Reason}
 
     def allowed(self, identity: Identity) -> Answer:
@@ -101,7 +101,7 @@ class Answers:
         code = CODES.get(reason, 401)
         message = MESSAGES[reason]
         if code in _HINTED:
-            message = f"{message} ({self._hint})"
+            message = f"{message} ({next_step(reason, self._audience)})"
         headers = [("content-type", "application/json")]
         if code == 401:
             headers.append(("www-authenticate", "Bearer"))

@@ -114,7 +114,7 @@ def gate_replies(settings: GateSettings) -> Json:
     said = f"%LOCAL_REPLY_BODY% ({hint})"
     refused = [
         *(authorizer_replies() if settings.is_reviewed else ()),
-        *revocation_replies(hint),
+        *revocation_replies(settings.audience),
         reply(401, "Unauthorized", said),
         reply(403, "Forbidden", said),
         reply(404, "NotFound", "the gate does not guard this host"),

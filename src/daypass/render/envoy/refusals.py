@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from daypass._core.hints import command
 from daypass.render.envoy.matching import action
 from daypass.render.envoy.replies import literal, policy_reply
 from daypass.render.envoy.typed import Json
@@ -20,26 +21,29 @@ def refuse(reason: Reason) -> Json:
     return action(policy_of(reason), "DENY")
 
 
-def refusal_replies(reasons: Iterable[Reason], hint: str) -> list[Json]:
-    """What the refused are told, as mappers of local replies; `hint` is a format."""
-    return [_reply(reason, hint) for reason in reasons]
+def refusal_replies(reasons: Iterable[Reason], audience: str) -> list[Json]:
+    """What the refused are told, as mappers of local replies."""
+    return [_reply(reason, audience) for reason in reasons]
 
 
-def what_the_gate_takes(audience: str) -> str:
-    """What a refusal tells to come back with."""
+def next_step(reason: Reason, audience: str) -> str:
+    """What a refusal tells to do. For a revoked token the cache would only give the same again."""
+    if reason in (Reason.DENIED, Reason.REVIEW_REFUSED):
+        again = command("token", "--audience", audience, "--no-cache")
+        return f"ask your administrator for new credentials; for another token of these: `{again}`"
     return (
         f"the gate takes short-lived tokens made for the audience {audience}; "
-        "`daypass token` prints one"
+        f"`{command('token', '--audience', audience)}` prints one"
     )
 
 
 def gate_hint(audience: str) -> str:
     """What the gate takes, as a format."""
-    return literal(what_the_gate_takes(audience))
+    return literal(next_step(Reason.NO_TOKEN, audience))
 
 
-def _reply(reason: Reason, hint: str) -> Json:
+def _reply(reason: Reason, audience: str) -> Json:
     code = CODES.get(reason, 401)
-    message = literal(MESSAGES[reason])
-    told = message if reason is Reason.UNKNOWN else f"{message} ({hint})"
-    return policy_reply(policy_of(reason), code, _KINDS[code], told)
+    message = MESSAGES[reason]
+    told = message if reason is Reason.UNKNOWN else f"{message} ({next_step(reason, audience)})"
+    return policy_reply(policy_of(reason), code, _KINDS[code], literal(told))

@@ -130,9 +130,9 @@ def revocation_following_filter(source: Json) -> Json:
     }
 
 
-def revocation_replies(hint: str) -> list[Json]:
-    """What the refused are told, as mappers of local replies; `hint` is a format."""
-    return refusal_replies((Reason.LIVES_TOO_LONG, Reason.DENIED, Reason.UNKNOWN), hint)
+def revocation_replies(audience: str) -> list[Json]:
+    """What the refused are told, as mappers of local replies."""
+    return refusal_replies((Reason.LIVES_TOO_LONG, Reason.DENIED, Reason.UNKNOWN), audience)
 
 
 def _lookup(name: str, values: Set[str], otherwise: Json, found: Json = _DENIED) -> Json:

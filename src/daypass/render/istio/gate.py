@@ -1,7 +1,7 @@
 """The gate's objects on Istio that stay as they are while it runs."""
 
 from daypass.render.envoy.gate import LONG_LIVED_ISSUER
-from daypass.render.envoy.refusals import gate_hint, refusal_replies
+from daypass.render.envoy.refusals import refusal_replies
 from daypass.render.envoy.review import authorizer_replies
 from daypass.render.envoy.revocation import revocation_replies
 from daypass.render.facts import KubernetesFacts
@@ -33,8 +33,8 @@ def istio_objects(config: Config, facts: KubernetesFacts) -> list[Object]:
 
 
 def _filters(settings: IstioGate) -> Object:
-    hint = gate_hint(settings.gate.audience)
-    mappers = [*refusal_replies(REASONS, hint), *revocation_replies(hint)]
+    audience = settings.gate.audience
+    mappers = [*refusal_replies(REASONS, audience), *revocation_replies(audience)]
     if settings.is_reviewed:
         mark = VERIFIED if settings.is_native else ASKED
         found = f"metadata.filter_metadata['envoy.filters.http.rbac']['{mark}'] == 'allowed'"

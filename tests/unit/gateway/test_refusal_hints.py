@@ -1,0 +1,32 @@
+"""What the gate's refusals tell to do: it leads to a token that passes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from daypass.gateway.reasons import CODES, Reason
+from daypass.gateway.review.answers import Answers
+from daypass.render.envoy.refusals import refusal_replies
+
+AUDIENCE = "gate.example.com"
+ANSWERS = Answers(
+    audience=AUDIENCE, user_header="user", groups_header="groups", forward_token=False
+)
+REFUSED = [each for each in Reason if CODES.get(each, 401) in (401, 403)]
+
+
+def messages(reason: Reason) -> list[str]:
+    """Of the authorizer, and of Envoy."""
+    (reply,) = refusal_replies([reason], AUDIENCE)
+    native = reply["body_format_override"]["json_format"]["message"]
+    return [json.loads(ANSWERS.refused(reason).body)["message"], native]
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_refusal_names_the_token_to_come_back_with(reason: Reason) -> None:
+    for message in messages(reason):
+        asks_anew = reason in (Reason.DENIED, Reason.REVIEW_REFUSED)
+        assert (f"`daypass token --audience {AUDIENCE}`" in message) is not asks_anew
+        assert ("administrator for new credentials" in message) is asks_anew
