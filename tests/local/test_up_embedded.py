@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +79,19 @@ def test_where_a_port_is_taken_no_folder_is_made(tmp_path: Path) -> None:
     assert "cannot listen on 127.0.0.1:" in up.words
     assert not (tmp_path / "state").exists()
     assert not list(up.runtime.iterdir())
+
+
+def test_an_end_is_reported_as_soon_as_it_is_asked_for(tmp_path: Path) -> None:
+    """Also while it is busy: a frozen Envoy is waited for before it is killed."""
+    with running_up(tmp_path, stack_config()) as up:
+        (pid,) = up.envoy_pids()
+        os.kill(pid, signal.SIGSTOP)
+        up.process.send_signal(signal.SIGINT)
+        up.wait_for_words("closing")
+        up.process.send_signal(signal.SIGINT)
+        assert up.wait() == 0
+    assert up.words.count("closing") == 1
+    assert up.words.index("closing") < up.words.index("all is closed")
 
 
 LOST = "the record of what was revoked"

@@ -1,7 +1,10 @@
 """`daypass up`: door and gate on this machine."""
 
 import argparse
+import contextlib
+import gc
 import json
+import os
 import signal
 import sys
 import threading
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     allow_many_files()
     stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: _close(stop))
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
 
     config = load(args.config)
@@ -122,7 +125,18 @@ def run(args: argparse.Namespace) -> int:
         finally:
             behind.stop()
     _say("all is closed")
+    gc.freeze()  # or the interpreter looks at every object of every library before it ends
     return 0
+
+
+def _close(stop: threading.Event) -> None:
+    """Set `stop`, and report it at once: what is under way may take seconds more."""
+    if not stop.is_set():
+        stop.set()
+        if sys.stderr is not None:  # as it is where stderr was closed by whoever started this
+            with contextlib.suppress(OSError):
+                # Not by sys.stderr: a signal within a write to it may not write there, too.
+                os.write(sys.stderr.fileno(), b"daypass: closing\n")
 
 
 def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
