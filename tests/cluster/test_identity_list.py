@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -23,8 +24,10 @@ from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
+    VALIDATING_ADMISSION_POLICY_BINDINGS,
     name_of,
 )
+from daypass.render.policy.marks import NAME
 from support import identities
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
@@ -34,10 +37,18 @@ from support.kubeflow import install_kubeflow, make_profile
 
 
 @pytest.fixture(scope="module")
-def plane(control_plane: ControlPlane) -> ControlPlane:
-    """A control plane that knows Kubeflow's roles and Istio's kinds."""
+def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
+    """A control plane that knows Kubeflow's roles and Istio's kinds, and seems to have a policy."""
     install_kubeflow(control_plane)
-    return control_plane
+    binding = VALIDATING_ADMISSION_POLICY_BINDINGS
+    spec = {"policyName": "none-of-this-name", "validationActions": ["Deny"]}
+    with closing(admin_cluster(control_plane)) as cluster:
+        cluster.apply(
+            {"apiVersion": binding.api_version, "kind": binding.kind,
+             "metadata": {"name": NAME}, "spec": spec}
+        )  # fmt: skip
+        yield control_plane
+        cluster.delete(binding, NAME)
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ class World:
                 cluster_role("kubeflow-edit", "get", "secrets"),
             ],
             "cluster_bindings": [],
+            "policy_bindings": [{"metadata": {"name": "daypass"}}],
         }
 
     def objects(self) -> Objects:

@@ -80,7 +80,7 @@ def examine(
             *_of_times(entry, live, clock, unused_seconds),
             *_of_tokens(entry, live, objects),
             *_of_rights(entry, risks),
-            *_of_policy(entry, held),
+            *_of_policy(entry, held, objects.policy_bindings),
             *_of_gate(entry, objects),
         ]
         examined.append(Examined(entry=entry, live=live, findings=tuple(findings)))
@@ -213,11 +213,16 @@ def _of_rights(entry: Entry, risks: Mapping[str, tuple[str, ...]]) -> Iterator[F
             yield Finding(code="risky-role", text=f"{right.shown}{leads}", is_problem=False)
 
 
-def _of_policy(entry: Entry, held: set[str] | None) -> Iterator[Finding]:
+def _of_policy(
+    entry: Entry, held: set[str] | None, installed: Sequence[Object] | None
+) -> Iterator[Finding]:
     place = entry.name.namespace
     if user_of(entry.name).startswith(KUBE_SYSTEM):
         text = "the policy lets ServiceAccounts of kube-system do as they like"
         yield Finding(code="no-policy", text=text)
+    elif installed is not None and not installed and entry.account is not None:
+        text = "no policy is installed in the cluster, which its namespace could be held to: "
+        yield Finding(code="no-policy", text=text + command("policy", "apply"))
     elif held is not None and entry.account is not None and place not in held:
         label = f"{marks.POLICY}={marks.POLICY_ON}"
         text = f"namespace {place} is not held to the policy: label it {label}"

@@ -30,7 +30,8 @@ class Objects:
 
     `accounts`, `roles`: those that are daypass'. `secrets`: the metadata of all that hold tokens.
     `policies`: the AuthorizationPolicies of daypass', None also where there is no Istio. `gates`:
-    the namespaces of gates.
+    the namespaces of gates. `policy_bindings`: what puts the cluster's policy in force; None also
+    at the embedded API server, which enforces none.
     """
 
     accounts: Sequence[Object]
@@ -42,6 +43,7 @@ class Objects:
     gates: Sequence[Object] | None = None
     cluster_roles: Sequence[Object] | None = None
     cluster_bindings: Sequence[Object] | None = None
+    policy_bindings: Sequence[Object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

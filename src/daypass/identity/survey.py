@@ -16,6 +16,7 @@ from daypass.identity.inventory import Objects
 from daypass.identity.tokens import OF_TOKENS
 from daypass.identity.watched import GATES
 from daypass.kube.cluster import Cluster
+from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.mirror import Mirror
 from daypass.kube.resources import (
@@ -27,16 +28,20 @@ from daypass.kube.resources import (
     ROLES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    VALIDATING_ADMISSION_POLICY_BINDINGS,
     Object,
     Resource,
 )
+from daypass.render.policy.marks import NAME
 
 Warn = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One list. `needed`: without it there is no inventory."""
+    """One list. `needed`: without it there is no inventory. `quiet`: no word where it may not be
+    asked for.
+    """
 
     resource: Resource
     namespace: str | None = None
@@ -44,6 +49,7 @@ class Question:
     fields: str | None = None
     metadata_only: bool = False
     needed: bool = False
+    quiet: bool = False
 
 
 def questions(namespace: str | None) -> dict[str, Question]:
@@ -64,6 +70,12 @@ def questions(namespace: str | None) -> dict[str, Question]:
         "gates": Question(resource=NAMESPACES, labels=GATES, metadata_only=True),
         "cluster_roles": Question(resource=CLUSTER_ROLES),
         "cluster_bindings": Question(resource=CLUSTER_ROLE_BINDINGS),
+        "policy_bindings": Question(
+            resource=VALIDATING_ADMISSION_POLICY_BINDINGS,
+            fields=f"metadata.name={NAME}",
+            metadata_only=True,
+            quiet=True,
+        ),
     }
 
 
@@ -93,8 +105,14 @@ def _ask(
     try:
         return _list(cluster, question), None
     except NotFoundError:
-        return None, None  # no Istio
+        if question.resource is not VALIDATING_ADMISSION_POLICY_BINDINGS:
+            return None, None  # no Istio
+        if is_embedded(cluster):
+            return None, ("note: the embedded API server enforces no policy; a cluster does", "")
+        return [], None
     except ForbiddenError as error:
+        if question.quiet:
+            return None, None
         if not question.needed:
             return None, (f"{plural} are not yours to see", error.hint)
         if namespace is None or question.namespace is not None:
@@ -123,6 +141,8 @@ class Follower:
         asked = questions(namespace)
         if not cluster.serves(AUTHORIZATION_POLICIES):
             del asked["policies"]
+        if _ask(cluster, asked["policy_bindings"], namespace)[0] is None:
+            del asked["policy_bindings"]
         self._changed = threading.Event()
         self._error: Exception | None = None
         self._mirrors = {

@@ -109,6 +109,7 @@ PROBLEMS: list[tuple[str, Spoil, str]] = [
         "*=clusterrole/any by clusterrolebindings/x",
     ),
     ("no-policy", lambda w: w.namespace["metadata"].pop("labels"), "daypass.dev/policy=enforced"),
+    ("no-policy", lambda w: lose(w, "policy_bindings"), "daypass policy apply"),
     ("no-policy", move_to_kube_system, "of kube-system do as they like"),
 ]  # fmt: skip
 
@@ -166,7 +167,7 @@ def federated(world: World) -> None:
         lambda w: label_unused(w, None),  # made five days ago
         lambda w: w.lists.update(
             policies=None, secrets=None, namespaces=None, roles=None,
-            cluster_roles=None, cluster_bindings=None,
+            cluster_roles=None, cluster_bindings=None, policy_bindings=None,
         ),
     ],
     ids=range(10),
@@ -180,6 +181,14 @@ def test_a_binding_that_bears_its_mark_and_binds_others_is_told_and_is_no_right_
         world.binding["subjects"] = [{"kind": "User", "name": "somebody"}]
 
     assert [each.code for each in findings(spoil)] == ["half-grant", "misplaced"]
+
+
+def test_an_unlabelled_namespace_is_no_finding_of_its_own_where_there_is_no_policy() -> None:
+    def spoil(world: World) -> None:
+        world.namespace["metadata"].pop("labels")
+        lose(world, "policy_bindings")
+
+    assert [each.code for each in findings(spoil)] == ["no-policy"]
 
 
 def test_a_mark_alone_makes_no_orphan() -> None:

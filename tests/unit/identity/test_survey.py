@@ -1,0 +1,102 @@
+"""What is asked of a cluster about its policy, and who hears of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import httpx2
+import pytest
+
+from daypass.cli import main
+from daypass.identity.survey import Follower, survey
+from daypass.kube.access import Access
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import VALIDATING_ADMISSION_POLICY_BINDINGS
+from support.embedded import EmbeddedCluster
+
+POLICY_PATH = VALIDATING_ADMISSION_POLICY_BINDINGS.path()
+BINDING = {"metadata": {"name": "daypass", "uid": "1"}}
+Answer = Callable[[], httpx2.Response]
+
+
+def status(code: int) -> httpx2.Response:
+    return httpx2.Response(code, json={"kind": "Status", "code": code, "message": "no"})
+
+
+class Api(httpx2.BaseTransport):
+    """Empty lists; `policy`: the answer about the policy, and the embedded one's version or not."""
+
+    def __init__(self, policy: Answer, version: str = "v1.37.2") -> None:
+        self.policy, self.version = policy, version
+        self.ended = threading.Event()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/version":
+            return httpx2.Response(200, json={"gitVersion": self.version})
+        if request.url.path == POLICY_PATH:
+            return self.policy()
+        if "watch" in request.url.params:
+            self.ended.wait()
+            return status(403)
+        return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": []})
+
+    def cluster(self) -> Cluster:
+        access = Access(server="https://api.test", namespace="team", origin="a test")
+        return Cluster(access, transport=self, sleep=lambda _: None)
+
+
+def listed(*items: object) -> Answer:
+    return lambda: httpx2.Response(
+        200, json={"metadata": {"resourceVersion": "1"}, "items": list(items)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (listed(BINDING), [BINDING]),
+        (listed(), []),
+        (lambda: status(404), []),  # Kubernetes 1.29
+        (lambda: status(403), None),  # an administrator of a namespace
+    ],
+    ids=["installed", "not installed", "not served", "forbidden"],
+)
+def test_whether_the_policy_is_installed_is_known_where_it_may_be_seen(
+    policy: Answer, expected: object
+) -> None:
+    said: list[str] = []
+    cluster = Api(policy).cluster()
+    assert survey(cluster, "team", warn=lambda *words: said.extend(words)).policy_bindings == (
+        expected
+    )
+    assert said == []
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_a_watch_that_may_not_see_the_policy_goes_on_without_it(code: int) -> None:
+    api = Api(lambda: status(code), version="v1.37.2+daypass-embedded")
+    try:
+        objects = next(iter(Follower(api.cluster(), "team").changes(60)))
+    finally:
+        api.ended.set()
+    assert objects.policy_bindings is None
+
+
+def test_the_embedded_api_server_is_a_note_and_no_problem(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = EmbeddedCluster()
+    world.make_namespace("team")
+    token = world.cluster.access.token
+    assert token is not None
+    monkeypatch.setattr(Cluster, "open", lambda **_: world.as_holder_of(token))
+    assert main(["identity", "create", "bot", "--door", "https://d.test/k", "--audience", "a",
+                 "-o", "-"]) == 0  # fmt: skip
+    capsys.readouterr()
+    for arguments in (["list"], ["show", "bot"]):
+        assert main(["identity", *arguments, "--check"]) == 0
+        captured = capsys.readouterr()
+        assert captured.err.count("policy") == 1
+        assert "daypass policy" not in captured.err + captured.out
+        assert "no-policy" not in captured.out
