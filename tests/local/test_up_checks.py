@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from daypass.local.authorizer import LocalAuthorizer
 from daypass.local.stack import LocalStack, stack_config
 from support.deadline import eventually
 
@@ -49,6 +51,55 @@ def test_a_token_passes_until_its_secret_is_deleted(stack: LocalStack) -> None:
     assert code(stack, stack.make_token(identity, expired=True).reveal()) == 401
     stack.revoke(identity)
     eventually("it is refused", lambda: code(stack, token) == 401)
+
+
+def end_thread(authorizer: LocalAuthorizer) -> None:
+    authorizer._loop.call_soon_threadsafe(authorizer._loop.stop)
+    eventually("its thread has ended", lambda: not authorizer._thread.is_alive())
+
+
+def end_work(authorizer: LocalAuthorizer) -> None:
+    ticker = authorizer._service.reviewing._ticker
+    assert ticker is not None
+    authorizer._loop.call_soon_threadsafe(ticker.cancel)
+    eventually("its work has ended", ticker.done)
+
+
+def remove_socket(authorizer: LocalAuthorizer) -> None:
+    """As whoever sweeps /tmp."""
+    authorizer.path.unlink()
+
+
+@pytest.mark.parametrize("end", [end_thread, end_work, remove_socket])
+@pytest.mark.parametrize("check", ["review", "both"])
+def test_an_authorizer_that_dies_alone_closes_the_gate_until_a_new_one_is_up(
+    tmp_path_factory: pytest.TempPathFactory,
+    check: str,
+    end: Callable[[LocalAuthorizer], None],
+) -> None:
+    with LocalStack(tmp_path_factory.mktemp("s"), config=config(check)) as stack:
+        identities = [stack.make_identity(name=name) for name in ("one", "two", "other")]
+        one, two, other = (stack.make_token(each).reveal() for each in identities)
+        assert [code(stack, token) for token in (one, two, other)] == [200, 200, 200]
+        stack.revoke(identities[0])
+        eventually("it is refused", lambda: code(stack, one) == 401)
+        authorizer = stack.supervisor._authorizers._current
+        assert authorizer is not None
+        end(authorizer)
+        stack.revoke(identities[1])
+        unseen = stack.make_token(identities[2]).reveal()
+        # Whom nobody has asked about gets in by no way; what is remembered may pass where it lives.
+        dead = Counter(code(stack, token) for token in (one, two, unseen))
+        assert set(dead) <= {200, 401, 503}, dead
+        if end is end_thread:
+            assert not dead[200], dead
+        stack.supervisor.look(threading.Event())
+        assert stack.said[-1] == "the authorizer had ended; a new one is up"
+        alive = Counter(code(stack, token) for token in [other, unseen] * 10)
+        assert alive == {200: 20}
+        assert Counter(code(stack, token) for token in [one, two] * 5) == {401: 10}
+        stack.supervisor.look(threading.Event())
+        assert stack.said[-1] == "the authorizer had ended; a new one is up"
 
 
 def test_the_check_changes_while_it_runs(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -47,6 +47,16 @@ class LocalAuthorizer:
             raise
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it does its work and can be reached; otherwise only a new one helps."""
+        return (
+            self._thread.is_alive()
+            and self._service.is_alive()
+            # Without the folder a new one could not be reached either.
+            and (self.path.exists() or not self.path.parent.exists())
+        )
+
+    @property
     def trouble(self) -> str:
         """Why the API server cannot be asked right now, or ""."""
         return self._service.reviewing.trouble
@@ -64,10 +74,15 @@ class LocalAuthorizer:
         """End it."""
         if self._loop.is_closed():
             return
-        with suppress(TimeoutError):
-            self._run(self._service.stop(), STOP_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(STOP_SECONDS)
+        if self._thread.is_alive():
+            with suppress(TimeoutError):
+                self._run(self._service.stop(), STOP_SECONDS)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(STOP_SECONDS)
+        else:
+            with suppress(TimeoutError):
+                work = asyncio.wait_for(self._stop_dead(), STOP_SECONDS)
+                self._loop.run_until_complete(work)
         if not self._thread.is_alive():
             self._loop.close()
         self.path.unlink(missing_ok=True)
@@ -76,6 +91,12 @@ class LocalAuthorizer:
         with suppress(TimeoutError, RuntimeError):
             self._run(self._service.drain(DRAIN_SECONDS), STOP_SECONDS)
         self.stop()
+
+    async def _stop_dead(self) -> None:
+        """Close the sockets of a thread that died, where questions have waited since."""
+        await self._service.stop()
+        await self._service.stop()  # also for what had waited, and began meanwhile
+        await asyncio.sleep(0)
 
     async def _start(self) -> None:
         await self._service.start(Listen(path=str(self.path)))

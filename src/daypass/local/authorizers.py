@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import Clock
-from daypass._core.errors import UsageError
+from daypass._core.errors import DaypassError, UsageError
 from daypass.local.behind import Behind
 from daypass.local.settings import longest_lifetime_seconds
 from daypass.render.envoy.revocation import Revoked
 from daypass.spec import Config, Gate
 
 if TYPE_CHECKING:
+    from daypass.gateway.review.service import ReviewSettings
     from daypass.local.authorizer import LocalAuthorizer
 
 AUDIT_FILE = "gate-audit.log"
@@ -47,7 +48,6 @@ class Authorizers:
             self._next = None
             return None
         from daypass.gateway.review.service import ReviewSettings
-        from daypass.local.authorizer import LocalAuthorizer
 
         settings = ReviewSettings.of(
             config, gate, issuer=issuer, longest_lifetime_seconds=longest_lifetime_seconds(config)
@@ -55,20 +55,9 @@ class Authorizers:
         if self._current is not None and self._current.settings == settings:
             self._next = self._current
             return self._next.path
-        access = self._behind.access()
-        if access is None:
-            raise UsageError(
-                f"gate.check {gate.check} asks the API server, and nobody is named to ask as",
-                "--kubeconfig FILE, of somebody who may create tokenreviews "
-                "(ClusterRole system:auth-delegator)",
-            )
         self._count += 1
         path = self._folder / f"authorizer-{self._count}.sock"
-        started = LocalAuthorizer(settings, access, path, self._clock, self._write)
-        with self._lock:
-            self._next = started
-            if self._revoked is not None:
-                started.take_revoked(self._revoked)
+        self._start(settings, path)
         return path
 
     def keep_new(self) -> None:
@@ -94,9 +83,18 @@ class Authorizers:
             for each in self._running():
                 each.take_revoked(revoked)
 
-    def news(self) -> str:
-        """What there is to tell a person, or ""."""
+    def look(self) -> str:
+        """Start a new one where the current one has ended; return what there is to report."""
         trouble = "" if self._current is None else self._current.trouble
+        if self._current is not None and not self._current.is_alive:
+            self._current.stop()
+            try:
+                self._start(self._current.settings, self._current.path, is_current=True)
+            except (OSError, DaypassError) as error:
+                trouble = f"the authorizer has ended, and cannot be started again: {error}"
+            else:
+                self._told = ""
+                return "the authorizer had ended; a new one is up"
         if trouble == self._told:
             return ""
         self._told = trouble
@@ -106,6 +104,24 @@ class Authorizers:
         """End whatever runs."""
         for each in self._running():
             each.stop()
+
+    def _start(self, settings: ReviewSettings, path: Path, *, is_current: bool = False) -> None:
+        from daypass.local.authorizer import LocalAuthorizer
+
+        access = self._behind.access()
+        if access is None:
+            raise UsageError(
+                "gate.check review and both ask the API server, and nobody is named to ask as",
+                "--kubeconfig FILE, of somebody who may create tokenreviews "
+                "(ClusterRole system:auth-delegator)",
+            )
+        started = LocalAuthorizer(settings, access, path, self._clock, self._write)
+        with self._lock:
+            self._next = started
+            if is_current:
+                self._current = started
+            if self._revoked is not None:
+                started.take_revoked(self._revoked)
 
     def _running(self) -> set[LocalAuthorizer]:
         return {each for each in (self._current, self._next) if each is not None}

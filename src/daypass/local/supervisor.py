@@ -161,7 +161,7 @@ class Supervisor:
         self.edge.take_revoked(revoked)
 
     def _follow(self) -> None:
-        if news := self._authorizers.news():
+        if news := self._authorizers.look():
             self._say(news)
         if self._revocations is not None:
             self._revocations.look()
