@@ -24,6 +24,7 @@ from daypass.gateway.revoked_list import RevokedList, heartbeat, revoked_config_
 from daypass.render.authorizer.rights import rights
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.names import GATE, GATE_REVOKED
+from daypass.spec.gate import Check
 from support.authority import Authority
 from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ISSUER, ControlPlane
@@ -229,6 +230,30 @@ def test_it_answers_envoy_over_grpc_with_the_same_answers(
         closed = eventually("it is closed", lambda: _unless(200, gate.send([line])))
         assert (closed.code, closed.headers["retry-after"]) == (503, "1")
         assert closed.json["reason"] == "ServiceUnavailable"
+
+
+@pytest.mark.parametrize("check", ["review", "both"])
+def test_an_authorizer_that_hangs_or_is_killed_closes_the_gate(
+    serve: Serving,
+    control_plane: ControlPlane,
+    identity: Identity,
+    tmp_path_factory: Any,
+    check: Check,
+) -> None:
+    jwks = json.dumps(control_plane.admin.get("/openid/v1/jwks"))
+    with running_gate(
+        tmp_path_factory.mktemp("g"), jwks, longest_lifetime_seconds=7200, check=check,
+        authorizer_socket=str(serve.folder / GRPC_SOCKET), change=over_grpc,
+    ) as gate:  # fmt: skip
+        line = bearer(control_plane, identity)
+        eventually("it passes", lambda: gate.send([line]).code == 200)
+        serve.process.send_signal(signal.SIGSTOP)
+        assert gate.send([line]).code == 503
+        serve.process.send_signal(signal.SIGCONT)
+        eventually("it passes again", lambda: gate.send([line]).code == 200)
+        serve.process.kill()
+        serve.process.wait(30)
+        assert gate.send([line]).code == 503
 
 
 def _unless(code: int, answer: Answer) -> Answer | None:

@@ -509,6 +509,31 @@ def test_what_is_published_stays_in_force_when_its_object_is_deleted(gate: Istio
     assert gate.send(signed(gate)).code == 200
 
 
+def test_a_list_that_is_none_leaves_the_old_one_in_force(gate: IstioGate) -> None:
+    gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+    revoked = gate.bearer()
+    eventually("it is refused", lambda: gate.send(revoked).code == 401)
+    rejected = "daypass-gate-revoked-0.update_rejected$"
+    before = sum(gate.gateway.stats(rejected).values())
+    (first, *_) = revoked_objects(gate.config, Revoked())
+    for patch in first["spec"]["configPatches"]:
+        matcher: Any = {"matcher_list": {"matchers": []}}  # Envoy takes no empty one
+        patch["patch"]["value"]["typed_config"]["matcher"] = matcher
+    gate.apply(first)
+    eventually("Envoy has refused", lambda: sum(gate.gateway.stats(rejected).values()) > before)
+    assert_refused(gate.send(revoked), Reason.DENIED)
+    assert gate.send(signed(gate)).code == 200
+
+
+def test_a_gateway_that_is_killed_comes_back_with_the_list(gate: IstioGate) -> None:
+    gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+    revoked = gate.bearer()
+    eventually("it is refused", lambda: gate.send(revoked).code == 401)
+    gate.gateway.restart_envoy()  # killed, and another one
+    assert_refused(gate.send(revoked), Reason.DENIED)
+    eventually("others pass", lambda: gate.send(signed(gate)).code == 200)
+
+
 def test_without_istiod_the_gate_goes_on_and_catches_up(gate: IstioGate) -> None:
     good = get(gate.bearer())
     with gate.conversation() as conversation:

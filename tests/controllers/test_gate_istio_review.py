@@ -250,6 +250,15 @@ def test_without_an_authorizer_nothing_passes(gate: IstioGate, tmp_path: Path) -
         eventually("it is back", lambda: gate.send(line).code == 200)
 
 
+def test_while_the_authorizer_hangs_nothing_passes(gate: IstioGate, authorizer: Child) -> None:
+    line = gate.bearer()
+    assert gate.send(line).code == 200
+    with authorizer.suspended():
+        assert_refused(gate.send(line), Reason.UNKNOWN)
+        assert gate.send(host=OTHER).code == 200
+    eventually("it is back", lambda: gate.send(line).code == 200)
+
+
 @pytest.mark.parametrize("wrong", ["authority", "name"])
 def test_an_authorizer_that_proves_to_be_another_is_not_believed(
     gate: IstioGate, wrong: str

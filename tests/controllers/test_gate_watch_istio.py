@@ -38,8 +38,8 @@ def watch(gate: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with watching(tmp_path_factory.mktemp("watch"), gate.plane, gate.config) as running:
         running.wait_leading()
         # Until then a token passes whose Secret no watch has seen yet.
-        stranger = gate.bearer()
-        eventually("its list is in force", lambda: gate.send(stranger).code == 503)
+        # A new one each time: there is a list without a record, so that older ones are refused.
+        eventually("its list is in force", lambda: gate.send(gate.bearer()).code == 503)
         yield running
 
 
@@ -121,6 +121,18 @@ def test_keys_and_the_list_outlive_istiod(gate: IstioGate, watch: Watch) -> None
         gate.gateway.start_istiod()
         assert_revoked(caller.becomes(401))
         bystander.becomes(200)
+
+
+def test_while_the_watch_hangs_the_gate_closes_and_opens_again(
+    gate: IstioGate, watch: Watch
+) -> None:
+    identity = gate.plane.make_identity(identity_namespace(gate.plane))
+    with calling(gate, identity) as caller:
+        caller.becomes(200)
+        with watch.child.suspended():
+            answer = caller.becomes(503)
+            assert answer.json["message"].startswith(MESSAGES[Reason.UNKNOWN])
+        caller.becomes(200)
 
 
 def test_without_any_watch_the_gate_closes_by_itself_and_opens_with_the_next_one(

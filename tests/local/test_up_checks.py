@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import os
+import signal
 import ssl
 import threading
 from collections import Counter
@@ -51,6 +53,20 @@ def test_a_token_passes_until_its_secret_is_deleted(stack: LocalStack) -> None:
     assert code(stack, stack.make_token(identity, expired=True).reveal()) == 401
     stack.revoke(identity)
     eventually("it is refused", lambda: code(stack, token) == 401)
+
+
+def test_what_was_revoked_stays_refused_when_envoy_is_killed(stack: LocalStack) -> None:
+    identities = [stack.make_identity(name=name) for name in ("one", "other")]
+    revoked, good = (stack.make_token(each).reveal() for each in identities)
+    assert (code(stack, revoked), code(stack, good)) == (200, 200)
+    stack.revoke(identities[0])
+    eventually("it is refused", lambda: code(stack, revoked) == 401)
+    os.kill(stack.supervisor.edge.envoy.pid, signal.SIGKILL)
+    eventually("it has ended", lambda: not stack.supervisor.edge.envoy.running())
+    with pytest.raises(OSError, match="refused"):
+        code(stack, good)
+    stack.supervisor.look(threading.Event())
+    assert (code(stack, revoked), code(stack, good)) == (401, 200)
 
 
 def end_thread(authorizer: LocalAuthorizer) -> None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -86,6 +86,15 @@ class Child:
     def tail(self, lines: int = 15) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let it do nothing for a while, as a process that hangs."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
 
     def stop(self, *, grace_seconds: float = 0.0) -> None:
         """End it and all it started, and wait for it; SIGTERM first where it is given grace."""

@@ -6,6 +6,7 @@ import base64
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -219,7 +220,21 @@ def conditions(plane: ControlPlane, document: Object) -> dict[str, tuple[str, st
 class EnvoyGateway:
     """An Envoy Gateway that runs."""
 
-    log: Path
+    control: Child
+
+    @property
+    def log(self) -> Path:
+        """What it has said."""
+        return self.control.log
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let it do nothing for a while; the Envoy that it has started goes on."""
+        os.kill(self.control.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.control.pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -227,7 +242,7 @@ def running_envoy_gateway(folder: Path, plane: ControlPlane) -> Iterator[EnvoyGa
     """Envoy Gateway on the cluster; after `prepare`. It runs once on a machine: others wait."""
     program = str(built("envoygateway", "."))
     with _alone(), _logged(folder, plane, program) as control:
-        yield EnvoyGateway(log=control.log)
+        yield EnvoyGateway(control=control)
 
 
 @contextmanager

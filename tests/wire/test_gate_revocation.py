@@ -242,6 +242,22 @@ def test_a_list_that_is_not_renewed_closes_the_gate_by_envoys_own_clock(gate: Ru
         connection.becomes(200)
 
 
+def test_a_list_that_is_deleted_stays_in_force_until_it_ends(gate: RunningGate) -> None:
+    other = f"Authorization: Bearer {token(jti='j-2')}"
+    gate.revoke(NOBODY)
+    with Open(gate) as connection:
+        connection.becomes(200)
+        now = int(time.time())  # noqa: TID251 - Envoy's clock
+        gate.revoke(Revoked(tokens={"j-1"}, closed_after_unix=now + 5))
+        assert_revoked(connection.becomes(401))
+        (gate.folder / "revoked.json").unlink()
+        eventually("it has ended", lambda: gate.send([other]).code == 503)
+        assert time.time() >= now + 5  # noqa: TID251
+        assert connection.ask().code == 503
+        gate.revoke(NOBODY)
+        connection.becomes(200)
+
+
 def test_a_list_that_envoy_cannot_take_leaves_the_old_one_in_force(gate: RunningGate) -> None:
     gate.revoke(KINDS["secret"])
     with Open(gate) as connection:

@@ -279,6 +279,14 @@ def test_another_signing_key_needs_nothing_where_the_api_server_decides(
     assert calm.gate.send([line]).code == 200
 
 
+@pytest.mark.parametrize("calm", ["both"], indirect=True)
+def test_both_refuses_what_no_key_has_signed_whatever_the_api_server_says(
+    calm: ReviewedGate,
+) -> None:
+    line = f"Authorization: Bearer {Signer('new').sign(claims())}"
+    assert calm.gate.send([line]).code == 401
+
+
 def test_a_request_that_never_ends_is_ended(
     calm: ReviewedGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

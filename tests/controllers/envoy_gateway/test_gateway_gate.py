@@ -15,7 +15,7 @@ from support.authority import Authority
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
 from support.doors import post
-from support.envoy_gateway import apply, delete, endpoints, free_ports
+from support.envoy_gateway import EnvoyGateway, apply, delete, endpoints, free_ports
 from support.gateway_stage import (
     AUDIENCE,
     DOORS,
@@ -180,6 +180,30 @@ def test_while_the_authorizer_is_down_nobody_gets_in(stage: Stage) -> None:
     with stage.changed(endpoints(GATE, DOORS, closed)):
         assert stage.closed(bearer).code == 503
         assert stage.send().code == 503
+
+
+def test_while_the_authorizer_hangs_nobody_gets_in(stage: Stage) -> None:
+    bearer = stage.bearer()
+    assert stage.usual is not None
+    assert stage.send(bearer).code == 200
+    with stage.usual.process.suspended():
+        assert stage.send(bearer).code == 503
+        assert stage.send().code == 503
+    stage.wait()
+
+
+def test_without_envoy_gateway_the_gate_goes_on(
+    stage: Stage, plane: ControlPlane, envoy_gateway: EnvoyGateway
+) -> None:
+    identity = plane.make_identity()
+    token = plane.make_token(identity, audiences=[AUDIENCE])
+    one, other = f"Authorization: Bearer {token.reveal()}", stage.bearer()
+    with envoy_gateway.suspended():
+        assert (stage.send(one).code, stage.send(other).code) == (200, 200)
+        plane.admin.delete(identity.secret_path)
+        eventually("it is refused", lambda: stage.send(one).code == 401, seconds=60)
+        assert stage.send(other).code == 200
+    stage.wait()
 
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
