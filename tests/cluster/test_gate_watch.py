@@ -231,7 +231,7 @@ def test_a_watch_that_starts_without_the_record_refuses_what_was_issued_before(
             cluster.patch(CONFIG_MAPS, GATE_KNOWN, {"data": {"number": "x"}}, HOME)
         else:
             cluster.delete(CONFIG_MAPS, GATE_KNOWN, HOME)
-        began = SYSTEM_CLOCK.unix()
+        began = int(SYSTEM_CLOCK.unix())
         with watching(tmp_path / "second", plane, CONFIG) as second:
             if damage:
                 (told, *_) = eventually("it is told", lambda: second.events("not-published"))

@@ -190,7 +190,8 @@ class Following:
     def record_is_lost(self) -> None:
         """Refuse what was issued until now: nobody knows what of it was revoked."""
         with self.lock:
-            self.denials.recorded_since_unix = math.ceil(self._clock.unix())
+            # Whole seconds, as in tokens: one that a client gets right after its 401 passes.
+            self.denials.recorded_since_unix = int(self._clock.unix())
 
     def absorb(self, record: dict[str, Any]) -> None:
         """Take over what another one has recorded. Raises as `Denials.recall`."""

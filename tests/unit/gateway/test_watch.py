@@ -233,7 +233,7 @@ def test_a_deletion_while_it_did_not_run_counts(running: Running) -> None:
 
 def test_without_its_record_it_refuses_what_was_issued_before_also_after_another_start() -> None:
     first = Running(WatchedApi(), Published(is_first_start=False))
-    began = first.clock.unix()
+    began = int(first.clock.unix())
     assert first.watch.record_is_lost
     assert first.watch.first().issued_after_unix >= began
     first.watch.start()
