@@ -23,6 +23,7 @@ from daypass.render.envoy.refusals import gate_hint
 from daypass.render.envoy.replies import reply, status_format
 from daypass.render.envoy.review import authorizer_replies, without_authorizer
 from daypass.render.envoy.revocation import revocation_replies
+from daypass.render.envoy.routes import CLIENT_ADDRESS
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.typed import Json, extension, full_match, typed
 from daypass.spec.exposure import BEARER_JWT, bracketed
@@ -72,6 +73,8 @@ def gate_routes(settings: GateSettings) -> Json:
     return {
         "name": "gate",
         "ignore_port_in_host_matching": True,
+        # No proxy in front is trusted: what a client says of its address does not travel on.
+        "request_headers_to_add": [_set("x-forwarded-for", CLIENT_ADDRESS)],
         "virtual_hosts": [
             {
                 "name": "gate",

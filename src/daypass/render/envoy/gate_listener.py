@@ -47,6 +47,7 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
         merge_slashes=False,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
         use_remote_address=True,
+        skip_xff_append=True,
         internal_address_config=NO_ADDRESS_IS_INTERNAL,
         generate_request_id=True,
         preserve_external_request_id=True,
