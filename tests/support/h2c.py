@@ -92,6 +92,18 @@ class Http2:
         self._flush()
         return stream
 
+    def send_more(self, stream: int, body: bytes, *, end: bool = False) -> None:
+        """Send more of a request's body."""
+        self._send_body(stream, body, end=end)
+        self._flush()
+
+    def received(self, stream: int, length: int) -> bytes:
+        """The answer's body so far, once that many bytes have come or it has ended."""
+        pending = self._replies[stream]
+        while len(pending.body) < length and not (pending.ended or self._closed):
+            self._receive()
+        return pending.body
+
     def send_raw(self, *frames: Frame) -> None:
         """Send frames as they are, behind the library's back."""
         self._flush()

@@ -20,7 +20,7 @@ from daypass.render.envoy.claims import (
     claim,
 )
 from daypass.render.envoy.refusals import gate_hint
-from daypass.render.envoy.replies import reply, status_format
+from daypass.render.envoy.replies import details_reply, reply, status_format
 from daypass.render.envoy.review import authorizer_replies, without_authorizer
 from daypass.render.envoy.revocation import revocation_replies
 from daypass.render.envoy.routes import CLIENT_ADDRESS
@@ -105,6 +105,7 @@ _UNBOUND = (
 )
 _SEVERAL = "this token is made for more than this gate: ask for one with this audience alone"
 _OTHER = "this token is not one of a ServiceAccount"
+_UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket through"
 _UNREADABLE = (
     "exactly one 'Authorization: Bearer <token>' header is needed: one space, a JSON Web Token, "
     "nothing after it"
@@ -118,6 +119,7 @@ def gate_replies(settings: GateSettings) -> Json:
     refused = [
         *(authorizer_replies() if settings.is_reviewed else ()),
         *revocation_replies(settings.audience),
+        details_reply("upgrade_failed", 403, "Forbidden", _UPGRADE),
         reply(401, "Unauthorized", said),
         reply(403, "Forbidden", said),
         reply(404, "NotFound", "the gate does not guard this host"),

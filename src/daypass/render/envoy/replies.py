@@ -42,10 +42,16 @@ def reply(code: int, reason: str, message_format: str) -> Json:
 
 def policy_reply(policy: str, code: int, reason: str, message_format: str) -> Json:
     """A mapper for what a policy of Envoy's RBAC refuses, which by itself is a 403 of no words."""
+    details = f"rbac_access_denied_matched_policy[{policy}]"
+    return details_reply(details, code, reason, message_format)
+
+
+def details_reply(details: str, code: int, reason: str, message_format: str) -> Json:
+    """A mapper for one kind of local reply, by Envoy's response code details."""
     refused = extension(
         "envoy.access_loggers.extension_filters.cel",
         "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        expression=f"response.code_details == 'rbac_access_denied_matched_policy[{policy}]'",
+        expression=f"response.code_details == '{details}'",
     )
     return {
         **reply(code, reason, message_format),
