@@ -10,7 +10,7 @@ PYTEST = $(BIN)/pytest -q --no-header --numprocesses $(WORKERS)
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-controllers test-pythons lint type format bench docs controlplane kubescore clean
+.PHONY: help demo test test-fast test-controllers test-pythons fuzz lint type format bench docs controlplane kubescore clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -67,6 +67,10 @@ test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod
 
 test-pythons: .venv/.synced ## the client on every other Python of this machine
 	$(BIN)/python -m tools.pythons
+
+SECONDS ?= 300
+fuzz: .venv/.synced ## property tests with random seeds, for SECONDS=300 in all; prints the @example of what it finds
+	@$(BIN)/python -m tools.fuzz $(SECONDS) --numprocesses $(WORKERS)
 
 bench: .venv/.synced controlplane ## measure, side by side, what the README quotes
 	$(BIN)/python -m bench

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `tools` is be
 with suppress(ModuleNotFoundError):  # the environment of kfp has none
     from hypothesis import HealthCheck, settings
 
-    # How fast a machine is, and what else it does, is no property of ours. The rest is as
-    # hypothesis has it: in CI the same examples each time.
-    settings.register_profile(
-        "patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    # How fast a machine is, and what else it does, is no property of ours. The same examples each
+    # time: what chance finds does not fail a change that has nothing to do with it. `make fuzz`
+    # looks for more.
+    patient = settings(
+        deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None, derandomize=True
     )
+    settings.register_profile("patient", patient)
+    settings.register_profile("fuzz", patient, derandomize=False)
     settings.load_profile("patient")
 
 
@@ -55,6 +58,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     scheduler = LoadFileScheduling(config, log)
     scheduler._split_scope = unit_of_work
     return scheduler
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Print what Hypothesis has found as a decorator to paste."""
+    from support.falsified import decorators
+
+    report = yield
+    if call.excinfo is not None:
+        for decorator in decorators(call.excinfo.value, getattr(item, "funcargs", ())):
+            report.sections.append((f"add to {item.name}", decorator))
+    return report
 
 
 def pytest_configure() -> None:

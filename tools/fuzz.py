@@ -1,0 +1,51 @@
+"""Run the property tests again and again with random seeds, until the time is over.
+
+    .venv/bin/python -m tools.fuzz SECONDS [PYTEST OPTION...]
+
+Ends at the first failure. Below it pytest prints the `@example(...)` that makes the case a test.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import subprocess
+import sys
+import time
+
+TESTS = ("tests/unit", "tests/props")
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 where nothing was found."""
+    ends = time.monotonic() + float(arguments[0])
+    runs = 0
+    while (left := ends - time.monotonic()) > 0:
+        seed = secrets.randbelow(2**32)
+        code = run(seed, left, arguments[1:])
+        if code is None:
+            break
+        if code:
+            print(f"found with seed {seed}: add the @example, then mend what it shows")
+            return code
+        runs += 1
+    print(f"nothing found; every property test was run with {runs} seeds")
+    return 0
+
+
+def run(seed: int, seconds: float, options: list[str]) -> int | None:
+    """The exit code of one run of them all; None where the time was over before its end."""
+    command = [
+        sys.executable, "-m", "pytest", "-q", "--no-header", "-x", "-m", "hypothesis",
+        "--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}", *TESTS, *options,
+    ]  # fmt: skip
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            return None if process.wait() in (0, 2) else process.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
