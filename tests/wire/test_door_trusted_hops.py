@@ -1,0 +1,141 @@
+"""Whose address the door takes a request for behind proxies: upstream, in its log, by its rates."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daypass.render.envoy.settings import RateLimits
+from support.deadline import eventually
+from support.doors import Stage, assert_refused, post, running_stage
+
+HOPS = (1, 2, 3)
+PEER = "127.0.0.1"
+LISTS = {
+    "none": (),
+    "empty": ("",),
+    "commas alone": (",, ,",),
+    "one": ("203.0.113.1",),
+    "two": ("203.0.113.1, 203.0.113.2",),
+    "three": ("203.0.113.1,203.0.113.2 ,\t203.0.113.3",),
+    "four": ("6.6.6.6, 203.0.113.1, 203.0.113.2, 203.0.113.3",),
+    "on three lines": ("203.0.113.1", "203.0.113.2", "203.0.113.3"),
+    "on lines of several": ("6.6.6.6, 203.0.113.1", "203.0.113.2", "203.0.113.3"),
+    "an empty line between": ("203.0.113.1", "", "203.0.113.3"),
+    "an empty element": ("203.0.113.1, , 203.0.113.3",),
+    "a comma at its end": ("203.0.113.1, 203.0.113.2,",),
+    "IPv6": ("2001:db8::1, 2001:DB8:0::2, 2001:0DB8::0003",),
+    "IPv6 in brackets": ("[2001:db8::1], [2001:db8::2]:443, [2001:db8::3]",),
+    "with ports": ("203.0.113.1:80, 203.0.113.2:443, 203.0.113.3:1",),
+    "names": ("localhost, door, unknown",),
+    "numbers": ("1, 0x7f000001, 2130706433",),
+    "octal": ("0177.0.0.1, 010.0.0.1, 127.1",),
+    "loopback claimed": ("127.0.0.1, ::1, 127.0.0.2",),
+    "wildcards": ("0.0.0.0, ::, 255.255.255.255",),
+    "quoted": ('"203.0.113.1", "203.0.113.2", for=203.0.113.3',),
+    "spaces within": ("203.0.113.1 203.0.113.2",),
+    "bytes beyond ASCII": ("203.0.113.1\xa0, \xe9, 203.0.113.3",),
+    "semicolons": ("203.0.113.1; 203.0.113.2; 203.0.113.3",),
+    "hundreds": (", ".join(f"198.51.100.{number % 256}" for number in range(900)),),
+    "a hundred lines": tuple(f"198.51.100.{number}" for number in range(100)),
+}
+
+
+@pytest.fixture(scope="module", params=HOPS)
+def behind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, Stage]]:
+    """A door behind as many trusted proxies."""
+    folder: Path = tmp_path_factory.mktemp("hops")
+    with running_stage(
+        folder, change=lambda settings: replace(settings, trusted_hops=request.param)
+    ) as stage:
+        yield request.param, stage
+
+
+def client(lines: tuple[str, ...], hops: int) -> str:
+    """What the outermost trusted proxy saw: the last but `hops - 1`; the peer without that."""
+    entries = ",".join(line for line in lines if line).split(",")
+    try:
+        return str(ipaddress.ip_address(entries[-hops].strip(" \t")))
+    except (ValueError, IndexError):
+        return PEER
+
+
+def sent(lines: tuple[str, ...], name: str = "x") -> bytes:
+    """A request with these lists, which the log calls `name`."""
+    return post(extra=(*(f"X-Forwarded-For: {line}" for line in lines), f"X-Request-Id: {name}"))
+
+
+def test_upstream_and_log_have_the_address_that_the_outermost_trusted_proxy_saw(
+    behind: tuple[int, Stage],
+) -> None:
+    hops, stage = behind
+    expected = {name.replace(" ", "-"): client(lines, hops) for name, lines in LISTS.items()}
+    upstream = {}
+    for name, lines in LISTS.items():
+        (arrived,) = stage.send(sent(lines, name.replace(" ", "-"))).arrived
+        upstream[name.replace(" ", "-")] = arrived.header("x-forwarded-for")
+    assert upstream == expected
+
+    def logged() -> dict[str, object] | None:
+        lines = {str(line["request_id"]): line["client"] for line in stage.door.log()}
+        found = {name: lines[name] for name in expected if name in lines}
+        return found if len(found) == len(expected) else None
+
+    assert eventually("all are logged", logged, seconds=60) == expected
+
+
+@pytest.mark.parametrize("hops", HOPS)
+def test_what_a_client_claims_makes_it_no_other_source(tmp_path: Path, hops: int) -> None:
+    """The proxies append what they saw; all before that is the client's to invent."""
+    rates = RateLimits(per_source_per_second=3, requests_per_second=1000)
+    seen = ", ".join(["203.0.113.7", "10.0.0.1", "10.0.0.2"][:hops])
+    invented = [
+        *(f"198.51.100.{number}" for number in range(30)),
+        *(", ".join(["198.51.100.1"] * number) for number in range(1, 10)),
+    ]
+    with running_stage(
+        tmp_path, change=lambda settings: replace(settings, rate_limits=rates, trusted_hops=hops)
+    ) as stage:
+        answers = stage.send_each(sent((f"{each}, {seen}",)) for each in invented)
+        refused = [answer for answer in answers if answer.code != 201]
+        assert len(refused) > len(invented) // 2
+        assert_refused(refused[0], 429)
+        # Another client of the same proxies still has its own rate.
+        other = seen.replace("203.0.113.7", "203.0.113.8")
+        assert stage.door.send(sent((other,))).code == 201
+
+
+@pytest.mark.parametrize("hops", HOPS)
+def test_whatever_is_no_address_is_one_source_together(tmp_path: Path, hops: int) -> None:
+    """The door's peer is the client then, and has one rate."""
+    rates = RateLimits(per_source_per_second=3, requests_per_second=1000)
+    with running_stage(
+        tmp_path, change=lambda settings: replace(settings, rate_limits=rates, trusted_hops=hops)
+    ) as stage:
+        lists = [", ".join([f"junk{number}", *["x"] * (hops - 1)]) for number in range(30)]
+        answers = stage.send_each(sent((each,)) for each in lists)
+        assert [answer.code for answer in answers].count(429) > 15
+
+
+def test_a_list_beyond_the_headers_limit_is_refused(behind: tuple[int, Stage]) -> None:
+    _, stage = behind
+    outcome = stage.send(sent((", ".join(["203.0.113.1"] * 2000),)))
+    assert_refused(outcome.answer, 431)
+    assert outcome.arrived == ()
+
+
+def test_no_other_header_says_who_the_client_is(behind: tuple[int, Stage]) -> None:
+    _, stage = behind
+    claims = ("Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6", "True-Client-IP: 6.6.6.6",
+              "X-Envoy-External-Address: 6.6.6.6", "X-Forwarded-For : 6.6.6.6")  # fmt: skip
+    for claim in claims[:-1]:
+        (arrived,) = stage.send(post(extra=(claim,))).arrived
+        assert arrived.header("x-forwarded-for") == PEER
+        assert b"6.6.6.6" not in arrived.raw
+    assert stage.send(post(extra=claims[-1:])).arrived == ()
