@@ -20,16 +20,16 @@ def text(findings: Findings, *, colour: bool = False) -> str:
     lines: list[str] = []
     width = max((len(f.check) for each in findings.values() for f in each), default=0)
     for name, each in findings.items():
-        lines.append(name)
+        lines.append(_tame(name))
         for finding in each:
             mark = MARKS[finding.level]
             if colour:
                 mark = f"\x1b[{_COLOURS[finding.level]}m{mark}\x1b[0m"
-            first, *more = finding.fact.split("\n")
+            first, *more = _tame(finding.fact).split("\n")
             lines.append(f"  {mark} {finding.check:<{width}}  {first}")
             indent = " " * (width + 6)
             lines += [f"{indent}{line}" for line in more]
-            lines += [f"{indent}{line}" for line in finding.hint.split("\n") if line]
+            lines += [f"{indent}{line}" for line in _tame(finding.hint).split("\n") if line]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -47,7 +47,7 @@ def as_json(findings: Findings) -> str:
         ]
         for name, each in findings.items()
     }
-    return json.dumps({"domains": domains}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({"domains": domains}, indent=2) + "\n"
 
 
 def junit(findings: Findings) -> str:
@@ -73,4 +73,10 @@ def junit(findings: Findings) -> str:
             else:
                 ElementTree.SubElement(case, "system-out").text = words
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    # XML has no way to write most control characters, not even escaped.
+    return _tame(ElementTree.tostring(root, encoding="unicode", xml_declaration=True)) + "\n"
+
+
+def _tame(text: str) -> str:
+    """Return a text without what would steer a terminal: others may have written some of it."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

@@ -83,6 +83,11 @@ def put(text: str) -> None:
         raise DaypassError(f"the output could not be written: {reason}")
 
 
+def put_text(text: str) -> None:
+    """Text for a person on stdout: `put`, without what would steer a terminal."""
+    put("".join(c if c.isprintable() or c in "\n\t" else "?" for c in text))
+
+
 def say(fact: str, hint: str = "") -> None:
     """Words for a person, on stderr: the fact, and below it what to do."""
     if sys.stderr is None:

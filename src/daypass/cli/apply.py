@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, MissingExtraError
 from daypass._core.hints import command
-from daypass.cli import put, say
+from daypass.cli import put, put_text, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def _show(args: Namespace, cluster: Cluster, plan: Plan) -> None:
     if args.output == "json":
         put(json.dumps(report.as_json(plan)) + "\n")
     else:
-        put(report.diffs(plan, whole=args.dry_run))
-        put(report.overview(plan))
+        put_text(report.diffs(plan, whole=args.dry_run))
+        put_text(report.overview(plan))
     say(f"{cluster.access.server}: {report.counts(plan)}")
     for line in report.missing_lines(plan):
         say(line)

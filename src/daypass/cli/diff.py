@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError
 from daypass._core.hints import command
-from daypass.cli import put, say
+from daypass.cli import put, put_text, say
 from daypass.cli.apply import add_config_options, tree_folder
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 
@@ -66,9 +66,9 @@ def _show(args: Namespace, plan: Plan, files: list[Drift], loose: list[str]) -> 
         changes = [{"path": drift.path, "diff": drift.diff()} for drift in files]
         put(json.dumps({"files": changes, "uncommitted": loose, **report.as_json(plan)}) + "\n")
     else:
-        put("".join(drift.diff() for drift in files))
-        put(report.diffs(plan, whole=True))
-        put(report.overview(plan))
+        put_text("".join(drift.diff() for drift in files))
+        put_text(report.diffs(plan, whole=True))
+        put_text(report.overview(plan))
     folder = tree_folder(args)
     say(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
     for path in loose:

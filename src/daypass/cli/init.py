@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
-from daypass.cli import put, say
+from daypass.cli import put_text, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def run(args: Namespace) -> int:
     questions = terminal(lambda words: say(*words.split("\n", 1)))
     plan = _plan_hosts(args, questions) if args.adopt == "hosts" else _plan_config(args, questions)
     if args.dry_run:
-        put(diff(plan.edits, args.folder))
+        put_text(diff(plan.edits, args.folder))
         return 0
     _carry_out(args, plan)
     _say_next(args, plan)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import MissingExtraError
 from daypass._core.hints import command
-from daypass.cli import put, say
+from daypass.cli import put, put_text, say
 from daypass.cli.apply import ask_yes
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 
@@ -82,6 +82,6 @@ def _show(args: Namespace, removals: list[Removal]) -> None:
     if args.output == "json":
         put(json.dumps({"objects": report.removals_json(removals)}) + "\n")
     else:
-        put(report.removals_overview(removals))
+        put_text(report.removals_overview(removals))
     if any(r.identifier.kind == "ValidatingAdmissionPolicy" for r in removals):
         say("with the policy gone, nothing limits the short-lived tokens of identities any more")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass.cli import put, say
+from daypass.cli import put, put_text, say
 from daypass.cli.cluster_options import add_cluster_options
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
     folder: Path = args.output
     found = drifts(folder, tree)
     for drift in found:
-        put(drift.diff())
+        put_text(drift.diff())
     if found:
         count = f"{len(found)} files" if len(found) > 1 else "a file"
         say(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, MissingExtraError
+from daypass.cli import say
 
 if TYPE_CHECKING:
     from daypass._core.secret import Secret
@@ -189,5 +190,5 @@ def _tell(
 
 
 def _say(lines: str) -> None:
-    for line in lines.splitlines():
-        print(f"daypass: {line}", file=sys.stderr, flush=True)
+    fact, _, hint = lines.partition("\n")
+    say(fact, hint)

@@ -277,7 +277,7 @@ def _audience(options: Options, found: Found) -> str | None:
         return checked("--audience", options.audience, audience)
     if len(found.ingress_gateways) != 1:
         return None
-    namespace, name = found.ingress_gateways[0].split("/")
+    namespace, _, name = found.ingress_gateways[0].partition("/")
     return f"{name}.{namespace}.svc.cluster.local"
 
 

@@ -6,7 +6,7 @@ import json
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from daypass.cli import put, say
+from daypass.cli import put, put_text, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 from daypass.cli.identity.publishing import publish_ended
 from daypass.cli.identity.wording import warn
@@ -56,7 +56,7 @@ def run(args: Namespace) -> int:
         }
         put(json.dumps(document, indent=2) + "\n")
     else:
-        put("".join(f"{each}\n" for each in deleted.deleted))
+        put_text("".join(f"{each}\n" for each in deleted.deleted))
     would = "would be" if args.dry_run else "is"
     say(f"identity {name} {would} deleted: {len(deleted.deleted)} objects")
     for each in deleted.left:

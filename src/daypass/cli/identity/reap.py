@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import put, say
+from daypass.cli import put, put_text, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 from daypass.cli.identity.publishing import publish_secrets
 from daypass.cli.identity.wording import warn
@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
         }
         put(json.dumps(document, indent=2) + "\n")
     else:
-        put("".join(f"{each}\n" for each in reaped.deleted))
+        put_text("".join(f"{each}\n" for each in reaped.deleted))
     for key in reaped.ended:
         say(f"identity {key} {'would end' if args.dry_run else 'has ended'}")
     for error in reaped.errors:

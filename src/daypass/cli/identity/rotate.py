@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
-from daypass.cli import put, say
+from daypass.cli import put, put_text, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 from daypass.cli.identity.publishing import publish_secrets
 
@@ -135,7 +135,7 @@ def _rotate_all(
     if args.output == "json":
         put(json.dumps([_summary(outcome) for outcome in outcomes], indent=2) + "\n")
     else:
-        put("".join(f"{outcome.name}  {_word(outcome)}\n" for outcome in outcomes))
+        put_text("".join(f"{outcome.name}  {_word(outcome)}\n" for outcome in outcomes))
     say(f"{len(outcomes) - len(failed)} of {len(outcomes)} identities are rotated")
     for outcome in failed:
         if outcome.error is not None:

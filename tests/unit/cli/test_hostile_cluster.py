@@ -1,0 +1,180 @@
+"""A cluster whose successful answers hold what steers a terminal: none of it is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from daypass.audit import reports
+from daypass.audit.finding import Finding, Level
+from daypass.cli import main, put_text, up
+from daypass.deploy.difference import unified
+from daypass.deploy.identifier import Identifier
+from daypass.identity import marks
+from daypass.kube.access import Access
+from daypass.kube.cluster import Cluster
+
+SPELLS = ("\x1b[2J", "\x1b]0;t\x07", "\r", "\n", "\x00", "\x7f", "\x9b2J", "\x85", "\u2028",
+          "\u202e", "\u2066", "\u200b", "\ufeff", "../../x")  # fmt: skip
+TEXT = "a" + "b".join(SPELLS) + "c"
+
+
+def metadata(**changes: Any) -> dict[str, Any]:
+    return {"name": TEXT, "namespace": TEXT, "uid": TEXT, "creationTimestamp": TEXT,
+            "resourceVersion": TEXT, "labels": {TEXT: TEXT}, "annotations": {TEXT: TEXT},
+            "generation": 1, **changes}  # fmt: skip
+
+
+BOT = metadata(
+    name="bot", namespace="team", labels={marks.MANAGED_BY: marks.MANAGER},
+    annotations={marks.IDENTITY: "team/bot", marks.DOOR: TEXT, marks.AUDIENCE: TEXT,
+                 marks.DEADLINE: TEXT},
+)  # fmt: skip
+TOKEN = metadata(
+    namespace="team",
+    labels={marks.MANAGED_BY: marks.MANAGER, "kubernetes.io/legacy-token-last-used": TEXT},
+    annotations={
+        "kubernetes.io/service-account.name": "bot",
+        marks.IDENTITY: "team/bot",
+        marks.RETIRE_AFTER: TEXT,
+    },
+)
+SUBJECT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
+SPEC = {"hosts": [TEXT], "host": TEXT, "selector": {TEXT: TEXT}, "servers": [{"hosts": [TEXT]}]}
+
+
+class HostileApi(httpx2.BaseTransport):
+    """Every list has an object of such names, and every answer to a change such a message."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path
+        plural = path.rpartition("/")[2]
+        if path == "/version":
+            return answer({"gitVersion": TEXT})
+        if request.method != "GET":
+            return answer({"kind": "Status", "code": 403, "reason": TEXT, "message": TEXT}, 403)
+        if path == "/api/v1" or (path.startswith("/apis/") and path.count("/") == 3):
+            return answer({"kind": "APIResourceList", "resources": kinds()})
+        items = {"serviceaccounts": [{"metadata": BOT}], "secrets": [{"metadata": TOKEN}]}
+        anything = {
+            "metadata": metadata(), "spec": SPEC, "status": {}, "rules": [], "data": {TEXT: TEXT},
+            "roleRef": {"kind": "ClusterRole", "name": TEXT}, "subjects": [SUBJECT],
+        }  # fmt: skip
+        if plural in {each["name"] for each in kinds()} | {"clusterrolebindings"}:
+            head = {"metadata": {"resourceVersion": TEXT}}
+            return answer({**head, "items": items.get(plural, [anything])})
+        if path.endswith("/serviceaccounts/bot"):
+            return answer({"metadata": BOT})
+        return answer({**anything, "metadata": metadata(name=plural)})
+
+
+def kinds() -> list[dict[str, Any]]:
+    names = {
+        "ServiceAccount": "serviceaccounts", "Secret": "secrets", "RoleBinding": "rolebindings",
+        "Role": "roles", "ClusterRole": "clusterroles", "Namespace": "namespaces",
+        "AuthorizationPolicy": "authorizationpolicies", "Gateway": "gateways",
+        "IngressClass": "ingressclasses", "Ingress": "ingresses", "Service": "services",
+        "ClusterIssuer": "clusterissuers", "GatewayClass": "gatewayclasses",
+        "HTTPRoute": "httproutes", "VirtualService": "virtualservices",
+        "Deployment": "deployments",
+        "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+        "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+    }  # fmt: skip
+    return [{"kind": kind, "name": name, "namespaced": True} for kind, name in names.items()]
+
+
+def answer(document: object, code: int = 200) -> httpx2.Response:
+    return httpx2.Response(code, content=json.dumps(document).encode())
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the command, and a kubeconfig that leads to the hostile cluster."""
+    here = tmp_path / "outer" / "here"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    access = Access(server="https://api.test", namespace="team", origin="a test")
+    monkeypatch.setattr(
+        Cluster, "open", lambda **_: Cluster(access, transport=HostileApi(), sleep=lambda _: None)
+    )
+    return here
+
+
+def verify_tame(text: str) -> None:
+    bad = {c for c in text if c != "\n" and not c.isprintable()}
+    assert not bad, (bad, text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["identity", "list"],
+        ["identity", "list", "-A", "-o", "wide", "--check"],
+        ["identity", "list", "-A", "-o", "json"],
+        ["identity", "list", "-o", "yaml"],
+        ["identity", "show", "bot"],
+        ["identity", "show", "bot", "-o", "json"],
+        ["identity", "show", "bot", "-o", "yaml"],
+        ["identity", "revoke", "bot"],
+        ["identity", "rotate", "bot", "-o", "-"],
+        ["identity", "delete", "bot", "--dry-run"],
+        ["identity", "reap", "-A", "--dry-run"],
+        ["policy", "check", "--service-account", "bot", "--audience", "a"],
+        ["policy", "check", "--service-account", "bot", "--audience", "a", "--output", "json"],
+        ["init", ".", "--host", "a.example.com", "--audience", "a", "--dry-run"],
+        ["init", ".", "--host", "a.example.com", "--front", "istio", "--tls", "issuer:x"],
+        ["init", ".", "--host", "a.example.com", "--front", "istio", "--tls", "secret:x"],
+        ["init", ".", "--host", "a.example.com", "--front", "gateway-api", "--tls", "secret:x"],
+        ["init", ".", "--host", "a.example.com", "--front", "ingress", "--tls", "secret:x"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_that_steers_a_terminal_is_printed(
+    arguments: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) in (0, 1, 2, 3)
+    captured = capsys.readouterr()
+    verify_tame(captured.out + captured.err)
+    assert "has a bug" not in captured.err
+    outer = here.parent
+    assert list(outer.iterdir()) == [here]
+    for file in here.rglob("*"):
+        verify_tame(str(file.relative_to(here)))
+        if file.is_file():
+            verify_tame(file.read_text())
+
+
+def test_a_text_for_people_is_tamed_and_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    put_text(f"one\n\t{TEXT}\n")
+    out = capsys.readouterr().out
+    verify_tame(out.replace("\t", ""))
+    assert out.startswith("one\n\ta?[2Jb")
+
+
+def test_what_daypass_up_reports_is_tame_and_its_hints_are_indented(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    up._say(f"what an API server says: {TEXT.partition(chr(10))[0]}\nwhat to do")
+    err = capsys.readouterr().err
+    verify_tame(err)
+    assert err.splitlines()[1] == "  what to do"
+
+
+@pytest.mark.parametrize("form", [reports.text, reports.as_json, reports.junit])
+def test_a_report_of_verify_is_tame_in_every_form(form: Any) -> None:
+    finding = Finding(check="tls", level=Level.FAILURE, fact=TEXT, hint=TEXT)
+    verify_tame(form({TEXT: [finding]}))
+    if form is reports.as_json:
+        assert json.loads(form({"d": [finding]}))["domains"]["d"][0]["fact"] == TEXT
+
+
+def test_a_diff_of_hostile_objects_is_tame_once_it_is_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(), "data": {"k": TEXT}}
+    put_text(unified(Identifier.of(before), before, {**before, "data": {"k": "v"}}))
+    verify_tame(capsys.readouterr().out)
