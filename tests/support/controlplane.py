@@ -12,8 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -31,7 +30,7 @@ from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually
 from support.identities import Identity
-from support.tokens import encode
+from support.tokens import Signer, encode
 
 ISSUER = "https://kubernetes.default.svc"
 """`iss` of short-lived tokens, and the API server's own audience."""
@@ -234,13 +233,15 @@ class ControlPlane:
 
         For what no API server would say, or takes too long to come about.
         """
+        return Secret(self.signer.sign(claims))
+
+    @property
+    def signer(self) -> Signer:
+        """The key `sa`, for tokens that the API server takes for its own."""
         key = load_pem_private_key((self.folder / "sa.key").read_bytes(), None)
         assert isinstance(key, rsa.RSAPrivateKey)
         der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        header = {"alg": "RS256", "kid": encode(hashlib.sha256(der).digest())}
-        signed = ".".join(encode(json.dumps(part).encode()) for part in (header, claims))
-        signature = key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return Secret(f"{signed}.{encode(signature)}")
+        return Signer(encode(hashlib.sha256(der).digest()), key)
 
     def _run(self, name: str, command: Sequence[str]) -> None:
         self._children.append(Child(command, log=self.folder / f"{name}.log", folder=self.folder))

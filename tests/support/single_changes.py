@@ -6,10 +6,11 @@ Names are `CLAIM=VALUE`, `header CLAIM=VALUE`, or say what was done; docs and te
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from daypass.gateway.decision import Rules
@@ -47,10 +48,13 @@ class Keys:
     stranger: Signer
     issuer: str
     audience: str
+    other: dict[str, Any] = field(default_factory=dict)
+    """Claims of the good token that are others here."""
 
     def claims(self) -> dict[str, Any]:
         """Those of the good token, at this second."""
-        return {**good_claims(), "iss": self.issuer, "aud": [self.audience]}
+        claims = {**good_claims(), "iss": self.issuer, "aud": [self.audience], **self.other}
+        return copy.deepcopy(claims)
 
 
 Make = Callable[[Keys], Sent]
@@ -211,9 +215,9 @@ def single_changes(keys: Keys) -> dict[str, Make]:
     for path, values in _values(keys).items():
         for name, value in {**TYPES, **values}.items():
             changes[f"{'.'.join(path)}={name}"] = _claim(path, value)
-    for field, values in HEADERS.items():
+    for header, values in HEADERS.items():
         for name, value in {**TYPES, **values}.items():
-            changes[f"header {field}={name}"] = _header(field, value)
+            changes[f"header {header}={name}"] = _header(header, value)
     changes.update(_whole_tokens())
     changes.update(_header_lines())
     return changes
@@ -234,11 +238,11 @@ def _claim(path: tuple[str, ...], value: Any) -> Make:
     return make
 
 
-def _header(field: str, value: Any) -> Make:
+def _header(name: str, value: Any) -> Make:
     def make(keys: Keys) -> Sent:
-        header = {"alg": "RS256", "kid": keys.ours.key_id, "typ": "JWT", field: value}
+        header = {"alg": "RS256", "kid": keys.ours.key_id, "typ": "JWT", name: value}
         if value is ABSENT:
-            del header[field]
+            del header[name]
         return _bearer(_raw(keys, json.dumps(header).encode()))
 
     return make

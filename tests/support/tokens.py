@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 
 class Signer:
-    """An RSA key of its own, as an API server has one."""
+    """An RSA key, as an API server has one: of its own, where none is given."""
 
-    def __init__(self, key_id: str = "key") -> None:
+    def __init__(self, key_id: str = "key", key: rsa.RSAPrivateKey | None = None) -> None:
         self.key_id = key_id
-        self._key = rsa.generate_private_key(65537, 2048)
+        self._key = key or rsa.generate_private_key(65537, 2048)
 
     @property
     def jwks(self) -> str:

@@ -1,0 +1,60 @@
+"""Envoy Gateway with the authorizer, and the pure decision, asked the same: no difference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from daypass._core.jwt import decode_unverified
+from daypass.cli.gate import longest_lifetime_seconds
+from daypass.gateway.decision import Decision, Request, Review, decide
+from daypass.gateway.reasons import Reason
+from support.controlplane import ISSUER, ControlPlane
+from support.gate_differences import assert_documented, found
+from support.gateway_stage import AUDIENCE, HOST, PUBLIC, Stage, config
+from support.raw import connect
+from support.single_changes import RULES, Keys, Sent, single_changes
+from support.tokens import Signer
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def reviewed(plane: ControlPlane, token: str) -> Review:
+    """What the API server itself says about a token."""
+    spec = {"token": token, "audiences": [AUDIENCE]}
+    path = "/apis/authentication.k8s.io/v1/tokenreviews"
+    status = plane.admin.create(path, {"spec": spec})["status"]
+    return Review(
+        authenticated=status.get("authenticated", False),
+        user=status.get("user", {}).get("username", ""),
+        audiences=tuple(status.get("audiences", ())),
+    )
+
+
+def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
+    stage: Stage, plane: ControlPlane
+) -> None:
+    rules = replace(
+        RULES, hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE, denied=frozenset(),
+        longest_lifetime_seconds=longest_lifetime_seconds(config()),
+    )  # fmt: skip
+    claims = decode_unverified(stage.bearer().removeprefix("Authorization: Bearer "))[1]
+    named = {name: claims[name] for name in ("sub", "kubernetes.io")}
+    keys = Keys(ours=plane.signer, stranger=Signer(), issuer=ISSUER, audience=AUDIENCE, other=named)
+
+    def decided(sent: Sent, now_unix: float) -> Decision:
+        headers = tuple(("authorization", value) for value in sent.authorization)
+        request = Request(host=sent.host, headers=headers)
+        decision = decide(request, rules, now_unix)
+        if decision.reason is not Reason.UNKNOWN:
+            return decision
+        return decide(request, rules, now_unix, review=reviewed(plane, sent.token))
+
+    pairs = found(
+        single_changes(keys),
+        keys,
+        lambda: connect(stage.port, authority_pem=PUBLIC.pem, name=HOST),
+        decided,
+    )
+    assert_documented(pairs, "envoy gateway")
