@@ -74,8 +74,13 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Before any test begins."""
+    if config.getoption("hypothesis_profile", None) != "fuzz":
+        with suppress(ModuleNotFoundError):
+            from support.same_examples import leave_out_constants
+
+            leave_out_constants()
     from support.signals import let_children_take_signals
 
     let_children_take_signals()

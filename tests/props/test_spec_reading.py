@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daypass.spec import Config, ConfigError, composing, parse
@@ -52,7 +52,8 @@ def check(content: bytes) -> None:
         assert problem.message
         assert str(problem).isprintable()
         assert len(str(problem)) < 500
-        assert "not valid" not in problem.message, "an error of pydantic's that nobody worded"
+        if b"not valid" not in content:
+            assert "not valid" not in problem.message, "an error of pydantic's that nobody worded"
         assert (problem.line > 0) == (problem.column > 0)
         assert problem.line <= content.count(b"\n") + 2
     places = [(problem.line, problem.column) for problem in found.problems]
@@ -75,6 +76,7 @@ def test_any_bytes_give_a_config_or_a_config_error(content: bytes) -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=500))
+@example(content="not valid")
 def test_any_text_gives_a_config_or_a_config_error(content: str) -> None:
     check(content.encode("utf-8", "surrogatepass"))
 
