@@ -11,7 +11,7 @@ from pathlib import Path
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.local.stack import AUDIENCE, HOST, stack_config
-from local.test_up_embedded import free_port
+from support.ports import free_ports
 from support.up import Up, running_up
 from support.up_embedded import at_the_gate
 
@@ -60,7 +60,8 @@ def documented_for_curl(credentials: dict[str, str], up: Up) -> str:
 
 
 def test_a_bot_gets_access_and_loses_it_again(tmp_path: Path) -> None:
-    config = stack_config(door_port=free_port(), gate_port=free_port())
+    door_port, gate_port = free_ports(2)
+    config = stack_config(door_port=door_port, gate_port=gate_port)
     with running_up(tmp_path, config) as up:
         # The three commands: door, authority and audience are found in daypass.yaml.
         _, words = daypass(up, "identity", "create", "bot", "-n", "default")

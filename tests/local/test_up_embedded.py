@@ -16,6 +16,7 @@ from daypass.local.stack import stack_config
 from support.authority import Authority
 from support.deadline import eventually
 from support.identities import make_identity
+from support.ports import free_ports
 from support.up import running_up
 from support.up_embedded import admin_of, at_the_gate, credentials_of
 
@@ -35,7 +36,8 @@ def test_door_gate_and_echo_work_together(tmp_path: Path) -> None:
 
 
 def test_identities_and_their_tokens_outlive_a_restart(tmp_path: Path) -> None:
-    config = stack_config(door_port=free_port(), gate_port=free_port())
+    door_port, gate_port = free_ports(2)
+    config = stack_config(door_port=door_port, gate_port=gate_port)
     with running_up(tmp_path, config) as up:
         identity = make_identity(admin_of(up), "team")
         old = credentials_of(up, identity).token()
@@ -48,7 +50,8 @@ def test_identities_and_their_tokens_outlive_a_restart(tmp_path: Path) -> None:
 
 
 def test_an_identity_made_just_before_a_kill_is_kept(tmp_path: Path) -> None:
-    config = stack_config(door_port=free_port(), gate_port=free_port())
+    door_port, gate_port = free_ports(2)
+    config = stack_config(door_port=door_port, gate_port=gate_port)
     with running_up(tmp_path, config) as up:
         identity = make_identity(admin_of(up), "team")
         up.process.kill()
@@ -135,7 +138,8 @@ def test_without_the_record_what_was_revoked_before_stays_refused(
 ) -> None:
     """The record is deleted, or is damaged and deleted as the hint says."""
     folder = tmp_path_factory.mktemp("up")  # short: a socket is in it
-    config = stack_config(door_port=free_port(), gate_port=free_port())
+    door_port, gate_port = free_ports(2)
+    config = stack_config(door_port=door_port, gate_port=gate_port)
     config = config.replace("engine: envoy,", f"engine: envoy, check: {check},")
     with running_up(folder, config) as up:
         assert LOST not in up.words
@@ -219,11 +223,6 @@ def test_a_gate_that_does_not_know_its_issuer_does_not_start(tmp_path: Path) -> 
         assert up.wait() == 1
     assert "the API server does not tell its issuer" in up.words
     assert "cluster.issuer" in up.words
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

@@ -28,6 +28,7 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway
 from support.deadline import eventually
+from support.ports import free_ports
 
 NAMESPACE = "envoy-gateway-system"
 CLASS = "eg"
@@ -278,15 +279,6 @@ def _logged(folder: Path, plane: ControlPlane, program: str) -> Iterator[Child]:
         yield control
     finally:
         control.stop(grace_seconds=20)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago: neither it nor a Gateway can be told to choose its own."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @contextmanager

@@ -31,7 +31,6 @@ from support.envoy_gateway import (
     delete,
     endpoints,
     find,
-    free_ports,
     gateway,
     listener,
     namespace,
@@ -40,6 +39,7 @@ from support.envoy_gateway import (
     tls_secret,
 )
 from support.identities import Identity
+from support.ports import free_ports
 from support.raw import Answer, connect, exchange
 from support.rendered import config_of, the
 
@@ -168,7 +168,7 @@ class Stage:
         process = Child(command, log=folder / "authorizer.log", folder=folder)
         try:
             running = Authorizer(process=process)
-            port = eventually("the authorizer listens", lambda: running.port, seconds=60)
+            port = eventually("the authorizer listens", lambda: running.port)
             apply(self.plane, endpoints(GATE, DOORS, port))
             yield running
         finally:
@@ -192,7 +192,7 @@ class Stage:
             answer = self.send(*headers)
             return None if answer.code == 200 else answer
 
-        return eventually("it is refused", ask, seconds=60)
+        return eventually("it is refused", ask)
 
     @contextmanager
     def changed(self, document: Object) -> Iterator[None]:

@@ -17,6 +17,7 @@ from support.admin import MERGE_PATCH, Document
 from support.children import Child
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.ports import free_ports
 from support.raw import Answer, connect, exchange
 
 NAMESPACE = "istio-system"
@@ -97,7 +98,7 @@ class Gateway:
             log=self.folder / "istiod.log", folder=self.folder,
             environment={**os.environ, **_SETTINGS},
         )  # fmt: skip
-        eventually("istiod takes connections", lambda: _open(control, self.xds), seconds=60)
+        eventually("istiod takes connections", lambda: _open(control, self.xds))
 
     def stop_istiod(self) -> None:
         """End istiod; what it has sent stays in force."""
@@ -119,7 +120,7 @@ class Gateway:
         """Come back when Envoy takes connections."""
         envoy = self.envoy
         assert envoy is not None
-        eventually("the gateway takes connections", lambda: _open(envoy, self.port), seconds=60)
+        eventually("the gateway takes connections", lambda: _open(envoy, self.port))
 
     def stop_envoy(self) -> None:
         """End Envoy."""
@@ -174,7 +175,7 @@ def running_gateway(
 
 
 def _prepared(folder: Path, plane: ControlPlane, istiod: Path, mesh: Document) -> Gateway:
-    port, xds, web, monitoring = _free_ports(4)
+    port, xds, web, monitoring = free_ports(4)
     plane.admin.apply(
         f"/api/v1/namespaces/{NAMESPACE}/services/istio-ingressgateway",
         {
@@ -204,15 +205,6 @@ def _prepared(folder: Path, plane: ControlPlane, istiod: Path, mesh: Document) -
         "--domain", "cluster.local",
     ]  # fmt: skip
     return Gateway(port=port, folder=folder, command=command, xds=xds)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago: istiod cannot be told to choose its own."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _open(child: Child, port: int) -> bool:

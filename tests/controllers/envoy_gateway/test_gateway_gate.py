@@ -15,7 +15,7 @@ from support.authority import Authority
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
 from support.doors import post
-from support.envoy_gateway import EnvoyGateway, apply, delete, endpoints, free_ports
+from support.envoy_gateway import EnvoyGateway, apply, delete, endpoints
 from support.gateway_stage import (
     AUDIENCE,
     DOORS,
@@ -27,6 +27,7 @@ from support.gateway_stage import (
     headers_seen,
     refused,
 )
+from support.ports import free_ports
 from support.tokens import Signer
 from support.watching import identity_namespace, watching
 

@@ -23,7 +23,6 @@ from support.envoy_gateway import (
     apply,
     config_map,
     endpoints,
-    free_ports,
     gateway,
     listener,
     namespace,
@@ -46,6 +45,7 @@ from support.gateway_stage import (
     policies,
     refused,
 )
+from support.ports import free_ports
 from support.raw import connect, exchange
 from support.rendered import running_pod
 

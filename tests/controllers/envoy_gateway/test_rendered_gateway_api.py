@@ -25,12 +25,12 @@ from support.envoy_gateway import (
     conditions,
     config_map,
     endpoints,
-    free_ports,
     gateway,
     listener,
     namespace,
     tls_secret,
 )
+from support.ports import free_ports
 from support.raw import Answer, connect, exchange
 from support.rendered import RenderedDoor, config_of, running_pod, the
 
