@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.deadline import eventually
+from support.up import runtime_folder
 
 
 class Demo:
@@ -24,8 +25,7 @@ class Demo:
         environment: Mapping[str, str],
         started_by: Sequence[str],
     ) -> None:
-        self.runtime = folder / "runtime"
-        self.runtime.mkdir(exist_ok=True)
+        self.runtime = runtime_folder(folder)
         self.told = ""
         self.seen: list[int] = []
         self.words = ""
@@ -54,7 +54,7 @@ class Demo:
 
     def wait_for(self, words: str) -> None:
         """Come back once it has told this."""
-        eventually(f"the demo tells {words!r}", lambda: words in self.told, seconds=30)
+        eventually(f"the demo tells {words!r}", lambda: words in self.told)
 
     def children(self) -> list[int]:
         """The processes that it has started and that are alive."""
@@ -68,7 +68,7 @@ class Demo:
         """Send a signal."""
         self.process.send_signal(number)
 
-    def end(self, *, seconds: float = 60.0) -> int:
+    def end(self, *, seconds: float = 120.0) -> int:
         """Wait for its end; its exit code."""
         code = self.process.wait(seconds)
         for listener in self._listeners:

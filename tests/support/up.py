@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +25,18 @@ from support.raw import Answer, connect, exchange
 HOST = "localhost"
 
 
+@functools.cache
+def runtime_folder(folder: Path) -> Path:
+    """The temporary folder of programs that run in `folder`, removed when the tests end.
+
+    It is not inside, since a Unix socket's path has at most 107 bytes, and those of pytest's
+    folders are long already.
+    """
+    made = Path(tempfile.mkdtemp(prefix="up-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
 class Up:
     """A running `daypass up`; `words` is what it has said so far."""
 
@@ -32,8 +48,7 @@ class Up:
         arguments: Sequence[str] = (),
     ) -> None:
         self.folder = folder
-        self.runtime = folder / "runtime"
-        self.runtime.mkdir(exist_ok=True)
+        self.runtime = runtime_folder(folder)
         self.config_file = folder / "daypass.yaml"
         self.config_file.write_text(config)
         self.words = ""
@@ -94,7 +109,7 @@ class Up:
                 raise RuntimeError(f"it has ended with {ended}:\n{self.words}")
             return words in self.words
 
-        eventually(f"up says {words!r}", said, seconds=60)
+        eventually(f"up says {words!r}", said)
 
     def envoy_pids(self) -> list[int]:
         """The Envoys that it has started and that are alive."""
