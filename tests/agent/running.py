@@ -100,7 +100,7 @@ class Agent:
             found = [event for event in self.events if event["event"] == name]
             return found[count - 1] if len(found) >= count else None
 
-        return eventually(f"the agent logs {name}", seen, seconds=60)
+        return eventually(f"the agent logs {name}", seen)
 
     def count(self, name: str) -> int:
         """How many events of this name there are."""

@@ -113,7 +113,7 @@ class ControlPlane:
             flags = [*_apiserver_flags(plane.port, anonymous=anonymous), *issuer]
             plane._flags = flags = [*flags, *extra_apiserver_args]
             plane._run("kube-apiserver", [*programs.kube_apiserver, *flags])
-            eventually("the API server is ready", plane._is_ready, seconds=60)
+            eventually("the API server is ready", plane._is_ready)
             # Not before: it asks for the API server once a second.
             command = [*programs.kube_controller_manager, *CONTROLLER_FLAGS]
             plane._run("kube-controller-manager", command)

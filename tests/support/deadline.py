@@ -11,7 +11,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 T = TypeVar("T")
 
 
-def eventually(what: str, ask: Callable[[], T | None], *, seconds: float = 60.0) -> T:
+def eventually(what: str, ask: Callable[[], T | None], *, seconds: float = 120.0) -> T:
     """The first answer of `ask` that is true, asked again and again.
 
     Raises TimeoutError, naming `what` was waited for and the last answer or error, when `seconds`

@@ -107,7 +107,7 @@ def settle(cluster: Cluster) -> None:
             )
         )
 
-    eventually("the controllers have caught up", has_both, seconds=60)
+    eventually("the controllers have caught up", has_both)
 
 
 def everything(cluster: Cluster) -> Everything:

@@ -178,7 +178,7 @@ class Stage:
         """
         # The door has one thread of work: when it has served this, it has read all before it.
         assert self.door.send(post(BARRIER_PATH)).code == 201
-        eventually("every request sent is recorded, none is open", self._settled, seconds=60)
+        eventually("every request sent is recorded, none is open", self._settled)
         recorded = self.recorder.take()
         barriers = [r for r in recorded if r.request_line == _BARRIER_LINE]
         assert len(barriers) == 1

@@ -239,7 +239,7 @@ def running_istio_gate(
                 issuer=issuer,
                 keys=json.dumps({"keys": [*keys["keys"], *json.loads(signer.jwks)["keys"]]}),
             )
-            eventually("the gateway serves", lambda: running.send().code == 200, seconds=60)
+            eventually("the gateway serves", lambda: running.send().code == 200)
             running.publish()
             running.configure(gate)
             good = running.bearer()

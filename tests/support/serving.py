@@ -84,4 +84,4 @@ def _told(child: Child, pattern: str) -> re.Match[str]:
         child.check()
         return re.search(pattern, child.log.read_text(), re.MULTILINE)
 
-    return eventually("it says where it listens", told, seconds=60)
+    return eventually("it says where it listens", told)

@@ -74,7 +74,7 @@ def published(plane: ControlPlane) -> set[str]:
 
 def becomes_published(plane: ControlPlane, *uids: str) -> None:
     """Come back once all of these are on the list that is in force."""
-    eventually("it is published", lambda: set(uids) <= published(plane), seconds=60)
+    eventually("it is published", lambda: set(uids) <= published(plane))
 
 
 def is_followed(plane: ControlPlane, namespace: str) -> bool:
@@ -133,8 +133,8 @@ class Watch:
 
     def wait_leading(self) -> None:
         """Come back once it publishes."""
-        eventually("it leads", lambda: self.events("leading"), seconds=60)
-        eventually("it has published", lambda: self.events("published"), seconds=60)
+        eventually("it leads", lambda: self.events("leading"))
+        eventually("it has published", lambda: self.events("published"))
 
     def address(self) -> str:
         """Where its health is."""
