@@ -51,7 +51,11 @@ def _cost(folder: Path, rounds: int) -> None:
                        ("tokens", "\n".join(tokens))):  # fmt: skip
         (folder / name).write_text(text)
     names = frozenset(f"00000000-0000-4000-8000-{number:012}" for number in range(10_000))
-    lists = {"empty": NOBODY, "long": Revoked(secrets=names)}
+    until = int(time.time()) + 86_400  # a list says until when it is valid, as in real use
+    lists = {
+        "empty": Revoked(closed_after_unix=until),
+        "long": Revoked(secrets=names, closed_after_unix=until),
+    }
     changes: dict[str, Callable[[dict[str, Any]], None]] = {
         "plain": _without_check, "empty": lambda files: None, "long": lambda files: None,
     }  # fmt: skip
