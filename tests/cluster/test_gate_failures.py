@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,14 +20,17 @@ CHECKS = pytest.mark.parametrize("check", ["jwt", "review", "both"])
 
 
 @pytest.fixture
-def up(control_plane: ControlPlane, check: str, tmp_path: Path) -> Iterator[Up]:
+def up(
+    control_plane: ControlPlane, check: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("up")  # short: a socket is in it
     arguments = (
         "--kubeconfig",
         str(control_plane.kubeconfig),
         "--close-after",
         str(CLOSE_AFTER_SECONDS),
     )
-    with gate_up(tmp_path, control_plane, *arguments, check=check) as running:
+    with gate_up(folder, control_plane, *arguments, check=check) as running:
         yield running
 
 

@@ -143,8 +143,10 @@ class Up:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.process.returncode is None:
+        if self.process.poll() is None:
             self.end()
+        else:
+            self.wait()
 
 
 def up_config(plane: ControlPlane, **changes: str) -> str:
