@@ -27,6 +27,12 @@ TRIES = 5
 LONGEST_PAUSE_SECONDS = 10.0
 QUIET_SECONDS = 30.0
 """How long after its end a watch may still be silent."""
+LIMIT_BYTES = 256 * 1024 * 1024
+"""Of one answer, decoded: a list of 100,000 objects' metadata is a quarter of it."""
+LIMIT_LINE_BYTES = 16 * 1024 * 1024
+"""Of one event of a watch: etcd takes objects of 1.5 MiB unless told otherwise."""
+LIMIT_SECONDS = 300.0
+"""For the body of one answer, however steadily it drips."""
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -263,18 +269,25 @@ class Cluster:
             with self._client.stream(
                 "GET", resource.path(namespace), params=params, headers=headers, timeout=timeout
             ) as response:
+                secrets = self._sent(response.request)
                 if response.status_code >= 300:
-                    secrets = self._sent(response.request)
-                    raise explain(response.status_code, response.read(), what, *secrets)
-                for line in _lines(response.iter_bytes()):
+                    raise explain(response.status_code, self._body(response), what, *secrets)
+                for line in _lines(response.iter_bytes(), self.access.server):
                     event = self._object(line, response.request)
-                    kind, document = event["type"], event["object"]
+                    kind, document = event.get("type"), event.get("object")
+                    if not isinstance(kind, str) or not isinstance(document, dict):
+                        raise BrokenAnswerError(f"{self.access.server} sends no events of a watch")
                     if kind == "ERROR":  # a Status
-                        secrets = self._sent(response.request)
+                        code = document.get("code")
                         raise explain(
-                            document["code"], json.dumps(document).encode(), what, *secrets
+                            code if isinstance(code, int) else 0,
+                            json.dumps(document).encode(),
+                            what,
+                            *secrets,
                         )
                     yield kind, document
+        except httpx2.DecodingError:
+            raise BrokenAnswerError(f"{self.access.server} sends broken gzip") from None
         except httpx2.TransportError as error:
             secrets = self._sent(error.request)
             raise explain_transport(error, self.access.server, *secrets) from None
@@ -310,24 +323,30 @@ class Cluster:
             headers={**({} if body is None else {"Content-Type": content_type}), **(headers or {})},
             params=params,
         )
-        response = self._send(request)
+        response, content = self._send(request)
         if response.status_code >= 300:
-            raise explain(response.status_code, response.content, what, *self._sent(request))
-        return self._object(response.content, request)
+            raise explain(response.status_code, content, what, *self._sent(request))
+        return self._object(content, request)
 
-    def _send(self, request: httpx2.Request) -> httpx2.Response:
+    def _send(self, request: httpx2.Request) -> tuple[httpx2.Response, bytes]:
         attempt = 0
         while True:
             attempt += 1
-            response = self._exchange(request)
+            response, content = self._exchange(request)
             pause = _pause(response)
             if pause is None or attempt == TRIES:
-                return response
+                return response, content
             self.sleep(pause)
 
-    def _exchange(self, request: httpx2.Request, *, again: bool = True) -> httpx2.Response:
+    def _exchange(
+        self, request: httpx2.Request, *, again: bool = True
+    ) -> tuple[httpx2.Response, bytes]:
         try:
-            return self._client.send(request)
+            response = self._client.send(request, stream=True)
+            try:
+                return response, self._body(response)
+            finally:
+                response.close()
         except httpx2.TransportError as error:
             if again and is_stale(error, request.method):
                 return self._exchange(request, again=False)
@@ -335,6 +354,17 @@ class Cluster:
             raise explain_transport(error, self.access.server, *secrets) from None
         except httpx2.DecodingError:
             raise BrokenAnswerError(f"{self.access.server} sends broken gzip") from None
+
+    def _body(self, response: httpx2.Response) -> bytes:
+        """The whole body, decoded, within LIMIT_BYTES and LIMIT_SECONDS."""
+        ends, body = self.clock.monotonic() + LIMIT_SECONDS, bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > LIMIT_BYTES:
+                raise _too_much(f"an answer of more than {LIMIT_BYTES >> 20} MiB", response)
+            if self.clock.monotonic() > ends:
+                raise _too_much(f"an answer for more than {LIMIT_SECONDS:.0f} s", response)
+        return bytes(body)
 
     def _object(self, body: bytes, request: httpx2.Request) -> Object:
         try:
@@ -356,17 +386,27 @@ class Cluster:
         return (Secret(sent), basic[1]) if basic else (Secret(sent),)
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _too_much(what: str, response: httpx2.Response) -> BrokenAnswerError:
+    host = response.request.url.host
+    return BrokenAnswerError(f"{host} sends {what}", "is there really an API server?")
+
+
+def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
     """What each line feed ends, and nothing else: to `str` some of what may stand in an annotation
-    is the end of a line as well (U+0085).
+    is the end of a line as well (U+0085). Raises BrokenAnswerError beyond LIMIT_LINE_BYTES.
     """
     begun: list[bytes] = []
+    length = 0
     for chunk in chunks:
         *whole, rest = chunk.split(b"\n")
         for line in whole:
             yield b"".join((*begun, line))
             begun.clear()
+            length = 0
         begun.append(rest)
+        length += len(rest)
+        if length > LIMIT_LINE_BYTES:
+            raise BrokenAnswerError(f"{server} sends an event of more than 16 MiB")
     if any(begun):  # it broke off
         yield b"".join(begun)
 

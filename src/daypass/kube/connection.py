@@ -129,6 +129,10 @@ class _Caller(httpx2.Auth):
         response = yield request
         if response.status_code == 401 and self._plugin is not None and token is not None:
             self._plugin.forget(token)
+            # The library would read all of this answer, however long it is.
+            response.close()
+            response.stream = httpx2.ByteStream(b"")
+            response.is_closed = response.is_stream_consumed = False
             self._authorize(request)
             yield request
 

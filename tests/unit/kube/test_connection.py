@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -17,11 +20,16 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
+from daypass.kube import cluster as limits
+from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import (
     ApiError,
+    BrokenAnswerError,
     ClusterUnreachableError,
     KubeconfigError,
     UnauthorizedError,
@@ -436,3 +444,103 @@ def test_no_error_quotes_a_part_of_the_token_that_was_sent(opened: Open, raw: by
             ask()
         told = f"{raised.value} {vars(raised.value)} {getattr(raised.value, 'status', '')!r}"
         assert not any(token[at : at + 16] in told for at in range(len(token) - 15))
+
+
+def endless(head: str, piece: bytes) -> Behaviour:
+    """An answer that never ends, until the other side hangs up."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 {head}\r\nConnection: close\r\n\r\n".encode())
+        with suppress(OSError):
+            while True:
+                connection.sendall(piece)
+
+    return behave
+
+
+BOMB = gzip.compress(bytes(2**24))
+
+
+@pytest.mark.parametrize("head", ["200 OK", "403 Forbidden", "503 Busy\r\nRetry-After: 1"])
+def test_an_answer_that_never_ends_is_given_up(
+    opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
+    cluster, _ = opened(endless(head, bytes(65536)))
+    with pytest.raises(BrokenAnswerError):
+        cluster.list(SECRETS)
+
+
+def test_an_answer_that_drips_is_given_up(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LIMIT_SECONDS", 0.2)
+    cluster, _ = opened(endless("200 OK", b" "))
+    with pytest.raises(BrokenAnswerError):
+        cluster.list(SECRETS)
+
+
+def test_an_answer_that_grows_as_it_is_unpacked_is_given_up(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n"
+    cluster, _ = opened(head.encode() + BOMB)
+    with pytest.raises(BrokenAnswerError):
+        cluster.list(SECRETS)
+
+
+@pytest.mark.parametrize("head", ["200 OK", "403 Forbidden"])
+def test_an_event_that_never_ends_is_given_up(
+    opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
+    monkeypatch.setattr(limits, "LIMIT_LINE_BYTES", 2**20)
+    cluster, _ = opened(endless(head, bytes(65536)))
+    with pytest.raises(BrokenAnswerError):
+        next(cluster.watch(SECRETS, None, "1"))
+
+
+def test_a_refusal_that_never_ends_does_not_keep_a_plugin_from_being_asked_again(
+    opened: Open, tmp_path: Path
+) -> None:
+    document = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": {"token": "from-a-plugin"},
+    }
+    (tmp_path / "answer").write_text(json.dumps(document))
+    plugin = {
+        "apiVersion": document["apiVersion"],
+        "command": "cat",
+        "args": [str(tmp_path / "answer")],
+        "interactiveMode": "Never",
+    }
+    cluster, server = opened(
+        endless("401 Unauthorized", bytes(65536)), EMPTY, user={"exec": plugin}
+    )
+    assert cluster.list(SECRETS) == []
+    assert authorization(server) == ["Bearer from-a-plugin"] * 2
+
+
+@given(lines=st.lists(st.one_of(
+    st.binary(max_size=40),
+    st.recursive(
+        st.one_of(st.none(), st.integers(), st.sampled_from(["ERROR", "ADDED", "Status"])),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
+            st.sampled_from(["type", "object", "code", "kind", "message"]), inner, max_size=4),
+        max_leaves=6,
+    ).map(lambda value: json.dumps(value).encode()),
+), max_size=4))  # fmt: skip
+def test_whatever_a_watch_sends_is_an_event_or_an_error_on_purpose(lines: list[bytes]) -> None:
+    def behave(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=b"\n".join(lines), request=request)
+
+    access = Access(server="https://api.example.com", origin="x", namespace="team")
+    cluster = Cluster(access, transport=httpx2.MockTransport(behave))
+    try:
+        for kind, document in cluster.watch(SECRETS, None, "1"):
+            assert isinstance(kind, str)
+            assert isinstance(document, dict)
+    except DaypassError:
+        pass
+    finally:
+        cluster.close()
