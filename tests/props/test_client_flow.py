@@ -33,6 +33,7 @@ LEAVES = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
+    st.sampled_from([10**400, -(10**400), 2**64]),
     st.text(max_size=20),
     st.sampled_from(
         ["TokenRequest", "Status", "2027-01-15T09:00:00Z", short_lived_token(), long_lived_token()]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+from daypass._core.jwt import LIMIT_CHARACTERS
 from daypass._core.scrub import scrub
 from daypass._core.secret import Secret
 from daypass._core.status import printable
 from daypass.client.errors import NotADoorError
 from daypass.client.refresh import usable_seconds
 from daypass.client.refusals import describe_foreign
+from daypass.client.settings import LONGEST_LIFETIME_SECONDS
 from daypass.client.times import parse_http_date, parse_rfc3339
 from daypass.client.token import Grant, Token
 
@@ -38,15 +40,19 @@ def read_grant(response: Response, order: Order, asked: tuple[float, float]) -> 
     expires_at = parse_rfc3339(str(status.get("expirationTimestamp")))
     if not isinstance(value, str) or not value or not _TOKEN.issuperset(value):
         raise _incomplete(order, "holds no token")
+    if len(value) > LIMIT_CHARACTERS:
+        raise _incomplete(order, "holds a token that fits into no request's headers")
     if expires_at is None:
         raise _incomplete(order, "does not say when the token expires")
+    if len(json.dumps(audiences)) > LIMIT_CHARACTERS:
+        raise _incomplete(order, "is for more audiences than can be kept")
     if not isinstance(audiences, list) or order.audience not in audiences:
         raise _incomplete(order, "is for somebody else than the audience that was asked for")
     unix, monotonic = asked
     date = parse_http_date(response.header("date"))
     left = expires_at.timestamp() - (unix if date is None else date)
     granted = spec.get("expirationSeconds")
-    if isinstance(granted, int):
+    if type(granted) is int and 0 < granted <= LONGEST_LIFETIME_SECONDS:
         # No API server hands out a token that has ended: then it is a clock that is wrong.
         left = min(left, granted) if left > 0 else granted
     if left <= 0:
