@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,3 +230,22 @@ def test_a_gate_that_does_not_know_its_issuer_does_not_start(tmp_path: Path) -> 
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_full_disk_below_stderr_does_not_end_it(tmp_path: Path) -> None:
+    (tmp_path / "daypass.yaml").write_text(stack_config())
+    with (
+        open("/dev/full", "w") as full,
+        subprocess.Popen(
+            [sys.executable, "-m", "daypass", "up", "--output", "json", "--state", "state"],
+            cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=full, text=True,
+        ) as process,
+    ):  # fmt: skip
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        port = int(ready["listen"]["door"].rpartition(":")[2])
+        (tmp_path / "daypass.yaml").write_text("nonsense")  # there is something to report
+        process.send_signal(signal.SIGHUP)
+        assert _listens(port)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0

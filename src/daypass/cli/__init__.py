@@ -61,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         if os.environ.get("DAYPASS_DEBUG") == "1":
             raise
         return _tell(error)
+    finally:
+        _settle_stderr()
 
 
 def put(text: str) -> None:
@@ -88,12 +90,31 @@ def put_text(text: str) -> None:
     put("".join(c if c.isprintable() or c in "\n\t" else "?" for c in text))
 
 
+def _settle_stderr() -> None:
+    """What stderr does not take goes nowhere: else it would be the exit code, 120, that tells."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except ValueError:
+        pass  # it is closed
+
+
 def say(fact: str, hint: str = "") -> None:
-    """Words for a person, on stderr: the fact, and below it what to do."""
+    """Words for a person, on stderr: the fact, and below it what to do.
+
+    A stderr that takes nothing (a full disk, a reader that has gone) stops nobody.
+    """
     if sys.stderr is None:
         return
-    for line in (f"daypass: {fact}", *(f"  {line}" for line in hint.split("\n") if line)):
-        sys.stderr.write("".join(c if c.isprintable() else "?" for c in line) + "\n")
+    first, *rest = fact.split("\n")
+    lines = [f"daypass: {first}", *(f"  {line}" for line in (*rest, *hint.split("\n")) if line)]
+    try:
+        for line in lines:
+            sys.stderr.write("".join(c if c.isprintable() else "?" for c in line) + "\n")
+    except (OSError, ValueError):
+        pass
 
 
 def _run(arguments: list[str]) -> int:

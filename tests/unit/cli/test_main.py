@@ -138,7 +138,7 @@ def test_an_error_cannot_steer_the_terminal(
 ) -> None:
     fake_command(raising(DaypassError("file \x1b[2J\r\n", "chmod \x9b \u202e")))
     cli.main(["fake"])
-    assert capsys.readouterr().err == "daypass: file ?[2J??\n  chmod ? ?\n"
+    assert capsys.readouterr().err == "daypass: file ?[2J?\n  chmod ? ?\n"
 
 
 def test_an_unexpected_error_shows_neither_its_text_nor_a_traceback(
@@ -192,6 +192,24 @@ def test_a_reader_that_has_gone_is_no_error_to_speak_of() -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_several_lines_of_a_fact_are_lines_and_none_of_them_looks_like_one_of_ours(
+    fake_command: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_command(raising(DaypassError("one\ndaypass: two", "three")))
+    cli.main(["fake"])
+    assert capsys.readouterr().err == "daypass: one\n  daypass: two\n  three\n"
+
+
+@pytest.mark.parametrize("arguments", [["token"], ["nonsense"], ["run"]])
+def test_a_full_stderr_changes_no_exit_code(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "daypass", *arguments],
+            env={}, stdout=subprocess.PIPE, stderr=full, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, b"")
 
 
 def test_a_full_stdout_is_told() -> None:
