@@ -45,10 +45,28 @@ def _open(path: str, may_be_mounted: bool) -> int:
     raise UnsafeFileError(f"{path} is a symbolic link", "name the file that it leads to")
 
 
-def _read_open(descriptor: int, path: str, limit_bytes: int, may_be_mounted: bool) -> bytes:
-    status = os.fstat(descriptor)
+def read_ordinary(path: str, *, limit_bytes: int) -> bytes:
+    """The contents of an ordinary file that holds no secret.
+
+    Raises UnsafeFileError for anything else (a pipe would never end) and for more than
+    `limit_bytes`, OSError where it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        _verify_ordinary(os.fstat(descriptor), path)
+        return _read_bounded(descriptor, path, limit_bytes)
+    finally:
+        os.close(descriptor)
+
+
+def _verify_ordinary(status: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UnsafeFileError(f"{path} is not an ordinary file", "name a file")
+
+
+def _read_open(descriptor: int, path: str, limit_bytes: int, may_be_mounted: bool) -> bytes:
+    status = os.fstat(descriptor)
+    _verify_ordinary(status, path)
     if status.st_uid not in (os.geteuid(), 0):
         raise UnsafeFileError(
             f"{path} belongs to user {status.st_uid}, not to you",
@@ -62,6 +80,10 @@ def _read_open(descriptor: int, path: str, limit_bytes: int, may_be_mounted: boo
             f"{path} can be read or written by others (mode {stat.S_IMODE(status.st_mode):04o})",
             hint,
         )
+    return _read_bounded(descriptor, path, limit_bytes)
+
+
+def _read_bounded(descriptor: int, path: str, limit_bytes: int) -> bytes:
     chunks: list[bytes] = []
     left = limit_bytes + 1
     while left > 0 and (chunk := os.read(descriptor, left)):

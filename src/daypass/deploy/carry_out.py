@@ -36,7 +36,7 @@ def carry_out(
     if message is not None and edits:
         repository = Repository.of(folder)
         repository.verify_committable(paths)
-    folders = write(edits)
+    folders = write(edits, folder)
     try:
         look()
         if repository is None or message is None:

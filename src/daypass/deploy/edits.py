@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daypass._core.errors import DaypassError
-from daypass._core.files import write_private
+from daypass._core.files import read_ordinary, write_private
 
 NEW_FILE_MODE = 0o644
+LIMIT_BYTES = 1024 * 1024
+"""No file of a deployments repository that is read or changed is larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +43,19 @@ def diff(edits: Sequence[Edit], root: Path) -> str:
     return "".join(parts)
 
 
-def write(edits: Sequence[Edit]) -> list[Path]:
+def write(edits: Sequence[Edit], root: Path) -> list[Path]:
     """Make all of them, each file replaced whole and with the mode it had; the folders it made.
 
-    Raises WriteError where one cannot be made, or where a file is no longer what the edit was made
-    for; then everything is as it was.
+    Raises WriteError where one cannot be made, where a link below `root` is on the way to it, or
+    where a file is no longer what the edit was made for; then everything is as it was.
     """
     done: list[Edit] = []
     folders: list[Path] = []
     try:
         for edit in edits:
-            if edit.path.is_symlink():
-                raise WriteError(f"{edit.path} is a link", "edit what it leads to yourself")
+            link = link_on_the_way(edit.path, root)
+            if link is not None:
+                raise WriteError(f"{link} is a link", "edit what it leads to yourself")
             if read(edit.path) != edit.before:
                 raise WriteError(f"{edit.path} was changed meanwhile", "nothing is written: again")
             folders += _make_folders(edit.path.parent)
@@ -78,13 +81,20 @@ def undo(edits: Sequence[Edit], folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
+def link_on_the_way(path: Path, root: Path) -> Path | None:
+    """The first link on the way from `root` to a file below it: it may lead out of there."""
+    steps = [path, *path.parents]
+    way = steps[: steps.index(root)]
+    return next((step for step in reversed(way) if step.is_symlink()), None)
+
+
 def read(path: Path) -> str | None:
     """A file's text with its line ends as they are; None where there is none.
 
     Raises DaypassError where it cannot be read.
     """
     try:
-        return path.read_bytes().decode("utf-8", "surrogateescape")
+        return read_ordinary(str(path), limit_bytes=LIMIT_BYTES).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
     except OSError as error:

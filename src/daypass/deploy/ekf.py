@@ -19,8 +19,8 @@ import yaml
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import Placeholder, command
-from daypass.deploy.edits import read
-from daypass.deploy.host_patch import HostPatch, read_patch
+from daypass.deploy.edits import link_on_the_way, read
+from daypass.deploy.host_patch import HostPatch, compose, read_patch
 
 FOLDERS = {
     "ekf": "rok/kubernetes-proxy/overlays/deploy",
@@ -81,11 +81,12 @@ def _overlay(root: Path, domain: str, folder: str) -> Overlay:
     if len(files) != 1:
         what = "no kustomization.yaml" if not files else "more than one kustomization"
         raise LayoutError(f"{folder} has {what}", "is the checkout complete? git status")
-    entries = [e for e in _entries(files[0], folder) if e.get("path") in _HOST_PATCHES]
+    name = f"{folder}/{files[0].name}"
+    entries = [e for e in _entries(_text(root, name), name) if e.get("path") in _HOST_PATCHES]
     if len(entries) != 1:
         count = "does not list" if not entries else "lists more than once"
         raise LayoutError(
-            f"{folder}/{files[0].name} {count} {_HOST_PATCHES[0]}",
+            f"{name} {count} {_HOST_PATCHES[0]}",
             "an entry of its patches that is for the Ingress is expected:\n"
             f"patches: [{{path: {_HOST_PATCHES[0]}, target: {{kind: Ingress, name: NAME}}}}]",
         )
@@ -99,14 +100,14 @@ def _overlay(root: Path, domain: str, folder: str) -> Overlay:
         folder=folder,
         kustomization=files[0],
         patch_path=root / path,
-        patch=read_patch(_text(root / path, path), path),
+        patch=read_patch(_text(root, path), path),
         target=target if isinstance(target, dict) else None,
     )
 
 
-def _entries(file: Path, folder: str) -> Iterator[dict[str, Any]]:
+def _entries(text: str, name: str) -> Iterator[dict[str, Any]]:
     """What a kustomization lists as patches, in each of the three forms that kustomize knows."""
-    document = load_kustomization(_text(file, f"{folder}/{file.name}"), f"{folder}/{file.name}")
+    document = load_kustomization(text, name)
     for key in ("patches", "patchesJson6902", "patchesStrategicMerge"):
         for entry in document.get(key) or ():
             if isinstance(entry, str):
@@ -118,19 +119,21 @@ def _entries(file: Path, folder: str) -> Iterator[dict[str, Any]]:
 def load_kustomization(text: str, name: str) -> dict[str, Any]:
     """A kustomization as a mapping. Raises LayoutError."""
     try:
+        compose(text)
         document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise LayoutError(f"{name} is no kustomization", "restore it with git")
     return document
 
 
-def _text(path: Path, name: str) -> str:
-    """A file of the repository. A link would be replaced by what it leads to: refused."""
-    if path.is_symlink():
-        raise LayoutError(f"{name} is a link", "edit what it leads to yourself")
-    text = read(path)
+def _text(root: Path, name: str) -> str:
+    """A file of the repository. A link, also of a folder, may lead out of it: refused."""
+    link = link_on_the_way(root / name, root)
+    if link is not None:
+        raise LayoutError(f"{link.relative_to(root)} is a link", "edit what it leads to yourself")
+    text = read(root / name)
     if text is None:
         raise LayoutError(f"{name} is not there", "is the checkout complete? git status")
     return text

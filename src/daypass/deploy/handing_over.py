@@ -92,7 +92,7 @@ def with_patch(text: str, name: str, target: Mapping[str, Any]) -> str:
     changed = _with_lines(text, lines.splitlines(), end)
     try:
         result = yaml.safe_load(changed)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         result = None
     if result != {**document, "patches": [*patches, entry]}:
         raise LayoutError(

@@ -14,6 +14,8 @@ from daypass._core.errors import DaypassError
 HOST = "/spec/rules/0/host"
 """JSON pointer of an Ingress' first host."""
 
+LIMIT_CHARACTERS = 256 * 1024
+LIMIT_NODES = 10_000
 _PARENTS = ("", "/spec", "/spec/rules", "/spec/rules/0")
 _SETTING = ("add", "replace")
 
@@ -73,10 +75,9 @@ def read_patch(text: str, name: str) -> HostPatch:
     other operations, and an Ingress as a strategic merge patch. Raises PatchError for the rest.
     """
     try:
-        # The pure loader: it counts characters, not bytes.
-        root = yaml.compose(_plain(text), Loader=yaml.SafeLoader)
+        root = compose(_plain(text))
         value = yaml.safe_load(_plain(text))
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" on line {where.line + 1}" if where is not None else ""
         raise PatchError(f"{name} is neither JSON nor YAML{line}", "restore it with git") from None
@@ -91,6 +92,31 @@ def read_patch(text: str, name: str) -> HostPatch:
         raise PatchError(f"{name} sets no host as a text at {HOST}", _USUAL)
     start, end = node.start_mark.index, node.end_mark.index
     return HostPatch(name=name, text=text, way=way, start=start, end=end)
+
+
+def compose(text: str) -> Any:
+    """The nodes of a YAML document, by the pure loader, which counts characters, not bytes.
+
+    Raises YAMLError, RecursionError, and ValueError for more text or nodes than people write, those
+    of aliases counted each time: what goes over all of them would not come back.
+    """
+    if len(text) > LIMIT_CHARACTERS:
+        raise ValueError("too long")
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = LIMIT_NODES + 1  # for one that holds itself
+            parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+            if isinstance(node, yaml.MappingNode):
+                parts = [each for pair in parts for each in pair]
+            sizes[id(node)] = 1 + sum(size(each) for each in parts)
+        return sizes[id(node)]
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is not None and size(root) > LIMIT_NODES:
+        raise ValueError("too many nodes")
+    return root
 
 
 _USUAL = f'the usual one: [{{"op": "replace", "path": "{HOST}", "value": "ekf.example.com"}}]'

@@ -12,6 +12,7 @@ from daypass._core.files import (
     UnsafeFileError,
     fingerprint,
     make_private_folder,
+    read_ordinary,
     read_private,
     write_private,
 )
@@ -191,3 +192,19 @@ def test_an_open_folder_or_none_is_refused(tmp_path: Path) -> None:
     for name, said in (("open", "open to others"), ("link", "not a folder of yours")):
         with pytest.raises(UnsafeFileError, match=said):
             make_private_folder(str(tmp_path / name))
+
+
+def test_an_ordinary_file_is_read_within_its_bound(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_ordinary(str(tmp_path / "file"), limit_bytes=5) == b"12345"
+    with pytest.raises(UnsafeFileError):
+        read_ordinary(str(tmp_path / "file"), limit_bytes=4)
+    with pytest.raises(FileNotFoundError):
+        read_ordinary(str(tmp_path / "none"), limit_bytes=4)
+
+
+def test_neither_a_pipe_nor_a_folder_nor_a_device_is_an_ordinary_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), str(tmp_path), "/dev/zero"):
+        with pytest.raises(UnsafeFileError):
+            read_ordinary(path, limit_bytes=4)

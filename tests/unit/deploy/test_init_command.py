@@ -153,4 +153,14 @@ def test_a_folder_in_the_place_of_the_config_is_named(
 ) -> None:
     (tmp_path / "daypass.yaml").mkdir()
     assert init(tmp_path, *WORDS) == 1
-    assert "daypass.yaml cannot be read" in capsys.readouterr().err
+    assert "daypass.yaml is not an ordinary file" in capsys.readouterr().err
+
+
+def test_a_tree_behind_a_linked_folder_is_not_written(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "repository"
+    outside.mkdir()
+    folder.mkdir()
+    (folder / "deploy").symlink_to(outside)
+    assert init(folder, *WORDS) == 1
+    assert files(outside) == {}
+    assert files(folder) == {}
