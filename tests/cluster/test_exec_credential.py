@@ -102,6 +102,20 @@ def api_audience(plane: ControlPlane, identity: Identity) -> str:
     return str(decode_unverified(answer["status"]["token"])[1]["aud"][0])
 
 
+def test_without_an_audience_kubectl_is_let_in(
+    up: Up, identity: Identity, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    person = Person(tmp_path, up, identity)
+    done = person.daypass(
+        "kubeconfig", "--server", control_plane.url,
+        "--certificate-authority", str(control_plane.ca_path),
+        "--kubeconfig", str(person.kubeconfig),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert api_audience(control_plane, identity) in done.stderr
+    assert person.kubectl("get", "configmaps", "-o", "name").returncode == 0
+
+
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
 @pytest.mark.parametrize("provides_cluster", [False, True])
 def test_kubectl_lists_what_the_identity_may_see(

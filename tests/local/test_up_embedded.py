@@ -15,6 +15,7 @@ import pytest
 
 from daypass.client.credentials import Credentials
 from daypass.local.stack import stack_config
+from support.admin import Admin
 from support.authority import Authority
 from support.deadline import eventually
 from support.identities import make_identity
@@ -249,3 +250,32 @@ def test_a_full_disk_below_stderr_does_not_end_it(tmp_path: Path) -> None:
         assert _listens(port)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+def test_a_kubeconfig_for_the_embedded_api_server_needs_no_audience(tmp_path: Path) -> None:
+    with running_up(tmp_path, stack_config()) as up:
+        admin = admin_of(up)
+        credentials_of(up, make_identity(admin, "team"))
+        done = subprocess.run(
+            [sys.executable, "-m", "daypass", "kubeconfig", "--server", admin.url,
+             "--certificate-authority", str(up.authority_file),
+             "--credentials", str(tmp_path / "bot.json"), "--kubeconfig", str(tmp_path / "kube")],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        user = json.loads((tmp_path / "kube").read_text())["users"][0]["user"]["exec"]
+        answer = subprocess.run(
+            [user["command"], *user["args"]],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        token = json.loads(answer.stdout)["status"]["token"]
+        bot = Admin(
+            url=admin.url, context=admin.context, headers={"Authorization": f"Bearer {token}"}
+        )
+        review = bot.create(
+            "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+            {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"},
+        )
+        assert review["status"]["userInfo"]["username"] == "system:serviceaccount:team:bot"

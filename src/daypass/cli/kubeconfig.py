@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.client.source import Source
+
 SUMMARY = "a kubeconfig whose tokens come from daypass"
 EPILOG = """examples:
   daypass kubeconfig --server https://k8s.example.com:6443 --certificate-authority ca.crt \\
@@ -18,7 +20,8 @@ EPILOG = """examples:
   KUBECONFIG=~/.kube/config:~/.kube/bot kubectl --context bot@k8s.example.com get pods
 
 The server is one that is reached from here: never the door, which shows no API but that of tokens.
-The audience is the API server's own (its --api-audiences; by default its issuer).
+The audience is the API server's own (its --api-audiences). Without --audience it is the issuer of
+the door's tokens, which is the API server's audience by default.
 """
 
 
@@ -30,7 +33,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="PEM, becomes a part of the entry (default: the machine's own authorities)",
     )  # fmt: skip
     parser.add_argument(
-        "--audience", metavar="A", help="the API server's (default: the credentials' own)"
+        "--audience",
+        metavar="A",
+        help="the API server's (default: the issuer of the door's tokens)",
     )
     parser.add_argument("--name", help="of cluster, user and context (default: ACCOUNT@HOST)")
     parser.add_argument(
@@ -54,14 +59,16 @@ def run(args: Namespace) -> int:
         write_new,
     )
 
-    settings = parse_source(read_source(os.environ, args.credentials), SYSTEM_CLOCK.unix())
+    source = read_source(os.environ, args.credentials)
+    settings = parse_source(source, SYSTEM_CLOCK.unix())
     host = check_server(args.server, settings.door)
     file = args.credentials or os.environ.get(FILE_VARIABLE)
     command = [*_program(), "exec-credential"]
     if file:
         command += ["--credentials", os.path.abspath(file)]
-    if args.audience is not None:
-        command += ["--audience", args.audience]
+    audience = args.audience or _issuer(source)
+    if audience is not None:
+        command += ["--audience", audience]
     name = args.name or f"{settings.identity.service_account}@{host}"
     authority = args.certificate_authority
     content = kubeconfig(
@@ -83,10 +90,33 @@ def run(args: Namespace) -> int:
         say("the credentials are those of the environment that kubectl will run in")
     if args.audience is None:
         say(
-            f"tokens will be for {settings.audience or 'no audience yet'}",
+            f"tokens will be for {audience or settings.audience or 'no audience yet'}"
+            + (", the issuer of this door's tokens" if audience else ""),
             "if the API server answers with 401, name its own audience with --audience",
         )
     return 0
+
+
+def _issuer(source: Source) -> str | None:
+    """The `iss` of a token of the door's, which is what its API server takes tokens for unless it
+    is told otherwise (--api-audiences); None where no token can be had.
+    """
+    from daypass._core.errors import DaypassError
+    from daypass._core.jwt import decode_unverified
+    from daypass.cli import say
+    from daypass.client.kept import kept_entry
+    from daypass.client.settings import check_audience
+
+    def warn(fact: str, hint: str) -> None:
+        say(f"warning: {fact}", hint)
+
+    try:
+        entry = kept_entry(source, None, None, use_cache=True, warn=warn)
+        issuer = decode_unverified(entry.token)[1].get("iss")
+        return check_audience(issuer) if isinstance(issuer, str) else None
+    except DaypassError as error:
+        say(f"the audience of the API server is not known: {error.fact}", error.hint)
+        return None
 
 
 def _program() -> list[str]:

@@ -20,8 +20,8 @@ _EXAMPLE = "it looks like https://k8s.example.com:6443"
 def check_server(server: str, door: Door) -> str:
     """The URL of an API server, without a slash at the end; returns the host in it.
 
-    Raises UsageError for what is no such URL, and for the door: it shows the TokenRequest API and
-    no other, so kubectl would find nothing behind it.
+    Raises UsageError for what is no such URL, and for the door's host and port, whatever the path:
+    a door shows the TokenRequest API and no other, so kubectl would find nothing behind it.
     """
     try:
         parts = urlsplit(server)
@@ -34,8 +34,7 @@ def check_server(server: str, door: Door) -> str:
         raise UsageError("the server's URL has a query or a fragment", _EXAMPLE)
     if parts.scheme == "http" and not address.is_loopback:
         raise UsageError("http:// would send tokens in the clear", f"use https://{parts.netloc}")
-    path = parts.path.rstrip("/")
-    if str(address) == str(door.address) and (path + "/").startswith(door.path + "/"):
+    if str(address) == str(door.address):
         raise UsageError(
             f"{server} is the door: it gives tokens, and shows no other API of the cluster",
             "name the API server that the tokens are for, if you can reach it from here",

@@ -13,8 +13,17 @@ from pathlib import Path
 import pytest
 
 from daypass import cli
-from daypass.client.times import parse_rfc3339
-from support.fake_door import AUDIENCE, SENTINEL, FakeDoor, short_lived_token, status_answer
+from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass.client.times import parse_rfc3339, rfc3339
+from support.fake_door import (
+    AUDIENCE,
+    SENTINEL,
+    FakeDoor,
+    jwt,
+    short_lived_token,
+    status_answer,
+    token_answer,
+)
 
 OpenDoor = Callable[..., tuple[FakeDoor, Path]]
 Capture = pytest.CaptureFixture[str]
@@ -82,9 +91,36 @@ def test_an_entry_is_printed_and_what_it_rests_on_is_told(
     plugin = document["users"][0]["user"]["exec"]
     assert os.path.isabs(plugin["command"])
     assert plugin["args"][-3:] == ["exec-credential", "--credentials", str(file)]
-    assert f"tokens will be for {AUDIENCE}" in err
+    assert f"tokens will be for {AUDIENCE}" in err  # the fake door's tokens name no issuer
     assert SENTINEL not in out
-    assert door.requests == []
+    assert len(door.requests) == 1
+
+
+def test_without_an_audience_the_issuer_of_the_doors_tokens_is_taken(
+    open_door: OpenDoor, capsys: Capture
+) -> None:
+    issuer = "https://issuer.example.com"
+    token = jwt({"iss": issuer, "aud": [AUDIENCE]}, "c2ln")
+    now = SYSTEM_CLOCK.unix()
+    open_door(token_answer(now=now, date=now, status={
+        "token": token, "expirationTimestamp": rfc3339(utc(now + 3600)),
+    }))  # fmt: skip
+    assert cli.main(["kubeconfig", "--server", "https://k8s.example.com"]) == 0
+    out, err = capsys.readouterr()
+    plugin = json.loads(out)["users"][0]["user"]["exec"]
+    assert plugin["args"][-2:] == ["--audience", issuer]
+    assert issuer in err
+    assert token not in out + err
+
+
+def test_a_door_that_refuses_leaves_the_audience_to_the_credentials(
+    open_door: OpenDoor, capsys: Capture
+) -> None:
+    open_door(status_answer(403, "because"))
+    assert cli.main(["kubeconfig", "--server", "https://k8s.example.com"]) == 0
+    out, err = capsys.readouterr()
+    assert "--audience" not in json.loads(out)["users"][0]["user"]["exec"]["args"]
+    assert "--audience" in err
 
 
 def test_an_entry_is_written_to_a_new_file(

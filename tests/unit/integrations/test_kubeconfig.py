@@ -27,8 +27,6 @@ DOOR = Door.parse("https://ekf.example.com/kubernetes")
     ("server", "host"),
     [
         ("https://k8s.example.com:6443", "k8s.example.com"),
-        ("https://ekf.example.com", "ekf.example.com"),
-        ("https://ekf.example.com/kubernetesx", "ekf.example.com"),
         ("https://ekf.example.com:8443/kubernetes", "ekf.example.com"),
         ("https://k8s.example.com/kubernetes", "k8s.example.com"),
         ("http://127.0.0.1:8080", "127.0.0.1"),
@@ -46,6 +44,9 @@ def test_an_api_server_is_let_through(server: str, host: str) -> None:
         "https://ekf.example.com/kubernetes/",
         "https://EKF.example.com:443/kubernetes",
         "https://ekf.example.com/kubernetes/api/v1",
+        "https://ekf.example.com",
+        "https://ekf.example.com:443/",
+        "https://ekf.example.com/kubernetesx",
     ],
 )
 def test_the_door_is_recognised_and_refused_with_the_reason(server: str) -> None:
