@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -476,3 +477,49 @@ def wait_for_line(manager: socket.socket, agent: Agent, line: str) -> list[str]:
     while line not in heard:
         heard += manager.recv(4096).decode().split("\n")
     return heard
+
+
+# -- several at once
+
+
+@pytest.mark.parametrize("layout", ["file", "volume"])
+def test_agents_that_run_once_at_the_same_time_all_succeed(
+    door: Door, tmp_path: Path, layout: str
+) -> None:
+    door.credentials(tmp_path)
+    (tmp_path / "out").mkdir()
+    tokens = "".join(f'[[token]]\npath = "HERE/out/{name}"\nlayout = "{layout}"\n' for name in "ab")
+    config = write_config(tmp_path, f'credentials = "HERE/bot.json"\n{tokens}')
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(once, [config] * 8))
+    assert [each.returncode for each in done] == [0] * 8, done[0].stderr
+    granted = {short_lived_token(number) for number in range(1, 17)}
+    assert {(tmp_path / "out" / name).read_text() for name in "ab"} <= granted
+    left = [each for each in os.listdir(tmp_path / "out") if "daypass-" in each]
+    assert len(left) <= (2 if layout == "volume" else 0)
+
+
+def read_lines(file: Path) -> list[str]:
+    return file.read_text().splitlines()
+
+
+def test_a_command_finds_whole_files_while_their_neighbours_are_renewed(
+    door: Door, tmp_path: Path
+) -> None:
+    door.granted_seconds = 2
+    door.credentials(tmp_path)
+    (tmp_path / "out").mkdir()
+    script = "for f in HERE/out/*; do cat $f && echo; done >>HERE/seen-"
+    tokens = "".join(
+        f'[[token]]\npath = "HERE/out/{name}"\nlayout = "volume"\n'
+        f"on_renewal = [{{ command = ['sh', '-c', '{script}{name}'] }}]\n"
+        for name in "abc"
+    )
+    config = write_config(tmp_path, f'credentials = "HERE/bot.json"\n{tokens}')
+    with running_agent(config) as agent:
+        agent.wait_for("renewed", 9)
+        agent.end()
+    granted = {short_lived_token(number) for number in range(1, door.granted + 1)}
+    seen = [line for name in "abc" for line in read_lines(tmp_path / f"seen-{name}")]
+    assert len(seen) >= 6
+    assert set(seen) <= granted

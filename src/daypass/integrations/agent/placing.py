@@ -8,12 +8,20 @@ mounts, so that who watches `..data` sees all files of a folder change at once:
     ..daypass-1f0c22aa/gate                 the files; those of the generation before stay one
                                             renewal longer, for who was just opening them
 
-Whatever moment the agent is killed at, what it leaves behind is swept at the next placing.
+All of it happens in the folder that was opened first, whatever takes the folder's place meanwhile,
+and no link in it is followed: an agent may run as root and the folder be another user's. One agent
+at a time writes there. Whatever moment it is killed at, the next placing sweeps what it left.
 """
 
+import errno
+import fcntl
 import os
 import shutil
+import stat
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from daypass.integrations.agent.config import TokenFile
 
@@ -21,70 +29,122 @@ _GENERATION = "..daypass-"
 _CURRENT, _NEXT = "..data", "..data_next"
 _FOLDER_MODE = 0o755
 """Who may read which file is up to the files' modes."""
+_AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 100, 0.05
 _one_at_a_time = threading.Lock()
 
 
 def place(target: TokenFile, content: bytes) -> None:
     """Make `content` what the file holds, with its mode and owner; raises OSError, and then
     everything is as it was."""
-    with _one_at_a_time:  # tokens of a volume share its generations
-        if target.layout == "file":
-            _replace(target, content)
-        else:
-            _swap(target, content)
-
-
-def _replace(target: TokenFile, content: bytes) -> None:
     folder, name = os.path.split(target.path)
-    _sweep(folder, f".{name}.daypass-", keep=())
-    partial = f"{folder}/.{name}.daypass-{os.urandom(4).hex()}"
+    # Tokens of a volume share its generations.
+    with _one_at_a_time, _opened(folder) as descriptor:
+        if target.layout == "file":
+            _replace(descriptor, name, content, target)
+        else:
+            _swap(descriptor, name, content, target)
+
+
+@contextmanager
+def _opened(folder: str) -> Iterator[int]:
+    descriptor = os.open(folder, _AS_FOLDER)
     try:
-        _write_new(partial, content, target)
-        os.replace(partial, target.path)
+        _lock(descriptor, folder)
+        yield descriptor
+        if not os.path.samestat(os.stat(folder), os.fstat(descriptor)):
+            raise FileNotFoundError(errno.ENOENT, "another folder took its place", folder)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: str) -> None:
+    """Keep other agents out until the descriptor is closed."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        except OSError:
+            return  # a file system without such locks
+    raise BlockingIOError(errno.EAGAIN, "another agent is writing there", folder)
+
+
+def _replace(folder: int, name: str, content: bytes, target: TokenFile) -> None:
+    _sweep(folder, f".{name}.daypass-", keep="")
+    partial = f".{name}.daypass-{os.urandom(4).hex()}"
+    try:
+        _write_new(folder, partial, content, target)
+        os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        _discard(partial)
+        _discard(folder, partial)
         raise
 
 
-def _swap(target: TokenFile, content: bytes) -> None:
-    folder, name = os.path.split(target.path)
+def _swap(folder: int, name: str, content: bytes, target: TokenFile) -> None:
     before = _generation(folder)
+    _sweep(folder, _GENERATION, keep=before)
     after = _GENERATION + os.urandom(4).hex()
-    os.mkdir(f"{folder}/{after}")
+    os.mkdir(after, 0o700, dir_fd=folder)
     try:
-        os.chmod(f"{folder}/{after}", _FOLDER_MODE)  # whatever the umask
-        for other in os.listdir(f"{folder}/{before}") if before else ():
-            if other != name:
-                os.link(f"{folder}/{before}/{other}", f"{folder}/{after}/{other}")
-        _write_new(f"{folder}/{after}/{name}", content, target)
-        _link(after, f"{folder}/{_NEXT}", f"{folder}/{_CURRENT}")
+        fresh = os.open(after, _AS_FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        try:
+            if before:
+                _link_others(folder, before, fresh, name)
+            _write_new(fresh, name, content, target)
+            os.fchmod(fresh, _FOLDER_MODE)  # whatever the umask
+        finally:
+            os.close(fresh)
+        _link(folder, after, _NEXT, _CURRENT)
     except BaseException:
-        shutil.rmtree(f"{folder}/{after}", ignore_errors=True)
+        shutil.rmtree(after, ignore_errors=True, dir_fd=folder)
         raise
     leads_to = f"{_CURRENT}/{name}"
-    if not os.path.islink(target.path) or os.readlink(target.path) != leads_to:
-        _link(leads_to, f"{folder}/..{name}_next", target.path)
-    _sweep(folder, _GENERATION, keep=(before, after))
+    if _leads_to(folder, name) != leads_to:
+        _link(folder, leads_to, f"..{name}_next", name)
 
 
-def _generation(folder: str) -> str:
+def _generation(folder: int) -> str:
     """The name of the folder that `..data` leads to, or nothing where there is none of ours."""
+    name = _leads_to(folder, _CURRENT)
+    if not name.startswith(_GENERATION) or "/" in name:
+        return ""
     try:
-        name = os.readlink(f"{folder}/{_CURRENT}")
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError:
         return ""
-    return name if name.startswith(_GENERATION) and os.path.isdir(f"{folder}/{name}") else ""
+    return name if stat.S_ISDIR(status.st_mode) else ""
 
 
-def _link(leads_to: str, partial: str, path: str) -> None:
-    _discard(partial)
-    os.symlink(leads_to, partial)
-    os.replace(partial, path)
+def _leads_to(folder: int, name: str) -> str:
+    """What a link holds; nothing where there is none of that name."""
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError:
+        return ""
 
 
-def _write_new(path: str, content: bytes, target: TokenFile) -> None:
+def _link_others(folder: int, before: str, fresh: int, name: str) -> None:
+    """Take the files of the generation before along, but for the one that is renewed."""
+    old = os.open(before, _AS_FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        for other in os.listdir(old):
+            if other != name:
+                os.link(other, other, src_dir_fd=old, dst_dir_fd=fresh, follow_symlinks=False)
+    finally:
+        os.close(old)
+
+
+def _link(folder: int, leads_to: str, partial: str, name: str) -> None:
+    _discard(folder, partial)
+    os.symlink(leads_to, partial, dir_fd=folder)
+    os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _write_new(folder: int, name: str, content: bytes, target: TokenFile) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
+    descriptor = os.open(name, flags, 0o600, dir_fd=folder)
     try:
         view = memoryview(content)
         while view:
@@ -98,18 +158,22 @@ def _write_new(path: str, content: bytes, target: TokenFile) -> None:
         os.close(descriptor)
 
 
-def _sweep(folder: str, prefix: str, *, keep: tuple[str, ...]) -> None:
+def _sweep(folder: int, prefix: str, *, keep: str) -> None:
     for name in os.listdir(folder):
-        if name.startswith(prefix) and name not in keep:
-            path = f"{folder}/{name}"
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                _discard(path)
+        if not name.startswith(prefix) or name == keep:
+            continue
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
+        else:
+            _discard(folder, name)
 
 
-def _discard(path: str) -> None:
+def _discard(folder: int, name: str) -> None:
     try:
-        os.unlink(path)
+        os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         return

@@ -1,0 +1,306 @@
+"""Placing a token file while others change the folder: whoever they are, nothing else is touched,
+a reader finds whole tokens, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass.integrations.agent import placing
+from daypass.integrations.agent.config import TokenFile
+from daypass.integrations.agent.placing import place
+
+WRITER = """
+import sys
+from dataclasses import replace
+from daypass.integrations.agent.config import TokenFile
+from daypass.integrations.agent.placing import place
+path, layout, letter, count = sys.argv[1:]
+made = TokenFile.private(path, audience=None, lifetime_seconds=None)
+print("begun", flush=True)
+for number in range(int(count)):
+    place(replace(made, layout=layout), f"{letter}{number:08}".encode() * 500)
+"""
+
+
+@pytest.fixture(params=["file", "volume"])
+def layout(request: pytest.FixtureRequest) -> str:
+    """Both ways of putting a file in place."""
+    return str(request.param)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where tokens are put."""
+    (tmp_path / "folder").mkdir()
+    return tmp_path / "folder"
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder that is none of the agent's, with a file."""
+    (tmp_path / "outside").mkdir(0o700)
+    (tmp_path / "outside" / "precious").write_text("precious")
+    (tmp_path / "outside" / "precious").chmod(0o600)
+    return tmp_path / "outside"
+
+
+def target(path: Path, layout: str) -> TokenFile:
+    made = TokenFile.private(str(path), audience=None, lifetime_seconds=None)
+    return replace(made, layout=layout)
+
+
+def assert_untouched(outside: Path) -> None:
+    assert os.listdir(outside) == ["precious"]
+    assert_precious(outside)
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o700
+
+
+def assert_precious(outside: Path) -> None:
+    assert (outside / "precious").read_text() == "precious"
+    status = (outside / "precious").stat()
+    assert (status.st_nlink, stat.S_IMODE(status.st_mode)) == (1, 0o600)
+
+
+def assert_tidy(folder: Path, names: set[str], layout: str) -> None:
+    """Nothing but the files; in a volume also its link and two generations."""
+    found = set(os.listdir(folder))
+    generations = {name for name in found if name.startswith("..daypass-")}
+    expected = {*names, "..data"} if layout == "volume" else names
+    assert found - generations == expected
+    assert len(generations) <= (2 if layout == "volume" else 0)
+
+
+def is_whole(content: bytes) -> bool:
+    return len(content) == 4500 and content == content[:9] * 500
+
+
+@pytest.mark.parametrize("leads_to", ["..daypass-x", "..daypass-y/../../outside", "../outside"])
+def test_a_generation_that_leads_elsewhere_is_none(
+    folder: Path, outside: Path, leads_to: str
+) -> None:
+    (folder / "..daypass-x").symlink_to(outside)
+    (folder / "..daypass-y").mkdir()
+    (folder / "..data").symlink_to(leads_to)
+    for number in range(3):
+        place(target(folder / "t", "volume"), b"%d" % number)
+        assert (folder / "t").read_bytes() == b"%d" % number
+        assert_untouched(outside)
+    assert_tidy(folder, {"t"}, "volume")
+
+
+def test_a_new_generation_that_becomes_a_link_is_not_followed(
+    folder: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = os.mkdir
+
+    def swap(path: Any, *arguments: Any, **options: Any) -> None:
+        mkdir(path, *arguments, **options)
+        made = folder / Path(path).name
+        made.rename(folder / "away")
+        made.symlink_to(outside)
+
+    monkeypatch.setattr(os, "mkdir", swap)
+    with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
+        place(target(folder / "t", "volume"), b"one")
+    assert_untouched(outside)
+    assert not (folder / "t").exists()
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_folder_that_becomes_a_link_is_not_followed(
+    folder: Path, outside: Path, layout: str, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(target(folder / "t", layout), b"one")
+    moved = folder.with_name("moved")
+    real = getattr(os, moment)
+
+    def swap(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(os, moment, real)
+        folder.rename(moved)
+        folder.symlink_to(outside)
+        real(*arguments, **options)
+
+    monkeypatch.setattr(os, moment, swap)
+    with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
+        place(target(folder / "t", layout), b"two")
+    assert_untouched(outside)
+    assert (moved / "t").read_bytes() in (b"one", b"two")
+    assert_tidy(moved, {"t"}, layout)
+    folder.unlink()
+    moved.rename(folder)
+    place(target(folder / "t", layout), b"three")
+    assert (folder / "t").read_bytes() == b"three"
+
+
+def test_a_folder_that_is_gone_is_an_error_until_it_is_back(folder: Path, layout: str) -> None:
+    folder.rmdir()
+    for _ in range(3):
+        with pytest.raises(FileNotFoundError):
+            place(target(folder / "t", layout), b"one")
+    folder.touch()
+    with pytest.raises(NotADirectoryError):
+        place(target(folder / "t", layout), b"one")
+    folder.unlink()
+    folder.mkdir()
+    place(target(folder / "t", layout), b"one")
+    assert (folder / "t").read_bytes() == b"one"
+
+
+def test_a_folder_in_place_of_the_file_leaves_nothing_behind_however_often_it_is_tried(
+    folder: Path, layout: str
+) -> None:
+    (folder / "t").mkdir()
+    for _ in range(5):
+        with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
+            place(target(folder / "t", layout), b"one")
+    generations = [name for name in os.listdir(folder) if "daypass" in name]
+    assert len(generations) <= (2 if layout == "volume" else 0)
+    (folder / "t").rmdir()
+    place(target(folder / "t", layout), b"two")
+    assert (folder / "t").read_bytes() == b"two"
+
+
+def writer(path: Path, layout: str, letter: str, count: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), layout, letter, str(count)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("names", ["tttt", "abcd"])
+def test_agents_that_write_at_once_do_not_lose_each_others_files(
+    folder: Path, layout: str, names: str
+) -> None:
+    processes = [writer(folder / name, layout, "wxyz"[n], 60) for n, name in enumerate(names)]
+    for process in processes:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in processes] == [0] * 4
+    for name, letter in zip(names, "wxyz", strict=True):
+        content = (folder / name).read_bytes()
+        assert is_whole(content)
+        assert content[1:9] == b"00000059"
+        assert names == "tttt" or content[:1] == letter.encode()
+    assert_tidy(folder, set(names), layout)
+
+
+def test_an_agent_that_is_killed_at_any_moment_leaves_whole_files_and_no_lock(
+    folder: Path, layout: str
+) -> None:
+    place(target(folder / "t", layout), b"w00000000" * 500)
+    for round_ in range(12):
+        process = writer(folder / "t", layout, "w", 1_000_000)
+        assert process.stdout is not None
+        process.stdout.readline()
+        # Not a wait for something: a moment that no test could name.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(random.Random(round_).random() / 20)  # noqa: S311 - no secret
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert is_whole((folder / "t").read_bytes())
+        place(target(folder / "t", layout), b"w00000001" * 500)
+        assert_tidy(folder, {"t"}, layout)
+
+
+def test_somebody_who_keeps_the_folder_locked_delays_one_attempt_and_breaks_nothing(
+    folder: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(target(folder / "t", layout), b"one")
+    monkeypatch.setattr(placing, "_LOCK_PAUSE_SECONDS", 0.001)
+    with placing._opened(str(folder)), pytest.raises(BlockingIOError):
+        place(target(folder / "t", layout), b"two")
+    assert (folder / "t").read_bytes() == b"one"
+    place(target(folder / "t", layout), b"three")
+    assert (folder / "t").read_bytes() == b"three"
+
+
+@contextmanager
+def attacked(attack: Callable[[], None]) -> Iterator[None]:
+    """Somebody does this over and over, whatever comes of it."""
+    done = threading.Event()
+
+    def go_on() -> None:
+        while not done.is_set():
+            with suppress(OSError):
+                attack()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def attacks(folder: Path, outside: Path) -> dict[str, Callable[[], None]]:
+    """What somebody who may write to the folder, or to its parent, can do to it."""
+
+    def link() -> None:
+        (folder / "t").unlink()
+        (folder / "t").symlink_to(outside / "precious")
+
+    def directory() -> None:
+        (folder / "t").unlink()
+        (folder / "t").mkdir()
+        (folder / "t").rmdir()
+
+    def write() -> None:
+        (folder / "mine").write_bytes(b"m00000000" * 500)
+        (folder / "mine").rename(folder / "t")
+
+    def partials() -> None:
+        for name in os.listdir(folder):
+            if "daypass-" in name:
+                (folder / name).rename(folder / "away")
+                (folder / name).symlink_to(outside)
+
+    def data() -> None:
+        (folder / "..data").unlink()
+        (folder / "..data").symlink_to(outside)
+
+    def modes() -> None:
+        for each in (folder, *folder.iterdir()):
+            if not each.is_symlink():
+                each.chmod(0o700)
+
+    def swap() -> None:
+        folder.rename(folder.with_name("moved"))
+        folder.symlink_to(outside)
+        folder.unlink()
+        folder.with_name("moved").rename(folder)
+
+    return {each.__name__: each for each in (link, directory, write, partials, data, modes, swap)}
+
+
+@pytest.mark.parametrize(
+    "name", ["link", "directory", "write", "partials", "data", "modes", "swap"]
+)
+def test_under_attack_nothing_outside_is_touched_and_afterwards_all_is_well(
+    folder: Path, outside: Path, layout: str, name: str
+) -> None:
+    with attacked(attacks(folder, outside)[name]):
+        for number in range(150):
+            with suppress(OSError):
+                place(target(folder / "t", layout), b"w%08d" % number * 500)
+            # Who may put a link in the folder's place says where tokens go.
+            assert_precious(outside) if name == "swap" else assert_untouched(outside)
+    for junk in ("away", "mine"):
+        with suppress(OSError):
+            (folder / junk).unlink()
+    place(target(folder / "t", layout), b"w00000999" * 500)
+    assert (folder / "t").read_bytes() == b"w00000999" * 500
+    assert_precious(outside)
+    assert not [each for each in os.listdir(outside) if each.startswith(".t.daypass-")]
