@@ -14,9 +14,11 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
+from daypass.local.keys import KeysError
 from daypass.local.settings import address_of
 from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
 from daypass.local.story import ANONYMOUS_PATH, ask
+from daypass.spec import Config
 from support.deadline import eventually
 from support.raw import connect, exchange
 
@@ -283,3 +285,15 @@ def test_localhost_is_the_ipv4_address_where_it_has_both(monkeypatch: pytest.Mon
     found = [(0, 0, 0, "", ("::1", 0, 0, 0)), (0, 0, 0, "", ("127.0.0.1", 0))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     assert address_of("localhost") == "127.0.0.1"
+
+
+def test_keys_that_cannot_be_read_and_then_can_are_both_reported(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(config: Config) -> str:
+        raise KeysError("the keys are away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stack._behind, "keys", fails)
+        within("it is reported", lambda: "the keys are away" in stack.said)
+    within("recovery is reported", lambda: stack.said[-1] != "the keys are away")

@@ -172,8 +172,7 @@ class Supervisor:
             trouble = f"the API server's signing keys could not be written: {error}"
         if trouble != self._told_trouble:
             self._told_trouble = trouble
-            if trouble:
-                self._say(trouble)
+            self._say(trouble or "the API server's signing keys are read again")
         if taken:
             self._say("the gate has taken the API server's signing keys")
 
