@@ -68,9 +68,14 @@ class RevocationWatch:
 
     @property
     def is_closed(self) -> bool:
-        """Whether all tokens are refused: nothing was heard, or published, for too long."""
+        """Whether it has heard nothing for so long that all tokens have to be refused."""
+        return self._following.is_closed
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the list that Envoy has is no longer valid; with `review` Envoy has none."""
         until = 0 if self._published is None else self._published.closed_after_unix
-        return self._following.is_closed or 0 < until <= self._clock.unix()
+        return 0 < until <= self._clock.unix()
 
     def longest_lifetime(self, seconds: int) -> None:
         """Take another longest lifetime; what is on the list stays for that long."""

@@ -43,7 +43,7 @@ class Revocations:
     ) -> None:
         self._say = say
         self._told = ""
-        self._told_closed = False
+        self._told_closed = ""
         self._watch: RevocationWatch | None = None
         access = behind.access()
         if access is None:
@@ -86,13 +86,14 @@ class Revocations:
                 if trouble
                 else "what is revoked is seen again"
             )
-        if (closed := self._watch.is_closed) != self._told_closed:
+        closed = ""
+        if self._watch.is_closed:
+            closed = "the gate refuses every token: it has not heard for too long what is revoked"
+        elif self._watch.is_expired:
+            closed = "with check jwt and both the gate refuses every token: its list is out of date"
+        if closed != self._told_closed:
             self._told_closed = closed
-            self._say(
-                "the gate refuses every token: its list of what is revoked is out of date"
-                if closed
-                else "the gate is open again: its list of what is revoked is up to date"
-            )
+            self._say(closed or "the gate is open again: it knows what is revoked")
 
     def longest_lifetime(self, seconds: int) -> None:
         """Take another longest lifetime."""

@@ -185,9 +185,9 @@ def test_a_list_that_cannot_be_recorded_is_published_and_not_renewed(running: Ru
     running.becomes(secrets={"s-1", "s-2"})
     assert running.published.lists[-1].closed_after_unix == until
     running.clock.move(CLOSE_AFTER / 2)
-    assert running.watch.is_closed
+    assert running.watch.is_expired
     running.published.cannot_keep = False
-    eventually("it is open again", lambda: not running.watch.is_closed)
+    eventually("it is open again", lambda: not running.watch.is_expired)
 
 
 def test_a_missing_right_is_told_and_keeps_the_gate_closed() -> None:
