@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +13,10 @@ from pathlib import Path
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.local.stack import AUDIENCE, HOST, stack_config
+from support.deadline import eventually
 from support.ports import free_ports
 from support.up import Up, running_up
-from support.up_embedded import at_the_gate
+from support.up_embedded import admin_of, at_the_gate
 
 
 def daypass(
@@ -75,7 +78,8 @@ def test_a_bot_gets_access_and_loses_it_again(tmp_path: Path) -> None:
         assert document["audience"] == AUDIENCE
         assert document["certificateAuthority"] == up.authority_file.read_text()
         assert document["token"] not in words
-        assert "no policy is installed in this cluster" in words
+        assert "the embedded API server enforces no policy" in words
+        assert "kubectl" not in words
         for exchange in (printed_for_curl(words), documented_for_curl(document, up)):
             minted = subprocess.run(
                 ["sh", "-ec", exchange],
@@ -94,3 +98,42 @@ def test_a_bot_gets_access_and_loses_it_again(tmp_path: Path) -> None:
         assert gone.splitlines()[-1] == "serviceaccounts/bot in default"
         _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
         assert "Traceback" not in words
+
+
+def named(words: str, *begin: str) -> list[str]:
+    """The arguments of the one command in `words` that begins like this."""
+    (line,) = re.findall(rf"`daypass ({re.escape(shlex.join(begin))}[^`]*)`", words)
+    return shlex.split(line)
+
+
+def test_what_refusals_name_leads_to_a_token_that_passes(tmp_path: Path) -> None:
+    door_port, gate_port = free_ports(2)
+    config = stack_config(door_port=door_port, gate_port=gate_port)
+    with running_up(tmp_path, config) as up:
+        _, words = daypass(up, "identity", "create", "bot", "-n", "default")
+        assert "kubectl" not in words
+        bot = tmp_path / "bot.json"
+
+        def passes(*arguments: str) -> Secret:
+            token = Secret(daypass(up, *arguments, credentials=bot)[0].strip())
+            assert at_the_gate(up, token).code == 200
+            return token
+
+        token = passes(*named(words, "token"))
+
+        other = Secret(daypass(up, "token", "--audience", "other", credentials=bot)[0].strip())
+        passes(*named(at_the_gate(up, other).json["message"], "token"))
+
+        (tmp_path / "stolen").write_text(token.reveal())
+        _, words = daypass(up, "gate", "deny", "--token-file", "stolen")
+        assert "kubectl" not in words
+        eventually("it is denied", lambda: at_the_gate(up, token).code == 401)
+        passes(*named(at_the_gate(up, token).json["message"], "token"))
+
+        # As within ten seconds of `identity delete`, while its token is still remembered.
+        roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
+        admin_of(up).delete(f"{roles}/bot-daypass-token")
+        _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
+        assert "ask your administrator" in words
+        daypass(up, *named(words, "identity"))
+        passes("token", "--no-cache")

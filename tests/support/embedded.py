@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx2
 
 from daypass._core.secret import Secret
@@ -25,13 +27,16 @@ SETTINGS = Settings(
 
 
 class InProcess(httpx2.BaseTransport):
-    """Hands requests to an Api, and its answers back."""
+    """Hands requests to an Api, and its answers back. `version`: instead of its own /version."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, version: str | None) -> None:
         self._api = api
+        self._version = version
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """The Api's answer."""
+        if self._version and request.url.path == "/version":
+            return httpx2.Response(200, json={"gitVersion": self._version})
         headers = tuple((name.lower(), value) for name, value in request.headers.multi_items())
         answer = self._api.handle(
             Request(
@@ -46,14 +51,27 @@ class InProcess(httpx2.BaseTransport):
 
 
 class EmbeddedCluster:
-    """An API server with a clock of its own. `cluster` is its administrator's, and can crash."""
+    """An API server with a clock of its own. `cluster` is its administrator's, and can crash.
 
-    def __init__(self) -> None:
+    `version`: the version that it reports, for tests of how daypass meets a cluster.
+    """
+
+    def __init__(self, *, version: str | None = None) -> None:
         self.clock = FakeClock()
         self._api = assemble(SETTINGS, self.clock, anonymous=True, state_file=None)
-        self._transport = InProcess(self._api)
+        self._transport = InProcess(self._api, version)
         self.cluster = CrashingCluster(
             self._access(self._api.cluster.authenticator.admin_token),
+            transport=self._transport,
+            clock=self.clock,
+            sleep=self.clock.advance,
+        )
+
+    def open(self, namespace: str | None = None) -> Cluster:
+        """Another Cluster of its administrator's, for a command that closes it."""
+        access = self._access(self._api.cluster.authenticator.admin_token)
+        return Cluster(
+            replace(access, namespace=namespace or access.namespace),
             transport=self._transport,
             clock=self.clock,
             sleep=self.clock.advance,

@@ -26,6 +26,7 @@ KUBECTL_VERBS = {
     "apply", "auth", "config", "create", "delete", "describe", "get", "kustomize", "label", "logs",
     "patch", "diff",
 }  # fmt: skip
+STAND_IN = "some-word"
 STAND_INS = {"URL": "https://door.example.com/kubernetes", "DURATION": "1h"}
 """For placeholders whose option takes only some words; every other one stands for itself."""
 
@@ -39,7 +40,15 @@ class Site:
     words: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.program} {' '.join(self.words)}"
+        words = (re.sub(STAND_IN, "_", word) for word in self.words)
+        return " ".join((f"{self.place}:", self.program, *words))
+
+    def made(self, hint: Hint) -> bool:
+        """Whether a recorded hint comes from here."""
+        return (self.place, self.program) == (hint.place, hint.program) and all(
+            STAND_IN in known or STAND_INS.get(word, word) == known
+            for known, word in zip(self.words, hint.words, strict=False)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +173,13 @@ def _name(function: ast.expr) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-STAND_IN = "some-word"
-
-
 def _alternatives(argument: ast.expr) -> list[list[str]]:
     """What an argument of a call may contribute: each a list of words."""
     if isinstance(argument, ast.IfExp):
         return [*_alternatives(argument.body), *_alternatives(argument.orelse)]
     if isinstance(argument, ast.Starred):
-        return _alternatives(argument.value)
+        is_seen = isinstance(argument.value, ast.IfExp | ast.Tuple | ast.List)
+        return _alternatives(argument.value) if is_seen else [[]]
     if isinstance(argument, ast.Tuple | ast.List):
         product = itertools.product(*map(_alternatives, argument.elts))
         return [list(itertools.chain.from_iterable(words)) for words in product]

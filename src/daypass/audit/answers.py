@@ -82,7 +82,9 @@ def _foreign(check: str, response: Response, target: Target) -> Finding:
         return failure(
             check,
             f"the front has no route for {target.door.path} (404, {page})",
-            f"is it applied, and does the front's class take it? `{command('apply')}`, then\n"
+            f"does `{command('up')}` run with this config?"
+            if target.front == "envoy"
+            else f"is it applied, and does the front's class take it? `{command('apply')}`, then\n"
             + kubectl("get", "ingress,virtualservice,httproute", "-A"),
         )
     if code in (502, 503, 504):

@@ -18,7 +18,8 @@ class Target:
     """A published domain. `name` is the config's, or the URL's host where there is no config.
 
     `certificate_authority`: PEM to trust instead of the machine's own. `has_policy`: a policy has
-    to be in force there. `issuer`: the `iss` of the cluster's short-lived tokens.
+    to be in force there, unless it `is_embedded`: the API server of `daypass up`. `issuer`: the
+    `iss` of the cluster's short-lived tokens.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Target:
     gate_audience: str = ""
     issuer: str | None = None
     has_policy: bool = False
+    is_embedded: bool = False
 
     @property
     def token_path(self) -> str:
@@ -76,8 +78,8 @@ def _target(config: Config, name: str, domain: Domain, certificate_authority: st
         gate_url=gate_url,
         gate_audience="" if config.gate is None else config.gate.audience,
         issuer=config.cluster.issuer,
-        # The embedded API server knows no policies.
-        has_policy=config.policy is not None and config.local.api_server != "embedded",
+        has_policy=config.policy is not None,
+        is_embedded=on_this_machine and config.local.api_server == "embedded",
     )
 
 

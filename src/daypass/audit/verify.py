@@ -174,7 +174,9 @@ class Verifier:
             ask = self._asker(target.door, target)
             try:
                 answer = ask.send(question.request())
-                findings.append(judge_policy(answer, expected=target.has_policy))
+                findings.append(
+                    judge_policy(answer, expected=target.has_policy, embedded=target.is_embedded)
+                )
             except TransportError as error:
                 findings.append(failure("policy", f"no answer comes: {_reason(error)}"))
         if token is not None and target.gate_url is not None:

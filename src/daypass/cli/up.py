@@ -5,6 +5,7 @@ import contextlib
 import gc
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -185,7 +186,7 @@ def _tell(
     except DaypassError as error:
         _say(f"API server  {error}")
     if kubeconfig is not None:
-        _say(f"admin       kubectl --kubeconfig {kubeconfig}")
+        _say(f"admin       export KUBECONFIG={shlex.quote(str(kubeconfig))}")
     _say("Ctrl-C ends it")
 
 

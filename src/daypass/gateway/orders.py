@@ -59,6 +59,11 @@ def deny(cluster: Cluster, namespace: str, order: Order) -> str:
     return next(iter(data))
 
 
+def take_back(cluster: Cluster, namespace: str, order: Order) -> None:
+    """Remove an entry, if it is there. Raises as `deny`, and NotFoundError without a ConfigMap."""
+    cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": dict.fromkeys(entry(order))}, namespace)
+
+
 def _until(value: object) -> float:
     try:
         until = datetime.fromisoformat(str(value))

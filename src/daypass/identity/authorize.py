@@ -27,6 +27,7 @@ from daypass.identity.grants import (
 from daypass.identity.naming import IdentityName
 from daypass.identity.risks import reasons, rules_of
 from daypass.kube.cluster import Cluster
+from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
@@ -171,7 +172,7 @@ def _check_risks(cluster: Cluster, wish: Wish, warn: Warn) -> None:
         others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
         why = "\n".join(f"it {reason}" for reason in reasons(rules_of(role, others)))
     except NotFoundError as error:
-        hint = kubectl("get", "clusterroles")
+        hint = "" if is_embedded(cluster) else kubectl("get", "clusterroles")
         if wish.cluster_role in KUBEFLOW_ROLES:
             hint = "is Kubeflow installed? Another one is named by --cluster-role"
         raise NotFoundError(error.status, error.fact, hint) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 
+from daypass._core.hints import kubectl
 from daypass.identity.handover import Handover
 from daypass.identity.naming import IdentityName
 
@@ -19,8 +20,13 @@ _KUBECONFIG = (
 )
 
 
-def how_to(name: IdentityName, secret_name: str, handover: Handover, file: str) -> str:
-    """Lines for a shell beside the credentials file `file`: two ways, each whole in itself."""
+def how_to(
+    name: IdentityName, secret_name: str, handover: Handover, file: str, *, by_kubectl: bool = True
+) -> str:
+    """Lines for a shell in the folder of the credentials file `file`: two ways, each complete.
+
+    `by_kubectl`: the second way too, which the embedded API server does not take.
+    """
     quoted = shlex.quote(file)
     trust, curl = [], "curl -sS"
     if handover.authority is not None:
@@ -40,13 +46,20 @@ def how_to(name: IdentityName, secret_name: str, handover: Handover, file: str) 
         f"  sed -n '{_FIELD}Authorization: Bearer \\1/p' {quoted} |",
         f"    {curl} -H @- -H 'Content-Type: application/json' -d {body} \\",
         f"    {handover.door}{path}",
+    ]
+    if not by_kubectl:
+        return "\n".join(lines)
+    line = kubectl(
+        "--kubeconfig", "door.kubeconfig", "--server", handover.door,
+        *(("--certificate-authority", "door.crt") if trust else ()),
+        "-n", name.namespace, "create", "token", name.name, "--audience", handover.audience,
+        "--duration", f"{handover.lifetime_seconds}s",
+        "--bound-object-kind", "Secret", "--bound-object-name", secret_name,
+    )  # fmt: skip
+    lines += [
         "with kubectl:",
         *trust,
         f"  (umask 077; sed -n '{_FIELD}{_KUBECONFIG}/p' {quoted} > door.kubeconfig)",
-        f"  kubectl --kubeconfig door.kubeconfig --server {handover.door}"
-        f"{' --certificate-authority door.crt' if trust else ''} -n {name.namespace} \\",
-        f"    create token {name.name} --audience {shlex.quote(handover.audience)}"
-        f" --duration {handover.lifetime_seconds}s --bound-object-kind Secret \\",
-        f"    --bound-object-name {secret_name}",
+        f"  {line}",
     ]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from daypass._core.hints import command, kubectl
 from daypass.identity import marks
 from daypass.kube.cluster import Cluster
+from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import NAMESPACES, VALIDATING_ADMISSION_POLICY_BINDINGS
 from daypass.render.policy.marks import KUBE_SYSTEM, NAME, SERVICE_ACCOUNT
@@ -22,6 +23,8 @@ def hold_to_policy(cluster: Cluster, namespace: str, warn: Callable[..., None]) 
 
     Raises NotFoundError where there is no such namespace, as far as that can be seen.
     """
+    if is_embedded(cluster):  # it enforces no policy: nothing of what follows is true there
+        warn = _ignore
     try:
         if not is_held(cluster, namespace):
             label = {"metadata": {"labels": {marks.POLICY: marks.POLICY_ON}}}
@@ -41,7 +44,7 @@ def hold_to_policy(cluster: Cluster, namespace: str, warn: Callable[..., None]) 
 def warn_of_label(cluster: Cluster, namespace: str, warn: Callable[..., None]) -> None:
     """Say that a namespace without identities is still held: others' tokens may count on it."""
     try:
-        if not is_held(cluster, namespace):
+        if not is_held(cluster, namespace) or is_embedded(cluster):
             return
     except (ForbiddenError, NotFoundError):
         return
@@ -55,6 +58,10 @@ def is_held(cluster: Cluster, namespace: str) -> bool:
     """Whether a namespace has the label. Raises NotFoundError, ForbiddenError."""
     labels = cluster.get(NAMESPACES, namespace)["metadata"].get("labels") or {}
     return bool(labels.get(marks.POLICY) == marks.POLICY_ON)
+
+
+def _ignore(*_: str) -> None:
+    """Tell nobody."""
 
 
 def _warn_without_policy(cluster: Cluster, warn: Callable[..., None]) -> None:

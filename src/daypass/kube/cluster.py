@@ -11,13 +11,14 @@ from typing import Any
 import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.hints import Placeholder, command
 from daypass._core.scrub import scrub_answer
 from daypass._core.secret import Secret
 from daypass._core.status import excerpt
 from daypass.kube.access import Access
 from daypass.kube.connection import CONNECTIONS, connect
-from daypass.kube.discovery import Discovery
-from daypass.kube.errors import BrokenAnswerError, NotFoundError, explain
+from daypass.kube.discovery import Discovery, is_embedded
+from daypass.kube.errors import BrokenAnswerError, NotFoundError, explain, missing_namespace
 from daypass.kube.kubeconfig import find_access
 from daypass.kube.resources import Object, Resource, name_of
 from daypass.kube.transport import explain_transport, is_stale
@@ -325,7 +326,10 @@ class Cluster:
         )
         response, content = self._send(request)
         if response.status_code >= 300:
-            raise explain(response.status_code, content, what, *self._sent(request))
+            error = explain(response.status_code, content, what, *self._sent(request))
+            if (namespace := missing_namespace(error)) and is_embedded(self):
+                raise NotFoundError(error.status, error.fact, _embedded_hint(namespace))
+            raise error
         return self._object(content, request)
 
     def _send(self, request: httpx2.Request) -> tuple[httpx2.Response, bytes]:
@@ -409,6 +413,11 @@ def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
             raise BrokenAnswerError(f"{server} sends an event of more than 16 MiB")
     if any(begun):  # it broke off
         yield b"".join(begun)
+
+
+def _embedded_hint(namespace: str) -> str:
+    line = command("identity", "create", Placeholder("NAME"), "-n", namespace, "--create-namespace")
+    return f"is its name right? `{line}` makes one"
 
 
 def _selection(labels: str | None, fields: str | None) -> dict[str, str]:

@@ -61,6 +61,9 @@ _CANNOT = re.compile(
 )  # k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage
 
 
+_NO_NAMESPACE = re.compile(r'namespaces "([^"]+)" not found')
+
+
 def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
     """The error for an answer; `what` says what was tried, such as `create secrets/x in team`.
 
@@ -104,8 +107,14 @@ def _missing_right(message: str) -> str:
     )
 
 
+def missing_namespace(error: ApiError) -> str | None:
+    """Return the namespace that the API server does not have, where that is the error."""
+    found = _NO_NAMESPACE.search(error.status.message)
+    return found[1] if found and isinstance(error, NotFoundError) else None
+
+
 def _absent(message: str) -> str:
-    found = re.search(r'namespaces "([^"]+)" not found', message)
+    found = _NO_NAMESPACE.search(message)
     if found:
         return "make it first: " + kubectl("create", "namespace", found[1])
     if "no such kind of object" in message:

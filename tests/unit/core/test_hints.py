@@ -53,3 +53,17 @@ def test_a_wrong_command_in_a_message_is_recorded_with_its_place(
 
 def test_the_library_names_no_option_of_a_command() -> None:
     assert hints.options_named("client") == []
+
+
+NOT_TYPED = {
+    "deploy/commit.py::message": "the message of a commit says who made it",
+    "integrations/completion/shells.py::<module>": "comments of generated scripts",
+    "local/api/kinds.py::<module>": "a table of what the embedded API server leaves out",
+    "local/behind.py::_asker": "the origin of an access, not a command to type",
+    "kube/discovery.py::refuse_embedded": "says what runs there, not what to type",
+}
+
+
+def test_no_other_string_names_a_command() -> None:
+    named = [each for each in hints.plain_commands() if each[0] not in NOT_TYPED]
+    assert named == []

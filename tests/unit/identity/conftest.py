@@ -9,8 +9,8 @@ from support.embedded import EmbeddedCluster
 
 @pytest.fixture
 def world() -> EmbeddedCluster:
-    """With the namespaces `team` and `far`."""
-    world = EmbeddedCluster()
+    """As a cluster, with the namespaces `team` and `far`."""
+    world = EmbeddedCluster(version="v1.37.2")
     world.make_namespace("team")
     world.make_namespace("far")
     return world

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass._core.errors import UsageError
+from daypass._core.hints import Placeholder, command
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 from daypass.cli.gate import load_gate, longest_lifetime_seconds, read_token
-from daypass.cli.policy import add_config_option
+from daypass.cli.policy import DEFAULT_CONFIG, add_config_option
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -42,6 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--until", type=_time, metavar="TIME",
         help="such as 2027-01-31T12:00:00Z (default: until the last token concerned has ended)",
     )  # fmt: skip
+    parser.add_argument("--undo", action="store_true", help="take an earlier denial back")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     add_config_option(parser)
     add_cluster_options(parser)
@@ -52,6 +54,8 @@ def run(args: Namespace) -> int:
     config, _ = load_gate(args.config)
     now = SYSTEM_CLOCK.unix()
     order = _order(args, now + longest_lifetime_seconds(config))
+    if args.undo:
+        return _undo(args, config.door.namespace, order)
     if order.until_unix <= now:
         raise UsageError(f"{_shown(order.until_unix)} is over", "there is nothing left to deny")
     with closing(open_cluster(args)) as cluster:
@@ -65,13 +69,34 @@ def run(args: Namespace) -> int:
     if args.output == "json":
         document = {"namespace": namespace, "configMap": GATE_DENIED, "key": key}
         put(json.dumps({**document, "until": until}) + "\n")
-    undo = json.dumps({"data": {key: None}})
-    say(
-        f"{'token' if order.is_token else 'whatever names'} {order.name} is denied until {until}",
-        f"take it back: kubectl -n {namespace} patch configmap {GATE_DENIED}"
-        f" --type merge -p '{undo}'",
-    )
+    undo = command(
+        "gate", "deny", *(("--jti", order.name) if order.is_token else ("--uid", order.name)),
+        "--undo", *_given(args),
+    )  # fmt: skip
+    say(f"{_named(order)} is denied until {until}", f"take it back: {undo}")
     return 0 if is_told else 3
+
+
+def _undo(args: Namespace, namespace: str, order: Order) -> int:
+    from daypass.gateway.orders import take_back
+
+    with closing(open_cluster(args)) as cluster:
+        take_back(cluster, namespace, order)
+        is_told = _publish(cluster, namespace)
+    say(f"{_named(order)} is not denied any more")
+    return 0 if is_told else 3
+
+
+def _named(order: Order) -> str:
+    return f"{'token' if order.is_token else 'whatever names'} {order.name}"
+
+
+def _given(args: Namespace) -> list[str]:
+    """The options that name the same gate once more."""
+    config = None if args.config == DEFAULT_CONFIG else str(args.config)
+    values = {"--config": config, "--kubeconfig": args.kubeconfig, "--context": args.context}
+    given = [(option, value) for option, value in values.items() if value is not None]
+    return [word for pair in given for word in pair]
 
 
 def _publish(cluster: Cluster, namespace: str) -> bool:
@@ -102,7 +127,8 @@ def _order(args: Namespace, otherwise_unix: float) -> Order:
     if not isinstance(jti, str) or not isinstance(ends, int):
         raise UsageError(
             "this is no short-lived token: it has no `jti` and no end",
-            "a long-lived one ends with its Secret: `daypass identity revoke`",
+            "a long-lived one ends with its Secret: "
+            + command("identity", "revoke", Placeholder("NAME"), "-n", Placeholder("NAMESPACE")),
         )
     if args.until is None:
         from daypass.gateway.decision import SKEW_SECONDS

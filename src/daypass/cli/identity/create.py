@@ -58,6 +58,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--adopt", action="store_true", help="take a ServiceAccount that somebody else made"
     )
     parser.add_argument(
+        "--create-namespace", action="store_true", help="create the namespace too, if it is missing"
+    )
+    parser.add_argument(
         "--dry-run", choices=("client", "server"), help="make nothing, say what would be made"
     )
     parser.add_argument(
@@ -72,6 +75,8 @@ def run(args: Namespace) -> int:
     """Make the identity, or print its objects."""
     if args.credentials is not None and (args.output or args.dry_run):
         raise UsageError("no credentials are made with --output and --dry-run", "leave -o out")
+    if args.create_namespace and (args.output or args.dry_run):
+        raise UsageError("nothing is created with --output and --dry-run", "leave one out")
     _seconds(args.expires)  # before anybody is asked
     config = load_config(args)
     said = read_order(args, config), config
@@ -82,6 +87,8 @@ def run(args: Namespace) -> int:
         from daypass.identity.create import create
         from daypass.identity.handover import check_file, write_file
         from daypass.identity.naming import IdentityName
+        from daypass.kube.discovery import is_embedded
+        from daypass.kube.errors import NotFoundError, missing_namespace
 
         name = IdentityName.parse(cluster.namespace, args.name)
         path = args.credentials or f"{args.name}.json"
@@ -89,14 +96,46 @@ def run(args: Namespace) -> int:
             check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
         account = find_account(cluster, name)
         wish = _wish(args, name, said, account, cluster.clock)
-        created = create(cluster, account, wish, warn=warn)
+        if args.create_namespace:
+            _create_namespace(cluster, name.namespace)
+        try:
+            created = create(cluster, account, wish, warn=warn)
+        except NotFoundError as error:
+            if missing_namespace(error) != name.namespace:
+                raise
+            again = command(
+                "identity", "create", args.name, "-n", name.namespace, "--create-namespace",
+                *_given(args),
+            )  # fmt: skip
+            raise NotFoundError(error.status, error.fact, f"create it too: {again}") from None
+        embedded = is_embedded(cluster)
     content = wish.handover.credentials(created.token)
     if path == "-":
         put(content.decode())
     else:
         write_file(path, content)
-    _tell(created, wish, path)
+    _tell(created, wish, path, embedded=embedded)
     return 0
+
+
+def _create_namespace(cluster: Cluster, namespace: str) -> None:
+    from daypass.kube.errors import AlreadyExistsError
+
+    with suppress(AlreadyExistsError):
+        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        say(f"created namespace {namespace}")
+
+
+def _given(args: Namespace) -> list[str]:
+    """The options of this command line that its repetition needs as well."""
+    values = {
+        "-o": args.credentials, "--expires": args.expires, "--config": args.config,
+        "--domain": args.domain, "--door": args.door, "--audience": args.audience,
+        "--certificate-authority": args.certificate_authority, "--lifetime": args.lifetime,
+        "--kubeconfig": args.kubeconfig, "--context": args.context,
+    }  # fmt: skip
+    given = [(option, value) for option, value in values.items() if value is not None]
+    return [word for pair in given for word in pair] + (["--force"] if args.force else [])
 
 
 def _seconds(text: str | None) -> int | None:
@@ -139,6 +178,7 @@ def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
     """Print the objects, or say what would be made."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import plan, try_out
+    from daypass.kube.discovery import is_embedded
     from daypass.render.watcher.rights import namespace_rights
 
     with ExitStack() as stack:
@@ -149,7 +189,8 @@ def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
         last = documents[-1]["metadata"]["name"]
         if args.dry_run == "server" and cluster is not None:
             documents = try_out(cluster, documents)
-        if args.output is None and cluster is not None:
+        embedded = cluster is not None and is_embedded(cluster)
+        if args.output is None and cluster is not None and not embedded:
             _say_label(cluster, name.namespace)
         if wish.watch_home is not None:
             documents = [*namespace_rights(name.namespace, wish.watch_home), *documents]
@@ -164,10 +205,11 @@ def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
             "once it is in the cluster, the same command prints the same",
         )
     put(_written(documents, args.output))
-    say(
-        "the label for the policy is not among them",
-        kubectl("label", "namespace", name.namespace, f"{marks.POLICY}={marks.POLICY_ON}"),
-    )
+    if not embedded:
+        say(
+            "the label for the policy is not among them",
+            kubectl("label", "namespace", name.namespace, f"{marks.POLICY}={marks.POLICY_ON}"),
+        )
     return 0
 
 
@@ -224,12 +266,14 @@ def _written(documents: list[dict[str, Any]], form: str) -> str:
     return stream(documents)
 
 
-def _tell(created: Created, wish: Wish, path: str) -> None:
+def _tell(created: Created, wish: Wish, path: str, *, embedded: bool) -> None:
     from daypass.identity.create import NEVER
     from daypass.identity.howto import how_to
 
     whence = "made just now" if created.is_new else "as before"
     say(f"identity {created.name} is ready: Secret {created.secret_name}, {whence}")
+    if embedded:
+        say("note: the embedded API server enforces no policy; a cluster does")
     if wish.deadline and wish.deadline != NEVER:
         say(f"it ends at {wish.deadline}", f"once `{command('identity', 'reap')}` runs then")
     file = f"{created.name.name}.json" if path == "-" else path
@@ -238,5 +282,5 @@ def _tell(created: Created, wish: Wish, path: str) -> None:
     say(
         f"the client sets DAYPASS_CREDENTIALS to its path, and runs `{command('token')}`; or, with"
         " nothing installed, beside it:",
-        how_to(created.name, created.secret_name, wish.handover, file),
+        how_to(created.name, created.secret_name, wish.handover, file, by_kubectl=not embedded),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.hints import kubectl
+from daypass._core.hints import command
 from daypass.cli import put, say
 from daypass.cli.cluster_options import add_cluster_options, open_cluster
 from daypass.cli.identity.health_options import add_health_options
@@ -69,7 +69,10 @@ def run(args: Namespace) -> int:
             objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
         )
         if namespace and not examined and objects.namespaces == []:
-            raise DaypassError(f"there is no namespace {namespace}", kubectl("get", "namespaces"))
+            raise DaypassError(
+                f"there is no namespace {namespace}",
+                "see all: " + command("identity", "list", "-A"),
+            )
         put(_drawn(cluster, examined, args.output))
         if not examined:
             say(f"no identity in {namespace}" if namespace else "no identity in any namespace")

@@ -37,10 +37,12 @@ def run(args: Namespace) -> int:
         from daypass.identity.account import get_identity
         from daypass.identity.naming import IdentityName
         from daypass.identity.revoke import REMEMBERED_SECONDS, revoke
+        from daypass.kube.discovery import is_embedded
 
         name = IdentityName.parse(cluster.namespace, args.name)
         get_identity(cluster, name)
         revoked = revoke(cluster, name)
+        by_hand = bool(revoked.left) and not is_embedded(cluster)
         is_told = publish_secrets(cluster, [(name.namespace, uid) for uid in revoked.uids])
     if args.output == "json":
         document = {
@@ -69,6 +71,7 @@ def run(args: Namespace) -> int:
     for secret in revoked.left:
         say(
             f"Secret {secret} holds a token of it, too, and daypass did not make it",
-            "end that as well: " + kubectl("delete", "secret", secret, "-n", name.namespace),
+            "end that as well"
+            + (": " + kubectl("delete", "secret", secret, "-n", name.namespace) if by_hand else ""),
         )
     return 3 if revoked.left or not is_told else 0

@@ -54,7 +54,8 @@ def load_config(path: Path) -> Config:
 
 def load_policy(path: Path) -> Policy:
     """The policy of a config that has one. Raises UsageError where it has none."""
-    policy = load_config(path).policy
-    if policy is None:
-        raise UsageError(f"{path} has no policy", "add one: policy: {audiences: [YOUR-AUDIENCE]}")
-    return policy
+    config = load_config(path)
+    if config.policy is None:
+        audience = "YOUR-AUDIENCE" if config.gate is None else config.gate.audience
+        raise UsageError(f"{path} has no policy", f"add one: policy: {{audiences: [{audience}]}}")
+    return config.policy
