@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,25 +78,35 @@ def test_a_deletion_while_the_gate_was_down_counts(
         assert "this token was revoked" in caller.ask().json["message"]
 
 
+LOST: dict[str, Callable[[Path], object]] = {
+    "the record": lambda state: (state / "revocations.json").unlink(),
+    "the state folder": shutil.rmtree,
+    "the name of the state folder": lambda state: state.rename(state.with_name("another")),
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
 def test_without_the_record_what_was_revoked_while_the_gate_was_down_is_refused(
-    control_plane: ControlPlane, tmp_path: Path
+    control_plane: ControlPlane, tmp_path: Path, lost: str
 ) -> None:
-    """At the first start tokens pass that were issued before; at one without the record none do."""
+    """As a container without a volume loses it at each restart."""
     one, other = control_plane.make_identity(), control_plane.make_identity()
-    tokens = [control_plane.make_token(each, audiences=[AUDIENCE]) for each in (one, other)]
     arguments = ("--kubeconfig", str(control_plane.kubeconfig))
 
     def codes(up: Up) -> list[int]:
         with calling(up, control_plane, other) as caller:
             return [caller.ask(token).code for token in tokens]
 
+    tokens: list[Secret] = []
     with gate_up(tmp_path, control_plane, *arguments) as up:
+        tokens += (control_plane.make_token(each, audiences=[AUDIENCE]) for each in (one, other))
         assert codes(up) == [200, 200]
         (record,) = tmp_path.glob("state/**/revocations.json")
-    record.unlink()
+    LOST[lost](record.parent)
     control_plane.admin.delete(one.secret_path)
     with gate_up(tmp_path, control_plane, *arguments) as up:
         assert codes(up) == [401, 401]
+        assert up.words.count("there is no record of what was revoked") == 1
         with calling(up, control_plane, other) as newcomer:
             newcomer.becomes(200)
 

@@ -100,7 +100,7 @@ def test_an_end_is_reported_as_soon_as_it_is_asked_for(tmp_path: Path) -> None:
     assert up.words.index("closing") < up.words.index("all is closed")
 
 
-LOST = "the record of what was revoked"
+LOST = "there is no record of what was revoked"
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda whole: whole[: len(whole) // 2],
     "empty": lambda _: b"",

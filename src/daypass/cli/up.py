@@ -99,8 +99,11 @@ def run(args: argparse.Namespace) -> int:
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
         behind: Behind
         kubeconfig: Path | None = None
+        # Nobody knows what another API server than a new one of our own has issued before.
+        is_first_start = False
         if config.local.api_server == "embedded":
             remembered = folders.state / "api-server.json"
+            is_first_start = not remembered.exists()
             behind = embedded = Embedded(authority, folders.runtime, SYSTEM_CLOCK, remembered)
             kubeconfig = folders.state / "admin.kubeconfig"
             embedded.write_kubeconfig(kubeconfig)
@@ -115,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
                 SYSTEM_CLOCK,
                 _say,
                 state=folders.state,
-                is_first_start=folders.is_new,
+                is_first_start=is_first_start,
                 close_after_seconds=args.close_after,
             )
             try:

@@ -25,7 +25,7 @@ class RecordError(DaypassError):
 class Publisher(Protocol):
     """Whoever enforces the list. Both methods raise OSError where that fails for now.
 
-    `is_first_start`: no gate has run here before, so that nothing can be missing.
+    `is_first_start`: the API server is new too, so that no token was revoked before.
     """
 
     is_first_start: bool

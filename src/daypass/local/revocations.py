@@ -19,7 +19,7 @@ UNSEEN = (
     "it is refused within a second"
 )
 RECORD_LOST = (
-    f"the record of what was revoked, {STATE_FILE} in the state folder, is missing\n"
+    f"there is no record of what was revoked before ({STATE_FILE} in the state folder)\n"
     "with check jwt and both, tokens issued before this start are refused; "
     "clients get new ones by themselves"
 )

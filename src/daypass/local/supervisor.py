@@ -31,10 +31,10 @@ class Supervisor:
 
     `behind`: the API server. `authority` signs what the config has no certificate for. `say` takes
     some lines for a person. `workers`: threads of Envoy, or None for one a core. `state`: where it
-    is kept what was revoked, or None to forget it. `is_first_start`: no gate has run with this
-    state before; otherwise, without its record, the gate refuses what was issued before this start.
-    `close_after_seconds`: how long the gate may hear nothing of what is revoked before it refuses
-    every token, or None for the config's time.
+    is kept what was revoked, or None to forget it. `is_first_start`: the API server is
+    new, and has issued no token before; otherwise, without a record of what was revoked, the gate
+    refuses what was issued before this start. `close_after_seconds`: how long the gate may hear
+    nothing of what is revoked before it refuses every token, or None for the config's time.
     """
 
     def __init__(
