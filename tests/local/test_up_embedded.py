@@ -87,6 +87,29 @@ def test_where_a_port_is_taken_no_folder_is_made(tmp_path: Path) -> None:
     assert not list(up.runtime.iterdir())
 
 
+def test_a_start_that_fails_leaves_nothing_that_the_next_one_takes_for_a_state(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state-of-it"
+    state.mkdir(0o700)
+    arguments = ["--state", str(state)]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = stack_config(gate_port=taken.getsockname()[1])
+        with running_up(tmp_path, config, arguments=arguments) as up:
+            assert up.wait() == 1
+        assert [each.name for each in state.iterdir()] == ["lock"]
+        with running_up(tmp_path, stack_config(), arguments=arguments) as good:
+            authority = good.authority_file.read_bytes()
+            assert good.end() == 0
+        assert LOST not in good.words
+        with running_up(tmp_path, config, arguments=arguments) as up:
+            assert up.wait() == 1
+    with running_up(tmp_path, stack_config(), arguments=arguments) as again:
+        assert again.authority_file.read_bytes() == authority
+        assert again.end() == 0
+    assert LOST not in again.words
+
+
 def test_an_end_is_reported_as_soon_as_it_is_asked_for(tmp_path: Path) -> None:
     """Also while it is busy: a frozen Envoy is waited for before it is killed."""
     with running_up(tmp_path, stack_config()) as up:

@@ -121,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
                 is_first_start=is_first_start,
                 close_after_seconds=args.close_after,
             )
+            folders.is_started = True
             try:
                 trusted = folders.state / "authority.crt"
                 _tell(supervisor, trusted, kubeconfig, as_json=args.output == "json")

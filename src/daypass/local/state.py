@@ -14,6 +14,7 @@ from types import TracebackType
 from daypass._core.errors import DaypassError
 from daypass._core.files import make_private_folder
 
+LOCK = "lock"
 RUNTIME_PREFIX, RUNTIME_LOCK = "daypass-", "daypass-runtime.lock"
 
 
@@ -31,23 +32,23 @@ def state_folder(config: Path) -> Path:
 class Folders:
     """The state folder, locked, and a runtime folder with a short name that goes when we go.
 
-    `is_new`: nothing was in the state folder before.
-    Use as a context manager. Raises InUseError where another process holds the state folder, and
-    DaypassError where it cannot be made.
+    `is_started`: to be set once the start has succeeded; until then, leaving removes what was put
+    into a state folder that was empty. Use as a context manager. Raises InUseError where another
+    process holds the state folder, and DaypassError where it cannot be made.
     """
 
     def __init__(self, state: Path) -> None:
         self.state = state
         self.runtime = Path()
-        self.is_new = False
+        self.is_started = False
+        self._was_empty = False
         self._lock = -1
         self._held = ExitStack()
 
     def __enter__(self) -> "Folders":
         try:
             make_private_folder(str(self.state))
-            self.is_new = not any(self.state.iterdir())
-            self._lock = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(self.state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DaypassError(
                 f"the state folder {self.state} cannot be used: {error.strerror}",
@@ -62,6 +63,7 @@ class Folders:
                 f"another daypass already runs from {self.state} (pid {holder or 'unknown'})",
                 "stop that one, or name another folder with --state DIR",
             ) from None
+        self._was_empty = all(each.name == LOCK for each in self.state.iterdir())
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
         self.runtime = self._held.enter_context(runtime_folder())
@@ -74,6 +76,10 @@ class Folders:
         trace: TracebackType | None,
     ) -> None:
         self._held.close()
+        if self._was_empty and not self.is_started:
+            for each in self.state.iterdir():
+                if each.name != LOCK:  # others may be waiting for it
+                    each.unlink()
         os.close(self._lock)
 
 
