@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
-from daypass._core.errors import DaypassError, MissingExtraError
+from daypass._core.errors import DaypassError, MissingExtraError, UsageError
 from daypass.cli import say
 
 if TYPE_CHECKING:
     from daypass._core.secret import Secret
     from daypass.local.behind import Behind
     from daypass.local.supervisor import Supervisor
+
+SHORTEST_CLOSE_AFTER_SECONDS = 6
+"""A list is renewed at half of it, and rests on a sign of life that may be a quarter of it old."""
 
 SUMMARY = "run the door (and the gate) on this machine, in front of an API server"
 EPILOG = """\
@@ -54,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "keys are read so as well, unless --credentials says as whom",
     )  # fmt: skip
     parser.add_argument(
-        "--close-after", type=parse_seconds, metavar="T",
+        "--close-after", type=_close_after_seconds, metavar="T",
         help="how long the gate may hear nothing of what is revoked before it refuses every token "
         "(default: gate.closeAfter, which is 10m)",
     )  # fmt: skip
@@ -67,6 +70,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", choices=("text", "json"), default="text",
         help="json: one line on stdout once all takes connections",
     )  # fmt: skip
+
+
+def _close_after_seconds(text: str) -> int:
+    seconds = parse_seconds(text)
+    if seconds < SHORTEST_CLOSE_AFTER_SECONDS:
+        raise UsageError(
+            f"a gate that closes after {seconds} s of silence would close all the time",
+            f"name {SHORTEST_CLOSE_AFTER_SECONDS} s or more",
+        )
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

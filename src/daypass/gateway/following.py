@@ -79,7 +79,8 @@ class Following:
         self._scope = scope
         self._close_after_seconds = close_after_seconds
         # A silent watch has to give several signs of life before the gate closes.
-        self._watch_at_most = max(2, int(close_after_seconds / 4))
+        self._watch_at_most = max(1, int(close_after_seconds / 4))
+        self._watch_seconds = min(WATCH_SECONDS, self._watch_at_most)
         self._listing = threading.BoundedSemaphore(LISTS_AT_ONCE)
         self._identities: dict[str, str] = {}
         if scope.each_namespace:
@@ -218,13 +219,14 @@ class Following:
         if self.each is None:
             yield self._secrets(None)
         else:
-            yield self.each.namespaces()
+            yield replace(self.each.namespaces(), watch_seconds=self._watch_seconds)
         yield self._uids(Kind.SERVICE_ACCOUNT, None)
         yield Followed(
             resource=CONFIG_MAPS,
             namespace=self._scope.orders_namespace,
             fields=f"metadata.name={GATE_DENIED}",
             metadata_only=False,
+            watch_seconds=self._watch_seconds,
             listed=self._ordered,
             happened=lambda what, found: self._ordered([] if what == "DELETED" else [found]),
         )
@@ -263,7 +265,7 @@ class Following:
             namespace=namespace,
             fields=TOKEN_SECRETS if is_secret else "",
             metadata_only=self._scope.metadata_only,
-            watch_seconds=min(WATCH_SECONDS, self._watch_at_most) if namespace is None else longer,
+            watch_seconds=self._watch_seconds if namespace is None else longer,
             listed=listed,
             happened=happened,
         )

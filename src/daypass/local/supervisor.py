@@ -80,7 +80,9 @@ class Supervisor:
                     longest_lifetime_seconds=settings.gate.longest_lifetime_seconds,
                     state=state,
                     is_first_start=is_first_start,
-                    close_after_seconds=close_after_seconds or gate.close_after_seconds,
+                    close_after_seconds=gate.close_after_seconds
+                    if close_after_seconds is None
+                    else close_after_seconds,
                 )
                 revoked = self._revocations.first()
                 self._authorizers.take_revoked(revoked)

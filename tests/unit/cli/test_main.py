@@ -263,3 +263,12 @@ def test_without_extras_a_command_names_the_one_that_it_needs(line: str, tmp_pat
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "pip install 'daypass[" in done.stderr
+
+
+@pytest.mark.parametrize("silence", ["0", "5", "0m"])
+def test_a_gate_that_would_close_while_all_is_well_is_a_usage_error(
+    silence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(tmp_path / "missing.yaml")
+    assert cli.main(["up", "--config", config, "--close-after", silence]) == 2
+    assert "missing.yaml" not in capsys.readouterr().err

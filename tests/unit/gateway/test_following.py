@@ -199,3 +199,15 @@ def test_what_another_one_has_recorded_is_compared_with_what_is_there(running: R
     running.following.absorb(record)
     running.becomes(secrets={"s-old", "s-before"}, service_accounts={"a-old"})
     assert running.following.record()["known"][Kind.SECRET]["s-far"] == "plain"
+
+
+@pytest.mark.parametrize("close_after_seconds", [6, 12, 600])
+@pytest.mark.parametrize("each_namespace", [False, True])
+def test_every_feed_gives_several_signs_of_life_before_the_gate_closes(
+    *, each_namespace: bool, close_after_seconds: int
+) -> None:
+    following = Following(
+        cluster_of(WatchedApi()), MovableClock(), replace(SCOPE, each_namespace=each_namespace),
+        longest_lifetime_seconds=3600, close_after_seconds=close_after_seconds,
+    )  # fmt: skip
+    assert max(feed.followed.watch_seconds for feed in following.feeds) <= close_after_seconds / 2
