@@ -70,7 +70,10 @@ def put(text: str) -> None:
     reason: str | None = "stdout is closed" if text else None
     if sys.stdout is not None:  # as it is where stdout was closed by whoever started this
         try:
-            sys.stdout.write(text)
+            try:
+                sys.stdout.write(text)
+            except UnicodeEncodeError:  # a locale without these characters, or a lone surrogate
+                sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
             sys.stdout.flush()
             return
         except OSError as error:

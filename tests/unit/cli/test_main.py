@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -210,6 +211,19 @@ def test_a_full_stderr_changes_no_exit_code(arguments: list[str]) -> None:
             env={}, stdout=subprocess.PIPE, stderr=full, timeout=60, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize(("encoding", "text"), [("ascii", "müller"), ("utf-8", "a \ud800 b")])
+def test_text_that_stdout_cannot_encode_is_written_in_escapes(
+    encoding: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    cli.put(text + "\n")
+    assert (
+        written.getvalue().decode("ascii")
+        == text.encode("ascii", "backslashreplace").decode() + "\n"
+    )
 
 
 def test_a_full_stdout_is_told() -> None:

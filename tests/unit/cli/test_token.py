@@ -304,9 +304,8 @@ def test_a_full_disk_costs_a_warning_and_no_token(
     assert cli.main(["token"]) == 0
     captured = capsys.readouterr()
     assert captured.out == short_lived_token() + "\n"
-    assert captured.err == (
-        "daypass: warning: the token is not kept: /somewhere: No space left on device\n"
-    )
+    (warning,) = captured.err.splitlines()
+    assert warning.endswith("No space left on device")
 
 
 # -- the command line
