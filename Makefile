@@ -10,7 +10,7 @@ PYTEST = $(BIN)/pytest -q --no-header --numprocesses $(WORKERS)
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-controllers test-pythons fuzz lint type format bench docs controlplane kubescore clean
+.PHONY: help demo test test-fast test-kfp test-controllers test-pythons fuzz lint type format bench docs controlplane kubescore clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,8 +30,7 @@ help: ## this list
 	@touch $@
 
 test: .venv/.synced ## lint, types and every tier of tests, on a real kube-apiserver and a real Envoy
-	@$(MAKE) --no-print-directory --jobs lint type controlplane kubescore .venv-kfp/.synced
-	.venv-kfp/bin/pytest -q --no-header tests/kubeflow
+	@$(MAKE) --no-print-directory --jobs lint type controlplane kubescore test-kfp
 	$(PYTEST)
 
 test-fast: .venv/.synced ## the tiers that need no process beside Python
@@ -58,6 +57,9 @@ kubescore: .venv/.synced ## build the linter of manifests once (about a minute)
 
 demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo
+
+test-kfp: .venv-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
+	.venv-kfp/bin/pytest -q --no-header tests/kubeflow
 
 test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 13 minutes)
 	@$(BIN)/python -c "from tools.gobuild import built; built('istiod', '.')"

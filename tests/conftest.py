@@ -35,11 +35,19 @@ TIERS_BY_DURATION = (
 )  # fmt: skip
 """The folders whose files take longest, longest first; all other tests take no time."""
 
+LONG_FILES = {"test_gate_watch_istio.py", "test_gate_watch_many.py"}
+"""They begin before the other files of their folder."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slowest tiers first, so that no worker is left with a long file at the end."""
     place = {tier: number for number, tier in enumerate(TIERS_BY_DURATION)}
-    items.sort(key=lambda item: place.get(item.nodeid.split("/")[1], len(place)))
+
+    def order(item: pytest.Item) -> tuple[int, bool]:
+        tier = item.nodeid.split("/")[1]
+        return place.get(tier, len(place)), item.path.name not in LONG_FILES
+
+    items.sort(key=order)
 
 
 @pytest.hookimpl(optionalhook=True)
