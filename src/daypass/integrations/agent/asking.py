@@ -18,7 +18,8 @@ Ask = Callable[[str | None, int | None], Grant]
 class Holder:
     """Credentials where they stand: in the file `path`, or where `environ` says.
 
-    `variables`: of the environment, that lead to the long-lived token, as far as was read yet.
+    `variables`: of the environment, that led to a long-lived token whenever this was read: after a
+    rotation to a file, the old one may still be good.
     """
 
     def __init__(self, environ: Mapping[str, str], path: str | None, timing: Timing) -> None:
@@ -44,5 +45,5 @@ class Holder:
     def _read(self) -> Settings:
         source = read_source(self._environ, self._path)
         settings = parse_source(source, self._timing.clock.unix(), self._environ)
-        self.variables = settings.variables
+        self.variables = tuple(dict.fromkeys((*self.variables, *settings.variables)))
         return settings

@@ -1,0 +1,23 @@
+"""Which variables of the environment no hook may get."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from daypass.client.timing import SYSTEM_TIMING
+from daypass.integrations.agent.asking import Holder
+from support.fake_door import long_lived_token
+
+
+def test_a_variable_that_held_the_token_once_stays_out_of_hooks(tmp_path: Path) -> None:
+    """After a rotation from a variable to a file the variable still holds a long-lived token."""
+    file = tmp_path / "bot.json"
+    file.touch(0o600)
+    environ = {"LONG": long_lived_token(), "OTHER": long_lived_token()}
+    holder = Holder(environ, str(file), SYSTEM_TIMING)
+    for token in ({"variable": "LONG"}, {"variable": "OTHER"}, long_lived_token()):
+        fields = {"type": "daypass", "version": 1, "door": "https://localhost:1/kubernetes"}
+        file.write_text(json.dumps({**fields, "audience": "a", "token": token}))
+        assert holder.identity() is not None
+    assert {"LONG", "OTHER"} <= set(holder.variables)
