@@ -20,7 +20,7 @@ import yaml
 from daypass._core.errors import DaypassError
 from daypass._core.hints import Placeholder, command
 from daypass.deploy.edits import link_on_the_way, read
-from daypass.deploy.host_patch import HostPatch, compose, read_patch
+from daypass.deploy.host_patch import HostPatch, compose, load, read_patch
 
 FOLDERS = {
     "ekf": "rok/kubernetes-proxy/overlays/deploy",
@@ -120,7 +120,7 @@ def load_kustomization(text: str, name: str) -> dict[str, Any]:
     """A kustomization as a mapping. Raises LayoutError."""
     try:
         compose(text)
-        document = yaml.safe_load(text)
+        document = load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):

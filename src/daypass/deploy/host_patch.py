@@ -76,7 +76,7 @@ def read_patch(text: str, name: str) -> HostPatch:
     """
     try:
         root = compose(_plain(text))
-        value = yaml.safe_load(_plain(text))
+        value = load(_plain(text))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" on line {where.line + 1}" if where is not None else ""
@@ -117,6 +117,14 @@ def compose(text: str) -> Any:
     if root is not None and size(root) > LIMIT_NODES:
         raise ValueError("too many nodes")
     return root
+
+
+def load(text: str) -> Any:
+    """The value of a YAML document. Raises YAMLError, RecursionError, ValueError."""
+    try:
+        return yaml.safe_load(text)
+    except (ArithmeticError, AttributeError, LookupError, TypeError):  # such as of `!!int ""`
+        raise ValueError("a value does not fit its tag") from None
 
 
 _USUAL = f'the usual one: [{{"op": "replace", "path": "{HOST}", "value": "ekf.example.com"}}]'

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from daypass.deploy.ekf import LayoutError, load_kustomization
 from daypass.deploy.host_patch import PatchError, read_patch
 from support.ekf import LONG_PATCH, PLACEHOLDER, SHORT_PATCH
 
@@ -106,3 +107,15 @@ def test_other_places_with_the_same_host_are_known() -> None:
     tls = '{"op": "add", "path": "/spec/tls", "value": [{"hosts": ["old.example.com"]}]}'
     assert read_patch(f"[{tls}, {OPERATION}]", "p").mentions() == ["/0/value/0/hosts/0"]
     assert read_patch(LONG_PATCH, "p").mentions() == []
+
+
+UNFIT = ['!!int ""', "!!float ''", "!!timestamp x", "!!bool x"]
+
+
+@pytest.mark.parametrize("value", UNFIT)
+def test_a_value_that_does_not_fit_its_yaml_tag_is_refused(value: str) -> None:
+    text = f'[{{"op": "replace", "path": "/spec/rules/0/host", "value": {value}}}]'
+    with pytest.raises(PatchError):
+        read_patch(text, "patches/ingress_host.json")
+    with pytest.raises(LayoutError):
+        load_kustomization(f"namePrefix: {value}\n", "kustomization.yaml")
