@@ -183,3 +183,19 @@ def another_process(base: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]
             yield process, Path(process.stdout.readline().decode().strip())
         finally:
             process.kill()
+
+
+def test_a_folder_is_removed_however_deep_it_is(base: Path) -> None:
+    folder = left_behind(base)
+    here = os.open(folder / "judged", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
+    try:
+        start()
+        assert not list(base.iterdir())
+    finally:
+        subprocess.run(["rm", "-rf", folder], check=True)
