@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass._core.tls import client_context
 from daypass.client.address import Door, HostPort
 from daypass.client.settings import check_audience
 from daypass.identity import marks
 from daypass.identity.account import Account
-from daypass.identity.handover import DEFAULT_LIFETIME_SECONDS, Handover, NoHandoverError
+from daypass.identity.handover import (
+    LONGEST_LIFETIME_SECONDS,
+    SHORTEST_LIFETIME_SECONDS,
+    Handover,
+    NoHandoverError,
+    check_authority,
+    lifetime_of,
+)
 
 if TYPE_CHECKING:
     from daypass.spec import Config, Domain
-
-SHORTEST_LIFETIME_SECONDS, LONGEST_LIFETIME_SECONDS = 600, 2**32
-"""Of what a TokenRequest takes (k8s.io/kubernetes/pkg/apis/authentication/validation)."""
-
-LONGEST_AUTHORITY_CHARACTERS = 32 * 1024
-"""It goes into the credentials file, of which 64 KiB are read, and into an annotation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def complete(
         door=door,
         audience=check_audience(audience),
         lifetime_seconds=_lifetime(order, config, before.get(marks.LIFETIME)),
-        authority=None if authority is None else _checked(authority),
+        authority=None if authority is None else check_authority(authority),
     )
 
 
@@ -106,21 +106,10 @@ def _lifetime(order: Order, config: Config | None, before: str | None) -> int:
         longest = config.policy.longest_lifetime_seconds
     asked = order.lifetime_seconds
     if asked is None:
-        kept = int(before) if before and before.isdigit() else DEFAULT_LIFETIME_SECONDS
-        return min(kept, longest)
+        return min(lifetime_of(before or ""), longest)
     if not SHORTEST_LIFETIME_SECONDS <= asked <= longest:
         raise UsageError(
             f"a lifetime of {asked} seconds is not possible",
             f"from {SHORTEST_LIFETIME_SECONDS} to {longest} seconds are",
         )
     return asked
-
-
-def _checked(authority: str) -> str:
-    client_context(authority)  # raises BadCertificateAuthorityError
-    if len(authority) > LONGEST_AUTHORITY_CHARACTERS:
-        raise UsageError(
-            "the certificate authority is larger than 32 KiB",
-            "name the door's own authority, not a bundle of all",
-        )
-    return authority

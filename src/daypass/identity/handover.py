@@ -11,13 +11,22 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import UnsafeFileError, read_private, write_private
 from daypass._core.hints import Placeholder, command
 from daypass._core.secret import Secret
+from daypass._core.tls import client_context
+from daypass.client.address import Door
 from daypass.client.errors import CredentialsError
 from daypass.client.identity import read_identity
+from daypass.client.settings import check_audience
 from daypass.identity import marks
 from daypass.identity.account import Account
 from daypass.identity.naming import IdentityName
 
 DEFAULT_LIFETIME_SECONDS = 3600
+SHORTEST_LIFETIME_SECONDS, LONGEST_LIFETIME_SECONDS = 600, 2**32
+"""Of what a TokenRequest takes (k8s.io/kubernetes/pkg/apis/authentication/validation)."""
+
+LONGEST_AUTHORITY_CHARACTERS = 32 * 1024
+"""It goes into the credentials file, of which 64 KiB are read, and into an annotation."""
+
 LIMIT_BYTES = 64 * 1024
 """Of a credentials file, and so of the authority in it."""
 
@@ -41,25 +50,33 @@ class Handover:
 
     @classmethod
     def of(cls, account: Account) -> Handover:
-        """What the marks of a ServiceAccount say. Raises NoHandoverError."""
+        """What the marks of a ServiceAccount say, which others may have written: a door, an
+        audience, a lifetime and an authority that clients take. Raises NoHandoverError.
+        """
         annotations = account.annotations
         door, audience = annotations.get(marks.DOOR), annotations.get(marks.AUDIENCE)
+        name = account.name
+        line = command(
+            "identity", "create", name.name, "-n", name.namespace,
+            "--door", Placeholder("URL"), "--audience", Placeholder("AUDIENCE"),
+        )  # fmt: skip
         if not door or not audience:
-            name = account.name
-            line = command(
-                "identity", "create", name.name, "-n", name.namespace,
-                "--door", Placeholder("URL"), "--audience", Placeholder("AUDIENCE"),
-            )  # fmt: skip
             raise NoHandoverError(
                 f"identity {name} does not say for which door and audience it is", f"say it: {line}"
             )
-        lifetime = annotations.get(marks.LIFETIME, "")
-        return cls(
-            door=door,
-            audience=audience,
-            lifetime_seconds=int(lifetime) if lifetime.isdigit() else DEFAULT_LIFETIME_SECONDS,
-            authority=annotations.get(marks.AUTHORITY),
-        )
+        authority = annotations.get(marks.AUTHORITY)
+        try:
+            return cls(
+                door=Door.parse(door).url,
+                audience=check_audience(audience),
+                lifetime_seconds=lifetime_of(annotations.get(marks.LIFETIME, "")),
+                authority=None if authority is None else check_authority(authority),
+            )
+        except DaypassError as error:
+            raise NoHandoverError(
+                f"the annotations of ServiceAccount {name} fit no credentials: {error.fact}",
+                f"were they edited? Say it again: {line}",
+            ) from None
 
     def annotations(self) -> dict[str, str]:
         """The same as marks for a ServiceAccount."""
@@ -81,6 +98,30 @@ class Handover:
             "lifetimeSeconds": self.lifetime_seconds,
         }
         return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def lifetime_of(mark: str) -> int:
+    """The lifetime that a mark states, the usual one for none. Raises NoHandoverError."""
+    if not mark:
+        return DEFAULT_LIFETIME_SECONDS
+    seconds = int(mark) if mark.isascii() and mark.isdigit() and len(mark) <= 10 else 0
+    if not SHORTEST_LIFETIME_SECONDS <= seconds <= LONGEST_LIFETIME_SECONDS:
+        raise NoHandoverError(
+            "the identity's annotation states a lifetime that is not possible",
+            "name one: --lifetime 1h",
+        )
+    return seconds
+
+
+def check_authority(pem: str) -> str:
+    """The certificate authority. Raises BadCertificateAuthorityError, UsageError."""
+    client_context(pem)
+    if len(pem) > LONGEST_AUTHORITY_CHARACTERS:
+        raise UsageError(
+            "the certificate authority is larger than 32 KiB",
+            "name the door's own authority, not a bundle of all",
+        )
+    return pem
 
 
 def check_file(path: str, name: IdentityName, *, now_unix: float, force: bool = False) -> None:

@@ -30,11 +30,12 @@ DEFAULT_OVERLAP_SECONDS = 86_400
 class Rotated:
     """What a rotation came to. `retired` work until `retire_after`; `deleted` ended just now.
 
-    `uids`: of those that were deleted.
+    `door`: that the credentials are for. `uids`: of those that were deleted.
     """
 
     name: IdentityName
     secret_name: str
+    door: str
     retired: tuple[str, ...]
     retire_after: str
     deleted: tuple[str, ...]
@@ -70,6 +71,7 @@ def rotate(
     return Rotated(
         name=name,
         secret_name=new,
+        door=handover.door,
         retired=tuple(secret.name for secret in old),
         retire_after=moment if old else "",
         deleted=tuple(secret.name for secret in doomed),

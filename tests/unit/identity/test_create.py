@@ -24,6 +24,7 @@ from daypass.kube.resources import (
     Object,
 )
 from daypass.render.policy import marks as policy_marks
+from support.authority import Authority
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, HANDOVER, deaf, make, mint, ours
 
@@ -133,12 +134,11 @@ def test_a_deadline_stays_until_another_one_is_named(world: EmbeddedCluster) -> 
 
 
 def test_what_the_credentials_name_is_kept_as_marks(world: EmbeddedCluster) -> None:
-    make(world.cluster, handover=replace(HANDOVER, authority="-----BEGIN", lifetime_seconds=900))
+    handover = replace(HANDOVER, authority=Authority().pem, lifetime_seconds=900)
+    make(world.cluster, handover=handover)
     found = find_account(world.cluster, BOT)
     assert found is not None
-    assert type(HANDOVER).of(found) == replace(
-        HANDOVER, authority="-----BEGIN", lifetime_seconds=900
-    )
+    assert type(HANDOVER).of(found) == handover
 
 
 def test_a_namespace_that_is_not_there_is_told_before_anything_is_made(

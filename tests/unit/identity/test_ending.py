@@ -19,6 +19,7 @@ from daypass.identity.account import (
 )
 from daypass.identity.create import Wish, create
 from daypass.identity.delete import delete
+from daypass.identity.door import Order, complete
 from daypass.identity.fleet import find_members, rotate_all
 from daypass.identity.grants import INGRESS_GATEWAY, Grant, authorization_policy, role_binding
 from daypass.identity.handover import NoHandoverError
@@ -379,3 +380,35 @@ def test_a_secret_that_somebody_else_has_just_deleted_is_no_failure(
     rotate(world.cluster, account, secrets, hand_over=hand_over, overlap_seconds=60)
     with pytest.raises(NotFoundError):
         world.cluster.get(SECRETS, old.secret_name, "team")
+
+
+UNFIT = {
+    "a door that steers the terminal": (marks.DOOR, "https://x\x1b]0;\x07\ny"),
+    "a door in the clear": (marks.DOOR, "http://example.com/kubernetes"),
+    "an audience of several lines": (marks.AUDIENCE, "a\nb"),
+    "a lifetime that is none": (marks.LIFETIME, "\u00b2"),
+    "a lifetime of many digits": (marks.LIFETIME, "9" * 5000),
+    "a lifetime that is too short": (marks.LIFETIME, "1"),
+    "an authority that is none": (marks.AUTHORITY, "-----BEGIN CERTIFICATE-----"),
+}
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_an_identity_whose_annotations_fit_no_client_is_not_rotated(
+    world: EmbeddedCluster, unfit: str
+) -> None:
+    make(world.cluster)
+    mark, value = UNFIT[unfit]
+    change = {"metadata": {"annotations": {mark: value}}}
+    world.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
+    with pytest.raises(NoHandoverError):
+        turn(world.cluster)
+    assert len(ours(world.cluster)) == 1
+    if mark == marks.LIFETIME:
+        with pytest.raises(NoHandoverError):
+            complete(Order(audience=GATE), None, None, get_identity(world.cluster, BOT))
+
+
+def test_a_rotation_names_the_door_that_its_credentials_are_for(world: EmbeddedCluster) -> None:
+    make(world.cluster)
+    assert turn(world.cluster).door == HANDOVER.door

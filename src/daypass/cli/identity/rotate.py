@@ -110,6 +110,7 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     )
     is_told = publish_secrets(cluster, [(name.namespace, uid) for uid in rotated.uids])
     say(f"identity {name} is rotated: Secret {rotated.secret_name}", _ends(rotated))
+    say(f"its credentials are for the door {rotated.door}")
     if path != "-":
         say(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
     if args.output == "json":
@@ -151,7 +152,9 @@ def _progress(done: int, total: int) -> None:
 
 
 def _word(outcome: Outcome) -> str:
-    return outcome.file if outcome.error is None else "failed"
+    if outcome.rotated is None:
+        return "failed"
+    return f"{outcome.file}  {outcome.rotated.door}"
 
 
 def _summary(outcome: Outcome) -> dict[str, Any]:
@@ -170,6 +173,7 @@ def _document(rotated: Rotated, file: str) -> dict[str, Any]:
         "namespace": rotated.name.namespace,
         "name": rotated.name.name,
         "secret": rotated.secret_name,
+        "door": rotated.door,
         "credentials": file,
         "retired": list(rotated.retired),
         "retireAfter": rotated.retire_after or None,
