@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import string
 import traceback
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -152,3 +154,19 @@ def test_an_answer_of_any_length_costs_little(unit: str) -> None:
 @given(body=st.binary(max_size=300))
 def test_any_body_is_scrubbed(body: bytes) -> None:
     scrub_answer(body, Secret(TOKEN))
+
+
+@pytest.mark.parametrize("alphabet", ["+/", "-_"])
+@pytest.mark.parametrize("before", ["", "a", "ab", "Authorization: Bearer "])
+@given(
+    part=st.integers(0, len(TOKEN) - 32).flatmap(
+        lambda at: st.integers(at + 32, len(TOKEN)).map(lambda end: TOKEN[at:end])
+    )
+)
+def test_no_text_holds_the_token_in_base64(before: str, alphabet: str, part: str) -> None:
+    """As Go writes bytes and Kubernetes the data of Secrets."""
+    whole = base64.b64encode(f"{before}{part}".encode(), alphabet.encode()).decode()
+    first, last = -(-len(before) * 8 // 6), len(before + part) * 8 // 6
+    for text in (scrub(f"no: {whole}", Secret(TOKEN)), scrub(quote(whole), Secret(TOKEN))):
+        held = {whole[at : at + RUN_CHARACTERS] for at in range(first, last - RUN_CHARACTERS + 1)}
+        assert not {run for run in held if run in text}

@@ -1,7 +1,9 @@
 """Removing secrets from text that a server or a program wrote, before any of it is shown.
 
 Servers and proxies quote the request that they refuse, the Authorization header included, in whole
-or in part, plain or encoded.
+or in part, plain or encoded: in escapes of JSON and HTML, percent-encoded, and in base64 of either
+alphabet, as Kubernetes shows the data of Secrets. Other encodings (hexadecimal, octal, text with
+characters in between) are not recognised.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ _SHORTEST = 6
 """Shorter secrets would be found by chance."""
 LIMIT_ANSWER_BYTES = 256 * 1024
 """Answers that are to be shown are cut here, which bounds what searching them costs."""
+_URL_SAFE = str.maketrans("+/", "-_")
 _LEVELS = 4
 """How deep encodings may be nested. Text that is encoded more often is not shown at all."""
 _JWT = re.compile(r"eyJ[A-Za-z0-9_.-]{13,}")
@@ -35,7 +38,8 @@ class _Runs:
     __slots__ = ("_long", "_short")
 
     def __init__(self, secrets: tuple[Secret, ...]) -> None:
-        values = [secret.reveal() for secret in secrets]
+        plain = [secret.reveal() for secret in secrets]
+        values = [*plain, *(form for value in plain for form in _base64(value))]
         self._short = [value for value in values if _SHORTEST <= len(value) < RUN_CHARACTERS]
         self._long = {
             value[at : at + RUN_CHARACTERS]
@@ -87,7 +91,8 @@ def scrub(text: str, *secrets: Secret) -> str:
 
     Short secrets are removed as a whole, and so is everything that looks like a JSON Web Token.
     Encoded text (escapes of JSON and of HTML, percent-encoding) is searched in its decoded form,
-    which is what is returned if something was found there. The cost is linear in the length.
+    which is what is returned if something was found there. Base64 is recognised of these secrets
+    alone, and of no other token. The cost is linear in the length.
     """
     return _Runs(secrets).scrub(text)
 
@@ -112,6 +117,19 @@ def scrub_answer(body: bytes, *secrets: Secret) -> bytes:
     except (ValueError, RecursionError):
         pass  # It is not JSON, or JSON that nothing reads: the text is scrubbed as it is.
     return runs.scrub(text).encode("utf-8", "replace")
+
+
+def _base64(value: str) -> list[str]:
+    """What stands for a secret in base64 of a longer text, wherever in that text it begins."""
+    from binascii import b2a_base64
+
+    plain = value.encode("utf-8", "replace")
+    forms = []
+    for before, first in ((0, 0), (1, 2), (2, 3)):  # bytes, and characters that depend on them
+        whole = b2a_base64(bytes(before) + plain, newline=False).decode()
+        standard = whole[first : (before + len(plain)) * 8 // 6]
+        forms += [standard, standard.translate(_URL_SAFE)]
+    return forms
 
 
 def _decode(text: str) -> str:
