@@ -16,6 +16,7 @@ import pytest
 
 from local.demos import Demo, running_demo
 from support.deadline import eventually
+from support.up import runtime_folder
 
 JWT = re.compile(r"ey[\w-]{8,}\.[\w-]+\.[\w-]+")
 STEPS = 10
@@ -157,13 +158,14 @@ def test_started_by_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
 
 def test_a_reader_that_has_seen_enough_leaves_nothing(tmp_path: Path) -> None:
     script = f"{sys.executable} -m daypass demo --once | head -n 3"
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    runtime = runtime_folder(tmp_path)
+    environment = {**os.environ, "TMPDIR": str(runtime)}
     ended = subprocess.run(
         ["sh", "-c", script], env=environment, capture_output=True, text=True, check=True,
         timeout=120,
     )  # fmt: skip
     assert ended.stderr == ""
-    assert list(tmp_path.iterdir()) == []
+    assert list(runtime.iterdir()) == []
 
 
 def test_a_killed_demo_takes_its_envoy_along(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from daypass.local.story import ask
 from daypass.testing import MovableClock
 from daypass.testing.plugin import TokenMaker
 from support.deadline import eventually
+from support.up import runtime_folder
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -161,7 +162,8 @@ def test_all_of_it_is_small(tmp_path: Path) -> None:
 def test_it_works_without_pytest_is_up_fast_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    runtime = runtime_folder(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(runtime))
     before = set(threading.enumerate())
     started = SYSTEM_CLOCK.monotonic()
     with daypass.testing.stack() as stack:
@@ -170,7 +172,7 @@ def test_it_works_without_pytest_is_up_fast_and_leaves_nothing(
         pid = stack.supervisor.edge.envoy.pid
         ending = SYSTEM_CLOCK.monotonic()
     assert SYSTEM_CLOCK.monotonic() - ending < DOWN_WITHIN_SECONDS
-    assert list(tmp_path.iterdir()) == []
+    assert list(runtime.iterdir()) == []
     assert not Path(f"/proc/{pid}").exists()
     left = {thread.name for thread in set(threading.enumerate()) - before}
     assert not left & {"daypass-supervisor", "daypass-api"}
@@ -179,7 +181,8 @@ def test_it_works_without_pytest_is_up_fast_and_leaves_nothing(
 def test_a_test_that_fails_in_the_block_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    runtime = runtime_folder(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(runtime))
 
     def fail() -> None:
         with daypass.testing.stack():
@@ -187,7 +190,7 @@ def test_a_test_that_fails_in_the_block_leaves_nothing(
 
     with pytest.raises(RuntimeError, match="a test failed"):
         fail()
-    assert list(tmp_path.iterdir()) == []
+    assert list(runtime.iterdir()) == []
 
 
 def _examples() -> list[str]:
@@ -195,8 +198,7 @@ def _examples() -> list[str]:
 
 
 def _run(*command: str, folder: Path) -> str:
-    runtime = folder / "runtime"
-    runtime.mkdir()
+    runtime = runtime_folder(folder)
     environment = {**os.environ, "TMPDIR": str(runtime), "PYTEST_ADDOPTS": ""}
     done = subprocess.run(
         [sys.executable, *command],
