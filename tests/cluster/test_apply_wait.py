@@ -128,7 +128,7 @@ def test_it_ends_when_time_is_up_and_says_where_to_look(
     assert main([*APPLY, "--timeout", "10s"]) == 1
     told = capsys.readouterr().err
     assert "not ready within 10 s: Deployment daypass/daypass-door: nobody has looked at it" in told
-    assert "kubectl -n daypass get pods" in told
+    assert "kubectl get pods -n daypass" in told
 
 
 def test_it_ends_at_once_where_kubernetes_has_given_up(
