@@ -164,6 +164,8 @@ class ClusterWatch:
 
     def _is_ready(self) -> bool:
         """Whether what is known here is more than what is in force already."""
+        if self._clock.unix() < self.following.denials.recorded_since_unix:
+            return False
         waited = self._clock.monotonic() - self._began
         if self.following.heard_at is None:
             return waited > self._close_after_seconds

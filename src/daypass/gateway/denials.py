@@ -173,7 +173,7 @@ class Denials:
             tokens={order.name for order in orders if order.is_token},
             namespaces=frozenset(self._namespaces),
             issued_after_unix=self._issued_after(now_unix),
-            closed=closed,
+            closed=closed or now_unix < self.recorded_since_unix,
             settled=listed - self._fresh - ordered,
             settling=listed & (self._settling | (ordered - self._fresh)),
         )

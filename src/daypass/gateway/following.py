@@ -191,8 +191,9 @@ class Following:
     def record_is_lost(self) -> None:
         """Refuse what was issued until now: nobody knows what of it was revoked."""
         with self.lock:
-            # Whole seconds, as in tokens: one that a client gets right after its 401 passes.
-            self.denials.recorded_since_unix = int(self._clock.unix())
+            # Tokens name whole seconds. The gate is closed until this one has passed: a token that
+            # is issued afterwards is told from one that was issued before.
+            self.denials.recorded_since_unix = int(self._clock.unix()) + 1
 
     def absorb(self, record: dict[str, Any]) -> None:
         """Take over what another one has recorded. Raises as `Denials.recall`."""

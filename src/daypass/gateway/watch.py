@@ -77,6 +77,11 @@ class RevocationWatch:
         until = 0 if self._published is None else self._published.closed_after_unix
         return 0 < until <= self._clock.unix()
 
+    @property
+    def opens_in_seconds(self) -> float:
+        """How long it stays closed since its record was lost; see `Following.record_is_lost`."""
+        return max(0.0, self._following.denials.recorded_since_unix - self._clock.unix())
+
     def longest_lifetime(self, seconds: int) -> None:
         """Take another longest lifetime; what is on the list stays for that long."""
         with self._following.lock:

@@ -1,5 +1,6 @@
 """What the gate on this machine refuses since it was revoked, and what a person is told of that."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,8 +68,11 @@ class Revocations:
             say(RECORD_LOST)
 
     def first(self) -> Revoked | None:
-        """What is refused from the first request on."""
-        return None if self._watch is None else self._watch.first()
+        """What is refused from the first request on. Waits until the gate may open, 1 s at most."""
+        if self._watch is None:
+            return None
+        threading.Event().wait(min(1.0, self._watch.opens_in_seconds))
+        return self._watch.first()
 
     def start(self) -> None:
         """Follow, beside."""

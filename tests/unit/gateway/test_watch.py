@@ -235,13 +235,16 @@ def test_without_its_record_it_refuses_what_was_issued_before_also_after_another
     first = Running(WatchedApi(), Published(is_first_start=False))
     began = int(first.clock.unix())
     assert first.watch.record_is_lost
-    assert first.watch.first().issued_after_unix >= began
+    at_first = first.watch.first()
+    assert (at_first.closed, at_first.issued_after_unix) == (True, began + 1)
+    first.clock.move(1)
+    assert not first.watch.first().closed
     first.watch.start()
     record = eventually("it is recorded", lambda: first.published.record)
     first.watch.stop()
     again = Running(WatchedApi(), Published(record, is_first_start=False))
     assert not again.watch.record_is_lost
-    assert again.watch.first().issued_after_unix >= began
+    assert again.watch.first().issued_after_unix == began + 1
     again.clock.move(LONGEST + 120)
     assert again.watch.first().issued_after_unix < again.clock.unix() - LONGEST
     again.watch.stop()

@@ -103,6 +103,9 @@ def _once(watch: ClusterWatch) -> int:
             say(f"{watch.lease.holder} publishes: nothing is left to do here")
             return 0
         is_done = watch.turn()
+        if not is_done and not watch.trouble:  # a lost record: not before this second is over
+            threading.Event().wait(1.0)
+            is_done = watch.turn()
     finally:
         watch.lease.stop()
     unfollowed = sorted(watch.following.unfollowed)
