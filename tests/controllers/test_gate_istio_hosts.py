@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -22,6 +23,7 @@ from support.istio_gates import (
     seen,
     served,
 )
+from support.raw import Answer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -47,6 +49,12 @@ def closed(gate: IstioGate) -> IstioGate:
     if gate.gate_text != EVERY:
         guard_every_host(gate)
     return gate
+
+
+def allowed(gate: IstioGate, header: str, host: str) -> Answer | None:
+    """The answer to a request that passes, or None."""
+    answer = gate.send(header, host=host)
+    return answer if answer.code == 200 else None
 
 
 def guard_every_host(gate: IstioGate, *more: str) -> None:
@@ -150,7 +158,9 @@ def test_with_a_login_nobody_is_an_account_on_any_host_without_the_filters(
     try:
         guard_every_host(gate, "others: login")
         for host in (GUARDED, *NAMES):
-            assert "kubeflow-userid" not in seen(gate.send(account, host=host))
+            # The backstop may be in force before the filters are, on a busy machine.
+            answer = eventually("it passes", partial(allowed, gate, account, host))
+            assert "kubeflow-userid" not in seen(answer)
         gate.delete(f"{FILTERS}/{GATE}")
         eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
         for host in (GUARDED, f"{GUARDED}.:1", *NAMES):
