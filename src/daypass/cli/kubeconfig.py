@@ -98,8 +98,9 @@ def run(args: Namespace) -> int:
 
 
 def _issuer(source: Source) -> str | None:
-    """The `iss` of a token of the door's, which is what its API server takes tokens for unless it
-    is told otherwise (--api-audiences); None where no token can be had.
+    """Return the `iss` of a token from the door, or None if no token can be obtained.
+
+    It is the API server's own audience, unless --api-audiences sets another one.
     """
     from daypass._core.errors import DaypassError
     from daypass._core.jwt import decode_unverified

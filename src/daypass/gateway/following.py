@@ -191,8 +191,8 @@ class Following:
     def record_is_lost(self) -> None:
         """Refuse what was issued until now: nobody knows what of it was revoked."""
         with self.lock:
-            # Tokens name whole seconds. The gate is closed until this one has passed: a token that
-            # is issued afterwards is told from one that was issued before.
+            # `iat` is in whole seconds. The gate stays closed for the rest of this second, so that
+            # no token can carry the same `iat` as one that was revoked before.
             self.denials.recorded_since_unix = int(self._clock.unix()) + 1
 
     def absorb(self, record: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ class RecordError(DaypassError):
 
 
 class Publisher(Protocol):
-    """Whoever enforces the list. Both methods raise OSError where that fails for now.
+    """Enforces the list. Both methods raise OSError where that fails for now.
 
     `is_first_start`: the API server is new too, so that no token was revoked before.
     """
