@@ -256,7 +256,7 @@ def test_an_envoy_that_dies_is_started_again_with_the_keys_it_had(tmp_path: Path
         stack.server.stop()  # nobody could give the keys again
         stack.supervisor.edge.envoy.stop()
         eventually("the gate is back", lambda: passes(stack, token))
-        assert "Envoy is up again" in stack.said
+        eventually("it is reported", lambda: "Envoy is up again" in stack.said)
 
 
 def _listens(port: int) -> bool:
