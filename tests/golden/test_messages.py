@@ -1,0 +1,32 @@
+"""The golden file of messages is sorted, and has no entry of a test that is gone."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from support.messages import GOLDEN, TESTS, read
+
+
+def test_each_entry_belongs_to_a_test_that_exists() -> None:
+    if os.environ.get("DAYPASS_GOLDEN") == "update":
+        kept = [line for line in GOLDEN.read_text().splitlines() if _exists(line.split("\t")[0])]
+        GOLDEN.write_text("".join(f"{line}\n" for line in kept))
+    assert [case for case in read() if not _exists(case)] == []
+
+
+def test_entries_are_sorted_and_each_case_has_one() -> None:
+    lines = GOLDEN.read_text().splitlines()
+    assert lines == sorted(lines, key=lambda line: line.split("\t"))
+    assert len(read()) == len(lines)
+
+
+def _exists(case: str) -> bool:
+    path, _, rest = case.partition("::")
+    return f"def {rest.partition(' ')[0].partition('[')[0]}(" in _source(path)
+
+
+@cache
+def _source(path: str) -> str:
+    file = TESTS / path
+    return file.read_text() if file.exists() else ""
