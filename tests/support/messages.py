@@ -22,6 +22,8 @@ from daypass._core.errors import DaypassError
 
 TESTS = Path(__file__).parent.parent
 GOLDEN = TESTS / "golden" / "messages.txt"
+UPDATE = os.environ.get("DAYPASS_GOLDEN") == "update"
+"""Read at the start: tests of the client remove all DAYPASS_ variables."""
 
 E = TypeVar("E", bound=BaseException)
 
@@ -73,7 +75,7 @@ def check(
         reason = "" if isinstance(message, str) else reason_of(message)
     case = _next_case()
     text = _one_line(str(message), hide)
-    if os.environ.get("DAYPASS_GOLDEN") == "update":
+    if UPDATE:
         _write(case, reason, text)
         return
     expected = read().get(case)
@@ -111,7 +113,8 @@ def _one_line(text: str, hide: str | None) -> str:
         text = re.sub(pattern, replacement, text)
     if hide is not None:
         text = re.sub(hide, "...", text)
-    return text.replace("\\", r"\\").replace("\n", r"\n").replace("\t", r"\t").strip()
+    shown = (c if c.isprintable() and c != "\\" else repr(c)[1:-1] for c in text.strip())
+    return "".join(shown)
 
 
 def _write(case: str, reason: str, text: str) -> None:
