@@ -6,6 +6,7 @@ import pytest
 
 from daypass.client.address import Door, HostPort
 from daypass.client.errors import CredentialsError
+from support.messages import raises
 
 
 @pytest.mark.parametrize(
@@ -33,59 +34,61 @@ def test_a_url_names_host_port_and_path(
     assert not door.url.endswith("/")
 
 
+NAMESPACE = "https://ekf.example.com/kubernetes/api/v1/namespaces/x"
+
+
 @pytest.mark.parametrize(
-    ("url", "fact"),
+    "url",
     [
-        ("", "does not begin with https://"),
-        ("ekf.example.com/kubernetes", "does not begin with https://"),
-        ("ftp://ekf.example.com/kubernetes", "does not begin with https://"),
-        ("https:/ekf.example.com/kubernetes", "does not begin with https://"),
-        ("https://me:pw@ekf.example.com/kubernetes", "holds a user name"),
-        ("https://ekf.example.com/kubernetes?x=1", "has a query or a fragment"),
-        ("https://ekf.example.com/kubernetes#x", "has a query or a fragment"),
-        ("https://ekf.example.com?x", "has a query or a fragment"),
-        ("https:///kubernetes", "names no host and port"),
-        ("https://ekf.example.com:/kubernetes", "names no host and port"),
-        ("https://ekf.example.com:0/kubernetes", "names no host and port"),
-        ("https://ekf.example.com:65536/kubernetes", "names no host and port"),
-        ("https://ekf.example.com:x/kubernetes", "names no host and port"),
-        ("https://ekf_example/kubernetes", "names no host and port"),
-        ("https://ekf..example/kubernetes", "names no host and port"),
-        ("https://-ekf/kubernetes", "names no host and port"),
-        ("https://éf.example.com/kubernetes", "names no host and port"),
-        ("https://a b/kubernetes", "names no host and port"),
-        ("https://a\r\nb/kubernetes", "names no host and port"),
-        ("https://[::1/kubernetes", "names no host and port"),
-        ("https://[nonsense]/kubernetes", "names no host and port"),
-        ("https://[::1]x/kubernetes", "names no host and port"),
-        ("https://ekf.example.com/kubernetes/../x", "is not a plain one"),
-        ("https://ekf.example.com/./kubernetes", "is not a plain one"),
-        ("https://ekf.example.com//kubernetes", "is not a plain one"),
-        ("https://ekf.example.com/kube%72netes", "is not a plain one"),
-        ("https://ekf.example.com/kube rnetes", "is not a plain one"),
-        ("https://ekf.example.com/kube\r\nX: y", "is not a plain one"),
-        ("https://ekf.example.com/kube;x", "is not a plain one"),
-        ("https://ekf.example.com/kubernetes/api/v1", "goes on behind the door"),
-        ("https://ekf.example.com/kubernetes/api/v1/namespaces/x", "goes on behind the door"),
-        ("http://ekf.example.com/kubernetes", "in the clear"),
-        ("http://10.0.0.1/kubernetes", "in the clear"),
-        ("http://127.0.0.1.example.com/kubernetes", "in the clear"),
-        ("http://127.0.0.999/kubernetes", "in the clear"),
-        ("http://localhost.example.com/kubernetes", "in the clear"),
-        ("http://[::2]/kubernetes", "in the clear"),
+        pytest.param("", id="empty"),
+        "ekf.example.com/kubernetes",
+        "ftp://ekf.example.com/kubernetes",
+        "https:/ekf.example.com/kubernetes",
+        "https://me:pw@ekf.example.com/kubernetes",
+        "https://ekf.example.com/kubernetes?x=1",
+        "https://ekf.example.com/kubernetes#x",
+        "https://ekf.example.com?x",
+        "https:///kubernetes",
+        "https://ekf.example.com:/kubernetes",
+        "https://ekf.example.com:0/kubernetes",
+        "https://ekf.example.com:65536/kubernetes",
+        "https://ekf.example.com:x/kubernetes",
+        "https://ekf_example/kubernetes",
+        "https://ekf..example/kubernetes",
+        "https://-ekf/kubernetes",
+        pytest.param("https://éf.example.com/kubernetes", id="host not in ASCII"),
+        "https://a b/kubernetes",
+        pytest.param("https://a\r\nb/kubernetes", id="line break in the host"),
+        "https://[::1/kubernetes",
+        "https://[nonsense]/kubernetes",
+        "https://[::1]x/kubernetes",
+        "https://ekf.example.com/kubernetes/../x",
+        "https://ekf.example.com/./kubernetes",
+        "https://ekf.example.com//kubernetes",
+        "https://ekf.example.com/kube%72netes",
+        "https://ekf.example.com/kube rnetes",
+        pytest.param("https://ekf.example.com/kube\r\nX: y", id="line break in the path"),
+        "https://ekf.example.com/kube;x",
+        "https://ekf.example.com/kubernetes/api/v1",
+        pytest.param(NAMESPACE, id="path of a namespace"),
+        "http://ekf.example.com/kubernetes",
+        "http://10.0.0.1/kubernetes",
+        "http://127.0.0.1.example.com/kubernetes",
+        "http://127.0.0.999/kubernetes",
+        "http://localhost.example.com/kubernetes",
+        "http://[::2]/kubernetes",
     ],
 )
-def test_another_url_is_refused(url: str, fact: str) -> None:
-    with pytest.raises(CredentialsError) as raised:
+def test_another_url_is_refused(url: str) -> None:
+    with raises(CredentialsError) as raised:
         Door.parse(url)
-    assert fact in raised.value.fact
     assert raised.value.hint
     assert "pw" not in str(raised.value)
 
 
 @pytest.mark.parametrize("url", ["https://ekf.example.com", "https://ekf.example.com/"])
 def test_a_url_without_a_path_suggests_one(url: str) -> None:
-    with pytest.raises(CredentialsError, match=r"try https://ekf\.example\.com/kubernetes"):
+    with raises(CredentialsError, match=r"https://ekf\.example\.com/kubernetes"):
         Door.parse(url)
 
 

@@ -31,6 +31,7 @@ from support.fake_door import (
     short_lived_token,
     token_answer,
 )
+from support.messages import raises
 from support.timing import FakeClock, FakeTiming
 
 Ask = Callable[..., Token]
@@ -43,10 +44,10 @@ def test_a_certificate_of_an_unknown_authority_is_not_believed(
     stranger = Signer()
     with (
         FakeDoor(token_answer(), context=stranger.context("127.0.0.1")) as door,
-        pytest.raises(DoorNotTrustedError, match="signed by nobody trusted") as raised,
+        raises(DoorNotTrustedError, match=r"127\.0\.0\.1") as raised,
     ):
         ask(credentials_for(door.url))
-    assert "certificateAuthority of the credentials did not sign it" in raised.value.hint
+    assert "certificateAuthority" in raised.value.hint
     assert not raised.value.heals_by_itself
     assert door.requests == []
 
@@ -56,7 +57,7 @@ def test_without_an_authority_the_hint_says_where_one_goes(
 ) -> None:
     with (
         FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door,
-        pytest.raises(DoorNotTrustedError) as raised,
+        raises(DoorNotTrustedError) as raised,
     ):
         ask(credentials_for(door.url, certificateAuthority=None))
     assert "DAYPASS_CA_FILE" in raised.value.hint
@@ -77,11 +78,15 @@ def test_ssl_cert_file_is_honoured_where_the_credentials_name_no_authority(
     assert len(door.requests) == 1
 
 
-@pytest.mark.parametrize("text", ["", "hello", "-----BEGIN CERTIFICATE-----\nAA\n", "é"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "hello", "-----BEGIN CERTIFICATE-----\nAA\n", "é"],
+    ids=["empty", "words", "damaged", "not ASCII"],
+)
 def test_an_authority_that_is_no_certificate_is_told_before_anything_is_sent(
     credentials_for: CredentialsFor, ask: Ask, text: str
 ) -> None:
-    with pytest.raises(CredentialsError, match="not a PEM certificate"):
+    with raises(CredentialsError, match="certificate authority"):
         ask(credentials_for("https://127.0.0.1:1/kubernetes", certificateAuthority=text))
 
 
@@ -90,7 +95,7 @@ def test_a_certificate_for_another_name_is_not_believed(
 ) -> None:
     with (
         FakeDoor(token_answer(), context=signer.context("ekf.example.com")) as door,
-        pytest.raises(DoorNotTrustedError, match=r"shown for 127\.0\.0\.1 is for another name"),
+        raises(DoorNotTrustedError, match=r"127\.0\.0\.1"),
     ):
         ask(credentials_for(door.url))
 
@@ -107,7 +112,7 @@ def test_a_name_is_sent_and_checked_where_the_url_has_one(
 
 
 @pytest.mark.parametrize(
-    ("begins", "days", "what"), [(-30, 20, "has expired"), (10, 5, "is not valid yet")]
+    ("begins", "days"), [pytest.param(-30, 20, id="expired"), pytest.param(10, 5, id="early")]
 )
 def test_an_expired_or_early_certificate_is_told_with_this_machines_clock(
     signer: Signer,
@@ -115,15 +120,14 @@ def test_an_expired_or_early_certificate_is_told_with_this_machines_clock(
     ask: Ask,
     begins: int,
     days: int,
-    what: str,
 ) -> None:
     context = signer.context("127.0.0.1", begins_in_days=begins, days=days)
     with (
         FakeDoor(token_answer(), context=context) as door,
-        pytest.raises(DoorNotTrustedError, match=what) as raised,
+        raises(DoorNotTrustedError, match=r"127\.0\.0\.1") as raised,
     ):
         ask(credentials_for(door.url))
-    assert "this machine's clock is wrong: it says 2027-01-15T08:00:00Z" in raised.value.hint
+    assert "2027-01-15T08:00:00Z" in raised.value.hint
 
 
 def test_a_port_that_speaks_plain_http_does_not_speak_tls(
@@ -131,7 +135,7 @@ def test_a_port_that_speaks_plain_http_does_not_speak_tls(
 ) -> None:
     with (
         FakeDoor(b"HTTP/1.1 400 Bad Request\r\n\r\n", context=None, reads=False) as door,
-        pytest.raises(NotADoorError, match="does not speak TLS"),
+        raises(NotADoorError, match=r"127\.0\.0\.1:\d+"),
     ):
         ask(credentials_for(door.url.replace("http:", "https:")))
 
@@ -145,7 +149,7 @@ def test_a_server_that_only_speaks_old_tls_is_told_so(
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with (
         FakeDoor(token_answer(), context=context) as door,
-        pytest.raises(DoorUnreachableError, match=r"TLS with .* fails") as raised,
+        raises(DoorUnreachableError, match="TLS", hide="(?<=fails: ).*") as raised,
     ):
         ask(credentials_for(door.url))
     assert not raised.value.heals_by_itself
@@ -162,7 +166,7 @@ def test_a_name_that_does_not_exist_is_could_not_resolve(
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(DoorUnreachableError, match=r"could not resolve door\.invalid:443"):
+    with raises(DoorUnreachableError, match=r"door\.invalid:443"):
         ask(credentials_for("https://door.invalid/kubernetes"))
     assert timing.waits == []
 
@@ -172,12 +176,14 @@ def test_a_port_where_nobody_listens_refuses_connections(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(DoorUnreachableError, match=f"127.0.0.1:{port} refuses connections"):
+    with raises(DoorUnreachableError, match=f"127.0.0.1:{port} "):
         ask(credentials_for(f"https://127.0.0.1:{port}/kubernetes"))
     assert len(timing.waits) == 3
 
 
-@pytest.mark.parametrize("raw", [b"", token_answer()[:20], token_answer()[:-9]])
+@pytest.mark.parametrize(
+    "raw", [b"", token_answer()[:20], token_answer()[:-9]], ids=["nothing", "head", "body"]
+)
 @pytest.mark.parametrize("end", [cut, lambda data: data], ids=["cut off", "closed"])
 def test_an_answer_that_ends_early_is_tried_again_and_then_told(
     signer: Signer,
@@ -189,7 +195,7 @@ def test_an_answer_that_ends_early_is_tried_again_and_then_told(
 ) -> None:
     with (
         FakeDoor(end(raw), context=signer.context("127.0.0.1")) as door,
-        pytest.raises(DoorUnreachableError, match="before its answer was whole") as raised,
+        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+") as raised,
     ):
         ask(credentials_for(door.url))
     assert len(door.requests) == 4
@@ -204,7 +210,7 @@ def test_an_answer_without_a_length_is_believed_only_if_its_json_is_whole(
         assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()
     with (
         FakeDoor(cut(raw[:-1]), context=signer.context("127.0.0.1")) as door,
-        pytest.raises(NotADoorError, match=r"something else than JSON|JSON of another kind"),
+        raises(NotADoorError, match="201"),
     ):
         ask(credentials_for(door.url))
 
@@ -214,7 +220,7 @@ def test_a_reset_is_tried_again_and_then_told(
 ) -> None:
     with (
         FakeDoor(reset, context=signer.context("127.0.0.1")) as door,
-        pytest.raises(DoorUnreachableError, match="closed the connection"),
+        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+"),
     ):
         ask(credentials_for(door.url))
     assert len(door.requests) == 4
@@ -226,7 +232,7 @@ def test_a_silent_door_is_waited_for_until_the_deadline_only(
     timing = FakeTiming(exchange_seconds=0.3)
     with (
         FakeDoor(say_nothing, context=signer.context("127.0.0.1")) as door,
-        pytest.raises(DoorUnreachableError, match="gave no whole answer in time") as raised,
+        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+") as raised,
     ):
         ask(credentials_for(door.url, time=timing))
     assert raised.value.heals_by_itself
@@ -239,7 +245,7 @@ def test_a_silent_port_is_waited_for_until_the_deadline_only(
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"https://127.0.0.1:{server.getsockname()[1]}/kubernetes"
         credentials = credentials_for(url, time=FakeTiming(exchange_seconds=0.3))
-        with pytest.raises(DoorUnreachableError, match="did not finish its TLS handshake in time"):
+        with raises(DoorUnreachableError, match="TLS"):
             ask(credentials)
 
 
@@ -260,7 +266,7 @@ def test_a_dripping_answer_does_not_outlast_the_deadline(
     timing = FakeTiming(FakeClock(step_seconds=1.0))
     with (
         FakeDoor(drip(head, more), context=signer.context("127.0.0.1")) as door,
-        pytest.raises(DoorUnreachableError, match="gave no whole answer in time"),
+        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+"),
     ):
         credentials_for(door.url, time=timing).token()
 
@@ -272,7 +278,7 @@ def test_a_dripping_answer_does_not_outlast_the_deadline_on_asyncio(
     endless = drip(b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n", b"{")
     with (
         FakeDoor(endless, context=signer.context("127.0.0.1")) as door,
-        pytest.raises(DoorUnreachableError, match="gave no whole answer in time"),
+        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+"),
     ):
         asyncio.run(credentials_for(door.url, time=timing).token_async())
 
@@ -293,7 +299,7 @@ def test_an_endless_answer_is_not_read_to_its_end(
 ) -> None:
     with (
         FakeDoor(cut(raw), context=signer.context("127.0.0.1")) as door,
-        pytest.raises(NotADoorError, match="gives an answer that is not read: it"),
+        raises(NotADoorError, match=r"127\.0\.0\.1:\d+"),
     ):
         ask(credentials_for(door.url))
     assert timing.waits == []
@@ -306,13 +312,14 @@ def test_an_endless_answer_is_not_read_to_its_end(
         b"\x16\x03\x01" + bytes(range(128, 192)) + b"\n",
         b"HTTP/2 200\r\n",
     ],
+    ids=["ssh", "tls", "http2"],
 )
 def test_what_does_not_speak_http_is_no_door(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask, raw: bytes
 ) -> None:
     with (
         FakeDoor(raw, context=signer.context("127.0.0.1")) as door,
-        pytest.raises(NotADoorError, match="gives an answer that is not read"),
+        raises(NotADoorError, match=r"127\.0\.0\.1:\d+"),
     ):
         ask(credentials_for(door.url))
 

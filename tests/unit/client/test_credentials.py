@@ -22,6 +22,7 @@ from support.fake_door import (
     jwt,
     long_lived_token,
 )
+from support.messages import raises
 from support.timing import NOON, FakeTiming
 
 URL = "https://ekf.example.com/kubernetes"
@@ -43,8 +44,8 @@ def write(tmp_path: Path) -> Write:
     return put
 
 
-def refusal_of(path: str) -> CredentialsError:
-    with pytest.raises(CredentialsError) as raised:
+def refusal_of(path: str, *, match: str | None = None, hide: str | None = None) -> CredentialsError:
+    with raises(CredentialsError, match=match, hide=hide) as raised:
         Credentials.from_file(path, timing=FakeTiming())
     assert raised.value.exit_code == 2
     assert raised.value.hint
@@ -93,7 +94,7 @@ def test_a_token_can_stand_in_a_file_beside_the_credentials(write: Write, tmp_pa
     (tmp_path / "token").chmod(0o600)
     assert Credentials.from_file(write(token={"file": "token"})).secret_name == SECRET
     (tmp_path / "token").chmod(0o644)
-    assert "can be read or written by others" in refusal_of(write(token={"file": "token"})).fact
+    refusal_of(write(token={"file": "token"}), match="0644")
 
 
 def test_a_mix_of_file_and_variables_is_refused_by_name(write: Write) -> None:
@@ -103,13 +104,13 @@ def test_a_mix_of_file_and_variables_is_refused_by_name(write: Write) -> None:
         "DAYPASS_CA_FILE": "x",
         "DAYPASS_TOKEN": "y",
     }
-    with pytest.raises(CredentialsError, match="DAYPASS_DOOR, DAYPASS_TOKEN and DAYPASS_CA_FILE"):
+    with raises(CredentialsError, match="DAYPASS_DOOR, DAYPASS_TOKEN and DAYPASS_CA_FILE"):
         Credentials.load(environ)
 
 
 def test_a_token_and_a_token_file_are_a_mix_too() -> None:
     environ = {"DAYPASS_DOOR": URL, "DAYPASS_TOKEN": "x", "DAYPASS_TOKEN_FILE": "y"}
-    with pytest.raises(CredentialsError, match="DAYPASS_TOKEN and DAYPASS_TOKEN_FILE"):
+    with raises(CredentialsError, match="DAYPASS_TOKEN and DAYPASS_TOKEN_FILE"):
         Credentials.load(environ)
 
 
@@ -121,37 +122,40 @@ def test_a_file_that_is_named_in_code_does_not_look_at_the_environment(
 
 
 @pytest.mark.parametrize(
-    ("environ", "fact"),
+    ("environ", "names"),
     [
-        ({}, "no credentials are named"),
-        ({"DAYPASS_CREDENTIALS": ""}, "no credentials are named"),
-        ({"DAYPASS_TOKEN": long_lived_token()}, "DAYPASS_DOOR is not set"),
-        ({"DAYPASS_DOOR": URL}, "DAYPASS_TOKEN is not set"),
-        ({"DAYPASS_DOOR": URL, "DAYPASS_TOKEN_FILE": "/nowhere/x"}, "DAYPASS_TOKEN_FILE names"),
-        (
-            {"DAYPASS_DOOR": URL, "DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": "/nowhere/x"},
-            "the file that DAYPASS_CA_FILE names cannot be read: /nowhere/x: No such file",
+        pytest.param({}, "DAYPASS_CREDENTIALS", id="nothing"),
+        pytest.param({"DAYPASS_CREDENTIALS": ""}, "DAYPASS_CREDENTIALS", id="empty"),
+        pytest.param({"DAYPASS_TOKEN": long_lived_token()}, "DAYPASS_DOOR", id="no door"),
+        pytest.param({"DAYPASS_DOOR": URL}, "DAYPASS_TOKEN", id="no token"),
+        pytest.param(
+            {"DAYPASS_DOOR": URL, "DAYPASS_TOKEN_FILE": "/nowhere/x"},
+            "DAYPASS_TOKEN_FILE",
+            id="no token file",
         ),
-        ({"DAYPASS_CREDENTIALS": "a\0b"}, "no such name is possible"),
+        pytest.param(
+            {"DAYPASS_DOOR": URL, "DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": "/nowhere/x"},
+            "DAYPASS_CA_FILE .*/nowhere/x: No such file",
+            id="no authority file",
+        ),
+        pytest.param({"DAYPASS_CREDENTIALS": "a\0b"}, "path", id="NUL in the path"),
     ],
 )
-def test_what_is_missing_from_the_environment_is_named(environ: dict[str, str], fact: str) -> None:
-    with pytest.raises(CredentialsError) as raised:
+def test_what_is_missing_from_the_environment_is_named(environ: dict[str, str], names: str) -> None:
+    with raises(CredentialsError, match=names) as raised:
         Credentials.load(environ)
-    assert fact in raised.value.fact
     assert raised.value.hint
 
 
 # -- the file itself
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o602, 0o666])
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o602, 0o666], ids="{:04o}".format)
 def test_a_file_that_others_can_use_is_refused_with_the_command_that_mends_it(
     write: Write, mode: int
 ) -> None:
     path = write(mode=mode)
-    error = refusal_of(path)
-    assert f"can be read or written by others (mode {mode:04o})" in error.fact
+    error = refusal_of(path, match=f"{mode:04o}")
     assert f"chmod 600 {path}" in error.hint
 
 
@@ -163,30 +167,30 @@ def test_a_file_that_this_user_may_not_open_is_told(
 
     path = write()
     monkeypatch.setattr(os, "open", refuse)
-    error = refusal_of(path)
+    error = refusal_of(path, hide=r"(?<=user )\d+")
     assert error.fact.endswith(": Permission denied")
-    assert f"user {os.geteuid()} has to be let in" in error.hint
+    assert f"user {os.geteuid()} " in error.hint
 
 
 def test_a_whole_document_in_place_of_its_path_is_recognised() -> None:
     environ = {"DAYPASS_CREDENTIALS": json.dumps(credentials_document(URL))}
-    with pytest.raises(CredentialsError) as raised:
+    with raises(CredentialsError) as raised:
         Credentials.load(environ)
     assert SENTINEL not in str(raised.value)
-    assert raised.value.hint == "it takes the path of a file, not what stands in it"
+    assert raised.value.hint
 
 
 def test_a_symbolic_link_out_of_its_folder_is_refused(write: Write, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "link").symlink_to(write())
-    assert "is a symbolic link" in refusal_of(str(tmp_path / "folder" / "link")).fact
+    refusal_of(str(tmp_path / "folder" / "link"), match="link")
 
 
 def test_a_folder_a_pipe_and_nothing_are_refused(tmp_path: Path) -> None:
-    assert "is not an ordinary file" in refusal_of(str(tmp_path)).fact
     os.mkfifo(tmp_path / "pipe")
-    assert "is not an ordinary file" in refusal_of(str(tmp_path / "pipe")).fact
-    assert "No such file" in refusal_of(str(tmp_path / "none")).fact
+    refusal_of(str(tmp_path), match=str(tmp_path))
+    refusal_of(str(tmp_path / "pipe"), match="/pipe")
+    refusal_of(str(tmp_path / "none"), match="/none.*No such file")
 
 
 def test_somebody_elses_file_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,8 +200,7 @@ def test_somebody_elses_file_is_refused(write: Write, monkeypatch: pytest.Monkey
         os.chown(path, owner, -1)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    error = refusal_of(path)
-    assert f"belongs to user {owner}, not to you" in error.fact
+    error = refusal_of(path, match=f"user {owner}\\b", hide=r"(?<=user )\d+")
     assert "install -m 600" in error.hint
 
 
@@ -205,42 +208,46 @@ def test_a_file_of_more_than_64_kib_is_refused(write: Write) -> None:
     padding = b" " * (64 * 1024)
     content = json.dumps(credentials_document(URL)).encode()
     assert Credentials.from_file(write(content + padding[len(content) :])).door == URL
-    assert "is larger than 65536 bytes" in refusal_of(write(content + padding)).fact
+    refusal_of(write(content + padding), match="65536 bytes")
+
+
+SAYS = '"type": "daypass" and "version": 1'
 
 
 @pytest.mark.parametrize(
-    ("content", "fact"),
+    ("content", "told"),
     [
-        (b"", "is not whole JSON: line 1"),
-        (b'{"type": "daypass",\n"version": 1, "door": "ht', "is not whole JSON: line 2"),
-        (b"\xff\xfe", "is not whole JSON"),
-        (b"[]", "is not one JSON object"),
-        (b"{}{}", "is not whole JSON: line 1"),
-        (b"[" * 60_000, "is not whole JSON"),
-        (b'{"type": "daypass", "type": "daypass"}', "is not whole JSON"),
-        (b"{}", 'does not say "type": "daypass" and "version": 1'),
-        (b'{"type": "service_account", "version": 1}', 'does not say "type": "daypass"'),
-        (b'{"type": "daypass", "version": 2}', 'does not say "type": "daypass" and "version": 1'),
-        (b'{"type": "daypass", "version": true}', 'does not say "type": "daypass"'),
+        pytest.param(b"", "JSON: line 1", id="nothing"),
+        pytest.param(
+            b'{"type": "daypass",\n"version": 1, "door": "ht', "JSON: line 2", id="a part"
+        ),
+        pytest.param(b"\xff\xfe", "JSON", id="not UTF-8"),
+        pytest.param(b"[]", "JSON object", id="a list"),
+        pytest.param(b"{}{}", "JSON: line 1", id="two"),
+        pytest.param(b"[" * 60_000, "JSON", id="nested"),
+        pytest.param(b'{"type": "daypass", "type": "daypass"}', "JSON", id="key twice"),
+        pytest.param(b"{}", SAYS, id="empty object"),
+        pytest.param(b'{"type": "service_account", "version": 1}', SAYS, id="type"),
+        pytest.param(b'{"type": "daypass", "version": 2}', SAYS, id="version 2"),
+        pytest.param(b'{"type": "daypass", "version": true}', SAYS, id="version true"),
     ],
 )
-def test_what_is_no_credentials_file_is_told(write: Write, content: bytes, fact: str) -> None:
-    assert fact in refusal_of(write(content)).fact
+def test_what_is_no_credentials_file_is_told(write: Write, content: bytes, told: str) -> None:
+    refusal_of(write(content), match=told)
 
 
 @pytest.mark.parametrize(
-    ("key", "hint"),
+    ("key", "known"),
     [
-        ("doors", "did you mean door?"),
-        ("certificateAuthorityData", "did you mean certificateAuthority?"),
-        ("lifetime", "did you mean lifetimeSeconds?"),
-        ("zzz", "known are: type, version, door"),
+        ("doors", "door?"),
+        ("certificateAuthorityData", "certificateAuthority?"),
+        ("lifetime", "lifetimeSeconds?"),
+        ("zzz", "type, version, door"),
     ],
 )
-def test_an_unknown_key_is_refused_with_the_nearest(write: Write, key: str, hint: str) -> None:
-    error = refusal_of(write(**{key: "x"}))
-    assert f"holds the unknown key {key!r}" in error.fact
-    assert hint in error.hint
+def test_an_unknown_key_is_refused_with_the_nearest(write: Write, key: str, known: str) -> None:
+    error = refusal_of(write(**{key: "x"}), match=repr(key))
+    assert known in error.hint
 
 
 @pytest.mark.parametrize(
@@ -256,38 +263,39 @@ def test_an_unknown_key_is_refused_with_the_nearest(write: Write, key: str, hint
         {"file": 7},
         {},
     ],
+    ids=json.dumps,
 )
 def test_a_source_of_tokens_that_is_none_is_refused_with_those_that_are(
     write: Write, source: dict[str, object]
 ) -> None:
     error = refusal_of(write(token=source))
-    assert "is of no known kind" in error.fact
     assert '{"github": {"audience": "A"}}' in error.hint
 
 
 @pytest.mark.parametrize(
-    ("changes", "fact"),
+    ("changes", "told"),
     [
-        ({"door": None}, "names no door"),
-        ({"token": None}, "names no token"),
-        ({"door": 7}, "door in"),
-        ({"token": 7}, "token in"),
-        ({"audience": ["x"]}, "audience in"),
-        ({"audience": ""}, "no audience is named"),
-        ({"audience": " x"}, "holds spaces or control characters"),
-        ({"audience": "a\nb"}, "holds spaces or control characters"),
-        ({"certificateAuthority": 7}, "certificateAuthority in"),
-        ({"lifetimeSeconds": "1h"}, "not a whole number of seconds"),
-        ({"lifetimeSeconds": 1.5}, "not a whole number of seconds"),
-        ({"lifetimeSeconds": True}, "not a whole number of seconds"),
-        ({"lifetimeSeconds": 0}, "lifetime of 0 seconds is not possible"),
-        ({"lifetimeSeconds": 2**32 + 1}, "is not possible"),
+        ({"door": None}, "door"),
+        ({"token": None}, "token"),
+        ({"door": 7}, "door"),
+        ({"token": 7}, "token"),
+        ({"audience": ["x"]}, "audience"),
+        ({"audience": ""}, "audience"),
+        ({"audience": " x"}, "audience"),
+        ({"audience": "a\nb"}, "audience"),
+        ({"certificateAuthority": 7}, "certificateAuthority"),
+        ({"lifetimeSeconds": "1h"}, "lifetime"),
+        ({"lifetimeSeconds": 1.5}, "lifetime"),
+        ({"lifetimeSeconds": True}, "lifetime"),
+        ({"lifetimeSeconds": 0}, "lifetime of 0 seconds"),
+        ({"lifetimeSeconds": 2**32 + 1}, "lifetime of 4294967297 seconds"),
     ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )
 def test_values_of_another_kind_are_refused(
-    write: Write, changes: dict[str, object], fact: str
+    write: Write, changes: dict[str, object], told: str
 ) -> None:
-    assert fact in refusal_of(write(**changes)).fact
+    refusal_of(write(**changes), match=told)
 
 
 @pytest.mark.parametrize(
@@ -295,9 +303,10 @@ def test_values_of_another_kind_are_refused(
     [
         (long_lived_token().encode(), "DAYPASS_TOKEN_FILE"),
         (base64.b64encode(long_lived_token().encode()), "DAYPASS_TOKEN_FILE"),
-        (b"apiVersion: v1\nkind: Config\n", "is a kubeconfig"),
-        (b'{"kind": "Secret", "data": {}}', "in its data, in base64"),
+        (b"apiVersion: v1\nkind: Config\n", "kubeconfig"),
+        (b'{"kind": "Secret", "data": {}}', "base64"),
     ],
+    ids=["token", "token in base64", "kubeconfig", "Secret"],
 )
 def test_another_file_in_place_of_the_credentials_is_recognised(
     write: Write, content: bytes, hint: str
@@ -315,7 +324,7 @@ def test_another_file_in_place_of_the_credentials_is_recognised(
     ],
 )
 def test_a_path_or_a_whole_file_in_place_of_the_token_is_recognised(value: str, hint: str) -> None:
-    with pytest.raises(CredentialsError) as raised:
+    with raises(CredentialsError) as raised:
         Credentials.load({"DAYPASS_DOOR": URL, "DAYPASS_TOKEN": value})
     assert hint in raised.value.hint
 
@@ -324,28 +333,25 @@ def test_a_path_or_a_whole_file_in_place_of_the_token_is_recognised(value: str, 
 
 
 def test_a_short_lived_token_is_not_taken_for_the_long_lived_one(write: Write) -> None:
-    for exp, when in ((NOON + 60, "expires at 2027-01-15T08:01:00Z"), (NOON - 60, "expired at")):
-        error = refusal_of(write(token=jwt({"exp": int(exp), "kubernetes.io": {}})))
-        assert f"this is a short-lived token, which {when}" in error.fact
-        assert "you were handed" in error.hint
-    error = refusal_of(write(token=jwt({"kubernetes.io": {"namespace": "x"}})))
-    assert error.fact == "this is a short-lived token, not the long-lived one"
+    for exp, when in ((NOON + 60, "2027-01-15T08:01:00Z"), (NOON - 60, "2027-01-15T07:59:00Z")):
+        refusal_of(write(token=jwt({"exp": int(exp), "kubernetes.io": {}})), match=when)
+    refusal_of(write(token=jwt({"kubernetes.io": {"namespace": "x"}})))
 
 
 @pytest.mark.parametrize(
-    ("token", "fact"),
+    ("token", "told"),
     [
-        ("", "not a ServiceAccount's token: a JSON Web Token has three parts"),
-        ("hello", "three parts, this one has 1"),
-        (long_lived_token() + "\r\nX-Evil: 1", "signature cannot be decoded"),
-        (long_lived_token().rpartition(".")[0] + ".", "has no signature"),
-        ("a.b.c", "header cannot be decoded"),
-        ("x" * 20_000, "more than 16384 characters"),
-        (jwt({"sub": "x"}), "not a ServiceAccount's long-lived one"),
+        pytest.param("", "three parts", id="empty"),
+        pytest.param("hello", "three parts, .* 1", id="one part"),
+        pytest.param(long_lived_token() + "\r\nX-Evil: 1", "signature", id="line break"),
+        pytest.param(long_lived_token().rpartition(".")[0] + ".", "signature", id="no signature"),
+        pytest.param("a.b.c", "header", id="a.b.c"),
+        pytest.param("x" * 20_000, "16384 characters", id="long"),
+        pytest.param(jwt({"sub": "x"}), "ServiceAccount", id="of another issuer"),
     ],
 )
-def test_what_is_no_token_of_a_service_account_is_told(write: Write, token: str, fact: str) -> None:
-    assert fact in refusal_of(write(token=token)).fact
+def test_what_is_no_token_of_a_service_account_is_told(write: Write, token: str, told: str) -> None:
+    refusal_of(write(token=token), match=told)
 
 
 def test_a_token_in_base64_as_secrets_hold_it_is_recognised(write: Write) -> None:
@@ -371,6 +377,7 @@ def test_a_token_in_base64_as_secrets_hold_it_is_recognised(write: Write) -> Non
         None,
         [],
     ],
+    ids=lambda name: repr(name)[:20],
 )
 def test_a_name_that_would_leave_its_place_in_the_url_is_refused(
     write: Write, name: object
@@ -380,15 +387,12 @@ def test_a_name_that_would_leave_its_place_in_the_url_is_refused(
         long_lived_token(service_account=name),
         long_lived_token(secret=name),
     ):
-        assert refusal_of(write(token=token)).fact.startswith(
-            ("the token names a", "this is a token, but not")
-        )
+        refusal_of(write(token=token))
 
 
 def test_a_namespace_is_a_label_and_a_service_account_may_have_dots(write: Write) -> None:
     assert Credentials.from_file(write(token=long_lived_token(service_account="a.b"))).namespace
-    fact = refusal_of(write(token=long_lived_token(namespace="a.b"))).fact
-    assert fact == "the token names a namespace that can't exist"
+    refusal_of(write(token=long_lived_token(namespace="a.b")), match="namespace")
 
 
 # -- what is asked
@@ -398,13 +402,13 @@ def test_an_audience_has_to_come_from_somewhere(write: Write) -> None:
     credentials = Credentials.from_file(write(audience=None))
     assert credentials.audience is None
     for audience in (None, ""):
-        with pytest.raises(CredentialsError, match="no audience is named"):
+        with raises(CredentialsError, match="audience"):
             credentials.token(audience)
-    with pytest.raises(CredentialsError, match="no audience is named"):
+    with raises(CredentialsError, match="audience"):
         Credentials.from_file(write()).token("")
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 2**32 + 1, 1.5, "600", True])
 def test_an_impossible_lifetime_is_not_asked_for(write: Write, seconds: int) -> None:
-    with pytest.raises(CredentialsError, match="lifetime"):
+    with raises(CredentialsError, match="lifetime"):
         Credentials.from_file(write()).token(lifetime_seconds=seconds)

@@ -14,10 +14,17 @@ from daypass.client.http import (
     ResponseParser,
     TruncatedAnswerError,
 )
+from support.messages import raises
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 GO_ON = b"HTTP/1.1 100 Go on\r\n\r\n"
+
+
+def shown(raw: bytes) -> str:
+    """The answer as the name of a case: its beginning, and its length where it is long."""
+    head = repr(raw.removeprefix(OK)[:60].replace(b"\r\n", b"|"))[2:-1]
+    return head if len(raw) < 80 else f"{head[:30]} ({len(raw)} bytes)"
 
 
 def parse(raw: bytes, *, to_connect: bool = False) -> Response:
@@ -59,61 +66,62 @@ def test_headers_are_found_by_their_name_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "why"),
+    "raw",
     [
-        (b"hello\r\n", "begin"),
-        (b"\r\n", "begin"),
-        (b"http/1.1 200 OK\r\n", "begin"),
-        (b"HTTP/1.2 200 OK\r\n", "begin"),
-        (b"HTTP/2 200\r\n", "begin"),
-        (b" HTTP/1.1 200 OK\r\n", "begin"),
-        (b"HTTP/1.1  200 OK\r\n", "status code"),
-        (b"HTTP/1.1 20 OK\r\n", "status code"),
-        (b"HTTP/1.1 2000 OK\r\n", "status code"),
-        (b"HTTP/1.1 099 OK\r\n", "status code"),
-        (b"HTTP/1.1 600 OK\r\n", "status code"),
-        (b"HTTP/1.1 +20 OK\r\n", "status code"),
-        (b"HTTP/1.1 2\xb20 OK\r\n", "status code"),
-        (b"HTTP/1.1 101 Switching\r\n\r\n", "another protocol"),
-        (b"HTTP/1.1 200 OK\n", "control character"),
-        (b"HTTP/1.1 200 O\rK\r\n", "control character"),
-        (OK + b"A: b\nC: d\r\n", "control character"),
-        (OK + b"A: b\0\r\n", "control character"),
-        (OK + b"A: \x1b[2J\r\n", "control character"),
-        (OK + b"A: b\r\r\n", "control character"),
-        (OK + b"no colon\r\n", "has no name"),
-        (OK + b": no name\r\n", "has no name"),
-        (OK + b"A : b\r\n", "has no name"),
-        (OK + b"A: b\r\n folded\r\n", "has no name"),
-        (OK + b"\xe9: b\r\n", "has no name"),
-        (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n", "length is no number"),
-        (OK + b"Content-Length: 2, 2\r\n\r\n", "length is no number"),
-        (OK + b"Content-Length: +2\r\n\r\n", "length is no number"),
-        (OK + b"Content-Length: -2\r\n\r\n", "length is no number"),
-        (OK + b"Content-Length: 0x2\r\n\r\n", "length is no number"),
-        (OK + b"Content-Length: \xb2\r\n\r\n", "length is no number"),
-        (OK + b"Content-Length:\r\n\r\n", "length is no number"),
-        (OK + b"Content-Length: 9999999999999999999\r\n\r\n", "length is no number"),
-        (OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "in two ways"),
-        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "transfer coding"),
-        (OK + b"Transfer-Encoding: identity\r\n\r\n", "transfer coding"),
-        (OK + CHUNKED + CHUNKED + b"\r\n", "transfer coding"),
-        (OK + CHUNKED + b"\r\nx\r\n", "size of a chunk"),
-        (OK + CHUNKED + b"\r\n-1\r\n", "size of a chunk"),
-        (OK + CHUNKED + b"\r\n0x1\r\n", "size of a chunk"),
-        (OK + CHUNKED + b"\r\n\r\n", "size of a chunk"),
-        (OK + CHUNKED + b"\r\n1\r\nab\r\n", "does not end where it should"),
-        (OK + CHUNKED + b"\r\n0\r\nA b\r\n", "has no name"),
-        (OK + b"A: b\r\n" * (HEADERS_LIMIT + 1), "too many headers"),
-        (OK + b"A: " + b"b" * HEAD_LIMIT_BYTES, "head is too long"),
-        (GO_ON * 2000, "head is too long"),
-        (OK + b"Content-Length: %d\r\n\r\n" % (BODY_LIMIT_BYTES + 1), "body is too long"),
-        (OK + CHUNKED + b"\r\n100001\r\n", "body is too long"),
-        (OK + b"\r\n" + b"x" * (BODY_LIMIT_BYTES + 1), "body is too long"),
+        b"hello\r\n",
+        b"\r\n",
+        b"http/1.1 200 OK\r\n",
+        b"HTTP/1.2 200 OK\r\n",
+        b"HTTP/2 200\r\n",
+        b" HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1  200 OK\r\n",
+        b"HTTP/1.1 20 OK\r\n",
+        b"HTTP/1.1 2000 OK\r\n",
+        b"HTTP/1.1 099 OK\r\n",
+        b"HTTP/1.1 600 OK\r\n",
+        b"HTTP/1.1 +20 OK\r\n",
+        b"HTTP/1.1 2\xb20 OK\r\n",
+        b"HTTP/1.1 101 Switching\r\n\r\n",
+        b"HTTP/1.1 200 OK\n",
+        b"HTTP/1.1 200 O\rK\r\n",
+        OK + b"A: b\nC: d\r\n",
+        OK + b"A: b\0\r\n",
+        OK + b"A: \x1b[2J\r\n",
+        OK + b"A: b\r\r\n",
+        OK + b"no colon\r\n",
+        OK + b": no name\r\n",
+        OK + b"A : b\r\n",
+        OK + b"A: b\r\n folded\r\n",
+        OK + b"\xe9: b\r\n",
+        OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n",
+        OK + b"Content-Length: 2, 2\r\n\r\n",
+        OK + b"Content-Length: +2\r\n\r\n",
+        OK + b"Content-Length: -2\r\n\r\n",
+        OK + b"Content-Length: 0x2\r\n\r\n",
+        OK + b"Content-Length: \xb2\r\n\r\n",
+        OK + b"Content-Length:\r\n\r\n",
+        OK + b"Content-Length: 9999999999999999999\r\n\r\n",
+        OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+        OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+        OK + b"Transfer-Encoding: identity\r\n\r\n",
+        OK + CHUNKED + CHUNKED + b"\r\n",
+        OK + CHUNKED + b"\r\nx\r\n",
+        OK + CHUNKED + b"\r\n-1\r\n",
+        OK + CHUNKED + b"\r\n0x1\r\n",
+        OK + CHUNKED + b"\r\n\r\n",
+        OK + CHUNKED + b"\r\n1\r\nab\r\n",
+        OK + CHUNKED + b"\r\n0\r\nA b\r\n",
+        OK + b"A: b\r\n" * (HEADERS_LIMIT + 1),
+        OK + b"A: " + b"b" * HEAD_LIMIT_BYTES,
+        GO_ON * 2000,
+        OK + b"Content-Length: %d\r\n\r\n" % (BODY_LIMIT_BYTES + 1),
+        OK + CHUNKED + b"\r\n100001\r\n",
+        OK + b"\r\n" + b"x" * (BODY_LIMIT_BYTES + 1),
     ],
+    ids=shown,
 )  # fmt: skip
-def test_what_is_no_answer_is_refused_before_it_ends(raw: bytes, why: str) -> None:
-    with pytest.raises(MalformedAnswerError, match=why):
+def test_what_is_no_answer_is_refused_before_it_ends(raw: bytes) -> None:
+    with raises(MalformedAnswerError):
         ResponseParser().feed(raw)
 
 
@@ -165,5 +173,5 @@ def test_a_request_cannot_be_broken_out_of(text: str) -> None:
         Request(method="GET", target="/", headers=(("A", text),)),
         Request(method="GET", target="/", headers=((text, "b"),)),
     ):
-        with pytest.raises(ValueError, match="a character that it must not"):
+        with raises(ValueError):
             request.encode()

@@ -31,6 +31,7 @@ from support.fake_door import (
     status_answer,
     token_answer,
 )
+from support.messages import raises
 from support.timing import NOON, FakeClock
 
 Ask = Callable[..., Token]
@@ -61,28 +62,37 @@ def test_another_issuers_token_is_traded_for_who_the_file_names_and_hangs_on_no_
 
 
 @pytest.mark.parametrize(
-    ("changes", "fact"),
+    ("changes", "told"),
     [
-        ({"token": OIDC}, "not a ServiceAccount's long-lived one"),
-        ({"token": OIDC, "namespace": "team"}, "names no serviceAccount"),
-        ({"token": OIDC, "serviceAccount": "bot"}, "names no namespace"),
-        ({"token": OIDC, "namespace": "a/b", "serviceAccount": "c"}, "a namespace that can't"),
-        ({"token": OIDC, "namespace": "a", "serviceAccount": "../c"}, "a serviceAccount that"),
-        ({"token": OIDC, "namespace": 7, "serviceAccount": "c"}, "is not a string"),
-        ({**NAMES}, "is one of team/bot, and the credentials name team/deployer"),
-        ({"token": {"variable": "NOT_THERE"}, **NAMES}, "NOT_THERE, which holds the token"),
-        ({"token": GITHUB}, "names no namespace and no serviceAccount"),
-        ({"token": {"exec": ["x"]}}, "names no namespace and no serviceAccount"),
-        ({"token": jwt({"iss": "x", "exp": int(NOON) - 61}), **NAMES}, "the token to trade, which"),
-        ({"token": "hello", **NAMES}, "three parts, this one has 1"),
+        pytest.param({"token": OIDC}, "ServiceAccount", id="no names"),
+        pytest.param({"token": OIDC, "namespace": "team"}, "serviceAccount", id="namespace only"),
+        pytest.param({"token": OIDC, "serviceAccount": "bot"}, "namespace", id="account only"),
+        pytest.param(
+            {"token": OIDC, "namespace": "a/b", "serviceAccount": "c"}, "namespace", id="a/b"
+        ),
+        pytest.param(
+            {"token": OIDC, "namespace": "a", "serviceAccount": "../c"}, "serviceAccount", id="../c"
+        ),
+        pytest.param(
+            {"token": OIDC, "namespace": 7, "serviceAccount": "c"}, "namespace", id="a number"
+        ),
+        pytest.param({**NAMES}, "team/bot.*team/deployer", id="names of another"),
+        pytest.param({"token": {"variable": "NOT_THERE"}, **NAMES}, "NOT_THERE", id="variable"),
+        pytest.param({"token": GITHUB}, "namespace.*serviceAccount", id="github"),
+        pytest.param({"token": {"exec": ["x"]}}, "namespace.*serviceAccount", id="exec"),
+        pytest.param(
+            {"token": jwt({"iss": "x", "exp": int(NOON) - 61}), **NAMES},
+            "2027-01-15T07:58:59Z",
+            id="expired",
+        ),
+        pytest.param({"token": "hello", **NAMES}, "three parts, .* 1", id="one part"),
     ],
 )
 def test_what_is_no_federation_is_told_before_anybody_is_asked(
-    wired: Wired, changes: dict[str, object], fact: str
+    wired: Wired, changes: dict[str, object], told: str
 ) -> None:
-    with pytest.raises(CredentialsError) as raised:
+    with raises(CredentialsError, match=told) as raised:
         wired(lambda _: token_answer(), **changes)
-    assert fact in raised.value.fact
     assert raised.value.hint
 
 
@@ -92,26 +102,27 @@ def test_names_that_repeat_what_the_token_says_do_no_harm(wired: Wired) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "fact"),
+    ("refusal", "told"),
     [
-        (status_answer(401, "Unauthorized"), "the token to trade for one of team/deployer is"),
+        (status_answer(401, "Unauthorized"), ("team/deployer", "401")),
         (
             status_answer(
                 403,
                 'serviceaccounts "deployer" is forbidden: User "ci:repo:a/b" cannot create '
                 'resource "serviceaccounts/token" in API group "" in the namespace "team"',
             ),
-            'may not create tokens for team/deployer (403): serviceaccounts "deployer" is',
+            ("team/deployer", '(403): serviceaccounts "deployer" is'),
         ),
     ],
+    ids=["401", "403"],
 )
 def test_a_refused_federation_names_what_the_cluster_misses(
-    wired: Wired, monkeypatch: pytest.MonkeyPatch, refusal: bytes, fact: str
+    wired: Wired, monkeypatch: pytest.MonkeyPatch, refusal: bytes, told: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", OIDC)
-    with pytest.raises(ExchangeRefusedError) as raised:
+    with raises(ExchangeRefusedError) as raised:
         wired(lambda _: refusal, token={"variable": "CI_TOKEN"}, **NAMES).token()
-    assert fact in raised.value.fact
+    assert all(each in raised.value.fact for each in told)
     assert "daypass identity federate" in raised.value.hint
 
 
@@ -142,22 +153,23 @@ def test_github_is_asked_as_its_own_toolkit_asks_it(wired: Wired, ask: Ask) -> N
 
 @pytest.mark.usefixtures("job")
 @pytest.mark.parametrize(
-    ("given", "kind", "fact"),
+    ("given", "kind", "told"),
     [
-        (answer(401, f"no: {OIDC}"), CredentialsError, "it answers 401"),
-        (answer(302, "", "Location: /x"), CredentialsError, "it answers 302"),
-        (answer(200, "{}"), CredentialsError, "gives no token"),
-        (answer(200, '{"value": 7}'), CredentialsError, "gives no token"),
-        (answer(200, "[" * 90_000), CredentialsError, "gives no token"),
-        (answer(200, '{"value": "x"}'), CredentialsError, "three parts, this one has 1"),
-        (answer(503), DoorUnreachableError, "it answers 503"),
-        (answer(429), DoorUnreachableError, "it answers 429"),
+        (answer(401, f"no: {OIDC}"), CredentialsError, "401"),
+        (answer(302, "", "Location: /x"), CredentialsError, "302"),
+        (answer(200, "{}"), CredentialsError, "GitHub"),
+        (answer(200, '{"value": 7}'), CredentialsError, "GitHub"),
+        (answer(200, "[" * 90_000), CredentialsError, "GitHub"),
+        (answer(200, '{"value": "x"}'), CredentialsError, "three parts, .* 1"),
+        (answer(503), DoorUnreachableError, "503"),
+        (answer(429), DoorUnreachableError, "429"),
     ],
+    ids=["401", "302", "empty", "number", "nested", "one part", "503", "429"],
 )
 def test_what_github_answers_otherwise_is_told(
-    wired: Wired, given: bytes, kind: type[Exception], fact: str
+    wired: Wired, given: bytes, kind: type[Exception], told: str
 ) -> None:
-    with pytest.raises(kind, match=fact) as raised:
+    with raises(kind, match=told) as raised:
         wired(github_first(given), token=GITHUB, **NAMES).token()
     assert OIDC[30:60] not in str(raised.value)
     assert SENTINEL not in str(raised.value)
@@ -167,7 +179,7 @@ def test_what_github_answers_otherwise_is_told(
 def test_github_is_tried_twice(wired: Wired, ask: Ask) -> None:
     refused = TransportError(CONNECT, _Route())  # type: ignore[arg-type]
     refused.__cause__ = ConnectionRefusedError()
-    with pytest.raises(DoorUnreachableError, match=r"127\.0\.0\.1:9, which gives out GitHub's"):
+    with raises(DoorUnreachableError, match=r"127\.0\.0\.1:9\b.*GitHub"):
         ask(wired(github_first(refused), token=GITHUB, **NAMES))
     assert len(wired.wire.requests) == 2
 
@@ -177,30 +189,34 @@ class _Route:
 
 
 @pytest.mark.parametrize(
-    ("url", "token", "fact"),
+    ("url", "token", "told"),
     [
-        ("", "x", "ACTIONS_ID_TOKEN_REQUEST_URL is not set"),
-        ("https://a/b", "", "ACTIONS_ID_TOKEN_REQUEST_TOKEN is not set"),
-        ("http://a.example.com/b", "x", "is no https URL"),
-        ("ftp://a/b", "x", "is no https URL"),
-        ("https://a b/c", "x", "is no https URL"),
-        ("https://a/b\r\nX: y", "x", "is no https URL"),
-        ("https://user@a/b", "x", "is no https URL"),
-        ("https://a/b", "x\r\nY: z", "is no token"),
+        ("", "x", "ACTIONS_ID_TOKEN_REQUEST_URL"),
+        ("https://a/b", "", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
+        ("http://a.example.com/b", "x", "https"),
+        ("ftp://a/b", "x", "https"),
+        ("https://a b/c", "x", "https"),
+        ("https://a/b\r\nX: y", "x", "https"),
+        ("https://user@a/b", "x", "https"),
+        ("https://a/b", "x\r\nY: z", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
     ],
+    ids=["no url", "no token", "http", "ftp", "space", "line break", "user", "odd token"],
 )
 def test_a_job_that_may_not_have_a_token_is_told_what_it_needs(
-    wired: Wired, monkeypatch: pytest.MonkeyPatch, url: str, token: str, fact: str
+    wired: Wired, monkeypatch: pytest.MonkeyPatch, url: str, token: str, told: str
 ) -> None:
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", url)
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", token)
-    with pytest.raises(CredentialsError, match=fact) as raised:
+    with raises(CredentialsError, match=told) as raised:
         wired(lambda _: token_answer(), token=GITHUB, **NAMES).token()
     assert "id-token: write" in raised.value.hint
     assert wired.wire.requests == []
 
 
 # -- programs
+
+
+PROGRAM = r"(?<=')\S*/python[\d.]*(?=')"  # where Python is differs between machines
 
 
 def printing(code: str) -> dict[str, list[str]]:
@@ -231,7 +247,7 @@ def test_no_program_is_run_unless_it_is_allowed(
     if value is not None:
         monkeypatch.setenv(ALLOW_EXEC, value)
     code = f"open({str(tmp_path / 'ran')!r}, 'w')"
-    with pytest.raises(CredentialsError, match="which is not allowed") as raised:
+    with raises(CredentialsError, match="DAYPASS_ALLOW_EXEC", hide=PROGRAM) as raised:
         ask(wired(lambda _: token_answer(), token=printing(code), **NAMES))
     assert "DAYPASS_ALLOW_EXEC=1" in raised.value.hint
     assert not (tmp_path / "ran").exists()
@@ -239,20 +255,20 @@ def test_no_program_is_run_unless_it_is_allowed(
 
 @pytest.mark.usefixtures("allowed")
 @pytest.mark.parametrize(
-    ("code", "fact"),
+    ("code", "told"),
     [
-        (f"import sys; sys.stderr.write('cannot: {OIDC}'); sys.exit(3)", "it ends with 3"),
-        ("print('x' * 70000)", "prints more than 65536 bytes"),
-        ("import sys; sys.stderr.write('y' * 10**6); sys.exit(1)", "it ends with 1"),
-        ("print()", "three parts, this one has 1"),
+        (f"import sys; sys.stderr.write('cannot: {OIDC}'); sys.exit(3)", r"\b3\n.*cannot: \*\*\*"),
+        ("print('x' * 70000)", "65536 bytes"),
+        ("import sys; sys.stderr.write('y' * 10**6); sys.exit(1)", r"\b1\n.*yyy"),
+        ("print()", "three parts"),
     ],
+    ids=["exit code", "long output", "long error", "no output"],
 )
 def test_a_program_that_gives_no_token_is_told_without_any(
-    wired: Wired, ask: Ask, code: str, fact: str
+    wired: Wired, ask: Ask, code: str, told: str
 ) -> None:
-    with pytest.raises(CredentialsError) as raised:
+    with raises(CredentialsError, match=told, hide=PROGRAM) as raised:
         ask(wired(lambda _: token_answer(), token=printing(code), **NAMES))
-    assert fact in raised.value.fact
     assert OIDC[30:60] not in str(raised.value)
     assert len(str(raised.value)) < 800
     assert raised.value.__cause__ is None
@@ -261,8 +277,8 @@ def test_a_program_that_gives_no_token_is_told_without_any(
 
 @pytest.mark.usefixtures("allowed")
 def test_a_program_that_is_not_there_is_told(wired: Wired, ask: Ask) -> None:
-    for name, why in (("/nowhere/x", "No such file"), ("a\0b", "no such name")):
-        with pytest.raises(CredentialsError, match=why):
+    for name, why in (("/nowhere/x", "No such file"), ("a\0b", "a")):
+        with raises(CredentialsError, match=why):
             ask(wired(lambda _: token_answer(), token={"exec": [name]}, **NAMES))
 
 
@@ -284,7 +300,7 @@ def test_a_program_that_takes_too_long_is_killed_with_its_children(tmp_path: Pat
         "print('begun', flush=True)\n"
         "time.sleep(600)\n"
     )
-    with pytest.raises(ProgramError, match="too long"):
+    with raises(ProgramError):
         run((sys.executable, "-c", code), 10, SteppingClock())
     program, child = (int(pid) for pid in pids.read_text().split())
     assert not Path(f"/proc/{program}").exists()

@@ -24,6 +24,7 @@ from support.fake_door import (
     short_lived_token,
     token_answer,
 )
+from support.messages import raises
 from support.timing import FakeTiming
 
 Ask = Callable[..., Token]
@@ -80,9 +81,8 @@ def test_a_proxy_that_makes_no_tunnel_is_named(
     reply = f"HTTP/1.1 {code} No\r\nContent-Length: 0\r\n\r\n".encode()
     with FakeProxy(1, reply) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}/")
-        with pytest.raises(DoorUnreachableError, match=f"makes no tunnel to {HOST}:443") as raised:
+        with raises(DoorUnreachableError, match=f"{HOST}:443.*{code}") as raised:
             ask(credentials_for(URL))
-    assert str(code) in raised.value.fact
     assert hint in raised.value.hint
     assert raised.value.heals_by_itself is heals
 
@@ -93,7 +93,7 @@ def test_a_proxy_that_talks_ahead_or_not_in_http_is_not_believed(
     for reply in (b"HTTP/1.1 201 Tunnel\r\n\r\nhello", b"SOCKS\r\n\r\n"):
         with FakeProxy(1, reply) as proxy:
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-            with pytest.raises(NotADoorError, match=f"the proxy 127.0.0.1:{proxy.port}"):
+            with raises(NotADoorError, match=f"proxy 127.0.0.1:{proxy.port}"):
                 ask(credentials_for(URL))
 
 
@@ -102,7 +102,7 @@ def test_a_silent_proxy_is_waited_for_until_the_deadline_only(
 ) -> None:
     with FakeDoor(say_nothing, context=None) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        with pytest.raises(DoorUnreachableError, match="no connection to the proxy"):
+        with raises(DoorUnreachableError, match=f"proxy 127.0.0.1:{proxy.port}"):
             ask(credentials_for(URL, time=FakeTiming(exchange_seconds=0.2)))
 
 
@@ -129,18 +129,18 @@ def test_no_proxy_excludes_a_host() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "told"),
     [
-        ("socks5://me:secret@proxy:1080", "speaks socks5"),
-        ("https://me:secret@proxy:3128", "speaks https"),
-        ("secret://me:secret@proxy", "something else than http"),
-        ("http://me:secret@", "no host and port"),
-        ("http://me:secret@proxy:port", "no host and port"),
-        ("http://me:secret@pro xy:1", "no host and port"),
+        ("socks5://me:secret@proxy:1080", "socks5"),
+        ("https://me:secret@proxy:3128", "https"),
+        ("secret://me:secret@proxy", "http"),
+        ("http://me:secret@", "host"),
+        ("http://me:secret@proxy:port", "host"),
+        ("http://me:secret@pro xy:1", "host"),
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_an_error_without_its_password(url: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said) as raised:
+def test_a_proxy_that_cannot_be_used_is_an_error_without_its_password(url: str, told: str) -> None:
+    with raises(UsageError, match=told) as raised:
         parse_proxy(url)
     assert "secret" not in str(raised.value)
 

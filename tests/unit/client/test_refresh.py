@@ -32,6 +32,7 @@ from support.fake_door import (
     status_answer,
     token_answer,
 )
+from support.messages import check, raises
 from support.timing import NOON, FakeTiming
 
 Ask = Callable[..., Token]
@@ -157,7 +158,8 @@ def test_a_failed_refresh_is_told_to_the_log_without_a_token(
     timing.do_begun()
     [record] = caplog.records
     assert (record.name, record.levelno) == ("daypass", logging.WARNING)
-    assert "could not be refreshed; the one before lasts 1790 s more" in record.getMessage()
+    check(record.getMessage(), reason="warning")
+    assert "1790 s" in record.getMessage()
     assert SENTINEL not in record.getMessage()
     assert record.exc_info is None
 
@@ -243,10 +245,11 @@ def test_who_is_told_a_remembered_error_is_told_so(wired: Wired, timing: FakeTim
     credentials = wired(lambda _: status_answer(403, "because"))
     with pytest.raises(ExchangeRefusedError):
         credentials.token()
-    with pytest.raises(ExchangeRefusedError) as raised:
+    with raises(ExchangeRefusedError) as raised:
         credentials.token()
     error = raised.value
-    assert "that was 0 s ago; the next attempt is in 1 s" in error.hint
+    assert "0 s ago" in error.hint
+    assert "in 1 s" in error.hint
     assert error.status is not None
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert (str(again), again.status.message) == (str(error), "because")
@@ -296,9 +299,9 @@ def test_a_door_that_heals_is_found_with_the_next_question(
     timing.fake_clock.advance(15)
     assert number(credentials.token()) == 1
     door.fault = answer(501)
-    with pytest.raises(DoorUnreachableError) as raised:
+    with raises(DoorUnreachableError) as raised:
         credentials.token("other")
-    assert "ago" not in raised.value.hint
+    assert " s ago" not in raised.value.hint
 
 
 # -- after a 401
@@ -509,7 +512,7 @@ def test_a_broken_file_is_not_used_and_named_once_the_older_credentials_are_refu
     assert number(credentials.token()) == 1
     door.fault = status_answer(401, "Unauthorized")
     for _ in range(3):
-        with pytest.raises(DaypassError, match=r"credentials\.json") as raised:
+        with raises(DaypassError, match=r"credentials\.json") as raised:
             credentials.token("other")
         assert raised.value.exit_code == 2
     assert len(wire.requests) == 2, "a file that stays broken is no reason to ask again"

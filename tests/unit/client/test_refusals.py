@@ -29,6 +29,7 @@ from support.fake_door import (
     status_answer,
     token_answer,
 )
+from support.messages import raises
 from support.timing import NOON
 
 WHO = f"{NAMESPACE}/{SERVICE_ACCOUNT}"
@@ -48,39 +49,38 @@ TOO_SHORT = (
 
 
 def refusal_of(raw: bytes) -> DaypassError:
-    with pytest.raises(DaypassError) as raised:
+    with raises(DaypassError) as raised:
         run_exchange([raw])
     assert raised.value.exit_code == 1
     return raised.value
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "fact", "hint"),
+    ("code", "message", "told", "hint"),
     [
-        (401, "Unauthorized", f"long-lived token of {WHO} is refused (401", SECRET),
-        (401, "send Authorization: Bearer <JWT>", "arrived without its token (401)", "proxy"),
-        (403, ANONYMOUS, "the API server saw no token", "lost the Authorization header"),
-        (403, NO_ROLE, f"{WHO} may not create tokens for itself",
-         "may have been deleted: ask your administrator"),
-        (403, POLICY, "policy refuses this token: " + POLICY, "lifetime and an audience"),
-        (422, POLICY, "policy refuses this token: " + POLICY, "lifetime and an audience"),
-        (403, "because", "the TokenRequest was refused (403): because", "in between"),
-        (404, 'serviceaccounts "bot" not found', f"ServiceAccount {WHO} does not", "deleted"),
-        (404, f'secrets "{SECRET}" not found', f"Secret {SECRET} of {WHO} does not", "rotated"),
-        (404, "only TokenRequest is published", "nothing is published at this path", "URL right"),
-        (422, TOO_SHORT, "a lifetime of 3600 seconds is refused (422): " + TOO_SHORT, "10 min"),
-        (422, "something else", "the TokenRequest was refused (422): something else", ""),
-        (409, "the UID in the bound", "refused (409): the UID in the bound", ""),
-        (413, "limit is 3145728", "refused (413): limit is", ""),
-        (415, "unknown format", "refused (415): unknown format", ""),
+        pytest.param(401, "Unauthorized", (WHO, "(401"), SECRET, id="401"),
+        pytest.param(401, "send Authorization: Bearer <JWT>", ("(401)",), "proxy", id="lost token"),
+        pytest.param(403, ANONYMOUS, (), "Authorization", id="anonymous"),
+        pytest.param(403, NO_ROLE, (WHO,), "administrator", id="no role"),
+        pytest.param(403, POLICY, (POLICY,), "audience", id="policy 403"),
+        pytest.param(422, POLICY, (POLICY,), "audience", id="policy 422"),
+        pytest.param(403, "because", ("(403): because",), "", id="403"),
+        pytest.param(404, 'serviceaccounts "bot" not found', (WHO,), "", id="no ServiceAccount"),
+        pytest.param(404, f'secrets "{SECRET}" not found', (SECRET, WHO), "", id="no Secret"),
+        pytest.param(404, "only TokenRequest is published", (), "URL", id="another path"),
+        pytest.param(422, TOO_SHORT, ("3600 seconds", f"(422): {TOO_SHORT}"), "10 min", id="short"),
+        pytest.param(422, "something else", ("(422): something else",), "", id="422"),
+        pytest.param(409, "the UID in the bound", ("(409): the UID in the bound",), "", id="409"),
+        pytest.param(413, "limit is 3145728", ("(413): limit is 3145728",), "", id="413"),
+        pytest.param(415, "unknown format", ("(415): unknown format",), "", id="415"),
     ],
-)  # fmt: skip
+)
 def test_a_status_is_understood_and_kept_whole(
-    code: int, message: str, fact: str, hint: str
+    code: int, message: str, told: tuple[str, ...], hint: str
 ) -> None:
     error = refusal_of(status_answer(code, message, reason="Because"))
     assert isinstance(error, ExchangeRefusedError)
-    assert fact in error.fact
+    assert all(each in error.fact for each in told)
     assert hint in error.hint
     assert error.hint
     assert error.status is not None
@@ -89,11 +89,13 @@ def test_a_status_is_understood_and_kept_whole(
     assert not error.heals_by_itself
 
 
-@pytest.mark.parametrize(("offset", "word"), [(-3600, "behind"), (3600, "ahead of")])
-def test_a_401_to_a_machine_whose_clock_is_wrong_says_so(offset: int, word: str) -> None:
+@pytest.mark.parametrize(
+    ("offset", "told"), [(-3600, "60 minutes behind"), (3600, "60 minutes ahead")]
+)
+def test_a_401_to_a_machine_whose_clock_is_wrong_says_so(offset: int, told: str) -> None:
     date = f"Date: {http_date(NOON - offset)}"
     hint = refusal_of(status_answer(401, "Unauthorized", date)).hint
-    assert f"this machine's clock is 60 minutes {word} the door's" in hint
+    assert told in hint
 
 
 def test_a_401_to_a_machine_whose_clock_is_right_does_not_speak_of_it() -> None:
@@ -106,7 +108,8 @@ def test_a_redirect_is_not_followed_but_told(code: int) -> None:
     place = "https://login.example.com/auth"
     error = refusal_of(answer(code, "", f"Location: {place}?state=secret"))
     assert isinstance(error, NotADoorError)
-    assert f"redirects ({code}) to {place}" in error.fact
+    assert str(code) in error.fact
+    assert place in error.fact
     assert "secret" not in str(error)
 
 
@@ -115,53 +118,58 @@ def test_an_html_page_is_no_door(code: int) -> None:
     page = answer(code, "<!doctype html><title>Sign in</title>", content_type="text/html")
     error = refusal_of(page)
     assert isinstance(error, NotADoorError)
-    assert f"is no door: it answers {code} with an HTML page" in error.fact
+    assert str(code) in error.fact
     assert "<" not in error.fact
-    assert ("a login page or a firewall" in error.hint) is (code not in (400, 404))
+    assert ("login" in error.hint) is (code not in (400, 404))
 
 
 @pytest.mark.parametrize(
-    ("raw", "what"),
+    ("raw", "told"),
     [
-        (answer(200, '{"kind": "APIVersions"}'), "it answers 200 with JSON of another kind"),
-        (answer(201, "[]"), "it answers 201 with JSON of another kind"),
-        (answer(201, "[" * 100_000), "it answers 201 with JSON of another kind"),
-        (answer(204), "it answers 204 with nothing"),
-        (answer(200, "hello"), "it answers 200 with something else than JSON"),
-        (answer(404, "default backend - 404"), "something else than JSON: default backend - 404"),
-        (answer(401, '{"error":"no"}'), 'JSON of another kind: {"error":"no"}'),
-        (status_answer(200, "fine"), "it answers 200 with JSON of another kind"),
+        (answer(200, '{"kind": "APIVersions"}'), "200"),
+        (answer(201, "[]"), "201"),
+        (answer(201, "[" * 100_000), "201"),
+        (answer(204), "204"),
+        (answer(200, "hello"), "200"),
+        (answer(404, "default backend - 404"), ": default backend - 404"),
+        (answer(401, '{"error":"no"}'), ': {"error":"no"}'),
+        (status_answer(200, "fine"), "200"),
     ],
+    ids=["kind", "list", "nested", "nothing", "words", "words 404", "object 401", "Status 200"],
 )
-def test_whatever_is_no_token_request_and_no_status_is_no_door(raw: bytes, what: str) -> None:
+def test_whatever_is_no_token_request_and_no_status_is_no_door(raw: bytes, told: str) -> None:
     error = refusal_of(raw)
     assert isinstance(error, NotADoorError)
-    assert what in error.fact
-    assert "is its URL right" in error.hint
+    assert told in error.fact
+    assert "URL" in error.hint
 
 
 @pytest.mark.parametrize(
-    ("changes", "what"),
+    "changes",
     [
-        ({"status": {}}, "holds no token"),
-        ({"status": {"token": "a\r\nb", "expirationTimestamp": "x"}}, "holds no token"),
-        ({"status": {"token": 7}}, "holds no token"),
-        ({"status": []}, "holds no token"),
-        ({"status": {"token": short_lived_token()}}, "does not say when the token expires"),
-        (
-            {"status": {"token": short_lived_token(), "expirationTimestamp": "tomorrow"}},
-            "does not say when the token expires",
-        ),
-        ({"spec": {"audiences": ["api"]}}, "somebody else than the audience"),
-        ({"spec": {}}, "somebody else than the audience"),
+        {"status": {}},
+        {"status": {"token": "a\r\nb", "expirationTimestamp": "x"}},
+        {"status": {"token": 7}},
+        {"status": []},
+        {"status": {"token": short_lived_token()}},
+        {"status": {"token": short_lived_token(), "expirationTimestamp": "tomorrow"}},
+        {"spec": {"audiences": ["api"]}},
+        {"spec": {}},
+    ],
+    ids=[
+        "no token",
+        "line break",
+        "number",
+        "list",
+        "no expiry",
+        "odd expiry",
+        "other audience",
+        "no audience",
     ],
 )
-def test_a_token_request_that_is_not_whole_is_not_believed(
-    changes: dict[str, object], what: str
-) -> None:
+def test_a_token_request_that_is_not_whole_is_not_believed(changes: dict[str, object]) -> None:
     error = refusal_of(token_answer(**changes))  # type: ignore[arg-type]
     assert isinstance(error, NotADoorError)
-    assert what in error.fact
     assert short_lived_token() not in str(error)
 
 
@@ -169,13 +177,13 @@ def test_a_token_request_that_is_not_whole_is_not_believed(
 def test_a_failing_server_heals_by_itself(code: int) -> None:
     error = refusal_of(status_answer(code, "etcd is away"))
     assert isinstance(error, DoorUnreachableError)
-    assert error.fact.endswith(f"answers {code}: etcd is away")
+    assert error.fact.endswith(f" {code}: etcd is away")
     assert error.heals_by_itself
 
 
 def test_a_failing_servers_html_is_not_quoted() -> None:
     error = refusal_of(answer(502, "<html>nginx</html>", content_type="text/html"))
-    assert error.fact.endswith("answers 502")
+    assert error.fact.endswith(" 502")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +197,7 @@ def test_a_failing_servers_html_is_not_quoted() -> None:
         ("Retry-After: 9999999999999", None),
         ("X: y", None),
     ],
+    ids=["seconds", "date", "date by the door's clock", "words", "negative", "long", "absent"],
 )
 def test_a_busy_door_says_when_to_come_back(header: str, seconds: float | None) -> None:
     error = refusal_of(status_answer(429, "slow down", header))
@@ -198,7 +207,9 @@ def test_a_busy_door_says_when_to_come_back(header: str, seconds: float | None) 
 
 
 def test_other_peoples_words_cannot_steer_the_terminal_or_fill_it() -> None:
-    error = refusal_of(status_answer(403, "\x1b[2Jcleared\n\u202e" + "x" * 100_000))
+    with pytest.raises(DaypassError) as raised:
+        run_exchange([status_answer(403, "\x1b[2Jcleared\n\u202e" + "x" * 100_000)])
+    error = raised.value
     assert error.fact.isprintable()
     assert len(error.fact) < 1200
 
@@ -211,7 +222,9 @@ def test_a_token_that_a_server_quotes_is_not_passed_on(code: int) -> None:
             answer(code, f"bad header: Authorization: Bearer {quoted}"),
             answer(code, "", f"Location: /login/{quoted}"),
         ):
-            error = refusal_of(raw)
+            with pytest.raises(DaypassError) as raised:
+                run_exchange([raw])
+            error = raised.value
             status = getattr(error, "status", None)
             seen = f"{error} {error!r} {error.args} {status.document if status else ''}"
             assert quoted[20:] not in seen
@@ -232,9 +245,13 @@ def gates_answers() -> list[tuple[int, str]]:
     return [(code, said[code].replace("%LOCAL_REPLY_BODY%", "x")) for code in (401, 403, 404)]
 
 
-@pytest.mark.parametrize(("code", "message"), [*gates_answers(), (401, LONG_LIVED)])
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [*gates_answers(), (401, LONG_LIVED)],
+    ids=["401", "403", "404", "long-lived"],
+)
 def test_the_gates_own_answers_are_told_apart_from_a_doors(code: int, message: str) -> None:
     error = refusal_of(status_answer(code, message))
     assert isinstance(error, NotADoorError)
-    assert "leads to the gate, not to the door" in error.fact
+    assert "gate" in error.fact
     assert "DAYPASS_DOOR" in error.hint

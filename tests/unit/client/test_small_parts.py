@@ -19,6 +19,7 @@ from daypass.client.refresh import (
 from daypass.client.times import parse_http_date, parse_rfc3339, rfc3339
 from support.exchanges import run_exchange
 from support.fake_door import AUDIENCE, long_lived_token, token_answer
+from support.messages import raises
 from support.timing import NOON, FakeClock, FakeTiming
 
 
@@ -171,25 +172,29 @@ def test_a_date_by_which_a_token_ends_as_it_comes_is_wrong_where_the_grant_is_kn
     grant = run_exchange([token_answer(date=NOON + 7200)])
     assert grant.usable_seconds == 3590
     spec = {"audiences": [AUDIENCE]}
-    with pytest.raises(NotADoorError, match="has ended as it comes"):
+    with raises(NotADoorError):
         run_exchange([token_answer(date=NOON + 7200, spec=spec)])
 
 
-@pytest.mark.parametrize("seconds", [10**400, 2**63, 0, -1, True, 1e400, "3600", None])
-@pytest.mark.parametrize("date", [NOON, NOON + 7200])
+@pytest.mark.parametrize(
+    "seconds",
+    [10**400, 2**63, 0, -1, True, 1e400, "3600", None],
+    ids=lambda value: repr(value)[:20],
+)
+@pytest.mark.parametrize("date", [NOON, NOON + 7200], ids=["noon", "two hours ahead"])
 def test_a_lifetime_that_no_server_grants_is_not_believed(seconds: object, date: float) -> None:
     spec = {"audiences": [AUDIENCE], "expirationSeconds": seconds}
     if date == NOON:
         assert run_exchange([token_answer(spec=spec)]).usable_seconds == 3590
         return
-    with pytest.raises(NotADoorError, match="has ended as it comes"):
+    with raises(NotADoorError):
         run_exchange([token_answer(date=date, spec=spec)])
 
 
 @pytest.mark.parametrize("characters", [16 * 1024 + 1, 900_000])
 def test_a_token_that_fits_into_no_header_is_refused(characters: int) -> None:
     status = {"token": "x" * characters, "expirationTimestamp": "2027-01-15T09:00:00Z"}
-    with pytest.raises(NotADoorError):
+    with raises(NotADoorError):
         run_exchange([token_answer(status=status)])
     status["token"] = "x" * 16 * 1024
     assert run_exchange([token_answer(status=status)]).usable_seconds == 3590
@@ -197,7 +202,7 @@ def test_a_token_that_fits_into_no_header_is_refused(characters: int) -> None:
 
 def test_more_audiences_than_can_be_kept_are_refused() -> None:
     spec = {"audiences": [AUDIENCE, *("x" * 100 for _ in range(1000))], "expirationSeconds": 3600}
-    with pytest.raises(NotADoorError):
+    with raises(NotADoorError):
         run_exchange([token_answer(spec=spec)])
 
 
