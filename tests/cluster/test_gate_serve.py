@@ -26,18 +26,15 @@ from daypass.render.envoy.revocation import Revoked
 from daypass.render.names import GATE, GATE_REVOKED
 from daypass.spec.gate import Check
 from support.authority import Authority
+from support.authorizers import ask_over_tls
 from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
 from support.gates import running_gate
 from support.identities import RBAC, Identity, unique
-from support.over_grpc import over_grpc
 from support.raw import Answer, Conversation, connect
 
 AUDIENCE, HOST, NAME = "gate.example.com", "ekf.example.com", "daypass-gate.daypass.svc"
-
-
-GRPC_SOCKET = "grpc.sock"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +56,10 @@ class Serving:
             conversation = Conversation(connection)
             conversation.send("\r\n".join(lines).encode())
             return conversation.answer()
+
+    def ask_from(self, files: dict[str, Any]) -> None:
+        """Make the Envoy of a gate ask here."""
+        ask_over_tls(files, port=self.port, authority_pem=self.authority.pem, name=NAME)
 
     def get(self, path: str) -> tuple[int, str]:
         """Of the status port."""
@@ -105,8 +106,7 @@ def _started(
     return subprocess.Popen(
         [sys.executable, "-m", "daypass", "gate", "serve", "--config", str(config), "--listen",
          "127.0.0.1:0", "--status", "127.0.0.1:0", "--certificate", str(folder / "tls.crt"),
-         "--key", str(folder / "tls.key"), "--kubeconfig", str(kubeconfig), "--drain", "1s",
-         "--grpc", f"unix:{folder / GRPC_SOCKET}"],
+         "--key", str(folder / "tls.key"), "--kubeconfig", str(kubeconfig), "--drain", "1s"],
         stdout=events, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -205,13 +205,13 @@ def test_it_answers_over_tls_by_the_word_of_the_api_server(
     assert line.rpartition(".")[2] not in events + "".join(serve.words) + text
 
 
-def test_it_answers_envoy_over_grpc_with_the_same_answers(
+def test_it_answers_envoy_over_tls(
     serve: Serving, control_plane: ControlPlane, identity: Identity, tmp_path_factory: Any
 ) -> None:
     jwks = json.dumps(control_plane.admin.get("/openid/v1/jwks"))
     with running_gate(
         tmp_path_factory.mktemp("g"), jwks, longest_lifetime_seconds=7200, check="review",
-        authorizer_socket=str(serve.folder / GRPC_SOCKET), change=over_grpc,
+        change=serve.ask_from,
     ) as gate:  # fmt: skip
         line = bearer(control_plane, identity)
         for _ in range(2):
@@ -243,7 +243,7 @@ def test_an_authorizer_that_hangs_or_is_killed_closes_the_gate(
     jwks = json.dumps(control_plane.admin.get("/openid/v1/jwks"))
     with running_gate(
         tmp_path_factory.mktemp("g"), jwks, longest_lifetime_seconds=7200, check=check,
-        authorizer_socket=str(serve.folder / GRPC_SOCKET), change=over_grpc,
+        change=serve.ask_from,
     ) as gate:  # fmt: skip
         line = bearer(control_plane, identity)
         eventually("it passes", lambda: gate.send([line]).code == 200)

@@ -13,6 +13,8 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.gateway.decision import Rules
 from daypass.gateway.review.service import ReviewSettings
 from daypass.local.authorizer import LocalAuthorizer
+from daypass.render.envoy.review import AUTHORIZER
+from daypass.render.envoy.upstream import certificate_names, verified_tls
 from daypass.spec.gate import Check
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
@@ -66,3 +68,14 @@ def reviewed_gate(
         ) as gate,
     ):  # fmt: skip
         yield ReviewedGate(gate=gate, authorizer=authorizer, reviews=reviews, events=events)
+
+
+def ask_over_tls(files: dict[str, Any], *, port: int, authority_pem: str, name: str) -> None:
+    """Make the gate's Envoy ask at a port of loopback, where this authority and name must be."""
+    clusters = files["clusters.json"]["resources"]
+    (cluster,) = (each for each in clusters if each["name"] == AUTHORIZER)
+    where = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"] = where
+    authority = {"trusted_ca": {"inline_string": authority_pem}}
+    trust = {"validation_context": {**authority, **certificate_names(name)}}
+    cluster["transport_socket"] = verified_tls(name, trust)

@@ -24,13 +24,12 @@ SOCKET = "a.sock"
 class Served:
     """A running one. `path`: its Unix socket, unless it was told to listen elsewhere.
 
-    `listens`, `grpc`, `status`: where it listens for HTTP, for gRPC (or ""), and for probes.
+    `listens`, `status`: where it listens for questions, and for probes.
     """
 
     child: Child
     path: Path
     listens: str
-    grpc: str
     status: str
 
     def metric(self, name: str) -> float:
@@ -71,10 +70,7 @@ def serving(
     )  # fmt: skip
     try:
         found = _told(child, r"the authorizer listens at (\S+), its health at (\S+)$")
-        grpc = "--grpc" in arguments and _told(child, r"over gRPC it listens at (\S+)$")[1]
-        yield Served(
-            child=child, path=folder / SOCKET, listens=found[1], grpc=grpc or "", status=found[2]
-        )
+        yield Served(child=child, path=folder / SOCKET, listens=found[1], status=found[2])
     finally:
         child.stop()
 

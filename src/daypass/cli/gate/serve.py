@@ -49,10 +49,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"where the gateway asks; *:PORT: on all addresses (default: {DEFAULT_LISTEN})",
     )  # fmt: skip
     parser.add_argument(
-        "--grpc", metavar="HOST:PORT|unix:PATH",
-        help="where the gateway asks over gRPC, as well (default: nowhere)",
-    )  # fmt: skip
-    parser.add_argument(
         "--certificate", metavar="FILE", help="what to show there (PEM); followed when renewed"
     )
     parser.add_argument("--key", metavar="FILE", help="the certificate's key (PEM)")
@@ -84,9 +80,7 @@ def run(args: Namespace) -> int:
         raise MissingExtraError("daypass gate serve", "gate") from None
     allow_many_files()
     config, gate = load_gate(args.config)
-    listens = [_listen(args, args.listen, "--listen")]
-    if args.grpc is not None:
-        listens.append(_listen(args, args.grpc, "--grpc"))
+    listen = _listen(args)
     status = _address(args.status, "--status")
     cluster = open_cluster(args)
     settings = ReviewSettings.of(
@@ -98,13 +92,13 @@ def run(args: Namespace) -> int:
     follows = not args.without_watch
     service = Service(settings, cluster.access, SYSTEM_CLOCK, _write, needs_list=follows)
     follow = (cluster, config.door.namespace, gate.close_after_seconds) if follows else None
-    uvloop.run(_serve(service, listens, status, follow, args.drain))
+    uvloop.run(_serve(service, listen, status, follow, args.drain))
     return 0
 
 
 async def _serve(
     service: Service,
-    listens: list[Listen],
+    listen: Listen,
     status: tuple[str, int],
     follow: tuple[Cluster, str, int] | None,
     drain_seconds: int,
@@ -122,12 +116,9 @@ async def _serve(
         status_port = await _started(server, *status)
         if follower is not None:
             follower.start()
-        port = await service.start(*listens)
-        where = replace(listens[0], port=port)
+        where = replace(listen, port=await service.start(listen))
         health = Listen(host=status[0], port=status_port)
         say(f"the authorizer listens at {where}, its health at {health}")
-        for each in listens[1:]:
-            say(f"over gRPC it listens at {replace(each, port=service.grpc_port)}")
         telling = asyncio.create_task(_tell_troubles(service, follower))
         await ended.wait()
         telling.cancel()
@@ -184,7 +175,7 @@ def _write(line: str) -> None:
     sys.stdout.flush()
 
 
-def _listen(args: Namespace, where: str, option: str) -> Listen:
+def _listen(args: Namespace) -> Listen:
     from daypass.gateway.review.certificates import CertificateFiles
     from daypass.gateway.review.service import Listen
 
@@ -193,9 +184,10 @@ def _listen(args: Namespace, where: str, option: str) -> Listen:
     files = None
     if args.certificate is not None:
         files = CertificateFiles(certificate=args.certificate, key=args.key)
+    where: str = args.listen
     if where.startswith("unix:"):
         return Listen(path=where.removeprefix("unix:"))  # nobody reads along there
-    host, port = _address(where, option)
+    host, port = _address(where, "--listen")
     if files is None and host not in LOOPBACK:
         raise UsageError(
             f"tokens would travel to {where} for all to read",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from daypass._core.clock import Clock
-from daypass._core.errors import DaypassError, MissingExtraError
+from daypass._core.errors import DaypassError
 from daypass.gateway.decision import Rules
 from daypass.gateway.review.answers import Answers
 from daypass.gateway.review.api_server import ApiServerReviews
@@ -23,12 +22,8 @@ from daypass.render.envoy.revocation import Revoked
 from daypass.spec import Config, Gate
 from daypass.spec.exposure import bracketed
 
-if TYPE_CHECKING:
-    from daypass.gateway.review.grpc_transport import GrpcTransport
-
 BACKLOG = 1024
 HANDSHAKE_SECONDS = 10.0
-GRPC_STOP_SECONDS = 2.0
 LEAST_READY_SECONDS = 30.0
 CERTIFICATE_EVERY_SECONDS = 5.0
 
@@ -127,16 +122,10 @@ class Service:
         self._server: asyncio.Server | None = None
         self._certificate: FollowedCertificate | None = None
         self._chores: list[asyncio.Task[None]] = []
-        self._grpc: GrpcTransport | None = None
-        self.grpc_port = 0
         self._is_draining = False
 
-    async def start(self, listen: Listen, over_grpc: Listen | None = None) -> int:
-        """Listen; the port, or 0 for a Unix socket. Raises ListenError, CertificateFilesError.
-
-        `over_grpc`: where to listen for gRPC as well, at `grpc_port` then; MissingExtraError
-        without its library.
-        """
+    async def start(self, listen: Listen) -> int:
+        """Listen; the port, or 0 for a Unix socket. Raises ListenError, CertificateFilesError."""
         await self.reviewing.start()
         if listen.files is not None:
             self._certificate = FollowedCertificate(listen.files)
@@ -167,8 +156,6 @@ class Service:
                 if listen.path
                 else "",
             ) from None
-        if over_grpc is not None:
-            await self._start_grpc(over_grpc)
         self._chores = [
             asyncio.create_task(_every(STALLED_SECONDS, self.transport.close_stalled)),
             asyncio.create_task(_every(CERTIFICATE_EVERY_SECONDS, self._look_at_certificate)),
@@ -236,23 +223,8 @@ class Service:
         if self._server is not None:
             self._server.close()
         await self.reviewing.stop()
-        if self._grpc is not None:
-            await self._grpc.stop(GRPC_STOP_SECONDS)
         self.transport.close()
         self._api_server.close()
-
-    async def _start_grpc(self, listen: Listen) -> None:
-        try:
-            from daypass.gateway.review.grpc_transport import GrpcTransport
-        except ModuleNotFoundError:
-            raise MissingExtraError("ext_authz over gRPC", "grpc") from None
-        self._grpc = GrpcTransport(self.authorizer, self.reviewing.pump)
-        address = str(listen) if listen.path else f"{bracketed(listen.host or '::')}:{listen.port}"
-        try:
-            port = await self._grpc.start(address, listen.files)
-        except (OSError, ValueError, RuntimeError):
-            raise ListenError(f"it cannot listen at {listen} for gRPC") from None
-        self.grpc_port = 0 if listen.path else port
 
     def _look_at_certificate(self) -> None:
         if self._certificate is not None:

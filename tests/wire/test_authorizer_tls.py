@@ -1,7 +1,8 @@
-"""`daypass gate serve` over gRPC with TLS, asked by a real Envoy and by gRPC's own client."""
+"""`daypass gate serve` over TLS, asked by a real Envoy and by Python's own client."""
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import grpc
 import pytest
 
 from support.authority import Authority
+from support.authorizers import ask_over_tls
 from support.deadline import eventually
 from support.fake_reviews import FakeReviews, fake_reviews
 from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
-from support.over_grpc import no_question, over_tls
+from support.raw import connect, exchange
 from support.serving import serving
 from support.tokens import Signer
 
@@ -38,7 +39,7 @@ class Serving:
     @contextmanager
     def gate(self, folder: Path, *, authority: Authority, name: str) -> Iterator[RunningGate]:
         """One whose Envoy asks somebody of this authority and name."""
-        change = partial(over_tls, port=self.port, authority_pem=authority.pem, name=name)
+        change = partial(ask_over_tls, port=self.port, authority_pem=authority.pem, name=name)
         with running_gate(
             folder, SIGNER.jwks, longest_lifetime_seconds=7200, check="review", change=change,
         ) as running:  # fmt: skip
@@ -60,9 +61,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         unlistened = Serving(folder=folder, authority=authority, reviews=reviews, port=0)
         unlistened.show()
         with serving(
-            folder, reviews, "--grpc", "127.0.0.1:0", "--certificate", "tls.crt", "--key", "tls.key"
-        ) as running:
-            port = int(running.grpc.rpartition(":")[2])
+            folder, reviews, "--listen", "127.0.0.1:0", "--certificate", "tls.crt",
+            "--key", "tls.key",
+        ) as running:  # fmt: skip
+            port = int(running.listens.rpartition(":")[2])
             yield Serving(folder=folder, authority=authority, reviews=reviews, port=port)
 
 
@@ -102,18 +104,18 @@ def test_envoy_asks_nobody_of_another_authority_or_name_and_lets_nobody_in(
     assert served.reviews.asked == before
 
 
-def test_only_who_speaks_tls_and_trusts_its_authority_is_answered(served: Serving) -> None:
-    where = f"localhost:{served.port}"
-    options = [("grpc.ssl_target_name_override", NAME)]
-
-    def trusting(authority: Authority) -> grpc.ChannelCredentials:
-        return grpc.ssl_channel_credentials(authority.pem.encode())
-
-    good = grpc.secure_channel(where, trusting(served.authority), options)
-    assert no_question(good) is grpc.StatusCode.INVALID_ARGUMENT
-    other = grpc.secure_channel(where, trusting(Authority()), options)
-    assert no_question(other) is grpc.StatusCode.UNAVAILABLE
-    assert no_question(grpc.insecure_channel(where)) is grpc.StatusCode.UNAVAILABLE
+def test_only_a_client_that_speaks_tls_and_trusts_its_authority_is_answered(
+    served: Serving,
+) -> None:
+    question = b"GET / HTTP/1.1\r\nHost: elsewhere.example.com\r\n\r\n"
+    trusting = served.authority.pem
+    with connect(served.port, authority_pem=trusting, name=NAME) as connection:
+        assert exchange(connection, question).code == 404
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connect(served.port, authority_pem=Authority().pem, name=NAME)
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as plain:
+        plain.sendall(question)
+        assert not plain.recv(100).startswith(b"HTTP")
 
 
 def shown(served: Serving) -> str:
