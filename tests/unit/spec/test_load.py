@@ -7,15 +7,20 @@ from pathlib import Path
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.spec import ConfigError, Problem, load
+from daypass.spec import ConfigError, Problem, load, parse
 from daypass.spec.characters import LIMIT_BYTES
+from support.messages import raises
 from unit.spec.texts import DESIGN, MINIMAL, refusal
 
 
-def failure(path: Path) -> str:
-    with pytest.raises(ConfigError) as caught:
+def failure(path: Path, *values: str) -> Problem:
+    """The only problem of a file, which names the file as a whole."""
+    with raises(ConfigError) as caught:
         load(path)
-    return str(caught.value).removeprefix(str(path))
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line) == (str(path), 0)
+    assert [value for value in values if value not in str(problem)] == []
+    return problem
 
 
 def test_a_file_is_read_and_its_folder_is_where_files_are(tmp_path: Path) -> None:
@@ -34,15 +39,13 @@ def test_a_relative_name_gives_absolute_files(
 
 
 def test_a_file_that_is_not_there_is_told_how_to_be_made(tmp_path: Path) -> None:
-    told = failure(tmp_path / "no.yaml")
-    assert told.startswith(": no such file; the smallest one: {version: 1, domains: ")
+    assert "{version: 1, domains: " in failure(tmp_path / "no.yaml").hint
 
 
 def test_only_ordinary_files_are_read_and_a_pipe_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert failure(tmp_path / "pipe").startswith(": is not an ordinary file")
-    assert failure(tmp_path).startswith(": is not an ordinary file")
-    assert failure(Path("/dev/zero")).startswith(": is not an ordinary file")
+    found = [failure(path) for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"))]
+    assert len({problem.message for problem in found}) == 1
 
 
 def test_a_symbolic_link_leads_to_the_config(tmp_path: Path) -> None:
@@ -50,19 +53,20 @@ def test_a_symbolic_link_leads_to_the_config(tmp_path: Path) -> None:
     (tmp_path / "daypass.yaml").symlink_to("real.yaml")
     assert load(tmp_path / "daypass.yaml").version == 1
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")
-    assert failure(tmp_path / "loop.yaml").startswith(": cannot be read: ")
+    failure(tmp_path / "loop.yaml", "symbolic links")
 
 
 def test_a_name_that_no_file_has_is_refused() -> None:
-    with pytest.raises(ConfigError, match="its name makes no sense"):
+    with raises(ConfigError, match=r"^a\?b: ") as caught:
         load("a\0b")
+    assert caught.value.exit_code == 2
 
 
 def test_of_a_huge_file_only_the_beginning_is_read(tmp_path: Path) -> None:
     path = tmp_path / "daypass.yaml"
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    assert failure(path).startswith(f": larger than {LIMIT_BYTES // 1024} KiB")
+    failure(path, f"{LIMIT_BYTES // 1024} KiB")
     path.write_bytes(MINIMAL.encode().ljust(LIMIT_BYTES, b"\n"))
     assert load(path).version == 1
 
@@ -71,16 +75,10 @@ def test_the_error_is_a_usage_error_that_holds_its_problems() -> None:
     error = refusal(MINIMAL + "policy:\n  audience: [x]\n")
     assert isinstance(error, DaypassError)
     assert error.exit_code == 2
-    assert error.problems == (
-        Problem(
-            file="daypass.yaml",
-            line=8,
-            column=3,
-            message="unknown key 'audience'",
-            hint="did you mean 'audiences'?",
-        ),
-    )
-    assert str(error) == "daypass.yaml:8:3: unknown key 'audience'; did you mean 'audiences'?"
+    (problem,) = error.problems
+    assert (problem.file, problem.line, problem.column) == ("daypass.yaml", 8, 3)
+    assert ("'audience'" in problem.message, "'audiences'" in problem.hint) == (True, True)
+    assert str(error) == f"daypass.yaml:8:3: {problem.message}; {problem.hint}"
     assert error.__cause__ is None
 
 
@@ -102,8 +100,5 @@ def test_a_message_quotes_little_of_a_value_and_only_what_prints() -> None:
 
 
 def test_the_name_of_a_file_cannot_forge_a_line() -> None:
-    from daypass.spec import parse
-
-    with pytest.raises(ConfigError) as caught:
+    with raises(ConfigError, match=r"^a\?b:1:1: "):
         parse(b"", name="a\nb", folder=Path())
-    assert str(caught.value).startswith("a?b:1:1: ")

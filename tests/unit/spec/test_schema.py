@@ -14,7 +14,7 @@ from daypass.spec import composing, json_schema, schema
 from daypass.spec.document import ListNode as List
 from daypass.spec.document import MapNode, Node, ScalarNode
 from daypass.spec.problems import Problems
-from unit.spec.texts import DESIGN, MINIMAL, read, refusal
+from unit.spec.texts import DESIGN, MINIMAL, read, refusal, short_id
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
@@ -140,19 +140,19 @@ BEYOND_A_SCHEMA = [
 ]
 
 
-@pytest.mark.parametrize("text", GOOD)
+@pytest.mark.parametrize("text", GOOD, ids=short_id)
 def test_what_the_parser_takes_the_schema_takes(text: str) -> None:
     read(text)
     VALIDATOR.validate(document(text))
 
 
-@pytest.mark.parametrize("text", BAD)
+@pytest.mark.parametrize("text", BAD, ids=short_id)
 def test_what_the_schema_can_refuse_both_refuse(text: str) -> None:
     refusal(text)
     assert not VALIDATOR.is_valid(document(text))
 
 
-@pytest.mark.parametrize("text", BEYOND_A_SCHEMA)
+@pytest.mark.parametrize("text", BEYOND_A_SCHEMA, ids=short_id)
 def test_only_the_parser_refuses_what_a_schema_cannot_say(text: str) -> None:
     refusal(text)
     VALIDATOR.validate(document(text))

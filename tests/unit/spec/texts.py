@@ -1,8 +1,11 @@
-"""Config files to start from, and what a broken one is told."""
+"""Config files to start from, and the problems of a broken one."""
 
 from pathlib import Path
 
-from daypass.spec import Config, ConfigError, parse
+import pytest
+
+from daypass.spec import Config, ConfigError, Problem, parse
+from support.messages import check
 
 FOLDER = Path("/deployments")
 
@@ -71,6 +74,35 @@ def refusal(text: str | bytes) -> ConfigError:
     raise AssertionError(f"this was accepted: {config!r}")
 
 
-def said(text: str | bytes) -> list[str]:
-    """What a text is told, a line a problem, without the name of the file."""
-    return [line.removeprefix("daypass.yaml:") for line in str(refusal(text)).splitlines()]
+def problems(text: str | bytes) -> tuple[Problem, ...]:
+    """The problems of a text; their wording is in the golden file."""
+    error = refusal(text)
+    check(error)
+    return error.problems
+
+
+def places(found: tuple[Problem, ...]) -> list[str]:
+    """Where problems are: `line:column` of each."""
+    return [f"{problem.line}:{problem.column}" for problem in found]
+
+
+def refuses(*cases: object) -> pytest.MarkDecorator:
+    """Run a test with each case: `text`, `place` and `values`."""
+    return pytest.mark.parametrize(("text", "place", "values"), cases)
+
+
+def case(text: str | bytes, place: str, *values: str) -> object:
+    """A text with one problem, where it is (`line:column`), and what its message has to name."""
+    return pytest.param(text, place, values, id=" ".join((place, *values))[:40])
+
+
+def short_id(text: str) -> str:
+    """A name for a case: the end of its text."""
+    return " ".join(text.removeprefix(MINIMAL).split())[-40:] or "minimal"
+
+
+def assert_refused(text: str | bytes, place: str, values: tuple[str, ...]) -> None:
+    """Fail unless the text has one problem, at this place, whose message names these values."""
+    found = problems(text)
+    assert places(found) == [place], found
+    assert [value for value in values if value not in str(found[0])] == [], found
