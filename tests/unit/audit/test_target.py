@@ -32,6 +32,7 @@ EKF, SERVING = "https://ekf.example.com/", "https://serving.example.com/"
         (", hosts: ['*', apis.example.com]", "https://apis.example.com/", SERVING),
         (", hosts: ['*', ekf.example.com]", EKF, SERVING),
     ],
+    ids=["all", "another", "wildcard", "wildcard, another", "wildcard, one"],
 )
 def test_the_gate_is_asked_where_it_is_known_to_be(
     hosts: str, ekf: str | None, serving: str | None

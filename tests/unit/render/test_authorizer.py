@@ -12,6 +12,7 @@ from daypass.render.names import GATE, GATE_PAIR, gate_host
 from daypass.render.needs import needs
 from daypass.render.objects import Object
 from daypass.spec import Config, load
+from support.messages import raises
 from support.rendered import config_of, the
 
 TEXT = """\
@@ -94,7 +95,7 @@ def test_the_native_check_needs_none() -> None:
 
 
 def test_without_an_image_there_is_nothing_to_run() -> None:
-    with pytest.raises(RenderError, match="needs an image"):
+    with raises(RenderError, match=r"gate\.image"):
         objects(TEXT.replace("  image: registry.example.com/daypass:1\n", ""))
 
 

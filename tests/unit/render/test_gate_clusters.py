@@ -35,6 +35,7 @@ SETTINGS = GateSettings(
         (Protected(address=ADDRESS, is_http2=True), "explicit_http_config.http2_protocol_options"),
         (Protected(address=ADDRESS, authority_file="ca"), "auto_config.http2_protocol_options"),
     ],
+    ids=["http1", "http2", "tls"],
 )
 def test_whatever_is_spoken_there_is_room_for_all_clients_and_idle_connections_end(
     protected: Protected, protocol: str

@@ -18,6 +18,7 @@ from daypass.render.needs import needs, told
 from daypass.render.objects import Object
 from support.closure import assert_closed, identity
 from support.manifest_cases import CASES, FRONTS, OLD, THERE, Case
+from support.messages import check, raises
 from support.rendered import config_of, pod_of, the
 
 MINIMAL = """\
@@ -93,7 +94,7 @@ def test_whoever_has_rights_for_the_gate_may_read_no_secret() -> None:
 
 def test_a_gate_of_a_cluster_needs_an_image() -> None:
     text = CASES["istio"].text.replace(", image: 'registry.example.com/daypass:1'", "")
-    with pytest.raises(RenderError, match="image"):
+    with raises(RenderError, match=r"gate\.image"):
         Case(text=text).objects()
 
 
@@ -233,31 +234,34 @@ def test_the_pattern_of_direct_is_the_whole_path_and_what_the_controller_takes()
 @pytest.mark.parametrize(
     ("domain", "fact"),
     [
-        ("host: localhost, front: envoy", "no domain of this config"),
-        ("host: a.example, front: istio, tls: outside", "names no Gateway"),
-        ("host: a.example, front: gateway-api, tls: {secret: a}", "names no Gateway"),
-        ("host: a.example, front: gateway-api, className: x, tls: outside", "names no Gateway"),
+        ("host: localhost, front: envoy", "domain"),
+        ("host: a.example, front: istio, tls: outside", "domains.a"),
+        ("host: a.example, front: gateway-api, tls: {secret: a}", "domains.a"),
+        ("host: a.example, front: gateway-api, className: x, tls: outside", "domains.a"),
         (f"{NGINX}, direct: true}}\ncluster: {{server: 'https://10.0.0.1'", "https://10.0.0.1"),
-        (f"{NGINX}}}\ndoor: {{namespace: default", "door.namespace is default"),
-        (f"{NGINX}}}\ndoor: {{namespace: kube-system", "door.namespace is kube-system"),
-        (f"{NGINX}}}\ndoor: {{namespace: ingress-nginx", "door.namespace is ingress-nginx"),
+        (f"{NGINX}}}\ndoor: {{namespace: default", "default"),
+        (f"{NGINX}}}\ndoor: {{namespace: kube-system", "kube-system"),
+        (f"{NGINX}}}\ndoor: {{namespace: ingress-nginx", "ingress-nginx"),
     ],
+    ids=["local", "istio", "gateway-api", "class", "direct", "default", "kube-system", "front"],
 )
 def test_what_a_config_leaves_open_is_said(domain: str, fact: str) -> None:
-    with pytest.raises(RenderError, match=re.escape(fact)) as refused:
+    with raises(RenderError, match=re.escape(fact)) as refused:
         rendered(f"version: 1\ndomains:\n  a: {{{domain}}}\n")
     assert refused.value.hint
+    assert refused.value.exit_code == 2
 
 
 def test_a_person_is_told_what_has_to_be_there() -> None:
     lines = told(CASES["fronts"].config)
+    check("\n".join(lines), reason="needs")
     for words in (
         "Secret daypass/daypass-door-tls",
         "Secret istio-system/daypass-door-trust",
         "ConfigMap daypass/daypass-door-trust",
         "Secret daypass/ekf-tls",
         'upstream-keepalive-connections: "0"',
-        "for `daypass up`, and not in here: here",
+        "`daypass up`",
     ):
         assert [line for line in lines if words in line], words
     # cert-manager gives it, and the ConfigMap is nobody's but ours.

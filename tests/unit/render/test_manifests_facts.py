@@ -10,6 +10,7 @@ from daypass.render.errors import RenderError
 from daypass.render.facts import read_facts
 from daypass.spec import parse
 from support.authority import Authority
+from support.messages import raises
 
 TEXT = b"""\
 version: 1
@@ -27,9 +28,13 @@ def test_only_certificates_are_taken_and_never_the_key_beside_them(tmp_path: Pat
     assert facts.authority_pem == first.pem + second.pem
 
 
-@pytest.mark.parametrize("content", [None, "", "no certificate", Authority().server("x").key_pem])
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "no certificate", Authority().server("x").key_pem],
+    ids=["missing", "empty", "text", "key"],
+)
 def test_a_file_without_a_certificate_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "ca.crt").write_text(content)
-    with pytest.raises(RenderError, match=r"ca\.crt"):
+    with raises(RenderError, match=r"ca\.crt"):
         read_facts(parse(TEXT, name="daypass.yaml", folder=tmp_path))
