@@ -15,6 +15,7 @@ from daypass.gateway.review.authorizer import FRESH_SHARE, LIMIT_REFUSALS
 from daypass.gateway.review.flights import Flights
 from daypass.render.envoy.revocation import Revoked
 from support.crowds import resident_bytes
+from support.messages import check
 from support.reviewing import AUDIENCE, GOOD, HOST, REFUSED, USER, Tried, claims
 from support.tokens import encode
 
@@ -378,6 +379,8 @@ def test_a_refusal_is_a_status_of_kubernetes_with_the_words_of_its_reason() -> N
         status = json.loads(answer.body)
         assert (status["kind"], status["code"]) == ("Status", CODES.get(reason, 401))
         assert MESSAGES[reason] in status["message"]
+        if status["code"] not in (401, 403):  # those are in test_refusal_hints
+            check(status["message"], reason=reason)
         assert answer.http.endswith(answer.body.encode())
         assert answer.http_head + answer.body.encode() == answer.http
         assert b"\r\nlocation:" not in answer.http
@@ -432,6 +435,21 @@ def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:
         (raw("{}", '{"alg":["RS256"]}'), Reason.MALFORMED),
         (raw('{"exp":' + "9" * 5000 + "}"), Reason.MALFORMED),
         (f"Bearer {'a' * 1_000_000}.b.c", Reason.MALFORMED),
+    ],
+    ids=[
+        "text",
+        "list",
+        "cut off",
+        "nested",
+        "iss twice",
+        "ISS",
+        "none",
+        "HS256",
+        "rs256",
+        "NaN",
+        "list of algorithms",
+        "long number",
+        "long token",
     ],
 )
 def test_what_is_hostile_is_refused_before_anybody_is_asked(line: str, reason: Reason) -> None:

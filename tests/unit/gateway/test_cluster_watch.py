@@ -22,6 +22,7 @@ from daypass.gateway.record import ClusterRecord
 from daypass.render.names import GATE_KEYS
 from daypass.render.policy.marks import ENFORCED, LABEL
 from support.deadline import eventually
+from support.messages import check
 from support.objects_api import ObjectsApi
 from support.timing import FakeClock
 from support.tokens import Signer
@@ -237,7 +238,8 @@ def test_what_cannot_be_published_is_told_and_done_later(world: World) -> None:
     world.sees(watch, "s-1")
     world.objects.fails = True
     assert not world.turn(watch)
-    assert (watch.errors, bool(watch.trouble)) == (1, True)
+    assert watch.errors == 1
+    check(watch.trouble, reason=Event.NOT_PUBLISHED)
     assert ("one", Event.NOT_PUBLISHED) in world.told
     world.objects.fails = False
     assert world.turn(watch)
@@ -385,7 +387,7 @@ def test_a_watch_without_all_of_the_record_refuses_what_was_issued_before(
     assert [name for name, event in world.told if event is Event.RECORD_LOST] == ["two"]
 
 
-@pytest.mark.parametrize("content", [b"junk", {"refused": {"format": 1}}])
+@pytest.mark.parametrize("content", [b"junk", {"refused": {"format": 1}}], ids=["junk", "format"])
 def test_after_a_damaged_record_is_deleted_what_was_issued_before_is_refused(
     world: World, content: Any
 ) -> None:
@@ -403,6 +405,7 @@ def test_after_a_damaged_record_is_deleted_what_was_issued_before_is_refused(
     before = world.published()
     assert not world.turn(two)
     assert "kubectl delete configmap daypass-gate-known -n daypass" in two.trouble
+    check(two.trouble, reason=Event.NOT_PUBLISHED)
     assert world.published() == before
     del world.objects.objects[f"{HOME}daypass-gate-known"]
     began = world.clock.unix()

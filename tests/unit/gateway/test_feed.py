@@ -9,6 +9,7 @@ import pytest
 
 from daypass.gateway.feed import Feed, Followed
 from daypass.kube.resources import SECRETS
+from support.messages import check
 from support.timing import FakeClock
 from support.watched_api import WatchedApi, cluster_of
 
@@ -47,10 +48,11 @@ def running() -> Running:
 UNREACHABLE, BROKEN, FORBIDDEN = 0, 500, 403
 
 
-@pytest.mark.parametrize("fails", [UNREACHABLE, BROKEN])
+@pytest.mark.parametrize("fails", [UNREACHABLE, BROKEN], ids=["unreachable", "broken"])
 def test_a_failure_that_a_second_try_repeats_is_reported(running: Running, fails: int) -> None:
     assert running.trouble_after_a_look(fails) == ""
-    assert running.trouble_after_a_look(fails)
+    check(running.trouble_after_a_look(fails), reason="trouble")
+    assert running.feed.trouble
 
 
 def test_failures_that_do_not_last_are_never_reported(running: Running) -> None:
@@ -75,7 +77,9 @@ def test_a_failure_after_a_long_silence_is_reported_at_once(running: Running) ->
 
 
 def test_a_missing_right_is_reported_at_once(running: Running) -> None:
-    assert 'verbs: ["list"]' in running.trouble_after_a_look(FORBIDDEN)
+    trouble = running.trouble_after_a_look(FORBIDDEN)
+    assert 'verbs: ["list"]' in trouble
+    check(trouble, reason="forbidden")
 
 
 def test_who_has_never_heard_anything_reports_the_first_failure() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daypass.gateway.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, Lease
+from support.messages import check
 from support.objects_api import ObjectsApi
 from support.timing import FakeClock
 
@@ -50,6 +51,7 @@ def test_who_cannot_renew_stops_before_anybody_else_may_begin() -> None:
     world.clock.advance(RENEW_WITHIN_SECONDS - 1)
     one.attempt()
     assert one.is_held
+    check(one.trouble, reason="trouble")
     assert one.trouble
     world.clock.advance(1)
     assert not one.is_held

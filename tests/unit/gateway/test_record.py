@@ -21,6 +21,7 @@ from daypass.kube.errors import ConflictError
 from daypass.kube.resources import Object
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.names import GATE_KNOWN
+from support.messages import raises
 from support.objects_api import ObjectsApi
 
 VALUES = st.one_of(st.none(), st.booleans(), st.floats(), st.text(), st.just(1))
@@ -119,9 +120,9 @@ def test_whatever_stands_there_is_read_or_refused(packed: str, number: str) -> N
 def test_a_bomb_is_refused() -> None:
     api = ObjectsApi()
     bomb = base64.b64encode(gzip.compress(b"[" + b" " * 100_000_000 + b"]")).decode()
-    api.objects[PATH] = {"metadata": {"name": GATE_KNOWN, "resourceVersion": "1"},
-                         "binaryData": {"content.json.gz": bomb}}  # fmt: skip
-    with pytest.raises(RecordError, match="cannot be read"):
+    metadata = {"name": GATE_KNOWN, "namespace": "daypass", "resourceVersion": "1"}
+    api.objects[PATH] = {"metadata": metadata, "binaryData": {"content.json.gz": bomb}}
+    with raises(RecordError, match=GATE_KNOWN):
         ClusterRecord(api.cluster(), "daypass").read()
 
 

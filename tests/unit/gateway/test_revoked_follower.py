@@ -10,6 +10,7 @@ from daypass.gateway.review.revoked_follower import CLOSED, RevokedFollower
 from daypass.gateway.revoked_list import RevokedList, revoked_config_map
 from daypass.kube.cluster import Cluster
 from daypass.render.envoy.revocation import Revoked
+from support.messages import check
 from support.timing import FakeClock
 
 CLOSE_AFTER = 60.0
@@ -51,7 +52,9 @@ def test_before_there_is_a_list_nothing_is_handed_on() -> None:
     followed.follower.see(None)
     followed.follower.tell()
     assert followed.taken == []
-    assert "does `daypass gate watch` run?" in followed.follower.trouble
+    assert "ConfigMap daypass-gate-revoked" in followed.follower.trouble
+    assert "`daypass gate watch`" in followed.follower.trouble
+    check(followed.follower.trouble, reason="trouble")
 
 
 def test_a_list_that_nobody_confirms_closes_and_keeps_what_is_on_it() -> None:
@@ -94,12 +97,17 @@ def test_a_clock_that_is_set_back_keeps_nothing_open() -> None:
     assert followed.is_closed
 
 
-@pytest.mark.parametrize("found", [None, {"data": {"heardAt": "x"}}, {}, {"data": None}])
+@pytest.mark.parametrize(
+    "found",
+    [None, {"data": {"heardAt": "x"}}, {}, {"data": None}],
+    ids=["none", "time", "empty", "no data"],
+)
 def test_what_cannot_be_read_leaves_the_last_list_in_force_until_it_is_too_old(found: Any) -> None:
     followed = Followed()
     followed.see(secrets={"a"})
     followed.follower.see(found)
     assert followed.follower.trouble
+    check(followed.follower.trouble, reason="trouble")
     assert followed.taken[-1].secrets == {"a"}
     assert not followed.is_closed
     followed.clock.advance(CLOSE_AFTER)

@@ -17,6 +17,7 @@ from daypass.gateway.watch import RevocationWatch
 from daypass.render.envoy.revocation import Revoked
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually
+from support.messages import raises
 from support.watched_api import WatchedApi, cluster_of
 
 LONGEST, CLOSE_AFTER = 3600, 600
@@ -257,9 +258,9 @@ def test_at_a_first_start_no_token_is_refused_for_its_age() -> None:
     made.watch.stop()
 
 
-@pytest.mark.parametrize("record", [{}, {"format": 1}, {"format": 3}])
+@pytest.mark.parametrize("record", [{}, {"format": 1}, {"format": 3}], ids=["empty", "1", "3"])
 def test_a_damaged_record_is_an_error_and_no_empty_list(record: dict[str, Any]) -> None:
-    with pytest.raises(RecordError):
+    with raises(RecordError):
         Running(WatchedApi(), Published(record))
 
 
