@@ -6,6 +6,7 @@ import pytest
 
 from daypass.identity.risks import RISKS, reasons, rules_of
 from daypass.kube.resources import Object
+from support.messages import check
 
 RBAC = "rbac.authorization.k8s.io"
 
@@ -17,33 +18,48 @@ def rule(verbs: str, resources: str, groups: str = "", **more: object) -> Object
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule_", "reason"),
-    [
-        (rule("create", "serviceaccounts/token"), "mints tokens"),
-        (rule("create", "*/token"), "mints tokens"),
-        (rule("create", "serviceaccounts/token", resourceNames=["other"]), "mints tokens"),
-        (rule("get", "secrets"), "reads Secrets"),
-        (rule("list", "configmaps,secrets"), "reads Secrets"),
-        (rule("watch", "secrets"), "reads Secrets"),
-        (rule("patch", "secrets"), "reads Secrets"),
-        (rule("deletecollection", "secrets"), "reads Secrets"),
-        (rule("create", "secrets"), "makes Secrets"),
-        (rule("impersonate", "serviceaccounts"), "acts as other"),
-        (rule("create", "pods/exec"), "runs commands"),
-        (rule("get", "pods/attach"), "runs commands"),
-        (rule("create", "*/exec"), "runs commands"),
-        (rule("patch", "pods/ephemeralcontainers"), "runs Pods"),
-        (rule("create", "jobs", "batch"), "runs Pods"),
-        (rule("update", "deployments", "apps"), "runs Pods"),
-        (rule("escalate", "roles", RBAC), "escalate"),
-        (rule("bind", "clusterroles", RBAC), "bind"),
-        (rule("create", "rolebindings", RBAC), "hands its rights on"),
-    ],
-)
-def test_each_way_further_is_named(rule_: Object, reason: str) -> None:
+LEADS = [
+    (rule("create", "serviceaccounts/token"), "create serviceaccounts/token"),
+    (rule("create", "*/token"), "create serviceaccounts/token"),
+    (
+        rule("create", "serviceaccounts/token", resourceNames=["other"]),
+        "create serviceaccounts/token",
+    ),
+    (rule("get", "secrets"), "get secrets"),
+    (rule("list", "configmaps,secrets"), "get secrets"),
+    (rule("watch", "secrets"), "get secrets"),
+    (rule("patch", "secrets"), "get secrets"),
+    (rule("deletecollection", "secrets"), "get secrets"),
+    (rule("create", "secrets"), "create secrets"),
+    (rule("impersonate", "serviceaccounts"), "impersonate serviceaccounts"),
+    (rule("create", "pods/exec"), "create pods/exec"),
+    (rule("get", "pods/attach"), "create pods/exec"),
+    (rule("create", "*/exec"), "create pods/exec"),
+    (rule("patch", "pods/ephemeralcontainers"), "create pods"),
+    (rule("create", "jobs", "batch"), "create pods"),
+    (rule("update", "deployments", "apps"), "create pods"),
+    (rule("escalate", "roles", RBAC), "escalate roles"),
+    (rule("bind", "clusterroles", RBAC), "escalate roles"),
+    (rule("create", "rolebindings", RBAC), "create rolebindings"),
+]
+"""A rule, and the first verb and resource of the risk that it is."""
+
+
+def risk_of(reason: str) -> str:
+    """The first verb and resource of the risk with this reason."""
+    (risk,) = (risk for risk in RISKS if risk.reason == reason)
+    return f"{risk.verbs[0]} {risk.resources[0][1]}"
+
+
+def named(rule_: Object) -> str:
+    return f"{','.join(rule_['verbs'])} {','.join(rule_['resources'])}"
+
+
+@pytest.mark.parametrize(("rule_", "risk"), LEADS, ids=[named(rule_) for rule_, _ in LEADS])
+def test_each_way_further_is_named(rule_: Object, risk: str) -> None:
     (found,) = reasons([rule("get", "services"), rule_])
-    assert reason in found
+    assert risk_of(found) == risk
+    check(found, reason=risk)
 
 
 @pytest.mark.parametrize(

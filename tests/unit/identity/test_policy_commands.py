@@ -18,6 +18,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.spec.policy import Policy
 from daypass.testing.clock import MovableClock
+from support.messages import raises
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 POLICY = Policy(audiences=("gate",))
@@ -64,7 +65,7 @@ def test_a_cluster_without_such_policies_is_refused_before_anything_is_sent() ->
         sent.append(request.method)
         return without(request)
 
-    with pytest.raises(DaypassError, match=r"Kubernetes 1\.30 or later"):
+    with raises(DaypassError, match=r"(?s)ValidatingAdmissionPolicy v1.*1\.30"):
         apply_policy(cluster(answer), POLICY)
     assert set(sent) == {"GET"}
 
@@ -78,10 +79,10 @@ def test_it_is_applied_once_the_cluster_has_looked_at_this_generation() -> None:
     assert applied.seen_in is None
 
 
-@pytest.mark.parametrize("status", [{}, {"observedGeneration": 1}])
+@pytest.mark.parametrize("status", [{}, {"observedGeneration": 1}], ids=["no status", "old status"])
 def test_a_policy_that_nobody_looks_at_is_an_error_in_the_end(status: dict[str, Any]) -> None:
     waiting = cluster(serving(status, KINDS))
-    with pytest.raises(DaypassError, match="not looked at within 30 s"):
+    with raises(DaypassError, match="30 s"):
         apply_policy(waiting, POLICY)
     assert waiting.clock.monotonic() >= PATIENCE_SECONDS
 
@@ -89,7 +90,7 @@ def test_a_policy_that_nobody_looks_at_is_an_error_in_the_end(status: dict[str, 
 def test_an_expression_that_the_cluster_doubts_is_an_error() -> None:
     warning = {"fieldRef": "spec.validations[0].expression", "warning": "undefined field 'x'"}
     status = {"observedGeneration": 2, "typeChecking": {"expressionWarnings": [warning]}}
-    with pytest.raises(DaypassError, match=r"doubts spec.*undefined field 'x'"):
+    with raises(DaypassError, match=r"spec\.validations\[0\]\.expression.*undefined field 'x'"):
         apply_policy(cluster(serving(status, KINDS)), POLICY)
 
 
@@ -122,6 +123,7 @@ def refusing(code: int, message: str) -> Answering:
         (403, 'serviceaccounts "bot" is forbidden: User "jane" cannot create resource'
          ' "serviceaccounts/token" in API group "" in the namespace "team"', "forbidden"),
     ],
+    ids=["not found", "another UID", "denied", "another policy", "webhook", "RBAC"],
 )  # fmt: skip
 def test_an_answer_is_told_by_its_words(code: int, message: str, verdict: str) -> None:
     assert ask(cluster(refusing(code, message)), QUESTION).verdict == verdict
@@ -137,15 +139,16 @@ def test_an_answer_is_told_by_its_words(code: int, message: str, verdict: str) -
         (400, "cannot bind token to object of type /v1, Kind=ConfigMap"),
         (500, "etcd is on fire"),
     ],
+    ids=["account", "secret", "impersonation", "lifetime", "binding", "broken"],
 )
 def test_a_question_that_fails_is_no_answer(code: int, message: str) -> None:
-    with pytest.raises(ApiError, match=r"ask for a token of bot in team"):
+    with raises(ApiError, match="bot in team"):
         ask(cluster(refusing(code, message)), QUESTION)
 
 
 def test_a_token_that_comes_all_the_same_is_an_error_that_does_not_show_it() -> None:
     made = {"status": {"token": "very-secret"}}
-    with pytest.raises(DaypassError) as caught:
+    with raises(DaypassError) as caught:
         ask(cluster(lambda request: (201, made)), QUESTION)
     assert "very-secret" not in str(caught.value)
 
@@ -165,5 +168,5 @@ def test_it_asks_with_an_object_that_cannot_be_there_and_as_the_user() -> None:
 
 
 def test_a_user_that_no_header_can_carry_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="ASCII"):
+    with raises(UsageError, match="Jörg"):
         replace(QUESTION, user="Jörg")

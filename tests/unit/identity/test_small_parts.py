@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from daypass.spec import Config, parse
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, HANDOVER, make
+from support.messages import raises
 
 CONFIG = """
 version: 1
@@ -37,22 +39,34 @@ domains:
 SECOND = "  serving: {host: serving.example.com, front: istio, tls: outside}\n"
 
 
-@pytest.mark.parametrize("name", ["bot", "a.b-c.1", "x" * LONGEST_CHARACTERS])
+@pytest.mark.parametrize(
+    "name", ["bot", "a.b-c.1", pytest.param("x" * LONGEST_CHARACTERS, id="longest")]
+)
 def test_a_name_that_is_taken_gives_secrets_that_kubernetes_takes(name: str) -> None:
     assert IdentityName.parse("team", name).key == f"team/{name}"
     assert len(new_secret_name(name)) <= 253
 
 
 @pytest.mark.parametrize(
-    ("namespace", "name"),
+    ("namespace", "name", "value"),
     [
-        ("team", "Bot"), ("team", ""), ("team", "-bot"), ("team", "bot/x"), ("team", "bot."),
-        ("team", "b\u00f6t"), ("team", "x" * (LONGEST_CHARACTERS + 1)), ("te.am", "bot"),
-        ("", "bot"), ("T", "bot"), ("x" * 64, "bot"),
+        ("team", "Bot", "'Bot'"),
+        ("team", "", "''"),
+        ("team", "-bot", "'-bot'"),
+        ("team", "bot/x", "'bot/x'"),
+        ("team", "bot.", "'bot.'"),
+        pytest.param("team", "b\u00f6t", "'b\u00f6t'", id="umlaut"),
+        pytest.param("team", "x" * (LONGEST_CHARACTERS + 1), "225 characters", id="long name"),
+        ("te.am", "bot", "'te.am'"),
+        ("", "bot", "''"),
+        ("T", "bot", "'T'"),
+        pytest.param("x" * 64, "bot", f"'{'x' * 64}'", id="long namespace"),
     ],
-)  # fmt: skip
-def test_names_that_kubernetes_refuses_are_refused_here(namespace: str, name: str) -> None:
-    with pytest.raises(BadNameError):
+)
+def test_names_that_kubernetes_refuses_are_refused_here(
+    namespace: str, name: str, value: str
+) -> None:
+    with raises(BadNameError, match=value):
         IdentityName.parse(namespace, name)
 
 
@@ -92,6 +106,7 @@ def test_live_are_those_of_ours_that_are_not_rotated_out_and_of_this_account() -
         ([secret("a", 2), secret("b", 1)], "a", False),
         ([secret("a", 1, replaces="b"), secret("b", 1, replaces="a")], "b", True),
     ],
+    ids=["one", "replaces one that is gone", "a replaces b", "b, a replaces b", "newer", "cycle"],
 )
 def test_the_secret_that_counts_is_the_one_that_nothing_replaces(
     secrets: list[TokenSecret], name: str, unfinished: bool
@@ -162,26 +177,41 @@ def test_on_one_machine_the_door_is_where_it_listens(local: str, host: str, door
 
 
 @pytest.mark.parametrize(
-    ("order", "text", "words"),
+    ("order", "text", "error", "value"),
     [
-        (Order(audience="x"), None, "at which door"),
-        (Order(), CONFIG, "whom its tokens are for"),
-        (Order(audience="x"), CONFIG + SECOND, "several domains"),
-        (Order(domain="nope"), CONFIG, "no domain 'nope'"),
-        (Order(door="http://d.example.com/k", audience="x"), None, "http://"),
-        (Order(audience="x", lifetime_seconds=599), CONFIG, "599 seconds"),
-        (Order(audience="one", lifetime_seconds=1801), CONFIG + POLICY, "1801 seconds"),
-        (Order(audience="x", authority="not PEM"), CONFIG, "not a PEM certificate"),
-        (Order(audience="two words "), CONFIG, "audience"),
+        pytest.param(Order(audience="x"), None, NoHandoverError, "--door", id="no door"),
+        pytest.param(Order(), CONFIG, NoHandoverError, "--audience", id="no audience"),
+        pytest.param(
+            Order(audience="x"), CONFIG + SECOND, UsageError, "--domain: ekf, serving",
+            id="two domains",
+        ),
+        pytest.param(Order(domain="nope"), CONFIG, UsageError, "'nope'", id="unknown domain"),
+        pytest.param(
+            Order(door="http://d.example.com/k", audience="x"), None, CredentialsError, "http://",
+            id="http",
+        ),
+        pytest.param(
+            Order(audience="x", lifetime_seconds=599), CONFIG, UsageError, "599", id="too short"
+        ),
+        pytest.param(
+            Order(audience="one", lifetime_seconds=1801), CONFIG + POLICY, UsageError, "1801",
+            id="too long",
+        ),
+        pytest.param(
+            Order(audience="x", authority="not PEM"), CONFIG, BadCertificateAuthorityError, "PEM",
+            id="authority",
+        ),
+        pytest.param(
+            Order(audience="two words "), CONFIG, CredentialsError, "audience", id="audience"
+        ),
     ],
-)
-def test_what_makes_no_credentials_is_told(order: Order, text: str | None, words: str) -> None:
-    with pytest.raises(DaypassError, match=words) as raised:
+)  # fmt: skip
+def test_what_makes_no_credentials_is_told(
+    order: Order, text: str | None, error: type[DaypassError], value: str
+) -> None:
+    with raises(error, match=value) as caught:
         completed(order, text)
-    assert isinstance(
-        raised.value,
-        NoHandoverError | UsageError | CredentialsError | BadCertificateAuthorityError,
-    )
+    assert type(caught.value) is error
 
 
 def test_what_is_not_said_again_stays_as_the_marks_say_it() -> None:
@@ -203,7 +233,7 @@ def test_of_several_domains_the_one_from_before_is_meant() -> None:
 
 def test_the_marks_of_an_account_of_somebody_else_count_for_nothing() -> None:
     account = replace(known(**HANDOVER.annotations()), is_ours=False)
-    with pytest.raises(NoHandoverError):
+    with raises(NoHandoverError, match="--door"):
         completed(Order(), None, account)
 
 
@@ -227,32 +257,32 @@ def test_a_file_is_replaced_only_if_it_is_of_the_same_identity(
     now = world.clock.unix()
     check_file(str(path), BOT, now_unix=now)
     path.touch(0o600)
-    with pytest.raises(FileInUseError):
+    with raises(FileInUseError, match="(?s)bot.json.*team/bot.*--force"):
         check_file(str(path), BOT, now_unix=now)
     path.write_bytes(HANDOVER.credentials(make(world.cluster).token))
     check_file(str(path), BOT, now_unix=now)
-    with pytest.raises(FileInUseError, match="no credentials of far/bot"):
+    with raises(FileInUseError, match="(?s)bot.json.*far/bot.*--force"):
         check_file(str(path), other, now_unix=now)
     check_file(str(path), other, now_unix=now, force=True)
 
 
 @pytest.mark.parametrize(
-    ("file", "words"),
+    ("file", "value"),
     [
-        (".", "is a folder"),
-        ("no/bot.json", "no folder to write to"),
-        ("link.json", "no ordinary file"),
-        ("pipe", "no ordinary file"),
-        ("/dev/null", "no ordinary file"),
-        ("yaml", "names the credentials file"),
+        (".", "./bot.json"),
+        ("no/bot.json", "no "),
+        ("link.json", "link.json"),
+        ("pipe", "pipe"),
+        ("/dev/null", "/dev/null"),
+        ("yaml", "-o ./yaml"),
     ],
 )
 def test_what_is_no_ordinary_file_is_not_even_replaced_by_force(
-    file: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bot.json").touch(0o600)
     (tmp_path / "link.json").symlink_to("bot.json")
     os.mkfifo("pipe")
-    with pytest.raises(UsageError, match=words):
+    with raises(UsageError, match=re.escape(value)):
         check_file(file, BOT, now_unix=0.0, force=True)
