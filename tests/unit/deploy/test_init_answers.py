@@ -14,6 +14,7 @@ from daypass.deploy.questions import Questions
 from daypass.deploy.routes import NGINX_CONTROLLER, Host, Route
 from daypass.deploy.setup import NewDomain, Setup, config_text
 from daypass.spec import Config, parse
+from support.messages import check, raises
 
 NOBODY = Questions(read=None, tell=lambda words: None)
 HOST = "ekf.example.com"
@@ -157,12 +158,13 @@ def test_a_person_is_asked_for_the_rest_and_may_choose_by_number() -> None:
         (Options(hosts=[HOST], front="istio"), "--tls"),
         (Options(hosts=[HOST], front="gateway-api", tls="outside"), "--class-name"),
     ],
+    ids=["host", "front", "tls", "class"],
 )
 @pytest.mark.parametrize("questions", [NOBODY, person()], ids=["no terminal", "hung up"])
 def test_what_nobody_answers_is_an_error_that_names_the_option(
     options: Options, option: str, questions: Questions
 ) -> None:
-    with pytest.raises(UsageError, match=f"say it with {option}"):
+    with raises(UsageError, match=rf"\n.*{option}\b"):
         settle(options, Found(), questions)
 
 
@@ -170,50 +172,71 @@ def taken(kind: str, path: str) -> Route:
     return Route(host=HOST, path=path, kind=kind, owner="Ingress other/theirs")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("found", "options", "expected"),
-    [
-        (Found(istio=False), Options(hosts=[HOST], front="istio"), "is Istio installed"),
-        (Found(gateway_api=False), Options(hosts=[HOST], front="gateway-api"), "CRDs installed"),
-        (
-            Found(classes=CLASSES),
-            Options(hosts=[HOST], front="ingress-nginx", class_name="alb", tls="outside"),
-            "the cluster has no alb for ingress-nginx; it has nginx, nginx-2",
-        ),
-        (
-            Found(issuers=["ca"]),
-            Options(hosts=[HOST], front="istio", tls="issuer:letsencrypt"),
-            "no ClusterIssuer letsencrypt; it has ca",
-        ),
-        (
-            Found(routes=[taken("prefix", "/kubernetes/api")]),
-            NGINX,
-            "leads elsewhere already: Ingress other/theirs has /kubernetes/api",
-        ),
-        (Found(), Options(hosts=[HOST, HOST]), "is there twice"),
-        (Found(), Options(hosts=["*.example.com"]), "is a wildcard"),
-        (Found(), Options(hosts=["bücher.example"]), "xn--bcher-kva.example"),
-        (Found(), Options(hosts=["localhost"]), "is no public name"),
-        (Found(), Options(hosts=[HOST], prefix="/k8s.*"), "'/k8s.*' is no prefix"),
-        (Found(), Options(hosts=[HOST], prefix="/k(8)s$"), "is no prefix"),
-        (Found(), Options(hosts=[HOST], prefix="/"), "at the root"),
-        (Found(), Options(hosts=[HOST], front="envoy"), "is none of ingress-nginx"),
-        (Found(), Options(hosts=[HOST], front="istio", tls="files:x"), "no way to get a"),
-        (Found(), Options(hosts=[HOST], front="istio", tls="secret:A_B"), "Kubernetes object"),
-        (Found(), Options(hosts=[HOST], front="istio", class_name="x"), "the front istio has none"),
-        (
-            Found(),
-            Options(hosts=[HOST], front="istio", gateway="a/b", tls="secret:x"),
-            "has the certificate already",
-        ),
-        (Found(), Options(hosts=[HOST], front="istio", gateway="b", tls="outside"), "--gateway"),
-        (Found(), Options(hosts=[HOST], front="istio", tls="outside", dns="me"), "--dns"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(found: Found, options: Options, expected: str) -> None:
-    with pytest.raises(UsageError) as caught:
+NONSENSE = {
+    "no Istio": (Found(istio=False), Options(hosts=[HOST], front="istio"), ["--front istio"]),
+    "no Gateway API": (
+        Found(gateway_api=False),
+        Options(hosts=[HOST], front="gateway-api"),
+        ["--front gateway-api"],
+    ),
+    "class of another controller": (
+        Found(classes=CLASSES),
+        Options(hosts=[HOST], front="ingress-nginx", class_name="alb", tls="outside"),
+        ["--class-name", " alb ", "ingress-nginx", "nginx, nginx-2"],
+    ),
+    "unknown issuer": (
+        Found(issuers=["ca"]),
+        Options(hosts=[HOST], front="istio", tls="issuer:letsencrypt"),
+        ["--tls", "ClusterIssuer letsencrypt", " ca"],
+    ),
+    "path taken": (
+        Found(routes=[taken("prefix", "/kubernetes/api")]),
+        NGINX,
+        [HOST, "Ingress other/theirs", "/kubernetes/api", "--prefix"],
+    ),
+    "host twice": (Found(), Options(hosts=[HOST, HOST]), ["--host", HOST]),
+    "wildcard": (Found(), Options(hosts=["*.example.com"]), ["--host", "*.example.com"]),
+    "not ASCII": (Found(), Options(hosts=["bücher.example"]), ["--host", "xn--bcher-kva.example"]),
+    "not public": (Found(), Options(hosts=["localhost"]), ["--host", "localhost"]),
+    "pattern": (Found(), Options(hosts=[HOST], prefix="/k8s.*"), ["--prefix", "'/k8s.*'"]),
+    "anchored pattern": (
+        Found(), Options(hosts=[HOST], prefix="/k(8)s$"), ["--prefix", "'/k(8)s$'"]
+    ),
+    "root": (Found(), Options(hosts=[HOST], prefix="/"), ["--prefix"]),
+    "unknown front": (
+        Found(), Options(hosts=[HOST], front="envoy"), ["--front", "'envoy'", "ingress-nginx"]
+    ),
+    "unknown way to TLS": (
+        Found(), Options(hosts=[HOST], front="istio", tls="files:x"), ["--tls", "'files:x'"]
+    ),
+    "bad Secret name": (
+        Found(), Options(hosts=[HOST], front="istio", tls="secret:A_B"), ["--tls", "'A_B'"]
+    ),
+    "class for Istio": (
+        Found(),
+        Options(hosts=[HOST], front="istio", class_name="x"),
+        ["--class-name", "istio"],
+    ),
+    "TLS of a Gateway": (
+        Found(),
+        Options(hosts=[HOST], front="istio", gateway="a/b", tls="secret:x"),
+        ["--tls", "a/b"],
+    ),
+    "Gateway without namespace": (
+        Found(), Options(hosts=[HOST], front="istio", gateway="b", tls="outside"), ["--gateway"]
+    ),
+    "unknown DNS": (
+        Found(), Options(hosts=[HOST], front="istio", tls="outside", dns="me"), ["--dns", "'me'"]
+    ),
+}  # fmt: skip
+"""What was found, options, and what the refusal names."""
+
+
+@pytest.mark.parametrize(("found", "options", "values"), NONSENSE.values(), ids=NONSENSE)
+def test_what_makes_no_sense_is_refused(found: Found, options: Options, values: list[str]) -> None:
+    with raises(UsageError) as caught:
         settle(options, found, NOBODY)
-    assert expected in str(caught.value)
+    assert all(value in str(caught.value) for value in values)
 
 
 @pytest.mark.parametrize(
@@ -258,13 +281,15 @@ def test_who_serves_every_host_is_named_before_he_loses_one(hosts: list[str], wa
     questions = Questions(read=None, tell=told.append)
     domain = the_domain(Options(hosts=[HOST]), in_istio(hosts), questions)
     assert (domain.front, domain.gateway, domain.tls) == ("istio", "kf/kf", "outside")
-    assert ("VirtualService kf/pipeline would serve it no more" in "".join(told)) is warned
+    assert ("VirtualService kf/pipeline" in "".join(told)) is warned
+    if warned:
+        check("".join(told), reason="warning")
 
 
 def test_ingresses_that_are_handed_over_make_way() -> None:
     ekf = Route(host=HOST, path="/kubernetes/", kind="prefix", owner="Ingress rok/kubernetes-proxy")
     found = Found(asked=True, routes=[ekf], hosts=[SERVED], classes=CLASSES)
-    with pytest.raises(UsageError, match="--adopt door"):
+    with raises(UsageError, match="(?s)Ingress rok/kubernetes-proxy.*/kubernetes/.*--adopt door"):
         settle(NGINX, found, NOBODY)
     options = Options(named={"ekf": HOST}, handed_over=frozenset({"kubernetes-proxy"}))
     assert the_domain(options, found).class_name == "nginx-2"

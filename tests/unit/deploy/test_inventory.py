@@ -52,7 +52,7 @@ def test_what_guards_comes_before_what_opens_and_goes_after_it(kind: str) -> Non
         Entry(api_version="apps/v1", uid="u", taken_over=True),
         Entry(api_version="v1", certificate="daypass-door"),
     ],
-    ids=str,
+    ids=["minimal", "taken over", "certificate"],
 )
 def test_an_entry_is_read_as_it_was_written(entry: Entry) -> None:
     assert Entry.parse(entry.text()) == entry

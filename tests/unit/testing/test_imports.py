@@ -10,6 +10,7 @@ import pytest
 
 import daypass.testing
 from daypass._core.errors import MissingExtraError
+from support.messages import raises
 
 HEAVY = ("cryptography", "yaml", "pydantic", "asyncio", "h11", "envoy", "daypass.local", "ssl")
 
@@ -41,7 +42,7 @@ def test_without_the_extra_it_says_which_one_is_missing(monkeypatch: pytest.Monk
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with (
-        pytest.raises(MissingExtraError, match=r"pip install 'daypass\[local\]'"),
+        raises(MissingExtraError, match=r"pip install 'daypass\[local\]'"),
         daypass.testing.stack(),
     ):
         pass
