@@ -9,6 +9,7 @@ import pytest
 from daypass.cli import main
 from daypass.spec import load
 from support.ekf import FOLDERS, KUSTOMIZATION, PATCH, build, built_ingress, git
+from support.messages import check
 
 OVERLAY = FOLDERS["ekf"]
 CLASS = "kubernetes.io/ingress.class"
@@ -118,8 +119,9 @@ def test_a_list_that_takes_no_line_is_refused_and_nothing_is_written(
 
     assert adopt(repository) == 1
     said = capsys.readouterr().err
-    assert "in a way that no line can be added to" in said
+    assert f"{OVERLAY}/kustomization.yaml" in said
     assert "- path: patches/daypass_door.yaml" in said
+    check(said, reason="failed")
     assert git(repository, "diff") == ""
     assert git(repository, "ls-files", "--others") == ""
 
@@ -128,10 +130,13 @@ def test_a_second_time_changes_nothing(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
+    capsys.readouterr()
     assert adopt(repository) == 2  # there is a daypass.yaml
-    assert "--force" in capsys.readouterr().err
+    refusal = capsys.readouterr().err
+    assert "--force" in refusal
+    check(refusal, reason="usage")
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--force") == 0
-    assert "nothing to change" in capsys.readouterr().err
+    check(capsys.readouterr().err, reason="unchanged")
     assert git(repository, "status", "--porcelain") == ""
 
 
@@ -165,7 +170,9 @@ def test_a_class_that_is_set_again_later_is_found_and_nothing_stays(
     git(repository, "add", "--all")
 
     assert adopt(repository) == 1
-    assert "still builds an Ingress that is served" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert OVERLAY in said
+    check(said, reason="failed")
     assert git(repository, "diff") == ""
     assert git(repository, "ls-files", "--others") == ""
     assert not (repository / "deploy").exists()
@@ -178,6 +185,8 @@ def test_somebody_elses_file_in_the_way_stops_everything(
     (repository / "deploy/kustomization.yaml").write_text("resources: [rok]\n")
 
     assert adopt(repository) == 1
-    assert "was not rendered by daypass" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "deploy/kustomization.yaml" in said
+    check(said, reason="failed")
     assert not (repository / "daypass.yaml").exists()
     assert git(repository, "diff") == ""

@@ -10,6 +10,7 @@ import pytest
 
 from daypass.cli import main
 from support.ekf import FOLDERS, KUSTOMIZATION, PATCH, git
+from support.messages import check
 
 OVERLAY = FOLDERS["ekf"]
 ENTRY = KUSTOMIZATION[KUSTOMIZATION.index("# The domain") :]
@@ -66,42 +67,41 @@ def second_kustomization(root: Path) -> None:
 LISTED = "patches:\n- path: patches/ingress_host.json\n"
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (kustomization("resources: [../../base]\n"), "does not list patches/ingress_host.json"),
-        (kustomization("patches:\n  - {path: [\n"), "is no kustomization"),
-        (kustomization(LISTED + LISTED.partition("\n")[2]), "lists more than once"),
-        (kustomization(f"{LISTED}  target: {{kind: Service}}\n"), "is for a Service"),
-        (
-            kustomization("patches:\n- target: {kind: Ingress}\n  patch: '[]'\n"),
-            "does not list patches/ingress_host.json",
-        ),
-        (lambda root: (root / OVERLAY / PATCH).unlink(), "is not there"),
-        (
-            lambda root: (root / OVERLAY / "kustomization.yaml").unlink(),
-            "has no kustomization.yaml",
-        ),
-        (second_kustomization, "has more than one kustomization"),
-        (link, "is a link"),
-        (linked_folder(f"{OVERLAY}/patches"), f"{OVERLAY}/patches is a link"),
-        (linked_folder(OVERLAY), f"{OVERLAY} is a link"),
-        (kustomization(f"{LISTED}x: {'[' * 20_000}\n"), "is no kustomization"),
-        (kustomization(f"{LISTED}x: {'[' * 2_000}{']' * 2_000}\n"), "is no kustomization"),
-        (kustomization(f"{LISTED}{BOMB}\n"), "is no kustomization"),
-        (kustomization(f"{LISTED}x: {'y' * 300_000}\n"), "is no kustomization"),
-        (large(PATCH), "is larger than"),
-        (large("kustomization.yaml"), "is larger than"),
-        (lambda root: (root / OVERLAY / PATCH).write_text("[" * 20_000), "neither JSON nor YAML"),
-        (lambda root: (root / OVERLAY / PATCH).write_text(BOMB), "neither JSON nor YAML"),
-        (lambda root: (root / OVERLAY / PATCH).write_bytes(b"\xff\xfe"), "neither JSON nor YAML"),
-    ],
-)
+HOST_PATCH = f"{OVERLAY}/{PATCH}"
+FILE = f"{OVERLAY}/kustomization.yaml"
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no patches": (kustomization("resources: [../../base]\n"), f"{FILE} "),
+    "broken YAML": (kustomization("patches:\n  - {path: [\n"), f"{FILE} "),
+    "listed twice": (kustomization(LISTED + LISTED.partition("\n")[2]), f"{FILE} "),
+    "for a Service": (kustomization(f"{LISTED}  target: {{kind: Service}}\n"), "Service"),
+    "an inline patch": (
+        kustomization("patches:\n- target: {kind: Ingress}\n  patch: '[]'\n"), f"{FILE} ",
+    ),
+    "no patch file": (lambda root: (root / OVERLAY / PATCH).unlink(), HOST_PATCH),
+    "no kustomization": (lambda root: (root / FILE).unlink(), "kustomization.yaml"),
+    "two kustomizations": (second_kustomization, OVERLAY),
+    "a linked patch": (link, f"{HOST_PATCH} "),
+    "a linked folder of patches": (linked_folder(f"{OVERLAY}/patches"), f"{OVERLAY}/patches "),
+    "a linked overlay": (linked_folder(OVERLAY), f"{OVERLAY} "),
+    "deep": (kustomization(f"{LISTED}x: {'[' * 20_000}\n"), f"{FILE} "),
+    "less deep": (kustomization(f"{LISTED}x: {'[' * 2_000}{']' * 2_000}\n"), f"{FILE} "),
+    "aliases of aliases": (kustomization(f"{LISTED}{BOMB}\n"), f"{FILE} "),
+    "a long value": (kustomization(f"{LISTED}x: {'y' * 300_000}\n"), f"{FILE} "),
+    "a large patch": (large(PATCH), HOST_PATCH),
+    "a large kustomization": (large("kustomization.yaml"), FILE),
+    "a deep patch": (lambda root: (root / HOST_PATCH).write_text("[" * 20_000), f"{HOST_PATCH} "),
+    "a patch of aliases": (lambda root: (root / HOST_PATCH).write_text(BOMB), f"{HOST_PATCH} "),
+    "not UTF-8": (lambda root: (root / HOST_PATCH).write_bytes(b"\xff\xfe"), f"{HOST_PATCH} "),
+}  # fmt: skip
+"""A change to the repository, and what the refusal names."""
+
+
+@pytest.mark.parametrize(("change", "value"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("what", ["hosts", "door"])
 def test_another_layout_is_refused_and_untouched(
     repository: Path,
-    change: Callable[[Path], None],
-    expected: str,
+    change: Callable[[Path], object],
+    value: str,
     what: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -111,27 +111,36 @@ def test_another_layout_is_refused_and_untouched(
 
     assert main(["init", str(repository), *words]) == 1
     said = capsys.readouterr().err
-    assert expected in said
+    assert value in said
     assert OVERLAY in said
+    if what == "hosts":  # the other says the same
+        check(said, reason="failed")
     assert git(repository, "diff") == ""
     assert git(repository, "ls-files", "--others") == ""
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [(PATCH, "is not an ordinary file"), ("kustomization.yaml", "has no kustomization.yaml")],
+    ("name", "value"),
+    [(PATCH, f"{OVERLAY}/{PATCH}"), ("kustomization.yaml", "kustomization.yaml")],
+    ids=["patch", "kustomization"],
 )
 @pytest.mark.parametrize("what", ["hosts", "door"])
 def test_a_pipe_in_place_of_a_file_is_refused_and_nobody_waits_for_it(
-    repository: Path, name: str, expected: str, what: str, capsys: pytest.CaptureFixture[str]
+    repository: Path, name: str, value: str, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipe(name)(repository)
     words = ["--adopt", what, "--ekf-host", "ekf.example.com", "--no-cluster"]
     assert main(["init", str(repository), *words]) == 1
-    assert expected in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert OVERLAY in said
+    assert value in said
+    if what == "hosts":
+        check(said, reason="failed")
 
 
-@pytest.mark.parametrize("commit", [(), ("--commit",), ("--dry-run",)])
+@pytest.mark.parametrize(
+    "commit", [(), ("--commit",), ("--dry-run",)], ids=["write", "commit", "dry run"]
+)
 def test_nothing_outside_of_the_repository_is_changed(
     repository: Path, commit: tuple[str, ...]
 ) -> None:
@@ -150,6 +159,7 @@ def test_a_folder_that_is_no_ekf_repository_names_what_is_missing(
     assert main(["init", str(tmp_path), "--adopt", "hosts", "--ekf-host", "a.example.com"]) == 1
     said = capsys.readouterr().err
     assert all(folder in said for folder in FOLDERS.values())
+    check(said, reason="failed")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +168,7 @@ def test_a_folder_that_is_no_ekf_repository_names_what_is_missing(
         ENTRY.format(name="kubernetes-proxy").replace("patches:", "patchesJson6902:"),
         LISTED.replace("path: ", "path: ./") + "  target: {kind: Ingress}\n",
     ],
+    ids=["older list", "relative path"],
 )
 def test_other_ways_to_list_the_patch_are_understood(repository: Path, entries: str) -> None:
     kustomization(f"resources: [../../base]\n{entries}")(repository)
