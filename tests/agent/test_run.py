@@ -26,6 +26,7 @@ from support.fake_door import (
     long_lived_token,
     short_lived_token,
 )
+from support.messages import check
 
 MODES = (pytest.param((), id="variable"), pytest.param(("--file",), id="file"))
 
@@ -141,8 +142,9 @@ def test_a_place_that_takes_no_file_is_told(environment: dict[str, str]) -> None
         timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    assert "the token's file cannot be kept: File too large\n  it goes below" in done.stderr
+    assert "File too large" in done.stderr
     assert os.listdir(environment["XDG_RUNTIME_DIR"]) == []
+    check(done.stderr, reason="failed")
 
 
 def test_a_renewal_that_fails_is_told_while_the_command_runs_on(
@@ -158,7 +160,8 @@ def test_a_renewal_that_fails_is_told_while_the_command_runs_on(
         assert process.stderr is not None
         said = process.stderr.readline()
         assert said.startswith("daypass: warning: ")
-        assert "was not renewed: the TokenRequest was refused" in said
+        assert "(403)" in said
+        check(said, reason="renewal_failed", hide=r"daypass-run-\w+|in \d+ s\b")
         out, _ = process.communicate("\n", timeout=60)
         assert out == "end\n"
 
@@ -235,6 +238,7 @@ def test_a_variable_that_daypass_reads_is_refused_for_the_short_lived_token(
     done = daypass("run", *mode, "--env", name, "--", "echo", "ran", environment=environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert name in done.stderr
+    check(done.stderr, reason="usage")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -363,13 +367,13 @@ def test_who_waits_for_the_commands_output_does_not_wait_for_the_keeper(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("command", "code", "told"),
+    ("command", "code", "reason"),
     [
-        ("no-such-command-at-all", 127, "there is no command 'no-such-command-at-all'"),
-        ("/no/such/file", 127, "there is no command '/no/such/file'"),
-        ("/etc/passwd", 126, "the command '/etc/passwd' cannot be run: Permission denied"),
-        ("/", 126, "the command '/' cannot be run"),
-        ("", 127, "there is no command ''"),
+        ("no-such-command-at-all", 127, ""),
+        ("/no/such/file", 127, ""),
+        ("/etc/passwd", 126, "Permission denied"),
+        ("/", 126, ""),
+        ("", 127, ""),
     ],
 )
 def test_a_command_that_cannot_be_run_is_told_as_a_shell_does(
@@ -378,11 +382,13 @@ def test_a_command_that_cannot_be_run_is_told_as_a_shell_does(
     mode: tuple[str, ...],
     command: str,
     code: int,
-    told: str,
+    reason: str,
 ) -> None:
     done = daypass("run", *mode, "--", command, environment=environment)
     assert (done.returncode, done.stdout) == (code, "")
-    assert told in done.stderr
+    assert repr(command) in done.stderr
+    assert reason in done.stderr
+    check(done.stderr, reason=str(code))
     eventually("nothing is left", lambda: is_gone(runtime))
 
 
@@ -393,7 +399,8 @@ def test_without_a_token_the_command_is_not_run(
     door.refuse()
     done = daypass("run", *mode, "--", "echo", "ran", environment=environment)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("daypass: the TokenRequest was refused")
+    assert "(403): because" in done.stderr
+    check(done.stderr, reason="failed")
     assert is_gone(runtime)
 
 
@@ -423,17 +430,18 @@ def test_what_follows_two_dashes_is_the_commands_untouched(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "no command is named"),
-        (("--",), "no command is named"),
-        (("--file", "--"), "no command is named"),
-        (("env",), "the command does not stand after --\n  write: daypass run -- env"),
-        (("env", "--"), "the command does not stand after --"),
-        (("--env", "A=B", "--", "env"), "'A=B' is not a variable's name"),
-        (("--env", "1", "--", "env"), "'1' is not a variable's name"),
-        (("--nonsense", "--", "env"), "unrecognized arguments: --nonsense"),
-        (("--audience", "--", "env"), "expected one argument"),
-        (("--lifetime", "soon", "--", "env"), "'soon' is no length of time"),
+        ((), ""),
+        (("--",), ""),
+        (("--file", "--"), ""),
+        (("env",), "daypass run -- env"),
+        (("env", "--"), "--"),
+        (("--env", "A=B", "--", "env"), "'A=B'"),
+        (("--env", "1", "--", "env"), "'1'"),
+        (("--nonsense", "--", "env"), "--nonsense"),
+        (("--audience", "--", "env"), "--audience"),
+        (("--lifetime", "soon", "--", "env"), "'soon'"),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_line_that_makes_no_sense_runs_nothing(
     door: Door, environment: dict[str, str], arguments: tuple[str, ...], told: str
@@ -442,3 +450,4 @@ def test_a_line_that_makes_no_sense_runs_nothing(
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr
     assert door.requests == []
+    check(done.stderr, reason="usage", hide="(?s)usage: .*(?=daypass run: )")

@@ -16,6 +16,7 @@ from daypass._core.files import (
     read_private,
     write_private,
 )
+from support.messages import raises
 
 
 def test_what_was_written_is_read_and_is_the_users_alone(tmp_path: Path) -> None:
@@ -62,21 +63,21 @@ def test_a_short_write_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "secret").read_bytes() == b"0123456789"
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o700 | 0o010])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o710], ids="{:04o}".format)
 def test_a_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "secret"
     path.write_bytes(b"hush")
     path.chmod(mode)
-    with pytest.raises(UnsafeFileError, match=f"mode {mode:04o}") as raised:
+    with raises(UnsafeFileError, match=f"{mode:04o}") as raised:
         read_private(str(path), limit_bytes=100)
-    assert raised.value.hint == f"close it with: chmod 600 {path}"
+    assert f"chmod 600 {path}" in raised.value.hint
 
 
 def test_a_link_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe", 0o600)
-    for name, said in (("link", "symbolic link"), ("pipe", "ordinary"), (".", "ordinary")):
-        with pytest.raises(UnsafeFileError, match=said):
+    for name in ("link", "pipe", "."):
+        with raises(UnsafeFileError, match=str(tmp_path / name)):
             read_private(str(tmp_path / name), limit_bytes=100)
 
 
@@ -119,7 +120,7 @@ def test_a_mounted_secret_is_read_before_and_after_it_is_swapped(tmp_path: Path)
     mount(tmp_path / "mounted", b"new", "..2026_11_24_17_00_00.2")
     assert read_mounted(path) == b"new"
     assert fingerprint(str(path)) != before, "a running program would not notice"
-    with pytest.raises(UnsafeFileError, match="symbolic link"):
+    with raises(UnsafeFileError, match=str(path)):
         read_private(str(path), limit_bytes=100)
 
 
@@ -133,7 +134,7 @@ def test_a_link_that_no_kubelet_made_or_that_leaves_its_folder_is_refused(
         secret.chmod(0o600)
     (tmp_path / "folder" / "..data").symlink_to(tmp_path)
     (tmp_path / "folder" / "link").symlink_to(leads_to)
-    with pytest.raises(UnsafeFileError, match="symbolic link"):
+    with raises(UnsafeFileError, match="/folder/link"):
         read_mounted(tmp_path / "folder" / "link")
 
 
@@ -149,7 +150,9 @@ def test_what_is_roots_may_be_read_by_the_group_that_root_gave_it(
 
 
 @pytest.mark.parametrize(
-    ("user", "mode"), [(0, 0o644), (0, 0o460), (0, 0o404), (1001, 0o440), (1001, 0o640)]
+    ("user", "mode"),
+    [(0, 0o644), (0, 0o460), (0, 0o404), (1001, 0o440), (1001, 0o640)],
+    ids="{:04o}".format,
 )
 def test_a_mount_that_others_can_use_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, mode: int
@@ -158,7 +161,7 @@ def test_a_mount_that_others_can_use_is_refused(
     path.chmod(mode)
     owned_by(monkeypatch, user)
     monkeypatch.setattr(os, "geteuid", lambda: 1001)
-    with pytest.raises(UnsafeFileError, match=f"mode {mode:04o}") as raised:
+    with raises(UnsafeFileError, match=f"{mode:04o}") as raised:
         read_mounted(path)
     assert ("fsGroup" in raised.value.hint) == (user == 0)
 
@@ -170,7 +173,7 @@ def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
 
 def test_more_than_the_limit_is_refused(tmp_path: Path) -> None:
     write_private(str(tmp_path / "secret"), b"hush")
-    with pytest.raises(UnsafeFileError, match="larger than 3 bytes"):
+    with raises(UnsafeFileError, match="3 bytes"):
         read_private(str(tmp_path / "secret"), limit_bytes=3)
 
 
@@ -189,8 +192,8 @@ def test_a_private_folder_is_made_with_its_parents(tmp_path: Path) -> None:
 def test_an_open_folder_or_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     (tmp_path / "link").symlink_to(tmp_path / "open")
-    for name, said in (("open", "open to others"), ("link", "not a folder of yours")):
-        with pytest.raises(UnsafeFileError, match=said):
+    for name in ("open", "link"):
+        with raises(UnsafeFileError, match=str(tmp_path / name)):
             make_private_folder(str(tmp_path / name))
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
+from support.messages import raises
 
 
 def part(value: object) -> str:
@@ -26,23 +27,36 @@ def test_the_signature_may_be_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "said"),
+    ("token", "part"),
     [
-        ("", "three parts"),
-        ("a.b", "three parts"),
-        (f"{part({})}.{part({})}.c2ln.", "three parts, this one has 4"),
-        ("..", "header cannot be decoded"),
-        (f"{part([])}.{part({})}.c2ln", "header is not a JSON object"),
-        (f"{part({})}.{part('x')}.c2ln", "claims is not a JSON object"),
-        (f"{part({})}.{part({})}=.c2ln", "claims cannot be decoded"),
-        (f"{part({})}.{part({})} .c2ln", "claims cannot be decoded"),
-        (f"{part({})}.{part({})}.c2\r\nX: y", "signature cannot be decoded"),
-        (f"{part({})}.{part({})}.\u0661", "signature cannot be decoded"),
-        ("x" * 17_000, "more than 16384 characters"),
+        ("", "three parts, .* 1"),
+        ("a.b", "three parts, .* 2"),
+        (f"{part({})}.{part({})}.c2ln.", "three parts, .* 4"),
+        ("..", "header"),
+        (f"{part([])}.{part({})}.c2ln", "header"),
+        (f"{part({})}.{part('x')}.c2ln", "claims"),
+        (f"{part({})}.{part({})}=.c2ln", "claims"),
+        (f"{part({})}.{part({})} .c2ln", "claims"),
+        (f"{part({})}.{part({})}.c2\r\nX: y", "signature"),
+        (f"{part({})}.{part({})}.\u0661", "signature"),
+        ("x" * 17_000, "16384 characters"),
+    ],
+    ids=[
+        "empty",
+        "two parts",
+        "four parts",
+        "no header",
+        "header a list",
+        "claims a string",
+        "claims padded",
+        "claims with a space",
+        "line break",
+        "signature not ASCII",
+        "long",
     ],
 )
-def test_what_is_no_token_is_told_without_showing_it(token: str, said: str) -> None:
-    with pytest.raises(MalformedTokenError, match=said) as raised:
+def test_what_is_no_token_is_told_without_showing_it(token: str, part: str) -> None:
+    with raises(MalformedTokenError, match=part) as raised:
         decode_unverified(token)
     assert raised.value.__cause__ is None
     assert len(str(raised.value)) < 100

@@ -8,6 +8,7 @@ import pytest
 
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from support.fake_door import Signer
+from support.messages import raises
 
 
 def test_chain_and_name_are_always_verified() -> None:
@@ -24,8 +25,10 @@ def test_a_named_authority_is_the_only_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "hello", "é", "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n"]
+    "text",
+    ["", " ", "hello", "é", "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n"],
+    ids=["empty", "blank", "words", "not ASCII", "damaged"],
 )
 def test_what_is_no_certificate_does_not_mean_the_machines_own(text: str) -> None:
-    with pytest.raises(BadCertificateAuthorityError, match="not a PEM certificate"):
+    with raises(BadCertificateAuthorityError):
         client_context(text)

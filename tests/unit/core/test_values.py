@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from datetime import UTC
 
 import pytest
@@ -13,6 +14,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
 from daypass._core.secret import Secret
 from daypass._core.status import LIMIT_FOREIGN_CHARACTERS, Status, excerpt, printable
+from support.messages import raises
 
 
 def test_a_secret_does_not_print_itself() -> None:
@@ -24,7 +26,7 @@ def test_a_secret_does_not_print_itself() -> None:
 
 def test_a_secret_is_not_pickled() -> None:
     for spoil in (pickle.dumps, copy.copy):
-        with pytest.raises(TypeError, match="not pickled"):
+        with raises(TypeError):
             spoil(Secret("hush"))
 
 
@@ -99,5 +101,5 @@ def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
     ["", "h", "1h2", "1m1h", "1h1h", "-1", "+1", "1.5h", "1 h", " 1h", "\u0663h", "1w", "9" * 30],
 )
 def test_another_text_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(UsageError, match="is no length of time"):
+    with raises(UsageError, match=re.escape(repr(text))):
         parse_seconds(text)

@@ -19,6 +19,7 @@ from daypass.integrations.kubeconfig import (
     write_new,
 )
 from support.fake_door import Signer
+from support.messages import raises
 
 DOOR = Door.parse("https://ekf.example.com/kubernetes")
 
@@ -50,9 +51,8 @@ def test_an_api_server_is_let_through(server: str, host: str) -> None:
     ],
 )
 def test_the_door_is_recognised_and_refused_with_the_reason(server: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with raises(UsageError, match="door"):
         check_server(server, DOOR)
-    assert "is the door: it gives tokens, and shows no other API" in caught.value.fact
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_door_is_recognised_and_refused_with_the_reason(server: str) -> None
     ],
 )  # fmt: skip
 def test_what_is_no_url_of_an_api_server_is_refused(server: str) -> None:
-    with pytest.raises(UsageError):
+    with raises(UsageError):
         check_server(server, DOOR)
 
 
@@ -90,18 +90,18 @@ def test_the_entry_runs_the_plugin_without_a_terminal() -> None:
 def test_a_file_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text("precious")
-    with pytest.raises(UsageError, match="is there already, and is left as it is"):
+    with raises(UsageError, match=str(file)):
         write_new(str(file), "new")
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(UsageError, match="is there already"):
+    with raises(UsageError, match=str(tmp_path / "link")):
         write_new(str(tmp_path / "link"), "new")
     assert file.read_text() == "precious"
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("path", ["/nowhere/config", "a\0b"])
+@pytest.mark.parametrize("path", ["/nowhere/config", pytest.param("a\0b", id="NUL")])
 def test_a_file_that_cannot_be_written_is_told(path: str) -> None:
-    with pytest.raises(UsageError, match="cannot be written"):
+    with raises(UsageError, match=path):
         write_new(path, "new")
 
 
@@ -111,7 +111,7 @@ def test_an_authority_is_read_and_checked(tmp_path: Path) -> None:
     file.write_text(pem)
     assert read_public_authority(str(file)) == pem
     file.write_text("nonsense")
-    with pytest.raises(UsageError, match="not a PEM certificate"):
+    with raises(UsageError, match=str(file)):
         read_public_authority(str(file))
 
 
@@ -122,5 +122,5 @@ def test_a_private_key_beside_the_certificates_does_not_get_into_the_entry(tmp_p
     file = tmp_path / "ca.pem"
     for content in (Signer().pem.encode() + key, key + Signer().pem.encode()):
         file.write_bytes(content)
-        with pytest.raises(UsageError, match="holds a private key"):
+        with raises(UsageError, match="private key"):
             read_public_authority(str(file))

@@ -48,6 +48,7 @@ from support.fake_door import (
     reset,
     status_answer,
 )
+from support.messages import raises
 
 Write = Callable[..., Path]
 Open = Callable[..., tuple[Cluster, FakeDoor]]
@@ -96,7 +97,8 @@ def test_an_api_server_below_a_path_is_asked_there(opened: Open) -> None:
 
 def test_the_certificate_must_be_of_the_kubeconfigs_authority(opened: Open) -> None:
     cluster, server = opened(EMPTY, context=Signer().context("127.0.0.1"))
-    with pytest.raises(ClusterUnreachableError, match="not who it should be"):
+    hide = "(?<=should be: ).*"  # the words of OpenSSL
+    with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+", hide=hide):
         cluster.list(NAMESPACES)
     assert server.requests == []
 
@@ -109,7 +111,7 @@ def test_tls_server_name_is_what_the_certificate_must_name(
     if trusted:
         assert cluster.list(NAMESPACES) == []
     else:
-        with pytest.raises(ClusterUnreachableError, match="Hostname mismatch"):
+        with raises(ClusterUnreachableError, match="other.test"):
             cluster.list(NAMESPACES)
         assert server.requests == []
 
@@ -154,7 +156,7 @@ def test_a_key_that_does_not_fit_or_has_a_password_is_told_and_nobody_is_asked_f
         key = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked).decode()
     pems = {"client-certificate-data": pair.certificate_pem, "client-key-data": key}
     user = {name: base64.b64encode(pem.encode()).decode() for name, pem in pems.items()}
-    with pytest.raises(KubeconfigError, match="do not fit"):
+    with raises(KubeconfigError, match=r"certificate.*context one of .*/config"):
         opened(EMPTY, user=user)
 
 
@@ -227,18 +229,22 @@ def test_a_tokens_file_is_read_anew_for_each_request(opened: Open, tmp_path: Pat
     cluster.list(NAMESPACES)
     assert authorization(server) == ["Bearer one", "Bearer two"]
     file.unlink()
-    with pytest.raises(KubeconfigError, match=r"token cannot be read: No such file"):
+    with raises(KubeconfigError, match=r"/token.*: No such file"):
         cluster.list(NAMESPACES)
 
 
-@pytest.mark.parametrize("token", [f"{SENTINEL}\n{SENTINEL}", f"{SENTINEL}\x07", f"ü{SENTINEL}"])
+@pytest.mark.parametrize(
+    "token",
+    [f"{SENTINEL}\n{SENTINEL}", f"{SENTINEL}\x07", f"ü{SENTINEL}"],
+    ids=["line break", "bell", "not ASCII"],
+)
 @pytest.mark.parametrize("where", ["token", "tokenFile", "as"])
 def test_a_token_that_no_header_can_hold_is_told_without_it(
     opened: Open, tmp_path: Path, token: str, where: str
 ) -> None:
     (tmp_path / "file").write_text(token)
     user = {where: "file" if where == "tokenFile" else token}
-    with pytest.raises(KubeconfigError, match="no header's value") as refused:
+    with raises(KubeconfigError) as refused:
         opened(EMPTY, user=user)[0].list(NAMESPACES)
     assert SENTINEL not in repr(refused.value)
 
@@ -280,15 +286,19 @@ def test_a_proxy_that_refuses_is_told_apart_from_the_api_server(opened: Open, wr
     with FakeProxy(1, b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n") as proxy:
         file = write(cluster={"proxy-url": f"http://127.0.0.1:{proxy.port}"})
         cluster = Cluster(find_access({}, kubeconfig=str(file)))
-        with pytest.raises(ClusterUnreachableError, match=r"proxy on the way .* refused: 407"):
+        with raises(ClusterUnreachableError, match=r"proxy.*407"):
             cluster.list(NAMESPACES)
         cluster.close()
 
 
-@pytest.mark.parametrize("url", [f"gopher://u:{SENTINEL}@proxy", f"http://u:{SENTINEL}@[::x]"])
+@pytest.mark.parametrize(
+    "url",
+    [f"gopher://u:{SENTINEL}@proxy", f"http://u:{SENTINEL}@[::x]"],
+    ids=["scheme", "host"],
+)
 def test_a_proxy_that_cannot_be_used_is_told_without_its_password(write: Write, url: str) -> None:
     access = find_access({}, kubeconfig=str(write(cluster={"proxy-url": url})))
-    with pytest.raises(KubeconfigError, match="proxy on the way") as refused:
+    with raises(KubeconfigError, match="proxy") as refused:
         Cluster(access)
     assert SENTINEL not in repr(refused.value)
 
@@ -347,16 +357,20 @@ def test_it_is_not_asked_for_ever_nor_where_it_names_no_time(opened: Open) -> No
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("body", ["<html>please log in</html>", "[1]", "[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    ["<html>please log in</html>", "[1]", "[" * 100_000],
+    ids=["a page", "a list", "nested"],
+)
 def test_an_answer_that_is_no_api_servers_is_told(opened: Open, body: str) -> None:
     cluster, _ = opened(answer(200, body, content_type="text/html"))
-    with pytest.raises(ClusterUnreachableError, match="is no API server"):
+    with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+"):
         cluster.list(NAMESPACES)
 
 
 def test_a_redirect_is_not_followed(opened: Open) -> None:
     cluster, server = opened(answer(302, "", "Location: https://evil.test/"))
-    with pytest.raises(ApiError, match="HTTP 302"):
+    with raises(ApiError, match="302"):
         cluster.list(NAMESPACES)
     assert len(server.requests) == 1
 
@@ -413,10 +427,11 @@ def test_a_watch_from_too_long_ago_says_so(opened: Open, as_event: bool) -> None
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"ty\r\n",
         answer(200, '{"type": "ADDED", "obj'),
     ],
+    ids=["length", "chunks", "json"],
 )  # fmt: skip
 def test_a_watch_that_breaks_off_is_no_end_of_it(opened: Open, broken: bytes) -> None:
     cluster, _ = opened(broken)
-    with pytest.raises(ClusterUnreachableError):
+    with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+", hide="(?<=reached: ).*"):
         list(cluster.watch(NAMESPACES, None, "1"))
 
 
@@ -434,6 +449,7 @@ QUOTED = f"Bearer {long_lived_token()}, {long_lived_token()[60:]}"
         f"HTTP/1.1 {QUOTED}\r\n\r\n".encode(),
         f"HTTP/1.1 200 OK\r\n{QUOTED}\r\n\r\n".encode(),
     ],
+    ids=["403", "403 encoded", "502", "200", "200 list", "status line", "header"],
 )
 def test_no_error_quotes_a_part_of_the_token_that_was_sent(opened: Open, raw: bytes) -> None:
     token = long_lived_token()
@@ -467,14 +483,14 @@ def test_an_answer_that_never_ends_is_given_up(
 ) -> None:
     monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
     cluster, _ = opened(endless(head, bytes(65536)))
-    with pytest.raises(BrokenAnswerError):
+    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
         cluster.list(SECRETS)
 
 
 def test_an_answer_that_drips_is_given_up(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LIMIT_SECONDS", 0.2)
     cluster, _ = opened(endless("200 OK", b" "))
-    with pytest.raises(BrokenAnswerError):
+    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
         cluster.list(SECRETS)
 
 
@@ -484,7 +500,7 @@ def test_an_answer_that_grows_as_it_is_unpacked_is_given_up(
     monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n"
     cluster, _ = opened(head.encode() + BOMB)
-    with pytest.raises(BrokenAnswerError):
+    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
         cluster.list(SECRETS)
 
 
@@ -495,7 +511,7 @@ def test_an_event_that_never_ends_is_given_up(
     monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
     monkeypatch.setattr(limits, "LIMIT_LINE_BYTES", 2**20)
     cluster, _ = opened(endless(head, bytes(65536)))
-    with pytest.raises(BrokenAnswerError):
+    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
         next(cluster.watch(SECRETS, None, "1"))
 
 

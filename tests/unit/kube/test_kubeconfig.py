@@ -15,9 +15,11 @@ import pytest
 from daypass.kube.access import Access
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.kubeconfig import find_access
+from support.messages import raises
 
 Write = Callable[..., Path]
 
+V1 = "client.authentication.k8s.io/v1"
 KUBECTL = str(Path(sys.executable).with_name("kubectl"))
 
 
@@ -109,94 +111,102 @@ def test_in_a_pod_it_is_the_pods_service_account(tmp_path: Path, host: str) -> N
     assert access.server == f"https://{f'[{host}]' if ':' in host else host}:6443"
     assert (access.namespace, access.authority) == ("team", "PEM")
     assert access.token_file == str(tmp_path / "token")
-    with pytest.raises(KubeconfigError, match="no ServiceAccount token"):
+    with raises(KubeconfigError, match=str(tmp_path / "absent")):
         find_access(environ, service_account_folder=tmp_path / "absent")
 
 
 @pytest.mark.parametrize(
-    ("environ", "options", "message"),
+    ("environ", "options", "told"),
     [
-        ({}, {}, "no kubeconfig is found"),
-        ({"KUBECONFIG": "/nowhere/a:/nowhere/b"}, {}, "/nowhere/a, which does not exist"),
-        ({"KUBERNETES_SERVICE_HOST": "h"}, {"context": "x"}, "no kubeconfig is found"),
-        ({}, {"kubeconfig": "/nowhere/a"}, "/nowhere/a cannot be read: No such file"),
+        pytest.param({}, {}, "KUBECONFIG", id="nothing named"),
+        pytest.param(
+            {"KUBECONFIG": "/nowhere/a:/nowhere/b"}, {}, "KUBECONFIG.*/nowhere/a", id="variable"
+        ),
+        pytest.param(
+            {"KUBERNETES_SERVICE_HOST": "h"}, {"context": "x"}, "KUBECONFIG", id="context in a pod"
+        ),
+        pytest.param({}, {"kubeconfig": "/nowhere/a"}, "/nowhere/a.*: No such file", id="option"),
     ],
 )
 def test_what_is_named_and_absent_is_no_reason_to_go_elsewhere(
-    environ: dict[str, str], options: dict[str, Any], message: str
+    environ: dict[str, str], options: dict[str, Any], told: str
 ) -> None:
-    with pytest.raises(KubeconfigError, match=message):
+    with raises(KubeconfigError, match=told):
         find_access({"HOME": "/nowhere", **environ}, **options)
 
 
 def test_a_name_that_is_not_there_is_told_with_those_that_are(write: Write) -> None:
     file = str(write())
-    with pytest.raises(KubeconfigError, match=r"no context 'two'\nit has: one"):
+    with raises(KubeconfigError, match=r"context 'two'\n.*: one$"):
         find_access({}, kubeconfig=file, context="two")
     file = str(write(context={"cluster": "gone"}))
-    with pytest.raises(KubeconfigError, match=r"no cluster 'gone'\nit has: one"):
+    with raises(KubeconfigError, match=r"cluster 'gone'\n.*: one$"):
         find_access({}, kubeconfig=file)
 
 
-@pytest.mark.parametrize("namespace", ["../kube-system", "Team", "ü", "-a", "a" * 64, "a\n"])
+@pytest.mark.parametrize(
+    "namespace", ["../kube-system", "Team", "ü", "-a", pytest.param("a" * 64, id="long"), "a\n"]
+)
 def test_a_namespace_that_no_cluster_can_have_enters_no_url(write: Write, namespace: str) -> None:
     file = str(write())
-    with pytest.raises(KubeconfigError, match="is no namespace"):
+    with raises(KubeconfigError, match="namespace"):
         find_access({}, kubeconfig=file, namespace=namespace)
 
 
 @pytest.mark.parametrize(
-    ("cluster", "message"),
+    ("cluster", "told"),
     [
-        ({"insecure-skip-tls-verify": True}, "switches the verification of TLS off"),
-        ({"server": ""}, "has no `server`"),
-        ({"server": "api.example.com:6443"}, "no URL"),
-        ({"server": "ftp://api.example.com"}, "no URL"),
-        ({"server": "https://admin:hunter2@api.example.com"}, "no URL"),
-        ({"server": "https://api.example.com:port"}, "no URL"),
-        ({"server": "https://api.example.com/?a=b"}, "no URL"),
-        ({"server": "http://api.example.com"}, "plain http"),
-        ({"server": ["https://api.example.com"]}, "not a string"),
-        ({"certificate-authority-data": "%%%"}, "`certificate-authority` is not PEM"),
-        ({"certificate-authority": "gone.crt"}, "gone.crt cannot be read: No such file"),
-        ({"certificate-authority": "/dev/zero"}, "larger than 4 MiB"),
+        ({"insecure-skip-tls-verify": True}, "insecure-skip-tls-verify"),
+        ({"server": ""}, "`server`"),
+        ({"server": "api.example.com:6443"}, "`server`"),
+        ({"server": "ftp://api.example.com"}, "`server`"),
+        ({"server": "https://admin:hunter2@api.example.com"}, "`server`"),
+        ({"server": "https://api.example.com:port"}, "`server`"),
+        ({"server": "https://api.example.com/?a=b"}, "`server`"),
+        ({"server": "http://api.example.com"}, "http"),
+        ({"server": ["https://api.example.com"]}, "`server`"),
+        ({"certificate-authority-data": "%%%"}, "`certificate-authority`"),
+        ({"certificate-authority": "gone.crt"}, "gone.crt.*: No such file"),
+        ({"certificate-authority": "/dev/zero"}, "/dev/zero.*4 MiB"),
     ],
+    ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
 def test_a_cluster_that_a_token_must_not_be_sent_to_is_refused(
-    write: Write, cluster: dict[str, Any], message: str
+    write: Write, cluster: dict[str, Any], told: str
 ) -> None:
-    with pytest.raises(KubeconfigError, match=message) as refused:
+    with raises(KubeconfigError, match=told) as refused:
         find_access({}, kubeconfig=str(write(cluster=cluster)))
     assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("user", "message"),
+    ("user", "told"),
     [
-        ({"auth-provider": {"name": "gcp"}}, "auth-provider"),
-        ({"token": 12345}, "`token` is not a string"),
-        ({"as-user-extra": {"a": ["b"]}}, "as-user-extra"),
-        ({"as-groups": "admins"}, "`as-groups` is not a list"),
-        ({"exec": {"apiVersion": "client.authentication.k8s.io/v1"}}, "without a command"),
-        ({"exec": {"command": "x"}}, "x speaks no version"),
-        (
-            {"exec": {"command": "x", "apiVersion": "client.authentication.k8s.io/v1alpha1"}},
-            "x speaks client.authentication.k8s.io/v1alpha1",
+        pytest.param({"auth-provider": {"name": "gcp"}}, "auth-provider", id="auth-provider"),
+        pytest.param({"token": 12345}, "`token`", id="token"),
+        pytest.param({"as-user-extra": {"a": ["b"]}}, "as-user-extra", id="as-user-extra"),
+        pytest.param({"as-groups": "admins"}, "`as-groups`", id="as-groups"),
+        pytest.param({"exec": {"apiVersion": V1}}, "command", id="no command"),
+        pytest.param({"exec": {"command": "x"}}, "\\bx\\b", id="no version"),
+        pytest.param(
+            {"exec": {"command": "x", "apiVersion": f"{V1}alpha1"}},
+            f"\\bx\\b.*{V1}alpha1",
+            id="v1alpha1",
         ),
-        ({"exec": ["x"]}, "`exec` is not a mapping"),
+        pytest.param({"exec": ["x"]}, "`exec`", id="exec a list"),
     ],
 )
 def test_a_user_that_cannot_be_understood_is_refused(
-    write: Write, user: dict[str, Any], message: str
+    write: Write, user: dict[str, Any], told: str
 ) -> None:
-    with pytest.raises(KubeconfigError, match=message):
+    with raises(KubeconfigError, match=told):
         find_access({}, kubeconfig=str(write(user=user)))
 
 
 def test_a_plugin_beside_the_kubeconfig_is_not_looked_up_in_the_path(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}
+    plugin = {"apiVersion": V1, "command": "./plugin"}
     file = write(user={"exec": plugin})
     monkeypatch.chdir(tmp_path)
     for named in (file, file.relative_to(tmp_path)):
@@ -224,29 +234,34 @@ ALIAS_BOMB = "a: &a [x]\n" + "\n".join(
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "key"),
     [
-        (b"clusters: [\x00", "not whole YAML"),
-        (b"\xff\xfe\x00", "not whole YAML"),
-        (b"users: [{name: x, user: {token: !!python/object/apply:os.system [x]}}]", "not whole"),
-        (b"clusters: [{name: !!bool nonsense}]", "not whole YAML"),
-        (b"- a\n- b\n", "is not a kubeconfig"),
-        (b"just words", "is not a kubeconfig"),
-        (b"", "no current context"),
-        (b"contexts: {a: b}\n", "`contexts` is not a list"),
-        (b"#" * (10 * 1024 * 1024), "larger than 4 MiB"),
-        (b"[" * 100_000, "not whole YAML"),
-        (MERGE_BOMB.encode(), "not whole YAML"),
-        (f"{ALIAS_BOMB}\ncurrent-context: *q\n".encode(), "`current-context` is not a string"),
-        (f"{ALIAS_BOMB}\nclusters: *q\n".encode(), "`clusters` is not a list"),
+        pytest.param(b"clusters: [\x00", "YAML", id="NUL"),
+        pytest.param(b"\xff\xfe\x00", "YAML", id="not UTF-8"),
+        pytest.param(
+            b"users: [{name: x, user: {token: !!python/object/apply:os.system [x]}}]",
+            "YAML",
+            id="Python object",
+        ),
+        pytest.param(b"clusters: [{name: !!bool nonsense}]", "YAML", id="odd tag"),
+        pytest.param(b"- a\n- b\n", "kubeconfig", id="list"),
+        pytest.param(b"just words", "kubeconfig", id="words"),
+        pytest.param(b"", "context", id="empty"),
+        pytest.param(b"contexts: {a: b}\n", "`contexts`", id="contexts a mapping"),
+        pytest.param(b"#" * (10 * 1024 * 1024), "4 MiB", id="large"),
+        pytest.param(b"[" * 100_000, "YAML", id="nested"),
+        pytest.param(MERGE_BOMB.encode(), "YAML", id="merge bomb"),
+        pytest.param(
+            f"{ALIAS_BOMB}\ncurrent-context: *q\n".encode(), "`current-context`", id="alias bomb"
+        ),
+        pytest.param(
+            f"{ALIAS_BOMB}\nclusters: *q\n".encode(), "`clusters`", id="alias bomb of clusters"
+        ),
     ],
-    ids=lambda value: value[:12].decode("latin-1") if isinstance(value, bytes) else "",
 )
 @pytest.mark.timeout(10)
-def test_a_file_that_is_none_is_refused_at_once(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_a_file_that_is_none_is_refused_at_once(tmp_path: Path, content: bytes, key: str) -> None:
     file = tmp_path / "config"
     file.write_bytes(content)
-    with pytest.raises(KubeconfigError, match=message):
+    with raises(KubeconfigError, match=key):
         find_access({}, kubeconfig=str(file))

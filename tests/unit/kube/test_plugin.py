@@ -18,6 +18,7 @@ from daypass.kube.access import ExecPlugin
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.kubeconfig import find_access
 from daypass.kube.plugin import PluginCredentials
+from support.messages import raises
 from support.timing import FakeClock
 
 Write = Callable[..., Path]
@@ -121,27 +122,26 @@ def test_it_gets_its_arguments_and_its_environment(
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "told"),
     [
-        ("exit 3", "ended with 3"),
-        ("kill -9 $$", "ended with -9"),
-        (f"echo {SENTINEL}", "gave no client.authentication.k8s.io/v1 ExecCredential"),
-        (answer(), "gave no"),
-        (answer(token={"a": SENTINEL}), "gave no"),
-        (answer("client.authentication.k8s.io/v1beta1", token=SENTINEL), "gave no"),
-        (f"echo '{'[' * 50_000}'", "gave no"),
-        ("printf '\\377'", "gave no"),
-        ("yes " + SENTINEL, "printed more than 1 MiB"),
-        ("exec head -c 1000000000 /dev/zero", "printed more than 1 MiB"),
+        pytest.param("exit 3", r"\b3\b", id="exit code"),
+        pytest.param("kill -9 $$", "-9", id="killed"),
+        pytest.param(f"echo {SENTINEL}", f"{V1} ExecCredential", id="words"),
+        pytest.param(answer(), V1, id="empty status"),
+        pytest.param(answer(token={"a": SENTINEL}), V1, id="token an object"),
+        pytest.param(answer(f"{V1}beta1", token=SENTINEL), V1, id="another version"),
+        pytest.param(f"echo '{'[' * 50_000}'", V1, id="nested"),
+        pytest.param("printf '\\377'", V1, id="not UTF-8"),
+        pytest.param("yes " + SENTINEL, "1 MiB", id="without end"),
+        pytest.param("exec head -c 1000000000 /dev/zero", "1 MiB", id="large"),
     ],
-    ids=range(10),
 )
 @pytest.mark.timeout(20)
 def test_a_plugin_that_fails_is_named_and_not_quoted(
-    script: Callable[[str], str], body: str, message: str
+    script: Callable[[str], str], body: str, told: str
 ) -> None:
     plugin = credentials(script(body), install_hint="get it at https://plugin.test")
-    with pytest.raises(KubeconfigError, match=message) as failed:
+    with raises(KubeconfigError, match=told) as failed:
         plugin.token()
     assert failed.value.hint == "get it at https://plugin.test"
     assert SENTINEL not in repr(failed.value)
@@ -151,18 +151,18 @@ def test_a_plugin_that_fails_is_named_and_not_quoted(
 @pytest.mark.timeout(20)
 def test_a_plugin_that_hangs_is_given_up(script: Callable[[str], str], body: str) -> None:
     """Itself, a child of it that keeps its output open, or without output."""
-    with pytest.raises(KubeconfigError, match="did not end in time"):
+    with raises(KubeconfigError, match="/plugin"):
         credentials(script(body), timeout_seconds=0.2).token()
 
 
 def test_a_plugin_that_is_not_there_is_told_with_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(KubeconfigError, match="nope is not installed\nbrew install nope"):
+    with raises(KubeconfigError, match="nope .*\nbrew install nope"):
         credentials("nope", install_hint="brew install nope").token()
     closed = tmp_path / "closed"
     closed.write_text("")
-    with pytest.raises(KubeconfigError, match="cannot be started: Permission denied"):
+    with raises(KubeconfigError, match="/closed.*: Permission denied"):
         credentials(str(closed)).token()
-    with pytest.raises(KubeconfigError, match="cannot be started"):
+    with raises(KubeconfigError):
         credentials("a\0b").token()
 
 

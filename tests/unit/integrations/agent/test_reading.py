@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import signal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import yaml
 from daypass.integrations.agent.config import CommandHook, PostHook, SignalHook
 from daypass.integrations.agent.reading import load_config
 from daypass.integrations.agent.table import AgentConfigError
+from support.messages import raises
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 
@@ -31,7 +33,7 @@ def token(more: str = "", path: str = "{here}/a") -> str:
 
 
 def refusal(folder: Path, text: str) -> tuple[str, str]:
-    with pytest.raises(AgentConfigError) as caught:
+    with raises(AgentConfigError) as caught:
         load_config(write(folder, text))
     assert caught.value.exit_code == 2
     return caught.value.fact.replace(str(folder), "HERE"), caught.value.hint
@@ -99,82 +101,131 @@ def test_health_is_on_loopback_unless_an_address_is_named(
     assert load_config(write(tmp_path, f"listen = {value}\n" + token())).listen == listen
 
 
+MISTAKES = [
+    ("no tokens", "", "", "[[token]]"),
+    ("empty list", "token = []", "", "[[token]]"),
+    ("tokens a number", "token = 1", "token", "[[token]]"),
+    ("token a number", "token = [1]", "token 1", "path"),
+    ("tokens", "tokens = 1", "'tokens'", "token?"),
+    ("unknown key", "x = 1", "'x'", "credentials, listen"),
+    ("no value", "x =", r"TOML: Invalid value \(at end of document\)", "path ="),
+    ("key twice", "a = 1\na = 2", r"TOML: Cannot overwrite a value \(at", ""),
+    ("nested", "x = " + "[" * 5000, "TOML", ""),
+    ("no path", "[[token]]", "token 1: path", 'path = "/run'),
+    ("relative path", token(path="gate"), "token 1: path .*: gate$", ""),
+    ("path with ..", token(path="{here}/../x"), "token 1: path", "//"),
+    ("path with //", token(path="{here}//x"), "token 1: path", ""),
+    ("path with / at the end", token(path="{here}/x/"), "token 1: path", ""),
+    ("path of ..data", token(path="{here}/..data"), "token 1: path", ".."),
+    ("path with NUL", token(path="/a\\u0000b"), "token 1: path", ""),
+    (
+        "absent folder",
+        token(path="{here}/no/x"),
+        "token 1: path .*: HERE/no .No such file",
+        "mkdir -p",
+    ),
+    ("file as a folder", token(path="{here}/agent.toml/x"), "HERE/agent.toml", ""),
+    ("pth", token('pth = "x"'), "token 1: 'pth'", "path?"),
+    ("audience a number", token("audience = 1"), "token 1: audience", ""),
+    ("audience with a space", token('audience = " a"'), "token 1: audience", ""),
+    ("empty audience", token('audience = ""'), "token 1: audience", ""),
+    ("mode a number", token("mode = 640"), "token 1: mode", '"0640"'),
+    ("mode 0644", token('mode = "0644"'), "token 1: mode", '"0640"'),
+    ("mode 0700", token('mode = "0700"'), "token 1: mode", ""),
+    ("mode 4600", token('mode = "4600"'), "token 1: mode", ""),
+    ("mode 0040", token('mode = "0040"'), "token 1: mode", ""),
+    ("mode rw", token('mode = "rw"'), "token 1: mode", ""),
+    ("mode 0698", token('mode = "0698"'), "token 1: mode", ""),
+    ("unknown owner", token('owner = "nobody-at-all"'), "token 1: owner", "getent passwd"),
+    ("unknown group", token('group = "nobody-at-all"'), "token 1: group", "getent group"),
+    ("negative owner", token("owner = -1"), "token 1: owner", ""),
+    ("owner true", token("owner = true"), "token 1: owner", ""),
+    ("lifetime soon", token('lifetime = "soon"'), "token 1: lifetime", "1h30m"),
+    ("lifetime 1.5", token("lifetime = 1.5"), "token 1: lifetime", ""),
+    ("lifetime true", token("lifetime = true"), "token 1: lifetime", ""),
+    ("lifetime 60", token("lifetime = 60"), "token 1: lifetime .*60 s", "from 600 to"),
+    (
+        "format yaml",
+        token('format = "yaml"'),
+        "token 1: format .*'yaml'",
+        "token, header, json",
+    ),
+    ("hook a number", token("on_renewal = [1]"), "token 1: on_renewal 1", ""),
+    ("empty hook", token("on_renewal = [{}]"), "token 1: on_renewal 1", "pid_file"),
+    ("signal without a file", token('on_renewal = [{signal = "HUP"}]'), "on_renewal 1", ""),
+    (
+        "two hooks in one",
+        token('on_renewal = [{signal = "HUP", pid_file = "/x", post = "http://x"}]'),
+        "on_renewal 1",
+        "",
+    ),
+    (
+        "signal KILL",
+        token('on_renewal = [{signal = "KILL", pid_file = "/x"}]'),
+        "on_renewal 1: signal",
+        "",
+    ),
+    (
+        "relative pid_file",
+        token('on_renewal = [{signal = "HUP", pid_file = "x"}]'),
+        "on_renewal 1: pid_file",
+        "",
+    ),
+    (
+        "command a string",
+        token('on_renewal = [{command = "reload"}]'),
+        "on_renewal 1: command",
+        "no shell",
+    ),
+    ("empty command", token("on_renewal = [{command = []}]"), "on_renewal 1: command", ""),
+    ("command of numbers", token("on_renewal = [{command = [1]}]"), "on_renewal 1: command", ""),
+    (
+        "relative command",
+        token('on_renewal = [{command = ["./x"]}]'),
+        "on_renewal 1: command .*: ./x$",
+        "",
+    ),
+    ("post by ftp", token('on_renewal = [{post = "ftp://x"}]'), "on_renewal 1: post", ""),
+    (
+        "post with a user",
+        token('on_renewal = [{post = "http://u:p@x/"}]'),
+        "on_renewal 1: post",
+        "",
+    ),
+    ("post without a host", token('on_renewal = [{post = "http:///x"}]'), "on_renewal 1: post", ""),
+    ("post to no URL", token('on_renewal = [{post = "http://[x"}]'), "on_renewal 1: post", ""),
+    (
+        "long timeout",
+        token('on_renewal = [{post = "http://x", timeout = "1h"}]'),
+        "on_renewal 1: timeout .*3600 s",
+        "300",
+    ),
+    ("path twice", token() + token(), "token 2: path", ""),
+    ("two layouts", token() + token('layout = "volume"', "{here}/b"), "token 2: layout", ""),
+    ("port 70000", "listen = 70000\n" + token(), "listen", "127.0.0.1"),
+    ("listen here", 'listen = "here:80"\n' + token(), "listen", ""),
+    ("listen true", "listen = true\n" + token(), "listen", ""),
+    (
+        "relative credentials",
+        'credentials = "bot.json"\n' + token(),
+        "credentials .*: bot.json$",
+        "",
+    ),
+    ("long stagger", 'stagger = "2h"\n' + token(), "stagger .*7200 s", "from 0 to 3600"),
+    ("101 tokens", "".join(token(path=f"{{here}}/{i}") for i in range(101)), "101", "100"),
+]
+"""A name, a config, a pattern for its key and value, and what the hint names."""
+
+
 @pytest.mark.parametrize(
-    ("text", "fact", "hint"),
-    [
-        ("", "names no token", "[[token]]"),
-        ("token = []", "names no token", "[[token]]"),
-        ("token = 1", "token is not a list", "[[token]]"),
-        ("token = [1]", "token 1 is not a table", "path"),
-        ("tokens = 1", "'tokens' is not a key here", "did you mean token?"),
-        ("x = 1", "'x' is not a key here", "known are: credentials, listen"),
-        ("x =", "is not TOML: Invalid value (at end of document)", "path ="),
-        ("a = 1\na = 2", "is not TOML: Cannot overwrite a value (at", ""),
-        ("x = " + "[" * 5000, "is not TOML: it nests too deeply", ""),
-        ("[[token]]", "token 1: path is missing", 'path = "/run'),
-        (token(path="gate"), "token 1: path is relative: gate", "whole path"),
-        (token(path="{here}/../x"), "token 1: path is not a plain path", "without //"),
-        (token(path="{here}//x"), "token 1: path is not a plain path", ""),
-        (token(path="{here}/x/"), "token 1: path is not a plain path", ""),
-        (token(path="{here}/..data"), "token 1: path is not a plain path", "begin with .."),
-        (token(path="/a\\u0000b"), "token 1: path is empty or holds control characters", ""),
-        (token(path="{here}/no/x"), "is in a folder that is not there: HERE/no", "mkdir -p"),
-        (token(path="{here}/agent.toml/x"), "HERE/agent.toml, which is no folder", ""),
-        (token('pth = "x"'), "token 1: 'pth' is not a key here", "did you mean path?"),
-        (token("audience = 1"), "token 1: audience is not text in quotes", ""),
-        (token('audience = " a"'), "audience begins or ends with a space", ""),
-        (token('audience = ""'), "audience is empty", ""),
-        (token("mode = 640"), "token 1: mode is not text in quotes", '"0640"'),
-        (token('mode = "0644"'), "token 1: mode lets everybody in", '"0640"'),
-        (token('mode = "0700"'), "token 1: mode is not one for a token's file", ""),
-        (token('mode = "4600"'), "token 1: mode is not one for a token's file", ""),
-        (token('mode = "0040"'), "token 1: mode is not one for a token's file", ""),
-        (token('mode = "rw"'), "token 1: mode is not an octal number", ""),
-        (token('mode = "0698"'), "token 1: mode is not an octal number", ""),
-        (token('owner = "nobody-at-all"'), "owner is unknown on this machine", "getent passwd"),
-        (token('group = "nobody-at-all"'), "group is unknown on this machine", "getent group"),
-        (token("owner = -1"), "owner is neither a name nor a number", ""),
-        (token("owner = true"), "owner is neither a name nor a number", ""),
-        (token('lifetime = "soon"'), "token 1: lifetime is no length of time", "1h30m"),
-        (token("lifetime = 1.5"), "token 1: lifetime is no length of time", ""),
-        (token("lifetime = true"), "token 1: lifetime is no length of time", ""),
-        (token("lifetime = 60"), "token 1: lifetime is 60 s", "from 600 to"),
-        (token('format = "yaml"'), "format cannot be 'yaml'", "one of: token, header, json"),
-        (token("on_renewal = [1]"), "token 1: on_renewal 1 is not a table", ""),
-        (token("on_renewal = [{}]"), "on_renewal 1 is not one thing to do", "pid_file"),
-        (token('on_renewal = [{signal = "HUP"}]'), "is not one thing to do", ""),
-        (
-            token('on_renewal = [{signal = "HUP", pid_file = "/x", post = "http://x"}]'),
-            "is not one thing to do",
-            "",
-        ),
-        (token('on_renewal = [{signal = "KILL", pid_file = "/x"}]'), "is not one that is sent", ""),
-        (token('on_renewal = [{signal = "HUP", pid_file = "x"}]'), "pid_file is relative", ""),
-        (token('on_renewal = [{command = "reload"}]'), "command is not a list", "no shell"),
-        (token("on_renewal = [{command = []}]"), "command is not a list of words", ""),
-        (token("on_renewal = [{command = [1]}]"), "command is not a list of words", ""),
-        (token('on_renewal = [{command = ["./x"]}]'), "command is relative: ./x", ""),
-        (token('on_renewal = [{post = "ftp://x"}]'), "post is no http:// or https:// URL", ""),
-        (token('on_renewal = [{post = "http://u:p@x/"}]'), "post is no http:// or https://", ""),
-        (token('on_renewal = [{post = "http:///x"}]'), "post names no host and port", ""),
-        (token('on_renewal = [{post = "http://[x"}]'), "post is no URL", ""),
-        (token('on_renewal = [{post = "http://x", timeout = "1h"}]'), "timeout is 3600 s", "300"),
-        (token() + token(), "token 2: path is that of token 1", "a file of its own"),
-        (token() + token('layout = "volume"', "{here}/b"), "token 2: layout differs", ""),
-        ("listen = 70000\n" + token(), "listen names no port", "127.0.0.1"),
-        ('listen = "here:80"\n' + token(), "listen names no address", ""),
-        ("listen = true\n" + token(), "listen names no port", ""),
-        ('credentials = "bot.json"\n' + token(), "credentials is relative: bot.json", ""),
-        ('stagger = "2h"\n' + token(), "stagger is 7200 s", "from 0 to 3600"),
-        ("".join(token(path=f"{{here}}/{i}") for i in range(101)), "names 101 tokens", "100"),
-    ],
+    ("text", "key", "hint"), [pytest.param(*case, id=name) for name, *case in MISTAKES]
 )
 def test_a_mistake_is_told_with_its_key_and_what_to_write(
-    tmp_path: Path, text: str, fact: str, hint: str
+    tmp_path: Path, text: str, key: str, hint: str
 ) -> None:
     told, what_to_do = refusal(tmp_path, text)
     assert told.startswith("HERE/agent.toml")
-    assert fact in told
+    assert re.search(key, told)
     assert hint in what_to_do
     assert len(told) < 300
 
@@ -185,43 +236,43 @@ def test_an_escape_in_a_key_cannot_steer_the_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "fact"),
+    ("content", "told"),
     [
-        (b"x" * 1_000_000, "is larger than 262144 bytes"),
-        (b"\xff\xfe", "is not text in UTF-8"),
-        (b"\0", "is not TOML"),
+        pytest.param(b"x" * 1_000_000, "262144 bytes", id="large"),
+        pytest.param(b"\xff\xfe", "UTF-8", id="not UTF-8"),
+        pytest.param(b"\0", "TOML", id="NUL"),
     ],
 )
-def test_a_file_that_is_no_config_is_told(tmp_path: Path, content: bytes, fact: str) -> None:
+def test_a_file_that_is_no_config_is_told(tmp_path: Path, content: bytes, told: str) -> None:
     file = tmp_path / "agent.toml"
     file.write_bytes(content)
-    with pytest.raises(AgentConfigError, match=fact):
+    with raises(AgentConfigError, match=told):
         load_config(str(file))
 
 
 @pytest.mark.parametrize(
-    ("path", "fact"),
+    ("path", "told"),
     [
-        ("nowhere.toml", "No such file"),
-        ("", "Is a directory|not an ordinary file"),
-        ("a\0b", "no such name is possible"),
+        pytest.param("nowhere.toml", "/nowhere.toml.*No such file", id="absent"),
+        pytest.param("", "/", id="a folder"),
+        pytest.param("a\0b", "a\0b", id="NUL in the path"),
     ],
 )
-def test_a_config_that_cannot_be_read_is_told(tmp_path: Path, path: str, fact: str) -> None:
-    with pytest.raises(AgentConfigError, match=fact):
+def test_a_config_that_cannot_be_read_is_told(tmp_path: Path, path: str, told: str) -> None:
+    with raises(AgentConfigError, match=told):
         load_config(f"{tmp_path}/{path}")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "agent.toml")
-    with pytest.raises(AgentConfigError, match="is not an ordinary file"):
+    with raises(AgentConfigError, match="/agent.toml"):
         load_config(str(tmp_path / "agent.toml"))
 
 
 def test_a_config_that_others_may_write_is_refused_as_it_names_commands(tmp_path: Path) -> None:
     file = write(tmp_path, token())
     os.chmod(file, 0o620)
-    with pytest.raises(AgentConfigError, match="can be written by others"):
+    with raises(AgentConfigError, match="/agent.toml"):
         load_config(file)
 
 
@@ -235,15 +286,14 @@ def test_what_stands_where_the_file_should_is_not_replaced(tmp_path: Path, what:
     else:
         os.mkfifo(path)
     told, _ = refusal(tmp_path, token())
-    words = {"folder": "is a folder", "link": "is a symbolic link", "fifo": "not an ordinary file"}
-    assert words[what] in told
+    assert "token 1: path" in told
 
 
 def test_one_file_by_two_names_is_found(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "other").symlink_to("real")
     told, _ = refusal(tmp_path, token(path="{here}/real/a") + token(path="{here}/other/a"))
-    assert "path is that of token 1" in told
+    assert "token 2: path" in told
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anybody_is_asked(
@@ -251,7 +301,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anybody_is_asked(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     told, hint = refusal(tmp_path, token())
-    assert "which this user may not write to" in told
+    assert "token 1: path" in told
     assert "chown" in hint
 
 
