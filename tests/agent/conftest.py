@@ -1,4 +1,4 @@
-"""A door that does as a test says."""
+"""A door whose answers a test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`daypass agent` as people run it: a process, a config, a door that answers as a test says."""
+"""`daypass agent` as users run it: a process, a config, and a door whose answers a test sets."""
 
 from __future__ import annotations
 

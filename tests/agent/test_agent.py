@@ -1,4 +1,4 @@
-"""The agent as a process: files that stay fresh, whatever happens to the door or to the agent."""
+"""The agent as a process: token files stay fresh whatever happens to the door or the agent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BASIC = 'credentials = "HERE/bot.json"\n[[token]]\npath = "HERE/token"\n'
 
 @pytest.fixture
 def config(door: Door, tmp_path: Path) -> Path:
-    """One token, without anything beside it."""
+    """A config with one token and nothing else."""
     door.credentials(tmp_path)
     return write_config(tmp_path, BASIC)
 
@@ -41,7 +41,7 @@ def get(url: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_a_file_is_renewed_again_and_again_and_is_whole_at_every_moment(
+def test_a_file_is_renewed_repeatedly_and_is_always_complete(
     door: Door, config: Path, tmp_path: Path
 ) -> None:
     door.granted_seconds = 2
@@ -72,7 +72,7 @@ def test_a_file_is_renewed_again_and_again_and_is_whole_at_every_moment(
     assert agent.count("stopped") == 1
 
 
-def test_nothing_that_it_says_holds_a_token(door: Door, config: Path) -> None:
+def test_the_log_holds_no_token(door: Door, config: Path) -> None:
     door.granted_seconds = 2
     with running_agent(config) as agent:
         agent.wait_for("renewed", 2)
@@ -84,7 +84,7 @@ def test_nothing_that_it_says_holds_a_token(door: Door, config: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["file", "volume"])
-def test_an_agent_that_is_killed_at_any_moment_leaves_a_whole_file(
+def test_an_agent_killed_at_any_moment_leaves_a_complete_file(
     door: Door, tmp_path: Path, layout: str
 ) -> None:
     door.credentials(tmp_path)
@@ -110,7 +110,7 @@ def test_an_agent_that_is_killed_at_any_moment_leaves_a_whole_file(
     assert (tmp_path / "out" / "token").read_text() == short_lived_token(door.granted)
 
 
-def test_the_old_file_stays_when_the_door_says_no_and_ends_loudly(
+def test_the_old_file_stays_after_a_refusal_and_its_expiry_is_an_error(
     door: Door, tmp_path: Path
 ) -> None:
     door.credentials(tmp_path)
@@ -142,10 +142,10 @@ def test_the_old_file_stays_when_the_door_says_no_and_ends_loudly(
         agent.end()
 
 
-def test_replaced_credentials_renew_everything_at_once(
+def test_replaced_credentials_renew_every_file_immediately(
     door: Door, config: Path, tmp_path: Path
 ) -> None:
-    """The Secret of the old ones is about to be deleted, and what hangs on it ends with it."""
+    """The old Secret may be deleted soon, and tokens bound to it expire with it."""
     with running_agent(config) as agent:
         agent.wait_for("renewed")
         other = long_lived_token(secret="bot-daypass-zzzzzzzzzzzzzzzzzzzz")
@@ -157,7 +157,7 @@ def test_replaced_credentials_renew_everything_at_once(
     assert bound == ["bot-daypass-0123456789abcdefghij", "bot-daypass-zzzzzzzzzzzzzzzzzzzz"]
 
 
-def test_credentials_that_are_written_again_as_they_were_renew_nothing(
+def test_rewritten_identical_credentials_renew_nothing(
     door: Door, config: Path, tmp_path: Path
 ) -> None:
     with running_agent(config) as agent:
@@ -171,7 +171,7 @@ def test_credentials_that_are_written_again_as_they_were_renew_nothing(
     assert door.granted == 1
 
 
-def test_credentials_that_are_broken_for_a_while_stop_nothing(
+def test_temporarily_broken_credentials_stop_nothing(
     door: Door, config: Path, tmp_path: Path
 ) -> None:
     with running_agent(config) as agent:
@@ -203,7 +203,7 @@ def test_sighup_takes_a_new_config_and_leaves_unchanged_files_alone(
 
 
 @pytest.mark.parametrize("text", ["nonsense", "listen = 1\n" + BASIC], ids=["broken", "listen"])
-def test_a_config_that_makes_no_sense_changes_nothing_and_is_told(
+def test_an_invalid_config_is_reported_on_reload_and_changes_nothing(
     door: Door, config: Path, tmp_path: Path, text: str
 ) -> None:
     with running_agent(config) as agent:
@@ -219,7 +219,7 @@ def test_a_config_that_makes_no_sense_changes_nothing_and_is_told(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_door_that_never_answers_does_not_hold_up_the_end(
+def test_a_silent_door_does_not_delay_shutdown(
     door: Door, config: Path, number: signal.Signals
 ) -> None:
     door.is_silent = True
@@ -229,9 +229,7 @@ def test_a_door_that_never_answers_does_not_hold_up_the_end(
     assert agent.count("stopped") == 1
 
 
-def test_a_file_behind_a_silent_door_does_not_hold_up_the_others(
-    door: Door, tmp_path: Path
-) -> None:
+def test_a_hook_that_hangs_does_not_delay_other_files(door: Door, tmp_path: Path) -> None:
     door.credentials(tmp_path)
     hook = '{ command = ["sleep", "60"] }'
     config = write_config(
@@ -245,7 +243,7 @@ def test_a_file_behind_a_silent_door_does_not_hold_up_the_others(
 # -- hooks
 
 
-def test_a_signal_is_sent_to_whom_a_pid_file_names(door: Door, tmp_path: Path) -> None:
+def test_a_signal_hook_signals_the_process_of_the_pid_file(door: Door, tmp_path: Path) -> None:
     door.credentials(tmp_path)
     # Not a shell's trap: when that runs depends on what the shell's child does meanwhile.
     script = (
@@ -270,9 +268,7 @@ def test_a_signal_is_sent_to_whom_a_pid_file_names(door: Door, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", ["0", "-1", "", "x", "99999999999999999999", "4194304"])
-def test_a_pid_file_that_names_nobody_signals_nobody(
-    door: Door, tmp_path: Path, content: str
-) -> None:
+def test_an_invalid_pid_file_signals_no_process(door: Door, tmp_path: Path, content: str) -> None:
     """0 and -1 would be this process group and every process."""
     door.credentials(tmp_path)
     (tmp_path / "x.pid").write_text(content)
@@ -283,7 +279,7 @@ def test_a_pid_file_that_names_nobody_signals_nobody(
     check(warning(done), reason="hook_failed")
 
 
-def test_a_command_learns_which_file_it_is_and_nothing_of_the_token(
+def test_a_hook_command_gets_the_path_of_the_file_but_not_the_token(
     door: Door, tmp_path: Path
 ) -> None:
     door.credentials(tmp_path)
@@ -298,7 +294,7 @@ def test_a_command_learns_which_file_it_is_and_nothing_of_the_token(
     assert "DAYPASS_CREDENTIALS" not in environment
 
 
-def test_a_command_does_not_get_the_variable_that_the_credentials_read(
+def test_a_hook_command_does_not_get_the_variable_with_the_long_lived_token(
     door: Door, tmp_path: Path
 ) -> None:
     file = door.credentials(tmp_path, token={"variable": "JOB_TOKEN"})
@@ -309,7 +305,7 @@ def test_a_command_does_not_get_the_variable_that_the_credentials_read(
     assert "JOB_TOKEN" not in (tmp_path / "env").read_text()
 
 
-def test_a_command_that_fails_is_told_with_what_it_said_but_without_tokens(
+def test_a_failing_hook_command_is_reported_with_its_output_without_tokens(
     door: Door, tmp_path: Path
 ) -> None:
     door.credentials(tmp_path)
@@ -323,7 +319,7 @@ def test_a_command_that_fails_is_told_with_what_it_said_but_without_tokens(
     assert not any(token[at : at + 16] in done.stderr for at in range(len(token) - 15))
 
 
-def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
+def test_a_hook_command_that_times_out_is_killed_with_its_children(
     door: Door, tmp_path: Path
 ) -> None:
     door.credentials(tmp_path)
@@ -340,7 +336,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
 @pytest.mark.parametrize(
     ("command", "reason"), [("no-such-command", "No such file"), ("/etc/passwd", "Permission")]
 )
-def test_a_command_that_is_not_there_is_told(
+def test_a_missing_hook_command_is_reported(
     door: Door, tmp_path: Path, command: str, reason: str
 ) -> None:
     door.credentials(tmp_path)
@@ -352,7 +348,7 @@ def test_a_command_that_is_not_there_is_told(
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "told"),
+    ("answer", "code", "expected"),
     [
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", 0, "", id="204"),
         pytest.param(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 1, "500", id="500"),
@@ -366,8 +362,8 @@ def test_a_command_that_is_not_there_is_told(
         pytest.param(None, 1, "TimeoutError", id="nothing"),
     ],
 )
-def test_a_post_tells_without_a_token_and_its_answer_counts(
-    door: Door, tmp_path: Path, answer: bytes | None, code: int, told: str
+def test_a_post_hook_sends_no_token_and_fails_on_an_error_status(
+    door: Door, tmp_path: Path, answer: bytes | None, code: int, expected: str
 ) -> None:
     door.credentials(tmp_path)
     with Door() as listener:
@@ -377,7 +373,7 @@ def test_a_post_tells_without_a_token_and_its_answer_counts(
         hook = f'on_renewal = [{{ post = "{url}", timeout = 1 }}]\n'
         done = once(write_config(tmp_path, BASIC + hook))
     assert done.returncode == code
-    assert told in done.stderr
+    assert expected in done.stderr
     if code:
         assert f"127.0.0.1:{listener.port} " in done.stderr
         check(warning(done), reason="hook_failed")
@@ -402,12 +398,12 @@ def once(
 
 
 def warning(done: subprocess.CompletedProcess[str]) -> str:
-    """What it says in the end of what went wrong."""
+    """The line on stderr with the warning."""
     (line,) = [each for each in done.stderr.splitlines() if each.startswith("daypass: warning: ")]
     return line
 
 
-def test_once_renews_and_ends(door: Door, config: Path, tmp_path: Path) -> None:
+def test_once_renews_and_exits(door: Door, config: Path, tmp_path: Path) -> None:
     done = once(config)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith(f"daypass: {tmp_path}/token ")
@@ -416,7 +412,7 @@ def test_once_renews_and_ends(door: Door, config: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
 
 
-def test_once_does_what_it_can_and_says_that_it_was_not_all(door: Door, tmp_path: Path) -> None:
+def test_once_renews_what_it_can_and_exits_with_1(door: Door, tmp_path: Path) -> None:
     door.credentials(tmp_path, audience=None)
     config = write_config(
         tmp_path, BASIC + '[[token]]\npath = "HERE/second"\naudience = "gate.example.com"\n'
@@ -430,7 +426,7 @@ def test_once_does_what_it_can_and_says_that_it_was_not_all(door: Door, tmp_path
     assert not (tmp_path / "token").exists()
 
 
-def test_credentials_of_the_command_line_count_more_than_those_of_the_config(
+def test_credentials_on_the_command_line_take_precedence_over_the_config(
     door: Door, config: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "bot.json").rename(tmp_path / "other.json")
@@ -438,7 +434,7 @@ def test_credentials_of_the_command_line_count_more_than_those_of_the_config(
     assert once(config, "--credentials", str(tmp_path / "other.json")).returncode == 0
 
 
-def test_the_environment_will_do_for_credentials(door: Door, tmp_path: Path) -> None:
+def test_credentials_can_come_from_the_environment(door: Door, tmp_path: Path) -> None:
     config = write_config(tmp_path, '[[token]]\npath = "HERE/token"\n')
     assert once(config).returncode == 1
     environment = {
@@ -449,7 +445,7 @@ def test_the_environment_will_do_for_credentials(door: Door, tmp_path: Path) -> 
     assert once(config, environment=environment).returncode == 0
 
 
-def test_a_bad_config_is_exit_code_2_and_nobody_is_asked(
+def test_a_bad_config_exits_with_2_before_any_request(
     door: Door, config: Path, tmp_path: Path
 ) -> None:
     write_config(tmp_path, BASIC + 'mod = "0640"\n')
@@ -461,7 +457,7 @@ def test_a_bad_config_is_exit_code_2_and_nobody_is_asked(
     assert door.requests == []
 
 
-def test_a_port_that_is_taken_is_told(door: Door, tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error(door: Door, tmp_path: Path) -> None:
     door.credentials(tmp_path)
     config = write_config(tmp_path, f"listen = {door.port}\n" + BASIC)
     done = daypass("agent", "--config", str(config))
@@ -474,7 +470,7 @@ def test_a_port_that_is_taken_is_told(door: Door, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_is_told_when_all_files_are_there_and_that_the_agent_lives(
+def test_systemd_is_notified_of_readiness_and_liveness(
     door: Door, config: Path, tmp_path: Path, abstract: bool
 ) -> None:
     address = f"\0daypass-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
@@ -532,7 +528,7 @@ def read_lines(file: Path) -> list[str]:
     return file.read_text().splitlines()
 
 
-def test_a_command_finds_whole_files_while_their_neighbours_are_renewed(
+def test_a_hook_reads_complete_files_while_others_in_the_volume_are_renewed(
     door: Door, tmp_path: Path
 ) -> None:
     door.granted_seconds = 2

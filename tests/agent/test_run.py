@@ -1,4 +1,4 @@
-"""`daypass run`: the command is on its own, with a token, and without what leads to others."""
+"""`daypass run`: the command gets a short-lived token, and nothing that leads to others."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_variable_can_be_named_in_both_modes(environment: dict[str, str]) ->
     assert done.stdout == short_lived_token(2)
 
 
-def test_the_file_is_private_and_goes_with_the_command(
+def test_the_token_file_is_private_and_removed_with_the_command(
     environment: dict[str, str], runtime: Path
 ) -> None:
     with running(
@@ -104,7 +104,7 @@ def test_the_file_is_private_and_goes_with_the_command(
     eventually("the folder is gone", lambda: is_gone(runtime))
 
 
-def test_a_file_is_kept_fresh_for_as_long_as_the_command_runs(
+def test_the_token_file_is_renewed_while_the_command_runs(
     door: Door, environment: dict[str, str], runtime: Path
 ) -> None:
     door.granted_seconds = 2
@@ -118,10 +118,10 @@ def test_a_file_is_kept_fresh_for_as_long_as_the_command_runs(
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
-def test_the_file_stays_though_input_or_output_are_closed(
+def test_the_token_file_stays_with_closed_stdin_or_stdout(
     door: Door, environment: dict[str, str], runtime: Path, tmp_path: Path, closed: str
 ) -> None:
-    """Then what the process beside the command watches would get the number of one of them."""
+    """Otherwise the pipe that the background process watches would get one of their numbers."""
     door.granted_seconds = 2
     script = f"""
         file=$DAYPASS_ACCESS_TOKEN_FILE
@@ -134,7 +134,7 @@ def test_the_file_stays_though_input_or_output_are_closed(
     eventually("the folder is gone", lambda: is_gone(runtime))
 
 
-def test_a_place_that_takes_no_file_is_told(environment: dict[str, str]) -> None:
+def test_a_token_file_that_cannot_be_written_is_an_error(environment: dict[str, str]) -> None:
     """Its size is limited to nothing, as that of a full disk is."""
     line = f"ulimit -f 0; exec {sys.executable} -m daypass run --file -- echo ran"
     done = subprocess.run(
@@ -147,7 +147,7 @@ def test_a_place_that_takes_no_file_is_told(environment: dict[str, str]) -> None
     check(done.stderr, reason="failed")
 
 
-def test_a_renewal_that_fails_is_told_while_the_command_runs_on(
+def test_a_failed_renewal_is_reported_while_the_command_continues(
     door: Door, environment: dict[str, str]
 ) -> None:
     door.granted_seconds = 2
@@ -167,7 +167,7 @@ def test_a_renewal_that_fails_is_told_while_the_command_runs_on(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_leads_to_the_long_lived_token_is_not_passed_on_unless_asked(
+def test_the_long_lived_token_is_not_passed_on_unless_requested(
     door: Door, mode: tuple[str, ...], tmp_path: Path
 ) -> None:
     document = json.loads(door.credentials(tmp_path).read_text())
@@ -189,7 +189,7 @@ def test_what_leads_to_the_long_lived_token_is_not_passed_on_unless_asked(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_variable_that_the_credentials_read_is_not_passed_on_unless_asked(
+def test_the_variable_with_the_long_lived_token_is_not_passed_on_unless_requested(
     door: Door, mode: tuple[str, ...], tmp_path: Path
 ) -> None:
     file = door.credentials(tmp_path, token={"variable": "JOB_TOKEN"})
@@ -203,7 +203,7 @@ def test_a_variable_that_the_credentials_read_is_not_passed_on_unless_asked(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_githubs_tokens_are_asked_with_is_not_passed_on(
+def test_githubs_request_token_is_not_passed_on(
     door: Door, mode: tuple[str, ...], tmp_path: Path
 ) -> None:
     given = answer(200, json.dumps({"value": jwt({"sub": "repo:a", "aud": "x"}, "c2ln")}))
@@ -243,7 +243,7 @@ def test_a_variable_that_daypass_reads_is_refused_for_the_short_lived_token(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("code", [0, 1, 42, 255])
-def test_the_exit_code_is_the_commands(
+def test_the_exit_code_is_that_of_the_command(
     environment: dict[str, str], mode: tuple[str, ...], code: int
 ) -> None:
     done = daypass("run", *mode, "--", "sh", "-c", f"exit {code}", environment=environment)
@@ -274,7 +274,7 @@ def test_a_signal_reaches_the_command(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-def test_a_death_by_signal_is_the_commands_too(
+def test_a_command_killed_by_a_signal_ends_daypass_by_the_same_signal(
     environment: dict[str, str], runtime: Path, mode: tuple[str, ...], number: signal.Signals
 ) -> None:
     """So a shell shows 128 + n, as for any command."""
@@ -286,7 +286,9 @@ def test_a_death_by_signal_is_the_commands_too(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_shell_sees_128_and_more(environment: dict[str, str], mode: tuple[str, ...]) -> None:
+def test_a_shell_sees_128_plus_the_signal(
+    environment: dict[str, str], mode: tuple[str, ...]
+) -> None:
     done = subprocess.run(
         ["bash", "-c", '"$@"; echo $?', "bash", sys.executable, "-m", "daypass", "run", *mode,
          "--", "sh", "-c", "kill -TERM $$"],
@@ -296,7 +298,7 @@ def test_a_shell_sees_128_and_more(environment: dict[str, str], mode: tuple[str,
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_reader_that_goes_ends_the_command_as_it_would_without_daypass(
+def test_the_command_gets_the_default_sigpipe(
     environment: dict[str, str], mode: tuple[str, ...]
 ) -> None:
     """Python ignores SIGPIPE; the command must not inherit that."""
@@ -357,9 +359,7 @@ def test_the_command_has_no_child_that_it_did_not_start(environment: dict[str, s
         assert listed.stdout == ""
 
 
-def test_who_waits_for_the_commands_output_does_not_wait_for_the_keeper(
-    environment: dict[str, str], door: Door
-) -> None:
+def test_the_commands_output_ends_with_the_command(environment: dict[str, str], door: Door) -> None:
     door.granted_seconds = 2
     done = daypass("run", "--file", "--", "echo", "done", environment=environment)
     assert done.stdout == "done\n"
@@ -376,7 +376,7 @@ def test_who_waits_for_the_commands_output_does_not_wait_for_the_keeper(
         ("", 127, ""),
     ],
 )
-def test_a_command_that_cannot_be_run_is_told_as_a_shell_does(
+def test_a_command_that_cannot_run_exits_as_in_a_shell(
     environment: dict[str, str],
     runtime: Path,
     mode: tuple[str, ...],
@@ -404,9 +404,7 @@ def test_without_a_token_the_command_is_not_run(
     assert is_gone(runtime)
 
 
-def test_a_token_for_a_command_has_all_of_its_life_before_it(
-    door: Door, environment: dict[str, str]
-) -> None:
+def test_a_token_for_a_command_is_always_new(door: Door, environment: dict[str, str]) -> None:
     for number in (1, 2):
         done = daypass("run", "--", "printenv", "DAYPASS_ACCESS_TOKEN", environment=environment)
         assert done.stdout == short_lived_token(number) + "\n"
@@ -420,7 +418,7 @@ def test_a_token_for_a_command_has_all_of_its_life_before_it(
         (("--lifetime=1h", "--audience", "gate.example.com", "--", "printf", "%s", "x"), "x"),
     ],
 )
-def test_what_follows_two_dashes_is_the_commands_untouched(
+def test_the_arguments_after_two_dashes_are_passed_unchanged(
     environment: dict[str, str], arguments: tuple[str, ...], words: str
 ) -> None:
     done = daypass("run", *arguments, environment=environment)
@@ -428,7 +426,7 @@ def test_what_follows_two_dashes_is_the_commands_untouched(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ((), ""),
         (("--",), ""),
@@ -443,11 +441,11 @@ def test_what_follows_two_dashes_is_the_commands_untouched(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_line_that_makes_no_sense_runs_nothing(
-    door: Door, environment: dict[str, str], arguments: tuple[str, ...], told: str
+def test_a_usage_error_runs_nothing(
+    door: Door, environment: dict[str, str], arguments: tuple[str, ...], expected: str
 ) -> None:
     done = daypass("run", *arguments, environment=environment)
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert expected in done.stderr
     assert door.requests == []
     check(done.stderr, reason="usage", hide="(?s)usage: .*(?=daypass run: )")

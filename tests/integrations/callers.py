@@ -1,4 +1,4 @@
-"""The HTTP libraries with their adapters, each behind one and the same small interface."""
+"""The HTTP libraries with their adapters, behind one small interface."""
 
 from __future__ import annotations
 

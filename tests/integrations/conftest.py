@@ -47,7 +47,7 @@ def serve(trust: Trust) -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture
 def service(serve: Callable[..., Service]) -> Service:
-    """A TLS service that says 200 to everything until a test tells it otherwise."""
+    """A TLS service that answers 200 until a test sets another answer."""
     return serve()
 
 

@@ -1,4 +1,4 @@
-"""A small HTTP service over real TLS that remembers what it was sent, byte for byte."""
+"""A small HTTPS service that records its requests byte for byte."""
 
 from __future__ import annotations
 

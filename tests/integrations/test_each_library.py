@@ -1,4 +1,4 @@
-"""What is particular to one HTTP library."""
+"""Behaviour that is specific to one HTTP library."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_httpx_request_that_is_sent_twice_carries_a_fresh_token_each_time(
     assert service.tokens[-1] == credentials.token().value.reveal()
 
 
-def test_an_httpx_form_with_a_file_that_cannot_be_begun_anew_is_not_sent_again(
+def test_an_httpx_form_with_an_unseekable_file_is_not_sent_again(
     credentials: daypass.Credentials, service: Service, trust: Trust
 ) -> None:
     class Once(io.BytesIO):
@@ -65,7 +65,7 @@ def test_httpx_reports_show_no_token(
     assert credentials.token().value.reveal() not in shown
 
 
-def test_a_requests_answer_tells_of_the_first_try(
+def test_a_requests_response_has_the_first_attempt_in_its_history(
     credentials: daypass.Credentials, service: Service, trust: Trust
 ) -> None:
     service.refuse_the_first_token()
@@ -75,7 +75,7 @@ def test_a_requests_answer_tells_of_the_first_try(
     assert answer.request.headers["authorization"] == f"Bearer {service.tokens[-1]}"
 
 
-def test_a_requests_answer_is_streamed_after_the_second_try(
+def test_a_requests_response_is_streamed_after_the_second_attempt(
     credentials: daypass.Credentials, service: Service, trust: Trust
 ) -> None:
     service.refuse_the_first_token()
@@ -86,7 +86,7 @@ def test_a_requests_answer_is_streamed_after_the_second_try(
         assert b"".join(answer.iter_content(1)) == b"ok"
 
 
-def test_aiohttp_sends_the_whole_body_again_after_a_401_that_came_amid_the_upload(
+def test_aiohttp_sends_the_whole_body_again_after_a_401_during_the_upload(
     credentials: daypass.Credentials, service: Service, trust: Trust, tmp_path: Path
 ) -> None:
     service.answers_early = True
@@ -177,7 +177,7 @@ class EndOfTheTestError(Exception):
 
 
 @pytest.mark.parametrize("origin", ["gate.example.com", "/path", ""])
-def test_an_aiohttp_origin_that_is_none_is_refused_at_once(
+def test_an_invalid_aiohttp_origin_is_refused(
     credentials: daypass.Credentials, origin: str
 ) -> None:
     with pytest.raises(ValueError, match="absolute"):
@@ -204,7 +204,7 @@ def test_many_aiohttp_requests_that_are_refused_at_once_renew_once(
     assert len(set(service.tokens)) == 2
 
 
-def test_the_token_goes_to_the_server_and_not_to_the_proxy(
+def test_the_token_is_sent_to_the_server_and_not_to_the_proxy(
     credentials: daypass.Credentials, service: Service, trust: Trust
 ) -> None:
     port = int(service.origin.rpartition(":")[2])

@@ -1,4 +1,4 @@
-"""The scripts of `examples` at a real gate; what the docs show is part of them."""
+"""The scripts of `examples` at a real gate; code shown in the docs is part of them."""
 
 from __future__ import annotations
 

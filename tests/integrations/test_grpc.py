@@ -78,7 +78,7 @@ def test_a_token_never_goes_over_a_channel_without_tls(
     assert echo.tokens == []
 
 
-def test_a_server_that_is_not_trusted_gets_no_token(
+def test_an_untrusted_server_gets_no_token(
     echo: GrpcService, credentials: daypass.Credentials, daypass_stack: LocalStack
 ) -> None:
     others = channel_credentials(
@@ -93,7 +93,7 @@ def test_a_server_that_is_not_trusted_gets_no_token(
     assert echo.tokens == []
 
 
-def test_where_no_token_is_to_be_had_the_call_ends_with_the_reason(
+def test_a_call_without_a_token_fails_with_the_reason(
     echo: GrpcService, secure: grpc.ChannelCredentials, daypass_stack: LocalStack,
     daypass_identity: MadeIdentity, daypass_clock: MovableClock, client_clock: MovableClock,
 ) -> None:  # fmt: skip

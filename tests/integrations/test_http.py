@@ -1,4 +1,4 @@
-"""What every HTTP adapter does and must not do, with each library, against a real service."""
+"""Behaviour that all HTTP adapters share, with each library, against a real service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODY = b"0123456789abcdef" * 8192
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 
 
-def test_a_real_gate_lets_it_pass_and_knows_who_it_is(
+def test_a_real_gate_accepts_the_token_and_knows_its_user(
     caller: Caller, daypass_stack: LocalStack, daypass_identity: MadeIdentity, trust: Trust
 ) -> None:
     with type(caller)(caller.credentials, daypass_stack.gate, trust.file) as at_the_gate:
@@ -48,7 +48,7 @@ def test_a_stale_token_is_renewed_before_it_is_sent(
     assert len(set(service.tokens)) == 2
 
 
-def test_a_token_that_has_ended_for_the_api_server_is_renewed_once_and_the_request_sent_again(
+def test_an_expired_token_is_renewed_once_and_the_request_sent_again(
     caller: Caller, service: Service, daypass_stack: LocalStack, daypass_clock: MovableClock
 ) -> None:
     def review(seen: Seen) -> Said:
@@ -66,13 +66,15 @@ def test_a_token_that_has_ended_for_the_api_server_is_renewed_once_and_the_reque
     assert (again.method, again.path, again.body) == ("POST", "/again?x=1", BODY)
 
 
-def test_a_server_that_always_says_401_sees_two_requests(caller: Caller, service: Service) -> None:
+def test_a_server_that_always_returns_401_gets_two_requests(
+    caller: Caller, service: Service
+) -> None:
     service.answer = lambda _: Said(code=401)
     assert caller.send(service.origin).code == 401
     assert len(set(service.tokens)) == len(service.tokens) == 2
 
 
-def test_a_server_that_goes_on_saying_401_is_not_asked_twice_each_time(
+def test_a_server_that_keeps_returning_401_does_not_get_two_requests_each_time(
     caller: Caller, service: Service
 ) -> None:
     service.answer = lambda _: Said(code=401)
@@ -82,16 +84,14 @@ def test_a_server_that_goes_on_saying_401_is_not_asked_twice_each_time(
 
 
 @pytest.mark.parametrize("code", [302, 400, 403, 407, 500, 503])
-def test_no_other_answer_is_answered_with_another_try(
-    caller: Caller, service: Service, code: int
-) -> None:
+def test_only_a_401_is_retried(caller: Caller, service: Service, code: int) -> None:
     service.answer = lambda _: Said(code=code)
     assert caller.send(service.origin, "POST", data=b"x").code == code
     assert len(service.seen) == 1
 
 
 def pipe() -> BinaryIO:
-    """A file that can't be begun anew."""
+    """A file that cannot be rewound."""
     reading, writing = os.pipe()
     os.write(writing, b"0123456789")
     os.close(writing)
@@ -141,13 +141,13 @@ def test_a_form_with_a_file_is_sent_again_whole(
 
 GONE: list[tuple[str, Callable[[], Any]]] = [
     *((name, chunks) for name in CALLERS),
-    ("httpx", lambda: io.BytesIO(b"0123456789")),  # httpx gives no way to begin it anew
+    ("httpx", lambda: io.BytesIO(b"0123456789")),  # httpx cannot rewind it
     *((name, pipe) for name in ("requests", "aiohttp", "urllib3")),
 ]
 
 
 @pytest.mark.parametrize(("name", "data"), GONE)
-def test_a_body_that_is_gone_is_not_sent_again_and_the_next_request_passes(
+def test_a_consumed_body_is_not_sent_again_and_the_next_request_passes(
     name: str, data: Callable[[], Any], credentials: daypass.Credentials, service: Service,
     trust: Trust,
 ) -> None:  # fmt: skip
@@ -159,22 +159,20 @@ def test_a_body_that_is_gone_is_not_sent_again_and_the_next_request_passes(
     assert [seen.body for seen in service.seen] == [b"0123456789"] * 2
 
 
-def test_an_authorization_header_of_the_callers_own_is_let_alone(
-    caller: Caller, service: Service
-) -> None:
+def test_an_authorization_header_of_the_caller_is_kept(caller: Caller, service: Service) -> None:
     service.answer = lambda _: Said(code=401)
     reply = caller.send(service.origin, headers={"authorization": "Basic eDp5"})
     assert reply.code == 401
     assert [seen.headers["authorization"] for seen in service.seen] == ["Basic eDp5"]
 
 
-def test_the_cookie_of_a_login_is_let_alone(caller: Caller, service: Service) -> None:
+def test_a_login_cookie_is_kept(caller: Caller, service: Service) -> None:
     service.refuse_the_first_token()
     caller.send(service.origin, headers={"Cookie": "authservice_session=MTYx"})
     assert [seen.headers["cookie"] for seen in service.seen] == ["authservice_session=MTYx"] * 2
 
 
-def test_where_no_token_is_to_be_had_the_request_is_not_sent_and_it_is_said_why(
+def test_a_request_without_a_token_is_not_sent(
     caller: Caller, service: Service, daypass_stack: LocalStack, daypass_identity: MadeIdentity,
     daypass_clock: MovableClock, client_clock: MovableClock,
 ) -> None:  # fmt: skip
@@ -186,7 +184,7 @@ def test_where_no_token_is_to_be_had_the_request_is_not_sent_and_it_is_said_why(
     assert service.seen == []
 
 
-def test_a_refused_token_that_cannot_be_renewed_is_told_and_nothing_is_sent_again(
+def test_a_failed_renewal_after_a_401_is_an_error_and_nothing_is_resent(
     caller: Caller, service: Service, daypass_stack: LocalStack, daypass_identity: MadeIdentity,
     daypass_clock: MovableClock,
 ) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""What an import of the adapters brings along, and what it says where a library is missing."""
+"""What importing the adapters loads, and the error if a library is missing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_daypass_itself_imports_no_adapter() -> None:
 
 
 @pytest.mark.parametrize(("library", "extra"), LIBRARIES.items())
-def test_a_missing_library_is_told_with_the_line_that_brings_it(library: str, extra: str) -> None:
+def test_a_missing_library_names_the_extra_to_install(library: str, extra: str) -> None:
     code = (
         "import sys\n"
         f"sys.modules['{library}'] = None\n"

@@ -87,7 +87,7 @@ def light(plane: ControlPlane) -> KubeConfig:
     return KubeConfig.from_one(cluster=cluster, user=User())
 
 
-def test_the_official_client_reads_what_the_bot_may(
+def test_the_official_client_reads_with_the_bots_permissions(
     control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
 ) -> None:
     configuration = official(control_plane)
@@ -103,7 +103,7 @@ def test_the_official_client_reads_what_the_bot_may(
     assert review.status.user_info.username == reader.user
 
 
-def test_a_copy_of_the_official_configuration_asks_for_tokens_too(
+def test_a_copy_of_the_official_configuration_obtains_tokens_too(
     control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
 ) -> None:
     configuration = official(control_plane)
@@ -112,7 +112,7 @@ def test_a_copy_of_the_official_configuration_asks_for_tokens_too(
         kubernetes.client.CoreV1Api(api).list_namespaced_config_map(reader.namespace)
 
 
-def test_a_token_for_another_audience_opens_nothing(
+def test_a_token_for_another_audience_is_refused(
     control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
 ) -> None:
     configuration = official(control_plane)
@@ -125,7 +125,7 @@ def test_a_token_for_another_audience_opens_nothing(
     assert refused.value.status == 401
 
 
-def test_kubernetes_asyncio_reads_what_the_bot_may(
+def test_kubernetes_asyncio_reads_with_the_bots_permissions(
     control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
 ) -> None:
     async def names() -> set[str]:
@@ -142,7 +142,7 @@ def test_kubernetes_asyncio_reads_what_the_bot_may(
     assert "known" in asyncio.run(names())
 
 
-def test_lightkube_reads_what_the_bot_may(
+def test_lightkube_reads_with_the_bots_permissions(
     control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
 ) -> None:
     with lightkube.Client(light(control_plane), namespace=reader.namespace) as client:
@@ -150,7 +150,7 @@ def test_lightkube_reads_what_the_bot_may(
         assert client.get(ConfigMap, "known").data == {"key": "value"}
 
 
-def test_asynchronous_lightkube_reads_what_the_bot_may(
+def test_asynchronous_lightkube_reads_with_the_bots_permissions(
     control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
 ) -> None:
     async def names() -> set[str | None]:

@@ -1,4 +1,4 @@
-"""Where a token goes when a server sends its client elsewhere: nowhere but where it belongs."""
+"""A token is never sent to another origin when a server redirects its client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_redirect_within_the_origin_keeps_the_token(caller: Caller, service: S
 
 @pytest.mark.parametrize("tls", [True, False], ids=["other-port", "plain-http"])
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_redirect_elsewhere_goes_without_the_token(
+def test_a_redirect_to_another_origin_carries_no_token(
     caller: Caller, service: Service, serve: Callable[..., Service], code: int, tls: bool
 ) -> None:
     elsewhere = serve(tls=tls)
@@ -44,14 +44,14 @@ def test_a_redirect_elsewhere_goes_without_the_token(
     assert caller.credentials.token().value.reveal() not in repr(seen)
 
 
-def test_another_name_of_the_same_host_is_elsewhere(caller: Caller, service: Service) -> None:
+def test_another_name_of_the_same_host_is_another_origin(caller: Caller, service: Service) -> None:
     elsewhere = service.origin.replace("localhost", "127.0.0.1")
     service.answer = sends_on(f"{elsewhere}/second")
     assert caller.send(f"{service.origin}/first").code == 200
     assert [token is None for token in service.tokens] == [False, True]
 
 
-def test_a_401_from_elsewhere_says_nothing_about_the_token(
+def test_a_401_from_another_origin_does_not_renew_the_token(
     caller: Caller, service: Service, serve: Callable[..., Service]
 ) -> None:
     elsewhere = serve()
@@ -63,9 +63,7 @@ def test_a_401_from_elsewhere_says_nothing_about_the_token(
     assert caller.credentials.token() is before
 
 
-def test_what_has_been_done_before_a_redirect_is_not_done_again(
-    caller: Caller, service: Service
-) -> None:
+def test_a_request_before_a_redirect_is_not_repeated(caller: Caller, service: Service) -> None:
     def answer(seen: Seen) -> Said:
         if seen.method == "POST":
             return Said(code=303, location="/second")
@@ -76,7 +74,7 @@ def test_what_has_been_done_before_a_redirect_is_not_done_again(
     assert [seen.method for seen in service.seen].count("POST") == 1
 
 
-def test_a_redirect_that_is_followed_by_hand_goes_without_the_token(
+def test_a_redirect_followed_by_hand_carries_no_token(
     credentials: daypass.Credentials, service: Service, serve: Callable[..., Service], trust: Trust
 ) -> None:
     elsewhere = serve()

@@ -1,4 +1,4 @@
-"""Whom the clients of these tests trust."""
+"""The authorities that the clients of these tests trust."""
 
 from __future__ import annotations
 

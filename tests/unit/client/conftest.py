@@ -1,4 +1,4 @@
-"""Both ways of calling, and a certificate authority for the fake doors."""
+"""Sync and async calls, and a certificate authority for the fake doors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def wired(timing: FakeTiming) -> Wired:
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxies, credentials and authorities of whoever runs the tests are not theirs."""
+    """Remove the proxies, credentials and authorities of the user who runs the tests."""
     for name in list(os.environ):
         if name.startswith(("DAYPASS_", "SSL_CERT_")) or name.lower() in (
             "https_proxy",

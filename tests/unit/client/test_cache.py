@@ -1,4 +1,4 @@
-"""Tokens on disk: whose they are, and when they are not believed."""
+"""Tokens on disk: their owner, and when they are ignored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> str:
     return str(tmp_path / "a" / "tokens")
 
 
-def test_what_was_stored_is_found_again(folder: str) -> None:
+def test_a_stored_entry_is_found(folder: str) -> None:
     store_entry(folder, KEY, entry())
     found = load_entry(folder, KEY, {})
     assert found is not None
@@ -57,7 +57,7 @@ def test_what_was_stored_is_found_again(folder: str) -> None:
         assert getattr(found, name) == getattr(entry(), name)
 
 
-def test_nothing_stored_is_nothing_found(folder: str) -> None:
+def test_an_empty_cache_has_no_entry(folder: str) -> None:
     assert load_entry(folder, KEY, {}) is None
 
 
@@ -83,7 +83,7 @@ def test_file_and_folder_are_the_users_alone(folder: str) -> None:
         (-1, 3000, 1e12),  # it was set back to before it came
     ],
 )
-def test_an_entry_is_as_old_as_the_clock_says_that_says_more(
+def test_the_age_of_an_entry_is_the_larger_of_two_clocks(
     unix: float, monotonic: float, age: float
 ) -> None:
     clock = FakeClock(NOON + unix)
@@ -91,11 +91,11 @@ def test_an_entry_is_as_old_as_the_clock_says_that_says_more(
     assert entry().age_seconds(clock) == age
 
 
-def test_when_it_ends_is_said_by_this_machines_clock() -> None:
+def test_the_expiry_is_given_in_the_local_clocks_time() -> None:
     assert entry().ends_unix == NOON + 3590
 
 
-def test_an_entry_is_not_found_when_what_it_needs_has_changed(folder: str, tmp_path: Path) -> None:
+def test_an_entry_is_not_found_once_its_inputs_changed(folder: str, tmp_path: Path) -> None:
     file, environ = tmp_path / "to ken\n:", {"NAME": "value"}
     file.write_text("x")
     needs = (
@@ -115,7 +115,7 @@ def test_an_entry_is_not_found_when_what_it_needs_has_changed(folder: str, tmp_p
     assert load_entry(folder, KEY, environ) is None
 
 
-def test_every_byte_counts(folder: str) -> None:
+def test_a_damaged_entry_is_detected_at_every_byte(folder: str) -> None:
     store_entry(folder, KEY, entry("eyJ.a.b"))
     path = Path(folder, KEY)
     whole = path.read_bytes()
@@ -128,7 +128,7 @@ def test_every_byte_counts(folder: str) -> None:
             load_entry(folder, KEY, {})
 
 
-def test_an_entry_under_another_name_is_not_believed(folder: str) -> None:
+def test_an_entry_under_another_name_is_ignored(folder: str) -> None:
     store_entry(folder, KEY, entry())
     other = entry_key([b"you"], "gate", 3600)
     os.rename(f"{folder}/{KEY}", f"{folder}/{other}")
@@ -158,7 +158,7 @@ def test_a_symbolic_link_is_ignored_and_replaced(folder: str, tmp_path: Path) ->
     assert short_lived_token() in (tmp_path / "elsewhere").read_text()
 
 
-def test_a_folder_that_others_can_enter_gets_no_token(folder: str) -> None:
+def test_no_token_is_cached_in_a_folder_open_to_others(folder: str) -> None:
     os.makedirs(folder)
     os.chmod(folder, 0o750)  # noqa: S103
     with raises(CacheWarning, match=folder) as raised:
@@ -167,13 +167,13 @@ def test_a_folder_that_others_can_enter_gets_no_token(folder: str) -> None:
     assert os.listdir(folder) == []
 
 
-def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path) -> None:
+def test_a_cache_folder_that_cannot_be_created_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with raises(CacheWarning, match=str(tmp_path / "file")):
         store_entry(str(tmp_path / "file" / "tokens"), KEY, entry())
 
 
-def test_a_full_disk_is_a_warning_and_leaves_no_rest(
+def test_a_full_disk_is_a_warning_and_leaves_no_partial_file(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int, data: bytes) -> int:
@@ -185,7 +185,7 @@ def test_a_full_disk_is_a_warning_and_leaves_no_rest(
     assert os.listdir(folder) == []
 
 
-def test_what_was_abandoned_is_swept_out(folder: str) -> None:
+def test_abandoned_cache_files_are_removed(folder: str) -> None:
     store_entry(folder, KEY, entry())
     now = os.stat(f"{folder}/{KEY}").st_mtime
     for name, days in (("old", 8), ("young", 6)):
@@ -195,7 +195,7 @@ def test_what_was_abandoned_is_swept_out(folder: str) -> None:
     assert sorted(os.listdir(folder)) == sorted([KEY, "young"])
 
 
-def test_a_file_that_goes_while_abandoned_ones_are_looked_for_is_no_warning(
+def test_a_file_that_disappears_during_cleanup_is_no_warning(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other processes put their entries in place, and sweep, at the same time."""
@@ -218,7 +218,7 @@ def test_a_file_that_goes_while_abandoned_ones_are_looked_for_is_no_warning(
 # -- whose it is
 
 
-def test_the_key_covers_everything_that_decides_the_answer(
+def test_the_cache_key_covers_every_input_of_the_exchange(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "c"
@@ -248,7 +248,7 @@ def test_the_key_covers_everything_that_decides_the_answer(
     assert len(set(keys)) == len(keys)
 
 
-def test_the_folder_matters_and_the_files_name_does_not() -> None:
+def test_the_key_depends_on_the_folder_and_not_the_file_name() -> None:
     def key(origin: str) -> str:
         return entry_key(Source(origin=origin, document=b"{}").identity(), None, None)
 
@@ -256,7 +256,7 @@ def test_the_folder_matters_and_the_files_name_does_not() -> None:
     assert key("/a/x") != key("/b/x")
 
 
-def test_the_parts_of_a_key_cannot_run_into_each_other() -> None:
+def test_the_parts_of_a_cache_key_are_delimited() -> None:
     keys = {
         entry_key(parts, None, None)
         for parts in ([b"ab", b"c"], [b"a", b"bc"], [b"abc"], [b"abc", b""], [b"", b"abc"])
@@ -276,7 +276,7 @@ def test_the_folder_is_the_users_cache(environ: dict[str, str], folder: str) -> 
     assert cache_folder(environ) == folder
 
 
-def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_nothing_is_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     with raises(CacheWarning):
         cache_folder({})

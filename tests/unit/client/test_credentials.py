@@ -1,4 +1,4 @@
-"""Credentials: where they come from, and what is refused before anybody is asked anything."""
+"""Credentials: their sources, and what is refused before any request."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def refusal_of(path: str, *, match: str | None = None, hide: str | None = None) 
     return raised.value
 
 
-def test_a_file_says_everything(write: Write) -> None:
+def test_a_credentials_file_has_all_settings(write: Write) -> None:
     credentials = Credentials.from_file(write(lifetimeSeconds=7200))
     assert credentials.door == URL
     assert credentials.namespace == NAMESPACE
@@ -63,7 +63,7 @@ def test_a_file_says_everything(write: Write) -> None:
     assert repr(credentials) == f"Credentials({NAMESPACE}/{SERVICE_ACCOUNT} at {URL})"
 
 
-def test_a_file_is_named_by_a_variable(write: Write) -> None:
+def test_a_variable_names_the_credentials_file(write: Write) -> None:
     assert Credentials.load({"DAYPASS_CREDENTIALS": write()}).door == URL
 
 
@@ -74,7 +74,7 @@ def test_the_process_environment_is_the_default(
     assert Credentials.load().door == URL
 
 
-def test_variables_stand_for_the_fields(tmp_path: Path) -> None:
+def test_variables_replace_the_file(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text(long_lived_token() + "\n")
     token_file.chmod(0o600)
@@ -89,7 +89,7 @@ def test_variables_stand_for_the_fields(tmp_path: Path) -> None:
         assert credentials.secret_name == SECRET
 
 
-def test_a_token_can_stand_in_a_file_beside_the_credentials(write: Write, tmp_path: Path) -> None:
+def test_the_token_can_be_in_a_file_next_to_the_credentials(write: Write, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(long_lived_token())
     (tmp_path / "token").chmod(0o600)
     assert Credentials.from_file(write(token={"file": "token"})).secret_name == SECRET
@@ -97,7 +97,7 @@ def test_a_token_can_stand_in_a_file_beside_the_credentials(write: Write, tmp_pa
     refusal_of(write(token={"file": "token"}), match="0644")
 
 
-def test_a_mix_of_file_and_variables_is_refused_by_name(write: Write) -> None:
+def test_a_mix_of_file_and_variables_is_refused(write: Write) -> None:
     environ = {
         "DAYPASS_CREDENTIALS": write(),
         "DAYPASS_DOOR": URL,
@@ -108,15 +108,13 @@ def test_a_mix_of_file_and_variables_is_refused_by_name(write: Write) -> None:
         Credentials.load(environ)
 
 
-def test_a_token_and_a_token_file_are_a_mix_too() -> None:
+def test_a_token_and_a_token_file_together_are_refused() -> None:
     environ = {"DAYPASS_DOOR": URL, "DAYPASS_TOKEN": "x", "DAYPASS_TOKEN_FILE": "y"}
     with raises(CredentialsError, match="DAYPASS_TOKEN and DAYPASS_TOKEN_FILE"):
         Credentials.load(environ)
 
 
-def test_a_file_that_is_named_in_code_does_not_look_at_the_environment(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_file_ignores_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAYPASS_DOOR", "https://other.example.com/kubernetes")
     assert Credentials.from_file(Path(write())).door == URL
 
@@ -151,7 +149,7 @@ def test_what_is_missing_from_the_environment_is_named(environ: dict[str, str], 
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o602, 0o666], ids="{:04o}".format)
-def test_a_file_that_others_can_use_is_refused_with_the_command_that_mends_it(
+def test_a_file_that_others_can_access_is_refused_with_the_command_that_fixes_it(
     write: Write, mode: int
 ) -> None:
     path = write(mode=mode)
@@ -159,7 +157,7 @@ def test_a_file_that_others_can_use_is_refused_with_the_command_that_mends_it(
     assert f"chmod 600 {path}" in error.hint
 
 
-def test_a_file_that_this_user_may_not_open_is_told(
+def test_a_file_that_this_user_cannot_open_is_reported(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> int:
@@ -186,14 +184,14 @@ def test_a_symbolic_link_out_of_its_folder_is_refused(write: Write, tmp_path: Pa
     refusal_of(str(tmp_path / "folder" / "link"), match="link")
 
 
-def test_a_folder_a_pipe_and_nothing_are_refused(tmp_path: Path) -> None:
+def test_a_folder_a_pipe_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     refusal_of(str(tmp_path), match=str(tmp_path))
     refusal_of(str(tmp_path / "pipe"), match="/pipe")
     refusal_of(str(tmp_path / "none"), match="/none.*No such file")
 
 
-def test_somebody_elses_file_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write()
     owner = os.stat(path).st_uid or 1001
     if os.geteuid() == 0:
@@ -215,7 +213,7 @@ SAYS = '"type": "daypass" and "version": 1'
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         pytest.param(b"", "JSON: line 1", id="nothing"),
         pytest.param(
@@ -232,8 +230,10 @@ SAYS = '"type": "daypass" and "version": 1'
         pytest.param(b'{"type": "daypass", "version": true}', SAYS, id="version true"),
     ],
 )
-def test_what_is_no_credentials_file_is_told(write: Write, content: bytes, told: str) -> None:
-    refusal_of(write(content), match=told)
+def test_a_file_that_is_no_credentials_file_is_refused(
+    write: Write, content: bytes, expected: str
+) -> None:
+    refusal_of(write(content), match=expected)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_what_is_no_credentials_file_is_told(write: Write, content: bytes, told:
         ("zzz", "type, version, door"),
     ],
 )
-def test_an_unknown_key_is_refused_with_the_nearest(write: Write, key: str, known: str) -> None:
+def test_an_unknown_key_is_refused_with_a_suggestion(write: Write, key: str, known: str) -> None:
     error = refusal_of(write(**{key: "x"}), match=repr(key))
     assert known in error.hint
 
@@ -265,7 +265,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(write: Write, key: str, know
     ],
     ids=json.dumps,
 )
-def test_a_source_of_tokens_that_is_none_is_refused_with_those_that_are(
+def test_an_unknown_token_source_is_refused_with_the_known_ones(
     write: Write, source: dict[str, object]
 ) -> None:
     error = refusal_of(write(token=source))
@@ -273,7 +273,7 @@ def test_a_source_of_tokens_that_is_none_is_refused_with_those_that_are(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"door": None}, "door"),
         ({"token": None}, "token"),
@@ -292,10 +292,10 @@ def test_a_source_of_tokens_that_is_none_is_refused_with_those_that_are(
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )
-def test_values_of_another_kind_are_refused(
-    write: Write, changes: dict[str, object], told: str
+def test_values_of_the_wrong_type_are_refused(
+    write: Write, changes: dict[str, object], expected: str
 ) -> None:
-    refusal_of(write(**changes), match=told)
+    refusal_of(write(**changes), match=expected)
 
 
 @pytest.mark.parametrize(
@@ -332,14 +332,14 @@ def test_a_path_or_a_whole_file_in_place_of_the_token_is_recognised(value: str, 
 # -- the long-lived token
 
 
-def test_a_short_lived_token_is_not_taken_for_the_long_lived_one(write: Write) -> None:
+def test_a_short_lived_token_in_place_of_the_long_lived_one_is_refused(write: Write) -> None:
     for exp, when in ((NOON + 60, "2027-01-15T08:01:00Z"), (NOON - 60, "2027-01-15T07:59:00Z")):
         refusal_of(write(token=jwt({"exp": int(exp), "kubernetes.io": {}})), match=when)
     refusal_of(write(token=jwt({"kubernetes.io": {"namespace": "x"}})))
 
 
 @pytest.mark.parametrize(
-    ("token", "told"),
+    ("token", "expected"),
     [
         pytest.param("", "three parts", id="empty"),
         pytest.param("hello", "three parts, .* 1", id="one part"),
@@ -350,8 +350,10 @@ def test_a_short_lived_token_is_not_taken_for_the_long_lived_one(write: Write) -
         pytest.param(jwt({"sub": "x"}), "ServiceAccount", id="of another issuer"),
     ],
 )
-def test_what_is_no_token_of_a_service_account_is_told(write: Write, token: str, told: str) -> None:
-    refusal_of(write(token=token), match=told)
+def test_a_token_that_is_not_a_long_lived_service_account_token_is_refused(
+    write: Write, token: str, expected: str
+) -> None:
+    refusal_of(write(token=token), match=expected)
 
 
 def test_a_token_in_base64_as_secrets_hold_it_is_recognised(write: Write) -> None:
@@ -379,9 +381,7 @@ def test_a_token_in_base64_as_secrets_hold_it_is_recognised(write: Write) -> Non
     ],
     ids=lambda name: repr(name)[:20],
 )
-def test_a_name_that_would_leave_its_place_in_the_url_is_refused(
-    write: Write, name: object
-) -> None:
+def test_a_name_that_would_change_the_url_is_refused(write: Write, name: object) -> None:
     for token in (
         long_lived_token(namespace=name),
         long_lived_token(service_account=name),
@@ -398,7 +398,7 @@ def test_a_namespace_is_a_label_and_a_service_account_may_have_dots(write: Write
 # -- what is asked
 
 
-def test_an_audience_has_to_come_from_somewhere(write: Write) -> None:
+def test_a_missing_audience_is_refused(write: Write) -> None:
     credentials = Credentials.from_file(write(audience=None))
     assert credentials.audience is None
     for audience in (None, ""):
@@ -409,6 +409,6 @@ def test_an_audience_has_to_come_from_somewhere(write: Write) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 2**32 + 1, 1.5, "600", True])
-def test_an_impossible_lifetime_is_not_asked_for(write: Write, seconds: int) -> None:
+def test_an_impossible_lifetime_is_refused(write: Write, seconds: int) -> None:
     with raises(CredentialsError, match="lifetime"):
         Credentials.from_file(write()).token(lifetime_seconds=seconds)

@@ -1,4 +1,4 @@
-"""The whole exchange with a fake door, in both ways of calling."""
+"""The whole exchange with a fake door, sync and async."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_warnings_of_the_server_come_with_the_token(
     assert token.warnings == ("requested expiration of 9999 seconds shortened to 3600 seconds",)
 
 
-def test_a_fresh_token_is_handed_out_again(
+def test_a_fresh_token_is_returned_again(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
 ) -> None:
     timing.chances = 0.5
@@ -112,7 +112,7 @@ def test_a_fresh_token_is_handed_out_again(
     assert timing.begun == []
 
 
-def test_each_audience_and_lifetime_has_a_token_of_its_own(
+def test_each_audience_and_lifetime_has_its_own_token(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     other = {"audiences": ["other"], "expirationSeconds": 3600}
@@ -141,7 +141,7 @@ def test_a_wrong_clock_on_this_machine_does_no_harm(
     assert len(door.requests) == 2
 
 
-def test_the_granted_lifetime_counts_not_the_one_asked_for(
+def test_the_granted_lifetime_takes_precedence_over_the_requested_one(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
 ) -> None:
     with FakeDoor(token_answer(granted_seconds=600), context=signer.context("127.0.0.1")) as door:
@@ -164,7 +164,7 @@ def test_the_granted_lifetime_counts_not_the_one_asked_for(
     ],
     ids=["reset", "500", "502", "503", "504", "429"],
 )
-def test_a_passing_failure_is_tried_again(
+def test_a_temporary_failure_is_retried(
     signer: Signer,
     credentials_for: CredentialsFor,
     ask: Ask,
@@ -177,7 +177,7 @@ def test_a_passing_failure_is_tried_again(
     assert timing.waits == [0.25, 0.5]
 
 
-def test_it_gives_up_after_four_tries(
+def test_an_exchange_ends_after_four_attempts(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
 ) -> None:
     with (
@@ -189,9 +189,7 @@ def test_it_gives_up_after_four_tries(
     assert timing.waits == [0.25, 0.5, 1.0]
 
 
-def test_waits_are_spread_by_chance(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
+def test_waits_are_randomised(signer: Signer, credentials_for: CredentialsFor, ask: Ask) -> None:
     timing = FakeTiming(chance=0.5)
     script = (answer(503), status_answer(429, "", "Retry-After: 3"), token_answer())
     with FakeDoor(*script, context=signer.context("127.0.0.1")) as door:
@@ -200,7 +198,7 @@ def test_waits_are_spread_by_chance(
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 409, 413, 415, 422])
-def test_a_refusal_is_not_tried_again(
+def test_a_4xx_is_not_retried(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, code: int
 ) -> None:
     with (
@@ -222,7 +220,7 @@ def test_retry_after_is_honoured(
 
 
 @pytest.mark.parametrize("seconds", [11, 120])
-def test_a_long_retry_after_is_told_and_not_waited_for(
+def test_a_long_retry_after_is_reported_without_waiting(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, seconds: int
 ) -> None:
     busy = status_answer(429, "slow", f"Retry-After: {seconds}")
@@ -236,7 +234,7 @@ def test_a_long_retry_after_is_told_and_not_waited_for(
     assert timing.waits == []
 
 
-def test_it_does_not_wait_beyond_its_deadline(
+def test_an_exchange_does_not_wait_beyond_its_deadline(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     timing = FakeTiming(exchange_seconds=12)
@@ -249,7 +247,7 @@ def test_it_does_not_wait_beyond_its_deadline(
     assert timing.waits == [9.0]
 
 
-def test_the_body_may_come_in_chunks_or_until_the_end(
+def test_the_body_may_be_chunked_or_end_with_the_connection(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     body = token_answer().partition(b"\r\n\r\n")[2]

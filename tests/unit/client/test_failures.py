@@ -1,4 +1,4 @@
-"""What the machine and TLS say, put into words. The common cases are met in test_broken_ways."""
+"""Errors of sockets and TLS, explained. The common cases are in test_transport_errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def verification_error(code: int, message: str = "odd") -> ssl.SSLCertVerificati
 
 
 @pytest.mark.parametrize(
-    ("stage", "cause", "told", "again"),
+    ("stage", "cause", "expected", "again"),
     [
         (RESOLVE, socket.gaierror(socket.EAI_AGAIN, "x"), "ekf.example.com:443", False),
         (CONNECT, ConnectionRefusedError(), "ekf.example.com:443", True),
@@ -60,18 +60,20 @@ def verification_error(code: int, message: str = "odd") -> ssl.SSLCertVerificati
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )  # fmt: skip
-def test_each_failure_has_its_sentence(
-    stage: str, cause: BaseException, told: str, again: bool
+def test_each_transport_failure_is_explained(
+    stage: str, cause: BaseException, expected: str, again: bool
 ) -> None:
     error, is_tried_again = explained(stage, cause)
     check(error)
-    assert told in error.fact
+    assert expected in error.fact
     assert error.hint
     assert is_tried_again is again
 
 
 @pytest.mark.parametrize("code", [2, 18, 19, 20, 21])
-def test_an_unknown_authority_has_a_hint_for_who_named_one_and_for_who_did_not(code: int) -> None:
+def test_the_hint_about_an_unknown_authority_depends_on_whether_one_is_configured(
+    code: int,
+) -> None:
     named, _ = explained(TLS, verification_error(code))
     unnamed, _ = explained(TLS, verification_error(code), own=False)
     assert named.fact == unnamed.fact
@@ -93,9 +95,7 @@ def test_an_unknown_authority_has_a_hint_for_who_named_one_and_for_who_did_not(c
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
-def test_where_a_proxy_fails_it_is_named_without_its_login(
-    stage: str, cause: BaseException
-) -> None:
+def test_a_failing_proxy_is_named_without_its_password(stage: str, cause: BaseException) -> None:
     error, _ = explained(stage, cause, proxy="http://me:secret@proxy:3128")
     check(error)
     assert "proxy:3128" in error.fact

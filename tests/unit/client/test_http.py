@@ -1,4 +1,4 @@
-"""The HTTP/1.1 parser: what is an answer, and what is refused."""
+"""The HTTP/1.1 parser: what it accepts and what it refuses."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_headers_are_found_by_their_name_in_lower_case() -> None:
     ],
     ids=shown,
 )  # fmt: skip
-def test_what_is_no_answer_is_refused_before_it_ends(raw: bytes) -> None:
+def test_a_malformed_answer_is_refused_early(raw: bytes) -> None:
     with raises(MalformedAnswerError):
         ResponseParser().feed(raw)
 
@@ -153,7 +153,7 @@ def test_a_body_as_large_as_the_limit_is_read() -> None:
     assert parse(OK + b"\r\n" + body).body == body
 
 
-def test_a_tunnel_has_no_body_and_leaves_what_follows() -> None:
+def test_a_tunnel_response_has_no_body() -> None:
     parser = ResponseParser(to_connect=True)
     response = parser.feed(b"HTTP/1.1 200 Tunnel\r\nContent-Length: 5\r\n\r\nhello")
     assert response is not None
@@ -161,13 +161,13 @@ def test_a_tunnel_has_no_body_and_leaves_what_follows() -> None:
     assert parse(b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", to_connect=True).body == b"no"
 
 
-def test_a_request_is_one_piece() -> None:
+def test_a_request_is_encoded_in_one_buffer() -> None:
     request = Request(method="POST", target="/x", headers=(("A", "b"), ("C", "d")), body=b"hi")
     assert request.encode() == b"POST /x HTTP/1.1\r\nA: b\r\nC: d\r\n\r\nhi"
 
 
 @pytest.mark.parametrize("text", ["a\r\nb", "a\nb", "a\0", "é", "a\tb"])
-def test_a_request_cannot_be_broken_out_of(text: str) -> None:
+def test_a_request_with_control_characters_is_refused(text: str) -> None:
     for request in (
         Request(method="GET", target=text, headers=()),
         Request(method="GET", target="/", headers=(("A", text),)),

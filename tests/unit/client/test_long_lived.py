@@ -1,4 +1,4 @@
-"""Where the token that is traded comes from: variables, programs, GitHub; and whom it becomes."""
+"""Sources of the exchanged token: variables, programs, GitHub; and the account it is for."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def traded(wired: Wired) -> str:
 # -- federation
 
 
-def test_another_issuers_token_is_traded_for_who_the_file_names_and_hangs_on_no_secret(
+def test_a_federated_token_is_exchanged_for_the_named_account_without_a_bound_secret(
     wired: Wired, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", OIDC)
@@ -62,7 +62,7 @@ def test_another_issuers_token_is_traded_for_who_the_file_names_and_hangs_on_no_
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         pytest.param({"token": OIDC}, "ServiceAccount", id="no names"),
         pytest.param({"token": OIDC, "namespace": "team"}, "serviceAccount", id="namespace only"),
@@ -88,21 +88,21 @@ def test_another_issuers_token_is_traded_for_who_the_file_names_and_hangs_on_no_
         pytest.param({"token": "hello", **NAMES}, "three parts, .* 1", id="one part"),
     ],
 )
-def test_what_is_no_federation_is_told_before_anybody_is_asked(
-    wired: Wired, changes: dict[str, object], told: str
+def test_an_invalid_federation_is_refused_before_any_request(
+    wired: Wired, changes: dict[str, object], expected: str
 ) -> None:
-    with raises(CredentialsError, match=told) as raised:
+    with raises(CredentialsError, match=expected) as raised:
         wired(lambda _: token_answer(), **changes)
     assert raised.value.hint
 
 
-def test_names_that_repeat_what_the_token_says_do_no_harm(wired: Wired) -> None:
+def test_names_that_match_the_token_are_accepted(wired: Wired) -> None:
     names = {"namespace": "team", "serviceAccount": "bot"}
     assert wired(lambda _: token_answer(), **names).secret_name == SECRET
 
 
 @pytest.mark.parametrize(
-    ("refusal", "told"),
+    ("refusal", "expected"),
     [
         (status_answer(401, "Unauthorized"), ("team/deployer", "401")),
         (
@@ -116,13 +116,13 @@ def test_names_that_repeat_what_the_token_says_do_no_harm(wired: Wired) -> None:
     ],
     ids=["401", "403"],
 )
-def test_a_refused_federation_names_what_the_cluster_misses(
-    wired: Wired, monkeypatch: pytest.MonkeyPatch, refusal: bytes, told: tuple[str, ...]
+def test_a_refused_federation_names_the_missing_configuration(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch, refusal: bytes, expected: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", OIDC)
     with raises(ExchangeRefusedError) as raised:
         wired(lambda _: refusal, token={"variable": "CI_TOKEN"}, **NAMES).token()
-    assert all(each in raised.value.fact for each in told)
+    assert all(each in raised.value.fact for each in expected)
     assert "daypass identity federate" in raised.value.hint
 
 
@@ -140,7 +140,7 @@ def github_first(first: bytes | Exception) -> Callable[[Request], bytes | Except
 
 
 @pytest.mark.usefixtures("job")
-def test_github_is_asked_as_its_own_toolkit_asks_it(wired: Wired, ask: Ask) -> None:
+def test_the_request_to_github_is_that_of_its_toolkit(wired: Wired, ask: Ask) -> None:
     given = answer(200, json.dumps({"count": 1, "value": OIDC}))
     ask(wired(github_first(given), token=GITHUB, **NAMES))
     get, post = wired.wire.requests
@@ -153,7 +153,7 @@ def test_github_is_asked_as_its_own_toolkit_asks_it(wired: Wired, ask: Ask) -> N
 
 @pytest.mark.usefixtures("job")
 @pytest.mark.parametrize(
-    ("given", "kind", "told"),
+    ("given", "kind", "expected"),
     [
         (answer(401, f"no: {OIDC}"), CredentialsError, "401"),
         (answer(302, "", "Location: /x"), CredentialsError, "302"),
@@ -166,17 +166,17 @@ def test_github_is_asked_as_its_own_toolkit_asks_it(wired: Wired, ask: Ask) -> N
     ],
     ids=["401", "302", "empty", "number", "nested", "one part", "503", "429"],
 )
-def test_what_github_answers_otherwise_is_told(
-    wired: Wired, given: bytes, kind: type[Exception], told: str
+def test_an_error_answer_of_github_is_reported(
+    wired: Wired, given: bytes, kind: type[Exception], expected: str
 ) -> None:
-    with raises(kind, match=told) as raised:
+    with raises(kind, match=expected) as raised:
         wired(github_first(given), token=GITHUB, **NAMES).token()
     assert OIDC[30:60] not in str(raised.value)
     assert SENTINEL not in str(raised.value)
 
 
 @pytest.mark.usefixtures("job")
-def test_github_is_tried_twice(wired: Wired, ask: Ask) -> None:
+def test_github_is_requested_twice(wired: Wired, ask: Ask) -> None:
     refused = TransportError(CONNECT, _Route())  # type: ignore[arg-type]
     refused.__cause__ = ConnectionRefusedError()
     with raises(DoorUnreachableError, match=r"127\.0\.0\.1:9\b.*GitHub"):
@@ -189,7 +189,7 @@ class _Route:
 
 
 @pytest.mark.parametrize(
-    ("url", "token", "told"),
+    ("url", "token", "expected"),
     [
         ("", "x", "ACTIONS_ID_TOKEN_REQUEST_URL"),
         ("https://a/b", "", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
@@ -202,12 +202,12 @@ class _Route:
     ],
     ids=["no url", "no token", "http", "ftp", "space", "line break", "user", "odd token"],
 )
-def test_a_job_that_may_not_have_a_token_is_told_what_it_needs(
-    wired: Wired, monkeypatch: pytest.MonkeyPatch, url: str, token: str, told: str
+def test_a_job_without_permission_for_a_token_gets_the_permission_to_add(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch, url: str, token: str, expected: str
 ) -> None:
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", url)
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", token)
-    with raises(CredentialsError, match=told) as raised:
+    with raises(CredentialsError, match=expected) as raised:
         wired(lambda _: token_answer(), token=GITHUB, **NAMES).token()
     assert "id-token: write" in raised.value.hint
     assert wired.wire.requests == []
@@ -229,7 +229,7 @@ def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("allowed")
-def test_a_programs_token_is_traded_and_bound_where_it_is_a_long_lived_one(
+def test_a_long_lived_token_of_a_program_is_exchanged_bound_to_its_secret(
     wired: Wired, ask: Ask
 ) -> None:
     code = f"import sys; print({long_lived_token()!r}); print('words', file=sys.stderr)"
@@ -255,7 +255,7 @@ def test_no_program_is_run_unless_it_is_allowed(
 
 @pytest.mark.usefixtures("allowed")
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "expected"),
     [
         (f"import sys; sys.stderr.write('cannot: {OIDC}'); sys.exit(3)", r"\b3\n.*cannot: \*\*\*"),
         ("print('x' * 70000)", "65536 bytes"),
@@ -264,10 +264,10 @@ def test_no_program_is_run_unless_it_is_allowed(
     ],
     ids=["exit code", "long output", "long error", "no output"],
 )
-def test_a_program_that_gives_no_token_is_told_without_any(
-    wired: Wired, ask: Ask, code: str, told: str
+def test_a_token_program_that_fails_is_reported_without_tokens(
+    wired: Wired, ask: Ask, code: str, expected: str
 ) -> None:
-    with raises(CredentialsError, match=told, hide=PROGRAM) as raised:
+    with raises(CredentialsError, match=expected, hide=PROGRAM) as raised:
         ask(wired(lambda _: token_answer(), token=printing(code), **NAMES))
     assert OIDC[30:60] not in str(raised.value)
     assert len(str(raised.value)) < 800
@@ -276,7 +276,7 @@ def test_a_program_that_gives_no_token_is_told_without_any(
 
 
 @pytest.mark.usefixtures("allowed")
-def test_a_program_that_is_not_there_is_told(wired: Wired, ask: Ask) -> None:
+def test_a_missing_token_program_is_reported(wired: Wired, ask: Ask) -> None:
     for name, why in (("/nowhere/x", "No such file"), ("a\0b", "a")):
         with raises(CredentialsError, match=why):
             ask(wired(lambda _: token_answer(), token={"exec": [name]}, **NAMES))
@@ -289,7 +289,7 @@ class SteppingClock(FakeClock):
         super().__init__(step_seconds=4)
 
 
-def test_a_program_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
+def test_a_token_program_that_times_out_is_killed_with_its_children(tmp_path: Path) -> None:
     # The child closes neither pipe, and would go on writing into the folder.
     pids = tmp_path / "pids"
     code = (
@@ -315,7 +315,7 @@ def _is_alive(pid: int) -> bool:
 
 
 @pytest.mark.usefixtures("allowed")
-def test_a_program_does_not_hold_up_the_event_loop(wired: Wired, tmp_path: Path) -> None:
+def test_a_token_program_does_not_block_the_event_loop(wired: Wired, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "gate")
     code = f"open({str(tmp_path / 'gate')!r}).read(); print({OIDC!r})"
 

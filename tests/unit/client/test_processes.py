@@ -1,4 +1,4 @@
-"""Processes that share tokens on disk, are forked, end, or are killed in the middle of it."""
+"""Processes that share tokens on disk, fork, exit, or are killed at any moment."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_the_library_and_the_command_share_their_tokens(machine: Machine) -> Non
     assert len(door.requests) == 1
 
 
-def test_who_waits_for_a_process_that_is_killed_goes_on_at_once(machine: Machine) -> None:
+def test_a_process_waiting_for_a_killed_one_continues_immediately(machine: Machine) -> None:
     asked = threading.Event()
 
     def hang(connection: Any) -> None:
@@ -155,7 +155,7 @@ kept_entry(read_source({}, sys.argv[1]), None, None, use_cache=True, warn=print)
 """
 
 
-def test_a_process_that_is_killed_anywhere_leaves_a_cache_that_is_of_use(machine: Machine) -> None:
+def test_a_process_killed_at_any_point_leaves_a_usable_cache(machine: Machine) -> None:
     survived = 0
     with FakeDoor(now_answer(), context=None) as door:
         machine.write(door.url)
@@ -180,7 +180,7 @@ def test_a_process_that_is_killed_anywhere_leaves_a_cache_that_is_of_use(machine
     assert source.origin == str(machine.file)
 
 
-def test_processes_that_are_killed_at_random_never_leave_a_torn_entry(machine: Machine) -> None:
+def test_killed_processes_never_leave_a_partial_entry(machine: Machine) -> None:
     with FakeDoor(now_answer(), context=None) as door:
         machine.write(door.url)
         script = """
@@ -210,7 +210,7 @@ while True:
     assert len(door.requests) == 1
 
 
-def test_two_credentials_of_one_process_share_as_two_processes_do(
+def test_two_credentials_of_one_process_share_tokens_as_two_processes_do(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", machine.environ["XDG_CACHE_HOME"])
@@ -232,7 +232,7 @@ def test_two_credentials_of_one_process_share_as_two_processes_do(
 
 
 @pytest.mark.parametrize("harm", ["damaged", "readable", "link"])
-def test_an_entry_that_is_not_believed_is_replaced_with_a_word_to_the_log(
+def test_an_invalid_cache_entry_is_replaced_with_a_warning(
     machine: Machine,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -263,7 +263,7 @@ def test_an_entry_that_is_not_believed_is_replaced_with_a_word_to_the_log(
 
 
 @pytest.mark.parametrize("code", [ENOLCK, ENOTSUP])
-def test_a_file_system_without_locks_keeps_nobody_out(
+def test_a_file_system_without_locks_grants_every_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     def no_locks(descriptor: int, operation: int) -> None:
@@ -276,7 +276,7 @@ def test_a_file_system_without_locks_keeps_nobody_out(
     one.release()
 
 
-def test_a_lock_is_one_processs_at_a_time_and_survives_being_swept_away(tmp_path: Path) -> None:
+def test_a_file_lock_is_exclusive_and_survives_removal_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     one, other, third = (FileLock(str(path)) for _ in range(3))
     assert one.try_to()
@@ -292,7 +292,7 @@ def test_a_lock_is_one_processs_at_a_time_and_survives_being_swept_away(tmp_path
     third.release()
 
 
-def test_a_lock_that_is_swept_away_while_it_is_taken_counts_for_nothing(
+def test_a_lock_whose_file_is_removed_during_acquisition_is_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, real = tmp_path / "lock", fcntl.flock
@@ -309,7 +309,7 @@ def test_a_lock_that_is_swept_away_while_it_is_taken_counts_for_nothing(
     one.release()
 
 
-def test_a_child_that_was_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
+def test_a_forked_child_does_not_keep_the_file_lock(tmp_path: Path) -> None:
     one, other = (FileLock(str(tmp_path / "lock")) for _ in range(2))
     assert one.try_to()
     may_end, end = os.pipe()
@@ -328,7 +328,7 @@ def test_a_child_that_was_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path
         os.waitpid(pid, 0)
 
 
-def test_where_no_lock_can_be_made_nobody_is_kept_out(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_created_is_granted(tmp_path: Path) -> None:
     assert FileLock(str(tmp_path / "none" / "lock")).try_to()
 
 
@@ -336,7 +336,7 @@ def test_where_no_lock_can_be_made_nobody_is_kept_out(tmp_path: Path) -> None:
 
 
 def in_child(work: Callable[[], str]) -> Iterator[str]:
-    """What `work` gives in a forked child, read when asked for; the parent goes on meanwhile."""
+    """What `work` gives in a forked child, read on demand while the parent continues."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
@@ -354,16 +354,14 @@ def in_child(work: Callable[[], str]) -> Iterator[str]:
         os.waitpid(pid, 0)
 
 
-def test_a_child_has_its_parents_token(wired: Wired) -> None:
+def test_a_forked_child_uses_its_parents_token(wired: Wired) -> None:
     credentials = wired(lambda _: token_answer())
     credentials.token()
     for said in in_child(lambda: f"{credentials.token().value.reveal()}"):
         assert said == short_lived_token()
 
 
-def test_a_child_that_was_forked_in_the_middle_of_an_exchange_makes_its_own(
-    wired: Wired, timing: FakeTiming
-) -> None:
+def test_a_child_forked_during_an_exchange_makes_its_own(wired: Wired, timing: FakeTiming) -> None:
     timing.exchange_seconds = 1000  # so long it would wait for a flight of its parent's
     begun, may_end = threading.Event(), threading.Event()
     parent = os.getpid()
@@ -385,7 +383,7 @@ def test_a_child_that_was_forked_in_the_middle_of_an_exchange_makes_its_own(
         assert first.result().value.reveal() == short_lived_token(1)
 
 
-def test_a_child_that_was_forked_while_the_lock_was_held_is_not_held_up(wired: Wired) -> None:
+def test_a_child_forked_while_a_thread_held_the_lock_is_not_blocked(wired: Wired) -> None:
     credentials = wired(lambda _: token_answer())
     held, may_end = threading.Event(), threading.Event()
 
@@ -402,9 +400,7 @@ def test_a_child_that_was_forked_while_the_lock_was_held_is_not_held_up(wired: W
         may_end.set()
 
 
-def test_children_replace_their_parents_token_at_moments_of_their_own(
-    wired: Wired, timing: FakeTiming
-) -> None:
+def test_forked_children_refresh_at_different_times(wired: Wired, timing: FakeTiming) -> None:
     timing.chances = 0.5
     credentials = wired(lambda _: token_answer())
     credentials.token()
@@ -430,7 +426,7 @@ def test_children_replace_their_parents_token_at_moments_of_their_own(
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-def test_a_program_ends_while_a_refresh_hangs(machine: Machine, way: str) -> None:
+def test_an_interpreter_exits_while_a_refresh_hangs(machine: Machine, way: str) -> None:
     """No thread keeps the interpreter alive, and nothing is said at the end."""
     script = """
 import asyncio, sys, threading, daypass
@@ -462,7 +458,7 @@ sys.stdin.read(1)
         assert (process.returncode, out, err) == (0, "2\n", "")
 
 
-def test_a_refresh_leaves_no_thread_behind(machine: Machine) -> None:
+def test_a_refresh_leaves_no_thread(machine: Machine) -> None:
     with FakeDoor(now_answer(1), now_answer(2), context=None) as door:
         machine.write(door.url)
         credentials = Credentials.from_file(machine.file)

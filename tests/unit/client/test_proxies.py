@@ -53,7 +53,7 @@ def test_a_door_is_reached_through_a_tunnel_and_verified_by_its_own_name(
     assert f"Host: {HOST}\r\n".encode() in door.requests[0]
 
 
-def test_a_proxy_cannot_show_its_own_certificate(
+def test_a_proxy_cannot_present_its_own_certificate(
     credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
@@ -70,7 +70,7 @@ def test_a_proxy_cannot_show_its_own_certificate(
     ("code", "hint", "heals"),
     [(407, "USER:PASSWORD", False), (403, "NO_PROXY", False), (503, "NO_PROXY", True)],
 )
-def test_a_proxy_that_makes_no_tunnel_is_named(
+def test_a_proxy_that_refuses_the_tunnel_is_named(
     credentials_for: CredentialsFor,
     ask: Ask,
     monkeypatch: pytest.MonkeyPatch,
@@ -87,7 +87,7 @@ def test_a_proxy_that_makes_no_tunnel_is_named(
     assert raised.value.heals_by_itself is heals
 
 
-def test_a_proxy_that_talks_ahead_or_not_in_http_is_not_believed(
+def test_a_proxy_that_sends_extra_data_or_no_http_is_refused(
     credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for reply in (b"HTTP/1.1 201 Tunnel\r\n\r\nhello", b"SOCKS\r\n\r\n"):
@@ -97,7 +97,7 @@ def test_a_proxy_that_talks_ahead_or_not_in_http_is_not_believed(
                 ask(credentials_for(URL))
 
 
-def test_a_silent_proxy_is_waited_for_until_the_deadline_only(
+def test_a_silent_proxy_times_out_at_the_deadline(
     credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FakeDoor(say_nothing, context=None) as proxy:
@@ -129,7 +129,7 @@ def test_no_proxy_excludes_a_host() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("socks5://me:secret@proxy:1080", "socks5"),
         ("https://me:secret@proxy:3128", "https"),
@@ -139,8 +139,8 @@ def test_no_proxy_excludes_a_host() -> None:
         ("http://me:secret@pro xy:1", "host"),
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_an_error_without_its_password(url: str, told: str) -> None:
-    with raises(UsageError, match=told) as raised:
+def test_an_unusable_proxy_is_reported_without_its_password(url: str, expected: str) -> None:
+    with raises(UsageError, match=expected) as raised:
         parse_proxy(url)
     assert "secret" not in str(raised.value)
 

@@ -1,4 +1,4 @@
-"""What `import daypass` gives, and what it costs."""
+"""The public names of `import daypass`, and its start-up cost."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_every_public_error_is_a_daypass_error_that_survives_pickling() -> None:
             assert again.exit_code in (1, 2)
 
 
-def test_which_errors_heal_by_themselves() -> None:
+def test_only_busy_and_unreachable_are_temporary() -> None:
     healing = {
         name
         for name in daypass.__all__

@@ -1,4 +1,4 @@
-"""When a token is replaced, who notices, and how the door is spared."""
+"""When a token is replaced, and how requests to a failing door back off."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_stale_token_is_served_while_it_refreshes(
     assert timing.begun == []
 
 
-def test_a_token_is_at_hand_until_it_wants_a_refresh_and_asking_begins_none(
+def test_the_cached_token_is_returned_while_fresh_and_starts_no_refresh(
     credentials: Credentials, door: Door, timing: FakeTiming, wired: Wired
 ) -> None:
     assert wired(door).at_hand() is None  # none was got yet
@@ -102,7 +102,7 @@ def test_a_token_is_at_hand_until_it_wants_a_refresh_and_asking_begins_none(
     assert (door.tokens, timing.begun) == (asked, [])
 
 
-def test_a_refresh_is_not_begun_beside_a_renewal(
+def test_no_refresh_starts_during_a_renewal(
     credentials: Credentials, timing: FakeTiming, wired: Wired, door: Door
 ) -> None:
     token = credentials.token()
@@ -118,7 +118,7 @@ def test_a_refresh_is_not_begun_beside_a_renewal(
     assert (got, timing.begun) == ([1], [])
 
 
-def test_a_renewal_waits_for_a_refresh_that_is_under_way(
+def test_a_renewal_waits_for_a_running_refresh(
     credentials: Credentials, timing: FakeTiming, door: Door
 ) -> None:
     async def story() -> int:
@@ -135,7 +135,7 @@ def test_a_renewal_waits_for_a_refresh_that_is_under_way(
     assert door.tokens == 2
 
 
-def test_a_token_is_served_to_its_end_while_the_door_is_broken_and_never_after(
+def test_a_token_is_served_until_it_expires_while_the_door_is_broken(
     credentials: Credentials, ask: Ask, timing: FakeTiming, door: Door, wired: Wired
 ) -> None:
     door.fault = answer(503)
@@ -149,7 +149,7 @@ def test_a_token_is_served_to_its_end_while_the_door_is_broken_and_never_after(
     assert len(wired.wire.requests) < 25
 
 
-def test_a_failed_refresh_is_told_to_the_log_without_a_token(
+def test_a_failed_refresh_is_logged_without_a_token(
     credentials: Credentials, timing: FakeTiming, door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
     door.fault = status_answer(403, f"no: {long_lived_token()}")
@@ -164,7 +164,7 @@ def test_a_failed_refresh_is_told_to_the_log_without_a_token(
     assert record.exc_info is None
 
 
-def test_where_no_thread_can_be_begun_any_more_the_token_is_served_and_the_door_let_alone(
+def test_a_token_is_served_without_a_refresh_if_no_thread_can_start(
     credentials: Credentials, timing: FakeTiming, door: Door
 ) -> None:
     def refuse(_: Callable[[], None]) -> None:
@@ -189,7 +189,7 @@ def test_a_clock_that_jumps_costs_one_exchange_at_most(
     assert door.tokens <= 2
 
 
-def test_a_door_that_has_just_failed_is_let_alone_though_the_clock_jumps_meanwhile(
+def test_the_backoff_after_a_failure_holds_when_the_clock_jumps(
     credentials: Credentials, timing: FakeTiming, door: Door
 ) -> None:
     timing.fake_clock.advance(1800)
@@ -209,7 +209,7 @@ def test_a_door_that_has_just_failed_is_let_alone_though_the_clock_jumps_meanwhi
     assert timing.begun == []
 
 
-def test_many_audiences_are_kept_and_those_that_ended_dropped(
+def test_the_number_of_cached_tokens_is_bounded(
     credentials: Credentials, timing: FakeTiming
 ) -> None:
     for n in range(300):
@@ -223,9 +223,7 @@ def test_many_audiences_are_kept_and_those_that_ended_dropped(
 # -- a broken door
 
 
-def test_a_broken_door_is_asked_more_and_more_rarely(
-    wired: Wired, ask: Ask, timing: FakeTiming
-) -> None:
+def test_requests_to_a_broken_door_back_off(wired: Wired, ask: Ask, timing: FakeTiming) -> None:
     credentials = wired(lambda _: answer(501))
     asked_at: list[int] = []
     for second in range(300):
@@ -240,7 +238,9 @@ def test_a_broken_door_is_asked_more_and_more_rarely(
     assert set(gaps[5:]) == {15}
 
 
-def test_who_is_told_a_remembered_error_is_told_so(wired: Wired, timing: FakeTiming) -> None:
+def test_a_remembered_error_reports_its_age_and_the_next_attempt(
+    wired: Wired, timing: FakeTiming
+) -> None:
     timing.chances = 0.9
     credentials = wired(lambda _: status_answer(403, "because"))
     with pytest.raises(ExchangeRefusedError):
@@ -259,7 +259,7 @@ def test_who_is_told_a_remembered_error_is_told_so(wired: Wired, timing: FakeTim
 @pytest.mark.parametrize(
     ("code", "error"), [(429, DoorBusyError), (503, DoorUnreachableError)], ids=str
 )
-def test_retry_after_holds_for_everybody(
+def test_retry_after_applies_to_all_callers(
     wired: Wired, ask: Ask, timing: FakeTiming, code: int, error: type[DaypassError]
 ) -> None:
     answers = [status_answer(code, "slow", "Retry-After: 120"), token_answer()]
@@ -273,7 +273,7 @@ def test_retry_after_holds_for_everybody(
     assert number(ask(credentials)) == 1
 
 
-def test_a_retry_after_of_years_is_obeyed_for_ten_minutes(
+def test_a_retry_after_of_years_is_limited_to_ten_minutes(
     wired: Wired, ask: Ask, timing: FakeTiming
 ) -> None:
     answers = [status_answer(429, "slow", "Retry-After: 99999999"), token_answer()]
@@ -286,7 +286,7 @@ def test_a_retry_after_of_years_is_obeyed_for_ten_minutes(
     assert number(ask(credentials)) == 1
 
 
-def test_a_door_that_heals_is_found_with_the_next_question(
+def test_a_door_that_recovers_is_used_by_the_next_request(
     wired: Wired, timing: FakeTiming, door: Door
 ) -> None:
     credentials = wired(door)
@@ -315,7 +315,7 @@ def renew(request: pytest.FixtureRequest) -> Ask:
     return Credentials.renew if request.param == "sync" else renew_async
 
 
-def test_a_refused_token_is_renewed_once_for_all_who_had_it(
+def test_a_refused_token_is_renewed_once_for_all_its_users(
     credentials: Credentials, renew: Ask, door: Door
 ) -> None:
     refused = credentials.token()
@@ -324,7 +324,7 @@ def test_a_refused_token_is_renewed_once_for_all_who_had_it(
     assert door.tokens == 2
 
 
-def test_where_everybody_is_refused_renewals_become_rare_and_the_refused_token_comes_back(
+def test_renewals_back_off_if_every_token_is_refused(
     credentials: Credentials, renew: Ask, timing: FakeTiming, door: Door
 ) -> None:
     for _ in range(3600):
@@ -335,7 +335,7 @@ def test_where_everybody_is_refused_renewals_become_rare_and_the_refused_token_c
     assert door.tokens <= 14  # at once, after 10, 20, 40 ... 600 s
 
 
-def test_a_renewal_of_another_audience_is_its_own(
+def test_a_renewal_affects_one_audience_only(
     credentials: Credentials, renew: Ask, door: Door
 ) -> None:
     other = credentials.token("other")
@@ -343,7 +343,7 @@ def test_a_renewal_of_another_audience_is_its_own(
     assert number(credentials.token()) == 1
 
 
-def test_a_renewal_from_a_broken_door_says_so_and_leaves_the_token(
+def test_a_failed_renewal_is_an_error_and_keeps_the_token(
     credentials: Credentials, renew: Ask, door: Door
 ) -> None:
     door.fault = answer(501)
@@ -354,7 +354,7 @@ def test_a_renewal_from_a_broken_door_says_so_and_leaves_the_token(
     assert credentials.token() is token
 
 
-def test_a_refused_token_is_renewed_though_a_refresh_in_the_background_was_put_off(
+def test_a_refused_token_is_renewed_during_the_backoff_of_the_refresh(
     credentials: Credentials, renew: Ask, timing: FakeTiming, door: Door
 ) -> None:
     door.fault = answer(503)
@@ -367,7 +367,7 @@ def test_a_refused_token_is_renewed_though_a_refresh_in_the_background_was_put_o
     assert number(renew(credentials, token)) == 2
 
 
-def test_a_log_that_wants_a_token_itself_gets_one(
+def test_a_log_handler_may_request_a_token(
     credentials: Credentials, timing: FakeTiming, door: Door
 ) -> None:
     got: list[Token] = []
@@ -438,7 +438,7 @@ def test_rotated_credentials_are_picked_up_at_the_next_refresh_for_all_audiences
     assert bound(wire) == ["first", "first", "second", "second"]
 
 
-def test_a_refused_long_lived_token_makes_them_read_again_and_ask_once_more(
+def test_a_refused_long_lived_token_is_reread_and_the_exchange_retried_once(
     file: Path, timing: FakeTiming, door: Door, ask: Ask
 ) -> None:
     def answer_by_secret(request: Request) -> bytes:
@@ -452,7 +452,7 @@ def test_a_refused_long_lived_token_makes_them_read_again_and_ask_once_more(
     assert bound(wire) == ["first", "second"]
 
 
-def test_new_credentials_are_tried_at_once_though_the_door_was_to_be_let_alone(
+def test_new_credentials_are_used_immediately_despite_a_backoff(
     file: Path, timing: FakeTiming, ask: Ask
 ) -> None:
     refuse = status_answer(401, "Unauthorized")
@@ -466,7 +466,7 @@ def test_new_credentials_are_tried_at_once_though_the_door_was_to_be_let_alone(
     assert number(ask(credentials)) == 1
 
 
-def test_another_identity_in_the_file_ends_the_tokens_of_the_first(
+def test_another_identity_in_the_file_drops_the_tokens_of_the_first(
     file: Path, timing: FakeTiming, door: Door
 ) -> None:
     timing.chances = 0.5
@@ -483,7 +483,7 @@ def test_another_identity_in_the_file_ends_the_tokens_of_the_first(
     assert credentials.service_account == "another"
 
 
-def test_what_a_program_does_to_its_environment_later_changes_nothing(
+def test_later_changes_of_the_environment_have_no_effect(
     file: Path, monkeypatch: pytest.MonkeyPatch, timing: FakeTiming
 ) -> None:
     monkeypatch.chdir(file.parent)
@@ -498,7 +498,7 @@ def test_what_a_program_does_to_its_environment_later_changes_nothing(
 
 
 @pytest.mark.parametrize("harm", ["gone", "torn", "open"])
-def test_a_broken_file_is_not_used_and_named_once_the_older_credentials_are_refused(
+def test_a_broken_credentials_file_is_reported_once_the_old_credentials_are_refused(
     file: Path, timing: FakeTiming, door: Door, harm: str
 ) -> None:
     wire = FakeWire(door)

@@ -1,4 +1,4 @@
-"""Every way in which an exchange can be refused has one sentence, a next step and an exit code."""
+"""Every refusal of an exchange has one error, a next step and an exit code."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def refusal_of(raw: bytes) -> DaypassError:
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "told", "hint"),
+    ("code", "message", "expected", "hint"),
     [
         pytest.param(401, "Unauthorized", (WHO, "(401"), SECRET, id="401"),
         pytest.param(401, "send Authorization: Bearer <JWT>", ("(401)",), "proxy", id="lost token"),
@@ -75,12 +75,12 @@ def refusal_of(raw: bytes) -> DaypassError:
         pytest.param(415, "unknown format", ("(415): unknown format",), "", id="415"),
     ],
 )
-def test_a_status_is_understood_and_kept_whole(
-    code: int, message: str, told: tuple[str, ...], hint: str
+def test_a_status_is_explained_and_kept_complete(
+    code: int, message: str, expected: tuple[str, ...], hint: str
 ) -> None:
     error = refusal_of(status_answer(code, message, reason="Because"))
     assert isinstance(error, ExchangeRefusedError)
-    assert all(each in error.fact for each in told)
+    assert all(each in error.fact for each in expected)
     assert hint in error.hint
     assert error.hint
     assert error.status is not None
@@ -90,21 +90,21 @@ def test_a_status_is_understood_and_kept_whole(
 
 
 @pytest.mark.parametrize(
-    ("offset", "told"), [(-3600, "60 minutes behind"), (3600, "60 minutes ahead")]
+    ("offset", "expected"), [(-3600, "60 minutes behind"), (3600, "60 minutes ahead")]
 )
-def test_a_401_to_a_machine_whose_clock_is_wrong_says_so(offset: int, told: str) -> None:
+def test_a_401_mentions_a_clock_that_is_wrong(offset: int, expected: str) -> None:
     date = f"Date: {http_date(NOON - offset)}"
     hint = refusal_of(status_answer(401, "Unauthorized", date)).hint
-    assert told in hint
+    assert expected in hint
 
 
-def test_a_401_to_a_machine_whose_clock_is_right_does_not_speak_of_it() -> None:
+def test_a_401_does_not_mention_a_clock_that_is_right() -> None:
     hint = refusal_of(status_answer(401, "Unauthorized", f"Date: {http_date(NOON - 290)}")).hint
     assert "clock" not in hint
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed_but_told(code: int) -> None:
+def test_a_redirect_is_reported_and_not_followed(code: int) -> None:
     place = "https://login.example.com/auth"
     error = refusal_of(answer(code, "", f"Location: {place}?state=secret"))
     assert isinstance(error, NotADoorError)
@@ -114,7 +114,7 @@ def test_a_redirect_is_not_followed_but_told(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [200, 201, 400, 401, 403, 404])
-def test_an_html_page_is_no_door(code: int) -> None:
+def test_an_html_page_is_not_a_door(code: int) -> None:
     page = answer(code, "<!doctype html><title>Sign in</title>", content_type="text/html")
     error = refusal_of(page)
     assert isinstance(error, NotADoorError)
@@ -124,7 +124,7 @@ def test_an_html_page_is_no_door(code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "expected"),
     [
         (answer(200, '{"kind": "APIVersions"}'), "200"),
         (answer(201, "[]"), "201"),
@@ -137,10 +137,12 @@ def test_an_html_page_is_no_door(code: int) -> None:
     ],
     ids=["kind", "list", "nested", "nothing", "words", "words 404", "object 401", "Status 200"],
 )
-def test_whatever_is_no_token_request_and_no_status_is_no_door(raw: bytes, told: str) -> None:
+def test_an_answer_that_is_neither_token_request_nor_status_is_not_a_door(
+    raw: bytes, expected: str
+) -> None:
     error = refusal_of(raw)
     assert isinstance(error, NotADoorError)
-    assert told in error.fact
+    assert expected in error.fact
     assert "URL" in error.hint
 
 
@@ -167,21 +169,21 @@ def test_whatever_is_no_token_request_and_no_status_is_no_door(raw: bytes, told:
         "no audience",
     ],
 )
-def test_a_token_request_that_is_not_whole_is_not_believed(changes: dict[str, object]) -> None:
+def test_an_incomplete_token_request_is_refused(changes: dict[str, object]) -> None:
     error = refusal_of(token_answer(**changes))  # type: ignore[arg-type]
     assert isinstance(error, NotADoorError)
     assert short_lived_token() not in str(error)
 
 
 @pytest.mark.parametrize("code", [500, 502, 503, 504])
-def test_a_failing_server_heals_by_itself(code: int) -> None:
+def test_a_5xx_is_marked_as_temporary(code: int) -> None:
     error = refusal_of(status_answer(code, "etcd is away"))
     assert isinstance(error, DoorUnreachableError)
     assert error.fact.endswith(f" {code}: etcd is away")
     assert error.heals_by_itself
 
 
-def test_a_failing_servers_html_is_not_quoted() -> None:
+def test_the_html_of_a_5xx_is_not_quoted() -> None:
     error = refusal_of(answer(502, "<html>nginx</html>", content_type="text/html"))
     assert error.fact.endswith(" 502")
 
@@ -199,14 +201,14 @@ def test_a_failing_servers_html_is_not_quoted() -> None:
     ],
     ids=["seconds", "date", "date by the door's clock", "words", "negative", "long", "absent"],
 )
-def test_a_busy_door_says_when_to_come_back(header: str, seconds: float | None) -> None:
+def test_a_429_carries_the_retry_after_of_the_answer(header: str, seconds: float | None) -> None:
     error = refusal_of(status_answer(429, "slow down", header))
     assert isinstance(error, DoorBusyError)
     assert error.retry_after_seconds == seconds
     assert error.heals_by_itself
 
 
-def test_other_peoples_words_cannot_steer_the_terminal_or_fill_it() -> None:
+def test_a_servers_message_is_made_printable_and_cut() -> None:
     with pytest.raises(DaypassError) as raised:
         run_exchange([status_answer(403, "\x1b[2Jcleared\n\u202e" + "x" * 100_000)])
     error = raised.value
@@ -215,7 +217,7 @@ def test_other_peoples_words_cannot_steer_the_terminal_or_fill_it() -> None:
 
 
 @pytest.mark.parametrize("code", [200, 302, 400, 401, 403, 404, 422, 429, 500, 503])
-def test_a_token_that_a_server_quotes_is_not_passed_on(code: int) -> None:
+def test_a_token_quoted_by_a_server_is_removed(code: int) -> None:
     for quoted in (long_lived_token(), long_lived_token()[:150], long_lived_token()[:-4]):
         for raw in (
             status_answer(code, f"bad header: Authorization: Bearer {quoted}"),
@@ -231,13 +233,13 @@ def test_a_token_that_a_server_quotes_is_not_passed_on(code: int) -> None:
             assert quoted not in seen
 
 
-def test_the_order_shows_no_token() -> None:
+def test_the_repr_of_a_token_request_shows_no_token() -> None:
     assert long_lived_token() not in repr(order())
     assert long_lived_token() not in repr(order().request())
 
 
 def gates_answers() -> list[tuple[int, str]]:
-    """What the gate really says to what a client sends to a door."""
+    """The real answers of the gate to an exchange that is sent to it."""
     settings = cast(GateSettings, SimpleNamespace(audience="gate", is_reviewed=False))
     formats = [mapper["body_format_override"] for mapper in gate_replies(settings)["mappers"]]
     documents = [form["json_format"] for form in formats]
@@ -250,7 +252,7 @@ def gates_answers() -> list[tuple[int, str]]:
     [*gates_answers(), (401, LONG_LIVED)],
     ids=["401", "403", "404", "long-lived"],
 )
-def test_the_gates_own_answers_are_told_apart_from_a_doors(code: int, message: str) -> None:
+def test_answers_of_the_gate_are_recognised(code: int, message: str) -> None:
     error = refusal_of(status_answer(code, message))
     assert isinstance(error, NotADoorError)
     assert "gate" in error.fact

@@ -1,4 +1,4 @@
-"""Names are looked up within the deadline, whatever the resolver does."""
+"""Names are resolved within the deadline."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     may_end.set()
 
 
-def test_a_resolver_that_hangs_holds_up_neither_caller_nor_loop(
+def test_a_hanging_resolver_blocks_neither_caller_nor_loop(
     look_up: Resolve, hanging: threading.Event
 ) -> None:
     with pytest.raises(TimeoutError):
@@ -49,12 +49,12 @@ def test_a_resolver_that_hangs_holds_up_neither_caller_nor_loop(
     assert not hanging.is_set()
 
 
-def test_a_name_is_found(look_up: Resolve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_resolved(look_up: Resolve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: FOUND)
     assert look_up(NAME, 20) == FOUND
 
 
-def test_a_name_that_is_unknown_is_told(look_up: Resolve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name_is_an_error(look_up: Resolve, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
@@ -64,7 +64,9 @@ def test_a_name_that_is_unknown_is_told(look_up: Resolve, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_an_address_needs_no_thread(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ip_address_is_resolved_without_a_thread(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_thread(self: threading.Thread) -> None:
         raise AssertionError
 
@@ -73,7 +75,9 @@ def test_an_address_needs_no_thread(host: str, monkeypatch: pytest.MonkeyPatch) 
     assert address[:2] == (host, 443)
 
 
-def test_where_no_thread_can_be_begun_it_is_looked_up_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_resolved_in_the_caller_if_no_thread_can_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def no_thread(self: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 

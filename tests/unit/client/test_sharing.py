@@ -1,4 +1,4 @@
-"""Threads and tasks that want the same token at the same time cost the door one request."""
+"""Threads and tasks that need the same token at the same time share one request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.timing import FakeClock, FakeTiming
 CredentialsFor = Callable[..., Credentials]
 
 
-def test_many_threads_cost_one_request(signer: Signer, credentials_for: CredentialsFor) -> None:
+def test_many_threads_share_one_request(signer: Signer, credentials_for: CredentialsFor) -> None:
     with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
         credentials = credentials_for(door.url)
         together = threading.Barrier(16)
@@ -47,7 +47,7 @@ class InterruptingClock(FakeClock):
         return super().monotonic()
 
 
-def test_no_thread_decides_while_another_one_does() -> None:
+def test_only_one_thread_decides_at_a_time() -> None:
     clock, asked = InterruptingClock(), threading.Event()
     wired = Wired(FakeTiming(clock))
 
@@ -68,7 +68,7 @@ def test_no_thread_decides_while_another_one_does() -> None:
     assert len(wired.wire.requests) == 1
 
 
-def test_threads_and_tasks_of_several_loops_cost_one_request_together(wired: Wired) -> None:
+def test_threads_and_tasks_of_several_loops_share_one_request(wired: Wired) -> None:
     everybody_waits, asked = threading.Event(), threading.Barrier(9)
 
     def slow(_: Request) -> bytes:
@@ -102,7 +102,7 @@ def test_threads_and_tasks_of_several_loops_cost_one_request_together(wired: Wir
     assert len(wired.wire.requests) == 1
 
 
-def test_tasks_share_a_failure_and_nobody_asks_again_for_a_moment(wired: Wired) -> None:
+def test_tasks_share_a_failure_and_back_off(wired: Wired) -> None:
     credentials = wired(lambda _: answer(501))
 
     async def ask_all() -> list[object]:
@@ -115,7 +115,7 @@ def test_tasks_share_a_failure_and_nobody_asks_again_for_a_moment(wired: Wired) 
     assert len(wired.wire.requests) == 1
 
 
-def test_who_is_cancelled_is_replaced_by_one_who_waits(wired: Wired) -> None:
+def test_a_waiting_task_takes_over_a_cancelled_exchange(wired: Wired) -> None:
     async def story() -> None:
         credentials = wired(lambda _: token_answer())
         first = asyncio.create_task(credentials.token_async())
@@ -155,7 +155,7 @@ def test_a_cancelled_exchange_leaves_no_connection_behind(
     assert len(door.requests) == 1
 
 
-def test_a_loop_that_ended_in_the_middle_does_not_hold_up_the_next_one(
+def test_an_event_loop_stopped_during_an_exchange_does_not_block_the_next_one(
     wired: Wired, timing: FakeTiming
 ) -> None:
     """`run_until_complete` and `close` leave a task where it stands."""
@@ -193,12 +193,12 @@ def test_blocking_code_inside_a_task_does_not_wait_for_its_own_loop(
     assert asyncio.run(story()) == short_lived_token()
 
 
-def test_asyncio_run_can_be_called_over_and_over(wired: Wired) -> None:
+def test_asyncio_run_can_be_called_repeatedly(wired: Wired) -> None:
     credentials = wired(lambda _: token_answer())
     assert len({asyncio.run(credentials.token_async()) for _ in range(5)}) == 1
 
 
-def test_a_thread_takes_over_from_one_that_was_interrupted(wired: Wired) -> None:
+def test_a_thread_takes_over_the_exchange_of_an_interrupted_one(wired: Wired) -> None:
     begun, may_end = threading.Event(), threading.Event()
 
     def door(_: Request) -> bytes:
@@ -224,8 +224,10 @@ def test_a_thread_takes_over_from_one_that_was_interrupted(wired: Wired) -> None
         assert second.result().value.reveal() == short_lived_token()
 
 
-def test_an_interrupted_exchange_holds_nobody_up_though_its_error_is_kept(wired: Wired) -> None:
-    """A kept error keeps the frames of its exchange, and with them the flow that was going on."""
+def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_referenced(
+    wired: Wired,
+) -> None:
+    """A referenced error keeps the frames of its exchange alive, and with them the exchange."""
     kept: list[BaseException] = []
 
     def door(_: Request) -> bytes:
@@ -242,7 +244,9 @@ def test_an_interrupted_exchange_holds_nobody_up_though_its_error_is_kept(wired:
         assert pool.submit(credentials.token).result(timeout=20).audiences
 
 
-def test_a_cancelled_exchange_holds_nobody_up_though_its_error_is_kept(wired: Wired) -> None:
+def test_a_cancelled_exchange_does_not_block_others_while_its_error_is_referenced(
+    wired: Wired,
+) -> None:
     kept: list[BaseException] = []
     credentials = wired(lambda _: token_answer())
 
@@ -265,14 +269,12 @@ def test_a_cancelled_exchange_holds_nobody_up_though_its_error_is_kept(wired: Wi
     assert kept
 
 
-def test_a_flight_that_never_lands_is_given_up_in_the_end() -> None:
+def test_waiting_for_an_exchange_times_out() -> None:
     assert Flight().wait(0.0) is False
     assert asyncio.run(Flight().wait_async(0.0)) is False
 
 
-def test_an_answer_that_was_overtaken_does_not_replace_the_newer_token(
-    wired: Wired, timing: FakeTiming
-) -> None:
+def test_a_late_answer_does_not_replace_a_newer_token(wired: Wired, timing: FakeTiming) -> None:
     """It may be much older, if the machine slept between question and answer."""
     answers = [token_answer(number=1), token_answer(number=2)]
     credentials = wired(lambda _: answers.pop(0))
@@ -289,14 +291,14 @@ def test_an_answer_that_was_overtaken_does_not_replace_the_newer_token(
     assert other.value.reveal() == short_lived_token(1)
 
 
-def test_a_flight_that_landed_keeps_nobody_waiting() -> None:
+def test_a_finished_exchange_does_not_block() -> None:
     flight = Flight()
     flight.land(None)
     assert flight.wait(0.0)
     assert asyncio.run(flight.wait_async(0.0))
 
 
-def test_a_flight_wakes_no_loop_that_is_closed() -> None:
+def test_a_finished_exchange_does_not_wake_a_closed_loop() -> None:
     flight = Flight()
 
     async def give_up() -> None:

@@ -1,4 +1,4 @@
-"""The chance that spreads what would happen at the same moment."""
+"""Random delays, which spread events that would coincide."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Files of secrets."""
+"""Files that hold secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from daypass._core.files import (
 from support.messages import raises
 
 
-def test_what_was_written_is_read_and_is_the_users_alone(tmp_path: Path) -> None:
+def test_a_written_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     path = str(tmp_path / "secret")
     old = os.umask(0)
     try:
@@ -30,7 +30,7 @@ def test_what_was_written_is_read_and_is_the_users_alone(tmp_path: Path) -> None
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
-def test_a_file_is_replaced_whole_and_gets_its_mode_again(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically_and_gets_its_mode_again(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(b"old and long")
     path.chmod(0o644)
@@ -40,7 +40,7 @@ def test_a_file_is_replaced_whole_and_gets_its_mode_again(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["secret"]
 
 
-def test_a_write_that_fails_leaves_what_was_there(
+def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "secret"
@@ -56,7 +56,7 @@ def test_a_write_that_fails_leaves_what_was_there(
     assert os.listdir(tmp_path) == ["secret"]
 
 
-def test_a_short_write_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:3]))
     write_private(str(tmp_path / "secret"), b"0123456789")
@@ -64,7 +64,7 @@ def test_a_short_write_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o710], ids="{:04o}".format)
-def test_a_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_file_that_others_can_access_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "secret"
     path.write_bytes(b"hush")
     path.chmod(mode)
@@ -101,7 +101,7 @@ def read_mounted(path: Path) -> bytes:
 
 
 def owned_by(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
-    """Whoever runs this, an open file says that it is `user`'s."""
+    """Make every open file appear to be owned by `user`."""
     real = os.fstat
 
     def fstat(descriptor: int) -> os.stat_result:
@@ -112,7 +112,7 @@ def owned_by(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
     monkeypatch.setattr(os, "fstat", fstat)
 
 
-def test_a_mounted_secret_is_read_before_and_after_it_is_swapped(tmp_path: Path) -> None:
+def test_a_mounted_secret_is_read_before_and_after_its_update(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "mounted")
     path = mount(tmp_path / "mounted", b"old")
     assert read_mounted(path) == read_mounted(tmp_path / "link" / "token") == b"old"
@@ -125,7 +125,7 @@ def test_a_mounted_secret_is_read_before_and_after_it_is_swapped(tmp_path: Path)
 
 
 @pytest.mark.parametrize("leads_to", ["../outside", "/etc/passwd", ".", "beside", "..data/link"])
-def test_a_link_that_no_kubelet_made_or_that_leaves_its_folder_is_refused(
+def test_a_link_that_leaves_its_folder_or_is_not_the_kubelets_is_refused(
     tmp_path: Path, leads_to: str
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -139,7 +139,7 @@ def test_a_link_that_no_kubelet_made_or_that_leaves_its_folder_is_refused(
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o440, 0o640])
-def test_what_is_roots_may_be_read_by_the_group_that_root_gave_it(
+def test_a_mounted_file_of_root_may_be_group_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
     path = mount(tmp_path, b"hush")
@@ -154,7 +154,7 @@ def test_what_is_roots_may_be_read_by_the_group_that_root_gave_it(
     [(0, 0o644), (0, 0o460), (0, 0o404), (1001, 0o440), (1001, 0o640)],
     ids="{:04o}".format,
 )
-def test_a_mount_that_others_can_use_is_refused(
+def test_a_mounted_file_that_others_can_access_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, mode: int
 ) -> None:
     path = mount(tmp_path, b"hush")

@@ -1,4 +1,4 @@
-"""Every command that a message names is one that its program takes."""
+"""Every command that a message names is a valid one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_each_word_is_quoted_for_a_shell() -> None:
     assert shlex.split(kubectl("get", "secrets", "$x")) == ["kubectl", "get", "secrets", "$x"]
 
 
-def test_a_placeholder_is_shown_as_it_is() -> None:
+def test_a_placeholder_is_not_quoted() -> None:
     line = command("token", "--credentials", Placeholder("<FILE>"), "--audience", "<A>")
     assert line == "daypass token --credentials <FILE> --audience '<A>'"
 

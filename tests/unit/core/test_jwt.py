@@ -1,4 +1,4 @@
-"""Reading a JSON Web Token without believing it."""
+"""Decoding a JSON Web Token without verifying it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_signature_may_be_empty() -> None:
         "long",
     ],
 )
-def test_what_is_no_token_is_told_without_showing_it(token: str, part: str) -> None:
+def test_a_malformed_token_is_refused_without_showing_it(token: str, part: str) -> None:
     with raises(MalformedTokenError, match=part) as raised:
         decode_unverified(token)
     assert raised.value.__cause__ is None
@@ -63,7 +63,7 @@ def test_what_is_no_token_is_told_without_showing_it(token: str, part: str) -> N
 
 
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*", fullmatch=True))
-def test_any_text_is_read_or_refused(token: str) -> None:
+def test_any_text_is_decoded_or_refused(token: str) -> None:
     try:
         decode_unverified(token)
     except MalformedTokenError:

@@ -1,4 +1,4 @@
-"""TLS contexts verify, whatever they are made from."""
+"""Every TLS context verifies certificate and host name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_chain_and_name_are_always_verified() -> None:
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
-def test_a_named_authority_is_the_only_one() -> None:
+def test_a_configured_authority_replaces_the_system_ones() -> None:
     assert len(client_context(Signer().pem).get_ca_certs()) == 1
     both = Signer().pem + Signer().pem
     assert len(client_context(both).get_ca_certs()) == 2
@@ -29,6 +29,6 @@ def test_a_named_authority_is_the_only_one() -> None:
     ["", " ", "hello", "é", "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n"],
     ids=["empty", "blank", "words", "not ASCII", "damaged"],
 )
-def test_what_is_no_certificate_does_not_mean_the_machines_own(text: str) -> None:
+def test_an_invalid_authority_does_not_fall_back_to_the_system_ones(text: str) -> None:
     with raises(BadCertificateAuthorityError):
         client_context(text)

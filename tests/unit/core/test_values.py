@@ -44,7 +44,7 @@ def test_the_system_clock_gives_seconds() -> None:
     assert utc(0).tzinfo is UTC
 
 
-def test_an_error_is_a_fact_and_a_hint_and_survives_pickling() -> None:
+def test_an_error_has_a_fact_and_a_hint_and_can_be_pickled() -> None:
     for error in (
         DaypassError("fact"),
         DaypassError("fact", "hint"),
@@ -59,7 +59,7 @@ def test_an_error_is_a_fact_and_a_hint_and_survives_pickling() -> None:
     assert str(DaypassError("fact")) == "fact"
 
 
-def test_a_status_is_read_and_kept_whole() -> None:
+def test_a_status_is_parsed_and_kept_complete() -> None:
     status = Status.parse(b'{"kind":"Status","code":404,"reason":"NotFound","message":"m","x":1}')
     assert status is not None
     assert (status.code, status.reason, status.message) == (404, "NotFound", "m")
@@ -71,17 +71,17 @@ def test_a_status_is_read_and_kept_whole() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"no", b"[]", b'{"kind":"Pod"}', b"\xff", b"[" * 100_000, b'"Status"']
 )
-def test_what_is_no_status_is_none(body: bytes) -> None:
+def test_a_body_that_is_no_status_parses_as_none(body: bytes) -> None:
     assert Status.parse(body) is None
 
 
-def test_a_status_of_odd_types_is_an_empty_one() -> None:
+def test_a_status_with_wrong_types_is_empty() -> None:
     status = Status.parse(b'{"kind":"Status","code":"404","reason":[],"message":null}')
     assert status is not None
     assert (status.code, status.reason, status.message) == (0, "", "")
 
 
-def test_other_peoples_text_is_one_printable_line_of_limited_length() -> None:
+def test_foreign_text_becomes_one_printable_line_of_limited_length() -> None:
     assert excerpt(b"a\n\tb\x1b[2J\xff c") == "a b [2J\ufffd c"
     assert len(excerpt(b"x" * 100_000)) == LIMIT_FOREIGN_CHARACTERS
     assert printable("a\u202eb", 10) == "a b"
@@ -92,7 +92,7 @@ def test_other_peoples_text_is_one_printable_line_of_limited_length() -> None:
     ("text", "seconds"),
     [("3600", 3600), ("90m", 5400), ("1h30m", 5400), ("1d", 86400), ("1d2h3m4s", 93784), ("0", 0)],
 )
-def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
+def test_a_duration_is_parsed(text: str, seconds: int) -> None:
     assert parse_seconds(text) == seconds
 
 
@@ -100,6 +100,6 @@ def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
     "text",
     ["", "h", "1h2", "1m1h", "1h1h", "-1", "+1", "1.5h", "1 h", " 1h", "\u0663h", "1w", "9" * 30],
 )
-def test_another_text_is_no_length_of_time(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with raises(UsageError, match=re.escape(repr(text))):
         parse_seconds(text)

@@ -1,4 +1,4 @@
-"""What client-go is answered, and until when it may keep that."""
+"""The ExecCredential for client-go, and its expiry."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_json_by_another_client_is_read_too(version: str) -> None:
     assert asked_version(info(version, cluster)) == version
 
 
-def test_what_stands_in_the_cluster_does_not_choose_the_version() -> None:
+def test_an_api_version_inside_the_cluster_is_ignored() -> None:
     spec = f'{{"cluster":{{"config":{info(VERSIONS[0]).strip()}}}}}'
     assert asked_version(info(VERSIONS[1], spec)) == VERSIONS[1]
 
 
-def test_without_a_question_it_is_v1() -> None:
+def test_the_default_version_is_v1() -> None:
     assert asked_version("") == "client.authentication.k8s.io/v1"
 
 
@@ -62,7 +62,7 @@ def test_without_a_question_it_is_v1() -> None:
     "version",
     ["client.authentication.k8s.io/v1alpha1", "v1", "", "client.authentication.k8s.io/v11"],
 )
-def test_a_version_that_is_none_is_told_with_what_to_write(version: str) -> None:
+def test_an_unsupported_version_is_refused_with_the_one_to_use(version: str) -> None:
     with raises(UsageError) as caught:
         asked_version(info(version))
     assert "apiVersion: client.authentication.k8s.io/v1 " in caught.value.hint
@@ -72,12 +72,12 @@ def test_a_version_that_is_none_is_told_with_what_to_write(version: str) -> None
     "text",
     ["x", "[]", "null", "{}", '{"kind":"Config"}', pytest.param("[" * 100_000, id="nested")],
 )
-def test_what_is_no_question_is_told(text: str) -> None:
+def test_an_invalid_exec_info_is_refused(text: str) -> None:
     with raises(UsageError, match="KUBERNETES_EXEC_INFO"):
         asked_version(text)
 
 
-def test_the_end_is_when_the_token_leaves_the_cache_and_before_it_ends() -> None:
+def test_the_reported_expiry_is_when_the_cache_replaces_the_token() -> None:
     """client-go runs the plugin again only after it, and is then to be given another token."""
     document = json.loads(exec_credential(VERSIONS[0], entry(age=100), NOON))
     assert document["status"]["expirationTimestamp"] == "2027-01-15T08:38:20Z"
@@ -86,9 +86,7 @@ def test_the_end_is_when_the_token_leaves_the_cache_and_before_it_ends() -> None
 @pytest.mark.parametrize(
     ("age", "ends"), [(3000, "2027-01-15T08:00:30Z"), (3580, "2027-01-15T08:00:10Z")]
 )
-def test_a_token_that_should_have_been_replaced_is_kept_for_half_a_minute_at_most(
-    age: int, ends: str
-) -> None:
+def test_an_overdue_token_is_cached_for_half_a_minute_at_most(age: int, ends: str) -> None:
     """The door is down: client-go must neither run the plugin for each request nor keep on."""
     document = json.loads(exec_credential(VERSIONS[0], entry(age=age), NOON))
     assert document["status"]["expirationTimestamp"] == ends

@@ -1,4 +1,4 @@
-"""An entry for an API server: never for the door, and never over somebody's file."""
+"""A kubeconfig entry for an API server: never for the door, never over an existing file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DOOR = Door.parse("https://ekf.example.com/kubernetes")
         ("https://[::1]:6443/", "::1"),
     ],
 )
-def test_an_api_server_is_let_through(server: str, host: str) -> None:
+def test_the_url_of_an_api_server_is_accepted(server: str, host: str) -> None:
     assert check_server(server, DOOR) == host
 
 
@@ -50,7 +50,7 @@ def test_an_api_server_is_let_through(server: str, host: str) -> None:
         "https://ekf.example.com/kubernetesx",
     ],
 )
-def test_the_door_is_recognised_and_refused_with_the_reason(server: str) -> None:
+def test_the_url_of_the_door_is_refused(server: str) -> None:
     with raises(UsageError, match="door"):
         check_server(server, DOOR)
 
@@ -62,7 +62,7 @@ def test_the_door_is_recognised_and_refused_with_the_reason(server: str) -> None
         "http://k8s.example.com", "https://x\n", "https://[x", "https://x y",
     ],
 )  # fmt: skip
-def test_what_is_no_url_of_an_api_server_is_refused(server: str) -> None:
+def test_an_invalid_url_of_an_api_server_is_refused(server: str) -> None:
     with raises(UsageError):
         check_server(server, DOOR)
 
@@ -87,7 +87,7 @@ def test_the_entry_runs_the_plugin_without_a_terminal() -> None:
     assert document["current-context"] == document["contexts"][0]["name"] == "bot@x"
 
 
-def test_a_file_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text("precious")
     with raises(UsageError, match=str(file)):
@@ -100,7 +100,7 @@ def test_a_file_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nowhere/config", pytest.param("a\0b", id="NUL")])
-def test_a_file_that_cannot_be_written_is_told(path: str) -> None:
+def test_a_file_that_cannot_be_written_is_an_error(path: str) -> None:
     with raises(UsageError, match=path):
         write_new(path, "new")
 
@@ -115,7 +115,7 @@ def test_an_authority_is_read_and_checked(tmp_path: Path) -> None:
         read_public_authority(str(file))
 
 
-def test_a_private_key_beside_the_certificates_does_not_get_into_the_entry(tmp_path: Path) -> None:
+def test_a_private_key_among_the_certificates_is_refused(tmp_path: Path) -> None:
     key = generate_private_key(SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )

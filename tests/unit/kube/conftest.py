@@ -1,4 +1,4 @@
-"""A kubeconfig written down in a few words, and an API server that answers what a test says."""
+"""A short way to write a kubeconfig, and an API server whose answers a test sets."""
 
 from __future__ import annotations
 

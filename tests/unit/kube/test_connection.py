@@ -1,4 +1,4 @@
-"""The way to an API server: TLS, proxies, who asks, and connections that break."""
+"""Connections to an API server: TLS, proxies, credentials, and failures."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ def authorization(server: FakeDoor) -> list[str]:
     return [line.split(": ", 1)[1] for line in lines if line.lower().startswith("authorization:")]
 
 
-def test_an_api_server_below_a_path_is_asked_there(opened: Open) -> None:
+def test_an_api_server_may_have_a_path_prefix(opened: Open) -> None:
     cluster, server = opened(OBJECT, path="/k8s/clusters/c-1/")
     cluster.get(NAMESPACES, "x")
     assert server.requests[0].startswith(b"GET /k8s/clusters/c-1/api/v1/namespaces/x HTTP/1.1\r\n")
 
 
-def test_the_certificate_must_be_of_the_kubeconfigs_authority(opened: Open) -> None:
+def test_the_certificate_must_be_signed_by_the_kubeconfigs_authority(opened: Open) -> None:
     cluster, server = opened(EMPTY, context=Signer().context("127.0.0.1"))
     hide = "(?<=should be: ).*"  # the words of OpenSSL
     with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+", hide=hide):
@@ -117,7 +117,7 @@ def test_tls_server_name_is_what_the_certificate_must_name(
 
 
 @pytest.mark.parametrize("by_file", [False, True])
-def test_a_client_certificate_is_shown(
+def test_a_client_certificate_is_presented(
     opened: Open, signer: Signer, tmp_path: Path, by_file: bool
 ) -> None:
     authority = Authority()
@@ -145,7 +145,7 @@ def test_a_client_certificate_is_shown(
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_a_key_that_does_not_fit_or_has_a_password_is_told_and_nobody_is_asked_for_it(
+def test_a_mismatched_or_encrypted_key_is_refused_without_a_prompt(
     opened: Open, encrypted: bool
 ) -> None:
     authority = Authority()
@@ -180,9 +180,7 @@ def test_a_plugin_may_give_a_client_certificate(
     assert authorization(server) == []
 
 
-def test_a_plugins_token_that_is_refused_is_asked_for_again_once(
-    opened: Open, tmp_path: Path
-) -> None:
+def test_a_refused_plugin_token_is_requested_again_once(opened: Open, tmp_path: Path) -> None:
     plugin = tmp_path / "plugin"
     version = "client.authentication.k8s.io/v1"
     plugin.write_text(
@@ -209,7 +207,7 @@ def test_a_plugins_token_that_is_refused_is_asked_for_again_once(
         ({"token": "t", "exec": {"command": "false", "apiVersion": "V1"}}, "Bearer t"),
     ],
 )
-def test_of_several_credentials_the_one_counts_that_kubectl_takes(
+def test_of_several_credentials_kubectls_choice_is_used(
     opened: Open, tmp_path: Path, user: dict[str, Any], expected: str
 ) -> None:
     (tmp_path / "file").write_text("from-file\n")
@@ -220,7 +218,7 @@ def test_of_several_credentials_the_one_counts_that_kubectl_takes(
     assert authorization(server) == [expected]
 
 
-def test_a_tokens_file_is_read_anew_for_each_request(opened: Open, tmp_path: Path) -> None:
+def test_a_token_file_is_read_for_each_request(opened: Open, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\n")
     cluster, server = opened(EMPTY, user={"tokenFile": "token"})
@@ -239,7 +237,7 @@ def test_a_tokens_file_is_read_anew_for_each_request(opened: Open, tmp_path: Pat
     ids=["line break", "bell", "not ASCII"],
 )
 @pytest.mark.parametrize("where", ["token", "tokenFile", "as"])
-def test_a_token_that_no_header_can_hold_is_told_without_it(
+def test_a_token_invalid_in_a_header_is_refused_without_showing_it(
     opened: Open, tmp_path: Path, token: str, where: str
 ) -> None:
     (tmp_path / "file").write_text(token)
@@ -249,7 +247,7 @@ def test_a_token_that_no_header_can_hold_is_told_without_it(
     assert SENTINEL not in repr(refused.value)
 
 
-def test_whom_to_act_as_travels_with_every_request(opened: Open) -> None:
+def test_impersonation_headers_are_sent_with_every_request(opened: Open) -> None:
     user = {"token": "t", "as": "me", "as-groups": ["a", "b"]}
     cluster, server = opened(EMPTY, user=user)
     cluster.list(NAMESPACES)
@@ -259,9 +257,7 @@ def test_whom_to_act_as_travels_with_every_request(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("by", ["proxy-url", "HTTPS_PROXY"])
-def test_a_proxy_makes_a_tunnel_and_sees_nothing_of_what_is_in_it(
-    signer: Signer, by: str, write: Write
-) -> None:
+def test_a_proxy_tunnels_and_sees_no_credentials(signer: Signer, by: str, write: Write) -> None:
     with (
         FakeDoor(EMPTY, context=signer.context("api.test")) as server,
         FakeProxy(server.port) as proxy,
@@ -282,7 +278,9 @@ def test_a_proxy_makes_a_tunnel_and_sees_nothing_of_what_is_in_it(
     assert "secret" not in repr(cluster.access)
 
 
-def test_a_proxy_that_refuses_is_told_apart_from_the_api_server(opened: Open, write: Write) -> None:
+def test_a_refusal_by_the_proxy_differs_from_one_by_the_api_server(
+    opened: Open, write: Write
+) -> None:
     with FakeProxy(1, b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n") as proxy:
         file = write(cluster={"proxy-url": f"http://127.0.0.1:{proxy.port}"})
         cluster = Cluster(find_access({}, kubeconfig=str(file)))
@@ -296,7 +294,7 @@ def test_a_proxy_that_refuses_is_told_apart_from_the_api_server(opened: Open, wr
     [f"gopher://u:{SENTINEL}@proxy", f"http://u:{SENTINEL}@[::x]"],
     ids=["scheme", "host"],
 )
-def test_a_proxy_that_cannot_be_used_is_told_without_its_password(write: Write, url: str) -> None:
+def test_an_unusable_proxy_is_reported_without_its_password(write: Write, url: str) -> None:
     access = find_access({}, kubeconfig=str(write(cluster={"proxy-url": url})))
     with raises(KubeconfigError, match="proxy") as refused:
         Cluster(access)
@@ -314,14 +312,14 @@ def twice(first: bytes, then: Behaviour) -> Behaviour:
     return behave
 
 
-def test_a_kept_connection_that_broke_is_made_anew(opened: Open) -> None:
+def test_a_broken_idle_connection_is_reopened(opened: Open) -> None:
     cluster, server = opened(twice(EMPTY, reset), EMPTY)
     assert cluster.list(NAMESPACES) == []
     assert cluster.list(NAMESPACES) == []
     assert len(server.requests) == 2
 
 
-def test_a_request_that_makes_something_is_never_sent_twice(opened: Open) -> None:
+def test_a_create_request_is_never_sent_twice(opened: Open) -> None:
     cluster, server = opened(reset, OBJECT)
     document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
     with pytest.raises(ClusterUnreachableError):
@@ -329,7 +327,7 @@ def test_a_request_that_makes_something_is_never_sent_twice(opened: Open) -> Non
     assert len(server.requests) == 1
 
 
-def test_an_overloaded_api_server_is_asked_again_after_what_it_asks_for(opened: Open) -> None:
+def test_an_overloaded_api_server_is_retried_after_its_retry_after(opened: Open) -> None:
     busy = status_answer(429, "too many requests", "Retry-After: 3")
     slow = status_answer(503, "later", "Retry-After: 86400")
     sleeps: list[float] = []
@@ -338,14 +336,14 @@ def test_an_overloaded_api_server_is_asked_again_after_what_it_asks_for(opened: 
     assert sleeps == [3.0, 10.0]
 
 
-def test_a_connection_that_broke_while_it_was_waited_is_made_anew(opened: Open) -> None:
+def test_a_connection_that_broke_during_a_wait_is_reopened(opened: Open) -> None:
     busy = status_answer(429, "too many requests", "Retry-After: 3")
     cluster, server = opened(twice(busy, reset), EMPTY, sleeps=[])
     assert cluster.list(NAMESPACES) == []
     assert len(server.requests) == 2
 
 
-def test_it_is_not_asked_for_ever_nor_where_it_names_no_time(opened: Open) -> None:
+def test_retries_are_limited_and_need_a_retry_after(opened: Open) -> None:
     sleeps: list[float] = []
     cluster, server = opened(status_answer(429, "too many", "Retry-After: 1"), sleeps=sleeps)
     with pytest.raises(ApiError, match="too many"):
@@ -362,7 +360,7 @@ def test_it_is_not_asked_for_ever_nor_where_it_names_no_time(opened: Open) -> No
     ["<html>please log in</html>", "[1]", "[" * 100_000],
     ids=["a page", "a list", "nested"],
 )
-def test_an_answer_that_is_no_api_servers_is_told(opened: Open, body: str) -> None:
+def test_an_answer_that_is_not_from_an_api_server_is_an_error(opened: Open, body: str) -> None:
     cluster, _ = opened(answer(200, body, content_type="text/html"))
     with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+"):
         cluster.list(NAMESPACES)
@@ -375,7 +373,7 @@ def test_a_redirect_is_not_followed(opened: Open) -> None:
     assert len(server.requests) == 1
 
 
-def test_the_metadata_of_secrets_is_all_that_is_asked_for(opened: Open) -> None:
+def test_secrets_are_listed_by_metadata_only(opened: Open) -> None:
     cluster, server = opened(EMPTY)
     cluster.list(SECRETS, "team", labels="a=b", fields="type=c", metadata_only=True)
     head = server.requests[0].decode()
@@ -385,7 +383,7 @@ def test_the_metadata_of_secrets_is_all_that_is_asked_for(opened: Open) -> None:
     assert f"\r\naccept: {accepted}\r\n" in head.replace("Accept", "accept")
 
 
-def test_a_tls_context_is_not_changed_while_other_threads_shake_hands_with_it(
+def test_a_tls_context_is_not_changed_per_request(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: list[object] = []
@@ -402,7 +400,7 @@ def events(*objects: object) -> bytes:
     return answer(200, body)
 
 
-def test_a_watch_gives_what_happens_until_it_ends(opened: Open) -> None:
+def test_a_watch_yields_events_until_it_ends(opened: Open) -> None:
     happened = [("ADDED", {"metadata": {"name": "a"}}), ("DELETED", {"metadata": {"name": "a"}})]
     cluster, server = opened(events(*({"type": t, "object": o} for t, o in happened)))
     assert list(cluster.watch(NAMESPACES, None, "7", timeout_seconds=9)) == happened
@@ -411,7 +409,7 @@ def test_a_watch_gives_what_happens_until_it_ends(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("as_event", [False, True])
-def test_a_watch_from_too_long_ago_says_so(opened: Open, as_event: bool) -> None:
+def test_a_watch_from_an_expired_version_is_a_410(opened: Open, as_event: bool) -> None:
     status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
     expired = events({"type": "ERROR", "object": status})
     cluster, _ = opened(expired if as_event else status_answer(410, "too old"))
@@ -429,7 +427,7 @@ def test_a_watch_from_too_long_ago_says_so(opened: Open, as_event: bool) -> None
     ],
     ids=["length", "chunks", "json"],
 )  # fmt: skip
-def test_a_watch_that_breaks_off_is_no_end_of_it(opened: Open, broken: bytes) -> None:
+def test_a_broken_watch_is_an_error(opened: Open, broken: bytes) -> None:
     cluster, _ = opened(broken)
     with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+", hide="(?<=reached: ).*"):
         list(cluster.watch(NAMESPACES, None, "1"))
@@ -478,7 +476,7 @@ BOMB = gzip.compress(bytes(2**24))
 
 
 @pytest.mark.parametrize("head", ["200 OK", "403 Forbidden", "503 Busy\r\nRetry-After: 1"])
-def test_an_answer_that_never_ends_is_given_up(
+def test_an_endless_answer_is_aborted(
     opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
@@ -487,16 +485,14 @@ def test_an_answer_that_never_ends_is_given_up(
         cluster.list(SECRETS)
 
 
-def test_an_answer_that_drips_is_given_up(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_answer_is_aborted(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LIMIT_SECONDS", 0.2)
     cluster, _ = opened(endless("200 OK", b" "))
     with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
         cluster.list(SECRETS)
 
 
-def test_an_answer_that_grows_as_it_is_unpacked_is_given_up(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gzip_bomb_is_aborted(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n"
     cluster, _ = opened(head.encode() + BOMB)
@@ -505,7 +501,7 @@ def test_an_answer_that_grows_as_it_is_unpacked_is_given_up(
 
 
 @pytest.mark.parametrize("head", ["200 OK", "403 Forbidden"])
-def test_an_event_that_never_ends_is_given_up(
+def test_an_endless_watch_event_is_aborted(
     opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
@@ -515,9 +511,7 @@ def test_an_event_that_never_ends_is_given_up(
         next(cluster.watch(SECRETS, None, "1"))
 
 
-def test_a_refusal_that_never_ends_does_not_keep_a_plugin_from_being_asked_again(
-    opened: Open, tmp_path: Path
-) -> None:
+def test_an_endless_401_does_not_prevent_a_new_plugin_token(opened: Open, tmp_path: Path) -> None:
     document = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "kind": "ExecCredential",
@@ -546,7 +540,7 @@ def test_a_refusal_that_never_ends_does_not_keep_a_plugin_from_being_asked_again
         max_leaves=6,
     ).map(lambda value: json.dumps(value).encode()),
 ), max_size=4))  # fmt: skip
-def test_whatever_a_watch_sends_is_an_event_or_an_error_on_purpose(lines: list[bytes]) -> None:
+def test_any_watch_line_is_an_event_or_a_daypass_error(lines: list[bytes]) -> None:
     def behave(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, content=b"\n".join(lines), request=request)
 

@@ -1,4 +1,4 @@
-"""What an API server answers, in words that say what to do."""
+"""Errors of an API server and their hints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.messages import check
         (500, "InternalError", ApiError),
     ],
 )
-def test_each_answer_has_its_error_and_keeps_the_status_whole(
+def test_each_status_has_its_error_class_and_is_kept_complete(
     code: int, reason: str, kind: type[ApiError]
 ) -> None:
     status = {"kind": "Status", "code": code, "reason": reason, "message": "m", "details": {"a": 1}}

@@ -1,4 +1,4 @@
-"""Which file, context and entry count: the same as for kubectl, which is asked."""
+"""The file, context and entry that are used are those that kubectl uses."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def same_as_kubectl(environ: Mapping[str, str], *arguments: str, **options: Any)
     return access
 
 
-def test_the_first_file_that_names_something_wins_and_missing_ones_are_passed_over(
+def test_the_first_file_with_an_entry_takes_precedence_and_missing_files_are_skipped(
     write: Write, tmp_path: Path
 ) -> None:
     first = write("a/config", user={"token": "first"}, **{"current-context": ""})
@@ -61,7 +61,7 @@ def test_the_first_file_that_names_something_wins_and_missing_ones_are_passed_ov
     assert access.token.reveal() == "first"
 
 
-def test_a_context_may_take_its_cluster_and_its_user_from_other_files(write: Write) -> None:
+def test_a_context_may_use_a_cluster_and_a_user_of_other_files(write: Write) -> None:
     first = write("a", context={"cluster": "two", "user": "three"})
     second, third = write("b", entry="two"), write("c", entry="three", user={"token": "t"})
     access = same_as_kubectl({"KUBECONFIG": f"{first}:{second}:{third}"})
@@ -69,7 +69,7 @@ def test_a_context_may_take_its_cluster_and_its_user_from_other_files(write: Wri
     assert access.token is not None
 
 
-def test_a_relative_path_is_relative_to_the_file_that_it_stands_in(
+def test_a_relative_path_is_relative_to_its_kubeconfig(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = write("a/config", context={"cluster": "two"})
@@ -86,7 +86,7 @@ def test_a_relative_path_is_relative_to_the_file_that_it_stands_in(
     ("chosen", "asked", "expected"),
     [(None, None, "default"), ("team", None, "team"), ("team", "other", "other")],
 )
-def test_the_namespace_is_the_options_then_the_contexts_then_default(
+def test_the_namespace_is_that_of_the_option_the_context_or_default(
     write: Write, chosen: str | None, asked: str | None, expected: str
 ) -> None:
     file = write(context={"namespace": chosen} if chosen else {})
@@ -95,13 +95,13 @@ def test_the_namespace_is_the_options_then_the_contexts_then_default(
         same_as_kubectl({"KUBECONFIG": str(file)})
 
 
-def test_without_a_name_it_is_the_file_of_the_home_folder(write: Write, tmp_path: Path) -> None:
+def test_the_default_kubeconfig_is_in_the_home_folder(write: Write, tmp_path: Path) -> None:
     write(".kube/config", user={"token": "home"})
     assert same_as_kubectl({"HOME": str(tmp_path), "KUBECONFIG": ""}).token is not None
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1"])
-def test_in_a_pod_it_is_the_pods_service_account(tmp_path: Path, host: str) -> None:
+def test_a_pod_uses_its_service_account(tmp_path: Path, host: str) -> None:
     for name, content in (("token", "T"), ("namespace", "team\n"), ("ca.crt", "PEM")):
         (tmp_path / name).write_text(content)
     environ = {
@@ -116,7 +116,7 @@ def test_in_a_pod_it_is_the_pods_service_account(tmp_path: Path, host: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("environ", "options", "told"),
+    ("environ", "options", "expected"),
     [
         pytest.param({}, {}, "KUBECONFIG", id="nothing named"),
         pytest.param(
@@ -128,14 +128,14 @@ def test_in_a_pod_it_is_the_pods_service_account(tmp_path: Path, host: str) -> N
         pytest.param({}, {"kubeconfig": "/nowhere/a"}, "/nowhere/a.*: No such file", id="option"),
     ],
 )
-def test_what_is_named_and_absent_is_no_reason_to_go_elsewhere(
-    environ: dict[str, str], options: dict[str, Any], told: str
+def test_a_missing_named_kubeconfig_is_an_error_without_a_fallback(
+    environ: dict[str, str], options: dict[str, Any], expected: str
 ) -> None:
-    with raises(KubeconfigError, match=told):
+    with raises(KubeconfigError, match=expected):
         find_access({"HOME": "/nowhere", **environ}, **options)
 
 
-def test_a_name_that_is_not_there_is_told_with_those_that_are(write: Write) -> None:
+def test_a_missing_entry_is_reported_with_those_that_exist(write: Write) -> None:
     file = str(write())
     with raises(KubeconfigError, match=r"context 'two'\n.*: one$"):
         find_access({}, kubeconfig=file, context="two")
@@ -147,14 +147,14 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(write: Write) -> N
 @pytest.mark.parametrize(
     "namespace", ["../kube-system", "Team", "ü", "-a", pytest.param("a" * 64, id="long"), "a\n"]
 )
-def test_a_namespace_that_no_cluster_can_have_enters_no_url(write: Write, namespace: str) -> None:
+def test_an_invalid_namespace_never_enters_a_url(write: Write, namespace: str) -> None:
     file = str(write())
     with raises(KubeconfigError, match="namespace"):
         find_access({}, kubeconfig=file, namespace=namespace)
 
 
 @pytest.mark.parametrize(
-    ("cluster", "told"),
+    ("cluster", "expected"),
     [
         ({"insecure-skip-tls-verify": True}, "insecure-skip-tls-verify"),
         ({"server": ""}, "`server`"),
@@ -171,16 +171,16 @@ def test_a_namespace_that_no_cluster_can_have_enters_no_url(write: Write, namesp
     ],
     ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
-def test_a_cluster_that_a_token_must_not_be_sent_to_is_refused(
-    write: Write, cluster: dict[str, Any], told: str
+def test_an_unsafe_or_invalid_cluster_entry_is_refused(
+    write: Write, cluster: dict[str, Any], expected: str
 ) -> None:
-    with raises(KubeconfigError, match=told) as refused:
+    with raises(KubeconfigError, match=expected) as refused:
         find_access({}, kubeconfig=str(write(cluster=cluster)))
     assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("user", "told"),
+    ("user", "expected"),
     [
         pytest.param({"auth-provider": {"name": "gcp"}}, "auth-provider", id="auth-provider"),
         pytest.param({"token": 12345}, "`token`", id="token"),
@@ -196,14 +196,14 @@ def test_a_cluster_that_a_token_must_not_be_sent_to_is_refused(
         pytest.param({"exec": ["x"]}, "`exec`", id="exec a list"),
     ],
 )
-def test_a_user_that_cannot_be_understood_is_refused(
-    write: Write, user: dict[str, Any], told: str
+def test_an_unsupported_user_entry_is_refused(
+    write: Write, user: dict[str, Any], expected: str
 ) -> None:
-    with raises(KubeconfigError, match=told):
+    with raises(KubeconfigError, match=expected):
         find_access({}, kubeconfig=str(write(user=user)))
 
 
-def test_a_plugin_beside_the_kubeconfig_is_not_looked_up_in_the_path(
+def test_a_relative_plugin_path_is_resolved_next_to_the_kubeconfig(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin = {"apiVersion": V1, "command": "./plugin"}
@@ -215,7 +215,7 @@ def test_a_plugin_beside_the_kubeconfig_is_not_looked_up_in_the_path(
         assert found.command == str(tmp_path / "plugin")
 
 
-def test_whom_to_act_as_is_read_whole(write: Write) -> None:
+def test_impersonation_is_read_completely(write: Write) -> None:
     file = write(user={"as": "me", "as-groups": ["a", "b"], "as-uid": "1"})
     assert find_access({}, kubeconfig=str(file)).impersonate == (
         ("Impersonate-User", "me"), ("Impersonate-Uid", "1"),
@@ -260,7 +260,9 @@ ALIAS_BOMB = "a: &a [x]\n" + "\n".join(
     ],
 )
 @pytest.mark.timeout(10)
-def test_a_file_that_is_none_is_refused_at_once(tmp_path: Path, content: bytes, key: str) -> None:
+def test_a_file_that_is_no_kubeconfig_is_refused_quickly(
+    tmp_path: Path, content: bytes, key: str
+) -> None:
     file = tmp_path / "config"
     file.write_bytes(content)
     with raises(KubeconfigError, match=key):

@@ -1,4 +1,4 @@
-"""A list and a watch that keep it current, whatever breaks."""
+"""A list kept current by a watch, whatever breaks."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def names(mirror: Mirror) -> list[str]:
     return sorted(each["metadata"]["name"] for each in mirror.objects())
 
 
-def test_it_has_what_is_listed_and_then_each_change(signer: Signer) -> None:
+def test_a_mirror_holds_the_list_and_then_each_change(signer: Signer) -> None:
     events = happened(
         ("ADDED", thing("b", 11)), ("BOOKMARK", thing("", 12)), ("DELETED", thing("a", 13))
     )
@@ -67,7 +67,7 @@ def test_it_has_what_is_listed_and_then_each_change(signer: Signer) -> None:
     assert b"resourceVersion=10" in server.requests[1]
 
 
-def test_it_goes_on_from_the_last_it_heard_of_a_bookmark_too(signer: Signer) -> None:
+def test_a_watch_resumes_from_the_last_event_or_bookmark(signer: Signer) -> None:
     first = happened(("ADDED", thing("b", 11)), ("BOOKMARK", thing("", 20)))
     with mirror(signer, listed(10), first, happened(("ADDED", thing("c", 21)))) as (m, server, _):
         turns = m.follow()
@@ -86,7 +86,7 @@ def test_it_goes_on_from_the_last_it_heard_of_a_bookmark_too(signer: Signer) -> 
         (reset, [0.5]),
     ],
 )
-def test_after_a_break_all_is_listed_anew_and_what_went_meanwhile_is_gone(
+def test_a_broken_watch_lists_again_and_drops_deleted_objects(
     signer: Signer, broken: bytes | Behaviour, pauses: list[float]
 ) -> None:
     script: list[bytes | Behaviour] = [listed(10, thing("a", 5)), broken]
@@ -99,7 +99,7 @@ def test_after_a_break_all_is_listed_anew_and_what_went_meanwhile_is_gone(
         assert (names(mirrored), sleeps) == (["z"], pauses)
 
 
-def test_a_right_that_is_missing_ends_it(signer: Signer) -> None:
+def test_a_missing_permission_ends_the_watch(signer: Signer) -> None:
     with (
         mirror(signer, status_answer(403, "no", reason="Forbidden")) as (mirrored, _, _),
         pytest.raises(ForbiddenError),
@@ -107,7 +107,7 @@ def test_a_right_that_is_missing_ends_it(signer: Signer) -> None:
         next(mirrored.follow())
 
 
-def test_an_api_server_that_is_down_is_asked_less_and_less_often(signer: Signer) -> None:
+def test_requests_to_an_unavailable_api_server_back_off(signer: Signer) -> None:
     down: list[bytes | Behaviour] = [status_answer(500, "no", CLOSE)] * 8
     with mirror(signer, *down, listed(1)) as (mirrored, _, sleeps):
         next(mirrored.follow())

@@ -1,4 +1,4 @@
-"""Credential plugins: real programs, told what kubectl tells them."""
+"""Credential plugins: real programs that get what kubectl gives them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SENTINEL = "SENTINEL-of-a-plugin"
 
 @pytest.fixture
 def script(tmp_path: Path) -> Callable[[str], str]:
-    """A plugin that runs this after it has noted down what it is told."""
+    """A plugin that records KUBERNETES_EXEC_INFO and then runs this."""
 
     def make(body: str) -> str:
         file = tmp_path / "plugin"
@@ -40,7 +40,7 @@ def script(tmp_path: Path) -> Callable[[str], str]:
     return make
 
 
-def told(tmp_path: Path) -> list[dict[str, Any]]:
+def exec_infos(tmp_path: Path) -> list[dict[str, Any]]:
     lines = (tmp_path / "told").read_text().splitlines()
     return [json.loads(line) for line in lines if line]
 
@@ -59,7 +59,7 @@ def credentials(
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
-def test_a_plugin_is_told_word_for_word_what_kubectl_tells_it(
+def test_a_plugin_gets_exactly_the_exec_info_that_kubectl_sends(
     write: Write, script: Callable[[str], str], tmp_path: Path, version: str
 ) -> None:
     version = f"client.authentication.k8s.io/{version}"
@@ -85,21 +85,23 @@ def test_a_plugin_is_told_word_for_word_what_kubectl_tells_it(
     found = find_access({}, kubeconfig=str(file)).plugin
     assert found is not None
     assert PluginCredentials(found, "tests", FakeClock()).token() == Secret("t")
-    theirs, ours = told(tmp_path)
+    theirs, ours = exec_infos(tmp_path)
     assert ours == theirs
 
 
-def test_its_token_is_kept_until_it_ends(script: Callable[[str], str], tmp_path: Path) -> None:
+def test_a_plugin_token_is_cached_until_it_expires(
+    script: Callable[[str], str], tmp_path: Path
+) -> None:
     clock = FakeClock()
     ends = f"{utc(clock.unix() + 60):%Y-%m-%dT%H:%M:%SZ}"
     plugin = credentials(script(answer(token="t", expirationTimestamp=ends)), clock)
     for passed, runs in ((0, 1), (59, 1), (1, 2)):
         clock.advance(passed)
         assert plugin.token() == Secret("t")
-        assert len(told(tmp_path)) == runs
+        assert len(exec_infos(tmp_path)) == runs
 
 
-def test_a_refused_token_is_forgotten_once_however_many_were_refused(
+def test_a_refused_plugin_token_is_dropped_once(
     script: Callable[[str], str], tmp_path: Path
 ) -> None:
     plugin = credentials(script(answer(token="$$").replace("'END'", "END")))
@@ -109,7 +111,7 @@ def test_a_refused_token_is_forgotten_once_however_many_were_refused(
     second = plugin.token()
     plugin.forget(first)
     assert plugin.token() == second != first
-    assert len(told(tmp_path)) == 2
+    assert len(exec_infos(tmp_path)) == 2
 
 
 def test_it_gets_its_arguments_and_its_environment(
@@ -122,7 +124,7 @@ def test_it_gets_its_arguments_and_its_environment(
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         pytest.param("exit 3", r"\b3\b", id="exit code"),
         pytest.param("kill -9 $$", "-9", id="killed"),
@@ -138,10 +140,10 @@ def test_it_gets_its_arguments_and_its_environment(
 )
 @pytest.mark.timeout(20)
 def test_a_plugin_that_fails_is_named_and_not_quoted(
-    script: Callable[[str], str], body: str, told: str
+    script: Callable[[str], str], body: str, expected: str
 ) -> None:
     plugin = credentials(script(body), install_hint="get it at https://plugin.test")
-    with raises(KubeconfigError, match=told) as failed:
+    with raises(KubeconfigError, match=expected) as failed:
         plugin.token()
     assert failed.value.hint == "get it at https://plugin.test"
     assert SENTINEL not in repr(failed.value)
@@ -149,13 +151,13 @@ def test_a_plugin_that_fails_is_named_and_not_quoted(
 
 @pytest.mark.parametrize("body", ["exec sleep 5", "sleep 5 & exit 0", "exec >&-; sleep 5"])
 @pytest.mark.timeout(20)
-def test_a_plugin_that_hangs_is_given_up(script: Callable[[str], str], body: str) -> None:
+def test_a_plugin_that_hangs_times_out(script: Callable[[str], str], body: str) -> None:
     """Itself, a child of it that keeps its output open, or without output."""
     with raises(KubeconfigError, match="/plugin"):
         credentials(script(body), timeout_seconds=0.2).token()
 
 
-def test_a_plugin_that_is_not_there_is_told_with_how_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_plugin_is_reported_with_its_install_hint(tmp_path: Path) -> None:
     with raises(KubeconfigError, match="nope .*\nbrew install nope"):
         credentials("nope", install_hint="brew install nope").token()
     closed = tmp_path / "closed"

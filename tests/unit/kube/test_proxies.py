@@ -31,7 +31,7 @@ PROXY = "http://proxy.test:3128"
         ("https://localhost:6443", "", True),
     ],
 )
-def test_what_no_proxy_lists_and_this_machine_are_reached_directly(
+def test_hosts_in_no_proxy_and_loopback_are_reached_directly(
     server: str, no_proxy: str, direct: bool
 ) -> None:
     found = proxy_of(server, {"HTTPS_PROXY": PROXY, "NO_PROXY": no_proxy})
@@ -48,7 +48,5 @@ def test_what_no_proxy_lists_and_this_machine_are_reached_directly(
         ({"HTTPS_PROXY": PROXY, "no_proxy": "api.test"}, None),
     ],
 )
-def test_the_variables_are_those_that_go_knows(
-    environ: dict[str, str], expected: str | None
-) -> None:
+def test_the_proxy_variables_are_those_of_go(environ: dict[str, str], expected: str | None) -> None:
     assert proxy_of("https://api.test", environ) == expected

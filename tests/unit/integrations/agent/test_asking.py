@@ -1,4 +1,4 @@
-"""Which variables of the environment no hook may get."""
+"""The variables that are removed from the environment of hooks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from daypass.integrations.agent.asking import Holder
 from support.fake_door import long_lived_token
 
 
-def test_a_variable_that_held_the_token_once_stays_out_of_hooks(tmp_path: Path) -> None:
+def test_a_variable_that_once_held_the_token_is_kept_from_hooks(tmp_path: Path) -> None:
     """After a rotation from a variable to a file the variable still holds a long-lived token."""
     file = tmp_path / "bot.json"
     file.touch(0o600)

@@ -1,4 +1,4 @@
-"""One attempt after another: what is placed, counted, logged, and who is told."""
+"""Renewals of one file: what is written, counted and logged, and which hooks run."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def text(scene: Scene) -> bytes:
         ),
     ],
 )
-def test_the_file_holds_the_token_in_the_format_that_was_asked_for(
+def test_the_file_holds_the_token_in_the_configured_format(
     scene: Scene, form: str, content: str
 ) -> None:
     assert scene.keeper(format=form).renew()
@@ -121,7 +121,7 @@ def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None
         pytest.param(ValueError(VALUE), "ValueError", id="unexpected"),
     ],
 )
-def test_a_failure_keeps_the_old_file_and_says_why(
+def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
     scene: Scene, error: Exception, reason: str
 ) -> None:
     scene.answers = [3600.0, error]
@@ -140,7 +140,7 @@ def test_a_failure_keeps_the_old_file_and_says_why(
     check(str(event["message"]), reason="renewal_failed")
 
 
-def test_an_ended_token_stays_in_its_file_and_is_told_once(scene: Scene) -> None:
+def test_an_expired_token_stays_in_its_file_and_is_reported_once(scene: Scene) -> None:
     scene.answers = [3600.0, DaypassError("no"), DaypassError("no"), 3600.0, DaypassError("no")]
     keeper = scene.keeper()
     keeper.renew()
@@ -164,19 +164,19 @@ def test_an_ended_token_stays_in_its_file_and_is_told_once(scene: Scene) -> None
     assert [event["event"] for event in scene.events()].count("token_ended") == 2
 
 
-def test_a_file_that_never_was_is_not_told_as_ended(scene: Scene) -> None:
+def test_a_file_that_was_never_written_is_not_reported_as_expired(scene: Scene) -> None:
     keeper = scene.keeper()
     keeper.tell_end()
     assert scene.lines == []
 
 
-def test_what_a_busy_door_asks_for_is_what_is_waited(scene: Scene) -> None:
+def test_the_retry_after_of_a_busy_door_is_waited(scene: Scene) -> None:
     scene.answers = [DoorBusyError("busy", retry_after_seconds=120)]
     scene.keeper().renew()
     assert scene.events()[-1]["again_in_seconds"] == 120
 
 
-def test_a_failing_hook_is_told_and_stops_neither_the_others_nor_the_renewals(
+def test_a_failing_hook_is_reported_and_stops_neither_other_hooks_nor_renewals(
     scene: Scene, tmp_path: Path
 ) -> None:
     hooks = (
@@ -208,7 +208,7 @@ def test_a_proxy_that_cannot_be_used_fails_the_hook_and_not_the_agent(
     check(str(event["message"]), reason="hook_failed")
 
 
-def test_a_pid_file_that_is_a_pipe_is_not_waited_for(scene: Scene, tmp_path: Path) -> None:
+def test_a_pid_file_that_is_a_pipe_does_not_block(scene: Scene, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.pid")
     hook = SignalHook(number=15, pid_file=str(tmp_path / "x.pid"))
     assert not scene.keeper(hooks=(hook,)).renew()
@@ -218,14 +218,14 @@ def test_a_pid_file_that_is_a_pipe_is_not_waited_for(scene: Scene, tmp_path: Pat
     check(str(event["message"]), reason="hook_failed")
 
 
-def test_nobody_is_told_of_a_renewal_that_was_none(scene: Scene, tmp_path: Path) -> None:
+def test_hooks_do_not_run_after_a_failed_renewal(scene: Scene, tmp_path: Path) -> None:
     scene.answers = [DaypassError("no")]
     hook = CommandHook(command=("touch", str(tmp_path / "told")), timeout_seconds=30)
     scene.keeper(hooks=(hook,)).renew()
     assert not (tmp_path / "told").exists()
 
 
-def test_who_asks_for_a_renewal_during_one_gets_another(scene: Scene) -> None:
+def test_a_renewal_requested_during_another_runs_afterwards(scene: Scene) -> None:
     """Credentials may be replaced while a token is being had with the old ones."""
     keeper = scene.keeper()
     asked: Callable[[str | None, int | None], Grant] = scene._ask
@@ -244,7 +244,7 @@ def test_who_asks_for_a_renewal_during_one_gets_another(scene: Scene) -> None:
     assert len(turns) == 2
 
 
-def test_a_keeper_that_waits_ends_when_it_is_told_to(scene: Scene) -> None:
+def test_a_waiting_keeper_stops_when_asked(scene: Scene) -> None:
     keeper = scene.keeper()
     keeper.renew()
     thread = threading.Thread(target=keeper.run)

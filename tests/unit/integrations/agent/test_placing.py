@@ -1,4 +1,4 @@
-"""Token files in place: whole, with mode and owner, whatever was there before."""
+"""Writing token files: complete, with mode and owner, whatever was there before."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def layout(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_the_file_holds_what_was_put_there_and_has_its_mode(tmp_path: Path, layout: str) -> None:
+def test_the_file_has_its_content_and_mode(tmp_path: Path, layout: str) -> None:
     before = os.umask(0o777)
     try:
         for content in (b"one", b"", b"three" * 5000):
@@ -40,14 +40,14 @@ def test_the_file_holds_what_was_put_there_and_has_its_mode(tmp_path: Path, layo
         os.umask(before)
 
 
-def test_a_mode_that_somebody_changed_is_put_right(tmp_path: Path, layout: str) -> None:
+def test_a_changed_mode_is_restored(tmp_path: Path, layout: str) -> None:
     place(target(tmp_path / "t", layout=layout), b"one")
     os.chmod(tmp_path / "t", 0o666)  # noqa: S103 - the harm
     place(target(tmp_path / "t", layout=layout), b"two")
     assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o600
 
 
-def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     (tmp_path / ".t.daypass-deadbeef").write_text("of a run that was killed")
     (tmp_path / ".other.daypass-deadbeef").write_text("somebody else's")
     place(target(tmp_path / "t"), b"one")
@@ -63,7 +63,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("harm", ["full", "owner"])
-def test_where_it_fails_everything_is_as_it_was(
+def test_a_failed_placement_changes_nothing(
     tmp_path: Path, layout: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -82,7 +82,7 @@ def test_where_it_fails_everything_is_as_it_was(
 
 
 @pytest.mark.parametrize(("user", "group"), [(1001, None), (None, 1002), (1001, 1002)])
-def test_it_is_given_away_before_it_is_opened_to_a_group(
+def test_the_owner_is_set_before_the_mode(
     tmp_path: Path,
     layout: str,
     user: int | None,
@@ -121,7 +121,7 @@ def test_a_swap_keeps_the_other_files_with_their_modes(tmp_path: Path) -> None:
     assert stat.S_IMODE(os.stat(tmp_path / "a").st_mode) == 0o640
 
 
-def test_one_generation_stays_for_who_was_just_opening_it_and_no_more(tmp_path: Path) -> None:
+def test_exactly_one_old_generation_is_kept(tmp_path: Path) -> None:
     for number in range(5):
         before = os.readlink(tmp_path / "..data") if number else None
         place(target(tmp_path / "a", layout="volume"), b"%d" % number)
@@ -130,7 +130,7 @@ def test_one_generation_stays_for_who_was_just_opening_it_and_no_more(tmp_path: 
     assert sum(name.startswith("..daypass-") for name in names(tmp_path)) == 2
 
 
-def test_what_a_killed_run_left_of_a_volume_is_swept(tmp_path: Path) -> None:
+def test_the_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     place(target(tmp_path / "a", layout="volume"), b"1")
     (tmp_path / "..daypass-00000000").mkdir()
     (tmp_path / "..daypass-00000000" / "a").write_text("half")
@@ -141,7 +141,7 @@ def test_what_a_killed_run_left_of_a_volume_is_swept(tmp_path: Path) -> None:
     assert not (tmp_path / "..daypass-00000000").exists()
 
 
-def test_a_folder_that_is_not_ours_is_not_swept(tmp_path: Path) -> None:
+def test_a_folder_of_another_program_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "..2026_01_01").mkdir()
     (tmp_path / "..data").symlink_to("..2026_01_01")
     place(target(tmp_path / "a", layout="volume"), b"1")
@@ -156,7 +156,7 @@ def test_a_plain_file_becomes_a_link_into_the_volume(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"1"
 
 
-def test_a_reader_sees_one_whole_token_after_another(tmp_path: Path, layout: str) -> None:
+def test_a_reader_always_sees_a_complete_token(tmp_path: Path, layout: str) -> None:
     """Never nothing, never a part, never the end of one with the beginning of another."""
     whole = [bytes([65 + n]) * 4096 for n in range(20)]
     place(target(tmp_path / "t", layout=layout), whole[0])

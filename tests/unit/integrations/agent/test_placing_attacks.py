@@ -88,7 +88,7 @@ def is_whole(content: bytes) -> bool:
 
 
 @pytest.mark.parametrize("leads_to", ["..daypass-x", "..daypass-y/../../outside", "../outside"])
-def test_a_generation_that_leads_elsewhere_is_none(
+def test_a_data_link_that_leads_elsewhere_is_not_followed(
     folder: Path, outside: Path, leads_to: str
 ) -> None:
     (folder / "..daypass-x").symlink_to(outside)
@@ -145,7 +145,7 @@ def test_a_folder_that_becomes_a_link_is_not_followed(
     assert (folder / "t").read_bytes() == b"three"
 
 
-def test_a_folder_that_is_gone_is_an_error_until_it_is_back(folder: Path, layout: str) -> None:
+def test_a_missing_folder_is_an_error_until_it_returns(folder: Path, layout: str) -> None:
     folder.rmdir()
     for _ in range(3):
         with pytest.raises(FileNotFoundError):
@@ -159,9 +159,7 @@ def test_a_folder_that_is_gone_is_an_error_until_it_is_back(folder: Path, layout
     assert (folder / "t").read_bytes() == b"one"
 
 
-def test_a_folder_in_place_of_the_file_leaves_nothing_behind_however_often_it_is_tried(
-    folder: Path, layout: str
-) -> None:
+def test_a_folder_in_place_of_the_file_leaves_no_temporary_files(folder: Path, layout: str) -> None:
     (folder / "t").mkdir()
     for _ in range(5):
         with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
@@ -181,7 +179,7 @@ def writer(path: Path, layout: str, letter: str, count: int) -> subprocess.Popen
 
 
 @pytest.mark.parametrize("names", ["tttt", "abcd"])
-def test_agents_that_write_at_once_do_not_lose_each_others_files(
+def test_concurrent_agents_do_not_lose_each_others_files(
     folder: Path, layout: str, names: str
 ) -> None:
     processes = [writer(folder / name, layout, "wxyz"[n], 60) for n, name in enumerate(names)]
@@ -196,7 +194,7 @@ def test_agents_that_write_at_once_do_not_lose_each_others_files(
     assert_tidy(folder, set(names), layout)
 
 
-def test_an_agent_that_is_killed_at_any_moment_leaves_whole_files_and_no_lock(
+def test_an_agent_killed_at_any_moment_leaves_complete_files_and_no_lock(
     folder: Path, layout: str
 ) -> None:
     place(target(folder / "t", layout), b"w00000000" * 500)
@@ -214,7 +212,7 @@ def test_an_agent_that_is_killed_at_any_moment_leaves_whole_files_and_no_lock(
         assert_tidy(folder, {"t"}, layout)
 
 
-def test_somebody_who_keeps_the_folder_locked_delays_one_attempt_and_breaks_nothing(
+def test_a_locked_folder_delays_one_attempt_and_breaks_nothing(
     folder: Path, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place(target(folder / "t", layout), b"one")
@@ -288,14 +286,14 @@ def attacks(folder: Path, outside: Path) -> dict[str, Callable[[], None]]:
 @pytest.mark.parametrize(
     "name", ["link", "directory", "write", "partials", "data", "modes", "swap"]
 )
-def test_under_attack_nothing_outside_is_touched_and_afterwards_all_is_well(
+def test_an_attack_on_the_folder_touches_nothing_outside_it(
     folder: Path, outside: Path, layout: str, name: str
 ) -> None:
     with attacked(attacks(folder, outside)[name]):
         for number in range(150):
             with suppress(OSError):
                 place(target(folder / "t", layout), b"w%08d" % number * 500)
-            # Who may put a link in the folder's place says where tokens go.
+            # A user who may replace the folder by a link decides where tokens go.
             assert_precious(outside) if name == "swap" else assert_untouched(outside)
     for junk in ("away", "mine"):
         with suppress(OSError):

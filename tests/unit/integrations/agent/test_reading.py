@@ -1,4 +1,4 @@
-"""The agent's config: what it says, and how its mistakes are told."""
+"""The agent's config, and how its mistakes are reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refusal(folder: Path, text: str) -> tuple[str, str]:
     return caught.value.fact.replace(str(folder), "HERE"), caught.value.hint
 
 
-def test_a_token_needs_a_path_and_nothing_else(tmp_path: Path) -> None:
+def test_a_token_requires_only_a_path(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, token()))
     (made,) = config.tokens
     assert (made.path, made.audience, made.lifetime_seconds) == (f"{tmp_path}/a", None, None)
@@ -48,7 +48,7 @@ def test_a_token_needs_a_path_and_nothing_else(tmp_path: Path) -> None:
     assert (config.credentials, config.listen, config.stagger_seconds) == (None, None, 0)
 
 
-def test_everything_that_can_be_said(tmp_path: Path) -> None:
+def test_every_key_is_read(tmp_path: Path) -> None:
     me, mine = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
     config = load_config(
         write(
@@ -220,56 +220,56 @@ MISTAKES = [
 @pytest.mark.parametrize(
     ("text", "key", "hint"), [pytest.param(*case, id=name) for name, *case in MISTAKES]
 )
-def test_a_mistake_is_told_with_its_key_and_what_to_write(
+def test_a_mistake_is_reported_with_its_key_and_a_hint(
     tmp_path: Path, text: str, key: str, hint: str
 ) -> None:
-    told, what_to_do = refusal(tmp_path, text)
-    assert told.startswith("HERE/agent.toml")
-    assert re.search(key, told)
-    assert hint in what_to_do
-    assert len(told) < 300
+    message, advice = refusal(tmp_path, text)
+    assert message.startswith("HERE/agent.toml")
+    assert re.search(key, message)
+    assert hint in advice
+    assert len(message) < 300
 
 
-def test_an_escape_in_a_key_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    told, _ = refusal(tmp_path, '"\\u001b[2J" = 1')
-    assert told.isprintable()
+def test_an_escape_sequence_in_a_key_is_not_printed(tmp_path: Path) -> None:
+    message, _ = refusal(tmp_path, '"\\u001b[2J" = 1')
+    assert message.isprintable()
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         pytest.param(b"x" * 1_000_000, "262144 bytes", id="large"),
         pytest.param(b"\xff\xfe", "UTF-8", id="not UTF-8"),
         pytest.param(b"\0", "TOML", id="NUL"),
     ],
 )
-def test_a_file_that_is_no_config_is_told(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
     file = tmp_path / "agent.toml"
     file.write_bytes(content)
-    with raises(AgentConfigError, match=told):
+    with raises(AgentConfigError, match=expected):
         load_config(str(file))
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "expected"),
     [
         pytest.param("nowhere.toml", "/nowhere.toml.*No such file", id="absent"),
         pytest.param("", "/", id="a folder"),
         pytest.param("a\0b", "a\0b", id="NUL in the path"),
     ],
 )
-def test_a_config_that_cannot_be_read_is_told(tmp_path: Path, path: str, told: str) -> None:
-    with raises(AgentConfigError, match=told):
+def test_an_unreadable_config_is_refused(tmp_path: Path, path: str, expected: str) -> None:
+    with raises(AgentConfigError, match=expected):
         load_config(f"{tmp_path}/{path}")
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_the_config_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "agent.toml")
     with raises(AgentConfigError, match="/agent.toml"):
         load_config(str(tmp_path / "agent.toml"))
 
 
-def test_a_config_that_others_may_write_is_refused_as_it_names_commands(tmp_path: Path) -> None:
+def test_a_config_that_others_can_write_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, token())
     os.chmod(file, 0o620)
     with raises(AgentConfigError, match="/agent.toml"):
@@ -277,7 +277,9 @@ def test_a_config_that_others_may_write_is_refused_as_it_names_commands(tmp_path
 
 
 @pytest.mark.parametrize("what", ["folder", "link", "fifo"])
-def test_what_stands_where_the_file_should_is_not_replaced(tmp_path: Path, what: str) -> None:
+def test_a_folder_link_or_pipe_in_place_of_the_token_file_is_refused(
+    tmp_path: Path, what: str
+) -> None:
     path = tmp_path / "a"
     if what == "folder":
         path.mkdir()
@@ -285,23 +287,23 @@ def test_what_stands_where_the_file_should_is_not_replaced(tmp_path: Path, what:
         path.symlink_to("elsewhere")
     else:
         os.mkfifo(path)
-    told, _ = refusal(tmp_path, token())
-    assert "token 1: path" in told
+    message, _ = refusal(tmp_path, token())
+    assert "token 1: path" in message
 
 
-def test_one_file_by_two_names_is_found(tmp_path: Path) -> None:
+def test_one_file_by_two_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "other").symlink_to("real")
-    told, _ = refusal(tmp_path, token(path="{here}/real/a") + token(path="{here}/other/a"))
-    assert "token 2: path" in told
+    message, _ = refusal(tmp_path, token(path="{here}/real/a") + token(path="{here}/other/a"))
+    assert "token 2: path" in message
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_anybody_is_asked(
+def test_an_unwritable_folder_is_refused_before_any_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
-    told, hint = refusal(tmp_path, token())
-    assert "token 1: path" in told
+    message, hint = refusal(tmp_path, token())
+    assert "token 1: path" in message
     assert "chown" in hint
 
 

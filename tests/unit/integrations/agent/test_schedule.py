@@ -1,4 +1,4 @@
-"""When a token file is due: pure decisions, on clocks that a test sets."""
+"""When a token file is due: pure decisions on clocks that a test sets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fail(before: Schedule, at: Moment, **changes: object) -> Schedule:
     return schedule.failed(before, at, **{**known, **changes})  # type: ignore[arg-type]
 
 
-def test_a_new_file_is_due_at_once_unless_its_start_is_staggered() -> None:
+def test_a_new_file_is_due_immediately_unless_staggered() -> None:
     assert schedule.begin(START, stagger_seconds=0, chance=0.9).wait_seconds(START) == 0
     begun = schedule.begin(START, stagger_seconds=60, chance=0.5)
     assert begun.wait_seconds(START) == 30
@@ -41,16 +41,14 @@ def test_a_new_file_is_due_at_once_unless_its_start_is_staggered() -> None:
 
 @pytest.mark.parametrize("usable", [86390, 3590, 590, 81, 3.6])
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
-def test_a_file_is_renewed_while_its_token_is_still_good_for_a_while(
-    usable: float, chance: float
-) -> None:
+def test_a_file_is_renewed_well_before_its_token_expires(usable: float, chance: float) -> None:
     first = held(usable, chance)
     second = held(usable, chance, before=first)
     for state in (first, second):
         assert 0.2 * usable <= state.wait_seconds(START) <= max(1, 0.8 * usable)
 
 
-def test_a_fleet_that_began_at_one_moment_does_not_renew_at_one_moment() -> None:
+def test_agents_that_started_together_do_not_renew_together() -> None:
     waits = [held(1000, chance).wait_seconds(START) for chance in (0.0, 0.5, 1.0)]
     assert waits[0] < 300
     assert 400 < waits[1] < 600
@@ -58,12 +56,12 @@ def test_a_fleet_that_began_at_one_moment_does_not_renew_at_one_moment() -> None
 
 
 @pytest.mark.parametrize("life", [0.0, -5.0, 1e-9])
-def test_a_server_that_grants_nothing_is_not_asked_without_end(life: float) -> None:
+def test_a_server_that_grants_expired_tokens_is_not_flooded(life: float) -> None:
     assert held(life).wait_seconds(START) >= schedule.SHORTEST_PAUSE_SECONDS
     assert not held(life).is_good(later(0.1))
 
 
-def test_a_token_is_good_until_its_end_whatever_fails_meanwhile() -> None:
+def test_a_token_is_good_until_it_expires_despite_failures() -> None:
     failing = fail(held(), later(2880))
     assert failing.is_good(later(3599))
     assert not failing.is_good(later(3600))
@@ -73,12 +71,12 @@ def test_a_token_is_good_until_its_end_whatever_fails_meanwhile() -> None:
 @pytest.mark.parametrize(
     "now", [later(10, asleep=4000), later(4000, set_back=3990)], ids=["asleep", "clock set back"]
 )
-def test_the_clock_that_saw_more_time_is_believed(now: Moment) -> None:
+def test_the_larger_of_two_elapsed_times_is_used(now: Moment) -> None:
     assert held().wait_seconds(now) == 0
     assert not held().is_good(now)
 
 
-def test_without_a_token_pauses_grow_and_have_an_end() -> None:
+def test_pauses_without_a_token_grow_to_a_limit() -> None:
     state, pauses = NEW, []
     for _ in range(8):
         state = fail(state, START)
@@ -88,26 +86,26 @@ def test_without_a_token_pauses_grow_and_have_an_end() -> None:
     assert fail(NEW, START, chance=0.0).pause_seconds == 0.5
 
 
-def test_with_a_good_token_nobody_is_in_a_hurry_but_there_is_time_for_more_than_one_try() -> None:
+def test_retries_with_a_good_token_are_slow_but_leave_time_for_several() -> None:
     state = fail(held(3600), later(2880))
     assert 60 <= state.pause_seconds < 720
 
 
-def test_what_only_a_person_can_mend_is_tried_less_often() -> None:
+def test_permanent_failures_are_retried_less_often() -> None:
     first = fail(NEW, START, heals_by_itself=False)
     many = fail(replace(NEW, failures=20), START, heals_by_itself=False)
     assert (first.pause_seconds, many.pause_seconds) == (10, 300)
 
 
 @pytest.mark.parametrize(("asked", "pause"), [(120.0, 150.0), (1e9, 750.0), (0.0, 1.0)])
-def test_a_retry_after_is_obeyed_within_reason(asked: float, pause: float) -> None:
+def test_retry_after_is_obeyed_within_limits(asked: float, pause: float) -> None:
     assert fail(NEW, START, retry_after_seconds=asked).pause_seconds == pause
 
 
-def test_ever_so_many_failures_do_not_overflow() -> None:
+def test_a_million_failures_do_not_overflow() -> None:
     assert fail(replace(NEW, failures=10**6), START).pause_seconds == 30
 
 
-def test_a_renewal_forgets_the_failures() -> None:
+def test_a_renewal_resets_the_failure_count() -> None:
     again = held(before=replace(NEW, failures=3))
     assert (again.failures, again.pause_seconds) == (0, held().pause_seconds)

@@ -1,4 +1,4 @@
-"""Names, times, warnings, scrubbing, freshness: the small judgements on their own."""
+"""Names, times, warnings, masked tokens and freshness: pure functions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.timing import NOON, FakeClock, FakeTiming
 
 
 @pytest.mark.parametrize("name", ["a", "a-b", "0", "a" * 63])
-def test_a_label_is_one(name: str) -> None:
+def test_a_dns_label_is_accepted(name: str) -> None:
     assert is_label(name)
     assert is_subdomain(name)
 
@@ -38,7 +38,7 @@ def test_a_subdomain_is_no_label(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "-a", "a-", "A", "a_b", "a/b", "a b", "é", "a\n", ".", "..", "a..b", ".a", "a."]
 )  # fmt: skip
-def test_other_text_is_no_name(name: str) -> None:
+def test_an_invalid_name_is_refused(name: str) -> None:
     assert not is_label(name)
     assert not is_subdomain(name)
 
@@ -58,7 +58,7 @@ def test_kubernetes_times_are_read(text: str) -> None:
     ["", "tomorrow", "2027-01-15", "2027-01-15T08:00:00", "20270115T080000Z",
      "2027-13-15T08:00:00Z", "0001-01-01T00:00:00+23:00", "None"],
 )  # fmt: skip
-def test_other_text_is_no_time_of_kubernetes(text: str) -> None:
+def test_an_invalid_kubernetes_time_is_refused(text: str) -> None:
     assert parse_rfc3339(text) is None
 
 
@@ -74,7 +74,7 @@ def test_http_times_are_read() -> None:
      "Fri, 15 Jän 2027 08:00:00 GMT", "Fri, 15 Jan 99999 08:00:00 GMT",
      "Fri, \u0661\u0665 Jan 2027 08:00:00 GMT", "Fri, 15 Jan 2027 :: GMT"],
 )  # fmt: skip
-def test_other_text_is_no_time_of_http(text: str) -> None:
+def test_an_invalid_http_date_is_refused(text: str) -> None:
     assert parse_http_date(text) is None
 
 
@@ -98,7 +98,7 @@ def test_warnings_are_read_as_kubernetes_writes_them(
     assert parse_warnings(values) == texts
 
 
-def test_what_looks_like_a_token_is_starred_out() -> None:
+def test_a_token_in_text_is_masked() -> None:
     token = long_lived_token()
     assert scrub(f"a Bearer {token}, b") == "a Bearer ***, b"
     assert scrub(token[:40] + "...") == "***"
@@ -111,7 +111,7 @@ def test_what_looks_like_a_token_is_starred_out() -> None:
 @pytest.mark.parametrize(
     ("lifetime", "usable"), [(3600, 3590), (600, 590), (100, 90), (60, 54), (0, 0), (-5, 0)]
 )
-def test_the_end_of_a_token_is_kept_back(lifetime: float, usable: float) -> None:
+def test_the_last_seconds_of_a_token_are_not_used(lifetime: float, usable: float) -> None:
     assert usable_seconds(lifetime) == usable
 
 
@@ -125,22 +125,22 @@ def test_the_first_refresh_is_spread_wider_than_the_later_ones(
     assert quiet_seconds(1000, chance, is_first=is_first) == pytest.approx(quiet)
 
 
-def test_the_door_is_let_alone_for_longer_and_longer_up_to_half_a_minute() -> None:
+def test_the_backoff_grows_to_half_a_minute() -> None:
     assert [backoff_seconds(n, 1.0) for n in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
     assert backoff_seconds(10_000, 0.0) == 15
 
 
-def test_a_refresh_is_put_off_by_a_share_of_what_is_left() -> None:
+def test_a_failed_refresh_is_delayed_by_a_share_of_the_remaining_lifetime() -> None:
     assert respite_seconds(1000, 0.0) == 100
     assert respite_seconds(1000, 1.0) == 900
 
 
-def test_renewals_that_do_not_help_become_rare() -> None:
+def test_renewals_that_do_not_help_back_off() -> None:
     got = [renewal_pause_seconds(n) for n in (0, 1, 2, 3, 7, 8, 10_000)]
     assert got == [0, 10, 20, 40, 600, 600, 600]
 
 
-def test_a_laptop_that_slept_does_not_take_an_old_token_for_fresh() -> None:
+def test_a_token_is_not_fresh_after_the_machine_slept() -> None:
     clock = FakeClock()
     grant = run_exchange([token_answer()], timing=FakeTiming(clock))
     grant.quiet_seconds = 2000
@@ -160,7 +160,7 @@ def test_a_clock_that_is_set_back_does_not_make_a_token_younger() -> None:
     assert not grant.is_usable(clock)
 
 
-def test_a_date_that_is_too_late_or_early_never_lengthens_a_token() -> None:
+def test_a_wrong_date_header_never_lengthens_a_token() -> None:
     for offset in (-86400, 86400):
         clock = FakeClock()
         raw = token_answer(date=NOON + offset)
@@ -168,7 +168,7 @@ def test_a_date_that_is_too_late_or_early_never_lengthens_a_token() -> None:
         assert grant.usable_seconds <= 3590
 
 
-def test_a_date_by_which_a_token_ends_as_it_comes_is_wrong_where_the_grant_is_known() -> None:
+def test_a_date_header_that_makes_a_new_token_expired_is_ignored_if_the_lifetime_is_known() -> None:
     grant = run_exchange([token_answer(date=NOON + 7200)])
     assert grant.usable_seconds == 3590
     spec = {"audiences": [AUDIENCE]}
@@ -182,7 +182,7 @@ def test_a_date_by_which_a_token_ends_as_it_comes_is_wrong_where_the_grant_is_kn
     ids=lambda value: repr(value)[:20],
 )
 @pytest.mark.parametrize("date", [NOON, NOON + 7200], ids=["noon", "two hours ahead"])
-def test_a_lifetime_that_no_server_grants_is_not_believed(seconds: object, date: float) -> None:
+def test_an_impossible_granted_lifetime_is_ignored(seconds: object, date: float) -> None:
     spec = {"audiences": [AUDIENCE], "expirationSeconds": seconds}
     if date == NOON:
         assert run_exchange([token_answer(spec=spec)]).usable_seconds == 3590
@@ -192,7 +192,7 @@ def test_a_lifetime_that_no_server_grants_is_not_believed(seconds: object, date:
 
 
 @pytest.mark.parametrize("characters", [16 * 1024 + 1, 900_000])
-def test_a_token_that_fits_into_no_header_is_refused(characters: int) -> None:
+def test_a_token_too_long_for_a_header_is_refused(characters: int) -> None:
     status = {"token": "x" * characters, "expirationTimestamp": "2027-01-15T09:00:00Z"}
     with raises(NotADoorError):
         run_exchange([token_answer(status=status)])
@@ -200,13 +200,13 @@ def test_a_token_that_fits_into_no_header_is_refused(characters: int) -> None:
     assert run_exchange([token_answer(status=status)]).usable_seconds == 3590
 
 
-def test_more_audiences_than_can_be_kept_are_refused() -> None:
+def test_too_many_audiences_are_refused() -> None:
     spec = {"audiences": [AUDIENCE, *("x" * 100 for _ in range(1000))], "expirationSeconds": 3600}
     with raises(NotADoorError):
         run_exchange([token_answer(spec=spec)])
 
 
-def test_without_a_date_this_machines_clock_has_to_do() -> None:
+def test_without_a_date_header_the_local_clock_is_used() -> None:
     clock = FakeClock(unix=NOON + 600)
     grant = run_exchange([token_answer(date=None)], timing=FakeTiming(clock))
     assert grant.usable_seconds == 2990

@@ -1,6 +1,6 @@
-"""What can be wrong with the way to a door, met for real, in both ways of calling.
+"""Failures between the client and a door, over real sockets, sync and async.
 
-Each case has one error, one sentence, and a next step.
+Each case has one error and a next step.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Ask = Callable[..., Token]
 CredentialsFor = Callable[..., Credentials]
 
 
-def test_a_certificate_of_an_unknown_authority_is_not_believed(
+def test_a_certificate_of_an_unknown_authority_is_not_trusted(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     stranger = Signer()
@@ -52,7 +52,7 @@ def test_a_certificate_of_an_unknown_authority_is_not_believed(
     assert door.requests == []
 
 
-def test_without_an_authority_the_hint_says_where_one_goes(
+def test_without_an_authority_the_hint_names_where_to_set_one(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     with (
@@ -64,7 +64,7 @@ def test_without_an_authority_the_hint_says_where_one_goes(
     assert "SSL_CERT_FILE" in raised.value.hint
 
 
-def test_ssl_cert_file_is_honoured_where_the_credentials_name_no_authority(
+def test_ssl_cert_file_is_used_if_the_credentials_name_no_authority(
     signer: Signer,
     credentials_for: CredentialsFor,
     ask: Ask,
@@ -83,14 +83,14 @@ def test_ssl_cert_file_is_honoured_where_the_credentials_name_no_authority(
     ["", "hello", "-----BEGIN CERTIFICATE-----\nAA\n", "é"],
     ids=["empty", "words", "damaged", "not ASCII"],
 )
-def test_an_authority_that_is_no_certificate_is_told_before_anything_is_sent(
+def test_an_invalid_authority_is_refused_before_anything_is_sent(
     credentials_for: CredentialsFor, ask: Ask, text: str
 ) -> None:
     with raises(CredentialsError, match="certificate authority"):
         ask(credentials_for("https://127.0.0.1:1/kubernetes", certificateAuthority=text))
 
 
-def test_a_certificate_for_another_name_is_not_believed(
+def test_a_certificate_for_another_name_is_not_trusted(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     with (
@@ -100,7 +100,7 @@ def test_a_certificate_for_another_name_is_not_believed(
         ask(credentials_for(door.url))
 
 
-def test_a_name_is_sent_and_checked_where_the_url_has_one(
+def test_sni_is_sent_and_checked_for_a_host_name(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     names: list[str | None] = []
@@ -114,7 +114,7 @@ def test_a_name_is_sent_and_checked_where_the_url_has_one(
 @pytest.mark.parametrize(
     ("begins", "days"), [pytest.param(-30, 20, id="expired"), pytest.param(10, 5, id="early")]
 )
-def test_an_expired_or_early_certificate_is_told_with_this_machines_clock(
+def test_an_expired_or_early_certificate_is_reported_with_the_local_time(
     signer: Signer,
     credentials_for: CredentialsFor,
     ask: Ask,
@@ -130,9 +130,7 @@ def test_an_expired_or_early_certificate_is_told_with_this_machines_clock(
     assert "2027-01-15T08:00:00Z" in raised.value.hint
 
 
-def test_a_port_that_speaks_plain_http_does_not_speak_tls(
-    credentials_for: CredentialsFor, ask: Ask
-) -> None:
+def test_a_port_with_plain_http_is_not_a_door(credentials_for: CredentialsFor, ask: Ask) -> None:
     with (
         FakeDoor(b"HTTP/1.1 400 Bad Request\r\n\r\n", context=None, reads=False) as door,
         raises(NotADoorError, match=r"127\.0\.0\.1:\d+"),
@@ -140,7 +138,7 @@ def test_a_port_that_speaks_plain_http_does_not_speak_tls(
         ask(credentials_for(door.url.replace("http:", "https:")))
 
 
-def test_a_server_that_only_speaks_old_tls_is_told_so(
+def test_a_failing_tls_handshake_is_not_retried(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
 ) -> None:
     context = signer.context("127.0.0.1")
@@ -156,7 +154,7 @@ def test_a_server_that_only_speaks_old_tls_is_told_so(
     assert timing.waits == []
 
 
-def test_a_name_that_does_not_exist_is_could_not_resolve(
+def test_an_unknown_host_name_is_not_retried(
     credentials_for: CredentialsFor,
     ask: Ask,
     timing: FakeTiming,
@@ -171,7 +169,7 @@ def test_a_name_that_does_not_exist_is_could_not_resolve(
     assert timing.waits == []
 
 
-def test_a_port_where_nobody_listens_refuses_connections(
+def test_a_refused_connection_is_retried_and_then_reported(
     credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -185,7 +183,7 @@ def test_a_port_where_nobody_listens_refuses_connections(
     "raw", [b"", token_answer()[:20], token_answer()[:-9]], ids=["nothing", "head", "body"]
 )
 @pytest.mark.parametrize("end", [cut, lambda data: data], ids=["cut off", "closed"])
-def test_an_answer_that_ends_early_is_tried_again_and_then_told(
+def test_a_truncated_answer_is_retried_and_then_reported(
     signer: Signer,
     credentials_for: CredentialsFor,
     ask: Ask,
@@ -202,7 +200,7 @@ def test_an_answer_that_ends_early_is_tried_again_and_then_told(
     assert raised.value.heals_by_itself
 
 
-def test_an_answer_without_a_length_is_believed_only_if_its_json_is_whole(
+def test_an_answer_without_a_length_is_used_only_if_its_json_is_complete(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     raw = b"HTTP/1.1 201 Created\r\n\r\n" + token_answer().partition(b"\r\n\r\n")[2]
@@ -215,7 +213,7 @@ def test_an_answer_without_a_length_is_believed_only_if_its_json_is_whole(
         ask(credentials_for(door.url))
 
 
-def test_a_reset_is_tried_again_and_then_told(
+def test_a_reset_connection_is_retried_and_then_reported(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     with (
@@ -226,7 +224,7 @@ def test_a_reset_is_tried_again_and_then_told(
     assert len(door.requests) == 4
 
 
-def test_a_silent_door_is_waited_for_until_the_deadline_only(
+def test_a_silent_door_times_out_at_the_deadline(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask
 ) -> None:
     timing = FakeTiming(exchange_seconds=0.3)
@@ -239,9 +237,7 @@ def test_a_silent_door_is_waited_for_until_the_deadline_only(
     assert len(door.requests) == 1
 
 
-def test_a_silent_port_is_waited_for_until_the_deadline_only(
-    credentials_for: CredentialsFor, ask: Ask
-) -> None:
+def test_a_silent_port_times_out_at_the_deadline(credentials_for: CredentialsFor, ask: Ask) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"https://127.0.0.1:{server.getsockname()[1]}/kubernetes"
         credentials = credentials_for(url, time=FakeTiming(exchange_seconds=0.3))
@@ -259,7 +255,7 @@ def test_a_silent_port_is_waited_for_until_the_deadline_only(
     ],
     ids=["interim", "headers", "body", "chunks"],
 )
-def test_a_dripping_answer_does_not_outlast_the_deadline(
+def test_a_slow_answer_does_not_outlast_the_deadline(
     signer: Signer, credentials_for: CredentialsFor, head: bytes, more: bytes
 ) -> None:
     # Each look at the clock takes a second here, so that thirty of them are enough.
@@ -271,7 +267,7 @@ def test_a_dripping_answer_does_not_outlast_the_deadline(
         credentials_for(door.url, time=timing).token()
 
 
-def test_a_dripping_answer_does_not_outlast_the_deadline_on_asyncio(
+def test_a_slow_answer_does_not_outlast_the_deadline_on_asyncio(
     signer: Signer, credentials_for: CredentialsFor
 ) -> None:
     timing = FakeTiming(exchange_seconds=0.2)
@@ -314,7 +310,7 @@ def test_an_endless_answer_is_not_read_to_its_end(
     ],
     ids=["ssh", "tls", "http2"],
 )
-def test_what_does_not_speak_http_is_no_door(
+def test_a_server_without_http_is_not_a_door(
     signer: Signer, credentials_for: CredentialsFor, ask: Ask, raw: bytes
 ) -> None:
     with (
@@ -324,7 +320,7 @@ def test_what_does_not_speak_http_is_no_door(
         ask(credentials_for(door.url))
 
 
-def test_the_second_address_is_tried_where_the_first_refuses(
+def test_the_second_address_is_tried_if_the_first_refuses(
     credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = socket.getaddrinfo

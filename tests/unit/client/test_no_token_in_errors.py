@@ -1,4 +1,4 @@
-"""No error on any path holds a token: not its text, its traceback, its causes, nor its pickle."""
+"""No error holds a token: not its text, traceback, causes or pickle."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ ENTRIES: list[bytes | Behaviour] = [
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_what_a_door_answers(
+def test_an_answer_of_a_door_exposes_no_token(
     signer: Signer,
     credentials_for: CredentialsFor,
     ask: Ask,
@@ -115,7 +115,7 @@ def test_what_a_door_answers(
     assert_survives_pickling(raised.value)
 
 
-def test_a_door_that_is_not_trusted(
+def test_an_untrusted_door_exposes_no_token(
     credentials_for: CredentialsFor, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -164,7 +164,7 @@ def document(**changes: object) -> bytes:
         b"\xff" + document(),
     ],
 )
-def test_what_a_credentials_file_holds(
+def test_an_invalid_credentials_file_exposes_no_token(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "credentials.json"
@@ -176,7 +176,7 @@ def test_what_a_credentials_file_holds(
     assert_survives_pickling(raised.value)
 
 
-def test_what_the_variables_hold(caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_variables_expose_no_token(caplog: pytest.LogCaptureFixture) -> None:
     for environ in (
         {"DAYPASS_TOKEN": long_lived_token()},
         {"DAYPASS_DOOR": long_lived_token(), "DAYPASS_TOKEN": long_lived_token()},
@@ -188,7 +188,7 @@ def test_what_the_variables_hold(caplog: pytest.LogCaptureFixture) -> None:
         assert_tells_nothing(raised.value, caplog)
 
 
-def test_a_token_where_a_path_should_be(
+def test_a_token_in_place_of_a_path_is_not_shown(
     caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What the agent says: events, probes, metrics, systemd, and what a hook's command is given."""
+"""Events, probes, metrics, systemd, and the environment of hook commands."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_ready_is_when_every_file_holds_a_good_token() -> None:
     check(text, reason="not ready")
 
 
-def test_the_endpoints_open_without_a_question_to_the_dns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_endpoints_open_without_a_dns_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may take its time: a probe is not to wait for it."""
 
     def ask(*_: object) -> str:
@@ -64,7 +64,7 @@ def test_metrics_are_in_the_format_that_prometheus_reads() -> None:
     assert {line.split()[2] for line in lines if line.startswith("# TYPE")} == names
 
 
-def test_an_event_for_machines_is_a_line_of_json() -> None:
+def test_a_json_event_is_one_line() -> None:
     lines: list[str] = []
     Log(FakeClock(), lines.append, as_json=True).tell(Event.RENEWED, "a\nb", path="/x", tokens=1)
     assert json.loads(lines[0]) == {
@@ -74,13 +74,13 @@ def test_an_event_for_machines_is_a_line_of_json() -> None:
     assert lines[0].count("\n") == 1
 
 
-def test_an_event_for_people_is_one_line_that_cannot_steer_the_terminal() -> None:
+def test_a_text_event_is_one_line_without_control_characters() -> None:
     lines: list[str] = []
     Log(FakeClock(), lines.append).tell(Event.TOKEN_ENDED, "a\n\x1b[2Jb")
     assert lines == ["daypass: error: a  [2Jb\n"]
 
 
-def test_a_quiet_log_tells_only_what_went_wrong() -> None:
+def test_a_quiet_log_has_warnings_and_errors_only() -> None:
     lines: list[str] = []
     log = Log(FakeClock(), lines.append, quiet=True)
     log.tell(Event.RENEWED, "fine")
@@ -89,20 +89,20 @@ def test_a_quiet_log_tells_only_what_went_wrong() -> None:
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file")])
-def test_a_log_that_nobody_reads_stops_nothing(error: Exception) -> None:
+def test_a_closed_log_stops_nothing(error: Exception) -> None:
     def write(_: str) -> None:
         raise error
 
     Log(FakeClock(), write).tell(Event.STARTED, "up")
 
 
-def test_every_event_is_documented_and_no_other_one() -> None:
+def test_exactly_the_existing_events_are_documented() -> None:
     text = (ROOT / "docs" / "agent.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \| (?:info|warning|error) \|", text, re.M))
     assert documented == {event.value[0] for event in Event}
 
 
-def test_a_hooks_command_gets_no_variable_that_leads_to_a_token() -> None:
+def test_a_hook_command_gets_no_variable_that_leads_to_a_token() -> None:
     environ = {
         "PATH": "/bin", "DAYPASS_TOKEN": "secret", "DAYPASS_CREDENTIALS": "/x",
         "NOTIFY_SOCKET": "/y", "WATCHDOG_USEC": "1", "CREDENTIALS_DIRECTORY": "/z",
@@ -125,10 +125,12 @@ def test_a_hooks_command_gets_no_variable_that_leads_to_a_token() -> None:
         ({"WATCHDOG_USEC": "x"}, None),
     ],
 )
-def test_a_watchdog_is_fed_if_it_is_ours(environ: dict[str, str], seconds: float | None) -> None:
+def test_the_watchdog_interval_is_read_if_it_is_for_this_process(
+    environ: dict[str, str], seconds: float | None
+) -> None:
     assert ServiceManager(environ).watchdog_seconds == seconds
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/socket", "@nobody-listens"])
-def test_a_service_manager_that_is_not_there_is_no_error(address: str) -> None:
+def test_a_missing_service_manager_is_no_error(address: str) -> None:
     ServiceManager({"NOTIFY_SOCKET": address}).tell("READY=1")
