@@ -31,7 +31,8 @@ with suppress(ModuleNotFoundError):  # the environment of kfp has none
 
 
 TIERS_BY_DURATION = (
-    "controllers", "cluster", "local", "wire", "contract", "integrations", "agent", "props", "git",
+    "controllers", "cluster", "local", "wire", "contract", "integrations", "agent", "compat",
+    "props", "git",
 )  # fmt: skip
 """The folders whose files take longest, longest first; all other tests take no time."""
 
