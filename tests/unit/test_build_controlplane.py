@@ -11,6 +11,7 @@ import pytest
 from tools.controlplane import build
 
 from support.deadline import eventually
+from support.messages import check, raises
 
 GO_MOD = """module example
 
@@ -52,7 +53,7 @@ def test_the_release_is_the_one_that_go_mod_requires() -> None:
 
 
 def test_a_go_mod_without_kubernetes_is_refused() -> None:
-    with pytest.raises(build.BuildError, match=r"requires no k8s\.io/kubernetes"):
+    with raises(build.BuildError, match=r"k8s\.io/kubernetes"):
         build.kubernetes_version("module example\n")
 
 
@@ -86,7 +87,7 @@ def test_without_xdg_the_cache_folder_is_in_the_home_folder(
 def test_an_unbuilt_control_plane_is_reported_with_the_command_that_builds_it(
     module: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(build.BuildError, match="run: make controlplane"):
+    with raises(build.BuildError, match="make controlplane", hide="-[0-9a-f]{12}"):
         build.find_programs({"XDG_CACHE_HOME": str(tmp_path)}, module)
 
 
@@ -117,9 +118,9 @@ def test_with_assets_nothing_is_built_and_their_folder_is_printed(
 
 def test_assets_without_a_controller_manager_are_refused_with_a_way_out(assets: Path) -> None:
     (assets / "kube-controller-manager").unlink()
-    with pytest.raises(build.BuildError) as caught:
+    with raises(build.BuildError, match="kube-controller-manager") as caught:
         build.from_assets({"KUBEBUILDER_ASSETS": str(assets)})
-    assert f"KUBEBUILDER_ASSETS={assets} has no kube-controller-manager\n" in str(caught.value)
+    assert f"KUBEBUILDER_ASSETS={assets} " in str(caught.value)
     assert "unset KUBEBUILDER_ASSETS" in str(caught.value)
 
 
@@ -128,18 +129,20 @@ def test_an_empty_kubebuilder_assets_is_none() -> None:
 
 
 def test_a_missing_go_is_reported_with_the_ways_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(build.BuildError, match="there is no `go` on PATH") as caught:
+    with raises(build.BuildError, match="`go`") as caught:
         build.go_program({"PATH": str(tmp_path)})
     assert "https://go.dev/dl/" in str(caught.value)
     assert "KUBEBUILDER_ASSETS" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "said", ["echo go1.25.9", "echo 'toolchain not available' >&2; exit 1", "echo devel"]
+    "said",
+    ["echo go1.25.9", "echo 'toolchain not available' >&2; exit 1", "echo devel"],
+    ids=["old", "no toolchain", "no release"],
 )
 def test_a_go_that_is_too_old_is_refused_with_what_it_said(tmp_path: Path, said: str) -> None:
     _script(tmp_path / "go", said)
-    with pytest.raises(build.BuildError, match=r"Go 1\.26 or newer is needed; .*says: \S+"):
+    with raises(build.BuildError, match=r"1\.26.*(go1\.25\.9|toolchain not available|devel)"):
         build.go_program({"PATH": str(tmp_path)})
 
 
@@ -158,7 +161,7 @@ def test_the_binary_says_which_release_it_is() -> None:
 
 
 def test_what_a_failing_command_said_is_in_the_error() -> None:
-    with pytest.raises(build.BuildError, match=r"(?s)main\.go:3: no such thing.*failed"):
+    with raises(build.BuildError, match=r"main\.go:3: no such thing"):
         list(
             build.lines_of(["sh", "-c", "echo main.go:3: no such thing; exit 1"], {"PATH": "/bin"})
         )
@@ -178,7 +181,7 @@ def test_a_pipe_is_told_at_once_and_then_now_and_then() -> None:
     progress.tell("begun", now=True)
     progress.tell("1 of 2 packages")
     progress.finish("built")
-    assert stream.getvalue() == "controlplane: begun, 0 s\ncontrolplane: built, 0 s\n"
+    assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["begun,", "built,"]
 
 
 def test_of_two_builds_one_waits_for_the_other_and_says_so(tmp_path: Path) -> None:
@@ -192,9 +195,8 @@ def test_of_two_builds_one_waits_for_the_other_and_says_so(tmp_path: Path) -> No
     thread = threading.Thread(target=second)
     with build.locked(tmp_path, io.StringIO()):
         thread.start()
-        eventually(
-            "the second one waits", lambda: "another build is under way" in stream.getvalue()
-        )
+        eventually("the second one waits", lambda: stream.getvalue().endswith("\n"))
+        check(stream.getvalue(), reason="log")
         order.append("first")
     thread.join()
     assert order == ["first", "second"]

@@ -14,6 +14,7 @@ import pytest
 
 from support.children import Child
 from support.deadline import eventually
+from support.messages import check, raises
 
 SLEEPER = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
 PARENT = f"""
@@ -52,7 +53,7 @@ def test_a_child_that_ended_is_told_with_its_last_words(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print('port taken'); raise SystemExit(3)"]
     child = Child(command, log=tmp_path / "child.log", folder=tmp_path)
     eventually("it ends", lambda: child.exit_code() is not None)
-    with pytest.raises(RuntimeError, match="child ended with 3; its log ends with:\nport taken"):
+    with raises(RuntimeError, match="3(.|\n)*port taken"):
         child.check()
     child.stop()
 
@@ -97,7 +98,8 @@ def test_a_child_on_another_thread_is_refused_because_it_would_die_with_the_thre
     thread = threading.Thread(target=start)
     thread.start()
     thread.join()
-    assert "on the main thread" in str(errors[0])
+    assert len(errors) == 1
+    check(errors[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of a killed parent")

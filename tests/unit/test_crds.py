@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tools import crds
 
+from support.messages import raises
+
 YAML = """
 kind: CustomResourceDefinition
 metadata: {name: things.example.com}
@@ -56,17 +58,18 @@ def test_they_are_taken_once_and_kept_as_a_list_without_what_is_no_definition(
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("said", "named"),
     [
-        ({"Sum": "h1:wrong"}, "is h1:wrong, not h1:right"),
+        ({"Sum": "h1:wrong"}, "h1:wrong.*h1:right"),
         ({"Error": "no such host"}, "example.com/istio: no such host"),
-        ({}, "has no definition"),
+        ({}, "example.com/istio"),
     ],
+    ids=["another sum", "an error", "no definition"],
 )
 def test_what_is_not_as_pinned_is_refused_and_not_kept(
-    answer: Answer, tmp_path: Path, said: dict[str, str], message: str
+    answer: Answer, tmp_path: Path, said: dict[str, str], named: str
 ) -> None:
     answer(**said)
-    with pytest.raises(crds.CrdError, match=message):
+    with raises(crds.CrdError, match=named):
         crds.istio_crds()
     assert not (tmp_path / "cache").exists()

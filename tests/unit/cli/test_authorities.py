@@ -10,6 +10,7 @@ import pytest
 
 from daypass.cli import main
 from support.fake_door import credentials_document
+from support.messages import check
 
 URL = "https://127.0.0.1:9/kubernetes"
 RENDERED = """\
@@ -95,4 +96,5 @@ def test_an_authority_that_is_none_is_a_usage_error(
         assert "authority.pem" in captured.err
         assert "No such file or directory" in captured.err
     else:
-        assert "PEM" in captured.err or "larger than 1 MiB" in captured.err
+        assert "PEM" in captured.err or "1 MiB" in captured.err
+    check(captured.err, reason="usage")

@@ -24,6 +24,7 @@ from support.fake_door import (
     status_answer,
     token_answer,
 )
+from support.messages import check
 
 OpenDoor = Callable[..., tuple[FakeDoor, Path]]
 Capture = pytest.CaptureFixture[str]
@@ -53,16 +54,17 @@ def test_it_shares_the_cache_with_daypass_token(open_door: OpenDoor, capsys: Cap
 
 
 @pytest.mark.parametrize(
-    ("setup", "code", "told"),
+    ("setup", "code", "named"),
     [
-        ("refused", 1, "the TokenRequest was refused"),
-        ("v1alpha1", 2, "write apiVersion: client.authentication.k8s.io/v1"),
-        ("nobody", 2, "no credentials are named"),
+        ("refused", 1, "because"),
+        ("v1alpha1", 2, "client.authentication.k8s.io/v1"),
+        ("nobody", 2, "DAYPASS_CREDENTIALS"),
     ],
+    ids=["refused", "v1alpha1", "nobody"],
 )
 def test_an_error_goes_to_stderr_with_the_next_step_and_stdout_stays_empty(
     open_door: OpenDoor, capsys: Capture, monkeypatch: pytest.MonkeyPatch, setup: str, code: int,
-    told: str,
+    named: str,
 ) -> None:  # fmt: skip
     open_door(status_answer(403, "because"))
     if setup == "nobody":
@@ -73,9 +75,10 @@ def test_an_error_goes_to_stderr_with_the_next_step_and_stdout_stays_empty(
     assert cli.main(["exec-credential"]) == code
     out, err = capsys.readouterr()
     assert out == ""
-    assert told in err
+    assert named in err
     assert "\n  " in err
     assert SENTINEL not in err
+    check(err, reason="failed" if code == 1 else "usage")
 
 
 def test_an_entry_is_printed_and_what_it_rests_on_is_told(
@@ -91,7 +94,8 @@ def test_an_entry_is_printed_and_what_it_rests_on_is_told(
     plugin = document["users"][0]["user"]["exec"]
     assert os.path.isabs(plugin["command"])
     assert plugin["args"][-3:] == ["exec-credential", "--credentials", str(file)]
-    assert f"tokens will be for {AUDIENCE}" in err  # the fake door's tokens name no issuer
+    assert AUDIENCE in err  # the fake door's tokens name no issuer
+    check(err, reason="info")
     assert SENTINEL not in out
     assert len(door.requests) == 1
 
@@ -110,6 +114,7 @@ def test_without_an_audience_the_issuer_of_the_doors_tokens_is_taken(
     plugin = json.loads(out)["users"][0]["user"]["exec"]
     assert plugin["args"][-2:] == ["--audience", issuer]
     assert issuer in err
+    check(err, reason="info")
     assert token not in out + err
 
 
@@ -121,6 +126,7 @@ def test_a_door_that_refuses_leaves_the_audience_to_the_credentials(
     out, err = capsys.readouterr()
     assert "--audience" not in json.loads(out)["users"][0]["user"]["exec"]["args"]
     assert "--audience" in err
+    check(err, reason="info")
 
 
 def test_an_entry_is_written_to_a_new_file(
@@ -133,13 +139,15 @@ def test_an_entry_is_written_to_a_new_file(
     ]  # fmt: skip
     assert cli.main(line) == 0
     out, err = capsys.readouterr()
-    assert (out, err) == (
-        "", f"daypass: written: KUBECONFIG={tmp_path}/k kubectl --context n get pods\n",
-    )  # fmt: skip
+    assert out == ""
+    assert f"KUBECONFIG={tmp_path}/k kubectl --context n get pods" in err
+    check(err, reason="info")
     assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o600
     before = (tmp_path / "k").read_text()
     assert cli.main(line) == 2
-    assert "is there already" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert str(tmp_path / "k") in err
+    check(err, reason="usage")
     assert (tmp_path / "k").read_text() == before
 
 
@@ -149,7 +157,9 @@ def test_the_door_is_no_server_for_an_entry(
     door, _ = open_door()
     line = ["kubeconfig", "--server", door.url, "--kubeconfig", str(tmp_path / "k")]
     assert cli.main(line) == 2
-    assert "is the door" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert door.url in err
+    check(err, reason="usage")
     assert not (tmp_path / "k").exists()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from daypass.cli import main
+from support.messages import check
 
 CONFIG = """
 version: 1
@@ -16,51 +17,65 @@ policy: {audiences: [gate]}
 
 
 VERBS = ("create", "rotate", "revoke", "delete", "show")
+USAGE_ERRORS = {
+    "create bot --domain nope": "'nope'",
+    "create bot -o yaml": "-o ./yaml",
+    "create bot -o x.json --output yaml": "--output",
+    "create bot --expires 0": "0",
+    "create bot --expires soon": "'soon'",
+    "create bot --certificate-authority none": "none",
+    "create bot --config none.yaml": "none.yaml",
+    "create Bot": "'Bot'",
+    "rotate": "--all",
+    "rotate --all": "--output-dir",
+    "rotate bot --older-than 1d": "--older-than",
+    "rotate bot -o - --output json": "stdout",
+    "reap -n x -A": "-n and -A",
+    "reap --render -A": "--image",
+    "reap --render --image x": "-A",
+    "rotate bot --overlap 9999999999d": "9999999999d",
+    "rotate bot -o json": "-o ./json",
+    "list -n ../kube-system": "'../kube-system'",
+    "reap -n Ü": "'Ü'",
+}
+"""Arguments, and what the message names of them or asks for."""
 
 
-@pytest.mark.usefixtures("nowhere")
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["create", "bot", "--domain", "nope"], "no domain 'nope'"),
-        (["create", "bot", "-o", "yaml"], "-o names the credentials file"),
-        (["create", "bot", "-o", "x.json", "--output", "yaml"], "no credentials are made"),
-        (["create", "bot", "--expires", "0"], "cannot end after 0"),
-        (["create", "bot", "--expires", "soon"], "'soon' is no length of time"),
-        (["create", "bot", "--certificate-authority", "none"], "none cannot be read"),
-        (["create", "bot", "--config", "none.yaml"], "no such file"),
-        (["create", "Bot"], "'Bot' is no name of a ServiceAccount"),
-        *(([verb, "b" * 225], "a name of 225 characters is too long") for verb in VERBS),
-        *(([verb, "b" * 254], "use up to 224: its Secrets are called NAME-") for verb in VERBS),
-        (["rotate"], "no identity is named"),
-        (["rotate", "--all"], "--output-dir"),
-        (["rotate", "bot", "--older-than", "1d"], "add --all"),
-        (["rotate", "bot", "-o", "-", "--output", "json"], "both"),
-        (["reap", "-n", "x", "-A"], "both named"),
-        (["reap", "--render", "-A"], "no image of daypass is published"),
-        (["reap", "--render", "--image", "x"], "no namespace is named"),
-        (["rotate", "bot", "--overlap", "9999999999d"], "not to work on for 9999999999d"),
-        (["rotate", "bot", "-o", "json"], "-o names the credentials file"),
-        (["list", "-n", "../kube-system"], "'../kube-system' is no namespace"),
-        (["reap", "-n", "Ü"], "'Ü' is no namespace"),
-    ],
-)
-def test_what_makes_no_sense_is_a_usage_error(
-    arguments: list[str],
-    words: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a config, in which the command runs."""
     here = tmp_path / "here"
     here.mkdir()
     (here / "daypass.yaml").write_text(CONFIG)
     monkeypatch.chdir(here)
+    return here
+
+
+def usage_error(arguments: list[str], here: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command prints that ends with 2, and writes no file."""
     assert main(["identity", *arguments]) == 2
     captured = capsys.readouterr()
-    assert words in captured.err
     assert captured.out == ""
     assert [file.name for file in here.iterdir()] == ["daypass.yaml"]
+    check(captured.err, reason="usage")
+    return captured.err
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize(("arguments", "named"), USAGE_ERRORS.items(), ids=USAGE_ERRORS)
+def test_what_makes_no_sense_is_a_usage_error(
+    arguments: str, named: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert named in usage_error(arguments.split(), here, capsys)
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("length", "named"), [(225, "225"), (254, "224")], ids=["225", "254"])
+def test_a_name_too_long_for_names_of_secrets_is_a_usage_error(
+    length: int, named: str, verb: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert named in usage_error([verb, "b" * length], here, capsys)
 
 
 @pytest.mark.parametrize(

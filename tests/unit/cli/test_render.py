@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from daypass.cli import main
+from support.messages import check
 
 CONFIG = """\
 version: 1
@@ -34,6 +35,7 @@ def test_yaml_goes_to_stdout_and_what_is_needed_beside_it_to_stderr(
     assert kinds[0] == "Namespace"
     assert kinds.count("Ingress") == kinds.count("VirtualService") == 1
     assert "Secret daypass/ekf-tls" in told.err
+    check(told.err, reason="info")
 
 
 def test_a_domain_is_its_front_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,26 +61,29 @@ def test_check_ends_with_3_and_a_diff_once_config_and_folder_differ(
     assert "-  minReplicas: 2\n" in told.out
     assert "+  minReplicas: 3\n" in told.out
     assert "daypass render --output deploy" in told.err
+    check(told.err, reason="findings")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "fact"),
-    [
-        (["--check"], "--check needs a folder"),
-        (["--output", "deploy", "--cluster"], "--cluster goes with --check"),
-        (["--cluster", "--check"], "--check needs a folder"),
-        (["--format", "tree"], "--format tree needs a folder"),
-        (["--output", "deploy", "--domain", "ekf"], "--domain goes to stdout"),
-        (["--domain", "efk"], "no domain 'efk'"),
-        (["--config", "absent.yaml"], "absent.yaml: no such file"),
-    ],
-)
+USAGE_ERRORS = {
+    "--check": "--check",
+    "--output deploy --cluster": "--check",
+    "--cluster --check": "--check",
+    "--format tree": "--format tree",
+    "--output deploy --domain ekf": "--domain",
+    "--domain efk": "'efk'",
+    "--config absent.yaml": "absent.yaml",
+}
+"""Options, and what the message names of them."""
+
+
+@pytest.mark.parametrize(("options", "named"), USAGE_ERRORS.items(), ids=USAGE_ERRORS)
 def test_what_makes_no_sense_is_a_usage_error(
-    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], fact: str
+    folder: Path, capsys: pytest.CaptureFixture[str], options: str, named: str
 ) -> None:
-    assert main(["render", *arguments]) == 2
+    assert main(["render", *options.split()]) == 2
     told = capsys.readouterr()
-    assert fact in told.err
+    assert named in told.err
+    check(told.err, reason="usage")
     assert told.out == ""
     assert [path.name for path in folder.iterdir() if path.name != "home"] == ["daypass.yaml"]
 
@@ -88,6 +93,8 @@ def test_each_mistake_of_a_config_has_a_line(
 ) -> None:
     (folder / "daypass.yaml").write_text("version: 1\ndomains: {}\nx: 1\ny: 2\n")
     assert main(["render"]) == 2
-    first, *others = capsys.readouterr().err.splitlines()
+    err = capsys.readouterr().err
+    check(err, reason="usage")
+    first, *others = err.splitlines()
     assert first.startswith("daypass: daypass.yaml:")
     assert [line[:18] for line in others] == ["  daypass.yaml:3:1", "  daypass.yaml:4:1"]

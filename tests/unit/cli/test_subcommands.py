@@ -7,6 +7,7 @@ import importlib
 import pytest
 
 from daypass.cli import main
+from support.messages import check
 
 GROUPS = ("gate", "identity", "policy")
 
@@ -24,24 +25,22 @@ def test_help_says_what_each_subcommand_does(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "fact", "hint"),
+    ("line", "named", "hint"),
     [
-        (
-            ["identity", "lst"],
-            "`daypass identity` has no command 'lst'",
-            "`daypass identity list`?",
-        ),
-        (["policy", "aply", "-n", "x"], "has no command 'aply'", "`daypass policy apply`?"),
-        (["policy", "zzz"], "has no command 'zzz'", "there are: render, apply, check"),
-        (["identity", "-n", "team"], "has no option '-n'", "there are: create, list, show"),
-        (["identity"], "no command is named", "there are: create, list, show"),
+        ("identity lst", "command 'lst'", "`daypass identity list`"),
+        ("policy aply -n x", "command 'aply'", "`daypass policy apply`"),
+        ("policy zzz", "command 'zzz'", "render, apply, check"),
+        ("identity -n team", "option '-n'", "create, list, show"),
+        ("identity", "command", "create, list, show"),
     ],
+    ids=["near", "near with options", "far", "option", "none"],
 )
 def test_an_unknown_subcommand_is_a_usage_error_that_names_the_nearest(
-    arguments: list[str], fact: str, hint: str, capsys: pytest.CaptureFixture[str]
+    line: str, named: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
+    assert main(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert fact in err.splitlines()[0]
+    assert named in err.splitlines()[0]
     assert hint in err.splitlines()[1]
+    check(err, reason="usage")

@@ -13,6 +13,7 @@ from daypass.kube.cluster import Cluster
 from daypass.local.stack import stack_config
 from support.embedded import EmbeddedCluster
 from support.hints import mistake_in
+from support.messages import check
 
 COMMANDS = (["apply"], ["apply", "--dry-run"], ["diff"], ["remove"], ["remove", "--yes"])
 
@@ -51,15 +52,16 @@ def run(
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
+    check(captured.err, reason="failed")
     return captured.err
 
 
-@pytest.mark.parametrize("arguments", [*COMMANDS, ["policy", "apply"]])
+@pytest.mark.parametrize("arguments", [*COMMANDS, ["policy", "apply"]], ids=" ".join)
 def test_the_embedded_api_server_is_recognised(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = run(EmbeddedCluster().cluster, arguments, monkeypatch, capsys)
-    assert "embedded" in words
+    assert "embedded API server" in words
     assert "--kubeconfig" in words
     assert "1.30" not in words
 
@@ -67,7 +69,7 @@ def test_the_embedded_api_server_is_recognised(
 FORBIDDEN = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no"}
 
 
-@pytest.mark.parametrize("arguments", COMMANDS)
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(
     "version",
     [

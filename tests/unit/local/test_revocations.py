@@ -15,6 +15,7 @@ from daypass.local.behind import External
 from daypass.local.revocations import Revocations
 from daypass.local.stack import stack_config
 from support.deadline import eventually
+from support.messages import check
 from support.rendered import config_of
 from support.watched_api import WatchedApi, cluster_of
 
@@ -62,7 +63,10 @@ def test_a_feed_that_is_lost_and_heard_again_is_reported_once_each(
         api.fails = 0
         lost = reported.becomes(1)
         assert "https://api.test" in lost
+        check(lost, reason="log")
         api.fails = None
-        assert "https://api.test" not in reported.becomes(2)
+        heard = reported.becomes(2)
+        assert "https://api.test" not in heard
+        check(heard, reason="log")
     finally:
         made.stop()

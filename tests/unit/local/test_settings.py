@@ -12,6 +12,7 @@ from daypass.local.certificates import Authority
 from daypass.local.settings import edge_settings
 from daypass.render.envoy.settings import Address, GateSettings, Upstream
 from daypass.spec import parse
+from support.messages import raises
 
 
 def gate_of(
@@ -66,11 +67,11 @@ def test_an_upstream_with_https_is_verified(
 def test_on_this_machine_the_gate_answers_to_names_alone(tmp_path: Path) -> None:
     text = "hosts: ['*', ekf.example.com]"
     assert gate_of(tmp_path, "", gate=text).hosts == ("ekf.example.com",)
-    with pytest.raises(UsageError, match="names no host"):
+    with raises(UsageError, match=r"gate\.hosts"):
         gate_of(tmp_path, "", gate="hosts: ['*']")
 
 
 def test_two_domains_that_are_addresses_are_refused(tmp_path: Path) -> None:
     two = "{host: 127.0.0.1, front: envoy}, there: {host: 127.0.0.2, front: envoy}"
-    with pytest.raises(UsageError, match=r"two domains are addresses: 127\.0\.0\.1"):
+    with raises(UsageError, match=r"127\.0\.0\.1"):
         gate_of(tmp_path, "", two)

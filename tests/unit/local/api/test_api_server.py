@@ -113,6 +113,7 @@ def test_the_certificate_is_the_one_given_and_tls_is_new(running: Running) -> No
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"400"),
         (b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"200"),
     ],
+    ids=["junk", "target", "no Host", "long head", "encoding", "length", "good"],
 )
 def test_what_is_no_http_ends_the_connection(running: Running, sent: bytes, code: bytes) -> None:
     assert running.raw(sent).split(b" ", 2)[1] == code

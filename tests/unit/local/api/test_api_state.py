@@ -11,6 +11,7 @@ import pytest
 from daypass._core.files import UnsafeFileError
 from daypass.local.api import SnapshotError
 from daypass.local.api.errors import ApiError
+from support.messages import raises
 from unit.local.api.asking import World, config_map
 
 
@@ -48,7 +49,7 @@ def test_half_a_file_is_refused_with_the_way_out(tmp_path: Path, cut: int) -> No
     file = tmp_path / "state.json"
     World(state_file=file)
     file.write_bytes(file.read_bytes()[:cut])
-    with pytest.raises(SnapshotError, match="start afresh with: rm"):
+    with raises(SnapshotError, match=f"rm {file}"):
         World(state_file=file)
 
 
@@ -63,7 +64,11 @@ def test_half_a_file_is_refused_with_the_way_out(tmp_path: Path, cut: int) -> No
         ("objects", [{"kind": "Foo", "apiVersion": "v1", "metadata": {}}]),
         ("objects", 5),
     ],
-)
+    ids=[
+        "format", "no keys", "a key that is none", "version", "object without metadata",
+        "object of an unknown kind", "objects",
+    ],
+)  # fmt: skip
 def test_a_file_that_says_something_else_is_refused(
     tmp_path: Path, key: str, value: object
 ) -> None:
@@ -71,7 +76,7 @@ def test_a_file_that_says_something_else_is_refused(
     World(state_file=file)
     document = json.loads(file.read_text())
     file.write_text(json.dumps({**document, key: value}))
-    with pytest.raises(SnapshotError):
+    with raises(SnapshotError, match=f"rm {file}"):
         World(state_file=file)
 
 
@@ -79,7 +84,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     World(state_file=file)
     file.chmod(0o644)
-    with pytest.raises(UnsafeFileError):
+    with raises(UnsafeFileError, match=str(file)):
         World(state_file=file)
 
 
