@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from contract.asking import token_request
+from contract.calls import token_request
 from contract.interface import ApiServer
 from support import identities
 from support.deadline import eventually

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from contract.asking import JSON, bearer, claims, minted, post, token_request
+from contract.calls import JSON, bearer, claims, issued_token, post, token_request
 from contract.interface import ApiServer, send
 from support.identities import Identity
 
@@ -16,7 +16,7 @@ DUPLICATE_FIELD = b'{"spec": {"audiences": ["a"], "audiences": ["b"]}}'
 
 
 def test_an_empty_object_is_a_valid_body(api_server: ApiServer, bot: Identity) -> None:
-    token = minted(post(api_server, bot.token_path, b"{}", token=bot.token))
+    token = issued_token(post(api_server, bot.token_path, b"{}", token=bot.token))
     assert claims(token)["aud"] == [api_server.issuer]
 
 
@@ -34,7 +34,7 @@ def test_a_body_without_a_content_type_is_read_as_json(
 ) -> None:
     body = token_request(audiences=["a"])
     answer = post(api_server, bot.token_path, body, token=bot.token, content_type=None)
-    assert claims(minted(answer))["aud"] == ["a"]
+    assert claims(issued_token(answer))["aud"] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -48,30 +48,30 @@ def test_case_and_parameters_of_the_content_type_do_not_matter(
     assert answer.code == 201
 
 
-def test_yaml_is_read_too(api_server: ApiServer, bot: Identity) -> None:
+def test_yaml_is_accepted(api_server: ApiServer, bot: Identity) -> None:
     body = b"spec:\n  audiences:\n  - a\n"
     kind = "application/yaml"
     answer = post(api_server, bot.token_path, body, token=bot.token, content_type=kind)
-    assert claims(minted(answer))["aud"] == ["a"]
+    assert claims(issued_token(answer))["aud"] == ["a"]
 
 
-def test_gzip_is_not_understood(api_server: ApiServer, bot: Identity) -> None:
+def test_gzip_is_refused(api_server: ApiServer, bot: Identity) -> None:
     body = gzip.compress(json.dumps(token_request()).encode())
     headers = [("Content-Encoding", "gzip")]
     assert post(api_server, bot.token_path, body, token=bot.token, headers=headers).code == 400
 
 
-def test_chunks_are_read(api_server: ApiServer, bot: Identity) -> None:
+def test_a_chunked_body_is_accepted(api_server: ApiServer, bot: Identity) -> None:
     body = json.dumps(token_request(audiences=["a"])).encode()
     headers = [bearer(bot.token), ("Content-Type", JSON)]
     answer = send(api_server, "POST", bot.token_path, headers=headers, body=body, chunked=True)
-    assert claims(minted(answer))["aud"] == ["a"]
+    assert claims(issued_token(answer))["aud"] == ["a"]
 
 
 def test_an_unknown_field_is_dropped_with_a_warning(api_server: ApiServer, bot: Identity) -> None:
     answer = post(api_server, bot.token_path, UNKNOWN_FIELD, token=bot.token)
     assert answer.warnings == ['299 - "unknown field \\"spec.audience\\""']
-    assert claims(minted(answer))["aud"] == [api_server.issuer]
+    assert claims(issued_token(answer))["aud"] == [api_server.issuer]
 
 
 def test_of_a_duplicate_field_the_last_value_wins_with_a_warning(
@@ -79,7 +79,7 @@ def test_of_a_duplicate_field_the_last_value_wins_with_a_warning(
 ) -> None:
     answer = post(api_server, bot.token_path, DUPLICATE_FIELD, token=bot.token)
     assert answer.warnings == ['299 - "duplicate field \\"spec.audiences\\""']
-    assert claims(minted(answer))["aud"] == ["b"]
+    assert claims(issued_token(answer))["aud"] == ["b"]
 
 
 @pytest.mark.parametrize("body", [UNKNOWN_FIELD, DUPLICATE_FIELD], ids=["unknown", "duplicate"])
@@ -92,9 +92,9 @@ def test_strict_field_validation_refuses_unknown_and_duplicate_fields(
     assert "strict decoding error" in answer.message
 
 
-def test_keys_are_read_case_sensitively(api_server: ApiServer, bot: Identity) -> None:
+def test_field_names_are_case_sensitive(api_server: ApiServer, bot: Identity) -> None:
     answer = post(api_server, bot.token_path, b'{"spec": {"Audiences": ["a"]}}', token=bot.token)
-    assert claims(minted(answer))["aud"] == [api_server.issuer]
+    assert claims(issued_token(answer))["aud"] == [api_server.issuer]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_keys_are_read_case_sensitively(api_server: ApiServer, bot: Identity) ->
     [(b"{", "broken"), (b"[]", "no object"), (b'{"spec": []}', "no spec")],
     ids=["broken", "array", "wrong type"],
 )
-def test_what_is_no_token_request_is_refused(
+def test_a_body_that_is_not_a_token_request_is_refused(
     api_server: ApiServer, bot: Identity, body: bytes, reason: str
 ) -> None:
     assert post(api_server, bot.token_path, body, token=bot.token).code == 400, reason

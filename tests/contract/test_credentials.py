@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contract.asking import JSON, post, token_request
+from contract.calls import JSON, post, token_request
 from contract.interface import ApiServer, send
 from daypass._core.secret import Secret
 from support.admin import Answer
@@ -32,14 +32,12 @@ def test_without_credentials_the_answer_is_a_403_that_names_system_anonymous(
     assert (answer.code, answer.message) == (403, anonymous_message(bot))
 
 
-def test_a_get_without_credentials_is_the_403_by_which_people_check_that_the_way_is_open(
-    api_server: ApiServer, bot: Identity
-) -> None:
+def test_a_get_without_credentials_is_a_403(api_server: ApiServer, bot: Identity) -> None:
     answer = send(api_server, "GET", bot.token_path)
     assert (answer.code, answer.message) == (403, anonymous_message(bot, "get"))
 
 
-def test_a_get_by_who_may_get_it_is_a_405(api_server: ApiServer, bot: Identity) -> None:
+def test_an_authorized_get_is_a_405(api_server: ApiServer, bot: Identity) -> None:
     assert api_server.admin.request("GET", bot.token_path).code == 405
 
 
@@ -59,38 +57,40 @@ def test_an_expired_token_is_a_401(api_server: ApiServer, bot: Identity) -> None
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-def test_the_scheme_is_read_in_any_case(api_server: ApiServer, bot: Identity, scheme: str) -> None:
+def test_the_scheme_is_case_insensitive(api_server: ApiServer, bot: Identity, scheme: str) -> None:
     assert with_authorization(api_server, bot, f"{scheme} {bot.token.reveal()}").code == 201
 
 
 @pytest.mark.parametrize("junk", [" junk", " a b", " ,", "  "])
-def test_what_follows_the_token_is_ignored(api_server: ApiServer, bot: Identity, junk: str) -> None:
+def test_text_after_the_token_in_the_header_is_ignored(
+    api_server: ApiServer, bot: Identity, junk: str
+) -> None:
     assert with_authorization(api_server, bot, f"Bearer {bot.token.reveal()}{junk}").code == 201
 
 
 @pytest.mark.parametrize("gap", ["  ", "\t", "\t ", ""], ids=["two spaces", "tab", "both", "none"])
-def test_another_gap_than_one_space_counts_as_no_credentials(
+def test_any_separator_but_one_space_counts_as_no_credentials(
     api_server: ApiServer, bot: Identity, gap: str
 ) -> None:
     answer = with_authorization(api_server, bot, f"Bearer{gap}{bot.token.reveal()}")
     assert (answer.code, answer.message) == (403, anonymous_message(bot))
 
 
-def test_two_spaces_are_warned_about(api_server: ApiServer, bot: Identity) -> None:
+def test_two_spaces_cause_a_warning(api_server: ApiServer, bot: Identity) -> None:
     answer = with_authorization(api_server, bot, f"Bearer  {bot.token.reveal()}")
     assert len(answer.warnings) == 1
     assert "Authorization" in answer.warnings[0]
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic YTpi", "{token}"])
-def test_what_is_no_bearer_token_counts_as_no_credentials(
+def test_anything_but_a_bearer_token_counts_as_no_credentials(
     api_server: ApiServer, bot: Identity, value: str
 ) -> None:
     answer = with_authorization(api_server, bot, value.format(token=bot.token.reveal()))
     assert (answer.code, answer.message) == (403, anonymous_message(bot))
 
 
-def test_of_two_authorization_headers_the_first_is_read(
+def test_the_first_of_two_authorization_headers_is_used(
     api_server: ApiServer, bot: Identity
 ) -> None:
     good = f"Bearer {bot.token.reveal()}"
@@ -137,7 +137,7 @@ def test_the_path_is_decoded_and_trailing_slashes_dropped(
         "/api/v1/namespaces/{ns}/serviceaccounts/bot%252ftoken",
     ],
 )
-def test_dots_and_doubled_slashes_are_not_resolved_but_name_something_else(
+def test_dots_and_double_slashes_are_not_normalised(
     api_server: ApiServer, bot: Identity, path: str
 ) -> None:
     target = path.format(ns=bot.namespace)
@@ -152,7 +152,7 @@ def test_dots_and_doubled_slashes_are_not_resolved_but_name_something_else(
         "/api/v1/namespaces/{ns}/serviceaccounts/bot/token/x",
     ],
 )
-def test_a_slash_in_front_and_parts_behind_pass_authorization_but_lead_nowhere(
+def test_extra_slashes_and_segments_pass_authorization_but_are_not_found(
     api_server: ApiServer, bot: Identity, path: str
 ) -> None:
     """RBAC takes them for the token's path, the router does not."""

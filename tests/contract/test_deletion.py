@@ -1,8 +1,8 @@
-"""What ends when a Secret or a ServiceAccount is deleted, and when."""
+"""What deleting a Secret or a ServiceAccount invalidates, and when."""
 
 from __future__ import annotations
 
-from contract.asking import ask, claims, is_authenticated, minted, needs, review
+from contract.calls import claims, is_authenticated, issued_token, needs, request_token, review
 from contract.interface import ApiServer
 from contract.keys import signature_is_good
 from daypass._core.clock import SYSTEM_CLOCK
@@ -15,7 +15,7 @@ INVALIDATED = "service account token has been invalidated"
 
 
 def deleted(api_server: ApiServer, bot: Identity, path: str) -> None:
-    """Delete an object that the identity's tokens hang on, and wait until that is noticed.
+    """Delete an object that the identity's tokens are bound to, and wait until that is noticed.
 
     It is asked by tokens that were not asked about before: an answer from just before the API
     server notices is kept for ten seconds.
@@ -25,7 +25,7 @@ def deleted(api_server: ApiServer, bot: Identity, path: str) -> None:
     eventually(f"{path} is gone", lambda: not is_authenticated(api_server, fresh.pop()))
 
 
-def test_with_its_secret_a_token_ends_that_was_bound_to_it(
+def test_deleting_a_secret_invalidates_tokens_bound_to_it(
     api_server: ApiServer, bot: Identity
 ) -> None:
     token = identities.make_token(api_server.admin, bot)
@@ -33,16 +33,16 @@ def test_with_its_secret_a_token_ends_that_was_bound_to_it(
     assert INVALIDATED in review(api_server, token)["error"]
 
 
-def test_with_its_secret_a_long_lived_token_ends_at_once_that_was_not_just_used(
+def test_deleting_a_secret_invalidates_an_uncached_long_lived_token_at_once(
     api_server: ApiServer, bot: Identity
 ) -> None:
     deleted(api_server, bot, bot.secret_path)
     assert not is_authenticated(api_server, bot.token)
-    assert ask(api_server, bot).code == 401
+    assert request_token(api_server, bot).code == 401
 
 
 @needs("authentication-cache")
-def test_what_was_just_used_bound_or_long_lived_lives_on_for_the_ten_seconds_of_the_cache(
+def test_a_token_just_used_stays_valid_for_the_ten_seconds_of_the_cache(
     api_server: ApiServer, bot: Identity
 ) -> None:
     """One cache of good answers stands in front of all kinds of tokens; use does not renew it."""
@@ -61,15 +61,15 @@ def test_what_was_just_used_bound_or_long_lived_lives_on_for_the_ten_seconds_of_
     assert INVALIDATED in review(api_server, bound_token)["error"]
 
 
-def test_a_token_that_was_not_bound_outlives_the_secret_of_its_requester(
+def test_an_unbound_token_outlives_the_secret_of_its_requester(
     api_server: ApiServer, bot: Identity
 ) -> None:
-    unbound_token = minted(ask(api_server, bot))
+    unbound_token = issued_token(request_token(api_server, bot))
     deleted(api_server, bot, bot.secret_path)
     assert is_authenticated(api_server, unbound_token)
 
 
-def test_a_secret_that_is_made_again_under_its_name_does_not_revive_a_bound_token(
+def test_a_recreated_secret_does_not_revive_a_bound_token(
     api_server: ApiServer, bot: Identity
 ) -> None:
     token = identities.make_token(api_server.admin, bot)
@@ -79,7 +79,9 @@ def test_a_secret_that_is_made_again_under_its_name_does_not_revive_a_bound_toke
     assert "does not match service account secret ref claim" in review(api_server, token)["error"]
 
 
-def test_with_the_service_account_all_its_tokens_end(api_server: ApiServer, bot: Identity) -> None:
+def test_deleting_a_service_account_invalidates_its_tokens(
+    api_server: ApiServer, bot: Identity
+) -> None:
     bound_token = identities.make_token(api_server.admin, bot)
     unbound_token = identities.make_token(api_server.admin, bot, bound=False)
     deleted(api_server, bot, _account(bot))
@@ -88,21 +90,21 @@ def test_with_the_service_account_all_its_tokens_end(api_server: ApiServer, bot:
     assert not is_authenticated(api_server, bot.token)
 
 
-def test_with_the_service_account_its_token_secrets_go(
+def test_deleting_a_service_account_deletes_its_token_secrets(
     api_server: ApiServer, bot: Identity
 ) -> None:
     api_server.admin.delete(_account(bot))
     eventually("the Secret goes", lambda: api_server.admin.find(bot.secret_path) is None)
 
 
-def test_a_signature_stays_good_whatever_is_deleted(api_server: ApiServer, bot: Identity) -> None:
+def test_a_signature_stays_valid_after_deletion(api_server: ApiServer, bot: Identity) -> None:
     token = identities.make_token(api_server.admin, bot)
     deleted(api_server, bot, _account(bot))
     assert not is_authenticated(api_server, token)
     assert signature_is_good(api_server, token)
 
 
-def test_a_service_account_that_is_made_again_has_the_same_subject_and_another_uid(
+def test_a_recreated_service_account_has_the_same_subject_and_another_uid(
     api_server: ApiServer, bot: Identity
 ) -> None:
     old = identities.make_token(api_server.admin, bot, bound=False)

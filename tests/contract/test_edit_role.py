@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from contract.asking import bearer, claims, minted, needs, post, token_request
+from contract.calls import bearer, claims, issued_token, needs, post, token_request
 from contract.interface import ApiServer, send
 from support import identities
 from support.identities import Identity
@@ -24,19 +24,19 @@ def editor(api_server: ApiServer, bot: Identity) -> Identity:
     return bot
 
 
-def test_it_mints_an_unbound_token_of_the_longest_lifetime_for_another_service_account(
+def test_edit_issues_an_unbound_token_of_the_longest_lifetime_for_another_service_account(
     api_server: ApiServer, editor: Identity
 ) -> None:
     path = identities.token_path(editor.namespace, "other")
     longest = api_server.longest_lifetime_seconds
     body = token_request(expirationSeconds=longest)
-    token = claims(minted(post(api_server, path, body, token=editor.token)))
+    token = claims(issued_token(post(api_server, path, body, token=editor.token)))
     assert token["sub"] == f"system:serviceaccount:{editor.namespace}:other"
     assert token["exp"] - token["iat"] == longest
     assert set(token["kubernetes.io"]) == {"namespace", "serviceaccount"}
 
 
-def test_it_reads_the_long_lived_token_of_another_service_account(
+def test_edit_reads_the_long_lived_token_of_another_service_account(
     api_server: ApiServer, editor: Identity
 ) -> None:
     other = identities.make_identity(api_server.admin, editor.namespace, "other")
@@ -45,7 +45,7 @@ def test_it_reads_the_long_lived_token_of_another_service_account(
     assert identities.secret_token(answer.json) == other.token
 
 
-def test_it_makes_a_long_lived_token_for_another_service_account(
+def test_edit_creates_a_long_lived_token_for_another_service_account(
     api_server: ApiServer, editor: Identity
 ) -> None:
     document = {
@@ -59,7 +59,7 @@ def test_it_makes_a_long_lived_token_for_another_service_account(
     assert post(api_server, path, document, token=editor.token).code == 201
 
 
-def test_it_speaks_as_another_service_account(api_server: ApiServer, editor: Identity) -> None:
+def test_edit_impersonates_another_service_account(api_server: ApiServer, editor: Identity) -> None:
     user = f"system:serviceaccount:{editor.namespace}:other"
     answer = post(
         api_server,
@@ -72,7 +72,7 @@ def test_it_speaks_as_another_service_account(api_server: ApiServer, editor: Ide
     assert answer.json["status"]["userInfo"]["username"] == user
 
 
-def test_it_changes_config_maps(api_server: ApiServer, editor: Identity) -> None:
+def test_edit_changes_config_maps(api_server: ApiServer, editor: Identity) -> None:
     path = f"/api/v1/namespaces/{editor.namespace}/configmaps"
     api_server.admin.create(path, {"metadata": {"name": "settings"}})
     document = {"metadata": {"name": "settings"}, "data": {"a": "b"}}
@@ -83,14 +83,14 @@ def test_it_changes_config_maps(api_server: ApiServer, editor: Identity) -> None
     assert answer.code == 200
 
 
-def test_it_changes_no_annotation_of_its_namespace(api_server: ApiServer, editor: Identity) -> None:
+def test_edit_cannot_annotate_its_namespace(api_server: ApiServer, editor: Identity) -> None:
     path = f"/api/v1/namespaces/{editor.namespace}"
     headers = [bearer(editor.token), ("Content-Type", "application/merge-patch+json")]
     body = b'{"metadata": {"annotations": {"a": "b"}}}'
     assert send(api_server, "PATCH", path, headers=headers, body=body).code == 403
 
 
-def test_without_it_a_bot_may_do_none_of_this(api_server: ApiServer, bot: Identity) -> None:
+def test_without_edit_all_of_this_is_forbidden(api_server: ApiServer, bot: Identity) -> None:
     identities.ensure_service_account(api_server.admin, bot.namespace, "other")
     path = identities.token_path(bot.namespace, "other")
     assert post(api_server, path, {}, token=bot.token).code == 403

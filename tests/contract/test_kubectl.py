@@ -1,4 +1,4 @@
-"""What the real kubectl sends, and that the API server reads it."""
+"""The requests of the real kubectl, and the responses of the API server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.asking import GATE, bearer, claims, minted, needs
+from contract.calls import GATE, bearer, claims, issued_token, needs
 from contract.interface import ApiServer, send
 from contract.refuser import Refuser
 from daypass._core.secret import Secret
@@ -43,7 +43,7 @@ def create_token(
 
 
 @needs("protobuf")
-def test_its_token_request_is_answered(
+def test_the_token_request_of_kubectl_is_answered(
     api_server: ApiServer, bot: Identity, tmp_path: Path
 ) -> None:
     authority = tmp_path / "ca.crt"
@@ -55,7 +55,9 @@ def test_its_token_request_is_answered(
 
 
 @needs("protobuf")
-def test_it_asks_for_a_bound_token(api_server: ApiServer, bot: Identity, tmp_path: Path) -> None:
+def test_kubectl_requests_a_bound_token(
+    api_server: ApiServer, bot: Identity, tmp_path: Path
+) -> None:
     authority = tmp_path / "ca.crt"
     authority.write_text(api_server.ca_pem)
     kind = ["--bound-object-kind", "Secret", "--bound-object-name", bot.secret_name]
@@ -65,7 +67,7 @@ def test_it_asks_for_a_bound_token(api_server: ApiServer, bot: Identity, tmp_pat
     assert secret == {"name": bot.secret_name, "uid": bot.secret_uid}
 
 
-def test_it_sends_protobuf_to_the_tokens_path_and_asks_for_nothing_else(
+def test_kubectl_sends_one_protobuf_request_to_the_tokens_path(
     refuser: Refuser, tmp_path: Path
 ) -> None:
     asked = _ask(refuser, tmp_path, "--audience", GATE)
@@ -77,7 +79,7 @@ def test_it_sends_protobuf_to_the_tokens_path_and_asks_for_nothing_else(
     assert request.body.startswith(b"k8s\x00")
 
 
-def test_it_does_not_fall_back_to_json_when_protobuf_is_refused(
+def test_kubectl_does_not_fall_back_to_json_if_protobuf_is_refused(
     refuser: Refuser, tmp_path: Path
 ) -> None:
     asked = _ask(refuser, tmp_path)
@@ -87,7 +89,7 @@ def test_it_does_not_fall_back_to_json_when_protobuf_is_refused(
 
 
 @needs("protobuf")
-def test_a_body_of_protobuf_is_read(
+def test_a_protobuf_body_is_accepted(
     api_server: ApiServer, bot: Identity, refuser: Refuser, tmp_path: Path
 ) -> None:
     _ask(refuser, tmp_path, "--audience", GATE)
@@ -95,7 +97,7 @@ def test_a_body_of_protobuf_is_read(
     headers = [bearer(bot.token), ("Content-Type", PROTOBUF), ("Accept", "application/json")]
     # The name in kubectl's body is empty, so it fits any ServiceAccount.
     answer = send(api_server, "POST", bot.token_path, headers=headers, body=request.body)
-    assert claims(minted(answer))["aud"] == [GATE]
+    assert claims(issued_token(answer))["aud"] == [GATE]
 
 
 def _ask(refuser: Refuser, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

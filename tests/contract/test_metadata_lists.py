@@ -1,4 +1,4 @@
-"""Lists of nothing but metadata: how one looks at Secrets without being sent what is in them."""
+"""Lists of nothing but metadata: they show Secrets without their data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 @pytest.mark.parametrize("accept", [METADATA, f"{METADATA}, application/json"])
-def test_a_list_of_metadata_holds_no_token(
+def test_a_metadata_list_contains_no_token(
     api_server: ApiServer, bot: Identity, accept: str
 ) -> None:
     collection = f"/api/v1/namespaces/{bot.namespace}/secrets"
@@ -37,16 +37,14 @@ def test_a_list_of_metadata_holds_no_token(
     assert bot.token.reveal().encode() not in answer.body
 
 
-def test_where_plain_json_is_named_first_the_list_is_whole(
-    api_server: ApiServer, bot: Identity
-) -> None:
+def test_plain_json_named_first_returns_whole_objects(api_server: ApiServer, bot: Identity) -> None:
     collection = f"/api/v1/namespaces/{bot.namespace}/secrets"
     accept = {"Accept": f"application/json, {METADATA}"}
     answer = api_server.admin.request("GET", collection, headers=accept)
     assert answer.json["kind"] == "SecretList"
 
 
-def test_a_watch_of_metadata_holds_no_token(api_server: ApiServer, bot: Identity) -> None:
+def test_a_metadata_watch_contains_no_token(api_server: ApiServer, bot: Identity) -> None:
     collection = f"/api/v1/namespaces/{bot.namespace}/secrets"
     answer = api_server.admin.request(
         "GET", f"{collection}?watch=1&timeoutSeconds=1",

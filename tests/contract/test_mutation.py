@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from contract.admission import ADMISSION, LABEL
-from contract.asking import ask, needs
+from contract.calls import needs, request_token
 from contract.interface import ApiServer
 from support import identities
 from support.admin import Document
@@ -60,7 +60,7 @@ def mutation(api_server: ApiServer, path: str, value: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_it_is_changed_before_names_are_compared_and_the_spec_is_validated(
+def test_a_mutation_applies_before_names_and_spec_are_validated(
     api_server: ApiServer, what: str
 ) -> None:
     path, value, code, message = CASES[what]
@@ -68,7 +68,7 @@ def test_it_is_changed_before_names_are_compared_and_the_spec_is_validated(
         bot = identities.make_identity(api_server.admin, namespace)
 
         def changed() -> bool:
-            answer = ask(api_server, bot)
+            answer = request_token(api_server, bot)
             if answer.code == 201 == code:
                 return bool(answer.json["spec"]["expirationSeconds"] == 601)
             return answer.code == code and message in answer.message

@@ -1,8 +1,8 @@
-"""The order in which an API server treats a TokenRequest: of two faults the earlier one is told."""
+"""The order of checks of a TokenRequest: of two errors the earlier one is returned."""
 
 from __future__ import annotations
 
-from contract.asking import ask, post, token_request
+from contract.calls import post, request_token, token_request
 from contract.interface import ApiServer
 from daypass._core.secret import Secret
 from support import identities
@@ -49,15 +49,15 @@ def test_the_spec_is_validated_before_the_bound_object_is_looked_up(
     api_server: ApiServer, bot: Identity
 ) -> None:
     reference = {"apiVersion": "v1", "kind": "Secret", "name": "absent"}
-    assert ask(api_server, bot, boundObjectRef=reference, expirationSeconds=1).code == 422
-    assert ask(api_server, bot, boundObjectRef=reference).code == 404
+    assert request_token(api_server, bot, boundObjectRef=reference, expirationSeconds=1).code == 422
+    assert request_token(api_server, bot, boundObjectRef=reference).code == 404
 
 
 def test_the_bound_object_is_looked_up_before_the_lifetime_is_shortened(
     api_server: ApiServer, bot: Identity
 ) -> None:
     reference = {"apiVersion": "v1", "kind": "Secret", "name": "absent"}
-    answer = ask(api_server, bot, boundObjectRef=reference, expirationSeconds=2**32)
+    answer = request_token(api_server, bot, boundObjectRef=reference, expirationSeconds=2**32)
     assert (answer.code, answer.warnings) == (404, [])
 
 

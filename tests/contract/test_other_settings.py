@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tools.controlplane.build import find_programs
 
-from contract.asking import ask, bearer, needs
+from contract.calls import bearer, needs, request_token
 from contract.interface import ApiServer, connected
 from daypass._core.secret import Secret
 from support import identities
@@ -71,13 +71,13 @@ def test_the_limit_on_lifetimes_is_an_hour_at_least_and_two_to_the_32_seconds_at
 
 
 @needs("flow-control")
-def test_a_server_under_load_answers_429_and_when_to_come_back(
+def test_a_server_under_load_answers_429_with_retry_after(
     api_server: ApiServer, bot: Identity
 ) -> None:
     with _no_room_for(api_server, bot):
         answer = eventually("there is no room", lambda: _second_of_two(api_server, bot))
     assert int(answer.all("retry-after")[0]) >= 1
-    eventually("there is room again", lambda: ask(api_server, bot).code == 201)
+    eventually("there is room again", lambda: request_token(api_server, bot).code == 201)
 
 
 def _second_of_two(api_server: ApiServer, bot: Identity) -> Answer | None:
@@ -85,7 +85,7 @@ def _second_of_two(api_server: ApiServer, bot: Identity) -> Answer | None:
     with connected(api_server) as connection:
         head = f"POST {bot.token_path} HTTP/1.1\r\nHost: x\r\n{': '.join(bearer(bot.token))}\r\n"
         connection.sendall(f"{head}Content-Length: 2\r\n\r\n".encode())
-        answer = ask(api_server, bot)
+        answer = request_token(api_server, bot)
     return answer if answer.code == 429 else None
 
 

@@ -1,4 +1,4 @@
-"""What is in short-lived and long-lived tokens, and who their bearer is."""
+"""The claims of short-lived and long-lived tokens, and the users that they authenticate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import uuid
 
 import pytest
 
-from contract.asking import GATE, ask, claims, is_authenticated, minted, needs, review
+from contract.calls import (
+    GATE,
+    claims,
+    is_authenticated,
+    issued_token,
+    needs,
+    request_token,
+    review,
+)
 from contract.interface import ApiServer
 from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass._core.jwt import decode_unverified
@@ -23,10 +31,8 @@ LAST_USED = "kubernetes.io/legacy-token-last-used"
 INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
 
 
-def test_a_short_lived_token_says_who_for_whom_and_from_when_to_when(
-    api_server: ApiServer, bot: Identity
-) -> None:
-    token = claims(minted(ask(api_server, bot, audiences=[GATE])))
+def test_a_short_lived_token_has_the_standard_claims(api_server: ApiServer, bot: Identity) -> None:
+    token = claims(issued_token(request_token(api_server, bot, audiences=[GATE])))
     assert set(token) == {"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "kubernetes.io"}
     assert token["iss"] == api_server.issuer
     assert token["sub"] == f"system:serviceaccount:{bot.namespace}:bot"
@@ -38,14 +44,14 @@ def test_a_short_lived_token_says_who_for_whom_and_from_when_to_when(
 def test_a_short_lived_token_names_its_namespace_and_service_account_with_uid(
     api_server: ApiServer, bot: Identity
 ) -> None:
-    assert claims(minted(ask(api_server, bot)))["kubernetes.io"] == {
+    assert claims(issued_token(request_token(api_server, bot)))["kubernetes.io"] == {
         "namespace": bot.namespace,
         "serviceaccount": {"name": "bot", "uid": bot.service_account_uid},
     }
 
 
 def test_a_bound_token_names_its_secret_with_uid(api_server: ApiServer, bot: Identity) -> None:
-    token = minted(ask(api_server, bot, boundObjectRef=bot.bound_object_ref))
+    token = issued_token(request_token(api_server, bot, boundObjectRef=bot.bound_object_ref))
     assert claims(token)["kubernetes.io"] == {
         "namespace": bot.namespace,
         "serviceaccount": {"name": "bot", "uid": bot.service_account_uid},
@@ -53,18 +59,18 @@ def test_a_bound_token_names_its_secret_with_uid(api_server: ApiServer, bot: Ide
     }
 
 
-def test_each_short_lived_token_has_an_id_of_its_own(api_server: ApiServer, bot: Identity) -> None:
-    ids = {uuid.UUID(claims(minted(ask(api_server, bot)))["jti"]) for _ in range(2)}
+def test_each_short_lived_token_has_a_unique_id(api_server: ApiServer, bot: Identity) -> None:
+    ids = {uuid.UUID(claims(issued_token(request_token(api_server, bot)))["jti"]) for _ in range(2)}
     assert len(ids) == 2
 
 
 def test_the_header_names_algorithm_and_key(api_server: ApiServer, bot: Identity) -> None:
-    header, _ = decode_unverified(minted(ask(api_server, bot)).reveal())
+    header, _ = decode_unverified(issued_token(request_token(api_server, bot)).reveal())
     assert set(header) == {"alg", "kid"}
     assert re.fullmatch(r"RS256|ES256|ES384|ES512", header["alg"])
 
 
-def test_a_long_lived_token_has_flat_claims_and_no_end(bot: Identity) -> None:
+def test_a_long_lived_token_has_flat_claims_and_no_expiry(bot: Identity) -> None:
     assert claims(bot.token) == {
         "iss": "kubernetes/serviceaccount",
         "sub": bot.user,
@@ -75,7 +81,7 @@ def test_a_long_lived_token_has_flat_claims_and_no_end(bot: Identity) -> None:
     }
 
 
-def test_a_token_secret_holds_the_token_the_authority_and_the_namespace(
+def test_a_token_secret_contains_the_token_the_certificate_authority_and_the_namespace(
     api_server: ApiServer, bot: Identity
 ) -> None:
     secret = api_server.admin.get(bot.secret_path)
@@ -86,7 +92,7 @@ def test_a_token_secret_holds_the_token_the_authority_and_the_namespace(
     assert uid == bot.service_account_uid
 
 
-def test_a_token_secret_made_by_hand_is_not_listed_in_the_service_account(
+def test_a_manually_created_token_secret_is_not_listed_in_the_service_account(
     api_server: ApiServer, bot: Identity
 ) -> None:
     """The cleaner of unused tokens works on listed ones only."""
@@ -95,7 +101,7 @@ def test_a_token_secret_made_by_hand_is_not_listed_in_the_service_account(
 
 
 @pytest.mark.parametrize("audiences", [None, [], "the issuer's"])
-def test_a_long_lived_token_is_good_for_the_api_server(
+def test_a_long_lived_token_is_valid_for_the_api_server(
     api_server: ApiServer, bot: Identity, audiences: list[str] | str | None
 ) -> None:
     wanted = [api_server.issuer] if isinstance(audiences, str) else audiences
@@ -104,16 +110,16 @@ def test_a_long_lived_token_is_good_for_the_api_server(
     assert status["audiences"] == [api_server.issuer]
 
 
-def test_a_long_lived_token_is_good_for_no_other_audience(
+def test_a_long_lived_token_is_valid_for_no_other_audience(
     api_server: ApiServer, bot: Identity
 ) -> None:
     assert "authenticated" not in review(api_server, bot.token, audiences=[GATE])
 
 
-def test_the_bearer_of_either_token_is_the_service_account_with_its_groups(
+def test_both_kinds_of_token_authenticate_the_service_account_with_its_groups(
     api_server: ApiServer, bot: Identity
 ) -> None:
-    for token in (bot.token, minted(ask(api_server, bot))):
+    for token in (bot.token, issued_token(request_token(api_server, bot))):
         user = review(api_server, token)["user"]
         assert user["username"] == bot.user
         assert user["uid"] == bot.service_account_uid
@@ -124,10 +130,8 @@ def test_the_bearer_of_either_token_is_the_service_account_with_its_groups(
         }
 
 
-def test_only_a_short_lived_tokens_bearer_has_a_credential_id(
-    api_server: ApiServer, bot: Identity
-) -> None:
-    token = minted(ask(api_server, bot, boundObjectRef=bot.bound_object_ref))
+def test_only_a_short_lived_token_has_a_credential_id(api_server: ApiServer, bot: Identity) -> None:
+    token = issued_token(request_token(api_server, bot, boundObjectRef=bot.bound_object_ref))
     extra = review(api_server, token)["user"]["extra"]
     assert extra == {CREDENTIAL_ID: [f"JTI={claims(token)['jti']}"]}
     assert "extra" not in review(api_server, bot.token)["user"]
@@ -152,7 +156,7 @@ def test_use_of_a_long_lived_token_labels_its_secret_with_the_day(
 
 
 @needs("legacy-token-labels")
-def test_a_secret_that_is_labelled_invalid_makes_its_token_fail_until_the_label_is_gone(
+def test_a_token_is_invalid_while_its_secret_is_labelled_invalid(
     api_server: ApiServer, bot: Identity
 ) -> None:
     def label(value: str | None) -> None:
@@ -166,7 +170,7 @@ def test_a_secret_that_is_labelled_invalid_makes_its_token_fail_until_the_label_
     eventually("the token is good again", lambda: is_authenticated(api_server, bot.token))
 
 
-def test_two_secrets_of_one_service_account_hold_two_tokens_that_are_both_good(
+def test_two_secrets_of_one_service_account_contain_two_valid_tokens(
     api_server: ApiServer, bot: Identity
 ) -> None:
     again = identities.make_identity(api_server.admin, bot.namespace, "bot", authorize=False)
@@ -175,7 +179,7 @@ def test_two_secrets_of_one_service_account_hold_two_tokens_that_are_both_good(
     assert is_authenticated(api_server, again.token)
 
 
-def test_a_token_whose_signature_is_bent_is_refused(api_server: ApiServer, bot: Identity) -> None:
-    head, middle, signature = minted(ask(api_server, bot)).reveal().split(".")
-    bent = Secret(f"{head}.{middle}.{'A' * len(signature)}")
-    assert not is_authenticated(api_server, bent)
+def test_a_token_with_a_tampered_signature_is_refused(api_server: ApiServer, bot: Identity) -> None:
+    head, middle, signature = issued_token(request_token(api_server, bot)).reveal().split(".")
+    tampered = Secret(f"{head}.{middle}.{'A' * len(signature)}")
+    assert not is_authenticated(api_server, tampered)

@@ -1,4 +1,4 @@
-"""The parts of tools/controlplane/build.py that decide, without a build."""
+"""The logic of tools/controlplane/build.py, without a build."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_built_binary_is_all_three_programs(module: Path, tmp_path: Path) -> N
     assert programs.kube_controller_manager == (str(binary), "kube-controller-manager")
 
 
-def test_assets_are_taken_instead_of_a_build(module: Path, assets: Path) -> None:
+def test_assets_are_used_instead_of_a_build(module: Path, assets: Path) -> None:
     programs = build.find_programs({"KUBEBUILDER_ASSETS": str(assets)}, module)
     assert programs.kube_apiserver == (str(assets / "kube-apiserver"),)
 
@@ -124,7 +124,7 @@ def test_assets_without_a_controller_manager_are_refused_with_a_way_out(assets: 
     assert "unset KUBEBUILDER_ASSETS" in str(caught.value)
 
 
-def test_an_empty_kubebuilder_assets_is_none() -> None:
+def test_an_empty_kubebuilder_assets_is_ignored() -> None:
     assert build.from_assets({"KUBEBUILDER_ASSETS": ""}) is None
 
 
@@ -140,19 +140,19 @@ def test_a_missing_go_is_reported_with_the_ways_to_get_it(tmp_path: Path) -> Non
     ["echo go1.25.9", "echo 'toolchain not available' >&2; exit 1", "echo devel"],
     ids=["old", "no toolchain", "no release"],
 )
-def test_a_go_that_is_too_old_is_refused_with_what_it_said(tmp_path: Path, said: str) -> None:
+def test_a_go_that_is_too_old_is_refused_with_its_output(tmp_path: Path, said: str) -> None:
     _script(tmp_path / "go", said)
     with raises(build.BuildError, match=r"1\.26.*(go1\.25\.9|toolchain not available|devel)"):
         build.go_program({"PATH": str(tmp_path)})
 
 
 @pytest.mark.parametrize("version", ["go1.26.0", "go1.27rc1", "go2.0", "go1.26.8 X:nodwarf5"])
-def test_a_go_that_is_new_enough_is_taken(tmp_path: Path, version: str) -> None:
+def test_a_go_that_is_new_enough_is_accepted(tmp_path: Path, version: str) -> None:
     _script(tmp_path / "go", f"echo '{version}'")
     assert build.go_program({"PATH": str(tmp_path)}) == str(tmp_path / "go")
 
 
-def test_the_binary_says_which_release_it_is() -> None:
+def test_the_binary_reports_its_release() -> None:
     flags = build.build_flags("v1.37.2")
     assert flags[:2] == ["-trimpath", "-buildvcs=false"]
     assert "version.gitVersion=v1.37.2" in flags[-1]
@@ -160,14 +160,14 @@ def test_the_binary_says_which_release_it_is() -> None:
     assert flags[-1].endswith("version.gitMinor=37")
 
 
-def test_what_a_failing_command_said_is_in_the_error() -> None:
+def test_the_error_contains_the_output_of_a_failed_command() -> None:
     with raises(build.BuildError, match=r"main\.go:3: no such thing"):
         list(
             build.lines_of(["sh", "-c", "echo main.go:3: no such thing; exit 1"], {"PATH": "/bin"})
         )
 
 
-def test_silence_is_told_too_so_that_the_time_can_be_shown(tmp_path: Path) -> None:
+def test_silence_is_reported_so_that_the_time_can_be_shown(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     lines = build.lines_of(["cat", str(tmp_path / "pipe")], {"PATH": os.environ["PATH"]})
     assert next(lines) is None
@@ -175,7 +175,7 @@ def test_silence_is_told_too_so_that_the_time_can_be_shown(tmp_path: Path) -> No
     assert [line for line in lines if line is not None] == ["a", "b"]
 
 
-def test_a_pipe_is_told_at_once_and_then_now_and_then() -> None:
+def test_progress_into_a_pipe_is_limited() -> None:
     stream = io.StringIO()
     progress = build.Progress(stream)
     progress.tell("begun", now=True)
@@ -184,7 +184,7 @@ def test_a_pipe_is_told_at_once_and_then_now_and_then() -> None:
     assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["begun,", "built,"]
 
 
-def test_of_two_builds_one_waits_for_the_other_and_says_so(tmp_path: Path) -> None:
+def test_a_second_build_waits_for_the_first_and_reports_it(tmp_path: Path) -> None:
     stream = io.StringIO()
     order: list[str] = []
 

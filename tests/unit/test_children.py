@@ -1,4 +1,4 @@
-"""The processes of a test run end with it."""
+"""Child processes end with the test run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def is_running(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
-def test_a_child_is_ended_and_waited_for(tmp_path: Path) -> None:
+def test_a_child_is_killed_and_waited_for(tmp_path: Path) -> None:
     child = Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
     eventually("it is up", lambda: child.tail() == "up")
     child.stop()
@@ -42,14 +42,14 @@ def test_a_child_is_ended_and_waited_for(tmp_path: Path) -> None:
     child.stop()
 
 
-def test_with_grace_a_child_is_asked_first(tmp_path: Path) -> None:
+def test_with_a_grace_period_a_child_gets_sigterm_first(tmp_path: Path) -> None:
     child = Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
     eventually("it is up", lambda: child.tail() == "up")
     child.stop(grace_seconds=10)
     assert child.exit_code() == -signal.SIGTERM
 
 
-def test_a_child_that_ended_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_a_child_that_exited_is_reported_with_its_log(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print('port taken'); raise SystemExit(3)"]
     child = Child(command, log=tmp_path / "child.log", folder=tmp_path)
     eventually("it ends", lambda: child.exit_code() is not None)
@@ -84,7 +84,7 @@ connection.sendall(b"here")
         child.stop()
 
 
-def test_a_child_on_another_thread_is_refused_because_it_would_die_with_the_thread(
+def test_starting_a_child_on_another_thread_is_refused(
     tmp_path: Path,
 ) -> None:
     errors: list[BaseException] = []

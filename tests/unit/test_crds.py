@@ -1,4 +1,4 @@
-"""Definitions for tests, out of Go modules of pinned contents."""
+"""CustomResourceDefinitions for tests, from Go modules with pinned checksums."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
     return make
 
 
-def test_they_are_taken_once_and_kept_as_a_list_without_what_is_no_definition(
+def test_definitions_are_downloaded_once_and_cached_as_a_list(
     answer: Answer, tmp_path: Path
 ) -> None:
     (tmp_path / "module" / "crd.yaml").write_text(YAML)
@@ -66,7 +66,7 @@ def test_they_are_taken_once_and_kept_as_a_list_without_what_is_no_definition(
     ],
     ids=["another sum", "an error", "no definition"],
 )
-def test_what_is_not_as_pinned_is_refused_and_not_kept(
+def test_unexpected_module_contents_are_refused_and_not_cached(
     answer: Answer, tmp_path: Path, said: dict[str, str], named: str
 ) -> None:
     answer(**said)

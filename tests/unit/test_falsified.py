@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.falsified import decorators
 
 
-def test_what_hypothesis_found_becomes_a_decorator_without_the_fixtures() -> None:
+def test_a_failing_example_becomes_a_decorator_without_fixtures() -> None:
     @settings(database=None, derandomize=True)
     @given(number=st.integers(), texts=st.lists(st.text(), min_size=2))
     def too_large(fixture: object, number: int, texts: list[str]) -> None:
@@ -23,7 +23,7 @@ def test_what_hypothesis_found_becomes_a_decorator_without_the_fixtures() -> Non
     compile(f"{decorator}\ndef test(): pass", "pasted", "exec")
 
 
-def test_of_several_failures_each_becomes_one() -> None:
+def test_each_of_several_failures_becomes_a_decorator() -> None:
     @settings(database=None, derandomize=True)
     @given(number=st.integers())
     def two_faults(number: int) -> None:

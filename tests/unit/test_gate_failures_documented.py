@@ -1,4 +1,4 @@
-"""Each row of the table of failures in docs/gate.md names the tests that hold it."""
+"""Each row of the table of failures in docs/gate.md names the tests that verify it."""
 
 from __future__ import annotations
 

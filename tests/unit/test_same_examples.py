@@ -8,5 +8,5 @@ from hypothesis.internal.conjecture import providers
 
 
 @given(number=st.integers())
-def test_no_constant_of_our_source_is_among_the_examples(number: int) -> None:
+def test_no_constant_of_the_source_is_among_the_examples(number: int) -> None:
     assert len(providers._get_local_constants()) == 0

@@ -1,4 +1,4 @@
-"""A door, credentials for it, and an environment of their own for commands."""
+"""A fake door, credentials for it, and an isolated environment for commands."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Opened = tuple[FakeDoor, Path]
 
 
 def good_answer(number: int = 1) -> bytes:
-    """A token that is granted now."""
+    """The response to a TokenRequest, issued now."""
     now = SYSTEM_CLOCK.unix()
     return token_answer(now=now, date=now, number=number)
 
 
 @pytest.fixture(scope="session")
 def signer() -> Signer:
-    """An authority that the credentials of these tests trust."""
+    """The certificate authority that the credentials of these tests trust."""
     return Signer()
 
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home folder of its own, and no variable that would change what is done."""
+    """An empty home folder, and no environment variable that changes the result."""
     for name in list(os.environ):
         if name.startswith(("DAYPASS_", "SSL_CERT_", "XDG_")) or name.lower() in (
             "https_proxy",
@@ -43,7 +43,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kubeconfig of an API server that nothing can be sent to."""
+    """A kubeconfig of an API server that refuses connections."""
     cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:9"}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
     user = {"name": "u", "user": {"token": "t"}}
@@ -57,7 +57,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def open_door(
     signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Opened]]:
-    """Open a door with this script, and name a credentials file for it in the environment."""
+    """Start a door with this script, and set DAYPASS_CREDENTIALS for it."""
     with ExitStack() as stack:
 
         def make(*script: bytes | Behaviour, **changes: object) -> Opened:

@@ -1,4 +1,4 @@
-"""A file of an authority that is absent, or holds none: the same end wherever it is named."""
+"""A missing or invalid certificate authority is a usage error wherever it is named."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def named_for_an_entry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[st
     ids=["verify", "create", "federate", "config", "kubeconfig", "variable", "entry"],
 )  # fmt: skip
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
-def test_an_authority_that_is_none_is_a_usage_error(
+def test_an_unusable_certificate_authority_is_a_usage_error(
     name: Callable[[Path, pytest.MonkeyPatch], list[str]],
     content: bytes | None,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""`daypass completion`: bash really completes; the others are scripts of the same words."""
+"""`daypass completion`: bash runs its script; the other scripts contain the same words."""
 
 from __future__ import annotations
 
@@ -69,16 +69,20 @@ def test_every_option_of_every_command_is_completed(script: Path) -> None:
         (["run", "--", "bash", "--f"], []),
     ],
 )
-def test_what_stands_before_decides(script: Path, words: list[str], offered: list[str]) -> None:
+def test_completions_depend_on_the_words_before(
+    script: Path, words: list[str], offered: list[str]
+) -> None:
     assert complete(script, *words) == offered
 
 
-def test_behind_two_dashes_commands_are_completed(script: Path) -> None:
+def test_commands_are_completed_after_two_dashes(script: Path) -> None:
     assert "bash" in complete(script, "run", "--file", "--", "bas")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_scripts_hold_every_word(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_script_contains_every_command_and_option(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["completion", shell]) == 0
     script = capsys.readouterr().out
     for path, words in all_words().walk():
@@ -88,10 +92,10 @@ def test_the_scripts_hold_every_word(shell: str, capsys: pytest.CaptureFixture[s
                 assert name.lstrip("-") in script
 
 
-def test_bash_finds_no_mistake_in_its_script(script: Path) -> None:
+def test_bash_accepts_its_script(script: Path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True, timeout=60)
 
 
-def test_a_shell_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_shell_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["completion", "tcsh"]) == 2
     assert "invalid choice: 'tcsh'" in capsys.readouterr().err

@@ -30,7 +30,7 @@ OpenDoor = Callable[..., tuple[FakeDoor, Path]]
 Capture = pytest.CaptureFixture[str]
 
 
-def test_the_answer_is_on_stdout_and_nothing_else(open_door: OpenDoor, capsys: Capture) -> None:
+def test_only_the_credential_goes_to_stdout(open_door: OpenDoor, capsys: Capture) -> None:
     door, file = open_door()
     printed = []
     for _ in range(2):  # from the door, then from the cache
@@ -81,7 +81,7 @@ def test_an_error_goes_to_stderr_with_the_next_step_and_stdout_stays_empty(
     check(err, reason="failed" if code == 1 else "usage")
 
 
-def test_an_entry_is_printed_and_what_it_rests_on_is_told(
+def test_an_entry_is_printed_and_its_audience_reported(
     open_door: OpenDoor, capsys: Capture
 ) -> None:
     door, file = open_door()
@@ -100,7 +100,7 @@ def test_an_entry_is_printed_and_what_it_rests_on_is_told(
     assert len(door.requests) == 1
 
 
-def test_without_an_audience_the_issuer_of_the_doors_tokens_is_taken(
+def test_the_audience_defaults_to_the_issuer_of_the_doors_tokens(
     open_door: OpenDoor, capsys: Capture
 ) -> None:
     issuer = "https://issuer.example.com"
@@ -118,7 +118,7 @@ def test_without_an_audience_the_issuer_of_the_doors_tokens_is_taken(
     assert token not in out + err
 
 
-def test_a_door_that_refuses_leaves_the_audience_to_the_credentials(
+def test_the_entry_names_no_audience_if_the_door_refuses(
     open_door: OpenDoor, capsys: Capture
 ) -> None:
     open_door(status_answer(403, "because"))
@@ -129,7 +129,7 @@ def test_a_door_that_refuses_leaves_the_audience_to_the_credentials(
     check(err, reason="info")
 
 
-def test_an_entry_is_written_to_a_new_file(
+def test_an_entry_is_written_only_to_a_new_file(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
     open_door()
@@ -151,7 +151,7 @@ def test_an_entry_is_written_to_a_new_file(
     assert (tmp_path / "k").read_text() == before
 
 
-def test_the_door_is_no_server_for_an_entry(
+def test_the_door_is_refused_as_the_server_of_an_entry(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
     door, _ = open_door()
@@ -163,7 +163,7 @@ def test_the_door_is_no_server_for_an_entry(
     assert not (tmp_path / "k").exists()
 
 
-def test_a_cached_answer_costs_these_modules_and_no_others(open_door: OpenDoor) -> None:
+def test_a_cached_credential_imports_only_these_modules(open_door: OpenDoor) -> None:
     """kubectl waits for it in each of its runs."""
     open_door()
     script = (

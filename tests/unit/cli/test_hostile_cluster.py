@@ -1,4 +1,4 @@
-"""A cluster whose successful answers hold what steers a terminal: none of it is printed."""
+"""A cluster whose responses contain terminal control characters: none of them is printed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from daypass.identity import marks
 from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
 
-SPELLS = ("\x1b[2J", "\x1b]0;t\x07", "\r", "\n", "\x00", "\x7f", "\x9b2J", "\x85", "\u2028",
-          "\u202e", "\u2066", "\u200b", "\ufeff", "../../x")  # fmt: skip
-TEXT = "a" + "b".join(SPELLS) + "c"
+CONTROL_CHARACTERS = (
+    "\x1b[2J", "\x1b]0;t\x07", "\r", "\n", "\x00", "\x7f", "\x9b2J", "\x85", "\u2028",
+    "\u202e", "\u2066", "\u200b", "\ufeff", "../../x",
+)  # fmt: skip
+TEXT = "a" + "b".join(CONTROL_CHARACTERS) + "c"
 
 
 def metadata(**changes: Any) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
-def verify_tame(text: str) -> None:
+def assert_printable(text: str) -> None:
     bad = {c for c in text if c != "\n" and not c.isprintable()}
     assert not bad, (bad, text)
 
@@ -133,48 +135,48 @@ def verify_tame(text: str) -> None:
     ],
     ids=" ".join,
 )
-def test_nothing_that_steers_a_terminal_is_printed(
+def test_no_terminal_control_characters_are_printed(
     arguments: list[str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) in (0, 1, 2, 3)
     captured = capsys.readouterr()
-    verify_tame(captured.out + captured.err)
-    assert "DAYPASS_DEBUG" not in captured.err, "an error that nobody foresaw"
+    assert_printable(captured.out + captured.err)
+    assert "DAYPASS_DEBUG" not in captured.err, "an unexpected error"
     outer = here.parent
     assert list(outer.iterdir()) == [here]
     for file in here.rglob("*"):
-        verify_tame(str(file.relative_to(here)))
+        assert_printable(str(file.relative_to(here)))
         if file.is_file():
-            verify_tame(file.read_text())
+            assert_printable(file.read_text())
 
 
-def test_a_text_for_people_is_tamed_and_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_output_is_escaped_and_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     put_text(f"one\n\t{TEXT}\n")
     out = capsys.readouterr().out
-    verify_tame(out.replace("\t", ""))
+    assert_printable(out.replace("\t", ""))
     assert out.startswith("one\n\ta?[2Jb")
 
 
-def test_what_daypass_up_reports_is_tame_and_its_hints_are_indented(
+def test_reports_of_daypass_up_are_escaped_and_hints_indented(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     up._say(f"what an API server says: {TEXT.partition(chr(10))[0]}\nwhat to do")
     err = capsys.readouterr().err
-    verify_tame(err)
+    assert_printable(err)
     assert err.splitlines()[1] == "  what to do"
 
 
 @pytest.mark.parametrize("form", [reports.text, reports.as_json, reports.junit])
-def test_a_report_of_verify_is_tame_in_every_form(form: Any) -> None:
+def test_a_verify_report_is_escaped_in_every_format(form: Any) -> None:
     finding = Finding(check="tls", level=Level.FAILURE, fact=TEXT, hint=TEXT)
-    verify_tame(form({TEXT: [finding]}))
+    assert_printable(form({TEXT: [finding]}))
     if form is reports.as_json:
         assert json.loads(form({"d": [finding]}))["domains"]["d"][0]["fact"] == TEXT
 
 
-def test_a_diff_of_hostile_objects_is_tame_once_it_is_printed(
+def test_a_printed_diff_of_hostile_objects_is_escaped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(), "data": {"k": TEXT}}
     put_text(unified(Identifier.of(before), before, {**before, "data": {"k": "v"}}))
-    verify_tame(capsys.readouterr().out)
+    assert_printable(capsys.readouterr().out)

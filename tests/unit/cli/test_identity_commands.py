@@ -1,4 +1,4 @@
-"""The command lines of `daypass identity`: what makes no sense is told before anybody is asked."""
+"""`daypass identity`: invalid arguments are refused before any request is sent."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def usage_error(arguments: list[str], here: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize(("arguments", "named"), USAGE_ERRORS.items(), ids=USAGE_ERRORS)
-def test_what_makes_no_sense_is_a_usage_error(
+def test_invalid_arguments_are_a_usage_error(
     arguments: str, named: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert named in usage_error(arguments.split(), here, capsys)
@@ -72,7 +72,7 @@ def test_what_makes_no_sense_is_a_usage_error(
 @pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(("length", "named"), [(225, "225"), (254, "224")], ids=["225", "254"])
-def test_a_name_too_long_for_names_of_secrets_is_a_usage_error(
+def test_a_name_too_long_for_secret_names_is_a_usage_error(
     length: int, named: str, verb: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert named in usage_error([verb, "b" * length], here, capsys)

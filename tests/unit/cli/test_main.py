@@ -1,4 +1,4 @@
-"""What holds for every command: help, exit codes, and how errors end."""
+"""Common to all commands: help, exit codes, and how errors are printed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_help_lists_every_command(argument: str, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("argument", ["--version", "-V"])
-def test_the_version_is_told(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([argument]) == 0
     assert capsys.readouterr().out == f"daypass {daypass.__version__}\n"
 
@@ -108,7 +108,7 @@ def test_the_command_line_of_the_process_is_the_default(
 
 
 @pytest.mark.parametrize("code", [0, 1, 3])
-def test_a_commands_code_is_the_exit_code(fake_command: Fake, code: int) -> None:
+def test_a_commands_return_value_is_the_exit_code(fake_command: Fake, code: int) -> None:
     fake_command(lambda: code)
     assert cli.main(["fake"]) == code
 
@@ -121,7 +121,7 @@ def test_an_unknown_option_is_a_usage_error(
     assert "usage: daypass fake" in capsys.readouterr().err
 
 
-def test_an_error_is_its_fact_and_its_hint_on_stderr(
+def test_an_error_prints_its_fact_and_its_hint_to_stderr(
     fake_command: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_command(raising(DaypassError("it is so", "do this\nand that")))
@@ -132,7 +132,7 @@ def test_an_error_is_its_fact_and_its_hint_on_stderr(
     assert capsys.readouterr().err == "daypass: no\n"
 
 
-def test_a_command_names_its_option_for_an_argument_of_the_library(
+def test_a_hint_names_the_option_instead_of_the_library_argument(
     fake_command: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with raises(CredentialsError) as raised:
@@ -145,7 +145,7 @@ def test_a_command_names_its_option_for_an_argument_of_the_library(
     check(err, reason="usage")
 
 
-def test_an_error_cannot_steer_the_terminal(
+def test_an_error_prints_no_terminal_control_characters(
     fake_command: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_command(raising(DaypassError("file \x1b[2J\r\n", "chmod \x9b \u202e")))
@@ -166,14 +166,16 @@ def test_an_unexpected_error_shows_neither_its_text_nor_a_traceback(
     check(err, reason="bug")
 
 
-def test_daypass_debug_shows_where(fake_command: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_daypass_debug_raises_the_error(
+    fake_command: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DAYPASS_DEBUG", "1")
     fake_command(raising(ValueError("hush")))
     with pytest.raises(ValueError, match="hush"):
         cli.main(["fake"])
 
 
-def test_an_interrupt_is_130_and_says_nothing(
+def test_an_interrupt_exits_with_130_and_prints_nothing(
     fake_command: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_command(raising(KeyboardInterrupt()))
@@ -197,7 +199,7 @@ def test_it_runs_as_a_module() -> None:
     assert (done.returncode, done.stdout) == (0, f"daypass {daypass.__version__}\n")
 
 
-def test_a_reader_that_has_gone_is_no_error_to_speak_of() -> None:
+def test_a_closed_pipe_exits_with_1_and_prints_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -207,7 +209,7 @@ def test_a_reader_that_has_gone_is_no_error_to_speak_of() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_several_lines_of_a_fact_are_lines_and_none_of_them_looks_like_one_of_ours(
+def test_further_lines_of_a_fact_are_indented(
     fake_command: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_command(raising(DaypassError("one\ndaypass: two", "three")))
@@ -226,7 +228,7 @@ def test_a_full_stderr_changes_no_exit_code(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("encoding", "text"), [("ascii", "müller"), ("utf-8", "a \ud800 b")])
-def test_text_that_stdout_cannot_encode_is_written_in_escapes(
+def test_text_that_stdout_cannot_encode_is_escaped(
     encoding: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = io.BytesIO()
@@ -238,7 +240,7 @@ def test_text_that_stdout_cannot_encode_is_written_in_escapes(
     )
 
 
-def test_a_full_stdout_is_told() -> None:
+def test_a_full_stdout_is_an_error() -> None:
     with open("/dev/full", "w") as full:
         done = run("--help", stdout=full)
     assert done.returncode == 1
@@ -246,7 +248,7 @@ def test_a_full_stdout_is_told() -> None:
     check(done.stderr, reason="failed")
 
 
-def test_a_closed_stdout_is_told() -> None:
+def test_a_closed_stdout_is_an_error() -> None:
     command = f'"{sys.executable}" -m daypass --version >&-'
     done = subprocess.run(  # noqa: S602 - only a shell can close it
         command, shell=True, stderr=subprocess.PIPE, text=True, timeout=60, check=False
@@ -284,7 +286,7 @@ POLICY = ("apply", "check --service-account bot", "render")
     ],
     ids=lambda line: " ".join(line.split()[:3]),
 )  # fmt: skip
-def test_without_extras_a_command_names_the_one_that_it_needs(line: str, tmp_path: Path) -> None:
+def test_a_command_names_the_extra_that_it_needs(line: str, tmp_path: Path) -> None:
     (tmp_path / "daypass.yaml").write_text("version: 1\n")
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_EXTRAS, *line.split()],
@@ -296,7 +298,7 @@ def test_without_extras_a_command_names_the_one_that_it_needs(line: str, tmp_pat
 
 
 @pytest.mark.parametrize("silence", ["0", "5", "0m"])
-def test_a_gate_that_would_close_while_all_is_well_is_a_usage_error(
+def test_too_short_a_close_after_is_a_usage_error(
     silence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = str(tmp_path / "missing.yaml")

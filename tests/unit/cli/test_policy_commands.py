@@ -1,4 +1,4 @@
-"""`daypass policy check`: what makes no sense is told before anybody is asked."""
+"""`daypass policy check`: invalid arguments are refused before any request is sent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONG = "b" * 225
         "name too long for Secrets", "name too long",
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_a_usage_error(
+def test_invalid_arguments_are_a_usage_error(
     arguments: list[str],
     named: str,
     tmp_path: Path,
@@ -53,7 +53,7 @@ def test_what_makes_no_sense_is_a_usage_error(
 
 
 @pytest.mark.usefixtures("nowhere")
-def test_a_long_name_is_asked_for_where_no_name_is_made_from_it(
+def test_a_long_name_is_accepted_if_no_secret_is_named_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

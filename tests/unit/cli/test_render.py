@@ -1,4 +1,4 @@
-"""`daypass render` as a person or a pipeline calls it."""
+"""`daypass render` as users and pipelines call it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_yaml_goes_to_stdout_and_what_is_needed_beside_it_to_stderr(
+def test_yaml_goes_to_stdout_and_prerequisites_to_stderr(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["render"]) == 0
@@ -38,14 +38,14 @@ def test_yaml_goes_to_stdout_and_what_is_needed_beside_it_to_stderr(
     check(told.err, reason="info")
 
 
-def test_a_domain_is_its_front_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_domain_renders_only_its_ingress(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", "--domain", "ekf"]) == 0
     (only,) = yaml.safe_load_all(capsys.readouterr().out)
     assert (only["kind"], only["metadata"]["name"]) == ("Ingress", "daypass-domain-ekf")
 
 
 @pytest.mark.parametrize("more", [[], ["--format", "yaml"]], ids=["tree", "yaml"])
-def test_check_ends_with_3_and_a_diff_once_config_and_folder_differ(
+def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(
     folder: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
     arguments = ["render", "--output", "deploy", *more]
@@ -77,7 +77,7 @@ USAGE_ERRORS = {
 
 
 @pytest.mark.parametrize(("options", "named"), USAGE_ERRORS.items(), ids=USAGE_ERRORS)
-def test_what_makes_no_sense_is_a_usage_error(
+def test_invalid_arguments_are_a_usage_error(
     folder: Path, capsys: pytest.CaptureFixture[str], options: str, named: str
 ) -> None:
     assert main(["render", *options.split()]) == 2
@@ -88,9 +88,7 @@ def test_what_makes_no_sense_is_a_usage_error(
     assert [path.name for path in folder.iterdir() if path.name != "home"] == ["daypass.yaml"]
 
 
-def test_each_mistake_of_a_config_has_a_line(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_config_error_has_its_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "daypass.yaml").write_text("version: 1\ndomains: {}\nx: 1\ny: 2\n")
     assert main(["render"]) == 2
     err = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What the cached path of `daypass token` imports, which is what it costs."""
+"""The modules that `daypass token` imports, which determine its start-up time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(*arguments: str) -> tuple[str, set[str]]:
 
 
 @pytest.mark.parametrize("output", ["text", "json", "header"])
-def test_a_cached_token_costs_these_modules_and_no_others(
+def test_a_cached_token_imports_only_these_modules(
     open_door: Callable[..., Any], output: str
 ) -> None:
     door, _ = open_door()
@@ -60,7 +60,7 @@ def test_a_cached_token_costs_these_modules_and_no_others(
     assert len(door.requests) == 1
 
 
-def test_a_new_token_needs_no_argparse_no_http_client_and_no_asyncio(
+def test_a_new_token_imports_no_argparse_http_client_or_asyncio(
     open_door: Callable[..., Any],
 ) -> None:
     open_door()

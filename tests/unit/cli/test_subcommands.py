@@ -1,4 +1,4 @@
-"""Commands below commands: found by name, or told what there is."""
+"""Subcommands: a message suggests the nearest name, or lists all of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GROUPS = ("gate", "identity", "policy")
 
 
 @pytest.mark.parametrize("command", GROUPS)
-def test_help_says_what_each_subcommand_does(
+def test_help_lists_each_subcommand_with_its_summary(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     group = importlib.import_module(f"daypass.cli.{command}")

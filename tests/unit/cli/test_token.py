@@ -1,4 +1,4 @@
-"""`daypass token`: what it prints, what it keeps, and how it fails."""
+"""`daypass token`: what it prints, what it caches, and how it fails."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def cached_files(tmp_path: Path) -> list[Path]:
     return [path for path in folder.glob("*") if path.suffix != ".lock"]
 
 
-def test_a_token_is_printed_and_nothing_else(open_door: OpenDoor, capsys: Capture) -> None:
+def test_only_the_token_is_printed(open_door: OpenDoor, capsys: Capture) -> None:
     open_door()
     assert cli.main(["token"]) == 0
     assert capsys.readouterr() == (short_lived_token() + "\n", "")
 
 
-def test_a_second_run_does_not_ask_again(
+def test_a_second_run_uses_the_cached_token(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
     door, _ = open_door(good_answer(1), good_answer(2))
@@ -63,7 +63,7 @@ def test_a_second_run_does_not_ask_again(
     assert SENTINEL not in file.read_text()
 
 
-def test_no_cache_neither_reads_nor_writes(
+def test_no_cache_neither_reads_nor_writes_the_cache(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
     door, _ = open_door()
@@ -74,7 +74,7 @@ def test_no_cache_neither_reads_nor_writes(
     assert len(door.requests) == 3
 
 
-def test_json_says_until_when_and_for_whom(open_door: OpenDoor, capsys: Capture) -> None:
+def test_json_has_the_expiry_and_the_audiences(open_door: OpenDoor, capsys: Capture) -> None:
     spec = {"audiences": [AUDIENCE, 'q"\\é\n']}
     open_door(good_answer(spec=spec))
     printed = []
@@ -89,15 +89,13 @@ def test_json_says_until_when_and_for_whom(open_door: OpenDoor, capsys: Capture)
     assert document["expiresAt"].endswith("Z")
 
 
-def test_a_header_is_ready_for_curl(open_door: OpenDoor, capsys: Capture) -> None:
+def test_the_header_output_is_an_authorization_header(open_door: OpenDoor, capsys: Capture) -> None:
     open_door()
     assert cli.main(["token", "--output=header"]) == 0
     assert capsys.readouterr().out == f"Authorization: Bearer {short_lived_token()}\n"
 
 
-def test_audience_and_lifetime_are_asked_for_and_kept_apart(
-    open_door: OpenDoor, capsys: Capture
-) -> None:
+def test_tokens_are_cached_per_audience_and_lifetime(open_door: OpenDoor, capsys: Capture) -> None:
     other = good_answer(2, spec={"audiences": ["other"]})
     door, _ = open_door(good_answer(1), other, good_answer(3))
     lines = (["token"], ["token", "--audience", "other"], ["token", "--lifetime", "1h30m"])
@@ -113,7 +111,7 @@ def test_audience_and_lifetime_are_asked_for_and_kept_apart(
     assert [body["spec"]["expirationSeconds"] for body in door.bodies()] == [3600, 3600, 5400]
 
 
-def test_credentials_can_be_named_and_then_the_environment_is_not_looked_at(
+def test_the_credentials_option_takes_precedence_over_the_environment(
     open_door: OpenDoor, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, file = open_door()
@@ -123,7 +121,7 @@ def test_credentials_can_be_named_and_then_the_environment_is_not_looked_at(
     assert capsys.readouterr().out == short_lived_token() + "\n"
 
 
-def test_variables_will_do(
+def test_environment_variables_can_replace_the_credentials_file(
     open_door: OpenDoor,
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
@@ -145,7 +143,9 @@ def test_variables_will_do(
     assert out == [short_lived_token(number) for number in (1, 1, 2)]
 
 
-def test_changed_credentials_do_not_meet_an_old_token(open_door: OpenDoor, capsys: Capture) -> None:
+def test_changed_credentials_do_not_use_the_cached_token(
+    open_door: OpenDoor, capsys: Capture
+) -> None:
     _, file = open_door(good_answer(1), good_answer(2))
     cli.main(["token"])
     file.write_text(file.read_text().replace(SENTINEL, SENTINEL + "2"))
@@ -153,7 +153,7 @@ def test_changed_credentials_do_not_meet_an_old_token(open_door: OpenDoor, capsy
     assert capsys.readouterr().out.split() == [short_lived_token(1), short_lived_token(2)]
 
 
-def test_a_token_from_a_file_is_kept_until_that_file_changes(
+def test_a_token_is_cached_until_its_token_file_changes(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
     long = tmp_path / "long"
@@ -171,7 +171,7 @@ def test_a_token_from_a_file_is_kept_until_that_file_changes(
     assert out == [short_lived_token(number) for number in (1, 1, 2, 2)]
 
 
-def test_the_same_bytes_in_another_folder_name_another_token(
+def test_equal_credentials_files_in_two_folders_share_no_token(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
     door, file = open_door(good_answer(1), good_answer(2), token={"file": "long"})
@@ -187,7 +187,7 @@ def test_the_same_bytes_in_another_folder_name_another_token(
 
 
 @pytest.mark.parametrize(("left", "code"), [(300, 0), (50, 1)])
-def test_while_the_door_is_down_the_token_from_before_is_used_with_a_warning(
+def test_a_stale_token_is_used_with_a_warning_while_the_door_is_down(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path, left: int, code: int
 ) -> None:
     open_door(good_answer(), answer(501))
@@ -205,7 +205,7 @@ def test_while_the_door_is_down_the_token_from_before_is_used_with_a_warning(
     check(captured.err, reason="failed" if code else "warning", hide=r"\b\d+ (s|seconds)\b")
 
 
-def test_a_refusal_is_not_covered_up_by_the_token_from_before(
+def test_a_refusal_is_reported_even_if_a_stale_token_is_cached(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
     open_door(good_answer(), status_answer(401, "Unauthorized"))
@@ -226,10 +226,10 @@ def test_the_servers_warnings_go_to_stderr(open_door: OpenDoor, capsys: Capture)
     assert captured.err == "daypass: warning: shortened to 3600 seconds\n"
 
 
-# -- the cache is a convenience
+# -- problems with the cache
 
 
-def test_credentials_that_others_can_read_are_refused_though_a_token_is_cached(
+def test_credentials_that_others_can_read_are_refused_even_if_a_token_is_cached(
     open_door: OpenDoor, capsys: Capture
 ) -> None:
     _, file = open_door()
@@ -244,7 +244,7 @@ def test_credentials_that_others_can_read_are_refused_though_a_token_is_cached(
 
 
 @pytest.mark.parametrize("harm", ["damaged", "readable", "link", "folder"])
-def test_a_cached_token_that_is_not_believed_is_replaced_with_a_warning(
+def test_an_unsafe_cache_file_is_replaced_with_a_warning(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path, harm: str
 ) -> None:
     door, _ = open_door(good_answer(1), good_answer(2))
@@ -273,7 +273,7 @@ def test_a_cached_token_that_is_not_believed_is_replaced_with_a_warning(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_somebody_elses_cached_token_is_not_believed(
+def test_a_cache_file_of_another_user_is_not_used(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
     open_door(good_answer(1), good_answer(2))
@@ -287,7 +287,7 @@ def test_somebody_elses_cached_token_is_not_believed(
     check(captured.err, reason="warning", hide=r"[0-9a-f]{20,}")
 
 
-def test_a_home_that_cannot_be_written_costs_a_warning_and_no_token(
+def test_an_unwritable_home_causes_a_warning_and_the_token_is_printed(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_door()
@@ -299,7 +299,7 @@ def test_a_home_that_cannot_be_written_costs_a_warning_and_no_token(
     check(captured.err, reason="warning", hide=r"[0-9a-f]{20,}")
 
 
-def test_a_full_disk_costs_a_warning_and_no_token(
+def test_a_full_disk_causes_a_warning_and_the_token_is_printed(
     open_door: OpenDoor, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
@@ -331,7 +331,7 @@ def test_a_full_disk_costs_a_warning_and_no_token(
         ["--audience", "a", "--audience", "b"],
     ],
 )
-def test_what_is_read_by_hand_is_what_argparse_reads(
+def test_the_fast_path_parses_options_like_argparse(
     line: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from daypass.cli import token
@@ -363,14 +363,14 @@ def test_what_is_read_by_hand_is_what_argparse_reads(
         ["--"],
     ],
 )
-def test_what_has_to_be_explained_is_left_to_argparse(line: list[str], capsys: Capture) -> None:
+def test_the_fast_path_leaves_other_arguments_to_argparse(line: list[str], capsys: Capture) -> None:
     assert read_plainly(line) is None
     assert cli.main(["token", *line]) == (0 if line == ["--help"] else 2)
     captured = capsys.readouterr()
     assert "usage: daypass token" in captured.out + captured.err
 
 
-def test_a_lifetime_that_is_none_is_a_usage_error(capsys: Capture) -> None:
+def test_an_invalid_lifetime_is_a_usage_error(capsys: Capture) -> None:
     assert cli.main(["token", "--lifetime", "soon"]) == 2
     err = capsys.readouterr().err
     assert "'soon'" in err
@@ -390,7 +390,7 @@ def test_a_lifetime_that_is_none_is_a_usage_error(capsys: Capture) -> None:
     ],
     ids=["401", "403", "redirect", "no HTTP"],
 )
-def test_a_refusal_is_words_on_stderr_and_exit_code_1(
+def test_a_refusal_goes_to_stderr_and_exits_with_1(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path, raw: bytes, named: str
 ) -> None:
     open_door(raw)
@@ -404,7 +404,7 @@ def test_a_refusal_is_words_on_stderr_and_exit_code_1(
     assert cached_files(tmp_path) == []
 
 
-def test_no_credentials_are_exit_code_2(capsys: Capture) -> None:
+def test_missing_credentials_exit_with_2(capsys: Capture) -> None:
     assert cli.main(["token"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -415,7 +415,7 @@ def test_no_credentials_are_exit_code_2(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
 )
-def test_a_signal_ends_it_without_a_word(
+def test_a_signal_ends_it_silently(
     open_door: OpenDoor, tmp_path: Path, number: int, code: int
 ) -> None:
     asked = threading.Event()

@@ -1,4 +1,4 @@
-"""API servers that nothing can be deployed to: the embedded one, and those that are too old."""
+"""API servers that are no target of a deployment: the embedded one, and versions too old."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run(
 
 
 @pytest.mark.parametrize("arguments", [*COMMANDS, ["policy", "apply"]], ids=" ".join)
-def test_the_embedded_api_server_is_recognised(
+def test_the_embedded_api_server_is_refused(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = run(EmbeddedCluster().cluster, arguments, monkeypatch, capsys)
@@ -79,7 +79,7 @@ FORBIDDEN = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "n
     ],
     ids=["old", "forbidden", "odd"],
 )
-def test_an_old_api_server_is_told_with_a_hint_for_the_command(
+def test_an_old_api_server_is_refused_with_a_hint_for_the_command(
     version: httpx2.Response,
     arguments: list[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""What `daypass up` reports of the feed of revocations: that it is lost, and that it is back."""
+"""What `daypass up` reports of its revocation watch: loss and recovery."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.watched_api import WatchedApi, cluster_of
 
 
 class Behind(External):
-    """An API server that somebody may watch."""
+    """An API server that permits a watch."""
 
     def access(self) -> Access:
         return Access(server="https://api.test", namespace="default", origin="a test")
@@ -42,7 +42,7 @@ class Reported:
         return self.lines[-1]
 
 
-def test_a_feed_that_is_lost_and_heard_again_is_reported_once_each(
+def test_loss_and_recovery_of_the_revocation_watch_are_each_reported_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     api, lines = WatchedApi(), list[str]()

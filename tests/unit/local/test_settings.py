@@ -1,4 +1,4 @@
-"""From the config to what the gate on this machine guards."""
+"""The settings of the local gate, from the config."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_an_upstream_with_https_is_verified(
     assert guarded.authority_file == (str(authorities) if verified else "")
 
 
-def test_on_this_machine_the_gate_answers_to_names_alone(tmp_path: Path) -> None:
+def test_the_local_gate_serves_only_named_hosts(tmp_path: Path) -> None:
     text = "hosts: ['*', ekf.example.com]"
     assert gate_of(tmp_path, "", gate=text).hosts == ("ekf.example.com",)
     with raises(UsageError, match=r"gate\.hosts"):

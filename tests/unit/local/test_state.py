@@ -1,4 +1,4 @@
-"""Runtime folders: gone with their process, or with the next start; nobody else's is touched."""
+"""Runtime folders are removed with their process or by the next start; others stay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def left_behind(base: Path, name: str = "daypass-0123abcd") -> Path:
-    """What a killed process leaves."""
+    """The folder that a killed process leaves behind."""
     folder = base / name
     folder.mkdir(0o700)
     for file in (RUNTIME_LOCK, KEY):
@@ -41,12 +41,12 @@ def left_behind(base: Path, name: str = "daypass-0123abcd") -> Path:
 
 
 def start() -> None:
-    """What every start does."""
+    """Do what every start does."""
     with runtime_folder():
         pass
 
 
-def test_a_folder_is_private_and_gone_at_the_end(base: Path) -> None:
+def test_a_runtime_folder_is_private_and_removed_at_the_end(base: Path) -> None:
     with runtime_folder() as folder:
         assert folder.parent == base
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -54,13 +54,13 @@ def test_a_folder_is_private_and_gone_at_the_end(base: Path) -> None:
     assert not list(base.iterdir())
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next_start(base: Path) -> None:
+def test_the_next_start_removes_an_abandoned_folder(base: Path) -> None:
     left_behind(base)
     start()
     assert not list(base.iterdir())
 
 
-def test_a_process_that_is_killed_leaves_a_folder_that_the_next_start_removes(base: Path) -> None:
+def test_a_folder_is_removed_only_once_its_process_was_killed(base: Path) -> None:
     with another_process(base) as (process, folder):
         start()
         assert (folder / KEY).exists(), "its process is alive"
@@ -77,7 +77,7 @@ def test_folders_of_the_same_process_do_not_remove_each_other(base: Path, tmp_pa
         assert {one.runtime, two.runtime} == set(base.iterdir())
 
 
-def test_a_folder_whose_process_has_only_just_made_it_stays(base: Path) -> None:
+def test_a_folder_without_a_lock_stays(base: Path) -> None:
     folder = left_behind(base)
     (folder / RUNTIME_LOCK).unlink()
     start()
@@ -98,7 +98,7 @@ def test_a_folder_that_others_may_write_to_stays(base: Path) -> None:
     assert (folder / KEY).exists()
 
 
-def test_a_link_of_such_a_name_is_not_followed(base: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_named_like_a_folder_is_not_followed(base: Path, tmp_path: Path) -> None:
     treasure = left_behind(tmp_path, "treasure")
     (base / "daypass-0123abcd").symlink_to(treasure)
     start()
@@ -119,7 +119,9 @@ def test_links_in_a_folder_are_removed_and_not_followed(base: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "fifo", "dangling"])
-def test_what_is_no_file_counts_as_no_lock(base: Path, tmp_path: Path, kind: str) -> None:
+def test_a_lock_that_is_not_a_regular_file_counts_as_missing(
+    base: Path, tmp_path: Path, kind: str
+) -> None:
     folder = left_behind(base)
     lock = folder / RUNTIME_LOCK
     lock.unlink()
@@ -136,7 +138,7 @@ def test_what_is_no_file_counts_as_no_lock(base: Path, tmp_path: Path, kind: str
     assert (folder / KEY).exists()
 
 
-def test_a_folder_that_is_swapped_while_it_is_looked_at_is_not_mistaken(
+def test_a_folder_swapped_during_the_check_is_not_followed(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     treasure = left_behind(tmp_path, "treasure")
@@ -156,7 +158,7 @@ def test_a_folder_that_is_swapped_while_it_is_looked_at_is_not_mistaken(
 
 
 @pytest.mark.parametrize("name", ["daypass-0123abcd", "daypass-", "daypass-x\n\x1b"])
-def test_a_file_of_such_a_name_stays(base: Path, name: str) -> None:
+def test_a_file_named_like_a_folder_stays(base: Path, name: str) -> None:
     (base / name).touch()
     start()
     assert (base / name).exists()
@@ -185,7 +187,7 @@ def another_process(base: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]
             process.kill()
 
 
-def test_a_folder_is_removed_however_deep_it_is(base: Path) -> None:
+def test_a_deep_folder_is_removed(base: Path) -> None:
     folder = left_behind(base)
     here = os.open(folder / "judged", os.O_RDONLY)
     for _ in range(1500):

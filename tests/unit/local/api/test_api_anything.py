@@ -1,4 +1,4 @@
-"""Whatever is sent, a Status or an object comes back, and never a 500 of our own."""
+"""Every request gets a Status or an object, and never an internal error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daypass.local.api.reading import Watch
 from daypass.local.api.requests import Request, Response
-from unit.local.api.asking import JSON, RBAC, TEAM, TOKEN_PATH, TOKEN_REVIEWS, World
+from unit.local.api.world import JSON, RBAC, TEAM, TOKEN_PATH, TOKEN_REVIEWS, World
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "FOO"]
 MEDIA = [
@@ -68,7 +68,7 @@ TARGETS = st.sampled_from(PATHS) | st.text(
 
 @pytest.fixture(scope="module")
 def shared() -> World:
-    """One cluster that everything is thrown at."""
+    """One cluster that gets all requests."""
     return World().furnish()
 
 
@@ -103,23 +103,23 @@ def test_any_request_of_the_admin_is_answered(
 
 
 def _is_kubernetes_own(answer: Response) -> bool:
-    """Two 5xx are Kubernetes' own words; what is no ApiError is an InternalError."""
+    """Kubernetes has two 5xx of its own; an unexpected error is an InternalError."""
     document: dict[str, Any] = json.loads(answer.body)
     return document.get("reason") != "InternalError"
 
 
 @settings(max_examples=300, deadline=None)
 @given(header=st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")))
-def test_any_authorization_is_nobody_or_a_401(shared: World, header: str) -> None:
-    asked = shared.ask("GET", f"{TEAM}/secrets", authorization=header)
-    assert asked.code in (401, 403)
+def test_any_authorization_is_anonymous_or_a_401(shared: World, header: str) -> None:
+    reply = shared.request("GET", f"{TEAM}/secrets", authorization=header)
+    assert reply.code in (401, 403)
 
 
 @settings(max_examples=300, deadline=None)
 @given(token=st.text(max_size=60) | st.text("ab.-_", max_size=20))
-def test_any_token_is_reviewed_as_good_only_for_nobody(shared: World, token: str) -> None:
-    asked = shared.ask("POST", TOKEN_REVIEWS, {"spec": {"token": token}})
-    if asked.code == 201 and (status := asked.document["status"]).get("authenticated"):
+def test_any_token_is_authenticated_only_as_anonymous(shared: World, token: str) -> None:
+    reply = shared.request("POST", TOKEN_REVIEWS, {"spec": {"token": token}})
+    if reply.code == 201 and (status := reply.document["status"]).get("authenticated"):
         assert status["user"]["username"] == "system:anonymous"
     else:
-        assert asked.code in (201, 400)
+        assert reply.code in (201, 400)

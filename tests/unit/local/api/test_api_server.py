@@ -1,4 +1,4 @@
-"""The embedded API server on a socket: TLS, connections, watches, its beginning and its end."""
+"""The embedded API server on a socket: TLS, connections, watches, start and stop."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from daypass.local.api import ApiServer
 from daypass.local.api.wire import HEAD_LIMIT_BYTES
 from support.authority import Authority
 from support.deadline import eventually
-from unit.local.api.asking import TEAM, config_map
+from unit.local.api.world import TEAM, config_map
 
 SOON_SECONDS = 10.0
 """Far less than a watch lasts, and more than a busy machine may take."""
 
 
 class Running:
-    """A server and what is needed to talk to it."""
+    """A running server, and clients of it."""
 
     def __init__(self, folder: Path, *, state_file: Path | None = None) -> None:
         authority = Authority()
@@ -90,7 +90,7 @@ def test_many_requests_go_over_one_connection(running: Running) -> None:
     assert len(running.server.admin.list("ConfigMap", "team")) == 21
 
 
-def test_the_certificate_is_the_one_given_and_tls_is_new(running: Running) -> None:
+def test_it_serves_the_given_certificate_with_tls_1_2_or_newer(running: Running) -> None:
     with (
         socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain,
         running.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
@@ -115,11 +115,11 @@ def test_the_certificate_is_the_one_given_and_tls_is_new(running: Running) -> No
     ],
     ids=["junk", "target", "no Host", "long head", "encoding", "length", "good"],
 )
-def test_what_is_no_http_ends_the_connection(running: Running, sent: bytes, code: bytes) -> None:
+def test_invalid_http_closes_the_connection(running: Running, sent: bytes, code: bytes) -> None:
     assert running.raw(sent).split(b" ", 2)[1] == code
 
 
-def test_two_requests_at_once_are_answered_in_their_order(running: Running) -> None:
+def test_pipelined_requests_are_answered_in_order(running: Running) -> None:
     one = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     got = running.raw(one + last)
@@ -127,7 +127,7 @@ def test_two_requests_at_once_are_answered_in_their_order(running: Running) -> N
     assert got.endswith(b"ok")
 
 
-def test_a_body_that_is_too_long_gets_its_413_and_the_connection_ends(running: Running) -> None:
+def test_a_body_that_is_too_long_gets_a_413_and_closes_the_connection(running: Running) -> None:
     connection = running.connection()
     try:
         headers = {**running.headers, "Content-Type": "application/json"}
@@ -139,7 +139,7 @@ def test_a_body_that_is_too_long_gets_its_413_and_the_connection_ends(running: R
         connection.close()
 
 
-def test_a_client_that_waits_for_a_100_gets_it(running: Running) -> None:
+def test_a_client_that_expects_100_continue_gets_it(running: Running) -> None:
     head = b"POST /version HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
     assert running.raw(head + b"Content-Length: 2\r\n\r\n{}").startswith(b"HTTP/1.1 403")
     with (
@@ -152,7 +152,7 @@ def test_a_client_that_waits_for_a_100_gets_it(running: Running) -> None:
         assert wrapped.recv(1024).startswith(b"HTTP/1.1 403")
 
 
-def test_a_watch_streams_and_ends_in_time(running: Running) -> None:
+def test_a_watch_streams_until_its_timeout(running: Running) -> None:
     connection = running.connection()
     try:
         target = f"{TEAM}/configmaps?watch=1&timeoutSeconds=1&allowWatchBookmarks=true"
@@ -167,7 +167,7 @@ def test_a_watch_streams_and_ends_in_time(running: Running) -> None:
         connection.close()
 
 
-def test_a_connection_goes_on_after_a_watch_that_ran_out(running: Running) -> None:
+def test_a_connection_is_reusable_after_a_watch_timed_out(running: Running) -> None:
     connection = running.connection()
     try:
         for _ in range(2):
@@ -202,7 +202,7 @@ def test_a_request_sent_during_a_watch_is_answered_after_it(running: Running) ->
     assert got.endswith(b"ok")
 
 
-def test_a_watcher_that_sends_and_sends_is_cut_off(running: Running) -> None:
+def test_a_client_that_floods_its_watch_is_disconnected(running: Running) -> None:
     listeners = running.server.admin.listeners
     before = listeners()
     connection = running.connection()
@@ -216,7 +216,7 @@ def test_a_watcher_that_sends_and_sends_is_cut_off(running: Running) -> None:
         connection.close()
 
 
-def test_a_watcher_that_leaves_is_forgotten(running: Running) -> None:
+def test_a_disconnected_watch_is_removed(running: Running) -> None:
     listeners = running.server.admin.listeners
     before = listeners()
     connection = running.connection()
@@ -229,7 +229,7 @@ def test_a_watcher_that_leaves_is_forgotten(running: Running) -> None:
     eventually("the watcher is forgotten", lambda: listeners() == before)
 
 
-def test_the_end_comes_at_once_whoever_is_still_there(tmp_path: Path) -> None:
+def test_it_stops_at_once_even_with_open_watches(tmp_path: Path) -> None:
     others = set(threading.enumerate())
     running = Running(tmp_path)
     connections = [running.connection() for _ in range(3)]
@@ -249,7 +249,7 @@ def test_the_end_comes_at_once_whoever_is_still_there(tmp_path: Path) -> None:
         socket.create_connection(("127.0.0.1", running.server.port), timeout=20)
 
 
-def test_keys_outlive_a_restart_and_a_retired_one_ends_its_tokens(tmp_path: Path) -> None:
+def test_signing_keys_survive_a_restart_until_they_are_retired(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     first = Running(tmp_path, state_file=file)
     with first.server as server:
@@ -263,9 +263,7 @@ def test_keys_outlive_a_restart_and_a_retired_one_ends_its_tokens(tmp_path: Path
         assert list(server.signing_keys) == [new]
 
 
-def test_a_port_that_is_taken_and_a_wrong_certificate_are_said_at_the_start(
-    running: Running, tmp_path: Path
-) -> None:
+def test_a_port_in_use_and_a_bad_key_fail_at_the_start(running: Running, tmp_path: Path) -> None:
     certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
 
     def start(port: int) -> None:

@@ -1,4 +1,4 @@
-"""What outlives a restart, and what is refused at the next start."""
+"""What survives a restart, and which state files are refused."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from daypass._core.files import UnsafeFileError
 from daypass.local.api import SnapshotError
 from daypass.local.api.errors import ApiError
 from support.messages import raises
-from unit.local.api.asking import World, config_map
+from unit.local.api.world import World, config_map
 
 
-def test_identities_and_keys_and_the_admin_outlive_a_restart(tmp_path: Path) -> None:
+def test_objects_keys_and_the_admin_token_survive_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     before = World(state_file=file).furnish()
     legacy, token = before.legacy, before.mint()
@@ -45,7 +45,7 @@ def test_a_watch_cannot_start_before_the_restart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, 1000, -1])
-def test_half_a_file_is_refused_with_the_way_out(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_file_is_refused_with_a_hint(tmp_path: Path, cut: int) -> None:
     file = tmp_path / "state.json"
     World(state_file=file)
     file.write_bytes(file.read_bytes()[:cut])
@@ -69,9 +69,7 @@ def test_half_a_file_is_refused_with_the_way_out(tmp_path: Path, cut: int) -> No
         "object of an unknown kind", "objects",
     ],
 )  # fmt: skip
-def test_a_file_that_says_something_else_is_refused(
-    tmp_path: Path, key: str, value: object
-) -> None:
+def test_a_file_with_other_contents_is_refused(tmp_path: Path, key: str, value: object) -> None:
     file = tmp_path / "state.json"
     World(state_file=file)
     document = json.loads(file.read_text())
@@ -88,7 +86,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         World(state_file=file)
 
 
-def test_a_state_that_cannot_be_kept_is_a_500_without_a_trace(
+def test_a_state_that_cannot_be_written_is_a_500_without_details(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(state_file=tmp_path / "state.json").furnish()

@@ -1,4 +1,4 @@
-"""TokenRequest on the embedded API server: beside what the contract suite says of both."""
+"""TokenRequest on the embedded API server, in addition to the contract tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from daypass.local.api.decoding import BODY_LIMIT_BYTES
 from support.messages import check
-from unit.local.api.asking import GATE, ISSUER, TEAM, TOKEN_PATH, World, claims
+from unit.local.api.world import GATE, ISSUER, TEAM, TOKEN_PATH, World, claims
 
 
 def test_a_token_carries_the_claims_of_kubernetes(world: World) -> None:
@@ -37,47 +37,47 @@ def test_a_token_carries_the_claims_of_kubernetes(world: World) -> None:
     }
 
 
-def test_a_longer_life_than_allowed_is_shortened_with_a_warning(world: World) -> None:
-    asked = world.ask("POST", TOKEN_PATH, {"spec": {"expirationSeconds": 999_999}})
-    assert asked.document["spec"]["expirationSeconds"] == 86400
+def test_a_lifetime_above_the_maximum_is_shortened_with_a_warning(world: World) -> None:
+    reply = world.request("POST", TOKEN_PATH, {"spec": {"expirationSeconds": 999_999}})
+    assert reply.document["spec"]["expirationSeconds"] == 86400
     shortened = "requested expiration of 999999 seconds shortened to 86400 seconds"
-    assert asked.warnings == [f'299 - "{shortened}"']
+    assert reply.warnings == [f'299 - "{shortened}"']
 
 
-def test_a_dry_run_mints_a_token_that_is_good(world: World) -> None:
-    asked = world.ask("POST", f"{TOKEN_PATH}?dryRun=All", {})
-    assert world.review(asked.document["status"]["token"])["authenticated"] is True
+def test_a_dry_run_returns_a_valid_token(world: World) -> None:
+    reply = world.request("POST", f"{TOKEN_PATH}?dryRun=All", {})
+    assert world.review(reply.document["status"]["token"])["authenticated"] is True
 
 
 def test_unknown_and_duplicate_fields_warn_in_their_order_and_the_last_value_wins(
     world: World,
 ) -> None:
     body = b'{"spec":{"audiences":["a"],"x":1,"audiences":["b"]}}'
-    asked = world.ask("POST", TOKEN_PATH, body)
-    assert asked.document["spec"]["audiences"] == ["b"]
-    assert asked.warnings == [
+    reply = world.request("POST", TOKEN_PATH, body)
+    assert reply.document["spec"]["audiences"] == ["b"]
+    assert reply.warnings == [
         '299 - "unknown field \\"spec.x\\""',
         '299 - "duplicate field \\"spec.audiences\\""',
     ]
-    strict = world.ask("POST", f"{TOKEN_PATH}?fieldValidation=Strict", body)
+    strict = world.request("POST", f"{TOKEN_PATH}?fieldValidation=Strict", body)
     assert strict.code == 400
     assert strict.message.endswith(
         'strict decoding error: unknown field "spec.x", duplicate field "spec.audiences"'
     )
 
 
-def test_a_body_in_yaml_is_read_and_one_without_a_type_is_json(world: World) -> None:
-    asked = world.ask("POST", TOKEN_PATH, b"spec: {audiences: [a]}", media="application/yaml")
-    assert asked.document["spec"]["audiences"] == ["a"]
-    assert world.ask("POST", TOKEN_PATH, b"{}", media="").code == 201
+def test_yaml_is_accepted_and_json_is_the_default(world: World) -> None:
+    reply = world.request("POST", TOKEN_PATH, b"spec: {audiences: [a]}", media="application/yaml")
+    assert reply.document["spec"]["audiences"] == ["a"]
+    assert world.request("POST", TOKEN_PATH, b"{}", media="").code == 201
 
 
-def test_an_anchor_in_yaml_is_refused_before_it_can_grow(world: World) -> None:
+def test_yaml_anchors_are_refused(world: World) -> None:
     lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60)]
-    asked = world.ask("POST", TOKEN_PATH, "\n".join(lines).encode(), media="application/yaml")
-    assert asked.code == 400
-    assert (asked.document["reason"], "anchors" in asked.message) == ("BadRequest", True)
-    check(asked.message, reason="BadRequest")
+    reply = world.request("POST", TOKEN_PATH, "\n".join(lines).encode(), media="application/yaml")
+    assert reply.code == 400
+    assert (reply.document["reason"], "anchors" in reply.message) == ("BadRequest", True)
+    check(reply.message, reason="BadRequest")
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ def test_an_anchor_in_yaml_is_refused_before_it_can_grow(world: World) -> None:
         "long number",
     ],
 )  # fmt: skip
-def test_a_body_beyond_the_bounds_gets_a_status(
+def test_an_invalid_body_gets_a_status(
     world: World, body: bytes, media: str, code: int, words: str
 ) -> None:
-    asked = world.ask("POST", TOKEN_PATH, body, media=media)
-    assert asked.code == code
-    assert words in asked.message
+    reply = world.request("POST", TOKEN_PATH, body, media=media)
+    assert reply.code == code
+    assert words in reply.message
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_body_beyond_the_bounds_gets_a_status(
         f"{TOKEN_PATH}?x=y",
     ],
 )
-def test_what_go_decodes_to_the_path_of_a_token_request_is_one(world: World, path: str) -> None:
-    assert world.ask("POST", path, {}).code == 201
+def test_encoded_paths_of_a_token_request_are_decoded_as_in_go(world: World, path: str) -> None:
+    assert world.request("POST", path, {}).code == 201
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,11 @@ def test_what_go_decodes_to_the_path_of_a_token_request_is_one(world: World, pat
         (f"{TOKEN_PATH}%0a", 404),
     ],
 )
-def test_dots_and_doubled_slashes_are_names_like_any_other(
-    world: World, path: str, code: int
-) -> None:
-    assert world.ask("POST", path, {}).code == code
+def test_dots_and_double_slashes_are_not_normalised(world: World, path: str, code: int) -> None:
+    assert world.request("POST", path, {}).code == code
 
 
-def test_a_token_can_hang_on_a_pod_of_the_account_and_on_no_other(world: World) -> None:
+def test_a_token_can_be_bound_only_to_a_pod_of_its_service_account(world: World) -> None:
     containers = [{"name": "main", "image": "none"}]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "team"}}
     world.admin.create({**pod, "spec": {"serviceAccountName": "bot", "containers": containers}})
@@ -147,6 +145,6 @@ def test_a_token_can_hang_on_a_pod_of_the_account_and_on_no_other(world: World) 
     extra = world.review(token)["user"]["extra"]
     assert extra["authentication.kubernetes.io/pod-name"] == ["p"]
     path = f"{TEAM}/serviceaccounts/default/token"
-    asked = world.ask("POST", path, {"spec": {"boundObjectRef": reference}})
-    assert asked.code == 400
-    assert "to pod running with different serviceaccount name." in asked.message
+    reply = world.request("POST", path, {"spec": {"boundObjectRef": reference}})
+    assert reply.code == 400
+    assert "to pod running with different serviceaccount name." in reply.message

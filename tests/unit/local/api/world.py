@@ -1,4 +1,4 @@
-"""An embedded API server without a socket, and sentences to ask it with."""
+"""An embedded API server without a socket, and requests to it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SETTINGS = Settings(
 )
 
 
-class Asked:
-    """An answer, read."""
+class Reply:
+    """A parsed response."""
 
     def __init__(self, response: Response) -> None:
         self.code = response.status
@@ -68,7 +68,7 @@ class World:
         self.admin = Admin(self.api, self.admin_token)
 
     def furnish(self) -> World:
-        """Make the namespace, the account and its Secret, and the right to ask for tokens."""
+        """Make the namespace, the account and its Secret, and the permission to request tokens."""
         self.admin.apply(_named("Namespace", "team"))
         self.admin.apply(_named("ServiceAccount", "bot", "team"))
         self.admin.create(token_secret("bot-token", "bot"))
@@ -95,7 +95,7 @@ class World:
         """The Api itself."""
         return self.api.handle(request)
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
@@ -104,7 +104,7 @@ class World:
         authorization: str | None = None,
         media: str = JSON,
         headers: tuple[tuple[str, str], ...] = (),
-    ) -> Asked:
+    ) -> Reply:
         """A request; by the admin unless an Authorization header is given (`""`: none)."""
         if authorization is None:
             authorization = f"Bearer {self.admin_token.reveal()}"
@@ -116,27 +116,29 @@ class World:
             Request(method=method, target=target, headers=tuple(sent), body=content)
         )
         assert isinstance(answer, Response), "a watch"
-        return Asked(answer)
+        return Reply(answer)
 
     def mint(self, **spec: Any) -> str:
-        """A token of `bot`, asked for by its long-lived one."""
-        asked = self.ask("POST", TOKEN_PATH, {"spec": spec}, authorization=f"Bearer {self.legacy}")
-        assert asked.code == 201, asked.raw
-        return str(asked.document["status"]["token"])
+        """A token of `bot`, requested with its long-lived token."""
+        reply = self.request(
+            "POST", TOKEN_PATH, {"spec": spec}, authorization=f"Bearer {self.legacy}"
+        )
+        assert reply.code == 201, reply.raw
+        return str(reply.document["status"]["token"])
 
     def review(self, token: str, *audiences: str) -> dict[str, Any]:
-        """What a TokenReview says."""
+        """The status of a TokenReview."""
         spec = {"token": token, "audiences": list(audiences)}
-        asked = self.ask("POST", TOKEN_REVIEWS, {"spec": spec})
-        assert asked.code == 201, asked.raw
-        status = asked.document["status"]
+        reply = self.request("POST", TOKEN_REVIEWS, {"spec": spec})
+        assert reply.code == 201, reply.raw
+        status = reply.document["status"]
         assert isinstance(status, dict)
         return status
 
-    def who(self, authorization: str) -> Asked:
+    def who(self, authorization: str) -> Reply:
         """A SelfSubjectReview."""
         path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-        return self.ask("POST", path, {}, authorization=authorization)
+        return self.request("POST", path, {}, authorization=authorization)
 
 
 def _named(kind: str, name: str, namespace: str = "") -> dict[str, Any]:
@@ -145,7 +147,7 @@ def _named(kind: str, name: str, namespace: str = "") -> dict[str, Any]:
 
 
 def token_secret(name: str, account: str) -> dict[str, Any]:
-    """A Secret that asks for a token."""
+    """A Secret of the type that gets a long-lived token."""
     secret = _named("Secret", name, "team")
     secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": account}
     return {**secret, "type": "kubernetes.io/service-account-token"}
@@ -157,5 +159,5 @@ def config_map(name: str, **data: str) -> dict[str, Any]:
 
 
 def claims(token: str) -> dict[str, Any]:
-    """What a token says."""
+    """The claims of a token."""
     return decode_unverified(token)[1]

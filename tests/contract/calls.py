@@ -1,4 +1,4 @@
-"""Sentences that the contract tests are written in."""
+"""Requests of the contract tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GATE = "gate.example.com"
 
 
 def needs(*capabilities: str) -> pytest.MarkDecorator:
-    """Marks a test that asks more of an API server than the API: see CAPABILITIES."""
+    """Mark a test that needs more of an API server than the API: see CAPABILITIES."""
     unknown = set(capabilities) - set(CAPABILITIES)
     assert not unknown, f"no such capability: {unknown}"
     return pytest.mark.needs(*capabilities)
@@ -52,26 +52,26 @@ def post(
     return send(server, "POST", target, headers=(*credentials, *kind, *headers), body=content)
 
 
-def ask(server: ApiServer, identity: Identity, **spec: Any) -> Answer:
+def request_token(server: ApiServer, identity: Identity, **spec: Any) -> Answer:
     """A TokenRequest of an identity for itself, by its long-lived token."""
     return post(server, identity.token_path, token_request(**spec), token=identity.token)
 
 
-def minted(answer: Answer) -> Secret:
+def issued_token(answer: Answer) -> Secret:
     """The token in a good answer."""
     assert answer.code == 201, answer.body.decode()
     return Secret(answer.json["status"]["token"])
 
 
 def claims(token: Secret) -> dict[str, Any]:
-    """What a token says."""
+    """The claims of a token."""
     return decode_unverified(token.reveal())[1]
 
 
 def review(
     server: ApiServer, token: Secret | str, *, audiences: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """The status of a TokenReview, asked for by the admin."""
+    """The status of a TokenReview, requested by the administrator."""
     spec: dict[str, Any] = {"token": token.reveal() if isinstance(token, Secret) else token}
     if audiences is not None:
         spec["audiences"] = list(audiences)
