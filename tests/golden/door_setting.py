@@ -1,4 +1,4 @@
-"""The setting whose rendered door is committed: two domains, and a value in each field."""
+"""The settings of the committed door: two domains, and a value in every field."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from golden.door_setting import rendered
 GOLDEN = Path(__file__).parent / "door"
 
 
-def test_the_rendered_door_is_the_committed_one() -> None:
+def test_the_rendered_door_matches_the_committed_files() -> None:
     files = rendered()
     if os.environ.get("DAYPASS_GOLDEN") == "update":
         for old in GOLDEN.glob("*/*.json"):
@@ -33,7 +33,7 @@ def test_the_rendered_door_is_the_committed_one() -> None:
 
 
 @pytest.mark.parametrize("seed", ["0", "1", "4711"])
-def test_the_same_setting_gives_the_same_bytes_in_any_process(seed: str) -> None:
+def test_the_same_settings_give_the_same_bytes_in_any_process(seed: str) -> None:
     program = "from golden.door_setting import rendered; print(repr(rendered()))"
     rendering = subprocess.run(
         [sys.executable, "-c", program],

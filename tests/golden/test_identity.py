@@ -1,4 +1,4 @@
-"""What is applied for an identity, and for what reaps them, as it is committed in `identity/`.
+"""The objects of an identity and of the reaper, byte for byte as committed in `identity/`.
 
 To accept a change: `DAYPASS_GOLDEN=update pytest tests/golden`, then read the diff.
 """
@@ -37,7 +37,7 @@ CASES: dict[str, list[Object]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_objects_are_the_committed_ones(name: str) -> None:
+def test_the_objects_match_the_committed_files(name: str) -> None:
     file = GOLDEN / f"{name}.yaml"
     if os.environ.get("DAYPASS_GOLDEN") == "update":
         GOLDEN.mkdir(exist_ok=True)

@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parent / "manifests"
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_rendered_tree_is_the_committed_one(name: str) -> None:
+def test_the_rendered_tree_matches_the_committed_files(name: str) -> None:
     tree = CASES[name].tree()
     folder = GOLDEN / name
     if os.environ.get("DAYPASS_GOLDEN") == "update":

@@ -1,4 +1,4 @@
-"""The golden file of messages is sorted, and has no entry of a test that is gone."""
+"""The golden file of messages is sorted, and every entry belongs to a test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from support.messages import GOLDEN, TESTS, read
 
 
-def test_each_entry_belongs_to_a_test_that_exists() -> None:
+def test_each_entry_belongs_to_an_existing_test() -> None:
     if os.environ.get("DAYPASS_GOLDEN") == "update":
         kept = [line for line in GOLDEN.read_text().splitlines() if _exists(line.split("\t")[0])]
         GOLDEN.write_text("".join(f"{line}\n" for line in kept))

@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parent / "policy"
 
 
 @pytest.mark.parametrize("name", ["smallest", "everything"])
-def test_the_rendered_policy_is_the_committed_one(
+def test_the_rendered_policy_matches_the_committed_files(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["policy", "render", "--config", str(GOLDEN / f"{name}.daypass.yaml")]) == 0
@@ -30,7 +30,7 @@ def test_the_rendered_policy_is_the_committed_one(
     assert kinds == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
 
 
-def test_the_order_in_a_config_does_not_matter(
+def test_the_order_of_values_does_not_matter(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs = set()

@@ -1,4 +1,4 @@
-"""Whatever a repository holds, adopting it gives a result or an error on purpose, and soon."""
+"""Adopting any repository gives a result or a DaypassError, in bounded time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a server answers, an exchange ends in a token or in an error that holds none."""
+"""Whatever the server's response, an exchange gives a token or an error that contains none."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ T = TypeVar("T")
 
 
 def outcome_of(what: Callable[[], T]) -> T | DaypassError:
-    """What it gives, or the error that it raises on purpose."""
+    """The result, or the DaypassError that was raised."""
     try:
         return what()
     except DaypassError as error:
@@ -99,16 +99,16 @@ FAILURES = st.builds(
 
 
 @given(script=st.lists(st.one_of(ANSWERS, FAILURES, st.just(token_answer())), min_size=1))
-def test_an_exchange_ends_in_time_in_a_token_or_an_error_that_holds_none(
+def test_an_exchange_ends_in_time_with_a_token_or_an_error_without_one(
     script: list[bytes | Exception],
 ) -> None:
     timing = FakeTiming()
     before = timing.fake_clock.now_monotonic
     outcome = outcome_of(lambda: run_exchange(script, timing=timing, asks=ORDER))
     if isinstance(outcome, DaypassError):
-        told = f"{outcome} {outcome!r} {vars(outcome)}"
-        assert long_lived_token()[40:80] not in told
-        assert short_lived_token()[40:80] not in told
+        text = f"{outcome} {outcome!r} {vars(outcome)}"
+        assert long_lived_token()[40:80] not in text
+        assert short_lived_token()[40:80] not in text
         assert outcome.fact.isprintable()
         assert outcome.hint
     else:
@@ -119,7 +119,7 @@ def test_an_exchange_ends_in_time_in_a_token_or_an_error_that_holds_none(
 
 
 @given(document=st.one_of(JSON, st.dictionaries(st.text(max_size=8), JSON, max_size=4)))
-def test_credentials_of_any_shape_are_read_or_refused(document: Any) -> None:
+def test_any_credentials_document_is_read_or_rejected(document: Any) -> None:
     fields = credentials_document("https://a/b")
     if isinstance(document, dict):
         fields.update(document)
@@ -130,7 +130,7 @@ def test_credentials_of_any_shape_are_read_or_refused(document: Any) -> None:
 
 
 @given(before=st.text(max_size=20), after=st.text(max_size=20))
-def test_scrubbing_leaves_no_token_whatever_stands_around_it(before: str, after: str) -> None:
+def test_redaction_leaves_no_token_whatever_surrounds_it(before: str, after: str) -> None:
     scrubbed = scrub(f"{before}{long_lived_token()}{after}")
     assert long_lived_token()[40:80] not in scrubbed
     assert scrub(scrubbed) == scrubbed

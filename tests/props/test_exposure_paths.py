@@ -21,13 +21,13 @@ prefixes = st.from_regex(r"(/[a-z0-9.~+-]{1,8}){0,3}", fullmatch=True)
 
 
 def is_label(text: str) -> bool:
-    """RFC 1123, said otherwise than by a pattern."""
+    """RFC 1123, without a regular expression."""
     inside = set(text) <= set(EDGE + "-")
     return 0 < len(text) <= 63 and inside and text[0] != "-" and text[-1] != "-"
 
 
 def is_subdomain(text: str) -> bool:
-    """As Kubernetes has it: the parts' lengths are not limited each."""
+    """As Kubernetes does it: the length of a single part is not limited."""
     edges = [(part[:1], part[-1:]) for part in text.split(".")]
     inside = set(text) <= set(EDGE + "-.")
     return len(text) <= 253 and inside and all({*edge} <= set(EDGE) for edge in edges)
@@ -59,7 +59,9 @@ PUBLISHED = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
 
 
 @given(st.data())
-def test_a_published_path_bent_in_one_place_is_another_one_or_none(data: st.DataObject) -> None:
+def test_a_published_path_changed_in_one_place_is_valid_or_not_published(
+    data: st.DataObject,
+) -> None:
     place = data.draw(st.integers(0, len(PUBLISHED)))
     new = data.draw(st.text(max_size=3))
     path = PUBLISHED[:place] + new + PUBLISHED[place + data.draw(st.integers(0, 2)) :]
@@ -78,7 +80,7 @@ def test_a_published_path_bent_in_one_place_is_another_one_or_none(data: st.Data
     st.lists(st.tuples(st.sampled_from(["authorization", "content-type"]), st.text(max_size=9))),
     st.integers(0, 10_000),
 )
-def test_any_request_has_a_verdict_and_garbage_does_not_pass(
+def test_any_request_has_a_verdict_and_random_requests_do_not_pass(
     method: str, host: str, target: str, headers: list[tuple[str, str]], body_bytes: int
 ) -> None:
     exposure = Exposure(prefix="/kubernetes", hosts=("ekf.example.com",))

@@ -1,4 +1,4 @@
-"""Whatever comes, in whatever pieces, the parser ends, and says the same of the same bytes."""
+"""The parser terminates on any bytes, and its result does not depend on how they are split."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Outcome = tuple[Any, ...]
 
 
 def outcome(pieces: list[bytes]) -> Outcome:
-    """What becomes of an answer that arrives in these pieces and then ends."""
+    """The result for a response that arrives in these pieces."""
     parser = ResponseParser()
     try:
         response = next((r for piece in pieces if (r := parser.feed(piece))), None)
@@ -46,9 +46,9 @@ BODIES = st.binary(max_size=200)
 
 @st.composite
 def answers(draw: st.DrawFn) -> bytes:
-    """A valid answer in one of the three forms, maybe after interim ones."""
+    """A valid response in one of three forms, perhaps after interim responses."""
     interim = draw(st.sampled_from([b"", b"HTTP/1.1 100 Continue\r\n\r\n"]))
-    # 204 and 304 have no body (RFC 9110), of which http.client reads a chunked one all the same.
+    # 204 and 304 have no body (RFC 9110), but http.client reads a chunked one.
     status = draw(st.integers(200, 599).filter(lambda code: code not in (204, 304)))
     version = draw(st.sampled_from([b"1.0", b"1.1"]))
     headers = draw(st.lists(st.tuples(NAMES, VALUES), max_size=5))
@@ -69,7 +69,7 @@ CUTS = st.lists(st.integers(0, 2000), max_size=20)
 
 
 @given(raw=answers(), cuts=CUTS)
-def test_a_valid_answer_is_the_same_however_it_is_cut(raw: bytes, cuts: list[int]) -> None:
+def test_a_valid_response_is_parsed_alike_however_it_is_split(raw: bytes, cuts: list[int]) -> None:
     whole = outcome([raw])
     assert isinstance(whole[0], int)
     assert outcome(split(raw, cuts)) == whole
@@ -77,7 +77,7 @@ def test_a_valid_answer_is_the_same_however_it_is_cut(raw: bytes, cuts: list[int
 
 
 @given(raw=answers(), end=st.integers(0, 2000), flips=st.lists(st.integers(0, 2000)), cuts=CUTS)
-def test_a_damaged_answer_is_the_same_however_it_is_cut(
+def test_a_damaged_response_is_parsed_alike_however_it_is_split(
     raw: bytes, end: int, flips: list[int], cuts: list[int]
 ) -> None:
     damaged = bytearray(raw[:end])
@@ -89,7 +89,7 @@ def test_a_damaged_answer_is_the_same_however_it_is_cut(
 
 @given(raw=st.binary(max_size=400), begins=st.booleans(), cuts=CUTS)
 @example(raw=b"\n" * 100, begins=True, cuts=[])
-def test_arbitrary_bytes_give_an_answer_or_an_error(
+def test_arbitrary_bytes_give_a_response_or_an_error(
     raw: bytes, begins: bool, cuts: list[int]
 ) -> None:
     if begins:
@@ -98,7 +98,7 @@ def test_arbitrary_bytes_give_an_answer_or_an_error(
 
 
 class _Socket:
-    """What http.client needs of a socket to read an answer from it."""
+    """The part of a socket that http.client needs to read a response."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
@@ -118,6 +118,6 @@ def by_http_client(raw: bytes) -> Response:
 
 
 @given(raw=answers())
-def test_a_valid_answer_is_read_as_http_client_reads_it(raw: bytes) -> None:
+def test_a_valid_response_is_parsed_as_by_http_client(raw: bytes) -> None:
     ours, theirs = outcome([raw]), by_http_client(raw)
     assert ours == (theirs.status, theirs.headers, theirs.body)

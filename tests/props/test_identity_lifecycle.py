@@ -1,4 +1,4 @@
-"""Whatever is done to identities, and wherever it breaks off: one more run, and all is as asked."""
+"""After any interrupted operation on identities, repeating it gives the requested state."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ crashes = st.one_of(st.none(), st.tuples(st.integers(1, 18), st.booleans()))
 
 @dataclass(slots=True)
 class Known:
-    """What is known of an identity: `state`, `grants` (namespace and role), the `file` handed over,
-    and every token ever had."""
+    """The expected state of an identity: `state`, `grants` (namespace and role), the
+    last credentials `file`, and every token issued."""
 
     state: str = "absent"
     grants: set[tuple[str, str]] = field(default_factory=set)
@@ -61,7 +61,7 @@ class Known:
 
 
 class Lifecycle(RuleBasedStateMachine):
-    """Admins who are interrupted, and who then do the same once more."""
+    """Operations that are interrupted and then repeated."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,8 +74,8 @@ class Lifecycle(RuleBasedStateMachine):
     def interrupted(
         self, crash: tuple[int, bool] | None, action: Callable[[], object], *done: type[Exception]
     ) -> None:
-        """Do it, with a crash somewhere; and if it came, once more. `done`: how a run ends that
-        finds all done already."""
+        """Run the action with a crash in it, then again if it crashed. `done`: the errors of a run
+        that finds nothing left to do."""
         if crash is None:
             action()
             return
@@ -89,7 +89,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(name=names, crash=crashes)
     def create(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
-        """It is to be there, with a credentials file."""
+        """Create the identity, with a credentials file."""
 
         def action() -> None:
             wish = Wish(name=name, handover=HANDOVER)
@@ -104,7 +104,7 @@ class Lifecycle(RuleBasedStateMachine):
     def rotate(
         self, name: IdentityName, crash: tuple[int, bool] | None, overlap_seconds: int
     ) -> None:
-        """It is to have another token."""
+        """Rotate its token."""
 
         def action() -> None:
             rotate(
@@ -129,7 +129,7 @@ class Lifecycle(RuleBasedStateMachine):
     def authorize(
         self, name: IdentityName, namespace: str, role: str, crash: tuple[int, bool] | None
     ) -> None:
-        """It is to have a role, also elsewhere."""
+        """Grant a role, in its namespace or another."""
         wish = authorizing.Wish(
             identity=name,
             namespaces=(namespace,),
@@ -152,7 +152,7 @@ class Lifecycle(RuleBasedStateMachine):
     def unauthorize(
         self, name: IdentityName, namespace: str | None, crash: tuple[int, bool] | None
     ) -> None:
-        """It is to have no role there, or nowhere."""
+        """Remove its roles in one namespace, or in all."""
         where = None if namespace is None else [namespace]
         self.interrupted(crash, lambda: authorizing.unauthorize(self.cluster, name, where))
         known = self.known[name]
@@ -160,7 +160,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(name=names, crash=crashes)
     def revoke(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
-        """Its tokens are to end."""
+        """Revoke its tokens."""
         if self.known[name].state == "absent":
             return
         self.known[name].state = "revoked"
@@ -173,12 +173,12 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(name=names, crash=crashes)
     def delete(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
-        """It is to be gone."""
+        """Delete the identity."""
         if self.known[name].state == "absent":
             return
         known, self.known[name] = self.known[name], Known()
         self.interrupted(crash, lambda: delete(self.cluster, name, warn=deaf), NoIdentityError)
-        # Nothing that it ever had makes a token any more: at once, whatever is remembered.
+        # None of its long-lived tokens gets a new token, at once, in spite of caches.
         for token in known.long_lived:
             assert isinstance(self.ask(token, name), ApiError)
         self.world.clock.advance(REMEMBERED_SECONDS)
@@ -189,14 +189,14 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(crash=crashes)
     def reap(self, crash: tuple[int, bool] | None) -> None:
-        """What was rotated out is to go, once it is time."""
+        """Delete retired Secrets once their time has come."""
         self.world.clock.advance(61)
         self.interrupted(crash, lambda: reap(self.cluster, None, warn=deaf))
         secrets = [each for name in NAMES for each in token_secrets(self.cluster, name)]
         assert [each.name for each in secrets if each.retire_after] == []
 
     def hand_over(self, name: IdentityName, content: bytes) -> None:
-        """Write the credentials file, where a process can end just as well."""
+        """Write the credentials file; the process may crash here too."""
 
         def write() -> None:
             self.known[name].file = content
@@ -205,11 +205,11 @@ class Lifecycle(RuleBasedStateMachine):
         self.cluster.step(write)
 
     def ask(self, token: Secret, name: IdentityName) -> Secret | ApiError:
-        """A short-lived token that hangs on nothing, by the holder of a long-lived one."""
+        """Request an unbound short-lived token with a long-lived one."""
         return mint(self.world.as_holder_of(token), name, bound_to=None)
 
     def use(self, name: IdentityName) -> None:
-        """The file is of use: its holder gets a token. Remember what there is to be ended."""
+        """The credentials file works. Record its tokens, which must stop working later."""
         (secret,) = self.alive(name)
         token = token_in(self.known[name].file)
         holder = self.world.as_holder_of(token)
@@ -226,14 +226,14 @@ class Lifecycle(RuleBasedStateMachine):
         return [each.name for each in live(secrets, account.uid)] if account else []
 
     def files_work(self) -> None:
-        """No identity that is to be alive has a credentials file that does not work."""
+        """The credentials file of every live identity works."""
         for known in self.known.values():
             if known.state == "live":
                 assert is_good(self.cluster, token_in(known.file))
 
     @invariant()
     def all_is_as_asked(self) -> None:
-        """Objects are there for what is alive, and for nothing else."""
+        """Exactly the objects of live identities exist."""
         for name, known in self.known.items():
             assert len(self.alive(name)) == (known.state == "live")
         marked = {
@@ -268,6 +268,6 @@ TestLifecycle.settings = settings(
     max_examples=40,
     stateful_step_count=15,
     deadline=None,
-    phases=[Phase.explicit, Phase.generate],  # to shrink fifteen steps takes minutes
+    phases=[Phase.explicit, Phase.generate],  # shrinking fifteen steps takes minutes
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -1,4 +1,4 @@
-"""Any kubeconfig is understood, or refused at once in words without its secrets."""
+"""Any kubeconfig is read, or rejected with a message without its secrets."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ users = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(cluster=clusters | odd, user=users | odd, junk=odd)
-def test_any_fields_of_any_type(cluster: Any, user: Any, junk: Any) -> None:
+def test_fields_of_any_type_are_read_or_rejected_without_secrets(
+    cluster: Any, user: Any, junk: Any
+) -> None:
     context = {"name": "x", "context": {"cluster": "x", "user": "x"}}
     document = {
         "current-context": "x",
@@ -80,13 +82,13 @@ def test_any_fields_of_any_type(cluster: Any, user: Any, junk: Any) -> None:
 
 @settings(deadline=None)
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_any_bytes(content: bytes) -> None:
+def test_any_bytes_are_read_or_rejected_without_secrets(content: bytes) -> None:
     check(content)
 
 
 @settings(deadline=None)
 @given(cut=st.integers(0, 400), insert=st.binary(max_size=3))
-def test_a_file_that_is_torn_or_scribbled_on(cut: int, insert: bytes) -> None:
+def test_a_damaged_file_is_read_or_rejected_without_secrets(cut: int, insert: bytes) -> None:
     whole = json.dumps(
         {
             "current-context": "x",
@@ -108,5 +110,5 @@ def check(content: bytes) -> None:
             assert SENTINEL not in repr(access)
             Cluster(access).close()
         except DaypassError as error:
-            said = repr(error) + str(error)
-            assert SENTINEL not in said
+            text = repr(error) + str(error)
+            assert SENTINEL not in text

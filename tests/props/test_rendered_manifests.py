@@ -1,4 +1,4 @@
-"""Whatever domains a config has: everything is named once, and what is referred to is there."""
+"""For any domains, object names are unique and references resolve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from daypass.spec.names import LABEL
 from support.closure import assert_closed, identity
 from support.rendered import config_of
 
-# As Kubernetes has it (k8s.io/apimachinery/pkg/util/validation): 63 is a bound of labels alone.
+# k8s.io/apimachinery/pkg/util/validation: the limit of 63 holds for labels only.
 DNS_1123_SUBDOMAIN = r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
 names = st.from_regex(LABEL, fullmatch=True) | st.sampled_from(
@@ -61,7 +61,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(deadline=None, max_examples=30)
 @given(configs())
-def test_what_is_rendered_is_whole_and_nothing_is_called_as_another(config: dict[str, Any]) -> None:
+def test_rendered_objects_are_complete_and_uniquely_named(config: dict[str, Any]) -> None:
     read = config_of(json.dumps(config))
     objects = render_objects(read, KubernetesFacts())
     assert len({identity(value) for value in objects}) == len(objects)

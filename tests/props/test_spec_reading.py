@@ -1,4 +1,4 @@
-"""Whatever the bytes, reading ends soon, in a Config or a ConfigError."""
+"""Any bytes give a Config or a ConfigError, in bounded time."""
 
 import re
 import time
@@ -53,7 +53,9 @@ def check(content: bytes) -> None:
         assert str(problem).isprintable()
         assert len(str(problem)) < 500
         if b"not valid" not in content:
-            assert "not valid" not in problem.message, "an error of pydantic's that nobody worded"
+            assert "not valid" not in problem.message, (
+                "an error of pydantic without a message of our own"
+            )
         assert (problem.line > 0) == (problem.column > 0)
         assert problem.line <= content.count(b"\n") + 2
     places = [(problem.line, problem.column) for problem in found.problems]
@@ -83,13 +85,13 @@ def test_any_text_gives_a_config_or_a_config_error(content: str) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(tokens, max_size=40))
-def test_any_pieces_of_yaml_give_a_config_or_a_config_error(pieces: list[str]) -> None:
+def test_any_yaml_fragments_give_a_config_or_a_config_error(pieces: list[str]) -> None:
     check("".join(pieces).encode())
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.data())
-def test_a_config_with_a_wound_gives_a_config_or_a_config_error(data: st.DataObject) -> None:
+def test_a_damaged_config_gives_a_config_or_a_config_error(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from([DESIGN, MINIMAL]))
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(len(text), start + 30)))
@@ -99,7 +101,7 @@ def test_a_config_with_a_wound_gives_a_config_or_a_config_error(data: st.DataObj
 
 @settings(deadline=None)
 @given(st.data())
-def test_a_config_with_its_lines_in_disorder_gives_a_config_or_a_config_error(
+def test_a_config_with_shuffled_lines_gives_a_config_or_a_config_error(
     data: st.DataObject,
 ) -> None:
     lines = data.draw(st.lists(st.sampled_from(DESIGN.splitlines(keepends=True)), max_size=40))

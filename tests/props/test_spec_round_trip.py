@@ -1,4 +1,4 @@
-"""A config that is written down is read again as the same config."""
+"""A config that is written and read again is the same."""
 
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def read(document: dict[str, Any]) -> Config:
 
 @settings(deadline=None)
 @given(documents())
-def test_what_is_valid_is_read_and_reads_the_same_once_written(document: dict[str, Any]) -> None:
+def test_a_valid_config_survives_a_round_trip(document: dict[str, Any]) -> None:
     config = read(document)
     written = config.model_dump(mode="json", exclude_none=True)
     assert read(written) == config
@@ -120,5 +120,5 @@ def test_what_is_valid_is_read_and_reads_the_same_once_written(document: dict[st
 
 
 @given(lifetimes)
-def test_a_duration_is_read_as_it_is_spelled(seconds: int) -> None:
+def test_a_duration_survives_a_round_trip(seconds: int) -> None:
     assert parse_duration(spell_duration(seconds)) == seconds

@@ -1,4 +1,4 @@
-"""Answers to judge, and the wording of findings."""
+"""Responses to judge, and the wording of findings."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ FOUND = {
 }
 
 
-def test_the_text_has_a_line_a_finding_and_its_hint_below() -> None:
+def test_the_text_report_has_a_line_per_finding_with_its_hint() -> None:
     assert reports.text(FOUND) == (
         "ekf\n"
         "  ✓ name         ekf.example.com is 192.0.2.1\n"
@@ -32,7 +32,7 @@ def test_the_text_has_a_line_a_finding_and_its_hint_below() -> None:
     assert "\x1b[31m✗" in reports.text(FOUND, colour=True)
 
 
-def test_json_holds_the_same() -> None:
+def test_the_json_report_has_every_finding() -> None:
     found = json.loads(reports.as_json(FOUND))["domains"]["ekf"]
     assert [each["level"] for each in found] == ["ok", "warning", "failure", "skipped"]
     assert found[2] == {
@@ -41,7 +41,7 @@ def test_json_holds_the_same() -> None:
     }  # fmt: skip
 
 
-def test_junit_fails_for_failures_alone() -> None:
+def test_the_junit_report_fails_only_for_failures() -> None:
     suite = ElementTree.fromstring(reports.junit(FOUND)).find("testsuite")  # noqa: S314 - our own
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "1", "1")

@@ -1,4 +1,4 @@
-"""What is verified, from a config: where a domain's gate can be asked."""
+"""The URL at which the gate of each domain is probed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.rendered import config_of
 
 
 def gates(hosts: str) -> dict[str, str | None]:
-    """Where the gate of each domain is asked."""
+    """The URL at which the gate of each domain is probed."""
     config = config_of(f"""\
 version: 1
 domains:
@@ -34,7 +34,7 @@ EKF, SERVING = "https://ekf.example.com/", "https://serving.example.com/"
     ],
     ids=["all", "another", "wildcard", "wildcard, another", "wildcard, one"],
 )
-def test_the_gate_is_asked_where_it_is_known_to_be(
+def test_the_gate_is_probed_on_a_known_host(
     hosts: str, ekf: str | None, serving: str | None
 ) -> None:
     assert gates(hosts) == {"ekf": ekf, "serving": serving}

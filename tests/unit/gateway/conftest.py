@@ -1,4 +1,4 @@
-"""For tests of what follows an API server."""
+"""For tests of watches on an API server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from daypass.gateway import feed
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Watches of a fake API server end at once, and each is begun again soon."""
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restart watches soon: those of a fake API server end at once."""
     monkeypatch.setattr(feed, "LONGEST_PAUSE_SECONDS", 0.1)

@@ -1,4 +1,4 @@
-"""The authorizer without sockets: what is asked, what is remembered, what is answered."""
+"""The authorizer without sockets: TokenReviews, cached decisions and responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.reviewing import AUDIENCE, GOOD, HOST, REFUSED, USER, Tried, claims
 from support.tokens import encode
 
 
-def test_a_token_that_the_api_server_takes_passes_and_says_who_calls() -> None:
+def test_a_token_accepted_by_the_api_server_passes_with_identity_headers() -> None:
     answer = Tried().bearer()
     assert answer.reason is Reason.ALLOWED
     assert dict(answer.headers) == {
@@ -32,7 +32,7 @@ def test_a_token_that_the_api_server_takes_passes_and_says_who_calls() -> None:
     assert answer.removed == ("authorization",)
 
 
-def test_it_is_asked_about_once_and_then_remembered() -> None:
+def test_a_token_is_reviewed_once_and_then_cached() -> None:
     tried = Tried()
     line = f"Bearer {tried.token()}"
     answers = {tried.ask(line) for _ in range(5)}
@@ -41,7 +41,7 @@ def test_it_is_asked_about_once_and_then_remembered() -> None:
 
 
 @pytest.mark.parametrize("lifetime", [30, 3600])
-def test_it_is_remembered_until_its_end_and_never_for_longer_than_configured(
+def test_a_decision_is_cached_until_the_token_expires_or_the_configured_limit(
     lifetime: int,
 ) -> None:
     tried = Tried(remember_seconds=60)
@@ -58,7 +58,7 @@ def test_it_is_remembered_until_its_end_and_never_for_longer_than_configured(
     assert len(tried.asked) == 2
 
 
-def test_a_clock_that_is_set_back_makes_nothing_last_longer() -> None:
+def test_a_clock_that_is_set_back_does_not_extend_the_cache() -> None:
     tried = Tried(remember_seconds=60)
     line = f"Bearer {tried.token()}"
     tried.ask(line)
@@ -69,20 +69,20 @@ def test_a_clock_that_is_set_back_makes_nothing_last_longer() -> None:
     assert len(tried.asked) == 2
 
 
-def test_a_token_in_use_is_asked_about_again_before_it_is_forgotten() -> None:
+def test_a_token_in_use_is_reviewed_again_before_its_cache_entry_expires() -> None:
     tried = Tried(remember_seconds=60)
     line = f"Bearer {tried.token()}"
     tried.ask(line)
     tried.clock.advance(50)
-    assert tried.ask(line) is not None, "nobody waits for it"
+    assert tried.ask(line) is not None, "no request waits for it"
     tried.pump()
     assert len(tried.asked) == 2
     tried.clock.advance(20)
     assert tried.ask(line) is not None
-    assert len(tried.asked) == 2, "remembered anew from the second answer on"
+    assert len(tried.asked) == 2, "cached again from the second review on"
 
 
-def test_a_token_that_is_refused_when_asked_about_again_is_forgotten_at_once() -> None:
+def test_a_token_refused_by_a_repeated_review_is_dropped_at_once() -> None:
     tried = Tried(remember_seconds=60)
     line = f"Bearer {tried.token()}"
     tried.ask(line)
@@ -95,7 +95,7 @@ def test_a_token_that_is_refused_when_asked_about_again_is_forgotten_at_once() -
     assert answer.reason is Reason.REVIEW_REFUSED
 
 
-def test_a_failure_when_asked_about_again_leaves_it_remembered_to_its_end() -> None:
+def test_a_failed_repeated_review_keeps_the_cache_entry_until_it_expires() -> None:
     tried = Tried(remember_seconds=60)
     line = f"Bearer {tried.token()}"
     tried.ask(line)
@@ -112,23 +112,25 @@ def test_a_failure_when_asked_about_again_leaves_it_remembered_to_its_end() -> N
     assert (answer.code, dict(answer.headers)["retry-after"]) == (503, "1")
 
 
-BENT = [
+MALFORMED = [
     "{} x", " {}", "{} ", "{}\t", "{},{}", "{}.", "{}=", "\u00e9{}",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("bent", [*BENT, *(f"x{each}" for each in BENT), "bearer", "Basic eDp5"])
-def test_another_header_with_the_same_token_never_finds_it(bent: str) -> None:
+@pytest.mark.parametrize(
+    "malformed", [*MALFORMED, *(f"x{each}" for each in MALFORMED), "bearer", "Basic eDp5"]
+)
+def test_a_malformed_header_with_a_cached_token_is_refused(malformed: str) -> None:
     tried = Tried()
     line = f"Bearer {tried.token()}"
     tried.ask(line)
-    answer = tried.ask(bent.format(line, line))
+    answer = tried.ask(malformed.format(line, line))
     assert answer is not None
     assert answer.reason is Reason.UNREADABLE
     assert len(tried.asked) == 1
 
 
-def test_two_authorization_headers_are_refused_also_if_one_is_remembered() -> None:
+def test_two_authorization_headers_are_refused_even_if_one_is_cached() -> None:
     tried = Tried()
     line = f"Bearer {tried.token()}"
     tried.ask(line)
@@ -139,7 +141,7 @@ def test_two_authorization_headers_are_refused_also_if_one_is_remembered() -> No
 
 
 @pytest.mark.parametrize("host", ["other.example.com", "", "ekf.example.com.", "x.ekf.example.com"])
-def test_a_remembered_token_opens_no_host_that_is_not_guarded(host: str) -> None:
+def test_a_cached_token_does_not_pass_on_an_unguarded_host(host: str) -> None:
     tried = Tried()
     line = f"Bearer {tried.token()}"
     tried.ask(line)
@@ -148,7 +150,7 @@ def test_a_remembered_token_opens_no_host_that_is_not_guarded(host: str) -> None
     assert answer.reason is Reason.NOT_GUARDED
 
 
-def test_a_host_is_known_by_any_case_and_port_and_what_is_kept_of_that_is_bounded() -> None:
+def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_bounded() -> None:
     tried = Tried()
     line = f"Bearer {tried.token()}"
     for number in range(3000):
@@ -181,7 +183,9 @@ def test_a_host_is_known_by_any_case_and_port_and_what_is_kept_of_that_is_bounde
         ({"kubernetes.io": {"namespace": "team"}}, Reason.UNBOUND),
     ],
 )
-def test_what_the_claims_decide_is_never_asked(changes: dict[str, Any], reason: Reason) -> None:
+def test_a_token_with_wrong_claims_is_refused_without_review(
+    changes: dict[str, Any], reason: Reason
+) -> None:
     tried = Tried()
     answer = tried.bearer(**changes)
     assert answer.reason is reason
@@ -190,10 +194,10 @@ def test_what_the_claims_decide_is_never_asked(changes: dict[str, Any], reason: 
 
 
 @pytest.mark.parametrize("every", [0.25, 7, 47, 48, 59, 59.75, 60, 100])
-def test_where_nobody_looks_a_token_outlives_its_secret_for_no_longer_than_configured(
+def test_in_an_unwatched_namespace_a_token_outlives_its_secret_by_the_cache_time_at_most(
     every: float,
 ) -> None:
-    """The API server's own memory, of 10 s, comes on top."""
+    """The API server's own cache adds 10 s."""
     tried = Tried(remember_seconds=60)
     tried.authorizer.take_revoked(Revoked(followed=frozenset({"elsewhere"})))
     line = f"Bearer {tried.token()}"
@@ -205,7 +209,7 @@ def test_where_nobody_looks_a_token_outlives_its_secret_for_no_longer_than_confi
     for number in range(1, int(200 / every) + 1):
         tried.clock.advance(every)
         answer = tried.ask(line)
-        tried.pump()  # one in use is asked about beside
+        tried.pump()  # a token in use is reviewed in the background
         assert answer is not None
         if answer.is_allowed:
             passed.append(number * every)
@@ -217,21 +221,21 @@ def part(value: Any) -> str:
     return encode(json.dumps(value).encode())
 
 
-def test_a_million_junk_tokens_leave_nothing_behind() -> None:
+def test_a_million_invalid_tokens_use_no_memory() -> None:
     tried, host = Tried(), HOST.encode()
     authorizer = tried.authorizer
     others = {"iss": "https://other.example.com", "aud": [AUDIENCE], "sub": USER}
     codes: Counter[int] = Counter()
-    later: list[Answer] = []
+    late: list[Answer] = []
 
     def send(count: int) -> None:
         for number in range(count // 10):
             foreign = part({**others, "jti": str(number)})
             for kind in range(10):
-                # One of ten is somebody else's, and whole.
+                # One of ten is well-formed, from another issuer.
                 middle = foreign if kind == 0 else f"{number}{kind}"
                 line = f"Bearer e30.{middle}.x".encode()
-                answer = authorizer.check(host, (line,), "", later.append)
+                answer = authorizer.check(host, (line,), "", late.append)
                 codes[answer.code if answer is not None else 0] += 1
 
     send(10_000)
@@ -241,11 +245,11 @@ def test_a_million_junk_tokens_leave_nothing_behind() -> None:
     assert resident_bytes() - before < 16 * 1024 * 1024
     assert (len(authorizer.memory), len(authorizer.refusals), tried.asked) == (0, 0, [])
     assert authorizer.flights.waiting == 0
-    assert len(tried.lines) <= 60, "events are bounded, too"
+    assert len(tried.lines) <= 60, "events are bounded too"
     assert tried.audit.suppressed > 1_000_000
 
 
-def test_forged_tokens_that_the_api_server_refuses_are_kept_within_bounds() -> None:
+def test_cached_refusals_of_forged_tokens_are_bounded() -> None:
     tried = Tried()
     tried.says = lambda token: REFUSED
     for number in range(LIMIT_REFUSALS + 1_000):
@@ -258,7 +262,7 @@ def test_forged_tokens_that_the_api_server_refuses_are_kept_within_bounds() -> N
     assert (len(authorizer.memory), len(authorizer.refusals)) == (0, LIMIT_REFUSALS)
 
 
-def test_what_the_api_server_refuses_is_remembered_shortly_and_within_bounds() -> None:
+def test_a_refusal_by_the_api_server_is_cached_briefly() -> None:
     tried = Tried()
     tried.says = lambda token: REFUSED
     line = f"Bearer {tried.token()}"
@@ -275,7 +279,7 @@ def test_what_the_api_server_refuses_is_remembered_shortly_and_within_bounds() -
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("review", "reason"),
     [
         (Review(authenticated=False, user=USER, audiences=(AUDIENCE,)), Reason.REVIEW_REFUSED),
         (Review(authenticated=True, user="admin", audiences=(AUDIENCE,)), Reason.REVIEW_REFUSED),
@@ -283,29 +287,27 @@ def test_what_the_api_server_refuses_is_remembered_shortly_and_within_bounds() -
         (Review(authenticated=True, user=USER, audiences=("other",)), Reason.REVIEW_AUDIENCE),
     ],
 )
-def test_the_word_of_the_api_server_has_to_be_for_this_user_and_this_audience(
-    said: Review, reason: Reason
-) -> None:
+def test_a_token_review_must_match_user_and_audience(review: Review, reason: Reason) -> None:
     tried = Tried()
-    tried.says = lambda token: said
+    tried.says = lambda token: review
     assert tried.bearer().reason is reason
     assert len(tried.authorizer.memory) == 0
 
 
-def test_who_cannot_know_refuses_and_says_when_to_come_back() -> None:
+def test_an_unreachable_api_server_gives_503_with_retry_after() -> None:
     tried = Tried()
     tried.says = lambda token: 7.0
     answer = tried.bearer()
     assert (answer.code, answer.reason) == (503, Reason.UNKNOWN)
     assert dict(answer.headers)["retry-after"] == "7"
     tried.says = lambda token: GOOD
-    assert tried.bearer(jti="other").code == 503, "nobody is asked before"
+    assert tried.bearer(jti="other").code == 503, "no review starts earlier"
     assert len(tried.asked) == 1
     tried.clock.advance(7)
     assert tried.bearer().is_allowed
 
 
-def test_who_waits_too_long_is_sent_away() -> None:
+def test_a_request_that_waits_too_long_gets_503() -> None:
     tried = Tried(flights=Flights(most_at_once=1, patience_seconds=0.5))
     got: list[Any] = []
     line = f"Bearer {tried.token()}".encode()
@@ -324,7 +326,7 @@ def test_who_waits_too_long_is_sent_away() -> None:
         Revoked(namespaces={"team"}),
     ],
 )
-def test_what_is_revoked_is_refused_at_once_though_it_was_remembered(revoked: Revoked) -> None:
+def test_a_revoked_token_is_refused_at_once_even_if_cached(revoked: Revoked) -> None:
     tried = Tried()
     line = f"Bearer {tried.token()}"
     tried.ask(line)
@@ -341,7 +343,7 @@ def test_what_is_revoked_is_refused_at_once_though_it_was_remembered(revoked: Re
     assert again.is_allowed
 
 
-def test_a_revocation_counts_also_for_a_review_that_is_under_way() -> None:
+def test_a_revocation_applies_to_a_review_in_flight() -> None:
     tried = Tried()
     got: list[Any] = []
     line = f"Bearer {tried.token()}".encode()
@@ -354,7 +356,7 @@ def test_a_revocation_counts_also_for_a_review_that_is_under_way() -> None:
     assert len(tried.authorizer.memory) == 0
 
 
-def test_a_list_that_is_too_old_closes_the_gate_also_for_what_is_remembered() -> None:
+def test_a_stale_revocation_list_closes_the_gate_even_for_cached_tokens() -> None:
     tried = Tried()
     line = f"Bearer {tried.token()}"
     tried.ask(line)
@@ -370,7 +372,7 @@ def test_a_list_that_is_too_old_closes_the_gate_also_for_what_is_remembered() ->
     assert events == ["token-taken", "gate-closed", "gate-opened"]
 
 
-def test_a_refusal_is_a_status_of_kubernetes_with_the_words_of_its_reason() -> None:
+def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason() -> None:
     tried = Tried()
     for reason in Reason:
         answer = tried.authorizer._answers.refused(reason)
@@ -386,7 +388,7 @@ def test_a_refusal_is_a_status_of_kubernetes_with_the_words_of_its_reason() -> N
         assert b"\r\nlocation:" not in answer.http
 
 
-def test_no_token_is_in_any_event_and_what_it_claims_is_called_so() -> None:
+def test_events_contain_no_token_and_mark_unverified_claims() -> None:
     tried = Tried()
     tried.bearer()
     tried.bearer(aud=["other"], jti="mine")
@@ -402,7 +404,7 @@ def test_no_token_is_in_any_event_and_what_it_claims_is_called_so() -> None:
     assert "eyJ" not in json.dumps(tried.lines)
 
 
-def test_a_token_that_the_api_server_cannot_read_keeps_nobody_else_from_being_asked_about() -> None:
+def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews() -> None:
     tried = Tried()
     got: list[Any] = []
     line = f"Bearer {tried.token()}".encode()
@@ -415,7 +417,7 @@ def test_a_token_that_the_api_server_cannot_read_keeps_nobody_else_from_being_as
 
 
 def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:
-    """A token of these texts, with a signature of nobody's."""
+    """A token with these claims and header, and an invalid signature."""
     return f"Bearer {encode(header.encode())}.{encode(claims.encode())}.c2ln"
 
 
@@ -452,7 +454,7 @@ def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:
         "long token",
     ],
 )
-def test_what_is_hostile_is_refused_before_anybody_is_asked(line: str, reason: Reason) -> None:
+def test_a_hostile_token_is_refused_without_review(line: str, reason: Reason) -> None:
     tried = Tried()
     answer = tried.ask(line)
     assert answer is not None

@@ -1,4 +1,4 @@
-"""The decision, step by step: each thing that can be wrong with a request has a reason."""
+"""The decision, step by step: every invalid request has its reason."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def decided(value: str, rules: Rules = RULES, **known: Any) -> Decision:
     return decide(asked(f"Bearer {value}"), rules, NOW, **(known or {"signed": True}))
 
 
-def test_a_good_token_is_allowed_and_says_who_calls() -> None:
+def test_a_valid_token_is_allowed_with_its_identity() -> None:
     decision = decided(token())
     assert decision.reason is Reason.ALLOWED
     assert decision.identity is not None
@@ -104,7 +104,7 @@ def test_a_good_token_is_allowed_and_says_who_calls() -> None:
         ({"kubernetes.io": {"namespace": "team", "secret": "secret-1"}}, Reason.UNBOUND),
     ],
 )
-def test_each_wrong_claim_has_its_reason(changes: dict[str, Any], reason: Reason) -> None:
+def test_each_invalid_claim_has_its_reason(changes: dict[str, Any], reason: Reason) -> None:
     decision = decided(token(**changes))
     assert (decision.reason, decision.identity) == (reason, None)
 
@@ -118,17 +118,17 @@ def test_each_wrong_claim_has_its_reason(changes: dict[str, Any], reason: Reason
         ({"exp": NOW + 3539.9, "iat": NOW - 60.9}, "a fraction of a second"),
     ],
 )
-def test_the_bounds_themselves_are_still_good(changes: dict[str, Any], limit: str) -> None:
+def test_limits_are_inclusive(changes: dict[str, Any], limit: str) -> None:
     assert decided(token(**changes)).is_allowed, limit
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "None", "RS256 ", "PS256", ""])
-def test_only_algorithms_of_api_servers_are_taken(algorithm: object) -> None:
+def test_only_algorithms_of_api_servers_are_accepted(algorithm: object) -> None:
     assert decided(token({"alg": algorithm})).reason is Reason.ALGORITHM
 
 
 @pytest.mark.parametrize("algorithm", [None, 1, ["RS256"], {"RS256": 1}])
-def test_an_algorithm_that_is_no_text_makes_no_token(algorithm: object) -> None:
+def test_an_algorithm_that_is_not_a_string_makes_a_token_malformed(algorithm: object) -> None:
     assert decided(token({"alg": algorithm})).reason is Reason.MALFORMED
 
 
@@ -150,7 +150,9 @@ def test_an_algorithm_that_is_no_text_makes_no_token(algorithm: object) -> None:
         (("Bearer " + "a" * 20_000 + ".b.c",), Reason.MALFORMED),
     ],
 )
-def test_the_header_is_read_in_one_way_only(values: tuple[str, ...], reason: Reason) -> None:
+def test_the_authorization_header_has_one_accepted_form(
+    values: tuple[str, ...], reason: Reason
+) -> None:
     request = asked(*(value.format(t=token()) for value in values))
     assert decide(request, RULES, NOW, signed=True).reason is reason
 
@@ -169,7 +171,7 @@ def test_another_host_is_not_guarded(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["", "ekf.example.com.", "x", "*", "[::1]:1"])
-def test_every_host_is_guarded_where_the_rules_say_so(host: str) -> None:
+def test_the_wildcard_guards_every_host(host: str) -> None:
     rules = replace(RULES, hosts=frozenset({"*"}))
     assert decide(asked(f"Bearer {token()}", host=host), rules, NOW, signed=True).is_allowed
     assert decide(asked(host=host), rules, NOW, signed=True).reason is Reason.NO_TOKEN
@@ -182,7 +184,7 @@ def test_a_denied_token_secret_or_account_is_refused(name: str) -> None:
     assert decided(token(), rules).reason is Reason.DENIED
 
 
-def test_a_namespace_that_nobody_follows_needs_the_api_servers_word() -> None:
+def test_a_token_from_an_unwatched_namespace_needs_a_token_review() -> None:
     rules = replace(RULES, followed=frozenset({"another"}))
     assert decided(token(), rules).reason is Reason.UNKNOWN
     assert decided(token(), replace(rules, followed=frozenset({"team"}))).is_allowed
@@ -191,7 +193,7 @@ def test_a_namespace_that_nobody_follows_needs_the_api_servers_word() -> None:
     assert decide(asked(f"Bearer {token()}"), rules, NOW, review=review).is_allowed
 
 
-def test_without_a_signature_or_a_review_nobody_is_allowed() -> None:
+def test_without_a_signature_or_a_review_no_token_is_allowed() -> None:
     assert decide(asked(f"Bearer {token()}"), RULES, NOW).reason is Reason.UNKNOWN
     assert decided(token(), signed=False).reason is Reason.SIGNATURE
 
@@ -208,20 +210,18 @@ def test_without_a_signature_or_a_review_nobody_is_allowed() -> None:
         (Review(authenticated=True, user=USER, audiences=(ISSUER,)), Reason.REVIEW_AUDIENCE),
     ],
 )  # fmt: skip
-def test_the_api_servers_word_counts_only_for_this_audience_and_subject(
-    review: Review, reason: Reason
-) -> None:
+def test_a_token_review_must_match_audience_and_subject(review: Review, reason: Reason) -> None:
     assert decided(token(), review=review).reason is reason
     assert decided(token(), signed=False, review=review).reason is Reason.SIGNATURE
 
 
-def test_what_is_denied_shows_nothing_of_the_token() -> None:
+def test_a_refusal_contains_nothing_of_the_token() -> None:
     for changes in ({"sub": "admin"}, {"aud": ["x"]}, {"exp": 1}):
         shown = repr(decided(token(**changes)))
         assert token(**changes) not in shown
 
 
-def test_every_reason_has_words_and_only_one_allows() -> None:
+def test_every_reason_has_a_message_and_only_one_allows() -> None:
     assert set(MESSAGES) == set(Reason)
     assert [reason for reason in Reason if CODES.get(reason, 401) < 400] == [Reason.ALLOWED]
 
@@ -231,10 +231,10 @@ anything = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max
 
 
 @given(name=st.sampled_from(sorted(CLAIMS)), value=anything)
-def test_whatever_a_claim_is_nobody_but_its_subject_is_let_in(name: str, value: Any) -> None:
+def test_whatever_the_claims_only_the_subject_is_admitted(name: str, value: Any) -> None:
     decision = decided(token(**{name: value}))
     if decision.is_allowed:
         assert decision.identity is not None
         assert decision.identity.user == USER
-        once = sorted(set(value)) if name == "aud" else value  # named twice is named
+        once = sorted(set(value)) if name == "aud" else value  # a repeated audience counts once
         assert name in ("jti", "iat", "nbf", "exp") or once == CLAIMS[name]

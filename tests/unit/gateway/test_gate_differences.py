@@ -1,4 +1,4 @@
-"""docs/gate.md shows the table that the engines' tests hold."""
+"""docs/gate.md contains the table that the tests of the engines verify."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SIGNER = Signer()
 CHANGES = single_changes(Keys(ours=SIGNER, stranger=SIGNER, issuer=ISSUER, audience=AUDIENCE))
 
 
-def test_the_page_has_the_table_of_the_tests() -> None:
+def test_docs_gate_md_has_the_table_of_the_tests() -> None:
     assert as_table() in GATE_PAGE.read_text(), f"the table is now:\n{as_table()}"
 
 
-def test_each_row_is_about_changes_that_are_made() -> None:
+def test_each_row_names_existing_changes() -> None:
     for row in DIFFERENCES:
         for pattern in row.changes:
             assert any(fnmatchcase(name, pattern) for name in CHANGES), pattern

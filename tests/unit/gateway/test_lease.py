@@ -1,4 +1,4 @@
-"""Who of several watches publishes, whatever clocks and connections do."""
+"""Exactly one of several replicas publishes, whatever clocks and connections do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class World:
         return Lease(cluster, self.clock, namespace="daypass", name="watch", me=me)
 
 
-def test_one_of_two_gets_it_and_keeps_it() -> None:
+def test_one_of_two_gets_the_lease_and_keeps_it() -> None:
     world = World()
     one, two = world.lease("one"), world.lease("two")
     for _ in range(20):
@@ -27,7 +27,7 @@ def test_one_of_two_gets_it_and_keeps_it() -> None:
         world.clock.advance(RENEW_WITHIN_SECONDS / 2)
 
 
-def test_a_holder_that_is_gone_is_followed_within_its_duration() -> None:
+def test_the_lease_of_a_lost_holder_is_taken_after_its_duration() -> None:
     world = World()
     one, two = world.lease("one"), world.lease("two")
     one.attempt()
@@ -43,7 +43,7 @@ def test_a_holder_that_is_gone_is_followed_within_its_duration() -> None:
     assert (one.is_held, one.holder) == (False, "two")
 
 
-def test_who_cannot_renew_stops_before_anybody_else_may_begin() -> None:
+def test_a_holder_that_cannot_renew_stops_before_another_may_start() -> None:
     world = World()
     one = world.lease("one")
     one.attempt()
@@ -58,7 +58,7 @@ def test_who_cannot_renew_stops_before_anybody_else_may_begin() -> None:
     assert RENEW_WITHIN_SECONDS < DURATION_SECONDS
 
 
-def test_of_two_who_take_an_abandoned_one_at_once_one_gets_it() -> None:
+def test_an_expired_lease_goes_to_exactly_one_of_two() -> None:
     world = World()
     one, two, three = (world.lease(name) for name in ("one", "two", "three"))
     one.attempt()
@@ -70,7 +70,7 @@ def test_of_two_who_take_an_abandoned_one_at_once_one_gets_it() -> None:
     assert (two.is_held, three.is_held) == (False, True)
 
 
-def test_who_ends_in_order_lets_the_next_one_begin_at_once() -> None:
+def test_a_released_lease_is_free_at_once() -> None:
     world = World()
     one, two = world.lease("one"), world.lease("two")
     one.attempt()
@@ -79,7 +79,7 @@ def test_who_ends_in_order_lets_the_next_one_begin_at_once() -> None:
     assert (one.is_held, two.is_held) == (False, True)
 
 
-def test_the_clock_of_the_holder_counts_for_nothing() -> None:
+def test_the_clock_of_the_holder_is_ignored() -> None:
     world = World()
     one, two = world.lease("one"), world.lease("two")
     one.attempt()

@@ -1,4 +1,4 @@
-"""What the gate's refusals tell to do: it leads to a token that passes."""
+"""The hints in refusals of the gate lead to a valid token."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ REFUSED = [each for each in Reason if CODES.get(each, 401) in (401, 403)]
 
 
 def messages(reason: Reason) -> list[str]:
-    """Of the authorizer, and of Envoy."""
+    """The message of the authorizer, and the one of Envoy."""
     (reply,) = refusal_replies([reason], AUDIENCE)
     native = reply["body_format_override"]["json_format"]["message"]
     return [json.loads(ANSWERS.refused(reason).body)["message"], native]
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_a_refusal_names_the_token_to_come_back_with(reason: Reason) -> None:
+def test_a_refusal_names_the_command_for_a_valid_token(reason: Reason) -> None:
     for message in dict.fromkeys(messages(reason)):
-        asks_anew = reason in (Reason.DENIED, Reason.REVIEW_REFUSED)
-        assert (f"`daypass token --audience {AUDIENCE}`" in message) is not asks_anew
-        assert ("administrator" in message) is asks_anew
+        needs_new_credentials = reason in (Reason.DENIED, Reason.REVIEW_REFUSED)
+        assert (f"`daypass token --audience {AUDIENCE}`" in message) is not needs_new_credentials
+        assert ("administrator" in message) is needs_new_credentials
         check(message, reason=reason)

@@ -1,4 +1,4 @@
-"""Probes are answered, whoever else has connections open."""
+"""Probes are answered while other connections stay open."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from daypass.gateway.review.status_server import LIMIT_CONNECTIONS, StatusServer
 
 
-def test_nobody_keeps_probes_out_by_connections_that_say_nothing() -> None:
+def test_silent_connections_do_not_block_probes() -> None:
     async def probed() -> bytes:
         server = StatusServer(lambda: True, lambda: "", lambda: iter(()))
         port = await server.start("127.0.0.1", 0)

@@ -1,4 +1,4 @@
-"""What an API server's answer to a TokenReview says, also where it is something else."""
+"""Parsing of TokenReview responses, valid and invalid."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def answer(status: Any) -> bytes:
     return json.dumps({"kind": "TokenReview", "status": status}).encode()
 
 
-def test_the_question_names_the_audience_and_the_token() -> None:
+def test_the_request_has_audience_and_token() -> None:
     before, after = body_for('a"b\\n')
     spec = json.loads(before + b"x.y.z" + after)["spec"]
     assert spec == {"audiences": ['a"b\\n'], "token": "x.y.z"}
 
 
-def test_a_good_answer_is_read_whole() -> None:
+def test_a_successful_response_is_read_completely() -> None:
     status = {"authenticated": True, "user": {"username": "u"}, "audiences": ["a", "b"]}
     expected = Review(authenticated=True, user="u", audiences=("a", "b"))
     assert read_answer(201, "", answer(status)) == expected
@@ -42,7 +42,7 @@ def test_a_good_answer_is_read_whole() -> None:
         {"authenticated": None, "user": None, "audiences": None},
     ],
 )
-def test_whatever_is_not_plainly_authenticated_is_not(status: Any) -> None:
+def test_only_authenticated_true_counts(status: Any) -> None:
     review = read_answer(201, "", answer(status))
     assert isinstance(review, Review)
     assert not review.authenticated
@@ -53,18 +53,18 @@ def test_whatever_is_not_plainly_authenticated_is_not(status: Any) -> None:
     [(429, "3", 3.0), (503, "0", 0.0), (429, "", None), (429, "-1", None), (429, "nan", None),
      (429, "inf", None), (429, "Tue, 24 Nov 2026", None), (500, "3", None), (403, "3", None)],
 )  # fmt: skip
-def test_a_failure_says_when_to_come_back(
+def test_retry_after_of_a_failure_is_read(
     code: int, retry_after: str, seconds: float | None
 ) -> None:
-    said = read_answer(code, retry_after, b"{}")
-    assert isinstance(said, Unanswered)
-    assert said.retry_after_seconds == seconds
+    result = read_answer(code, retry_after, b"{}")
+    assert isinstance(result, Unanswered)
+    assert result.retry_after_seconds == seconds
 
 
 @given(code=st.integers(100, 599), body=st.binary(max_size=200), retry_after=st.text(max_size=9))
-def test_no_bytes_make_anybody_known(code: int, body: bytes, retry_after: str) -> None:
-    said = read_answer(code, retry_after, body)
-    assert isinstance(said, Unanswered) or not said.authenticated
+def test_arbitrary_bytes_authenticate_no_one(code: int, body: bytes, retry_after: str) -> None:
+    result = read_answer(code, retry_after, body)
+    assert isinstance(result, Unanswered) or not result.authenticated
 
 
 @given(
@@ -79,26 +79,26 @@ def test_no_bytes_make_anybody_known(code: int, body: bytes, retry_after: str) -
         max_leaves=8,
     )
 )
-def test_a_bent_status_is_refused_or_read_as_far_as_it_goes(status: Any) -> None:
-    said = read_answer(201, "", answer(status))
-    if isinstance(said, Review) and said.authenticated:
+def test_a_malformed_status_authenticates_no_one(status: Any) -> None:
+    result = read_answer(201, "", answer(status))
+    if isinstance(result, Review) and result.authenticated:
         assert status["authenticated"] is True
 
 
 @pytest.mark.parametrize(("code", "about"), [(400, True), (413, True), (500, False), (404, False)])
-def test_what_is_wrong_with_one_token_is_told_from_what_is_wrong_with_the_api_server(
+def test_errors_about_one_token_differ_from_errors_of_the_api_server(
     code: int, about: bool
 ) -> None:
-    said = read_answer(code, "", b"{}")
-    assert isinstance(said, Unanswered)
-    assert said.about_token is about
+    result = read_answer(code, "", b"{}")
+    assert isinstance(result, Unanswered)
+    assert result.about_token is about
 
 
-def test_a_refusal_that_quotes_the_token_is_told_without_it() -> None:
+def test_a_response_that_quotes_the_token_is_redacted() -> None:
     token = long_lived_token()
     escaped = "".join(f"\\u{ord(c):04x}" for c in token)
     body = f'{{"kind": "Status", "message": "bad token {escaped}, {token[60:]}"}}'
-    said = read_answer(422, "", body.encode(), Secret(token))
-    assert isinstance(said, Unanswered)
-    assert "bad token ***" in said.why
-    assert not any(token[at : at + 16] in said.why for at in range(len(token) - 15))
+    result = read_answer(422, "", body.encode(), Secret(token))
+    assert isinstance(result, Unanswered)
+    assert "bad token ***" in result.why
+    assert not any(token[at : at + 16] in result.why for at in range(len(token) - 15))

@@ -1,4 +1,4 @@
-"""The watch of what is revoked: what it makes of lists, watches, and all that breaks."""
+"""The revocation watch on one machine: lists, watches and failures."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from support.watched_api import WatchedApi, cluster_of
 LONGEST, CLOSE_AFTER = 3600, 600
 
 
-def aged(revoked: Revoked) -> Revoked:
-    """A list without what depends on the time."""
+def without_times(revoked: Revoked) -> Revoked:
+    """A list without the fields that depend on the time."""
     return replace(
         revoked, issued_after_unix=0, closed_after_unix=0, settled=frozenset(),
         settling=frozenset(),
@@ -32,7 +32,7 @@ def aged(revoked: Revoked) -> Revoked:
 
 
 class Published:
-    """A publisher that keeps all it gets; `held` makes it slow."""
+    """A publisher that stores what it gets; `held` makes it slow."""
 
     def __init__(
         self, record: dict[str, Any] | None = None, *, is_first_start: bool = True
@@ -65,12 +65,12 @@ class Running:
             scope=Scope(orders_namespace="daypass"), close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 
-    def becomes(self, **expected: Any) -> None:
-        def right() -> bool:
+    def eventually_is(self, **expected: Any) -> None:
+        def matching() -> bool:
             last = self.published.lists[-1:]
             return bool(last) and all(getattr(last[0], k) == v for k, v in expected.items())
 
-        eventually(f"published: {expected}", right)
+        eventually(f"published: {expected}", matching)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def running() -> Iterator[Running]:
     made = Running(WatchedApi(), Published())
     made.api.put("secrets", "s-1")
     made.api.put("serviceaccounts", "a-1")
-    assert aged(made.watch.first()) == Revoked()
+    assert without_times(made.watch.first()) == Revoked()
     made.watch.start()
     yield made
     made.watch.stop()
@@ -90,52 +90,52 @@ def running() -> Iterator[Running]:
 )
 def test_a_deletion_is_published(running: Running, plural: str, uid: str, field: str) -> None:
     running.api.delete(plural, uid)
-    running.becomes(**{field: {uid}, "closed": False})
+    running.eventually_is(**{field: {uid}, "closed": False})
 
 
-def test_what_is_being_deleted_counts_as_deleted(running: Running) -> None:
+def test_an_object_with_deletion_timestamp_counts_as_deleted(running: Running) -> None:
     running.api.put("secrets", "s-1", deletionTimestamp="2027-01-01T00:00:00Z")
-    running.becomes(secrets={"s-1"})
+    running.eventually_is(secrets={"s-1"})
 
 
-def test_what_is_being_deleted_when_it_starts_is_refused_from_the_first_request_on() -> None:
+def test_an_object_being_deleted_at_start_is_on_the_first_list() -> None:
     api = WatchedApi()
     api.put("secrets", "s-1", deletionTimestamp="2027-01-01T00:00:00Z")
     made = Running(api, Published())
-    assert aged(made.watch.first()) == Revoked(secrets={"s-1"})
+    assert without_times(made.watch.first()) == Revoked(secrets={"s-1"})
     made.watch.stop()
 
 
-def test_what_came_and_went_between_two_looks_is_refused(running: Running) -> None:
+def test_an_object_created_and_deleted_between_two_publications_is_listed(running: Running) -> None:
     running.api.put("secrets", "s-2")
     running.api.delete("secrets", "s-2")
-    running.becomes(secrets={"s-2"})
+    running.eventually_is(secrets={"s-2"})
 
 
-def test_a_version_that_is_too_old_makes_it_list_anew_and_lose_nothing(running: Running) -> None:
+def test_an_expired_resource_version_causes_a_relist_without_loss(running: Running) -> None:
     running.api.fails = 0
-    eventually("it sees that", lambda: running.watch.trouble)
+    eventually("the failure is seen", lambda: running.watch.trouble)
     running.api.delete("secrets", "s-1")
     running.api.events.clear()
     running.api.forgotten = running.api.version
     running.api.fails = None
-    running.becomes(secrets={"s-1"})
+    running.eventually_is(secrets={"s-1"})
     assert running.api.lists("secrets") == 2
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(running: Running) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(running: Running) -> None:
     running.api.fails = 0
-    eventually("it sees that", lambda: running.watch.trouble)
+    eventually("the failure is seen", lambda: running.watch.trouble)
     running.api.delete("secrets", "s-1")
     running.api.fails = None
-    running.becomes(secrets={"s-1"})
+    running.eventually_is(secrets={"s-1"})
     assert running.api.lists("secrets") == 1
     eventually("the trouble is over", lambda: not running.watch.trouble)
 
 
 @pytest.mark.parametrize("breaking", [None, httpx2.ReadError, httpx2.RemoteProtocolError])
 @pytest.mark.parametrize(("times", "lists"), [(1, 1), (1_000_000, 2)])
-def test_a_watch_that_breaks_twice_at_one_point_lists_anew_and_loses_nothing(
+def test_a_watch_that_breaks_twice_at_one_point_relists_without_loss(
     running: Running, breaking: type[httpx2.TransportError] | None, times: int, lists: int
 ) -> None:
     api = running.api
@@ -146,24 +146,24 @@ def test_a_watch_that_breaks_twice_at_one_point_lists_anew_and_loses_nothing(
     api.breaks[api.version + 1] = times
     api.delete("secrets", "s-1")
     api.delete("secrets", "s-2")
-    running.becomes(secrets={"s-1", "s-2"}, closed=False)
+    running.eventually_is(secrets={"s-1", "s-2"}, closed=False)
     api.delete("secrets", "s-3")
-    running.becomes(secrets={"s-1", "s-2", "s-3"})
+    running.eventually_is(secrets={"s-1", "s-2", "s-3"})
     assert api.lists("secrets") == lists
 
 
-def test_who_hears_nothing_for_too_long_closes_and_opens_again(running: Running) -> None:
+def test_the_gate_closes_without_events_and_opens_again(running: Running) -> None:
     running.api.fails = 0
-    eventually("it sees that", lambda: "api.test" in running.watch.trouble)
+    eventually("the failure is seen", lambda: "api.test" in running.watch.trouble)
     running.clock.move(CLOSE_AFTER - 60)
     assert not running.watch.is_closed
     running.clock.move(61)
-    running.becomes(closed=True)
+    running.eventually_is(closed=True)
     running.api.fails = None
-    running.becomes(closed=False)
+    running.eventually_is(closed=False)
 
 
-def test_a_list_is_renewed_at_half_of_the_time_for_which_it_is_valid(running: Running) -> None:
+def test_a_list_is_renewed_at_half_of_its_validity(running: Running) -> None:
     first = running.watch.first().closed_after_unix
     assert first == pytest.approx(running.clock.unix() + CLOSE_AFTER, abs=2)
     running.clock.move(CLOSE_AFTER / 2 + 1)
@@ -177,13 +177,13 @@ def test_a_list_that_cannot_be_recorded_is_published_and_not_renewed(running: Ru
     eventually("the Secret is kept", lambda: "s-1" in json.dumps(running.published.record))
     running.published.cannot_keep = True
     running.api.delete("secrets", "s-1")
-    running.becomes(secrets={"s-1"})
+    running.eventually_is(secrets={"s-1"})
     until = running.published.lists[-1].closed_after_unix
     running.clock.move(CLOSE_AFTER / 2 + 1)
     eventually("it is reported", lambda: "No space left" in running.watch.trouble)
     running.api.put("secrets", "s-2")
     running.api.delete("secrets", "s-2")
-    running.becomes(secrets={"s-1", "s-2"})
+    running.eventually_is(secrets={"s-1", "s-2"})
     assert running.published.lists[-1].closed_after_unix == until
     running.clock.move(CLOSE_AFTER / 2)
     assert running.watch.is_expired
@@ -191,7 +191,7 @@ def test_a_list_that_cannot_be_recorded_is_published_and_not_renewed(running: Ru
     eventually("it is open again", lambda: not running.watch.is_expired)
 
 
-def test_a_missing_right_is_told_and_keeps_the_gate_closed() -> None:
+def test_a_missing_permission_is_reported_and_keeps_the_gate_closed() -> None:
     api = WatchedApi()
     api.fails = 403
     made = Running(api, Published())
@@ -200,39 +200,39 @@ def test_a_missing_right_is_told_and_keeps_the_gate_closed() -> None:
     made.watch.stop()
 
 
-def test_of_secrets_only_the_metadata_is_asked_for(running: Running) -> None:
+def test_only_the_metadata_of_secrets_is_requested(running: Running) -> None:
     eventually("it watches", lambda: len(running.api.asked) > 6)
     asked = [r for r in list(running.api.asked) if r.url.path.endswith("secrets")]
     assert all("PartialObjectMetadata" in r.headers["accept"] for r in asked)
     assert all("type=kubernetes.io" in r.url.params["fieldSelector"] for r in asked)
 
 
-def test_a_fleet_of_deletions_is_a_few_lists(running: Running) -> None:
+def test_many_deletions_are_published_in_few_lists(running: Running) -> None:
     running.published.held.clear()
     running.api.put("secrets", "first")
     running.api.delete("secrets", "first")
-    eventually("the first is on its way", lambda: running.published.lists)
+    eventually("the first is being published", lambda: running.published.lists)
     names = {f"many-{number}" for number in range(2000)}
     for name in names:
         running.api.put("secrets", name)
         running.api.delete("secrets", name)
     eventually("all are seen", lambda: running.api.version > 4000 and running.watch.trouble == "")
     running.published.held.set()
-    running.becomes(secrets=names | {"first"})
+    running.eventually_is(secrets=names | {"first"})
     assert len(running.published.lists) < 400
 
 
-def test_a_deletion_while_it_did_not_run_counts(running: Running) -> None:
+def test_a_deletion_while_the_watch_was_stopped_is_listed(running: Running) -> None:
     eventually("the Secret is kept", lambda: "s-1" in json.dumps(running.published.record))
     running.watch.stop()
     api = WatchedApi()
     api.put("serviceaccounts", "a-1")
     second = Running(api, Published(running.published.record))
-    assert aged(second.watch.first()) == Revoked(secrets={"s-1"})
+    assert without_times(second.watch.first()) == Revoked(secrets={"s-1"})
     second.watch.stop()
 
 
-def test_without_its_record_it_refuses_what_was_issued_before_also_after_another_start() -> None:
+def test_without_its_record_older_tokens_are_refused_even_after_a_restart() -> None:
     first = Running(WatchedApi(), Published(is_first_start=False))
     began = int(first.clock.unix())
     assert first.watch.record_is_lost
@@ -259,15 +259,15 @@ def test_at_a_first_start_no_token_is_refused_for_its_age() -> None:
 
 
 @pytest.mark.parametrize("record", [{}, {"format": 1}, {"format": 3}], ids=["empty", "1", "3"])
-def test_a_damaged_record_is_an_error_and_no_empty_list(record: dict[str, Any]) -> None:
+def test_a_damaged_record_is_an_error(record: dict[str, Any]) -> None:
     with raises(RecordError):
         Running(WatchedApi(), Published(record))
 
 
-def test_denials_by_hand_come_and_go_with_the_config_map(running: Running) -> None:
+def test_manual_denials_follow_the_config_map(running: Running) -> None:
     data = {"uid.u-1": "2999-01-01T00:00:00Z", "jti.j-1": "no time", "other": "x",
             "uid.u-2": "2001-01-01T00:00:00Z", "uid.": ""}  # fmt: skip
     running.api.put("configmaps", "daypass-denied", namespace="daypass", data=data)
-    running.becomes(secrets={"u-1"}, service_accounts={"u-1"}, tokens={"j-1"})
+    running.eventually_is(secrets={"u-1"}, service_accounts={"u-1"}, tokens={"j-1"})
     running.api.delete("configmaps", "daypass-denied")
-    running.becomes(secrets=set(), tokens=set())
+    running.eventually_is(secrets=set(), tokens=set())

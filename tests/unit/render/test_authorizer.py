@@ -1,4 +1,4 @@
-"""The authorizer's Deployment: least rights, and nobody but the gateway reaches it."""
+"""The authorizer's Deployment: least privilege, and only the gateway reaches it."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def config(text: str = TEXT) -> Config:
 
 
 def objects(text: str = TEXT) -> list[Object]:
-    whole = config(text)
-    assert whole.gate is not None
-    return authorizer_objects(whole, whole.gate)
+    parsed = config(text)
+    assert parsed.gate is not None
+    return authorizer_objects(parsed, parsed.gate)
 
 
-def test_it_may_review_tokens_and_follow_one_config_map_and_nothing_else() -> None:
+def test_its_rbac_allows_token_reviews_and_one_config_map_only() -> None:
     found = objects()
     binding = the(found, "ClusterRoleBinding")
     assert binding["roleRef"]["name"] == "system:auth-delegator"
@@ -55,7 +55,7 @@ def test_it_may_review_tokens_and_follow_one_config_map_and_nothing_else() -> No
         assert each["subjects"] == [{"kind": "ServiceAccount", "name": GATE, "namespace": "edge"}]
 
 
-def test_only_the_gateway_s_namespace_reaches_its_port() -> None:
+def test_only_the_gateway_namespace_reaches_its_port() -> None:
     first, second = the(objects(), "NetworkPolicy")["spec"]["ingress"]
     (peer,) = first["from"]
     assert peer["namespaceSelector"]["matchLabels"] == {
@@ -65,21 +65,21 @@ def test_only_the_gateway_s_namespace_reaches_its_port() -> None:
     assert [port["port"] for port in second["ports"]] == [9003]
 
 
-def test_another_config_is_another_pod() -> None:
-    def mark(text: str) -> str:
+def test_a_config_change_changes_the_pod_template() -> None:
+    def checksum(text: str) -> str:
         return str(the(objects(text), "Deployment")["spec"]["template"]["metadata"]["annotations"])
 
-    assert mark(TEXT) != mark(TEXT.replace("30s", "31s"))
-    assert mark(TEXT) == mark(TEXT)
+    assert checksum(TEXT) != checksum(TEXT.replace("30s", "31s"))
+    assert checksum(TEXT) == checksum(TEXT)
 
 
-def test_its_config_says_the_same_as_the_one_it_is_rendered_from(tmp_path: Path) -> None:
+def test_its_config_map_has_the_same_gate_settings(tmp_path: Path) -> None:
     file = tmp_path / "daypass.yaml"
     file.write_text(the(objects(), "ConfigMap")["data"]["daypass.yaml"])
     assert load(file).gate == config().gate
 
 
-def test_it_shows_its_certificate_and_is_as_many_as_the_config_says() -> None:
+def test_it_serves_its_certificate_with_the_configured_replicas() -> None:
     found = objects()
     pod = the(found, "Deployment")["spec"]["template"]["spec"]
     (secret,) = [each["secret"] for each in pod["volumes"] if "secret" in each]
@@ -89,18 +89,18 @@ def test_it_shows_its_certificate_and_is_as_many_as_the_config_says() -> None:
     assert gate_host(config()) == f"{GATE}.edge.svc"
 
 
-def test_the_native_check_needs_none() -> None:
+def test_the_jwt_check_needs_no_authorizer() -> None:
     text = TEXT.replace("check: review", "check: jwt")
     assert objects(text) == []
 
 
-def test_without_an_image_there_is_nothing_to_run() -> None:
+def test_an_authorizer_without_an_image_is_rejected() -> None:
     with raises(RenderError, match=r"gate\.image"):
         objects(TEXT.replace("  image: registry.example.com/daypass:1\n", ""))
 
 
 @pytest.mark.parametrize("engine", ["istio", "envoy-gateway"])
-def test_an_issuer_gives_its_certificate_and_trust_where_a_gateway_takes_it(engine: str) -> None:
+def test_a_cert_manager_issuer_provides_certificate_and_trust(engine: str) -> None:
     text = TEXT.replace("edge}", "edge, certificateIssuer: internal}")
     text = text.replace("engine: envoy-gateway\n  gateway: infra/public", f"engine: {engine}")
     found = [each for each in objects(text) if each["kind"] == "Certificate"]
@@ -108,21 +108,19 @@ def test_an_issuer_gives_its_certificate_and_trust_where_a_gateway_takes_it(engi
     trusted = [("istio-system", "daypass-gate-trust")] if engine == "istio" else []
     assert names == [("edge", GATE_PAIR), *trusted]
     assert found[0]["spec"]["dnsNames"] == [f"{GATE}.edge.svc"]
-    copied = [("edge", "daypass-gate-trust")] if engine == "envoy-gateway" else []
-    assert of_the_gate(text) == copied, "Envoy Gateway looks for it in a ConfigMap"
+    copies = [("edge", "daypass-gate-trust")] if engine == "envoy-gateway" else []
+    assert gate_prerequisites(text) == copies, "Envoy Gateway looks for it in a ConfigMap"
 
 
 @pytest.mark.parametrize(
     ("engine", "trust"), [("istio", "istio-system"), ("envoy-gateway", "edge")]
 )
-def test_without_an_issuer_apply_makes_its_certificate_and_copies_trust(
-    engine: str, trust: str
-) -> None:
+def test_without_an_issuer_apply_creates_certificate_and_trust(engine: str, trust: str) -> None:
     text = TEXT.replace("engine: envoy-gateway\n  gateway: infra/public", f"engine: {engine}")
     assert [each for each in objects(text) if each["kind"] == "Certificate"] == []
-    assert of_the_gate(text) == [("edge", GATE_PAIR), (trust, "daypass-gate-trust")]
+    assert gate_prerequisites(text) == [("edge", GATE_PAIR), (trust, "daypass-gate-trust")]
 
 
-def of_the_gate(text: str) -> list[tuple[str, str]]:
-    """What has to be there for it, by namespace and name."""
+def gate_prerequisites(text: str) -> list[tuple[str, str]]:
+    """The prerequisites of the authorizer, by namespace and name."""
     return [(n.namespace, n.name) for n in needs(config(text)) if n.content.startswith("gate-")]

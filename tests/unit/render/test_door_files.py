@@ -1,4 +1,4 @@
-"""The door as files: what stands in them, and what must not."""
+"""The door's config files: what they contain, and what they must not contain."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from golden.door_setting import FOLDER, SETTINGS
 
 
 def static(**changes: object) -> dict[str, Json]:
-    """The static form of the setting with changes."""
+    """The static form of the settings with changes."""
     settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
     return static_files(settings, FOLDER, admin_socket="admin.sock")
 
 
-def followed() -> dict[str, Json]:
-    """The followed form of the setting."""
+def dynamic() -> dict[str, Json]:
+    """The dynamic form: files that Envoy watches."""
     return followed_files(SETTINGS, FOLDER, admin_socket="admin.sock")
 
 
@@ -32,8 +32,8 @@ def manager(files: dict[str, Json]) -> Json:
     return config
 
 
-def test_both_forms_hold_the_same_listener_cluster_and_secrets() -> None:
-    one, other = static(), followed()
+def test_static_and_dynamic_config_have_the_same_resources() -> None:
+    one, other = static(), dynamic()
     resources = one["envoy.json"]["static_resources"]
 
     def plain(resource: Json) -> Json:
@@ -47,29 +47,29 @@ def test_both_forms_hold_the_same_listener_cluster_and_secrets() -> None:
                 filter_["typed_config"].pop("rds", None)
         return to_json(copy)
 
-    (followed_cluster,) = other["clusters.json"]["resources"]
-    assert plain(followed_cluster) == resources["clusters"][0]
+    (dynamic_cluster,) = other["clusters.json"]["resources"]
+    assert plain(dynamic_cluster) == resources["clusters"][0]
     assert plain(other["routes.json"]["resources"][0]) == manager(one)["route_config"]
-    (followed_listener,) = other["listeners.json"]["resources"]
-    assert without_routes(followed_listener) == without_routes(resources["listeners"][0])
+    (dynamic_listener,) = other["listeners.json"]["resources"]
+    assert without_routes(dynamic_listener) == without_routes(resources["listeners"][0])
     secrets = [name for name in one if name.startswith("secret-")]
     assert len(secrets) == 3
     assert [one[name] for name in secrets] == [other[name] for name in secrets]
 
 
-def test_no_secret_stands_in_a_file_itself() -> None:
-    for files in (static(), followed()):
+def test_no_file_contains_a_secret() -> None:
+    for files in (static(), dynamic()):
         text = "".join(map(to_json, files.values()))
         assert "BEGIN" not in text
         assert "inline" not in text
 
 
-def test_only_this_user_talks_to_the_admin_interface() -> None:
-    for config in (static()["envoy.json"], followed()["bootstrap.json"]):
+def test_the_admin_interface_is_a_unix_socket_with_mode_0600() -> None:
+    for config in (static()["envoy.json"], dynamic()["bootstrap.json"]):
         assert config["admin"] == {"address": {"pipe": {"path": "admin.sock", "mode": 0o600}}}
 
 
-def test_the_path_is_judged_as_it_came() -> None:
+def test_the_path_is_not_normalized() -> None:
     config = manager(static())
     assert config["normalize_path"] is False
     assert config["merge_slashes"] is False
@@ -83,7 +83,7 @@ def test_no_upgrade_is_configured() -> None:
     assert "allow_connect" not in config["http2_protocol_options"]
 
 
-def test_rates_are_asked_before_anything_is_read() -> None:
+def test_rate_limits_come_before_the_body_is_read() -> None:
     names = [filter_["name"] for filter_ in manager(static())["http_filters"]]
     assert names == [
         "daypass.rate_limit.source",
@@ -95,7 +95,7 @@ def test_rates_are_asked_before_anything_is_read() -> None:
     assert lifted == names[2:]
 
 
-def test_headers_and_trailers_that_are_not_on_the_list_are_removed() -> None:
+def test_headers_not_on_the_allowlist_and_all_trailers_are_removed() -> None:
     mutations = keep_only(["a", "b"])["typed_config"]["mutations"]
     (headers,), (trailers,) = (
         mutations["request_mutations"],
@@ -113,5 +113,5 @@ def test_files_are_sorted_and_end_with_a_newline() -> None:
     ("seconds", "text"),
     [(5, "5s"), (0.05, "0.05s"), (1.5, "1.5s"), (10.0, "10s"), (0.001, "0.001s"), (600, "600s")],
 )
-def test_a_duration_is_written_as_protobuf_reads_it(seconds: float, text: str) -> None:
+def test_a_duration_is_written_in_protobuf_json_form(seconds: float, text: str) -> None:
     assert duration(seconds) == text

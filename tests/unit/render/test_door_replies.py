@@ -1,4 +1,4 @@
-"""The door's own answers as Envoy's config."""
+"""The door's own responses in the Envoy config."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ EXPOSURE = Exposure(prefix="/kubernetes", hosts=("ekf.example.com",))
 
 
 def by_code(config: Json) -> dict[int, Json]:
-    """The mappers by the code that they are for."""
+    """The response mappers by status code."""
     return {
         mapper["filter"]["status_code_filter"]["comparison"]["value"]["default_value"]: mapper
         for mapper in config["mappers"]
     }
 
 
-def test_each_refusal_becomes_a_status_of_its_code() -> None:
+def test_each_refusal_becomes_a_kubernetes_status() -> None:
     mappers = by_code(status_replies(refusals(EXPOSURE)))
     for refusal in refusals(EXPOSURE):
         status = mappers[refusal.code]["body_format_override"]["json_format"]
@@ -32,19 +32,19 @@ def test_each_refusal_becomes_a_status_of_its_code() -> None:
         }
 
 
-def test_a_code_without_a_refusal_is_a_status_too() -> None:
+def test_any_other_code_becomes_a_kubernetes_status() -> None:
     status = status_replies(())["body_format"]["json_format"]
     assert (status["kind"], status["code"]) == ("Status", "%RESPONSE_CODE%")
 
 
-def test_a_message_is_text_and_no_command_of_envoys_formatter() -> None:
+def test_a_message_is_escaped_for_the_envoy_formatter() -> None:
     refusal = Refusal(code=404, reason="NotFound", message="100% of %REQ(AUTHORIZATION)%")
     (mapper,) = status_replies([refusal])["mappers"]
     message = mapper["body_format_override"]["json_format"]["message"]
     assert message == "100%% of %%REQ(AUTHORIZATION)%%" == literal(refusal.message)
 
 
-def test_answers_carry_the_headers_that_their_codes_ask_for() -> None:
+def test_responses_have_the_headers_required_by_their_code() -> None:
     mappers = by_code(status_replies(refusals(EXPOSURE)))
     added = {
         code: {h["header"]["key"]: h["header"]["value"] for h in mapper["headers_to_add"]}

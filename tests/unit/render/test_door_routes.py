@@ -1,4 +1,4 @@
-"""The door's routes: one way leads on, and it asks for everything at once."""
+"""The door's routes: only requests that match every condition are forwarded."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def matchers(route: Json) -> dict[str, list[Json]]:
     return by_name
 
 
-def test_every_route_leads_on_or_answers(configuration: Json) -> None:
+def test_every_route_forwards_or_responds(configuration: Json) -> None:
     for route in routes(configuration):
         assert ("route" in route) != ("direct_response" in route)
 
 
-def test_what_leads_on_asks_for_path_method_authorization_and_media_type(
+def test_forwarding_routes_match_path_method_authorization_and_media_type(
     configuration: Json,
 ) -> None:
-    leading = [route for route in routes(configuration) if "route" in route]
-    assert len(leading) == 3
-    for route in leading:
+    forwarding = [route for route in routes(configuration) if "route" in route]
+    assert len(forwarding) == 3
+    for route in forwarding:
         asked = matchers(route)
         assert asked.keys() == {":path", ":method", "authorization", "content-type"}
         paths = {matcher["string_match"]["safe_regex"]["regex"] for matcher in asked[":path"]}
@@ -65,21 +65,21 @@ def test_only_a_get_may_come_without_authorization(configuration: Json) -> None:
             assert authorization == {"name": "authorization", "present_match": False}
 
 
-def test_every_host_ends_in_a_refusal_of_all_the_rest(configuration: Json) -> None:
+def test_the_last_route_of_every_host_is_a_refusal(configuration: Json) -> None:
     for host in configuration["virtual_hosts"]:
         last = host["routes"][-1]
         assert last["match"] == {"prefix": "/"}
         assert last["direct_response"] == {"status": Verdict.NOT_PUBLISHED.value}
 
 
-def test_hosts_that_are_not_ours_have_no_way_on(configuration: Json) -> None:
+def test_unknown_hosts_have_no_forwarding_route(configuration: Json) -> None:
     ours, others = configuration["virtual_hosts"]
     assert ours["domains"] == ["ekf.example.com", "[::1]"]
     assert others["domains"] == ["*"]
     assert not any("route" in route for route in others["routes"])
 
 
-def test_the_api_server_is_called_by_its_own_name_and_without_the_prefix(
+def test_requests_are_forwarded_with_the_api_server_host_and_without_the_prefix(
     configuration: Json,
 ) -> None:
     for route in routes(configuration):
@@ -90,12 +90,12 @@ def test_the_api_server_is_called_by_its_own_name_and_without_the_prefix(
             assert route["route"]["timeout"] == "2.5s"
 
 
-def test_nothing_is_sent_twice(configuration: Json) -> None:
+def test_requests_are_never_retried(configuration: Json) -> None:
     for route in routes(configuration):
         assert "retry_policy" not in route.get("route", {})
 
 
-def test_the_client_address_is_written_over_whatever_was_there(configuration: Json) -> None:
+def test_x_forwarded_for_is_overwritten(configuration: Json) -> None:
     (added,) = configuration["request_headers_to_add"]
     assert added["header"]["key"] == "x-forwarded-for"
     assert added["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"

@@ -1,4 +1,4 @@
-"""The way from the gate to what it guards."""
+"""The Envoy cluster of the protected service."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SETTINGS = GateSettings(
     ],
     ids=["http1", "http2", "tls"],
 )
-def test_whatever_is_spoken_there_is_room_for_all_clients_and_idle_connections_end(
+def test_every_protocol_has_connection_limits_and_an_idle_timeout(
     protected: Protected, protocol: str
 ) -> None:
     cluster: Any = protected_cluster(replace(SETTINGS, protected=protected))

@@ -1,4 +1,4 @@
-"""What the gate on Envoy Gateway consists of, and which configs are refused."""
+"""The objects of the gate on Envoy Gateway, and the configs that it rejects."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def objects(gate: str, **keys: str) -> list[Object]:
     ],
     ids=["default", "jwt", "both", "no gateway"],
 )
-def test_what_cannot_be_had_there_is_refused_with_what_to_write(gate: str, hint: str) -> None:
+def test_unsupported_settings_are_rejected_with_an_alternative(gate: str, hint: str) -> None:
     with raises(RenderError) as refused:
         objects(gate)
     assert hint in refused.value.hint
@@ -55,14 +55,14 @@ def test_it_never_fails_open() -> None:
     assert (asking["failOpen"], asking["statusOnError"]) == (False, 503)
 
 
-def test_of_a_listener_nothing_is_set_that_its_gateway_has_set() -> None:
+def test_no_client_traffic_policy_is_set_on_a_single_listener() -> None:
     found = objects("gateway: infra/public/api, check: review")
     policy = the(found, "SecurityPolicy", "daypass-gate")
     assert policy["spec"]["targetRefs"][0]["sectionName"] == "api"
     assert not [o for o in found if o["kind"] == "ClientTrafficPolicy"]
 
 
-def test_beside_the_authorizer_nobody_has_to_grant_anything() -> None:
+def test_no_reference_grant_is_needed_in_the_authorizer_namespace() -> None:
     found = objects("gateway: daypass/public, check: review")
     assert not [o for o in found if o["kind"] == "ReferenceGrant"]
 
@@ -78,7 +78,7 @@ def test_beside_the_authorizer_nobody_has_to_grant_anything() -> None:
     ],
     ids=["gateway", "its listener", "another listener", "another gateway", "own gateway"],
 )
-def test_the_doors_route_stays_open_where_it_is_served_by_the_guarded_gateway(
+def test_the_door_route_stays_open_on_the_guarded_gateway(
     gateway: str, domain: str, open_: bool
 ) -> None:
     found = objects(f"gateway: {gateway}, check: review", domain=domain)

@@ -1,4 +1,4 @@
-"""What the gate on Istio is rendered to, where no Envoy has to be asked."""
+"""The objects of the gate on Istio, as far as they can be checked without Envoy."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ gate: {{audience: gate.example.com, image: 'registry.example.com/daypass:1' {mor
 """)
 
 
-def test_the_key_that_stands_for_none_is_nobodys() -> None:
+def test_the_placeholder_key_is_derived_from_a_hash() -> None:
     (key,) = json.loads(NO_KEYS)["keys"]
     digest = hashlib.sha256(b"daypass: nobody's key 0").digest()
     assert key["x"] == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     assert (key["kty"], key["crv"], key["alg"]) == ("EC", "P-256", "ES256")
 
 
-def test_a_gate_needs_to_know_who_issues_tokens() -> None:
+def test_a_gate_needs_the_token_issuer() -> None:
     unknown = config(issuer="")
     with raises(RenderError, match=r"cluster\.issuer"):
         gate_objects(unknown, KubernetesFacts())
     assert gate_objects(unknown, KubernetesFacts(issuer="https://asked.example.com"))
 
 
-def test_a_header_of_too_many_spellings_is_refused() -> None:
+def test_a_header_with_too_many_dashes_is_rejected() -> None:
     with raises(RenderError, match="a-b-c-d-e-f-g"):
         gate_objects(config(", headers: {user: a-b-c-d-e-f-g}"), KubernetesFacts())
 
@@ -53,21 +53,21 @@ def sizes(revoked: Revoked) -> list[int]:
     return [len(json.dumps(each, separators=(",", ":"))) for each in objects]
 
 
-def test_there_are_always_as_many_parts_and_none_is_too_large() -> None:
+def test_the_revocation_list_has_four_parts_below_the_size_limit() -> None:
     names = [each["metadata"]["name"] for each in revoked_objects(config(), Revoked())]
     assert names == [f"daypass-gate-revoked-{number}" for number in range(4)]
     for count in (0, 1, 7000, 7001, 20_000):
         for settled in (0, count):
             found = sizes(Revoked(secrets=set(UIDS[:count]), settled=set(UIDS[:settled])))
             assert len(found) == 4
-            assert max(found) < 1.4 * 1024 * 1024  # the API server takes 1.5
+            assert max(found) < 1.4 * 1024 * 1024  # the API server accepts 1.5
 
 
 def texts(revoked: Revoked) -> list[str]:
     return [json.dumps(each) for each in revoked_objects(config(), revoked)]
 
 
-def test_a_fresh_entry_changes_the_first_part_alone_which_is_small() -> None:
+def test_a_recent_entry_changes_only_the_small_first_part() -> None:
     settled = set(UIDS[:10_000])
     before, after = (
         texts(Revoked(secrets=set(UIDS[:count]), settled=settled)) for count in (10_001, 10_002)
@@ -79,21 +79,21 @@ def test_a_fresh_entry_changes_the_first_part_alone_which_is_small() -> None:
     assert len(after[0]) < 2000
 
 
-def test_an_entry_that_settles_is_in_two_parts() -> None:
+def test_an_entry_being_compacted_is_in_two_parts() -> None:
     uid = UIDS[0]
     parts = texts(Revoked(secrets={uid}, settling={uid}))
     assert [uid in text for text in parts].count(True) == 2
     assert uid in parts[0]
 
 
-def test_entries_that_do_not_fit_into_the_first_part_are_in_the_others() -> None:
+def test_entries_beyond_the_first_part_go_to_the_others() -> None:
     parts = texts(Revoked(secrets=set(UIDS[:8000])))
     assert len(parts[0]) < 1000
     for uid in UIDS[:6000:97]:
         assert sum(uid in text for text in parts[1:]) == 1
 
 
-def test_what_is_published_names_the_gateways_pods() -> None:
+def test_published_objects_select_the_gateway_pods() -> None:
     gate = config(", frontNamespace: gateways, frontLabels: {app: edge}")
     for each in (keys_object(gate, "https://i", "{}"), *revoked_objects(gate, Revoked())):
         assert each["metadata"]["namespace"] == "gateways"

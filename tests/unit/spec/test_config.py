@@ -1,4 +1,4 @@
-"""What a config means once it is read."""
+"""The values of a parsed config."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def test_the_exports_are_these() -> None:
     assert all(hasattr(daypass.spec, name) for name in daypass.spec.__all__)
 
 
-def test_the_design_example_is_read_as_it_is_written() -> None:
+def test_every_field_of_the_example_config_is_read() -> None:
     config = read(DESIGN)
     assert config.cluster == Cluster(
         server="https://kubernetes.default.svc",
@@ -81,7 +81,7 @@ def test_a_minimal_file_has_every_default() -> None:
     assert config.local.api_server == "embedded"
 
 
-def test_policy_and_gate_are_strict_unless_told_otherwise() -> None:
+def test_policy_and_gate_are_strict_by_default() -> None:
     config = read(MINIMAL + "policy: {audiences: [a]}\ngate: {audience: a}\n")
     assert config.policy == Policy(
         longest_lifetime_seconds=86_400,
@@ -97,14 +97,14 @@ def test_policy_and_gate_are_strict_unless_told_otherwise() -> None:
     assert config.gate.headers.user == "kubeflow-userid"
 
 
-def test_a_gate_without_hosts_guards_those_of_all_domains() -> None:
+def test_a_gate_without_hosts_guards_the_hosts_of_all_domains() -> None:
     second = "  b: {host: b.example.com, front: istio, tls: outside}\n"
     config = read(MINIMAL + second + "gate: {audience: a}\n")
     assert config.gate is not None
     assert config.gate.hosts == ("ekf.example.com", "b.example.com")
 
 
-def test_a_gate_in_a_cluster_does_not_take_addresses_for_hosts() -> None:
+def test_a_gate_in_a_cluster_does_not_guard_ip_addresses() -> None:
     machine = "  l: {host: 127.0.0.1, front: envoy}\n"
     gate = read(MINIMAL + machine + "gate: {audience: a}\n").gate
     assert gate is not None
@@ -122,11 +122,11 @@ def test_a_gate_in_a_cluster_does_not_take_addresses_for_hosts() -> None:
         ("outside", "outside"),
     ],
 )
-def test_a_certificate_comes_from_one_of_these(tls: str, means: object) -> None:
+def test_a_certificate_comes_from_a_secret_an_issuer_or_outside(tls: str, means: object) -> None:
     assert read(MINIMAL.replace("{secret: ekf-tls}", tls)).domains["ekf"].tls == means
 
 
-def test_files_are_relative_to_the_folder_of_the_config() -> None:
+def test_file_paths_are_relative_to_the_config_folder() -> None:
     tls = "tls: {files: {certificate: tls/a.crt, key: /etc/a.key}}"
     config = read(f"version: 1\ndomains:\n  l: {{host: localhost, front: envoy, {tls}}}\n")
     assert config.domains["l"].tls == TlsFiles(
@@ -134,7 +134,7 @@ def test_files_are_relative_to_the_folder_of_the_config() -> None:
     )
 
 
-def test_the_front_envoy_may_leave_its_certificate_out() -> None:
+def test_the_front_envoy_needs_no_certificate() -> None:
     config = read("version: 1\ndomains:\n  l: {host: '::1', front: envoy}\n")
     assert config.domains["l"].tls is None
 
@@ -144,7 +144,7 @@ def test_the_front_envoy_may_leave_its_certificate_out() -> None:
     [("24h", 86_400), ("90d", 7_776_000), ("1h30m", 5400), ("10m", 600), ("3600", 3600),
      ("600s", 600), ("1d1h1m1s", 90_061), ("4294967296", 2**32), ('"1h"', 3600)],
 )  # fmt: skip
-def test_a_lifetime_is_kept_in_seconds(written: str, seconds: int) -> None:
+def test_a_lifetime_is_converted_to_seconds(written: str, seconds: int) -> None:
     policy = read(MINIMAL + f"policy: {{audiences: [a], longestLifetime: {written}}}\n").policy
     assert policy is not None
     assert policy.longest_lifetime_seconds == seconds
@@ -153,7 +153,7 @@ def test_a_lifetime_is_kept_in_seconds(written: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     ("written", "size"), [("8Ki", 8192), ("64Ki", 65_536), ("1024", 1024), ('"2048"', 2048)]
 )
-def test_a_size_is_kept_in_bytes(written: str, size: int) -> None:
+def test_a_size_is_converted_to_bytes(written: str, size: int) -> None:
     config = read(MINIMAL + f"limits: {{requestBody: {written}}}\n")
     assert config.limits.request_body_bytes == size
 
@@ -167,7 +167,7 @@ def test_a_size_is_kept_in_bytes(written: str, size: int) -> None:
         ("https://localhost:6443", "localhost", 6443),
     ],
 )
-def test_the_server_name_is_the_servers_host_if_left_out(server: str, host: str, port: int) -> None:
+def test_the_server_name_defaults_to_the_server_host(server: str, host: str, port: int) -> None:
     cluster = read(MINIMAL + f"cluster: {{server: '{server}'}}\n").cluster
     assert (cluster.server_host, cluster.server_port) == (host, port)
     assert cluster.server_name == host
@@ -177,28 +177,28 @@ def test_the_server_name_is_the_servers_host_if_left_out(server: str, host: str,
     "written",
     ["127.0.0.1:8443", "localhost:0", "0.0.0.0:80", "'[::1]:8443'", "'[::]:65535'"],
 )
-def test_an_address_to_listen_on_is_written_back_as_it_was(written: str) -> None:
+def test_a_listen_address_keeps_its_spelling(written: str) -> None:
     config = read(MINIMAL + f"local: {{door: {written}}}\n")
     assert str(config.local.door) == written.strip("'")
 
 
-def test_door_and_gate_may_both_take_any_free_port() -> None:
+def test_door_and_gate_may_both_use_port_0() -> None:
     local = read(MINIMAL + "local: {door: '127.0.0.1:0', gate: '127.0.0.1:0'}\n").local
     assert local.door == local.gate
 
 
-def test_words_that_yaml_1_1_reads_as_booleans_are_words() -> None:
+def test_yaml_1_1_booleans_are_read_as_text() -> None:
     config = read(MINIMAL.replace("ekf:", "on:").replace("ekf-tls", "yes") + "prefix: /no\n")
     assert config.domains["on"].tls == TlsSecret(secret="yes")
     assert config.prefix == "/no"
 
 
-def test_keys_are_texts_whatever_they_look_like() -> None:
+def test_domain_names_are_read_as_text() -> None:
     assert set(read(MINIMAL.replace("ekf:", "123:")).domains) == {"123"}
     assert set(read(MINIMAL.replace("ekf:", "true:")).domains) == {"true"}
 
 
-def test_a_config_cannot_be_changed() -> None:
+def test_a_config_is_immutable() -> None:
     config = read(DESIGN)
     domains: Any = config.domains
     with pytest.raises(ValidationError):
@@ -208,7 +208,7 @@ def test_a_config_cannot_be_changed() -> None:
     assert isinstance(config.policy and config.policy.audiences, tuple)
 
 
-def test_a_config_can_be_made_in_python_by_the_names_of_its_fields() -> None:
+def test_a_config_can_be_built_in_python_from_field_names() -> None:
     domain = Domain(host="ekf.example.com", front="istio", tls=TlsSecret(secret="ekf-tls"))
     assert Config(version=1, domains={"ekf": domain}) == read(MINIMAL)
     with pytest.raises(ValidationError) as caught:
@@ -218,5 +218,5 @@ def test_a_config_can_be_made_in_python_by_the_names_of_its_fields() -> None:
     assert {"a", "b", "host"} <= set(error["msg"].split())
 
 
-def test_line_ends_of_windows_are_read() -> None:
+def test_windows_line_ends_are_accepted() -> None:
     assert read(DESIGN.replace("\n", "\r\n")) == read(DESIGN)

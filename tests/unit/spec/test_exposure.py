@@ -1,4 +1,4 @@
-"""The predicate: what passes the door, and what the door answers by itself."""
+"""Which requests pass the door, and the door's own responses to the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def judge(
     target: str = PATH,
     body_bytes: int = 31,
 ) -> Verdict:
-    """The verdict on a TokenRequest with a part of it bent."""
+    """The verdict on a TokenRequest with some parts changed."""
     return EXPOSURE.judge(
         Request(method=method, host=host, target=target, headers=headers, body_bytes=body_bytes)
     )
@@ -47,7 +47,7 @@ def test_a_get_passes_with_and_without_authorization() -> None:
 @pytest.mark.parametrize(
     "host", ["EKF.example.com", "ekf.example.com:8443", "[::1]", "[::1]:8443", "ekf.example.com:"]
 )
-def test_a_host_is_known_in_any_case_and_with_a_port(host: str) -> None:
+def test_a_host_matches_in_any_case_and_with_a_port(host: str) -> None:
     assert judge(BEARER, JSON, host=host) is Verdict.PASS
 
 
@@ -56,7 +56,7 @@ def test_a_host_is_known_in_any_case_and_with_a_port(host: str) -> None:
     ["", "evil", "ekf.example.com.", "xekf.example.com", "::1", "::1:8443", "[::1", "[::1]x",
      "ekf.example.com:1:2", "ekf.example.com,ekf.example.com", "[ekf.example.com]"],
 )  # fmt: skip
-def test_another_host_publishes_nothing(host: str) -> None:
+def test_nothing_is_published_on_another_host(host: str) -> None:
     assert judge(BEARER, JSON, host=host) is Verdict.NOT_PUBLISHED
 
 
@@ -93,11 +93,11 @@ def test_another_target_is_not_published(target: str) -> None:
 @pytest.mark.parametrize(
     ("namespace", "account"), [("t" * 63, "b" * 253), ("0", "a.b-c.9")], ids=["longest", "oddest"]
 )
-def test_the_longest_and_oddest_names_are_published(namespace: str, account: str) -> None:
+def test_the_longest_and_most_unusual_names_are_published(namespace: str, account: str) -> None:
     assert EXPOSURE.publishes(PATH.replace("team", namespace).replace("bot", account))
 
 
-def test_a_dot_in_the_prefix_stands_for_itself() -> None:
+def test_a_dot_in_the_prefix_matches_only_a_dot() -> None:
     exposure = Exposure(prefix="/a.b", hosts=("h",))
     published = PATH.replace("/kubernetes", "/a.b")
     assert exposure.publishes(published)
@@ -116,17 +116,17 @@ def test_another_method_is_not_allowed(method: str) -> None:
      f"Bearer {JWT}\n", f"Bearer {JWT},Bearer {JWT}", "Bearer a.b", "Bearer a.b.c.d", "Basic eDp5"],
     ids=lambda value: value.replace(JWT, "JWT"),
 )  # fmt: skip
-def test_another_form_of_authorization_is_none(method: str, value: str) -> None:
+def test_a_malformed_authorization_header_is_unauthorized(method: str, value: str) -> None:
     assert judge(("authorization", value), method=method) is Verdict.UNAUTHORIZED
 
 
-def test_a_post_needs_authorization_and_exactly_one() -> None:
+def test_a_post_needs_exactly_one_authorization_header() -> None:
     assert judge(JSON) is Verdict.UNAUTHORIZED
     assert judge(BEARER, BEARER) is Verdict.UNAUTHORIZED
     assert judge(BEARER, ("authorization", "Basic eDp5")) is Verdict.UNAUTHORIZED
 
 
-def test_an_empty_header_beside_another_is_not_there() -> None:
+def test_empty_authorization_headers_are_ignored() -> None:
     assert judge(("authorization", ""), BEARER, ("authorization", "")) is Verdict.PASS
 
 
@@ -148,15 +148,15 @@ def test_json_and_protobuf_are_supported(value: str) -> None:
     assert judge(BEARER, ("content-type", value)) is Verdict.PASS
 
 
-def test_a_body_has_a_limit() -> None:
+def test_the_body_size_is_limited() -> None:
     assert judge(BEARER, body_bytes=8192) is Verdict.PASS
     assert judge(BEARER, body_bytes=8193) is Verdict.TOO_LARGE
     assert judge(BEARER, method="GET", body_bytes=1) is Verdict.PASS
     assert judge(BEARER, method="GET", body_bytes=2) is Verdict.TOO_LARGE
 
 
-def test_the_order_gives_nothing_away() -> None:
-    """A scanner without a token cannot tell a published path's siblings by another answer."""
+def test_the_order_of_checks_does_not_reveal_published_paths() -> None:
+    """A scanner without a token gets the same response for every unpublished path."""
     assert judge(host="evil", method="PUT") is Verdict.NOT_PUBLISHED
     assert judge(target="/x", method="PUT") is Verdict.NOT_PUBLISHED
     assert judge(method="PUT") is Verdict.METHOD_NOT_ALLOWED
@@ -164,14 +164,14 @@ def test_the_order_gives_nothing_away() -> None:
     assert judge(target="/x", body_bytes=8193) is Verdict.TOO_LARGE
 
 
-def test_nothing_that_speaks_for_somebody_else_travels_on() -> None:
+def test_no_impersonation_or_identity_header_is_forwarded() -> None:
     assert "authorization" in REQUEST_HEADERS
     for name in REQUEST_HEADERS:
         assert not name.startswith(("impersonate", "x-remote", "x-envoy", "cookie", ":"))
         assert name == name.lower()
 
 
-def test_every_verdict_has_an_answer_that_says_what_is_published() -> None:
+def test_every_refusal_names_what_is_published() -> None:
     answers = {refusal.code: refusal for refusal in refusals(EXPOSURE)}
     for verdict in Verdict:
         if verdict is not Verdict.PASS:
@@ -183,11 +183,11 @@ def test_every_verdict_has_an_answer_that_says_what_is_published() -> None:
     assert [*answers] == sorted(answers)
 
 
-def test_the_limit_that_an_answer_names_is_the_one_in_force() -> None:
+def test_the_413_message_names_the_configured_limit() -> None:
     exposure = Exposure(prefix="/k", hosts=("h",), body_limit_bytes=100)
     (too_large,) = (r for r in refusals(exposure) if r.code == 413)
     assert "100" in too_large.message
 
 
-def test_an_ipv6_address_stands_in_brackets() -> None:
+def test_an_ipv6_address_is_put_in_brackets() -> None:
     assert [*map(bracketed, ("::1", "127.0.0.1", "a.b"))] == ["[::1]", "127.0.0.1", "a.b"]

@@ -1,4 +1,4 @@
-"""The keys that say where front and gate are, who reaches whom, and what the gate does."""
+"""Keys that only some fronts and gate engines have: where they are accepted and rejected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gate(fields: str) -> str:
     return f"{MINIMAL}gate: {{audience: a, {fields}}}\n"
 
 
-FRONTS_TAKEN = [
+ACCEPTED_FRONTS = [
     domain("front: ingress-nginx, className: internal, frontNamespace: edge, tls: outside"),
     domain("front: ingress, className: traefik, tls: {secret: a}"),
     domain("front: gateway-api, className: eg, tls: {issuer: a}"),
@@ -30,7 +30,7 @@ FRONTS_TAKEN = [
     domain("front: istio, tls: outside") + "cluster: {addresses: [10.0.0.1, 'fd00::1']}\n",
 ]
 
-GATES_TAKEN = [
+ACCEPTED_GATES = [
     gate("others: login"),
     gate("engine: istio, others: login, frontNamespace: edge, frontLabels: {app: gw}"),
     gate("frontLabels: {example.com/role: Edge_1}"),
@@ -52,7 +52,7 @@ def bad_gate(fields: str, place: str, *values: str) -> object:
     return case(gate(fields), place, *values)
 
 
-FRONTS_REFUSED = [
+REJECTED_FRONTS = [
     bad_domain("front: istio, className: x, tls: outside", "3:53",
                "domains.a.className", "istio", "ingress-nginx", "ingress"),
     bad_domain("front: ingress, gateway: a/b, tls: outside", "3:53",
@@ -76,7 +76,7 @@ FRONTS_REFUSED = [
                more="door: {certificateIssuer: A}\n"),
 ]  # fmt: skip
 
-GATES_REFUSED = [
+REJECTED_GATES = [
     bad_gate("engine: envoy, others: login", "7:44", "gate.others", "envoy", "login"),
     bad_gate("engine: envoy-gateway, others: login", "7:52",
              "gate.others", "envoy-gateway", "login", "refuse"),
@@ -109,14 +109,14 @@ BEYOND_A_SCHEMA = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", [*FRONTS_TAKEN, *GATES_TAKEN], ids=short_id)
-def test_parser_and_schema_take_them_where_they_make_sense(text: str) -> None:
+@pytest.mark.parametrize("text", [*ACCEPTED_FRONTS, *ACCEPTED_GATES], ids=short_id)
+def test_parser_and_schema_accept_keys_where_they_apply(text: str) -> None:
     read(text)
     VALIDATOR.validate(document(text))
 
 
-@refuses(*FRONTS_REFUSED, *GATES_REFUSED)
-def test_both_refuse_them_elsewhere_and_the_parser_says_why(
+@refuses(*REJECTED_FRONTS, *REJECTED_GATES)
+def test_parser_and_schema_reject_keys_elsewhere(
     text: str, place: str, values: tuple[str, ...]
 ) -> None:
     assert_refused(text, place, values)
@@ -124,11 +124,13 @@ def test_both_refuse_them_elsewhere_and_the_parser_says_why(
 
 
 @refuses(*BEYOND_A_SCHEMA)
-def test_some_of_it_the_parser_says_alone(text: str, place: str, values: tuple[str, ...]) -> None:
+def test_only_the_parser_rejects_what_a_schema_cannot_express(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
     assert_refused(text, place, values)
 
 
-def test_what_is_left_out_is_the_usual() -> None:
+def test_omitted_gate_keys_have_defaults() -> None:
     found = read(gate("check: jwt")).gate
     assert found is not None
     assert (found.others, found.remember_seconds, found.close_after_seconds) == ("refuse", 60, 600)

@@ -1,4 +1,4 @@
-"""Reading the file itself, and the error as an object."""
+"""Reading the config file, and the error object."""
 
 import os
 import pickle
@@ -23,14 +23,14 @@ def failure(path: Path, *values: str) -> Problem:
     return problem
 
 
-def test_a_file_is_read_and_its_folder_is_where_files_are(tmp_path: Path) -> None:
+def test_file_paths_are_resolved_against_the_config_folder(tmp_path: Path) -> None:
     path = tmp_path / "daypass.yaml"
     path.write_text(DESIGN)
     assert load(path).cluster.certificate_authority == tmp_path / "ca.crt"
     assert load(str(path)) == load(path)
 
 
-def test_a_relative_name_gives_absolute_files(
+def test_a_relative_config_path_gives_absolute_file_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "daypass.yaml").write_text(DESIGN)
@@ -38,17 +38,17 @@ def test_a_relative_name_gives_absolute_files(
     assert load("daypass.yaml").cluster.certificate_authority == tmp_path / "ca.crt"
 
 
-def test_a_file_that_is_not_there_is_told_how_to_be_made(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_a_minimal_config(tmp_path: Path) -> None:
     assert "{version: 1, domains: " in failure(tmp_path / "no.yaml").hint
 
 
-def test_only_ordinary_files_are_read_and_a_pipe_does_not_hang(tmp_path: Path) -> None:
+def test_only_regular_files_are_read_and_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     found = [failure(path) for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"))]
     assert len({problem.message for problem in found}) == 1
 
 
-def test_a_symbolic_link_leads_to_the_config(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real.yaml").write_text(MINIMAL)
     (tmp_path / "daypass.yaml").symlink_to("real.yaml")
     assert load(tmp_path / "daypass.yaml").version == 1
@@ -56,13 +56,13 @@ def test_a_symbolic_link_leads_to_the_config(tmp_path: Path) -> None:
     failure(tmp_path / "loop.yaml", "symbolic links")
 
 
-def test_a_name_that_no_file_has_is_refused() -> None:
+def test_a_path_with_a_null_byte_is_rejected() -> None:
     with raises(ConfigError, match=r"^a\?b: ") as caught:
         load("a\0b")
     assert caught.value.exit_code == 2
 
 
-def test_of_a_huge_file_only_the_beginning_is_read(tmp_path: Path) -> None:
+def test_a_file_above_the_size_limit_is_rejected_without_reading_it_all(tmp_path: Path) -> None:
     path = tmp_path / "daypass.yaml"
     with path.open("wb") as file:
         file.truncate(1 << 40)
@@ -71,7 +71,7 @@ def test_of_a_huge_file_only_the_beginning_is_read(tmp_path: Path) -> None:
     assert load(path).version == 1
 
 
-def test_the_error_is_a_usage_error_that_holds_its_problems() -> None:
+def test_the_error_is_a_usage_error_with_its_problems() -> None:
     error = refusal(MINIMAL + "policy:\n  audience: [x]\n")
     assert isinstance(error, DaypassError)
     assert error.exit_code == 2
@@ -93,12 +93,12 @@ def test_the_error_survives_pickling() -> None:
     assert error.omitted > 0
 
 
-def test_a_message_quotes_little_of_a_value_and_only_what_prints() -> None:
+def test_a_message_quotes_a_short_printable_part_of_a_value() -> None:
     (problem,) = refusal(MINIMAL.replace("ekf-tls", '"' + "s\\e[31m" * 400 + '"')).problems
     assert problem.message.isprintable()
     assert len(problem.message) < 150
 
 
-def test_the_name_of_a_file_cannot_forge_a_line() -> None:
+def test_a_newline_in_a_file_name_is_replaced() -> None:
     with raises(ConfigError, match=r"^a\?b:1:1: "):
         parse(b"", name="a\nb", folder=Path())

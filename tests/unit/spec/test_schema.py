@@ -1,6 +1,6 @@
-"""The JSON Schema: the committed file, and that it says what the parser says.
+"""The JSON Schema: the committed file, and its agreement with the parser.
 
-To write the file anew:
+To rewrite the file:
     python -c "from daypass.spec import schema; schema.FILE.write_text(schema.schema_text())"
 """
 
@@ -20,7 +20,7 @@ VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 
 def document(text: str) -> Any:
-    """The text as JSON values, the way an editor's YAML 1.2 parser has it."""
+    """The text as JSON values, as a YAML 1.2 parser of an editor reads it."""
 
     def plain(node: Node) -> Any:
         if isinstance(node, MapNode):
@@ -32,7 +32,7 @@ def document(text: str) -> Any:
     return plain(composing.compose(text, Problems("daypass.yaml")))
 
 
-def test_the_committed_schema_is_the_models() -> None:
+def test_the_committed_schema_matches_the_models() -> None:
     assert schema.FILE.read_text(encoding="utf-8") == schema.schema_text()
 
 
@@ -141,22 +141,22 @@ BEYOND_A_SCHEMA = [
 
 
 @pytest.mark.parametrize("text", GOOD, ids=short_id)
-def test_what_the_parser_takes_the_schema_takes(text: str) -> None:
+def test_the_schema_accepts_what_the_parser_accepts(text: str) -> None:
     read(text)
     VALIDATOR.validate(document(text))
 
 
 @pytest.mark.parametrize("text", BAD, ids=short_id)
-def test_what_the_schema_can_refuse_both_refuse(text: str) -> None:
+def test_parser_and_schema_reject_invalid_configs(text: str) -> None:
     refusal(text)
     assert not VALIDATOR.is_valid(document(text))
 
 
 @pytest.mark.parametrize("text", BEYOND_A_SCHEMA, ids=short_id)
-def test_only_the_parser_refuses_what_a_schema_cannot_say(text: str) -> None:
+def test_only_the_parser_rejects_what_a_schema_cannot_express(text: str) -> None:
     refusal(text)
     VALIDATOR.validate(document(text))
 
 
-def test_the_file_is_json_that_editors_read() -> None:
+def test_the_schema_file_is_json() -> None:
     assert json.loads(schema.FILE.read_text(encoding="utf-8")) == json_schema()

@@ -1,4 +1,4 @@
-"""Which YAML is read, which is refused, and that no input takes long."""
+"""Accepted and rejected YAML, and the time limit for any input."""
 
 import time
 
@@ -42,7 +42,7 @@ def test_both_parsers_read_a_config(text: str) -> None:
     case("a: 1 # \u202e".encode(), "1:8", "U+202E"),
     case("a: \u2028".encode(), "1:4", "U+2028"),
 )
-def test_a_file_is_visible_utf_8_with_one_mapping_in_it(
+def test_a_file_must_be_printable_utf_8_with_one_mapping(
     text: bytes, place: str, values: tuple[str, ...]
 ) -> None:
     assert_refused(text, place, values)
@@ -64,7 +64,7 @@ def more(written: str, place: str, *values: str) -> object:
     more("? [a]\n: b", "7:3", "key", "list"),
     case("%YAML 1.1\n---\n" + MINIMAL, "1:1", "directive", "%"),
 )
-def test_what_yaml_can_do_beyond_values_is_refused_where_it_stands(
+def test_yaml_features_beyond_plain_values_are_rejected_with_their_place(
     text: str, place: str, values: tuple[str, ...]
 ) -> None:
     assert_refused(text, place, values)
@@ -87,14 +87,14 @@ def broken(old: str, new: str, place: str, *values: str) -> object:
     broken("    front", "      front", "4:11", "next line"),
     more("local:\n  door: [::1]:8443", "8:10", "IPv6", "quotes"),
 )
-def test_broken_yaml_is_explained_where_it_broke(
+def test_a_syntax_error_is_reported_with_its_place(
     text: str, place: str, values: tuple[str, ...]
 ) -> None:
     assert_refused(text, place, values)
 
 
 @pytest.mark.parametrize("written", ['"\\q"', '"\\ud800"'], ids=["unknown", "half"])
-def test_an_escape_that_means_no_character_is_refused(written: str) -> None:
+def test_an_invalid_escape_is_rejected(written: str) -> None:
     (problem,) = problems(MINIMAL.replace("istio", written))
     assert problem.line == 5
     assert 12 <= problem.column <= 15, "the parsers count differently"
@@ -137,7 +137,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_file_is_refused_at_once_in_few_words(name: str) -> None:
+def test_a_hostile_file_is_rejected_quickly_with_short_messages(name: str) -> None:
     content = HOSTILE[name].encode()
     start = time.process_time()
     lines = str(refusal(content)).splitlines()

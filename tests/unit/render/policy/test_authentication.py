@@ -1,4 +1,4 @@
-"""The API server's AuthenticationConfiguration: whom it lets in, and what a merge leaves alone."""
+"""The API server's AuthenticationConfiguration: trusted users, and what a merge keeps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def trusted(*subjects: str, url: str = GITHUB, audience: str = DOOR) -> TrustedI
     return TrustedIssuer(url=url, audience=audience, subjects=subjects or (MAIN,))
 
 
-def test_it_is_what_an_api_server_reads() -> None:
+def test_the_authentication_configuration_is_complete() -> None:
     assert authentication_configuration(trusted(TAG, MAIN)) == {
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "AuthenticationConfiguration",
@@ -46,19 +46,19 @@ def test_it_is_what_an_api_server_reads() -> None:
     }
 
 
-def test_users_are_called_by_issuer_and_subject() -> None:
+def test_user_names_are_made_of_issuer_and_subject() -> None:
     assert trusted().users == (f"federated:token.actions.githubusercontent.com#{MAIN}",)
 
 
-def test_no_issuer_can_name_another_ones_user() -> None:
-    """Whatever the subject: `#` ends the issuer, and no issuer's URL holds one."""
-    mine = trusted("b#c", url="https://a.example")
-    assert mine.users == ("federated:a.example#b#c",)
-    assert not mine.users[0].startswith(trusted(url="https://a.example/b").user_prefix)
-    assert not mine.users[0].startswith(trusted(url="https://a").user_prefix)
+def test_no_issuer_can_produce_the_user_name_of_another() -> None:
+    """`#` ends the issuer, and an issuer URL can't contain one."""
+    own = trusted("b#c", url="https://a.example")
+    assert own.users == ("federated:a.example#b#c",)
+    assert not own.users[0].startswith(trusted(url="https://a.example/b").user_prefix)
+    assert not own.users[0].startswith(trusted(url="https://a").user_prefix)
 
 
-def test_a_second_identity_of_an_issuer_joins_its_entry() -> None:
+def test_a_second_identity_of_an_issuer_is_merged_into_its_entry() -> None:
     once = authentication_configuration(trusted(MAIN))
     twice = authentication_configuration(trusted(TAG, audience="other"), once)
     (entry,) = twice["jwt"]
@@ -68,7 +68,7 @@ def test_a_second_identity_of_an_issuer_joins_its_entry() -> None:
     assert authentication_configuration(trusted(MAIN), twice) == twice
 
 
-def test_a_private_authority_and_a_discovery_url_stay() -> None:
+def test_a_private_ca_and_a_discovery_url_are_kept() -> None:
     first = TrustedIssuer(url=GITHUB, audience=DOOR, subjects=(MAIN,), authority="PEM 1")
     existing = authentication_configuration(first)
     existing["jwt"][0]["issuer"]["discoveryURL"] = "https://inside.example"
@@ -82,7 +82,7 @@ def test_a_private_authority_and_a_discovery_url_stay() -> None:
     assert issuer["certificateAuthority"] == "PEM 2"
 
 
-PEOPLE: dict[str, Any] = {
+EXISTING: dict[str, Any] = {
     "apiVersion": "apiserver.config.k8s.io/v1beta1",
     "kind": "AuthenticationConfiguration",
     "anonymous": {"enabled": True, "conditions": [{"path": "/readyz"}]},
@@ -95,18 +95,18 @@ PEOPLE: dict[str, Any] = {
 }
 
 
-def test_what_is_there_already_stays_as_it_is() -> None:
-    merged = authentication_configuration(trusted(), PEOPLE)
+def test_existing_entries_are_kept() -> None:
+    merged = authentication_configuration(trusted(), EXISTING)
     assert merged["apiVersion"] == "apiserver.config.k8s.io/v1beta1"
-    assert merged["anonymous"] == PEOPLE["anonymous"]
-    assert merged["jwt"][0] == PEOPLE["jwt"][0]
+    assert merged["anonymous"] == EXISTING["anonymous"]
+    assert merged["jwt"][0] == EXISTING["jwt"][0]
     assert len(merged["jwt"]) == 2
-    assert len(PEOPLE["jwt"]) == 1
+    assert len(EXISTING["jwt"]) == 1
 
 
-def test_an_issuer_that_is_trusted_for_something_else_is_left_alone() -> None:
+def test_a_foreign_entry_for_the_issuer_is_rejected() -> None:
     with raises(BadTrustError, match=r"https://login\.example\.com"):
-        authentication_configuration(trusted(url="https://login.example.com"), PEOPLE)
+        authentication_configuration(trusted(url="https://login.example.com"), EXISTING)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_an_issuer_that_is_trusted_for_something_else_is_left_alone() -> None:
     ],
     ids=["prefix", "rule", "no rule", "user rule"],
 )
-def test_an_entry_that_somebody_has_changed_is_not_taken_for_daypass_own(
+def test_an_edited_entry_is_not_treated_as_managed(
     change: dict[str, Any],
 ) -> None:
     existing = authentication_configuration(trusted())
@@ -133,7 +133,7 @@ def test_an_entry_that_somebody_has_changed_is_not_taken_for_daypass_own(
     [{"kind": "Config"}, {}, {"kind": "AuthenticationConfiguration", "jwt": "x"}],
     ids=["kind", "none", "jwt"],
 )
-def test_another_kind_of_file_is_not_merged_with(existing: dict[str, Any]) -> None:
+def test_another_kind_of_file_is_rejected(existing: dict[str, Any]) -> None:
     with raises(BadTrustError, match="AuthenticationConfiguration"):
         authentication_configuration(trusted(), existing or {"a": 1})
 
@@ -152,7 +152,7 @@ def test_another_kind_of_file_is_not_merged_with(existing: dict[str, Any]) -> No
         pytest.param("https://" + "a" * 1100, id="too long"),
     ],
 )
-def test_an_issuer_is_an_https_url_and_nothing_more(url: str) -> None:
+def test_an_issuer_must_be_a_plain_https_url(url: str) -> None:
     with raises(BadTrustError) as caught:
         trusted(url=url)
     assert "secret" not in str(caught.value)
@@ -171,11 +171,11 @@ def test_an_issuer_is_an_https_url_and_nothing_more(url: str) -> None:
         pytest.param("a" * 1100, id="too long"),
     ],
 )
-def test_a_subject_is_a_whole_plain_text(subject: str) -> None:
+def test_a_subject_must_be_plain_text_without_wildcards(subject: str) -> None:
     with raises(BadTrustError):
         trusted(subject)
 
 
-def test_somebody_has_to_be_trusted() -> None:
+def test_at_least_one_subject_is_required() -> None:
     with raises(BadTrustError, match="subject"):
         TrustedIssuer(url=GITHUB, audience=DOOR, subjects=())

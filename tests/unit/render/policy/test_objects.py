@@ -1,4 +1,4 @@
-"""The policy's objects: what stands in them whatever the config says."""
+"""Properties of the policy objects, whatever the config."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from daypass.spec.policy import Mode, Policy
 
 
 @pytest.mark.parametrize("mode", ["audit", "warn", "deny"])
-def test_it_fails_closed_in_every_mode(mode: Mode) -> None:
+def test_the_policy_fails_closed_in_every_mode(mode: Mode) -> None:
     policy, binding = policy_objects(Policy(audiences=("a",), mode=mode))
     assert policy["spec"]["failurePolicy"] == "Fail"
     assert ("Deny" in binding["spec"]["validationActions"]) == (mode == "deny")
 
 
-def test_it_reads_nothing_that_a_namespace_could_hold() -> None:
+def test_the_policy_has_no_parameters() -> None:
     policy, binding = policy_objects(Policy(audiences=("a",)))
     assert "paramKind" not in policy["spec"]
     assert "paramRef" not in binding["spec"]
 
 
-def test_only_namespaces_with_the_label_are_held_to_it() -> None:
+def test_only_labelled_namespaces_are_bound() -> None:
     _, binding = policy_objects(Policy(audiences=("a",)))
     selector = binding["spec"]["matchResources"]["namespaceSelector"]
     assert selector == {"matchLabels": {"daypass.dev/policy": "enforced"}}
 
 
-def test_every_rule_tells_its_name_and_is_a_403() -> None:
+def test_every_rule_has_a_name_and_answers_403() -> None:
     policy, _ = policy_objects(Policy(audiences=("a",)))
     rules = policy["spec"]["validations"]
     names = [rule["message"].partition(":")[0] for rule in rules]
@@ -39,7 +39,7 @@ def test_every_rule_tells_its_name_and_is_a_403() -> None:
         assert rule.get("messageExpression", f"'{name}: '").startswith(f"'{name}: '")
 
 
-def test_a_user_name_cannot_become_a_part_of_the_expression() -> None:
+def test_a_user_name_cannot_inject_into_the_expression() -> None:
     policy, _ = policy_objects(Policy(audiences=("a",), exempt=("x] || true || y in [",)))
     expression = policy["spec"]["matchConditions"][-1]["expression"]
     assert expression == '!(request.userInfo.username in ["x] || true || y in ["])'
@@ -59,6 +59,6 @@ def test_a_user_name_cannot_become_a_part_of_the_expression() -> None:
         (f"{marks.OVERRIDES}bindings", [], ["required"]),
     ],
 )
-def test_what_cannot_be_read_is_a_mistake(key: str, good: list[str], bad: list[str]) -> None:
+def test_invalid_annotations_are_reported(key: str, good: list[str], bad: list[str]) -> None:
     assert [text for text in (*good, *bad) if mistakes({key: text})] == bad
     assert mistakes({"policy.example.com/x": "y"}) == []

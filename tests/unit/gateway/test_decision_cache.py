@@ -1,4 +1,4 @@
-"""What is remembered: bounded, and gone when it has ended or was revoked."""
+"""The decision cache: bounded, without expired and revoked entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def entry(until: float = 10.0, **names: str) -> Entry:
     return Entry(ANSWER, fresh_until=until, until=until, **names)
 
 
-def test_what_is_full_forgets_the_oldest() -> None:
+def test_a_full_cache_drops_the_oldest_entry() -> None:
     memory = Memory(limit_entries=3)
     for name in "abcd":
         memory.put(name.encode(), entry(secret="s"))
@@ -24,7 +24,7 @@ def test_what_is_full_forgets_the_oldest() -> None:
     assert memory.size_bytes == 3 * ENTRY_BYTES
 
 
-def test_bytes_are_bounded_as_well() -> None:
+def test_the_size_in_bytes_is_bounded() -> None:
     memory = Memory(limit_bytes=10 * ENTRY_BYTES)
     for number in range(100):
         memory.put(b"%d" % number, entry(jti="j" * 200))
@@ -32,7 +32,7 @@ def test_bytes_are_bounded_as_well() -> None:
     assert 0 < len(memory) < 10
 
 
-def test_a_revocation_takes_what_hangs_on_the_name_and_nothing_else() -> None:
+def test_a_revocation_drops_only_entries_bound_to_the_name() -> None:
     memory = Memory()
     memory.put(b"secret", entry(secret="1", account="9"))
     memory.put(b"account", entry(secret="2", account="1"))
@@ -45,7 +45,7 @@ def test_a_revocation_takes_what_hangs_on_the_name_and_nothing_else() -> None:
     assert (memory.size_bytes, memory._named) == (0, {})
 
 
-def test_what_has_ended_is_swept_away() -> None:
+def test_expired_entries_are_removed() -> None:
     memory = Memory()
     memory.put(b"old", entry(until=1.0))
     memory.put(b"new", entry(until=2.0))
@@ -53,7 +53,7 @@ def test_what_has_ended_is_swept_away() -> None:
     assert list(memory.entries) == [b"new"]
 
 
-def test_refusals_are_bounded_and_end() -> None:
+def test_refusals_are_bounded_and_expire() -> None:
     refusals = Refusals(limit_entries=100)
     for number in range(1000):
         refusals.put(b"%d" % number, 5.0, ANSWER)
@@ -66,7 +66,7 @@ def test_refusals_are_bounded_and_end() -> None:
     puts=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"), st.sampled_from("abd"))),
     revoked=st.sets(st.sampled_from("abcd")),
 )
-def test_after_a_revocation_nothing_of_it_is_left(
+def test_after_a_revocation_no_entry_of_it_is_left(
     puts: list[tuple[int, str, str]], revoked: set[str]
 ) -> None:
     memory = Memory(limit_entries=6)

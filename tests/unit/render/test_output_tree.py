@@ -1,4 +1,4 @@
-"""A tree in a folder that others have files in, too."""
+"""A rendered tree in a folder that contains other files too."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-def test_a_folder_holds_the_tree_and_writing_it_again_touches_nothing(tmp_path: Path) -> None:
+def test_writing_the_same_tree_again_changes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "deploy"
     assert [d.path for d in write(folder, ONE)] == sorted(ONE)
     assert files(folder) == ONE
@@ -43,11 +43,11 @@ def test_a_folder_holds_the_tree_and_writing_it_again_touches_nothing(tmp_path: 
     assert before == {path: (folder / path).stat().st_ino for path in ONE}
 
 
-def test_what_is_no_longer_rendered_goes_and_what_is_others_stays(tmp_path: Path) -> None:
+def test_obsolete_files_are_removed_and_foreign_files_kept(tmp_path: Path) -> None:
     write(tmp_path, ONE)
     mine = {
         "base/mine.yaml": "mine: 1\n",
-        "README.md": MARK,  # the mark alone, where no tree has files
+        "README.md": MARK,  # only the mark, in a place where no tree has files
         "elsewhere/x.yaml": MARK + "x: 1\n",
         "domains/b/mine.yaml": "mine: 2\n",
     }
@@ -61,7 +61,7 @@ def test_what_is_no_longer_rendered_goes_and_what_is_others_stays(tmp_path: Path
     assert not (tmp_path / "domains/a").exists()
 
 
-def test_a_file_that_somebody_edited_is_drift_and_is_written_again(tmp_path: Path) -> None:
+def test_an_edited_file_is_drift_and_is_rewritten(tmp_path: Path) -> None:
     write(tmp_path, ONE)
     (tmp_path / "base/x.yaml").write_text(MARK + "x: 2\n")
     (drift,) = drifts(tmp_path, ONE)
@@ -82,9 +82,7 @@ OCCUPIED = {
 
 
 @pytest.mark.parametrize("what", OCCUPIED)
-def test_others_files_are_never_replaced_and_nothing_is_written_then(
-    tmp_path: Path, what: str
-) -> None:
+def test_a_foreign_file_is_never_replaced_and_stops_the_write(tmp_path: Path, what: str) -> None:
     folder, outside = tmp_path / "deploy", tmp_path / "outside"
     outside.mkdir()
     (outside / "x.yaml").write_text(MARK + "theirs\n")
@@ -105,7 +103,7 @@ def test_others_files_are_never_replaced_and_nothing_is_written_then(
     assert files(tmp_path) == before
 
 
-def test_at_no_time_does_a_file_list_one_that_is_not_there(
+def test_a_kustomization_never_lists_a_missing_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -126,7 +124,7 @@ def test_at_no_time_does_a_file_list_one_that_is_not_there(
     write(tmp_path, ONE)
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with raises(DaypassError, match=r"file/deploy.*: Not a directory"):
         write(tmp_path / "file" / "deploy", ONE)

@@ -1,4 +1,4 @@
-"""Every diagnosis of `daypass verify`: what came back, and what a person is told."""
+"""Every diagnosis of `daypass verify`, by the response that leads to it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ HTML = {"content_type": "text/html"}
          "no API server", "another server", "no route", "html 404", "html 503", "html 200", "login",
          "redirect", "control characters"],
 )  # fmt: skip
-def test_the_anonymous_get(response: Response, level: Level, values: list[str]) -> None:
+def test_a_get_without_a_token_shows_what_answers(
+    response: Response, level: Level, values: list[str]
+) -> None:
     finding = worded(judge_anonymous(response, DOOR))
     assert finding.level is level
     text = f"{finding.fact}\n{finding.hint}"
@@ -60,7 +62,7 @@ def test_the_anonymous_get(response: Response, level: Level, values: list[str]) 
     assert "\x1b" not in finding.fact + finding.hint
 
 
-def test_a_login_in_front_is_told_from_another_redirect() -> None:
+def test_a_login_redirect_differs_from_another_redirect() -> None:
     login = judge_anonymous(answer(302, location="/oauth2/start"), DOOR)
     other = judge_anonymous(answer(302, location="https://www.example.com/"), DOOR)
     assert ("login" in login.hint, "/kubernetes" in login.hint) == (True, True)
@@ -77,7 +79,9 @@ def test_a_login_in_front_is_told_from_another_redirect() -> None:
         (answer(404, "<html>", **HTML), DOOR, FAILURE),
     ],
 )  # fmt: skip
-def test_a_post_without_a_token(response: Response, target: Target, level: Level) -> None:
+def test_a_post_without_a_token_must_end_at_the_door(
+    response: Response, target: Target, level: Level
+) -> None:
     assert worded(judge_tokenless(response, target)).level is level
 
 
@@ -93,11 +97,11 @@ def test_a_post_without_a_token(response: Response, target: Target, level: Level
         (answer(200, "<html>", **HTML), FAILURE),
     ],
 )
-def test_plain_http(response: Response | None, level: Level) -> None:
+def test_plain_http_must_be_refused(response: Response | None, level: Level) -> None:
     assert worded(judge_plain_http(response, DOOR)).level is level
 
 
-ASKED = Negative(what="the list of Secrets", method="GET", target="/kubernetes/api/v1/secrets")
+BLOCKED = Negative(what="the list of Secrets", method="GET", target="/kubernetes/api/v1/secrets")
 
 
 @pytest.mark.parametrize(
@@ -114,14 +118,16 @@ ASKED = Negative(what="the list of Secrets", method="GET", target="/kubernetes/a
         (status(403, CANNOT.format("system:anonymous")), DOOR, WARNING),
     ],
 )
-def test_what_must_not_get_through(response: Response | None, target: Target, level: Level) -> None:
-    finding = worded(judge_negative(ASKED, response, target))
+def test_blocked_requests_must_not_reach_the_api_server(
+    response: Response | None, target: Target, level: Level
+) -> None:
+    finding = worded(judge_negative(BLOCKED, response, target))
     assert finding.level is level
     if level is FAILURE:
-        assert ASKED.target in finding.fact
+        assert BLOCKED.target in finding.fact
 
 
-def test_the_negatives_try_each_way_once_and_none_is_what_passes() -> None:
+def test_each_blocked_request_is_tried_once_and_none_is_a_published_path() -> None:
     asked = negatives(DOOR)
     assert len({each.target for each in asked}) == len(asked)
     assert ("GET", DOOR.token_path) not in {(each.method, each.target) for each in asked}
@@ -138,7 +144,9 @@ def test_the_negatives_try_each_way_once_and_none_is_what_passes() -> None:
         (answer(502, "<html>"), True, Level.SKIPPED),
     ],
 )
-def test_the_policy(response: Response, expected: bool, level: Level) -> None:
+def test_the_policy_must_deny_an_unbound_token(
+    response: Response, expected: bool, level: Level
+) -> None:
     assert worded(judge_policy(response, expected=expected)).level is level
 
 
@@ -153,6 +161,6 @@ def test_the_policy(response: Response, expected: bool, level: Level) -> None:
         (answer(403, "RBAC: access denied"), FAILURE),
     ],
 )
-def test_the_gate(response: Response, level: Level) -> None:
+def test_the_gate_must_accept_a_valid_token(response: Response, level: Level) -> None:
     finding = worded(judge_gate(response))
     assert finding.level is level

@@ -1,4 +1,4 @@
-"""What a feed reports of failures: those that last, and none once it hears again."""
+"""The failures that an informer reports: lasting ones, until it recovers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Running:
             listing=threading.BoundedSemaphore(),
         )  # fmt: skip
 
-    def trouble_after_a_look(self, fails: int | None) -> str:
+    def trouble_after_attempt(self, fails: int | None) -> str:
         self.api.fails = fails
         self.feed.look()
         return self.feed.trouble
@@ -41,7 +41,7 @@ class Running:
 @pytest.fixture
 def running() -> Running:
     made = Running()
-    assert made.trouble_after_a_look(None) == ""
+    assert made.trouble_after_attempt(None) == ""
     return made
 
 
@@ -49,38 +49,38 @@ UNREACHABLE, BROKEN, FORBIDDEN = 0, 500, 403
 
 
 @pytest.mark.parametrize("fails", [UNREACHABLE, BROKEN], ids=["unreachable", "broken"])
-def test_a_failure_that_a_second_try_repeats_is_reported(running: Running, fails: int) -> None:
-    assert running.trouble_after_a_look(fails) == ""
-    check(running.trouble_after_a_look(fails), reason="trouble")
+def test_a_failure_that_repeats_is_reported(running: Running, fails: int) -> None:
+    assert running.trouble_after_attempt(fails) == ""
+    check(running.trouble_after_attempt(fails), reason="trouble")
     assert running.feed.trouble
 
 
-def test_failures_that_do_not_last_are_never_reported(running: Running) -> None:
+def test_transient_failures_are_not_reported(running: Running) -> None:
     for _ in range(3):
-        assert running.trouble_after_a_look(UNREACHABLE) == ""
-        assert running.trouble_after_a_look(None) == ""
+        assert running.trouble_after_attempt(UNREACHABLE) == ""
+        assert running.trouble_after_attempt(None) == ""
 
 
-def test_recovery_ends_what_was_reported(running: Running) -> None:
-    running.trouble_after_a_look(UNREACHABLE)
-    assert running.trouble_after_a_look(UNREACHABLE)
-    assert running.trouble_after_a_look(None) == ""
-    assert running.trouble_after_a_look(UNREACHABLE) == ""
+def test_recovery_clears_the_reported_failure(running: Running) -> None:
+    running.trouble_after_attempt(UNREACHABLE)
+    assert running.trouble_after_attempt(UNREACHABLE)
+    assert running.trouble_after_attempt(None) == ""
+    assert running.trouble_after_attempt(UNREACHABLE) == ""
 
 
 def test_a_failure_after_a_long_silence_is_reported_at_once(running: Running) -> None:
-    running.clock.advance(WATCH_SECONDS)  # a silent watch that has run out
-    assert running.trouble_after_a_look(UNREACHABLE) == ""
-    running.trouble_after_a_look(None)
+    running.clock.advance(WATCH_SECONDS)  # a watch without events that has timed out
+    assert running.trouble_after_attempt(UNREACHABLE) == ""
+    running.trouble_after_attempt(None)
     running.clock.advance(2 * WATCH_SECONDS)
-    assert running.trouble_after_a_look(UNREACHABLE)
+    assert running.trouble_after_attempt(UNREACHABLE)
 
 
-def test_a_missing_right_is_reported_at_once(running: Running) -> None:
-    trouble = running.trouble_after_a_look(FORBIDDEN)
+def test_a_missing_permission_is_reported_at_once(running: Running) -> None:
+    trouble = running.trouble_after_attempt(FORBIDDEN)
     assert 'verbs: ["list"]' in trouble
     check(trouble, reason="forbidden")
 
 
-def test_who_has_never_heard_anything_reports_the_first_failure() -> None:
-    assert Running().trouble_after_a_look(UNREACHABLE)
+def test_the_first_failure_before_any_event_is_reported() -> None:
+    assert Running().trouble_after_attempt(UNREACHABLE)

@@ -1,4 +1,4 @@
-"""What a watch remembers in ConfigMaps, and what is put in force, by several who write."""
+"""The controller's state in ConfigMaps and the published objects, with several writers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def refused(*names: str) -> dict[str, Any]:
     return denials.record()
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_written_state_is_read_again() -> None:
     api = ObjectsApi()
     record = ClusterRecord(api.cluster(), "daypass")
     assert record.read().number == 0
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_again() -> None:
     assert "known" not in read.refused
 
 
-def test_who_has_not_read_the_latest_may_not_write() -> None:
+def test_writing_over_a_newer_version_is_a_conflict() -> None:
     api = ObjectsApi()
     one, two = (ClusterRecord(api.cluster(), "daypass") for _ in range(2))
     first, same = one.read(), two.read()
@@ -76,11 +76,11 @@ def test_twenty_thousand_known_and_as_many_refused_fit() -> None:
     record.write(record.read(), refused(*uids(20_000, 4)), {})
     for found in api.objects.values():
         (packed,) = found["binaryData"].values()
-        assert len(base64.b64decode(packed)) < 900_000, "the API server takes 1 MiB"
+        assert len(base64.b64decode(packed)) < 900_000, "the API server accepts 1 MiB"
     assert ClusterRecord(api.cluster(), "daypass").read_known() == known
 
 
-def test_one_more_known_changes_one_config_map() -> None:
+def test_one_more_known_uid_changes_one_config_map() -> None:
     api = ObjectsApi()
     record = ClusterRecord(api.cluster(), "daypass")
     record.read_known()
@@ -105,7 +105,7 @@ def test_one_more_known_changes_one_config_map() -> None:
     ),
     st.one_of(st.just("1"), st.text()),
 )
-def test_whatever_stands_there_is_read_or_refused(packed: str, number: str) -> None:
+def test_any_content_is_read_or_rejected(packed: str, number: str) -> None:
     api = ObjectsApi()
     api.objects[PATH] = {"metadata": {"name": GATE_KNOWN, "resourceVersion": "1"},
                          "data": {"number": number},
@@ -117,7 +117,7 @@ def test_whatever_stands_there_is_read_or_refused(packed: str, number: str) -> N
     assert read.number >= 0
 
 
-def test_a_bomb_is_refused() -> None:
+def test_a_decompression_bomb_is_rejected() -> None:
     api = ObjectsApi()
     bomb = base64.b64encode(gzip.compress(b"[" + b" " * 100_000_000 + b"]")).decode()
     metadata = {"name": GATE_KNOWN, "namespace": "daypass", "resourceVersion": "1"}
@@ -127,7 +127,7 @@ def test_a_bomb_is_refused() -> None:
 
 
 class Parts:
-    """A gateway that has its list in two objects: UIDs by their last letter, a few all in one."""
+    """A gateway with its list in two objects: odd UIDs in the second, if more than three."""
 
     def keys(self, issuer: str, keys: str) -> list[Object]:
         return [_object("keys", issuer + keys)]
@@ -151,7 +151,7 @@ def publish(publisher: InCluster, *names: str, number: int) -> None:
     publisher.publish(Revoked(secrets=set(names)), heard_unix=NOW, number=number)
 
 
-def test_what_has_not_changed_is_not_written() -> None:
+def test_unchanged_objects_are_not_written() -> None:
     api = ObjectsApi()
     publisher = InCluster(api.cluster(), Parts(), for_authorizers=None)
     publish(publisher, "s-2", number=1)
@@ -160,7 +160,7 @@ def test_what_has_not_changed_is_not_written() -> None:
     assert api.written == ["one"]
 
 
-def test_an_entry_that_moves_is_at_no_time_in_no_object() -> None:
+def test_an_entry_that_moves_is_always_in_an_object() -> None:
     api = ObjectsApi()
     publisher = InCluster(api.cluster(), Parts(), for_authorizers=None)
     publish(publisher, "s-1", "s-2", "s-3", number=1)
@@ -173,7 +173,7 @@ def test_an_entry_that_moves_is_at_no_time_in_no_object() -> None:
         assert api.written == order
 
 
-def test_an_older_list_is_not_put_over_a_newer_one() -> None:
+def test_an_older_list_does_not_overwrite_a_newer_one() -> None:
     api = ObjectsApi()
     slow, quick = (InCluster(api.cluster(), Parts(), for_authorizers=None) for _ in range(2))
     publish(slow, "s-2", number=1)
@@ -186,7 +186,7 @@ def test_an_older_list_is_not_put_over_a_newer_one() -> None:
     assert in_force(api, "one") == ["s-2", "s-4", "s-6", "s-8"]
 
 
-def test_what_somebody_else_has_changed_is_put_back() -> None:
+def test_foreign_changes_are_reverted() -> None:
     api = ObjectsApi()
     publisher = InCluster(api.cluster(), Parts(), for_authorizers=None)
     publish(publisher, "s-2", number=1)
@@ -199,7 +199,7 @@ def test_what_somebody_else_has_changed_is_put_back() -> None:
     assert (in_force(api, "one"), in_force(api, "two")) == (["s-2"], [])
 
 
-def test_authorizers_hear_that_all_is_known() -> None:
+def test_authorizers_get_a_heartbeat() -> None:
     api = ObjectsApi()
     publisher = InCluster(api.cluster(), None, for_authorizers="daypass")
     publisher.tell_heard(NOW)

@@ -1,8 +1,7 @@
-"""Entries that move between the parts of a published list: whoever follows them misses none.
+"""Entries that move between the parts of a published list are never missing for a gateway.
 
-Each part reaches the gateway by itself, in any order, and what was published in between may never
-get there. So whatever stays on the list is in one and the same part for a while, wherever a
-publication ends.
+The parts reach the gateway separately, in any order, and intermediate versions may never arrive.
+So an entry that stays on the list is in the same part for a while, wherever a publication stops.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Parts = dict[str, set[str]]
 
 
 class World:
-    """A watch that publishes, people who do so beside it, and how far each of them comes."""
+    """A controller and commands that publish, each possibly interrupted."""
 
     def __init__(self) -> None:
         self.clock, self.api = FakeClock(), ObjectsApi()
@@ -45,7 +44,7 @@ class World:
         return InCluster(self.api.cluster(self.clock), OnIstio(CONFIG), for_authorizers=None)
 
     def begin(self) -> None:
-        """A new watch, which knows what is recorded, and sees what is there no more."""
+        """Start a new controller, which reads the record and sees which objects are gone."""
         self.watch, self.publishes, self.is_in_force = self.denials(), self.publisher(), False
         self.absorb()
         for uid in self.refused():
@@ -61,20 +60,20 @@ class World:
         self.watch.gone(Kind.SECRET, uid, "team", self.clock.unix())
 
     def publish(self, writes: int) -> None:
-        """Publish; after so many writes the API server is not to be reached any more."""
+        """Publish; after `writes` writes the API server is unreachable."""
         if self.is_changed:
             self.absorb()
         self.watch.settle(self.clock.unix(), is_in_force=self.is_in_force)
         self.is_in_force = self.put(self.watch, self.publishes, writes)
 
-    def publish_by_hand(self, writes: int) -> None:
-        """The same by somebody who has deleted something himself, and follows nothing."""
-        by_hand = self.denials()
-        by_hand.recall(json.loads(self.record))
+    def publish_by_command(self, writes: int) -> None:
+        """The same by a command that deletes an object and watches nothing."""
+        command = self.denials()
+        command.recall(json.loads(self.record))
         uid = f"uid-{len(self.deleted_at)}"
         self.deleted_at[uid] = self.clock.unix()
-        by_hand.gone(Kind.SECRET, uid, "team", self.clock.unix())
-        self.put(by_hand, self.publisher(), writes)
+        command.gone(Kind.SECRET, uid, "team", self.clock.unix())
+        self.put(command, self.publisher(), writes)
         self.is_changed = True
 
     def put(self, denials: Denials, publisher: InCluster, writes: int) -> bool:
@@ -98,14 +97,14 @@ class World:
         }
 
     def refused(self) -> set[str]:
-        """What has to be refused now."""
+        """The UIDs that must be refused now."""
         now = self.clock.unix()
         return {u for u, at in self.deleted_at.items() if now < at + LONGEST + SKEW_SECONDS}
 
 
 steps = st.one_of(
     st.tuples(st.sampled_from(["delete", "restart"]), st.just(0)),
-    st.tuples(st.sampled_from(["publish", "by hand"]), st.integers(0, 4)),
+    st.tuples(st.sampled_from(["publish", "command"]), st.integers(0, 4)),
     st.tuples(st.just("publish"), st.just(4)),
     st.tuples(st.just("later"), st.sampled_from([1, SETTLE_SOON_SECONDS, SETTLE_SECONDS, LONGEST])),
 )
@@ -118,7 +117,7 @@ FIRST = [("publish", 4), ("delete", 0), ("publish", 4), WAIT]
 @example([*FIRST, ("publish", 0), WAIT, ("publish", 4)])
 @example([*FIRST, ("publish", 0), ("restart", 0), WAIT, ("publish", 4), WAIT, ("publish", 4)])
 @given(st.lists(steps, max_size=40))
-def test_an_entry_that_stays_has_a_part_that_it_is_in_all_the_time(
+def test_an_entry_is_always_in_at_least_one_published_part(
     happened: list[tuple[str, int]],
 ) -> None:
     world = World()
@@ -129,8 +128,8 @@ def test_an_entry_that_stays_has_a_part_that_it_is_in_all_the_time(
             world.begin()
         elif what == "publish":
             world.publish(argument)
-        elif what == "by hand":
-            world.publish_by_hand(argument)
+        elif what == "command":
+            world.publish_by_command(argument)
         else:
             world.clock.advance(argument)
         refused, (_, after) = world.refused(), world.seen[-1]

@@ -1,4 +1,4 @@
-"""Which token is asked about next: one question a token, turns by source, nobody waits for long."""
+"""The review queue: one review per token, sources in turn, bounded waiting."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def question(name: str, source: str = "a") -> Question:
     return Question(key=name.encode(), token=f"token-{name}", source=source)
 
 
-def asked(flights: Flights[str], now: float = 0.0) -> list[str]:
+def started(flights: Flights[str], now: float = 0.0) -> list[str]:
     found = []
     while (next_one := flights.next(now)) is not None:
         found.append(next_one.key.decode())
     return found
 
 
-def test_many_who_wait_for_one_token_are_one_question() -> None:
+def test_requests_with_one_token_share_one_review() -> None:
     flights: Flights[str] = Flights()
     for waiter in "xyz":
         assert flights.submit(question("t"), waiter, 0.0) == []
@@ -32,15 +32,15 @@ def test_many_who_wait_for_one_token_are_one_question() -> None:
     assert (flights.asked, flights.waiting) == (0, 0)
 
 
-def test_sources_take_turns_however_much_one_of_them_asks() -> None:
+def test_sources_take_turns_however_many_requests_one_has() -> None:
     flights: Flights[str] = Flights(most_at_once=4)
     for number in range(50):
         flights.submit(question(f"flood-{number}", "flood"), "f", 0.0)
     flights.submit(question("one", "quiet"), "q", 0.0)
-    assert asked(flights) == ["flood-0", "one", "flood-1", "flood-2"]
+    assert started(flights) == ["flood-0", "one", "flood-1", "flood-2"]
 
 
-def test_a_full_line_turns_away_the_last_of_the_longest_source() -> None:
+def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
     flights: Flights[str] = Flights(most_at_once=1, most_waiting=10)
     for number in range(10):
         assert flights.submit(question(f"flood-{number}", "flood"), f"f{number}", 0.0) == []
@@ -49,7 +49,7 @@ def test_a_full_line_turns_away_the_last_of_the_longest_source() -> None:
     assert flights.waiting == 10
 
 
-def test_nobody_waits_longer_than_patience_and_the_answer_is_there_for_the_next_try() -> None:
+def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> None:
     flights: Flights[str] = Flights(most_at_once=1, patience_seconds=0.5)
     flights.submit(question("slow"), "x", 0.0)
     flights.submit(question("behind"), "y", 0.1)
@@ -58,12 +58,12 @@ def test_nobody_waits_longer_than_patience_and_the_answer_is_there_for_the_next_
     assert flights.impatient(0.4) == []
     assert flights.impatient(0.5) == ["x"]
     assert flights.impatient(0.65) == ["y"]
-    assert flights.waiting == 0, "nobody waits for it any more, so it is not asked about"
+    assert flights.waiting == 0, "no request waits for it, so no review starts"
     flights.submit(question("slow"), "x again", 0.7)
     assert flights.answered(first) == ["x again"]
 
 
-def test_after_a_failure_nobody_asks_for_a_while() -> None:
+def test_after_a_failure_no_review_starts_for_a_while() -> None:
     flights: Flights[str] = Flights()
     flights.submit(question("t"), "x", 0.0)
     first = flights.next(0.0)
@@ -72,20 +72,20 @@ def test_after_a_failure_nobody_asks_for_a_while() -> None:
     assert flights.submit(question("u"), "y", 1.5) == ["y"]
     assert flights.retry_after_seconds(1.5) == 7
     assert flights.submit(question("u"), "y", 8.0) == []
-    assert asked(flights, 8.0) == ["u"]
+    assert started(flights, 8.0) == ["u"]
 
 
-@pytest.mark.parametrize(("said", "until"), [(0.0, 1.5), (10.0**9, 60.0)])
-def test_what_the_api_server_says_about_waiting_is_bounded(said: float, until: float) -> None:
+@pytest.mark.parametrize(("retry_after", "until"), [(0.0, 1.5), (10.0**9, 60.0)])
+def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: float) -> None:
     flights: Flights[str] = Flights()
     flights.submit(question("t"), "x", 0.0)
     first = flights.next(0.0)
     assert first is not None
-    flights.failed(first, 1.0, retry_after_seconds=said)
+    flights.failed(first, 1.0, retry_after_seconds=retry_after)
     assert flights.submit(question("u"), "y", until) == []
 
 
-def test_fewer_are_asked_about_at_once_after_failures_and_more_again_after_answers() -> None:
+def test_concurrency_drops_after_failures_and_recovers() -> None:
     flights: Flights[str] = Flights(most_at_once=8)
     for number in range(4):
         flights.submit(question(f"t{number}"), "x", 0.0)
@@ -114,11 +114,11 @@ def test_fewer_are_asked_about_at_once_after_failures_and_more_again_after_answe
         ("junk", ""),
     ],
 )
-def test_a_source_is_what_one_client_has(address: str, source: str) -> None:
+def test_a_source_is_an_address_or_an_ipv6_prefix(address: str, source: str) -> None:
     assert source_of(address) == source
 
 
-def test_a_question_never_shows_its_token() -> None:
+def test_a_queued_review_does_not_print_its_token() -> None:
     assert "token" not in repr(question("t"))
 
 
@@ -133,28 +133,28 @@ steps = st.lists(
 
 
 @given(steps=steps)
-def test_everybody_is_answered_exactly_once_and_nothing_is_left(
+def test_every_request_is_answered_exactly_once(
     steps: list[tuple[str, int, str]],
 ) -> None:
     flights: Flights[int] = Flights(most_at_once=3, most_waiting=5, patience_seconds=2.0)
-    now, count, on_their_way = 0.0, 0, []
+    now, count, in_flight = 0.0, 0, []
     answered: list[int] = []
-    for what, number, source in steps:
+    for action, number, source in steps:
         now += 0.25
-        if what == "submit":
+        if action == "submit":
             answered += flights.submit(question(str(number), source), count, now)
             count += 1
-        elif what == "next" and (found := flights.next(now)) is not None:
-            on_their_way.append(found)
-        elif what == "answer" and on_their_way:
-            answered += flights.answered(on_their_way.pop(0))
-        elif what == "fail" and on_their_way:
-            answered += flights.failed(on_their_way.pop(0), now, None)
-        elif what == "tick":
+        elif action == "next" and (found := flights.next(now)) is not None:
+            in_flight.append(found)
+        elif action == "answer" and in_flight:
+            answered += flights.answered(in_flight.pop(0))
+        elif action == "fail" and in_flight:
+            answered += flights.failed(in_flight.pop(0), now, None)
+        elif action == "tick":
             answered += flights.impatient(now)
-        assert flights.asked == len(on_their_way) <= 3
+        assert flights.asked == len(in_flight) <= 3
         assert 0 <= flights.waiting <= 5
-    answered += [w for each in on_their_way for w in flights.answered(each)]
+    answered += [w for each in in_flight for w in flights.answered(each)]
     answered += flights.impatient(now + 10)
     assert sorted(answered) == list(range(count))
     assert (flights.asked, flights.waiting) == (0, 0)

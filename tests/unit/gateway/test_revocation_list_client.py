@@ -1,4 +1,4 @@
-"""What an authorizer of a cluster takes for revoked, and when it takes nobody's word for it."""
+"""The revocation list that an authorizer uses, and when it closes the gate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLOSE_AFTER = 60.0
 
 
 class Followed:
-    """A follower without threads, and what it has handed on."""
+    """A client without threads, and the lists that it passed on."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -28,18 +28,18 @@ class Followed:
         )  # fmt: skip
 
     def see(self, *, heard: float = 0.0, **names: Any) -> None:
-        """A list that was confirmed so many seconds ago."""
+        """Receive a list whose heartbeat is `heard` seconds old."""
         listed = RevokedList(revoked=Revoked(**names), heard_unix=self.clock.unix() - heard)
         self.follower.see(revoked_config_map(listed, "daypass"))
 
     @property
     def is_closed(self) -> bool:
-        """What the last word was."""
+        """Whether the last list closes the gate."""
         self.follower.tell()
         return self.taken[-1].closed
 
 
-def test_a_list_is_handed_on_once() -> None:
+def test_an_unchanged_list_is_passed_on_once() -> None:
     followed = Followed()
     followed.see(secrets={"a"})
     followed.see(secrets={"a"})
@@ -47,7 +47,7 @@ def test_a_list_is_handed_on_once() -> None:
     assert [each.secrets for each in followed.taken] == [{"a"}]
 
 
-def test_before_there_is_a_list_nothing_is_handed_on() -> None:
+def test_before_the_first_list_nothing_is_passed_on() -> None:
     followed = Followed()
     followed.follower.see(None)
     followed.follower.tell()
@@ -57,7 +57,7 @@ def test_before_there_is_a_list_nothing_is_handed_on() -> None:
     check(followed.follower.trouble, reason="trouble")
 
 
-def test_a_list_that_nobody_confirms_closes_and_keeps_what_is_on_it() -> None:
+def test_a_stale_list_closes_the_gate_and_keeps_its_entries() -> None:
     followed = Followed()
     followed.see(secrets={"a"})
     followed.clock.advance(CLOSE_AFTER - 1)
@@ -70,26 +70,24 @@ def test_a_list_that_nobody_confirms_closes_and_keeps_what_is_on_it() -> None:
 
 
 @pytest.mark.parametrize(("heard", "closed"), [(59, False), (60, True), (10**6, True), (-5, False)])
-def test_what_counts_is_when_the_watch_last_knew_and_not_when_it_was_read(
-    heard: float, closed: bool
-) -> None:
+def test_the_age_of_a_list_is_measured_from_its_heartbeat(heard: float, closed: bool) -> None:
     followed = Followed()
     followed.see(heard=heard)
     assert followed.is_closed is closed
 
 
-def test_a_word_from_the_future_confirms_nothing() -> None:
+def test_a_heartbeat_from_the_future_does_not_keep_the_gate_open() -> None:
     followed = Followed()
     followed.see(heard=-3600)
     assert followed.is_closed
     followed.see(secrets={"a"})
     followed.see(heard=-3600, secrets={"a", "b"})
-    assert followed.taken[-1].secrets == {"a", "b"}, "but what it names is refused"
+    assert followed.taken[-1].secrets == {"a", "b"}, "its entries are refused all the same"
     followed.clock.advance(CLOSE_AFTER)
     assert followed.is_closed
 
 
-def test_a_clock_that_is_set_back_keeps_nothing_open() -> None:
+def test_a_clock_that_is_set_back_does_not_keep_the_gate_open() -> None:
     followed = Followed()
     followed.see()
     followed.clock.advance(CLOSE_AFTER)
@@ -102,7 +100,7 @@ def test_a_clock_that_is_set_back_keeps_nothing_open() -> None:
     [None, {"data": {"heardAt": "x"}}, {}, {"data": None}],
     ids=["none", "time", "empty", "no data"],
 )
-def test_what_cannot_be_read_leaves_the_last_list_in_force_until_it_is_too_old(found: Any) -> None:
+def test_an_unreadable_list_leaves_the_last_one_in_force_until_it_is_stale(found: Any) -> None:
     followed = Followed()
     followed.see(secrets={"a"})
     followed.follower.see(found)
@@ -114,5 +112,5 @@ def test_what_cannot_be_read_leaves_the_last_list_in_force_until_it_is_too_old(f
     assert followed.is_closed
 
 
-def test_closed_without_a_list_refuses_everybody() -> None:
+def test_the_closed_list_refuses_every_token() -> None:
     assert CLOSED.closed

@@ -1,4 +1,4 @@
-"""Several watches and people who publish, turn by turn, with a clock of the test's own."""
+"""Several controllers and commands that publish, step by step, with a fake clock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FRONT = "/apis/networking.istio.io/v1alpha3/namespaces/istio-system/envoyfilters
 
 
 class World:
-    """What is there (`seen`), what is published (`objects`), and watches by name."""
+    """The cluster that is watched (`seen`), published objects, and controllers by name."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -43,7 +43,7 @@ class World:
         self.seen.put("secrets", "s-1")
         self.seen.put("secrets", "s-2")
         self.keys = "issuer\n" + Signer("one").jwks
-        self.told: list[tuple[str, Event]] = []
+        self.events: list[tuple[str, Event]] = []
         self.watches: list[ClusterWatch] = []
 
     def watch(self, name: str) -> ClusterWatch:
@@ -60,13 +60,13 @@ class World:
             lease=Lease(cluster, self.clock, namespace="daypass", name="watch", me=name),
             keys=Follower(lambda: self.keys, 3600),
             clock=self.clock,
-            tell=lambda event, **fields: self.told.append((name, event)),
+            tell=lambda event, **fields: self.events.append((name, event)),
             config=CONFIG,
             close_after_seconds=600,
         )  # fmt: skip
         self.watches.append(watch)
         watch.following.start()
-        eventually("it has seen all", lambda: watch.following.is_settled)
+        eventually("all objects are seen", lambda: watch.following.is_settled)
         return watch
 
     def turn(self, watch: ClusterWatch) -> bool:
@@ -75,17 +75,21 @@ class World:
         watch.lease.attempt()
         return watch.turn()
 
-    def hears(self, watch: ClusterWatch) -> None:
-        """Come back once every feed has heard something at the present time."""
+    def wait_for_events(self, watch: ClusterWatch) -> None:
+        """Return once every watch has had an event at the current time."""
         now = self.clock.monotonic()
         eventually(
-            "it hears",
+            "events arrive",
             lambda: all((f.heard_at or 0) >= now for f in watch.following.feeds),
             seconds=60,
         )
 
-    def sees(self, watch: ClusterWatch, *uids: str) -> None:
-        eventually("it is seen", lambda: watch.following.revoked().secrets >= set(uids), seconds=60)
+    def wait_for_deletion(self, watch: ClusterWatch, *uids: str) -> None:
+        eventually(
+            "the deletion is seen",
+            lambda: watch.following.revoked().secrets >= set(uids),
+            seconds=60,
+        )
 
     def published(self) -> str:
         return "".join(
@@ -94,11 +98,11 @@ class World:
         )  # fmt: skip
 
     def issued_after(self) -> float:
-        """Tokens that were issued before are refused."""
+        """The time before which issued tokens are refused."""
         return float(self.published().partition('"end": ')[2].partition("}")[0])
 
-    def until(self) -> str:
-        """From when on Envoy refuses everything."""
+    def closes_at(self) -> str:
+        """The time at which Envoy starts to refuse every request."""
         return self.published().partition('"string_value": "')[2].partition('"')[0]
 
 
@@ -110,26 +114,26 @@ def world() -> Iterator[World]:
         watch.following.stop()
 
 
-def test_a_deletion_is_recorded_and_then_in_force(world: World) -> None:
+def test_a_deletion_is_recorded_before_it_is_published(world: World) -> None:
     watch = world.watch("one")
     assert world.turn(watch)
     assert "s-1" not in world.published()
     world.seen.delete("secrets", "s-1")
-    world.sees(watch, "s-1")
+    world.wait_for_deletion(watch, "s-1")
     world.objects.written.clear()
     assert world.turn(watch)
     assert '"s-1"' in world.published()
     assert world.objects.written[:3] == ["watch", "daypass-gate-known", "daypass-gate-revoked-0"]
 
 
-def test_another_one_publishes_nothing_until_it_has_the_lease_and_then_at_once(
+def test_a_replica_publishes_only_once_it_holds_the_lease(
     world: World,
 ) -> None:
     one, two = world.watch("one"), world.watch("two")
     world.turn(one)
     assert not world.turn(two)
     world.seen.delete("secrets", "s-1")
-    world.sees(two, "s-1")
+    world.wait_for_deletion(two, "s-1")
     assert not world.turn(two)
     assert "s-1" not in world.published()
     world.clock.advance(DURATION_SECONDS + 1)
@@ -137,86 +141,88 @@ def test_another_one_publishes_nothing_until_it_has_the_lease_and_then_at_once(
     assert '"s-1"' in world.published()
 
 
-def test_who_lost_the_lease_stops_in_the_middle(world: World) -> None:
+def test_a_controller_that_loses_the_lease_stops_publishing(world: World) -> None:
     watch = world.watch("one")
     world.turn(watch)
     world.seen.delete("secrets", "s-1")
-    world.sees(watch, "s-1")
-    # It holds the lease as it begins, and no more once it has written the record.
+    world.wait_for_deletion(watch, "s-1")
+    # It holds the lease at first, and loses it once the record is written.
     world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
     assert not watch.turn()
     assert "s-1" not in world.published()
 
 
-def test_what_a_successor_never_saw_is_known_from_the_record(world: World) -> None:
+def test_a_successor_knows_deletions_it_did_not_see_from_the_record(world: World) -> None:
     one = world.watch("one")
     world.turn(one)
     world.seen.put("secrets", "s-3")
     world.seen.delete("secrets", "s-3")
-    world.sees(one, "s-3")
+    world.wait_for_deletion(one, "s-3")
     world.turn(one)
     one.following.stop()
-    world.seen.delete("secrets", "s-1")  # while nobody looks
+    world.seen.delete("secrets", "s-1")  # while no controller runs
     world.seen.events.clear()
     two = world.watch("two")
     world.turn(two)
     world.clock.advance(DURATION_SECONDS + 1)
     world.turn(two)
-    two_sees = world.published()
-    assert all(f'"{uid}"' in two_sees for uid in ("s-1", "s-3"))
-    assert '"s-2"' not in two_sees
+    published = world.published()
+    assert all(f'"{uid}"' in published for uid in ("s-1", "s-3"))
+    assert '"s-2"' not in published
 
 
-def test_what_people_publish_meanwhile_is_not_lost(world: World) -> None:
+def test_revocations_published_by_commands_are_not_lost(world: World) -> None:
     watch = world.watch("one")
     world.turn(watch)
     cluster = world.objects.cluster(world.clock)
-    byhand = Ended(kind=Kind.SECRET, namespace="team", uid="by-hand")
-    assert publish_now(cluster, "daypass", [byhand])
-    assert '"by-hand"' in world.published()
+    manual = Ended(kind=Kind.SECRET, namespace="team", uid="manual")
+    assert publish_now(cluster, "daypass", [manual])
+    assert '"manual"' in world.published()
     world.seen.delete("secrets", "s-1")
-    world.sees(watch, "s-1")
+    world.wait_for_deletion(watch, "s-1")
     assert world.turn(watch)
-    assert all(f'"{uid}"' in world.published() for uid in ("by-hand", "s-1"))
-    # And the other way round: between what the watch writes, and what it puts in force.
+    assert all(f'"{uid}"' in world.published() for uid in ("manual", "s-1"))
+    # The command publishes between the controller's record and its publication.
     world.seen.delete("secrets", "s-2")
-    world.sees(watch, "s-2")
-    second = Ended(kind=Kind.SECRET, namespace="team", uid="by-hand-too")
+    world.wait_for_deletion(watch, "s-2")
+    second = Ended(kind=Kind.SECRET, namespace="team", uid="manual-too")
     world.objects.meanwhile.append(lambda: publish_now(cluster, "daypass", [second]))
     for _ in range(3):
         world.turn(watch)
-    assert all(f'"{uid}"' in world.published() for uid in ("by-hand-too", "s-2"))
+    assert all(f'"{uid}"' in world.published() for uid in ("manual-too", "s-2"))
 
 
-def test_what_counts_for_a_while_is_renewed_at_half_of_it_and_not_sooner(world: World) -> None:
+def test_the_validity_of_the_list_is_renewed_at_half_time(world: World) -> None:
     watch = world.watch("one")
     world.turn(watch)
-    first = world.until()
+    first = world.closes_at()
     world.clock.advance(200)
-    world.hears(watch)
+    world.wait_for_events(watch)
     world.turn(watch)
-    assert world.until() == first
+    assert world.closes_at() == first
     world.clock.advance(110)
-    world.hears(watch)
+    world.wait_for_events(watch)
     world.turn(watch)
-    assert world.until() > first
+    assert world.closes_at() > first
 
 
-def test_who_hears_nothing_renews_nothing_and_says_closed_in_the_end(world: World) -> None:
+def test_without_events_nothing_is_renewed_and_the_gate_closes(world: World) -> None:
     watch = world.watch("one")
     world.turn(watch)
-    first = world.until()
+    first = world.closes_at()
     world.seen.fails = 0
-    eventually("it sees that", lambda: watch.following.trouble)
+    eventually("the failure is seen", lambda: watch.following.trouble)
     world.clock.advance(500)
     world.turn(watch)
-    assert world.until() == first
+    assert world.closes_at() == first
     world.clock.advance(101)
     world.turn(watch)
-    assert ("one", Event.CLOSED) in world.told
+    assert ("one", Event.CLOSED) in world.events
     world.seen.fails = None
-    eventually("it hears again", lambda: not watch.following.is_closed, seconds=60)
-    eventually("it opens", lambda: world.turn(watch) and world.until() > first, seconds=60)
+    eventually("events arrive again", lambda: not watch.following.is_closed, seconds=60)
+    eventually(
+        "the gate opens", lambda: world.turn(watch) and world.closes_at() > first, seconds=60
+    )
 
 
 def test_two_keys_are_published_and_then_one(world: World) -> None:
@@ -231,51 +237,53 @@ def test_two_keys_are_published_and_then_one(world: World) -> None:
             assert (each["n"] in found) is (each in keys)
 
 
-def test_what_cannot_be_published_is_told_and_done_later(world: World) -> None:
+def test_a_failed_publication_is_reported_and_retried(world: World) -> None:
     watch = world.watch("one")
     world.turn(watch)
     world.seen.delete("secrets", "s-1")
-    world.sees(watch, "s-1")
+    world.wait_for_deletion(watch, "s-1")
     world.objects.fails = True
     assert not world.turn(watch)
     assert watch.errors == 1
     check(watch.trouble, reason=Event.NOT_PUBLISHED)
-    assert ("one", Event.NOT_PUBLISHED) in world.told
+    assert ("one", Event.NOT_PUBLISHED) in world.events
     world.objects.fails = False
     assert world.turn(watch)
     assert '"s-1"' in world.published()
     assert watch.trouble == ""
 
 
-def test_an_entry_ends_when_the_longest_lifetime_has_passed(world: World) -> None:
+def test_an_entry_is_removed_after_the_longest_lifetime(world: World) -> None:
     watch = world.watch("one")
     world.turn(watch)
     world.seen.delete("secrets", "s-1")
-    world.sees(watch, "s-1")
+    world.wait_for_deletion(watch, "s-1")
     world.turn(watch)
     for _ in range(3):
         world.clock.advance(1800)
-        world.hears(watch)
+        world.wait_for_events(watch)
         world.turn(watch)
         assert '"s-1"' in world.published()
     world.clock.advance(2000)
-    world.hears(watch)
+    world.wait_for_events(watch)
     eventually(
-        "it has ended", lambda: world.turn(watch) and '"s-1"' not in world.published(), seconds=60
+        "the entry is removed",
+        lambda: world.turn(watch) and '"s-1"' not in world.published(),
+        seconds=60,
     )
 
 
-def test_what_is_fresh_goes_out_alone_however_long_the_list_is(world: World) -> None:
+def test_a_recent_entry_is_published_alone_however_long_the_list_is(world: World) -> None:
     watch = world.watch("one")
     for number in range(600):
         watch.following.denials.gone(Kind.SECRET, f"before-{number}", "team", world.clock.unix())
     world.turn(watch)
     for seconds in (60, 60):
         world.clock.advance(seconds)
-        world.hears(watch)
+        world.wait_for_events(watch)
         world.turn(watch)
     world.seen.delete("secrets", "s-1")
-    world.sees(watch, "s-1")
+    world.wait_for_deletion(watch, "s-1")
     world.objects.written.clear()
     assert world.turn(watch)
     assert world.objects.written[:3] == ["watch", "daypass-gate-known", "daypass-gate-revoked-0"]
@@ -286,13 +294,13 @@ def test_what_is_fresh_goes_out_alone_however_long_the_list_is(world: World) -> 
     assert world.published().count('"before-') == 600
 
 
-def test_whoever_publishes_next_leaves_alone_what_is_right(world: World) -> None:
+def test_a_successor_does_not_rewrite_unchanged_parts(world: World) -> None:
     one, two = world.watch("one"), world.watch("two")
     world.turn(one)
     assert _parts_written(world) == [f"daypass-gate-revoked-{number}" for number in range(4)]
     world.turn(two)
     world.clock.advance(DURATION_SECONDS + 1)
-    world.hears(two)
+    world.wait_for_events(two)
     assert world.turn(two)
     assert _parts_written(world) == ["daypass-gate-revoked-0"]
     cluster = world.objects.cluster(world.clock)
@@ -300,70 +308,68 @@ def test_whoever_publishes_next_leaves_alone_what_is_right(world: World) -> None
     assert _parts_written(world) == ["daypass-gate-revoked-0"]
 
 
-def test_an_entry_whose_copy_was_recorded_and_not_published_stays_where_it_is(
+def test_an_entry_stays_in_place_until_its_copy_is_published(
     world: World,
 ) -> None:
     watch = world.watch("one")
     world.turn(watch)
     world.seen.delete("secrets", "s-1")
-    world.sees(watch, "s-1")
+    world.wait_for_deletion(watch, "s-1")
     world.turn(watch)
-    _pass(world, watch, SETTLE_SECONDS)
+    _advance(world, watch, SETTLE_SECONDS)
     watch.lease.attempt()
-    # The copy is due. The lease ends once it is recorded, and is there again at the next turn.
+    # The copy is due. The lease expires once it is recorded, and is held again in the next turn.
     world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
     assert not watch.turn()
-    _pass(world, watch, SETTLE_SECONDS)
+    _advance(world, watch, SETTLE_SECONDS)
     assert world.turn(watch)
     assert _parts_with(world, "s-1") > {"daypass-gate-revoked-0"}
-    _pass(world, watch, SETTLE_SECONDS)
+    _advance(world, watch, SETTLE_SECONDS)
     assert world.turn(watch)
     assert "daypass-gate-revoked-0" not in _parts_with(world, "s-1") != set()
 
 
-def test_whoever_takes_over_keeps_a_copy_until_its_own_has_arrived(world: World) -> None:
+def test_a_successor_keeps_a_copy_until_its_own_is_in_force(world: World) -> None:
     one = world.watch("one")
     world.turn(one)
     world.seen.delete("secrets", "s-1")
-    world.sees(one, "s-1")
+    world.wait_for_deletion(one, "s-1")
     world.turn(one)
     two = world.watch("two")
-    _pass(world, one, SETTLE_SECONDS)
+    _advance(world, one, SETTLE_SECONDS)
     world.turn(one)
     copied = _parts_with(world, "s-1")
     assert len(copied) == 2
     assert not world.turn(two)
-    _pass(world, two, SETTLE_SECONDS - 1)
+    _advance(world, two, SETTLE_SECONDS - 1)
     assert world.turn(two)
-    _pass(world, two, 1)
+    _advance(world, two, 1)
     assert world.turn(two)
     assert _parts_with(world, "s-1") == copied
-    _pass(world, two, SETTLE_SECONDS)
+    _advance(world, two, SETTLE_SECONDS)
     assert world.turn(two)
     assert _parts_with(world, "s-1") == copied - {"daypass-gate-revoked-0"}
 
 
-def test_a_first_watch_refuses_no_token_for_its_age(world: World) -> None:
+def test_a_first_start_refuses_no_token_for_its_age(world: World) -> None:
     world.turn(world.watch("one"))
     assert world.issued_after() < world.clock.unix() - 7000
-    assert ("one", Event.RECORD_LOST) not in world.told
+    assert ("one", Event.RECORD_LOST) not in world.events
 
 
 HOME = "/api/v1/namespaces/daypass/configmaps/"
 
 
 @pytest.mark.parametrize("lost", ["daypass-gate-known", "daypass-gate-known-", ""])
-def test_a_watch_without_all_of_the_record_refuses_what_was_issued_before(
-    world: World, lost: str
-) -> None:
-    """The record, the UIDs that were known, or both are deleted while no watch runs."""
+def test_without_the_complete_record_older_tokens_are_refused(world: World, lost: str) -> None:
+    """The record, the known UIDs, or both are deleted while no controller runs."""
     one = world.watch("one")
     world.turn(one)
     world.seen.delete("secrets", "s-1")
-    world.sees(one, "s-1")
+    world.wait_for_deletion(one, "s-1")
     world.clock.advance(2)
     world.turn(one)
-    _pass(world, one, 301)
+    _advance(world, one, 301)
     world.turn(one)
     one.following.stop()
     for path in [*world.objects.objects]:
@@ -376,19 +382,19 @@ def test_a_watch_without_all_of_the_record_refuses_what_was_issued_before(
         watch = world.watch(name)
         world.turn(watch)
         world.clock.advance(DURATION_SECONDS + 1)
-        world.hears(watch)
-        if name == "two":  # until this second is over, what is issued now looks like what was
+        world.wait_for_events(watch)
+        if name == "two":  # `iat` is in seconds: tokens of this second look like older ones
             assert not world.turn(watch)
-            _pass(world, watch, 1)
+            _advance(world, watch, 1)
         assert world.turn(watch)
         assert began < world.issued_after() <= world.clock.unix()
         watch.following.stop()
         world.clock.advance(DURATION_SECONDS + 1)
-    assert [name for name, event in world.told if event is Event.RECORD_LOST] == ["two"]
+    assert [name for name, event in world.events if event is Event.RECORD_LOST] == ["two"]
 
 
 @pytest.mark.parametrize("content", [b"junk", {"refused": {"format": 1}}], ids=["junk", "format"])
-def test_after_a_damaged_record_is_deleted_what_was_issued_before_is_refused(
+def test_after_a_damaged_record_is_deleted_older_tokens_are_refused(
     world: World, content: Any
 ) -> None:
     one = world.watch("one")
@@ -401,7 +407,7 @@ def test_after_a_damaged_record_is_deleted_what_was_issued_before_is_refused(
     two = world.watch("two")
     world.turn(two)
     world.clock.advance(DURATION_SECONDS + 1)
-    world.hears(two)
+    world.wait_for_events(two)
     before = world.published()
     assert not world.turn(two)
     assert "kubectl delete configmap daypass-gate-known -n daypass" in two.trouble
@@ -411,31 +417,31 @@ def test_after_a_damaged_record_is_deleted_what_was_issued_before_is_refused(
     began = world.clock.unix()
     assert not world.turn(two)
     assert world.published() == before
-    _pass(world, two, 1)
+    _advance(world, two, 1)
     assert world.turn(two)
     assert world.issued_after() > began
 
 
-def test_a_watch_that_knows_writes_a_lost_record_anew_and_refuses_nobody_for_it(
+def test_a_running_controller_rewrites_a_lost_record_and_refuses_no_token(
     world: World,
 ) -> None:
     watch = world.watch("one")
     world.turn(watch)
     del world.objects.objects[f"{HOME}daypass-gate-known"]
     world.seen.delete("secrets", "s-1")
-    world.sees(watch, "s-1")
+    world.wait_for_deletion(watch, "s-1")
     eventually("it is published", lambda: world.turn(watch) and '"s-1"' in world.published())
     assert world.issued_after() < world.clock.unix() - 7000
-    assert ("one", Event.RECORD_LOST) not in world.told
+    assert ("one", Event.RECORD_LOST) not in world.events
 
 
-def _pass(world: World, watch: ClusterWatch, seconds: float) -> None:
+def _advance(world: World, watch: ClusterWatch, seconds: float) -> None:
     world.clock.advance(seconds)
-    world.hears(watch)
+    world.wait_for_events(watch)
 
 
 def _parts_with(world: World, uid: str) -> set[str]:
-    """The parts of the list in which an entry stands."""
+    """The parts of the list that contain an entry."""
     return {
         path.removeprefix(FRONT) for path, found in world.objects.objects.items()
         if path.startswith(FRONT) and f'"{uid}"' in json.dumps(found)
@@ -443,7 +449,7 @@ def _parts_with(world: World, uid: str) -> set[str]:
 
 
 def _parts_written(world: World) -> list[str]:
-    """Which parts of the list were written since this was asked last."""
+    """The parts of the list written since the last call."""
     names = sorted(name for name in world.objects.written if "-revoked-" in name)
     world.objects.written.clear()
     return names

@@ -1,4 +1,4 @@
-"""However a server encodes a part of a secret in its answer, nothing that is shown holds it."""
+"""However a response encodes a part of a secret, no output contains it."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def bodies(draw: st.DrawFn) -> str:
     ).replace("%s", raw if draw(st.integers(0, 5)) else part)
 
 
-def assert_holds_no_run(told: str) -> None:
-    found = {run for run in RUNS if run in told}
+def assert_contains_no_part(text: str) -> None:
+    found = {run for run in RUNS if run in text}
     assert not found
-    assert SENTINEL not in told
+    assert SENTINEL not in text
 
 
-def told_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
     status = getattr(error, "status", None)
     document = "" if status is None else f"{status!r} {status.document!r}"
     return "".join((*traceback.format_exception(error), repr(vars(error)), document))
@@ -95,49 +95,49 @@ def told_of(error: BaseException) -> str:
     location=encoded(),
     kind=st.sampled_from(["application/json", "text/plain", "text/html"]),
 )
-def test_no_error_of_an_exchange_holds_a_run_of_the_token(
+def test_no_exchange_error_contains_a_part_of_the_token(
     code: int, body: str, location: str, kind: str
 ) -> None:
     place = "".join(c for c in location if c.isprintable())
     try:
         run_exchange([answer(code, body, f"Location: /{place}", content_type=kind)], asks=ORDER)
     except DaypassError as error:
-        assert_holds_no_run(told_of(error))
+        assert_contains_no_part(text_of(error))
     else:
         raise AssertionError
 
 
 @given(part=encoded())
-def test_no_warning_and_no_audience_of_a_good_answer_holds_a_run_of_the_token(part: str) -> None:
+def test_no_warning_or_audience_of_a_response_contains_a_part_of_the_token(part: str) -> None:
     text = "".join(c for c in part if c.isprintable())
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     spec = {"audiences": [ORDER.audience, part], "expirationSeconds": 3600}
     raw = token_answer(f'Warning: 299 - "{quoted}"', f'Warning: 299 - "{text}"', spec=spec)
     token = run_exchange([raw], asks=ORDER).token
-    assert_holds_no_run(f"{token!r} {token.audiences} {token.warnings}")
+    assert_contains_no_part(f"{token!r} {token.audiences} {token.warnings}")
 
 
 @given(code=st.sampled_from([400, 401, 403, 404, 409, 422, 500]), body=bodies())
-def test_no_error_of_the_admin_client_holds_a_run_of_its_token(code: int, body: str) -> None:
+def test_no_kubernetes_client_error_contains_a_part_of_its_token(code: int, body: str) -> None:
     error = explain(code, body.encode(), "list secrets", Secret(TOKEN))
-    assert_holds_no_run(told_of(error))
+    assert_contains_no_part(text_of(error))
 
 
 @given(code=st.sampled_from([200, 302, 401, 403, 404, 503]), body=bodies(), location=encoded())
-def test_no_finding_holds_a_run_of_the_token(code: int, body: str, location: str) -> None:
+def test_no_finding_contains_a_part_of_the_token(code: int, body: str, location: str) -> None:
     raw = Response(status=code, headers=(("location", location),), body=body.encode())
     clean = raw.without(Secret(TOKEN))
-    assert_holds_no_run(f"{judge_gate(clean)} {judge_policy(clean, expected=True)}")
+    assert_contains_no_part(f"{judge_gate(clean)} {judge_policy(clean, expected=True)}")
 
 
 @given(text=st.text(max_size=200))
-def test_text_without_a_secret_stays_as_it_is(text: str) -> None:
+def test_text_without_a_secret_is_unchanged(text: str) -> None:
     if "eyJ" not in text:
         assert scrub(text, Secret(TOKEN)) == text
 
 
 @given(text=st.one_of(st.text(), st.text(alphabet="eyJ%25\\u0065&#x;")), secret=st.text(min_size=1))
-def test_any_text_is_scrubbed_of_any_secret(text: str, secret: str) -> None:
+def test_any_secret_is_removed_from_any_text(text: str, secret: str) -> None:
     shown = scrub(text, Secret(secret))
     if len(secret) >= RUN_CHARACTERS and "*" not in secret:
         assert secret not in shown
@@ -146,13 +146,13 @@ def test_any_text_is_scrubbed_of_any_secret(text: str, secret: str) -> None:
 @pytest.mark.parametrize(
     "unit", ["a", "%41", "%25252541", '["abcdef",', "eyJ", "&amp;", "\\", "\\u0041", TOKEN, "1"]
 )
-def test_an_answer_of_any_length_costs_little(unit: str) -> None:
+def test_a_long_response_is_redacted_cheaply(unit: str) -> None:
     body = (unit * 2**20).encode()[: 2**20]
     assert len(scrub_answer(body, Secret(TOKEN))) <= 2 * LIMIT_ANSWER_BYTES
 
 
 @given(body=st.binary(max_size=300))
-def test_any_body_is_scrubbed(body: bytes) -> None:
+def test_any_body_is_redacted_without_an_error(body: bytes) -> None:
     scrub_answer(body, Secret(TOKEN))
 
 
@@ -163,8 +163,8 @@ def test_any_body_is_scrubbed(body: bytes) -> None:
         lambda at: st.integers(at + 32, len(TOKEN)).map(lambda end: TOKEN[at:end])
     )
 )
-def test_no_text_holds_the_token_in_base64(before: str, alphabet: str, part: str) -> None:
-    """As Go writes bytes and Kubernetes the data of Secrets."""
+def test_no_text_contains_the_token_in_base64(before: str, alphabet: str, part: str) -> None:
+    """As Go encodes bytes, and Kubernetes the data of Secrets."""
     whole = base64.b64encode(f"{before}{part}".encode(), alphabet.encode()).decode()
     first, last = -(-len(before) * 8 // 6), len(before + part) * 8 // 6
     for text in (scrub(f"no: {whole}", Secret(TOKEN)), scrub(quote(whole), Secret(TOKEN))):

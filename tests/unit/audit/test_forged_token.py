@@ -1,4 +1,4 @@
-"""What the answer to a made-up token means."""
+"""What the response to a forged token means."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATUS = json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", 
     ],
     ids=["401", "403", "503", "Istio", "redirect", "200", "404", "no upstream"],
 )
-def test_only_a_refusal_in_words_of_kubernetes_is_good(
+def test_a_forged_token_must_be_refused_with_a_kubernetes_status(
     response: Response, level: Level, values: list[str]
 ) -> None:
     finding = worded(judge_closed(response))
@@ -39,9 +39,7 @@ def test_only_a_refusal_in_words_of_kubernetes_is_good(
 
 
 @pytest.mark.parametrize(("signed", "reason"), [(False, Reason.SIGNATURE), (True, Reason.ALLOWED)])
-def test_nothing_but_its_signature_is_wrong_with_a_made_up_token(
-    signed: bool, reason: Reason
-) -> None:
+def test_a_forged_token_is_valid_except_for_its_signature(signed: bool, reason: Reason) -> None:
     rules = Rules(hosts=frozenset({"h"}), issuer="i", audience="a", longest_lifetime_seconds=3600)
     line = ("authorization", f"Bearer {made_up_token('i', 'a', 1000.0)}")
     found = decide(Request(host="h", headers=(line,)), rules, 1000.0, signed=signed)

@@ -1,4 +1,4 @@
-"""What is refused after something was deleted, for how long, and what is forgotten."""
+"""The revocation list: which deleted objects are on it, and for how long."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def revoked(list_: Denials, after_seconds: float = 0) -> Revoked:
     return replace(found, issued_after_unix=0, settled=frozenset(), settling=frozenset())
 
 
-def test_what_is_there_is_not_refused() -> None:
+def test_existing_objects_are_not_on_the_list() -> None:
     list_ = denials()
     list_.listed(Kind.SECRET, {"s-1": "team"}, NOW)
     list_.present(Kind.SERVICE_ACCOUNT, "a-1", "team")
@@ -46,7 +46,7 @@ def test_what_is_there_is_not_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_what_is_deleted_is_refused_until_the_last_token_of_it_has_ended(kind: Kind) -> None:
+def test_a_deleted_object_is_listed_until_its_last_token_expires(kind: Kind) -> None:
     list_ = denials()
     list_.present(kind, "u-1", "team")
     list_.gone(kind, "u-1", "team", NOW)
@@ -58,34 +58,34 @@ def test_what_is_deleted_is_refused_until_the_last_token_of_it_has_ended(kind: K
     assert list_.record()["gone"] == {}
 
 
-def test_what_was_never_seen_and_is_deleted_is_refused_as_well() -> None:
+def test_a_deletion_of_an_unseen_object_is_listed_too() -> None:
     list_ = denials()
     list_.gone(Kind.SECRET, "s-1", "team", NOW)
     assert revoked(list_).secrets == {"s-1"}
 
 
-def test_a_deletion_that_is_told_twice_counts_from_the_first_time() -> None:
+def test_a_repeated_deletion_counts_from_the_first_event() -> None:
     list_ = denials()
     list_.gone(Kind.SECRET, "s-1", "team", NOW)
     list_.gone(Kind.SECRET, "s-1", "team", NOW + 1000)
     assert not revoked(list_, OVER).secrets
 
 
-def test_one_kind_of_object_says_nothing_about_the_other() -> None:
+def test_a_list_of_secrets_does_not_affect_service_accounts() -> None:
     list_ = denials()
     list_.present(Kind.SERVICE_ACCOUNT, "a-1", "team")
     list_.listed(Kind.SECRET, {}, NOW)
     assert not revoked(list_).service_accounts
 
 
-def test_a_longer_lifetime_holds_also_for_what_is_on_the_list() -> None:
+def test_a_longer_lifetime_applies_to_listed_entries_too() -> None:
     list_ = denials()
     list_.gone(Kind.SECRET, "s-1", "team", NOW)
     list_.longest_lifetime_seconds = 2 * LONGEST
     assert revoked(list_, 2 * LONGEST).secrets == {"s-1"}
 
 
-def test_denials_by_hand_end_when_they_say_so() -> None:
+def test_manual_denials_expire_at_their_time() -> None:
     list_ = denials()
     list_.orders = (
         Order(is_token=True, name="j-1", until_unix=NOW + 10),
@@ -117,36 +117,36 @@ def test_ten_thousand_deletions_are_all_refused() -> None:
     assert revoked(list_) == Revoked(secrets=uids, service_accounts=set(), tokens=set())
 
 
-def stages(list_: Denials) -> tuple[set[str], set[str]]:
-    """Which entries stand with the fresh ones, and which with the others."""
+def parts(list_: Denials) -> tuple[set[str], set[str]]:
+    """The entries of the recent part, and those of the other parts."""
     found = list_.revoked(NOW, closed=False)
     uids = found.secrets | found.service_accounts
     return set(uids - found.settled), set(found.settled | found.settling)
 
 
-def test_an_entry_is_fresh_then_both_and_then_settled() -> None:
+def test_an_entry_is_recent_then_compacting_and_then_stable() -> None:
     list_ = denials()
     list_.settle(NOW, is_in_force=False)
     list_.gone(Kind.SECRET, "s-1", "team", NOW)
-    assert stages(list_) == ({"s-1"}, set())
+    assert parts(list_) == ({"s-1"}, set())
     list_.settle(NOW + SETTLE_SECONDS - 1, is_in_force=True)
-    assert stages(list_) == ({"s-1"}, set())
+    assert parts(list_) == ({"s-1"}, set())
     list_.settle(NOW + SETTLE_SECONDS, is_in_force=True)
-    assert stages(list_) == ({"s-1"}, {"s-1"})
+    assert parts(list_) == ({"s-1"}, {"s-1"})
     list_.gone(Kind.SERVICE_ACCOUNT, "a-1", "team", NOW)
     list_.settle(NOW + 2 * SETTLE_SECONDS, is_in_force=True)
-    assert stages(list_) == ({"a-1"}, {"s-1", "a-1"})
+    assert parts(list_) == ({"a-1"}, {"s-1", "a-1"})
 
 
-def test_none_leaves_the_fresh_ones_before_it_is_in_force_with_the_others() -> None:
+def test_no_entry_leaves_the_recent_part_before_its_copy_is_in_force() -> None:
     list_ = denials()
     list_.gone(Kind.SECRET, "s-1", "team", NOW)
     for number in range(3):
         list_.settle(NOW + number * SETTLE_SECONDS, is_in_force=False)
-        assert stages(list_) == ({"s-1"}, {"s-1"})
+        assert parts(list_) == ({"s-1"}, {"s-1"})
 
 
-def test_a_successor_goes_on_where_the_record_is() -> None:
+def test_a_successor_continues_from_the_record() -> None:
     list_ = denials()
     for number in range(3):
         list_.gone(Kind.SECRET, f"s-{number}", "team", NOW)
@@ -154,18 +154,18 @@ def test_a_successor_goes_on_where_the_record_is() -> None:
     list_.gone(Kind.SECRET, "s-3", "team", NOW)
     record = json.loads(json.dumps(list_.record()))
     successor = denials()
-    for number in range(4):  # it has seen the same
+    for number in range(4):  # it has seen the same deletions
         successor.gone(Kind.SECRET, f"s-{number}", "team", NOW)
     successor.gone(Kind.SECRET, "s-4", "team", NOW)
     successor.absorb(record, NOW + 2 * SETTLE_SECONDS, lambda kind, namespace: True)
-    assert stages(list_) == ({"s-2", "s-3"}, {"s-0", "s-1", "s-2"})
-    assert stages(successor) == ({"s-2", "s-3", "s-4"}, {"s-0", "s-1", "s-2"})
+    assert parts(list_) == ({"s-2", "s-3"}, {"s-0", "s-1", "s-2"})
+    assert parts(successor) == ({"s-2", "s-3", "s-4"}, {"s-0", "s-1", "s-2"})
     successor.settle(NOW + 3 * SETTLE_SECONDS - 1, is_in_force=True)
-    assert stages(successor) == ({"s-2", "s-3", "s-4"}, {"s-0", "s-1", "s-2"})
+    assert parts(successor) == ({"s-2", "s-3", "s-4"}, {"s-0", "s-1", "s-2"})
 
 
 @pytest.mark.parametrize("count", [3, FRESH_LIMIT + 1])
-def test_what_an_older_version_had_in_one_part_stays_there_for_a_while(count: int) -> None:
+def test_entries_of_an_older_version_stay_in_their_part_at_first(count: int) -> None:
     older = Denials(LONGEST)
     uids = {f"s-{number}" for number in range(count)}
     older.listed(Kind.SECRET, dict.fromkeys(uids, "team"), NOW)
@@ -173,33 +173,33 @@ def test_what_an_older_version_had_in_one_part_stays_there_for_a_while(count: in
     record = {k: v for k, v in older.record().items() if k not in ("fresh", "settledAt")}
     list_ = Denials(LONGEST)
     list_.absorb(record, NOW, lambda kind, namespace: True)
-    assert stages(list_) == (uids if count == 3 else set(), uids)
+    assert parts(list_) == (uids if count == 3 else set(), uids)
     list_.settle(NOW + SETTLE_SECONDS - 1, is_in_force=True)
-    assert stages(list_) == (uids if count == 3 else set(), uids)
+    assert parts(list_) == (uids if count == 3 else set(), uids)
 
 
-def test_too_many_fresh_ones_settle_at_once_and_make_room_soon() -> None:
+def test_too_many_recent_entries_are_compacted_at_once() -> None:
     list_ = Denials(LONGEST, fresh_limit=10)
     list_.settle(NOW, is_in_force=False)
     for number in range(15):
         list_.gone(Kind.SECRET, f"s-{number}", "team", NOW)
-    first, others = stages(list_)
+    first, others = parts(list_)
     assert (len(first), len(others)) == (10, 5)
     assert not first & others
     for number in (1, 2):
         list_.settle(NOW + number * SETTLE_SOON_SECONDS, is_in_force=True)
     list_.gone(Kind.SECRET, "s-15", "team", NOW)
-    assert stages(list_) == ({"s-15"}, {f"s-{number}" for number in range(15)})
+    assert parts(list_) == ({"s-15"}, {f"s-{number}" for number in range(15)})
 
 
-def test_what_is_denied_by_hand_as_well_leaves_no_part_that_it_is_in() -> None:
+def test_an_entry_that_is_also_denied_manually_stays_in_its_parts() -> None:
     list_ = denials()
     list_.gone(Kind.SECRET, "s-1", "team", NOW)
     for number in range(3):
         list_.settle(NOW + number * SETTLE_SECONDS, is_in_force=True)
-    assert stages(list_) == (set(), {"s-1"})
+    assert parts(list_) == (set(), {"s-1"})
     list_.orders = (Order(is_token=False, name="s-1", until_unix=NOW + 10),)
-    assert stages(list_) == ({"s-1"}, {"s-1"})
+    assert parts(list_) == ({"s-1"}, {"s-1"})
 
 
 @pytest.mark.parametrize(
@@ -210,21 +210,21 @@ def test_what_is_denied_by_hand_as_well_leaves_no_part_that_it_is_in() -> None:
      {"format": 1, "known": {"secret": {}, "serviceAccount": {}}, "gone": {}, "namespaces": {},
       "fresh": {}}],
 )  # fmt: skip
-def test_a_damaged_record_is_not_guessed_at(record: dict[str, object]) -> None:
+def test_a_damaged_record_is_rejected(record: dict[str, object]) -> None:
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
         denials().recall(record)
 
 
 @given(st.floats(0, 10 * LONGEST))
-def test_an_entry_is_forgotten_only_when_the_age_of_its_tokens_is_refused(later: float) -> None:
-    """Whatever a clock of the API server is ahead of ours by, up to the skew."""
+def test_an_entry_is_removed_only_once_its_tokens_are_refused_by_age(later: float) -> None:
+    """Even if the API server's clock is ahead by the allowed skew."""
     list_ = denials()
     list_.gone(Kind.SECRET, "s-1", "team", NOW)
     list_.settle(NOW + later, is_in_force=True)
     found = list_.revoked(NOW + later, closed=False)
     last_issued = NOW + SKEW_SECONDS
     assert "s-1" in found.secrets or last_issued < found.issued_after_unix
-    # And nobody is refused for an age that a token may have.
+    # No token is refused for an age that it may have.
     assert found.issued_after_unix <= NOW + later - LONGEST - SKEW_SECONDS
 
 
@@ -238,12 +238,12 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, max_size=40), st.integers(2, 100))
-def test_whatever_happens_nothing_that_is_gone_is_let_in_before_its_time(
-    happened: list[tuple[str, str]], limit: int
+def test_no_deleted_object_leaves_the_list_before_its_tokens_expire(
+    events: list[tuple[str, str]], limit: int
 ) -> None:
-    """A watch that breaks, a relist, a restart in between: the list is right after the next look.
+    """Through broken watches, relists and restarts, the list is right after the next relist.
 
-    The model: who was seen, and when each was deleted.
+    The model: the objects that were seen, and when each was deleted.
     """
     list_, now = denials(limit), NOW
     there: set[str] = set()
@@ -251,37 +251,37 @@ def test_whatever_happens_nothing_that_is_gone_is_let_in_before_its_time(
     used: set[str] = set()
     deleted_at: dict[str, float] = {}
     watching = True
-    for what, argument in happened:
-        if what == "made" and argument not in used:
+    for event, argument in events:
+        if event == "made" and argument not in used:
             used.add(argument)
             there.add(argument)
             if watching:
                 seen.add(argument)
                 list_.present(Kind.SECRET, argument, "team")
-        elif what == "deleted" and argument in there:
+        elif event == "deleted" and argument in there:
             there.remove(argument)
             deleted_at[argument] = now
             if watching:
                 list_.gone(Kind.SECRET, argument, "team", now)
-        elif what == "watched":
+        elif event == "watched":
             watching = False
-        elif what == "restart":
+        elif event == "restart":
             watching = False
             kept = json.loads(json.dumps(list_.record()))
             list_ = denials(limit)
             list_.recall(kept)
-        elif what == "relist":
+        elif event == "relist":
             watching = True
             seen |= there
             list_.listed(Kind.SECRET, dict.fromkeys(there, "team"), now)
-        elif what == "later":
+        elif event == "later":
             now += int(argument)
     if not watching:
         seen |= there
         list_.listed(Kind.SECRET, dict.fromkeys(there, "team"), now)
     list_.settle(now, is_in_force=True)
     found = list_.revoked(now, closed=False)
-    dangerous = {uid for uid in seen - there if now < deleted_at[uid] + LONGEST + SKEW_SECONDS}
-    assert dangerous <= found.secrets or "team" in found.namespaces
+    must_be_listed = {uid for uid in seen - there if now < deleted_at[uid] + LONGEST + SKEW_SECONDS}
+    assert must_be_listed <= found.secrets or "team" in found.namespaces
     assert not there & found.secrets
     assert len(found.secrets) <= limit

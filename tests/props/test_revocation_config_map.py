@@ -1,4 +1,4 @@
-"""The ConfigMap that carries the list of the revoked, and whatever else may stand in it."""
+"""The ConfigMap with the revocation list, and any other content in it."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ junk: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(revoked=revoked, heard=st.integers(0, 2**32))
-def test_what_is_published_is_what_is_read(revoked: Revoked, heard: int) -> None:
+def test_a_published_list_is_read_back(revoked: Revoked, heard: int) -> None:
     listed = RevokedList(revoked=revoked, heard_unix=heard)
     assert read_revoked(revoked_config_map(listed, "daypass")) == listed
 
 
-def test_the_same_list_is_the_same_bytes() -> None:
+def test_the_same_list_gives_the_same_bytes() -> None:
     one, other = (
         revoked_config_map(RevokedList(revoked=Revoked(secrets=names), heard_unix=0), "daypass")
         for names in ({"a", "b", "c"}, {"c", "b", "a"})
@@ -64,7 +64,7 @@ def packed(document: Any) -> dict[str, Any]:
 
 
 @given(document=junk)
-def test_whatever_else_is_there_is_refused(document: Any) -> None:
+def test_any_other_content_is_rejected(document: Any) -> None:
     for config_map in (document, packed(document), {"data": document}, {"binaryData": document}):
         if isinstance(config_map, dict):
             with pytest.raises(RevokedListError):
@@ -72,7 +72,7 @@ def test_whatever_else_is_there_is_refused(document: Any) -> None:
 
 
 @given(key=st.sampled_from(["secrets", "closed", "issuedAfter", "format"]), value=junk)
-def test_a_bent_field_is_refused_or_harmless(key: str, value: Any) -> None:
+def test_an_invalid_field_is_rejected_or_closes_the_gate(key: str, value: Any) -> None:
     good = {"format": 1, "secrets": [], "serviceAccounts": [], "tokens": [], "namespaces": [],
             "issuedAfter": 0, "closed": True}  # fmt: skip
     try:
@@ -82,7 +82,7 @@ def test_a_bent_field_is_refused_or_harmless(key: str, value: Any) -> None:
     assert listed.revoked.closed or key == "closed"
 
 
-def test_a_list_that_grows_without_end_is_not_unpacked() -> None:
+def test_a_decompression_bomb_is_rejected() -> None:
     bomb = base64.b64encode(gzip.compress(b" " * (LIMIT_BYTES + 1))).decode()
     with pytest.raises(RevokedListError):
         read_revoked({**heartbeat(0), "binaryData": {"revoked.json.gz": bomb}})
