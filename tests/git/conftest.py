@@ -1,4 +1,4 @@
-"""What tests of deployments repositories share. Real git, real kubectl, no cluster."""
+"""Fixtures for deployments repositories: real git, real kubectl, no cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.ekf import make_ekf, make_repository
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests: their git config, repository and clusters are not looked at."""
+    """Hide the git config, repository and clusters of the user who runs the tests."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""`daypass init --adopt door`: EKF's Ingress is out of service, and daypass' own is rendered."""
+"""`daypass init --adopt door`: EKF's Ingress goes out of service, and a door is rendered."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def without_class(root: Path) -> Path:
     return base
 
 
-def test_the_ingress_that_leads_to_the_api_server_is_served_no_more(repository: Path) -> None:
+def test_the_ingress_to_the_api_server_is_taken_out_of_service(repository: Path) -> None:
     before = built_ingress(repository)
     assert adopt(repository) == 0
 
@@ -37,13 +37,13 @@ def test_the_ingress_that_leads_to_the_api_server_is_served_no_more(repository: 
     assert after == before  # the same object: applying it takes effect at once
 
 
-def test_an_ingress_without_an_annotation_gets_the_newer_field(repository: Path) -> None:
+def test_an_ingress_without_a_class_annotation_gets_the_class_field(repository: Path) -> None:
     without_class(repository)
     assert adopt(repository) == 0
     assert built_ingress(repository)["spec"]["ingressClassName"] == HANDED_OVER
 
 
-def test_an_ingress_with_the_newer_field_gets_another_one(repository: Path) -> None:
+def test_an_ingress_class_field_is_replaced(repository: Path) -> None:
     base = without_class(repository)
     base.write_text(base.read_text().replace("spec:\n", "spec:\n  ingressClassName: nginx\n"))
     assert adopt(repository) == 0
@@ -52,7 +52,7 @@ def test_an_ingress_with_the_newer_field_gets_another_one(repository: Path) -> N
     assert CLASS not in ingress["metadata"]["annotations"]
 
 
-def test_the_door_takes_the_host_and_the_prefix(repository: Path) -> None:
+def test_the_door_takes_over_the_host_and_the_prefix(repository: Path) -> None:
     assert adopt(repository) == 0
 
     (domain,) = load(repository / "daypass.yaml").domains.values()
@@ -65,7 +65,7 @@ def test_the_door_takes_the_host_and_the_prefix(repository: Path) -> None:
     (rule,) = ingress["spec"]["rules"]
     assert rule["host"] == "ekf.example.com"
     assert [path["path"] for path in rule["http"]["paths"]] == ["/kubernetes"]
-    git(repository, "add", "--all")  # what git does not have would be drift, too
+    git(repository, "add", "--all")  # files missing from git would be drift, too
     assert main(["render", "--config", str(repository / "daypass.yaml"),
                  "--output", str(repository / "deploy"), "--check"]) == 0  # fmt: skip
 
@@ -95,9 +95,7 @@ def test_the_kustomization_gains_an_entry_and_keeps_the_rest(repository: Path) -
     ],
     ids=["indented", "first", "older list, no line end"],
 )
-def test_kustomizations_in_other_hands_are_extended_in_their_style(
-    repository: Path, text: str
-) -> None:
+def test_kustomizations_are_extended_in_their_own_style(repository: Path, text: str) -> None:
     file = repository / OVERLAY / "kustomization.yaml"
     file.write_text(text)
 
@@ -110,7 +108,7 @@ def test_kustomizations_in_other_hands_are_extended_in_their_style(
     assert left == []  # every line is still there, in order
 
 
-def test_a_list_that_takes_no_line_is_refused_and_nothing_is_written(
+def test_a_flow_style_list_is_refused_and_nothing_is_written(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flow = "patches: [{path: patches/ingress_host.json, target: {kind: Ingress}}]\n"
@@ -118,17 +116,15 @@ def test_a_list_that_takes_no_line_is_refused_and_nothing_is_written(
     git(repository, "add", "--all")
 
     assert adopt(repository) == 1
-    said = capsys.readouterr().err
-    assert f"{OVERLAY}/kustomization.yaml" in said
-    assert "- path: patches/daypass_door.yaml" in said
-    check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert f"{OVERLAY}/kustomization.yaml" in stderr
+    assert "- path: patches/daypass_door.yaml" in stderr
+    check(stderr, reason="failed")
     assert git(repository, "diff") == ""
     assert git(repository, "ls-files", "--others") == ""
 
 
-def test_a_second_time_changes_nothing(
-    repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_run_changes_nothing(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
     capsys.readouterr()
     assert adopt(repository) == 2  # there is a daypass.yaml
@@ -140,14 +136,14 @@ def test_a_second_time_changes_nothing(
     assert git(repository, "status", "--porcelain") == ""
 
 
-def test_a_revert_is_the_way_back(repository: Path) -> None:
+def test_git_revert_restores_the_repository(repository: Path) -> None:
     before = git(repository, "rev-parse", "HEAD^{tree}")
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
     git(repository, "revert", "--no-edit", "HEAD")
     assert git(repository, "rev-parse", "HEAD^{tree}") == before
 
 
-def test_the_hosts_of_the_overlays_are_taken_but_not_the_guides_own(repository: Path) -> None:
+def test_hosts_come_from_the_overlays_except_placeholders(repository: Path) -> None:
     patch = repository / FOLDERS["serving"] / PATCH
     patch.write_text(patch.read_text().replace("arrikto-cluster-", ""))
 
@@ -159,7 +155,7 @@ def test_the_hosts_of_the_overlays_are_taken_but_not_the_guides_own(repository: 
     assert git(repository, "status", "--porcelain", OVERLAY) == ""
 
 
-def test_a_class_that_is_set_again_later_is_found_and_nothing_stays(
+def test_an_ingress_class_set_by_another_patch_is_refused_and_nothing_is_written(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kustomization = repository / OVERLAY / "kustomization.yaml"
@@ -170,23 +166,23 @@ def test_a_class_that_is_set_again_later_is_found_and_nothing_stays(
     git(repository, "add", "--all")
 
     assert adopt(repository) == 1
-    said = capsys.readouterr().err
-    assert OVERLAY in said
-    check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert OVERLAY in stderr
+    check(stderr, reason="failed")
     assert git(repository, "diff") == ""
     assert git(repository, "ls-files", "--others") == ""
     assert not (repository / "deploy").exists()
 
 
-def test_somebody_elses_file_in_the_way_stops_everything(
+def test_a_foreign_file_in_the_output_folder_is_refused(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (repository / "deploy").mkdir()
     (repository / "deploy/kustomization.yaml").write_text("resources: [rok]\n")
 
     assert adopt(repository) == 1
-    said = capsys.readouterr().err
-    assert "deploy/kustomization.yaml" in said
-    check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert "deploy/kustomization.yaml" in stderr
+    check(stderr, reason="failed")
     assert not (repository / "daypass.yaml").exists()
     assert git(repository, "diff") == ""

@@ -31,7 +31,7 @@ SERVING_PATCH = f"{FOLDERS['serving']}/{PATCH}"
 
 @pytest.fixture
 def rok_deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RokDeploy:
-    """A rok-deploy that is found first."""
+    """A rok-deploy that comes first in PATH."""
     program = RokDeploy(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
     return program
@@ -41,7 +41,7 @@ def adopt(root: Path, *words: str) -> int:
     return main(["init", str(root), "--adopt", "hosts", *words])
 
 
-def test_one_command_is_the_whole_procedure_of_the_guide(
+def test_one_command_does_the_procedure_of_the_guide(
     repository: Path, rok_deploy: RokDeploy
 ) -> None:
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit", "--apply") == 0
@@ -57,7 +57,7 @@ def test_one_command_is_the_whole_procedure_of_the_guide(
     assert built_ingress(repository)["spec"]["rules"][0]["host"] == "ekf.example.com"
 
 
-def test_both_domains_are_one_line_each(repository: Path, rok_deploy: RokDeploy) -> None:
+def test_each_domain_changes_one_line(repository: Path, rok_deploy: RokDeploy) -> None:
     words = ["--ekf-host", "ekf.example.com", "--serving-host", "serving.example.com", "--apply"]
     assert adopt(repository, *words) == 0
 
@@ -73,7 +73,7 @@ def test_both_domains_are_one_line_each(repository: Path, rok_deploy: RokDeploy)
     ]
 
 
-def test_a_host_that_is_there_already_is_nothing_to_do(
+def test_an_unchanged_host_makes_no_commit(
     repository: Path, rok_deploy: RokDeploy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--ekf-host", "ekf.example.com", "--commit"]
@@ -84,7 +84,7 @@ def test_a_host_that_is_there_already_is_nothing_to_do(
     assert adopt(repository, *words, "--apply") == 0
     check(capsys.readouterr().err, reason="unchanged")
     assert git(repository, "rev-parse", "HEAD") == before
-    assert len(rok_deploy.calls) == 1  # what is committed is still brought to the cluster
+    assert len(rok_deploy.calls) == 1  # the committed state is still applied
 
 
 def test_a_dry_run_shows_the_diff_and_changes_nothing(
@@ -100,7 +100,7 @@ def test_a_dry_run_shows_the_diff_and_changes_nothing(
     assert git(repository, "diff", "--no-color").splitlines()[2:] == shown.splitlines()
 
 
-def test_what_others_changed_and_staged_stays_out_of_the_commit(repository: Path) -> None:
+def test_other_changed_and_staged_files_stay_out_of_the_commit(repository: Path) -> None:
     (repository / "README.md").write_text("Changed.\n")
     (repository / "new.yaml").write_text("a: 1\n")
     git(repository, "add", "new.yaml")
@@ -110,18 +110,18 @@ def test_what_others_changed_and_staged_stays_out_of_the_commit(repository: Path
     assert git(repository, "status", "--porcelain").splitlines() == [" M README.md", "A  new.yaml"]
 
 
-def test_a_patch_that_somebody_is_editing_is_not_committed_for_him(
+def test_a_patch_with_uncommitted_edits_is_not_committed(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun = LONG_PATCH.replace(PLACEHOLDER, "half.example.com")
     (repository / EKF_PATCH).write_text(begun)
 
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 1
-    said = capsys.readouterr().err
-    assert EKF_PATCH in said
-    check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert EKF_PATCH in stderr
+    check(stderr, reason="failed")
     assert (repository / EKF_PATCH).read_text() == begun
-    assert adopt(repository, "--ekf-host", "ekf.example.com") == 0  # without a commit: his own
+    assert adopt(repository, "--ekf-host", "ekf.example.com") == 0  # edited without --commit
 
 
 def test_a_refused_commit_leaves_nothing_behind(
@@ -132,36 +132,36 @@ def test_a_refused_commit_leaves_nothing_behind(
     hook.chmod(0o755)
 
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit", "--apply") == 1
-    said = capsys.readouterr().err
-    assert "not on a Friday" in said
-    check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert "not on a Friday" in stderr
+    check(stderr, reason="failed")
     assert git(repository, "status", "--porcelain") == ""
     assert rok_deploy.calls == []
 
 
 @pytest.mark.parametrize("key", ["user.name", "user.email"])
-def test_a_committer_without_a_name_is_told_before_anything_is_written(
+def test_a_missing_committer_is_an_error_before_any_write(
     repository: Path, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     git(repository, "config", "--unset", key)
 
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 1
-    said = capsys.readouterr().err
-    assert "git config user.name" in said
-    check(said, reason="failed", hide=r"(?s)Committer identity unknown.*disabled")
+    stderr = capsys.readouterr().err
+    assert "git config user.name" in stderr
+    check(stderr, reason="failed", hide=r"(?s)Committer identity unknown.*disabled")
     assert git(repository, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("remote", [True, False], ids=["remote", "no remote"])
-def test_a_repository_without_a_remote_is_committed_to_and_that_is_said(
+def test_a_commit_without_a_remote_gives_a_note(
     repository: Path, remote: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if remote:
         git(repository, "remote", "add", "origin", "https://git.example.com/deployments.git")
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
-    said = capsys.readouterr().err
-    assert ("git remote add" in said) is not remote
-    check(said, reason="done", hide=COMMIT)
+    stderr = capsys.readouterr().err
+    assert ("git remote add" in stderr) is not remote
+    check(stderr, reason="done", hide=COMMIT)
 
 
 def test_a_folder_without_git_can_be_edited_and_not_committed(
@@ -172,9 +172,9 @@ def test_a_folder_without_git_can_be_edited_and_not_committed(
     make_ekf(root)
 
     assert adopt(root, "--ekf-host", "ekf.example.com", "--commit") == 2
-    said = capsys.readouterr().err
-    assert "git init" in said
-    check(said, reason="usage", hide="fatal: .*")
+    stderr = capsys.readouterr().err
+    assert "git init" in stderr
+    check(stderr, reason="usage", hide="fatal: .*")
     assert (root / EKF_PATCH).read_text() == LONG_PATCH
     assert adopt(root, "--ekf-host", "ekf.example.com") == 0
     assert built_ingress(root)["spec"]["rules"][0]["host"] == "ekf.example.com"
@@ -203,7 +203,7 @@ def test_one_of_the_overlays_suffices(tmp_path: Path, domain: str) -> None:
     assert adopt(root, f"--{other}-host", "two.example.com") == 2
 
 
-def test_a_second_patch_that_changes_the_host_again_is_found_and_nothing_stays(
+def test_a_host_changed_by_another_patch_is_refused_and_nothing_is_written(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kustomization = repository / FOLDERS["ekf"] / "kustomization.yaml"
@@ -214,25 +214,25 @@ def test_a_second_patch_that_changes_the_host_again_is_found_and_nothing_stays(
     )
 
     assert adopt(repository, "--ekf-host", "ekf.example.com") == 1
-    said = capsys.readouterr().err
-    assert FOLDERS["ekf"] in said
-    assert "its.own" in said
-    check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert FOLDERS["ekf"] in stderr
+    assert "its.own" in stderr
+    check(stderr, reason="failed")
     assert (repository / EKF_PATCH).read_text() == LONG_PATCH
 
 
-def test_an_overlay_that_cannot_be_built_here_is_edited_and_that_is_said(
+def test_an_overlay_that_cannot_be_built_is_edited_with_a_warning(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(repository / "rok/kubernetes-proxy/base")
 
     assert adopt(repository, "--ekf-host", "ekf.example.com") == 0
-    said = capsys.readouterr().err
-    assert FOLDERS["ekf"] in said
-    check(said, reason="warning", hide="error: .*")
+    stderr = capsys.readouterr().err
+    assert FOLDERS["ekf"] in stderr
+    check(stderr, reason="warning", hide="error: .*")
 
 
-def test_a_failing_rok_deploy_is_the_failure_and_the_commit_stays(
+def test_a_failed_rok_deploy_is_an_error_and_the_commit_stays(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -240,14 +240,14 @@ def test_a_failing_rok_deploy_is_the_failure_and_the_commit_stays(
     monkeypatch.setenv("PATH", f"{broken.folder}{os.pathsep}{os.environ['PATH']}")
 
     assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit", "--apply") == 1
-    said = capsys.readouterr().err
-    assert " 7" in said
-    assert f"rok-deploy --apply {FOLDERS['ekf']}" in said
-    check(said, reason="failed", hide=COMMIT)
+    stderr = capsys.readouterr().err
+    assert " 7" in stderr
+    assert f"rok-deploy --apply {FOLDERS['ekf']}" in stderr
+    check(stderr, reason="failed", hide=COMMIT)
     assert git(repository, "log", "-1", "--format=%s").strip() == MESSAGE
 
 
-def test_without_any_tool_to_apply_with_nothing_is_begun(
+def test_without_a_tool_to_apply_nothing_is_written(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -257,7 +257,7 @@ def test_without_any_tool_to_apply_with_nothing_is_begun(
     assert (repository / EKF_PATCH).read_text() == LONG_PATCH
 
 
-def test_the_mode_and_the_line_ends_of_a_patch_stay(repository: Path) -> None:
+def test_the_mode_and_line_endings_of_a_patch_are_kept(repository: Path) -> None:
     path = repository / EKF_PATCH
     path.write_bytes(LONG_PATCH.replace("\n", "\r\n").encode())
     path.chmod(0o664)
@@ -284,14 +284,14 @@ def test_the_mode_and_the_line_ends_of_a_patch_stay(repository: Path) -> None:
     ids=["none", "wildcard", "not ASCII", "capitals", "a URL", "an address", "both the same",
          "that of the other", "--host"],
 )  # fmt: skip
-def test_bad_input_is_named_and_changes_nothing(
+def test_invalid_options_are_named_and_change_nothing(
     repository: Path,
     words: tuple[str, ...],
     expected: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert adopt(repository, *words) == 2
-    said = capsys.readouterr().err
-    assert all(value in said for value in expected)
-    check(said, reason="usage")
+    stderr = capsys.readouterr().err
+    assert all(value in stderr for value in expected)
+    check(stderr, reason="usage")
     assert git(repository, "status", "--porcelain") == ""

@@ -1,4 +1,4 @@
-"""A repository that is not laid out as assumed is refused in words, and stays as it is."""
+"""A repository with an unknown layout is refused with a reason, and stays unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def link(root: Path) -> None:
 
 
 def linked_folder(folder: str) -> Callable[[Path], None]:
-    """A folder of the repository moves out of it, and a link to it takes its place."""
+    """Move a folder out of the repository, and put a symlink in its place."""
 
     def change(root: Path) -> None:
         outside = root.parent / "outside"
@@ -50,7 +50,7 @@ def pipe(name: str) -> Callable[[Path], None]:
 def large(name: str) -> Callable[[Path], None]:
     def change(root: Path) -> None:
         with open(root / OVERLAY / name, "r+b") as file:
-            file.truncate(32 * 1024 * 1024)  # of zeros that take no room
+            file.truncate(32 * 1024 * 1024)  # a sparse file
 
     return change
 
@@ -98,7 +98,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize(("change", "value"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("what", ["hosts", "door"])
-def test_another_layout_is_refused_and_untouched(
+def test_an_unknown_layout_is_refused_and_unchanged(
     repository: Path,
     change: Callable[[Path], object],
     value: str,
@@ -110,11 +110,11 @@ def test_another_layout_is_refused_and_untouched(
     words = ["--adopt", what, "--ekf-host", "ekf.example.com", "--no-cluster"]
 
     assert main(["init", str(repository), *words]) == 1
-    said = capsys.readouterr().err
-    assert value in said
-    assert OVERLAY in said
-    if what == "hosts":  # the other says the same
-        check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert value in stderr
+    assert OVERLAY in stderr
+    if what == "hosts":  # the messages of `door` are the same
+        check(stderr, reason="failed")
     assert git(repository, "diff") == ""
     assert git(repository, "ls-files", "--others") == ""
 
@@ -125,17 +125,17 @@ def test_another_layout_is_refused_and_untouched(
     ids=["patch", "kustomization"],
 )
 @pytest.mark.parametrize("what", ["hosts", "door"])
-def test_a_pipe_in_place_of_a_file_is_refused_and_nobody_waits_for_it(
+def test_a_named_pipe_is_refused_without_blocking(
     repository: Path, name: str, value: str, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipe(name)(repository)
     words = ["--adopt", what, "--ekf-host", "ekf.example.com", "--no-cluster"]
     assert main(["init", str(repository), *words]) == 1
-    said = capsys.readouterr().err
-    assert OVERLAY in said
-    assert value in said
+    stderr = capsys.readouterr().err
+    assert OVERLAY in stderr
+    assert value in stderr
     if what == "hosts":
-        check(said, reason="failed")
+        check(stderr, reason="failed")
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_nothing_outside_of_the_repository_is_changed(
     assert sorted(outside.parent.iterdir()) == [outside]
 
 
-def test_a_folder_that_is_no_ekf_repository_names_what_is_missing(
+def test_a_folder_without_overlays_is_refused_with_the_missing_paths(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["init", str(tmp_path), "--adopt", "hosts", "--ekf-host", "a.example.com"]) == 1
-    said = capsys.readouterr().err
-    assert all(folder in said for folder in FOLDERS.values())
-    check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert all(folder in stderr for folder in FOLDERS.values())
+    check(stderr, reason="failed")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_folder_that_is_no_ekf_repository_names_what_is_missing(
     ],
     ids=["older list", "relative path"],
 )
-def test_other_ways_to_list_the_patch_are_understood(repository: Path, entries: str) -> None:
+def test_other_ways_to_list_the_patch_are_accepted(repository: Path, entries: str) -> None:
     kustomization(f"resources: [../../base]\n{entries}")(repository)
 
     assert main(["init", str(repository), "--adopt", "hosts", "--ekf-host", "a.example.com"]) == 0

@@ -1,4 +1,4 @@
-"""`daypass render --check`: is what the config says in the files, and does git have them?"""
+"""`daypass render --check`: compares the config with the files, and the files with git."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rendered(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return repository
 
 
-def test_what_is_committed_as_the_config_says_is_no_drift(
+def test_a_committed_current_tree_has_no_drift(
     rendered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (rendered / "other").write_text("not ours")
@@ -34,23 +34,23 @@ def test_what_is_committed_as_the_config_says_is_no_drift(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_file_that_git_does_not_have_is_drift_until_it_is_staged(
+def test_an_unstaged_file_is_drift_until_it_is_staged(
     rendered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (rendered / "daypass.yaml").write_text(BOTH + "door: {replicas: 3}\n")
     assert main(["render", "--output", "deploy"]) == 0
     capsys.readouterr()
     assert main(CHECK) == 3
-    told = capsys.readouterr()
-    config, *files = told.err.splitlines()
+    captured = capsys.readouterr()
+    config, *files = captured.err.splitlines()
     assert " daypass.yaml " in config
     assert any(" deploy/base/" in line for line in files)
     check(config, reason="drift")
     git(rendered, "add", "deploy", "daypass.yaml")
-    assert main(CHECK) == 0  # as a hook asks before the commit
+    assert main(CHECK) == 0  # as a pre-commit hook would run it
 
 
-def test_a_new_file_and_one_that_is_gone_are_drift_too(
+def test_new_and_removed_files_are_drift(
     rendered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (rendered / "daypass.yaml").write_text(ONLY_EKF)
@@ -58,12 +58,12 @@ def test_a_new_file_and_one_that_is_gone_are_drift_too(
     git(rendered, "rm", "-q", "--cached", "deploy/base/service.yaml")
     capsys.readouterr()
     assert main(CHECK) == 3
-    told = capsys.readouterr().err
-    assert " deploy/base/service.yaml " in told
-    assert " deploy/domains/serving/" in told
+    stderr = capsys.readouterr().err
+    assert " deploy/base/service.yaml " in stderr
+    assert " deploy/domains/serving/" in stderr
 
 
-def test_a_tree_that_is_in_no_repository_is_compared_with_the_config_alone(
+def test_a_tree_outside_a_repository_is_compared_with_the_config_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The host in a patch, whoever wrote it: only its characters change."""
+"""Editing the host in a patch: nothing else changes."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "values"), REFUSED.values(), ids=REFUSED)
-def test_another_form_is_refused_in_words(text: str, values: list[str]) -> None:
+def test_a_patch_of_another_form_is_refused(text: str, values: list[str]) -> None:
     with raises(PatchError, match="ingress_host.json") as caught:
         read_patch(text, "ingress_host.json")
     assert all(value in caught.value.fact for value in values)
     assert caught.value.hint
 
 
-def test_a_host_that_is_shared_by_an_anchor_is_not_changed_for_both() -> None:
+def test_a_host_shared_through_an_anchor_is_not_edited() -> None:
     text = (
         "- {op: add, path: /spec/tls/0/hosts/0, value: &host old.example.com}\n"
         "- {op: replace, path: /spec/rules/0/host, value: *host}\n"
@@ -119,7 +119,7 @@ def test_a_host_that_is_shared_by_an_anchor_is_not_changed_for_both() -> None:
         read_patch(text, "p").with_host(NEW)
 
 
-def test_other_places_with_the_same_host_are_known() -> None:
+def test_other_places_with_the_same_host_are_listed() -> None:
     tls = '{"op": "add", "path": "/spec/tls", "value": [{"hosts": ["old.example.com"]}]}'
     assert read_patch(f"[{tls}, {OPERATION}]", "p").mentions() == ["/0/value/0/hosts/0"]
     assert read_patch(LONG_PATCH, "p").mentions() == []

@@ -1,4 +1,4 @@
-"""What a commit says."""
+"""The message of a commit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from daypass.deploy.commit import SUBJECT_CHARACTERS, Change, message
 NEW, OTHER, GONE = "??", " M", " D"
 
 
-def told(*changes: tuple[str, str], opens: tuple[str, ...] = ()) -> tuple[str, str]:
+def message_of(*changes: tuple[str, str], opens: tuple[str, ...] = ()) -> tuple[str, str]:
     """The message for files of a tree."""
     return message([(Change(letters=how, path=f"deploy/{p}"), p) for how, p in changes], opens)
 
@@ -30,14 +30,16 @@ def told(*changes: tuple[str, str], opens: tuple[str, ...] = ()) -> tuple[str, s
         ([(OTHER, "../daypass.yaml")], "Change daypass.yaml"),
     ],
 )
-def test_the_subject_says_what_is_published_or_else_what_changes(
+def test_the_subject_names_published_domains_or_else_changed_files(
     changes: list[tuple[str, str]], subject: str
 ) -> None:
-    assert told(*changes)[0] == subject
+    assert message_of(*changes)[0] == subject
 
 
-def test_the_body_lists_what_is_opened_and_every_file() -> None:
-    _, body = told((OTHER, "base/a.yaml"), (GONE, "base/b.yaml"), opens=("policy.mode: warn",))
+def test_the_body_lists_widenings_and_every_file() -> None:
+    _, body = message_of(
+        (OTHER, "base/a.yaml"), (GONE, "base/b.yaml"), opens=("policy.mode: warn",)
+    )
     assert body.splitlines()[:4] == [
         "Opens: policy.mode: warn",
         "",
@@ -46,9 +48,9 @@ def test_the_body_lists_what_is_opened_and_every_file() -> None:
     ]
 
 
-def test_the_subject_is_never_longer_than_git_shows() -> None:
+def test_the_subject_is_never_longer_than_72_characters() -> None:
     names = [(NEW, f"domains/domain-{number}/kustomization.yaml") for number in range(30)]
-    subject, body = told(*names)
+    subject, body = message_of(*names)
     assert len(subject) <= SUBJECT_CHARACTERS
     assert subject.endswith("...")
     assert body.count("\nadd ") + body.startswith("add ") == 30

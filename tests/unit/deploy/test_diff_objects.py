@@ -1,4 +1,4 @@
-"""Differences as people see them."""
+"""Differences as they are printed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECRET = Identifier(group="", kind="Secret", namespace="daypass", name="pair")
 
 
 def secret(**data: str) -> dict[str, Any]:
-    """A Secret as the API server has it."""
+    """A Secret in the API server."""
     metadata = {
         "name": "pair", "namespace": "daypass", "uid": "u", "resourceVersion": "1",
         "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1, "managedFields": [{}],
@@ -20,7 +20,7 @@ def secret(**data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
 
 
-def test_a_secret_shows_which_of_its_values_differ_and_none_of_them() -> None:
+def test_a_secret_diff_shows_which_keys_differ_and_no_value() -> None:
     text = unified(
         SECRET, secret(same="c2FtZQ==", other="b2xk"), secret(same="c2FtZQ==", other="bmV3")
     )
@@ -37,7 +37,7 @@ def test_a_new_secret_is_not_shown_either() -> None:
     assert "+  key: " in unified(SECRET, None, secret(key="b2xk"))
 
 
-def test_what_the_server_writes_is_no_difference() -> None:
+def test_server_set_fields_are_no_difference() -> None:
     after = secret(key="a")
     after["metadata"] = {"name": "pair", "namespace": "daypass"}
     after["status"] = {"replicas": 1}

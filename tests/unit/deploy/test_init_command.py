@@ -1,4 +1,4 @@
-"""`daypass init` without a cluster: what it writes, what it refuses, all or nothing."""
+"""`daypass init` without a cluster: it writes everything or nothing."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_a_new_repository_has_a_config_and_its_tree(
     folder = tmp_path / "new"
     assert init(folder, *WORDS) == 0
 
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "daypass apply" in said.err
-    check(said.err, reason="next")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "daypass apply" in captured.err
+    check(captured.err, reason="next")
     assert load(folder / "daypass.yaml").domains["ekf"].host == "ekf.example.com"
     assert (folder / "deploy/kustomization.yaml").is_file()
     paths = ["--config", str(folder / "daypass.yaml"), "--output", str(folder / "deploy")]
@@ -54,7 +54,7 @@ def test_a_dry_run_shows_it_and_writes_nothing(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_config_that_is_there_stays_without_force(tmp_path: Path) -> None:
+def test_an_existing_config_is_kept_without_force(tmp_path: Path) -> None:
     (tmp_path / "daypass.yaml").write_text("mine\n")
     assert init(tmp_path, *WORDS) == 2
     assert files(tmp_path) == {"daypass.yaml": b"mine\n"}
@@ -63,7 +63,7 @@ def test_a_config_that_is_there_stays_without_force(tmp_path: Path) -> None:
     assert load(tmp_path / "daypass.yaml").version == 1
 
 
-def test_with_force_what_is_no_longer_rendered_goes_and_other_files_stay(tmp_path: Path) -> None:
+def test_force_removes_stale_rendered_files_and_keeps_others(tmp_path: Path) -> None:
     init(tmp_path, *WORDS, "--audience", "gate.example.com")
     (tmp_path / "deploy/notes.yaml").write_text("mine\n")
     init(tmp_path, *WORDS, "--force")
@@ -83,9 +83,9 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(
 
     monkeypatch.setattr(os, "replace", full)
     assert init(tmp_path / "new/deep", *WORDS) == 1
-    said = capsys.readouterr().err
-    assert "No space left on device" in said
-    check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert "No space left on device" in stderr
+    check(stderr, reason="failed")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,23 +100,23 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(
     ],
     ids=["no host", "--ekf-host", "--front", "--apply", "--commit"],
 )
-def test_what_is_missing_is_a_usage_error(
+def test_missing_or_contradicting_options_are_usage_errors(
     tmp_path: Path, words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert init(tmp_path, *words) == 2
-    said = capsys.readouterr().err
-    assert expected in said
-    check(said, reason="usage", hide="fatal: .*")
+    stderr = capsys.readouterr().err
+    assert expected in stderr
+    check(stderr, reason="usage", hide="fatal: .*")
     assert files(tmp_path) == {}
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert init(tmp_path / "file", *WORDS) == 2
 
 
 def test_it_never_waits_without_a_terminal(tmp_path: Path) -> None:
-    reading, writing = os.pipe()  # open, and silent
+    reading, writing = os.pipe()  # open, with nothing to read
     try:
         done = subprocess.run(
             [sys.executable, "-m", "daypass", "init", str(tmp_path), "--no-cluster"],
@@ -130,7 +130,7 @@ def test_it_never_waits_without_a_terminal(tmp_path: Path) -> None:
     check(done.stderr, reason="usage")
 
 
-def test_a_terminal_is_asked_and_a_wrong_answer_is_asked_again(tmp_path: Path) -> None:
+def test_a_terminal_is_prompted_again_after_an_invalid_answer(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     os.write(ours, b"EKF.example.com\nekf.example.com\n3\nsecret:ekf-tls\n")
     try:
@@ -138,18 +138,18 @@ def test_a_terminal_is_asked_and_a_wrong_answer_is_asked_again(tmp_path: Path) -
             [sys.executable, "-m", "daypass", "init", str(tmp_path), "--no-cluster"],
             stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, timeout=60, check=False,
         )  # fmt: skip
-        said = os.read(ours, 65536).decode()
+        output = os.read(ours, 65536).decode()
     finally:
         os.close(ours)
         os.close(theirs)
-    assert done.returncode == 0, said
-    (refusal,) = (line for line in said.splitlines() if "'ekf.example.com'" in line)
+    assert done.returncode == 0, output
+    (refusal,) = (line for line in output.splitlines() if "'ekf.example.com'" in line)
     check(refusal, reason="refused")
     domain = load(tmp_path / "daypass.yaml").domains["ekf"]
     assert (domain.host, domain.front) == ("ekf.example.com", "istio")
 
 
-def test_a_config_behind_a_link_is_not_replaced(tmp_path: Path) -> None:
+def test_a_symlinked_config_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("mine\n")
     (tmp_path / "daypass.yaml").symlink_to("mine.yaml")
     assert init(tmp_path, *WORDS, "--force") == 1
@@ -157,17 +157,17 @@ def test_a_config_behind_a_link_is_not_replaced(tmp_path: Path) -> None:
     assert not (tmp_path / "deploy").exists()
 
 
-def test_a_folder_in_the_place_of_the_config_is_named(
+def test_a_folder_in_place_of_the_config_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "daypass.yaml").mkdir()
     assert init(tmp_path, *WORDS) == 1
-    said = capsys.readouterr().err
-    assert str(tmp_path / "daypass.yaml") in said
-    check(said, reason="failed")
+    stderr = capsys.readouterr().err
+    assert str(tmp_path / "daypass.yaml") in stderr
+    check(stderr, reason="failed")
 
 
-def test_a_tree_behind_a_linked_folder_is_not_written(tmp_path: Path) -> None:
+def test_nothing_is_written_through_a_symlinked_folder(tmp_path: Path) -> None:
     outside, folder = tmp_path / "outside", tmp_path / "repository"
     outside.mkdir()
     folder.mkdir()

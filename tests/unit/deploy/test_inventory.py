@@ -1,4 +1,4 @@
-"""The inventory as text, and whom an entry is believed of."""
+"""The inventory as text, and which objects an entry matches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def live(**metadata: Any) -> Object:
 
 
 @pytest.mark.parametrize("value", OBJECTS, ids=lambda value: str(Identifier.of(value)))
-def test_every_rendered_object_has_a_key_that_a_configmap_takes_and_that_is_read_back(
+def test_the_key_of_every_rendered_object_is_valid_and_can_be_parsed(
     value: Object,
 ) -> None:
     identifier = Identifier.of(value)
@@ -34,13 +34,13 @@ def test_every_rendered_object_has_a_key_that_a_configmap_takes_and_that_is_read
     assert re.fullmatch("[-._a-zA-Z0-9]+", identifier.key)
 
 
-def test_what_opens_a_way_in_comes_after_all_that_has_to_be_there_before() -> None:
+def test_routes_are_in_the_last_wave() -> None:
     last = {value["kind"] for value in OBJECTS if Identifier.of(value).wave == LAST_WAVE}
     assert last == {"Gateway", "HTTPRoute", "Ingress", "VirtualService"}
 
 
 @pytest.mark.parametrize("kind", ["AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy"])
-def test_what_guards_comes_before_what_opens_and_goes_after_it(kind: str) -> None:
+def test_the_objects_of_a_gate_are_applied_before_routes(kind: str) -> None:
     guard = Identifier(group="g", kind=kind, namespace="n", name="daypass-gate")
     assert guard.wave < LAST_WAVE
 
@@ -54,12 +54,12 @@ def test_what_guards_comes_before_what_opens_and_goes_after_it(kind: str) -> Non
     ],
     ids=["minimal", "taken over", "certificate"],
 )
-def test_an_entry_is_read_as_it_was_written(entry: Entry) -> None:
+def test_an_entry_can_be_parsed_from_its_text(entry: Entry) -> None:
     assert Entry.parse(entry.text()) == entry
 
 
 def made_for(name: str) -> Object:
-    """A Secret of cert-manager's."""
+    """A Secret made by cert-manager."""
     return live(annotations={"cert-manager.io/certificate-name": name}, managedFields=[])
 
 
@@ -77,7 +77,7 @@ def made_for(name: str) -> Object:
         (Entry(api_version="v1", certificate="daypass-door"), live(), False),
     ],
 )
-def test_an_entry_is_believed_of_what_daypass_has_applied_alone(
+def test_an_entry_matches_only_objects_that_daypass_applied(
     entry: Entry, there: Object, expected: bool
 ) -> None:
     assert is_the_one(entry, there) is expected

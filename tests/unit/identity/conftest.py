@@ -1,4 +1,4 @@
-"""A cluster without a socket, in which identities are made."""
+"""An embedded cluster without a socket, for tests of identities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.embedded import EmbeddedCluster
 
 @pytest.fixture
 def world() -> EmbeddedCluster:
-    """As a cluster, with the namespaces `team` and `far`."""
+    """A cluster with the namespaces `team` and `far`."""
     world = EmbeddedCluster(version="v1.37.2")
     world.make_namespace("team")
     world.make_namespace("far")

@@ -1,4 +1,4 @@
-"""Making identities: what is there afterwards, what is refused, and what a second run does."""
+"""Creating identities: the objects, the refusals, and a second run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def foreign(world: EmbeddedCluster, **labels: str) -> None:
 
 
 def namespace_admin(world: EmbeddedCluster, role: str = "admin") -> Cluster:
-    """Somebody who has a ClusterRole in `team`, and nothing else."""
+    """A client with one ClusterRole in `team` and no other rights."""
     for document in identity_objects("far", "somebody", "somebody-daypass-" + "0" * 20):
         world.cluster.apply(document)
     binding = {
@@ -55,7 +55,7 @@ def namespace_admin(world: EmbeddedCluster, role: str = "admin") -> Cluster:
     return world.as_holder_of(token)
 
 
-def test_the_token_of_a_new_identity_makes_tokens_for_itself_and_for_no_other(
+def test_a_new_identity_can_request_tokens_for_itself_only(
     world: EmbeddedCluster,
 ) -> None:
     other = replace(BOT, name="other")
@@ -74,7 +74,7 @@ def test_a_second_run_keeps_the_secret_and_its_token(world: EmbeddedCluster) -> 
     assert len(ours(world.cluster)) == 1
 
 
-def test_a_second_run_puts_right_what_somebody_has_taken_away(world: EmbeddedCluster) -> None:
+def test_a_second_run_restores_a_deleted_role(world: EmbeddedCluster) -> None:
     created = make(world.cluster)
     world.cluster.delete(ROLES, "bot-daypass-token", "team")
     make(world.cluster)
@@ -82,7 +82,7 @@ def test_a_second_run_puts_right_what_somebody_has_taken_away(world: EmbeddedClu
     assert not isinstance(mint(holder, BOT, bound_to=created.secret_name), Exception)
 
 
-def test_a_role_that_somebody_else_has_changed_is_not_overwritten(world: EmbeddedCluster) -> None:
+def test_a_role_changed_by_another_manager_is_a_conflict(world: EmbeddedCluster) -> None:
     make(world.cluster)
     world.cluster.request(
         "PATCH",
@@ -99,7 +99,7 @@ def test_a_role_that_somebody_else_has_changed_is_not_overwritten(world: Embedde
 @pytest.mark.parametrize(
     "labels", [{}, {marks.MANAGED_BY: marks.MANAGER}], ids=["unlabelled", "labelled"]
 )
-def test_an_account_of_somebody_else_is_refused_and_taken_only_when_told(
+def test_a_foreign_account_is_refused_without_adopt(
     world: EmbeddedCluster, labels: dict[str, str]
 ) -> None:
     foreign(world, **labels)
@@ -110,17 +110,17 @@ def test_an_account_of_somebody_else_is_refused_and_taken_only_when_told(
     assert ours(world.cluster) == []
     make(world.cluster, adopt=True)
     assert account(world.cluster)["metadata"]["annotations"][marks.ADOPTED] == "true"
-    make(world.cluster)  # by now it is known
+    make(world.cluster)  # it is an identity by now
     assert account(world.cluster)["metadata"]["annotations"][marks.ADOPTED] == "true"
 
 
-def test_an_account_that_another_tool_manages_is_not_even_adopted(world: EmbeddedCluster) -> None:
+def test_an_account_managed_by_another_tool_is_not_adopted(world: EmbeddedCluster) -> None:
     foreign(world, **{marks.MANAGED_BY: "Helm"})
     with raises(ForeignAccountError, match="team/bot.*Helm"):
         make(world.cluster, adopt=True)
 
 
-def test_a_deadline_stays_until_another_one_is_named(world: EmbeddedCluster) -> None:
+def test_a_deadline_stays_until_another_one_is_set(world: EmbeddedCluster) -> None:
     def deadline() -> object:
         return account(world.cluster)["metadata"]["annotations"].get(marks.DEADLINE)
 
@@ -136,7 +136,7 @@ def test_a_deadline_stays_until_another_one_is_named(world: EmbeddedCluster) -> 
     assert deadline() is None
 
 
-def test_what_the_credentials_name_is_kept_as_marks(world: EmbeddedCluster) -> None:
+def test_the_credentials_options_are_stored_as_annotations(world: EmbeddedCluster) -> None:
     handover = replace(HANDOVER, authority=Authority().pem, lifetime_seconds=900)
     make(world.cluster, handover=handover)
     found = find_account(world.cluster, BOT)
@@ -144,56 +144,58 @@ def test_what_the_credentials_name_is_kept_as_marks(world: EmbeddedCluster) -> N
     assert type(HANDOVER).of(found) == handover
 
 
-def test_a_namespace_that_is_not_there_is_told_before_anything_is_made(
+def test_a_missing_namespace_is_an_error_before_anything_is_created(
     world: EmbeddedCluster,
 ) -> None:
     with raises(NotFoundError, match="kubectl create namespace nowhere$"):
         make(world.cluster, replace(BOT, namespace="nowhere"))
 
 
-def test_the_namespace_is_labelled_and_the_missing_policy_is_told(world: EmbeddedCluster) -> None:
-    told: list[str] = []
-    hold_to_policy(world.cluster, "team", lambda *words: told.append("\n".join(words)))
+def test_the_namespace_is_labelled_and_a_missing_policy_gives_a_warning(
+    world: EmbeddedCluster,
+) -> None:
+    warnings: list[str] = []
+    hold_to_policy(world.cluster, "team", lambda *words: warnings.append("\n".join(words)))
     labels = world.cluster.get(NAMESPACES, "team")["metadata"]["labels"]
     assert labels[marks.POLICY] == marks.POLICY_ON
     assert (marks.POLICY, marks.POLICY_ON) == (policy_marks.LABEL, policy_marks.ENFORCED)
-    label, missing = told
+    label, missing = warnings
     assert "team" in label
     assert missing.endswith("daypass policy apply")
-    for warning in told:
+    for warning in warnings:
         check(warning, reason="warning")
 
 
-def test_an_identity_that_the_policy_exempts_is_warned_about(world: EmbeddedCluster) -> None:
-    told: list[str] = []
-    hold_to_policy(world.cluster, "kube-system", lambda *words: told.append("\n".join(words)))
-    label, exempt, missing = told
+def test_a_namespace_that_the_policy_exempts_gives_a_warning(world: EmbeddedCluster) -> None:
+    warnings: list[str] = []
+    hold_to_policy(world.cluster, "kube-system", lambda *words: warnings.append("\n".join(words)))
+    label, exempt, missing = warnings
     assert "kube-system" in label
     assert "kube-system" in exempt
     assert missing.endswith("daypass policy apply")
     check(exempt, reason="warning")
 
 
-def test_an_admin_of_one_namespace_makes_identities_and_is_told_what_is_not_held(
+def test_a_namespace_admin_creates_identities_with_a_warning_about_the_label(
     world: EmbeddedCluster,
 ) -> None:
-    admin, told = namespace_admin(world), list[tuple[str, str]]()
+    admin, warnings = namespace_admin(world), list[tuple[str, str]]()
     wish = Wish(name=BOT, handover=HANDOVER)
-    create(admin, None, wish, warn=lambda *words: told.append((words[0], words[1])))
-    ((fact, hint),) = told
+    create(admin, None, wish, warn=lambda *words: warnings.append((words[0], words[1])))
+    ((fact, hint),) = warnings
     assert "team" in fact
     assert "kubectl label namespace team daypass.dev/policy=enforced" in hint
     check(f"{fact}\n{hint}", reason="warning")
     assert len(ours(world.cluster)) == 1
 
 
-def test_a_right_that_is_missing_is_told_as_the_rule_to_add(world: EmbeddedCluster) -> None:
+def test_a_missing_permission_is_shown_as_the_rbac_rule_to_add(world: EmbeddedCluster) -> None:
     with raises(ForbiddenError, match="namespace team") as raised:
         create(namespace_admin(world, "view"), None, Wish(name=BOT, handover=HANDOVER), warn=deaf)
     assert 'resources: ["serviceaccounts"]' in raised.value.hint
 
 
-def test_a_secret_that_nobody_fills_is_told_after_half_a_minute(world: EmbeddedCluster) -> None:
+def test_a_secret_without_a_token_is_an_error_after_30_seconds(world: EmbeddedCluster) -> None:
     metadata = {"name": "empty", "namespace": "team"}
     world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
     began = world.clock.now_unix
@@ -202,7 +204,7 @@ def test_a_secret_that_nobody_fills_is_told_after_half_a_minute(world: EmbeddedC
     assert 30 <= world.clock.now_unix - began < 32
 
 
-def test_a_token_that_comes_late_is_waited_for(world: EmbeddedCluster) -> None:
+def test_a_late_token_is_waited_for(world: EmbeddedCluster) -> None:
     metadata = {"name": "late", "namespace": "team"}
     world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
 

@@ -1,4 +1,4 @@
-"""Grants as objects: Kubeflow's shape, and names that no two grants share."""
+"""Grants as objects: the form that Kubeflow uses, and unique names."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from support.messages import raises
 BOT = IdentityName(namespace="team", name="bot")
 EDIT = Grant(identity=BOT, namespace="alice", cluster_role="kubeflow-edit")
 NAME = "user-system-serviceaccount-team-bot-clusterrole-edit"
-"""What kfam's getBindingName makes of User, this user, ClusterRole, edit."""
+"""The result of kfam's getBindingName for User, this user, ClusterRole, edit."""
 
 
-def test_both_objects_are_those_that_kubeflows_access_management_would_make() -> None:
+def test_a_grant_has_the_objects_that_kubeflows_kfam_creates() -> None:
     assert EDIT.names[0] == NAME
     binding = role_binding(EDIT, NAME)
     policy = authorization_policy(EDIT, NAME, principals=(INGRESS_GATEWAY,), header=USER_HEADER)
     for document in (binding, policy):
         assert document["metadata"]["name"] == NAME
         assert document["metadata"]["namespace"] == "alice"
-        # Its List reads these two, and wants exactly one subject.
+        # kfam's List reads these two, and requires exactly one subject.
         annotations = document["metadata"]["annotations"]
         assert annotations["user"] == "system:serviceaccount:team:bot"
         assert annotations["role"] == "edit"
@@ -47,12 +47,12 @@ def test_both_objects_are_those_that_kubeflows_access_management_would_make() ->
     assert rule["from"] == [{"source": {"principals": [gateway]}}]
 
 
-def test_a_policy_without_a_principal_is_never_made() -> None:
+def test_a_policy_without_a_principal_is_refused() -> None:
     with raises(ValueError):
         authorization_policy(EDIT, NAME, principals=(), header=USER_HEADER)
 
 
-def test_a_role_that_kubeflow_does_not_know_is_not_shown_to_its_ui() -> None:
+def test_a_role_unknown_to_kubeflow_has_no_annotations_for_its_ui() -> None:
     grant = Grant(identity=BOT, namespace="alice", cluster_role="edit")
     (name,) = grant.names
     assert name.startswith(f"{NAME}-")
@@ -63,7 +63,7 @@ def test_a_role_that_kubeflow_does_not_know_is_not_shown_to_its_ui() -> None:
         assert document["metadata"]["annotations"].keys() == {"daypass.dev/identity"}
 
 
-def test_two_identities_that_kubeflow_calls_the_same_have_another_name_each() -> None:
+def test_identities_with_the_same_kubeflow_name_have_different_second_names() -> None:
     one, two = (
         Grant(
             identity=IdentityName(namespace=namespace, name=name),
@@ -81,7 +81,7 @@ roles = st.sampled_from(["kubeflow-view", "edit", "system:node", "A_role/with.al
 
 
 @given(namespace=label, name=subdomain, role=roles)
-def test_every_name_is_one_that_both_kinds_may_have(namespace: str, name: str, role: str) -> None:
+def test_every_grant_name_is_a_valid_object_name(namespace: str, name: str, role: str) -> None:
     identity = IdentityName(namespace=namespace, name=name)
     grant = Grant(identity=identity, namespace="alice", cluster_role=role)
     assert all(is_subdomain(each) for each in grant.names)
@@ -104,7 +104,7 @@ def test_every_name_is_one_that_both_kinds_may_have(namespace: str, name: str, r
         {"when": [{"key": "source.ip", "values": ["system:serviceaccount:team:bot"]}]},
     ],
 )  # fmt: skip
-def test_a_policy_that_was_opened_proves_nothing_any_more(change: dict[str, object]) -> None:
+def test_a_widened_policy_proves_nothing(change: dict[str, object]) -> None:
     policy = authorization_policy(EDIT, NAME, principals=("p",), header=USER_HEADER)
     assert policy_proves(policy, BOT)
     assert not policy_proves(policy, IdentityName(namespace="team", name="other"))

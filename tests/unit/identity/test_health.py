@@ -1,4 +1,4 @@
-"""Each thing that can be wrong with an identity is found, and nothing is where nothing is wrong."""
+"""Each problem of an identity is found, and a healthy identity has no findings."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ PROBLEMS: list[tuple[str, Spoil, *tuple[str, ...]]] = [
     [(code, spoil, values) for code, spoil, *values in PROBLEMS],
     ids=[problem[0] for problem in PROBLEMS],
 )
-def test_each_problem_is_found_alone(code: str, spoil: Spoil, values: list[str]) -> None:
+def test_each_problem_is_the_only_finding(code: str, spoil: Spoil, values: list[str]) -> None:
     (found,) = findings(spoil)
     assert found.code == code
     assert found.is_problem
@@ -145,7 +145,7 @@ def ended(world: World) -> None:
     ],
     ids=["no-token", "risky-role", "ended"],
 )
-def test_what_somebody_meant_is_a_note(codes: list[str], spoil: Spoil) -> None:
+def test_an_intended_state_is_a_note_and_no_problem(codes: list[str], spoil: Spoil) -> None:
     found = findings(spoil)
     assert [each.code for each in found] == codes
     assert not any(each.is_problem for each in found)
@@ -184,18 +184,18 @@ def federated(world: World) -> None:
     ],
     ids=range(10),
 )  # fmt: skip
-def test_what_is_all_right_or_cannot_be_seen_is_not_complained_about(spoil: Spoil) -> None:
+def test_a_healthy_or_unreadable_state_has_no_findings(spoil: Spoil) -> None:
     assert findings(spoil) == []
 
 
-def test_a_binding_that_bears_its_mark_and_binds_others_is_told_and_is_no_right_of_it() -> None:
+def test_an_annotated_binding_of_other_subjects_is_misplaced_and_grants_nothing() -> None:
     def spoil(world: World) -> None:
         world.binding["subjects"] = [{"kind": "User", "name": "somebody"}]
 
     assert [each.code for each in findings(spoil)] == ["half-grant", "misplaced"]
 
 
-def test_an_unlabelled_namespace_is_no_finding_of_its_own_where_there_is_no_policy() -> None:
+def test_a_missing_policy_and_a_missing_label_are_one_finding() -> None:
     def spoil(world: World) -> None:
         world.namespace["metadata"].pop("labels")
         lose(world, "policy_bindings")
@@ -203,7 +203,7 @@ def test_an_unlabelled_namespace_is_no_finding_of_its_own_where_there_is_no_poli
     assert [each.code for each in findings(spoil)] == ["no-policy"]
 
 
-def test_a_mark_alone_makes_no_orphan() -> None:
+def test_an_annotation_alone_makes_no_orphan() -> None:
     world = World()
     odd, _ = grant(BOT, "bob", "kubeflow-view")
     odd["metadata"]["annotations"][marks.IDENTITY] = "team/nobody"
@@ -216,8 +216,8 @@ def test_a_mark_alone_makes_no_orphan() -> None:
     assert [each.code for each in bot.findings] == ["more-rights"]
 
 
-def test_a_binding_that_daypass_could_not_have_made_is_not_taken_for_its_own() -> None:
-    """Whoever may write RoleBindings may write marks, too."""
+def test_a_forged_binding_is_not_attributed_to_daypass() -> None:
+    """A user who can write RoleBindings can write annotations, too."""
 
     def spoil(world: World) -> None:
         forged, policy = grant(BOT, "bob", "kubeflow-view")
@@ -229,7 +229,7 @@ def test_a_binding_that_daypass_could_not_have_made_is_not_taken_for_its_own() -
     assert (found.code, found.is_problem) == ("more-rights", True)
 
 
-def test_how_long_a_token_may_lie_unused_is_the_callers_to_say() -> None:
+def test_the_caller_sets_how_long_a_token_may_be_unused() -> None:
     assert [each.code for each in findings(lambda _: None, unused_seconds=0)] == ["unused"]
     spoil: Spoil = lambda w: label_unused(w, None)  # noqa: E731
     assert [each.code for each in findings(spoil, unused_seconds=5 * DAY)] == ["unused"]

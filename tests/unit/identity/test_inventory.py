@@ -1,4 +1,4 @@
-"""Objects in, rows out: who may do what, whoever gave it."""
+"""Objects in, rows out: the rights of each identity, and where they come from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def group(name: str) -> Object:
     return {"kind": "Group", "name": name}
 
 
-def test_an_identity_has_what_daypass_gave_it_and_its_own_tokens() -> None:
+def test_an_identity_lists_its_grants_and_tokens() -> None:
     (entry,) = entries(World().objects())
     assert entry.name == BOT
     assert [right.shown for right in entry.rights] == ["alice=view"]
@@ -51,9 +51,7 @@ def test_an_identity_has_what_daypass_gave_it_and_its_own_tokens() -> None:
         (binding("x", None, "cluster-admin", ACCOUNT), "*=clusterrole/cluster-admin"),
     ],
 )  # fmt: skip
-def test_what_others_gave_it_is_seen_by_whatever_name_it_is_bound(
-    foreign: Object, shown: str
-) -> None:
+def test_foreign_bindings_are_found_by_every_kind_of_subject(foreign: Object, shown: str) -> None:
     world = World()
     where = "bindings" if "namespace" in foreign["metadata"] else "cluster_bindings"
     world.lists[where].append(foreign)
@@ -62,7 +60,7 @@ def test_what_others_gave_it_is_seen_by_whatever_name_it_is_bound(
 
 
 @pytest.mark.parametrize(
-    "somebody",
+    "subject",
     [
         {"kind": "ServiceAccount", "name": "bot", "namespace": "other"},
         {"kind": "ServiceAccount", "name": "bot2", "namespace": "team"},
@@ -72,15 +70,15 @@ def test_what_others_gave_it_is_seen_by_whatever_name_it_is_bound(
         group("system:serviceaccounts:team:bot"),
     ],
 )
-def test_what_somebody_else_has_is_not_its_own(somebody: Object) -> None:
+def test_bindings_of_other_subjects_are_not_listed(subject: Object) -> None:
     world = World()
-    world.lists["bindings"].append(binding("x", "bob", "edit", somebody))
+    world.lists["bindings"].append(binding("x", "bob", "edit", subject))
     world.lists["bindings"].append({"metadata": {"name": "x", "namespace": "b"}, "roleRef": {}})
     (entry,) = entries(world.objects())
     assert [right.shown for right in entry.rights] == ["alice=view"]
 
 
-def test_what_kubernetes_gives_everybody_is_left_out() -> None:
+def test_kubernetes_default_bindings_are_not_listed() -> None:
     world = World()
     default = binding("system:basic-user", None, "x", group("system:authenticated"))
     default["metadata"]["labels"] = {"kubernetes.io/bootstrapping": "rbac-defaults"}
@@ -89,21 +87,21 @@ def test_what_kubernetes_gives_everybody_is_left_out() -> None:
     assert len(entry.rights) == 1
 
 
-def test_a_service_account_that_is_none_of_daypass_is_no_identity() -> None:
+def test_a_foreign_service_account_is_no_identity() -> None:
     world = World()
     world.account["metadata"]["annotations"][marks.IDENTITY] = "team/other"
     (entry,) = entries(world.objects())
     assert (entry.name, entry.account) == (BOT, None)
 
 
-def test_of_one_namespace_only_its_own_identities_are_seen_with_what_is_left_of_them() -> None:
+def test_a_namespace_lists_its_own_identities_and_their_leftovers() -> None:
     world = World()
     world.lists["accounts"] = []
     assert [entry.name for entry in entries(world.objects(), "team")] == [BOT]
     assert entries(world.objects(), "alice") == []
 
 
-def test_a_mark_that_names_no_identity_is_passed_over() -> None:
+def test_an_annotation_that_names_no_identity_is_ignored() -> None:
     world = World()
     for index, mark in enumerate(("", "x", "a/b/c", "../x", "team/BOT", "\x1b[2J/x")):
         odd, _ = grant(BOT, f"n{index}", "kubeflow-view")
@@ -113,7 +111,7 @@ def test_a_mark_that_names_no_identity_is_passed_over() -> None:
     assert [entry.name for entry in entries(world.objects())] == [BOT]
 
 
-def test_the_table_shows_it_and_nothing_that_would_steer_a_terminal() -> None:
+def test_the_table_has_no_control_characters() -> None:
     world = World()
     world.account["metadata"]["annotations"][marks.DOOR] = "https://door\x1b[2J\n.test"
     for name in ("a", "b", "c"):
@@ -133,7 +131,7 @@ def test_the_table_shows_it_and_nothing_that_would_steer_a_terminal() -> None:
     assert all(finding.text in wide for finding in examined[0].findings)
 
 
-def test_a_program_gets_all_of_it_and_no_secret() -> None:
+def test_the_json_document_has_all_fields_and_no_secret() -> None:
     world = World()
     (examined,) = examine(world.objects(), FakeClock(), unused_seconds=10**9)
     whole = json.loads(json.dumps(document(examined)))

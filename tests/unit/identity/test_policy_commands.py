@@ -1,4 +1,4 @@
-"""The policy against API servers that answer what a real one seldom does."""
+"""The policy against API servers with rare answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Answering = Callable[[httpx2.Request], tuple[int, dict[str, Any]]]
 
 
 def cluster(answer: Answering) -> Cluster:
-    """A cluster that answers so; its sleep lets time pass."""
+    """A cluster with these answers; its sleep moves the clock."""
     clock = MovableClock()
     return Cluster(
         Access(server="https://cluster.example", namespace="default", origin="tests"),
@@ -39,7 +39,7 @@ def cluster(answer: Answering) -> Cluster:
 
 
 def serving(status: dict[str, Any], kinds: tuple[str, ...]) -> Answering:
-    """An API server that takes everything, and reports this status of a policy."""
+    """An API server that accepts everything, and reports this status of a policy."""
 
     def answer(request: httpx2.Request) -> tuple[int, dict[str, Any]]:
         if request.url.path == GROUP:
@@ -70,7 +70,7 @@ def test_a_cluster_without_such_policies_is_refused_before_anything_is_sent() ->
     assert set(sent) == {"GET"}
 
 
-def test_it_is_applied_once_the_cluster_has_looked_at_this_generation() -> None:
+def test_the_policy_is_applied_once_its_generation_is_observed() -> None:
     applied = apply_policy(cluster(serving({"observedGeneration": 2}, KINDS)), POLICY)
     assert applied.objects == (
         "validatingadmissionpolicies/daypass",
@@ -80,14 +80,14 @@ def test_it_is_applied_once_the_cluster_has_looked_at_this_generation() -> None:
 
 
 @pytest.mark.parametrize("status", [{}, {"observedGeneration": 1}], ids=["no status", "old status"])
-def test_a_policy_that_nobody_looks_at_is_an_error_in_the_end(status: dict[str, Any]) -> None:
+def test_a_policy_whose_generation_is_not_observed_is_an_error(status: dict[str, Any]) -> None:
     waiting = cluster(serving(status, KINDS))
     with raises(DaypassError, match="30 s"):
         apply_policy(waiting, POLICY)
     assert waiting.clock.monotonic() >= PATIENCE_SECONDS
 
 
-def test_an_expression_that_the_cluster_doubts_is_an_error() -> None:
+def test_an_expression_warning_is_an_error() -> None:
     warning = {"fieldRef": "spec.validations[0].expression", "warning": "undefined field 'x'"}
     status = {"observedGeneration": 2, "typeChecking": {"expressionWarnings": [warning]}}
     with raises(DaypassError, match=r"spec\.validations\[0\]\.expression.*undefined field 'x'"):
@@ -125,7 +125,7 @@ def refusing(code: int, message: str) -> Answering:
     ],
     ids=["not found", "another UID", "denied", "another policy", "webhook", "RBAC"],
 )  # fmt: skip
-def test_an_answer_is_told_by_its_words(code: int, message: str, verdict: str) -> None:
+def test_the_verdict_follows_the_api_servers_answer(code: int, message: str, verdict: str) -> None:
     assert ask(cluster(refusing(code, message)), QUESTION).verdict == verdict
 
 
@@ -141,19 +141,19 @@ def test_an_answer_is_told_by_its_words(code: int, message: str, verdict: str) -
     ],
     ids=["account", "secret", "impersonation", "lifetime", "binding", "broken"],
 )
-def test_a_question_that_fails_is_no_answer(code: int, message: str) -> None:
+def test_a_failed_request_gives_no_verdict(code: int, message: str) -> None:
     with raises(ApiError, match="bot in team"):
         ask(cluster(refusing(code, message)), QUESTION)
 
 
-def test_a_token_that_comes_all_the_same_is_an_error_that_does_not_show_it() -> None:
+def test_an_unexpected_token_is_an_error_that_does_not_show_it() -> None:
     made = {"status": {"token": "very-secret"}}
     with raises(DaypassError) as caught:
         ask(cluster(lambda request: (201, made)), QUESTION)
     assert "very-secret" not in str(caught.value)
 
 
-def test_it_asks_with_an_object_that_cannot_be_there_and_as_the_user() -> None:
+def test_the_request_impersonates_the_user_and_binds_a_random_uid() -> None:
     seen: list[httpx2.Request] = []
 
     def answer(request: httpx2.Request) -> tuple[int, dict[str, Any]]:
@@ -167,6 +167,6 @@ def test_it_asks_with_an_object_that_cannot_be_there_and_as_the_user() -> None:
     assert len(reference["uid"]) == 36
 
 
-def test_a_user_that_no_header_can_carry_is_a_usage_error() -> None:
+def test_a_user_that_is_not_ascii_is_a_usage_error() -> None:
     with raises(UsageError, match="Jörg"):
         replace(QUESTION, user="Jörg")

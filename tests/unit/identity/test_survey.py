@@ -1,4 +1,4 @@
-"""What is asked of a cluster about its policy, and who hears of it."""
+"""How the policy of a cluster is read, and what is reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def status(code: int) -> httpx2.Response:
 
 
 class Api(httpx2.BaseTransport):
-    """Empty lists; `policy`: the answer about the policy, and the embedded one's version or not."""
+    """Empty lists. `policy`: the response about the policy; `version`: that of the server."""
 
     def __init__(self, policy: Answer, version: str = "v1.37.2") -> None:
         self.policy, self.version = policy, version
@@ -63,19 +63,19 @@ def listed(*items: object) -> Answer:
     ],
     ids=["installed", "not installed", "not served", "forbidden"],
 )
-def test_whether_the_policy_is_installed_is_known_where_it_may_be_seen(
+def test_an_installed_policy_is_found_if_the_caller_may_read_it(
     policy: Answer, expected: object
 ) -> None:
-    said: list[str] = []
+    warnings: list[str] = []
     cluster = Api(policy).cluster()
-    assert survey(cluster, "team", warn=lambda *words: said.extend(words)).policy_bindings == (
+    assert survey(cluster, "team", warn=lambda *words: warnings.extend(words)).policy_bindings == (
         expected
     )
-    assert said == []
+    assert warnings == []
 
 
 @pytest.mark.parametrize("code", [403, 404])
-def test_a_watch_that_may_not_see_the_policy_goes_on_without_it(code: int) -> None:
+def test_a_watch_continues_without_permission_to_read_the_policy(code: int) -> None:
     api = Api(lambda: status(code), version="v1.37.2+daypass-embedded")
     try:
         objects = next(iter(Follower(api.cluster(), "team").changes(60)))
@@ -84,7 +84,7 @@ def test_a_watch_that_may_not_see_the_policy_goes_on_without_it(code: int) -> No
     assert objects.policy_bindings is None
 
 
-def test_the_embedded_api_server_is_a_note_and_no_problem(
+def test_the_embedded_api_server_gives_a_note_and_no_finding(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = EmbeddedCluster()

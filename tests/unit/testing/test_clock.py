@@ -1,4 +1,4 @@
-"""The clock that a test moves."""
+"""The clock that tests can move."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from daypass.testing import MovableClock
 
 
 class Still:
-    """A clock that stands."""
+    """A stopped clock."""
 
     def unix(self) -> float:
         return 1_000_000.0
@@ -16,12 +16,12 @@ class Still:
         return 50.0
 
 
-def test_it_shows_the_machines_time_until_it_is_moved() -> None:
+def test_an_unmoved_clock_shows_the_machines_time() -> None:
     clock: Clock = MovableClock(Still())
     assert (clock.unix(), clock.monotonic()) == (1_000_000.0, 50.0)
 
 
-def test_moved_ahead_as_much_time_has_passed() -> None:
+def test_moving_the_clock_advances_both_times() -> None:
     clock = MovableClock(Still())
     clock.move(3600)
     clock.move(1)
@@ -29,7 +29,7 @@ def test_moved_ahead_as_much_time_has_passed() -> None:
     assert clock.ahead_seconds == 3601
 
 
-def test_intervals_never_go_back() -> None:
+def test_monotonic_time_never_goes_back() -> None:
     clock = MovableClock(Still())
     clock.move(10)
     clock.move(-100)

@@ -1,8 +1,8 @@
-"""Each command that a message names is run in the state that the message is about.
+"""Each command named in a message is run in the state that produces the message.
 
-A row has the place in the source, a state, the command line that produces the message, and the
-words for its placeholders. What the message names then has to work there, against the embedded API
-server, which passes for a cluster unless the row says otherwise.
+A row has the place in the source, a state, the command line that produces the message, and values
+for its placeholders. The named command then has to work, against the embedded API server, which
+poses as a cluster unless the row is `embedded`.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ def an_identity(world: EmbeddedCluster) -> None:
     make(world.cluster)
 
 
-def one_that_has_ended(world: EmbeddedCluster) -> None:
+def an_expired_identity(world: EmbeddedCluster) -> None:
     make(world.cluster, deadline="2020-01-01T00:00:00Z")
 
 
-def one_that_is_revoked(world: EmbeddedCluster) -> None:
+def a_revoked_identity(world: EmbeddedCluster) -> None:
     make(world.cluster)
     revoke(world.cluster, BOT)
 
 
-def one_with_two_tokens(world: EmbeddedCluster) -> None:
+def an_identity_with_two_tokens(world: EmbeddedCluster) -> None:
     created = make(world.cluster)
     secret = world.cluster.get(SECRETS, created.secret_name, "team")
     kept = {key: secret["metadata"][key] for key in ("labels", "annotations")}
@@ -64,23 +64,23 @@ def one_with_two_tokens(world: EmbeddedCluster) -> None:
                          | {"metadata": metadata})  # fmt: skip
 
 
-def one_without_a_door(world: EmbeddedCluster) -> None:
+def an_identity_without_a_door(world: EmbeddedCluster) -> None:
     make(world.cluster)
     without = {"metadata": {"annotations": {marks.DOOR: None, marks.AUDIENCE: None}}}
     world.cluster.patch(SERVICE_ACCOUNTS, "bot", without, "team")
 
 
-def one_without_an_account(world: EmbeddedCluster) -> None:
+def an_identity_without_an_account(world: EmbeddedCluster) -> None:
     make(world.cluster)
     world.cluster.delete(SERVICE_ACCOUNTS, "bot", "team")
 
 
-def one_without_its_role(world: EmbeddedCluster) -> None:
+def an_identity_without_its_role(world: EmbeddedCluster) -> None:
     make(world.cluster)
     world.cluster.delete(ROLES, "bot-daypass-token", "team")
 
 
-def somebody_elses_account(world: EmbeddedCluster) -> None:
+def a_foreign_account(world: EmbeddedCluster) -> None:
     metadata = {"name": "bot", "namespace": "team"}
     world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
 
@@ -128,7 +128,7 @@ ROWS = [
     ),
     Row(
         site="identity/account.py::get_identity: daypass identity create _ -n _ --adopt",
-        state=somebody_elses_account,
+        state=a_foreign_account,
         command="identity revoke bot -n team",
     ),
     Row(
@@ -145,39 +145,39 @@ ROWS = [
     ),
     Row(
         site="identity/create.py::reusable_secret: daypass identity rotate _ -n _",
-        state=one_with_two_tokens,
+        state=an_identity_with_two_tokens,
         command=CREATE,
     ),
     Row(
         site="identity/handover.py::of: daypass identity create _ -n _"
         f" --door {hints.STAND_INS['URL']} --audience AUDIENCE",
-        state=one_without_a_door,
+        state=an_identity_without_a_door,
         command="identity rotate bot -n team -o new.json",
         fill={"URL": "https://ekf.example.com/kubernetes", "AUDIENCE": "gate.example.com"},
     ),
     Row(
         site="identity/rotate.py::_new_and_old: daypass identity create _ -n _ --expires 90d",
-        state=one_that_has_ended,
+        state=an_expired_identity,
         command="identity rotate bot -n team",
     ),
     Row(
         site="identity/rotate.py::_new_and_old: daypass identity create _ -n _",
-        state=one_that_is_revoked,
+        state=a_revoked_identity,
         command="identity rotate bot -n team",
     ),
     Row(
         site="identity/health.py::_of_parts: daypass identity delete _ -n _",
-        state=one_without_an_account,
+        state=an_identity_without_an_account,
         command="identity show bot -n team",
     ),
     Row(
         site="identity/health.py::_of_times: daypass identity reap -n _",
-        state=one_that_has_ended,
+        state=an_expired_identity,
         command="identity show bot -n team",
     ),
     Row(
         site="identity/health.py::_of_tokens: daypass identity create _ -n _",
-        state=one_without_its_role,
+        state=an_identity_without_its_role,
         command="identity show bot -n team",
     ),
     *(
@@ -202,7 +202,7 @@ ROWS = [
     ),
     Row(
         site="cli/identity/revoke.py::run: daypass identity delete _ -n _",
-        state=one_that_is_revoked,
+        state=a_revoked_identity,
         command="identity revoke bot -n team",
     ),
     Row(
@@ -236,7 +236,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_what_a_message_names_works_where_it_is_named(
+def test_a_command_named_in_a_message_works_in_that_state(
     row: Row,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -297,7 +297,7 @@ ELSEWHERE = {
         "local/upstream.py::upstream_of: kubectl config view --raw",
     ),
 }  # fmt: skip
-"""Tests that run what is named against the real thing, or a running `daypass up`."""
+"""Tests that run the named command against a real cluster, or a running `daypass up`."""
 EXEMPT = {
     "audit/answers.py::_foreign: daypass up": "runs until a signal",
     "audit/answers.py::_foreign: daypass apply": "needs a front: tests/cluster/test_apply.py",
@@ -328,7 +328,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def test_each_command_that_is_named_is_run_or_says_why_not() -> None:
+def test_every_command_named_in_a_message_is_run_or_exempt() -> None:
     sites = {str(each) for each in hints.call_sites() if each.place.startswith(PACKAGES)}
     sites = {each for each in sites if "identity/howto.py" not in each}  # see EXCHANGE
     rows = {row.site for row in ROWS}

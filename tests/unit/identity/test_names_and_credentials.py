@@ -1,4 +1,4 @@
-"""Names, which Secret counts, the door that is meant, and the credentials file."""
+"""Names, the current Secret, the choice of the door, and the credentials file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SECOND = "  serving: {host: serving.example.com, front: istio, tls: outside}\n"
 @pytest.mark.parametrize(
     "name", ["bot", "a.b-c.1", pytest.param("x" * LONGEST_CHARACTERS, id="longest")]
 )
-def test_a_name_that_is_taken_gives_secrets_that_kubernetes_takes(name: str) -> None:
+def test_an_accepted_name_gives_valid_secret_names(name: str) -> None:
     assert IdentityName.parse("team", name).key == f"team/{name}"
     assert len(new_secret_name(name)) <= 253
 
@@ -63,9 +63,7 @@ def test_a_name_that_is_taken_gives_secrets_that_kubernetes_takes(name: str) -> 
         pytest.param("x" * 64, "bot", f"'{'x' * 64}'", id="long namespace"),
     ],
 )
-def test_names_that_kubernetes_refuses_are_refused_here(
-    namespace: str, name: str, value: str
-) -> None:
+def test_invalid_kubernetes_names_are_refused(namespace: str, name: str, value: str) -> None:
     with raises(BadNameError, match=value):
         IdentityName.parse(namespace, name)
 
@@ -84,7 +82,7 @@ def secret(name: str, created: int = 1, **fields: Any) -> TokenSecret:
     return TokenSecret(**{**whole, **fields})
 
 
-def test_live_are_those_of_ours_that_are_not_rotated_out_and_of_this_account() -> None:
+def test_live_secrets_are_managed_not_retired_and_of_this_account() -> None:
     secrets = [
         secret("a"),
         secret("b", is_ours=False),
@@ -100,7 +98,7 @@ def test_live_are_those_of_ours_that_are_not_rotated_out_and_of_this_account() -
     [
         ([secret("a")], "a", False),
         ([secret("a", replaces="gone")], "a", False),
-        # One second, one of them random: only the mark tells which is the new one.
+        # One second, one of them random: only the annotation tells which is newer.
         ([secret("a", replaces="b"), secret("b")], "a", True),
         ([secret("b"), secret("a", replaces="b")], "a", True),
         ([secret("a", 2), secret("b", 1)], "a", False),
@@ -108,7 +106,7 @@ def test_live_are_those_of_ours_that_are_not_rotated_out_and_of_this_account() -
     ],
     ids=["one", "replaces one that is gone", "a replaces b", "b, a replaces b", "newer", "cycle"],
 )
-def test_the_secret_that_counts_is_the_one_that_nothing_replaces(
+def test_the_current_secret_is_the_one_that_no_other_replaces(
     secrets: list[TokenSecret], name: str, unfinished: bool
 ) -> None:
     found = current(secrets)
@@ -121,8 +119,8 @@ def config(text: str = CONFIG) -> Config:
 
 
 def known(**annotations: str) -> Account:
-    said = {marks.IDENTITY: BOT.key, **annotations}
-    return Account(name=BOT, uid="u", is_ours=True, manager="daypass", annotations=said)
+    merged = {marks.IDENTITY: BOT.key, **annotations}
+    return Account(name=BOT, uid="u", is_ours=True, manager="daypass", annotations=merged)
 
 
 def completed(order: Order, text: str | None, account: Account | None = None) -> Handover:
@@ -155,7 +153,7 @@ POLICY = "policy: {audiences: [one], longestLifetime: 30m}\n"
         ),
     ],
 )  # fmt: skip
-def test_the_door_is_what_is_said_or_what_the_config_says(
+def test_the_door_comes_from_options_or_the_config(
     order: Order, text: str | None, door: str, audience: str, lifetime: int
 ) -> None:
     assert completed(order, text) == Handover(
@@ -171,7 +169,7 @@ def test_the_door_is_what_is_said_or_what_the_config_says(
         ("'[::1]:9443'", "'::1'", "https://[::1]:9443/kubernetes"),
     ],
 )
-def test_on_one_machine_the_door_is_where_it_listens(local: str, host: str, door: str) -> None:
+def test_a_local_door_has_the_host_and_port_it_listens_on(local: str, host: str, door: str) -> None:
     text = f"version: 1\ndomains: {{x: {{host: {host}, front: envoy}}}}\nlocal: {{door: {local}}}\n"
     assert completed(Order(audience="x"), text).door == door
 
@@ -206,7 +204,7 @@ def test_on_one_machine_the_door_is_where_it_listens(local: str, host: str, door
         ),
     ],
 )  # fmt: skip
-def test_what_makes_no_credentials_is_told(
+def test_options_that_give_no_valid_credentials_are_refused(
     order: Order, text: str | None, error: type[DaypassError], value: str
 ) -> None:
     with raises(error, match=value) as caught:
@@ -214,7 +212,7 @@ def test_what_makes_no_credentials_is_told(
     assert type(caught.value) is error
 
 
-def test_what_is_not_said_again_stays_as_the_marks_say_it() -> None:
+def test_omitted_options_keep_the_values_in_the_annotations() -> None:
     pem = Authority().pem
     before = replace(HANDOVER, lifetime_seconds=900, authority=pem)
     account = known(**before.annotations())
@@ -225,19 +223,19 @@ def test_what_is_not_said_again_stays_as_the_marks_say_it() -> None:
     assert (moved.door, moved.authority) == ("https://new.example.com/k", None)
 
 
-def test_of_several_domains_the_one_from_before_is_meant() -> None:
+def test_the_domain_in_the_annotations_is_chosen_among_several() -> None:
     account = known(**{marks.DOOR: "https://serving.example.com/tokens"})
     found = completed(Order(audience="x"), CONFIG + SECOND, account)
     assert found.door == "https://serving.example.com/tokens"
 
 
-def test_the_marks_of_an_account_of_somebody_else_count_for_nothing() -> None:
+def test_annotations_of_a_foreign_account_are_ignored() -> None:
     account = replace(known(**HANDOVER.annotations()), is_ours=False)
     with raises(NoHandoverError, match="--door"):
         completed(Order(), None, account)
 
 
-def test_the_client_reads_what_is_handed_over(world: EmbeddedCluster, tmp_path: Path) -> None:
+def test_the_client_reads_the_credentials_file(world: EmbeddedCluster, tmp_path: Path) -> None:
     pem, token = Authority().pem, make(world.cluster).token
     file = tmp_path / "bot.json"
     file.touch(0o600)
@@ -250,7 +248,7 @@ def test_the_client_reads_what_is_handed_over(world: EmbeddedCluster, tmp_path: 
     assert "certificateAuthority" not in without
 
 
-def test_a_file_is_replaced_only_if_it_is_of_the_same_identity(
+def test_only_credentials_of_the_same_identity_are_overwritten(
     world: EmbeddedCluster, tmp_path: Path
 ) -> None:
     path, other = tmp_path / "bot.json", replace(BOT, namespace="far")
@@ -277,7 +275,7 @@ def test_a_file_is_replaced_only_if_it_is_of_the_same_identity(
         ("yaml", "-o ./yaml"),
     ],
 )
-def test_what_is_no_ordinary_file_is_not_even_replaced_by_force(
+def test_force_does_not_replace_anything_but_a_regular_file(
     file: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""When applying is known to change nothing, by what the API server notes of each field."""
+"""Whether an apply would change nothing, from the object's managedFields."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FIELDS: dict[str, Any] = {
 
 
 def live() -> dict[str, Any]:
-    """The object as the API server has it, with what it fills in and what others have added."""
+    """The object in the API server, with defaults and with fields of other managers."""
     document = copy.deepcopy(DOCUMENT)
     document["metadata"] |= {"uid": "u", "resourceVersion": "7", "annotations": {"theirs": "x"}}
     document["metadata"]["labels"]["theirs"] = "x"
@@ -47,21 +47,21 @@ def live() -> dict[str, Any]:
     return document
 
 
-def bend(change: Callable[[dict[str, Any], dict[str, Any]], object]) -> bool:
-    """What is said after a change to the document or to the object."""
+def is_applied_after(change: Callable[[dict[str, Any], dict[str, Any]], object]) -> bool:
+    """The answer after a change to the document or to the live object."""
     document, there = copy.deepcopy(DOCUMENT), live()
     change(document, there)
     return is_applied(document, there)
 
 
 def ours(there: dict[str, Any]) -> dict[str, Any]:
-    """The entry of managedFields that is ours."""
+    """The entry of daypass in managedFields."""
     entry: dict[str, Any] = there["metadata"]["managedFields"][1]
     return entry
 
 
-def test_what_was_applied_and_is_so_need_not_be_tried() -> None:
-    assert bend(lambda document, there: None)
+def test_an_unchanged_object_counts_as_applied() -> None:
+    assert is_applied_after(lambda document, there: None)
 
 
 DIFFERENCES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
@@ -73,14 +73,16 @@ DIFFERENCES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
     "another key of an item": lambda d, t: d["spec"]["ports"][0].update(port=444),
     "the item is gone there": lambda d, t: t["spec"].update(ports=[]),
     "an item twice": lambda d, t: d["spec"]["ports"].append(d["spec"]["ports"][0]),
-    "a whole that others have changed": lambda d, t: t["spec"]["selector"].update(b="c"),
-    "another order of a whole": lambda d, t: d["spec"].update(args=["y", "x"]),
+    "an atomic map changed by others": lambda d, t: t["spec"]["selector"].update(b="c"),
+    "another order of an atomic list": lambda d, t: d["spec"].update(args=["y", "x"]),
     "another value of a set": lambda d, t: d["spec"].update(finalizers=["one", "three"]),
     "a value gone from a set there": lambda d, t: t["spec"].update(finalizers=["one"]),
     "a label": lambda d, t: d["metadata"]["labels"].update(a="c"),
     "a label is gone there": lambda d, t: t["metadata"].pop("labels"),
-    "a field that somebody took over": lambda d, t: ours(t)["fieldsV1"]["f:spec"].pop("f:args"),
-    "a field that is still ours": lambda d, t: ours(t)["fieldsV1"]["f:spec"].update({"f:x": {}}),
+    "a field owned by another manager": lambda d, t: ours(t)["fieldsV1"]["f:spec"].pop("f:args"),
+    "a field still owned by daypass": lambda d, t: ours(t)["fieldsV1"]["f:spec"].update(
+        {"f:x": {}}
+    ),
     "never applied": lambda d, t: t["metadata"].pop("managedFields"),
     "updated, not applied": lambda d, t: ours(t).update(operation="Update"),
     "another version": lambda d, t: ours(t).update(apiVersion="v1beta1"),
@@ -93,9 +95,9 @@ DIFFERENCES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("change", DIFFERENCES.values(), ids=DIFFERENCES)
-def test_any_doubt_is_for_the_api_server(
+def test_any_difference_is_left_to_the_api_server(
     change: Callable[[dict[str, Any], dict[str, Any]], object],
 ) -> None:
     was = copy.deepcopy(FIELDS)
-    assert not bend(change)
+    assert not is_applied_after(change)
     assert was == FIELDS

@@ -1,4 +1,4 @@
-"""Roles that lead further than they look."""
+"""Roles that give more access than they seem to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rule(verbs: str, resources: str, groups: str = "", **more: object) -> Object
     }  # fmt: skip
 
 
-LEADS = [
+RISKY = [
     (rule("create", "serviceaccounts/token"), "create serviceaccounts/token"),
     (rule("create", "*/token"), "create serviceaccounts/token"),
     (
@@ -55,8 +55,8 @@ def named(rule_: Object) -> str:
     return f"{','.join(rule_['verbs'])} {','.join(rule_['resources'])}"
 
 
-@pytest.mark.parametrize(("rule_", "risk"), LEADS, ids=[named(rule_) for rule_, _ in LEADS])
-def test_each_way_further_is_named(rule_: Object, risk: str) -> None:
+@pytest.mark.parametrize(("rule_", "risk"), RISKY, ids=[named(rule_) for rule_, _ in RISKY])
+def test_each_risky_rule_is_found(rule_: Object, risk: str) -> None:
     (found,) = reasons([rule("get", "services"), rule_])
     assert risk_of(found) == risk
     check(found, reason=risk)
@@ -65,7 +65,7 @@ def test_each_way_further_is_named(rule_: Object, risk: str) -> None:
 @pytest.mark.parametrize(
     "all_of_it", [rule("*", "*", "*"), rule("get,create,bind,patch", "*", "*")]
 )
-def test_wildcards_lead_everywhere(all_of_it: Object) -> None:
+def test_wildcards_have_every_risk(all_of_it: Object) -> None:
     expected = {risk.reason for risk in RISKS if "impersonate" not in risk.verbs}
     assert expected <= set(reasons([all_of_it]))
 
@@ -78,14 +78,14 @@ def test_wildcards_lead_everywhere(all_of_it: Object) -> None:
         rule("delete", "secrets"),
         rule("get,list", "pods", "*"),
         rule("create", "serviceaccounts"),
-        rule("create", "pods/*"),  # RBAC knows no such wildcard
+        rule("create", "pods/*"),  # not a wildcard in RBAC
         rule("get", "rolebindings,roles", RBAC),
         rule("*", "notebooks", "kubeflow.org"),
         {"nonResourceURLs": ["*"], "verbs": ["*"]},
         {},
     ],
 )
-def test_what_leads_nowhere_is_not_named(harmless: Object) -> None:
+def test_harmless_rules_have_no_risk(harmless: Object) -> None:
     assert reasons([harmless]) == ()
 
 
@@ -97,7 +97,7 @@ def aggregating(**selector: object) -> Object:
     return {"aggregationRule": {"clusterRoleSelectors": [selector]}}
 
 
-def test_what_aggregation_will_put_in_counts_already_at_any_depth() -> None:
+def test_aggregated_rules_count_at_any_depth() -> None:
     top = role("top", **aggregating(matchLabels={"to": "top"}))
     middle = role("middle", labels={"to": "top"}, **aggregating(matchLabels={"to": "middle"}))
     deep = role("deep", rule("get", "secrets"), labels={"to": "middle"})
@@ -119,7 +119,7 @@ def test_what_aggregation_will_put_in_counts_already_at_any_depth() -> None:
         ({"operator": "DoesNotExist"}, False),
     ],
 )
-def test_selectors_are_read_as_kubernetes_does(expression: Object, selected: bool) -> None:
+def test_selectors_match_as_in_kubernetes(expression: Object, selected: bool) -> None:
     top = role("top", **aggregating(matchExpressions=[{"key": "k", **expression}]))
     found = rules_of(top, [role("x", rule("get", "secrets"), labels={"k": "a"})])
     assert bool(found) is selected

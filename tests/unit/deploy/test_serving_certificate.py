@@ -1,4 +1,4 @@
-"""The door's own certificate, and what of others is copied."""
+"""The door's serving certificate, and the copies of authorities."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def text(pair: dict[str, Any], name: str) -> str:
 
 
 def handshake(tmp_path: Path, pair: dict[str, Any], authority: str, name: str) -> None:
-    """TLS between the holder of a pair and who trusts an authority."""
+    """A TLS handshake between a server with this pair and a client that trusts this authority."""
     (tmp_path / "pem").write_text(text(pair, "tls.crt") + text(pair, "tls.key"))
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(tmp_path / "pem")
@@ -45,7 +45,7 @@ def handshake(tmp_path: Path, pair: dict[str, Any], authority: str, name: str) -
                 continue
 
 
-def test_the_pair_is_trusted_by_its_own_authority_for_its_own_name(tmp_path: Path) -> None:
+def test_the_certificate_is_trusted_only_by_its_authority_and_for_its_name(tmp_path: Path) -> None:
     pair = make_pair("daypass", "pair", HOST, Clock())
     handshake(tmp_path, pair, authority_in(pair), HOST)
     with pytest.raises(ssl.SSLCertVerificationError):
@@ -55,14 +55,14 @@ def test_the_pair_is_trusted_by_its_own_authority_for_its_own_name(tmp_path: Pat
         handshake(tmp_path, pair, authority_in(other), HOST)
 
 
-def test_who_has_the_new_authority_still_trusts_the_old_pair(tmp_path: Path) -> None:
+def test_the_new_authority_bundle_still_trusts_the_old_certificate(tmp_path: Path) -> None:
     old = make_pair("daypass", "pair", HOST, Clock())
     new = make_pair("daypass", "pair", HOST, Clock(), authority_in(old))
     for pair in (old, new):
         handshake(tmp_path, pair, authority_in(new), HOST)
 
 
-def test_it_is_renewed_long_before_it_ends_and_somebody_elses_never() -> None:
+def test_a_certificate_is_renewed_before_it_expires_and_a_foreign_one_never() -> None:
     clock = Clock()
     metadata = make_pair("daypass", "pair", HOST, clock)["metadata"]
     clock.move((LIFETIME - RENEWED_BEFORE).total_seconds() - 60)
@@ -73,11 +73,11 @@ def test_it_is_renewed_long_before_it_ends_and_somebody_elses_never() -> None:
     assert not is_due({"annotations": {"daypass.dev/renew-after": "soon"}}, clock)
 
 
-def test_of_an_authority_only_certificates_are_copied() -> None:
+def test_only_certificates_of_an_authority_are_copied() -> None:
     pair = make_pair("daypass", "pair", HOST, Clock())
-    slip = text(pair, "tls.key") + "# note\n" + text(pair, "ca.crt")
-    assert certificates_in(slip) == text(pair, "ca.crt")
-    assert authority_in({"kind": "ConfigMap", "data": {"ca.crt": slip}}) == text(pair, "ca.crt")
+    mixed = text(pair, "tls.key") + "# note\n" + text(pair, "ca.crt")
+    assert certificates_in(mixed) == text(pair, "ca.crt")
+    assert authority_in({"kind": "ConfigMap", "data": {"ca.crt": mixed}}) == text(pair, "ca.crt")
     for kind in ("Secret", "ConfigMap"):
         copied = authority_object(kind, "istio-system", "trust", text(pair, "ca.crt"))
         assert list(copied["data"]) == ["ca.crt"]
@@ -87,5 +87,5 @@ def test_of_an_authority_only_certificates_are_copied() -> None:
 @pytest.mark.parametrize(
     "document", [{}, {"data": None}, {"kind": "Secret", "data": {"ca.crt": "?"}}], ids=str
 )
-def test_nothing_is_found_where_nothing_is(document: dict[str, Any]) -> None:
+def test_an_object_without_an_authority_gives_none(document: dict[str, Any]) -> None:
     assert authority_in(document) == ""

@@ -1,4 +1,4 @@
-"""What a config opens beyond another one, as a plain comparison."""
+"""What a config exposes in addition to another one."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ WIDER = {
         "gate:",
     ),
     "a host less guarded": (", b.example.com]", "]", "gate.hosts: b.example.com"),
-    "a login beside the gate": ("hosts: [ekf", "others: login, hosts: [ekf", "gate.others: login"),
-    "tokens that hang on nothing": (
+    "a login next to the gate": ("hosts: [ekf", "others: login, hosts: [ekf", "gate.others: login"),
+    "unbound tokens": (
         "hosts: [ekf",
         "requireBound: false, hosts: [ekf",
         "gate.requireBound: false",
@@ -91,7 +91,7 @@ WIDER = {
         "forwardToken: true, hosts: [ekf",
         "gate.forwardToken: true",
     ),
-    "somebody exempt": (
+    "an exempt account": (
         "com]}",
         "com], exempt: [system:serviceaccount:a:b]}",
         "policy.exempt: system:serviceaccount:a:b",
@@ -106,16 +106,16 @@ BOTH_WAYS = {
     "another gateway guarded",
     "another kind of gateway guarded",
 }
-"""Changes whose way back opens something, too."""
+"""Changes whose reverse is a widening, too."""
 
 
 def opened(before: str, after: str) -> list[str]:
-    """What the one opens beyond the other."""
+    """What the second config exposes in addition to the first."""
     return widenings(exposure(config_of(before)), exposure(config_of(after)))
 
 
 @pytest.mark.parametrize("name", WIDER)
-def test_each_way_to_open_more_is_one_line_and_the_way_back_is_none(name: str) -> None:
+def test_each_widening_is_one_line_and_its_reverse_is_none(name: str) -> None:
     old, new, *values = WIDER[name]
     wider = CONFIG.replace(old, new, 1)
     assert wider != CONFIG
@@ -126,18 +126,18 @@ def test_each_way_to_open_more_is_one_line_and_the_way_back_is_none(name: str) -
     assert bool(opened(wider, CONFIG)) is (name in BOTH_WAYS)
 
 
-def test_before_the_first_apply_everything_is_shut() -> None:
+def test_before_the_first_apply_nothing_is_exposed() -> None:
     (line,) = widenings(None, exposure(config_of(CONFIG)))
     assert line.startswith("https://ekf.example.com/kubernetes ")
     check(line, reason="opens")
 
 
-def test_what_is_for_one_machine_opens_nothing_in_a_cluster() -> None:
+def test_a_local_domain_exposes_nothing_in_a_cluster() -> None:
     more = CONFIG.replace(EKF, f"{EKF}\n  here: {{host: localhost, front: envoy}}")
     assert opened(CONFIG, more) == []
 
 
-def test_what_an_older_daypass_did_not_keep_counts_as_opened() -> None:
+def test_a_value_that_an_older_daypass_did_not_store_counts_as_widened() -> None:
     after = dict(exposure(config_of(CONFIG)))
     for name in ("hosts", "limits", "trustedHops", "addresses", "server", "prefix"):
         before = {key: value for key, value in after.items() if key != name}
@@ -148,7 +148,7 @@ def test_what_an_older_daypass_did_not_keep_counts_as_opened() -> None:
     check(line, reason="opens")
 
 
-def test_of_a_gate_for_every_host_each_name_that_is_left_is_less() -> None:
+def test_named_hosts_guard_less_than_a_gate_for_every_host() -> None:
     every = CONFIG.replace("hosts: [ekf.example.com, ", "hosts: ['*', ")
     assert opened(CONFIG, every) == []
     (line,) = opened(every, CONFIG)
@@ -156,16 +156,16 @@ def test_of_a_gate_for_every_host_each_name_that_is_left_is_less() -> None:
     check(line, reason="opens")
 
 
-def test_a_gate_that_an_older_daypass_did_not_keep_asks_nothing() -> None:
+def test_a_gate_that_an_older_daypass_did_not_store_is_no_widening() -> None:
     after = exposure(config_of(CONFIG))
     before = {key: value for key, value in after.items() if key != "gate"}
     assert widenings(before, after) == []
 
 
-def test_the_usual_place_of_a_gate_is_the_same_one_when_it_is_written_down() -> None:
+def test_the_default_place_of_a_gate_can_be_written_out() -> None:
     usual = "frontNamespace: istio-system, frontLabels: {istio: ingressgateway}, hosts: [ekf"
     assert opened(CONFIG, CONFIG.replace("hosts: [ekf", usual)) == []
 
 
-def test_a_policy_that_comes_opens_nothing() -> None:
+def test_adding_a_policy_is_no_widening() -> None:
     assert opened(CONFIG.replace("policy: {audiences: [gate.example.com]}\n", ""), CONFIG) == []

@@ -1,4 +1,4 @@
-"""Rotation, revocation, deadlines and deletion: what ends, when, and what does not."""
+"""Rotation, revocation, deadlines and deletion: what stops working, and when."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ GRANT = Grant(identity=BOT, namespace="far", cluster_role="kubeflow-edit")
 
 
 def states(world: EmbeddedCluster) -> list[bool]:
-    """Of each Secret whether it was rotated out, the oldest first."""
+    """Whether each Secret is retired; live ones first."""
     return sorted(secret.retire_after is not None for secret in ours(world.cluster))
 
 
@@ -56,7 +56,7 @@ def grant(world: EmbeddedCluster) -> None:
     world.cluster.apply(policy)
 
 
-def test_both_tokens_work_until_the_overlap_is_over(world: EmbeddedCluster) -> None:
+def test_both_tokens_work_until_the_overlap_ends(world: EmbeddedCluster) -> None:
     old = make(world.cluster)
     rotated = turn(world.cluster, overlap_seconds=DAY)
     assert rotated.retired == (old.secret_name,)
@@ -71,7 +71,7 @@ def test_both_tokens_work_until_the_overlap_is_over(world: EmbeddedCluster) -> N
     assert [secret.name for secret in ours(world.cluster)] == [rotated.secret_name]
 
 
-def test_the_next_rotation_deletes_what_is_over_and_leaves_what_is_not(
+def test_a_rotation_deletes_only_expired_secrets(
     world: EmbeddedCluster,
 ) -> None:
     first = make(world.cluster).secret_name
@@ -94,7 +94,7 @@ def test_without_an_overlap_only_the_new_token_is_left(world: EmbeddedCluster) -
     assert not is_good(world.cluster, old.token)
 
 
-def test_with_a_secret_the_tokens_that_hang_on_it_end_and_no_others(
+def test_deleting_a_secret_ends_the_tokens_bound_to_it_and_no_others(
     world: EmbeddedCluster,
 ) -> None:
     old = make(world.cluster)
@@ -106,10 +106,10 @@ def test_with_a_secret_the_tokens_that_hang_on_it_end_and_no_others(
     turn(world.cluster, overlap_seconds=0)
     world.clock.advance(11)
     assert not is_good(world.cluster, bound, GATE)
-    assert is_good(world.cluster, unbound, GATE)  # why the policy makes binding a must
+    assert is_good(world.cluster, unbound, GATE)  # why the policy requires binding
 
 
-def test_the_credentials_are_handed_over_before_the_old_token_ends(
+def test_the_credentials_are_delivered_before_the_old_token_ends(
     world: EmbeddedCluster,
 ) -> None:
     old = make(world.cluster)
@@ -130,7 +130,7 @@ def test_the_credentials_are_handed_over_before_the_old_token_ends(
     assert is_good(world.cluster, old.token)
 
 
-def test_a_rotation_that_broke_off_is_told_by_create_and_still_goes_on_afterwards(
+def test_create_warns_of_an_unfinished_rotation_which_can_be_resumed(
     world: EmbeddedCluster,
 ) -> None:
     make(world.cluster)
@@ -141,18 +141,18 @@ def test_a_rotation_that_broke_off_is_told_by_create_and_still_goes_on_afterward
 
     with pytest.raises(DaypassError, match="the disk is full"):
         rotate(world.cluster, account, ours(world.cluster), hand_over=crash)
-    told: list[str] = []
+    warnings: list[str] = []
     wish = Wish(name=BOT, handover=HANDOVER)
     created = create(
-        world.cluster, account, wish, warn=lambda *words: told.append("\n".join(words))
+        world.cluster, account, wish, warn=lambda *words: warnings.append("\n".join(words))
     )
-    assert told[0].endswith("daypass identity rotate bot -n team")
-    check(told[0], reason="warning")
+    assert warnings[0].endswith("daypass identity rotate bot -n team")
+    check(warnings[0], reason="warning")
     assert turn(world.cluster, overlap_seconds=0).secret_name == created.secret_name
     assert len(ours(world.cluster)) == 1
 
 
-def test_what_is_revoked_or_over_is_not_rotated_back_to_life(world: EmbeddedCluster) -> None:
+def test_a_revoked_or_expired_identity_is_not_rotated(world: EmbeddedCluster) -> None:
     make(world.cluster, deadline="2027-02-01T00:00:00Z")
     revoke(world.cluster, BOT)
     with raises(EndedError, match=r"(?s)team/bot.*daypass identity create bot -n team\n"):
@@ -165,7 +165,7 @@ def test_what_is_revoked_or_over_is_not_rotated_back_to_life(world: EmbeddedClus
     assert len(ours(world.cluster)) == 1
 
 
-def test_an_identity_that_names_no_door_is_not_rotated(world: EmbeddedCluster) -> None:
+def test_an_identity_without_a_door_is_not_rotated(world: EmbeddedCluster) -> None:
     make(world.cluster)
     change = {"metadata": {"annotations": {marks.DOOR: None}}}
     world.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
@@ -174,7 +174,9 @@ def test_an_identity_that_names_no_door_is_not_rotated(world: EmbeddedCluster) -
     assert len(ours(world.cluster)) == 1
 
 
-def test_a_revocation_ends_all_of_ours_and_tells_of_others(world: EmbeddedCluster) -> None:
+def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
+    world: EmbeddedCluster,
+) -> None:
     tokens = [make(world.cluster).token]
     turn(world.cluster)
     foreign = token_secret("team", "bot", "by-hand")
@@ -192,7 +194,7 @@ def test_a_revocation_ends_all_of_ours_and_tells_of_others(world: EmbeddedCluste
     assert len(ours(world.cluster, replace(BOT, name="bot-daypass"))) == 1
 
 
-def test_after_a_revocation_a_secret_has_another_name_and_another_token(
+def test_after_a_revocation_the_secret_has_another_name_and_token(
     world: EmbeddedCluster,
 ) -> None:
     old = make(world.cluster)
@@ -200,30 +202,30 @@ def test_after_a_revocation_a_secret_has_another_name_and_another_token(
     new = make(world.cluster)
     assert new.secret_name != old.secret_name
     assert new.token != old.token
-    # Why names are never used twice: under the same name it is the same token, byte by byte.
+    # Why names are never reused: a Secret of the same name gets the same token, byte for byte.
     world.cluster.create(token_secret("team", "bot", old.secret_name))
     again = world.cluster.get(SECRETS, old.secret_name, "team")
     assert again["data"]["token"]
     assert is_good(world.cluster, old.token)
 
 
-def test_that_a_namespace_stays_held_to_the_policy_is_told_with_its_last_identity(
+def test_deleting_the_last_identity_warns_that_the_namespace_keeps_its_label(
     world: EmbeddedCluster,
 ) -> None:
     other = replace(BOT, name="other")
     make(world.cluster, other)
     make(world.cluster)
-    told: list[tuple[str, str]] = []
-    delete(world.cluster, BOT, warn=lambda *words: told.append(words))
-    assert told == []
-    delete(world.cluster, other, warn=lambda *words: told.append(words))
-    ((fact, hint),) = told
+    warnings: list[tuple[str, str]] = []
+    delete(world.cluster, BOT, warn=lambda *words: warnings.append(words))
+    assert warnings == []
+    delete(world.cluster, other, warn=lambda *words: warnings.append(words))
+    ((fact, hint),) = warnings
     assert "team" in fact
     assert "kubectl label namespace team daypass.dev/policy-" in hint
     check(f"{fact}\n{hint}", reason="warning")
 
 
-def test_a_deletion_removes_all_that_is_marked_everywhere_and_nothing_else(
+def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
     world: EmbeddedCluster,
 ) -> None:
     other = replace(BOT, name="bot-daypass")
@@ -232,10 +234,10 @@ def test_a_deletion_removes_all_that_is_marked_everywhere_and_nothing_else(
     grant(world)
     metadata = {"name": "bot-daypass-token", "namespace": "far"}
     world.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
-    told: list[tuple[str, str]] = []
+    warnings: list[tuple[str, str]] = []
     planned = delete(world.cluster, BOT, warn=deaf, dry_run=True)
     assert len(ours(world.cluster)) == 1
-    deleted = delete(world.cluster, BOT, warn=lambda *words: told.append(words))
+    deleted = delete(world.cluster, BOT, warn=lambda *words: warnings.append(words))
     assert planned == deleted
     assert deleted.left == ()
     assert [each.partition("/")[0] for each in deleted.deleted] == [
@@ -243,7 +245,7 @@ def test_a_deletion_removes_all_that_is_marked_everywhere_and_nothing_else(
         "serviceaccounts",
     ]  # fmt: skip
     assert deleted.deleted[0] == "rolebindings/bot-daypass-token in team"
-    ((fact, hint),) = told
+    ((fact, hint),) = warnings
     assert fact.startswith("far ")
     check(f"{fact}\n{hint}", reason="warning")
     assert not isinstance(
@@ -254,7 +256,9 @@ def test_a_deletion_removes_all_that_is_marked_everywhere_and_nothing_else(
         delete(world.cluster, BOT, warn=deaf)
 
 
-def test_an_adopted_account_stays_without_a_trace_of_ours(world: EmbeddedCluster) -> None:
+def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
+    world: EmbeddedCluster,
+) -> None:
     metadata = {"name": "bot", "namespace": "team", "labels": {"app": "x"}}
     world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
     created = make(world.cluster, adopt=True, deadline="2027-02-01T00:00:00Z")
@@ -266,7 +270,7 @@ def test_an_adopted_account_stays_without_a_trace_of_ours(world: EmbeddedCluster
     assert isinstance(mint(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
 
 
-def test_an_account_of_somebody_else_is_neither_deleted_nor_revoked(
+def test_a_foreign_account_is_neither_deleted_nor_revoked(
     world: EmbeddedCluster,
 ) -> None:
     metadata = {"name": "bot", "namespace": "team"}
@@ -277,7 +281,7 @@ def test_an_account_of_somebody_else_is_neither_deleted_nor_revoked(
         get_identity(world.cluster, BOT)
 
 
-def test_a_deletion_that_lost_the_account_finds_the_rest(world: EmbeddedCluster) -> None:
+def test_a_deletion_without_the_account_finds_the_rest(world: EmbeddedCluster) -> None:
     make(world.cluster)
     grant(world)
     world.cluster.delete(SERVICE_ACCOUNTS, "bot", "team")
@@ -286,7 +290,7 @@ def test_a_deletion_that_lost_the_account_finds_the_rest(world: EmbeddedCluster)
     assert world.cluster.list(ROLE_BINDINGS, labels=marks.SELECTOR) == []
 
 
-def test_after_its_deadline_an_identity_has_no_token_and_no_right_and_is_still_listed(
+def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
     world: EmbeddedCluster,
 ) -> None:
     created = make(world.cluster, deadline="2027-02-01T00:00:00Z")
@@ -307,7 +311,7 @@ def test_after_its_deadline_an_identity_has_no_token_and_no_right_and_is_still_l
     assert reap(world.cluster, None, warn=deaf).ended == []
 
 
-def test_an_ended_identity_of_another_namespace_is_not_reaped(world: EmbeddedCluster) -> None:
+def test_an_expired_identity_of_another_namespace_is_not_reaped(world: EmbeddedCluster) -> None:
     make(world.cluster, deadline="2027-02-01T00:00:00Z")
     world.clock.advance(60 * DAY)
     reaped = reap(world.cluster, "far", warn=deaf)
@@ -318,7 +322,7 @@ def test_an_ended_identity_of_another_namespace_is_not_reaped(world: EmbeddedClu
 @pytest.mark.parametrize(
     "mark", [marks.DEADLINE, marks.RETIRE_AFTER], ids=["deadline", "retire-after"]
 )
-def test_a_moment_that_cannot_be_read_is_told_and_ends_nothing(
+def test_an_unreadable_time_is_an_error_and_deletes_nothing(
     world: EmbeddedCluster, mark: str
 ) -> None:
     created = make(world.cluster)
@@ -333,7 +337,9 @@ def test_a_moment_that_cannot_be_read_is_told_and_ends_nothing(
     assert reaped.deleted == []
 
 
-def test_in_a_fleet_one_failure_stops_nobody_else(world: EmbeddedCluster, tmp_path: Path) -> None:
+def test_one_failed_rotation_does_not_stop_the_others(
+    world: EmbeddedCluster, tmp_path: Path
+) -> None:
     names = [replace(BOT, name=f"bot-{number}") for number in range(6)]
     for name in names:
         make(world.cluster, name)
@@ -358,7 +364,7 @@ def test_in_a_fleet_one_failure_stops_nobody_else(world: EmbeddedCluster, tmp_pa
         assert json.loads(file.read_text())["audience"] == GATE
 
 
-def test_only_those_whose_token_is_old_enough_are_rotated(world: EmbeddedCluster) -> None:
+def test_only_identities_with_old_tokens_are_rotated(world: EmbeddedCluster) -> None:
     make(world.cluster)
     world.clock.advance(90 * DAY)
     make(world.cluster, replace(BOT, name="young"))
@@ -374,7 +380,7 @@ def test_only_those_whose_token_is_old_enough_are_rotated(world: EmbeddedCluster
     assert found(DAY) == []
 
 
-def test_a_secret_that_somebody_else_has_just_deleted_is_no_failure(
+def test_a_secret_deleted_during_the_rotation_is_no_failure(
     world: EmbeddedCluster,
 ) -> None:
     old = make(world.cluster)
@@ -400,7 +406,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("unfit", UNFIT)
-def test_an_identity_whose_annotations_fit_no_client_is_not_rotated(
+def test_an_identity_with_invalid_annotations_is_not_rotated(
     world: EmbeddedCluster, unfit: str
 ) -> None:
     make(world.cluster)
@@ -415,6 +421,6 @@ def test_an_identity_whose_annotations_fit_no_client_is_not_rotated(
             complete(Order(audience=GATE), None, None, get_identity(world.cluster, BOT))
 
 
-def test_a_rotation_names_the_door_that_its_credentials_are_for(world: EmbeddedCluster) -> None:
+def test_a_rotation_reports_the_door_of_its_credentials(world: EmbeddedCluster) -> None:
     make(world.cluster)
     assert turn(world.cluster).door == HANDOVER.door

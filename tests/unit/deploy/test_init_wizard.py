@@ -1,4 +1,4 @@
-"""What a config will say: options first, then what was found, then a person."""
+"""The content of a new config: from options, then from the cluster, then from a user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NGINX = Options(hosts=[HOST], front="ingress-nginx", tls="secret:ekf-tls")
 
 
 def person(*lines: str) -> Questions:
-    """Somebody who answers with these lines, and then hangs up."""
+    """A user who gives these answers, and then closes the terminal."""
     left: Iterator[str] = iter(lines)
 
     def read(prompt: str) -> str:
@@ -79,7 +79,7 @@ def test_only_what_differs_from_the_defaults_is_written() -> None:
     ]
 
 
-def test_what_is_commented_out_is_a_config_too() -> None:
+def test_the_commented_lines_are_a_valid_config() -> None:
     setup = settle(NGINX, Found(addresses=["10.0.0.1"]), NOBODY)
     text = config_text(setup)
     parts = ("# cluster:", "#   audience", "# policy:", "# gate:", "  # addresses:")
@@ -108,7 +108,7 @@ SERVED = Host(
 CLASSES = {"nginx": NGINX_CONTROLLER, "nginx-2": NGINX_CONTROLLER, "alb": "ingress.k8s.aws/alb"}
 
 
-def test_a_host_that_is_served_already_answers_everything() -> None:
+def test_a_host_that_is_already_served_needs_no_options() -> None:
     found = Found(asked=True, hosts=[SERVED], classes=CLASSES, external_dns=True)
     domain = the_domain(Options(hosts=[HOST]), found)
     assert domain == NewDomain(
@@ -116,7 +116,7 @@ def test_a_host_that_is_served_already_answers_everything() -> None:
     )
 
 
-def test_a_gateway_that_has_the_host_is_named() -> None:
+def test_a_gateway_that_serves_the_host_is_used() -> None:
     gateway = Host(
         host="*.example.com", front="istio", owner="Gateway istio-system/all", ends_tls=True,
         gateway="istio-system/all",
@@ -134,7 +134,7 @@ def test_a_gateway_that_has_the_host_is_named() -> None:
     config_of(setup)
 
 
-def test_the_one_front_that_is_installed_needs_no_question() -> None:
+def test_the_only_installed_front_needs_no_question() -> None:
     found = Found(asked=True, classes={"public": NGINX_CONTROLLER}, external_dns=True)
     domain = the_domain(Options(hosts=[HOST], tls="outside"), found)
     assert (domain.front, domain.class_name, domain.external_dns) == (
@@ -144,7 +144,7 @@ def test_the_one_front_that_is_installed_needs_no_question() -> None:
     )
 
 
-def test_a_person_is_asked_for_the_rest_and_may_choose_by_number() -> None:
+def test_missing_answers_are_asked_for_and_can_be_numbers() -> None:
     found = Found(asked=True, classes=CLASSES, istio=True, issuers=["ca", "letsencrypt"])
     domain = the_domain(Options(), found, person("EKF.example.com", HOST, "3", "2"))
     assert (domain.host, domain.front, domain.tls) == (HOST, "istio", {"issuer": "letsencrypt"})
@@ -160,8 +160,8 @@ def test_a_person_is_asked_for_the_rest_and_may_choose_by_number() -> None:
     ],
     ids=["host", "front", "tls", "class"],
 )
-@pytest.mark.parametrize("questions", [NOBODY, person()], ids=["no terminal", "hung up"])
-def test_what_nobody_answers_is_an_error_that_names_the_option(
+@pytest.mark.parametrize("questions", [NOBODY, person()], ids=["no terminal", "closed"])
+def test_an_unanswered_question_is_an_error_that_names_the_option(
     options: Options, option: str, questions: Questions
 ) -> None:
     with raises(UsageError, match=rf"\n.*{option}\b"):
@@ -172,7 +172,7 @@ def taken(kind: str, path: str) -> Route:
     return Route(host=HOST, path=path, kind=kind, owner="Ingress other/theirs")  # type: ignore[arg-type]
 
 
-NONSENSE = {
+REFUSED = {
     "no Istio": (Found(istio=False), Options(hosts=[HOST], front="istio"), ["--front istio"]),
     "no Gateway API": (
         Found(gateway_api=False),
@@ -232,8 +232,10 @@ NONSENSE = {
 """What was found, options, and what the refusal names."""
 
 
-@pytest.mark.parametrize(("found", "options", "values"), NONSENSE.values(), ids=NONSENSE)
-def test_what_makes_no_sense_is_refused(found: Found, options: Options, values: list[str]) -> None:
+@pytest.mark.parametrize(("found", "options", "values"), REFUSED.values(), ids=REFUSED)
+def test_options_that_contradict_the_cluster_or_each_other_are_refused(
+    found: Found, options: Options, values: list[str]
+) -> None:
     with raises(UsageError) as caught:
         settle(options, found, NOBODY)
     assert all(value in str(caught.value) for value in values)
@@ -256,17 +258,17 @@ def test_what_makes_no_sense_is_refused(found: Found, options: Options, values: 
         ("pattern", "/(", False),
     ],
 )
-def test_a_route_takes_what_its_engine_would_give_it(kind: str, path: str, takes: bool) -> None:
+def test_a_route_takes_the_paths_its_engine_sends_to_it(kind: str, path: str, takes: bool) -> None:
     assert taken(kind, path).takes("/kubernetes") is takes
 
 
-def test_another_host_takes_nothing() -> None:
+def test_a_route_of_another_host_takes_nothing() -> None:
     other = Route(host="x.example.com", path="/kubernetes", kind="prefix", owner="Ingress a/b")
     settle(NGINX, Found(routes=[other]), NOBODY)
 
 
 def in_istio(gateway_hosts: list[str]) -> Found:
-    """As Kubeflow is: its VirtualServices are for every host of its Gateway."""
+    """Like Kubeflow: its VirtualServices are for every host of its Gateway."""
     everything = Route(host="*", path="/pipeline", kind="text", owner="VirtualService kf/pipeline")
     hosts = [
         Host(host=each, front="istio", owner="Gateway kf/kf", ends_tls=True, gateway="kf/kf")
@@ -276,17 +278,19 @@ def in_istio(gateway_hosts: list[str]) -> Found:
 
 
 @pytest.mark.parametrize(("hosts", "warned"), [(["*"], True), (["*", HOST], False)])
-def test_who_serves_every_host_is_named_before_he_loses_one(hosts: list[str], warned: bool) -> None:
-    told: list[str] = []
-    questions = Questions(read=None, tell=told.append)
+def test_a_route_for_every_host_gives_a_warning_before_it_loses_one(
+    hosts: list[str], warned: bool
+) -> None:
+    warnings: list[str] = []
+    questions = Questions(read=None, tell=warnings.append)
     domain = the_domain(Options(hosts=[HOST]), in_istio(hosts), questions)
     assert (domain.front, domain.gateway, domain.tls) == ("istio", "kf/kf", "outside")
-    assert ("VirtualService kf/pipeline" in "".join(told)) is warned
+    assert ("VirtualService kf/pipeline" in "".join(warnings)) is warned
     if warned:
-        check("".join(told), reason="warning")
+        check("".join(warnings), reason="warning")
 
 
-def test_ingresses_that_are_handed_over_make_way() -> None:
+def test_handed_over_ingresses_do_not_block_the_path() -> None:
     ekf = Route(host=HOST, path="/kubernetes/", kind="prefix", owner="Ingress rok/kubernetes-proxy")
     found = Found(asked=True, routes=[ekf], hosts=[SERVED], classes=CLASSES)
     with raises(UsageError, match="(?s)Ingress rok/kubernetes-proxy.*/kubernetes/.*--adopt door"):

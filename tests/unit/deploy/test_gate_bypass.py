@@ -1,4 +1,4 @@
-"""Which names lead past the gate, told from the objects of a cluster."""
+"""Which hosts bypass the gate, judged from the objects of a cluster."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def service(name: str, *hosts: str, to: str = "dashboard", at: str = "kubeflow-g
     return made("VirtualService", name, hosts=list(hosts), gateways=[at], http=http)
 
 
-def told(*documents: Object, pods: Pods = USUAL, hosts: Sequence[str] = (HOST,)) -> list[str]:
-    """What is said of Istio's objects."""
+def reported(*documents: Object, pods: Pods = USUAL, hosts: Sequence[str] = (HOST,)) -> list[str]:
+    """The lines reported about Istio's objects."""
     kinds = {"Gateway": ISTIO_GATEWAY, "VirtualService": VIRTUAL_SERVICE}
     objects = {group: [d for d in documents if d["kind"] == kind] for kind, group in kinds.items()}
     return list(by_another_name(on_istio(Listed(objects=objects), SYSTEM, pods), hosts))
@@ -69,12 +69,12 @@ STAR = service("kubeflow/dashboard", "*")
 OURS = service("kubeflow/dashboard", HOST)
 
 
-def test_a_service_for_any_host_is_named() -> None:
-    (line,) = told(gateway("*"), STAR)
+def test_a_virtual_service_for_any_host_is_reported() -> None:
+    (line,) = reported(gateway("*"), STAR)
     assert is_about(line, *ANY)
     check(line, reason="unguarded")
-    assert told(gateway("*", HOST), STAR) == [line]
-    assert told(gateway("*/*"), STAR) == [line]
+    assert reported(gateway("*", HOST), STAR) == [line]
+    assert reported(gateway("*/*"), STAR) == [line]
 
 
 @pytest.mark.parametrize(
@@ -101,19 +101,19 @@ def test_a_service_for_any_host_is_named() -> None:
     ],
     ids=range(15),
 )  # fmt: skip
-def test_what_leads_to_nothing_that_is_guarded_is_not(documents: list[Object]) -> None:
-    assert told(*documents) == []
+def test_routes_to_unguarded_services_are_not_reported(documents: list[Object]) -> None:
+    assert reported(*documents) == []
 
 
 @pytest.mark.parametrize(
     "to", ["dashboard.kubeflow.svc.cluster.local", "dashboard.kubeflow.svc", "dashboard.kubeflow"]
 )
-def test_another_name_of_a_guarded_service_is_named(to: str) -> None:
+def test_another_host_of_a_guarded_service_is_reported(to: str) -> None:
     other = service("team/x", "x.example.com", to=to, at="kubeflow/kubeflow-gateway")
-    (line,) = told(gateway("*"), OURS, other)
+    (line,) = reported(gateway("*"), OURS, other)
     assert is_about(line, "VirtualService team/x ", " x.example.com ", *ANY[1:])
     check(line, reason="unguarded")
-    assert told(gateway("*"), OURS, other, hosts=[HOST, "x.example.com"]) == []
+    assert reported(gateway("*"), OURS, other, hosts=[HOST, "x.example.com"]) == []
 
 
 @pytest.mark.parametrize(
@@ -125,62 +125,62 @@ def test_another_name_of_a_guarded_service_is_named(to: str) -> None:
         "kubeflow-gateway.kubeflow.svc.cluster.local",
     ],
 )
-def test_a_gateway_is_known_by_each_of_its_names(at: str) -> None:
-    (line,) = told(gateway("*"), service("kubeflow/dashboard", "*", at=at))
+def test_a_gateway_is_recognized_by_each_of_its_names(at: str) -> None:
+    (line,) = reported(gateway("*"), service("kubeflow/dashboard", "*", at=at))
     assert is_about(line, *ANY)
 
 
-def test_a_gateway_that_says_nothing_serves_nothing() -> None:
-    assert told({**gateway(), "spec": None}, STAR) == []
+def test_a_gateway_without_a_spec_serves_nothing() -> None:
+    assert reported({**gateway(), "spec": None}, STAR) == []
 
 
-def test_both_names_of_a_gateway_that_a_service_for_any_host_takes_count() -> None:
-    (line,) = told(gateway(HOST, "x.example.com"), STAR)
+def test_each_host_of_the_gateway_counts_for_a_virtual_service_for_any_host() -> None:
+    (line,) = reported(gateway(HOST, "x.example.com"), STAR)
     assert is_about(line, " x.example.com ", *ANY)
 
 
-def test_a_wildcard_is_as_good_as_any_host() -> None:
-    (line,) = told(gateway("*.example.com"), STAR)
+def test_a_wildcard_host_is_reported() -> None:
+    (line,) = reported(gateway("*.example.com"), STAR)
     assert is_about(line, " *.example.com ", *ANY)
     check(line, reason="unguarded")
 
 
-def test_a_delegate_is_a_service_as_well() -> None:
+def test_a_delegate_counts_as_a_service() -> None:
     http = [{"delegate": {"name": "routes", "namespace": "team"}}]
     root, other = (
         made("VirtualService", f"kubeflow/{name}", hosts=[host],
              gateways=["kubeflow-gateway"], http=http)
         for name, host in (("root", HOST), ("other", "x.example.com"))
     )  # fmt: skip
-    assert len(told(gateway("*"), root, other)) == 1
+    assert len(reported(gateway("*"), root, other)) == 1
 
 
-def test_many_are_a_line_that_names_some_of_them() -> None:
+def test_a_line_names_three_of_many() -> None:
     many = [service(f"kubeflow/n{number}", "*") for number in range(9)]
-    (line,) = told(gateway("*"), *many)
+    (line,) = reported(gateway("*"), *many)
     assert re.findall(r"VirtualService kubeflow/n\d", line) == [
         f"VirtualService kubeflow/n{number}" for number in range(3)
     ]
     assert "6 more" in line
     check(line, reason="unguarded")
-    (line,) = told(gateway("*"), *many[:2])
+    (line,) = reported(gateway("*"), *many[:2])
     assert is_about(line, "VirtualService kubeflow/n0 ", "VirtualService kubeflow/n1 ")
     check(line, reason="unguarded")
     hosts = [f"h{number}.example.com" for number in range(9)]
-    (line,) = told(gateway("*"), STAR, hosts=hosts)
+    (line,) = reported(gateway("*"), STAR, hosts=hosts)
     assert re.findall(r"h\d.example.com", line) == hosts[:3]
     assert "6 more" in line
     check(line, reason="unguarded")
 
 
-def test_which_pods_a_gateway_means_is_looked_up_or_taken_for_possible() -> None:
+def test_a_selector_matches_known_pods_and_possibly_unknown_ones() -> None:
     by_app = {**gateway("*"), "spec": {**gateway("*")["spec"], "selector": {"app": "gw"}}}
     unseen = Pods(labels=[{"istio": "ingressgateway"}], complete=False)
     others = Pods(labels=[{"istio": "ingressgateway", "app": "x"}], complete=True)
     for pods in (USUAL, unseen):
-        (line,) = told(by_app, STAR, pods=pods)
+        (line,) = reported(by_app, STAR, pods=pods)
         assert is_about(line, *ANY)
-    assert told(by_app, STAR, pods=others) == []
+    assert reported(by_app, STAR, pods=others) == []
 
 
 GATEWAYS = """\
@@ -240,7 +240,7 @@ def listed(route: str) -> Listed:
     ids=["HTTPRoute", "GRPCRoute", "whole Gateway", "port", "Gateway with a Service", "hostname",
          "another Gateway", "TCP listener", "parent is a Service", "no backend"],
 )  # fmt: skip
-def test_routes_of_the_gateway_api_count_as_well(route: str, names: list[list[str]]) -> None:
+def test_routes_of_the_gateway_api_are_reported(route: str, names: list[list[str]]) -> None:
     lines = by_another_name(on_istio(listed(route), SYSTEM, MADE), [HOST])
     assert len(lines) == len(names)
     for line, each in zip(lines, names, strict=True):
@@ -265,12 +265,12 @@ def gate_of(text: str) -> str:
         ("engine: envoy", False),
     ],
 )
-def test_only_what_may_matter_is_listed(text: str, looks: bool) -> None:
+def test_kinds_are_listed_only_for_gates_that_can_be_bypassed(text: str, looks: bool) -> None:
     assert bool(kinds_of(config_of(gate_of(text)).gate)) is looks
     assert kinds_of(None) == ()
 
 
-def test_of_one_listener_the_others_are_named_where_they_serve_a_guarded_host() -> None:
+def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
     from daypass.deploy.served import by_routes
 
     found = listed(ROUTE.replace(", sectionName: https", ""))
@@ -300,5 +300,5 @@ def test_of_one_listener_the_others_are_named_where_they_serve_a_guarded_host() 
         ("*.b", "xb", None),
     ],
 )
-def test_what_two_names_have_in_common(one: str, other: str, both: str | None) -> None:
+def test_the_intersection_of_two_host_patterns(one: str, other: str, both: str | None) -> None:
     assert in_common(one, other) == both
