@@ -20,6 +20,7 @@ from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio
 from support.deploying import BOTH, cleared, everything, prepared_plane, quick_apply, write
+from support.messages import check, message_with
 from support.rendered import config_of
 
 GATE = """\
@@ -43,7 +44,13 @@ def cluster(plane: ControlPlane) -> Iterator[Cluster]:
         yield opened
 
 
-TAKEN = "/kubernetes on ekf.example.com leads elsewhere already: Ingress default/other has"
+THEIR_INGRESS = "Ingress default/other"
+
+
+def assert_taken(message: str) -> None:
+    """That a warning names the prefix, the host, and the Ingress that has both."""
+    for value in ("/kubernetes on ekf.example.com", THEIR_INGRESS):
+        assert value in message
 
 
 @contextmanager
@@ -65,11 +72,13 @@ def test_who_has_the_prefix_on_a_host_already_is_named_before_the_yes(
 ) -> None:
     with somebody_elses_route(plane):
         assert main(["apply", "--no-commit"]) == 1
-    words = capsys.readouterr().err
-    assert words.count(TAKEN) == 1
-    assert "serving.example.com leads elsewhere" not in words
+    warning = message_with(capsys.readouterr().err, THEIR_INGRESS)
+    assert warning.count(THEIR_INGRESS) == 1
+    assert_taken(warning)
+    assert "serving.example.com" not in warning
+    check(warning, reason="collision")
     assert main(["apply", "--no-commit"]) == 1
-    assert "leads elsewhere" not in capsys.readouterr().err
+    assert THEIR_INGRESS not in capsys.readouterr().err
 
 
 def test_a_diff_says_who_has_the_prefix_as_well(
@@ -78,12 +87,14 @@ def test_a_diff_says_who_has_the_prefix_as_well(
     assert quick_apply("--yes") == 0
     with somebody_elses_route(plane):
         assert main(["diff"]) == 0
-        assert capsys.readouterr().err.count(f"warning: {TAKEN}") == 1
+        warning = message_with(capsys.readouterr().err, THEIR_INGRESS)
+        assert warning.startswith("warning: ")
+        assert_taken(warning)
         assert main(["diff", "--output", "json"]) == 0
         (line,) = json.loads(capsys.readouterr().out)["collisions"]
-        assert line.startswith(TAKEN)
+        assert_taken(line)
     assert main(["diff"]) == 0
-    assert "leads elsewhere" not in capsys.readouterr().err
+    assert THEIR_INGRESS not in capsys.readouterr().err
 
 
 def test_a_route_beside_somebody_elses_takes_a_yes_once_it_is_another_one(
@@ -93,14 +104,14 @@ def test_a_route_beside_somebody_elses_takes_a_yes_once_it_is_another_one(
     with somebody_elses_route(plane):
         capsys.readouterr()
         assert quick_apply() == 0  # nothing of it changes
-        assert TAKEN in capsys.readouterr().err
+        assert_taken(message_with(capsys.readouterr().err, THEIR_INGRESS))
         write(folder, BOTH.replace("dns: external-dns", "dns: none"))
         before = everything(cluster)
         assert quick_apply() == 1
         told = capsys.readouterr().err
-        assert TAKEN in told
-        assert "opens more" not in told
-        assert "nobody is here to say yes" in told
+        assert_taken(message_with(told, THEIR_INGRESS))
+        assert "https://ekf.example.com/kubernetes" not in told  # it opens no more
+        check(message_with(told, "daypass apply --yes"), reason="not-confirmed")
         assert everything(cluster) == before
         assert quick_apply("--yes") == 0
     write(folder, BOTH)
@@ -113,6 +124,9 @@ def istio_object(kind: str, name: str, **spec: object) -> dict[str, object]:
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
 
 
+THEIR_SERVICE = "VirtualService istio-system/any"
+
+
 def test_names_that_lead_past_the_gate_are_told_by_apply_diff_and_verify(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,17 +137,19 @@ def test_names_that_lead_past_the_gate_are_told_by_apply_diff_and_verify(
         istio_object("Gateway", "public", selector={"istio": "ingressgateway"}, servers=servers),
         istio_object("VirtualService", "any", hosts=["*"], gateways=["public"], http=http),
     )
-    told = (
-        "VirtualService istio-system/any serves any host on Gateway istio-system/public; gate.hosts"
-        " names only serving.example.com: whoever asks by another name isn't checked"
-    )
     write(folder, f"{BOTH}{GATE}")
     for each in objects:
         cluster.create(each)
     try:
         assert quick_apply("--dry-run") == 0
-        error = capsys.readouterr().err
-        assert error.count(f"warning: {told}\n  guard every name with gate.hosts: ['*']") == 1
+        message = message_with(capsys.readouterr().err, THEIR_SERVICE)
+        check(message, reason="unguarded")
+        prefix, _, rest = message.partition(": ")
+        told, hint = rest.split("\n")
+        assert (prefix, told.count(THEIR_SERVICE)) == ("warning", 1)
+        assert "Gateway istio-system/public" in told
+        assert "serving.example.com" in told
+        assert "gate.hosts: ['*']" in hint
         assert quick_apply("--dry-run", "--output", "json") == 0
         assert json.loads(capsys.readouterr().out)["unguarded"] == [told]
         assert main(["diff"]) == 3
@@ -149,7 +165,7 @@ def test_names_that_lead_past_the_gate_are_told_by_apply_diff_and_verify(
         assert (found["level"], "--kubeconfig FILE" in found["fact"]) == ("skipped", True)
         write(folder, f"{BOTH}{GATE}".replace("hosts: [", "hosts: ['*', "))
         assert quick_apply("--dry-run") == 0
-        assert "serves any host" not in capsys.readouterr().err
+        assert THEIR_SERVICE not in capsys.readouterr().err
     finally:
         for kind, name in (("gateways", "public"), ("virtualservices", "any")):
             path = f"/apis/networking.istio.io/v1/namespaces/istio-system/{kind}/{name}"
@@ -162,6 +178,7 @@ def test_what_may_not_be_seen_of_others_routes_is_said(plane: ControlPlane) -> N
         target = Target(limited, ask_kinds(limited))
         (finding,) = verify_gate_hosts(limited, config_of(f"{BOTH}{GATE}"))
         listed = list_all(target, [INGRESS])
-    assert "no right to list VirtualServices of networking.istio.io" in finding.fact
+    assert "VirtualServices of networking.istio.io" in finding.fact
+    check(finding.fact, reason=finding.check)
     assert finding.level is Level.SKIPPED
     assert listed.unseen == ("Ingresses of networking.k8s.io",)

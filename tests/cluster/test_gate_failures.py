@@ -11,6 +11,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.messages import check
 from support.up import Up
 from support.up_gate import calling, gate_up
 
@@ -32,6 +33,16 @@ def up(
     )
     with gate_up(folder, control_plane, *arguments, check=check) as running:
         yield running
+
+
+def reported(up: Up, since: int) -> str:
+    """The first line about the gate that it has printed since then."""
+
+    def line() -> str | None:
+        lines = up.words[since:].splitlines(keepends=True)
+        return next((each for each in lines if " gate " in each and each.endswith("\n")), None)
+
+    return eventually("it is reported", line)
 
 
 def limit_files(pid: int, size: int) -> None:
@@ -71,15 +82,17 @@ def test_a_gate_without_room_to_write_closes_and_opens_again(
         calling(up, control_plane, other) as bystander,
     ):
         assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
+        before = len(up.words)
         limit_files(up.process.pid, 0)
         control_plane.admin.delete(revoked.secret_path)
         caller.becomes(503)
         bystander.becomes(503)
-        up.wait_for_words("the gate refuses every token")
+        check(reported(up, before), reason="closed")
+        before = len(up.words)
         limit_files(up.process.pid, resource.RLIM_INFINITY)
         caller.becomes(401)
         bystander.becomes(200)
-        up.wait_for_words("the gate is open again")
+        check(reported(up, before), reason="open")
 
 
 @CHECKS
@@ -94,6 +107,7 @@ def test_a_gate_whose_runtime_folder_is_gone_closes_and_reports_it_once(
         calling(up, control_plane, other) as bystander,
     ):
         assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
+        before = len(up.words)
         runtime.rename(away)
         control_plane.admin.delete(revoked.secret_path)
         if check == "review":  # connections to the authorizer that are open go on
@@ -101,7 +115,7 @@ def test_a_gate_whose_runtime_folder_is_gone_closes_and_reports_it_once(
         else:
             caller.becomes(503)
             bystander.becomes(503)
-            up.wait_for_words("the gate refuses every token")
+            assert reported(up, before)
         lines = [line.split("daypass: ")[-1] for line in up.words.splitlines()]
         assert len(lines) == len(set(lines)), up.words
         away.rename(runtime)

@@ -25,13 +25,16 @@ from daypass.render.authorizer.rights import rights
 from daypass.render.envoy.revocation import Revoked
 from daypass.render.names import GATE, GATE_REVOKED
 from daypass.spec.gate import Check
+from daypass.spec.reasons import Reason
 from support.authority import Authority
 from support.authorizers import ask_over_tls
 from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
+from support.gate_differences import told
 from support.gates import running_gate
 from support.identities import RBAC, Identity, unique
+from support.messages import check, message_with
 from support.raw import Answer, Conversation, connect
 
 AUDIENCE, HOST, NAME = "gate.example.com", "ekf.example.com", "daypass-gate.daypass.svc"
@@ -221,7 +224,7 @@ def test_it_answers_envoy_over_tls(
             assert "authorization" not in seen
         refused = gate.send([])
         assert (refused.code, refused.json["code"]) == (401, 401)
-        assert "no token came" in refused.json["message"]
+        assert told(refused) is Reason.NO_TOKEN
         assert gate.send([line, line]).code == 401
         assert gate.send([f"{line} x"]).code == 401
         control_plane.admin.patch(
@@ -269,7 +272,7 @@ def test_what_the_watch_publishes_is_obeyed_at_once(
     listed = RevokedList(revoked=revoked, heard_unix=time.time())  # noqa: TID251
     control_plane.admin.patch(f"{list_path}/{GATE_REVOKED}", revoked_config_map(listed, home))
     eventually("it is refused", lambda: serve.ask(line).code == 401)
-    assert "this token was revoked" in serve.ask(line).json["message"]
+    assert told(serve.ask(line)) is Reason.DENIED
 
 
 def test_a_list_that_nobody_confirms_closes_the_gate_and_a_new_word_opens_it(
@@ -290,11 +293,12 @@ def test_without_a_list_nobody_passes_and_it_is_not_ready(
     with serving(tmp_path, kubeconfig, home) as running:
         assert running.ask(bearer(control_plane, identity)).json["code"] == 503
         code, why = running.get("/readyz")
-        assert (code, why) == (503, "what is revoked is not known yet\n")
+        assert code == 503
+        check(why, reason="not-ready")
         assert running.get("/healthz")[0] == 200
-        eventually(
-            "it says why", lambda: "does `daypass gate watch` run?" in "".join(running.words)
-        )
+        eventually("it says why", lambda: "`daypass gate watch`" in "".join(running.words))
+        message = message_with("".join(running.words), "`daypass gate watch`")
+        check(message, reason="no-list", hide=home)
 
 
 def test_a_renewed_certificate_is_shown_to_new_connections(serve: Serving) -> None:
@@ -339,16 +343,17 @@ def test_it_needs_no_anonymous_access(tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("more", "value"),
     [
-        (["--listen", "0.0.0.0:0"], "tokens would travel"),
-        (["--listen", "127.0.0.1:0", "--key", "x"], "a certificate needs its key"),
-        (["--listen", "127.0.0.1"], "is no HOST:PORT"),
-        (["--certificate", "none", "--key", "none"], "cannot be shown"),
+        (["--listen", "0.0.0.0:0"], "0.0.0.0:0"),
+        (["--listen", "127.0.0.1:0", "--key", "x"], "--certificate"),
+        (["--listen", "127.0.0.1"], "'127.0.0.1'"),
+        (["--certificate", "none", "--key", "none"], "none"),
     ],
+    ids=["in the clear", "half a pair", "address", "certificate"],
 )
 def test_what_would_not_be_safe_is_refused_before_it_listens(
-    tmp_path: Path, kubeconfig: Path, more: list[str], words: str
+    tmp_path: Path, kubeconfig: Path, more: list[str], value: str
 ) -> None:
     (tmp_path / "daypass.yaml").write_text(
         f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
@@ -361,4 +366,5 @@ def test_what_would_not_be_safe_is_refused_before_it_listens(
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode in (1, 2)
-    assert words in done.stderr
+    assert value in done.stderr
+    check(done.stderr, reason="refused")

@@ -34,6 +34,7 @@ from support.controlplane import ADMIN_USER, ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
 from support.kubeflow import install_kubeflow, make_profile
+from support.messages import check, line_with
 
 
 @pytest.fixture(scope="module")
@@ -178,14 +179,23 @@ def test_what_is_wrong_ends_a_check_with_3_and_is_named(
     ):  # fmt: skip
         assert code in health
     assert run(plane, "show", "bot", "-n", bot.namespace) == 0
-    assert "it mints tokens of other ServiceAccounts" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for code in ("half-grant: profile-", "foreign-token", "listed-token", "no-policy"):
+        check(line_with(shown, f" {code}"), reason=code.partition(":")[0])
+    rights = line_with(shown, " more-rights: ")
+    assert f"{bot.namespace}=clusterrole/edit" in rights
+    assert "tokens of other ServiceAccounts" in rights
+    check(rights, reason="more-rights", hide=r"(?<=rolebindings/bot-)[a-z0-9]+")
 
 
 def test_a_namespace_that_is_not_there_is_not_taken_for_one_where_all_is_well(
     plane: ControlPlane, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(plane, "list", "-n", "nowhere", "--check") == 1
-    assert "there is no namespace nowhere" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "namespace nowhere" in error
+    assert "daypass identity list -A" in error
+    check(error, reason="not-found")
     assert run(plane, "list", "-n", plane.make_namespace(), "--check") == 0
 
 
@@ -221,8 +231,9 @@ def test_who_sees_a_part_is_shown_that_part_and_told_so(
     (seen,) = examine(objects, cluster.clock, namespace=bot.namespace, unused_seconds=10**9)
     assert seen.entry.rights == []
     assert seen.findings == ()
-    assert "rolebindings of other namespaces are not yours to see" in told
-    assert "clusterroles are not yours to see" in told
+    for resource in ("rolebindings", "clusterroles"):
+        (fact,) = (words for words in told if words.startswith(f"{resource} "))
+        check(fact, reason="unseen")
     assert any('resources: ["rolebindings"]' in words for words in told)
 
 

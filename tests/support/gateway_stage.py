@@ -18,6 +18,7 @@ from daypass.render.manifests import render_objects
 from daypass.render.names import GATE, GATE_TRUST
 from daypass.render.objects import Object
 from daypass.spec import Config
+from daypass.spec.reasons import Reason
 from support.authority import Authority
 from support.children import Child
 from support.clusters import account_token, write_kubeconfig
@@ -38,6 +39,7 @@ from support.envoy_gateway import (
     service,
     tls_secret,
 )
+from support.gate_differences import told
 from support.identities import Identity
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange
@@ -271,10 +273,10 @@ def headers_seen(answer: Answer) -> dict[str, str]:
     return dict(answer.json["headers"])
 
 
-def refused(answer: Answer, code: int, words: str) -> None:
+def refused(answer: Answer, code: int, reason: Reason) -> None:
     """Assert that the gate has said no, in JSON."""
     assert answer.code == code, answer
     assert answer.headers["content-type"] == "application/json"
     assert "location" not in answer.headers
     assert (answer.json["kind"], answer.json["code"]) == ("Status", code)
-    assert words in answer.json["message"]
+    assert told(answer) is reason

@@ -33,6 +33,7 @@ VOLATILE = (
     (r"(?<=127\.0\.0\.1:|localhost:)\d+", "PORT"),
     (r"(?<=\[::1\]:)\d+", "PORT"),
     (r"(?<=-daypass-)[a-z0-9]{20}\b", "RANDOM"),
+    (r"(?<=\bteam-)[a-z0-9]{8}\b|(?<=\bprofile-)[a-z0-9]{8}\b", "RANDOM"),
     (r"\b[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\b", "UID"),
     (r"\beyJ[\w-]+\.[\w-]+\.[\w-]*", "JWT"),
 )
@@ -83,6 +84,20 @@ def check(
         f"{GOLDEN.name} has no entry for {case}; run this test with DAYPASS_GOLDEN=update"
     )
     assert (reason, text) == expected
+
+
+def line_with(text: str, value: str) -> str:
+    """The line of a printed text that holds a value. Fails where there is none, or another one."""
+    lines = {line.strip() for line in text.splitlines() if value in line}
+    assert len(lines) == 1, f"{value!r} in {len(lines)} lines of\n{text}"
+    return lines.pop()
+
+
+def message_with(text: str, value: str) -> str:
+    """The message of a command that holds a value, with its hint. Fails as `line_with` does."""
+    messages = {each.strip() for each in re.split(r"^daypass: ", text, flags=re.M) if value in each}
+    assert len(messages) == 1, f"{value!r} in {len(messages)} messages of\n{text}"
+    return messages.pop()
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from daypass.spec.reasons import Reason
 from support.authority import Authority
 from support.authorizers import ask_over_tls
 from support.deadline import eventually
 from support.fake_reviews import FakeReviews, fake_reviews
+from support.gate_differences import told
 from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
 from support.raw import connect, exchange
 from support.serving import serving
@@ -86,7 +88,7 @@ def test_envoy_asks_over_tls_and_gets_the_same_answers(served: Serving, tmp_path
         assert served.reviews.asked.count(line.rpartition(" ")[2]) == 1
         refused = gate.send([])
         assert (refused.code, refused.json["code"]) == (401, 401)
-        assert "no token came" in refused.json["message"]
+        assert told(refused) is Reason.NO_TOKEN
         assert gate.send([line, line]).code == 401
 
 

@@ -12,9 +12,12 @@ import pytest
 
 from daypass.render.envoy.bootstrap import KEYS_FILE
 from daypass.render.envoy.typed import Json
+from daypass.spec.reasons import Reason
 from support.deadline import eventually
 from support.doors import EKF
+from support.gate_differences import told
 from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
+from support.messages import check
 from support.raw import Conversation, connect
 from support.tokens import Signer
 
@@ -46,59 +49,60 @@ def long_lived(**changes: Any) -> str:
 
 UNBOUND = {"namespace": "team", "serviceaccount": {"uid": "sa-1"}}
 NO_NAMESPACE = {"secret": {"uid": "secret-1"}, "serviceaccount": {"uid": "sa-1"}}
-REFUSED: dict[str, tuple[str, int, str]] = {
-    "another scheme before": (f"Basic x, Bearer {token()}", 401, "exactly one 'Authorization"),
-    "a long-lived one, and no other": (f"Bearer {long_lived()}", 401, "this is a long-lived token"),
+REFUSED: dict[str, tuple[str, int, Reason]] = {
+    "another scheme before": (f"Basic x, Bearer {token()}", 401, Reason.UNREADABLE),
+    "a long-lived one, and no other": (f"Bearer {long_lived()}", 401, Reason.LONG_LIVED),
     "a long-lived one that looks short": (
-        f"Bearer {long_lived(aud=[AUDIENCE], exp=2**31)}", 401, "this is a long-lived token"
+        f"Bearer {long_lived(aud=[AUDIENCE], exp=2**31)}", 401, Reason.LONG_LIVED
     ),
     "another audience as well": (
-        f"Bearer {token(aud=[AUDIENCE, 'x'])}", 403, "this token is made for more than this gate"
+        f"Bearer {token(aud=[AUDIENCE, 'x'])}", 403, Reason.SEVERAL_AUDIENCES
     ),
     **{
         f"another audience that is {other!r}": (
-            f"Bearer {token(aud=[AUDIENCE, other])}", 403, "this token is made for more than this"
+            f"Bearer {token(aud=[AUDIENCE, other])}", 403, Reason.SEVERAL_AUDIENCES
         )
         for other in ("", ":x", "x\ny", f"{AUDIENCE}\n", "\x7f\u2028")
     },
     "another audience, and unbound": (
         f"Bearer {token(aud=['x', AUDIENCE], **{'kubernetes.io': UNBOUND})}",
-        403, "this token is made for more than this gate",
+        403, Reason.SEVERAL_AUDIENCES,
     ),
     "a UID that is no text": (
         f"Bearer {token(**{'kubernetes.io': {**UNBOUND, 'secret': {'uid': 5}}})}",
-        403, "this token hangs on no Secret",
+        403, Reason.UNBOUND,
     ),
     "a subject that only begins as a ServiceAccount's": (
         f"Bearer {token(sub='system:serviceaccount:team:')}",
-        403, "this token is not one of a ServiceAccount",
+        403, Reason.SUBJECT,
     ),
     "an end beyond what Envoy can compare": (
-        f"Bearer {token(exp=2**63)}", 401, "this token lives longer than the gate takes"
+        f"Bearer {token(exp=2**63)}", 401, Reason.LIVES_TOO_LONG
     ),
     "unbound": (
-        f"Bearer {token(**{'kubernetes.io': UNBOUND})}", 403, "this token hangs on no Secret"
+        f"Bearer {token(**{'kubernetes.io': UNBOUND})}", 403, Reason.UNBOUND
     ),
     "somebody else's": (
-        f"Bearer {token(sub='system:node:n')}", 403, "this token is not one of a ServiceAccount"
+        f"Bearer {token(sub='system:node:n')}", 403, Reason.SUBJECT
     ),
-    "no subject": (f"Bearer {token(sub=None)}", 403, "this token is not one of a ServiceAccount"),
+    "no subject": (f"Bearer {token(sub=None)}", 403, Reason.SUBJECT),
     "no namespace": (
         f"Bearer {token(**{'kubernetes.io': NO_NAMESPACE})}",
-        403, "this token is not one of a ServiceAccount",
+        403, Reason.SUBJECT,
     ),
     "an audience that is no list": (
-        f"Bearer {token(aud=AUDIENCE)}", 403, "this token is made for another audience"
+        f"Bearer {token(aud=AUDIENCE)}", 403, Reason.AUDIENCE
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_each_refusal_says_its_own_reason(gate: RunningGate, case: str) -> None:
-    value, code, message = REFUSED[case]
+    value, code, reason = REFUSED[case]
     answer = gate.send([f"Authorization: {value}", "kubeflow-userid: forged"])
     assert (answer.code, answer.json["code"]) == (code, code)
-    assert answer.json["message"].startswith(message)
+    assert told(answer) is reason
+    check(answer.json["message"], reason=reason)
     assert AUDIENCE in answer.json["message"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from daypass._core.jwt import decode_unverified
 from daypass.render.names import GATE_KEYS
 from daypass.render.objects import Object
+from daypass.spec.reasons import Reason
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
 from support.envoy_gateway import apply, config_map
@@ -80,8 +81,8 @@ def test_both_lets_in_whom_the_authorizer_and_the_keys_know(
 
         eventually("the gate is as it should be", in_force, seconds=120)
         assert headers_seen(stage.send(stage.bearer()))["kubeflow-userid"] == stage.identity.user
-        refused(stage.send(), 401, "no token came with the request")
-        refused(stage.send(stage.bearer(bound=False)), 403, "hangs on no Secret")
+        refused(stage.send(), 401, Reason.NO_TOKEN)
+        refused(stage.send(stage.bearer(bound=False)), 403, Reason.UNBOUND)
 
 
 def test_both_refuses_a_token_that_the_keys_do_not_know_whatever_the_authorizer_says(

@@ -15,6 +15,7 @@ from daypass.deploy.state import ask_state
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, DOOR_TRUST, GATE
 from daypass.render.objects import Object
+from daypass.spec.reasons import Reason
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -52,7 +53,6 @@ from support.rendered import running_pod
 pytestmark = pytest.mark.timeout(1800)
 
 CORS = {"cors": {"allowOrigins": ["https://a.example"]}}
-NO_TOKEN = "no token came with the request"
 
 
 def policy(spec: Object, *, on: Object, where: str) -> Object:
@@ -98,7 +98,7 @@ def test_a_policy_for_a_route_that_is_merged_leaves_it_in_the_gate(stage: Stage,
             return "access-control-allow-origin" in stage.send(origin, bearer).headers
 
         eventually("theirs is in force", in_force, seconds=60)
-        refused(stage.send(), 401, NO_TOKEN)
+        refused(stage.send(), 401, Reason.NO_TOKEN)
         assert headers_seen(stage.send(bearer))["kubeflow-userid"] == stage.identity.user
 
 
@@ -107,7 +107,7 @@ def test_another_policy_for_the_whole_gateway_is_refused_and_the_gate_stays(stag
     with stage.added(theirs):
         answer = eventually("it is refused", lambda: _no(stage, theirs), seconds=60)
         assert "another SecurityPolicy has already attached" in answer
-        refused(stage.send(), 401, NO_TOKEN)
+        refused(stage.send(), 401, Reason.NO_TOKEN)
 
 
 def _no(stage: Stage, document: Object) -> str:
@@ -119,7 +119,7 @@ def test_another_host_of_a_gateway_that_is_guarded_whole_is_refused(stage: Stage
     other = route("other", APPS, gateway=f"{INFRA}/public", host=OTHER, service="echo")
     with stage.added(other):
         answer = eventually("it is known", lambda: _other(stage, 404, "application/json"))
-        refused(answer, 404, "does not guard this host")
+        refused(answer, 404, Reason.NOT_GUARDED)
         opened = on_route({"authorization": {"defaultAction": "Allow"}}, name="other")
         with stage.added(opened):
             eventually("it is open", lambda: stage.send(host=OTHER).code == 200, seconds=60)
@@ -191,7 +191,7 @@ def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
         path = f"/kubernetes{stage.identity.token_path}"
         headers = (token, "Content-Type: application/json")
         assert stage.exchange(post(path, host=HOST, headers=headers, body=body)).code == 201
-        refused(stage.send(token, path="/kubernetes/../pipeline"), 401, "trade it there")
+        refused(stage.send(token, path="/kubernetes/../pipeline"), 401, Reason.LONG_LIVED)
 
 
 def test_apply_tells_of_the_routes_that_others_take_out_and_of_no_others(stage: Stage) -> None:
@@ -204,4 +204,5 @@ def test_apply_tells_of_the_routes_that_others_take_out_and_of_no_others(stage: 
     eventually("all is well", lambda: troubles() == [])
     with stage.added(on_route(CORS)):
         (line,) = eventually("it is told", troubles)
-        assert f"{APPS}/echo, which nobody guards" in line
+        assert f" {APPS}/echo," in line
+        assert "mergeType: StrategicMerge" in line
