@@ -83,7 +83,7 @@ def writes(plane: ControlPlane, since: int) -> list[str]:
     ]
 
 
-def test_from_a_bare_cluster_to_both_domains_and_back_to_exactly_what_was_there(
+def test_apply_and_remove_leave_a_cluster_exactly_as_it_was(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = everything(cluster)
@@ -99,7 +99,7 @@ def test_from_a_bare_cluster_to_both_domains_and_back_to_exactly_what_was_there(
     assert {k: v[0] for k, v in after.items()} == {k: v[0] for k, v in before.items()}
 
 
-def test_what_the_watch_of_a_gate_has_published_goes_with_the_gate(
+def test_remove_deletes_what_the_gate_watch_published(
     plane: ControlPlane, cluster: Cluster, folder: Path
 ) -> None:
     before = everything(cluster)
@@ -138,7 +138,7 @@ def test_an_object_as_it_was_applied_is_not_even_tried(
     assert not [e for e in plane.audit_events(since=since) if e["verb"] == "patch"]
 
 
-def test_a_domain_that_is_dropped_goes_and_nothing_else_does(cluster: Cluster) -> None:
+def test_removing_a_domain_deletes_its_objects_and_no_others(cluster: Cluster) -> None:
     apply(cluster, BOTH)
     before = everything(cluster)
     done = apply(cluster, ONLY_EKF)
@@ -152,7 +152,9 @@ def test_a_domain_that_is_dropped_goes_and_nothing_else_does(cluster: Cluster) -
     assert done.removed == 4
 
 
-def test_what_somebody_has_made_anew_is_not_pruned(plane: ControlPlane, cluster: Cluster) -> None:
+def test_an_object_recreated_by_another_user_is_not_pruned(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
     apply(cluster, BOTH)
     path = "/apis/networking.istio.io/v1/namespaces/daypass/virtualservices/daypass-domain-serving"
     theirs = plane.admin.get(path)
@@ -165,7 +167,7 @@ def test_what_somebody_has_made_anew_is_not_pruned(plane: ControlPlane, cluster:
     plane.admin.delete(path)
 
 
-def test_a_field_of_somebody_elses_is_named_with_its_owner_and_left_unless_forced(
+def test_a_field_of_another_manager_is_reported_and_kept_unless_forced(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick_apply("--yes")
@@ -188,7 +190,7 @@ def test_a_field_of_somebody_elses_is_named_with_its_owner_and_left_unless_force
     assert spec["terminationGracePeriodSeconds"] != 77
 
 
-def test_what_others_add_is_left_to_them(plane: ControlPlane, cluster: Cluster) -> None:
+def test_fields_added_by_others_are_kept(plane: ControlPlane, cluster: Cluster) -> None:
     apply(cluster, ONLY_EKF)
     plane.admin.patch(INGRESS, {"metadata": {"annotations": {"theirs": "stays"}}})
     assert plan(cluster, ONLY_EKF).to_apply == []
@@ -196,7 +198,7 @@ def test_what_others_add_is_left_to_them(plane: ControlPlane, cluster: Cluster) 
 
 
 @pytest.mark.parametrize("answer", [None, "n\n"], ids=["nobody is asked", "no"])
-def test_opening_more_takes_a_yes_and_without_one_nothing_happens(
+def test_exposing_more_asks_for_confirmation_and_without_it_changes_nothing(
     plane: ControlPlane,
     cluster: Cluster,
     folder: Path,
@@ -241,7 +243,7 @@ class Terminal:
         return self._line
 
 
-def test_a_yes_at_the_terminal_is_enough_and_opening_less_takes_none(
+def test_confirmation_at_the_terminal_suffices_and_exposing_less_needs_none(
     cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
@@ -252,7 +254,7 @@ def test_a_yes_at_the_terminal_is_enough_and_opening_less_takes_none(
     assert quick_apply() == 0
 
 
-def test_kinds_that_are_missing_are_told_by_name_before_anything_is_applied(
+def test_missing_kinds_are_named_before_anything_is_applied(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     since = plane.audit_position()
@@ -262,7 +264,7 @@ def test_kinds_that_are_missing_are_told_by_name_before_anything_is_applied(
     assert writes(plane, since) == []
 
 
-def test_a_namespace_that_is_missing_is_told_before_anything_is_applied(
+def test_a_missing_namespace_is_reported_before_anything_is_applied(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     since = plane.audit_position()
@@ -278,7 +280,9 @@ def test_the_version_that_the_cluster_serves_is_rendered(cluster: Cluster) -> No
     assert "networking.istio.io/v1beta1/VirtualService" in old
 
 
-def test_without_rights_the_rule_to_add_is_told(plane: ControlPlane, cluster: Cluster) -> None:
+def test_a_forbidden_request_names_the_rbac_rule_to_add(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
     bot = plane.make_identity(authorize=False)
     holder = cluster_as(plane, bot.token)
     with pytest.raises(ForbiddenError) as raised:
@@ -287,7 +291,7 @@ def test_without_rights_the_rule_to_add_is_told(plane: ControlPlane, cluster: Cl
     holder.close()
 
 
-def test_each_right_that_is_missing_is_told_at_once(plane: ControlPlane, cluster: Cluster) -> None:
+def test_all_missing_rights_are_reported_at_once(plane: ControlPlane, cluster: Cluster) -> None:
     apply(cluster, ONLY_EKF)
     bot = plane.make_identity()
     rbac = "/apis/rbac.authorization.k8s.io/v1"
@@ -333,7 +337,7 @@ def test_dry_run_changes_nothing(plane: ControlPlane, cluster: Cluster, folder: 
     assert not (folder / "deploy").exists()
 
 
-def test_diff_ends_with_3_for_a_file_and_for_an_object_that_is_not_as_the_config_says(
+def test_diff_exits_with_3_for_a_file_or_an_object_that_differs(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick_apply("--yes")
@@ -369,7 +373,7 @@ def test_one_check_finds_drift_between_config_files_git_and_cluster(
     check(message_with(capsys.readouterr().err, "daypass.yaml"), reason="uncommitted")
 
 
-def test_a_namespace_that_was_there_outlives_us_as_it_was(
+def test_a_namespace_that_existed_before_is_restored_and_kept(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     labels = {"owner": "platform"}
@@ -385,7 +389,7 @@ def test_a_namespace_that_was_there_outlives_us_as_it_was(
     plane.admin.delete("/api/v1/namespaces/daypass")
 
 
-def test_a_namespace_that_holds_something_of_others_stays_until_it_does_not(
+def test_a_namespace_is_kept_while_it_holds_objects_of_others(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick_apply("--yes")
@@ -419,9 +423,7 @@ def test_the_door_moves_to_another_namespace_and_leaves_the_old_one_empty(
     assert {i.namespace for i in state.entries} == {"", "edge", "istio-system"}
 
 
-def test_an_entry_that_somebody_has_forged_removes_nothing(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
+def test_a_forged_inventory_entry_removes_nothing(plane: ControlPlane, cluster: Cluster) -> None:
     apply(cluster, ONLY_EKF)
     victim = plane.make_namespace()
     path = f"/api/v1/namespaces/{victim}"
@@ -446,7 +448,7 @@ def test_an_entry_that_somebody_has_forged_removes_nothing(
     assert plane.admin.get(f"{path}/secrets/theirs")["metadata"] == secret["metadata"]
 
 
-def test_two_who_apply_at_once_do_not_both_write(cluster: Cluster) -> None:
+def test_of_two_concurrent_applies_only_one_writes(cluster: Cluster) -> None:
     from daypass._core.errors import DaypassError
     from daypass.deploy.applying import carry_out
 
@@ -465,7 +467,7 @@ def test_the_gateway_api_gets_a_copy_of_the_authority(cluster: Cluster) -> None:
     assert list(copied) == ["ca.crt"]
 
 
-def test_a_pair_of_somebody_elses_is_used_and_neither_changed_nor_removed(
+def test_a_certificate_of_another_owner_is_used_and_never_changed(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     from support.authority import Authority
@@ -507,7 +509,7 @@ def test_a_field_that_the_api_server_does_not_know_is_refused_and_not_left_out(
                 state.target.apply(document, dry_run=True)
 
 
-def test_what_is_applied_is_committed_first_and_what_is_not_committed_is_not_applied(
+def test_apply_commits_first_and_applies_nothing_without_the_commit(
     plane: ControlPlane,
     cluster: Cluster,
     folder: Path,
@@ -541,14 +543,14 @@ def test_what_is_applied_is_committed_first_and_what_is_not_committed_is_not_app
     assert git(folder, "rev-list", "--count", "HEAD").strip() == "2"
 
 
-def test_nothing_to_remove_is_no_failure(
+def test_removing_nothing_succeeds(
     cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["remove", "--yes"]) == 0
     check(capsys.readouterr().err, reason="nothing-to-remove")
 
 
-def test_a_cluster_that_does_not_answer_is_told(
+def test_an_unreachable_cluster_is_reported(
     plane: ControlPlane,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,

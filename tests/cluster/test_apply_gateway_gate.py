@@ -151,7 +151,7 @@ def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str]
     return troubles, told
 
 
-def test_it_waits_until_the_policies_are_accepted_and_tells_why_they_are_not(
+def test_apply_waits_for_accepted_policies_and_reports_why_they_are_not(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     apply(cluster, ENVOY_GATEWAY)
@@ -172,7 +172,7 @@ def test_it_waits_until_the_policies_are_accepted_and_tells_why_they_are_not(
     check(told[0], reason="progress")
 
 
-def test_a_policy_that_is_never_accepted_is_no_success(
+def test_a_policy_that_is_never_accepted_fails_the_apply(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     apply(cluster, ENVOY_GATEWAY)
@@ -181,7 +181,7 @@ def test_a_policy_that_is_never_accepted_is_no_success(
         waited(plane)
 
 
-def test_what_others_take_out_of_the_gate_is_told_and_the_door_is_not(
+def test_routes_that_other_policies_take_out_of_the_gate_are_reported_except_the_doors(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     apply(cluster, ENVOY_GATEWAY)

@@ -67,7 +67,7 @@ def somebody_elses_route(plane: ControlPlane) -> Iterator[None]:
         plane.admin.delete(f"{ingresses}/other")
 
 
-def test_who_has_the_prefix_on_a_host_already_is_named_before_the_yes(
+def test_a_route_that_uses_the_prefix_already_is_named_before_confirmation(
     plane: ControlPlane, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with somebody_elses_route(plane):
@@ -81,7 +81,7 @@ def test_who_has_the_prefix_on_a_host_already_is_named_before_the_yes(
     assert THEIR_INGRESS not in capsys.readouterr().err
 
 
-def test_a_diff_says_who_has_the_prefix_as_well(
+def test_diff_names_a_route_that_uses_the_prefix_already(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert quick_apply("--yes") == 0
@@ -97,7 +97,7 @@ def test_a_diff_says_who_has_the_prefix_as_well(
     assert THEIR_INGRESS not in capsys.readouterr().err
 
 
-def test_a_route_beside_somebody_elses_takes_a_yes_once_it_is_another_one(
+def test_a_changed_route_next_to_another_owners_asks_for_confirmation(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert quick_apply("--yes") == 0
@@ -127,7 +127,7 @@ def istio_object(kind: str, name: str, **spec: object) -> dict[str, object]:
 THEIR_SERVICE = "VirtualService istio-system/any"
 
 
-def test_names_that_lead_past_the_gate_are_told_by_apply_diff_and_verify(
+def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = {"number": 443, "name": "https", "protocol": "HTTP"}
@@ -172,7 +172,7 @@ def test_names_that_lead_past_the_gate_are_told_by_apply_diff_and_verify(
             plane.admin.delete(path)
 
 
-def test_what_may_not_be_seen_of_others_routes_is_said(plane: ControlPlane) -> None:
+def test_routes_that_the_user_may_not_list_are_reported(plane: ControlPlane) -> None:
     identity = plane.make_identity()
     with closing(cluster_as(plane, plane.make_token(identity))) as limited:
         target = Target(limited, ask_kinds(limited))

@@ -100,7 +100,7 @@ def scale(plane: ControlPlane) -> object:
 APPLY = ("apply", "--yes", "--no-commit", "--no-verify")
 
 
-def test_it_waits_for_every_replica_and_tells_how_far_it_is(
+def test_apply_waits_for_every_replica_and_reports_progress(
     plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     play(
@@ -122,7 +122,7 @@ def test_it_waits_for_every_replica_and_tells_how_far_it_is(
         check(line, reason="progress")
 
 
-def test_it_ends_when_time_is_up_and_says_where_to_look(
+def test_apply_stops_at_the_timeout_and_names_the_command_to_look_with(
     play: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     play(EKF)
@@ -134,7 +134,7 @@ def test_it_ends_when_time_is_up_and_says_where_to_look(
     check(error, reason="not-ready")
 
 
-def test_it_ends_at_once_where_kubernetes_has_given_up(
+def test_apply_stops_at_once_when_the_deployment_fails_to_progress(
     plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     condition = {
@@ -146,7 +146,7 @@ def test_it_ends_at_once_where_kubernetes_has_given_up(
     assert "has timed out progressing" in capsys.readouterr().err
 
 
-def test_what_cert_manager_makes_is_waited_for_and_copied_and_goes_with_its_certificate(
+def test_a_certificate_of_cert_manager_is_awaited_copied_and_removed_with_its_secret(
     plane: ControlPlane,
     admin: Cluster,
     play: Callable[..., None],
@@ -185,7 +185,7 @@ def test_what_cert_manager_makes_is_waited_for_and_copied_and_goes_with_its_cert
     assert set(everything(admin)) == before
 
 
-def test_without_waiting_it_says_that_a_copy_is_still_to_be_made(
+def test_without_waiting_apply_reports_the_copy_that_is_still_missing(
     play: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     play(ISSUED)
@@ -195,7 +195,7 @@ def test_without_waiting_it_says_that_a_copy_is_still_to_be_made(
     check(message, reason="not-copied")
 
 
-def test_a_changed_policy_is_waited_for_until_it_counts(
+def test_apply_waits_until_a_changed_policy_is_in_force(
     plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def is_compiled() -> bool:
@@ -216,7 +216,7 @@ def test_a_changed_policy_is_waited_for_until_it_counts(
     assert "mode deny" not in capsys.readouterr().err
 
 
-def test_what_verify_finds_is_told_and_ends_with_3(
+def test_findings_of_verify_are_printed_and_exit_with_3(
     plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     play(

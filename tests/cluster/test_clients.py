@@ -64,7 +64,7 @@ def claims_of(token: str) -> dict[str, Any]:
     return decode_unverified(token)[1]
 
 
-def test_the_library_gets_a_token_that_hangs_on_the_secret(
+def test_the_library_gets_a_token_bound_to_the_secret(
     credentials_file: Path, identity: Identity, control_plane: ControlPlane
 ) -> None:
     token = daypass.Credentials.from_file(credentials_file).token()
@@ -109,7 +109,7 @@ def test_the_command_prints_a_token_and_the_second_time_the_same_one(
     assert second.stdout == first.stdout
 
 
-def test_a_granted_lifetime_that_is_shorter_is_honoured_and_told(credentials_file: Path) -> None:
+def test_a_shorter_granted_lifetime_is_honoured_and_warned_about(credentials_file: Path) -> None:
     token = daypass.Credentials.from_file(credentials_file).token(lifetime_seconds=90_000)
     claims = claims_of(token.value.reveal())
     assert token.expires_at.timestamp() == claims["exp"]

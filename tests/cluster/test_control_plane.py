@@ -42,7 +42,7 @@ def test_an_identity_has_a_long_lived_token_and_may_ask_for_its_own(
     assert answer.json["spec"]["audiences"] == [ISSUER]
 
 
-def test_the_audit_log_tells_who_asked_for_what(control_plane: ControlPlane) -> None:
+def test_the_audit_log_holds_user_and_request(control_plane: ControlPlane) -> None:
     bot = control_plane.make_identity()
     position = control_plane.audit_position()
     control_plane.client(bot.token).request("POST", bot.token_path, {})
@@ -59,7 +59,7 @@ def test_the_audit_log_tells_who_asked_for_what(control_plane: ControlPlane) -> 
     assert (second["requestURI"], second["responseStatus"]["code"]) == ("/x/../y", 403)
 
 
-def test_where_the_programs_are_missing_the_reason_is_told(
+def test_missing_programs_are_reported_with_the_command_that_builds_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
@@ -68,7 +68,7 @@ def test_where_the_programs_are_missing_the_reason_is_told(
         ControlPlane.start(tmp_path / "plane")
 
 
-def test_a_program_that_ends_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_program_that_exits_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"kube-apiserver ended with 1; .*\n.*no-such-flag"):
         ControlPlane.start(tmp_path, extra_apiserver_args=["--no-such-flag"])
 

@@ -130,7 +130,7 @@ def test_kubectl_lists_what_the_identity_may_see(
     assert "configmap/kube-root-ca.crt" in done.stdout
 
 
-def test_kubectl_is_the_identity_with_a_token_that_hangs_on_its_secret(
+def test_kubectl_authenticates_as_the_identity_with_a_bound_token(
     person: Person, identity: Identity
 ) -> None:
     done = person.kubectl("auth", "whoami", "-o", "json")
@@ -184,7 +184,7 @@ def test_a_token_for_somebody_else_is_refused_by_the_api_server(person: Person) 
     assert "Unauthorized" in done.stderr or "provide credentials" in done.stderr
 
 
-def test_revoked_credentials_end_in_words_and_not_in_a_prompt(
+def test_revoked_credentials_print_an_error_and_do_not_prompt(
     person: Person, up: Up, control_plane: ControlPlane
 ) -> None:
     revoked = control_plane.make_identity()
@@ -207,7 +207,7 @@ def test_the_door_is_refused_as_a_server(person: Person, up: Up) -> None:
     check(done.stderr, reason="usage")
 
 
-def test_it_stands_beside_another_kubeconfig(person: Person) -> None:
+def test_the_kubeconfig_merges_with_another_one(person: Person) -> None:
     other = person.folder / "other"
     other.write_text(
         "apiVersion: v1\nkind: Config\ncurrent-context: theirs\n"

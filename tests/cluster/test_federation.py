@@ -316,7 +316,7 @@ def test_a_config_says_door_audience_and_the_lifetime_that_the_policy_leaves(
     assert credentials["lifetimeSeconds"] == 1200
 
 
-def test_nothing_is_made_of_what_makes_no_sense(
+def test_invalid_federate_options_are_refused_and_create_nothing(
     plane: ControlPlane, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace = plane.make_namespace()

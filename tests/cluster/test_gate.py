@@ -132,7 +132,7 @@ def test_without_a_token_nobody_passes_by_a_header(gate: Gate, forged: str) -> N
     refused(gate.send(forged), 401, Reason.NO_TOKEN)
 
 
-def test_the_long_lived_token_is_told_to_be_traded(gate: Gate) -> None:
+def test_a_long_lived_token_is_refused_with_the_advice_to_exchange_it(gate: Gate) -> None:
     answer = gate.send(f"Authorization: Bearer {gate.identity.token.reveal()}")
     refused(answer, 401, Reason.LONG_LIVED)
     assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -174,7 +174,7 @@ def test_a_token_that_lives_longer_than_the_policy_allows_is_refused(gate: Gate)
         lambda line: line.replace("Authorization: Bearer ", "Cookie: access_token="),
     ],
 )
-def test_a_token_that_is_not_read_alike_by_everybody_is_refused(gate: Gate, bend: Any) -> None:
+def test_an_ambiguous_authorization_header_is_refused(gate: Gate, bend: Any) -> None:
     answer = gate.send(bend(gate.bearer()))
     assert answer.code in (400, 401), answer
 
@@ -217,7 +217,7 @@ def test_a_token_of_another_algorithm_is_refused(gate: Gate) -> None:
         {"aud": [AUDIENCE], "sub": "system:serviceaccount:a:b"},
     ],
 )
-def test_claims_without_a_signature_of_the_api_server_are_worth_nothing(
+def test_claims_without_a_signature_of_the_api_server_are_refused(
     gate: Gate, claims: dict[str, Any]
 ) -> None:
     whole = {"iss": "https://kubernetes.default.svc", "iat": 0, **claims}
@@ -249,7 +249,7 @@ def test_no_token_is_in_any_log(gate: Gate) -> None:
 
 
 @ASKING
-def test_what_hangs_on_a_deleted_secret_is_refused_though_it_was_remembered(gate: Gate) -> None:
+def test_a_cached_token_bound_to_a_deleted_secret_is_refused(gate: Gate) -> None:
     identity = gate.plane.make_identity()
     token = gate.plane.make_token(identity, audiences=[AUDIENCE])
     line = f"Authorization: Bearer {token.reveal()}"
@@ -260,7 +260,7 @@ def test_what_hangs_on_a_deleted_secret_is_refused_though_it_was_remembered(gate
 
 
 @ASKING
-def test_the_authorizer_tells_who_came_and_never_a_token(gate: Gate) -> None:
+def test_the_authorizer_logs_the_user_and_never_a_token(gate: Gate) -> None:
     line = gate.bearer()
     headers_seen(gate.send(line))
     (events,) = gate.up.runtime.glob("*/gate-audit.log")

@@ -57,7 +57,7 @@ def test_a_recreated_service_account_is_another_one(
         assert caller.ask().code == 401
 
 
-def test_a_deletion_while_the_gate_was_down_counts(
+def test_a_deletion_while_the_gate_was_down_is_noticed(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     identity = control_plane.make_identity()
@@ -121,7 +121,7 @@ def test_without_the_record_what_was_revoked_while_the_gate_was_down_is_refused(
             newcomer.becomes(200)
 
 
-def test_a_gate_that_may_not_watch_says_so_and_is_closed(
+def test_a_gate_without_the_right_to_watch_reports_it_and_is_closed(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     reader = control_plane.make_identity()
@@ -144,7 +144,7 @@ def test_a_gate_that_may_not_watch_says_so_and_is_closed(
         assert caller.ask().code == 503
 
 
-def test_without_a_kubeconfig_it_says_what_it_does_not_see(
+def test_without_a_kubeconfig_the_gate_reports_that_it_sees_no_revocations(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     identity = control_plane.make_identity()
@@ -173,7 +173,7 @@ def commands(
     return run
 
 
-def test_a_denial_by_hand_holds_until_it_is_taken_back(
+def test_a_manual_denial_holds_until_it_is_undone(
     watching: Up, control_plane: ControlPlane, commands: Callable[..., tuple[int, str, str]]
 ) -> None:
     identity = control_plane.make_identity()

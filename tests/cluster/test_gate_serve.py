@@ -188,7 +188,7 @@ def bearer(plane: ControlPlane, identity: Identity) -> str:
     return f"Authorization: Bearer {plane.make_token(identity, audiences=[AUDIENCE]).reveal()}"
 
 
-def test_it_answers_over_tls_by_the_word_of_the_api_server(
+def test_the_authorizer_answers_over_tls_as_the_token_review_decides(
     serve: Serving, control_plane: ControlPlane, identity: Identity
 ) -> None:
     line = bearer(control_plane, identity)
@@ -236,7 +236,7 @@ def test_it_answers_envoy_over_tls(
 
 
 @pytest.mark.parametrize("check", ["review", "both"])
-def test_an_authorizer_that_hangs_or_is_killed_closes_the_gate(
+def test_a_stopped_or_killed_authorizer_closes_the_gate(
     serve: Serving,
     control_plane: ControlPlane,
     identity: Identity,
@@ -263,7 +263,7 @@ def _unless(code: int, answer: Answer) -> Answer | None:
     return None if answer.code == code else answer
 
 
-def test_what_the_watch_publishes_is_obeyed_at_once(
+def test_a_published_revocation_is_in_force_at_once(
     serve: Serving, control_plane: ControlPlane, identity: Identity, home: str, list_path: str
 ) -> None:
     line = bearer(control_plane, identity)
@@ -275,7 +275,7 @@ def test_what_the_watch_publishes_is_obeyed_at_once(
     assert told(serve.ask(line)) is Reason.DENIED
 
 
-def test_a_list_that_nobody_confirms_closes_the_gate_and_a_new_word_opens_it(
+def test_a_stale_revocation_list_closes_the_gate_and_a_heartbeat_opens_it(
     serve: Serving, control_plane: ControlPlane, identity: Identity, list_path: str
 ) -> None:
     line = bearer(control_plane, identity)
@@ -287,7 +287,7 @@ def test_a_list_that_nobody_confirms_closes_the_gate_and_a_new_word_opens_it(
     eventually("it is open", lambda: serve.ask(line).code == 200)
 
 
-def test_without_a_list_nobody_passes_and_it_is_not_ready(
+def test_without_a_revocation_list_the_authorizer_is_not_ready_and_refuses_all(
     control_plane: ControlPlane, kubeconfig: Path, home: str, identity: Identity, tmp_path: Path
 ) -> None:
     with serving(tmp_path, kubeconfig, home) as running:
@@ -312,7 +312,7 @@ def test_a_renewed_certificate_is_shown_to_new_connections(serve: Serving) -> No
     assert serve.ask().code == 401
 
 
-def test_it_goes_on_while_gateways_turn_elsewhere_and_then_ends(
+def test_the_authorizer_drains_before_it_exits(
     serve: Serving, control_plane: ControlPlane, identity: Identity
 ) -> None:
     line = bearer(control_plane, identity)
@@ -352,7 +352,7 @@ def test_it_needs_no_anonymous_access(tmp_path_factory: pytest.TempPathFactory) 
     ],
     ids=["in the clear", "half a pair", "address", "certificate"],
 )
-def test_what_would_not_be_safe_is_refused_before_it_listens(
+def test_unsafe_options_are_refused_before_the_authorizer_listens(
     tmp_path: Path, kubeconfig: Path, more: list[str], value: str
 ) -> None:
     (tmp_path / "daypass.yaml").write_text(

@@ -86,9 +86,7 @@ def test_what_is_deleted_is_published_and_nothing_else(plane: ControlPlane, watc
     assert {one.secret_uid, other.service_account_uid} <= set(names)
 
 
-def test_nobody_stops_it_by_what_he_writes_into_an_annotation(
-    plane: ControlPlane, watch: Watch
-) -> None:
+def test_hostile_annotations_do_not_stop_the_watch(plane: ControlPlane, watch: Watch) -> None:
     namespace = identity_namespace(plane)
     eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
     one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
@@ -132,7 +130,7 @@ def test_it_can_read_no_secret_beyond_the_namespaces_of_identities(
             cluster.patch(NAMESPACES, HOME, {"metadata": {"labels": {"x": "y"}}})
 
 
-def test_a_namespace_without_the_role_is_told_and_refused_until_it_has_it(
+def test_a_namespace_without_the_role_is_reported_and_refused_until_it_has_it(
     plane: ControlPlane, watch: Watch
 ) -> None:
     namespace = identity_namespace(plane, with_role=False)
@@ -150,7 +148,7 @@ def test_a_namespace_without_the_role_is_told_and_refused_until_it_has_it(
     assert namespace in names
 
 
-def test_its_health_and_figures_are_told(plane: ControlPlane, watch: Watch) -> None:
+def test_the_watch_serves_health_and_metrics(plane: ControlPlane, watch: Watch) -> None:
     assert _get(watch, "/healthz")[0] == 200
     assert eventually("it is ready", lambda: _get(watch, "/readyz")[0] == 200)
     text = _get(watch, "/metrics")[1]
@@ -165,14 +163,14 @@ def test_its_health_and_figures_are_told(plane: ControlPlane, watch: Watch) -> N
         assert line in text, text
 
 
-def test_what_somebody_else_changes_is_put_back(plane: ControlPlane, watch: Watch) -> None:
+def test_changes_by_others_are_reverted(plane: ControlPlane, watch: Watch) -> None:
     name = revoked_names()[1]
     with closing(admin_cluster(plane)) as cluster:
         cluster.delete(ENVOY_FILTERS, name, FRONT)
         eventually("it is back", lambda: cluster.find(ENVOY_FILTERS, name, FRONT), seconds=90)
 
 
-def test_a_record_that_somebody_deletes_is_written_anew(plane: ControlPlane, watch: Watch) -> None:
+def test_a_deleted_record_is_written_again(plane: ControlPlane, watch: Watch) -> None:
     namespace = identity_namespace(plane)
     eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
     one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
@@ -368,7 +366,7 @@ def command(
     return run
 
 
-def test_revoke_and_delete_publish_by_themselves_without_any_watch(
+def test_revoke_and_delete_publish_without_a_running_watch(
     plane: ControlPlane,
     tmp_path: Path,
     command: Callable[..., tuple[int, str]],
@@ -412,7 +410,7 @@ def test_revoke_and_delete_publish_by_themselves_without_any_watch(
         assert not is_followed(plane, namespace)
 
 
-def test_the_role_of_a_namespace_is_made_once_and_missed_where_it_is_not(
+def test_the_watch_role_of_a_namespace_is_created_once_and_its_absence_is_reported(
     plane: ControlPlane, tmp_path: Path, command: Callable[..., tuple[int, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -439,7 +437,7 @@ def test_the_role_of_a_namespace_is_made_once_and_missed_where_it_is_not(
         assert not is_missed()
 
 
-def test_looking_once_publishes_and_says_which_namespaces_are_not_followed(
+def test_watch_once_publishes_the_revocations(
     plane: ControlPlane, tmp_path: Path, command: Callable[..., tuple[int, str]]
 ) -> None:
     identity = plane.make_identity(identity_namespace(plane))

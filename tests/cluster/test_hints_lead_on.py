@@ -147,7 +147,7 @@ def test_labels_of_namespaces(desk: Desk) -> None:
     assert desk.label() == marks.ENFORCED
 
 
-def test_somebody_elses_secret(desk: Desk) -> None:
+def test_a_secret_of_another_owner(desk: Desk) -> None:
     desk.create()
     annotations = {"kubernetes.io/service-account.name": "bot"}
     metadata = {"name": "by-hand", "namespace": desk.namespace, "annotations": annotations}

@@ -124,7 +124,7 @@ def test_the_identity_may_do_in_each_profile_what_the_role_allows_and_nothing_el
     assert made(cluster, carol) == []
 
 
-def test_asked_again_it_changes_nothing_and_finishes_what_broke_off(
+def test_authorize_is_idempotent_and_completes_a_partial_grant(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName
 ) -> None:
     alice = make_profile(plane)
@@ -135,7 +135,7 @@ def test_asked_again_it_changes_nothing_and_finishes_what_broke_off(
     assert once == again
 
 
-def test_what_somebody_has_opened_since_is_closed_again(
+def test_authorize_restores_a_policy_that_was_widened(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName
 ) -> None:
     alice = make_profile(plane)
@@ -172,7 +172,7 @@ def test_where_the_api_server_refuses_one_object_none_is_made(
     assert made(cluster, alice) == made(cluster, bob) == []
 
 
-def test_a_role_that_leads_further_takes_a_yes(
+def test_a_risky_role_asks_for_confirmation(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName, said: pytest.CaptureFixture[str]
 ) -> None:
     alice = make_profile(plane)
@@ -191,7 +191,7 @@ def test_a_role_that_leads_further_takes_a_yes(
 
 
 @pytest.mark.parametrize("role", ["edit", "admin", "cluster-admin", "kubeflow-edit"])
-def test_the_real_roles_of_kubernetes_that_mint_tokens_take_a_yes(
+def test_built_in_roles_that_mint_tokens_ask_for_confirmation(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName, role: str
 ) -> None:
     alice = make_profile(plane)
@@ -199,7 +199,7 @@ def test_the_real_roles_of_kubernetes_that_mint_tokens_take_a_yes(
         plan(cluster, wish(bot, alice, role=role), warn=silent)
 
 
-def test_the_real_view_of_kubernetes_takes_none(
+def test_the_built_in_view_role_needs_no_confirmation(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName
 ) -> None:
     binding, policy = plan(cluster, wish(bot, make_profile(plane), role="view"), warn=silent)
@@ -225,7 +225,7 @@ def test_to_patch_secrets_or_to_delete_many_is_to_read_them(plane: ControlPlane)
     assert patched["data"] in [each.get("data") for each in deleted]
 
 
-def test_two_identities_that_kubeflow_calls_the_same_keep_a_grant_each(
+def test_two_identities_with_the_same_kubeflow_name_keep_separate_grants(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     alice = make_profile(plane)
@@ -248,7 +248,7 @@ def test_two_identities_that_kubeflow_calls_the_same_keep_a_grant_each(
     assert len(made(cluster, alice)) == 2
 
 
-def test_what_kubeflow_made_under_that_name_is_left_as_it_is(
+def test_an_object_that_kubeflow_made_under_the_same_name_is_kept(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName
 ) -> None:
     alice = make_profile(plane)
@@ -269,7 +269,7 @@ def test_what_kubeflow_made_under_that_name_is_left_as_it_is(
     assert cluster.get(ROLE_BINDINGS, name, alice)["metadata"] == before["metadata"]
 
 
-def test_what_is_taken_away_is_what_was_named(
+def test_unauthorize_removes_only_the_named_grants(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName, said: pytest.CaptureFixture[str]
 ) -> None:
     alice, bob, carol = (make_profile(plane) for _ in range(3))
@@ -296,7 +296,7 @@ def test_what_is_taken_away_is_what_was_named(
     assert cluster.find(AUTHORIZATION_POLICIES, "ns-owner-access-istio", alice) is not None
 
 
-def test_half_a_grant_is_taken_away_too_also_of_an_identity_that_is_gone(
+def test_unauthorize_removes_partial_grants_of_a_deleted_identity(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     alice, bob = make_profile(plane), make_profile(plane)
@@ -314,7 +314,7 @@ def test_half_a_grant_is_taken_away_too_also_of_an_identity_that_is_gone(
 
 @pytest.mark.parametrize("output", ["yaml", "json"])
 @pytest.mark.parametrize("dry_run", [(), ("--dry-run", "client"), ("--dry-run", "server")])
-def test_what_would_be_made_is_printed_for_others_to_apply(
+def test_authorize_prints_manifests_that_others_can_apply(
     plane: ControlPlane,
     cluster: Cluster,
     bot: IdentityName,
@@ -351,7 +351,7 @@ def test_the_first_policy_of_a_namespace_is_warned_about(
     assert len(warned) == 1
 
 
-def test_a_role_that_stays_beside_a_lesser_one_is_told(
+def test_a_role_that_remains_next_to_a_lesser_one_is_reported(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName
 ) -> None:
     alice = make_profile(plane)
@@ -392,7 +392,7 @@ def test_a_role_that_stays_beside_a_lesser_one_is_told(
         "role",
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anybody_is_asked(
+def test_invalid_options_are_refused_before_any_request(
     said: pytest.CaptureFixture[str], options: tuple[str, ...], value: str
 ) -> None:
     nowhere = ("--kubeconfig", "/nowhere")
@@ -425,7 +425,7 @@ def test_another_gateway_and_another_header_may_be_named(
     ],
     ids=["unknown", "no name"],
 )
-def test_a_role_that_is_not_there_is_no_role(
+def test_an_unknown_role_is_refused(
     plane: ControlPlane,
     cluster: Cluster,
     bot: IdentityName,
@@ -439,14 +439,14 @@ def test_a_role_that_is_not_there_is_no_role(
     assert made(cluster, alice) == []
 
 
-def test_istio_is_not_left_out_where_it_is(
+def test_no_istio_is_refused_in_a_cluster_with_istio(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName
 ) -> None:
     with raises(NoIstioError, match="AuthorizationPolicy"):
         plan(cluster, replace(wish(bot, make_profile(plane)), istio=False), warn=silent)
 
 
-def test_somebody_without_rights_over_cluster_roles_is_not_guessed_for(
+def test_a_role_that_the_user_cannot_read_counts_as_risky(
     plane: ControlPlane, cluster: Cluster, bot: IdentityName
 ) -> None:
     alice = make_profile(plane)

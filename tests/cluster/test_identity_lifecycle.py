@@ -116,7 +116,7 @@ def ends(what: str, is_over: Callable[[], bool]) -> float:
     return SYSTEM_CLOCK.monotonic() - began
 
 
-def test_the_credentials_file_is_private_and_gives_tokens_that_hang_on_the_secret(
+def test_the_credentials_file_is_private_and_gives_bound_tokens(
     desk: Desk,
 ) -> None:
     out, words = desk.create()
@@ -133,7 +133,7 @@ def test_the_credentials_file_is_private_and_gives_tokens_that_hang_on_the_secre
 
 
 @pytest.mark.parametrize("tool", ["curl", "kubectl"])
-def test_the_lines_that_are_printed_work_as_they_stand(desk: Desk, tool: str) -> None:
+def test_the_printed_commands_work_as_they_are(desk: Desk, tool: str) -> None:
     _, words = desk.create()
     assert desk.token().reveal() not in words
     lines = [line.removeprefix("  ") for line in words.splitlines()]
@@ -152,7 +152,7 @@ def test_the_lines_that_are_printed_work_as_they_stand(desk: Desk, tool: str) ->
     assert claims(token)["kubernetes.io"]["secret"]["uid"] == secret.uid
 
 
-def test_credentials_go_to_stdout_when_told(desk: Desk) -> None:
+def test_credentials_are_written_to_stdout_on_request(desk: Desk) -> None:
     out, words = desk.create("-o", "-")
     token = json.loads(out)["token"]
     assert token not in words
@@ -160,7 +160,7 @@ def test_credentials_go_to_stdout_when_told(desk: Desk) -> None:
     assert is_good(desk.cluster, Secret(token))
 
 
-def test_what_was_rendered_and_applied_elsewhere_is_taken_over_with_its_secret(
+def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(
     desk: Desk,
 ) -> None:
     rendered, words = desk.create("--output", "yaml")
@@ -209,7 +209,7 @@ def test_without_a_cluster_objects_are_rendered_all_the_same(desk: Desk) -> None
     ]  # fmt: skip
 
 
-def test_a_dry_run_makes_nothing(desk: Desk) -> None:
+def test_a_dry_run_creates_nothing(desk: Desk) -> None:
     for where in ("client", "server"):
         _, words = desk.create("--dry-run", where)
         account = message_with(words, f"ServiceAccount {desk.namespace}/bot")
@@ -223,7 +223,7 @@ def test_a_dry_run_makes_nothing(desk: Desk) -> None:
     assert list(desk.folder.iterdir()) == []
 
 
-def test_a_revocation_ends_the_long_lived_token_and_all_that_hang_on_it(desk: Desk) -> None:
+def test_a_revocation_ends_the_long_lived_token_and_all_bound_to_its_secret(desk: Desk) -> None:
     desk.create()
     long_lived, child = desk.token(), desk.credentials().token().value
     assert is_good(desk.cluster, long_lived)
@@ -245,7 +245,7 @@ def test_a_revocation_ends_the_long_lived_token_and_all_that_hang_on_it(desk: De
     assert not is_good(desk.cluster, long_lived)
 
 
-def test_a_deletion_ends_also_what_hangs_on_nothing_and_leaves_no_gap(desk: Desk) -> None:
+def test_a_deletion_also_ends_unbound_tokens_at_once(desk: Desk) -> None:
     desk.create()
     long_lived = desk.token()
     holder = cluster_as(desk.plane, long_lived)
@@ -275,7 +275,7 @@ def test_with_an_account_that_stays_the_right_to_make_tokens_ends_first(desk: De
     assert desk.cluster.find(SERVICE_ACCOUNTS, "bot", desk.namespace) is not None
 
 
-def test_a_rotation_goes_on_wherever_it_broke_off(desk: Desk) -> None:
+def test_an_interrupted_rotation_resumes_from_any_request(desk: Desk) -> None:
     cluster = CrashingCluster(admin_access(desk.plane))
     _broken_off(cluster, lambda: make(cluster, desk.bot))
     for overlap_seconds in (0, 3600):
@@ -290,7 +290,7 @@ def test_a_rotation_goes_on_wherever_it_broke_off(desk: Desk) -> None:
     cluster.close()
 
 
-def test_a_deletion_goes_on_wherever_it_broke_off(desk: Desk) -> None:
+def test_an_interrupted_deletion_resumes_from_any_request(desk: Desk) -> None:
     cluster = CrashingCluster(admin_access(desk.plane))
     finished = False
     for call in range(1, 20):
@@ -396,7 +396,7 @@ def test_an_admin_of_one_namespace_can_do_all_of_it_there(desk: Desk) -> None:
     assert find_account(desk.cluster, desk.bot) is None
 
 
-def test_of_what_is_refused_in_part_nothing_is_made(desk: Desk) -> None:
+def test_an_identity_refused_in_part_creates_nothing(desk: Desk) -> None:
     somebody = desk.plane.make_identity(name="somebody")
     rules = {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"], "verbs": ["*"]}
     role = f"{identities.RBAC}/namespaces/{desk.namespace}"
@@ -419,7 +419,7 @@ def test_of_what_is_refused_in_part_nothing_is_made(desk: Desk) -> None:
     assert marks.POLICY not in desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_anybody_is_rotated(desk: Desk) -> None:
+def test_an_invalid_output_folder_is_refused_before_any_rotation(desk: Desk) -> None:
     created = make(desk.cluster, desk.bot)
     (desk.folder / "file").touch()
     _, words = desk.run("rotate", "--all", "-n", desk.namespace, "--output-dir", "file", code=2)

@@ -93,7 +93,7 @@ def listed(
     return {each["namespace"]: each for each in document["identities"]}
 
 
-def test_it_shows_each_identity_with_its_grants_and_says_that_all_is_well(
+def test_list_shows_each_identity_with_its_grants_and_health(
     plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = make(plane, cluster), make(plane, cluster)
@@ -115,7 +115,7 @@ def test_it_shows_each_identity_with_its_grants_and_says_that_all_is_well(
     assert run(plane, "show", "nobody", "-n", one.namespace) == 1
 
 
-def test_the_day_of_the_last_use_is_seen(
+def test_list_shows_the_day_of_the_last_use(
     plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bot = make(plane, cluster)
@@ -128,7 +128,7 @@ def test_the_day_of_the_last_use_is_seen(
     assert found.startswith("20")
 
 
-def test_no_token_leaves_the_api_server_and_nobody_is_asked_for_each_identity(
+def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(
     plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bots = [make(plane, cluster) for _ in range(5)]
@@ -155,7 +155,7 @@ def test_no_token_leaves_the_api_server_and_nobody_is_asked_for_each_identity(
     assert {event["verb"] for event in events} == {"list"}
 
 
-def test_what_is_wrong_ends_a_check_with_3_and_is_named(
+def test_problems_are_named_and_a_check_exits_with_3(
     plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bot = make(plane, cluster)
@@ -188,7 +188,7 @@ def test_what_is_wrong_ends_a_check_with_3_and_is_named(
     check(rights, reason="more-rights", hide=r"(?<=rolebindings/bot-)[a-z0-9]+")
 
 
-def test_a_namespace_that_is_not_there_is_not_taken_for_one_where_all_is_well(
+def test_a_missing_namespace_is_not_reported_as_healthy(
     plane: ControlPlane, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(plane, "list", "-n", "nowhere", "--check") == 1
@@ -199,7 +199,7 @@ def test_a_namespace_that_is_not_there_is_not_taken_for_one_where_all_is_well(
     assert run(plane, "list", "-n", plane.make_namespace(), "--check") == 0
 
 
-def test_grants_whose_identity_is_gone_are_seen_until_they_are_gone_too(
+def test_orphaned_grants_are_listed_until_they_are_removed(
     plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bot = make(plane, cluster)
@@ -215,7 +215,7 @@ def test_grants_whose_identity_is_gone_are_seen_until_they_are_gone_too(
     assert alice not in left["findings"][0]["text"]
 
 
-def test_who_sees_a_part_is_shown_that_part_and_told_so(
+def test_a_user_with_limited_rights_sees_a_part_and_a_note(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     bot = make(plane, cluster)
@@ -238,7 +238,7 @@ def test_who_sees_a_part_is_shown_that_part_and_told_so(
 
 
 @pytest.mark.parametrize("seen_of_both", ["rolebindings", "authorizationpolicies"])
-def test_a_grant_of_which_one_half_cannot_be_seen_is_not_called_a_half(
+def test_a_grant_with_an_invisible_half_is_not_reported_as_partial(
     plane: ControlPlane, cluster: Cluster, seen_of_both: str
 ) -> None:
     bot = make(plane, cluster)
@@ -262,7 +262,9 @@ def test_a_grant_of_which_one_half_cannot_be_seen_is_not_called_a_half(
     assert seen.findings == ()
 
 
-def test_a_watch_shows_what_changes_as_it_does(plane: ControlPlane, cluster: Cluster) -> None:
+def test_list_with_watch_shows_changes_as_they_happen(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
     bot = make(plane, cluster)
     command = [
         sys.executable, "-m", "daypass", "identity", "list", "-n", bot.namespace, "--watch",

@@ -58,7 +58,7 @@ def test_everything_that_is_looked_for_is_found(plane: ControlPlane) -> None:
     }  # fmt: skip
 
 
-def test_a_host_of_the_cluster_is_all_that_has_to_be_said(
+def test_init_needs_only_a_host_that_the_cluster_serves(
     plane: ControlPlane, tmp_path: Path
 ) -> None:
     assert init(plane, tmp_path, "--host", "ekf.test") == 0
@@ -80,7 +80,7 @@ def test_a_gateway_of_the_cluster_is_used(plane: ControlPlane, tmp_path: Path) -
     assert domain.front_namespace == "istio-ingress"
 
 
-def test_names_that_would_lead_past_a_gate_are_told_and_the_config_says_what_helps(
+def test_init_warns_of_host_names_that_bypass_a_gate_and_suggests_a_config(
     plane: ControlPlane, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--host", "ekf.serving.test")
@@ -132,7 +132,7 @@ def test_names_that_would_lead_past_a_gate_are_told_and_the_config_says_what_hel
     ],
     ids=["Ingress", "VirtualService", "HTTPRoute", "class", "issuer", "front"],
 )
-def test_what_the_cluster_contradicts_is_named_and_nothing_is_written(
+def test_options_that_contradict_the_cluster_are_refused_and_nothing_is_written(
     plane: ControlPlane, tmp_path: Path, words: tuple[str, ...], expected: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -151,12 +151,12 @@ def test_another_prefix_is_free_on_a_host_that_is_taken(
     )
 
 
-def test_what_daypass_itself_published_is_no_collision(plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_route_of_daypass_itself_is_no_collision(plane: ControlPlane, tmp_path: Path) -> None:
     words = ("--host", "mine.test", "--front", "ingress-nginx", "--tls", "outside")
     assert init(plane, tmp_path, *words) == 0
 
 
-def test_without_rights_each_question_is_left_out_and_said(plane: ControlPlane) -> None:
+def test_without_rights_init_skips_each_query_and_notes_it(plane: ControlPlane) -> None:
     token = plane.make_token(plane.make_identity())
     found = discover(lambda: cluster_as(plane, token))
     assert found.asked
@@ -167,7 +167,7 @@ def test_without_rights_each_question_is_left_out_and_said(plane: ControlPlane) 
     check(note, reason="note")
 
 
-def test_without_rights_what_is_said_is_taken_on_trust(plane: ControlPlane, tmp_path: Path) -> None:
+def test_without_rights_init_trusts_the_options(plane: ControlPlane, tmp_path: Path) -> None:
     token = plane.make_token(plane.make_identity())
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(json.dumps(_kubeconfig(plane, token)))
@@ -191,7 +191,7 @@ def _kubeconfig(plane: ControlPlane, token: Secret) -> dict[str, Any]:
     }
 
 
-def test_a_cluster_without_any_of_it_says_what_is_not_there(tmp_path: Path) -> None:
+def test_an_empty_cluster_is_noted_as_lacking_each_component(tmp_path: Path) -> None:
     with ControlPlane.start(tmp_path / "bare") as bare:
         found = discover(lambda: admin_cluster(bare))
     assert found == Found(
@@ -227,7 +227,7 @@ def test_without_a_cluster_it_works_with_options(
     assert load(folder / "daypass.yaml").domains["new"].front == "istio"
 
 
-def test_an_unauthorized_answer_ends_the_questions(plane: ControlPlane) -> None:
+def test_init_stops_asking_after_an_unauthorized_answer(plane: ControlPlane) -> None:
     access = replace(admin_access(plane), certificate=None, key=None, token=Secret("no.such.token"))
     found = discover(lambda: Cluster(access))
     assert not found.asked
@@ -268,7 +268,7 @@ def test_kubectl_applies_where_there_is_no_rok_deploy(
     plane.admin.delete(path)
 
 
-def test_a_kubectl_that_is_refused_is_the_failure(
+def test_a_refused_kubectl_apply_fails_the_command(
     plane: ControlPlane, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = repository / "rok/kubernetes-proxy/base/kustomization.yaml"

@@ -71,7 +71,7 @@ def test_what_is_applied_is_there_and_what_is_deleted_is_gone(
     assert cluster.delete(CONFIG_MAPS, "settings", namespace) is False
 
 
-def test_a_field_of_somebody_else_is_taken_by_force_only(
+def test_a_field_of_another_manager_is_taken_over_only_with_force(
     cluster: Cluster, control_plane: ControlPlane
 ) -> None:
     namespace = control_plane.make_namespace()
@@ -82,7 +82,7 @@ def test_a_field_of_somebody_else_is_taken_by_force_only(
     assert cluster.apply(settings(namespace, a="ours"), force=True)["data"] == {"a": "ours"}
 
 
-def test_what_was_made_anew_meanwhile_is_neither_deleted_nor_changed(
+def test_a_recreated_object_is_neither_deleted_nor_changed(
     cluster: Cluster, control_plane: ControlPlane
 ) -> None:
     namespace = control_plane.make_namespace()
@@ -117,7 +117,7 @@ def test_a_refusal_holds_the_rule_to_add_and_that_rule_is_enough(
     asked.close()
 
 
-def test_rights_that_one_has_not_cannot_be_handed_on(
+def test_a_user_cannot_grant_rights_that_they_lack(
     control_plane: ControlPlane, cluster: Cluster
 ) -> None:
     bot = control_plane.make_identity()
@@ -141,7 +141,7 @@ def test_rights_that_one_has_not_cannot_be_handed_on(
     asked.close()
 
 
-def test_what_is_not_there_is_told_with_what_to_do(cluster: Cluster) -> None:
+def test_a_missing_object_is_reported_with_what_to_do(cluster: Cluster) -> None:
     document = {"apiVersion": "v1", "kind": "ServiceAccount"}
     with raises(NotFoundError, match="kubectl create namespace nowhere"):
         cluster.create({**document, "metadata": {"name": "bot", "namespace": "nowhere"}})
@@ -150,7 +150,7 @@ def test_what_is_not_there_is_told_with_what_to_do(cluster: Cluster) -> None:
         cluster.apply(unknown)
 
 
-def test_an_api_server_that_is_not_there_or_somebody_else_is_told_apart(
+def test_an_absent_api_server_and_an_untrusted_one_are_reported_differently(
     control_plane: ControlPlane,
 ) -> None:
     access = admin_access(control_plane)
@@ -165,7 +165,7 @@ def test_an_api_server_that_is_not_there_or_somebody_else_is_told_apart(
         other.close()
 
 
-def test_a_login_that_counts_no_more_is_told(control_plane: ControlPlane) -> None:
+def test_an_expired_login_is_reported(control_plane: ControlPlane) -> None:
     bot = control_plane.make_identity()
     control_plane.admin.delete(bot.secret_path)
     asked = cluster_as(control_plane, bot.token)
@@ -174,7 +174,7 @@ def test_a_login_that_counts_no_more_is_told(control_plane: ControlPlane) -> Non
     asked.close()
 
 
-def test_of_secrets_nothing_but_their_metadata_leaves_the_api_server(
+def test_only_the_metadata_of_secrets_leaves_the_api_server(
     cluster: Cluster, control_plane: ControlPlane
 ) -> None:
     bot = control_plane.make_identity()
@@ -193,7 +193,7 @@ def test_of_secrets_nothing_but_their_metadata_leaves_the_api_server(
     watch.close()  # type: ignore[attr-defined]
 
 
-def test_a_watch_from_what_is_there_on_sees_what_comes_later(
+def test_a_watch_from_the_listed_version_sees_later_changes(
     cluster: Cluster, control_plane: ControlPlane
 ) -> None:
     namespace = control_plane.make_namespace()
@@ -208,13 +208,13 @@ def test_a_watch_from_what_is_there_on_sees_what_comes_later(
     watch.close()  # type: ignore[attr-defined]
 
 
-def test_a_watch_ends_by_itself(cluster: Cluster) -> None:
+def test_a_watch_ends_at_its_timeout(cluster: Cluster) -> None:
     since = cluster.snapshot(SERVICE_ACCOUNTS, "kube-system")[1]
     events = list(cluster.watch(SERVICE_ACCOUNTS, "kube-system", since, timeout_seconds=1))
     assert all(kind == "BOOKMARK" for kind, _ in events)
 
 
-def test_kubectl_and_this_are_the_same_user_by_the_same_kubeconfig(
+def test_daypass_is_the_same_user_as_kubectl_with_the_same_kubeconfig(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     document = json.loads(control_plane.kubeconfig.read_text())

@@ -109,7 +109,7 @@ def policy_check(
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_a_token_on_its_own_secret_is_made_and_a_free_one_is_not(
+def test_a_token_bound_to_its_own_secret_is_issued_and_an_unbound_one_is_not(
     plane: ControlPlane, bot: Identity
 ) -> None:
     assert ask(plane, bot, boundObjectRef=bot.bound_object_ref).code == 201
@@ -119,7 +119,7 @@ def test_a_token_on_its_own_secret_is_made_and_a_free_one_is_not(
     check(_own(refused.message), reason="binding")
 
 
-def test_a_token_cannot_hang_on_the_secret_of_a_longer_name(
+def test_a_token_cannot_be_bound_to_the_secret_of_a_longer_name(
     plane: ControlPlane, bot: Identity
 ) -> None:
     other = plane.make_identity(bot.namespace, f"{bot.service_account}-daypass")
@@ -127,7 +127,7 @@ def test_a_token_cannot_hang_on_the_secret_of_a_longer_name(
     assert ask(plane, other, boundObjectRef=other.bound_object_ref).code == 201
 
 
-def test_a_short_lived_token_makes_no_successor(plane: ControlPlane, bot: Identity) -> None:
+def test_a_short_lived_token_cannot_request_another(plane: ControlPlane, bot: Identity) -> None:
     spec: dict[str, Any] = {
         "audiences": ["https://kubernetes.default.svc"],
         "boundObjectRef": bot.bound_object_ref,
@@ -153,7 +153,7 @@ def _made(answer: Answer) -> str | None:
     return str(answer.json["status"]["token"]) if answer.code == 201 else None
 
 
-def test_a_dry_run_is_held_to_it_since_it_makes_a_real_token(
+def test_a_dry_run_is_held_to_the_policy_since_it_issues_a_real_token(
     plane: ControlPlane, bot: Identity
 ) -> None:
     body = {"spec": {"audiences": [GATE], "expirationSeconds": 600}}
@@ -178,7 +178,7 @@ def test_in_mode_warn_the_token_is_made_with_a_warning(
     assert not ask(plane, bot, boundObjectRef=bot.bound_object_ref).warnings
 
 
-def test_in_mode_audit_only_the_audit_log_tells(
+def test_in_mode_audit_the_violation_is_only_in_the_audit_log(
     plane: ControlPlane, cluster: Cluster, bot: Identity
 ) -> None:
     in_mode(plane, cluster, bot, "audit")
@@ -208,7 +208,7 @@ def editor(plane: ControlPlane, bot: Identity) -> Iterator[Cluster]:
     opened.close()
 
 
-def test_edit_does_not_get_around_it_by_other_service_accounts(
+def test_the_edit_role_cannot_bypass_the_policy_with_other_service_accounts(
     plane: ControlPlane, bot: Identity, editor: Cluster
 ) -> None:
     own = bot.bound_object_ref
@@ -219,7 +219,7 @@ def test_edit_does_not_get_around_it_by_other_service_accounts(
     assert ask(plane, bot, "other", boundObjectRef=named, audiences=["x"]).code == 403
 
 
-def test_edit_does_not_get_around_it_by_impersonation(
+def test_the_edit_role_cannot_bypass_the_policy_by_impersonation(
     plane: ControlPlane, bot: Identity, editor: Cluster
 ) -> None:
     path = identities.token_path(bot.namespace, "other")
@@ -260,7 +260,7 @@ def test_no_role_in_a_namespace_can_change_what_the_policy_reads(
             editor.delete(resource, marks.NAME)
 
 
-def test_no_config_map_says_anything_to_it(
+def test_the_policy_ignores_config_maps(
     plane: ControlPlane, bot: Identity, editor: Cluster
 ) -> None:
     metadata = {"name": marks.NAME, "namespace": bot.namespace}
@@ -270,7 +270,7 @@ def test_no_config_map_says_anything_to_it(
     assert ask(plane, bot).code == 403
 
 
-def test_edit_can_hang_a_token_on_a_secret_that_it_makes(
+def test_the_edit_role_can_bind_a_token_to_a_secret_that_it_creates(
     plane: ControlPlane, bot: Identity, editor: Cluster
 ) -> None:
     """What the policy cannot see, and docs/policy.md says: a Secret is known by its name alone."""
@@ -285,7 +285,7 @@ def test_edit_can_hang_a_token_on_a_secret_that_it_makes(
     assert ask(plane, bot, "other", boundObjectRef=reference).code == 201
 
 
-def test_check_says_what_the_cluster_would_answer(
+def test_check_reports_what_the_cluster_would_answer(
     plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = ["--config", str(config)]
@@ -326,7 +326,7 @@ def test_check_makes_no_token(
     assert eventually("four requests are logged", codes) == [400, 404, 409, 404]
 
 
-def test_check_tells_rbac_from_the_policy(
+def test_check_distinguishes_rbac_from_the_policy(
     plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, said = policy_check(
@@ -336,7 +336,7 @@ def test_check_tells_rbac_from_the_policy(
     assert 'User "jane" cannot create' in said["message"]
 
 
-def test_check_finds_what_is_not_as_it_should_be(
+def test_check_reports_drift_and_missing_parts(
     plane: ControlPlane,
     cluster: Cluster,
     config: Path,
@@ -378,7 +378,7 @@ def test_check_needs_no_config(
     assert (said["drift"], said["brokenRules"]) == (None, None)
 
 
-def test_check_reads_well(
+def test_check_prints_policy_namespace_request_and_answer(
     plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli.main(
@@ -399,7 +399,7 @@ def test_check_reads_well(
     check(out, reason="policy-check")
 
 
-def test_check_cannot_be_made_to_steer_a_terminal(
+def test_check_prints_no_control_characters(
     plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change = {"metadata": {"annotations": {marks.BINDING: "\x1b[2J\nanswer allowed"}}}
@@ -413,7 +413,7 @@ def test_check_cannot_be_made_to_steer_a_terminal(
     assert "\nanswer allowed" not in out
 
 
-def test_apply_says_where_it_has_seen_it_in_force(
+def test_policy_apply_reports_where_the_policy_is_in_force(
     plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--kubeconfig", str(plane.kubeconfig), "--config", str(config)]
@@ -438,7 +438,7 @@ def test_a_dry_run_of_apply_changes_nothing(
     assert cluster.get(VALIDATING_ADMISSION_POLICIES, marks.NAME) == before
 
 
-def test_apply_takes_back_what_somebody_has_changed(plane: ControlPlane, cluster: Cluster) -> None:
+def test_policy_apply_restores_changed_fields(plane: ControlPlane, cluster: Cluster) -> None:
     change = {"spec": {"failurePolicy": "Ignore"}}
     cluster.patch(VALIDATING_ADMISSION_POLICIES, marks.NAME, change)
     apply_policy(cluster, POLICY)
@@ -446,7 +446,7 @@ def test_apply_takes_back_what_somebody_has_changed(plane: ControlPlane, cluster
     assert spec["failurePolicy"] == "Fail"
 
 
-def test_apply_does_not_pass_over_what_somebody_has_added(
+def test_policy_apply_refuses_an_added_match_condition(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     """A condition of somebody else's outlives server-side apply, and could let all through."""

@@ -109,7 +109,7 @@ cluster:
 """
 
 
-def test_the_story_goes_as_told_before_a_real_api_server(
+def test_the_documented_walkthrough_works_with_a_real_api_server(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     administrator = ClusterAdministrator(control_plane)

@@ -28,7 +28,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_up_tells_where_the_door_is_and_that_the_way_is_open(up: Up) -> None:
+def test_up_reports_the_doors_url_and_reaches_the_api_server(up: Up) -> None:
     up.wait_for_words("Ctrl-C")
     assert up.door == f"https://localhost:{up.port}/kubernetes"
     assert 'User "system:anonymous" cannot get resource' in up.words
@@ -78,7 +78,7 @@ def test_a_changed_prefix_moves_the_door(control_plane: ControlPlane, tmp_path: 
     ],
     ids=["key", "host", "authority", "certificate"],
 )
-def test_a_change_that_makes_no_sense_is_refused_and_the_door_runs_on(
+def test_an_invalid_config_change_is_refused_and_the_door_keeps_running(
     control_plane: ControlPlane, tmp_path: Path, change: dict[str, str], value: str
 ) -> None:
     with running_up(tmp_path, up_config(control_plane)) as up:
@@ -122,7 +122,7 @@ def test_a_killed_up_takes_its_envoy_along(control_plane: ControlPlane, tmp_path
     eventually("the port is free", lambda: not listens(up.port), seconds=60)
 
 
-def test_a_taken_port_is_told_and_ends_it(control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_and_ends_up(control_plane: ControlPlane, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         local = f"{{door: '127.0.0.1:{port}', apiServer: external}}"
@@ -132,7 +132,7 @@ def test_a_taken_port_is_told_and_ends_it(control_plane: ControlPlane, tmp_path:
     check(message_with(up.words, "Address already in use"), reason="address")
 
 
-def test_a_second_up_of_the_same_config_is_told_of_the_first(
+def test_a_second_up_of_the_same_config_names_the_first(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     config = up_config(control_plane)
@@ -142,9 +142,7 @@ def test_a_second_up_of_the_same_config_is_told_of_the_first(
         check(second.words, reason="locked", hide=r"(?<=pid )\d+|(?<=/daypass/)[0-9a-f]{12}")
 
 
-def test_where_there_is_no_envoy_it_says_how_to_get_one(
-    control_plane: ControlPlane, tmp_path: Path
-) -> None:
+def test_a_missing_envoy_is_reported(control_plane: ControlPlane, tmp_path: Path) -> None:
     environment = {"DAYPASS_ENVOY": "/nowhere/envoy"}
     with running_up(tmp_path, up_config(control_plane), environment) as up:
         assert up.wait() == 1
@@ -153,7 +151,7 @@ def test_where_there_is_no_envoy_it_says_how_to_get_one(
     check(message, reason="no-envoy")
 
 
-def test_an_api_server_of_another_authority_is_told_and_never_spoken_to(
+def test_an_api_server_of_another_authority_is_reported_and_not_used(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     from support.authority import Authority
@@ -167,7 +165,7 @@ def test_an_api_server_of_another_authority_is_told_and_never_spoken_to(
     assert (answer.code, answer.json["reason"]) == (503, "ServiceUnavailable")
 
 
-def test_a_config_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_config_is_reported(tmp_path: Path) -> None:
     with running_up(tmp_path, "") as up:
         assert up.wait() == 2
     assert "daypass.yaml" in up.words

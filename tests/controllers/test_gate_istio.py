@@ -118,12 +118,12 @@ def test_other_tokens_of_the_api_server_are_refused(
     assert_refused(gate.send(gate.bearer(**shape), *FORGED), reason)
 
 
-def test_the_long_lived_token_is_told_to_be_traded(gate: IstioGate) -> None:
+def test_a_long_lived_token_is_refused_with_the_advice_to_exchange_it(gate: IstioGate) -> None:
     line = f"Authorization: Bearer {gate.identity.token.reveal()}"
     assert_refused(gate.send(line), Reason.LONG_LIVED)
 
 
-def test_a_long_lived_token_of_another_cluster_is_one_as_well(gate: IstioGate) -> None:
+def test_a_long_lived_token_of_another_cluster_counts_as_one(gate: IstioGate) -> None:
     token = STRANGER.sign({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:a:b"})
     assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.LONG_LIVED)
 
@@ -158,7 +158,7 @@ def test_a_strangers_signature_opens_nothing(gate: IstioGate) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "RS1"])
-def test_algorithms_of_nobody_open_nothing(gate: IstioGate, algorithm: str) -> None:
+def test_unknown_algorithms_are_refused(gate: IstioGate, algorithm: str) -> None:
     token = gate.signer.sign(claims(gate), {"alg": algorithm})
     assert gate.send(f"Authorization: Bearer {token}").code == 401
 

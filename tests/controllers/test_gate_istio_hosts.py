@@ -69,7 +69,7 @@ def guard_every_host(gate: IstioGate, *more: str) -> None:
     )
 
 
-def test_whoever_asks_by_a_name_that_is_not_named_is_not_looked_at(gate: IstioGate) -> None:
+def test_requests_for_unguarded_host_names_are_not_checked(gate: IstioGate) -> None:
     gate.configure("")
     eventually("the filters are back", lambda: gate.send(host=GUARDED).code == 401, seconds=60)
     for host in NAMES:

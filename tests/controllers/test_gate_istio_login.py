@@ -126,7 +126,7 @@ def test_tokens_of_others_reach_the_login_untouched(gate: IstioGate, form: str) 
     ],
 )
 @pytest.mark.parametrize("more", [(), (SESSION,)], ids=["alone", "with a session"])
-def test_a_bad_token_of_the_cluster_is_told_so_and_not_redirected(
+def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(
     gate: IstioGate, shape: dict[str, Any], reason: Reason, more: tuple[str, ...]
 ) -> None:
     assert_refused(gate, gate.send(gate.bearer(**shape), *more), reason)
@@ -139,7 +139,7 @@ def test_so_are_expired_forged_and_long_lived_ones(gate: IstioGate) -> None:
     assert_refused(gate, gate.send(long, SESSION), Reason.LONG_LIVED)
 
 
-def test_a_revoked_one_as_well(gate: IstioGate) -> None:
+def test_a_revoked_token_is_refused_and_not_redirected(gate: IstioGate) -> None:
     line = signed(gate, gate.signer)
     gate.revoke(Revoked(secrets={"secret-1"}))
     eventually("it is revoked", lambda: gate.send(line).code == 401)

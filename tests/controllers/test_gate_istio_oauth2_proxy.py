@@ -144,7 +144,7 @@ def test_a_token_skips_the_login_and_arrives_as_the_bot(login: KubeflowLogin) ->
 
 
 @pytest.mark.parametrize("with_session", [False, True], ids=["alone", "with a session"])
-def test_a_bad_token_of_the_cluster_is_told_so_and_not_redirected(
+def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(
     login: KubeflowLogin, with_session: bool
 ) -> None:
     gate = login.gate

@@ -110,7 +110,7 @@ def test_each_request_asks_for_a_fresh_token(
     assert key == credentials.token().value.reveal() != before.value.reveal()
 
 
-def test_the_cookie_of_a_login_travels_beside_the_token(
+def test_the_login_cookie_is_sent_next_to_the_token(
     connect: Connect, pipelines: FakePipelines, daypass_identity: MadeIdentity
 ) -> None:
     connect(cookies="authservice_session=MTYx").list_experiments()
@@ -133,7 +133,7 @@ def test_without_these_credentials_the_gate_lets_nothing_pass(
     assert pipelines.calls == []
 
 
-def test_a_revoked_bot_is_told_why(
+def test_a_revoked_identity_gets_the_reason(
     connect: Connect, pipelines: FakePipelines, daypass_stack: LocalStack,
     daypass_identity: MadeIdentity, daypass_clock: MovableClock, client_clock: MovableClock,
 ) -> None:  # fmt: skip

@@ -78,7 +78,7 @@ def bearer(jti: str) -> str:
     return f"Authorization: Bearer {SIGNER.sign({**claims, 'jti': jti, 'kubernetes.io': bound})}"
 
 
-def test_envoy_asks_over_tls_and_gets_the_same_answers(served: Serving, tmp_path: Path) -> None:
+def test_envoy_gets_the_same_answers_over_tls(served: Serving, tmp_path: Path) -> None:
     with served.gate(tmp_path, authority=served.authority, name=NAME) as gate:
         line = bearer("good")
         seen = gate.passed(gate.send([line, "kubeflow-userid: admin"]))

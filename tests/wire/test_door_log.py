@@ -130,7 +130,7 @@ def test_each_request_is_a_line(log: Log) -> None:
     assert len(log.lines) == len([*leaky()]) + 6
 
 
-def test_a_request_that_passed_is_told_with_its_path(log: Log) -> None:
+def test_a_passed_request_is_logged_with_its_path(log: Log) -> None:
     line = line_of(log, "good")
     assert line.pop("time")
     assert isinstance(line.pop("duration_ms"), int)
@@ -145,7 +145,7 @@ def test_a_request_that_passed_is_told_with_its_path(log: Log) -> None:
     }
 
 
-def test_a_request_for_nothing_published_is_told_without_its_path(log: Log) -> None:
+def test_a_request_for_an_unpublished_path_is_logged_without_it(log: Log) -> None:
     for request_id in ("bad", "slash"):
         line = line_of(log, request_id)
         assert line["code"] == 404
@@ -153,12 +153,12 @@ def test_a_request_for_nothing_published_is_told_without_its_path(log: Log) -> N
         assert PATH not in str(line)
 
 
-def test_a_refused_request_for_a_published_path_is_told_with_it(log: Log) -> None:
+def test_a_refused_request_for_a_published_path_is_logged_with_it(log: Log) -> None:
     line = line_of(log, "method")
     assert (line["code"], line["path"]) == (405, PATH)
 
 
-def test_a_request_that_is_no_http_is_told_too(log: Log) -> None:
+def test_a_malformed_request_is_logged_too(log: Log) -> None:
     assert any(line["code"] == 400 for line in log.lines)
     assert any(line["code"] == 431 for line in log.lines)
 

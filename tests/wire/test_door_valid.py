@@ -94,6 +94,6 @@ def test_envoy_takes_the_door(tmp_path: Path, here: DoorSettings, change: str) -
     judge(tmp_path, CHANGES[change](here))
 
 
-def test_envoys_judgement_says_what_is_wrong(tmp_path: Path, here: DoorSettings) -> None:
+def test_envoys_validation_reports_what_is_wrong(tmp_path: Path, here: DoorSettings) -> None:
     with pytest.raises(EnvoyFailedError, match="malformed IP address"):
         judge(tmp_path, replace(here, listen=Address(host="no-address", port=1)))

@@ -53,7 +53,7 @@ def test_a_revoked_identity_is_refused_and_every_other_one_is_not(tmp_path: Path
             newcomer.becomes(200)
 
 
-def test_a_gate_that_hears_nothing_for_too_long_closes(tmp_path: Path) -> None:
+def test_a_gate_without_news_of_revocations_closes(tmp_path: Path) -> None:
     clock = MovableClock()
     with LocalStack(tmp_path, clock=clock) as stack:
         token = stack.make_token(stack.make_identity())

@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[str, int, Reason]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_each_refusal_says_its_own_reason(gate: RunningGate, case: str) -> None:
+def test_each_refusal_has_its_own_reason(gate: RunningGate, case: str) -> None:
     value, code, reason = REFUSED[case]
     answer = gate.send([f"Authorization: {value}", "kubeflow-userid: forged"])
     assert (answer.code, answer.json["code"]) == (code, code)

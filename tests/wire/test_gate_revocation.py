@@ -105,7 +105,9 @@ def test_a_token_that_was_issued_too_long_ago_is_refused(gate: RunningGate) -> N
     assert gate.send([young]).code == 200
 
 
-def test_the_long_lived_token_is_still_told_to_be_traded(gate: RunningGate) -> None:
+def test_a_long_lived_token_is_still_refused_with_the_advice_to_exchange_it(
+    gate: RunningGate,
+) -> None:
     gate.revoke(NOBODY)
     long = SIGNER.sign({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:t:b"})
     answer = eventually(
@@ -135,7 +137,7 @@ def test_a_revoked_token_is_refused_on_a_connection_opened_before(
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_whoever_is_not_on_the_list_passes(gate: RunningGate, kind: str) -> None:
+def test_a_token_that_is_not_revoked_passes(gate: RunningGate, kind: str) -> None:
     sentinel = token(jti="sentinel")
     with Open(gate) as connection:
         gate.revoke(OTHERS[kind])
@@ -170,9 +172,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("line", FORGED)
-def test_no_header_of_a_client_says_which_secret_its_token_hangs_on(
-    gate: RunningGate, line: str
-) -> None:
+def test_client_headers_cannot_name_the_secret_of_a_token(gate: RunningGate, line: str) -> None:
     gate.revoke(KINDS["secret"])
     with Open(gate, line) as connection:
         assert_revoked(connection.becomes(401))
@@ -213,7 +213,7 @@ def test_a_closed_gate_refuses_everybody_and_still_knows_the_revoked(gate: Runni
 
 
 @pytest.mark.parametrize("followed", [frozenset(), frozenset({"other", "tea"})])
-def test_a_token_of_a_namespace_that_nobody_follows_is_refused(
+def test_a_token_of_an_unwatched_namespace_is_refused(
     gate: RunningGate, followed: frozenset[str]
 ) -> None:
     gate.revoke(Revoked(followed=followed | {"team"}))

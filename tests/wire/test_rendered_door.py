@@ -92,7 +92,7 @@ def trade(
     )
 
 
-def test_a_token_is_traded_and_the_audit_log_shows_whom_the_front_saw(
+def test_a_token_is_exchanged_and_the_audit_log_shows_the_client_of_the_ingress(
     door: RenderedDoor, identity: Identity, control_plane: ControlPlane
 ) -> None:
     since = control_plane.audit_position()
@@ -110,7 +110,7 @@ def test_a_token_is_traded_and_the_audit_log_shows_whom_the_front_saw(
     assert eventually("the audit event is written", source)[0] == "198.51.100.7"
 
 
-def test_each_client_behind_the_front_has_a_rate_of_its_own(door: RenderedDoor) -> None:
+def test_each_client_behind_the_ingress_has_its_own_rate_limit(door: RenderedDoor) -> None:
     request = post(CHECK, method="GET", headers=(), body=b"", extra=(somebody(),))
     assert 429 in [door.send(request).code for _ in range(40)]
     assert check(door).code == 403
@@ -129,7 +129,7 @@ def test_the_public_listener_has_neither_probes_nor_the_api_servers_health(
 
 
 @pytest.mark.parametrize("scheme", ["http", "HTTP"])
-def test_what_the_front_took_over_plain_http_is_refused_and_never_travels_on(
+def test_a_request_that_reached_the_ingress_over_plain_http_is_refused(
     door: RenderedDoor, identity: Identity, control_plane: ControlPlane, scheme: str
 ) -> None:
     since = control_plane.audit_position()
@@ -149,7 +149,7 @@ def test_what_the_front_took_over_plain_http_is_refused_and_never_travels_on(
     assert len(arrived()) == 1
 
 
-def test_the_header_that_remembers_the_scheme_is_nobody_elses_to_set(door: RenderedDoor) -> None:
+def test_a_client_cannot_set_the_header_that_stores_the_scheme(door: RenderedDoor) -> None:
     forged = "X-Daypass-Front-Scheme: http"
     assert "system:anonymous" in check(door, forged).json["message"]
     forged = "X-Daypass-Front-Scheme: https"
@@ -158,7 +158,7 @@ def test_the_header_that_remembers_the_scheme_is_nobody_elses_to_set(door: Rende
     assert "system:anonymous" not in refused.json["message"]
 
 
-def test_where_tls_ends_before_the_front_its_scheme_says_nothing(door: RenderedDoor) -> None:
+def test_the_scheme_is_ignored_where_tls_ends_before_the_ingress(door: RenderedDoor) -> None:
     answer = check(door, "X-Forwarded-Proto: http", host="alb.example.com")
     assert "system:anonymous" in answer.json["message"]
 

@@ -87,7 +87,7 @@ def test_while_the_api_server_is_down_what_is_remembered_passes_and_nothing_else
     assert {"api-server-unreachable", "api-server-reached"} <= {e["event"] for e in gate.events}
 
 
-def test_a_slow_api_server_makes_nobody_wait_long_and_its_answer_counts_when_it_comes(
+def test_a_slow_api_server_delays_no_request_and_its_late_answer_is_used(
     gate: ReviewedGate,
 ) -> None:
     gate.reviews.held.clear()
@@ -98,7 +98,7 @@ def test_a_slow_api_server_makes_nobody_wait_long_and_its_answer_counts_when_it_
     assert gate.reviews.asked == [line.rpartition(" ")[2]]
 
 
-def test_what_the_api_server_says_about_coming_back_is_passed_on_and_obeyed(
+def test_retry_after_of_the_api_server_is_passed_on_and_obeyed(
     gate: ReviewedGate,
 ) -> None:
     gate.reviews.failing = (429, "20")
@@ -144,7 +144,7 @@ def test_a_revocation_is_obeyed_on_an_open_connection(gate: ReviewedGate) -> Non
         assert len(gate.reviews.asked) == 1
 
 
-def test_an_authorizer_that_has_ended_closes_the_gate(gate: ReviewedGate) -> None:
+def test_a_stopped_authorizer_closes_the_gate(gate: ReviewedGate) -> None:
     line = bearer()
     assert gate.gate.send([line]).code == 200
     gate.authorizer.stop()
@@ -162,7 +162,7 @@ def test_every_method_is_decided_alike(calm: ReviewedGate, method: str) -> None:
     assert calm.gate.send([bearer()]).code == 200
 
 
-def test_an_upgrade_needs_a_token_as_well(calm: ReviewedGate) -> None:
+def test_an_upgrade_needs_a_token(calm: ReviewedGate) -> None:
     upgrade = ["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
     protocol = f"Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.{'x' * 40}"
     answer = calm.gate.send([*upgrade, "Sec-WebSocket-Key: eDp5", protocol])
@@ -179,9 +179,7 @@ def test_an_upgrade_needs_a_token_as_well(calm: ReviewedGate) -> None:
         ["x-envoy-original-path: /x", "x-envoy-decorator-operation: x"],
     ],
 )
-def test_no_header_of_a_client_speaks_to_the_authorizer(
-    calm: ReviewedGate, lines: list[str]
-) -> None:
+def test_client_headers_do_not_reach_the_authorizer(calm: ReviewedGate, lines: list[str]) -> None:
     assert calm.gate.send(lines).code == 401
     seen = calm.gate.passed(calm.gate.send([bearer(), *lines]))
     assert seen is not None

@@ -68,7 +68,7 @@ def asked(serve: Serve, *, times: int = 1) -> list[Review | Unanswered]:
     return asyncio.run(run())
 
 
-def test_a_good_answer_is_taken_and_its_connection_used_again() -> None:
+def test_a_good_answer_is_accepted_and_its_connection_reused() -> None:
     connections: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,11 +80,11 @@ def test_a_good_answer_is_taken_and_its_connection_used_again() -> None:
     assert len(connections) == 1
 
 
-def test_a_connection_that_has_ended_meanwhile_is_no_failure() -> None:
+def test_a_closed_connection_is_replaced() -> None:
     assert all(isinstance(each, Review) for each in asked(saying(answered(GOOD)), times=4))
 
 
-def test_credentials_that_are_refused_are_read_anew_once() -> None:
+def test_refused_credentials_are_read_again_once() -> None:
     found = asked(saying(answered(b"{}", "401 Unauthorized"), answered(GOOD)))
     assert found == [Review(authenticated=True, user="u", audiences=("a",))]
     (refused,) = asked(saying(*[answered(b"{}", "401 Unauthorized")] * 2))
@@ -92,7 +92,7 @@ def test_credentials_that_are_refused_are_read_anew_once() -> None:
     assert "system:auth-delegator" in refused.why
 
 
-def test_it_says_when_to_come_back() -> None:
+def test_a_refused_review_returns_the_retry_after_seconds() -> None:
     more = "Retry-After: 7\r\n"
     (said,) = asked(saying(answered(b"{}", "429 Too Many Requests", more)))
     assert isinstance(said, Unanswered)
@@ -116,12 +116,12 @@ def test_it_says_when_to_come_back() -> None:
         b"HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000,
     ],
 )
-def test_whatever_else_comes_makes_nobody_known(answer: bytes) -> None:
+def test_an_invalid_review_answer_authenticates_no_one(answer: bytes) -> None:
     (said,) = asked(saying(answer))
     assert isinstance(said, Unanswered) or not said.authenticated
 
 
-def test_an_answer_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_server, "ANSWER_SECONDS", 0.2)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,7 +134,7 @@ def test_an_answer_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatc
     check(said.why, reason="unanswered")
 
 
-def test_nothing_says_the_token_that_it_asks_with_or_about() -> None:
+def test_a_failed_review_prints_no_token() -> None:
     (said,) = asked(saying(answered(b"{}", "500 Internal Server Error")))
     assert "x.y.z" not in repr(said)
     assert "asker" not in repr(said)

@@ -105,7 +105,7 @@ def test_credentials_of_another_door_are_not_sent_there(stack: LocalStack, tmp_p
     check(line_with(out, "✗ no-token "), reason="no-token")
 
 
-def test_a_revoked_identity_is_told_as_such(stack: LocalStack) -> None:
+def test_a_revoked_identity_fails_the_exchange_check(stack: LocalStack) -> None:
     identity = stack.make_identity(name="gone")
     stack.revoke(identity)
     code, out, _ = verify(
@@ -137,7 +137,7 @@ def test_the_gate_is_not_taken_for_a_door(stack: LocalStack) -> None:
         pytest.param([SOMEWHERE, "--kubeconfig", "none"], "URL", id="kubeconfig"),
     ],
 )
-def test_what_makes_no_sense_is_told_and_nobody_is_asked(
+def test_invalid_arguments_are_refused_before_any_request(
     arguments: list[str], value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -204,7 +204,7 @@ def looked_at(port: int, authority: Authority | None = None) -> list[Finding]:
     return Verifier().verify(target_of_url(url, authority.pem if authority else None))
 
 
-def test_a_gate_that_no_name_leads_to_is_told_and_not_asked(stack: LocalStack) -> None:
+def test_a_gate_without_a_concrete_host_is_skipped_with_a_reason(stack: LocalStack) -> None:
     target = replace(target_of_url(stack.door, stack.authority.pem), gate_audience="x")
     (finding,) = (f for f in Verifier().verify(target) if f.check == "gate-closed")
     assert finding.level is Level.SKIPPED
@@ -222,7 +222,7 @@ def test_the_fake_certificate_of_ingress_nginx_is_named_with_its_remedies(tmp_pa
     assert rest.level is Level.SKIPPED
 
 
-def test_whose_certificate_it_is_and_what_is_wrong_with_it_is_told(tmp_path: Path) -> None:
+def test_a_bad_certificate_is_reported_with_issuer_and_names(tmp_path: Path) -> None:
     ours = Authority("our authority")
     cases = [
         (ours.server("localhost"), None, ["our authority"]),
@@ -242,7 +242,7 @@ def test_whose_certificate_it_is_and_what_is_wrong_with_it_is_told(tmp_path: Pat
     check(finding.fact, reason=finding.check, hide=r"20\d\d-\S+")
 
 
-def test_a_port_without_tls_is_told(tmp_path: Path) -> None:
+def test_a_port_without_tls_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer_in_the_clear() -> None:
@@ -284,7 +284,7 @@ def waited(target: Target, seconds: float) -> tuple[Sleeper, list[str], list[Fin
     return sleeper, told, verifier.verify(target)
 
 
-def test_waiting_ends_with_the_time_and_says_what_it_waits_for() -> None:
+def test_waiting_stops_at_the_timeout_and_reports_what_it_waits_for() -> None:
     target = target_of_url("https://nowhere.invalid/kubernetes", None)
     sleeper, told, findings = waited(target, 60)
     assert sleeper.slept == 12
@@ -294,7 +294,7 @@ def test_waiting_ends_with_the_time_and_says_what_it_waits_for() -> None:
     assert findings[0].level is Level.FAILURE
 
 
-def test_nobody_waits_for_what_is_good(stack: LocalStack) -> None:
+def test_verify_does_not_wait_when_all_is_well(stack: LocalStack) -> None:
     sleeper, told, findings = waited(target_of_url(stack.door, stack.authority.pem), 60)
     assert (sleeper.slept, told) == (0, [])
     assert all(each.level in (Level.OK, Level.SKIPPED) for each in findings)

@@ -122,7 +122,7 @@ def test_a_token_of_a_deleted_secret_is_refused(stage: Stage, plane: ControlPlan
     refused(stage.send(bearer), 401, Reason.REVIEW_REFUSED)
 
 
-def test_what_the_watch_sees_is_refused_by_its_word(
+def test_a_deletion_that_the_watch_sees_is_refused_as_revoked(
     stage: Stage, plane: ControlPlane, tmp_path: Path
 ) -> None:
     """Whatever the API server still says: it remembers its good word for 10 s."""
@@ -159,7 +159,7 @@ def test_what_the_watch_sees_is_refused_by_its_word(
         assert stage.send(other).code == 200
 
 
-def test_a_token_that_has_ended_is_refused_though_it_was_let_in(
+def test_an_expired_token_is_refused_after_it_was_accepted(
     stage: Stage, plane: ControlPlane
 ) -> None:
     _, claims = decode_unverified(stage.bearer().removeprefix("Authorization: Bearer "))
@@ -175,7 +175,7 @@ def test_a_token_that_has_ended_is_refused_though_it_was_let_in(
     refused(stage.send(bearer), 401, Reason.EXPIRED)
 
 
-def test_plain_http_is_guarded_as_well(stage: Stage) -> None:
+def test_plain_http_is_guarded_too(stage: Stage) -> None:
     request = post("/pipeline", host=HOST, method="GET", headers=(), body=b"")
     with socket.create_connection(("127.0.0.1", stage.plain_port), timeout=20) as connection:
         connection.sendall(request)

@@ -69,7 +69,7 @@ def test_a_rule_on_the_secret_of_a_token_is_accepted_and_never_matches(
             eventually(claim, lambda: stage.send(bearer).code == code, seconds=60)  # noqa: B023
 
 
-def test_both_lets_in_whom_the_authorizer_and_the_keys_know(
+def test_check_both_accepts_a_token_that_passes_authorizer_and_keys(
     stage: Stage, plane: ControlPlane
 ) -> None:
     of = config(BOTH)
@@ -85,9 +85,7 @@ def test_both_lets_in_whom_the_authorizer_and_the_keys_know(
         refused(stage.send(stage.bearer(bound=False)), 403, Reason.UNBOUND)
 
 
-def test_both_refuses_a_token_that_the_keys_do_not_know_whatever_the_authorizer_says(
-    stage: Stage, plane: ControlPlane
-) -> None:
+def test_check_both_refuses_a_token_that_no_key_verifies(stage: Stage, plane: ControlPlane) -> None:
     bearer = stage.bearer()
     apply(plane, config_map(GATE_KEYS, INFRA, jwks=Signer().jwks))
     with stage.authorizer(BOTH), stage.changed(gate("SecurityPolicy", config(BOTH))):
@@ -96,7 +94,7 @@ def test_both_refuses_a_token_that_the_keys_do_not_know_whatever_the_authorizer_
         eventually("new keys are taken", lambda: stage.send(bearer).code == 200, seconds=60)
 
 
-def test_both_is_closed_as_long_as_there_are_no_keys(stage: Stage, plane: ControlPlane) -> None:
+def test_check_both_is_closed_without_keys(stage: Stage, plane: ControlPlane) -> None:
     with (
         stage.authorizer(BOTH),
         stage.changed(gate("SecurityPolicy", config(BOTH))),

@@ -194,7 +194,7 @@ def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
         refused(stage.send(token, path="/kubernetes/../pipeline"), 401, Reason.LONG_LIVED)
 
 
-def test_apply_tells_of_the_routes_that_others_take_out_and_of_no_others(stage: Stage) -> None:
+def test_apply_reports_only_the_routes_that_other_policies_take_out(stage: Stage) -> None:
     def troubles() -> list[str]:
         with closing(admin_cluster(stage.plane)) as cluster:
             target = ask_state(cluster).target
