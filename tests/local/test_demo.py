@@ -16,10 +16,13 @@ import pytest
 
 from local.demos import Demo, running_demo
 from support.deadline import eventually
+from support.messages import check
 from support.up import runtime_folder
 
 JWT = re.compile(r"ey[\w-]{8,}\.[\w-]+\.[\w-]+")
 STEPS = 10
+SECOND_STEP = " 2. "
+"""What is told once the first token is there."""
 DEAD = "http://127.0.0.1:9"
 
 
@@ -37,32 +40,37 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def marks(demo: Demo) -> list[tuple[int, str]]:
+    """The number of each step, and what it was marked as."""
+    found = re.findall(r"^ ?(\d+)\. .*\[([^]]+)\]$", demo.told, re.M)
+    return [(int(number), mark) for number, mark in found]
+
+
 def went_as_told(demo: Demo) -> None:
     assert demo.end() == 0, demo.told + demo.words
     assert demo.words == ""
-    assert f"all {STEPS} steps went as told" in demo.told
-    assert "NOT AS TOLD" not in demo.told
+    assert [number for number, _ in marks(demo)] == list(range(1, STEPS + 1))
+    assert {mark for _, mark in marks(demo)} == {"done", "refused"}
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """A demo that has been told to its end, its children seen while it ran."""
     with running_demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
-        demo.wait_for("the first token")
+        demo.wait_for(SECOND_STEP)
         demo.seen = demo.children()
         went_as_told(demo)
         yield demo
 
 
 def test_every_step_goes_as_told_and_it_ends_with_0(told: Demo) -> None:
-    numbered = re.findall(r"^ ?(\d+)\. .*\[(done|refused)\]$", told.told, re.M)
-    assert [int(number) for number, _ in numbered] == list(range(1, STEPS + 1))
-    assert [mark for _, mark in numbered] == ["done"] * 3 + ["refused"] * 7
+    expected = ["done"] * 3 + ["refused"] * 7
+    assert marks(told) == list(enumerate(expected, start=1))
 
 
 def test_the_first_token_is_there_within_ten_seconds(told: Demo, tmp_path: Path) -> None:
     def is_there(demo: Demo) -> bool:
-        (seconds,) = re.findall(r"the first token, ([\d.]+) s after the start", demo.told)
+        (seconds,) = re.findall(r"^     [^ ].* ([\d.]+) s\b", demo.told, re.M)
         return float(seconds) < 10
 
     def is_there_in_another() -> bool:
@@ -94,7 +102,7 @@ MOMENTS = {
     "before the first word": "",
     "with the door just up": "door  https://",
     "in the middle": " 6. ",
-    "while it waits for the API server to forget": "an API server remembers",
+    "while it waits for the API server to forget": "    ... ",
 }
 
 
@@ -112,7 +120,7 @@ def test_a_signal_during_the_story_ends_it_at_once_and_leaves_nothing(
         demo.send(number)
         assert demo.end(seconds=60) == 1
     assert "Traceback" not in demo.words
-    assert "NOT AS TOLD" not in demo.told
+    assert {mark for _, mark in marks(demo)} <= {"done", "refused"}
     assert demo.has_left() == []
     assert not [pid for pid in children if is_alive(pid)]
 
@@ -129,7 +137,7 @@ def test_after_the_story_it_stays_up_as_invited_until_a_signal(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with running_demo(tmp_path) as demo:
-        demo.wait_for("Ctrl-C ends it")
+        demo.wait_for("Ctrl-C")
         assert JWT.search(demo.told) is None
         (credentials,) = re.findall(r"export DAYPASS_CREDENTIALS=(.*)", demo.told)
         token = subprocess.run(
@@ -148,7 +156,7 @@ def test_after_the_story_it_stays_up_as_invited_until_a_signal(
 
 def test_started_by_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
     with running_demo(tmp_path, "--once", started_by=["nohup"]) as demo:
-        demo.wait_for("the first token")
+        demo.wait_for(SECOND_STEP)
         demo.send(signal.SIGHUP)
         demo.wait_for(" 9. ")
         demo.send(signal.SIGTERM)
@@ -170,7 +178,7 @@ def test_a_reader_that_has_seen_enough_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_killed_demo_takes_its_envoy_along(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
-        demo.wait_for("the first token")
+        demo.wait_for(SECOND_STEP)
         children = demo.children()
         demo.send(signal.SIGKILL)
         demo.end(seconds=60)
@@ -212,7 +220,9 @@ def test_where_there_is_no_envoy_it_says_so(tmp_path: Path) -> None:
     with running_demo(tmp_path, "--once", environment=environment) as demo:
         assert demo.end(seconds=60) == 1
     assert demo.told == ""
-    assert demo.words == "daypass: DAYPASS_ENVOY names /nowhere/envoy, which cannot be run\n"
+    assert demo.words.count("\n") == 1
+    assert "DAYPASS_ENVOY names /nowhere/envoy" in demo.words
+    check(demo.words, reason="failed")
     assert demo.has_left() == []
 
 
@@ -222,6 +232,7 @@ def test_an_envoy_that_does_not_start_is_told_with_its_last_words(tmp_path: Path
     broken.chmod(0o700)
     with running_demo(tmp_path, "--once", environment={"DAYPASS_ENVOY": str(broken)}) as demo:
         assert demo.end(seconds=60) == 1
-    assert "Envoy ended with 7 instead of starting" in demo.words
+    assert " 7 " in demo.words
     assert "no such luck" in demo.words
+    check(demo.words, reason="failed")
     assert demo.has_left() == []

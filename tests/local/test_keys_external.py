@@ -17,6 +17,7 @@ from daypass.local.behind import SERVER_NAME, Embedded, External
 from daypass.local.certificates import Authority
 from daypass.local.keys import KeysError
 from daypass.spec import Config
+from support.messages import raises
 from support.rendered import config_of
 
 
@@ -72,13 +73,13 @@ def test_the_kubeconfigs_user_asks_the_configs_api_server(world: World) -> None:
 
 
 def test_without_anybody_named_it_asks_as_anonymous_and_is_refused(world: World) -> None:
-    with pytest.raises(KeysError, match=r"403(.|\n)*--credentials FILE, or --kubeconfig FILE"):
+    with raises(KeysError, match=r"403(.|\n)*--credentials FILE(.|\n)*--kubeconfig FILE"):
         External(lambda: None).keys(world.config)
 
 
 def test_credentials_count_more_than_a_kubeconfig(world: World) -> None:
     kubeconfig = world.kubeconfig({"token": "nobody's"})
-    with pytest.raises(KeysError, match="401"):
+    with raises(KeysError, match="401"):
         External(lambda: None, kubeconfig).keys(world.config)
     asking = External(lambda: world.server.server.admin_token, kubeconfig)
     assert asking.keys(world.config) == world.server.keys(world.config)
@@ -86,7 +87,7 @@ def test_credentials_count_more_than_a_kubeconfig(world: World) -> None:
 
 def test_what_has_changed_in_a_kubeconfig_is_taken(world: World) -> None:
     asking = External(lambda: None, world.kubeconfig({"token": "old"}))
-    with pytest.raises(KeysError, match="401"):
+    with raises(KeysError, match="401"):
         asking.keys(world.config)
     world.kubeconfig({"token": world.admin})
     assert asking.keys(world.config)
@@ -108,7 +109,7 @@ def test_a_credential_plugin_is_asked_once_and_again_when_its_token_is_none(worl
     assert told.read_text() == "\n"
     gives("ended")
     other = External(lambda: None, world.kubeconfig({"exec": run}))
-    with pytest.raises(KeysError, match="401"):
+    with raises(KeysError, match="401"):
         other.keys(world.config)
     gives(world.admin)
     assert other.keys(world.config)
@@ -123,7 +124,7 @@ def test_the_configs_authority_counts_and_not_the_kubeconfigs(world: World) -> N
     kubeconfig = world.kubeconfig({"token": world.admin}, **trusting)
     assert External(lambda: None, kubeconfig).keys(world.config)
     (world.folder / "ca.crt").write_text(other.read_text())
-    with pytest.raises(KeysError, match="CERTIFICATE_VERIFY_FAILED"):
+    with raises(KeysError, match="CERTIFICATE_VERIFY_FAILED", hide=r"\(_ssl.*\)"):
         External(lambda: Secret("secret"), kubeconfig).keys(world.config)
 
 
@@ -131,8 +132,8 @@ def test_an_authority_that_is_none_is_a_usage_error(world: World) -> None:
     ca = world.folder / "ca.crt"
     for content in (b"junk", b"\xff", b""):
         ca.write_bytes(content)
-        with pytest.raises(BadCertificateAuthorityError, match=r"ca\.crt.*not a PEM"):
+        with raises(BadCertificateAuthorityError, match=r"ca\.crt"):
             External(lambda: None).upstream(world.config)
     ca.unlink()
-    with pytest.raises(BadCertificateAuthorityError, match=r"ca\.crt cannot be read"):
+    with raises(BadCertificateAuthorityError, match=r"ca\.crt.*No such file"):
         External(lambda: None).upstream(world.config)

@@ -15,6 +15,7 @@ import pytest
 
 from daypass.integrations.grpc import channel_credentials
 from daypass.local.stack import AUDIENCE, stack_config
+from daypass.spec.reasons import MESSAGES, Reason
 from support.authority import Authority
 from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service
 from support.identities import Identity, make_identity, token_path
@@ -106,9 +107,13 @@ def test_who_may_not_call_is_told_so_in_grpcs_own_way(service: GrpcService, tmp_
         identity = make_identity(admin_of(up), "team")
         lines = {
             "": (grpc.StatusCode.UNAUTHENTICATED, "Jwt is missing"),
-            identity.token.reveal(): (grpc.StatusCode.UNAUTHENTICATED, "is a long-lived token"),
-            unbound_token(up, identity): (grpc.StatusCode.PERMISSION_DENIED, "hangs on no Secret"),
-        }
+            identity.token.reveal(): (
+                grpc.StatusCode.UNAUTHENTICATED, MESSAGES[Reason.LONG_LIVED],
+            ),
+            unbound_token(up, identity): (
+                grpc.StatusCode.PERMISSION_DENIED, MESSAGES[Reason.UNBOUND],
+            ),
+        }  # fmt: skip
         for token, (code, words) in lines.items():
             sent = (("authorization", f"Bearer {token}"),) if token else ()
             with pytest.raises(grpc.RpcError) as refused:
@@ -173,5 +178,5 @@ def test_the_protocol_may_change_while_it_runs(service: GrpcService, tmp_path: P
                 say(channel)(b"x", timeout=60)
             before = up.config_file.read_text()
             up.config_file.write_text(before.replace("http://localhost", "h2c://localhost"))
-            up.wait_for_words("has changed and is in force")
+            up.wait_for_words("daypass: daypass.yaml ")
             assert say(channel)(b"x", timeout=60) == b"x"
