@@ -1,4 +1,4 @@
-"""`daypass demo` as people run it: a process of its own, whose temporary folder is watched."""
+"""`daypass demo` in a process of its own, with a temporary folder of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.up import runtime_folder
 
 
 class Demo:
-    """A running `daypass demo`; `told` and `words` are its stdout and stderr so far."""
+    """A running `daypass demo`; `stdout` and `stderr` hold its output so far."""
 
     def __init__(
         self,
@@ -26,9 +26,9 @@ class Demo:
         started_by: Sequence[str],
     ) -> None:
         self.runtime = runtime_folder(folder)
-        self.told = ""
+        self.stdout = ""
         self.seen: list[int] = []
-        self.words = ""
+        self.stderr = ""
         self.process = subprocess.Popen(
             [*started_by, sys.executable, "-m", "daypass", "demo", *arguments],
             cwd=folder,
@@ -38,23 +38,25 @@ class Demo:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._listeners = [threading.Thread(target=it) for it in (self._hear, self._overhear)]
-        for listener in self._listeners:
-            listener.start()
+        self._readers = [
+            threading.Thread(target=it) for it in (self._read_stdout, self._read_stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
 
-    def _hear(self) -> None:
+    def _read_stdout(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.told += line
+            self.stdout += line
 
-    def _overhear(self) -> None:
+    def _read_stderr(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.words += line
+            self.stderr += line
 
     def wait_for(self, words: str) -> None:
-        """Come back once it has told this."""
-        eventually(f"the demo tells {words!r}", lambda: words in self.told)
+        """Wait until stdout contains these words."""
+        eventually(f"the demo prints {words!r}", lambda: words in self.stdout)
 
     def children(self) -> list[int]:
         """The processes that it has started and that are alive."""
@@ -71,15 +73,15 @@ class Demo:
     def end(self, *, seconds: float = 120.0) -> int:
         """Wait for its end; its exit code."""
         code = self.process.wait(seconds)
-        for listener in self._listeners:
-            listener.join(10)
+        for reader in self._readers:
+            reader.join(10)
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
         return code
 
-    def has_left(self) -> list[str]:
-        """What is still in its temporary folder."""
+    def remaining_files(self) -> list[str]:
+        """The files that are still in its temporary folder."""
         return sorted(str(path.relative_to(self.runtime)) for path in self.runtime.rglob("*"))
 
 

@@ -1,4 +1,4 @@
-"""`daypass demo`: the story is told whole, gives no token away, and leaves nothing behind."""
+"""`daypass demo`: all steps succeed, no token is shown, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.up import runtime_folder
 JWT = re.compile(r"ey[\w-]{8,}\.[\w-]+\.[\w-]+")
 STEPS = 10
 SECOND_STEP = " 2. "
-"""What is told once the first token is there."""
+"""What is printed once the first token is issued."""
 DEAD = "http://127.0.0.1:9"
 
 
@@ -31,8 +31,8 @@ def is_alive(pid: int) -> bool:
 
 
 def ports(demo: Demo) -> list[int]:
-    """Where it said that door and gate are."""
-    return [int(port) for port in re.findall(r"^  (?:door|gate)  .*:(\d+)", demo.told, re.M)]
+    """The ports of door and gate, from stdout."""
+    return [int(port) for port in re.findall(r"^  (?:door|gate)  .*:(\d+)", demo.stdout, re.M)]
 
 
 def listens(port: int) -> bool:
@@ -42,64 +42,64 @@ def listens(port: int) -> bool:
 
 def marks(demo: Demo) -> list[tuple[int, str]]:
     """The number of each step, and what it was marked as."""
-    found = re.findall(r"^ ?(\d+)\. .*\[([^]]+)\]$", demo.told, re.M)
+    found = re.findall(r"^ ?(\d+)\. .*\[([^]]+)\]$", demo.stdout, re.M)
     return [(int(number), mark) for number, mark in found]
 
 
-def went_as_told(demo: Demo) -> None:
-    assert demo.end() == 0, demo.told + demo.words
-    assert demo.words == ""
+def assert_success(demo: Demo) -> None:
+    assert demo.end() == 0, demo.stdout + demo.stderr
+    assert demo.stderr == ""
     assert [number for number, _ in marks(demo)] == list(range(1, STEPS + 1))
     assert {mark for _, mark in marks(demo)} == {"done", "refused"}
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """A demo that has been told to its end, its children seen while it ran."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A demo that has ended; `seen` holds its child processes."""
     with running_demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
         demo.wait_for(SECOND_STEP)
         demo.seen = demo.children()
-        went_as_told(demo)
+        assert_success(demo)
         yield demo
 
 
-def test_every_step_goes_as_told_and_it_ends_with_0(told: Demo) -> None:
+def test_every_step_succeeds_and_the_exit_code_is_0(finished: Demo) -> None:
     expected = ["done"] * 3 + ["refused"] * 7
-    assert marks(told) == list(enumerate(expected, start=1))
+    assert marks(finished) == list(enumerate(expected, start=1))
 
 
-def test_the_first_token_is_there_within_ten_seconds(told: Demo, tmp_path: Path) -> None:
+def test_the_first_token_is_issued_within_ten_seconds(finished: Demo, tmp_path: Path) -> None:
     def is_there(demo: Demo) -> bool:
-        (seconds,) = re.findall(r"^     [^ ].* ([\d.]+) s\b", demo.told, re.M)
+        (seconds,) = re.findall(r"^     [^ ].* ([\d.]+) s\b", demo.stdout, re.M)
         return float(seconds) < 10
 
     def is_there_in_another() -> bool:
         with running_demo(tmp_path, "--once") as demo:
-            went_as_told(demo)
+            assert_success(demo)
             return is_there(demo)
 
-    assert is_there(told) or eventually("a machine that is less busy", is_there_in_another)
+    assert is_there(finished) or eventually("a machine that is less busy", is_there_in_another)
 
 
-def test_no_whole_token_is_shown(told: Demo) -> None:
-    assert "eyJ" in told.told
-    assert JWT.search(told.told) is None
+def test_no_whole_token_is_shown(finished: Demo) -> None:
+    assert "eyJ" in finished.stdout
+    assert JWT.search(finished.stdout) is None
 
 
-def test_what_goes_into_a_pipe_has_no_colours(told: Demo) -> None:
-    assert "\x1b" not in told.told
+def test_output_to_a_pipe_has_no_colours(finished: Demo) -> None:
+    assert "\x1b" not in finished.stdout
 
 
-def test_after_the_story_no_process_port_or_file_is_left(told: Demo) -> None:
-    assert told.seen
-    assert not [pid for pid in told.seen if is_alive(pid)]
-    assert len(ports(told)) == 2
-    assert not [port for port in ports(told) if listens(port)]
-    assert told.has_left() == []
+def test_after_the_demo_no_process_port_or_file_is_left(finished: Demo) -> None:
+    assert finished.seen
+    assert not [pid for pid in finished.seen if is_alive(pid)]
+    assert len(ports(finished)) == 2
+    assert not [port for port in ports(finished) if listens(port)]
+    assert finished.remaining_files() == []
 
 
 MOMENTS = {
-    "before the first word": "",
+    "before any output": "",
     "with the door just up": "door  https://",
     "in the middle": " 6. ",
     "while it waits for the API server to forget": "    ... ",
@@ -108,7 +108,7 @@ MOMENTS = {
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_signal_during_the_story_ends_it_at_once_and_leaves_nothing(
+def test_a_signal_during_the_demo_ends_it_at_once_and_leaves_nothing(
     tmp_path: Path, moment: str, number: signal.Signals
 ) -> None:
     with running_demo(tmp_path, "--once") as demo:
@@ -119,9 +119,9 @@ def test_a_signal_during_the_story_ends_it_at_once_and_leaves_nothing(
         children = demo.children()
         demo.send(number)
         assert demo.end(seconds=60) == 1
-    assert "Traceback" not in demo.words
+    assert "Traceback" not in demo.stderr
     assert {mark for _, mark in marks(demo)} <= {"done", "refused"}
-    assert demo.has_left() == []
+    assert demo.remaining_files() == []
     assert not [pid for pid in children if is_alive(pid)]
 
 
@@ -129,17 +129,15 @@ def test_a_signal_before_anything_is_up_leaves_nothing(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
         demo.send(signal.SIGTERM)
         assert demo.end(seconds=60) != 0
-    assert demo.has_left() == []
+    assert demo.remaining_files() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_after_the_story_it_stays_up_as_invited_until_a_signal(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_the_demo_stays_up_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     with running_demo(tmp_path) as demo:
         demo.wait_for("Ctrl-C")
-        assert JWT.search(demo.told) is None
-        (credentials,) = re.findall(r"export DAYPASS_CREDENTIALS=(.*)", demo.told)
+        assert JWT.search(demo.stdout) is None
+        (credentials,) = re.findall(r"export DAYPASS_CREDENTIALS=(.*)", demo.stdout)
         token = subprocess.run(
             [sys.executable, "-m", "daypass", "token", "--credentials", credentials],
             capture_output=True, text=True, check=True, timeout=20,
@@ -148,8 +146,8 @@ def test_after_the_story_it_stays_up_as_invited_until_a_signal(
         children = demo.children()
         demo.send(number)
         assert demo.end(seconds=60) == 0
-    assert demo.words == ""
-    assert demo.has_left() == []
+    assert demo.stderr == ""
+    assert demo.remaining_files() == []
     assert children
     assert not [pid for pid in children if is_alive(pid)]
 
@@ -161,10 +159,10 @@ def test_started_by_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
         demo.wait_for(" 9. ")
         demo.send(signal.SIGTERM)
         assert demo.end(seconds=60) == 1
-    assert demo.has_left() == []
+    assert demo.remaining_files() == []
 
 
-def test_a_reader_that_has_seen_enough_leaves_nothing(tmp_path: Path) -> None:
+def test_a_closed_pipe_leaves_nothing(tmp_path: Path) -> None:
     script = f"{sys.executable} -m daypass demo --once | head -n 3"
     runtime = runtime_folder(tmp_path)
     environment = {**os.environ, "TMPDIR": str(runtime)}
@@ -176,7 +174,7 @@ def test_a_reader_that_has_seen_enough_leaves_nothing(tmp_path: Path) -> None:
     assert list(runtime.iterdir()) == []
 
 
-def test_a_killed_demo_takes_its_envoy_along(tmp_path: Path) -> None:
+def test_envoy_ends_with_a_killed_demo(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
         demo.wait_for(SECOND_STEP)
         children = demo.children()
@@ -200,7 +198,7 @@ SURROUNDINGS = {
 }
 
 
-def test_the_surroundings_do_not_change_the_story_nor_do_demos_beside(tmp_path: Path) -> None:
+def test_neither_the_environment_nor_parallel_demos_change_the_result(tmp_path: Path) -> None:
     with ExitStack() as ended:
         demos: dict[str, Demo] = {}
         for name, environment in SURROUNDINGS.items():
@@ -209,30 +207,30 @@ def test_the_surroundings_do_not_change_the_story_nor_do_demos_beside(tmp_path: 
             running = running_demo(folder, "--once", environment=environment)
             demos[name] = ended.enter_context(running)
         for demo in demos.values():
-            went_as_told(demo)
-            assert demo.has_left() == []
+            assert_success(demo)
+            assert demo.remaining_files() == []
     taken = [port for demo in demos.values() for port in ports(demo)]
     assert len(set(taken)) == 2 * len(SURROUNDINGS)
 
 
-def test_where_there_is_no_envoy_it_says_so(tmp_path: Path) -> None:
+def test_a_missing_envoy_is_an_error(tmp_path: Path) -> None:
     environment = {"DAYPASS_ENVOY": "/nowhere/envoy"}
     with running_demo(tmp_path, "--once", environment=environment) as demo:
         assert demo.end(seconds=60) == 1
-    assert demo.told == ""
-    assert demo.words.count("\n") == 1
-    assert "DAYPASS_ENVOY names /nowhere/envoy" in demo.words
-    check(demo.words, reason="failed")
-    assert demo.has_left() == []
+    assert demo.stdout == ""
+    assert demo.stderr.count("\n") == 1
+    assert "DAYPASS_ENVOY names /nowhere/envoy" in demo.stderr
+    check(demo.stderr, reason="failed")
+    assert demo.remaining_files() == []
 
 
-def test_an_envoy_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_an_envoy_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -> None:
     broken = tmp_path / "envoy"
     broken.write_text("#!/bin/sh\necho no such luck\nexit 7\n")
     broken.chmod(0o700)
     with running_demo(tmp_path, "--once", environment={"DAYPASS_ENVOY": str(broken)}) as demo:
         assert demo.end(seconds=60) == 1
-    assert " 7 " in demo.words
-    assert "no such luck" in demo.words
-    check(demo.words, reason="failed")
-    assert demo.has_left() == []
+    assert " 7 " in demo.stderr
+    assert "no such luck" in demo.stderr
+    check(demo.stderr, reason="failed")
+    assert demo.remaining_files() == []

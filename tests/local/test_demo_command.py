@@ -1,4 +1,4 @@
-"""What `daypass demo` makes of a story that goes otherwise than told."""
+"""`daypass demo` if a step fails or a signal arrives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from daypass.local.story import Step
 
 
 class NoStack:
-    """Stands where the real one would be up; `ended` counts how often it was ended."""
+    """Replaces the real stack; `ended` counts how often it was stopped."""
 
     door, gate = "https://localhost:1/kubernetes", "https://localhost:2"
     ended = 0
@@ -58,7 +58,7 @@ def marks(told: str) -> list[str]:
     return re.findall(r"^ ?\d+\. .*\[([^]]+)\]$", told, re.M)
 
 
-def test_a_story_that_goes_as_told_ends_with_0(
+def test_a_successful_demo_exits_with_0(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tells(monkeypatch, True, True)
@@ -68,7 +68,7 @@ def test_a_story_that_goes_as_told_ends_with_0(
 
 
 @pytest.mark.parametrize("steps", [(False,), (True, False), (False, True, False)])
-def test_one_step_that_goes_wrong_makes_it_1_and_the_story_goes_on(
+def test_a_failed_step_exits_with_1_after_all_steps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], steps: tuple[bool, ...]
 ) -> None:
     tells(monkeypatch, *steps)
@@ -79,7 +79,7 @@ def test_one_step_that_goes_wrong_makes_it_1_and_the_story_goes_on(
     assert NoStack.ended == 1
 
 
-def test_an_error_in_the_story_is_told_as_a_fact_and_a_hint(
+def test_an_error_in_the_demo_prints_a_fact_and_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def tell(*_: object) -> Iterator[Step]:
@@ -92,7 +92,7 @@ def test_an_error_in_the_story_is_told_as_a_fact_and_a_hint(
     assert NoStack.ended == 1
 
 
-def test_a_signal_during_a_step_keeps_that_step_from_being_called_wrong(
+def test_a_step_interrupted_by_a_signal_is_not_reported_as_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def tell(_: LocalStack, wait: Callable[[float], object], __: object) -> Iterator[Step]:
@@ -110,7 +110,7 @@ def test_a_signal_during_a_step_keeps_that_step_from_being_called_wrong(
     assert told.err == ""
 
 
-def test_once_can_also_be_said_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_once_can_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for value, once in {"1": True, "0": False, "": False}.items():
         monkeypatch.setenv("ONCE", value)
         parser = argparse.ArgumentParser()

@@ -23,7 +23,7 @@ from support.up_embedded import admin_of, at_the_gate
 def daypass(
     up: Up, *arguments: str, code: int = 0, credentials: Path | None = None
 ) -> tuple[str, str]:
-    """A command of an admin, in the folder of the config; what it printed and said."""
+    """Run a command as the administrator in the config's folder; return stdout and stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "daypass", *arguments],
         cwd=up.folder,
@@ -108,7 +108,7 @@ def named(words: str, *begin: str) -> list[str]:
     return shlex.split(line)
 
 
-def test_what_refusals_name_leads_to_a_token_that_passes(tmp_path: Path) -> None:
+def test_commands_named_by_refusals_lead_to_an_accepted_token(tmp_path: Path) -> None:
     door_port, gate_port = free_ports(2)
     config = stack_config(door_port=door_port, gate_port=gate_port)
     with running_up(tmp_path, config) as up:

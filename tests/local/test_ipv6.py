@@ -44,7 +44,7 @@ def at_the_gate(up: Up, token: Secret) -> Answer:
 
 
 @pytest.mark.parametrize("check", ["jwt", "review"])
-def test_a_token_is_traded_at_the_door_and_passes_the_gate(tmp_path: Path, check: str) -> None:
+def test_a_token_is_exchanged_at_the_door_and_passes_the_gate(tmp_path: Path, check: str) -> None:
     need_loopback6()
     with who_calls() as upstream, running_up(tmp_path, config(check, upstream=upstream)) as up:
         assert up.door == f"https://{up.ready['listen']['door']}/kubernetes"
@@ -56,7 +56,7 @@ def test_a_token_is_traded_at_the_door_and_passes_the_gate(tmp_path: Path, check
         assert at_the_gate(up, identity.token).code == 401
 
 
-def test_an_authorizer_listens_there_for_all_that_it_listens_for(tmp_path: Path) -> None:
+def test_every_listener_of_an_authorizer_accepts_ipv6(tmp_path: Path) -> None:
     need_loopback6()
     where = f"[{LOOPBACK6}]:0"
     listen = ("--listen", where, "--status", where)
@@ -68,7 +68,7 @@ def test_an_authorizer_listens_there_for_all_that_it_listens_for(tmp_path: Path)
         assert served.metric("daypass_gate_closed") == 0
 
 
-def test_an_address_that_the_machine_does_not_have_is_told(tmp_path: Path) -> None:
+def test_an_address_that_the_machine_does_not_have_is_an_error(tmp_path: Path) -> None:
     with running_up(tmp_path, config("jwt", listen=NOWHERE)) as up:
         assert up.wait() == 1
     assert f"[{NOWHERE}]:0" in up.words

@@ -1,4 +1,4 @@
-"""As whom `daypass up` asks an external API server for its signing keys."""
+"""The credentials that `daypass up` reads the keys of an external API server with."""
 
 from __future__ import annotations
 
@@ -65,19 +65,19 @@ def world(tmp_path: Path) -> Iterator[World]:
         server.stop()
 
 
-def test_the_kubeconfigs_user_asks_the_configs_api_server(world: World) -> None:
+def test_keys_are_read_as_the_kubeconfigs_user_from_the_configs_api_server(world: World) -> None:
     keys = world.server.keys(world.config)
     asking = External(lambda: None, world.kubeconfig({"token": world.admin}))
     assert asking.keys(world.config) == keys
     assert asking.issuer(world.config) == world.server.issuer(world.config)
 
 
-def test_without_anybody_named_it_asks_as_anonymous_and_is_refused(world: World) -> None:
+def test_without_credentials_keys_are_read_as_anonymous_and_refused(world: World) -> None:
     with raises(KeysError, match=r"403(.|\n)*--credentials FILE(.|\n)*--kubeconfig FILE"):
         External(lambda: None).keys(world.config)
 
 
-def test_credentials_count_more_than_a_kubeconfig(world: World) -> None:
+def test_credentials_take_precedence_over_a_kubeconfig(world: World) -> None:
     kubeconfig = world.kubeconfig({"token": "nobody's"})
     with raises(KeysError, match="401"):
         External(lambda: None, kubeconfig).keys(world.config)
@@ -85,7 +85,7 @@ def test_credentials_count_more_than_a_kubeconfig(world: World) -> None:
     assert asking.keys(world.config) == world.server.keys(world.config)
 
 
-def test_what_has_changed_in_a_kubeconfig_is_taken(world: World) -> None:
+def test_a_changed_kubeconfig_is_reloaded(world: World) -> None:
     asking = External(lambda: None, world.kubeconfig({"token": "old"}))
     with raises(KeysError, match="401"):
         asking.keys(world.config)
@@ -93,7 +93,7 @@ def test_what_has_changed_in_a_kubeconfig_is_taken(world: World) -> None:
     assert asking.keys(world.config)
 
 
-def test_a_credential_plugin_is_asked_once_and_again_when_its_token_is_none(world: World) -> None:
+def test_an_exec_plugin_runs_again_only_if_its_token_is_refused(world: World) -> None:
     plugin, told = world.folder / "plugin", world.folder / "told"
     version = "client.authentication.k8s.io/v1"
 
@@ -115,7 +115,7 @@ def test_a_credential_plugin_is_asked_once_and_again_when_its_token_is_none(worl
     assert other.keys(world.config)
 
 
-def test_the_configs_authority_counts_and_not_the_kubeconfigs(world: World) -> None:
+def test_the_configs_certificate_authority_replaces_the_kubeconfigs(world: World) -> None:
     other = world.folder / "other.crt"
     stranger = world.folder / "stranger"
     stranger.mkdir()
@@ -128,7 +128,7 @@ def test_the_configs_authority_counts_and_not_the_kubeconfigs(world: World) -> N
         External(lambda: Secret("secret"), kubeconfig).keys(world.config)
 
 
-def test_an_authority_that_is_none_is_a_usage_error(world: World) -> None:
+def test_an_unusable_certificate_authority_is_a_usage_error(world: World) -> None:
     ca = world.folder / "ca.crt"
     for content in (b"junk", b"\xff", b""):
         ca.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Door and gate before the embedded API server: keys that change, and what goes wrong."""
+"""Door and gate with the embedded API server: changed keys, changed configs, failures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FOLLOWED_WITHIN_SECONDS = 30.0
 
 @contextmanager
 def running_stack(folder: Path, **settings: Any) -> Iterator[LocalStack]:
-    """A stack whose supervisor looks after it on this thread's side."""
+    """A stack whose supervisor runs in a thread of its own."""
     folder.mkdir(mode=0o700, exist_ok=True)
     with LocalStack(folder, **settings) as stack:
         ended = threading.Event()
@@ -44,7 +44,7 @@ def running_stack(folder: Path, **settings: Any) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """One that the tests share which leave it as it was."""
+    """A stack shared by tests that do not change it."""
     with running_stack(tmp_path_factory.mktemp("s")) as running:
         yield running
 
@@ -85,7 +85,7 @@ def asking_on_an_open_connection(stack: LocalStack, token: Secret) -> Iterator[l
         thread.join(10)
 
 
-def test_it_is_up_in_seconds_and_takes_the_first_token_at_once(tmp_path: Path) -> None:
+def test_it_starts_in_seconds_and_accepts_the_first_token_at_once(tmp_path: Path) -> None:
     started = SYSTEM_CLOCK.monotonic()
     with LocalStack(tmp_path) as stack:
         token = stack.make_identity().credentials().token()
@@ -93,7 +93,7 @@ def test_it_is_up_in_seconds_and_takes_the_first_token_at_once(tmp_path: Path) -
         assert SYSTEM_CLOCK.monotonic() - started < UP_WITHIN_SECONDS
 
 
-def test_when_it_has_ended_nothing_listens_and_nothing_runs(tmp_path: Path) -> None:
+def test_after_it_stops_no_port_process_or_thread_is_left(tmp_path: Path) -> None:
     others = set(threading.enumerate())
     with LocalStack(tmp_path) as stack:
         ports = [*stack.supervisor.edge.ports.values(), stack.server.port]
@@ -117,7 +117,7 @@ def test_a_stack_that_cannot_be_started_leaves_nothing(
     eventually("no thread is left", lambda: not set(threading.enumerate()) - before)
 
 
-def test_a_new_signing_key_is_followed_and_no_request_is_lost(tmp_path: Path) -> None:
+def test_a_new_signing_key_is_accepted_without_losing_a_request(tmp_path: Path) -> None:
     with running_stack(tmp_path) as stack:
         identity = stack.make_identity()
         old = stack.make_token(identity)
@@ -130,7 +130,7 @@ def test_a_new_signing_key_is_followed_and_no_request_is_lost(tmp_path: Path) ->
         assert set(codes) == {200}
 
 
-def test_tokens_by_a_retired_key_end_also_on_open_connections(tmp_path: Path) -> None:
+def test_tokens_of_a_retired_key_are_refused_even_on_open_connections(tmp_path: Path) -> None:
     with running_stack(tmp_path) as stack:
         identity = stack.make_identity()
         (kid,) = stack.server.signing_keys
@@ -150,7 +150,7 @@ def test_tokens_by_a_retired_key_end_also_on_open_connections(tmp_path: Path) ->
         assert passes(stack, new)
 
 
-def test_without_its_api_server_the_gate_keeps_its_keys_and_the_door_says_so(
+def test_without_its_api_server_the_gate_keeps_its_keys_and_the_door_answers_503(
     tmp_path: Path,
 ) -> None:
     with running_stack(tmp_path) as stack:
@@ -171,7 +171,7 @@ def test_without_its_api_server_the_gate_keeps_its_keys_and_the_door_says_so(
         check(trouble, reason="log")
 
 
-def test_the_door_is_reached_where_localhost_is_ipv6_first(
+def test_the_door_is_reached_if_localhost_is_ipv6_first(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = socket.getaddrinfo
@@ -203,7 +203,7 @@ def test_the_door_is_reached_where_localhost_is_ipv6_first(
     ],
     ids=str,
 )
-def test_the_gate_refuses_every_other_shape_of_token(
+def test_the_gate_refuses_every_other_kind_of_token(
     stack: LocalStack, shape: dict[str, Any]
 ) -> None:
     identity = stack.make_identity(name="shapes")
@@ -240,7 +240,7 @@ def test_a_changed_audience_is_in_force_without_a_restart(tmp_path: Path) -> Non
     ],
     ids=["engine", "audience", "YAML", "address"],
 )
-def test_a_change_that_makes_no_sense_is_refused_and_the_gate_runs_on(
+def test_an_invalid_change_is_refused_and_the_gate_keeps_running(
     tmp_path: Path, old: str, new: str, named: str
 ) -> None:
     with running_stack(tmp_path) as stack:
@@ -256,7 +256,7 @@ def test_a_change_that_makes_no_sense_is_refused_and_the_gate_runs_on(
         within("the next one is taken", lambda: not passes(stack, token))
 
 
-def test_an_envoy_that_dies_is_started_again_with_the_keys_it_had(tmp_path: Path) -> None:
+def test_envoy_restarts_after_a_crash_with_the_keys_it_had(tmp_path: Path) -> None:
     with running_stack(tmp_path) as stack:
         identity: MadeIdentity = stack.make_identity()
         token = stack.make_token(identity)
@@ -276,7 +276,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_where_localhost_is_an_ipv6_address_alone_all_of_it_listens_there(
+def test_everything_listens_on_ipv6_if_localhost_is_ipv6_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolve = socket.getaddrinfo
@@ -293,13 +293,13 @@ def test_where_localhost_is_an_ipv6_address_alone_all_of_it_listens_there(
         assert passes(stack, identity.credentials().token().value)
 
 
-def test_localhost_is_the_ipv4_address_where_it_has_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_localhost_is_the_ipv4_address_if_it_has_both(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(0, 0, 0, "", ("::1", 0, 0, 0)), (0, 0, 0, "", ("127.0.0.1", 0))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     assert address_of("localhost") == "127.0.0.1"
 
 
-def test_keys_that_cannot_be_read_and_then_can_are_both_reported(
+def test_failure_and_recovery_of_reading_keys_are_reported(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(config: Config) -> str:

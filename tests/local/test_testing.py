@@ -67,7 +67,7 @@ def test_no_two_tests_have_the_same_identity(daypass_identity: MadeIdentity, tur
     _seen.add(daypass_identity.user)
 
 
-def test_a_token_is_good_unless_it_is_said_otherwise(
+def test_a_token_is_valid_unless_the_test_asks_otherwise(
     daypass_stack: LocalStack, daypass_token: TokenMaker
 ) -> None:
     assert code_at_the_gate(daypass_stack, daypass_token()) == 200
@@ -78,7 +78,7 @@ def test_a_token_is_good_unless_it_is_said_otherwise(
     assert code_at_the_gate(daypass_stack, daypass_token(expired=True)) == 401
 
 
-def test_a_token_of_another_identity_can_be_had(
+def test_a_token_of_another_identity_can_be_made(
     daypass_stack: LocalStack, daypass_token: TokenMaker
 ) -> None:
     other = daypass_stack.make_identity("others", "another")
@@ -86,7 +86,7 @@ def test_a_token_of_another_identity_can_be_had(
     assert claims["sub"] == other.user
 
 
-def test_a_moved_clock_ends_tokens_for_the_api_server_and_not_for_the_gate(
+def test_a_moved_clock_expires_tokens_at_the_api_server_and_not_at_the_gate(
     daypass_stack: LocalStack, daypass_token: TokenMaker, daypass_clock: MovableClock
 ) -> None:
     token = daypass_token()
@@ -96,7 +96,7 @@ def test_a_moved_clock_ends_tokens_for_the_api_server_and_not_for_the_gate(
     assert code_at_the_gate(daypass_stack, token) == 200
 
 
-def test_the_clock_is_put_right_after_each_test(daypass_clock: MovableClock) -> None:
+def test_the_clock_is_reset_after_each_test(daypass_clock: MovableClock) -> None:
     assert daypass_clock.ahead_seconds == 0
 
 
@@ -108,14 +108,14 @@ def test_a_token_made_with_the_clock_ahead_is_not_valid_yet(
     assert (reply.code, "not yet" in reply.message) == (401, True), reply
 
 
-def test_a_token_made_with_the_clock_far_behind_has_ended(
+def test_a_token_made_with_the_clock_far_behind_has_expired(
     daypass_stack: LocalStack, daypass_token: TokenMaker, daypass_clock: MovableClock
 ) -> None:
     daypass_clock.move(-3700)
     assert code_at_the_gate(daypass_stack, daypass_token()) == 401
 
 
-def test_a_revoked_identity_gets_nothing_once_ten_seconds_are_past(
+def test_a_revoked_identity_gets_no_token_after_ten_seconds(
     daypass_stack: LocalStack, daypass_identity: MadeIdentity, daypass_clock: MovableClock
 ) -> None:
     daypass_identity.credentials().token()
@@ -145,7 +145,7 @@ def test_token_review_forgets_a_deleted_secret_once_the_clock_has_moved(
     assert not is_good_for_the_api_server(daypass_stack, token)
 
 
-def test_all_of_it_is_small(tmp_path: Path) -> None:
+def test_its_memory_use_is_small(tmp_path: Path) -> None:
     # In a process of its own: this one holds what a whole test run has imported.
     code = (
         "import daypass.testing, pathlib, re\n"
@@ -159,7 +159,7 @@ def test_all_of_it_is_small(tmp_path: Path) -> None:
     assert sum(map(int, done.stdout.split())) / 1024 < MEGABYTES
 
 
-def test_it_works_without_pytest_is_up_fast_and_leaves_nothing(
+def test_it_works_without_pytest_starts_fast_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = runtime_folder(tmp_path)

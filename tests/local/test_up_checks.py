@@ -1,4 +1,4 @@
-"""Each of the three checks before the embedded API server, and a change between them."""
+"""Each of the three checks with the embedded API server, and changes between them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_token_passes_until_its_secret_is_deleted(stack: LocalStack) -> None:
     eventually("it is refused", lambda: code(stack, token) == 401)
 
 
-def test_what_was_revoked_stays_refused_when_envoy_is_killed(stack: LocalStack) -> None:
+def test_revoked_tokens_stay_refused_after_envoy_is_killed(stack: LocalStack) -> None:
     identities = [stack.make_identity(name=name) for name in ("one", "other")]
     revoked, good = (stack.make_token(each).reveal() for each in identities)
     assert (code(stack, revoked), code(stack, good)) == (200, 200)
@@ -83,13 +83,13 @@ def end_work(authorizer: LocalAuthorizer) -> None:
 
 
 def remove_socket(authorizer: LocalAuthorizer) -> None:
-    """As whoever sweeps /tmp."""
+    """As a cleaner of /tmp does."""
     authorizer.path.unlink()
 
 
 @pytest.mark.parametrize("end", [end_thread, end_work, remove_socket])
 @pytest.mark.parametrize("check", ["review", "both"])
-def test_an_authorizer_that_dies_alone_closes_the_gate_until_a_new_one_is_up(
+def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
     tmp_path_factory: pytest.TempPathFactory,
     check: str,
     end: Callable[[LocalAuthorizer], None],
@@ -105,7 +105,7 @@ def test_an_authorizer_that_dies_alone_closes_the_gate_until_a_new_one_is_up(
         end(authorizer)
         stack.revoke(identities[1])
         unseen = stack.make_token(identities[2]).reveal()
-        # Whom nobody has asked about gets in by no way; what is remembered may pass where it lives.
+        # A token that was never checked is refused; a cached decision may still apply.
         dead = Counter(code(stack, token) for token in (one, two, unseen))
         assert set(dead) <= {200, 401, 503}, dead
         if end is end_thread:

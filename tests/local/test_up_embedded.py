@@ -1,4 +1,4 @@
-"""`daypass up` with the embedded API server: what outlives a restart, and what is damaged."""
+"""`daypass up` with the embedded API server: restarts, and damaged state files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_door_gate_and_echo_work_together(tmp_path: Path) -> None:
     assert "Traceback" not in up.words
 
 
-def test_identities_and_their_tokens_outlive_a_restart(tmp_path: Path) -> None:
+def test_identities_and_their_tokens_survive_a_restart(tmp_path: Path) -> None:
     door_port, gate_port = free_ports(2)
     config = stack_config(door_port=door_port, gate_port=gate_port)
     with running_up(tmp_path, config) as up:
@@ -54,7 +54,7 @@ def test_identities_and_their_tokens_outlive_a_restart(tmp_path: Path) -> None:
         assert at_the_gate(again, new.value).code == 200
 
 
-def test_an_identity_made_just_before_a_kill_is_kept(tmp_path: Path) -> None:
+def test_an_identity_made_just_before_a_kill_survives(tmp_path: Path) -> None:
     door_port, gate_port = free_ports(2)
     config = stack_config(door_port=door_port, gate_port=gate_port)
     with running_up(tmp_path, config) as up:
@@ -66,7 +66,7 @@ def test_an_identity_made_just_before_a_kill_is_kept(tmp_path: Path) -> None:
         assert credentials_of(again, identity).token().value.reveal()
 
 
-def test_keys_that_a_kill_left_are_removed_by_the_next_start(tmp_path: Path) -> None:
+def test_the_next_start_removes_the_keys_of_a_killed_process(tmp_path: Path) -> None:
     with running_up(tmp_path, stack_config()) as up:
         up.process.kill()
         up.wait()
@@ -79,7 +79,7 @@ def test_keys_that_a_kill_left_are_removed_by_the_next_start(tmp_path: Path) -> 
     assert not list(up.runtime.iterdir())
 
 
-def test_where_a_port_is_taken_no_folder_is_made(tmp_path: Path) -> None:
+def test_no_folder_is_made_if_a_port_is_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = stack_config(gate_port=taken.getsockname()[1])
         with running_up(tmp_path, config) as up:
@@ -90,7 +90,7 @@ def test_where_a_port_is_taken_no_folder_is_made(tmp_path: Path) -> None:
     assert not list(up.runtime.iterdir())
 
 
-def test_a_start_that_fails_leaves_nothing_that_the_next_one_takes_for_a_state(
+def test_a_failed_start_leaves_no_state_for_the_next_one(
     tmp_path: Path,
 ) -> None:
     state = tmp_path / "state-of-it"
@@ -113,8 +113,8 @@ def test_a_start_that_fails_leaves_nothing_that_the_next_one_takes_for_a_state(
     assert LOST not in again.words
 
 
-def test_an_end_is_reported_as_soon_as_it_is_asked_for(tmp_path: Path) -> None:
-    """Also while it is busy: a frozen Envoy is waited for before it is killed."""
+def test_a_shutdown_is_reported_as_soon_as_it_is_requested(tmp_path: Path) -> None:
+    """Even while it is busy: a frozen Envoy is waited for before it is killed."""
     with running_up(tmp_path, stack_config()) as up:
         (pid,) = up.envoy_pids()
         os.kill(pid, signal.SIGSTOP)
@@ -145,7 +145,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_state_file_is_told_with_what_to_do(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_state_file_is_refused_with_a_hint(tmp_path: Path, damage: str) -> None:
     with running_up(tmp_path, stack_config()) as up:
         assert up.end() == 0
     (state,) = tmp_path.glob("state/**/api-server.json")
@@ -167,7 +167,7 @@ def test_a_damaged_state_file_is_told_with_what_to_do(tmp_path: Path, damage: st
 
 @pytest.mark.parametrize("damage", ["", "half", "another version"])
 @pytest.mark.parametrize("check", ["jwt", "review", "both"])
-def test_without_the_record_what_was_revoked_before_stays_refused(
+def test_revoked_tokens_stay_refused_if_the_revocation_record_is_lost(
     tmp_path_factory: pytest.TempPathFactory, check: str, damage: str
 ) -> None:
     """The record is deleted, or is damaged and deleted as the hint says."""
@@ -248,7 +248,7 @@ def test_a_gate_without_keys_refuses_every_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"junk", b"\xff"], ids=["absent", "junk", "binary"])
-def test_an_api_servers_authority_that_is_none_is_a_usage_error(
+def test_an_unusable_certificate_authority_of_the_api_server_is_a_usage_error(
     tmp_path: Path, content: bytes | None
 ) -> None:
     config = dead_cluster(tmp_path)
@@ -275,7 +275,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_full_disk_below_stderr_does_not_end_it(tmp_path: Path) -> None:
+def test_a_full_stderr_does_not_stop_it(tmp_path: Path) -> None:
     (tmp_path / "daypass.yaml").write_text(stack_config())
     with (
         open("/dev/full", "w") as full,

@@ -1,4 +1,4 @@
-"""gRPC through the gate of `daypass up`: a real server behind it, a real client before it."""
+"""gRPC through the gate of `daypass up`: with a real server and a real client."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ WAYS: dict[str, Callable[[GrpcService], str]] = {
 
 @pytest.mark.parametrize("check", ["jwt", "review", "both"])
 @pytest.mark.parametrize("way", WAYS)
-def test_calls_of_every_kind_pass_and_the_service_learns_who_calls(
+def test_calls_of_every_kind_pass_and_the_service_gets_the_caller(
     service: GrpcService, tmp_path: Path, way: str, check: str
 ) -> None:
     with gate_before(tmp_path, WAYS[way](service), check) as up:
@@ -99,7 +99,7 @@ def test_calls_of_every_kind_pass_and_the_service_learns_who_calls(
     assert service.tokens == [None] * 4
 
 
-def test_who_may_not_call_is_told_so_in_grpcs_own_way(service: GrpcService, tmp_path: Path) -> None:
+def test_refused_calls_get_a_grpc_status(service: GrpcService, tmp_path: Path) -> None:
     with gate_before(tmp_path, WAYS["without TLS"](service)) as up, ExitStack() as stack:
         pem = up.authority_file.read_bytes()
         credentials = grpc.ssl_channel_credentials(pem)
@@ -160,7 +160,7 @@ def http1_service(folder: Path) -> Iterator[int]:
         thread.join()
 
 
-def test_a_server_with_tls_that_knows_no_http2_is_spoken_to_as_before(tmp_path: Path) -> None:
+def test_a_tls_server_without_http2_is_reached_over_http1(tmp_path: Path) -> None:
     with (
         http1_service(tmp_path) as port,
         gate_before(tmp_path, f"https://localhost:{port}") as up,

@@ -1,5 +1,5 @@
-"""Servers by a name of several addresses, of which one answers: `localhost` is ::1 as well, where
-the machine has that.
+"""Servers whose name has several addresses, one of which answers: `localhost` is also ::1 on
+machines with IPv6.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHECK = post(
 )  # fmt: skip
 
 
-def test_the_door_finds_the_api_server_each_time(tmp_path: Path) -> None:
+def test_the_door_reaches_the_api_server_each_time(tmp_path: Path) -> None:
     authority = Authority.load_or_create(tmp_path, "tests", SYSTEM_CLOCK)
     server = Embedded(authority, tmp_path, SYSTEM_CLOCK)
     try:
@@ -38,7 +38,7 @@ def test_the_door_finds_the_api_server_each_time(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_the_gate_finds_what_it_guards_each_time(tmp_path: Path) -> None:
+def test_the_gate_reaches_its_upstream_each_time(tmp_path: Path) -> None:
     with Echo() as echo:
         upstream = f"http://localhost:{echo.address.port}"
         with running_up(tmp_path, stack_config(upstream=upstream)) as up:

@@ -1,4 +1,4 @@
-"""What is open when its token is revoked, at the gate of one machine with each of the checks."""
+"""Open streams and requests when their token is revoked, at a local gate with each check."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def fields(value: str, method: str = "POST", **more: str) -> list[tuple[str, str
     return [*pseudo.items(), ("authorization", value)]
 
 
-def test_an_open_stream_goes_on_and_a_new_one_on_its_connection_is_refused(lab: Lab) -> None:
+def test_an_open_stream_continues_and_a_new_one_on_its_connection_is_refused(lab: Lab) -> None:
     identity, value = lab.identity("streaming")
     with Http2(lab.port, authority_pem=lab.pem, name=HOST) as client:
         stream = client.send(fields(value), b"before", end=False)
@@ -93,7 +93,7 @@ def test_an_open_stream_goes_on_and_a_new_one_on_its_connection_is_refused(lab: 
     assert len(lab.service.heads) == arrived
 
 
-def test_a_long_request_and_its_answer_go_on_over_http1(lab: Lab) -> None:
+def test_a_long_request_and_its_response_continue_over_http1(lab: Lab) -> None:
     identity, value = lab.identity("long")
     line = f"Authorization: {value}"
     arrived = len(lab.service.heads)
@@ -109,7 +109,7 @@ def test_a_long_request_and_its_answer_go_on_over_http1(lab: Lab) -> None:
     assert (answer.code, answer.body) == (200, b"beforeafter")
 
 
-def test_no_websocket_gets_through_and_the_answer_says_so(lab: Lab) -> None:
+def test_websockets_are_refused(lab: Lab) -> None:
     _, value = lab.identity("socket")
     arrived = len(lab.service.heads)
     for lines in ((f"Authorization: {value}", *UPGRADE), UPGRADE):
