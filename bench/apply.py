@@ -13,12 +13,12 @@ from pathlib import Path
 from bench.commands import BIN, _seconds
 from bench.rounds import compare
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.deploy.pair import authority_in, authority_object, make_pair
-from daypass.render.documents import stream
-from daypass.render.facts import KubernetesFacts
+from daypass.config import load
+from daypass.deploy.prerequisites import authority_in, authority_object, make_serving_certificate
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.names import DOOR_PAIR, DOOR_TRUST, door_host
-from daypass.spec import load
+from daypass.render.objects import DOOR_PAIR, DOOR_TRUST, door_host
+from daypass.render.yaml import stream
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 
@@ -116,7 +116,7 @@ def _manifests(file: Path) -> str:
     """What `daypass apply` applies, the Secrets as well."""
     config = load(file)
     namespace = config.door.namespace
-    pair = make_pair(namespace, DOOR_PAIR, door_host(config), SYSTEM_CLOCK)
+    pair = make_serving_certificate(namespace, DOOR_PAIR, door_host(config), SYSTEM_CLOCK)
     trust = authority_object("Secret", "istio-system", DOOR_TRUST, authority_in(pair))
-    first, *rest = render_objects(config, KubernetesFacts())
+    first, *rest = render_objects(config, ClusterFacts())
     return stream([first, pair, trust, *rest])

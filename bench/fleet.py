@@ -17,10 +17,10 @@ from collections.abc import Callable
 
 from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
+from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.http import Request, Response
+from daypass.client.http1 import HttpRequest, HttpResponse
 from daypass.client.route import Route
-from daypass.client.settings import Settings
 from daypass.client.timing import Timing
 from daypass.client.transport import CONNECT, TransportError
 from support.exchanges import FakeWire
@@ -48,7 +48,7 @@ class Fleet:
         timing: Timing = FakeTiming(self.clock)
         timing.chance = chance.random
         timing.begin = _at_once
-        settings = Settings(
+        settings = CredentialsConfig(
             credentials_document("http://127.0.0.1:1/kubernetes", lifetimeSeconds=LIFETIME_SECONDS),
             origin="fleet.json",
             now_unix=self.clock.unix(),
@@ -69,7 +69,7 @@ class Fleet:
         """Seconds since the fleet began."""
         return self.clock.now_monotonic - self.began
 
-    def answer(self, request: Request) -> Response | Exception:
+    def answer(self, request: HttpRequest) -> HttpResponse | Exception:
         """What the door says."""
         self.asked[int(self.now // BUCKET_SECONDS)] += 1
         if self.down[0] <= self.now < self.down[1]:
@@ -80,7 +80,7 @@ class Fleet:
             "spec": {"audiences": [AUDIENCE], "expirationSeconds": LIFETIME_SECONDS},
             "status": {"token": self.token, "expirationTimestamp": ends},
         }
-        return Response(status=201, headers=(), body=json.dumps(body).encode())
+        return HttpResponse(status=201, headers=(), body=json.dumps(body).encode())
 
     def run(self, seconds: float) -> None:
         """Let this much time pass."""
@@ -99,8 +99,8 @@ class Fleet:
             heapq.heappush(self.due, (self.now + wait, number, credentials))
 
 
-class _Nowhere(list[Request]):
-    def append(self, request: Request) -> None:
+class _Nowhere(list[HttpRequest]):
+    def append(self, request: HttpRequest) -> None:
         """Requests of a whole day are too many to keep."""
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.loads import Target, build, cpu_seconds, fire, stub
-from daypass.render.envoy.gate import PROTECTED
-from daypass.render.envoy.revocation import Revoked
-from daypass.render.envoy.settings import Address, Protected
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.envoy.gate_listener import PROTECTED
+from daypass.render.envoy.settings import Protected, SocketAddress
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.doors import EKF
@@ -53,8 +53,8 @@ def _cost(folder: Path, rounds: int) -> None:
     names = frozenset(f"00000000-0000-4000-8000-{number:012}" for number in range(10_000))
     until = int(time.time()) + 86_400  # a list says until when it is valid, as in real use
     lists = {
-        "empty": Revoked(closed_after_unix=until),
-        "long": Revoked(secrets=names, closed_after_unix=until),
+        "empty": RevocationSnapshot(closed_after_unix=until),
+        "long": RevocationSnapshot(secrets=names, closed_after_unix=until),
     }
     changes: dict[str, Callable[[dict[str, Any]], None]] = {
         "plain": _without_check, "empty": lambda files: None, "long": lambda files: None,
@@ -62,7 +62,8 @@ def _cost(folder: Path, rounds: int) -> None:
     load = build()
     with stub(load, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
         protected = Protected(
-            address=Address(host="127.0.0.1", port=port), authority_file=str(folder / "ca.crt")
+            address=SocketAddress(host="127.0.0.1", port=port),
+            authority_file=str(folder / "ca.crt"),
         )
 
         @contextmanager

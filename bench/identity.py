@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from daypass._core.secret import Secret
-from daypass.identity.fleet import THREADS
-from daypass.identity.naming import IdentityName
-from daypass.identity.revoke import revoke
+from daypass.identity.delete import revoke
+from daypass.identity.model import IdentityName
+from daypass.identity.rotate import THREADS
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from support.clusters import admin_cluster, cluster_as

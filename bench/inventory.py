@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.rounds import compare
-from daypass.identity import marks
+from daypass._core import labels
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
@@ -21,8 +21,7 @@ from daypass.identity.grants import (
     authorization_policy,
     role_binding,
 )
-from daypass.identity.manifests import identity_objects, new_secret_name
-from daypass.identity.naming import IdentityName
+from daypass.identity.model import IdentityName, identity_objects, new_secret_name
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS, Object
 from support.clusters import admin_cluster
@@ -65,8 +64,8 @@ def run(*, quick: bool) -> None:
 def _make(plane: ControlPlane, count: int) -> None:
     """Identities with a token and a grant each, spread over namespaces."""
     cluster = admin_cluster(plane)
-    labels = {marks.POLICY: marks.POLICY_ON}
-    namespaces = [plane.make_namespace(labels=labels) for _ in range(NAMESPACES)]
+    held = {labels.POLICY: labels.POLICY_ENFORCED}
+    namespaces = [plane.make_namespace(labels=held) for _ in range(NAMESPACES)]
     with ThreadPoolExecutor(THREADS) as pool:
         tasks = [
             pool.submit(_make_one, cluster, namespaces[index % NAMESPACES], f"bot-{index}")
@@ -93,7 +92,7 @@ def _make_one(cluster: Cluster, namespace: str, name: str) -> None:
 
 
 def _filled(cluster: Cluster) -> int:
-    found = cluster.list(SECRETS, labels=marks.SELECTOR, metadata_only=True)
+    found = cluster.list(SECRETS, labels=labels.SELECTOR, metadata_only=True)
     uid = "kubernetes.io/service-account.uid"
     return sum(uid in each["metadata"]["annotations"] for each in found)
 

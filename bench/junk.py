@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.loads import Target, build, fire
-from daypass.spec.gate import Check
+from daypass.config.gate import Check
 from support.crowds import resident_bytes
 from support.doors import EKF
 from support.fake_reviews import fake_reviews

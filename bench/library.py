@@ -25,8 +25,8 @@ from google.oauth2.credentials import Credentials as GoogleCredentials
 
 from bench.rounds import compare
 from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.settings import Settings
 from support.exchanges import FakeWire
 from support.fake_door import credentials_document, token_answer
 
@@ -79,7 +79,7 @@ def _nothing() -> None:
 def _ours() -> Credentials:
     now = SYSTEM_CLOCK.unix()
     document = credentials_document("http://127.0.0.1:1/kubernetes")
-    settings = Settings(document, origin="bench.json", now_unix=now)
+    settings = CredentialsConfig(document, origin="bench.json", now_unix=now)
     return Credentials(settings, wire=FakeWire(lambda _: token_answer(now=now, date=now)))
 
 

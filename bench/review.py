@@ -30,8 +30,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from bench.gate import revocation
 from bench.loads import Target, build, cpu_seconds, fire, stub
 from bench.rounds import compare
-from daypass.gateway.review.token_review import PATH
-from daypass.render.envoy.settings import Address, Protected
+from daypass.gate.authorizer.token_reviews import PATH
+from daypass.render.envoy.settings import Protected, SocketAddress
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -297,7 +297,7 @@ def _protected(bench: Bench) -> Iterator[Protected]:
         (folder / name).write_text(text)
     with stub(bench.load, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
         yield Protected(
-            address=Address(host="127.0.0.1", port=port),
+            address=SocketAddress(host="127.0.0.1", port=port),
             authority_file=str(folder / "stub-ca.crt"),
         )
 

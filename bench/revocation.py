@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from daypass.gateway.denials import Kind
-from daypass.gateway.record import ClusterRecord, Recorded
+from daypass.gate.revocation.revocation_list import ObjectKind
+from daypass.gate.revocation.state_store import RevocationState, StateStore
 from support.deadline import eventually
 from support.identities import Identity
 from support.istio_gates import AUDIENCE, GUARDED, IstioGate, running_istio_gate
@@ -50,9 +50,11 @@ def _times(folder: Path, length: int, rounds: int) -> Iterator[float]:
 def _record(gate: IstioGate, namespace: str, length: int) -> set[str]:
     """Let as many be recorded as gone for a while, as a watch before has left them; their UIDs."""
     now = time.time()
-    gone = {str(uuid.uuid4()): [Kind.SECRET, namespace, int(now) - 1800] for _ in range(length)}
+    gone = {
+        str(uuid.uuid4()): [ObjectKind.SECRET, namespace, int(now) - 1800] for _ in range(length)
+    }
     refused = {"format": 1, "gone": gone, "namespaces": {}, "fresh": {}, "settledAt": now}
-    ClusterRecord(gate.cluster, HOME).write(Recorded(), refused, {})
+    StateStore(gate.cluster, HOME).write(RevocationState(), refused, {})
     return set(gone)
 
 

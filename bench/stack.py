@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from bench.loads import Target, build, fire
-from daypass.local.behind import SERVER_NAME
+from daypass.local.api_backend import SERVER_NAME
 from daypass.local.stack import LocalStack
 
 CODE = """

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.labels import MANAGED_BY
 from daypass.cli import main
+from daypass.deploy.cluster_state import MissingError, read_cluster_state
 from daypass.deploy.inventory import NAME as INVENTORY
-from daypass.deploy.state import MissingError, ask_state
-from daypass.deploy.troubles import RefusedError
-from daypass.identity.marks import MANAGED_BY
+from daypass.deploy.plan import RejectedObjectsError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, SECRETS
-from daypass.render.names import GATE_KEYS, GATE_KNOWN
+from daypass.render.objects import GATE_KEYS, GATE_KNOWN
 from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.crds import install_gateway_api, install_istio
@@ -274,7 +274,7 @@ def test_a_missing_namespace_is_reported_before_anything_is_applied(
 
 
 def test_the_version_that_the_cluster_serves_is_rendered(cluster: Cluster) -> None:
-    state = ask_state(cluster)
+    state = read_cluster_state(cluster)
     assert "gateway.networking.k8s.io/v1/BackendTLSPolicy" in state.target.kinds.served
     old = state.target.kinds.served - {"networking.istio.io/v1/VirtualService"}
     assert "networking.istio.io/v1beta1/VirtualService" in old
@@ -304,7 +304,7 @@ def test_all_missing_rights_are_reported_at_once(plane: ControlPlane, cluster: C
         {"metadata": {"name": "reader"}, "roleRef": role, "subjects": [subject]},
     )
     holder = cluster_as(plane, bot.token)
-    with pytest.raises(RefusedError) as raised:
+    with pytest.raises(RejectedObjectsError) as raised:
         plan(holder, BOTH)
     told = str(raised.value)
     for resource in ("deployments", "configmaps", "virtualservices"):
@@ -418,7 +418,7 @@ def test_the_door_moves_to_another_namespace_and_leaves_the_old_one_empty(
     assert planned.widened == ()
     apply(cluster, moved)
     eventually("the old one goes", lambda: cluster.find(NAMESPACES, "daypass") is None)
-    state = ask_state(cluster)
+    state = read_cluster_state(cluster)
     assert [inventory.namespace for inventory in state.inventories] == ["edge"]
     assert {i.namespace for i in state.entries} == {"", "edge", "istio-system"}
 
@@ -450,13 +450,13 @@ def test_a_forged_inventory_entry_removes_nothing(plane: ControlPlane, cluster: 
 
 def test_of_two_concurrent_applies_only_one_writes(cluster: Cluster) -> None:
     from daypass._core.errors import DaypassError
-    from daypass.deploy.applying import carry_out
+    from daypass.deploy.apply import execute
 
     apply(cluster, ONLY_EKF)
-    mine, state = plan(cluster, BOTH), ask_state(cluster)
+    mine, state = plan(cluster, BOTH), read_cluster_state(cluster)
     apply(cluster, BOTH)
     with raises(DaypassError, match="daypass diff"):
-        carry_out(state.target, mine)
+        execute(state.target, mine)
 
 
 def test_the_gateway_api_gets_a_copy_of_the_authority(cluster: Cluster) -> None:
@@ -500,7 +500,7 @@ def test_a_field_that_the_api_server_does_not_know_is_refused_and_not_left_out(
     from daypass.kube.errors import ApiError
 
     apply(cluster, BOTH)
-    state = ask_state(cluster)
+    state = read_cluster_state(cluster)
     for change in plan(cluster, BOTH + "door: {replicas: 3}\n").changes:
         if change.identifier.kind in ("DestinationRule", "Deployment"):
             document = copy.deepcopy(change.document)

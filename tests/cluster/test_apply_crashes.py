@@ -13,9 +13,9 @@ from threading import Lock
 import httpx2
 import pytest
 
-from daypass.deploy.state import ask_state
+from daypass.deploy.cluster_state import read_cluster_state
 from daypass.kube.cluster import Cluster
-from daypass.kube.kubeconfig import find_access
+from daypass.kube.kubeconfig import find_connection_config
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, prepared_plane, remove
@@ -76,7 +76,7 @@ def cluster(plane: ControlPlane) -> Iterator[Cluster]:
 
 def open_cluster(plane: ControlPlane) -> Cluster:
     """The plane for an admin."""
-    return Cluster(find_access({}, kubeconfig=str(plane.kubeconfig)))
+    return Cluster(find_connection_config({}, kubeconfig=str(plane.kubeconfig)))
 
 
 @contextmanager
@@ -104,11 +104,11 @@ def test_an_apply_and_a_removal_that_end_anywhere_go_on_to_the_same_end(
         acted = last % 2 == 1
         with dying(plane, last, acted=acted) as (mortal, applying):
             apply(mortal, BOTH)
-        noted = ask_state(cluster).entries
+        noted = read_cluster_state(cluster).entries
         apply(cluster, BOTH)
         whole = whole or names(cluster)
         assert names(cluster) ^ whole == set(), last
-        entries = ask_state(cluster).entries
+        entries = read_cluster_state(cluster).entries
         assert noted.keys() <= entries.keys()
         assert all(each.uid and not each.taken_over for each in entries.values()), last
         with dying(plane, last, acted=acted) as (mortal, removing):

@@ -9,16 +9,16 @@ from contextlib import closing
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
-from daypass.deploy.attached import wait_for_policies
-from daypass.deploy.identifier import Identifier
-from daypass.deploy.rollout import NotReadyError, Patience
-from daypass.deploy.state import ask_state
-from daypass.gateway.key_set import key_set
-from daypass.gateway.native import publisher_of
+from daypass.deploy.apply import wait_for_policies
+from daypass.deploy.cluster_state import read_cluster_state
+from daypass.deploy.deploy_target import ObjectRef
+from daypass.deploy.rollout import Deadline, NotReadyError
+from daypass.gate.explain import key_set
+from daypass.gate.revocation.publishers import publisher_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
-from daypass.kube.kubeconfig import find_access
-from daypass.render.names import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST
+from daypass.kube.kubeconfig import find_connection_config
+from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST
 from daypass.testing.clock import MovableClock
 from support.controlplane import ISSUER, ControlPlane
 from support.crds import install_envoy_gateway
@@ -138,16 +138,16 @@ def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str]
         if left:
             left.pop(0)()
 
-    access = find_access({}, kubeconfig=str(plane.kubeconfig))
+    access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
     with closing(Cluster(access, clock=clock, sleep=sleep)) as opened:
-        target = ask_state(opened).target
+        target = read_cluster_state(opened).target
         names = (("infra", GATE), ("daypass", "daypass-domain-ekf"))
         policies = [
-            Identifier(group="gateway.envoyproxy.io", kind=kind, namespace=where, name=name)
+            ObjectRef(group="gateway.envoyproxy.io", kind=kind, namespace=where, name=name)
             for where, name in names
             for kind in ("SecurityPolicy", "ClientTrafficPolicy")[: 2 if where == "infra" else 1]
         ]
-        troubles = wait_for_policies(target, policies, Patience(target, 20), told.append)
+        troubles = wait_for_policies(target, policies, Deadline(target, 20), told.append)
     return troubles, told
 
 

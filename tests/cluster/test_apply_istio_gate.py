@@ -8,7 +8,7 @@ import pytest
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import AUTHORIZATION_POLICIES
-from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
+from daypass.render.objects import GATE, GATE_PAIR, GATE_TRUST
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deploying import apply, cleared, everything, named, plan, prepared_plane, remove

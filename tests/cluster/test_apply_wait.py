@@ -11,7 +11,7 @@ import pytest
 from daypass.cli import apply as command
 from daypass.cli import main
 from daypass.kube.cluster import Cluster
-from daypass.kube.kubeconfig import find_access
+from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import CONFIG_MAPS, SECRETS
 from daypass.testing.clock import MovableClock
 from support.cert_manager import install_cert_manager
@@ -72,7 +72,7 @@ def play(
                 left.pop(0)()
 
         def opened(args: object) -> Cluster:
-            access = find_access({}, kubeconfig=str(plane.kubeconfig))
+            access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
             return Cluster(access, clock=clock, sleep=sleep)
 
         monkeypatch.setattr(command, "open_cluster", opened)

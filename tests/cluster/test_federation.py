@@ -12,14 +12,14 @@ import yaml
 
 import daypass
 from daypass import cli
+from daypass._core import labels
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
-from daypass.identity import marks
+from daypass.config.models import Federated, Policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SERVICE_ACCOUNTS
 from daypass.render.policy.authentication import TrustedIssuer, authentication_configuration
-from daypass.render.policy.text import to_yaml
-from daypass.spec.policy import Federated, Policy
+from daypass.render.yaml import to_yaml
 from support import identities, policies
 from support.admin import Answer
 from support.clusters import admin_cluster
@@ -279,11 +279,11 @@ def test_the_printed_configuration_trusts_this_subject_alone(issuer: CiSystem, m
 
 def test_the_identity_is_marked_as_daypass_own(cluster: Cluster, made: Made) -> None:
     account = cluster.get(SERVICE_ACCOUNTS, "ci", made.namespace)
-    assert account["metadata"]["annotations"][marks.IDENTITY] == f"{made.namespace}/ci"
+    assert account["metadata"]["annotations"][labels.IDENTITY] == f"{made.namespace}/ci"
     binding = cluster.get(ROLE_BINDINGS, "ci-daypass-federated", made.namespace)
     assert [subject["kind"] for subject in binding["subjects"]] == ["User"]
     namespace = cluster.get(NAMESPACES, made.namespace)
-    assert namespace["metadata"]["labels"][marks.POLICY] == marks.POLICY_ON
+    assert namespace["metadata"]["labels"][labels.POLICY] == labels.POLICY_ENFORCED
 
 
 CONFIG = """\

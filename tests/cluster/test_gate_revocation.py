@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.reasons import MESSAGES, Reason
 from daypass._core.secret import Secret
 from daypass.cli import main
-from daypass.spec.reasons import MESSAGES, Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import told

@@ -20,12 +20,16 @@ from typing import IO, Any
 
 import pytest
 
-from daypass.gateway.revoked_list import RevokedList, heartbeat, revoked_config_map
-from daypass.render.authorizer.rights import rights
-from daypass.render.envoy.revocation import Revoked
-from daypass.render.names import GATE, GATE_REVOKED
-from daypass.spec.gate import Check
-from daypass.spec.reasons import Reason
+from daypass._core.reasons import Reason
+from daypass.config.gate import Check
+from daypass.gate.revocation.published_list import (
+    PublishedRevocations,
+    heartbeat,
+    revocation_config_map,
+)
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.objects import GATE, GATE_REVOKED
+from daypass.render.rbac import authorizer_rbac
 from support.authority import Authority
 from support.authorizers import ask_over_tls
 from support.clusters import account_token, write_kubeconfig
@@ -146,7 +150,7 @@ def kubeconfig(
 def made_kubeconfig(plane: ControlPlane, home: str, file: Path) -> Path:
     """Of the ServiceAccount that is rendered, with exactly its rights."""
     admin = plane.admin
-    for each in rights(home):
+    for each in authorizer_rbac(home):
         kind = str(each["kind"])
         where = {
             "ServiceAccount": f"/api/v1/namespaces/{home}/serviceaccounts",
@@ -169,8 +173,8 @@ def serve(
     control_plane: ControlPlane, home: str, kubeconfig: Path, list_path: str, tmp_path: Path
 ) -> Iterator[Serving]:
     """One that follows a list on which nobody is."""
-    listed = RevokedList(revoked=Revoked(), heard_unix=time.time())  # noqa: TID251
-    control_plane.admin.create(list_path, revoked_config_map(listed, home))
+    listed = PublishedRevocations(revoked=RevocationSnapshot(), heard_unix=time.time())  # noqa: TID251
+    control_plane.admin.create(list_path, revocation_config_map(listed, home))
     try:
         with serving(tmp_path, kubeconfig, home) as running:
             eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
@@ -268,9 +272,9 @@ def test_a_published_revocation_is_in_force_at_once(
 ) -> None:
     line = bearer(control_plane, identity)
     assert serve.ask(line).code == 200
-    revoked = Revoked(secrets={identity.secret_uid})
-    listed = RevokedList(revoked=revoked, heard_unix=time.time())  # noqa: TID251
-    control_plane.admin.patch(f"{list_path}/{GATE_REVOKED}", revoked_config_map(listed, home))
+    revoked = RevocationSnapshot(secrets={identity.secret_uid})
+    listed = PublishedRevocations(revoked=revoked, heard_unix=time.time())  # noqa: TID251
+    control_plane.admin.patch(f"{list_path}/{GATE_REVOKED}", revocation_config_map(listed, home))
     eventually("it is refused", lambda: serve.ask(line).code == 401)
     assert told(serve.ask(line)) is Reason.DENIED
 
@@ -332,9 +336,9 @@ def test_it_needs_no_anonymous_access(tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("closed")
     with ControlPlane.start(folder / "plane", anonymous=False) as plane:
         home, identity = plane.make_namespace("gate"), plane.make_identity()
-        listed = RevokedList(revoked=Revoked(), heard_unix=time.time())  # noqa: TID251
+        listed = PublishedRevocations(revoked=RevocationSnapshot(), heard_unix=time.time())  # noqa: TID251
         plane.admin.create(
-            f"/api/v1/namespaces/{home}/configmaps", revoked_config_map(listed, home)
+            f"/api/v1/namespaces/{home}/configmaps", revocation_config_map(listed, home)
         )
         kubeconfig = made_kubeconfig(plane, home, folder / "kubeconfig")
         with serving(folder, kubeconfig, home) as running:

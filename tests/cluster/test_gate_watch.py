@@ -15,11 +15,10 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
-from daypass.gateway.denials import Kind
-from daypass.gateway.following import Following, Scope
-from daypass.gateway.record import ClusterRecord
-from daypass.identity.account import get_identity
-from daypass.identity.naming import IdentityName
+from daypass.gate.revocation.revocation_list import ObjectKind
+from daypass.gate.revocation.state_store import StateStore
+from daypass.gate.revocation.watcher import RevocationWatcher, Scope
+from daypass.identity.model import IdentityName, get_identity
 from daypass.identity.tokens import token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError
@@ -32,8 +31,8 @@ from daypass.kube.resources import (
     SECRETS,
 )
 from daypass.render.istio.filters import revoked_names
-from daypass.render.names import GATE_KEYS, GATE_KNOWN, GATE_WATCH
-from daypass.render.pod_config import config_text
+from daypass.render.objects import GATE_KEYS, GATE_KNOWN, GATE_WATCH
+from daypass.render.workloads import config_text
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -192,7 +191,7 @@ def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_counts(
     bots = [plane.make_identity(namespace, name) for name in names]
     wanted = {bot.secret_uid for bot in bots}
     with closing(admin_cluster(plane)) as cluster:
-        record = ClusterRecord(cluster, HOME)
+        record = StateStore(cluster, HOME)
         eventually("they are known", lambda: wanted <= record.read_known()["secret"].keys())
     plane.admin.delete(bots[0].secret_path)
     watch.kill()
@@ -255,9 +254,9 @@ def test_ten_thousand_that_went_while_nobody_looked_are_published(
     namespace = identity_namespace(plane)
     uids = [f"{number % 16:x}{number:07x}-0000-4000-8000-000000000000" for number in range(10_000)]
     with closing(admin_cluster(plane)) as cluster:
-        record = ClusterRecord(cluster, HOME)
+        record = StateStore(cluster, HOME)
         known = record.read_known()
-        known[Kind.SECRET].update(dict.fromkeys(uids, namespace))
+        known[ObjectKind.SECRET].update(dict.fromkeys(uids, namespace))
         record.write_known(known)
         sizes = [
             len(json.dumps(cluster.get(CONFIG_MAPS, f"{GATE_KNOWN}-{n}", HOME)))
@@ -277,9 +276,9 @@ def test_beside_ten_thousand_entries_a_deletion_changes_one_small_object(
     now = SYSTEM_CLOCK.unix()
     uids = [f"{number:08x}-1111-4000-8000-000000000000" for number in range(10_000)]
     with closing(admin_cluster(plane)) as cluster:
-        record = ClusterRecord(cluster, HOME)
+        record = StateStore(cluster, HOME)
         read = record.read()
-        gone = {uid: [Kind.SECRET, namespace, int(now)] for uid in uids}
+        gone = {uid: [ObjectKind.SECRET, namespace, int(now)] for uid in uids}
         refused = {**read.refused, "gone": gone, "fresh": {}, "settledAt": now}
         record.write(read, refused, read.published)
         with watching(tmp_path / "watch", plane, CONFIG) as watch:
@@ -305,7 +304,7 @@ def test_a_list_after_the_version_was_forgotten_loses_nothing(plane: ControlPlan
     """410 from a real API server: its oldest version is asked for."""
     identity = plane.make_identity(identity_namespace(plane))
     with closing(admin_cluster(plane)) as cluster:
-        following = Following(
+        following = RevocationWatcher(
             cluster, SYSTEM_CLOCK, Scope(orders_namespace=HOME, each_namespace=True),
             longest_lifetime_seconds=3600, close_after_seconds=600,
         )  # fmt: skip
@@ -325,7 +324,7 @@ def test_a_list_after_the_version_was_forgotten_loses_nothing(plane: ControlPlan
 def test_of_two_who_write_the_record_the_later_one_has_to_read_again(plane: ControlPlane) -> None:
     home = plane.make_namespace()
     with closing(admin_cluster(plane)) as cluster:
-        first, second = ClusterRecord(cluster, home), ClusterRecord(cluster, home)
+        first, second = StateStore(cluster, home), StateStore(cluster, home)
         one, two = first.read(), second.read()
         nothing: dict[str, Any] = {"format": 1, "gone": {}, "namespaces": {}}
         written = first.write(one, nothing, {})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from daypass.kube.resources import uid_of
-from daypass.render.names import GATE_WATCH
+from daypass.render.objects import GATE_WATCH
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity

@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core import labels
 from daypass._core.errors import UsageError
 from daypass._core.secret import Secret
 from daypass.cli import main
-from daypass.identity.policing import hold_to_policy
-from daypass.identity.policy_check import look
+from daypass.config import load
+from daypass.identity.policy import hold_to_policy, look
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, SECRETS
-from daypass.local.upstream import upstream_of
-from daypass.render.policy import marks
-from daypass.spec import load
+from daypass.local.api_backend import upstream_of
 from support.clusters import account_token, admin_cluster, cluster_as
 from support.controlplane import ControlPlane
 from support.hints import Hint, Recorder
@@ -75,8 +74,8 @@ class Desk:
 
     def label(self) -> str | None:
         """Of the namespace, for the policy."""
-        labels = self.cluster.get(NAMESPACES, self.namespace)["metadata"].get("labels") or {}
-        return labels.get(marks.LABEL)
+        found = self.cluster.get(NAMESPACES, self.namespace)["metadata"].get("labels") or {}
+        return found.get(labels.POLICY)
 
 
 def kubectl(hint: Hint) -> str:
@@ -121,11 +120,11 @@ def test_labels_of_namespaces(desk: Desk) -> None:
     label = desk.named("cli/identity/create.py::_show", in_=said)
     assert desk.label() is None
     kubectl(label)
-    assert desk.label() == marks.ENFORCED
+    assert desk.label() == labels.POLICY_ENFORCED
 
     desk.create()
     said = desk.run("identity", "delete", "bot", "-n", desk.namespace)
-    kubectl(desk.named("identity/policing.py::warn_of_label", in_=said))
+    kubectl(desk.named("identity/policy.py::warn_of_label", in_=said))
     assert desk.label() is None
 
     desk.plane.admin.create(
@@ -143,8 +142,8 @@ def test_labels_of_namespaces(desk: Desk) -> None:
     person = cluster_as(desk.plane, account_token(desk.plane, desk.namespace, "default"))
     hold_to_policy(person, desk.namespace, lambda *_: None)
     person.close()
-    kubectl(desk.named("identity/policing.py::hold_to_policy"))
-    assert desk.label() == marks.ENFORCED
+    kubectl(desk.named("identity/policy.py::hold_to_policy"))
+    assert desk.label() == labels.POLICY_ENFORCED
 
 
 def test_a_secret_of_another_owner(desk: Desk) -> None:
@@ -188,7 +187,7 @@ def test_the_authority_of_the_api_server(desk: Desk, tmp_path: Path) -> None:
     desk.recorder.hints.clear()
     with pytest.raises(UsageError):
         upstream_of(load(tmp_path / "daypass.yaml"))
-    shown = kubectl(desk.named("local/upstream.py::upstream_of"))
+    shown = kubectl(desk.named("local/api_backend.py::upstream_of"))
     assert "certificate-authority" in shown
 
 
@@ -197,10 +196,10 @@ def test_the_policy(desk: Desk, up: Up, tmp_path: Path) -> None:
     authority = ("--certificate-authority", str(up.authority_file))
     said = desk.run("identity", "create", "bot", "-n", desk.namespace, "--door", up.door,
                     "--audience", GATE, *authority)  # fmt: skip
-    apply = desk.named("identity/policing.py::_warn_without_policy", in_=said)
+    apply = desk.named("identity/policy.py::_warn_without_policy", in_=said)
     verify = ("verify", up.door, "--credentials", "bot.json", *authority)
     said = desk.run(*verify)
-    named = desk.named("audit/exchange.py::judge_policy", in_=said)
+    named = desk.named("verification/responses.py::judge_policy", in_=said)
     assert named.line == apply.line
     said = desk.run("identity", "show", "bot", "-n", desk.namespace)
     assert desk.named("identity/health.py::_of_policy", in_=said).line == apply.line
@@ -213,5 +212,5 @@ def test_the_policy(desk: Desk, up: Up, tmp_path: Path) -> None:
     found["spec"]["matchConditions"].append({"name": "hole", "expression": "false"})
     assert desk.plane.admin.request("PUT", path, found).code == 200
     said = desk.run("policy", "apply", code=1)
-    kubectl(desk.named("identity/policy_apply.py::_refuse_additions", in_=said))
+    kubectl(desk.named("identity/policy.py::_refuse_additions", in_=said))
     desk.run("policy", "apply")

@@ -12,15 +12,14 @@ import yaml
 from daypass._core.errors import DaypassError
 from daypass.cli import main
 from daypass.identity.authorize import (
+    GrantRequest,
     NoIstioError,
     RiskyRoleError,
-    Wish,
     apply,
     plan,
     unauthorize,
 )
-from daypass.identity.manifests import identity_objects, new_secret_name
-from daypass.identity.naming import IdentityName
+from daypass.identity.model import IdentityName, identity_objects, new_secret_name
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
@@ -70,8 +69,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
     return capsys
 
 
-def wish(bot: IdentityName, *namespaces: str, role: str = "kubeflow-view") -> Wish:
-    return Wish(identity=bot, namespaces=namespaces, cluster_role=role)
+def wish(bot: IdentityName, *namespaces: str, role: str = "kubeflow-view") -> GrantRequest:
+    return GrantRequest(identity=bot, namespaces=namespaces, cluster_role=role)
 
 
 def silent(fact: str, hint: str) -> None:

@@ -12,20 +12,17 @@ from typing import Any
 import pytest
 import yaml
 
+from daypass._core import labels
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.client.credentials import Credentials
-from daypass.identity import marks
-from daypass.identity.account import NoIdentityError, find_account
 from daypass.identity.create import try_out
-from daypass.identity.cronjob import reaper_objects
 from daypass.identity.delete import delete
-from daypass.identity.manifests import identity_objects
-from daypass.identity.naming import IdentityName
-from daypass.identity.reap import reap
+from daypass.identity.model import IdentityName, NoIdentityError, find_account, identity_objects
+from daypass.identity.reap import reap, reaper_objects
 from daypass.identity.tokens import wait_for_token
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
@@ -129,7 +126,7 @@ def test_the_credentials_file_is_private_and_gives_bound_tokens(
     assert claims(token.value.reveal())["kubernetes.io"]["secret"]["uid"] == secret.uid
     assert is_good(desk.cluster, token.value, GATE)
     labels = desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
-    assert labels[marks.POLICY] == marks.POLICY_ON
+    assert labels[labels.POLICY] == labels.POLICY_ENFORCED
 
 
 @pytest.mark.parametrize("tool", ["curl", "kubectl"])
@@ -213,7 +210,7 @@ def test_a_dry_run_creates_nothing(desk: Desk) -> None:
     for where in ("client", "server"):
         _, words = desk.create("--dry-run", where)
         account = message_with(words, f"ServiceAccount {desk.namespace}/bot")
-        label = message_with(words, f"{marks.POLICY}=enforced")
+        label = message_with(words, f"{labels.POLICY}=enforced")
         assert f"Namespace {desk.namespace}: " in label
         check(account, reason="dry-run")
         check(label, reason="dry-run")
@@ -308,7 +305,7 @@ def test_an_interrupted_deletion_resumes_from_any_request(desk: Desk) -> None:
                 except NoIdentityError:
                     assert acted
             assert find_account(cluster, desk.bot) is None
-            assert cluster.list(ROLE_BINDINGS, desk.namespace, labels=marks.SELECTOR) == []
+            assert cluster.list(ROLE_BINDINGS, desk.namespace, labels=labels.SELECTOR) == []
         if finished:
             break
     else:
@@ -361,7 +358,7 @@ def test_the_rendered_reaper_has_the_rights_it_needs_and_may_run_under_restricte
     eventually("the reaper has its rights", reaped)
     cluster.close()
     assert ours(desk.cluster, desk.bot) == []
-    assert desk.cluster.list(ROLE_BINDINGS, desk.namespace, labels=marks.SELECTOR) == []
+    assert desk.cluster.list(ROLE_BINDINGS, desk.namespace, labels=labels.SELECTOR) == []
     assert find_account(desk.cluster, desk.bot) is not None
     desk.cluster.delete(CLUSTER_ROLES, f"daypass-reap-{suffix}")
 
@@ -416,7 +413,7 @@ def test_an_identity_refused_in_part_creates_nothing(desk: Desk) -> None:
     cluster.close()
     assert 'resources: ["roles"]' in refused.value.hint
     assert find_account(desk.cluster, desk.bot) is None
-    assert marks.POLICY not in desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
+    assert labels.POLICY not in desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
 
 
 def test_an_invalid_output_folder_is_refused_before_any_rotation(desk: Desk) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from daypass._core import labels
+from daypass._core.labels import POLICY_NAME
 from daypass.cli import main
-from daypass.identity import marks
-from daypass.identity.authorize import Wish, apply, plan
+from daypass.identity.authorize import GrantRequest, apply, plan
 from daypass.identity.health import examine
-from daypass.identity.manifests import identity_objects
-from daypass.identity.naming import IdentityName
+from daypass.identity.model import IdentityName, identity_objects
 from daypass.identity.survey import questions, survey
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (
@@ -27,7 +27,6 @@ from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICY_BINDINGS,
     name_of,
 )
-from daypass.render.policy.marks import NAME
 from support import identities
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
@@ -46,10 +45,10 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     with closing(admin_cluster(control_plane)) as cluster:
         cluster.apply(
             {"apiVersion": binding.api_version, "kind": binding.kind,
-             "metadata": {"name": NAME}, "spec": spec}
+             "metadata": {"name": POLICY_NAME}, "spec": spec}
         )  # fmt: skip
         yield control_plane
-        cluster.delete(binding, NAME)
+        cluster.delete(binding, POLICY_NAME)
 
 
 @pytest.fixture
@@ -62,20 +61,20 @@ def cluster(plane: ControlPlane) -> Iterator[Cluster]:
 
 def make(plane: ControlPlane, cluster: Cluster, namespace: str | None = None) -> Identity:
     """An identity with a token, in a namespace that is held to the policy."""
-    labels = {marks.POLICY: marks.POLICY_ON}
-    namespace = namespace or plane.make_namespace(labels=labels)
-    for document in identity_objects(namespace, "bot", "", {marks.DOOR: "https://d.test/k"})[:-1]:
+    held = {labels.POLICY: labels.POLICY_ENFORCED}
+    namespace = namespace or plane.make_namespace(labels=held)
+    for document in identity_objects(namespace, "bot", "", {labels.DOOR: "https://d.test/k"})[:-1]:
         cluster.apply(document)
     identity = plane.make_identity(namespace, authorize=False)
-    annotations = {marks.IDENTITY: f"{namespace}/bot"}
-    ours = {"metadata": {"labels": {marks.MANAGED_BY: marks.MANAGER}, "annotations": annotations}}
+    annotations = {labels.IDENTITY: f"{namespace}/bot"}
+    ours = {"metadata": {"labels": {labels.MANAGED_BY: labels.MANAGER}, "annotations": annotations}}
     plane.admin.patch(identity.secret_path, ours)
     return identity
 
 
 def authorize(cluster: Cluster, identity: Identity, *namespaces: str) -> None:
     name = IdentityName(namespace=identity.namespace, name="bot")
-    wish = Wish(identity=name, namespaces=namespaces, cluster_role="kubeflow-view")
+    wish = GrantRequest(identity=name, namespaces=namespaces, cluster_role="kubeflow-view")
     apply(cluster, plan(cluster, wish, warn=lambda *_: None))
 
 
@@ -161,9 +160,9 @@ def test_problems_are_named_and_a_check_exits_with_3(
     bot = make(plane, cluster)
     alice, bob = make_profile(plane), make_profile(plane)
     authorize(cluster, bot, alice, bob)
-    (policy,) = cluster.list(AUTHORIZATION_POLICIES, alice, labels=marks.SELECTOR)
+    (policy,) = cluster.list(AUTHORIZATION_POLICIES, alice, labels=labels.SELECTOR)
     cluster.delete(AUTHORIZATION_POLICIES, name_of(policy), alice)
-    (binding,) = cluster.list(ROLE_BINDINGS, bob, labels=marks.SELECTOR)
+    (binding,) = cluster.list(ROLE_BINDINGS, bob, labels=labels.SELECTOR)
     cluster.delete(ROLE_BINDINGS, name_of(binding), bob)
     identities.bind(plane.admin, bot.namespace, "bot", kind="ClusterRole", role="edit")
     plane.make_identity(bot.namespace, authorize=False)  # one more Secret, by somebody else
@@ -171,7 +170,7 @@ def test_problems_are_named_and_a_check_exits_with_3(
     path = f"/api/v1/namespaces/{bot.namespace}/serviceaccounts/bot"
     plane.admin.patch(path, {"secrets": secrets})
     plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}",
-                      {"metadata": {"labels": {marks.POLICY: None}}})  # fmt: skip
+                      {"metadata": {"labels": {labels.POLICY: None}}})  # fmt: skip
     assert run(plane, "list", "-n", bot.namespace, "--check", "--unused-after", "0s") == 3
     health = capsys.readouterr().out.splitlines()[1]
     for code in (

@@ -13,9 +13,9 @@ import pytest
 
 from daypass._core.secret import Secret
 from daypass.cli import main
-from daypass.deploy.discover import Found, discover
+from daypass.config import load
+from daypass.deploy.init.discover import DiscoveredCluster, discover
 from daypass.kube.cluster import Cluster
-from daypass.spec import load
 from support.cert_manager import install_cert_manager
 from support.clusters import admin_access, admin_cluster, cluster_as
 from support.controlplane import ControlPlane
@@ -194,7 +194,7 @@ def _kubeconfig(plane: ControlPlane, token: Secret) -> dict[str, Any]:
 def test_an_empty_cluster_is_noted_as_lacking_each_component(tmp_path: Path) -> None:
     with ControlPlane.start(tmp_path / "bare") as bare:
         found = discover(lambda: admin_cluster(bare))
-    assert found == Found(
+    assert found == DiscoveredCluster(
         asked=True,
         classes={},
         issuers=[],

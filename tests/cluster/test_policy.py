@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from daypass import cli
+from daypass._core import labels
 from daypass._core.errors import DaypassError
-from daypass.identity.policy_apply import apply_policy
-from daypass.identity.policy_check import look
+from daypass.config.models import Mode, Policy
+from daypass.identity.policy import apply_policy, look
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (
@@ -21,8 +22,6 @@ from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
-from daypass.render.policy import marks
-from daypass.spec.policy import Mode, Policy
 from support import identities, policies
 from support.admin import Answer
 from support.clusters import admin_cluster, cluster_as
@@ -60,7 +59,7 @@ def cluster(plane: ControlPlane, admin: Cluster) -> Cluster:
     state = look(admin, POLICY, "default")
     if not state.is_in_force or state.drift:
         for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
-            admin.delete(resource, marks.NAME)
+            admin.delete(resource, labels.POLICY_NAME)
         policies.apply(plane, admin, POLICY)
     return admin
 
@@ -133,7 +132,7 @@ def test_a_short_lived_token_cannot_request_another(plane: ControlPlane, bot: Id
         "boundObjectRef": bot.bound_object_ref,
     }
     path = f"/api/v1/namespaces/{bot.namespace}"
-    override = {marks.AUDIENCES: f"https://kubernetes.default.svc {GATE}"}
+    override = {labels.POLICY_AUDIENCES: f"https://kubernetes.default.svc {GATE}"}
     plane.admin.patch(path, {"metadata": {"annotations": override}})
     first = eventually("the override counts", lambda: _made(ask(plane, bot, **spec)))
     body = {"spec": {**spec, "audiences": [GATE]}}
@@ -250,23 +249,23 @@ def test_no_role_in_a_namespace_can_change_what_the_policy_reads(
     identities.bind(plane.admin, bot.namespace, "bot", kind="ClusterRole", role=role)
     attributes = {"namespace": bot.namespace, "verb": "get", "resource": "namespaces"}
     identities.wait_until_allowed(plane.admin, bot.user, attributes)
-    change = {"metadata": {"annotations": {marks.BINDING: "optional"}}}
+    change = {"metadata": {"annotations": {labels.POLICY_BINDING: "optional"}}}
     with pytest.raises(ForbiddenError):
         editor.patch(NAMESPACES, bot.namespace, change)
     with pytest.raises(ForbiddenError):
-        editor.patch(NAMESPACES, bot.namespace, {"metadata": {"labels": {marks.LABEL: None}}})
+        editor.patch(NAMESPACES, bot.namespace, {"metadata": {"labels": {labels.POLICY: None}}})
     for resource in (VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS):
         with pytest.raises(ForbiddenError):
-            editor.delete(resource, marks.NAME)
+            editor.delete(resource, labels.POLICY_NAME)
 
 
 def test_the_policy_ignores_config_maps(
     plane: ControlPlane, bot: Identity, editor: Cluster
 ) -> None:
-    metadata = {"name": marks.NAME, "namespace": bot.namespace}
+    metadata = {"name": labels.POLICY_NAME, "namespace": bot.namespace}
     settings = {"binding": "optional", "longestLifetime": "720h"}
     editor.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": settings})
-    assert editor.find(CONFIG_MAPS, marks.NAME, bot.namespace)
+    assert editor.find(CONFIG_MAPS, labels.POLICY_NAME, bot.namespace)
     assert ask(plane, bot).code == 403
 
 
@@ -310,7 +309,7 @@ def test_check_makes_no_token(
     plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not even where everything would be allowed."""
-    free = {marks.BINDING: "optional", marks.LONGEST_LIFETIME: "9999d"}
+    free = {labels.POLICY_BINDING: "optional", labels.POLICY_LONGEST_LIFETIME: "9999d"}
     plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}", {"metadata": {"annotations": free}})
     path = identities.token_path(bot.namespace, bot.service_account)
     eventually("the override counts", lambda: ask(plane, bot).code == 201)
@@ -342,7 +341,7 @@ def test_check_reports_drift_and_missing_parts(
     config: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    free = plane.make_identity(held_namespace(plane, {f"{marks.OVERRIDES}x": "1"}, held=False))
+    free = plane.make_identity(held_namespace(plane, {f"{labels.OVERRIDES}x": "1"}, held=False))
     config.write_text(CONFIG.replace("12h", "11h").replace("gate.example.com]", "g], mode: warn"))
     code, said = policy_check(plane, capsys, free, "--config", str(config), "--audience", GATE)
     assert (code, said["verdict"], said["held"]) == (3, "allowed", False)
@@ -350,16 +349,16 @@ def test_check_reports_drift_and_missing_parts(
         "ValidatingAdmissionPolicy spec.variables",
         "ValidatingAdmissionPolicyBinding spec.validationActions",
     ]
-    for value in (f" {marks.LABEL}=enforced", f" {marks.OVERRIDES}x "):
+    for value in (f" {labels.POLICY}=enforced", f" {labels.OVERRIDES}x "):
         (finding,) = (each for each in said["findings"] if value in each)
         check(finding, reason="finding")
     before = said["findings"]
-    cluster.delete(VALIDATING_ADMISSION_POLICY_BINDINGS, marks.NAME)
+    cluster.delete(VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME)
     _, said = policy_check(plane, capsys, free, "--config", str(config))
     (finding,) = (each for each in said["findings"] if each not in before)
     check(finding, reason="finding")
     before = said["findings"]
-    cluster.delete(VALIDATING_ADMISSION_POLICIES, marks.NAME)
+    cluster.delete(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
     _, said = policy_check(plane, capsys, free, "--config", str(config))
     assert said["findings"][0] not in before
     check(said["findings"][0], reason="finding")
@@ -402,7 +401,7 @@ def test_check_prints_policy_namespace_request_and_answer(
 def test_check_prints_no_control_characters(
     plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    change = {"metadata": {"annotations": {marks.BINDING: "\x1b[2J\nanswer allowed"}}}
+    change = {"metadata": {"annotations": {labels.POLICY_BINDING: "\x1b[2J\nanswer allowed"}}}
     plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}", change)
     cli.main(
         ["policy", "check", "--kubeconfig", str(plane.kubeconfig), "-n", bot.namespace,
@@ -429,20 +428,20 @@ def test_policy_apply_reports_where_the_policy_is_in_force(
 def test_a_dry_run_of_apply_changes_nothing(
     plane: ControlPlane, cluster: Cluster, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = cluster.get(VALIDATING_ADMISSION_POLICIES, marks.NAME)
+    before = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
     config.write_text(CONFIG.replace("12h", "1h"))
     arguments = ["--dry-run", "--kubeconfig", str(plane.kubeconfig), "--config", str(config)]
     assert cli.main(["policy", "apply", *arguments]) == 0
     line = line_with(capsys.readouterr().err, "validatingadmissionpolicies/daypass")
     check(line, reason="dry-run")
-    assert cluster.get(VALIDATING_ADMISSION_POLICIES, marks.NAME) == before
+    assert cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME) == before
 
 
 def test_policy_apply_restores_changed_fields(plane: ControlPlane, cluster: Cluster) -> None:
     change = {"spec": {"failurePolicy": "Ignore"}}
-    cluster.patch(VALIDATING_ADMISSION_POLICIES, marks.NAME, change)
+    cluster.patch(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME, change)
     apply_policy(cluster, POLICY)
-    spec = cluster.get(VALIDATING_ADMISSION_POLICIES, marks.NAME)["spec"]
+    spec = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)["spec"]
     assert spec["failurePolicy"] == "Fail"
 
 

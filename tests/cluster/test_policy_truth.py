@@ -9,10 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daypass._core import labels
+from daypass.config.models import Policy
 from daypass.kube.cluster import Cluster
-from daypass.render.policy import marks
-from daypass.render.policy.rules import BoundObject, Request, Requester, broken_rules, is_exempt
-from daypass.spec.policy import Policy
+from daypass.render.policy.rules import (
+    BoundObject,
+    Requester,
+    TokenRequestAttributes,
+    broken_rules,
+    is_exempt,
+)
 from support import policies
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
@@ -50,23 +56,23 @@ REQUESTERS = {
 }
 OVERRIDES: dict[str, dict[str, str]] = {
     "none": {},
-    "foreign annotations": {"a": "b", f"{marks.DOMAIN}/policy-x": "y"},
-    "an hour": {marks.LONGEST_LIFETIME: "1h"},
-    "two days": {marks.LONGEST_LIFETIME: "1d23h59m60s"},
-    "seconds": {marks.LONGEST_LIFETIME: "7200"},
-    "other audiences": {marks.AUDIENCES: f"{OTHER} {FOREIGN}"},
-    "free binding": {marks.BINDING: "optional"},
-    "successors": {marks.SUCCESSORS: "allowed"},
+    "foreign annotations": {"a": "b", f"{labels.DOMAIN}/policy-x": "y"},
+    "an hour": {labels.POLICY_LONGEST_LIFETIME: "1h"},
+    "two days": {labels.POLICY_LONGEST_LIFETIME: "1d23h59m60s"},
+    "seconds": {labels.POLICY_LONGEST_LIFETIME: "7200"},
+    "other audiences": {labels.POLICY_AUDIENCES: f"{OTHER} {FOREIGN}"},
+    "free binding": {labels.POLICY_BINDING: "optional"},
+    "successors": {labels.POLICY_SUCCESSORS: "allowed"},
     "everything": {
-        marks.LONGEST_LIFETIME: "30d",
-        marks.AUDIENCES: "x",
-        marks.BINDING: "optional",
-        marks.SUCCESSORS: "allowed",
+        labels.POLICY_LONGEST_LIFETIME: "30d",
+        labels.POLICY_AUDIENCES: "x",
+        labels.POLICY_BINDING: "optional",
+        labels.POLICY_SUCCESSORS: "allowed",
     },
-    "no lifetime": {marks.LONGEST_LIFETIME: ""},
-    "no audience": {marks.AUDIENCES: ""},
-    "a typo": {f"{marks.OVERRIDES}longest-lifetme": "1h"},
-    "a word": {marks.BINDING: "Optional"},
+    "no lifetime": {labels.POLICY_LONGEST_LIFETIME: ""},
+    "no audience": {labels.POLICY_AUDIENCES: ""},
+    "a typo": {f"{labels.OVERRIDES}longest-lifetme": "1h"},
+    "a word": {labels.POLICY_BINDING: "Optional"},
 }
 LIFETIMES = (600, 3600, 3601, 7200, 7201, 86_400, 86_401, 172_800, 172_801, 2**32)
 AUDIENCES = (
@@ -133,8 +139,8 @@ def request(
     seconds: int = 600,
     audiences: tuple[str, ...] = (GATE,),
     bound: BoundObject | None = BOUND[1],
-) -> Request:
-    return Request(
+) -> TokenRequestAttributes:
+    return TokenRequestAttributes(
         requester=REQUESTERS[who],
         service_account=account,
         lifetime_seconds=seconds,
@@ -145,7 +151,7 @@ def request(
 
 
 def assert_as_described(
-    cluster: Cluster, namespaces: dict[str, str], override: str, asked: Request
+    cluster: Cluster, namespaces: dict[str, str], override: str, asked: TokenRequestAttributes
 ) -> None:
     described = broken_rules(POLICY, asked)
     found = broken_rule(cluster, namespaces[override], asked)
@@ -219,11 +225,11 @@ texts = st.one_of(
     st.dictionaries(
         st.sampled_from(
             [
-                marks.LONGEST_LIFETIME,
-                marks.AUDIENCES,
-                marks.BINDING,
-                marks.SUCCESSORS,
-                f"{marks.OVERRIDES}x",
+                labels.POLICY_LONGEST_LIFETIME,
+                labels.POLICY_AUDIENCES,
+                labels.POLICY_BINDING,
+                labels.POLICY_SUCCESSORS,
+                f"{labels.OVERRIDES}x",
             ]
         ),
         texts,
@@ -243,7 +249,7 @@ def test_whatever_an_annotation_holds_is_read_as_described_or_refuses_every_toke
     bound: bool,
 ) -> None:
     namespace = held_namespace(plane, annotations)
-    asked = Request(
+    asked = TokenRequestAttributes(
         requester=REQUESTERS[who],
         service_account="bot",
         lifetime_seconds=seconds,

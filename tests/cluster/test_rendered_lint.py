@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tools.kubescore.build import kube_score
 
-from daypass.render.documents import stream
+from daypass.render.yaml import stream
 from support.manifest_cases import CASES
 from support.rendered import the
 

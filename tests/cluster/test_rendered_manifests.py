@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from daypass.kube.cluster import Cluster
-from daypass.render.documents import stream
-from daypass.render.door import flow
+from daypass.render import door_pod
 from daypass.render.objects import Object
+from daypass.render.yaml import stream
 from support.admin import APPLY_PATCH, Answer, Document
 from support.cert_manager import install_cert_manager
 from support.clusters import admin_cluster
@@ -184,7 +184,9 @@ def test_token_requests_have_seats_of_their_own_and_nothing_else_sits_there(
     apply: Apply, plane: ControlPlane
 ) -> None:
     applied(apply, CASES["direct"])
-    level = plane.admin.get(f"{FLOW}/prioritylevelconfigurations/{flow.NAME}")["metadata"]["uid"]
+    level = plane.admin.get(f"{FLOW}/prioritylevelconfigurations/{door_pod.NAME}")["metadata"][
+        "uid"
+    ]
     bot = plane.make_identity()
     system = plane.make_identity("kube-system", "daypass-test-bot")
 

@@ -9,10 +9,9 @@ from typing import Any
 from contract.conftest import KubernetesApiServer
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
-from daypass.local.administrator import EXPIRED_FOR_SECONDS
-from daypass.local.behind import External
-from daypass.local.stack import AUDIENCE, LocalStack, stack_config
-from daypass.local.story import tell
+from daypass.local.api_backend import ExternalApiServer
+from daypass.local.demo import run_demo
+from daypass.local.stack import AUDIENCE, EXPIRED_FOR_SECONDS, LocalStack, stack_config
 from support.admin import Document
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -117,10 +116,10 @@ def test_the_documented_walkthrough_works_with_a_real_api_server(
     with LocalStack(
         tmp_path,
         config=stack_config(cluster=cluster_of(control_plane)),
-        behind=External(lambda: reader),
+        behind=ExternalApiServer(lambda: reader),
         administrator=administrator,
     ) as stack:
-        steps = list(tell(stack))
+        steps = list(run_demo(stack))
     otherwise = [(step.title, step.answered) for step in steps if not step.as_told]
     assert otherwise == []
     assert len(steps) == 10
@@ -134,7 +133,7 @@ def test_every_shape_of_token_that_the_stack_makes_is_as_asked(
     with LocalStack(
         tmp_path,
         config=stack_config(cluster=cluster_of(control_plane)),
-        behind=External(lambda: reader),
+        behind=ExternalApiServer(lambda: reader),
         administrator=administrator,
     ) as stack:
         identity = stack.make_identity(unique("team"))

@@ -13,7 +13,7 @@ from contract.interface import CAPABILITIES
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
-from daypass.local.api import ApiServer
+from daypass.local.apiserver import ApiServer
 from support.admin import Admin
 from support.authority import Authority
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from daypass.gateway.reasons import CODES, MESSAGES, Reason
-from daypass.render.envoy.revocation import Revoked
-from daypass.render.istio.published import keys_object, revoked_objects
-from daypass.render.names import GATE, GATE_KEYS, GATE_REVOKED
-from daypass.render.objects import Object
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.istio.objects import keys_object, revoked_objects
+from daypass.render.objects import GATE, GATE_KEYS, GATE_REVOKED, Object
 from support.deadline import eventually
 from support.h2c import Http2
 from support.istio_gates import (
@@ -404,7 +403,7 @@ def test_a_revoked_secret_closes_an_open_connection(gate: IstioGate) -> None:
     with gate.conversation() as conversation:
         conversation.send(good)
         assert conversation.answer().code == 200
-        gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+        gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
         assert_refused(
             eventually("it is refused", lambda: asked(conversation, good)), Reason.DENIED
         )
@@ -423,18 +422,18 @@ def asked(conversation: Any, request: bytes, code: int = 200) -> Answer | None:
 @pytest.mark.parametrize(
     "revoked",
     [
-        Revoked(service_accounts={"sa-1"}),
-        Revoked(tokens={"jti-1"}),
-        Revoked(namespaces={"team"}),
-        Revoked(secrets={"secret-1"} | {f"s-{number}" for number in range(20_000)}),
-        Revoked(secrets={"secret-1"}, closed=True),
-        Revoked(secrets={"secret-1"}, settled={"secret-1"}),
-        Revoked(service_accounts={"sa-1"}, settled={"sa-1"}),
-        Revoked(secrets={"secret-1"}, settling={"secret-1"}),
+        RevocationSnapshot(service_accounts={"sa-1"}),
+        RevocationSnapshot(tokens={"jti-1"}),
+        RevocationSnapshot(namespaces={"team"}),
+        RevocationSnapshot(secrets={"secret-1"} | {f"s-{number}" for number in range(20_000)}),
+        RevocationSnapshot(secrets={"secret-1"}, closed=True),
+        RevocationSnapshot(secrets={"secret-1"}, settled={"secret-1"}),
+        RevocationSnapshot(service_accounts={"sa-1"}, settled={"sa-1"}),
+        RevocationSnapshot(secrets={"secret-1"}, settling={"secret-1"}),
     ],
     ids=["account", "token", "namespace", "many", "closed", "settled", "settled account", "both"],
 )
-def test_each_kind_of_entry_is_refused(gate: IstioGate, revoked: Revoked) -> None:
+def test_each_kind_of_entry_is_refused(gate: IstioGate, revoked: RevocationSnapshot) -> None:
     bound = {
         "namespace": "team",
         "secret": {"uid": "secret-1"},
@@ -460,7 +459,7 @@ def test_each_kind_of_entry_is_refused(gate: IstioGate, revoked: Revoked) -> Non
 
 def test_no_object_is_larger_than_the_api_server_takes(gate: IstioGate) -> None:
     names = {f"{number:08d}-0000-4000-8000-000000000000" for number in range(20_000)}
-    for each in revoked_objects(gate.config, Revoked(secrets=names)):
+    for each in revoked_objects(gate.config, RevocationSnapshot(secrets=names)):
         assert len(json.dumps(each, separators=(",", ":"))) < 1.4 * 1024 * 1024
 
 
@@ -497,7 +496,7 @@ def test_a_gateway_that_starts_without_what_is_published_refuses(
 
 
 def test_what_is_published_stays_in_force_when_its_object_is_deleted(gate: IstioGate) -> None:
-    gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+    gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
     revoked = gate.bearer()
     eventually("it is refused", lambda: gate.send(revoked).code == 401)
     for name in (GATE_KEYS, f"{GATE_REVOKED}-0"):
@@ -510,12 +509,12 @@ def test_what_is_published_stays_in_force_when_its_object_is_deleted(gate: Istio
 
 
 def test_a_list_that_is_none_leaves_the_old_one_in_force(gate: IstioGate) -> None:
-    gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+    gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
     revoked = gate.bearer()
     eventually("it is refused", lambda: gate.send(revoked).code == 401)
     rejected = "daypass-gate-revoked-0.update_rejected$"
     before = sum(gate.gateway.stats(rejected).values())
-    (first, *_) = revoked_objects(gate.config, Revoked())
+    (first, *_) = revoked_objects(gate.config, RevocationSnapshot())
     for patch in first["spec"]["configPatches"]:
         matcher: Any = {"matcher_list": {"matchers": []}}  # Envoy takes no empty one
         patch["patch"]["value"]["typed_config"]["matcher"] = matcher
@@ -526,7 +525,7 @@ def test_a_list_that_is_none_leaves_the_old_one_in_force(gate: IstioGate) -> Non
 
 
 def test_a_gateway_that_is_killed_comes_back_with_the_list(gate: IstioGate) -> None:
-    gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+    gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
     revoked = gate.bearer()
     eventually("it is refused", lambda: gate.send(revoked).code == 401)
     gate.gateway.restart_envoy()  # killed, and another one
@@ -540,7 +539,7 @@ def test_without_istiod_the_gate_goes_on_and_catches_up(gate: IstioGate) -> None
         gate.gateway.stop_istiod()
         conversation.send(good)
         assert conversation.answer().code == 200
-        gate.revoke(Revoked(secrets={gate.identity.secret_uid}))
+        gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
         conversation.send(good)
         assert conversation.answer().code == 200
         gate.gateway.start_istiod()

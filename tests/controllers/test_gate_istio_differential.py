@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from daypass.gateway.decision import Decision, Request, decide
-from daypass.gateway.reasons import MESSAGES, Reason
-from daypass.gateway.signature import is_signed
+from daypass._core.reasons import MESSAGES, Reason
+from daypass.gate.decision import Decision, GateRequest, decide
+from daypass.gate.explain import is_signed
 from support.deadline import eventually
 from support.gate_differences import assert_documented, found, passes_knowingly, told
 from support.istio_gates import AUDIENCE, GUARDED, IstioGate, running_istio_gate, seen
@@ -48,7 +48,7 @@ def decided(gate: IstioGate, sent: Sent, now_unix: float) -> Decision:
     rules = replace(RULES, issuer=gate.issuer, audience=AUDIENCE)
     headers = tuple(("authorization", value) for value in sent.authorization)
     signed = is_signed(sent.token, OURS.jwks)
-    return decide(Request(host=sent.host, headers=headers), rules, now_unix, signed=signed)
+    return decide(GateRequest(host=sent.host, headers=headers), rules, now_unix, signed=signed)
 
 
 def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: IstioGate) -> None:

@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from daypass.audit.finding import Finding, Level
-from daypass.deploy.verifying import verify_gate_hosts
-from daypass.gateway.reasons import MESSAGES, Reason
-from daypass.render.names import GATE
+from daypass._core.reasons import MESSAGES, Reason
+from daypass.deploy.apply import verify_gate_hosts
+from daypass.render.objects import GATE
+from daypass.verification.report import Finding, Level
 from support.deadline import eventually
 from support.h2c import Http2
 from support.istio_gates import (

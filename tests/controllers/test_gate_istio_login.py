@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from daypass.gateway.reasons import CODES, MESSAGES, Reason
-from daypass.render.envoy.gate import LONG_LIVED_ISSUER
-from daypass.render.envoy.revocation import Revoked
-from daypass.render.names import GATE, GATE_KEYS
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
+from daypass.render.objects import GATE, GATE_KEYS
 from support.deadline import eventually
 from support.istio_gates import (
     AUDIENCE,
@@ -141,14 +141,14 @@ def test_so_are_expired_forged_and_long_lived_ones(gate: IstioGate) -> None:
 
 def test_a_revoked_token_is_refused_and_not_redirected(gate: IstioGate) -> None:
     line = signed(gate, gate.signer)
-    gate.revoke(Revoked(secrets={"secret-1"}))
+    gate.revoke(RevocationSnapshot(secrets={"secret-1"}))
     eventually("it is revoked", lambda: gate.send(line).code == 401)
     assert_refused(gate, gate.send(line), Reason.DENIED)
-    gate.revoke(Revoked(closed=True))
+    gate.revoke(RevocationSnapshot(closed=True))
     eventually("the gate is closed", lambda: gate.send(line).code == 503)
     assert_refused(gate, gate.send(line), Reason.UNKNOWN)
     assert seen(gate.send(SESSION))["kubeflow-userid"] == "alice@example.com"
-    gate.revoke(Revoked())
+    gate.revoke(RevocationSnapshot())
     eventually("it is open", lambda: gate.send(line).code == 200)
 
 

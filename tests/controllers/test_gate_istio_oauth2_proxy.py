@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from daypass.gateway.reasons import CODES, MESSAGES, Reason
-from daypass.render.names import GATE
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.render.objects import GATE
 from support.browsers import Browser
 from support.deadline import eventually
 from support.identity_provider import USER, IdentityProvider, running_identity_provider

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from daypass.gateway.reasons import CODES, MESSAGES, Reason
-from daypass.render.names import GATE, GATE_TRUST, gate_host
-from daypass.render.objects import Object
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.render.objects import GATE, GATE_TRUST, Object, gate_host
 from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from daypass.gateway.denials import Kind
-from daypass.gateway.reasons import MESSAGES, Reason
-from daypass.gateway.record import ClusterRecord
+from daypass._core.reasons import MESSAGES, Reason
+from daypass.gate.revocation.revocation_list import ObjectKind
+from daypass.gate.revocation.state_store import StateStore
 from daypass.kube.resources import CONFIG_MAPS
-from daypass.render.names import GATE_KNOWN, KNOWN_PARTS
+from daypass.render.objects import GATE_KNOWN, KNOWN_PARTS
 from support.deadline import eventually
 from support.identities import Identity
 from support.istio_gates import GUARDED, IstioGate, running_istio_gate
@@ -144,8 +144,8 @@ def test_without_any_watch_the_gate_closes_by_itself_and_opens_with_the_next_one
     with calling(gate, one) as caller, calling(gate, other) as bystander:
         caller.becomes(200)
         bystander.becomes(200)
-        record = ClusterRecord(gate.cluster, HOME)
-        eventually("it is known", lambda: one.secret_uid in record.read_known()[Kind.SECRET])
+        record = StateStore(gate.cluster, HOME)
+        eventually("it is known", lambda: one.secret_uid in record.read_known()[ObjectKind.SECRET])
         watch.kill()
         gate.plane.admin.delete(one.secret_path)
         answer = bystander.becomes(503)

@@ -72,5 +72,7 @@ def test_a_host_of_a_gateways_wildcard_is_lost_unless_the_gateway_names_it(tmp_p
             assert not routes.losing(*read(star, gateway("*", HOST)), HOST)
 
 
-def read(star: Object, its_gateway: Object) -> tuple[list[routes.Route], list[routes.Host]]:
+def read(
+    star: Object, its_gateway: Object
+) -> tuple[list[routes.PublishedRoute], list[routes.PublishedHost]]:
     return [*routes.of_virtual_service(star)], [*routes.of_istio_gateway(its_gateway)]

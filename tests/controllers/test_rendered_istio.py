@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from tools.gobuild import built
 
-from daypass.render.facts import KubernetesFacts
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.names import DOOR, DOOR_TRUST
-from daypass.render.objects import Object
+from daypass.render.objects import DOOR, DOOR_TRUST, Object
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
@@ -47,7 +46,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         pair = PUBLIC.server(HOST)
         apply(
             running,
-            *(o for o in render_objects(CONFIG, KubernetesFacts()) if o["kind"] != "Service"),
+            *(o for o in render_objects(CONFIG, ClusterFacts()) if o["kind"] != "Service"),
             secret("serving-tls", {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem}),
         )
         yield running
@@ -93,7 +92,7 @@ def running_front(
     """
     (folder / "pod").mkdir()
     (folder / "gateway").mkdir()
-    objects = render_objects(CONFIG, KubernetesFacts())
+    objects = render_objects(CONFIG, ClusterFacts())
     with running_pod(
         folder / "pod",
         CONFIG,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daypass.cli import main
-from daypass.spec import load
+from daypass.config import load
 from support.ekf import FOLDERS, KUSTOMIZATION, PATCH, build, built_ingress, git
 from support.messages import check
 

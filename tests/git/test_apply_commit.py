@@ -8,11 +8,10 @@ from subprocess import CalledProcessError
 
 import pytest
 
-from daypass.deploy.commit import Checkout, Committed
-from daypass.deploy.repository import GitError
-from daypass.render.facts import KubernetesFacts
-from daypass.render.folder import write
+from daypass.deploy.git import Checkout, Committed, GitError
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_tree
+from daypass.render.output_tree import write
 from support.deploying import BOTH, ONLY_EKF
 from support.ekf import git
 from support.messages import raises
@@ -23,7 +22,7 @@ Tree = dict[str, str]
 
 def tree_of(text: str) -> Tree:
     """What a config renders to."""
-    return render_tree(config_of(text), KubernetesFacts())
+    return render_tree(config_of(text), ClusterFacts())
 
 
 def write_and_commit(root: Path, text: str, opens: tuple[str, ...] = ()) -> Committed | None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from daypass.config.exposure import Exposure
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.settings import (
-    Address,
     Certificate,
     DoorSettings,
     RateLimits,
+    SocketAddress,
     Timeouts,
     Upstream,
 )
-from daypass.spec.exposure import Exposure
 
 FOLDER = "/etc/daypass"
 SETTINGS = DoorSettings(
@@ -20,7 +20,7 @@ SETTINGS = DoorSettings(
         hosts=("ekf.example.com", "serving.example.com"),
         body_limit_bytes=8192,
     ),
-    listen=Address(host="0.0.0.0", port=8443),  # noqa: S104 - what a Service routes to
+    listen=SocketAddress(host="0.0.0.0", port=8443),  # noqa: S104 - what a Service routes to
     certificates=(
         Certificate(
             name="ekf",
@@ -36,7 +36,7 @@ SETTINGS = DoorSettings(
         ),
     ),
     upstream=Upstream(
-        address=Address(host="kubernetes.default.svc", port=443),
+        address=SocketAddress(host="kubernetes.default.svc", port=443),
         authority_file="/etc/daypass/authority/ca.crt",
         server_name="kubernetes.default.svc",
     ),

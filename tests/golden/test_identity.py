@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from daypass.identity import marks
-from daypass.identity.cronjob import reaper_objects
-from daypass.identity.handover import Handover
-from daypass.identity.manifests import Object, identity_objects, token_secret
-from daypass.render.documents import stream
+from daypass._core import labels
+from daypass.identity.credentials_file import CredentialsSettings
+from daypass.identity.model import Object, identity_objects, token_secret
+from daypass.identity.reap import reaper_objects
+from daypass.render.yaml import stream
 
 GOLDEN = Path(__file__).parent / "identity"
 SECRET = "bot-daypass-" + "0123456789" * 2
-MARKS = Handover(
+MARKS = CredentialsSettings(
     door="https://ekf.example.com/kubernetes",
     audience="istio-ingressgateway.istio-system.svc.cluster.local",
     lifetime_seconds=3600,
@@ -27,9 +27,9 @@ MARKS = Handover(
 IMAGE = "registry.example.com/daypass:0.1.0"
 CASES: dict[str, list[Object]] = {
     "identity": identity_objects(
-        "team", "bot", SECRET, {**MARKS, marks.DEADLINE: "2027-02-22T16:00:00Z"}
+        "team", "bot", SECRET, {**MARKS, labels.DEADLINE: "2027-02-22T16:00:00Z"}
     ),
-    "adopted": identity_objects("team", "bot", SECRET, {**MARKS, marks.ADOPTED: "true"}),
+    "adopted": identity_objects("team", "bot", SECRET, {**MARKS, labels.ADOPTED: "true"}),
     "rotation": [token_secret("team", "bot", SECRET, replaces=f"{SECRET[:-1]}x")],
     "reap-everywhere": reaper_objects(home="daypass", namespace=None, image=IMAGE),
     "reap-one-namespace": reaper_objects(home="team", namespace="team", image=IMAGE),

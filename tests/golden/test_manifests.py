@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.render.documents import stream
+from daypass.render.yaml import stream
 from support.manifest_cases import CASES
 
 GOLDEN = Path(__file__).parent / "manifests"
@@ -38,7 +38,7 @@ def test_the_rendered_tree_matches_the_committed_files(name: str) -> None:
 @pytest.mark.parametrize("seed", ["0", "4711"])
 def test_the_same_config_gives_the_same_bytes_in_any_process(seed: str) -> None:
     program = (
-        "from daypass.render.documents import stream\n"
+        "from daypass.render.yaml import stream\n"
         "from support.manifest_cases import CASES\n"
         "for case in CASES.values(): print(stream(case.objects()), case.tree())"
     )

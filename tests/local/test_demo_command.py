@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.cli import demo, main
-from daypass.local import stack, story
+from daypass.cli import demo as command
+from daypass.cli import main
+from daypass.local import demo, stack
+from daypass.local.demo import DemoStep
 from daypass.local.stack import LocalStack
-from daypass.local.story import Step
 
 
 class NoStack:
@@ -46,11 +47,11 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def tells(monkeypatch: pytest.MonkeyPatch, *as_told: bool) -> None:
-    def tell(_: LocalStack, *__: object) -> Iterator[Step]:
+    def tell(_: LocalStack, *__: object) -> Iterator[DemoStep]:
         for number, good in enumerate(as_told, start=1):
-            yield Step(title=f"step {number}", asked="", answered=("x",), as_told=good)
+            yield DemoStep(title=f"step {number}", asked="", answered=("x",), as_told=good)
 
-    monkeypatch.setattr(story, "tell", tell)
+    monkeypatch.setattr(demo, "run_demo", tell)
 
 
 def marks(told: str) -> list[str]:
@@ -82,11 +83,11 @@ def test_a_failed_step_exits_with_1_after_all_steps(
 def test_an_error_in_the_demo_prints_a_fact_and_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def tell(*_: object) -> Iterator[Step]:
-        yield Step(title="one", asked="", answered=(), as_told=True)
+    def tell(*_: object) -> Iterator[DemoStep]:
+        yield DemoStep(title="one", asked="", answered=(), as_told=True)
         raise DaypassError("the door fell off", "hang it back")
 
-    monkeypatch.setattr(story, "tell", tell)
+    monkeypatch.setattr(demo, "run_demo", tell)
     assert main(["demo", "--once"]) == 1
     assert capsys.readouterr().err == "daypass: the door fell off\n  hang it back\n"
     assert NoStack.ended == 1
@@ -95,14 +96,14 @@ def test_an_error_in_the_demo_prints_a_fact_and_a_hint(
 def test_a_step_interrupted_by_a_signal_is_not_reported_as_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def tell(_: LocalStack, wait: Callable[[float], object], __: object) -> Iterator[Step]:
-        yield Step(title="one", asked="", answered=(), as_told=True)
+    def tell(_: LocalStack, wait: Callable[[float], object], __: object) -> Iterator[DemoStep]:
+        yield DemoStep(title="one", asked="", answered=(), as_told=True)
         signal.raise_signal(signal.SIGINT)
         assert wait(30)  # at once
-        yield Step(title="two", asked="", answered=(), as_told=False)
+        yield DemoStep(title="two", asked="", answered=(), as_told=False)
         raise AssertionError("nobody asks for a third one")
 
-    monkeypatch.setattr(story, "tell", tell)
+    monkeypatch.setattr(demo, "run_demo", tell)
     assert main(["demo", "--once"]) == 1
     told = capsys.readouterr()
     assert marks(told.out) == ["done"]
@@ -114,5 +115,5 @@ def test_once_can_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     for value, once in {"1": True, "0": False, "": False}.items():
         monkeypatch.setenv("ONCE", value)
         parser = argparse.ArgumentParser()
-        demo.add_arguments(parser)
+        command.add_arguments(parser)
         assert parser.parse_args([]).once is once

@@ -13,10 +13,9 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from daypass._core.tls import BadCertificateAuthorityError
-from daypass.local.behind import SERVER_NAME, Embedded, External
-from daypass.local.certificates import Authority
-from daypass.local.keys import KeysError
-from daypass.spec import Config
+from daypass.config import Config
+from daypass.kube.certificates import Authority
+from daypass.local.api_backend import SERVER_NAME, EmbeddedApiServer, ExternalApiServer, KeysError
 from support.messages import raises
 from support.rendered import config_of
 
@@ -25,7 +24,7 @@ from support.rendered import config_of
 class World:
     """An API server that the config names, and a folder for kubeconfigs."""
 
-    server: Embedded
+    server: EmbeddedApiServer
     config: Config
     folder: Path
 
@@ -51,7 +50,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     authority = Authority.load_or_create(tmp_path, "tests", SYSTEM_CLOCK)
-    server = Embedded(authority, tmp_path, SYSTEM_CLOCK)
+    server = EmbeddedApiServer(authority, tmp_path, SYSTEM_CLOCK)
     try:
         ca = tmp_path / "ca.crt"
         ca.write_text(authority.pem)
@@ -67,26 +66,26 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def test_keys_are_read_as_the_kubeconfigs_user_from_the_configs_api_server(world: World) -> None:
     keys = world.server.keys(world.config)
-    asking = External(lambda: None, world.kubeconfig({"token": world.admin}))
+    asking = ExternalApiServer(lambda: None, world.kubeconfig({"token": world.admin}))
     assert asking.keys(world.config) == keys
     assert asking.issuer(world.config) == world.server.issuer(world.config)
 
 
 def test_without_credentials_keys_are_read_as_anonymous_and_refused(world: World) -> None:
     with raises(KeysError, match=r"403(.|\n)*--credentials FILE(.|\n)*--kubeconfig FILE"):
-        External(lambda: None).keys(world.config)
+        ExternalApiServer(lambda: None).keys(world.config)
 
 
 def test_credentials_take_precedence_over_a_kubeconfig(world: World) -> None:
     kubeconfig = world.kubeconfig({"token": "nobody's"})
     with raises(KeysError, match="401"):
-        External(lambda: None, kubeconfig).keys(world.config)
-    asking = External(lambda: world.server.server.admin_token, kubeconfig)
+        ExternalApiServer(lambda: None, kubeconfig).keys(world.config)
+    asking = ExternalApiServer(lambda: world.server.server.admin_token, kubeconfig)
     assert asking.keys(world.config) == world.server.keys(world.config)
 
 
 def test_a_changed_kubeconfig_is_reloaded(world: World) -> None:
-    asking = External(lambda: None, world.kubeconfig({"token": "old"}))
+    asking = ExternalApiServer(lambda: None, world.kubeconfig({"token": "old"}))
     with raises(KeysError, match="401"):
         asking.keys(world.config)
     world.kubeconfig({"token": world.admin})
@@ -103,12 +102,12 @@ def test_an_exec_plugin_runs_again_only_if_its_token_is_refused(world: World) ->
         plugin.chmod(0o700)
 
     run = {"apiVersion": version, "command": str(plugin), "interactiveMode": "Never"}
-    asking = External(lambda: None, world.kubeconfig({"exec": run}))
+    asking = ExternalApiServer(lambda: None, world.kubeconfig({"exec": run}))
     gives(world.admin)
     assert asking.keys(world.config) == asking.keys(world.config)
     assert told.read_text() == "\n"
     gives("ended")
-    other = External(lambda: None, world.kubeconfig({"exec": run}))
+    other = ExternalApiServer(lambda: None, world.kubeconfig({"exec": run}))
     with raises(KeysError, match="401"):
         other.keys(world.config)
     gives(world.admin)
@@ -122,10 +121,10 @@ def test_the_configs_certificate_authority_replaces_the_kubeconfigs(world: World
     other.write_text(Authority.load_or_create(stranger, "others", SYSTEM_CLOCK).pem)
     trusting = {"certificate-authority": str(other)}
     kubeconfig = world.kubeconfig({"token": world.admin}, **trusting)
-    assert External(lambda: None, kubeconfig).keys(world.config)
+    assert ExternalApiServer(lambda: None, kubeconfig).keys(world.config)
     (world.folder / "ca.crt").write_text(other.read_text())
     with raises(KeysError, match="CERTIFICATE_VERIFY_FAILED", hide=r"\(_ssl.*\)"):
-        External(lambda: Secret("secret"), kubeconfig).keys(world.config)
+        ExternalApiServer(lambda: Secret("secret"), kubeconfig).keys(world.config)
 
 
 def test_an_unusable_certificate_authority_is_a_usage_error(world: World) -> None:
@@ -133,7 +132,7 @@ def test_an_unusable_certificate_authority_is_a_usage_error(world: World) -> Non
     for content in (b"junk", b"\xff", b""):
         ca.write_bytes(content)
         with raises(BadCertificateAuthorityError, match=r"ca\.crt"):
-            External(lambda: None).upstream(world.config)
+            ExternalApiServer(lambda: None).upstream(world.config)
     ca.unlink()
     with raises(BadCertificateAuthorityError, match=r"ca\.crt.*No such file"):
-        External(lambda: None).upstream(world.config)
+        ExternalApiServer(lambda: None).upstream(world.config)

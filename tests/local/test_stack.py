@@ -14,11 +14,11 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
-from daypass.local.keys import KeysError
+from daypass.config import Config
+from daypass.local.api_backend import KeysError
+from daypass.local.demo import ANONYMOUS_PATH, ask
 from daypass.local.settings import address_of
 from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
-from daypass.local.story import ANONYMOUS_PATH, ask
-from daypass.spec import Config
 from support.deadline import eventually
 from support.messages import check, raises
 from support.raw import connect, exchange

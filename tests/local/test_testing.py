@@ -17,8 +17,8 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.client.errors import ExchangeRefusedError
+from daypass.local.demo import ask
 from daypass.local.stack import AUDIENCE, LocalStack, MadeIdentity
-from daypass.local.story import ask
 from daypass.testing import MovableClock
 from daypass.testing.plugin import TokenMaker
 from support.deadline import eventually

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.local.authorizer import LocalAuthorizer
+from daypass.local.gate_services import LocalAuthorizer
 from daypass.local.stack import LocalStack, stack_config
 from support.deadline import eventually
 from support.messages import check as check_message

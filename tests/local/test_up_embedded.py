@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from daypass.client.credentials import Credentials
-from daypass.local.revocations import RECORD_LOST
+from daypass.local.gate_services import RECORD_LOST
 from daypass.local.stack import stack_config
 from support.admin import Admin
 from support.authority import Authority

@@ -13,9 +13,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from daypass._core.reasons import MESSAGES, Reason
 from daypass.integrations.grpc import channel_credentials
 from daypass.local.stack import AUDIENCE, stack_config
-from daypass.spec.reasons import MESSAGES, Reason
 from support.authority import Authority
 from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service
 from support.identities import Identity, make_identity, token_path

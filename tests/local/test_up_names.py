@@ -7,8 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.local.behind import SERVER_NAME, Embedded
-from daypass.local.certificates import Authority
+from daypass.kube.certificates import Authority
+from daypass.local.api_backend import SERVER_NAME, EmbeddedApiServer
 from daypass.local.echo import Echo
 from daypass.local.stack import stack_config
 from support.doors import post
@@ -25,7 +25,7 @@ CHECK = post(
 
 def test_the_door_reaches_the_api_server_each_time(tmp_path: Path) -> None:
     authority = Authority.load_or_create(tmp_path, "tests", SYSTEM_CLOCK)
-    server = Embedded(authority, tmp_path, SYSTEM_CLOCK)
+    server = EmbeddedApiServer(authority, tmp_path, SYSTEM_CLOCK)
     try:
         (tmp_path / "ca.crt").write_text(authority.pem)
         url = server.server.url.replace("127.0.0.1", "localhost")

@@ -8,8 +8,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.render.envoy.allowlist import complement, other_than
-from daypass.spec.exposure import REQUEST_HEADERS
+from daypass.config.exposure import REQUEST_HEADERS
+from daypass.render.envoy.routes import complement, other_than
 
 header = st.text("abx-09", min_size=1, max_size=6)
 name_lists = st.lists(header, min_size=1, max_size=8)

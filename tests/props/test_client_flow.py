@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
-from daypass._core.scrub import scrub
-from daypass.client.http import MalformedAnswerError, TruncatedAnswerError
-from daypass.client.order import Order
+from daypass._core.redact import redact
+from daypass.client.config import CredentialsConfig
+from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
 from daypass.client.route import Route
-from daypass.client.settings import Settings
+from daypass.client.token_request import TokenRequest
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, TransportError
 from support.exchanges import order, run_exchange
 from support.fake_door import (
@@ -28,7 +28,7 @@ from support.fake_door import (
 )
 from support.timing import FakeTiming
 
-ORDER: Order = order()
+ORDER: TokenRequest = order()
 LEAVES = st.one_of(
     st.none(),
     st.booleans(),
@@ -125,12 +125,12 @@ def test_any_credentials_document_is_read_or_rejected(document: Any) -> None:
         fields.update(document)
     else:
         fields["token"] = fields["door"] = fields["audience"] = document
-    outcome = outcome_of(lambda: Settings(fields, origin="credentials.json", now_unix=0.0))
+    outcome = outcome_of(lambda: CredentialsConfig(fields, origin="credentials.json", now_unix=0.0))
     assert long_lived_token()[40:80] not in f"{outcome} {outcome!r}"
 
 
 @given(before=st.text(max_size=20), after=st.text(max_size=20))
 def test_redaction_leaves_no_token_whatever_surrounds_it(before: str, after: str) -> None:
-    scrubbed = scrub(f"{before}{long_lived_token()}{after}")
+    scrubbed = redact(f"{before}{long_lived_token()}{after}")
     assert long_lived_token()[40:80] not in scrubbed
-    assert scrub(scrubbed) == scrubbed
+    assert redact(scrubbed) == scrubbed

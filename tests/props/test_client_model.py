@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from daypass._core.errors import DaypassError
+from daypass.client.config import CredentialsConfig
+from daypass.client.config_source import CredentialsSource
 from daypass.client.effects import Join, Send, Wait
-from daypass.client.reading import Reading
-from daypass.client.refresh import renewal_pause_seconds
-from daypass.client.settings import Settings
-from daypass.client.shelf import Shelf
-from daypass.client.source import Source
-from daypass.client.supply import Supply
-from daypass.client.token import Grant, Token
+from daypass.client.refresh import renewal_delay_seconds
+from daypass.client.reloading_config import ReloadingConfig
+from daypass.client.shared_cache import SharedTokenCache
+from daypass.client.token import CachedToken, Token
+from daypass.client.token_source import TokenSource
 from daypass.client.transport import ANSWER, CONNECT, TransportError
 from support.exchanges import response
 from support.fake_door import (
@@ -54,22 +54,24 @@ FAULTS = (
 )
 
 
-class SteppedSupply(Supply):
+class SteppedSupply(TokenSource):
     """A supply whose background flows are stepped by the test as well."""
 
-    def __init__(self, reading: Reading, timing: FakeTiming, shelf: Shelf | None) -> None:
+    def __init__(
+        self, reading: ReloadingConfig, timing: FakeTiming, shelf: SharedTokenCache | None
+    ) -> None:
         super().__init__(reading, timing, shelf=shelf)
-        self.background: list[Flow[Grant]] = []
+        self.background: list[Flow[CachedToken]] = []
 
-    def _drive(self, flow: Flow[Grant]) -> None:
+    def _drive(self, flow: Flow[CachedToken]) -> None:
         self.background.append(flow)
 
 
 class Caller:
     """A flow, and where it stands."""
 
-    def __init__(self, flow: Flow[Grant], process: int, question: int, began: float) -> None:
-        self.flow: Generator[Any, Any, Grant] = flow
+    def __init__(self, flow: Flow[CachedToken], process: int, question: int, began: float) -> None:
+        self.flow: Generator[Any, Any, CachedToken] = flow
         self.process = process
         self.question = question
         self.began = began
@@ -92,15 +94,15 @@ class ClientModel(RuleBasedStateMachine):
         self.ends: dict[str, float] = {}
         self.callers: list[Caller] = []
         self.failed: dict[tuple[int, int], float] = {}
-        self.got: list[Grant] = []
+        self.got: list[CachedToken] = []
         self.supplies = [self.supply(is_shared) for _ in range(2)]
 
     def supply(self, is_shared: bool) -> SteppedSupply:
         document = credentials_document("http://127.0.0.1:1/kubernetes")
-        settings = Settings(document, origin="/c.json", now_unix=NOON)
-        settings.source = Source(origin="/c.json", document=b"these")
-        shelf = Shelf(self.folder, {}, _no_warning) if is_shared else None
-        return SteppedSupply(Reading(settings), self.timing, shelf)
+        settings = CredentialsConfig(document, origin="/c.json", now_unix=NOON)
+        settings.source = CredentialsSource(origin="/c.json", document=b"these")
+        shelf = SharedTokenCache(self.folder, {}, _no_warning) if is_shared else None
+        return SteppedSupply(ReloadingConfig(settings), self.timing, shelf)
 
     # -- what callers do
 
@@ -158,13 +160,13 @@ class ClientModel(RuleBasedStateMachine):
         assert SENTINEL not in f"{error!r} {error}"
         assert error.hint
 
-    def handed_out(self, caller: Caller, grant: Grant) -> None:
+    def handed_out(self, caller: Caller, grant: CachedToken) -> None:
         value = grant.token.value.reveal()
         assert self.truth < self.ends[value], "a token is handed out past its end"
         if caller.refused is not None and grant.token.value == caller.refused.value:
             process = self.supplies[caller.process]._process()
             holding = process.holdings[QUESTIONS[caller.question]]
-            spacing = renewal_pause_seconds(holding.renewals)
+            spacing = renewal_delay_seconds(holding.renewals)
             assert spacing > grant.age_seconds(self.clock), "a refused token comes back"
         self.got.append(grant)
 

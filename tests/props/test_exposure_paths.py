@@ -7,7 +7,7 @@ import string
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from daypass.spec.exposure import Exposure, Request, Verdict
+from daypass.config.exposure import DoorRequest, Exposure, Verdict
 
 EDGE = string.ascii_lowercase + string.digits
 labels = st.builds(
@@ -84,7 +84,7 @@ def test_any_request_has_a_verdict_and_random_requests_do_not_pass(
     method: str, host: str, target: str, headers: list[tuple[str, str]], body_bytes: int
 ) -> None:
     exposure = Exposure(prefix="/kubernetes", hosts=("ekf.example.com",))
-    request = Request(
+    request = DoorRequest(
         method=method, host=host, target=target, headers=tuple(headers), body_bytes=body_bytes
     )
     assert exposure.judge(request) in (Verdict.NOT_PUBLISHED, Verdict.TOO_LARGE)

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from daypass.client.http import (
+from daypass.client.http1 import (
+    HttpResponse,
     MalformedAnswerError,
-    Response,
     ResponseParser,
     TruncatedAnswerError,
 )
@@ -107,12 +107,12 @@ class _Socket:
         return io.BytesIO(self._raw)
 
 
-def by_http_client(raw: bytes) -> Response:
+def by_http_client(raw: bytes) -> HttpResponse:
     reader = http.client.HTTPResponse(_Socket(raw), method="POST")  # type: ignore[arg-type]
     try:
         reader.begin()
         headers = tuple((name.lower(), value) for name, value in reader.getheaders())
-        return Response(status=reader.status, headers=headers, body=reader.read())
+        return HttpResponse(status=reader.status, headers=headers, body=reader.read())
     finally:
         reader.close()
 

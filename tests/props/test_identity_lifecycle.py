@@ -10,16 +10,20 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from daypass._core import labels
 from daypass._core.secret import Secret
 from daypass.identity import authorize as authorizing
-from daypass.identity import marks
-from daypass.identity.account import EndedError, NoIdentityError, find_account, get_identity
-from daypass.identity.create import Wish, create
-from daypass.identity.delete import delete
+from daypass.identity.create import IdentitySpec, create
+from daypass.identity.delete import delete, revoke
 from daypass.identity.grants import Grant
-from daypass.identity.naming import IdentityName
+from daypass.identity.model import (
+    EndedError,
+    IdentityName,
+    NoIdentityError,
+    find_account,
+    get_identity,
+)
 from daypass.identity.reap import reap
-from daypass.identity.revoke import revoke
 from daypass.identity.rotate import rotate
 from daypass.identity.tokens import live, token_secrets
 from daypass.kube.errors import ApiError
@@ -92,7 +96,7 @@ class Lifecycle(RuleBasedStateMachine):
         """Create the identity, with a credentials file."""
 
         def action() -> None:
-            wish = Wish(name=name, handover=HANDOVER)
+            wish = IdentitySpec(name=name, handover=HANDOVER)
             created = create(self.cluster, find_account(self.cluster, name), wish, warn=deaf)
             self.hand_over(name, wish.handover.credentials(created.token))
 
@@ -130,7 +134,7 @@ class Lifecycle(RuleBasedStateMachine):
         self, name: IdentityName, namespace: str, role: str, crash: tuple[int, bool] | None
     ) -> None:
         """Grant a role, in its namespace or another."""
-        wish = authorizing.Wish(
+        wish = authorizing.GrantRequest(
             identity=name,
             namespaces=(namespace,),
             cluster_role=role,
@@ -237,9 +241,9 @@ class Lifecycle(RuleBasedStateMachine):
         for name, known in self.known.items():
             assert len(self.alive(name)) == (known.state == "live")
         marked = {
-            each["metadata"]["annotations"][marks.IDENTITY]
+            each["metadata"]["annotations"][labels.IDENTITY]
             for resource in (SERVICE_ACCOUNTS, SECRETS, ROLES, ROLE_BINDINGS)
-            for each in self.cluster.list(resource, labels=marks.SELECTOR)
+            for each in self.cluster.list(resource, labels=labels.SELECTOR)
         }
         assert marked == {n.key for n, known in self.known.items() if known.state != "absent"}
         granted = sorted(
@@ -254,11 +258,11 @@ class Lifecycle(RuleBasedStateMachine):
         for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES):
             assert granted == sorted(
                 (
-                    each["metadata"]["annotations"][marks.IDENTITY],
+                    each["metadata"]["annotations"][labels.IDENTITY],
                     each["metadata"]["namespace"],
                     name_of(each),
                 )
-                for each in self.cluster.list(resource, labels=marks.SELECTOR)
+                for each in self.cluster.list(resource, labels=labels.SELECTOR)
                 if each.get("roleRef", {}).get("kind") != "Role"
             )
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
 from daypass.kube.cluster import Cluster
-from daypass.kube.kubeconfig import find_access
+from daypass.kube.kubeconfig import find_connection_config
 
 SENTINEL = "SENTINEL4SECRETS"
 
@@ -106,7 +106,7 @@ def check(content: bytes) -> None:
         file = Path(folder) / "config"
         file.write_bytes(content)
         try:
-            access = find_access({}, kubeconfig=str(file))
+            access = find_connection_config({}, kubeconfig=str(file))
             assert SENTINEL not in repr(access)
             Cluster(access).close()
         except DaypassError as error:

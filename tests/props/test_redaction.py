@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
-from daypass._core.scrub import LIMIT_ANSWER_BYTES, RUN_CHARACTERS, scrub, scrub_answer
+from daypass._core.redact import LIMIT_ANSWER_BYTES, RUN_CHARACTERS, redact, redact_answer
 from daypass._core.secret import Secret
-from daypass.audit.exchange import judge_gate, judge_policy
-from daypass.client.http import Response
+from daypass.client.http1 import HttpResponse
 from daypass.kube.errors import explain
+from daypass.verification.responses import judge_gate, judge_policy
 from support.exchanges import order, run_exchange
 from support.fake_door import SENTINEL, answer, long_lived_token, token_answer
 
@@ -125,7 +125,7 @@ def test_no_kubernetes_client_error_contains_a_part_of_its_token(code: int, body
 
 @given(code=st.sampled_from([200, 302, 401, 403, 404, 503]), body=bodies(), location=encoded())
 def test_no_finding_contains_a_part_of_the_token(code: int, body: str, location: str) -> None:
-    raw = Response(status=code, headers=(("location", location),), body=body.encode())
+    raw = HttpResponse(status=code, headers=(("location", location),), body=body.encode())
     clean = raw.without(Secret(TOKEN))
     assert_contains_no_part(f"{judge_gate(clean)} {judge_policy(clean, expected=True)}")
 
@@ -133,12 +133,12 @@ def test_no_finding_contains_a_part_of_the_token(code: int, body: str, location:
 @given(text=st.text(max_size=200))
 def test_text_without_a_secret_is_unchanged(text: str) -> None:
     if "eyJ" not in text:
-        assert scrub(text, Secret(TOKEN)) == text
+        assert redact(text, Secret(TOKEN)) == text
 
 
 @given(text=st.one_of(st.text(), st.text(alphabet="eyJ%25\\u0065&#x;")), secret=st.text(min_size=1))
 def test_any_secret_is_removed_from_any_text(text: str, secret: str) -> None:
-    shown = scrub(text, Secret(secret))
+    shown = redact(text, Secret(secret))
     if len(secret) >= RUN_CHARACTERS and "*" not in secret:
         assert secret not in shown
 
@@ -148,12 +148,12 @@ def test_any_secret_is_removed_from_any_text(text: str, secret: str) -> None:
 )
 def test_a_long_response_is_redacted_cheaply(unit: str) -> None:
     body = (unit * 2**20).encode()[: 2**20]
-    assert len(scrub_answer(body, Secret(TOKEN))) <= 2 * LIMIT_ANSWER_BYTES
+    assert len(redact_answer(body, Secret(TOKEN))) <= 2 * LIMIT_ANSWER_BYTES
 
 
 @given(body=st.binary(max_size=300))
 def test_any_body_is_redacted_without_an_error(body: bytes) -> None:
-    scrub_answer(body, Secret(TOKEN))
+    redact_answer(body, Secret(TOKEN))
 
 
 @pytest.mark.parametrize("alphabet", ["+/", "-_"])
@@ -167,6 +167,6 @@ def test_no_text_contains_the_token_in_base64(before: str, alphabet: str, part: 
     """As Go encodes bytes, and Kubernetes the data of Secrets."""
     whole = base64.b64encode(f"{before}{part}".encode(), alphabet.encode()).decode()
     first, last = -(-len(before) * 8 // 6), len(before + part) * 8 // 6
-    for text in (scrub(f"no: {whole}", Secret(TOKEN)), scrub(quote(whole), Secret(TOKEN))):
+    for text in (redact(f"no: {whole}", Secret(TOKEN)), redact(quote(whole), Secret(TOKEN))):
         held = {whole[at : at + RUN_CHARACTERS] for at in range(first, last - RUN_CHARACTERS + 1)}
         assert not {run for run in held if run in text}

@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daypass.render.documents import stream
-from daypass.render.facts import KubernetesFacts
+from daypass.config.types import LABEL
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects, render_tree
-from daypass.spec.names import LABEL
+from daypass.render.yaml import stream
 from support.closure import assert_closed, identity
 from support.rendered import config_of
 
@@ -63,12 +63,12 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
 @given(configs())
 def test_rendered_objects_are_complete_and_uniquely_named(config: dict[str, Any]) -> None:
     read = config_of(json.dumps(config))
-    objects = render_objects(read, KubernetesFacts())
+    objects = render_objects(read, ClusterFacts())
     assert len({identity(value) for value in objects}) == len(objects)
     assert_closed(read, objects)
     for value in objects:
         assert re.fullmatch(DNS_1123_SUBDOMAIN, value["metadata"]["name"])
     assert list(yaml.safe_load_all(stream(objects))) == objects
-    tree = render_tree(read, KubernetesFacts())
+    tree = render_tree(read, ClusterFacts())
     lists = [path for path in tree if path.endswith("kustomization.yaml")]
     assert len(tree) - len(lists) == len(objects)

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.gateway.revoked_list import (
+from daypass.gate.revocation.published_list import (
     LIMIT_BYTES,
-    RevokedList,
-    RevokedListError,
+    PublishedRevocations,
+    RevocationListError,
     heartbeat,
-    read_revoked,
-    revoked_config_map,
+    read_revocation_list,
+    revocation_config_map,
 )
-from daypass.render.envoy.revocation import Revoked
+from daypass.render.envoy.filters import RevocationSnapshot
 
 names = st.frozensets(st.text("abcdef0123456789-", min_size=1, max_size=40), max_size=5)
 revoked = st.builds(
-    Revoked,
+    RevocationSnapshot,
     secrets=names,
     service_accounts=names,
     tokens=names,
@@ -39,14 +39,16 @@ junk: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(revoked=revoked, heard=st.integers(0, 2**32))
-def test_a_published_list_is_read_back(revoked: Revoked, heard: int) -> None:
-    listed = RevokedList(revoked=revoked, heard_unix=heard)
-    assert read_revoked(revoked_config_map(listed, "daypass")) == listed
+def test_a_published_list_is_read_back(revoked: RevocationSnapshot, heard: int) -> None:
+    listed = PublishedRevocations(revoked=revoked, heard_unix=heard)
+    assert read_revocation_list(revocation_config_map(listed, "daypass")) == listed
 
 
 def test_the_same_list_gives_the_same_bytes() -> None:
     one, other = (
-        revoked_config_map(RevokedList(revoked=Revoked(secrets=names), heard_unix=0), "daypass")
+        revocation_config_map(
+            PublishedRevocations(revoked=RevocationSnapshot(secrets=names), heard_unix=0), "daypass"
+        )
         for names in ({"a", "b", "c"}, {"c", "b", "a"})
     )
     assert one == other
@@ -54,7 +56,9 @@ def test_the_same_list_gives_the_same_bytes() -> None:
 
 def test_a_full_list_fits_into_a_config_map() -> None:
     uids = {f"{number * 2654435761 % 2**128:032x}-abcd" for number in range(20_000)}
-    whole = revoked_config_map(RevokedList(revoked=Revoked(secrets=uids), heard_unix=0), "daypass")
+    whole = revocation_config_map(
+        PublishedRevocations(revoked=RevocationSnapshot(secrets=uids), heard_unix=0), "daypass"
+    )
     assert len(json.dumps(whole)) < 1024 * 1024
 
 
@@ -67,8 +71,8 @@ def packed(document: Any) -> dict[str, Any]:
 def test_any_other_content_is_rejected(document: Any) -> None:
     for config_map in (document, packed(document), {"data": document}, {"binaryData": document}):
         if isinstance(config_map, dict):
-            with pytest.raises(RevokedListError):
-                read_revoked(config_map)
+            with pytest.raises(RevocationListError):
+                read_revocation_list(config_map)
 
 
 @given(key=st.sampled_from(["secrets", "closed", "issuedAfter", "format"]), value=junk)
@@ -76,13 +80,13 @@ def test_an_invalid_field_is_rejected_or_closes_the_gate(key: str, value: Any) -
     good = {"format": 1, "secrets": [], "serviceAccounts": [], "tokens": [], "namespaces": [],
             "issuedAfter": 0, "closed": True}  # fmt: skip
     try:
-        listed = read_revoked(packed({**good, key: value}))
-    except RevokedListError:
+        listed = read_revocation_list(packed({**good, key: value}))
+    except RevocationListError:
         return
     assert listed.revoked.closed or key == "closed"
 
 
 def test_a_decompression_bomb_is_rejected() -> None:
     bomb = base64.b64encode(gzip.compress(b" " * (LIMIT_BYTES + 1))).decode()
-    with pytest.raises(RevokedListError):
-        read_revoked({**heartbeat(0), "binaryData": {"revoked.json.gz": bomb}})
+    with pytest.raises(RevocationListError):
+        read_revocation_list({**heartbeat(0), "binaryData": {"revoked.json.gz": bomb}})

@@ -12,10 +12,14 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from daypass.gateway.decision import SKEW_SECONDS
-from daypass.gateway.denials import SETTLE_SECONDS, SETTLE_SOON_SECONDS, Denials, Kind
-from daypass.gateway.native import OnIstio
-from daypass.gateway.published_in_cluster import InCluster
+from daypass.gate.decision import SKEW_SECONDS
+from daypass.gate.revocation.publishers import ClusterPublisher, IstioObjects
+from daypass.gate.revocation.revocation_list import (
+    SETTLE_SECONDS,
+    SETTLE_SOON_SECONDS,
+    ObjectKind,
+    RevocationList,
+)
 from daypass.kube.errors import ClusterUnreachableError
 from support.objects_api import ObjectsApi
 from support.timing import FakeClock
@@ -37,18 +41,20 @@ class World:
         self.seen: list[tuple[float, Parts]] = [(0, {})]
         self.begin()
 
-    def denials(self) -> Denials:
-        return Denials(LONGEST, fresh_limit=4)
+    def denials(self) -> RevocationList:
+        return RevocationList(LONGEST, fresh_limit=4)
 
-    def publisher(self) -> InCluster:
-        return InCluster(self.api.cluster(self.clock), OnIstio(CONFIG), for_authorizers=None)
+    def publisher(self) -> ClusterPublisher:
+        return ClusterPublisher(
+            self.api.cluster(self.clock), IstioObjects(CONFIG), for_authorizers=None
+        )
 
     def begin(self) -> None:
         """Start a new controller, which reads the record and sees which objects are gone."""
         self.watch, self.publishes, self.is_in_force = self.denials(), self.publisher(), False
         self.absorb()
         for uid in self.refused():
-            self.watch.gone(Kind.SECRET, uid, "team", self.deleted_at[uid])
+            self.watch.gone(ObjectKind.SECRET, uid, "team", self.deleted_at[uid])
 
     def absorb(self) -> None:
         record, self.is_changed = json.loads(self.record), False
@@ -57,7 +63,7 @@ class World:
     def delete(self) -> None:
         uid = f"uid-{len(self.deleted_at)}"
         self.deleted_at[uid] = self.clock.unix()
-        self.watch.gone(Kind.SECRET, uid, "team", self.clock.unix())
+        self.watch.gone(ObjectKind.SECRET, uid, "team", self.clock.unix())
 
     def publish(self, writes: int) -> None:
         """Publish; after `writes` writes the API server is unreachable."""
@@ -72,11 +78,11 @@ class World:
         command.recall(json.loads(self.record))
         uid = f"uid-{len(self.deleted_at)}"
         self.deleted_at[uid] = self.clock.unix()
-        command.gone(Kind.SECRET, uid, "team", self.clock.unix())
+        command.gone(ObjectKind.SECRET, uid, "team", self.clock.unix())
         self.put(command, self.publisher(), writes)
         self.is_changed = True
 
-    def put(self, denials: Denials, publisher: InCluster, writes: int) -> bool:
+    def put(self, denials: RevocationList, publisher: ClusterPublisher, writes: int) -> bool:
         self.number += 1
         self.record = json.dumps(denials.record())
         revoked = denials.revoked(self.clock.unix(), closed=False)

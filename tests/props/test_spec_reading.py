@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daypass.spec import Config, ConfigError, composing, parse
-from daypass.spec.composing import PurePythonParser
-from daypass.spec.problems import LIMIT_SHOWN
-from unit.spec.texts import DESIGN, MINIMAL
+from daypass.config import Config, ConfigError, parse, yaml_loader
+from daypass.config.errors import LIMIT_SHOWN
+from daypass.config.yaml_loader import PurePythonParser
+from unit.config.texts import DESIGN, MINIMAL
 
 BOUND_SECONDS = 2.0
 
@@ -66,7 +66,7 @@ def check(content: bytes) -> None:
 def parser(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "pure":
-            patch.setattr(composing, "PARSER", PurePythonParser)
+            patch.setattr(yaml_loader, "PARSER", PurePythonParser)
         yield
 
 

@@ -8,9 +8,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daypass.spec import Config, json_schema, parse
-from daypass.spec.names import HEADER, LABEL
-from daypass.spec.quantities import parse_duration, spell_duration, spell_size
+from daypass.config import Config, json_schema, parse
+from daypass.config.types import HEADER, LABEL, parse_duration, spell_duration, spell_size
 
 
 class Quoting(yaml.SafeDumper):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.render.names import CLUSTER_AUTHORITY, DOOR
-from daypass.render.needs import needs
-from daypass.render.objects import Object
-from daypass.spec import Config
+from daypass.config import Config
+from daypass.render.objects import CLUSTER_AUTHORITY, DOOR, Object
+from daypass.render.prerequisites import prerequisites
 
 Identity = tuple[str, str, str]
 
@@ -21,7 +20,7 @@ def assert_closed(config: Config, objects: list[Object]) -> None:
     """That every Secret, ConfigMap and Service that is referred to is rendered, made by
     cert-manager, or among the needs; and that each of the needs is referred to.
     """
-    needed = {(need.kind, need.namespace, need.name) for need in needs(config)}
+    needed = {(need.kind, need.namespace, need.name) for need in prerequisites(config)}
     there = needed | {identity(value) for value in objects}
     for value in objects:
         if value["kind"] == "Certificate":

@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 
 from daypass._core.secret import Secret
-from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
-from daypass.kube.kubeconfig import find_access
+from daypass.kube.connection import ConnectionConfig
+from daypass.kube.kubeconfig import find_connection_config
 from support.controlplane import ControlPlane
 
 
-def admin_access(plane: ControlPlane) -> Access:
+def admin_access(plane: ControlPlane) -> ConnectionConfig:
     """As whoever the control plane's kubeconfig is for: group system:masters."""
-    return find_access({}, kubeconfig=str(plane.kubeconfig))
+    return find_connection_config({}, kubeconfig=str(plane.kubeconfig))
 
 
 def admin_cluster(plane: ControlPlane) -> Cluster:
@@ -26,7 +26,7 @@ def cluster_as(plane: ControlPlane, token: Secret) -> Cluster:
     """A Cluster as the holder of a token. Close it."""
     access = admin_access(plane)
     return Cluster(
-        Access(
+        ConnectionConfig(
             server=access.server,
             namespace=access.namespace,
             origin="tests",

@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from daypass.cli import main
-from daypass.deploy.applying import Done, carry_out
-from daypass.deploy.plan import Plan, make_plan
-from daypass.deploy.removing import find_all, remove_all
-from daypass.deploy.state import ask_state
-from daypass.deploy.target import each
+from daypass.deploy.apply import ApplyResult, execute
+from daypass.deploy.cluster_state import read_cluster_state
+from daypass.deploy.deploy_target import each
+from daypass.deploy.plan import ApplyPlan, make_plan
+from daypass.deploy.remove import find_all, remove_all
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Resource
 from support.clusters import admin_cluster
@@ -37,10 +37,10 @@ Everything = dict[tuple[str, str, str], tuple[str, str]]
 _RESTLESS = {"Event", "Lease", "APIService", "ComponentStatus"}
 
 
-def apply(cluster: Cluster, text: str) -> Done:
+def apply(cluster: Cluster, text: str) -> ApplyResult:
     """Apply a config, without files, git and questions."""
-    state = ask_state(cluster)
-    return carry_out(state.target, make_plan(state, config_of(text)))
+    state = read_cluster_state(cluster)
+    return execute(state.target, make_plan(state, config_of(text)))
 
 
 def quick_apply(*more: str) -> int:
@@ -53,21 +53,23 @@ def write(folder: Path, text: str) -> None:
     (folder / "daypass.yaml").write_text(text)
 
 
-def plan(cluster: Cluster, text: str) -> Plan:
+def plan(cluster: Cluster, text: str) -> ApplyPlan:
     """What applying a config would do."""
-    return make_plan(ask_state(cluster), config_of(text))
+    return make_plan(read_cluster_state(cluster), config_of(text))
 
 
-def remove(cluster: Cluster) -> Done:
+def remove(cluster: Cluster) -> ApplyResult:
     """Remove all that was applied."""
-    state = ask_state(cluster)
+    state = read_cluster_state(cluster)
     return remove_all(state, find_all(state))
 
 
 def clear(cluster: Cluster, namespace: str = "daypass") -> None:
     """Remove all that was applied, and come back when it is gone."""
     remove(cluster)
-    eventually(f"{namespace} is gone", lambda: namespace not in ask_state(cluster).namespaces)
+    eventually(
+        f"{namespace} is gone", lambda: namespace not in read_cluster_state(cluster).namespaces
+    )
 
 
 @contextmanager
@@ -100,7 +102,7 @@ def settle(cluster: Cluster) -> None:
         there = everything(cluster)
         return all(
             (kind, namespace, name) in there
-            for namespace in ask_state(cluster).namespaces
+            for namespace in read_cluster_state(cluster).namespaces
             for kind, name in (
                 ("v1 ServiceAccount", "default"),
                 ("v1 ConfigMap", "kube-root-ca.crt"),
@@ -112,7 +114,7 @@ def settle(cluster: Cluster) -> None:
 
 def everything(cluster: Cluster) -> Everything:
     """Every object of every kind in every namespace."""
-    kinds = ask_state(cluster).target.kinds.resources.values()
+    kinds = read_cluster_state(cluster).target.kinds.resources.values()
     listed = {(each.api_version.partition("/")[0], each.kind): each for each in kinds}
 
     def look(resource: Resource) -> Everything:

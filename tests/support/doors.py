@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import followed_files, to_json
-from daypass.render.envoy.settings import Address, Certificate, DoorSettings, Upstream
-from daypass.spec.exposure import Exposure
+from daypass.render.envoy.settings import Certificate, DoorSettings, SocketAddress, Upstream
 from support.authority import Authority
 from support.deadline import eventually
 from support.raw import Answer, Conversation, connect, exchange
@@ -73,7 +73,7 @@ def door_settings(folder: Path, authority: Authority, upstream: Upstream) -> Doo
         )
     return DoorSettings(
         exposure=Exposure(prefix="/kubernetes", hosts=(EKF, SERVING)),
-        listen=Address(host="127.0.0.1", port=0),
+        listen=SocketAddress(host="127.0.0.1", port=0),
         certificates=tuple(certificates),
         upstream=upstream,
         trusted_hops=0,
@@ -94,7 +94,7 @@ def running_door(
     authority = Authority()
     (folder / "upstream-ca.crt").write_text(upstream_authority_pem)
     upstream = Upstream(
-        address=Address(host="127.0.0.1", port=upstream_port),
+        address=SocketAddress(host="127.0.0.1", port=upstream_port),
         authority_file=str(folder / "upstream-ca.crt"),
         server_name=server_name,
     )

@@ -7,17 +7,17 @@ from dataclasses import replace
 import httpx2
 
 from daypass._core.secret import Secret
-from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
-from daypass.local.api.api import Api
-from daypass.local.api.assembly import assemble
-from daypass.local.api.cluster import Settings
-from daypass.local.api.reading import Watch
-from daypass.local.api.requests import Request
+from daypass.kube.connection import ConnectionConfig
+from daypass.local.apiserver.api import Api
+from daypass.local.apiserver.assembly import assemble
+from daypass.local.apiserver.cluster import ServerSettings
+from daypass.local.apiserver.reading import Watch
+from daypass.local.apiserver.requests import ApiRequest
 from support.crashes import CrashingCluster
 from support.timing import FakeClock
 
-SETTINGS = Settings(
+SETTINGS = ServerSettings(
     issuer="https://kubernetes.default.svc",
     audiences=("https://kubernetes.default.svc",),
     max_expiration_seconds=86400,
@@ -39,7 +39,7 @@ class InProcess(httpx2.BaseTransport):
             return httpx2.Response(200, json={"gitVersion": self._version})
         headers = tuple((name.lower(), value) for name, value in request.headers.multi_items())
         answer = self._api.handle(
-            Request(
+            ApiRequest(
                 method=request.method,
                 target=request.url.raw_path.decode(),
                 headers=headers,
@@ -93,5 +93,7 @@ class EmbeddedCluster:
         return name
 
     @staticmethod
-    def _access(token: Secret) -> Access:
-        return Access(server="https://embedded.test", namespace="team", origin="tests", token=token)
+    def _access(token: Secret) -> ConnectionConfig:
+        return ConnectionConfig(
+            server="https://embedded.test", namespace="team", origin="tests", token=token
+        )

@@ -6,25 +6,25 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.effects import Send, Wait
-from daypass.client.flow import ask
-from daypass.client.http import Request, Response, ResponseParser
-from daypass.client.order import Order
+from daypass.client.exchange import ask
+from daypass.client.http1 import HttpRequest, HttpResponse, ResponseParser
 from daypass.client.route import Route
-from daypass.client.settings import Settings
-from daypass.client.token import Grant
+from daypass.client.token import CachedToken
+from daypass.client.token_request import TokenRequest
 from support.fake_door import AUDIENCE, credentials_document
 from support.timing import NOON, FakeTiming
 
 URL = "https://ekf.example.com/kubernetes"
 
 
-def order(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> Order:
+def order(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> TokenRequest:
     """What a client with good credentials asks for."""
-    settings = Settings(credentials_document(URL), origin="credentials.json", now_unix=0)
+    settings = CredentialsConfig(credentials_document(URL), origin="credentials.json", now_unix=0)
     assert settings.token is not None
-    return Order(
+    return TokenRequest(
         door=settings.door,
         identity=settings.identity,
         token=settings.token,
@@ -33,7 +33,7 @@ def order(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> Order:
     )
 
 
-def response(raw: bytes) -> Response:
+def response(raw: bytes) -> HttpResponse:
     """The answer in these bytes."""
     parser = ResponseParser()
     return parser.feed(raw) or parser.end()
@@ -43,8 +43,8 @@ def run_exchange(
     answers: Iterable[bytes | Exception],
     *,
     timing: FakeTiming | None = None,
-    asks: Order | None = None,
-) -> Grant:
+    asks: TokenRequest | None = None,
+) -> CachedToken:
     """Drive one exchange through these answers, in order; the last one repeats."""
     timing = timing or FakeTiming()
     asks = asks or order()
@@ -65,7 +65,7 @@ def run_exchange(
             else:
                 effect = flow.send(response(entry))
     except StopIteration as stop:
-        grant: Grant = stop.value
+        grant: CachedToken = stop.value
         return grant
 
 
@@ -76,21 +76,23 @@ class FakeWire:
     sends lets others run first.
     """
 
-    def __init__(self, answer: Callable[[Request], bytes | Response | Exception]) -> None:
+    def __init__(self, answer: Callable[[HttpRequest], bytes | HttpResponse | Exception]) -> None:
         self.answer = answer
-        self.requests: list[Request] = []
+        self.requests: list[HttpRequest] = []
 
     def send(
-        self, route: Route, request: Request, timeout_seconds: float, clock: Clock
-    ) -> Response:
+        self, route: Route, request: HttpRequest, timeout_seconds: float, clock: Clock
+    ) -> HttpResponse:
         """One request, one answer."""
         self.requests.append(request)
         answered = self.answer(request)
         if isinstance(answered, Exception):
             raise answered
-        return answered if isinstance(answered, Response) else response(answered)
+        return answered if isinstance(answered, HttpResponse) else response(answered)
 
-    async def send_async(self, route: Route, request: Request, timeout_seconds: float) -> Response:
+    async def send_async(
+        self, route: Route, request: HttpRequest, timeout_seconds: float
+    ) -> HttpResponse:
         """The same for a task."""
         await asyncio.sleep(0)
         return self.send(route, request, timeout_seconds, SYSTEM_CLOCK)
@@ -105,9 +107,9 @@ class Wired:
         self._timing = timing
 
     def __call__(
-        self, answer: Callable[[Request], bytes | Response | Exception], **changes: object
+        self, answer: Callable[[HttpRequest], bytes | HttpResponse | Exception], **changes: object
     ) -> Credentials:
         document = credentials_document("http://127.0.0.1:1/kubernetes", **changes)
-        settings = Settings(document, origin="credentials.json", now_unix=NOON)
+        settings = CredentialsConfig(document, origin="credentials.json", now_unix=NOON)
         self.wire = FakeWire(answer)
         return Credentials(settings, timing=self._timing, wire=self.wire)

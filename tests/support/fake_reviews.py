@@ -11,8 +11,8 @@ from typing import Any
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.secret import Secret
-from daypass.gateway.review.reviewing import NOBODYS_TOKEN
-from daypass.kube.access import Access
+from daypass.gate.authorizer.review_workers import NOBODYS_TOKEN
+from daypass.kube.connection import ConnectionConfig
 
 Judge = Callable[[str], bool]
 
@@ -35,10 +35,12 @@ class FakeReviews:
         self._server: ThreadingHTTPServer | None = None
 
     @property
-    def access(self) -> Access:
+    def access(self) -> ConnectionConfig:
         """How to ask it."""
         url = f"http://127.0.0.1:{self.port}"
-        return Access(server=url, namespace="default", origin="a test", token=Secret("asker"))
+        return ConnectionConfig(
+            server=url, namespace="default", origin="a test", token=Secret("asker")
+        )
 
     def up(self) -> None:
         """Listen."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from daypass.gateway.decision import Decision
-from daypass.gateway.reasons import CODES, MESSAGES, Reason
-from daypass.spec.exposure import SERVICE_ACCOUNT_USER
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.config.exposure import SERVICE_ACCOUNT_USER
+from daypass.gate.decision import Decision
 from support.raw import Answer, Conversation
 from support.single_changes import Keys, Make, Sent
 

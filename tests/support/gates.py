@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daypass._core.files import write_private
+from daypass.config.gate import Check
 from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import (
@@ -19,16 +20,9 @@ from daypass.render.envoy.bootstrap import (
     revoked_file,
     to_json,
 )
-from daypass.render.envoy.revocation import Revoked
-from daypass.render.envoy.settings import (
-    Address,
-    GateSettings,
-    Protected,
-    Timeouts,
-    Upstream,
-)
-from daypass.render.envoy.typed import Json
-from daypass.spec.gate import Check
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.envoy.protobuf_any import Json
+from daypass.render.envoy.settings import GateSettings, Protected, SocketAddress, Timeouts, Upstream
 from support.authority import Authority
 from support.doors import EKF, door_settings
 from support.raw import Answer, Conversation, connect
@@ -36,7 +30,7 @@ from support.recorder import UPSTREAM_NAME
 
 AUDIENCE = "gate.example.com"
 ISSUER = "https://kubernetes.default.svc"
-NOBODY = Revoked()
+NOBODY = RevocationSnapshot()
 EVERYDAY = Timeouts()
 
 
@@ -58,7 +52,7 @@ class RunningGate:
             conversation.send(request.encode("latin-1"))
             return conversation.answer()
 
-    def revoke(self, revoked: Revoked) -> None:
+    def revoke(self, revoked: RevocationSnapshot) -> None:
         """Put another list of the revoked in place; it is in force a moment later."""
         content = to_json(revoked_file(revoked)).encode()
         write_private(str(self.folder / REVOKED_FILE), content)
@@ -77,7 +71,7 @@ def running_gate(
     jwks: str,
     *,
     longest_lifetime_seconds: int,
-    revoked: Revoked = NOBODY,
+    revoked: RevocationSnapshot = NOBODY,
     protected: Protected | None = None,
     change: Callable[[dict[str, Json]], None] = lambda files: None,
     check: Check = "jwt",
@@ -92,7 +86,7 @@ def running_gate(
     authority = Authority()
     (folder / "upstream-ca.crt").write_text(authority.pem)
     upstream = Upstream(
-        address=Address(host="127.0.0.1", port=9),
+        address=SocketAddress(host="127.0.0.1", port=9),
         authority_file=str(folder / "upstream-ca.crt"),
         server_name=UPSTREAM_NAME,
     )
@@ -100,7 +94,7 @@ def running_gate(
     with Echo() as echo:
         gate = GateSettings(
             hosts=(EKF,),
-            listen=Address(host="127.0.0.1", port=0),
+            listen=SocketAddress(host="127.0.0.1", port=0),
             certificates=door.certificates[:1],
             protected=protected or Protected(address=echo.address),
             issuer=ISSUER,

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daypass.render.facts import KubernetesFacts
-from daypass.render.gate import gate_objects
-from daypass.render.manifests import render_objects
-from daypass.render.names import GATE, GATE_TRUST
-from daypass.render.objects import Object
-from daypass.spec import Config
-from daypass.spec.reasons import Reason
+from daypass._core.reasons import Reason
+from daypass.config import Config
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.manifests import gate_objects, render_objects
+from daypass.render.objects import GATE, GATE_TRUST, Object
 from support.authority import Authority
 from support.children import Child
 from support.clusters import account_token, write_kubeconfig
@@ -51,7 +49,7 @@ INFRA, APPS, DOORS = "guarded", "apps", "edge"
 
 AUDIENCE = "gate.example.com"
 PUBLIC = Authority()
-FACTS = KubernetesFacts(issuer=ISSUER)
+FACTS = ClusterFacts(issuer=ISSUER)
 
 
 def config_text(gate: str, on: str) -> str:

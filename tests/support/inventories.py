@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.identity import marks
+from daypass._core import labels
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
@@ -13,8 +13,7 @@ from daypass.identity.grants import (
     role_binding,
 )
 from daypass.identity.inventory import Objects
-from daypass.identity.manifests import identity_objects
-from daypass.identity.naming import IdentityName
+from daypass.identity.model import IdentityName, identity_objects
 from daypass.kube.resources import Object
 
 BOT = IdentityName(namespace="team", name="bot")
@@ -37,7 +36,7 @@ class World:
         self.account["metadata"]["uid"] = "uid-bot"
         self.binding, self.policy = grant(BOT, "alice", "kubeflow-view")
         self.namespace = stored({"kind": "Namespace", "metadata": {"name": "team"}})
-        self.namespace["metadata"]["labels"] = {marks.POLICY: marks.POLICY_ON}
+        self.namespace["metadata"]["labels"] = {labels.POLICY: labels.POLICY_ENFORCED}
         self.lists: dict[str, Any] = {
             "accounts": [self.account],
             "roles": [self.role],

@@ -14,15 +14,13 @@ from typing import Any
 
 from tools.gobuild import built
 
+from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
-from daypass.render.envoy.revocation import Revoked
-from daypass.render.facts import KubernetesFacts
-from daypass.render.istio.gate import istio_objects
-from daypass.render.istio.published import keys_object, revoked_objects
-from daypass.render.names import GATE
-from daypass.render.objects import Object
-from daypass.spec import Config
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.istio.objects import istio_objects, keys_object, revoked_objects
+from daypass.render.objects import GATE, Object
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
@@ -89,18 +87,18 @@ class IstioGate:
         """
         self.gate_text, self.config = gate, gate_config(self.issuer, gate, self.front)
         self.apply(keys_object(self.config, self.issuer, self.keys))
-        objects = istio_objects(self.config, KubernetesFacts())
+        objects = istio_objects(self.config, ClusterFacts())
         for kind, collection in (("EnvoyFilter", FILTERS), ("AuthorizationPolicy", POLICIES)):
             if not any(each["kind"] == kind for each in objects):
                 self.delete(f"{collection}/{GATE}")
         self.apply(*objects)
 
-    def publish(self, revoked: Revoked | None = None, keys: str | None = None) -> None:
+    def publish(self, revoked: RevocationSnapshot | None = None, keys: str | None = None) -> None:
         """Keys, and the list of the revoked."""
         self.apply(keys_object(self.config, self.issuer, keys or self.keys))
-        self.revoke(revoked or Revoked())
+        self.revoke(revoked or RevocationSnapshot())
 
-    def revoke(self, revoked: Revoked) -> None:
+    def revoke(self, revoked: RevocationSnapshot) -> None:
         """Another list of the revoked."""
         self.apply(*revoked_objects(self.config, revoked))
 

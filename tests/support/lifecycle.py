@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 from daypass._core.secret import Secret
-from daypass.identity.account import Account, find_account, get_identity
-from daypass.identity.create import Created, Wish, create
-from daypass.identity.handover import Handover
-from daypass.identity.naming import IdentityName
+from daypass.identity.create import Created, IdentitySpec, create
+from daypass.identity.credentials_file import CredentialsSettings
+from daypass.identity.model import Account, IdentityName, find_account, get_identity
 from daypass.identity.rotate import Rotated, rotate
 from daypass.identity.tokens import TokenSecret, live, token_secrets
 from daypass.kube.cluster import Cluster
@@ -17,7 +16,9 @@ from daypass.kube.errors import ApiError
 from daypass.kube.resources import SERVICE_ACCOUNTS
 
 GATE = "gate.example.com"
-HANDOVER = Handover(door="https://ekf.example.com/kubernetes", audience=GATE, lifetime_seconds=3600)
+HANDOVER = CredentialsSettings(
+    door="https://ekf.example.com/kubernetes", audience=GATE, lifetime_seconds=3600
+)
 BOT = IdentityName(namespace="team", name="bot")
 
 
@@ -27,7 +28,7 @@ def deaf(fact: str, hint: str = "") -> None:
 
 def make(cluster: Cluster, name: IdentityName = BOT, **wish: Any) -> Created:
     """Create an identity."""
-    wished = Wish(name=name, **{"handover": HANDOVER, **wish})
+    wished = IdentitySpec(name=name, **{"handover": HANDOVER, **wish})
     return create(cluster, find_account(cluster, name), wished, warn=deaf)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from daypass.render.facts import KubernetesFacts
+from daypass.config import Config
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects, render_tree
 from daypass.render.objects import Object
-from daypass.spec import Config
 from support.rendered import config_of
 
 AUTHORITY_PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -18,7 +18,7 @@ class Case:
     """A config and what is known of its cluster."""
 
     text: str
-    facts: KubernetesFacts = field(default_factory=KubernetesFacts)
+    facts: ClusterFacts = field(default_factory=ClusterFacts)
 
     @property
     def config(self) -> Config:
@@ -144,10 +144,10 @@ OLD = frozenset(
 """What a cluster of some years ago serves, of the kinds that changed."""
 
 CASES = {
-    "direct": Case(text=DIRECT, facts=KubernetesFacts(authority_pem=AUTHORITY_PEM)),
+    "direct": Case(text=DIRECT, facts=ClusterFacts(authority_pem=AUTHORITY_PEM)),
     "envoy-gateway": Case(text=ENVOY_GATEWAY),
     "fronts": Case(text=FRONTS),
     "istio": Case(text=ISTIO),
     "login": Case(text=LOGIN),
-    "there": Case(text=THERE, facts=KubernetesFacts(authority_pem=AUTHORITY_PEM)),
+    "there": Case(text=THERE, facts=ClusterFacts(authority_pem=AUTHORITY_PEM)),
 }

@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
-from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
 
 
 class ObjectsApi(httpx2.BaseTransport):
@@ -28,7 +28,7 @@ class ObjectsApi(httpx2.BaseTransport):
 
     def cluster(self, clock: Clock = SYSTEM_CLOCK) -> Cluster:
         """A Cluster in front of it, that never sleeps."""
-        access = Access(server="https://api.test", namespace="default", origin="a test")
+        access = ConnectionConfig(server="https://api.test", namespace="default", origin="a test")
         return Cluster(access, transport=self, clock=clock, sleep=lambda _: None)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from daypass.identity.policy_apply import apply_policy
+from daypass._core import labels
+from daypass.config.models import Policy
+from daypass.identity.policy import apply_policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
-from daypass.render.policy import marks
-from daypass.render.policy.rules import Request, Requester
-from daypass.spec.policy import Policy
+from daypass.render.policy.rules import Requester, TokenRequestAttributes
 from support import identities
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -30,8 +30,8 @@ def held_namespace(
 ) -> str:
     """A namespace under the policy, with ServiceAccounts; in it everybody may ask for tokens."""
     name = identities.unique("team")
-    labels = {marks.LABEL: marks.ENFORCED} if held else {}
-    metadata = {"name": name, "labels": labels, "annotations": dict(annotations or {})}
+    policy = {labels.POLICY: labels.POLICY_ENFORCED} if held else {}
+    metadata = {"name": name, "labels": policy, "annotations": dict(annotations or {})}
     plane.admin.create("/api/v1/namespaces", {"metadata": metadata})
     for account in accounts:
         identities.ensure_service_account(plane.admin, name, account)
@@ -83,12 +83,12 @@ def speaking_as(requester: Requester) -> dict[str, str]:
     for group in requester.groups:
         headers["Impersonate-Group"] = group
     if requester.has_credential_id:
-        key = marks.CREDENTIAL_ID.replace("/", "%2f")
+        key = labels.CREDENTIAL_ID.replace("/", "%2f")
         headers[f"Impersonate-Extra-{key}"] = "JTI=0"
     return headers
 
 
-def broken_rule(cluster: Cluster, namespace: str, request: Request) -> str | None:
+def broken_rule(cluster: Cluster, namespace: str, request: TokenRequestAttributes) -> str | None:
     """The first rule that the API server finds broken, or None where it finds none."""
     bound = request.bound
     reference = (

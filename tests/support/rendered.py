@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daypass.local.envoy import Envoy, find_envoy
-from daypass.local.process import start_child
-from daypass.render.door.config import BOOTSTRAP, CONFIG_FOLDER, RUN_FOLDER
-from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR, door_host
-from daypass.render.objects import Object
-from daypass.spec import Config, parse
+from daypass.config import Config, parse
+from daypass.local.envoy import Envoy, find_envoy, start_child
+from daypass.render.door_pod import BOOTSTRAP, DOOR_CONFIG_FOLDER, RUN_FOLDER
+from daypass.render.objects import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR, Object, door_host
 from support.authority import Authority
 from support.raw import Answer, connect, exchange
 
@@ -119,7 +117,7 @@ def running_pod(
         if files is None:
             (folder / name).mkdir()
             continue
-        if places[name] == CONFIG_FOLDER:
+        if places[name] == DOOR_CONFIG_FOLDER:
             files = {file: moved(text) for file, text in files.items()}
             files[BOOTSTRAP] = _on_loopback(files[BOOTSTRAP], api_server)
         volumes[name] = Volume(folder / name, files)

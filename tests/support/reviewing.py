@@ -6,13 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from daypass.gateway.decision import Review, Rules
-from daypass.gateway.review.answers import Answer, Answers
-from daypass.gateway.review.audit import Audit
-from daypass.gateway.review.authorizer import Authorizer, Waiter
-from daypass.gateway.review.flights import Flights
-from daypass.gateway.review.memory import Memory
-from daypass.gateway.review.metrics import Metrics
+from daypass.gate.authorizer.authorizer import Authorizer, Waiter
+from daypass.gate.authorizer.decision_cache import AuthzResponse, AuthzResponses, DecisionCache
+from daypass.gate.authorizer.metrics import AuditLog, Metrics
+from daypass.gate.authorizer.review_queue import ReviewQueue
+from daypass.gate.decision import Review, Rules
 from support.timing import FakeClock
 from support.tokens import Signer
 
@@ -42,13 +40,13 @@ class Tried:
         self,
         *,
         remember_seconds: float = 60.0,
-        memory: Memory | None = None,
-        flights: Flights[Waiter] | None = None,
+        memory: DecisionCache | None = None,
+        flights: ReviewQueue[Waiter] | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.lines: list[dict[str, Any]] = []
         self.metrics = Metrics()
-        self.audit = Audit(lambda line: self.lines.append(json.loads(line)), self.clock)
+        self.audit = AuditLog(lambda line: self.lines.append(json.loads(line)), self.clock)
         self.asked: list[str] = []
         self.says: Callable[[str], Review | float | None] = lambda token: GOOD
         """What the API server says; a number: it fails, and says after how long to come back."""
@@ -56,7 +54,7 @@ class Tried:
             hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE,
             longest_lifetime_seconds=7200,
         )  # fmt: skip
-        answers = Answers(
+        answers = AuthzResponses(
             audience=AUDIENCE, user_header="kubeflow-userid", groups_header="kubeflow-groups",
             forward_token=False,
         )  # fmt: skip
@@ -70,9 +68,9 @@ class Tried:
         """A token with these claims, well signed."""
         return SIGNER.sign(claims(self.clock, **changes))
 
-    def ask(self, *authorizations: str, host: str = HOST, source: str = "") -> Answer | None:
+    def ask(self, *authorizations: str, host: str = HOST, source: str = "") -> AuthzResponse | None:
         """The answer to a request; None where it waits."""
-        answers: list[Answer] = []
+        answers: list[AuthzResponse] = []
         values = [value.encode("latin-1") for value in authorizations]
         answer = self.authorizer.check(host.encode("latin-1"), values, source, answers.append)
         if answer is not None:
@@ -91,7 +89,7 @@ class Tried:
             else:
                 self.authorizer.unreachable(question, said)
 
-    def bearer(self, **changes: Any) -> Answer:
+    def bearer(self, **changes: Any) -> AuthzResponse:
         """The answer to a request with a token of these claims."""
         answer = self.ask(f"Bearer {self.token(**changes)}")
         assert answer is not None

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from daypass.gateway.decision import Rules
-from daypass.render.envoy.revocation import Revoked
+from daypass.gate.decision import Rules
+from daypass.render.envoy.filters import RevocationSnapshot
 from support.gates import AUDIENCE, ISSUER
 from support.odd_tokens import good_claims
 from support.tokens import Signer, encode
@@ -103,10 +103,10 @@ RULES = Rules(
 )
 
 
-def revoked() -> Revoked:
+def revoked() -> RevocationSnapshot:
     """The list that goes with RULES, as it is published at this second."""
     now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    return Revoked(
+    return RevocationSnapshot(
         secrets={REVOKED_UID},
         service_accounts={REVOKED_ACCOUNT},
         tokens={REVOKED_TOKEN, "x"},

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 
-from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
 
 
 class WatchedApi(httpx2.BaseTransport):
@@ -110,5 +110,5 @@ def line(what: str, found: Any) -> bytes:
 
 def cluster_of(api: WatchedApi) -> Cluster:
     """A Cluster in front of it, that never sleeps."""
-    access = Access(server="https://api.test", namespace="default", origin="a test")
+    access = ConnectionConfig(server="https://api.test", namespace="default", origin="a test")
     return Cluster(access, transport=api, sleep=lambda _: None)

@@ -10,16 +10,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ENVOY_FILTERS
-from daypass.render.facts import KubernetesFacts
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.istio.filters import revoked_names
 from daypass.render.manifests import render_objects
-from daypass.render.names import GATE_WATCH
-from daypass.render.pod_config import config_text
-from daypass.render.policy.marks import ENFORCED, LABEL
-from daypass.render.watcher.rights import namespace_rights
-from daypass.spec import Config
+from daypass.render.objects import GATE_WATCH
+from daypass.render.rbac import namespace_rights
+from daypass.render.workloads import config_text
 from support.children import Child
 from support.clusters import account_token, admin_cluster, cluster_as, write_kubeconfig
 from support.controlplane import ControlPlane
@@ -50,7 +50,7 @@ def install(plane: ControlPlane, config: Config) -> None:
     """Apply what is rendered for the watch; the kinds and the gateway's namespace are there."""
     cluster = admin_cluster(plane)
     try:
-        for document in render_objects(config, KubernetesFacts()):
+        for document in render_objects(config, ClusterFacts()):
             is_watchs = document["metadata"]["name"].startswith(GATE_WATCH)
             if is_watchs or document["kind"] == "Namespace":
                 cluster.apply(document, force=True)
@@ -92,7 +92,7 @@ def identity_namespace(plane: ControlPlane, *, with_role: bool = True, home: str
 
     `home`: where the watch is.
     """
-    name = plane.make_namespace(labels={LABEL: ENFORCED})
+    name = plane.make_namespace(labels={POLICY: POLICY_ENFORCED})
     if with_role:
         give_role(plane, name, home)
     return name

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.spec.reasons import Reason
+from daypass._core.reasons import Reason
 from support.authority import Authority
 from support.authorizers import ask_over_tls
 from support.deadline import eventually

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daypass.spec.exposure import Request, Verdict
+from daypass.config.exposure import DoorRequest, Verdict
 from support.doors import EKF, JWT, PATH, SERVING, Stage, assert_refused
 
 START = "/kubernetes/api/v1/namespaces/"
@@ -51,13 +51,13 @@ SIZES = st.sampled_from([0, 0, 31, 31, 1, 2, 8191, 8192, 8193, 10_000])
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> Request:
+def requests(draw: st.DrawFn) -> DoorRequest:
     """A request that is HTTP, right in most of its parts."""
     headers: list[tuple[str, str]] = []
     for name, values in (("authorization", AUTHORIZATIONS), ("content-type", MEDIA_TYPES)):
         count = draw(st.sampled_from([0, 1, 1, 1, 1, 2]))
         headers += [(name, draw(values)) for _ in range(count)]
-    return Request(
+    return DoorRequest(
         method=draw(st.sampled_from(["POST"] * 6 + ["GET"] * 4 + ["PUT", "DELETE", "OPTIONS"])),
         host=draw(HOSTS) if draw(st.integers(0, 4)) == 0 else EKF,
         target=draw(targets()) if draw(st.integers(0, 2)) == 0 else PATH,
@@ -66,7 +66,7 @@ def requests(draw: st.DrawFn) -> Request:
     )
 
 
-def wire_form(request: Request, *, chunked: bool) -> bytes:
+def wire_form(request: DoorRequest, *, chunked: bool) -> bytes:
     """A request as HTTP/1.1."""
     lines = [f"{request.method} {request.target} HTTP/1.1", f"Host: {request.host}"]
     lines += [f"{name}: {value}" for name, value in request.headers]
@@ -90,7 +90,7 @@ def test_the_door_does_what_the_predicate_says(stage: Stage) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(st.lists(st.tuples(requests(), st.booleans()), min_size=1, max_size=25))
-    def agree(drawn: list[tuple[Request, bool]]) -> None:
+    def agree(drawn: list[tuple[DoorRequest, bool]]) -> None:
         expected = [stage.door.settings.exposure.judge(request) for request, _ in drawn]
         sent = [wire_form(request, chunked=chunked) for request, chunked in drawn]
         for raw, verdict, answer in zip(sent, expected, stage.send_each(sent), strict=True):

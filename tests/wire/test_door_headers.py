@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.spec.exposure import REQUEST_HEADERS
+from daypass.config.exposure import REQUEST_HEADERS
 from support.doors import BODY, JWT, PATH, Stage, assert_refused, post, running_stage
 from support.recorder import hang_up
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from daypass.config.exposure import REQUEST_HEADERS
 from daypass.render.envoy.settings import Timeouts
-from daypass.spec.exposure import REQUEST_HEADERS
 from support.doors import Stage, running_stage
 from support.hostile import run_hostile
 from support.hostile_requests import hostile_requests

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from daypass.config.gate import Check
 from daypass.render.envoy.bootstrap import HEAP_LIMIT_BYTES
 from daypass.render.envoy.settings import Protected, Timeouts
-from daypass.spec.gate import Check
 from support.authorizers import running_authorizer
 from support.crowds import Holding, open_files, resident_bytes
 from support.deadline import eventually

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from daypass._core.jwt import decode_unverified
-from daypass.gateway.decision import Decision, Request, Review, decide
-from daypass.gateway.reasons import CODES, MESSAGES, Reason
-from daypass.gateway.signature import is_signed
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.gate.decision import Decision, GateRequest, Review, decide
+from daypass.gate.explain import is_signed
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
@@ -54,8 +54,8 @@ def made(change: dict[str, Any], signer: str) -> str:
     return made_by(OURS, STRANGER, change, signer)
 
 
-def request(sent: Sent) -> Request:
-    return Request(
+def request(sent: Sent) -> GateRequest:
+    return GateRequest(
         host=sent.host, headers=tuple(("authorization", value) for value in sent.authorization)
     )
 

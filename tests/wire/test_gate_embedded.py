@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from daypass._core.reasons import Reason
 from daypass._core.secret import Secret
 from daypass.local.stack import HOST, LocalStack
-from daypass.spec.reasons import Reason
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually
 from support.gate_differences import told

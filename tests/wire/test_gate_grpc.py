@@ -14,13 +14,13 @@ import pytest
 
 import daypass
 from daypass._core.clock import SYSTEM_CLOCK, utc
-from daypass.client.http import Request
-from daypass.client.settings import Settings
+from daypass.client.config import CredentialsConfig
+from daypass.client.http1 import HttpRequest
 from daypass.integrations.grpc import channel_credentials
-from daypass.render.envoy.gate import PROTECTED
-from daypass.render.envoy.revocation import Revoked
-from daypass.render.envoy.settings import Address, Protected
-from daypass.render.envoy.typed import Json
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.envoy.gate_listener import PROTECTED
+from daypass.render.envoy.protobuf_any import Json
+from daypass.render.envoy.settings import Protected, SocketAddress
 from support.deadline import eventually
 from support.doors import EKF
 from support.exchanges import FakeWire
@@ -70,7 +70,7 @@ def behind() -> Iterator[Behind]:
 
 @pytest.fixture(scope="module")
 def shared_gate(tmp_path_factory: pytest.TempPathFactory, behind: Behind) -> Iterator[RunningGate]:
-    protected = Protected(address=Address(host="127.0.0.1", port=behind.port))
+    protected = Protected(address=SocketAddress(host="127.0.0.1", port=behind.port))
     with running_gate(
         tmp_path_factory.mktemp("gate"), SIGNER.jwks, longest_lifetime_seconds=7200,
         protected=protected, change=speak_http2_behind,
@@ -101,7 +101,7 @@ def speak_http2_behind(files: dict[str, Json]) -> None:
 def credentials_of(**changes: Any) -> daypass.Credentials:
     """Credentials whose door grants tokens that this gate knows the key of."""
 
-    def door(_: Request) -> bytes:
+    def door(_: HttpRequest) -> bytes:
         now = int(SYSTEM_CLOCK.unix())
         bound = {
             "namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
@@ -115,7 +115,7 @@ def credentials_of(**changes: Any) -> daypass.Credentials:
 
     now = SYSTEM_CLOCK.unix()
     document = credentials_document("http://127.0.0.1:1/kubernetes")
-    settings = Settings(document, origin="test.json", now_unix=now)
+    settings = CredentialsConfig(document, origin="test.json", now_unix=now)
     return daypass.Credentials(settings, wire=FakeWire(door))
 
 
@@ -186,7 +186,7 @@ def test_a_call_with_a_token_that_is_refused_ends_with_the_code_and_the_reason(
 def test_a_call_with_a_revoked_token_ends_unauthenticated_and_others_pass(
     gate: RunningGate, behind: Behind, calls: Call
 ) -> None:
-    gate.revoke(Revoked(tokens={"j-2"}))
+    gate.revoke(RevocationSnapshot(tokens={"j-2"}))
 
     def refused() -> bool:
         try:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from daypass._core.reasons import Reason
 from daypass.render.envoy.bootstrap import KEYS_FILE
-from daypass.render.envoy.typed import Json
-from daypass.spec.reasons import Reason
+from daypass.render.envoy.protobuf_any import Json
 from support.deadline import eventually
 from support.doors import EKF
 from support.gate_differences import told

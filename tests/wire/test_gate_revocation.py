@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from daypass.gateway.reasons import MESSAGES, Reason
+from daypass._core.reasons import MESSAGES, Reason
 from daypass.render.envoy.bootstrap import revoked_file, to_json
-from daypass.render.envoy.revocation import Revoked
+from daypass.render.envoy.filters import RevocationSnapshot
 from support.deadline import eventually
 from support.doors import EKF
 from support.gates import AUDIENCE, ISSUER, NOBODY, RunningGate, running_gate
@@ -21,23 +21,31 @@ from support.tokens import Signer
 SIGNER = Signer("ours")
 LONG_LIST = frozenset(f"00000000-0000-4000-8000-{number:012}" for number in range(10_000))
 KINDS = {
-    "secret": Revoked(secrets={"secret-1"}),
-    "service account": Revoked(service_accounts={"sa-1"}),
-    "token": Revoked(tokens={"j-1"}),
-    "namespace": Revoked(namespaces={"team"}),
-    "all three": Revoked(secrets={"secret-1"}, service_accounts={"sa-1"}, tokens={"j-1"}),
-    "among many": Revoked(
+    "secret": RevocationSnapshot(secrets={"secret-1"}),
+    "service account": RevocationSnapshot(service_accounts={"sa-1"}),
+    "token": RevocationSnapshot(tokens={"j-1"}),
+    "namespace": RevocationSnapshot(namespaces={"team"}),
+    "all three": RevocationSnapshot(
+        secrets={"secret-1"}, service_accounts={"sa-1"}, tokens={"j-1"}
+    ),
+    "among many": RevocationSnapshot(
         secrets=LONG_LIST | {"secret-1"}, service_accounts=LONG_LIST, tokens=LONG_LIST
     ),
 }
 OTHERS = {
     "nobody": NOBODY,
-    "other names": Revoked(secrets={"secret-2"}, service_accounts={"sa-2"}, tokens={"j-2"}),
-    "names of another kind": Revoked(
+    "other names": RevocationSnapshot(
+        secrets={"secret-2"}, service_accounts={"sa-2"}, tokens={"j-2"}
+    ),
+    "names of another kind": RevocationSnapshot(
         secrets={"sa-1", "j-1"}, service_accounts={"secret-1", "j-1"}, tokens={"secret-1", "sa-1"}
     ),
-    "parts of names": Revoked(secrets={"secret-", "secret-11", "SECRET-1"}, tokens={"j", "-"}),
-    "many others": Revoked(secrets=LONG_LIST, service_accounts=LONG_LIST, tokens=LONG_LIST),
+    "parts of names": RevocationSnapshot(
+        secrets={"secret-", "secret-11", "SECRET-1"}, tokens={"j", "-"}
+    ),
+    "many others": RevocationSnapshot(
+        secrets=LONG_LIST, service_accounts=LONG_LIST, tokens=LONG_LIST
+    ),
 }
 
 
@@ -97,7 +105,7 @@ def assert_revoked(answer: Answer) -> None:
 
 def test_a_token_that_was_issued_too_long_ago_is_refused(gate: RunningGate) -> None:
     now = int(time.time())  # noqa: TID251
-    gate.revoke(Revoked(issued_after_unix=now - 7200))
+    gate.revoke(RevocationSnapshot(issued_after_unix=now - 7200))
     old = f"Authorization: Bearer {token(iat=now - 7300, nbf=now - 7300)}"
     answer = eventually("a 401", lambda: a if (a := gate.send([old])).code == 401 else None)
     assert answer.json["message"].startswith(MESSAGES[Reason.LIVES_TOO_LONG])
@@ -119,7 +127,9 @@ def test_a_long_lived_token_is_still_refused_with_the_advice_to_exchange_it(
 
 def test_a_list_has_the_same_bytes_in_whatever_order_it_came() -> None:
     names = [f"u-{number}" for number in range(50)]
-    first, second = (Revoked(secrets=dict.fromkeys(n).keys()) for n in (names, names[::-1]))
+    first, second = (
+        RevocationSnapshot(secrets=dict.fromkeys(n).keys()) for n in (names, names[::-1])
+    )
     assert to_json(revoked_file(first)) == to_json(revoked_file(second))
 
 
@@ -143,8 +153,13 @@ def test_a_token_that_is_not_revoked_passes(gate: RunningGate, kind: str) -> Non
         gate.revoke(OTHERS[kind])
         marked = OTHERS[kind]
         # Another token on the list says when it is in force.
-        gate.revoke(Revoked(secrets=marked.secrets, service_accounts=marked.service_accounts,
-                            tokens={*marked.tokens, "sentinel"}))  # fmt: skip
+        gate.revoke(
+            RevocationSnapshot(
+                secrets=marked.secrets,
+                service_accounts=marked.service_accounts,
+                tokens={*marked.tokens, "sentinel"},
+            )
+        )
         line = f"Authorization: Bearer {sentinel}"
         eventually("the list is in force", lambda: gate.send([line]).code == 401)
         assert connection.ask().code == 200
@@ -190,7 +205,7 @@ def test_nothing_of_the_check_travels_on(gate: RunningGate) -> None:
 
 
 def test_a_token_without_a_jti_or_a_uid_is_on_no_list(gate: RunningGate) -> None:
-    gate.revoke(Revoked(service_accounts={"-", "sa-1"}, tokens={"-", "null"}))
+    gate.revoke(RevocationSnapshot(service_accounts={"-", "sa-1"}, tokens={"-", "null"}))
     bare = {"namespace": "team", "secret": {"uid": "secret-1"}}
     line = f"Authorization: Bearer {token(jti=None)}"
     eventually("the list is in force", lambda: gate.send([line]).code == 401)
@@ -202,11 +217,11 @@ def test_a_closed_gate_refuses_everybody_and_still_knows_the_revoked(gate: Runni
     gate.revoke(NOBODY)
     with Open(gate) as connection:
         connection.becomes(200)
-        gate.revoke(Revoked(closed=True))
+        gate.revoke(RevocationSnapshot(closed=True))
         answer = connection.becomes(503)
         assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
         assert answer.headers["retry-after"]
-        gate.revoke(Revoked(tokens={"j-1"}, closed=True))
+        gate.revoke(RevocationSnapshot(tokens={"j-1"}, closed=True))
         assert_revoked(connection.becomes(401))
         gate.revoke(NOBODY)
         connection.becomes(200)
@@ -216,15 +231,15 @@ def test_a_closed_gate_refuses_everybody_and_still_knows_the_revoked(gate: Runni
 def test_a_token_of_an_unwatched_namespace_is_refused(
     gate: RunningGate, followed: frozenset[str]
 ) -> None:
-    gate.revoke(Revoked(followed=followed | {"team"}))
+    gate.revoke(RevocationSnapshot(followed=followed | {"team"}))
     with Open(gate) as connection:
         connection.becomes(200)
-        gate.revoke(Revoked(followed=followed))
+        gate.revoke(RevocationSnapshot(followed=followed))
         answer = connection.becomes(503)
         assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
-        gate.revoke(Revoked(followed=followed, secrets={"secret-1"}))
+        gate.revoke(RevocationSnapshot(followed=followed, secrets={"secret-1"}))
         assert_revoked(connection.becomes(401))
-        gate.revoke(Revoked(followed=followed | {"team"}))
+        gate.revoke(RevocationSnapshot(followed=followed | {"team"}))
         connection.becomes(200)
 
 
@@ -234,11 +249,11 @@ def test_a_list_that_is_not_renewed_closes_the_gate_by_envoys_own_clock(gate: Ru
     with Open(gate) as connection:
         connection.becomes(200)
         now = int(time.time())  # noqa: TID251 - Envoy's clock
-        gate.revoke(Revoked(tokens={"j-2"}, closed_after_unix=now + 3))
+        gate.revoke(RevocationSnapshot(tokens={"j-2"}, closed_after_unix=now + 3))
         answer = connection.becomes(503)
         assert time.time() >= now + 3  # noqa: TID251
         assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
-        gate.revoke(Revoked(closed_after_unix=now + 600))
+        gate.revoke(RevocationSnapshot(closed_after_unix=now + 600))
         connection.becomes(200)
 
 
@@ -248,7 +263,7 @@ def test_a_list_that_is_deleted_stays_in_force_until_it_ends(gate: RunningGate) 
     with Open(gate) as connection:
         connection.becomes(200)
         now = int(time.time())  # noqa: TID251 - Envoy's clock
-        gate.revoke(Revoked(tokens={"j-1"}, closed_after_unix=now + 5))
+        gate.revoke(RevocationSnapshot(tokens={"j-1"}, closed_after_unix=now + 5))
         assert_revoked(connection.becomes(401))
         (gate.folder / "revoked.json").unlink()
         eventually("it has ended", lambda: gate.send([other]).code == 503)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.render.facts import KubernetesFacts
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from support import messages
 from support.authority import Authority
@@ -48,7 +48,7 @@ def door(
     with running_pod(
         tmp_path_factory.mktemp("pod"),
         config,
-        render_objects(config, KubernetesFacts()),
+        render_objects(config, ClusterFacts()),
         api_server=control_plane.port,
         authority_pem=control_plane.ca_pem,
     ) as running:
@@ -182,7 +182,7 @@ def test_a_door_that_does_not_trust_the_api_server_lives_and_is_not_ready(
     with running_pod(
         tmp_path,
         config,
-        render_objects(config, KubernetesFacts()),
+        render_objects(config, ClusterFacts()),
         api_server=control_plane.port,
         authority_pem=Authority().pem,
     ) as door:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from daypass.gateway.review.http_transport import HttpConnection
-from daypass.render.envoy.revocation import Revoked
-from daypass.spec.gate import Check
-from daypass.spec.reasons import Reason
+from daypass._core.reasons import Reason
+from daypass.config.gate import Check
+from daypass.gate.authorizer.http_server import HttpConnection
+from daypass.render.envoy.filters import RevocationSnapshot
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.deadline import eventually
 from support.doors import EKF
@@ -138,7 +138,7 @@ def test_a_revocation_is_obeyed_on_an_open_connection(gate: ReviewedGate) -> Non
             return conversation.answer()
 
         assert answer().code == 200
-        gate.authorizer.take_revoked(Revoked(secrets={"secret-1"}))
+        gate.authorizer.take_revoked(RevocationSnapshot(secrets={"secret-1"}))
         eventually("it is refused", lambda: answer().code == 401)
         assert told(answer()) is Reason.DENIED
         assert len(gate.reviews.asked) == 1

@@ -10,11 +10,10 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
-from daypass.gateway.decision import Review
-from daypass.gateway.review import api_server
-from daypass.gateway.review.api_server import ApiServerReviews
-from daypass.gateway.review.token_review import LIMIT_BYTES, Unanswered
-from daypass.kube.access import Access
+from daypass.gate.authorizer import token_reviews
+from daypass.gate.authorizer.token_reviews import LIMIT_BYTES, ApiServerReviews, ReviewFailure
+from daypass.gate.decision import Review
+from daypass.kube.connection import ConnectionConfig
 from support.messages import check
 
 Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -43,10 +42,10 @@ def saying(*answers: bytes) -> Serve:
     return serve
 
 
-def asked(serve: Serve, *, times: int = 1) -> list[Review | Unanswered]:
+def asked(serve: Serve, *, times: int = 1) -> list[Review | ReviewFailure]:
     """What comes of asking so many times, one after another."""
 
-    async def run() -> list[Review | Unanswered]:
+    async def run() -> list[Review | ReviewFailure]:
         async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 await serve(reader, writer)
@@ -57,7 +56,7 @@ def asked(serve: Serve, *, times: int = 1) -> list[Review | Unanswered]:
 
         server = await asyncio.start_server(served, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        access = Access(server=url, namespace="x", origin="a test", token=Secret("asker"))
+        access = ConnectionConfig(server=url, namespace="x", origin="a test", token=Secret("asker"))
         reviews = ApiServerReviews(access, "a", SYSTEM_CLOCK)
         try:
             return [await reviews.ask("x.y.z") for _ in range(times)]
@@ -88,14 +87,14 @@ def test_refused_credentials_are_read_again_once() -> None:
     found = asked(saying(answered(b"{}", "401 Unauthorized"), answered(GOOD)))
     assert found == [Review(authenticated=True, user="u", audiences=("a",))]
     (refused,) = asked(saying(*[answered(b"{}", "401 Unauthorized")] * 2))
-    assert isinstance(refused, Unanswered)
+    assert isinstance(refused, ReviewFailure)
     assert "system:auth-delegator" in refused.why
 
 
 def test_a_refused_review_returns_the_retry_after_seconds() -> None:
     more = "Retry-After: 7\r\n"
     (said,) = asked(saying(answered(b"{}", "429 Too Many Requests", more)))
-    assert isinstance(said, Unanswered)
+    assert isinstance(said, ReviewFailure)
     assert said.retry_after_seconds == 7
 
 
@@ -118,11 +117,11 @@ def test_a_refused_review_returns_the_retry_after_seconds() -> None:
 )
 def test_an_invalid_review_answer_authenticates_no_one(answer: bytes) -> None:
     (said,) = asked(saying(answer))
-    assert isinstance(said, Unanswered) or not said.authenticated
+    assert isinstance(said, ReviewFailure) or not said.authenticated
 
 
 def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_server, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(token_reviews, "ANSWER_SECONDS", 0.2)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -130,7 +129,7 @@ def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -
         await reader.read()
 
     (said,) = asked(silent)
-    assert isinstance(said, Unanswered)
+    assert isinstance(said, ReviewFailure)
     check(said.why, reason="unanswered")
 
 

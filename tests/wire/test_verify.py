@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from daypass._core.clock import SYSTEM_CLOCK, utc
-from daypass.audit.certificate import FAKE
-from daypass.audit.finding import Finding, Level
-from daypass.audit.target import Target, target_of_url
-from daypass.audit.verify import Verifier
 from daypass.local.stack import LocalStack
 from daypass.testing.running import stack as running_stack
+from daypass.verification.certificate import FAKE
+from daypass.verification.report import Finding, Level
+from daypass.verification.target import VerificationTarget, target_of_url
+from daypass.verification.verify import Verifier
 from support.authority import Authority, Certificate
 from support.messages import check, line_with
 
@@ -276,7 +276,7 @@ class Sleeper:
         self.slept += 1
 
 
-def waited(target: Target, seconds: float) -> tuple[Sleeper, list[str], list[Finding]]:
+def waited(target: VerificationTarget, seconds: float) -> tuple[Sleeper, list[str], list[Finding]]:
     sleeper, told = Sleeper(), list[str]()
     verifier = Verifier(
         wait_seconds=seconds, clock=sleeper, sleep=sleeper.sleep, progress=told.append

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         code = _run(arguments)
-        put("")  # flush here, where an error can still be told
+        write("")  # flush here, where an error can still be told
         return code
     except SystemExit as stop:  # argparse's
         return stop.code if isinstance(stop.code, int) else 1
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         _settle_stderr()
 
 
-def put(text: str) -> None:
+def write(text: str) -> None:
     """Data on stdout, at once; raises BrokenPipeError, DaypassError where it cannot be written."""
     reason: str | None = "stdout is closed" if text else None
     if sys.stdout is not None:  # as it is where stdout was closed by whoever started this
@@ -90,7 +90,7 @@ def put(text: str) -> None:
 
 def put_text(text: str) -> None:
     """Text for a person on stdout: `put`, without what would steer a terminal."""
-    put("".join(c if c.isprintable() or c in "\n\t" else "?" for c in text))
+    write("".join(c if c.isprintable() or c in "\n\t" else "?" for c in text))
 
 
 def _settle_stderr() -> None:
@@ -104,7 +104,7 @@ def _settle_stderr() -> None:
         pass  # it is closed
 
 
-def say(fact: str, hint: str = "") -> None:
+def log(fact: str, hint: str = "") -> None:
     """Words for a person, on stderr: the fact, and below it what to do.
 
     A stderr that takes nothing (a full disk, a reader that has gone) stops nobody.
@@ -156,15 +156,15 @@ def make_parser(name: str, module: Any) -> ArgumentParser:
 def _run_bare(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help"):
-        put(_help())
+        write(_help())
         return 0
     if first in ("-V", "--version"):
         from daypass._core.version import VERSION
 
-        put(f"daypass {VERSION}\n")
+        write(f"daypass {VERSION}\n")
         return 0
     if not first:
-        say("no command is named", _help().rstrip())
+        log("no command is named", _help().rstrip())
         return 2
     from difflib import get_close_matches
 
@@ -177,7 +177,7 @@ def _run_bare(arguments: list[str]) -> int:
         else f"`{command('--help')}` lists the commands"
     )
     what = "option" if first.startswith("-") else "command"
-    say(f"there is no {what} {first[:40]!r}", hint)
+    log(f"there is no {what} {first[:40]!r}", hint)
     return 2
 
 
@@ -196,10 +196,10 @@ def _tell(error: Exception) -> int:
         hint = error.hint
         for argument, option in _OPTIONS.items():
             hint = hint.replace(argument, option)
-        say(error.fact, hint)
+        log(error.fact, hint)
         return error.exit_code
     # Its text is not shown: an error that nobody foresaw may quote anything.
-    say(
+    log(
         f"daypass has a bug: {type(error).__name__}",
         "run it again with DAYPASS_DEBUG=1, and report what it prints",
     )

@@ -41,17 +41,17 @@ def run(args: Namespace) -> int:
     import signal
 
     from daypass._core.clock import SYSTEM_CLOCK
+    from daypass.agent.config import load_config
+    from daypass.agent.daemon import Agent, Inbox, Message
+    from daypass.agent.log import AgentLog
     from daypass.client.timing import SYSTEM_TIMING
-    from daypass.integrations.agent.daemon import Agent, Inbox, Message
-    from daypass.integrations.agent.events import Log
-    from daypass.integrations.agent.reading import load_config
 
     inbox = Inbox()
     agent = Agent(
         load_config(args.config),
         credentials=args.credentials,
         environ=os.environ,
-        log=Log(SYSTEM_CLOCK, _write, as_json=args.log == "json"),
+        log=AgentLog(SYSTEM_CLOCK, _write, as_json=args.log == "json"),
         timing=SYSTEM_TIMING,
         inbox=inbox,
     )

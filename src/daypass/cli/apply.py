@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, MissingExtraError
 from daypass._core.hints import command
-from daypass.cli import put, put_text, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli import log, put_text, write
+from daypass.cli.options import add_cluster_options, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.deploy.plan import Plan
-    from daypass.deploy.rollout import Patience
-    from daypass.deploy.state import State
+    from daypass.config import Config
+    from daypass.deploy.cluster_state import ClusterState
+    from daypass.deploy.plan import ApplyPlan
+    from daypass.deploy.rollout import Deadline
     from daypass.kube.cluster import Cluster
-    from daypass.spec import Config
 
 SUMMARY = "show what would change, commit it, apply it, wait for it, verify it"
 EPILOG = """\
@@ -84,13 +84,13 @@ def run(args: Namespace) -> int:
     """Apply; 0, or 3 where `verify` has findings."""
     with closing(open_cluster(args)) as cluster:
         try:
+            from daypass.config import load
+            from daypass.deploy.cluster_state import read_cluster_state
             from daypass.deploy.plan import make_plan
-            from daypass.deploy.state import ask_state
-            from daypass.spec import load
         except ModuleNotFoundError as error:
             raise MissingExtraError("daypass apply", "admin") from error
         config = load(args.config)
-        state = ask_state(cluster)
+        state = read_cluster_state(cluster)
         plan = make_plan(state, config)
         _show(args, cluster, plan)
         if not args.force_conflicts:
@@ -102,21 +102,21 @@ def run(args: Namespace) -> int:
         return 0 if args.no_wait else _wait(args, state, config, plan)
 
 
-def _show(args: Namespace, cluster: Cluster, plan: Plan) -> None:
+def _show(args: Namespace, cluster: Cluster, plan: ApplyPlan) -> None:
     from daypass.deploy import report
 
     if args.output == "json":
-        put(json.dumps(report.as_json(plan)) + "\n")
+        write(json.dumps(report.as_json(plan)) + "\n")
     else:
         put_text(report.diffs(plan, whole=args.dry_run))
         put_text(report.overview(plan))
-    say(f"{cluster.access.server}: {report.counts(plan)}")
+    log(f"{cluster.access.server}: {report.counts(plan)}")
     for line in report.missing_lines(plan):
-        say(line)
+        log(line)
     if plan.widened:
-        say("this opens more than is open now:", "\n".join(plan.widened))
+        log("this opens more than is open now:", "\n".join(plan.widened))
     for fact, hint in report.warnings(plan):
-        say(f"warning: {fact}", hint)
+        log(f"warning: {fact}", hint)
 
 
 def ask_yes(question: str, otherwise: str) -> None:
@@ -131,86 +131,86 @@ def ask_yes(question: str, otherwise: str) -> None:
         raise DaypassError("nothing was done")
 
 
-def _keep(args: Namespace, config: Config, state: State, plan: Plan) -> None:
+def _keep(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan) -> None:
     """The yes that it takes, the files, and the commit of them."""
-    from daypass.render.folder import write
     from daypass.render.manifests import render_tree
+    from daypass.render.output_tree import write
 
     tree, folder, checkout = render_tree(config, state.facts(config)), tree_folder(args), None
     if not args.no_commit:
-        from daypass.deploy.commit import Checkout
+        from daypass.deploy.git import Checkout
 
         checkout = Checkout(folder, args.config)
         checkout.verify(tree)
     if plan.takes_yes and not args.yes:
         ask_yes("apply it?", "look at the list, then: " + command("apply", "--yes"))
     if drifts := write(folder, tree):
-        say(f"files in {folder}: {len(drifts)} changed")
+        log(f"files in {folder}: {len(drifts)} changed")
     committed = checkout.commit(tree, plan.widened) if checkout else None
     if committed:
-        say(f"committed {committed.name} to {committed.branch}: push it when you like")
+        log(f"committed {committed.name} to {committed.branch}: push it when you like")
         if committed.superproject:
-            say(f"it is a submodule: commit it in {committed.superproject}, too")
+            log(f"it is a submodule: commit it in {committed.superproject}, too")
 
 
-def _carry_out(args: Namespace, state: State, plan: Plan) -> None:
-    from daypass.deploy.applying import carry_out
+def _carry_out(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
+    from daypass.deploy.apply import execute
 
-    done = carry_out(state.target, plan, force=args.force_conflicts)
+    done = execute(state.target, plan, force=args.force_conflicts)
     if args.no_wait:
         from daypass.deploy.report import waiting_lines
 
         for line in waiting_lines(plan):
-            say(line, "once it has: " + command("apply"))
+            log(line, "once it has: " + command("apply"))
     if done.applied or done.removed:
-        say(f"applied {done.applied}, removed {done.removed}")
+        log(f"applied {done.applied}, removed {done.removed}")
     for removal in done.left:
-        say(f"left {removal.identifier}: {removal.why}")
+        log(f"left {removal.identifier}: {removal.why}")
 
 
-def _wait(args: Namespace, state: State, config: Config, plan: Plan) -> int:
+def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan) -> int:
     """Until it runs, and then whether it does what it should."""
+    from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
-    from daypass.deploy.rollout import Patience, wait_for_pair, wait_for_rollout
-    from daypass.deploy.state import ask_state
+    from daypass.deploy.rollout import Deadline, wait_for_pair, wait_for_rollout
 
-    patience = Patience(state.target, args.timeout)
+    patience = Deadline(state.target, args.timeout)
     if plan.waiting:
-        wait_for_pair(state.target, plan.pair, patience, say)
-        state = ask_state(state.target.cluster)
+        wait_for_pair(state.target, plan.pair, patience, log)
+        state = read_cluster_state(state.target.cluster)
         _carry_out(args, state, make_plan(state, config))
     for change in plan.changes:
         if change.identifier.kind == "Deployment":
-            wait_for_rollout(state.target, change.identifier, patience, say)
+            wait_for_rollout(state.target, change.identifier, patience, log)
     _wait_for_policy(state, config, plan)
     troubles = _wait_for_gate(state, plan, patience)
     if args.no_verify:
         return 3 if troubles else 0
-    from daypass.audit import reports
-    from daypass.deploy.verifying import has_failures, verify_published
+    from daypass.deploy.apply import has_failures, verify_published
+    from daypass.verification import report
 
-    findings = verify_published(config, patience, say)
-    say("seen from outside:", reports.text(findings))
+    findings = verify_published(config, patience, log)
+    log("seen from outside:", report.text(findings))
     return 3 if troubles or has_failures(findings) else 0
 
 
-def _wait_for_policy(state: State, config: Config, plan: Plan) -> None:
+def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> None:
     """Until it counts, where this apply has changed it: an API server takes up to a second."""
     kinds = {change.identifier.kind for change in plan.to_apply}
     if config.policy is not None and kinds & _POLICY_KINDS:
-        from daypass.identity.policy_apply import wait_until_in_force
+        from daypass.identity.policy import wait_until_in_force
 
         seen_in = wait_until_in_force(state.target.cluster, config.policy)
         where = f"in force, as seen in {seen_in}" if seen_in else "installed"
-        say(f"the policy is {where}; mode {config.policy.mode}")
+        log(f"the policy is {where}; mode {config.policy.mode}")
 
 
-def _wait_for_gate(state: State, plan: Plan, patience: Patience) -> list[str]:
+def _wait_for_gate(state: ClusterState, plan: ApplyPlan, patience: Deadline) -> list[str]:
     """Until the gateway has taken up the gate's policies; what is then not as it should be."""
-    from daypass.deploy.attached import GROUP, wait_for_policies
+    from daypass.deploy.apply import GROUP, wait_for_policies
 
     policies = [c.identifier for c in plan.changes if c.identifier.group == GROUP]
-    troubles = wait_for_policies(state.target, policies, patience, say)
+    troubles = wait_for_policies(state.target, policies, patience, log)
     if troubles:
-        say("the gate is not as it should be:", "\n".join(troubles))
+        log("the gate is not as it should be:", "\n".join(troubles))
     return troubles

@@ -25,10 +25,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the script."""
-    from daypass.cli import put
+    from daypass.cli import write
     from daypass.integrations.completion import shells
 
-    put(getattr(shells, args.shell)(all_words()))
+    write(getattr(shells, args.shell)(all_words()))
     return 0
 
 

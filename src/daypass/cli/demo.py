@@ -13,8 +13,8 @@ from daypass._core.errors import MissingExtraError
 from daypass._core.hints import command
 
 if TYPE_CHECKING:
+    from daypass.local.demo import DemoStep
     from daypass.local.stack import LocalStack
-    from daypass.local.story import Step
 
 SUMMARY = "the whole story on this machine: API server, door, gate, and what they refuse"
 EPILOG = """\
@@ -66,7 +66,7 @@ def _tell(
     stack: "LocalStack", paint: "_Paint", stop: threading.Event, started: float
 ) -> bool | None:
     """Print the steps as they happen; whether all went as told, None if it was interrupted."""
-    from daypass.local.story import tell
+    from daypass.local.demo import run_demo
 
     _print(paint.bold("daypass: an API server, a door and a gate, on this machine"))
     _print(f"  door  {stack.door}\n  gate  {stack.gate}")
@@ -75,7 +75,7 @@ def _tell(
         _print(paint.dim(f"    ... {text}"))
 
     wrong = 0
-    for number, step in enumerate(tell(stack, stop.wait, note), start=1):
+    for number, step in enumerate(run_demo(stack, stop.wait, note), start=1):
         if stop.is_set():
             return None
         _show(number, step, paint)
@@ -91,7 +91,7 @@ def _tell(
     return not wrong
 
 
-def _show(number: int, step: "Step", paint: "_Paint") -> None:
+def _show(number: int, step: "DemoStep", paint: "_Paint") -> None:
     if step.as_told:
         mark = paint.yellow("refused") if step.refusal else paint.green("done")
     else:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError
 from daypass._core.hints import command
-from daypass.cli import put, put_text, say
+from daypass.cli import log, put_text, write
 from daypass.cli.apply import add_config_options, tree_folder
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.options import add_cluster_options, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.deploy.plan import Plan
-    from daypass.render.folder import Drift
+    from daypass.deploy.plan import ApplyPlan
+    from daypass.render.output_tree import Drift
 
 SUMMARY = "compare the config with the rendered files, with git and with the cluster"
 EPILOG = """\
@@ -41,17 +41,17 @@ def run(args: Namespace) -> int:
     """Compare; 0, or 3 where anything differs."""
     with closing(open_cluster(args)) as cluster:
         try:
-            from daypass.deploy.commit import not_in_git
-            from daypass.deploy.kinds import DIFF
+            from daypass.config import load
+            from daypass.deploy.cluster_state import read_cluster_state
+            from daypass.deploy.git import not_in_git
             from daypass.deploy.plan import make_plan
-            from daypass.deploy.state import ask_state
-            from daypass.render.folder import drifts
+            from daypass.deploy.served_kinds import DIFF_WITH_KUBECTL
             from daypass.render.manifests import render_tree
-            from daypass.spec import load
+            from daypass.render.output_tree import drifts
         except ModuleNotFoundError as error:
             raise MissingExtraError("daypass diff", "admin") from error
         config = load(args.config)
-        state = ask_state(cluster, instead=DIFF)
+        state = read_cluster_state(cluster, instead=DIFF_WITH_KUBECTL)
         plan = make_plan(state, config)
         folder, tree = tree_folder(args), render_tree(config, state.facts(config))
         files, loose = drifts(folder, tree), not_in_git(folder, args.config, tree)
@@ -59,24 +59,24 @@ def run(args: Namespace) -> int:
         return 3 if files or loose or plan.differs else 0
 
 
-def _show(args: Namespace, plan: Plan, files: list[Drift], loose: list[str]) -> None:
+def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], loose: list[str]) -> None:
     from daypass.deploy import report
 
     if args.output == "json":
         changes = [{"path": drift.path, "diff": drift.diff()} for drift in files]
-        put(json.dumps({"files": changes, "uncommitted": loose, **report.as_json(plan)}) + "\n")
+        write(json.dumps({"files": changes, "uncommitted": loose, **report.as_json(plan)}) + "\n")
     else:
         put_text("".join(drift.diff() for drift in files))
         put_text(report.diffs(plan, whole=True))
         put_text(report.overview(plan))
     folder = tree_folder(args)
-    say(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
+    log(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
     for path in loose:
-        say(f"git does not have {path} as it is")
-    say(f"cluster: {report.counts(plan)}")
+        log(f"git does not have {path} as it is")
+    log(f"cluster: {report.counts(plan)}")
     for line in (owner for change in plan.changes for owner in change.owners):
-        say(line)
+        log(line)
     if plan.widened:
-        say(f"`{command('apply')}` would open more than is open now:", "\n".join(plan.widened))
+        log(f"`{command('apply')}` would open more than is open now:", "\n".join(plan.widened))
     for fact, hint in report.warnings(plan):
-        say(f"warning: {fact}", hint)
+        log(f"warning: {fact}", hint)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.cli import put, say
-from daypass.cli.plain import read_plainly
-from daypass.client.kept import kept_entry
-from daypass.client.source import read_source
+from daypass.cli import log, write
+from daypass.cli.fast_path import parse_simple
+from daypass.client.cached_token import cached_token
+from daypass.client.config_source import read_source
 from daypass.integrations.exec_credential import asked_version, exec_credential
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ def run(args: Namespace) -> int:
 
 def run_plainly(argv: list[str]) -> int | None:
     """Answer a command line without `argparse`, or give None for one that it has to explain."""
-    options = read_plainly(argv, _VALUED, ())
+    options = parse_simple(argv, _VALUED, ())
     return None if options is None else _answer(*(options.get(name) for name in _VALUED))
 
 
@@ -52,12 +52,12 @@ def _answer(audience: str | None, lifetime: str | None, credentials: str | None)
 
         seconds = parse_seconds(lifetime)
     version = asked_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
-    entry = kept_entry(
+    entry = cached_token(
         read_source(os.environ, credentials),
         audience,
         seconds,
         use_cache=True,
-        warn=lambda fact, hint: say(f"warning: {fact}", hint),
+        warn=lambda fact, hint: log(f"warning: {fact}", hint),
     )
-    put(exec_credential(version, entry, SYSTEM_CLOCK.unix()))
+    write(exec_credential(version, entry, SYSTEM_CLOCK.unix()))
     return 0

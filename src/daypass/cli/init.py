@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
-from daypass.cli import put_text, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli import log, put_text
+from daypass.cli.options import add_cluster_options, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _ArgumentGroup
     from collections.abc import Sequence
 
-    from daypass.deploy.ekf import Overlay
-    from daypass.deploy.init import Plan
-    from daypass.deploy.overlays import BuildError
-    from daypass.deploy.questions import Questions
+    from daypass.deploy.ekf import BuildError, Overlay
+    from daypass.deploy.init.plan import InitPlan
+    from daypass.deploy.init.wizard import Questions
 
 CONFIG_OPTIONS = (
     "host", "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix",
@@ -92,12 +91,12 @@ def run(args: Namespace) -> int:
     """Start or adopt."""
     try:
         from daypass.deploy.edits import diff
-        from daypass.deploy.questions import terminal
+        from daypass.deploy.init.wizard import terminal
     except ModuleNotFoundError as error:
         raise MissingExtraError("daypass init", "admin") from error
 
     _verify(args)
-    questions = terminal(lambda words: say(*words.split("\n", 1)))
+    questions = terminal(lambda words: log(*words.split("\n", 1)))
     plan = _plan_hosts(args, questions) if args.adopt == "hosts" else _plan_config(args, questions)
     if args.dry_run:
         put_text(diff(plan.edits, args.folder))
@@ -117,7 +116,7 @@ def _verify(args: Namespace) -> None:
     if args.folder.exists() and not args.folder.is_dir():
         raise UsageError(f"{args.folder} is no folder", "name the repository's folder")
     if args.apply and not args.dry_run:
-        from daypass.deploy.overlays import verify_appliable
+        from daypass.deploy.ekf import verify_appliable
 
         verify_appliable(args.context)
 
@@ -128,30 +127,32 @@ def _refuse(args: Namespace, names: Sequence[str], hint: str) -> None:
             raise UsageError(f"--{name.replace('_', '-')} makes no sense here", hint)
 
 
-def _plan_hosts(args: Namespace, questions: Questions) -> Plan:
-    from daypass.deploy import ekf, init
+def _plan_hosts(args: Namespace, questions: Questions) -> InitPlan:
+    from daypass.deploy import ekf
+    from daypass.deploy.init.plan import plan_hosts
 
     overlays = ekf.overlays(args.folder)
-    plan = init.plan_hosts(args.folder, overlays, _hosts(args, overlays, questions, keep=False))
+    plan = plan_hosts(args.folder, overlays, _hosts(args, overlays, questions, keep=False))
     for overlay in plan.overlays:
         for place in overlay.patch.mentions():
             if plan.hosts[overlay.domain] != overlay.patch.host:
-                say(f"{overlay.patch.name}: {place} is {overlay.patch.host} too, and stays so")
+                log(f"{overlay.patch.name}: {place} is {overlay.patch.host} too, and stays so")
     return plan
 
 
-def _plan_config(args: Namespace, questions: Questions) -> Plan:
-    from daypass.deploy import ekf, init
-    from daypass.deploy.answers import Options, settle
-    from daypass.deploy.discover import Found, discover
+def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
+    from daypass.deploy import ekf
+    from daypass.deploy.init import plan
+    from daypass.deploy.init.discover import DiscoveredCluster, discover
+    from daypass.deploy.init.wizard import InitOptions, resolve_options
 
     overlays = ekf.overlays(args.folder) if args.adopt else []
     named = _hosts(args, overlays, questions, keep=True) if args.adopt else {}
     overlays = [overlay for overlay in overlays if overlay.domain in named]
-    found = Found() if args.no_cluster else discover(lambda: open_cluster(args))
+    found = DiscoveredCluster() if args.no_cluster else discover(lambda: open_cluster(args))
     for note in found.notes:
-        say(note)
-    options = Options(
+        log(note)
+    options = InitOptions(
         hosts=args.host or (),
         named=named,
         handed_over=frozenset((overlay.target or {}).get("name", "") for overlay in overlays),
@@ -164,48 +165,48 @@ def _plan_config(args: Namespace, questions: Questions) -> Plan:
         prefix=args.prefix,
         audience=args.audience,
     )
-    setup = settle(options, found, questions)
-    return init.plan_config(args.folder, setup, force=args.force, overlays=overlays)
+    setup = resolve_options(options, found, questions)
+    return plan.plan_config(args.folder, setup, force=args.force, overlays=overlays)
 
 
 def _hosts(
     args: Namespace, overlays: Sequence[Overlay], questions: Questions, *, keep: bool
 ) -> dict[str, str]:
-    from daypass.deploy.init import ekf_hosts
+    from daypass.deploy.init.plan import ekf_hosts
 
     given = {"ekf": args.ekf_host, "serving": args.serving_host}
     return ekf_hosts(given, overlays, questions, keep=keep)
 
 
-def _carry_out(args: Namespace, plan: Plan) -> None:
-    from daypass.deploy.carry_out import carry_out
+def _carry_out(args: Namespace, plan: InitPlan) -> None:
+    from daypass.deploy.git import commit_edits
 
     not_built: list[BuildError] = []
-    commit = carry_out(
+    commit = commit_edits(
         plan.edits,
         folder=args.folder,
         message=plan.message if args.commit else None,
         look=lambda: not_built.extend(plan.look()),
     )
     for edit in plan.edits:
-        say(f"{'removed' if edit.after is None else 'written'} {edit.path}")
+        log(f"{'removed' if edit.after is None else 'written'} {edit.path}")
     for error in not_built:
-        say(error.fact, error.hint)
+        log(error.fact, error.hint)
     if not plan.edits:
-        say("nothing to change: it is so already")
+        log("nothing to change: it is so already")
     if commit is not None:
-        say(f"committed as {commit.name}: {plan.message}")
+        log(f"committed as {commit.name}: {plan.message}")
         if not commit.has_remote:
-            say("this repository has no remote: nobody else sees the commit", "git remote add")
+            log("this repository has no remote: nobody else sees the commit", "git remote add")
 
 
-def _say_next(args: Namespace, plan: Plan) -> None:
-    from daypass.deploy.overlays import apply, apply_command
+def _say_next(args: Namespace, plan: InitPlan) -> None:
+    from daypass.deploy.ekf import apply, apply_command
 
     if args.apply:
         for overlay in plan.overlays:
             apply(args.folder, overlay.folder, kubeconfig=args.kubeconfig, context=args.context)
-            say(f"applied {overlay.folder}")
+            log(f"applied {overlay.folder}")
     steps = []
     if args.folder.resolve() != Path.cwd():
         steps.append(shlex.join(["cd", str(args.folder)]))
@@ -220,4 +221,4 @@ def _say_next(args: Namespace, plan: Plan) -> None:
     if args.adopt != "hosts":
         steps.append(command("apply"))
     steps += [command("verify", f"https://{host}{plan.prefix}") for host in plan.hosts.values()]
-    say("next:", "\n".join(steps))
+    log("next:", "\n".join(steps))

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.client.source import Source
+    from daypass.client.config_source import CredentialsSource
 
 SUMMARY = "a kubeconfig whose tokens come from daypass"
 EPILOG = """examples:
@@ -49,9 +49,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print or write the entry."""
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.cli import put, say
-    from daypass.client.settings import parse_source
-    from daypass.client.source import FILE_VARIABLE, read_source
+    from daypass.cli import log, write
+    from daypass.client.config import parse_source
+    from daypass.client.config_source import FILE_VARIABLE, read_source
     from daypass.integrations.kubeconfig import (
         check_server,
         kubeconfig,
@@ -79,17 +79,17 @@ def run(args: Namespace) -> int:
         command=command,
     )
     if args.kubeconfig is None:
-        put(content)
+        write(content)
     else:
         write_new(args.kubeconfig, content)
         import shlex
 
         line = kubectl("--context", name, "get", "pods")
-        say(f"written: KUBECONFIG={shlex.quote(args.kubeconfig)} {line}")
+        log(f"written: KUBECONFIG={shlex.quote(args.kubeconfig)} {line}")
     if not file:
-        say("the credentials are those of the environment that kubectl will run in")
+        log("the credentials are those of the environment that kubectl will run in")
     if args.audience is None:
-        say(
+        log(
             f"tokens will be for {audience or settings.audience or 'no audience yet'}"
             + (", the issuer of this door's tokens" if audience else ""),
             "if the API server answers with 401, name its own audience with --audience",
@@ -97,26 +97,26 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _issuer(source: Source) -> str | None:
+def _issuer(source: CredentialsSource) -> str | None:
     """Return the `iss` of a token from the door, or None if no token can be obtained.
 
     It is the API server's own audience, unless --api-audiences sets another one.
     """
     from daypass._core.errors import DaypassError
     from daypass._core.jwt import decode_unverified
-    from daypass.cli import say
-    from daypass.client.kept import kept_entry
-    from daypass.client.settings import check_audience
+    from daypass.cli import log
+    from daypass.client.cached_token import cached_token
+    from daypass.client.config import check_audience
 
     def warn(fact: str, hint: str) -> None:
-        say(f"warning: {fact}", hint)
+        log(f"warning: {fact}", hint)
 
     try:
-        entry = kept_entry(source, None, None, use_cache=True, warn=warn)
+        entry = cached_token(source, None, None, use_cache=True, warn=warn)
         issuer = decode_unverified(entry.token)[1].get("iss")
         return check_audience(issuer) if isinstance(issuer, str) else None
     except DaypassError as error:
-        say(f"the audience of the API server is not known: {error.fact}", error.hint)
+        log(f"the audience of the API server is not known: {error.fact}", error.hint)
         return None
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import MissingExtraError
 from daypass._core.hints import command
-from daypass.cli import put, put_text, say
+from daypass.cli import log, put_text, write
 from daypass.cli.apply import ask_yes
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli.options import add_cluster_options, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -48,17 +48,17 @@ def run(args: Namespace) -> int:
     """Remove it."""
     with closing(open_cluster(args)) as cluster:
         try:
-            from daypass.deploy.kinds import DELETE
-            from daypass.deploy.removing import find_all, remove_all, wait_until_gone
-            from daypass.deploy.rollout import Patience
-            from daypass.deploy.state import ask_state
+            from daypass.deploy.cluster_state import read_cluster_state
+            from daypass.deploy.remove import find_all, remove_all, wait_until_gone
+            from daypass.deploy.rollout import Deadline
+            from daypass.deploy.served_kinds import DELETE_WITH_KUBECTL
         except ModuleNotFoundError as error:
             raise MissingExtraError("daypass remove", "admin") from error
-        state = ask_state(cluster, instead=DELETE)
+        state = read_cluster_state(cluster, instead=DELETE_WITH_KUBECTL)
         removals = find_all(state)
         _show(args, removals)
         if not state.inventories:
-            say(f"{cluster.access.server}: nothing there was applied by daypass")
+            log(f"{cluster.access.server}: nothing there was applied by daypass")
             return 0
         if args.dry_run:
             return 0
@@ -66,13 +66,13 @@ def run(args: Namespace) -> int:
             ask_yes("remove it?", command("remove", "--yes"))
         done = remove_all(state, removals)
         if not args.no_wait:
-            patience = Patience(state.target, args.timeout)
-            wait_until_gone(state.target, removals, done, patience, say)
-    say(f"removed {done.removed}; the files in git are as they were")
+            patience = Deadline(state.target, args.timeout)
+            wait_until_gone(state.target, removals, done, patience, log)
+    log(f"removed {done.removed}; the files in git are as they were")
     for removal in done.left:
-        say(f"left {removal.identifier}: {removal.why}")
+        log(f"left {removal.identifier}: {removal.why}")
     if done.kept:
-        say(f"once that is empty, `{command('remove')}` takes it away as well")
+        log(f"once that is empty, `{command('remove')}` takes it away as well")
     return 0
 
 
@@ -80,8 +80,8 @@ def _show(args: Namespace, removals: list[Removal]) -> None:
     from daypass.deploy import report
 
     if args.output == "json":
-        put(json.dumps({"objects": report.removals_json(removals)}) + "\n")
+        write(json.dumps({"objects": report.removals_json(removals)}) + "\n")
     else:
         put_text(report.removals_overview(removals))
     if any(r.identifier.kind == "ValidatingAdmissionPolicy" for r in removals):
-        say("with the policy gone, nothing limits the short-lived tokens of identities any more")
+        log("with the policy gone, nothing limits the short-lived tokens of identities any more")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass.cli import put, put_text, say
-from daypass.cli.cluster_options import add_cluster_options
+from daypass.cli import log, put_text, write
+from daypass.cli.options import add_cluster_options
 
 if TYPE_CHECKING:
     from daypass.render.objects import Object
@@ -59,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
     """Render; 0, or 3 where --check finds a difference."""
     _verify(args)
     try:
-        from daypass.render.documents import stream
-        from daypass.render.facts import read_facts
+        from daypass.config import load
+        from daypass.render.cluster_facts import read_facts
         from daypass.render.manifests import MARK, render_objects, render_parts, render_tree
-        from daypass.render.needs import told
-        from daypass.spec import load
+        from daypass.render.prerequisites import prerequisite_notes
+        from daypass.render.yaml import stream
     except ModuleNotFoundError as error:
         raise MissingExtraError("daypass render", "admin") from error
 
@@ -73,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
     facts = read_facts(config)
     if args.output is None:
         if args.domain is not None:
-            put(stream(_of_domain(render_parts(config, facts), args.domain)))
+            write(stream(_of_domain(render_parts(config, facts), args.domain)))
             return 0
-        put(stream(render_objects(config, facts)))
+        write(stream(render_objects(config, facts)))
     else:
         if args.format == "yaml":
             tree = {ONE_FILE: MARK + stream(render_objects(config, facts))}
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         if args.check:
             return _check(args, tree)
         _write(args.output, tree)
-    say("beside these have to be there, or to be set:", "\n".join(told(config)))
+    log("beside these have to be there, or to be set:", "\n".join(prerequisite_notes(config)))
     return 0
 
 
@@ -122,8 +122,8 @@ def _check_all(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
-    from daypass.deploy.commit import not_in_git
-    from daypass.render.folder import drifts
+    from daypass.deploy.git import not_in_git
+    from daypass.render.output_tree import drifts
 
     folder: Path = args.output
     found = drifts(folder, tree)
@@ -131,19 +131,19 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
         put_text(drift.diff())
     if found:
         count = f"{len(found)} files" if len(found) > 1 else "a file"
-        say(
+        log(
             f"in {folder}, {count} would change: it is not what the config says",
             command("render", "--output", str(folder)),
         )
     loose = not_in_git(folder, args.config, tree)
     for path in loose:
-        say(f"git does not have {path} as it is")
+        log(f"git does not have {path} as it is")
     return 3 if found or loose else 0
 
 
 def _write(folder: Path, tree: dict[str, str]) -> None:
-    from daypass.render.folder import write
+    from daypass.render.output_tree import write
 
     for drift in write(folder, tree):
         what = "removed" if drift.rendered is None else "written"
-        say(f"{what} {folder / drift.path}")
+        log(f"{what} {folder / drift.path}")

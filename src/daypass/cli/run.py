@@ -7,8 +7,8 @@ import sys
 
 from daypass._core import hints
 from daypass._core.errors import DaypassError, UsageError
-from daypass.cli import say
-from daypass.cli.plain import read_plainly
+from daypass.cli import log
+from daypass.cli.fast_path import parse_simple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run_plainly(argv: list[str]) -> int | None:
     what they do with a second `--` or with options behind the first word.
     """
     at = argv.index("--") if "--" in argv else len(argv)
-    options, command = read_plainly(argv[:at], _VALUED, _FLAGS), argv[at + 1 :]
+    options, command = parse_simple(argv[:at], _VALUED, _FLAGS), argv[at + 1 :]
     if options is None or not command:
         return None
     _run(options, command)
@@ -96,18 +96,18 @@ def _start(
     options: dict[str, str], lifetime: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.client.kept import kept_entry
-    from daypass.client.settings import parse_source
-    from daypass.client.source import read_source
-    from daypass.integrations.child import become, child_environment
+    from daypass.client.cached_token import cached_token
+    from daypass.client.config import parse_source
+    from daypass.client.config_source import read_source
+    from daypass.integrations.run_with_token import become, child_environment
 
     source = read_source(os.environ, options.get("--credentials"))
-    entry = kept_entry(
+    entry = cached_token(
         source,
         options.get("--audience"),
         lifetime,
         use_cache=False,  # the command can't get another one: it is to have all of its life
-        warn=lambda fact, hint: say(f"warning: {fact}", hint),
+        warn=lambda fact, hint: log(f"warning: {fact}", hint),
     )
     passes = "--pass-credentials" in options
     variables = parse_source(source, SYSTEM_CLOCK.unix(), os.environ).variables
@@ -121,12 +121,11 @@ def _start_with_file(
     options: dict[str, str], lifetime: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
+    from daypass.agent.config import TokenFile
+    from daypass.agent.file_renewer import FileRenewer, TokenRequester
+    from daypass.agent.log import AgentLog
     from daypass.client.timing import SYSTEM_TIMING
-    from daypass.integrations.agent.asking import Holder
-    from daypass.integrations.agent.config import TokenFile
-    from daypass.integrations.agent.events import Log
-    from daypass.integrations.agent.keeper import Keeper
-    from daypass.integrations.child import (
+    from daypass.integrations.run_with_token import (
         become,
         child_environment,
         keep_beside,
@@ -140,9 +139,9 @@ def _start_with_file(
         target = TokenFile.private(
             f"{folder}/token", audience=options.get("--audience"), lifetime_seconds=lifetime
         )
-        holder = Holder(os.environ, options.get("--credentials"), SYSTEM_TIMING)
-        log = Log(SYSTEM_CLOCK, _write, quiet=True)
-        keeper = Keeper(target, holder.ask, log, SYSTEM_TIMING)
+        holder = TokenRequester(os.environ, options.get("--credentials"), SYSTEM_TIMING)
+        log = AgentLog(SYSTEM_CLOCK, _write, quiet=True)
+        keeper = FileRenewer(target, holder.ask, log, SYSTEM_TIMING)
         keeper.attempt()
         passes = "--pass-credentials" in options
         environment = child_environment(

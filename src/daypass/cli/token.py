@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 
-from daypass.cli import plain, put, say
-from daypass.client.kept import kept_entry
-from daypass.client.source import read_source
+from daypass.cli import fast_path, log, write
+from daypass.client.cached_token import cached_token
+from daypass.client.config_source import read_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.client.cache import Entry
+    from daypass.client.cache import CacheEntry
 
 SUMMARY = "a short-lived token on stdout"
 EPILOG = """examples:
@@ -29,7 +29,7 @@ OUTPUTS = ("text", "json", "header")
 _VALUED = ("--audience", "--lifetime", "--credentials", "--output")
 
 
-class Options:
+class TokenOptions:
     """What the command line asks for."""
 
     __slots__ = ("audience", "credentials", "lifetime_seconds", "output", "use_cache")
@@ -64,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Answer what `argparse` has read."""
-    options = Options()
+    options = TokenOptions()
     options.audience = args.audience
     options.credentials = args.credentials
     options.output = args.output
@@ -80,12 +80,12 @@ def run_plainly(argv: list[str]) -> int | None:
     return None if options is None else answer(options)
 
 
-def read_plainly(argv: list[str]) -> Options | None:
+def read_plainly(argv: list[str]) -> TokenOptions | None:
     """The options in a faultless command line; None for any other."""
-    given = plain.read_plainly(argv, _VALUED, ("--no-cache",))
+    given = fast_path.parse_simple(argv, _VALUED, ("--no-cache",))
     if given is None or given.get("--output", "text") not in OUTPUTS:
         return None
-    options = Options()
+    options = TokenOptions()
     options.audience = given.get("--audience")
     options.credentials = given.get("--credentials")
     options.output = given.get("--output", "text")
@@ -101,20 +101,20 @@ def _lifetime(text: str) -> int:
     return parse_seconds(text)
 
 
-def answer(options: Options) -> int:
+def answer(options: TokenOptions) -> int:
     """Print a token: from the cache if there is a fresh one, else from the door."""
-    entry = kept_entry(
+    entry = cached_token(
         read_source(os.environ, options.credentials),
         options.audience,
         options.lifetime_seconds,
         use_cache=options.use_cache,
-        warn=lambda fact, hint: say(f"warning: {fact}", hint),
+        warn=lambda fact, hint: log(f"warning: {fact}", hint),
     )
     _print(entry, options.output)
     return 0
 
 
-def _print(entry: Entry, output: str) -> None:
+def _print(entry: CacheEntry, output: str) -> None:
     if output == "json":
         # All three are of letters that JSON leaves as they are, or are JSON already.
         text = (
@@ -125,4 +125,4 @@ def _print(entry: Entry, output: str) -> None:
         text = f"Authorization: Bearer {entry.token}"
     else:
         text = entry.token
-    put(text + "\n")
+    write(text + "\n")

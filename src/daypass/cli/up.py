@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
-from daypass.cli import say
+from daypass.cli import log
 
 if TYPE_CHECKING:
     from daypass._core.secret import Secret
-    from daypass.local.behind import Behind
+    from daypass.local.api_backend import ApiBackend
     from daypass.local.supervisor import Supervisor
 
 SHORTEST_CLOSE_AFTER_SECONDS = 6
@@ -86,14 +86,14 @@ def run(args: argparse.Namespace) -> int:
     """Bring everything up and keep it up until a signal; 0 at an ordered end."""
     try:
         from daypass._core.clock import SYSTEM_CLOCK
-        from daypass._core.open_files import allow_many_files
-        from daypass.local.behind import Embedded, External
-        from daypass.local.certificates import Authority
-        from daypass.local.ports import verify_free
+        from daypass._core.process import allow_many_files
+        from daypass.config import load
+        from daypass.kube.certificates import Authority
+        from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer
+        from daypass.local.envoy import verify_free
         from daypass.local.settings import listens_of
         from daypass.local.state import Folders, state_folder
         from daypass.local.supervisor import Supervisor
-        from daypass.spec import load
     except ModuleNotFoundError as error:
         raise MissingExtraError("daypass up", "local") from error
 
@@ -110,18 +110,20 @@ def run(args: argparse.Namespace) -> int:
             verify_free(address)
     with Folders(state) as folders:
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
-        behind: Behind
+        behind: ApiBackend
         kubeconfig: Path | None = None
         # Nobody knows what another API server than a new one of our own has issued before.
         is_first_start = False
         if config.local.api_server == "embedded":
             remembered = folders.state / "api-server.json"
             is_first_start = not remembered.exists()
-            behind = embedded = Embedded(authority, folders.runtime, SYSTEM_CLOCK, remembered)
+            behind = embedded = EmbeddedApiServer(
+                authority, folders.runtime, SYSTEM_CLOCK, remembered
+            )
             kubeconfig = folders.state / "admin.kubeconfig"
             embedded.write_kubeconfig(kubeconfig)
         else:
-            behind = External(_token_source(args.credentials), args.kubeconfig)
+            behind = ExternalApiServer(_token_source(args.credentials), args.kubeconfig)
         try:
             supervisor = Supervisor(
                 args.config,
@@ -162,8 +164,8 @@ def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
     if credentials is None:
         return lambda: None
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.client.settings import parse_source
-    from daypass.client.source import read_source
+    from daypass.client.config import parse_source
+    from daypass.client.config_source import read_source
 
     return lambda: parse_source(read_source({}, credentials), SYSTEM_CLOCK.unix()).token
 
@@ -171,8 +173,8 @@ def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
 def _tell(
     supervisor: "Supervisor", authority: Path, kubeconfig: Path | None, *, as_json: bool
 ) -> None:
-    from daypass.local.upstream import check
-    from daypass.spec.exposure import bracketed
+    from daypass.config.exposure import bracketed
+    from daypass.local.api_backend import check
 
     edge = supervisor.edge
     door, gate = edge.settings.door, edge.settings.gate
@@ -209,4 +211,4 @@ def _tell(
 
 def _say(lines: str) -> None:
     fact, _, hint = lines.partition("\n")
-    say(fact, hint)
+    log(fact, hint)

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
-from daypass.cli import put, say
-from daypass.cli.cluster_options import open_cluster
+from daypass.cli import log, write
+from daypass.cli.options import open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.audit.target import Target
-    from daypass.client.settings import Settings
-    from daypass.spec import Config
+    from daypass.client.config import CredentialsConfig
+    from daypass.config import Config
+    from daypass.verification.target import VerificationTarget
 
 SUMMARY = "check a published door: name, certificate, the API server's own 403, nothing else"
 EPILOG = """examples:
@@ -60,9 +60,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Verify; 0, or 3 where there is a failure."""
     try:
-        from daypass.audit import reports
-        from daypass.audit.finding import Level
-        from daypass.audit.verify import Verifier
+        from daypass.verification import report
+        from daypass.verification.report import Level
+        from daypass.verification.verify import Verifier
     except ModuleNotFoundError as error:
         raise MissingExtraError("daypass verify", "admin") from error
     from daypass._core.duration import parse_seconds
@@ -70,7 +70,7 @@ def run(args: Namespace) -> int:
     verifier = Verifier(
         held=_held(args.credentials) if args.credentials else None,
         wait_seconds=parse_seconds(args.wait) if args.wait else 0,
-        progress=lambda words: say(f"waiting: {words}"),
+        progress=lambda words: log(f"waiting: {words}"),
     )
     with ExitStack() as stack:
         config, targets = _targets(args)
@@ -79,23 +79,23 @@ def run(args: Namespace) -> int:
             cluster = stack.enter_context(closing(open_cluster(args)))
         findings = {target.name: verifier.verify(target) for target in targets}
         if config is not None and config.gate is not None:
-            from daypass.deploy.verifying import verify_gate_hosts
+            from daypass.deploy.apply import verify_gate_hosts
 
             beyond = verify_gate_hosts(cluster, config)
             findings = {name: [*found, *beyond] for name, found in findings.items()}
     if args.output == "text":
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        put(reports.text(findings, colour=colour))
+        write(report.text(findings, colour=colour))
     else:
-        put(reports.as_json(findings) if args.output == "json" else reports.junit(findings))
+        write(report.as_json(findings) if args.output == "json" else report.junit(findings))
     bad = any(each.level is Level.FAILURE for found in findings.values() for each in found)
     return 3 if bad else 0
 
 
-def _targets(args: Namespace) -> tuple[Config | None, list[Target]]:
+def _targets(args: Namespace) -> tuple[Config | None, list[VerificationTarget]]:
     from daypass._core.tls import read_authority
-    from daypass.audit.target import target_of_url, targets_of
-    from daypass.spec import load
+    from daypass.config import load
+    from daypass.verification.target import target_of_url, targets_of
 
     authority = None
     if args.certificate_authority is not None:
@@ -116,9 +116,9 @@ def _targets(args: Namespace) -> tuple[Config | None, list[Target]]:
     return config, targets_of(config, args.domain, authority)
 
 
-def _held(path: str) -> Settings:
+def _held(path: str) -> CredentialsConfig:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.client.settings import parse_source
-    from daypass.client.source import read_source
+    from daypass.client.config import parse_source
+    from daypass.client.config_source import read_source
 
     return parse_source(read_source({}, path), SYSTEM_CLOCK.unix())

@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 
 from daypass.client.effects import Join, Run, Send
-from daypass.client.http import MalformedAnswerError, Request, Response, ResponseParser
+from daypass.client.http1 import HttpRequest, HttpResponse, MalformedAnswerError, ResponseParser
 from daypass.client.program import ProgramError, run
 from daypass.client.resolve import resolve_async
 from daypass.client.transport import (
@@ -15,8 +15,8 @@ from daypass.client.transport import (
     CONNECT,
     PROXY,
     TLS,
+    ConnectPhases,
     ProxyAnswerError,
-    Stages,
     TransportError,
 )
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from daypass.client.timing import Timing
     from daypass.client.transport import Wire
 
-    Transmit: TypeAlias = Callable[[Route, Request, float], Awaitable[Response]]
+    Transmit: TypeAlias = Callable[[Route, HttpRequest, float], Awaitable[HttpResponse]]
 
 _READ_BYTES = 64 * 1024
 
@@ -66,9 +66,9 @@ async def _do(effect: Effect, timing: Timing, transmit: Transmit) -> object:
     return None
 
 
-async def send_async(route: Route, request: Request, timeout_seconds: float) -> Response:
+async def send_async(route: Route, request: HttpRequest, timeout_seconds: float) -> HttpResponse:
     """One request on a connection of its own; raises TransportError."""
-    with Stages(route) as stages:
+    with ConnectPhases(route) as stages:
         async with asyncio.timeout(timeout_seconds):
             connection = await _connect(route, stages, timeout_seconds)
             try:
@@ -91,7 +91,7 @@ async def send_async(route: Route, request: Request, timeout_seconds: float) -> 
                 await _close(writer)
 
 
-async def _connect(route: Route, stages: Stages, timeout_seconds: float) -> socket.socket:
+async def _connect(route: Route, stages: ConnectPhases, timeout_seconds: float) -> socket.socket:
     loop, first = asyncio.get_running_loop(), route.first
     found = await resolve_async(first)
     stages.now = CONNECT
@@ -116,7 +116,7 @@ async def _connect(route: Route, stages: Stages, timeout_seconds: float) -> sock
     raise socket.gaierror(socket.EAI_NONAME, "no address")
 
 
-async def _tunnel(connection: socket.socket, request: Request) -> None:
+async def _tunnel(connection: socket.socket, request: HttpRequest) -> None:
     loop, parser = asyncio.get_running_loop(), ResponseParser(to_connect=True)
     await loop.sock_sendall(connection, request.encode())
     response = None
@@ -130,8 +130,8 @@ async def _tunnel(connection: socket.socket, request: Request) -> None:
 
 
 async def _ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request
-) -> Response:
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: HttpRequest
+) -> HttpResponse:
     parser = ResponseParser()
     writer.write(request.encode())
     await writer.drain()

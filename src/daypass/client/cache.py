@@ -42,7 +42,7 @@ class CacheWarning(DaypassError):
     """Why the cache was not used. The token is had without it."""
 
 
-class Entry:
+class CacheEntry:
     """A token as it is kept: what a command prints, and until when it is of use.
 
     `audiences` is a JSON array and `expires_at` RFC 3339 by the API server's clock, both as they
@@ -120,7 +120,7 @@ def cache_folder(environ: Mapping[str, str]) -> str:
     return base + "/daypass/tokens"
 
 
-def load_entry(folder: str, key: str, environ: Mapping[str, str]) -> Entry | None:
+def load_entry(folder: str, key: str, environ: Mapping[str, str]) -> CacheEntry | None:
     """The entry, or None where there is none, or what it needs is not what it was.
 
     Raises CacheWarning for one that is not believed.
@@ -142,7 +142,7 @@ def load_entry(folder: str, key: str, environ: Mapping[str, str]) -> Entry | Non
     return entry
 
 
-def store_entry(folder: str, key: str, entry: Entry) -> None:
+def store_entry(folder: str, key: str, entry: CacheEntry) -> None:
     """Keep an entry, and throw out what was abandoned long ago; raises CacheWarning."""
     try:
         make_private_folder(folder)
@@ -155,7 +155,7 @@ def store_entry(folder: str, key: str, entry: Entry) -> None:
         raise CacheWarning(f"the token is not kept: {reason}") from None
 
 
-def _encode(entry: Entry, key: str) -> bytes:
+def _encode(entry: CacheEntry, key: str) -> bytes:
     lines = (
         FORMAT.decode(),
         str(entry.received_unix),
@@ -171,7 +171,7 @@ def _encode(entry: Entry, key: str) -> bytes:
     return content + _checksum(content, key)
 
 
-def _decode(content: bytes, key: str) -> Entry | None:
+def _decode(content: bytes, key: str) -> CacheEntry | None:
     content, checksum = content[:-64], content[-64:]
     if checksum != _checksum(content, key):
         return None
@@ -183,7 +183,7 @@ def _decode(content: bytes, key: str) -> Entry | None:
         needs = tuple(_need(word) for word in lines[7].split())
     except ValueError:
         return None
-    return Entry(
+    return CacheEntry(
         received_unix=unix,
         received_monotonic=monotonic,
         fresh_seconds=fresh,

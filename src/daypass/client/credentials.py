@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 
-from daypass.client.reading import Reading
-from daypass.client.settings import parse_source
-from daypass.client.source import FILE_VARIABLES, read_source
-from daypass.client.supply import Supply
+from daypass.client.config import parse_source
+from daypass.client.config_source import FILE_VARIABLES, read_source
+from daypass.client.reloading_config import ReloadingConfig
 from daypass.client.timing import SYSTEM_TIMING
+from daypass.client.token_source import TokenSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daypass.client.settings import Settings
-    from daypass.client.shelf import Shelf
+    from daypass.client.config import CredentialsConfig
+    from daypass.client.shared_cache import SharedTokenCache
     from daypass.client.timing import Timing
-    from daypass.client.token import Grant, Token
+    from daypass.client.token import CachedToken, Token
     from daypass.client.transport import Wire
 
 _KNOWN = 256
@@ -38,18 +38,20 @@ class Credentials:
 
     def __init__(
         self,
-        settings: Settings | Reading,
+        settings: CredentialsConfig | ReloadingConfig,
         *,
         timing: Timing = SYSTEM_TIMING,
-        shelf: Shelf | None = None,
+        shelf: SharedTokenCache | None = None,
         wire: Wire | None = None,
     ) -> None:
-        self._reading = settings if isinstance(settings, Reading) else Reading(settings)
+        self._reading = (
+            settings if isinstance(settings, ReloadingConfig) else ReloadingConfig(settings)
+        )
         self._timing = timing
         self._clock = timing.clock
         self._wire = wire
-        self._supply = Supply(self._reading, timing, shelf=shelf, wire=wire)
-        self._grants: dict[tuple[str | None, int | None], Grant] = {}
+        self._supply = TokenSource(self._reading, timing, shelf=shelf, wire=wire)
+        self._grants: dict[tuple[str | None, int | None], CachedToken] = {}
 
     @classmethod
     def load(
@@ -87,15 +89,15 @@ class Credentials:
             if then.get(name):
                 then[name] = os.path.abspath(then[name])
 
-        def read() -> Settings:
+        def read() -> CredentialsConfig:
             return parse_source(read_source(then, path), timing.clock.unix(), then)
 
         shelf = None
         if shared:
-            from daypass.client.shelf import open_shelf
+            from daypass.client.shared_cache import open_shared_cache
 
-            shelf = open_shelf(then)
-        return cls(Reading(read(), read), timing=timing, shelf=shelf)
+            shelf = open_shared_cache(then)
+        return cls(ReloadingConfig(read(), read), timing=timing, shelf=shelf)
 
     @property
     def door(self) -> str:
@@ -199,7 +201,7 @@ class Credentials:
         flow = self._supply.obtain(question, refused)
         return self._learnt(asked, await drive_async(flow, self._timing, self._wire))
 
-    def _learnt(self, asked: tuple[str | None, int | None], grant: Grant) -> Token:
+    def _learnt(self, asked: tuple[str | None, int | None], grant: CachedToken) -> Token:
         if len(self._grants) >= _KNOWN:
             self._grants.clear()
         self._grants[asked] = grant

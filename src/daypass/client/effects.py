@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any, TypeAlias, TypeVar
 
-    from daypass.client.flight import Flight
-    from daypass.client.http import Request
+    from daypass.client.http1 import HttpRequest
+    from daypass.client.in_flight import InFlight
     from daypass.client.route import Route
 
     T = TypeVar("T")
@@ -25,7 +25,7 @@ class Send:
 
     __slots__ = ("request", "route", "timeout_seconds")
 
-    def __init__(self, request: Request, route: Route, timeout_seconds: float) -> None:
+    def __init__(self, request: HttpRequest, route: Route, timeout_seconds: float) -> None:
         self.request = request
         self.route = route
         self.timeout_seconds = timeout_seconds
@@ -46,7 +46,7 @@ class Join:
 
     __slots__ = ("flight", "timeout_seconds")
 
-    def __init__(self, flight: Flight, timeout_seconds: float) -> None:
+    def __init__(self, flight: InFlight, timeout_seconds: float) -> None:
         self.flight = flight
         self.timeout_seconds = timeout_seconds
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 
 from daypass._core.secret import Secret
-from daypass.client.address import HostPort
+from daypass.client.door_url import HostPort
 from daypass.client.errors import CredentialsError, DoorUnreachableError
-from daypass.client.http import Request
-from daypass.client.order import USER_AGENT
+from daypass.client.http1 import HttpRequest
 from daypass.client.route import Route, route_to_host
+from daypass.client.token_request import USER_AGENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daypass.client.http import Response
+    from daypass.client.http1 import HttpResponse
     from daypass.client.transport import TransportError
 
 URL, TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
@@ -23,7 +23,7 @@ _PERMIT = "give the job `permissions: {id-token: write}`; outside GitHub Actions
 _VISIBLE = frozenset(chr(c) for c in range(0x21, 0x7F))
 
 
-def request(audience: str, environ: Mapping[str, str]) -> tuple[Request, Route]:
+def request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Route]:
     """The request for a token for `audience`, and the way it takes; raises CredentialsError."""
     from urllib.parse import quote
 
@@ -47,12 +47,12 @@ def request(audience: str, environ: Mapping[str, str]) -> tuple[Request, Route]:
         ("Connection", "close"),
     )
     target = f"{slash or '/'}{path}{separator}audience={quote(audience, safe='')}"
-    return Request(method="GET", target=target, headers=headers), route_to_host(
+    return HttpRequest(method="GET", target=target, headers=headers), route_to_host(
         address, tls=scheme == "https"
     )
 
 
-def read_token(response: Response) -> Secret:
+def read_token(response: HttpResponse) -> Secret:
     """The token in the answer; raises CredentialsError, and DoorUnreachableError for a 5xx."""
     if response.status >= 500 or response.status == 429:
         raise DoorUnreachableError(

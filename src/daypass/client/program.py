@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daypass._core.scrub import scrub
+from daypass._core.redact import redact
 from daypass._core.status import printable
 from daypass.client.errors import CredentialsError
 
@@ -26,7 +26,7 @@ class ProgramError(Exception):
 
 def explain_program(error: ProgramError, name: str) -> CredentialsError:
     """The error for a person. What looks like a token in the program's words is starred out."""
-    said = printable(scrub(error.words.decode("utf-8", "replace")))
+    said = printable(redact(error.words.decode("utf-8", "replace")))
     return CredentialsError(
         f"the program {name!r} gives no token: {error.reason}",
         f"it says: {said}" if said else "run it by hand: a token, and nothing else, on stdout",

@@ -27,7 +27,7 @@ def usable_seconds(lifetime_seconds: float) -> float:
     return max(0.0, lifetime_seconds - min(END_MARGIN_SECONDS, lifetime_seconds / 10))
 
 
-def quiet_seconds(usable: float, chance: float, *, is_first: bool) -> float:
+def fresh_seconds(usable: float, chance: float, *, is_first: bool) -> float:
     """For how long nobody thinks about replacing a token that is usable this long."""
     low, high = SHARE_FIRST if is_first else SHARE_LATER
     return usable * (low + (high - low) * chance)
@@ -40,13 +40,13 @@ def backoff_seconds(failures: int, chance: float) -> float:
     return longest * (0.5 + 0.5 * chance)
 
 
-def asked_pause_seconds(asked: float, chance: float) -> float:
+def requested_delay_seconds(asked: float, chance: float) -> float:
     """How long the door is let alone that has asked for it: everybody was told the same second, so
     from that on to a quarter more."""
     return min(asked, LONGEST_ASKED_PAUSE_SECONDS) * (1.0 + chance / 4)
 
 
-def respite_seconds(left: float, chance: float) -> float:
+def retry_delay_seconds(left: float, chance: float) -> float:
     """How long a refresh that failed is put off while there is a token that is good for `left`.
 
     Nobody is in a hurry then, and the longer it is good for, the wider the crowd spreads. It is a
@@ -55,7 +55,7 @@ def respite_seconds(left: float, chance: float) -> float:
     return left * (0.1 + 0.8 * chance)
 
 
-def renewal_pause_seconds(renewals: int) -> float:
+def renewal_delay_seconds(renewals: int) -> float:
     """How old a token has to be to be renewed because a server refuses it, after so many renewals
     that did not help: the first is at once, then 10, 20, 40... 600 s."""
     if not renewals:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from daypass._core.hints import command
 from daypass._core.status import Status, printable
+from daypass._core.timestamps import parse_http_date
 from daypass.client.errors import (
     DoorBusyError,
     DoorUnreachableError,
     ExchangeRefusedError,
     NotADoorError,
 )
-from daypass.client.failures import Failure
-from daypass.client.times import parse_http_date
+from daypass.client.transport_errors import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daypass._core.errors import DaypassError
-    from daypass.client.http import Response
-    from daypass.client.order import Order
+    from daypass.client.http1 import HttpResponse
+    from daypass.client.token_request import TokenRequest
 
 LIMIT_MESSAGE_CHARACTERS = 1024
 SKEW_WORTH_SAYING_SECONDS = 300
@@ -36,7 +36,7 @@ _GATE = (
 _ASK = "ask whoever handed you the credentials for new ones"
 
 
-def explain_refusal(response: Response, order: Order, now_unix: float) -> Failure:
+def explain_refusal(response: HttpResponse, order: TokenRequest, now_unix: float) -> Failure:
     """The error for an answer that is neither 200 nor 201, and whether to try again."""
     code, response = response.status, response.without(order.token)
     status = Status.parse(response.body)
@@ -60,7 +60,7 @@ def explain_refusal(response: Response, order: Order, now_unix: float) -> Failur
     return Failure(ExchangeRefusedError(fact, hint, status=status))
 
 
-def _refusal(code: int, said: str, order: Order) -> tuple[str, str]:
+def _refusal(code: int, said: str, order: TokenRequest) -> tuple[str, str]:
     if "ValidatingAdmissionPolicy" in said or "admission webhook" in said:
         return (
             f"the cluster's policy refuses this token: {said}",
@@ -74,7 +74,7 @@ def _refusal(code: int, said: str, order: Order) -> tuple[str, str]:
     )
 
 
-def _gate(code: int, said: str, order: Order) -> NotADoorError:
+def _gate(code: int, said: str, order: TokenRequest) -> NotADoorError:
     return NotADoorError(
         f"{order.door.url} leads to the gate, not to the door ({code}): {said}",
         "the gate is where short-lived tokens are used; the door, where they are made, has a URL\n"
@@ -82,7 +82,7 @@ def _gate(code: int, said: str, order: Order) -> NotADoorError:
     )
 
 
-def _unauthorized(said: str, order: Order) -> tuple[str, str]:
+def _unauthorized(said: str, order: TokenRequest) -> tuple[str, str]:
     who = _who(order)
     if said not in ("Unauthorized", ""):
         return (
@@ -103,7 +103,7 @@ def _unauthorized(said: str, order: Order) -> tuple[str, str]:
     )
 
 
-def _forbidden(said: str, order: Order) -> tuple[str, str] | None:
+def _forbidden(said: str, order: TokenRequest) -> tuple[str, str] | None:
     if "system:anonymous" in said:
         return (
             "the API server saw no token: it took the request for one of system:anonymous (403)",
@@ -124,7 +124,7 @@ def _forbidden(said: str, order: Order) -> tuple[str, str] | None:
     )
 
 
-def _not_found(said: str, order: Order) -> tuple[str, str]:
+def _not_found(said: str, order: TokenRequest) -> tuple[str, str]:
     if said.startswith("serviceaccounts ") and said.endswith("not found"):
         return f"the ServiceAccount {_who(order)} does not exist (404)", f"was it deleted? {_ASK}"
     if said.startswith("secrets ") and said.endswith("not found"):
@@ -138,7 +138,7 @@ def _not_found(said: str, order: Order) -> tuple[str, str]:
     )
 
 
-def _invalid(said: str, order: Order) -> tuple[str, str] | None:
+def _invalid(said: str, order: TokenRequest) -> tuple[str, str] | None:
     if "expirationSeconds" not in said:
         return None
     return (
@@ -148,14 +148,14 @@ def _invalid(said: str, order: Order) -> tuple[str, str] | None:
     )
 
 
-def _busy(response: Response, said: str, now_unix: float) -> Failure:
+def _busy(response: HttpResponse, said: str, now_unix: float) -> Failure:
     after = retry_after_seconds(response, now_unix)
     fact = "the door is asked too often (429)" + (f": {said}" if said else "")
     hint = "try again later" if after is None else f"try again in {after:.0f} seconds"
     return Failure(DoorBusyError(fact, hint, retry_after_seconds=after), True, after)
 
 
-def describe_foreign(response: Response, order: Order) -> DaypassError:
+def describe_foreign(response: HttpResponse, order: TokenRequest) -> DaypassError:
     """The error for an answer that no door gives, whatever its code."""
     code, url, response = response.status, order.door.url, response.without(order.token)
     if 300 <= code < 400:
@@ -173,7 +173,7 @@ def describe_foreign(response: Response, order: Order) -> DaypassError:
     return NotADoorError(f"{url} is no door: it answers {code} with {what}", hint)
 
 
-def _kind_of_body(response: Response) -> str:
+def _kind_of_body(response: HttpResponse) -> str:
     if _is_html(response):
         return "an HTML page"
     text = _text(response)
@@ -182,20 +182,20 @@ def _kind_of_body(response: Response) -> str:
     return "JSON of another kind" if text.lstrip()[0] in "{[" else "something else than JSON"
 
 
-def _is_html(response: Response) -> bool:
+def _is_html(response: HttpResponse) -> bool:
     is_marked = response.header("content-type").startswith("text/html")
     return is_marked or _text(response).lstrip()[:1] == "<"
 
 
-def _excerpt(response: Response) -> str:
+def _excerpt(response: HttpResponse) -> str:
     return "" if _is_html(response) else printable(_text(response))
 
 
-def _text(response: Response) -> str:
+def _text(response: HttpResponse) -> str:
     return response.body.decode("utf-8", "replace")
 
 
-def retry_after_seconds(response: Response, now_unix: float) -> float | None:
+def retry_after_seconds(response: HttpResponse, now_unix: float) -> float | None:
     """Retry-After as seconds from now, in either of its forms (RFC 9110 section 10.2.3)."""
     value = response.header("retry-after")
     if value.isascii() and value.isdigit() and len(value) < 9:
@@ -207,7 +207,7 @@ def retry_after_seconds(response: Response, now_unix: float) -> float | None:
     return max(0.0, moment - (now_unix if date is None else date))
 
 
-def clock_note(response: Response, now_unix: float) -> str:
+def clock_note(response: HttpResponse, now_unix: float) -> str:
     """A sentence on this machine's clock if the answer's Date shows that it is wrong, or none."""
     date = parse_http_date(response.header("date"))
     if date is None or abs(date - now_unix) <= SKEW_WORTH_SAYING_SECONDS:
@@ -217,5 +217,5 @@ def clock_note(response: Response, now_unix: float) -> str:
     return f"this machine's clock is {minutes:.0f} minutes {direction} the door's: set it right"
 
 
-def _who(order: Order) -> str:
+def _who(order: TokenRequest) -> str:
     return f"{order.identity.namespace}/{order.identity.service_account}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
-    from daypass.client.address import HostPort
+    from daypass.client.door_url import HostPort
 
     Addresses: TypeAlias = list[tuple[Any, Any, int, str, Any]]
 

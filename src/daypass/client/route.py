@@ -6,10 +6,10 @@ import os
 
 from daypass._core.errors import UsageError
 from daypass._core.tls import BadCertificateAuthorityError, client_context
-from daypass.client.address import HostPort
+from daypass.client.door_url import HostPort
 from daypass.client.errors import CredentialsError
-from daypass.client.http import Request
-from daypass.client.order import USER_AGENT
+from daypass.client.http1 import HttpRequest
+from daypass.client.token_request import USER_AGENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from daypass._core.secret import Secret
-    from daypass.client.address import Door
+    from daypass.client.door_url import DoorUrl
 
 _PROXY_SCHEMES = ("https", "socks4", "socks4a", "socks5", "socks5h")
 
@@ -34,12 +34,12 @@ class Proxy:
     def __repr__(self) -> str:
         return f"Proxy({self.address})"
 
-    def connect_request(self, target: HostPort) -> Request:
+    def connect_request(self, target: HostPort) -> HttpRequest:
         """The request for a tunnel to `target`."""
         headers = [("Host", str(target)), ("User-Agent", USER_AGENT)]
         if self.login is not None:
             headers.append(("Proxy-Authorization", self.login.reveal()))
-        return Request(method="CONNECT", target=str(target), headers=tuple(headers))
+        return HttpRequest(method="CONNECT", target=str(target), headers=tuple(headers))
 
 
 class Route:
@@ -70,7 +70,7 @@ class Route:
 
 
 def route_to(
-    door: Door, certificate_authority: str | None, environ: Mapping[str, str] | None = None
+    door: DoorUrl, certificate_authority: str | None, environ: Mapping[str, str] | None = None
 ) -> Route:
     """The way to a door. `environ` (os.environ) may name a proxy.
 

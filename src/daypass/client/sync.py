@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 
 from daypass.client.effects import Join, Run, Send
-from daypass.client.http import MalformedAnswerError, Request, Response, ResponseParser
+from daypass.client.http1 import HttpRequest, HttpResponse, MalformedAnswerError, ResponseParser
 from daypass.client.program import ProgramError, run
 from daypass.client.resolve import resolve
 from daypass.client.transport import (
@@ -17,8 +17,8 @@ from daypass.client.transport import (
     CONNECT,
     PROXY,
     TLS,
+    ConnectPhases,
     ProxyAnswerError,
-    Stages,
     TransportError,
 )
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from daypass.client.timing import Timing
     from daypass.client.transport import Wire
 
-    Transmit: TypeAlias = Callable[[Route, Request, float, Clock], Response]
+    Transmit: TypeAlias = Callable[[Route, HttpRequest, float, Clock], HttpResponse]
 
 _READ_BYTES = 64 * 1024
 
@@ -68,10 +68,10 @@ def _do(effect: Effect, timing: Timing, transmit: Transmit) -> object:
     return None
 
 
-def send(route: Route, request: Request, timeout_seconds: float, clock: Clock) -> Response:
+def send(route: Route, request: HttpRequest, timeout_seconds: float, clock: Clock) -> HttpResponse:
     """One request on a connection of its own; raises TransportError."""
     deadline = _Deadline(clock, timeout_seconds)
-    with Stages(route) as stages:
+    with ConnectPhases(route) as stages:
         connection = _connect(route, stages, deadline)
         try:
             if route.proxy is not None:
@@ -105,7 +105,7 @@ class _Deadline:
         return left
 
 
-def _connect(route: Route, stages: Stages, deadline: _Deadline) -> socket.socket:
+def _connect(route: Route, stages: ConnectPhases, deadline: _Deadline) -> socket.socket:
     first = route.first
     found = resolve(first, deadline.left())
     stages.now = CONNECT
@@ -127,7 +127,7 @@ def _connect(route: Route, stages: Stages, deadline: _Deadline) -> socket.socket
     raise socket.gaierror(socket.EAI_NONAME, "no address")
 
 
-def _tunnel(connection: socket.socket, request: Request, deadline: _Deadline) -> None:
+def _tunnel(connection: socket.socket, request: HttpRequest, deadline: _Deadline) -> None:
     parser = ResponseParser(to_connect=True)
     response = _ask(connection, request, parser, deadline)
     if not 200 <= response.status < 300:
@@ -137,8 +137,8 @@ def _tunnel(connection: socket.socket, request: Request, deadline: _Deadline) ->
 
 
 def _ask(
-    connection: socket.socket, request: Request, parser: ResponseParser, deadline: _Deadline
-) -> Response:
+    connection: socket.socket, request: HttpRequest, parser: ResponseParser, deadline: _Deadline
+) -> HttpResponse:
     connection.settimeout(deadline.left())
     connection.sendall(request.encode())
     while True:

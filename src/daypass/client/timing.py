@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from daypass._core.chance import chance
-from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.clock import SYSTEM_CLOCK, random_fraction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +61,6 @@ SYSTEM_TIMING = Timing(
     clock=SYSTEM_CLOCK,
     sleep=time.sleep,
     sleep_async=_sleep_async,
-    chance=chance,
+    chance=random_fraction,
     begin=_begin,
 )

@@ -37,7 +37,7 @@ class Token:
         return f"Token(audiences={self.audiences!r}, expires_at={self.expires_at.isoformat()!r})"
 
 
-class Grant:
+class CachedToken:
     """A token as it came: when, by both of this machine's clocks, and for how long it is of use.
 
     It is handed out for `usable_seconds`, and for `quiet_seconds` of them without a thought. The

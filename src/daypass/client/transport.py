@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daypass.client.http import MalformedAnswerError, TruncatedAnswerError
+from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from daypass._core.clock import Clock
-    from daypass.client.http import Request, Response
+    from daypass.client.http1 import HttpRequest, HttpResponse
     from daypass.client.route import Route
 
     class Wire(Protocol):
         """What carries requests, in both ways of calling; raises TransportError."""
 
         def send(
-            self, route: Route, request: Request, timeout_seconds: float, clock: Clock
-        ) -> Response:
+            self, route: Route, request: HttpRequest, timeout_seconds: float, clock: Clock
+        ) -> HttpResponse:
             """One request, one answer."""
             ...
 
         async def send_async(
-            self, route: Route, request: Request, timeout_seconds: float
-        ) -> Response:
+            self, route: Route, request: HttpRequest, timeout_seconds: float
+        ) -> HttpResponse:
             """The same, without holding up the event loop."""
             ...
 
@@ -49,7 +49,7 @@ class TransportError(Exception):
         self.route = route
 
 
-class Stages:
+class ConnectPhases:
     """Keeps where an attempt stands, and names that place in what goes wrong there.
 
     with Stages(route) as stages:
@@ -63,7 +63,7 @@ class Stages:
         self._route = route
         self.now = RESOLVE
 
-    def __enter__(self) -> Stages:
+    def __enter__(self) -> ConnectPhases:
         return self
 
     def __exit__(

@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass.deploy.exposed import Exposure
-from daypass.deploy.identifier import Identifier
-from daypass.deploy.target import each
-from daypass.identity.marks import DOMAIN, MANAGED_BY, MANAGER
+from daypass._core.labels import DOMAIN, MANAGED_BY, MANAGER
+from daypass.deploy.deploy_target import ObjectRef, each
+from daypass.deploy.exposure_diff import Exposure
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of, uid_of
@@ -32,7 +31,7 @@ EXPOSED = f"{DOMAIN}/exposed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class AppliedObject:
     """An object that was applied, or is just about to be: then without `uid`.
 
     `taken_over`: it was there before, without our labels, and outlives a removal. `certificate`:
@@ -45,7 +44,7 @@ class Entry:
     certificate: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Entry:
+    def parse(cls, text: str) -> AppliedObject:
         """That of a value. Raises ValueError, KeyError, TypeError."""
         value = json.loads(text)
         return cls(
@@ -66,7 +65,7 @@ class Entry:
         return json.dumps({name: each for name, each in value.items() if each})
 
 
-Entries = Mapping[Identifier, Entry]
+Entries = Mapping[ObjectRef, AppliedObject]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +132,9 @@ def _parse(document: Object) -> Inventory:
     metadata = document["metadata"]
     try:
         entries = {
-            identifier: Entry.parse(text)
+            identifier: AppliedObject.parse(text)
             for key, text in (document.get("data") or {}).items()
-            if (identifier := Identifier.parse(key)) is not None
+            if (identifier := ObjectRef.parse(key)) is not None
         }
         exposed = json.loads(metadata["annotations"][EXPOSED])
     except (ValueError, KeyError, TypeError, AttributeError):

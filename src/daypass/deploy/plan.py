@@ -1,4 +1,7 @@
-"""What an apply would do: asked of the cluster by dry runs, and nothing is changed."""
+"""What the API server would refuse, all of it in one error.
+
+What an apply would do: asked of the cluster by dry runs, and nothing is changed.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,64 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from daypass.deploy.brought import Brought, bring
-from daypass.deploy.collisions import KINDS, collisions
-from daypass.deploy.difference import shown, unified
-from daypass.deploy.exposed import Exposure, exposure, widenings
-from daypass.deploy.identifier import Identifier
-from daypass.deploy.inventory import HOLDS_ONE, Entry, Inventory
-from daypass.deploy.listed import list_all
-from daypass.deploy.owned import is_applied, owned
+from daypass._core.errors import DaypassError
+from daypass._core.status import printable
+from daypass.config import Config
+from daypass.deploy.cluster_state import ClusterState
+from daypass.deploy.deploy_target import ObjectRef, each
+from daypass.deploy.exposure_diff import Exposure, exposure, widened
+from daypass.deploy.gate_bypass import GateBypass, find_gate_bypass, kinds_of
+from daypass.deploy.inventory import HOLDS_ONE, AppliedObject, Inventory
+from daypass.deploy.managed_fields import is_applied, managed_fields, shown, unified
+from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.removals import Removal, find_removals, is_the_one
-from daypass.deploy.state import State
-from daypass.deploy.target import each
-from daypass.deploy.troubles import OwnedError, owners_of, raise_troubles
-from daypass.deploy.unguarded import Unguarded, find_unguarded, kinds_of
+from daypass.deploy.routes import KINDS, collisions, list_all
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.resources import Object
 from daypass.render.manifests import render_objects
-from daypass.render.names import DOOR_PAIR
-from daypass.render.needs import Need, needs
-from daypass.render.objects import LABELS, new_object
-from daypass.spec import Config
+from daypass.render.objects import DOOR_PAIR, LABELS, new_object
+from daypass.render.prerequisites import Prerequisite, prerequisites
+
+
+class OwnershipConflictError(DaypassError):
+    """Fields that somebody else has set, to something else; a line for each."""
+
+    def __init__(self, owners: Sequence[str]) -> None:
+        super().__init__(
+            "somebody else has set what this would set otherwise: nothing was applied",
+            "\n".join([*owners, "leave it to them, or take it over: --force-conflicts"]),
+        )
+        self.args = (owners,)
+
+
+class RejectedObjectsError(DaypassError):
+    """Objects that the API server would not take; nothing was applied."""
+
+
+def raise_apply_errors(troubles: Sequence[ApiError]) -> None:
+    """Raise RefusedError where there are any: each once, with what to do about it."""
+    if troubles:
+        (fact, hint), *rest = dict.fromkeys((error.fact, error.hint) for error in troubles)
+        lines = [hint, *(line for pair in rest for line in pair), "nothing was applied"]
+        raise RejectedObjectsError(fact, "\n".join(line for line in lines if line))
+
+
+def owners_of(identifier: ObjectRef, error: ConflictError) -> tuple[str, ...]:
+    """A line for each field: the API server names the manager in words, in quotes."""
+    details = error.status.document.get("details") or {}
+    return tuple(
+        f"{identifier}: {printable(str(cause.get('field')))} is"
+        f" {printable(str(cause.get('message'))).removeprefix('conflict with ')}'s"
+        for cause in details.get("causes") or ()
+        if cause.get("reason") == "FieldManagerConflict"
+    ) or (f"{identifier}: {error.status.message}",)
+
 
 Verdict: TypeAlias = Literal["create", "change", "own", "same"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ObjectChange:
     """An object to be applied. `live`: as it is, None if it is not there; `result`: as it would be.
 
     Verdicts: `own` changes no field, but who owns them. `same` takes no request. `owners`: a line
@@ -45,9 +80,9 @@ class Change:
     owners: tuple[str, ...] = ()
 
     @property
-    def identifier(self) -> Identifier:
+    def identifier(self) -> ObjectRef:
         """Which object."""
-        return Identifier.of(self.document)
+        return ObjectRef.of(self.document)
 
     def diff(self) -> str:
         """What would change, as a unified diff."""
@@ -55,7 +90,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ApplyPlan:
     """An apply that has not been done. `entries`: the inventory as it will be, without new UIDs.
 
     `collisions`: routes of others that have the prefix; `unguarded`: what leads past the gate;
@@ -63,25 +98,25 @@ class Plan:
     """
 
     namespace: str
-    changes: tuple[Change, ...]
+    changes: tuple[ObjectChange, ...]
     removals: tuple[Removal, ...]
-    waiting: tuple[Need, ...]
-    missing: tuple[Need, ...]
+    waiting: tuple[Prerequisite, ...]
+    missing: tuple[Prerequisite, ...]
     widened: tuple[str, ...]
     collisions: tuple[str, ...]
-    unguarded: Unguarded
+    unguarded: GateBypass
     unseen: tuple[str, ...]
     exposed: Exposure
-    entries: Mapping[Identifier, Entry]
+    entries: Mapping[ObjectRef, AppliedObject]
     inventories: tuple[Inventory, ...]
 
     @property
-    def pair(self) -> Identifier:
+    def pair(self) -> ObjectRef:
         """The Secret of the door's certificate."""
-        return Identifier(group="", kind="Secret", namespace=self.namespace, name=DOOR_PAIR)
+        return ObjectRef(group="", kind="Secret", namespace=self.namespace, name=DOOR_PAIR)
 
     @property
-    def to_apply(self) -> list[Change]:
+    def to_apply(self) -> list[ObjectChange]:
         """The changes that take a request."""
         return [change for change in self.changes if change.verdict != "same"]
 
@@ -99,7 +134,7 @@ class Plan:
         """Raise OwnedError where somebody else has set what this would set otherwise."""
         owners = [line for change in self.changes for line in change.owners]
         if owners:
-            raise OwnedError(owners)
+            raise OwnershipConflictError(owners)
 
     @property
     def differs(self) -> bool:
@@ -109,7 +144,7 @@ class Plan:
         )
 
 
-def make_plan(state: State, config: Config) -> Plan:
+def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     """Compare a config with a cluster.
 
     Raises, with all of it at once: kinds and namespaces that are missing, rights that are missing,
@@ -117,7 +152,7 @@ def make_plan(state: State, config: Config) -> Plan:
     """
     target, namespace = state.target, config.door.namespace
     documents = _documents(state, config)
-    brought = bring(target, needs(config), namespace)
+    brought = provide_prerequisites(target, prerequisites(config), namespace)
     documents += brought.objects
     state.require(documents)
     changes = _changes(state, documents)
@@ -125,15 +160,15 @@ def make_plan(state: State, config: Config) -> Plan:
     removals = find_removals(target, state.entries, entries)
     exposed = exposure(config)
     listed = list_all(target, dict.fromkeys([*KINDS, *kinds_of(config.gate)]))
-    return Plan(
+    return ApplyPlan(
         namespace=namespace,
         changes=tuple(changes),
         removals=tuple(removals),
         waiting=tuple(brought.waiting),
         missing=tuple(brought.missing),
-        widened=tuple(widenings(state.exposed, exposed)),
+        widened=tuple(widened(state.exposed, exposed)),
         collisions=tuple(collisions(listed, config)),
-        unguarded=find_unguarded(target.cluster, listed, config),
+        unguarded=find_gate_bypass(target.cluster, listed, config),
         unseen=listed.unseen,
         exposed=exposed,
         entries=entries,
@@ -141,7 +176,7 @@ def make_plan(state: State, config: Config) -> Plan:
     )
 
 
-def _documents(state: State, config: Config) -> list[Object]:
+def _documents(state: ClusterState, config: Config) -> list[Object]:
     """Everything rendered; the door's namespace is there even if no door is, for the inventory."""
     documents = render_objects(config, state.facts(config))
     name = config.door.namespace
@@ -153,32 +188,32 @@ def _documents(state: State, config: Config) -> list[Object]:
     return documents
 
 
-def _changes(state: State, documents: Sequence[Object]) -> list[Change]:
-    def compare(document: Object) -> Change | ApiError:
+def _changes(state: ClusterState, documents: Sequence[Object]) -> list[ObjectChange]:
+    def compare(document: Object) -> ObjectChange | ApiError:
         try:
             return _compared(state, document)
         except ApiError as error:
             return error
 
     compared = each(compare, documents)
-    raise_troubles([found for found in compared if isinstance(found, ApiError)])
-    return [found for found in compared if isinstance(found, Change)]
+    raise_apply_errors([found for found in compared if isinstance(found, ApiError)])
+    return [found for found in compared if isinstance(found, ObjectChange)]
 
 
-def _compared(state: State, document: Object) -> Change:
+def _compared(state: ClusterState, document: Object) -> ObjectChange:
     namespace = document["metadata"].get("namespace")
     if namespace and namespace not in state.namespaces:
-        return Change(document=document, live=None, result=document, verdict="create")
+        return ObjectChange(document=document, live=None, result=document, verdict="create")
     live = state.target.find_as(document)
     if live is not None and is_applied(document, live):
-        return Change(document=document, live=live, result=live, verdict="same")
+        return ObjectChange(document=document, live=live, result=live, verdict="same")
     owners: tuple[str, ...] = ()
     try:
         result = state.target.apply(document, dry_run=True)
     except ConflictError as error:
-        owners = owners_of(Identifier.of(document), error)
+        owners = owners_of(ObjectRef.of(document), error)
         result = state.target.apply(document, dry_run=True, force=True)
-    return Change(
+    return ObjectChange(
         document=document, live=live, result=result, verdict=_verdict(live, result), owners=owners
     )
 
@@ -188,42 +223,48 @@ def _verdict(live: Object | None, result: Object) -> Verdict:
         return "create"
     if shown(live) != shown(result):
         return "change"
-    return "same" if owned(live) == owned(result) else "own"
+    return "same" if managed_fields(live) == managed_fields(result) else "own"
 
 
-def _entries(state: State, changes: Sequence[Change], brought: Brought) -> dict[Identifier, Entry]:
-    entries: dict[Identifier, Entry] = {}
+def _entries(
+    state: ClusterState, changes: Sequence[ObjectChange], brought: ProvidedPrerequisites
+) -> dict[ObjectRef, AppliedObject]:
+    entries: dict[ObjectRef, AppliedObject] = {}
     for change in changes:
         identifier, document = change.identifier, change.document
         entries[identifier] = _entry(state, identifier, document["apiVersion"], change.live)
         if document["kind"] == "Certificate":
-            made = Identifier(
+            made = ObjectRef(
                 group="",
                 kind="Secret",
                 namespace=identifier.namespace,
                 name=document["spec"]["secretName"],
             )
-            entries[made] = Entry(api_version="v1", certificate=identifier.name)
+            entries[made] = AppliedObject(api_version="v1", certificate=identifier.name)
     for identifier, live in brought.kept.items():
         if identifier in state.entries or _is_labelled(live):
             entries[identifier] = _entry(state, identifier, "v1", live)
     for need in brought.waiting:
-        identifier = Identifier(group="", kind=need.kind, namespace=need.namespace, name=need.name)
+        identifier = ObjectRef(group="", kind=need.kind, namespace=need.namespace, name=need.name)
         if identifier in state.entries:
             entries[identifier] = state.entries[identifier]
     return entries
 
 
-def _entry(state: State, identifier: Identifier, api_version: str, live: Object | None) -> Entry:
+def _entry(
+    state: ClusterState, identifier: ObjectRef, api_version: str, live: Object | None
+) -> AppliedObject:
     """What to note of an object: its UID where it is there, and whether it was before us."""
     if live is None:
-        return Entry(api_version=api_version)
+        return AppliedObject(api_version=api_version)
     known = state.entries.get(identifier)
     if known is not None and is_the_one(known, live):
         taken_over = known.taken_over
     else:
         taken_over = not _is_labelled(live)
-    return Entry(api_version=api_version, uid=live["metadata"]["uid"], taken_over=taken_over)
+    return AppliedObject(
+        api_version=api_version, uid=live["metadata"]["uid"], taken_over=taken_over
+    )
 
 
 def _is_labelled(live: Object) -> bool:

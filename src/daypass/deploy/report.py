@@ -6,22 +6,22 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from daypass.deploy.identifier import Identifier
-from daypass.deploy.plan import Plan
+from daypass.deploy.deploy_target import ObjectRef
+from daypass.deploy.plan import ApplyPlan
 from daypass.deploy.removals import Removal
-from daypass.render.needs import Need
+from daypass.render.prerequisites import Prerequisite
 
 _VERBS = {"create": "create", "change": "change", "own": "take over"}
 _WIDTH = 9
 
 
-def diffs(plan: Plan, *, whole: bool) -> str:
+def diffs(plan: ApplyPlan, *, whole: bool) -> str:
     """What would change, as unified diffs; what would be created only if it is to be `whole`."""
     verdicts = ("create", "change") if whole else ("change",)
     return "".join(change.diff() for change in plan.changes if change.verdict in verdicts)
 
 
-def overview(plan: Plan) -> str:
+def overview(plan: ApplyPlan) -> str:
     """A line for each object that is touched, in the order in which that is done."""
     changes = sorted(plan.to_apply, key=lambda change: change.identifier.wave)
     rows = [(_VERBS[change.verdict], str(change.identifier)) for change in changes]
@@ -33,7 +33,7 @@ def removals_overview(removals: Sequence[Removal]) -> str:
     return _lines([(removal.fate, _with_reason(removal)) for removal in removals])
 
 
-def counts(plan: Plan) -> str:
+def counts(plan: ApplyPlan) -> str:
     """`3 to create, 1 to change`, or that all is as it should be."""
     found = Counter(_VERBS[change.verdict] for change in plan.to_apply)
     found.update(removal.fate for removal in plan.removals)
@@ -42,19 +42,19 @@ def counts(plan: Plan) -> str:
     )
 
 
-def missing_lines(plan: Plan) -> Iterator[str]:
+def missing_lines(plan: ApplyPlan) -> Iterator[str]:
     """What somebody else has to bring, and has not."""
     for need in plan.missing:
         yield f"{_named(need)} is not there: the certificate of {need.host} and its key"
 
 
-def waiting_lines(plan: Plan) -> Iterator[str]:
+def waiting_lines(plan: ApplyPlan) -> Iterator[str]:
     """What can only be copied when cert-manager has made it."""
     for need in plan.waiting:
         yield f"{_named(need)} is a copy of what cert-manager has not made yet"
 
 
-def warnings(plan: Plan) -> Iterator[tuple[str, str]]:
+def warnings(plan: ApplyPlan) -> Iterator[tuple[str, str]]:
     """What somebody should know before it is applied: facts, and what to do."""
     for line in plan.collisions:
         yield line, "which of the two is served is for the front to choose"
@@ -68,7 +68,7 @@ def warnings(plan: Plan) -> Iterator[tuple[str, str]]:
         yield f"no right to list {what}: whether others' routes are in the way is not known", ""
 
 
-def as_json(plan: Plan) -> dict[str, Any]:
+def as_json(plan: ApplyPlan) -> dict[str, Any]:
     """Everything, for programs."""
     return {
         "objects": [
@@ -98,7 +98,7 @@ def _with_reason(removal: Removal) -> str:
     return f"{removal.identifier}: {removal.why}" if removal.why else str(removal.identifier)
 
 
-def _json(identifier: Identifier) -> dict[str, str]:
+def _json(identifier: ObjectRef) -> dict[str, str]:
     return {
         "group": identifier.group,
         "kind": identifier.kind,
@@ -111,5 +111,5 @@ def _lines(rows: list[tuple[str, str]]) -> str:
     return "".join(f"{verb:<{_WIDTH}} {what}\n" for verb, what in rows)
 
 
-def _named(need: Need) -> str:
+def _named(need: Prerequisite) -> str:
     return f"{need.kind} {need.namespace}/{need.name}"

@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
-from daypass.deploy.identifier import Identifier
-from daypass.deploy.target import Target
+from daypass.deploy.deploy_target import DeployTarget, ObjectRef
 from daypass.kube.resources import Object
 
 PAUSE_SECONDS = 1.0
@@ -21,10 +20,10 @@ class NotReadyError(DaypassError):
     """It is applied, and not there yet."""
 
 
-class Patience:
+class Deadline:
     """How long to wait in all, by the cluster's clock."""
 
-    def __init__(self, target: Target, seconds: float) -> None:
+    def __init__(self, target: DeployTarget, seconds: float) -> None:
         self._cluster = target.cluster
         self._ends = target.cluster.clock.monotonic() + seconds
         self._seconds = seconds
@@ -49,7 +48,7 @@ class Patience:
         return answer
 
 
-def wait_for_pair(target: Target, pair: Identifier, patience: Patience, say: Say) -> None:
+def wait_for_pair(target: DeployTarget, pair: ObjectRef, patience: Deadline, say: Say) -> None:
     """Wait until cert-manager has made the door's certificate. Raises NotReadyError."""
     hint = kubectl("describe", "certificates", "-n", pair.namespace)
     patience.wait(
@@ -59,7 +58,9 @@ def wait_for_pair(target: Target, pair: Identifier, patience: Patience, say: Say
     )
 
 
-def wait_for_rollout(target: Target, deployment: Identifier, patience: Patience, say: Say) -> None:
+def wait_for_rollout(
+    target: DeployTarget, deployment: ObjectRef, patience: Deadline, say: Say
+) -> None:
     """Wait until all replicas are of the newest version and available, as kubectl understands it.
 
     Raises NotReadyError, at once where Kubernetes has given up.
@@ -98,7 +99,7 @@ def progress(document: Object) -> int | str:
     return int(wanted)
 
 
-def _named(deployment: Identifier, answer: int | str) -> int | str:
+def _named(deployment: ObjectRef, answer: int | str) -> int | str:
     return f"{deployment}: {answer}" if isinstance(answer, str) else answer
 
 

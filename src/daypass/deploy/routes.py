@@ -1,14 +1,23 @@
 """What publishes hosts in a cluster already: Ingresses, Istio's kinds, the Gateway API's.
 
 Pure functions from objects to two values: a Host that somebody serves, and a Route on it.
+
+The objects of a cluster that publish hosts, listed once for whoever looks at them.
+
+Routes of others on the hosts of a config that would take requests for the door.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from daypass.deploy.handing_over import is_handed_over
+from daypass.config import Config
+from daypass.deploy.deploy_target import DeployTarget, each
+from daypass.deploy.ekf import is_handed_over
+from daypass.kube.errors import ForbiddenError
 from daypass.render.objects import LABELS, Object
 
 Kind = Literal["prefix", "exact", "text", "pattern"]
@@ -19,7 +28,7 @@ NGINX_CONTROLLER = "k8s.io/ingress-nginx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class PublishedRoute:
     """A path on a host, and whose it is. prefix: of whole parts; text: of characters."""
 
     host: str
@@ -43,7 +52,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class PublishedHost:
     """A public name that is served. `ends_tls`: by this object, which has the certificate.
 
     `gateway`: NAMESPACE/NAME, or for the Gateway API NAMESPACE/NAME/LISTENER.
@@ -57,7 +66,9 @@ class Host:
     gateway: str | None = None
 
 
-def of_ingress(ingress: Object, controllers: Mapping[str, str]) -> Iterator[Host | Route]:
+def of_ingress(
+    ingress: Object, controllers: Mapping[str, str]
+) -> Iterator[PublishedHost | PublishedRoute]:
     """An Ingress' hosts and paths. `controllers`: by the name of the IngressClass."""
     if is_handed_over(ingress):
         return
@@ -73,24 +84,24 @@ def of_ingress(ingress: Object, controllers: Mapping[str, str]) -> Iterator[Host
         host = rule.get("host")
         if not host:
             continue
-        yield Host(
+        yield PublishedHost(
             host=host,
             front="ingress-nginx" if controller == NGINX_CONTROLLER else "ingress",
             owner=owner_of(ingress),
             ends_tls=host in with_tls,
             class_name=name,
         )
-        for each in (rule.get("http") or {}).get("paths") or ():
-            kind: Kind = "exact" if each.get("pathType") == "Exact" else "prefix"
-            yield Route(
+        for path in (rule.get("http") or {}).get("paths") or ():
+            kind: Kind = "exact" if path.get("pathType") == "Exact" else "prefix"
+            yield PublishedRoute(
                 host=host,
-                path=each.get("path") or "/",
+                path=path.get("path") or "/",
                 kind="pattern" if regex else kind,
                 owner=owner_of(ingress),
             )
 
 
-def of_virtual_service(service: Object) -> Iterator[Route]:
+def of_virtual_service(service: Object) -> Iterator[PublishedRoute]:
     """The paths of an Istio VirtualService that some gateway serves."""
     spec = service.get("spec") or {}
     if spec.get("gateways", ["mesh"]) == ["mesh"]:
@@ -101,17 +112,17 @@ def of_virtual_service(service: Object) -> Iterator[Route]:
             matches: list[Object] = http.get("match") or [{}]
             for match in matches:
                 for how, path in (match.get("uri") or {"prefix": "/"}).items():
-                    yield Route(
+                    yield PublishedRoute(
                         host=host, path=path, kind=kinds.get(how, "exact"), owner=owner_of(service)
                     )
 
 
-def of_istio_gateway(gateway: Object) -> Iterator[Host]:
+def of_istio_gateway(gateway: Object) -> Iterator[PublishedHost]:
     """The hosts of an Istio Gateway. Those of `NAMESPACE/HOST` are for that namespace alone."""
     metadata = gateway["metadata"]
     for server in (gateway.get("spec") or {}).get("servers") or ():
         for host in server.get("hosts") or ():
-            yield Host(
+            yield PublishedHost(
                 host=host.rpartition("/")[2],
                 front="istio",
                 owner=owner_of(gateway),
@@ -120,7 +131,7 @@ def of_istio_gateway(gateway: Object) -> Iterator[Host]:
             )
 
 
-def of_http_route(route: Object) -> Iterator[Route]:
+def of_http_route(route: Object) -> Iterator[PublishedRoute]:
     """The paths of an HTTPRoute."""
     kinds: dict[str, Kind] = {"PathPrefix": "prefix", "RegularExpression": "pattern"}
     spec = route.get("spec") or {}
@@ -128,7 +139,7 @@ def of_http_route(route: Object) -> Iterator[Route]:
         for rule in spec.get("rules") or ():
             for match in rule.get("matches") or ():
                 path = match.get("path") or {}
-                yield Route(
+                yield PublishedRoute(
                     host=host,
                     path=path.get("value", "/"),
                     kind=kinds.get(path.get("type", "PathPrefix"), "exact"),
@@ -136,12 +147,12 @@ def of_http_route(route: Object) -> Iterator[Route]:
                 )
 
 
-def of_gateway(gateway: Object) -> Iterator[Host]:
+def of_gateway(gateway: Object) -> Iterator[PublishedHost]:
     """The hosts of a Gateway of the Gateway API, of listeners that end TLS."""
     metadata = gateway["metadata"]
     for listener in (gateway.get("spec") or {}).get("listeners") or ():
         if listener.get("hostname") and listener.get("protocol") == "HTTPS":
-            yield Host(
+            yield PublishedHost(
                 host=listener["hostname"],
                 front="gateway-api",
                 owner=owner_of(gateway),
@@ -156,7 +167,7 @@ def is_ours(document: Object) -> bool:
     return LABELS.items() <= labels.items()
 
 
-def serving(hosts: Sequence[Host], name: str) -> Host | None:
+def serving(hosts: Sequence[PublishedHost], name: str) -> PublishedHost | None:
     """Who serves a name: by this name, or else by a wildcard; who ends TLS for it comes first.
 
     Who takes every name counts only if he ends TLS: many listen to `*` in the clear, behind others.
@@ -169,7 +180,7 @@ def serving(hosts: Sequence[Host], name: str) -> Host | None:
     return None
 
 
-def losing(found: Sequence[Route], hosts: Sequence[Host], name: str) -> list[str]:
+def losing(found: Sequence[PublishedRoute], hosts: Sequence[PublishedHost], name: str) -> list[str]:
     """VirtualServices for a wildcard that would lose a name to one for that name alone.
 
     Where no Gateway names it, Istio makes it a virtual host of its own, without the others' routes.
@@ -188,3 +199,81 @@ def owner_of(document: Object) -> str:
     """An object in words: KIND NAMESPACE/NAME."""
     metadata = document["metadata"]
     return f"{document.get('kind', 'object')} {metadata['namespace']}/{metadata['name']}"
+
+
+INGRESS = ("networking.k8s.io", "Ingress")
+VIRTUAL_SERVICE = ("networking.istio.io", "VirtualService")
+ISTIO_GATEWAY = ("networking.istio.io", "Gateway")
+HTTP_ROUTE = ("gateway.networking.k8s.io", "HTTPRoute")
+GRPC_ROUTE = ("gateway.networking.k8s.io", "GRPCRoute")
+GATEWAY = ("gateway.networking.k8s.io", "Gateway")
+
+GroupKind = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedObjects:
+    """Objects by group and kind, each with its `kind`; of kinds that nobody serves there are none.
+
+    `unseen`: kinds that may not be listed, in words.
+    """
+
+    objects: Mapping[GroupKind, Sequence[Object]]
+    unseen: tuple[str, ...] = ()
+
+    def of(self, kind: GroupKind) -> Sequence[Object]:
+        """The objects of a kind."""
+        return self.objects.get(kind, ())
+
+
+def list_all(target: DeployTarget, wanted: Iterable[GroupKind]) -> ListedObjects:
+    """List these kinds in all namespaces, several at a time."""
+
+    def look(wanted: GroupKind) -> tuple[GroupKind, list[Object] | None]:
+        resource = target.kinds.find(*wanted)
+        if resource is None:
+            return wanted, []
+        try:
+            listed = target.cluster.list(resource)
+        except ForbiddenError:
+            return wanted, None
+        # In a list the items do not say what they are.
+        return wanted, [{**document, "kind": resource.kind} for document in listed]
+
+    found = dict(each(look, wanted))
+    return ListedObjects(
+        objects={kind: documents for kind, documents in found.items() if documents is not None},
+        unseen=tuple(f"{_plural(kind[1])} of {kind[0]}" for kind in found if found[kind] is None),
+    )
+
+
+def _plural(kind: str) -> str:
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
+
+
+_Read = Callable[[Object], Iterator[PublishedHost | PublishedRoute]]
+KINDS: Mapping[GroupKind, _Read] = {
+    INGRESS: lambda ingress: of_ingress(ingress, {}),
+    VIRTUAL_SERVICE: of_virtual_service,
+    HTTP_ROUTE: of_http_route,
+}
+"""The kinds that lead a path somewhere."""
+
+
+def collisions(listed: ListedObjects, config: Config) -> list[str]:
+    """A line for each. `listed`: what there is of KINDS; what may not be seen is left out."""
+    found = [
+        part
+        for kind, read in KINDS.items()
+        for document in listed.of(kind)
+        if not is_ours(document)
+        for part in read(document)
+        if isinstance(part, PublishedRoute)
+    ]
+    return [
+        f"{config.prefix} on {domain.host} leads elsewhere already: {route.owner} has {route.path}"
+        for domain in config.domains.values()
+        if domain.front != "envoy"
+        for route in found
+        if route.host == domain.host and route.takes(config.prefix)
+    ]

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
-from daypass.identity import marks
-from daypass.identity.account import get_identity
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     KUBEFLOW_ROLES,
@@ -21,11 +20,12 @@ from daypass.identity.grants import (
     Grant,
     authorization_policy,
     is_of,
+    reasons,
     role_binding,
+    rules_of,
     shown_role,
 )
-from daypass.identity.naming import IdentityName
-from daypass.identity.risks import reasons, rules_of
+from daypass.identity.model import IdentityName, get_identity
 from daypass.kube.cluster import Cluster
 from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -52,7 +52,7 @@ class NoIstioError(DaypassError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class GrantRequest:
     """A role for an identity in some namespaces. `accept_risks`: whatever it leads to.
 
     `istio=False`: no AuthorizationPolicy, for a cluster that has no Istio.
@@ -67,7 +67,7 @@ class Wish:
     accept_risks: bool = False
 
 
-def plan(cluster: Cluster, wish: Wish, *, warn: Warn) -> list[Object]:
+def plan(cluster: Cluster, wish: GrantRequest, *, warn: Warn) -> list[Object]:
     """The objects that make up the grants, pair by pair; nothing is changed.
 
     Raises NoIdentityError, NotFoundError (a namespace, the ClusterRole), NoIstioError,
@@ -138,7 +138,7 @@ def _grants(
     for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES):
         for namespace in namespaces if namespaces is not None else (None,):
             try:
-                found = cluster.list(resource, namespace, labels=marks.SELECTOR)
+                found = cluster.list(resource, namespace, labels=labels.SELECTOR)
             except NotFoundError:
                 continue  # no Istio here
             for each in found:
@@ -151,7 +151,7 @@ def _place(document: Object) -> tuple[str, str]:
     return document["metadata"]["namespace"], name_of(document)
 
 
-def _check_istio(cluster: Cluster, wish: Wish) -> None:
+def _check_istio(cluster: Cluster, wish: GrantRequest) -> None:
     served = cluster.serves(AUTHORIZATION_POLICIES)
     if wish.istio and not served:
         raise NoIstioError(
@@ -165,7 +165,7 @@ def _check_istio(cluster: Cluster, wish: Wish) -> None:
         )
 
 
-def _check_risks(cluster: Cluster, wish: Wish, warn: Warn) -> None:
+def _check_risks(cluster: Cluster, wish: GrantRequest, warn: Warn) -> None:
     fact = f"ClusterRole {wish.cluster_role} leads further than it looks"
     try:
         role = cluster.get(CLUSTER_ROLES, wish.cluster_role)

@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.secret import Secret
-from daypass.identity import marks
-from daypass.identity.account import Account, EndedError, refuse_foreign
-from daypass.identity.deadlines import is_past
-from daypass.identity.handover import Handover
-from daypass.identity.manifests import identity_objects, new_secret_name
-from daypass.identity.naming import IdentityName
-from daypass.identity.policing import hold_to_policy
+from daypass.identity.credentials_file import CredentialsSettings
+from daypass.identity.expiry import is_past
+from daypass.identity.model import (
+    Account,
+    EndedError,
+    IdentityName,
+    identity_objects,
+    new_secret_name,
+    refuse_foreign,
+)
+from daypass.identity.policy import hold_to_policy
 from daypass.identity.tokens import current, is_unfinished, live, token_secrets, wait_for_token
-from daypass.identity.watched import let_watch
+from daypass.identity.watch_rbac import let_watch
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import Object, name_of
@@ -31,14 +36,14 @@ NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class IdentitySpec:
     """What an identity is to be. `deadline`: RFC 3339, NEVER, or None to leave it as it is.
 
     `watch_home`: the namespace of the watch of a gate, where the config names one.
     """
 
     name: IdentityName
-    handover: Handover
+    handover: CredentialsSettings
     deadline: str | None = None
     adopt: bool = False
     watch_home: str | None = None
@@ -54,7 +59,7 @@ class Created:
     token: Secret = field(repr=False)
 
 
-def create(cluster: Cluster, account: Account | None, wish: Wish, *, warn: Warn) -> Created:
+def create(cluster: Cluster, account: Account | None, wish: IdentitySpec, *, warn: Warn) -> Created:
     """Make an identity, or finish or mend one. `account`: what is there of that name.
 
     Raises ForeignAccountError, EndedError, NotFoundError (the namespace), ApiError.
@@ -88,7 +93,7 @@ def try_out(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
 
 
 def plan(
-    wish: Wish, account: Account | None, secret_name: str | None, *, clock: Clock
+    wish: IdentitySpec, account: Account | None, secret_name: str | None, *, clock: Clock
 ) -> list[Object]:
     """The objects of an identity, the Secret last: the live one, or (None) one of a new name."""
     name = wish.name
@@ -97,22 +102,22 @@ def plan(
     return identity_objects(name.namespace, name.name, secret_name, annotations)
 
 
-def _annotations(wish: Wish, account: Account | None, clock: Clock) -> dict[str, str]:
+def _annotations(wish: IdentitySpec, account: Account | None, clock: Clock) -> dict[str, str]:
     """The marks of the ServiceAccount: what is wished, and what is to stay as it is."""
     refuse_foreign(account, adopt=wish.adopt)
     annotations = wish.handover.annotations()
     if account is not None and (account.is_adopted or not account.is_ours):
-        annotations[marks.ADOPTED] = "true"
+        annotations[labels.ADOPTED] = "true"
     deadline = wish.deadline
     if deadline is None and account is not None and account.is_ours:
-        deadline = account.annotations.get(marks.DEADLINE)
+        deadline = account.annotations.get(labels.DEADLINE)
         if is_past(deadline, clock):
             raise EndedError(
                 f"identity {wish.name} has ended: its deadline was {deadline}",
                 "give it another one, such as --expires 90d, or --expires never",
             )
     if deadline and deadline != NEVER:
-        annotations[marks.DEADLINE] = deadline
+        annotations[labels.DEADLINE] = deadline
     return annotations
 
 

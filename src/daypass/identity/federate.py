@@ -13,15 +13,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daypass._core import labels
 from daypass._core.errors import UsageError
-from daypass.identity import marks
-from daypass.identity.account import Account, refuse_foreign
 from daypass.identity.create import try_out
-from daypass.identity.handover import LIMIT_BYTES, FileInUseError, Handover, check_place
-from daypass.identity.manifests import identity_objects
-from daypass.identity.naming import IdentityName
-from daypass.identity.policing import hold_to_policy
-from daypass.identity.watched import let_watch
+from daypass.identity.credentials_file import (
+    LIMIT_BYTES,
+    CredentialsSettings,
+    FileInUseError,
+    check_place,
+)
+from daypass.identity.model import Account, IdentityName, identity_objects, refuse_foreign
+from daypass.identity.policy import hold_to_policy
+from daypass.identity.watch_rbac import let_watch
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
 from daypass.render.policy.authentication import TrustedIssuer
@@ -32,7 +35,7 @@ class Federation:
     """Which identity, whom it is for, and where such a client finds its own token."""
 
     name: IdentityName
-    handover: Handover
+    handover: CredentialsSettings
     trusted: TrustedIssuer
     source: Mapping[str, Any]
 
@@ -60,9 +63,9 @@ def federated_objects(federation: Federation, account: Account | None) -> list[O
     """
     name = federation.name
     before = account.annotations if account is not None else {}
-    annotations = {key: value for key, value in before.items() if key.startswith(marks.DOMAIN)}
+    annotations = {key: value for key, value in before.items() if key.startswith(labels.DOMAIN)}
     if account is not None and not account.is_ours:
-        annotations[marks.ADOPTED] = "true"
+        annotations[labels.ADOPTED] = "true"
     annotations |= federation.handover.annotations()
     made = identity_objects(name.namespace, name.name, "", annotations)
     service_account, role, binding = made[:3]  # all but the Secret

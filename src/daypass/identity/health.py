@@ -9,25 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass._core.hints import command
-from daypass.client.times import parse_rfc3339
-from daypass.identity import marks
-from daypass.identity.deadlines import age_seconds, is_past
-from daypass.identity.grants import user_of
-from daypass.identity.inventory import EVERYWHERE, Entry, Objects, Token, entries, policy_proves
-from daypass.identity.manifests import identity_objects
-from daypass.identity.risks import reasons, rules_of
+from daypass._core.labels import KUBE_SYSTEM
+from daypass._core.timestamps import parse_rfc3339
+from daypass.identity.expiry import age_seconds, is_past
+from daypass.identity.grants import reasons, rules_of, user_of
+from daypass.identity.inventory import (
+    EVERYWHERE,
+    IdentityRecord,
+    Objects,
+    TokenUsage,
+    entries,
+    policy_proves,
+)
+from daypass.identity.model import identity_objects
 from daypass.identity.tokens import is_unfinished
-from daypass.identity.watched import unwatched
+from daypass.identity.watch_rbac import unwatched
 from daypass.kube.resources import Object, name_of
-from daypass.render.policy.marks import KUBE_SYSTEM
 
 DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class HealthFinding:
     """A word for it, what it is, and whether it is a problem or a note."""
 
     code: str
@@ -39,9 +45,9 @@ class Finding:
 class Examined:
     """An identity, and what is found."""
 
-    entry: Entry
-    live: tuple[Token, ...]
-    findings: tuple[Finding, ...]
+    entry: IdentityRecord
+    live: tuple[TokenUsage, ...]
+    findings: tuple[HealthFinding, ...]
 
     @property
     def has_problems(self) -> bool:
@@ -68,7 +74,7 @@ def examine(
         held = {
             name_of(each)
             for each in objects.namespaces
-            if (each["metadata"].get("labels") or {}).get(marks.POLICY) == marks.POLICY_ON
+            if (each["metadata"].get("labels") or {}).get(labels.POLICY) == labels.POLICY_ENFORCED
         }
     found = entries(objects, namespace)
     risks = _risks(objects.cluster_roles or (), found)
@@ -87,7 +93,7 @@ def examine(
     return examined
 
 
-def _live(entry: Entry) -> tuple[Token, ...]:
+def _live(entry: IdentityRecord) -> tuple[TokenUsage, ...]:
     """Long-lived tokens that count: of this very ServiceAccount, whoever made their Secrets."""
     if entry.account is None:
         return ()
@@ -98,7 +104,7 @@ def _live(entry: Entry) -> tuple[Token, ...]:
     )
 
 
-def _of_parts(entry: Entry) -> Iterator[Finding]:
+def _of_parts(entry: IdentityRecord) -> Iterator[HealthFinding]:
     bindings = [f"rolebindings/{each.binding} in {each.namespace}" for each in entry.rights]
     policies = [
         f"authorizationpolicies/{name_of(each)} in {each['metadata']['namespace']}"
@@ -107,81 +113,85 @@ def _of_parts(entry: Entry) -> Iterator[Finding]:
     left = ", ".join([*bindings, *policies, *entry.parts])
     if entry.account is None and left:
         undo = command("identity", "delete", entry.name.name, "-n", entry.name.namespace)
-        yield Finding(code="orphan", text=f"its ServiceAccount is gone, and left: {left}; {undo}")
+        yield HealthFinding(
+            code="orphan", text=f"its ServiceAccount is gone, and left: {left}; {undo}"
+        )
     bound = {(each.namespace, each.binding) for each in entry.rights if each.is_ours}
     for right in entry.rights:
         if right.has_policy is False:
-            yield Finding(
+            yield HealthFinding(
                 code="half-grant", text=f"{right.shown} has no AuthorizationPolicy: authorize again"
             )
     for policy in entry.policies:
         place, name = policy["metadata"]["namespace"], name_of(policy)
         if (place, name) not in bound:
-            yield Finding(
+            yield HealthFinding(
                 code="half-grant",
                 text=f"authorizationpolicies/{name} in {place} has no RoleBinding: authorize again,"
                 " or unauthorize",
             )
         if not policy_proves(policy, entry.name):
-            yield Finding(
+            yield HealthFinding(
                 code="open-policy",
                 text=f"authorizationpolicies/{name} in {place} was changed: it lets in others, or"
                 " takes the user's name from anybody",
             )
     for binding in entry.misplaced:
         place = binding["metadata"]["namespace"]
-        yield Finding(
+        yield HealthFinding(
             code="misplaced",
             text=f"rolebindings/{name_of(binding)} in {place} bears its mark and binds others, too",
         )
 
 
 def _of_times(
-    entry: Entry, live: tuple[Token, ...], clock: Clock, unused_seconds: int
-) -> Iterator[Finding]:
-    deadline = entry.account.annotations.get(marks.DEADLINE) if entry.account else None
+    entry: IdentityRecord, live: tuple[TokenUsage, ...], clock: Clock, unused_seconds: int
+) -> Iterator[HealthFinding]:
+    deadline = entry.account.annotations.get(labels.DEADLINE) if entry.account else None
     reap = command("identity", "reap", "-n", entry.name.namespace)
     yield from _unreadable("it is to end", deadline)
     if is_past(deadline, clock):
         if live or entry.rights or entry.asks_itself:
             text = f"its deadline was {deadline}: {reap}"
-            yield Finding(code="deadline-passed", text=text)
+            yield HealthFinding(code="deadline-passed", text=text)
         else:
-            yield Finding(code="ended", text=f"it ended on {deadline}", is_problem=False)
+            yield HealthFinding(code="ended", text=f"it ended on {deadline}", is_problem=False)
     for token in live:
         secret = token.secret
         yield from _unreadable(f"Secret {secret.name} is to go", secret.retire_after)
         if is_past(secret.retire_after, clock):
             text = f"Secret {secret.name} was to go at {secret.retire_after}: {reap}"
-            yield Finding(code="retirement-overdue", text=text)
+            yield HealthFinding(code="retirement-overdue", text=text)
         since = f"{token.last_used}T23:59:59Z" if token.last_used else secret.created
         idle = age_seconds(since, clock)
         if secret.retire_after is None and idle >= unused_seconds:
             days = f"{idle // DAY_SECONDS:.0f} days"
             text = f"the token of Secret {secret.name} is unused for {days}"
-            yield Finding(code="unused", text=text)
+            yield HealthFinding(code="unused", text=text)
 
 
-def _unreadable(what: str, moment: str | None) -> Iterator[Finding]:
+def _unreadable(what: str, moment: str | None) -> Iterator[HealthFinding]:
     if moment and parse_rfc3339(moment) is None:
         text = f"{what} at {moment[:40]!r}, which is no moment: it never does"
-        yield Finding(code="unreadable-time", text=text)
+        yield HealthFinding(code="unreadable-time", text=text)
 
 
-def _of_tokens(entry: Entry, live: tuple[Token, ...], objects: Objects) -> Iterator[Finding]:
+def _of_tokens(
+    entry: IdentityRecord, live: tuple[TokenUsage, ...], objects: Objects
+) -> Iterator[HealthFinding]:
     current = [token.secret for token in live if token.secret.retire_after is None]
     ours = [secret for secret in current if secret.is_ours]
     for secret in current:
         if not secret.is_ours:
             text = f"Secret {secret.name} holds a token, and daypass did not make it"
-            yield Finding(code="foreign-token", text=text)
+            yield HealthFinding(code="foreign-token", text=text)
     if len(ours) > 1:
         broken = any(is_unfinished(secret, ours) for secret in ours)
         code = "rotation-unfinished" if broken else "several-tokens"
         names = ", ".join(sorted(secret.name for secret in ours))
-        yield Finding(code=code, text=f"{len(ours)} tokens are live: {names}")
+        yield HealthFinding(code=code, text=f"{len(ours)} tokens are live: {names}")
     for name in sorted({token.secret.name for token in live} & set(entry.listed_secrets)):
-        yield Finding(
+        yield HealthFinding(
             code="listed-token",
             text=f"Secret {name} is listed in ServiceAccount.secrets: the cluster's cleaner takes"
             " it away when it is not used",
@@ -190,56 +200,60 @@ def _of_tokens(entry: Entry, live: tuple[Token, ...], objects: Objects) -> Itera
         return
     if not live:
         text = "it has no long-lived token: revoked, or never finished"
-        yield Finding(code="no-token", text=text, is_problem=False)
+        yield HealthFinding(code="no-token", text=text, is_problem=False)
     elif not entry.asks_itself or (objects.roles is not None and entry.own_role is None):
         again = command("identity", "create", entry.name.name, "-n", entry.name.namespace)
         text = f"it may not ask for its own tokens; this makes up for it: {again}"
-        yield Finding(code="no-token-right", text=text)
+        yield HealthFinding(code="no-token-right", text=text)
 
 
-def _of_rights(entry: Entry, risks: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
+def _of_rights(
+    entry: IdentityRecord, risks: Mapping[str, tuple[str, ...]]
+) -> Iterator[HealthFinding]:
     expected = identity_objects(entry.name.namespace, entry.name.name, "")[1]["rules"]
     if entry.own_role is not None and entry.own_role.get("rules") != expected:
         text = f"roles/{name_of(entry.own_role)} allows something else than its own TokenRequests"
-        yield Finding(code="more-rights", text=text)
+        yield HealthFinding(code="more-rights", text=text)
     for right in sorted(entry.rights):
         why = risks.get(right.role, ()) if right.role_kind == "ClusterRole" else ()
         leads = f": it {', '.join(why)}" if why else ""
         if not right.is_ours and entry.account is not None:
             kind = "clusterrolebindings" if right.namespace == EVERYWHERE else "rolebindings"
             text = f"{right.shown} by {kind}/{right.binding}, which is not daypass'{leads}"
-            yield Finding(code="more-rights", text=text)
+            yield HealthFinding(code="more-rights", text=text)
         elif why:
-            yield Finding(code="risky-role", text=f"{right.shown}{leads}", is_problem=False)
+            yield HealthFinding(code="risky-role", text=f"{right.shown}{leads}", is_problem=False)
 
 
 def _of_policy(
-    entry: Entry, held: set[str] | None, installed: Sequence[Object] | None
-) -> Iterator[Finding]:
+    entry: IdentityRecord, held: set[str] | None, installed: Sequence[Object] | None
+) -> Iterator[HealthFinding]:
     place = entry.name.namespace
     if user_of(entry.name).startswith(KUBE_SYSTEM):
         text = "the policy lets ServiceAccounts of kube-system do as they like"
-        yield Finding(code="no-policy", text=text)
+        yield HealthFinding(code="no-policy", text=text)
     elif installed is not None and not installed and entry.account is not None:
         text = "no policy is installed in the cluster, which its namespace could be held to: "
-        yield Finding(code="no-policy", text=text + command("policy", "apply"))
+        yield HealthFinding(code="no-policy", text=text + command("policy", "apply"))
     elif held is not None and entry.account is not None and place not in held:
-        label = f"{marks.POLICY}={marks.POLICY_ON}"
+        label = f"{labels.POLICY}={labels.POLICY_ENFORCED}"
         text = f"namespace {place} is not held to the policy: label it {label}"
-        yield Finding(code="no-policy", text=text)
+        yield HealthFinding(code="no-policy", text=text)
 
 
-def _of_gate(entry: Entry, objects: Objects) -> Iterator[Finding]:
+def _of_gate(entry: IdentityRecord, objects: Objects) -> Iterator[HealthFinding]:
     if not objects.gates or objects.roles is None or entry.account is None:
         return
     place = entry.name.namespace
     if unwatched(place, objects.roles, objects.bindings):
         again = command("identity", "create", entry.name.name, "-n", place)
         text = f"the gate may not look at {place}, and takes no token of it: {again}"
-        yield Finding(code="not-watched", text=text)
+        yield HealthFinding(code="not-watched", text=text)
 
 
-def _risks(cluster_roles: Sequence[Object], found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
+def _risks(
+    cluster_roles: Sequence[Object], found: Sequence[IdentityRecord]
+) -> dict[str, tuple[str, ...]]:
     """What those ClusterRoles lead to that anybody has."""
     held = {right.role for entry in found for right in entry.rights}
     return {

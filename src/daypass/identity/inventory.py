@@ -10,11 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from daypass.identity import marks
-from daypass.identity.account import Account
+from daypass._core import labels
 from daypass.identity.grants import Grant, is_of, shown_role, user_of
-from daypass.identity.manifests import role_name
-from daypass.identity.naming import IdentityName
+from daypass.identity.model import Account, IdentityName, role_name
 from daypass.identity.tokens import TokenSecret
 from daypass.kube.resources import Object, name_of
 
@@ -47,7 +45,7 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class TokenUsage:
     """A Secret with a long-lived token. `last_used`: a date, or None for never."""
 
     secret: TokenSecret
@@ -77,7 +75,7 @@ class Right:
 
 
 @dataclass(slots=True, kw_only=True)
-class Entry:
+class IdentityRecord:
     """One identity and all that is about it. `account` is None where it is gone.
 
     `policies`: AuthorizationPolicies marked as its own. `misplaced`: marked bindings that bind
@@ -88,7 +86,7 @@ class Entry:
     account: Account | None = None
     created: str = ""
     listed_secrets: tuple[str, ...] = ()
-    tokens: list[Token] = field(default_factory=list)
+    tokens: list[TokenUsage] = field(default_factory=list)
     rights: list[Right] = field(default_factory=list)
     policies: list[Object] = field(default_factory=list)
     misplaced: list[Object] = field(default_factory=list)
@@ -98,7 +96,7 @@ class Entry:
     is_federated: bool = False
 
 
-def entries(objects: Objects, namespace: str | None = None) -> list[Entry]:
+def entries(objects: Objects, namespace: str | None = None) -> list[IdentityRecord]:
     """Every identity of a namespace or (None) of all, and what is left of those that are gone."""
     found = {}
     for document in objects.accounts:
@@ -106,13 +104,13 @@ def entries(objects: Objects, namespace: str | None = None) -> list[Entry]:
         if account.is_ours:
             listed = tuple(str(each.get("name")) for each in document.get("secrets") or ())
             created = document["metadata"].get("creationTimestamp") or ""
-            found[account.name.key] = Entry(
+            found[account.name.key] = IdentityRecord(
                 name=account.name, account=account, created=created, listed_secrets=listed
             )
     for each in _marked(objects):
-        owner = IdentityName.of_key(each["metadata"]["annotations"][marks.IDENTITY])
+        owner = IdentityName.of_key(each["metadata"]["annotations"][labels.IDENTITY])
         if owner is not None and namespace in (None, owner.namespace):
-            _place(each, found.setdefault(owner.key, Entry(name=owner)))
+            _place(each, found.setdefault(owner.key, IdentityRecord(name=owner)))
     for document in objects.secrets or ():
         token = _token(document)
         if entry := found.get(token.secret.account.key):
@@ -125,12 +123,12 @@ def _marked(objects: Objects) -> Iterator[Object]:
     for documents in (objects.roles, objects.bindings, objects.policies):
         for each in documents or ():
             metadata = each["metadata"]
-            owner = (metadata.get("annotations") or {}).get(marks.IDENTITY)
-            if owner and (metadata.get("labels") or {}).get(marks.MANAGED_BY) == marks.MANAGER:
+            owner = (metadata.get("annotations") or {}).get(labels.IDENTITY)
+            if owner and (metadata.get("labels") or {}).get(labels.MANAGED_BY) == labels.MANAGER:
                 yield each
 
 
-def _place(document: Object, entry: Entry) -> None:
+def _place(document: Object, entry: IdentityRecord) -> None:
     """An object that is marked as an identity's, where it belongs."""
     name, place = name_of(document), document["metadata"]["namespace"]
     if "rules" in document:
@@ -147,20 +145,20 @@ def _place(document: Object, entry: Entry) -> None:
         entry.misplaced.append(document)
 
 
-def _token(document: Object) -> Token:
+def _token(document: Object) -> TokenUsage:
     labels = document["metadata"].get("labels") or {}
-    return Token(
+    return TokenUsage(
         secret=TokenSecret.read(document),
         last_used=labels.get(LAST_USED_LABEL),
         is_invalid=INVALID_LABEL in labels,
     )
 
 
-def _add_rights(objects: Objects, found: dict[str, Entry]) -> None:
+def _add_rights(objects: Objects, found: dict[str, IdentityRecord]) -> None:
     policies = None
     if objects.policies is not None:
         policies = {(each["metadata"]["namespace"], name_of(each)) for each in objects.policies}
-    by_namespace: dict[str, list[Entry]] = defaultdict(list)
+    by_namespace: dict[str, list[IdentityRecord]] = defaultdict(list)
     for entry in found.values():
         by_namespace[entry.name.namespace].append(entry)
     for binding in (*objects.bindings, *(objects.cluster_bindings or ())):
@@ -168,7 +166,9 @@ def _add_rights(objects: Objects, found: dict[str, Entry]) -> None:
             _add_right(entry, binding, policies)
 
 
-def _add_right(entry: Entry, binding: Object, policies: set[tuple[str, str]] | None) -> None:
+def _add_right(
+    entry: IdentityRecord, binding: Object, policies: set[tuple[str, str]] | None
+) -> None:
     place = binding["metadata"].get("namespace", EVERYWHERE)
     role, name = binding["roleRef"], name_of(binding)
     own = role_name(entry.name.name)
@@ -189,10 +189,10 @@ def _add_right(entry: Entry, binding: Object, policies: set[tuple[str, str]] | N
 
 
 def _bound(
-    binding: Object, found: dict[str, Entry], by_namespace: dict[str, list[Entry]]
-) -> Iterable[Entry]:
+    binding: Object, found: dict[str, IdentityRecord], by_namespace: dict[str, list[IdentityRecord]]
+) -> Iterable[IdentityRecord]:
     """The identities that a binding is for, each once: by name, or by a group that they are in."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, IdentityRecord] = {}
     for subject in binding.get("subjects") or ():
         if subject["kind"] == "Group":
             members = _members(subject["name"], binding, found, by_namespace)
@@ -204,8 +204,11 @@ def _bound(
 
 
 def _members(
-    group: str, binding: Object, found: dict[str, Entry], by_namespace: dict[str, list[Entry]]
-) -> Iterable[Entry]:
+    group: str,
+    binding: Object,
+    found: dict[str, IdentityRecord],
+    by_namespace: dict[str, list[IdentityRecord]],
+) -> Iterable[IdentityRecord]:
     if DEFAULTS_LABEL in (binding["metadata"].get("labels") or {}):
         return ()  # what Kubernetes itself gives everybody
     if group in ("system:serviceaccounts", "system:authenticated"):

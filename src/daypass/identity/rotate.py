@@ -3,25 +3,36 @@
 New Secret, credentials file, and only then an end to the old Secret: at no moment is there an
 identity whose credentials file does not work. A rotation that broke off goes on with the Secret
 that it has made.
+
+Rotating many identities at once: in parallel, and one that fails does not stop the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
+from daypass._core import labels
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.files import make_private_folder
 from daypass._core.hints import command
 from daypass._core.secret import Secret
-from daypass.identity import marks
-from daypass.identity.account import Account, EndedError
-from daypass.identity.deadlines import in_seconds, is_past
-from daypass.identity.handover import Handover
-from daypass.identity.manifests import new_secret_name, token_secret
-from daypass.identity.naming import IdentityName
-from daypass.identity.tokens import TokenSecret, current, is_unfinished, live, wait_for_token
+from daypass.identity.credentials_file import CredentialsSettings, check_file, write_file
+from daypass.identity.expiry import age_seconds, in_seconds, is_past
+from daypass.identity.model import Account, EndedError, IdentityName, new_secret_name, token_secret
+from daypass.identity.tokens import (
+    TokenSecret,
+    current,
+    is_unfinished,
+    live,
+    our_token_secrets,
+    wait_for_token,
+)
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import SECRETS
+from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 
@@ -55,7 +66,7 @@ def rotate(
     `hand_over` is given the credentials file, and comes back once it is safe. With no overlap the
     old Secrets are deleted at once. Raises EndedError, NoHandoverError.
     """
-    handover = Handover.of(account)
+    handover = CredentialsSettings.of(account)
     name, alive = account.name, live(secrets, account.uid)
     new, old = _new_and_old(cluster, account, alive)
     token: Secret = wait_for_token(cluster, name.namespace, new)
@@ -86,7 +97,7 @@ def _new_and_old(
     name = account.name
     if account.has_ended(cluster.clock):
         raise EndedError(
-            f"identity {name} has ended: its deadline was {account.annotations[marks.DEADLINE]}",
+            f"identity {name} has ended: its deadline was {account.annotations[labels.DEADLINE]}",
             command("identity", "create", name.name, "-n", name.namespace, "--expires", "90d"),
         )
     latest = current(alive)
@@ -109,8 +120,91 @@ def _is_over(cluster: Cluster, secret: TokenSecret) -> bool:
 
 
 def _retire(cluster: Cluster, secret: TokenSecret, moment: str) -> None:
-    change = {"metadata": {"uid": secret.uid, "annotations": {marks.RETIRE_AFTER: moment}}}
+    change = {"metadata": {"uid": secret.uid, "annotations": {labels.RETIRE_AFTER: moment}}}
     try:
         cluster.patch(SECRETS, secret.name, change, secret.account.namespace)
     except NotFoundError:
         return  # somebody else has ended it
+
+
+THREADS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetMember:
+    """An identity that is to be rotated, with its Secrets."""
+
+    account: Account
+    secrets: tuple[TokenSecret, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationOutcome:
+    """What became of one of them: `rotated` and the `file`, or the `error`."""
+
+    name: IdentityName
+    file: str
+    rotated: Rotated | None = None
+    error: DaypassError | None = None
+
+
+def find_members(
+    cluster: Cluster, namespace: str | None, *, older_than_seconds: int = 0
+) -> list[FleetMember]:
+    """The identities whose live token is at least so old; not those that are revoked or ended."""
+    accounts = cluster.list(SERVICE_ACCOUNTS, namespace, labels=labels.SELECTOR, metadata_only=True)
+    by_account: dict[IdentityName, list[TokenSecret]] = {}
+    for secret in our_token_secrets(cluster, namespace):
+        by_account.setdefault(secret.account, []).append(secret)
+    members = []
+    for account in map(Account.read, accounts):
+        secrets = by_account.get(account.name, [])
+        latest = current(live(secrets, account.uid))
+        if (
+            account.is_ours
+            and latest is not None
+            and not account.has_ended(cluster.clock)
+            and age_seconds(latest.created, cluster.clock) >= older_than_seconds
+        ):
+            members.append(FleetMember(account=account, secrets=tuple(secrets)))
+    return sorted(members, key=lambda member: member.account.name)
+
+
+def rotate_all(
+    cluster: Cluster, members: Sequence[FleetMember], folder: str, *, overlap_seconds: int
+) -> Iterator[RotationOutcome]:
+    """Rotate them all, each with a credentials file `folder/NAMESPACE/NAME.json`, as they end."""
+    try:
+        for namespace in sorted({member.account.name.namespace for member in members}):
+            make_private_folder(os.path.join(folder, namespace))
+    except OSError as error:
+        raise UsageError(
+            f"{folder} is no folder to write to: {error.strerror}", "name another: --output-dir DIR"
+        ) from None
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="daypass-rotate")
+    try:
+        tasks = [
+            pool.submit(_rotate_one, cluster, each, folder, overlap_seconds) for each in members
+        ]
+        yield from (task.result() for task in as_completed(tasks))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _rotate_one(
+    cluster: Cluster, member: FleetMember, folder: str, overlap_seconds: int
+) -> RotationOutcome:
+    name = member.account.name
+    path = os.path.join(folder, name.namespace, f"{name.name}.json")
+    try:
+        check_file(path, name, now_unix=cluster.clock.unix())
+        rotated = rotate(
+            cluster,
+            member.account,
+            member.secrets,
+            hand_over=lambda content: write_file(path, content),
+            overlap_seconds=overlap_seconds,
+        )
+    except DaypassError as error:
+        return RotationOutcome(name=name, file=path, error=error)
+    return RotationOutcome(name=name, file=path, rotated=rotated)

@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from daypass.identity import marks
+from daypass._core import labels
+from daypass._core.labels import POLICY_NAME
 from daypass.identity.inventory import Objects
 from daypass.identity.tokens import OF_TOKENS
-from daypass.identity.watched import GATES
+from daypass.identity.watch_rbac import GATES
 from daypass.kube.cluster import Cluster
 from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
-from daypass.kube.mirror import Mirror
+from daypass.kube.informer import ObjectMirror
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     CLUSTER_ROLE_BINDINGS,
@@ -32,13 +33,12 @@ from daypass.kube.resources import (
     Object,
     Resource,
 )
-from daypass.render.policy.marks import NAME
 
 Warn = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ListQuery:
     """One list. `needed`: without it there is no inventory. `quiet`: no word where it may not be
     asked for.
     """
@@ -52,27 +52,27 @@ class Question:
     quiet: bool = False
 
 
-def questions(namespace: str | None) -> dict[str, Question]:
+def questions(namespace: str | None) -> dict[str, ListQuery]:
     """The lists, by the fields of Objects. Grants are looked for in all namespaces."""
-    ours = marks.SELECTOR
+    ours = labels.SELECTOR
     only = f"metadata.name={namespace}" if namespace else None
     return {
-        "accounts": Question(
+        "accounts": ListQuery(
             resource=SERVICE_ACCOUNTS, namespace=namespace, labels=ours, needed=True
         ),
-        "bindings": Question(resource=ROLE_BINDINGS, needed=True),
-        "secrets": Question(
+        "bindings": ListQuery(resource=ROLE_BINDINGS, needed=True),
+        "secrets": ListQuery(
             resource=SECRETS, namespace=namespace, fields=OF_TOKENS, metadata_only=True
         ),
-        "roles": Question(resource=ROLES, namespace=namespace, labels=ours),
-        "policies": Question(resource=AUTHORIZATION_POLICIES, labels=ours),
-        "namespaces": Question(resource=NAMESPACES, fields=only, metadata_only=True),
-        "gates": Question(resource=NAMESPACES, labels=GATES, metadata_only=True),
-        "cluster_roles": Question(resource=CLUSTER_ROLES),
-        "cluster_bindings": Question(resource=CLUSTER_ROLE_BINDINGS),
-        "policy_bindings": Question(
+        "roles": ListQuery(resource=ROLES, namespace=namespace, labels=ours),
+        "policies": ListQuery(resource=AUTHORIZATION_POLICIES, labels=ours),
+        "namespaces": ListQuery(resource=NAMESPACES, fields=only, metadata_only=True),
+        "gates": ListQuery(resource=NAMESPACES, labels=GATES, metadata_only=True),
+        "cluster_roles": ListQuery(resource=CLUSTER_ROLES),
+        "cluster_bindings": ListQuery(resource=CLUSTER_ROLE_BINDINGS),
+        "policy_bindings": ListQuery(
             resource=VALIDATING_ADMISSION_POLICY_BINDINGS,
-            fields=f"metadata.name={NAME}",
+            fields=f"metadata.name={POLICY_NAME}",
             metadata_only=True,
             quiet=True,
         ),
@@ -98,7 +98,7 @@ def survey(cluster: Cluster, namespace: str | None, *, warn: Warn) -> Objects:
 
 
 def _ask(
-    cluster: Cluster, question: Question, namespace: str | None
+    cluster: Cluster, question: ListQuery, namespace: str | None
 ) -> tuple[list[Object] | None, tuple[str, str] | None]:
     """The objects (None: not to be had), and what to tell about it."""
     plural = question.resource.plural
@@ -121,7 +121,7 @@ def _ask(
     return _list(cluster, replace(question, namespace=namespace)), words
 
 
-def _list(cluster: Cluster, question: Question) -> list[Object]:
+def _list(cluster: Cluster, question: ListQuery) -> list[Object]:
     return cluster.list(
         question.resource,
         question.namespace,
@@ -131,7 +131,7 @@ def _list(cluster: Cluster, question: Question) -> list[Object]:
     )
 
 
-class Follower:
+class InventoryWatcher:
     """The same, kept current by watches, each on a thread of its own that ends with the process.
 
     Everything has to be there for whoever asks: this is for admins of the cluster.
@@ -146,7 +146,7 @@ class Follower:
         self._changed = threading.Event()
         self._error: Exception | None = None
         self._mirrors = {
-            name: Mirror(
+            name: ObjectMirror(
                 cluster,
                 question.resource,
                 question.namespace,

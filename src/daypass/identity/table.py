@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from daypass._core import labels
 from daypass._core.clock import Clock
-from daypass.identity import marks
-from daypass.identity.deadlines import age_seconds
+from daypass.identity.expiry import age_seconds
 from daypass.identity.health import Examined
-from daypass.identity.inventory import EVERYWHERE, Right, Token
+from daypass.identity.inventory import EVERYWHERE, Right, TokenUsage
 
 HEADINGS = ("NAMESPACE", "NAME", "GRANTS", "DOOR", "AGE", "LAST USED", "DEADLINE", "HEALTH")
 SHOWN_GRANTS = 3
@@ -33,10 +33,10 @@ def _row(each: Examined, clock: Clock, *, wide: bool) -> list[str]:
         entry.name.namespace,
         entry.name.name,
         ", ".join(grants) or NOTHING,
-        annotations.get(marks.DOOR, NOTHING),
+        annotations.get(labels.DOOR, NOTHING),
         age(age_seconds(entry.created, clock)) if entry.created else NOTHING,
         each.last_used or NOTHING,
-        annotations.get(marks.DEADLINE, NOTHING),
+        annotations.get(labels.DEADLINE, NOTHING),
         ("; " if wide else ", ").join(dict.fromkeys(health)) or "ok",
     ]
 
@@ -59,13 +59,13 @@ def document(each: Examined) -> dict[str, Any]:
         "name": entry.name.name,
         "exists": entry.account is not None,
         "federated": entry.is_federated,
-        "door": annotations.get(marks.DOOR),
-        "audience": annotations.get(marks.AUDIENCE),
+        "door": annotations.get(labels.DOOR),
+        "audience": annotations.get(labels.AUDIENCE),
         "created": entry.created or None,
-        "deadline": annotations.get(marks.DEADLINE),
+        "deadline": annotations.get(labels.DEADLINE),
         "lastUsed": each.last_used,
         "grants": [_grant(right) for right in sorted(entry.rights)],
-        "tokens": [_token(token, live=token in each.live) for token in entry.tokens],
+        "tokens": [_token_document(token, live=token in each.live) for token in entry.tokens],
         "findings": [
             {"code": each.code, "problem": each.is_problem, "text": each.text}
             for each in each.findings
@@ -84,7 +84,7 @@ def _grant(right: Right) -> dict[str, Any]:
     }
 
 
-def _token(token: Token, *, live: bool) -> dict[str, Any]:
+def _token_document(token: TokenUsage, *, live: bool) -> dict[str, Any]:
     return {
         "secret": token.secret.name,
         "created": token.secret.created,

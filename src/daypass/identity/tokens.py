@@ -11,11 +11,10 @@ import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
-from daypass.identity import marks
-from daypass.identity.manifests import ACCOUNT_ANNOTATION, TOKEN_TYPE
-from daypass.identity.naming import IdentityName
+from daypass.identity.model import ACCOUNT_ANNOTATION, TOKEN_TYPE, IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS, Object
 
@@ -55,17 +54,16 @@ class TokenSecret:
         account = IdentityName(
             namespace=metadata["namespace"], name=annotations.get(ACCOUNT_ANNOTATION, "")
         )
-        labels = metadata.get("labels") or {}
         return cls(
             account=account,
             account_uid=annotations.get(ACCOUNT_UID_ANNOTATION, ""),
             name=metadata["name"],
             uid=metadata["uid"],
             created=metadata.get("creationTimestamp") or "",
-            is_ours=labels.get(marks.MANAGED_BY) == marks.MANAGER
-            and annotations.get(marks.IDENTITY) == account.key,
-            replaces=annotations.get(marks.REPLACES),
-            retire_after=annotations.get(marks.RETIRE_AFTER),
+            is_ours=(metadata.get("labels") or {}).get(labels.MANAGED_BY) == labels.MANAGER
+            and annotations.get(labels.IDENTITY) == account.key,
+            replaces=annotations.get(labels.REPLACES),
+            retire_after=annotations.get(labels.RETIRE_AFTER),
         )
 
 
@@ -78,7 +76,7 @@ def token_secrets(cluster: Cluster, name: IdentityName) -> list[TokenSecret]:
 def our_token_secrets(cluster: Cluster, namespace: str | None) -> list[TokenSecret]:
     """The token Secrets of all identities, in a namespace or (None) in all."""
     found = cluster.list(
-        SECRETS, namespace, labels=marks.SELECTOR, fields=OF_TOKENS, metadata_only=True
+        SECRETS, namespace, labels=labels.SELECTOR, fields=OF_TOKENS, metadata_only=True
     )
     return [secret for secret in _read(found) if secret.is_ours]
 

@@ -21,7 +21,7 @@ from daypass._core.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from daypass.client.cache import Entry
+    from daypass.client.cache import CacheEntry
 
 VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _BEGINNING = '{"kind":"ExecCredential","apiVersion":"%s",'
@@ -63,7 +63,7 @@ def _parsed_version(exec_info: str) -> str:
     return str(version)
 
 
-def exec_credential(version: str, entry: Entry, now_unix: float) -> str:
+def exec_credential(version: str, entry: CacheEntry, now_unix: float) -> str:
     """The answer: one line of JSON. All that goes into it is of letters that JSON leaves alone."""
     ends = entry.received_unix + entry.fresh_seconds
     if ends <= now_unix:  # no longer fresh, and the door gave no other one: to be asked again soon

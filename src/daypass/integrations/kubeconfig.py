@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from daypass._core.errors import UsageError
 from daypass._core.tls import read_authority
-from daypass.client.address import Door, HostPort
+from daypass.client.door_url import DoorUrl, HostPort
 
 _EXAMPLE = "it looks like https://k8s.example.com:6443"
 
 
-def check_server(server: str, door: Door) -> str:
+def check_server(server: str, door: DoorUrl) -> str:
     """The URL of an API server, without a slash at the end; returns the host in it.
 
     Raises UsageError for what is no such URL, and for the door's host and port, whatever the path:

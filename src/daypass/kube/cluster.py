@@ -12,16 +12,20 @@ import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.hints import Placeholder, command
-from daypass._core.scrub import scrub_answer
+from daypass._core.redact import redact_answer
 from daypass._core.secret import Secret
 from daypass._core.status import excerpt
-from daypass.kube.access import Access
-from daypass.kube.connection import CONNECTIONS, connect
+from daypass.kube.connection import (
+    CONNECTIONS,
+    ConnectionConfig,
+    connect,
+    explain_transport,
+    is_stale,
+)
 from daypass.kube.discovery import Discovery, is_embedded
 from daypass.kube.errors import BrokenAnswerError, NotFoundError, explain, missing_namespace
-from daypass.kube.kubeconfig import find_access
+from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import Object, Resource, name_of
-from daypass.kube.transport import explain_transport, is_stale
 
 FIELD_MANAGER = "daypass"
 TRIES = 5
@@ -49,7 +53,7 @@ class Cluster:
 
     def __init__(
         self,
-        access: Access,
+        access: ConnectionConfig,
         *,
         transport: httpx2.BaseTransport | None = None,
         clock: Clock = SYSTEM_CLOCK,
@@ -77,7 +81,7 @@ class Cluster:
         Nobody is asked yet, but for a credential plugin, which may have a client certificate.
         `connections`: so many at most at the same time.
         """
-        found = find_access(
+        found = find_connection_config(
             os.environ if environ is None else environ,
             kubeconfig=kubeconfig,
             context=context,
@@ -376,7 +380,7 @@ class Cluster:
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            shown = excerpt(scrub_answer(body, *self._sent(request)))
+            shown = excerpt(redact_answer(body, *self._sent(request)))
             raise BrokenAnswerError(
                 f"what answers at {self.access.server} is no API server: {shown}",
                 "is there a proxy or a login page on the way?",

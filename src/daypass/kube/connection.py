@@ -1,22 +1,151 @@
-"""An HTTP client for one API server: TLS, proxy, and who asks."""
+"""How to reach an API server and as whom: what a kubeconfig or a Pod says, understood.
+
+Connections that fail, in words.
+
+Which proxy a request to an API server goes through, by the environment, as kubectl decides it.
+
+httpx2 reads the environment as urllib does, which knows no address ranges in NO_PROXY and sends
+even loopback through a proxy; so what Go does (golang.org/x/net/http/httpproxy) is done here.
+
+An HTTP client for one API server: TLS, proxy, and who asks.
+"""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from urllib.parse import urlsplit
 
 import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.redact import redact
 from daypass._core.secret import Secret
+from daypass._core.status import printable
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass._core.version import VERSION
-from daypass.kube.access import Access
-from daypass.kube.errors import KubeconfigError
-from daypass.kube.plugin import PluginCredentials
+from daypass.kube.errors import BrokenAnswerError, ClusterUnreachableError, KubeconfigError
+from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionConfig:
+    """One context of a kubeconfig, or a Pod's own ServiceAccount.
+
+    `authority`: PEM, or None for the machine's own. `certificate` and `key`: PEM. `token_file` is
+    read anew for each request, since the kubelet replaces it. `proxy`: a URL. `impersonate`: the
+    headers that say as whom to act.
+    """
+
+    server: str
+    namespace: str
+    origin: str
+    authority: str | None = field(default=None, repr=False)
+    tls_server_name: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    token: Secret | None = None
+    token_file: str | None = None
+    basic: tuple[str, Secret] | None = None
+    certificate: str | None = field(default=None, repr=False)
+    key: Secret | None = None
+    plugin: ExecPlugin | None = None
+    impersonate: tuple[tuple[str, str], ...] = ()
+
+
+def is_stale(error: httpx2.TransportError, method: str) -> bool:
+    """Whether a kept connection was closed meanwhile, and the same may simply be sent again."""
+    return method != "POST" and isinstance(
+        error, (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
+    )
+
+
+def explain_transport(
+    error: httpx2.TransportError, server: str, *secrets: Secret
+) -> ClusterUnreachableError:
+    """The error for a connection that failed; the HTTP library's words may quote what came."""
+    cause = _certificate_error(error)
+    if cause is not None:
+        return ClusterUnreachableError(
+            f"the API server {server} is not who it should be: {cause.verify_message}",
+            "the kubeconfig's certificate-authority and server name its certificate",
+        )
+    if isinstance(error, httpx2.ProxyError):
+        return ClusterUnreachableError(
+            f"the proxy on the way to {server} refused: {_words(error, secrets)}", ""
+        )
+    is_connected = not isinstance(
+        error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+    )
+    kind = BrokenAnswerError if is_connected else ClusterUnreachableError
+    if isinstance(error, httpx2.TimeoutException):
+        return kind(f"the API server {server} does not answer in time", "")
+    words = _words(error, secrets)
+    return kind(f"the API server {server} cannot be reached: {words}", "is the cluster up?")
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    for _ in range(10):
+        if error is None or isinstance(error, ssl.SSLCertVerificationError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _words(error: Exception, secrets: tuple[Secret, ...]) -> str:
+    return printable(redact(str(error), *secrets)) or type(error).__name__
+
+
+def proxy_of(server: str, environ: Mapping[str, str]) -> str | None:
+    """The proxy's URL for an API server's URL; None for the direct way."""
+    address = urlsplit(server)
+    host, port = (address.hostname or "").rstrip("."), address.port or 443
+    url = _either(environ, f"{address.scheme}_proxy")
+    if not url or is_loopback(host) or _excluded(host, port, _either(environ, "no_proxy")):
+        return None
+    return url if "://" in url else f"http://{url}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address means this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _either(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name.upper()) or environ.get(name) or ""
+
+
+def _excluded(host: str, port: int, no_proxy: str) -> bool:
+    return any(
+        _matches(entry.strip().lower(), host, port)
+        for entry in no_proxy.split(",")
+        if entry.strip()
+    )
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
+    """One entry: `*`, an address, a range of them, `.domain`, `domain`; a port may follow."""
+    if entry == "*":
+        return True
+    try:
+        return ip_address(host) in ip_network(entry, strict=False)
+    except ValueError:
+        pass  # not both are addresses
+    name, colon, wanted = entry.rpartition(":")
+    if colon and wanted.isdigit():
+        return int(wanted) == port and _matches(name.strip("[]"), host, port)
+    if entry.startswith("."):
+        return host.endswith(entry)
+    entry = entry.removeprefix("*.")
+    return host == entry or host.endswith(f".{entry}")
+
 
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 LIMIT_TOKEN_BYTES = 1024 * 1024
@@ -25,7 +154,7 @@ KEPT_SECONDS = 30.0
 
 
 def connect(
-    access: Access,
+    access: ConnectionConfig,
     *,
     transport: httpx2.BaseTransport | None = None,
     clock: Clock = SYSTEM_CLOCK,
@@ -61,13 +190,13 @@ def connect(
         raise KubeconfigError(fact, hint) from None
 
 
-class Asker:
+class Authenticator:
     """Who asks an API server, for a client of another make than `connect`'s.
 
     `tls`: what its connections go by. Raises KubeconfigError.
     """
 
-    def __init__(self, access: Access, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, access: ConnectionConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         plugin = _plugin(access, clock)
         self.tls = _context(access, plugin)
         self._server = access.server
@@ -85,13 +214,15 @@ class Asker:
         return str(request.headers.get("Authorization", ""))
 
 
-def _plugin(access: Access, clock: Clock) -> PluginCredentials | None:
+def _plugin(access: ConnectionConfig, clock: Clock) -> ExecPluginCredentials | None:
     if access.plugin and not (access.token or access.token_file or access.basic):
-        return PluginCredentials(access.plugin, access.origin, clock)  # as kubectl: the last way
+        return ExecPluginCredentials(
+            access.plugin, access.origin, clock
+        )  # as kubectl: the last way
     return None
 
 
-def _headers(access: Access) -> list[tuple[str, str]]:
+def _headers(access: ConnectionConfig) -> list[tuple[str, str]]:
     for _, value in access.impersonate:
         _check_header(value, "whom to act as", access)
     return [
@@ -101,7 +232,7 @@ def _headers(access: Access) -> list[tuple[str, str]]:
     ]
 
 
-def _check_header(value: str, what: str, access: Access) -> None:
+def _check_header(value: str, what: str, access: ConnectionConfig) -> None:
     # Further down it would be refused by an error that quotes it.
     if not (value.isascii() and value.isprintable()):
         raise KubeconfigError(f"{what} of {access.origin} is no header's value", "")
@@ -118,7 +249,7 @@ def _name_setter(server_name: str | None) -> Callable[[httpx2.Request], None]:
 class _Caller(httpx2.Auth):
     """The Authorization header of every request; asks for another one once after a 401."""
 
-    def __init__(self, access: Access, plugin: PluginCredentials | None) -> None:
+    def __init__(self, access: ConnectionConfig, plugin: ExecPluginCredentials | None) -> None:
         self._access = access
         self._plugin = plugin
 
@@ -163,7 +294,7 @@ def _read_token(path: str) -> Secret:
         raise KubeconfigError(f"the token's file {path} cannot be read: {reason}", "") from None
 
 
-def _context(access: Access, plugin: PluginCredentials | None) -> ssl.SSLContext:
+def _context(access: ConnectionConfig, plugin: ExecPluginCredentials | None) -> ssl.SSLContext:
     try:
         context = client_context(access.authority)
     except BadCertificateAuthorityError as error:

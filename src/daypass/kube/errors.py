@@ -6,7 +6,7 @@ import re
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import kubectl
-from daypass._core.scrub import scrub_answer
+from daypass._core.redact import redact_answer
 from daypass._core.secret import Secret
 from daypass._core.status import Status, excerpt
 
@@ -69,7 +69,7 @@ def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
 
     `secrets` are what was sent, which the answer may quote and the error must not.
     """
-    body = scrub_answer(body, *secrets)
+    body = redact_answer(body, *secrets)
     status = Status.parse(body)
     if status is None:
         text = excerpt(body)

@@ -5,10 +5,10 @@ import json
 import threading
 from types import TracebackType
 
-from daypass.render.envoy.settings import Address
+from daypass.render.envoy.settings import SocketAddress
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _EchoHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
     server_version = "daypass-echo"
@@ -36,7 +36,7 @@ class Echo:
     """The echo service on a free port of loopback, in threads; ends with its context."""
 
     def __init__(self) -> None:
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _EchoHandler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True
@@ -44,9 +44,9 @@ class Echo:
         self._thread.start()
 
     @property
-    def address(self) -> Address:
+    def address(self) -> SocketAddress:
         """Where it listens."""
-        return Address(host="127.0.0.1", port=self._server.server_address[1])
+        return SocketAddress(host="127.0.0.1", port=self._server.server_address[1])
 
     def stop(self) -> None:
         """End it."""

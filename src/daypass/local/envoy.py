@@ -1,21 +1,104 @@
-"""One Envoy process: found, started, asked through its admin socket, stopped."""
+"""Children that do not outlive us, and a way to wait for them.
+
+Whether an address can be listened on, asked before Envoy is.
+
+One Envoy process: found, started, asked through its admin socket, stopped.
+"""
 
 import contextlib
+import ctypes
 import http.client
 import importlib.util
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
-from daypass.local.process import start_child, stop_child
+from daypass.render.envoy.settings import SocketAddress
+
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def start_child(
+    command: Sequence[str],
+    *,
+    output: IO[bytes] | int,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """A child in a session of its own, so that Ctrl-C reaches us alone and we end it in order.
+
+    On Linux the kernel ends it should we be killed. Its output, both kinds, goes to `output`.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=_die_with(os.getpid()) if _LIBC is not None else None,
+    )
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    libc = _LIBC
+
+    def ask() -> None:
+        # Runs between fork and exec: one system call, and no import.
+        if libc is not None:
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
+
+
+def stop_child(child: subprocess.Popen[bytes], *, patience_seconds: float) -> None:
+    """End a child: ask, wait for at most `patience_seconds`, then kill. Safe to call twice."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
+        try:
+            child.wait(timeout=patience_seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    child.wait()
+
+
+class PortTakenError(DaypassError):
+    """Somebody listens there already, or we may not."""
+
+
+def verify_free(address: SocketAddress) -> None:
+    """Raise PortTakenError unless this address can be bound.
+
+    Envoy itself binds with SO_REUSEPORT, and would share a port with another Envoy of the same
+    user without a word.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address.host, address.port))
+    except OSError as error:
+        raise PortTakenError(
+            f"cannot listen on {address}: {error.strerror}",
+            "stop what listens there, or choose another address in daypass.yaml under `local`; "
+            "port 0 takes any free one",
+        ) from None
+
 
 ADMIN_SOCKET = "admin.sock"
 READY_WITHIN_SECONDS = 15.0

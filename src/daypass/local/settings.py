@@ -11,23 +11,23 @@ from cryptography.hazmat.primitives import serialization
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
-from daypass.local.certificates import Authority
-from daypass.local.edge import EdgeSettings
+from daypass.config import Address as ConfigAddress
+from daypass.config import Config, Domain, Gate, TlsFiles
+from daypass.config.exposure import Exposure
+from daypass.config.locations import split_origin
+from daypass.config.models import DEFAULT_LONGEST_LIFETIME_SECONDS
+from daypass.kube.certificates import Authority
+from daypass.local.envoy_instance import EnvoyInstanceSettings
 from daypass.render.envoy.settings import (
-    Address,
     Certificate,
     DoorSettings,
     GateSettings,
     Protected,
     RateLimits,
+    SocketAddress,
     Upstream,
 )
 from daypass.render.envoy.upstream import is_address
-from daypass.spec import Address as ConfigAddress
-from daypass.spec import Config, Domain, Gate, TlsFiles
-from daypass.spec.exposure import Exposure
-from daypass.spec.policy import DEFAULT_LONGEST_LIFETIME_SECONDS
-from daypass.spec.urls import split_origin
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
@@ -55,9 +55,9 @@ def edge_settings(
     clock: Clock,
     *,
     issuer: str,
-    echo: Address | None,
+    echo: SocketAddress | None,
     authorizer: Path | None = None,
-) -> EdgeSettings:
+) -> EnvoyInstanceSettings:
     """Door and gate of a config on this machine.
 
     Certificates that the config has no files for are issued by `authority` and written to `folder`.
@@ -87,7 +87,7 @@ def edge_settings(
         ),
     )
     if config.gate is None:
-        return EdgeSettings(door=door)
+        return EnvoyInstanceSettings(door=door)
     hosts = config.gate.named_hosts
     if not hosts:
         raise UsageError(
@@ -102,7 +102,7 @@ def edge_settings(
     gate = _gate(config, config.gate, shown, issuer, echo)
     if authorizer is not None:
         gate = replace(gate, authorizer_socket=str(authorizer))
-    return EdgeSettings(door=door, gate=gate)
+    return EnvoyInstanceSettings(door=door, gate=gate)
 
 
 def _gate(
@@ -110,7 +110,7 @@ def _gate(
     gate: Gate,
     certificates: tuple[Certificate, ...],
     issuer: str,
-    echo: Address | None,
+    echo: SocketAddress | None,
 ) -> GateSettings:
     return GateSettings(
         hosts=gate.named_hosts,
@@ -135,14 +135,14 @@ def longest_lifetime_seconds(config: Config) -> int:
     return config.policy.longest_lifetime_seconds
 
 
-def _protected(config: Config, echo: Address | None) -> Protected:
+def _protected(config: Config, echo: SocketAddress | None) -> Protected:
     if config.local.upstream is None:
         if echo is None:
             raise AssertionError("a gate without an upstream needs an echo service")
         return Protected(address=echo)
     scheme = config.local.upstream.partition("://")[0]
     host, port = split_origin(config.local.upstream)
-    address = Address(host=host, port=port)
+    address = SocketAddress(host=host, port=port)
     if scheme != "https":
         return Protected(address=address, is_http2=scheme == "h2c")
     authorities = ssl.get_default_verify_paths().cafile or DEBIAN_AUTHORITIES
@@ -154,14 +154,14 @@ def _protected(config: Config, echo: Address | None) -> Protected:
     return Protected(address=address, authority_file=authorities)
 
 
-def listens_of(config: Config) -> list[Address]:
+def listens_of(config: Config) -> list[SocketAddress]:
     """Return where the door, and the gate if there is one, listen."""
     gate = [] if config.gate is None else [_listen(config.local.gate)]
     return [_listen(config.local.door), *gate]
 
 
-def _listen(address: ConfigAddress) -> Address:
-    return Address(host=address_of(address.host), port=address.port)
+def _listen(address: ConfigAddress) -> SocketAddress:
+    return SocketAddress(host=address_of(address.host), port=address.port)
 
 
 def files_of(config: Config) -> list[Path]:

@@ -6,16 +6,15 @@ from pathlib import Path
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
-from daypass.gateway.follower import Follower
-from daypass.local.authorizers import Authorizers
-from daypass.local.behind import Behind
-from daypass.local.certificates import Authority
+from daypass.config import Config, load
+from daypass.gate.revocation.controller import Poller
+from daypass.kube.certificates import Authority
+from daypass.local.api_backend import ApiBackend
 from daypass.local.echo import Echo
-from daypass.local.edge import Edge, EdgeSettings
-from daypass.local.revocations import Revocations
+from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
+from daypass.local.gate_services import Authorizers, Revocations
 from daypass.local.settings import certificate_generation, edge_settings, files_of
-from daypass.render.envoy.revocation import Revoked
-from daypass.spec import Config, load
+from daypass.render.envoy.filters import RevocationSnapshot
 
 LOOK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0
@@ -40,7 +39,7 @@ class Supervisor:
     def __init__(
         self,
         config_file: Path,
-        behind: Behind,
+        behind: ApiBackend,
         authority: Authority,
         runtime: Path,
         clock: Clock,
@@ -64,7 +63,7 @@ class Supervisor:
         self._authorizers = Authorizers(behind, runtime, clock)
         self.config: Config = load(config_file)
         self._seen = self._signature(self.config)
-        self._keys = Follower(lambda: behind.keys(self.config), KEYS_EVERY_SECONDS)
+        self._keys = Poller(lambda: behind.keys(self.config), KEYS_EVERY_SECONDS)
         try:
             settings = self._settings(self.config)
             revoked = None
@@ -86,7 +85,7 @@ class Supervisor:
                 )
                 revoked = self._revocations.first()
                 self._authorizers.take_revoked(revoked)
-            self.edge = Edge(
+            self.edge = EnvoyInstance(
                 runtime, settings, keys=self._keys.latest, revoked=revoked, workers=workers
             )
             self._authorizers.keep_new()
@@ -158,7 +157,7 @@ class Supervisor:
             self._revocations.longest_lifetime(settings.gate.longest_lifetime_seconds)
         self._say(f"{self._config_file.name} has changed and is in force")
 
-    def _take_revoked(self, revoked: Revoked) -> None:
+    def _take_revoked(self, revoked: RevocationSnapshot) -> None:
         self._authorizers.take_revoked(revoked)
         self.edge.take_revoked(revoked)
 
@@ -194,7 +193,7 @@ class Supervisor:
             self._say("Envoy is up again")
         self._started_at = self._clock.monotonic()
 
-    def _settings(self, config: Config) -> EdgeSettings:
+    def _settings(self, config: Config) -> EnvoyInstanceSettings:
         issuer, echo, authorizer = "", None, None
         if config.gate is not None:
             issuer = self._behind.issuer(config)

@@ -1,23 +1,24 @@
 """Certificates that cert-manager gets and renews: of public names, of door and authorizer."""
 
-from daypass.render.names import (
+from daypass.config import Config, TlsIssuer
+from daypass.render.objects import (
     DOOR,
     DOOR_PAIR,
     DOOR_TRUST,
     GATE,
     GATE_PAIR,
     GATE_TRUST,
+    Object,
     door_host,
     gate_host,
+    new_object,
 )
-from daypass.render.objects import Object, new_object
-from daypass.render.published import Published
-from daypass.spec import Config, TlsIssuer
+from daypass.render.published_domain import PublishedDomain
 
 _NEW_KEY = {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"}
 
 
-def public_certificate(domain: Published) -> list[Object]:
+def public_certificate(domain: PublishedDomain) -> list[Object]:
     """The certificate of a public name, where an issuer is to give it."""
     if not isinstance(domain.domain.tls, TlsIssuer) or domain.pair_secret is None:
         return []

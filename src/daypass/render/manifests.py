@@ -1,4 +1,6 @@
-"""What is applied to a cluster: objects to apply, or a kustomize tree to read and to commit.
+"""The gate of a cluster: what checks at the gateway, and who keeps it up to date.
+
+What is applied to a cluster: objects to apply, or a kustomize tree to read and to commit.
 
 Two functions are the whole of it, for whoever writes, applies, compares or verifies:
 
@@ -14,25 +16,44 @@ out. Raises RenderError where a config leaves something open that the manifests 
 """
 
 from daypass._core.hints import command
+from daypass.config import Config
 from daypass.render.certificates import door_certificates, public_certificate
-from daypass.render.documents import document
-from daypass.render.door.config import door_files
-from daypass.render.door.flow import flow_control
-from daypass.render.door.network import network_policy, service
-from daypass.render.door.workload import workload
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.door_pod import door_files, flow_control
 from daypass.render.errors import RenderError
-from daypass.render.facts import KubernetesFacts
 from daypass.render.fronts import front_objects
-from daypass.render.fronts.direct import api_server_authority
-from daypass.render.fronts.gateway_api import backend_tls_policy
-from daypass.render.fronts.istio import destination_rule
-from daypass.render.gate import gate_objects
-from daypass.render.names import DOOR, GATE_LABEL
-from daypass.render.objects import Object, in_order, new_object
-from daypass.render.policy.objects import policy_objects
-from daypass.render.published import Published, published
-from daypass.render.scaling import autoscaler, disruption_budget
-from daypass.spec import Config
+from daypass.render.fronts.gateways import backend_tls_policy, destination_rule
+from daypass.render.fronts.ingress import api_server_authority
+from daypass.render.gateway_api import envoy_gateway_gate
+from daypass.render.istio.objects import istio_objects
+from daypass.render.network import door_network_policy, door_service
+from daypass.render.objects import DOOR, GATE_LABEL, Object, in_order, new_object
+from daypass.render.policy.policy_objects import policy_objects
+from daypass.render.published_domain import PublishedDomain, published_domains
+from daypass.render.workloads import (
+    authorizer_objects,
+    autoscaler,
+    disruption_budget,
+    door_workload,
+    watcher_objects,
+)
+from daypass.render.yaml import document
+
+
+def gate_objects(config: Config, facts: ClusterFacts) -> list[Object]:
+    """The gate's objects; none where there is no gate, or where it is on one machine.
+
+    Raises RenderError where the config leaves something open that they need.
+    """
+    if config.gate is None or config.gate.engine == "envoy":
+        return []
+    objects = watcher_objects(config, config.gate) + authorizer_objects(config, config.gate)
+    if config.gate.engine == "istio":
+        objects += istio_objects(config, facts)
+    else:
+        objects += envoy_gateway_gate(config, config.gate, facts)
+    return objects
+
 
 MARK = "# Rendered by daypass from its config: edit that, and render again.\n"
 """The first line of each file of a tree: what bears it is ours to replace and to remove."""
@@ -42,11 +63,11 @@ _POD_SECURITY = {
 }
 
 
-def render_parts(config: Config, facts: KubernetesFacts) -> dict[str, list[Object]]:
+def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]:
     """The objects by the folder of the tree that they are in: `base`, `domains/NAME`, `policy`,
     `gate`.
     """
-    domains = published(config, facts)
+    domains = published_domains(config, facts)
     if not domains:
         raise RenderError(
             "no domain of this config is in a cluster: the front envoy is for one machine",
@@ -66,12 +87,12 @@ def render_parts(config: Config, facts: KubernetesFacts) -> dict[str, list[Objec
     return parts
 
 
-def render_objects(config: Config, facts: KubernetesFacts) -> list[Object]:
+def render_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     """Every object, in the order in which to apply them."""
     return in_order(o for part in render_parts(config, facts).values() for o in part)
 
 
-def render_tree(config: Config, facts: KubernetesFacts) -> dict[str, str]:
+def render_tree(config: Config, facts: ClusterFacts) -> dict[str, str]:
     """A kustomize tree as texts by relative path: build its root, or `base` and a domain."""
     tree: dict[str, str] = {}
     parts = render_parts(config, facts)
@@ -84,7 +105,7 @@ def render_tree(config: Config, facts: KubernetesFacts) -> dict[str, str]:
     return dict(sorted(tree.items()))
 
 
-def _base(config: Config, facts: KubernetesFacts, domains: list[Published]) -> list[Object]:
+def _base(config: Config, facts: ClusterFacts, domains: list[PublishedDomain]) -> list[Object]:
     behind_door = [domain for domain in domains if not domain.domain.direct]
     objects = flow_control()
     direct = next((domain for domain in domains if domain.domain.direct), None)
@@ -96,9 +117,9 @@ def _base(config: Config, facts: KubernetesFacts, domains: list[Published]) -> l
         return objects
     files = door_files(config, behind_door)
     objects += [
-        *workload(config, files, facts.authority_pem),
-        service(config, behind_door),
-        network_policy(config, behind_door),
+        *door_workload(config, files, facts.authority_pem),
+        door_service(config, behind_door),
+        door_network_policy(config, behind_door),
         disruption_budget(DOOR, config.door.namespace),
         autoscaler(DOOR, config.door.namespace, config.door.replicas),
     ]
@@ -111,7 +132,7 @@ def _base(config: Config, facts: KubernetesFacts, domains: list[Published]) -> l
     return [*objects, *door_certificates(config, trusting)]
 
 
-def _verify_namespace(config: Config, domains: list[Published]) -> None:
+def _verify_namespace(config: Config, domains: list[PublishedDomain]) -> None:
     """The door's namespace is made, labelled and removed as a whole: it can't be another's."""
     name = config.door.namespace
     fronts = {domain.front_namespace for domain in domains}

@@ -9,9 +9,9 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.jwt import decode_unverified
-from daypass.render.gate import gate_objects
-from daypass.render.names import GATE
-from daypass.spec.reasons import Reason
+from daypass._core.reasons import Reason
+from daypass.render.manifests import gate_objects
+from daypass.render.objects import GATE
 from support.authority import Authority
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually

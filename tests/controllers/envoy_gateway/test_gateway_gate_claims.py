@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from daypass._core.jwt import decode_unverified
-from daypass.render.names import GATE_KEYS
-from daypass.render.objects import Object
-from daypass.spec.reasons import Reason
+from daypass._core.reasons import Reason
+from daypass.render.objects import GATE_KEYS, Object
 from support.controlplane import ISSUER, ControlPlane
 from support.deadline import eventually
 from support.envoy_gateway import apply, config_map

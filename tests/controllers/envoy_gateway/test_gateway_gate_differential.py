@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from daypass._core.jwt import decode_unverified
+from daypass._core.reasons import Reason
 from daypass.cli.gate import longest_lifetime_seconds
-from daypass.gateway.decision import Decision, Request, Review, decide
-from daypass.gateway.reasons import Reason
+from daypass.gate.decision import Decision, GateRequest, Review, decide
 from support.controlplane import ISSUER, ControlPlane
 from support.gate_differences import assert_documented, found
 from support.gateway_stage import AUDIENCE, HOST, PUBLIC, Stage, config
@@ -45,7 +45,7 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
 
     def decided(sent: Sent, now_unix: float) -> Decision:
         headers = tuple(("authorization", value) for value in sent.authorization)
-        request = Request(host=sent.host, headers=headers)
+        request = GateRequest(host=sent.host, headers=headers)
         decision = decide(request, rules, now_unix)
         if decision.reason is not Reason.UNKNOWN:
             return decision

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from daypass.deploy.attached import wait_for_policies
-from daypass.deploy.identifier import Identifier
-from daypass.deploy.rollout import Patience
-from daypass.deploy.state import ask_state
+from daypass._core.reasons import Reason
+from daypass.deploy.apply import wait_for_policies
+from daypass.deploy.cluster_state import read_cluster_state
+from daypass.deploy.deploy_target import ObjectRef
+from daypass.deploy.rollout import Deadline
 from daypass.render.manifests import render_objects
-from daypass.render.names import DOOR, DOOR_TRUST, GATE
-from daypass.render.objects import Object
-from daypass.spec.reasons import Reason
+from daypass.render.objects import DOOR, DOOR_TRUST, GATE, Object
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -197,9 +196,9 @@ def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
 def test_apply_reports_only_the_routes_that_other_policies_take_out(stage: Stage) -> None:
     def troubles() -> list[str]:
         with closing(admin_cluster(stage.plane)) as cluster:
-            target = ask_state(cluster).target
-            rendered = [Identifier.of(value) for value in policies(config())]
-            return wait_for_policies(target, rendered, Patience(target, 60), lambda words: None)
+            target = read_cluster_state(cluster).target
+            rendered = [ObjectRef.of(value) for value in policies(config())]
+            return wait_for_policies(target, rendered, Deadline(target, 60), lambda words: None)
 
     eventually("all is well", lambda: troubles() == [])
     with stage.added(on_route(CORS)):

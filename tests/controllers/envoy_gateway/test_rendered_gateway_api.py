@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from daypass.render.facts import KubernetesFacts
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.names import DOOR, DOOR_TRUST
-from daypass.render.objects import Object
+from daypass.render.objects import DOOR, DOOR_TRUST, Object
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -49,7 +48,7 @@ PUBLIC = Authority()
 
 
 def rendered() -> list[Object]:
-    return render_objects(CONFIG, KubernetesFacts())
+    return render_objects(CONFIG, ClusterFacts())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

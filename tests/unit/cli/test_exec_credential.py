@@ -14,7 +14,7 @@ import pytest
 
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK, utc
-from daypass.client.times import parse_rfc3339, rfc3339
+from daypass._core.timestamps import parse_rfc3339, rfc3339
 from support.fake_door import (
     AUDIENCE,
     SENTINEL,
@@ -181,9 +181,9 @@ def test_a_cached_credential_imports_only_these_modules(open_door: OpenDoor) -> 
     )  # fmt: skip
     assert "v1beta1" in done.stdout
     assert set(done.stderr.split()) == {
-        "__future__", "_blake2", "errno",
-        "daypass", "daypass._core", "daypass._core.clock", "daypass._core.errors",
-        "daypass._core.files", "daypass.cli", "daypass.cli.exec_credential", "daypass.cli.plain",
-        "daypass.client", "daypass.client.cache", "daypass.client.errors", "daypass.client.kept",
-        "daypass.client.source", "daypass.integrations", "daypass.integrations.exec_credential",
+        "__future__", "_blake2", "errno", "daypass", "daypass._core", "daypass._core.clock",
+        "daypass._core.errors", "daypass._core.files", "daypass.cli", "daypass.cli.exec_credential",
+        "daypass.cli.fast_path", "daypass.client", "daypass.client.cache", "daypass.client.errors",
+        "daypass.client.cached_token", "daypass.client.config_source", "daypass.integrations",
+        "daypass.integrations.exec_credential",
     }  # fmt: skip

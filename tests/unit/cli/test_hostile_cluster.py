@@ -9,14 +9,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from daypass.audit import reports
-from daypass.audit.finding import Finding, Level
+from daypass._core import labels
 from daypass.cli import main, put_text, up
-from daypass.deploy.difference import unified
-from daypass.deploy.identifier import Identifier
-from daypass.identity import marks
-from daypass.kube.access import Access
+from daypass.deploy.deploy_target import ObjectRef
+from daypass.deploy.managed_fields import unified
 from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
+from daypass.verification import report
+from daypass.verification.report import Finding, Level
 
 CONTROL_CHARACTERS = (
     "\x1b[2J", "\x1b]0;t\x07", "\r", "\n", "\x00", "\x7f", "\x9b2J", "\x85", "\u2028",
@@ -32,17 +32,17 @@ def metadata(**changes: Any) -> dict[str, Any]:
 
 
 BOT = metadata(
-    name="bot", namespace="team", labels={marks.MANAGED_BY: marks.MANAGER},
-    annotations={marks.IDENTITY: "team/bot", marks.DOOR: TEXT, marks.AUDIENCE: TEXT,
-                 marks.DEADLINE: TEXT},
+    name="bot", namespace="team", labels={labels.MANAGED_BY: labels.MANAGER},
+    annotations={labels.IDENTITY: "team/bot", labels.DOOR: TEXT, labels.AUDIENCE: TEXT,
+                 labels.DEADLINE: TEXT},
 )  # fmt: skip
 TOKEN = metadata(
     namespace="team",
-    labels={marks.MANAGED_BY: marks.MANAGER, "kubernetes.io/legacy-token-last-used": TEXT},
+    labels={labels.MANAGED_BY: labels.MANAGER, "kubernetes.io/legacy-token-last-used": TEXT},
     annotations={
         "kubernetes.io/service-account.name": "bot",
-        marks.IDENTITY: "team/bot",
-        marks.RETIRE_AFTER: TEXT,
+        labels.IDENTITY: "team/bot",
+        labels.RETIRE_AFTER: TEXT,
     },
 )
 SUBJECT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
@@ -99,7 +99,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     here = tmp_path / "outer" / "here"
     here.mkdir(parents=True)
     monkeypatch.chdir(here)
-    access = Access(server="https://api.test", namespace="team", origin="a test")
+    access = ConnectionConfig(server="https://api.test", namespace="team", origin="a test")
     monkeypatch.setattr(
         Cluster, "open", lambda **_: Cluster(access, transport=HostileApi(), sleep=lambda _: None)
     )
@@ -166,11 +166,11 @@ def test_reports_of_daypass_up_are_escaped_and_hints_indented(
     assert err.splitlines()[1] == "  what to do"
 
 
-@pytest.mark.parametrize("form", [reports.text, reports.as_json, reports.junit])
+@pytest.mark.parametrize("form", [report.text, report.as_json, report.junit])
 def test_a_verify_report_is_escaped_in_every_format(form: Any) -> None:
     finding = Finding(check="tls", level=Level.FAILURE, fact=TEXT, hint=TEXT)
     assert_printable(form({TEXT: [finding]}))
-    if form is reports.as_json:
+    if form is report.as_json:
         assert json.loads(form({"d": [finding]}))["domains"]["d"][0]["fact"] == TEXT
 
 
@@ -178,5 +178,5 @@ def test_a_printed_diff_of_hostile_objects_is_escaped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(), "data": {"k": TEXT}}
-    put_text(unified(Identifier.of(before), before, {**before, "data": {"k": "v"}}))
+    put_text(unified(ObjectRef.of(before), before, {**before, "data": {"k": "v"}}))
     assert_printable(capsys.readouterr().out)

@@ -17,8 +17,8 @@ import pytest
 import daypass
 from daypass import cli
 from daypass._core.errors import DaypassError, UsageError
+from daypass.client.config import check_audience
 from daypass.client.errors import CredentialsError
-from daypass.client.settings import check_audience
 from support.messages import check, raises
 
 Fake = Callable[[Callable[[], int]], None]
@@ -233,7 +233,7 @@ def test_text_that_stdout_cannot_encode_is_escaped(
 ) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
-    cli.put(text + "\n")
+    cli.write(text + "\n")
     assert (
         written.getvalue().decode("ascii")
         == text.encode("ascii", "backslashreplace").decode() + "\n"

@@ -26,13 +26,13 @@ OURS = {
     "daypass._core.errors",
     "daypass._core.files",
     "daypass.cli",
-    "daypass.cli.plain",
+    "daypass.cli.fast_path",
     "daypass.cli.token",
     "daypass.client",
     "daypass.client.cache",
     "daypass.client.errors",
-    "daypass.client.kept",
-    "daypass.client.source",
+    "daypass.client.cached_token",
+    "daypass.client.config_source",
 }
 PYTHONS = {"__future__", "_blake2", "errno"}
 

@@ -338,8 +338,8 @@ def test_the_fast_path_parses_options_like_argparse(
 
     seen: list[dict[str, object]] = []
 
-    def remember(options: token.Options) -> int:
-        seen.append({name: getattr(options, name) for name in token.Options.__slots__})
+    def remember(options: token.TokenOptions) -> int:
+        seen.append({name: getattr(options, name) for name in token.TokenOptions.__slots__})
         return 0
 
     monkeypatch.setattr(token, "answer", remember)

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from daypass.cli import main
-from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
 from daypass.local.stack import stack_config
 from support.embedded import EmbeddedCluster
 from support.hints import mistake_in
@@ -86,7 +86,7 @@ def test_an_old_api_server_is_refused_with_a_hint_for_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     api = OldApi(version)
-    access = Access(server="https://old.test", namespace="default", origin="a test")
+    access = ConnectionConfig(server="https://old.test", namespace="default", origin="a test")
     words = run(Cluster(access, transport=api), arguments, monkeypatch, capsys)
     assert "https://old.test" in words
     assert "1.30" in words

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.settings import Settings
 from daypass.client.token import Token
 from support.exchanges import Wired
 from support.fake_door import Signer, credentials_document
@@ -51,7 +51,9 @@ def credentials_for(signer: Signer, timing: FakeTiming) -> Callable[..., Credent
     def make(url: str, *, time: FakeTiming = timing, **changes: object) -> Credentials:
         changes.setdefault("certificateAuthority", signer.pem)
         document = credentials_document(url, **changes)
-        settings = Settings(document, origin="credentials.json", now_unix=time.clock.unix())
+        settings = CredentialsConfig(
+            document, origin="credentials.json", now_unix=time.clock.unix()
+        )
         return Credentials(settings, timing=time)
 
     return make

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.client.address import Door, HostPort
+from daypass.client.door_url import DoorUrl, HostPort
 from daypass.client.errors import CredentialsError
 from support.messages import raises
 
@@ -26,7 +26,7 @@ from support.messages import raises
 def test_a_url_names_host_port_and_path(
     url: str, host: str, port: int, authority: str, path: str | None
 ) -> None:
-    door = Door.parse(url)
+    door = DoorUrl.parse(url)
     assert (door.address.host, door.address.port) == (host, port)
     assert door.authority == authority
     assert door.path == (path or "/kubernetes")
@@ -81,7 +81,7 @@ NAMESPACE = "https://ekf.example.com/kubernetes/api/v1/namespaces/x"
 )
 def test_another_url_is_refused(url: str) -> None:
     with raises(CredentialsError) as raised:
-        Door.parse(url)
+        DoorUrl.parse(url)
     assert raised.value.hint
     assert "pw" not in str(raised.value)
 
@@ -89,7 +89,7 @@ def test_another_url_is_refused(url: str) -> None:
 @pytest.mark.parametrize("url", ["https://ekf.example.com", "https://ekf.example.com/"])
 def test_a_url_without_a_path_suggests_one(url: str) -> None:
     with raises(CredentialsError, match=r"https://ekf\.example\.com/kubernetes"):
-        Door.parse(url)
+        DoorUrl.parse(url)
 
 
 def test_an_ipv6_address_is_shown_with_its_brackets() -> None:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daypass.client.cache import (
+    CacheEntry,
     CacheWarning,
-    Entry,
     cache_folder,
     entry_key,
     load_entry,
     mark,
     store_entry,
 )
-from daypass.client.source import Source, read_source
+from daypass.client.config_source import CredentialsSource, read_source
 from support.fake_door import short_lived_token
 from support.messages import raises
 from support.timing import NOON, FakeClock
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 KEY = entry_key([b"me"], "gate", 3600)
 
 
-def entry(token: str = short_lived_token(), needs: Needs = ()) -> Entry:
-    return Entry(
+def entry(token: str = short_lived_token(), needs: Needs = ()) -> CacheEntry:
+    return CacheEntry(
         token=token,
         expires_at="2027-01-15T09:00:00Z",
         audiences='["gate"]',
@@ -53,7 +53,7 @@ def test_a_stored_entry_is_found(folder: str) -> None:
     store_entry(folder, KEY, entry())
     found = load_entry(folder, KEY, {})
     assert found is not None
-    for name in Entry.__slots__:
+    for name in CacheEntry.__slots__:
         assert getattr(found, name) == getattr(entry(), name)
 
 
@@ -224,7 +224,9 @@ def test_the_cache_key_covers_every_input_of_the_exchange(
     file = tmp_path / "c"
     keys: list[str] = []
 
-    def ask(source: Source, audience: str | None = None, lifetime: int | None = None) -> None:
+    def ask(
+        source: CredentialsSource, audience: str | None = None, lifetime: int | None = None
+    ) -> None:
         keys.append(entry_key(source.identity(), audience, lifetime))
 
     for content in (b"{}", b"{} "):
@@ -244,13 +246,13 @@ def test_the_cache_key_covers_every_input_of_the_exchange(
     ask(read_source({"DAYPASS_DOOR": "x", "DAYPASS_TOKEN": "yz"}))
     ask(read_source({**base, "DAYPASS_CA_FILE": str(file)}))
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
-    ask(Source(origin=str(file), document=b"{}"))
+    ask(CredentialsSource(origin=str(file), document=b"{}"))
     assert len(set(keys)) == len(keys)
 
 
 def test_the_key_depends_on_the_folder_and_not_the_file_name() -> None:
     def key(origin: str) -> str:
-        return entry_key(Source(origin=origin, document=b"{}").identity(), None, None)
+        return entry_key(CredentialsSource(origin=origin, document=b"{}").identity(), None, None)
 
     assert key("/a/x") == key("/a/y") == key("/b/../a/x")
     assert key("/a/x") != key("/b/x")

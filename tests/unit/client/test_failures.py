@@ -8,10 +8,10 @@ import ssl
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.client.failures import explain_transport
-from daypass.client.http import MalformedAnswerError, TruncatedAnswerError
+from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
 from daypass.client.route import Route, parse_proxy
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, TransportError
+from daypass.client.transport_errors import explain_transport
 from support.exchanges import order
 from support.messages import check
 from support.timing import NOON

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.client.http import (
+from daypass.client.http1 import (
     BODY_LIMIT_BYTES,
     HEAD_LIMIT_BYTES,
     HEADERS_LIMIT,
+    HttpRequest,
+    HttpResponse,
     MalformedAnswerError,
-    Request,
-    Response,
     ResponseParser,
     TruncatedAnswerError,
 )
@@ -27,7 +27,7 @@ def shown(raw: bytes) -> str:
     return head if len(raw) < 80 else f"{head[:30]} ({len(raw)} bytes)"
 
 
-def parse(raw: bytes, *, to_connect: bool = False) -> Response:
+def parse(raw: bytes, *, to_connect: bool = False) -> HttpResponse:
     parser = ResponseParser(to_connect=to_connect)
     return parser.feed(raw) or parser.end()
 
@@ -162,16 +162,16 @@ def test_a_tunnel_response_has_no_body() -> None:
 
 
 def test_a_request_is_encoded_in_one_buffer() -> None:
-    request = Request(method="POST", target="/x", headers=(("A", "b"), ("C", "d")), body=b"hi")
+    request = HttpRequest(method="POST", target="/x", headers=(("A", "b"), ("C", "d")), body=b"hi")
     assert request.encode() == b"POST /x HTTP/1.1\r\nA: b\r\nC: d\r\n\r\nhi"
 
 
 @pytest.mark.parametrize("text", ["a\r\nb", "a\nb", "a\0", "é", "a\tb"])
 def test_a_request_with_control_characters_is_refused(text: str) -> None:
     for request in (
-        Request(method="GET", target=text, headers=()),
-        Request(method="GET", target="/", headers=(("A", text),)),
-        Request(method="GET", target="/", headers=((text, "b"),)),
+        HttpRequest(method="GET", target=text, headers=()),
+        HttpRequest(method="GET", target="/", headers=(("A", text),)),
+        HttpRequest(method="GET", target="/", headers=((text, "b"),)),
     ):
         with raises(ValueError):
             request.encode()

@@ -14,9 +14,9 @@ import pytest
 
 from daypass.client.credentials import Credentials
 from daypass.client.errors import CredentialsError, DoorUnreachableError, ExchangeRefusedError
-from daypass.client.http import Request
-from daypass.client.long_lived import ALLOW_EXEC
+from daypass.client.http1 import HttpRequest
 from daypass.client.program import ProgramError, run
+from daypass.client.subject_token import ALLOW_EXEC
 from daypass.client.token import Token
 from daypass.client.transport import CONNECT, TransportError
 from support.deadline import eventually
@@ -135,7 +135,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "eyJ" + SENTINEL)
 
 
-def github_first(first: bytes | Exception) -> Callable[[Request], bytes | Exception]:
+def github_first(first: bytes | Exception) -> Callable[[HttpRequest], bytes | Exception]:
     return lambda request: first if request.method == "GET" else token_answer()
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core.scrub import scrub
+from daypass._core.k8s_names import is_label, is_subdomain
+from daypass._core.redact import redact
 from daypass._core.secret import Secret
-from daypass.client.answers import parse_warnings
+from daypass._core.timestamps import parse_http_date, parse_rfc3339, rfc3339
 from daypass.client.errors import NotADoorError
-from daypass.client.names import is_label, is_subdomain
 from daypass.client.refresh import (
     backoff_seconds,
-    quiet_seconds,
-    renewal_pause_seconds,
-    respite_seconds,
+    fresh_seconds,
+    renewal_delay_seconds,
+    retry_delay_seconds,
     usable_seconds,
 )
-from daypass.client.times import parse_http_date, parse_rfc3339, rfc3339
+from daypass.client.token_response import parse_warnings
 from support.exchanges import run_exchange
 from support.fake_door import AUDIENCE, long_lived_token, token_answer
 from support.messages import raises
@@ -100,12 +100,12 @@ def test_warnings_are_read_as_kubernetes_writes_them(
 
 def test_a_token_in_text_is_masked() -> None:
     token = long_lived_token()
-    assert scrub(f"a Bearer {token}, b") == "a Bearer ***, b"
-    assert scrub(token[:40] + "...") == "***"
-    assert scrub(token + token) == "***"
-    assert scrub("keyJ is no token") == "keyJ is no token"
-    assert scrub("x odd-secret y", Secret("odd-secret")) == "x *** y"
-    assert scrub("") == ""
+    assert redact(f"a Bearer {token}, b") == "a Bearer ***, b"
+    assert redact(token[:40] + "...") == "***"
+    assert redact(token + token) == "***"
+    assert redact("keyJ is no token") == "keyJ is no token"
+    assert redact("x odd-secret y", Secret("odd-secret")) == "x *** y"
+    assert redact("") == ""
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_last_seconds_of_a_token_are_not_used(lifetime: float, usable: float
 def test_the_first_refresh_is_spread_wider_than_the_later_ones(
     is_first: bool, chance: float, quiet: float
 ) -> None:
-    assert quiet_seconds(1000, chance, is_first=is_first) == pytest.approx(quiet)
+    assert fresh_seconds(1000, chance, is_first=is_first) == pytest.approx(quiet)
 
 
 def test_the_backoff_grows_to_half_a_minute() -> None:
@@ -131,12 +131,12 @@ def test_the_backoff_grows_to_half_a_minute() -> None:
 
 
 def test_a_failed_refresh_is_delayed_by_a_share_of_the_remaining_lifetime() -> None:
-    assert respite_seconds(1000, 0.0) == 100
-    assert respite_seconds(1000, 1.0) == 900
+    assert retry_delay_seconds(1000, 0.0) == 100
+    assert retry_delay_seconds(1000, 1.0) == 900
 
 
 def test_renewals_that_do_not_help_back_off() -> None:
-    got = [renewal_pause_seconds(n) for n in (0, 1, 2, 3, 7, 8, 10_000)]
+    got = [renewal_delay_seconds(n) for n in (0, 1, 2, 3, 7, 8, 10_000)]
     assert got == [0, 10, 20, 40, 600, 600, 600]
 
 

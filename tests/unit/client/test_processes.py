@@ -19,9 +19,9 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.client.cache import load_entry
+from daypass.client.config_source import read_source
 from daypass.client.credentials import Credentials
 from daypass.client.lock import FileLock
-from daypass.client.source import read_source
 from support.deadline import eventually
 from support.exchanges import Wired
 from support.fake_door import (
@@ -134,8 +134,8 @@ def test_a_process_waiting_for_a_killed_one_continues_immediately(machine: Machi
 KILLED_AT = """
 import os, sys
 import daypass.client.cache as cache, daypass._core.files as files, daypass.client.lock as lock
-from daypass.client.kept import kept_entry
-from daypass.client.source import read_source
+from daypass.client.cached_token import cached_token
+from daypass.client.config_source import read_source
 
 point = int(sys.argv[2])
 calls = 0
@@ -151,7 +151,7 @@ def counted(real):
 for name in ("open", "write", "replace", "fchmod", "close", "utime", "makedirs"):
     setattr(os, name, counted(getattr(os, name)))
 lock.fcntl.flock = counted(lock.fcntl.flock)
-kept_entry(read_source({}, sys.argv[1]), None, None, use_cache=True, warn=print)
+cached_token(read_source({}, sys.argv[1]), None, None, use_cache=True, warn=print)
 """
 
 
@@ -186,10 +186,10 @@ def test_killed_processes_never_leave_a_partial_entry(machine: Machine) -> None:
         script = """
 import os, sys
 from daypass.client.cache import load_entry, store_entry
-from daypass.client.kept import kept_entry
-from daypass.client.source import read_source
+from daypass.client.cached_token import cached_token
+from daypass.client.config_source import read_source
 source = read_source({}, sys.argv[1])
-entry = kept_entry(source, None, None, use_cache=True, warn=print)
+entry = cached_token(source, None, None, use_cache=True, warn=print)
 folder = os.environ["XDG_CACHE_HOME"] + "/daypass/tokens"
 [key] = [name for name in os.listdir(folder) if "." not in name]
 print("ready", flush=True)

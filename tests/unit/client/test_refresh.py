@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from daypass._core.errors import DaypassError
+from daypass.client.config import CredentialsConfig, parse_source
+from daypass.client.config_source import read_source
 from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorBusyError, DoorUnreachableError, ExchangeRefusedError
-from daypass.client.http import Request
-from daypass.client.reading import Reading
-from daypass.client.settings import Settings, parse_source
-from daypass.client.source import read_source
+from daypass.client.http1 import HttpRequest
+from daypass.client.reloading_config import ReloadingConfig
 from daypass.client.token import Token
 from support.exchanges import FakeWire, Wired
 from support.fake_door import (
@@ -46,7 +46,7 @@ class Door:
         self.fault: bytes | None = None
         self.tokens = 0
 
-    def __call__(self, request: Request) -> bytes:
+    def __call__(self, request: HttpRequest) -> bytes:
         if self.fault is not None:
             return self.fault
         self.tokens += 1
@@ -109,7 +109,7 @@ def test_no_refresh_starts_during_a_renewal(
     timing.fake_clock.advance(1800)
     got: list[int] = []
 
-    def ask_meanwhile(request: Request) -> bytes:
+    def ask_meanwhile(request: HttpRequest) -> bytes:
         got.append(number(credentials.token()))
         return door(request)
 
@@ -408,10 +408,10 @@ def write(path: Path, secret: str, **changes: object) -> None:
 
 
 def from_file(path: Path, wire: FakeWire, timing: FakeTiming) -> Credentials:
-    def read() -> Settings:
+    def read() -> CredentialsConfig:
         return parse_source(read_source({}, str(path)), NOON)
 
-    return Credentials(Reading(read(), read), timing=timing, wire=wire)
+    return Credentials(ReloadingConfig(read(), read), timing=timing, wire=wire)
 
 
 def bound(wire: FakeWire) -> list[str]:
@@ -441,7 +441,7 @@ def test_rotated_credentials_are_picked_up_at_the_next_refresh_for_all_audiences
 def test_a_refused_long_lived_token_is_reread_and_the_exchange_retried_once(
     file: Path, timing: FakeTiming, door: Door, ask: Ask
 ) -> None:
-    def answer_by_secret(request: Request) -> bytes:
+    def answer_by_secret(request: HttpRequest) -> bytes:
         if b"second" not in request.body:
             write(file, "second")  # somebody rotates at this very moment
             return status_answer(401, "Unauthorized")

@@ -14,8 +14,8 @@ from daypass.client.errors import (
     ExchangeRefusedError,
     NotADoorError,
 )
-from daypass.render.envoy.gate import _LONG_LIVED as LONG_LIVED
-from daypass.render.envoy.gate import gate_replies
+from daypass.render.envoy.gate_listener import _LONG_LIVED as LONG_LIVED
+from daypass.render.envoy.gate_listener import gate_replies
 from daypass.render.envoy.settings import GateSettings
 from support.exchanges import order, run_exchange
 from support.fake_door import (

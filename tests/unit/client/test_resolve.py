@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from daypass.client.address import HostPort
+from daypass.client.door_url import HostPort
 from daypass.client.resolve import resolve, resolve_async
 
 NAME = HostPort("ekf.example.com", 443)

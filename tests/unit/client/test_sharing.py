@@ -11,8 +11,8 @@ import pytest
 
 from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorUnreachableError
-from daypass.client.flight import Flight
-from daypass.client.http import Request
+from daypass.client.http1 import HttpRequest
+from daypass.client.in_flight import InFlight
 from support.exchanges import Wired
 from support.fake_door import FakeDoor, Signer, answer, say_nothing, short_lived_token, token_answer
 from support.timing import FakeClock, FakeTiming
@@ -51,7 +51,7 @@ def test_only_one_thread_decides_at_a_time() -> None:
     clock, asked = InterruptingClock(), threading.Event()
     wired = Wired(FakeTiming(clock))
 
-    def answer_it(_: Request) -> bytes:
+    def answer_it(_: HttpRequest) -> bytes:
         asked.set()
         return token_answer()
 
@@ -71,7 +71,7 @@ def test_only_one_thread_decides_at_a_time() -> None:
 def test_threads_and_tasks_of_several_loops_share_one_request(wired: Wired) -> None:
     everybody_waits, asked = threading.Event(), threading.Barrier(9)
 
-    def slow(_: Request) -> bytes:
+    def slow(_: HttpRequest) -> bytes:
         everybody_waits.wait()
         return token_answer()
 
@@ -201,7 +201,7 @@ def test_asyncio_run_can_be_called_repeatedly(wired: Wired) -> None:
 def test_a_thread_takes_over_the_exchange_of_an_interrupted_one(wired: Wired) -> None:
     begun, may_end = threading.Event(), threading.Event()
 
-    def door(_: Request) -> bytes:
+    def door(_: HttpRequest) -> bytes:
         if not begun.is_set():
             begun.set()
             may_end.wait()
@@ -230,7 +230,7 @@ def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_refere
     """A referenced error keeps the frames of its exchange alive, and with them the exchange."""
     kept: list[BaseException] = []
 
-    def door(_: Request) -> bytes:
+    def door(_: HttpRequest) -> bytes:
         if not kept:
             raise KeyboardInterrupt
         return token_answer()
@@ -270,8 +270,8 @@ def test_a_cancelled_exchange_does_not_block_others_while_its_error_is_reference
 
 
 def test_waiting_for_an_exchange_times_out() -> None:
-    assert Flight().wait(0.0) is False
-    assert asyncio.run(Flight().wait_async(0.0)) is False
+    assert InFlight().wait(0.0) is False
+    assert asyncio.run(InFlight().wait_async(0.0)) is False
 
 
 def test_a_late_answer_does_not_replace_a_newer_token(wired: Wired, timing: FakeTiming) -> None:
@@ -292,14 +292,14 @@ def test_a_late_answer_does_not_replace_a_newer_token(wired: Wired, timing: Fake
 
 
 def test_a_finished_exchange_does_not_block() -> None:
-    flight = Flight()
+    flight = InFlight()
     flight.land(None)
     assert flight.wait(0.0)
     assert asyncio.run(flight.wait_async(0.0))
 
 
 def test_a_finished_exchange_does_not_wake_a_closed_loop() -> None:
-    flight = Flight()
+    flight = InFlight()
 
     async def give_up() -> None:
         with pytest.raises(TimeoutError):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.deploy.difference import unified
-from daypass.deploy.identifier import Identifier
+from daypass.deploy.deploy_target import ObjectRef
+from daypass.deploy.managed_fields import unified
 from support.messages import check
 
-SECRET = Identifier(group="", kind="Secret", namespace="daypass", name="pair")
+SECRET = ObjectRef(group="", kind="Secret", namespace="daypass", name="pair")
 
 
 def secret(**data: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.deploy.exposed import exposure, widenings
+from daypass.deploy.exposure_diff import exposure, widened
 from support.messages import check
 from support.rendered import config_of
 
@@ -111,7 +111,7 @@ BOTH_WAYS = {
 
 def opened(before: str, after: str) -> list[str]:
     """What the second config exposes in addition to the first."""
-    return widenings(exposure(config_of(before)), exposure(config_of(after)))
+    return widened(exposure(config_of(before)), exposure(config_of(after)))
 
 
 @pytest.mark.parametrize("name", WIDER)
@@ -127,7 +127,7 @@ def test_each_widening_is_one_line_and_its_reverse_is_none(name: str) -> None:
 
 
 def test_before_the_first_apply_nothing_is_exposed() -> None:
-    (line,) = widenings(None, exposure(config_of(CONFIG)))
+    (line,) = widened(None, exposure(config_of(CONFIG)))
     assert line.startswith("https://ekf.example.com/kubernetes ")
     check(line, reason="opens")
 
@@ -141,9 +141,9 @@ def test_a_value_that_an_older_daypass_did_not_store_counts_as_widened() -> None
     after = dict(exposure(config_of(CONFIG)))
     for name in ("hosts", "limits", "trustedHops", "addresses", "server", "prefix"):
         before = {key: value for key, value in after.items() if key != name}
-        assert widenings(before, after), name
+        assert widened(before, after), name
     policy = {key: value for key, value in after["policy"].items() if key != "mode"}
-    (line,) = widenings({**after, "policy": policy}, after)
+    (line,) = widened({**after, "policy": policy}, after)
     assert line.startswith("policy.mode: deny")
     check(line, reason="opens")
 
@@ -159,7 +159,7 @@ def test_named_hosts_guard_less_than_a_gate_for_every_host() -> None:
 def test_a_gate_that_an_older_daypass_did_not_store_is_no_widening() -> None:
     after = exposure(config_of(CONFIG))
     before = {key: value for key, value in after.items() if key != "gate"}
-    assert widenings(before, after) == []
+    assert widened(before, after) == []
 
 
 def test_the_default_place_of_a_gate_can_be_written_out() -> None:

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 import pytest
 import yaml
 
-from daypass.deploy.listed import (
+from daypass.deploy.gate_bypass import (
+    Pods,
+    by_another_listener,
+    by_another_name,
+    in_common,
+    kinds_of,
+    on_istio,
+)
+from daypass.deploy.routes import (
     GATEWAY,
     GRPC_ROUTE,
     HTTP_ROUTE,
     ISTIO_GATEWAY,
     VIRTUAL_SERVICE,
-    Listed,
-)
-from daypass.deploy.served import in_common
-from daypass.deploy.unguarded import (
-    Pods,
-    by_another_listener,
-    by_another_name,
-    kinds_of,
-    on_istio,
+    ListedObjects,
 )
 from daypass.render.objects import LABELS, Object
 from support.messages import check
@@ -53,7 +53,7 @@ def reported(*documents: Object, pods: Pods = USUAL, hosts: Sequence[str] = (HOS
     """The lines reported about Istio's objects."""
     kinds = {"Gateway": ISTIO_GATEWAY, "VirtualService": VIRTUAL_SERVICE}
     objects = {group: [d for d in documents if d["kind"] == kind] for kind, group in kinds.items()}
-    return list(by_another_name(on_istio(Listed(objects=objects), SYSTEM, pods), hosts))
+    return list(by_another_name(on_istio(ListedObjects(objects=objects), SYSTEM, pods), hosts))
 
 
 ANY = ("VirtualService kubeflow/dashboard ", "Gateway kubeflow/kubeflow-gateway;", f" {HOST}:")
@@ -213,10 +213,10 @@ PUBLIC = "Gateway istio-system/public,"
 MADE = Pods(labels=[{"gateway.networking.k8s.io/gateway-name": "public"}], complete=True)
 
 
-def listed(route: str) -> Listed:
+def listed(route: str) -> ListedObjects:
     documents = [*yaml.safe_load_all(GATEWAYS), yaml.safe_load(route)]
     kinds = {"Gateway": GATEWAY, "HTTPRoute": HTTP_ROUTE, "GRPCRoute": GRPC_ROUTE}
-    return Listed(
+    return ListedObjects(
         objects={g: [d for d in documents if d["kind"] == kind] for kind, g in kinds.items()}
     )
 
@@ -271,7 +271,7 @@ def test_kinds_are_listed_only_for_gates_that_can_be_bypassed(text: str, looks: 
 
 
 def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
-    from daypass.deploy.served import by_routes
+    from daypass.deploy.gate_bypass import by_routes
 
     found = listed(ROUTE.replace(", sectionName: https", ""))
     served = list(by_routes(found, lambda gateway, listener: listener["name"] == "web"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from daypass.cli import main
-from daypass.spec import load
+from daypass.config import load
 from support.messages import check
 
 WORDS = ["--host", "ekf.example.com", "--front", "ingress-nginx", "--tls", "secret:ekf-tls"]

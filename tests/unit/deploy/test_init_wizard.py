@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 
 from daypass._core.errors import UsageError
-from daypass.deploy.answers import Options, settle
-from daypass.deploy.discover import Found
-from daypass.deploy.questions import Questions
-from daypass.deploy.routes import NGINX_CONTROLLER, Host, Route
-from daypass.deploy.setup import NewDomain, Setup, config_text
-from daypass.spec import Config, parse
+from daypass.config import Config, parse
+from daypass.deploy.init.discover import DiscoveredCluster
+from daypass.deploy.init.new_config import NewConfig, NewDomain, config_text
+from daypass.deploy.init.wizard import InitOptions, Questions, resolve_options
+from daypass.deploy.routes import NGINX_CONTROLLER, PublishedHost, PublishedRoute
 from support.messages import check, raises
 
 NOBODY = Questions(read=None, tell=lambda words: None)
 HOST = "ekf.example.com"
-NGINX = Options(hosts=[HOST], front="ingress-nginx", tls="secret:ekf-tls")
+NGINX = InitOptions(hosts=[HOST], front="ingress-nginx", tls="secret:ekf-tls")
 
 
 def person(*lines: str) -> Questions:
@@ -34,19 +33,21 @@ def person(*lines: str) -> Questions:
     return Questions(read=read, tell=lambda words: None)
 
 
-def config_of(setup: Setup) -> Config:
+def config_of(setup: NewConfig) -> Config:
     text = config_text(setup)
     assert text == config_text(setup)
     return parse(text.encode(), name="daypass.yaml", folder=Path("/"))
 
 
-def the_domain(options: Options, found: Found, questions: Questions = NOBODY) -> NewDomain:
-    (domain,) = settle(options, found, questions).domains
+def the_domain(
+    options: InitOptions, found: DiscoveredCluster, questions: Questions = NOBODY
+) -> NewDomain:
+    (domain,) = resolve_options(options, found, questions).domains
     return domain
 
 
 def test_options_alone_are_enough_without_a_cluster() -> None:
-    options = Options(
+    options = InitOptions(
         hosts=[HOST, "ekf.example.org"],
         front="istio",
         tls="issuer:letsencrypt",
@@ -55,7 +56,7 @@ def test_options_alone_are_enough_without_a_cluster() -> None:
         prefix="/k8s",
         audience="gate.example.com",
     )
-    config = config_of(settle(options, Found(), NOBODY))
+    config = config_of(resolve_options(options, DiscoveredCluster(), NOBODY))
     assert list(config.domains) == ["ekf", "ekf-2"]
     for domain in config.domains.values():
         assert (domain.front, domain.dns, domain.front_namespace) == (
@@ -67,7 +68,7 @@ def test_options_alone_are_enough_without_a_cluster() -> None:
 
 
 def test_only_what_differs_from_the_defaults_is_written() -> None:
-    text = config_text(settle(NGINX, Found(), NOBODY))
+    text = config_text(resolve_options(NGINX, DiscoveredCluster(), NOBODY))
     keys = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
     assert keys == [
         "version: 1",
@@ -80,7 +81,7 @@ def test_only_what_differs_from_the_defaults_is_written() -> None:
 
 
 def test_the_commented_lines_are_a_valid_config() -> None:
-    setup = settle(NGINX, Found(addresses=["10.0.0.1"]), NOBODY)
+    setup = resolve_options(NGINX, DiscoveredCluster(addresses=["10.0.0.1"]), NOBODY)
     text = config_text(setup)
     parts = ("# cluster:", "#   audience", "# policy:", "# gate:", "  # addresses:")
     lines = [
@@ -97,32 +98,34 @@ def test_names_that_yaml_reads_as_something_else_are_quoted() -> None:
     domain = NewDomain(
         name="null", host="1e3.example", front="ingress", tls={"secret": "123"}, class_name="true"
     )
-    config = config_of(Setup(domains=[domain], issuer="0x10"))
+    config = config_of(NewConfig(domains=[domain], issuer="0x10"))
     assert config.domains["null"].class_name == "true"
     assert config.cluster.issuer == "0x10"
 
 
-SERVED = Host(
+SERVED = PublishedHost(
     host=HOST, front="ingress-nginx", owner="Ingress rok/rok", ends_tls=True, class_name="nginx-2"
 )
 CLASSES = {"nginx": NGINX_CONTROLLER, "nginx-2": NGINX_CONTROLLER, "alb": "ingress.k8s.aws/alb"}
 
 
 def test_a_host_that_is_already_served_needs_no_options() -> None:
-    found = Found(asked=True, hosts=[SERVED], classes=CLASSES, external_dns=True)
-    domain = the_domain(Options(hosts=[HOST]), found)
+    found = DiscoveredCluster(asked=True, hosts=[SERVED], classes=CLASSES, external_dns=True)
+    domain = the_domain(InitOptions(hosts=[HOST]), found)
     assert domain == NewDomain(
         name="ekf", host=HOST, front="ingress-nginx", tls="outside", class_name="nginx-2"
     )
 
 
 def test_a_gateway_that_serves_the_host_is_used() -> None:
-    gateway = Host(
+    gateway = PublishedHost(
         host="*.example.com", front="istio", owner="Gateway istio-system/all", ends_tls=True,
         gateway="istio-system/all",
     )  # fmt: skip
-    found = Found(asked=True, hosts=[gateway], istio=True, ingress_gateways=["ingress/gw"])
-    setup = settle(Options(hosts=[HOST]), found, NOBODY)
+    found = DiscoveredCluster(
+        asked=True, hosts=[gateway], istio=True, ingress_gateways=["ingress/gw"]
+    )
+    setup = resolve_options(InitOptions(hosts=[HOST]), found, NOBODY)
     assert setup.domains[0].keys() == {
         "host": HOST,
         "front": "istio",
@@ -135,8 +138,8 @@ def test_a_gateway_that_serves_the_host_is_used() -> None:
 
 
 def test_the_only_installed_front_needs_no_question() -> None:
-    found = Found(asked=True, classes={"public": NGINX_CONTROLLER}, external_dns=True)
-    domain = the_domain(Options(hosts=[HOST], tls="outside"), found)
+    found = DiscoveredCluster(asked=True, classes={"public": NGINX_CONTROLLER}, external_dns=True)
+    domain = the_domain(InitOptions(hosts=[HOST], tls="outside"), found)
     assert (domain.front, domain.class_name, domain.external_dns) == (
         "ingress-nginx",
         "public",
@@ -145,99 +148,129 @@ def test_the_only_installed_front_needs_no_question() -> None:
 
 
 def test_missing_answers_are_asked_for_and_can_be_numbers() -> None:
-    found = Found(asked=True, classes=CLASSES, istio=True, issuers=["ca", "letsencrypt"])
-    domain = the_domain(Options(), found, person("EKF.example.com", HOST, "3", "2"))
+    found = DiscoveredCluster(
+        asked=True, classes=CLASSES, istio=True, issuers=["ca", "letsencrypt"]
+    )
+    domain = the_domain(InitOptions(), found, person("EKF.example.com", HOST, "3", "2"))
     assert (domain.host, domain.front, domain.tls) == (HOST, "istio", {"issuer": "letsencrypt"})
 
 
 @pytest.mark.parametrize(
     ("options", "option"),
     [
-        (Options(), "--host"),
-        (Options(hosts=[HOST]), "--front"),
-        (Options(hosts=[HOST], front="istio"), "--tls"),
-        (Options(hosts=[HOST], front="gateway-api", tls="outside"), "--class-name"),
+        (InitOptions(), "--host"),
+        (InitOptions(hosts=[HOST]), "--front"),
+        (InitOptions(hosts=[HOST], front="istio"), "--tls"),
+        (InitOptions(hosts=[HOST], front="gateway-api", tls="outside"), "--class-name"),
     ],
     ids=["host", "front", "tls", "class"],
 )
 @pytest.mark.parametrize("questions", [NOBODY, person()], ids=["no terminal", "closed"])
 def test_an_unanswered_question_is_an_error_that_names_the_option(
-    options: Options, option: str, questions: Questions
+    options: InitOptions, option: str, questions: Questions
 ) -> None:
     with raises(UsageError, match=rf"\n.*{option}\b"):
-        settle(options, Found(), questions)
+        resolve_options(options, DiscoveredCluster(), questions)
 
 
-def taken(kind: str, path: str) -> Route:
-    return Route(host=HOST, path=path, kind=kind, owner="Ingress other/theirs")  # type: ignore[arg-type]
+def taken(kind: str, path: str) -> PublishedRoute:
+    return PublishedRoute(host=HOST, path=path, kind=kind, owner="Ingress other/theirs")  # type: ignore[arg-type]
 
 
 REFUSED = {
-    "no Istio": (Found(istio=False), Options(hosts=[HOST], front="istio"), ["--front istio"]),
+    "no Istio": (
+        DiscoveredCluster(istio=False),
+        InitOptions(hosts=[HOST], front="istio"),
+        ["--front istio"],
+    ),
     "no Gateway API": (
-        Found(gateway_api=False),
-        Options(hosts=[HOST], front="gateway-api"),
+        DiscoveredCluster(gateway_api=False),
+        InitOptions(hosts=[HOST], front="gateway-api"),
         ["--front gateway-api"],
     ),
     "class of another controller": (
-        Found(classes=CLASSES),
-        Options(hosts=[HOST], front="ingress-nginx", class_name="alb", tls="outside"),
+        DiscoveredCluster(classes=CLASSES),
+        InitOptions(hosts=[HOST], front="ingress-nginx", class_name="alb", tls="outside"),
         ["--class-name", " alb ", "ingress-nginx", "nginx, nginx-2"],
     ),
     "unknown issuer": (
-        Found(issuers=["ca"]),
-        Options(hosts=[HOST], front="istio", tls="issuer:letsencrypt"),
+        DiscoveredCluster(issuers=["ca"]),
+        InitOptions(hosts=[HOST], front="istio", tls="issuer:letsencrypt"),
         ["--tls", "ClusterIssuer letsencrypt", " ca"],
     ),
     "path taken": (
-        Found(routes=[taken("prefix", "/kubernetes/api")]),
+        DiscoveredCluster(routes=[taken("prefix", "/kubernetes/api")]),
         NGINX,
         [HOST, "Ingress other/theirs", "/kubernetes/api", "--prefix"],
     ),
-    "host twice": (Found(), Options(hosts=[HOST, HOST]), ["--host", HOST]),
-    "wildcard": (Found(), Options(hosts=["*.example.com"]), ["--host", "*.example.com"]),
-    "not ASCII": (Found(), Options(hosts=["bücher.example"]), ["--host", "xn--bcher-kva.example"]),
-    "not public": (Found(), Options(hosts=["localhost"]), ["--host", "localhost"]),
-    "pattern": (Found(), Options(hosts=[HOST], prefix="/k8s.*"), ["--prefix", "'/k8s.*'"]),
-    "anchored pattern": (
-        Found(), Options(hosts=[HOST], prefix="/k(8)s$"), ["--prefix", "'/k(8)s$'"]
+    "host twice": (DiscoveredCluster(), InitOptions(hosts=[HOST, HOST]), ["--host", HOST]),
+    "wildcard": (
+        DiscoveredCluster(),
+        InitOptions(hosts=["*.example.com"]),
+        ["--host", "*.example.com"],
     ),
-    "root": (Found(), Options(hosts=[HOST], prefix="/"), ["--prefix"]),
+    "not ASCII": (
+        DiscoveredCluster(),
+        InitOptions(hosts=["bücher.example"]),
+        ["--host", "xn--bcher-kva.example"],
+    ),
+    "not public": (DiscoveredCluster(), InitOptions(hosts=["localhost"]), ["--host", "localhost"]),
+    "pattern": (
+        DiscoveredCluster(),
+        InitOptions(hosts=[HOST], prefix="/k8s.*"),
+        ["--prefix", "'/k8s.*'"],
+    ),
+    "anchored pattern": (
+        DiscoveredCluster(),
+        InitOptions(hosts=[HOST], prefix="/k(8)s$"),
+        ["--prefix", "'/k(8)s$'"],
+    ),
+    "root": (DiscoveredCluster(), InitOptions(hosts=[HOST], prefix="/"), ["--prefix"]),
     "unknown front": (
-        Found(), Options(hosts=[HOST], front="envoy"), ["--front", "'envoy'", "ingress-nginx"]
+        DiscoveredCluster(),
+        InitOptions(hosts=[HOST], front="envoy"),
+        ["--front", "'envoy'", "ingress-nginx"],
     ),
     "unknown way to TLS": (
-        Found(), Options(hosts=[HOST], front="istio", tls="files:x"), ["--tls", "'files:x'"]
+        DiscoveredCluster(),
+        InitOptions(hosts=[HOST], front="istio", tls="files:x"),
+        ["--tls", "'files:x'"],
     ),
     "bad Secret name": (
-        Found(), Options(hosts=[HOST], front="istio", tls="secret:A_B"), ["--tls", "'A_B'"]
+        DiscoveredCluster(),
+        InitOptions(hosts=[HOST], front="istio", tls="secret:A_B"),
+        ["--tls", "'A_B'"],
     ),
     "class for Istio": (
-        Found(),
-        Options(hosts=[HOST], front="istio", class_name="x"),
+        DiscoveredCluster(),
+        InitOptions(hosts=[HOST], front="istio", class_name="x"),
         ["--class-name", "istio"],
     ),
     "TLS of a Gateway": (
-        Found(),
-        Options(hosts=[HOST], front="istio", gateway="a/b", tls="secret:x"),
+        DiscoveredCluster(),
+        InitOptions(hosts=[HOST], front="istio", gateway="a/b", tls="secret:x"),
         ["--tls", "a/b"],
     ),
     "Gateway without namespace": (
-        Found(), Options(hosts=[HOST], front="istio", gateway="b", tls="outside"), ["--gateway"]
+        DiscoveredCluster(),
+        InitOptions(hosts=[HOST], front="istio", gateway="b", tls="outside"),
+        ["--gateway"],
     ),
     "unknown DNS": (
-        Found(), Options(hosts=[HOST], front="istio", tls="outside", dns="me"), ["--dns", "'me'"]
+        DiscoveredCluster(),
+        InitOptions(hosts=[HOST], front="istio", tls="outside", dns="me"),
+        ["--dns", "'me'"],
     ),
-}  # fmt: skip
+}
 """What was found, options, and what the refusal names."""
 
 
 @pytest.mark.parametrize(("found", "options", "values"), REFUSED.values(), ids=REFUSED)
 def test_options_that_contradict_the_cluster_or_each_other_are_refused(
-    found: Found, options: Options, values: list[str]
+    found: DiscoveredCluster, options: InitOptions, values: list[str]
 ) -> None:
     with raises(UsageError) as caught:
-        settle(options, found, NOBODY)
+        resolve_options(options, found, NOBODY)
     assert all(value in str(caught.value) for value in values)
 
 
@@ -263,18 +296,24 @@ def test_a_route_takes_the_paths_its_engine_sends_to_it(kind: str, path: str, ta
 
 
 def test_a_route_of_another_host_takes_nothing() -> None:
-    other = Route(host="x.example.com", path="/kubernetes", kind="prefix", owner="Ingress a/b")
-    settle(NGINX, Found(routes=[other]), NOBODY)
+    other = PublishedRoute(
+        host="x.example.com", path="/kubernetes", kind="prefix", owner="Ingress a/b"
+    )
+    resolve_options(NGINX, DiscoveredCluster(routes=[other]), NOBODY)
 
 
-def in_istio(gateway_hosts: list[str]) -> Found:
+def in_istio(gateway_hosts: list[str]) -> DiscoveredCluster:
     """Like Kubeflow: its VirtualServices are for every host of its Gateway."""
-    everything = Route(host="*", path="/pipeline", kind="text", owner="VirtualService kf/pipeline")
+    everything = PublishedRoute(
+        host="*", path="/pipeline", kind="text", owner="VirtualService kf/pipeline"
+    )
     hosts = [
-        Host(host=each, front="istio", owner="Gateway kf/kf", ends_tls=True, gateway="kf/kf")
+        PublishedHost(
+            host=each, front="istio", owner="Gateway kf/kf", ends_tls=True, gateway="kf/kf"
+        )
         for each in gateway_hosts
     ]
-    return Found(asked=True, istio=True, routes=[everything], hosts=hosts)
+    return DiscoveredCluster(asked=True, istio=True, routes=[everything], hosts=hosts)
 
 
 @pytest.mark.parametrize(("hosts", "warned"), [(["*"], True), (["*", HOST], False)])
@@ -283,7 +322,7 @@ def test_a_route_for_every_host_gives_a_warning_before_it_loses_one(
 ) -> None:
     warnings: list[str] = []
     questions = Questions(read=None, tell=warnings.append)
-    domain = the_domain(Options(hosts=[HOST]), in_istio(hosts), questions)
+    domain = the_domain(InitOptions(hosts=[HOST]), in_istio(hosts), questions)
     assert (domain.front, domain.gateway, domain.tls) == ("istio", "kf/kf", "outside")
     assert ("VirtualService kf/pipeline" in "".join(warnings)) is warned
     if warned:
@@ -291,9 +330,11 @@ def test_a_route_for_every_host_gives_a_warning_before_it_loses_one(
 
 
 def test_handed_over_ingresses_do_not_block_the_path() -> None:
-    ekf = Route(host=HOST, path="/kubernetes/", kind="prefix", owner="Ingress rok/kubernetes-proxy")
-    found = Found(asked=True, routes=[ekf], hosts=[SERVED], classes=CLASSES)
+    ekf = PublishedRoute(
+        host=HOST, path="/kubernetes/", kind="prefix", owner="Ingress rok/kubernetes-proxy"
+    )
+    found = DiscoveredCluster(asked=True, routes=[ekf], hosts=[SERVED], classes=CLASSES)
     with raises(UsageError, match="(?s)Ingress rok/kubernetes-proxy.*/kubernetes/.*--adopt door"):
-        settle(NGINX, found, NOBODY)
-    options = Options(named={"ekf": HOST}, handed_over=frozenset({"kubernetes-proxy"}))
+        resolve_options(NGINX, found, NOBODY)
+    options = InitOptions(named={"ekf": HOST}, handed_over=frozenset({"kubernetes-proxy"}))
     assert the_domain(options, found).class_name == "nginx-2"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from daypass.deploy.identifier import LAST_WAVE, Identifier
-from daypass.deploy.inventory import Entry
+from daypass.deploy.deploy_target import LAST_WAVE, ObjectRef
+from daypass.deploy.inventory import AppliedObject
 from daypass.deploy.removals import is_the_one
 from daypass.render.objects import Object
 from support.manifest_cases import CASES
@@ -24,38 +24,38 @@ def live(**metadata: Any) -> Object:
     return {"metadata": {"uid": "u", "managedFields": APPLIED, **metadata}}
 
 
-@pytest.mark.parametrize("value", OBJECTS, ids=lambda value: str(Identifier.of(value)))
+@pytest.mark.parametrize("value", OBJECTS, ids=lambda value: str(ObjectRef.of(value)))
 def test_the_key_of_every_rendered_object_is_valid_and_can_be_parsed(
     value: Object,
 ) -> None:
-    identifier = Identifier.of(value)
-    assert Identifier.parse(identifier.key) == identifier
+    identifier = ObjectRef.of(value)
+    assert ObjectRef.parse(identifier.key) == identifier
     assert len(identifier.key) <= 253
     assert re.fullmatch("[-._a-zA-Z0-9]+", identifier.key)
 
 
 def test_routes_are_in_the_last_wave() -> None:
-    last = {value["kind"] for value in OBJECTS if Identifier.of(value).wave == LAST_WAVE}
+    last = {value["kind"] for value in OBJECTS if ObjectRef.of(value).wave == LAST_WAVE}
     assert last == {"Gateway", "HTTPRoute", "Ingress", "VirtualService"}
 
 
 @pytest.mark.parametrize("kind", ["AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy"])
 def test_the_objects_of_a_gate_are_applied_before_routes(kind: str) -> None:
-    guard = Identifier(group="g", kind=kind, namespace="n", name="daypass-gate")
+    guard = ObjectRef(group="g", kind=kind, namespace="n", name="daypass-gate")
     assert guard.wave < LAST_WAVE
 
 
 @pytest.mark.parametrize(
     "entry",
     [
-        Entry(api_version="v1"),
-        Entry(api_version="apps/v1", uid="u", taken_over=True),
-        Entry(api_version="v1", certificate="daypass-door"),
+        AppliedObject(api_version="v1"),
+        AppliedObject(api_version="apps/v1", uid="u", taken_over=True),
+        AppliedObject(api_version="v1", certificate="daypass-door"),
     ],
     ids=["minimal", "taken over", "certificate"],
 )
-def test_an_entry_can_be_parsed_from_its_text(entry: Entry) -> None:
-    assert Entry.parse(entry.text()) == entry
+def test_an_entry_can_be_parsed_from_its_text(entry: AppliedObject) -> None:
+    assert AppliedObject.parse(entry.text()) == entry
 
 
 def made_for(name: str) -> Object:
@@ -66,18 +66,22 @@ def made_for(name: str) -> Object:
 @pytest.mark.parametrize(
     ("entry", "there", "expected"),
     [
-        (Entry(api_version="v1", uid="u"), live(), True),
-        (Entry(api_version="v1"), live(), True),
-        (Entry(api_version="v1", uid="other"), live(), False),
-        (Entry(api_version="v1", uid="u"), live(managedFields=[]), False),
-        (Entry(api_version="v1"), live(managedFields=[]), False),
-        (Entry(api_version="v1", certificate="daypass-door"), made_for("daypass-door"), True),
-        (Entry(api_version="v1", certificate="daypass-door"), made_for("other"), False),
-        (Entry(api_version="v1", certificate="other"), made_for("other"), False),
-        (Entry(api_version="v1", certificate="daypass-door"), live(), False),
+        (AppliedObject(api_version="v1", uid="u"), live(), True),
+        (AppliedObject(api_version="v1"), live(), True),
+        (AppliedObject(api_version="v1", uid="other"), live(), False),
+        (AppliedObject(api_version="v1", uid="u"), live(managedFields=[]), False),
+        (AppliedObject(api_version="v1"), live(managedFields=[]), False),
+        (
+            AppliedObject(api_version="v1", certificate="daypass-door"),
+            made_for("daypass-door"),
+            True,
+        ),
+        (AppliedObject(api_version="v1", certificate="daypass-door"), made_for("other"), False),
+        (AppliedObject(api_version="v1", certificate="other"), made_for("other"), False),
+        (AppliedObject(api_version="v1", certificate="daypass-door"), live(), False),
     ],
 )
 def test_an_entry_matches_only_objects_that_daypass_applied(
-    entry: Entry, there: Object, expected: bool
+    entry: AppliedObject, there: Object, expected: bool
 ) -> None:
     assert is_the_one(entry, there) is expected

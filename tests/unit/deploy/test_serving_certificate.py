@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from daypass._core.tls import client_context
-from daypass.deploy.pair import (
+from daypass.deploy.prerequisites import (
     LIFETIME,
     RENEWED_BEFORE,
     authority_in,
     authority_object,
     certificates_in,
     is_due,
-    make_pair,
+    make_serving_certificate,
 )
 from daypass.testing.clock import MovableClock as Clock
 
@@ -46,25 +46,25 @@ def handshake(tmp_path: Path, pair: dict[str, Any], authority: str, name: str) -
 
 
 def test_the_certificate_is_trusted_only_by_its_authority_and_for_its_name(tmp_path: Path) -> None:
-    pair = make_pair("daypass", "pair", HOST, Clock())
+    pair = make_serving_certificate("daypass", "pair", HOST, Clock())
     handshake(tmp_path, pair, authority_in(pair), HOST)
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(tmp_path, pair, authority_in(pair), "daypass-door.other.svc")
-    other = make_pair("daypass", "pair", HOST, Clock())
+    other = make_serving_certificate("daypass", "pair", HOST, Clock())
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(tmp_path, pair, authority_in(other), HOST)
 
 
 def test_the_new_authority_bundle_still_trusts_the_old_certificate(tmp_path: Path) -> None:
-    old = make_pair("daypass", "pair", HOST, Clock())
-    new = make_pair("daypass", "pair", HOST, Clock(), authority_in(old))
+    old = make_serving_certificate("daypass", "pair", HOST, Clock())
+    new = make_serving_certificate("daypass", "pair", HOST, Clock(), authority_in(old))
     for pair in (old, new):
         handshake(tmp_path, pair, authority_in(new), HOST)
 
 
 def test_a_certificate_is_renewed_before_it_expires_and_a_foreign_one_never() -> None:
     clock = Clock()
-    metadata = make_pair("daypass", "pair", HOST, clock)["metadata"]
+    metadata = make_serving_certificate("daypass", "pair", HOST, clock)["metadata"]
     clock.move((LIFETIME - RENEWED_BEFORE).total_seconds() - 60)
     assert not is_due(metadata, clock)
     clock.move(120)
@@ -74,7 +74,7 @@ def test_a_certificate_is_renewed_before_it_expires_and_a_foreign_one_never() ->
 
 
 def test_only_certificates_of_an_authority_are_copied() -> None:
-    pair = make_pair("daypass", "pair", HOST, Clock())
+    pair = make_serving_certificate("daypass", "pair", HOST, Clock())
     mixed = text(pair, "tls.key") + "# note\n" + text(pair, "ca.crt")
     assert certificates_in(mixed) == text(pair, "ca.crt")
     assert authority_in({"kind": "ConfigMap", "data": {"ca.crt": mixed}}) == text(pair, "ca.crt")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from daypass.identity import marks
-from daypass.identity.account import EndedError, ForeignAccountError, find_account
-from daypass.identity.create import NEVER, Wish, create, plan
-from daypass.identity.manifests import identity_objects
-from daypass.identity.policing import hold_to_policy
+from daypass._core import labels
+from daypass._core import labels as policy_marks
+from daypass.identity.create import NEVER, IdentitySpec, create, plan
+from daypass.identity.model import EndedError, ForeignAccountError, find_account, identity_objects
+from daypass.identity.policy import hold_to_policy
 from daypass.identity.tokens import NoTokenError, wait_for_token
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
@@ -23,7 +23,6 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
     Object,
 )
-from daypass.render.policy import marks as policy_marks
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, HANDOVER, deaf, make, mint, ours
@@ -97,32 +96,32 @@ def test_a_role_changed_by_another_manager_is_a_conflict(world: EmbeddedCluster)
 
 
 @pytest.mark.parametrize(
-    "labels", [{}, {marks.MANAGED_BY: marks.MANAGER}], ids=["unlabelled", "labelled"]
+    "present", [{}, {labels.MANAGED_BY: labels.MANAGER}], ids=["unlabelled", "labelled"]
 )
 def test_a_foreign_account_is_refused_without_adopt(
-    world: EmbeddedCluster, labels: dict[str, str]
+    world: EmbeddedCluster, present: dict[str, str]
 ) -> None:
-    foreign(world, **labels)
+    foreign(world, **present)
     before = account(world.cluster)
     with raises(ForeignAccountError, match="(?s)team/bot.*--adopt"):
         make(world.cluster)
     assert account(world.cluster) == before
     assert ours(world.cluster) == []
     make(world.cluster, adopt=True)
-    assert account(world.cluster)["metadata"]["annotations"][marks.ADOPTED] == "true"
+    assert account(world.cluster)["metadata"]["annotations"][labels.ADOPTED] == "true"
     make(world.cluster)  # it is an identity by now
-    assert account(world.cluster)["metadata"]["annotations"][marks.ADOPTED] == "true"
+    assert account(world.cluster)["metadata"]["annotations"][labels.ADOPTED] == "true"
 
 
 def test_an_account_managed_by_another_tool_is_not_adopted(world: EmbeddedCluster) -> None:
-    foreign(world, **{marks.MANAGED_BY: "Helm"})
+    foreign(world, **{labels.MANAGED_BY: "Helm"})
     with raises(ForeignAccountError, match="team/bot.*Helm"):
         make(world.cluster, adopt=True)
 
 
 def test_a_deadline_stays_until_another_one_is_set(world: EmbeddedCluster) -> None:
     def deadline() -> object:
-        return account(world.cluster)["metadata"]["annotations"].get(marks.DEADLINE)
+        return account(world.cluster)["metadata"]["annotations"].get(labels.DEADLINE)
 
     make(world.cluster, deadline="2027-02-01T00:00:00Z")
     make(world.cluster)
@@ -156,9 +155,12 @@ def test_the_namespace_is_labelled_and_a_missing_policy_gives_a_warning(
 ) -> None:
     warnings: list[str] = []
     hold_to_policy(world.cluster, "team", lambda *words: warnings.append("\n".join(words)))
-    labels = world.cluster.get(NAMESPACES, "team")["metadata"]["labels"]
-    assert labels[marks.POLICY] == marks.POLICY_ON
-    assert (marks.POLICY, marks.POLICY_ON) == (policy_marks.LABEL, policy_marks.ENFORCED)
+    found = world.cluster.get(NAMESPACES, "team")["metadata"]["labels"]
+    assert found[labels.POLICY] == labels.POLICY_ENFORCED
+    assert (labels.POLICY, labels.POLICY_ENFORCED) == (
+        policy_marks.POLICY,
+        policy_marks.POLICY_ENFORCED,
+    )
     label, missing = warnings
     assert "team" in label
     assert missing.endswith("daypass policy apply")
@@ -180,7 +182,7 @@ def test_a_namespace_admin_creates_identities_with_a_warning_about_the_label(
     world: EmbeddedCluster,
 ) -> None:
     admin, warnings = namespace_admin(world), list[tuple[str, str]]()
-    wish = Wish(name=BOT, handover=HANDOVER)
+    wish = IdentitySpec(name=BOT, handover=HANDOVER)
     create(admin, None, wish, warn=lambda *words: warnings.append((words[0], words[1])))
     ((fact, hint),) = warnings
     assert "team" in fact
@@ -191,7 +193,12 @@ def test_a_namespace_admin_creates_identities_with_a_warning_about_the_label(
 
 def test_a_missing_permission_is_shown_as_the_rbac_rule_to_add(world: EmbeddedCluster) -> None:
     with raises(ForbiddenError, match="namespace team") as raised:
-        create(namespace_admin(world, "view"), None, Wish(name=BOT, handover=HANDOVER), warn=deaf)
+        create(
+            namespace_admin(world, "view"),
+            None,
+            IdentitySpec(name=BOT, handover=HANDOVER),
+            warn=deaf,
+        )
     assert 'resources: ["serviceaccounts"]' in raised.value.hint
 
 
@@ -217,7 +224,7 @@ def test_a_late_token_is_waited_for(world: EmbeddedCluster) -> None:
 
 
 def test_a_plan_names_the_live_secret_and_changes_nothing(world: EmbeddedCluster) -> None:
-    wish: Any = Wish(name=BOT, handover=HANDOVER)
+    wish: Any = IdentitySpec(name=BOT, handover=HANDOVER)
     one, other = (plan(wish, None, None, clock=world.clock)[-1] for _ in range(2))
     assert one["metadata"]["name"] != other["metadata"]["name"]
     assert find_account(world.cluster, BOT) is None

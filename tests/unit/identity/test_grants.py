@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.client.names import is_subdomain
+from daypass._core.k8s_names import is_subdomain
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
@@ -15,7 +15,7 @@ from daypass.identity.grants import (
     role_binding,
 )
 from daypass.identity.inventory import policy_proves
-from daypass.identity.naming import IdentityName
+from daypass.identity.model import IdentityName
 from support.messages import raises
 
 BOT = IdentityName(namespace="team", name="bot")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from daypass.identity import marks
-from daypass.identity.health import Finding, examine
+from daypass._core import labels
+from daypass.identity.health import HealthFinding, examine
 from support.inventories import BOT, World, binding, grant
 from support.messages import check
 from support.timing import FakeClock
@@ -20,7 +20,7 @@ ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
 Spoil = Callable[[World], object]
 
 
-def findings(spoil: Spoil, *, unused_seconds: int = 90 * DAY) -> list[Finding]:
+def findings(spoil: Spoil, *, unused_seconds: int = 90 * DAY) -> list[HealthFinding]:
     world = World()
     spoil(world)
     (examined,) = examine(world.objects(), FakeClock(), unused_seconds=unused_seconds)
@@ -77,16 +77,16 @@ PROBLEMS: list[tuple[str, Spoil, *tuple[str, ...]]] = [
     ("half-grant", lambda w: lose(w, "policies"), "alice=view"),
     ("half-grant", lambda w: only(w, "bindings", w.own_binding), OPENING),
     ("open-policy", lambda w: w.policy["spec"]["rules"][0].pop("from"), OPENING),
-    ("deadline-passed", lambda w: annotate(w, "account", marks.DEADLINE, PAST), PAST),
-    ("retirement-overdue", lambda w: annotate(w, "secret", marks.RETIRE_AFTER, PAST), PAST),
-    ("unreadable-time", lambda w: annotate(w, "account", marks.DEADLINE, "soon"), "'soon'"),
-    ("unreadable-time", lambda w: annotate(w, "secret", marks.RETIRE_AFTER, "now"), "'now'"),
+    ("deadline-passed", lambda w: annotate(w, "account", labels.DEADLINE, PAST), PAST),
+    ("retirement-overdue", lambda w: annotate(w, "secret", labels.RETIRE_AFTER, PAST), PAST),
+    ("unreadable-time", lambda w: annotate(w, "account", labels.DEADLINE, "soon"), "'soon'"),
+    ("unreadable-time", lambda w: annotate(w, "secret", labels.RETIRE_AFTER, "now"), "'now'"),
     ("unused", lambda w: label_unused(w, "2026-10-16"), "90 days"),
     ("foreign-token", foreign_secret, "Secret by-hand"),
     ("several-tokens", lambda w: add_secret(w, "second"), "second", "2"),
     (
         "rotation-unfinished",
-        lambda w: add_secret(w, "second", **{marks.REPLACES: w.secret["metadata"]["name"]}),
+        lambda w: add_secret(w, "second", **{labels.REPLACES: w.secret["metadata"]["name"]}),
         "second", "2",
     ),
     (
@@ -132,7 +132,7 @@ def test_each_problem_is_the_only_finding(code: str, spoil: Spoil, values: list[
 
 
 def ended(world: World) -> None:
-    annotate(world, "account", marks.DEADLINE, PAST)
+    annotate(world, "account", labels.DEADLINE, PAST)
     lose(world, "secrets", "bindings", "policies", "roles")
 
 
@@ -169,9 +169,9 @@ def federated(world: World) -> None:
     "spoil",
     [
         lambda w: None,
-        lambda w: annotate(w, "account", marks.DEADLINE, FUTURE),
-        lambda w: annotate(w, "secret", marks.RETIRE_AFTER, FUTURE),
-        lambda w: add_secret(w, "old", **{marks.RETIRE_AFTER: FUTURE}),
+        lambda w: annotate(w, "account", labels.DEADLINE, FUTURE),
+        lambda w: annotate(w, "secret", labels.RETIRE_AFTER, FUTURE),
+        lambda w: add_secret(w, "old", **{labels.RETIRE_AFTER: FUTURE}),
         lambda w: add_secret(w, "dead", **{"kubernetes.io/service-account.uid": "before"}),
         invalid,
         federated,
@@ -206,7 +206,7 @@ def test_a_missing_policy_and_a_missing_label_are_one_finding() -> None:
 def test_an_annotation_alone_makes_no_orphan() -> None:
     world = World()
     odd, _ = grant(BOT, "bob", "kubeflow-view")
-    odd["metadata"]["annotations"][marks.IDENTITY] = "team/nobody"
+    odd["metadata"]["annotations"][labels.IDENTITY] = "team/nobody"
     world.lists["bindings"].append(odd)
     nobody, bot = sorted(
         examine(world.objects(), FakeClock(), unused_seconds=90 * DAY),

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core import labels
 from daypass.cli import main
-from daypass.identity import marks
-from daypass.identity.revoke import revoke
+from daypass.identity.delete import revoke
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, ROLES, SECRETS, SERVICE_ACCOUNTS
 from support import hints
@@ -66,7 +66,7 @@ def an_identity_with_two_tokens(world: EmbeddedCluster) -> None:
 
 def an_identity_without_a_door(world: EmbeddedCluster) -> None:
     make(world.cluster)
-    without = {"metadata": {"annotations": {marks.DOOR: None, marks.AUDIENCE: None}}}
+    without = {"metadata": {"annotations": {labels.DOOR: None, labels.AUDIENCE: None}}}
     world.cluster.patch(SERVICE_ACCOUNTS, "bot", without, "team")
 
 
@@ -123,11 +123,11 @@ class Row:
 CREATE = "identity create bot -n team"
 ROWS = [
     Row(
-        site="identity/account.py::get_identity: daypass identity list -n _",
+        site="identity/model.py::get_identity: daypass identity list -n _",
         command="identity rotate bot -n team",
     ),
     Row(
-        site="identity/account.py::get_identity: daypass identity create _ -n _ --adopt",
+        site="identity/model.py::get_identity: daypass identity create _ -n _ --adopt",
         state=a_foreign_account,
         command="identity revoke bot -n team",
     ),
@@ -149,7 +149,7 @@ ROWS = [
         command=CREATE,
     ),
     Row(
-        site="identity/handover.py::of: daypass identity create _ -n _"
+        site="identity/credentials_file.py::of: daypass identity create _ -n _"
         f" --door {hints.STAND_INS['URL']} --audience AUDIENCE",
         state=an_identity_without_a_door,
         command="identity rotate bot -n team -o new.json",
@@ -269,68 +269,77 @@ LOCAL = "local/test_identity_embedded.py"
 REAL = "cluster/test_hints_lead_on.py"
 EXCHANGE = f"{REAL}::test_the_exchange_with_kubectl"
 ELSEWHERE = {
-    f"{LOCAL}::test_what_refusals_name_leads_to_a_token_that_passes": (
+    f"{LOCAL}::test_commands_named_by_refusals_lead_to_an_accepted_token": (
         "cli/identity/create.py::_tell: daypass token",
         "client/refusals.py::_forbidden: daypass identity create _ -n _",
-        "render/envoy/refusals.py::next_step: daypass token --audience _",
-        "render/envoy/refusals.py::next_step: daypass token --audience _ --no-cache",
+        "render/envoy/replies.py::next_step: daypass token --audience _",
+        "render/envoy/replies.py::next_step: daypass token --audience _ --no-cache",
     ),
     f"{REAL}::test_labels_of_namespaces": (
         "cli/identity/create.py::_show: kubectl label namespace _ _=_",
-        "identity/policing.py::hold_to_policy: kubectl label namespace _ _=_",
-        "identity/policing.py::warn_of_label: kubectl label namespace _ _-",
+        "identity/policy.py::hold_to_policy: kubectl label namespace _ _=_",
+        "identity/policy.py::warn_of_label: kubectl label namespace _ _-",
     ),
-    f"{REAL}::test_somebody_elses_secret": (
+    f"{REAL}::test_a_secret_of_another_owner": (
         "cli/identity/revoke.py::run: kubectl delete secret _ -n _",
     ),
     f"{REAL}::test_cluster_roles": (
         "identity/authorize.py::_check_risks: kubectl get clusterroles",
     ),
     f"{REAL}::test_the_policy": (
-        "identity/policing.py::_warn_without_policy: daypass policy apply",
+        "identity/policy.py::_warn_without_policy: daypass policy apply",
         "identity/health.py::_of_policy: daypass policy apply",
-        "identity/policy_apply.py::_refuse_additions: kubectl delete _ _",
-        "audit/exchange.py::judge_policy: daypass policy apply",
+        "identity/policy.py::_refuse_additions: kubectl delete _ _",
+        "verification/responses.py::judge_policy: daypass policy apply",
     ),
     f"{REAL}::test_a_missing_namespace": ("kube/errors.py::_absent: kubectl create namespace _",),
     f"{REAL}::test_the_authority_of_the_api_server": (
-        "local/upstream.py::upstream_of: kubectl config view --raw",
+        "local/api_backend.py::upstream_of: kubectl config view --raw",
     ),
 }  # fmt: skip
 """Tests that run the named command against a real cluster, or a running `daypass up`."""
 EXEMPT = {
-    "audit/answers.py::_foreign: daypass up": "runs until a signal",
-    "audit/answers.py::_foreign: daypass apply": "needs a front: tests/cluster/test_apply.py",
-    "audit/answers.py::_foreign: kubectl get ingress,virtualservice,httproute -A": "needs a front",
-    "audit/certificate.py::judge_certificate: kubectl describe certificates -A": "cert-manager's",
-    "audit/certificate.py::judge_untrusted: daypass apply": "needs ingress-nginx",
-    "audit/verify.py::_look_up: daypass apply": "needs ExternalDNS",
+    "verification/responses.py::_foreign: daypass up": "runs until a signal",
+    "verification/responses.py::_foreign: daypass apply": (
+        "needs a front: tests/cluster/test_apply.py"
+    ),
+    "verification/responses.py::_foreign: kubectl get ingress,virtualservice,httproute -A": (
+        "needs a front"
+    ),
+    "verification/certificate.py::judge_certificate: kubectl describe certificates -A": (
+        "cert-manager's"
+    ),
+    "verification/certificate.py::judge_untrusted: daypass apply": "needs ingress-nginx",
+    "verification/verify.py::_look_up: daypass apply": "needs ExternalDNS",
     "cli/gate/watch.py::run: daypass up": "runs until a signal",
-    "cli/identity/door_options.py::_own_authority: daypass up": "runs until a signal",
-    "cli/identity/publishing.py::publish_ended: kubectl get lease daypass-gate-watch -n _":
+    "cli/options.py::run_subcommand: daypass _ --help": "help",
+    "cli/options.py::_own_authority: daypass up": "runs until a signal",
+    "cli/identity/publish_revocation.py::publish_ended: kubectl get lease daypass-gate-watch -n _":
         "needs a gate in a cluster that cannot be written to",
     "client/refusals.py::_unauthorized: daypass identity federate --help": "help",
     "client/refusals.py::_forbidden: daypass identity federate --help": "help",
-    "gateway/record.py::_damaged: kubectl delete configmap _ -n _": "tests of the record do it",
-    "gateway/review/revoked_follower.py::see: daypass gate watch": "runs until a signal",
-    "gateway/revoked_list.py::read_revoked: daypass gate watch": "runs until a signal",
+    "gate/revocation/state_store.py::_damaged: kubectl delete configmap _ -n _": (
+        "tests of the record do it"
+    ),
+    "gate/authorizer/revocation_list_client.py::see: daypass gate watch": "runs until a signal",
+    "gate/revocation/published_list.py::read_revocation_list: daypass gate watch": "runs until a signal",
     "identity/health.py::_of_gate: daypass identity create _ -n _":
         "needs a gate in a cluster; the same command as of _of_tokens",
-    "identity/policy_apply.py::_wait_until_it_refuses:"
+    "identity/policy.py::_wait_until_it_refuses:"
     " daypass policy check -n _ --service-account default":
         "no policy lets its own question pass; tests/cluster/test_policy.py runs the command",
-    "identity/revoke.py::revoke: kubectl get secrets -n _ -o yaml --show-managed-fields":
+    "identity/delete.py::revoke: kubectl get secrets -n _ -o yaml --show-managed-fields":
         "somebody would have to make Secrets all the time",
 }  # fmt: skip
 PACKAGES = (
-    "audit/", "cli/gate/", "cli/identity/", "cli/policy/", "cli/up.py", "cli/verify.py",
-    "client/refusals.py", "gateway/", "identity/", "kube/", "local/", "render/envoy/",
+    "verification/", "cli/gate/", "cli/identity/", "cli/policy/", "cli/options.py", "cli/up.py", "cli/verify.py",
+    "client/refusals.py", "gate/", "identity/", "kube/", "local/", "render/envoy/",
 )  # fmt: skip
 
 
 def test_every_command_named_in_a_message_is_run_or_exempt() -> None:
     sites = {str(each) for each in hints.call_sites() if each.place.startswith(PACKAGES)}
-    sites = {each for each in sites if "identity/howto.py" not in each}  # see EXCHANGE
+    sites = {each for each in sites if "credentials_file.py::exchange" not in each}  # see EXCHANGE
     rows = {row.site for row in ROWS}
     assert sites == {*rows, *EXEMPT, *(site for known in ELSEWHERE.values() for site in known)}
     for test in (*ELSEWHERE, EXCHANGE):

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from daypass.cli.table import table
-from daypass.identity import marks
+from daypass._core import labels
+from daypass.cli.output import table
 from daypass.identity.health import examine
 from daypass.identity.inventory import entries
 from daypass.identity.table import HEADINGS, age, document, rows
@@ -89,7 +89,7 @@ def test_kubernetes_default_bindings_are_not_listed() -> None:
 
 def test_a_foreign_service_account_is_no_identity() -> None:
     world = World()
-    world.account["metadata"]["annotations"][marks.IDENTITY] = "team/other"
+    world.account["metadata"]["annotations"][labels.IDENTITY] = "team/other"
     (entry,) = entries(world.objects())
     assert (entry.name, entry.account) == (BOT, None)
 
@@ -105,7 +105,7 @@ def test_an_annotation_that_names_no_identity_is_ignored() -> None:
     world = World()
     for index, mark in enumerate(("", "x", "a/b/c", "../x", "team/BOT", "\x1b[2J/x")):
         odd, _ = grant(BOT, f"n{index}", "kubeflow-view")
-        odd["metadata"]["annotations"][marks.IDENTITY] = mark
+        odd["metadata"]["annotations"][labels.IDENTITY] = mark
         odd["subjects"] = []
         world.lists["bindings"].append(odd)
     assert [entry.name for entry in entries(world.objects())] == [BOT]
@@ -113,7 +113,7 @@ def test_an_annotation_that_names_no_identity_is_ignored() -> None:
 
 def test_the_table_has_no_control_characters() -> None:
     world = World()
-    world.account["metadata"]["annotations"][marks.DOOR] = "https://door\x1b[2J\n.test"
+    world.account["metadata"]["annotations"][labels.DOOR] = "https://door\x1b[2J\n.test"
     for name in ("a", "b", "c"):
         world.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
     clock = FakeClock()

@@ -11,20 +11,31 @@ from typing import Any
 
 import pytest
 
+from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.secret import Secret
 from daypass._core.tls import BadCertificateAuthorityError
+from daypass.client.config import parse_source
+from daypass.client.config_source import read_source
 from daypass.client.errors import CredentialsError
-from daypass.client.settings import parse_source
-from daypass.client.source import read_source
-from daypass.identity import marks
-from daypass.identity.account import Account
-from daypass.identity.door import Order, complete, find_domain
-from daypass.identity.handover import FileInUseError, Handover, NoHandoverError, check_file
-from daypass.identity.manifests import new_secret_name
-from daypass.identity.naming import LONGEST_CHARACTERS, BadNameError, IdentityName
+from daypass.config import Config, parse
+from daypass.identity.credentials_file import (
+    CredentialsOptions,
+    CredentialsSettings,
+    FileInUseError,
+    NoHandoverError,
+    check_file,
+    complete,
+    find_domain,
+)
+from daypass.identity.model import (
+    LONGEST_CHARACTERS,
+    Account,
+    BadNameError,
+    IdentityName,
+    new_secret_name,
+)
 from daypass.identity.tokens import TokenSecret, current, is_unfinished, live
-from daypass.spec import Config, parse
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, HANDOVER, make
@@ -119,11 +130,13 @@ def config(text: str = CONFIG) -> Config:
 
 
 def known(**annotations: str) -> Account:
-    merged = {marks.IDENTITY: BOT.key, **annotations}
+    merged = {labels.IDENTITY: BOT.key, **annotations}
     return Account(name=BOT, uid="u", is_ours=True, manager="daypass", annotations=merged)
 
 
-def completed(order: Order, text: str | None, account: Account | None = None) -> Handover:
+def completed(
+    order: CredentialsOptions, text: str | None, account: Account | None = None
+) -> CredentialsSettings:
     spec = None if text is None else config(text)
     domain = None if spec is None else find_domain(order, spec, account)
     return complete(order, spec, domain, account)
@@ -136,27 +149,36 @@ POLICY = "policy: {audiences: [one], longestLifetime: 30m}\n"
 @pytest.mark.parametrize(
     ("order", "text", "door", "audience", "lifetime"),
     [
-        (Order(audience="x"), CONFIG, "https://ekf.example.com/tokens", "x", 3600),
-        (Order(), CONFIG + GATE, "https://ekf.example.com/tokens", "gate", 3600),
-        (Order(), CONFIG + POLICY, "https://ekf.example.com/tokens", "one", 1800),
+        (CredentialsOptions(audience="x"), CONFIG, "https://ekf.example.com/tokens", "x", 3600),
+        (CredentialsOptions(), CONFIG + GATE, "https://ekf.example.com/tokens", "gate", 3600),
+        (CredentialsOptions(), CONFIG + POLICY, "https://ekf.example.com/tokens", "one", 1800),
         (
-            Order(domain="serving", audience="x", lifetime_seconds=900), CONFIG + SECOND,
-            "https://serving.example.com/tokens", "x", 900,
+            CredentialsOptions(domain="serving", audience="x", lifetime_seconds=900),
+            CONFIG + SECOND,
+            "https://serving.example.com/tokens",
+            "x",
+            900,
         ),
         (
-            Order(door="https://d.example.com/k", audience="x"), CONFIG + SECOND,
-            "https://d.example.com/k", "x", 3600,
+            CredentialsOptions(door="https://d.example.com/k", audience="x"),
+            CONFIG + SECOND,
+            "https://d.example.com/k",
+            "x",
+            3600,
         ),
         (
-            Order(door="https://d.example.com/k/", audience="x"), None,
-            "https://d.example.com/k", "x", 3600,
+            CredentialsOptions(door="https://d.example.com/k/", audience="x"),
+            None,
+            "https://d.example.com/k",
+            "x",
+            3600,
         ),
     ],
-)  # fmt: skip
+)
 def test_the_door_comes_from_options_or_the_config(
-    order: Order, text: str | None, door: str, audience: str, lifetime: int
+    order: CredentialsOptions, text: str | None, door: str, audience: str, lifetime: int
 ) -> None:
-    assert completed(order, text) == Handover(
+    assert completed(order, text) == CredentialsSettings(
         door=door, audience=audience, lifetime_seconds=lifetime
     )
 
@@ -171,41 +193,65 @@ def test_the_door_comes_from_options_or_the_config(
 )
 def test_a_local_door_has_the_host_and_port_it_listens_on(local: str, host: str, door: str) -> None:
     text = f"version: 1\ndomains: {{x: {{host: {host}, front: envoy}}}}\nlocal: {{door: {local}}}\n"
-    assert completed(Order(audience="x"), text).door == door
+    assert completed(CredentialsOptions(audience="x"), text).door == door
 
 
 @pytest.mark.parametrize(
     ("order", "text", "error", "value"),
     [
-        pytest.param(Order(audience="x"), None, NoHandoverError, "--door", id="no door"),
-        pytest.param(Order(), CONFIG, NoHandoverError, "--audience", id="no audience"),
         pytest.param(
-            Order(audience="x"), CONFIG + SECOND, UsageError, "--domain: ekf, serving",
+            CredentialsOptions(audience="x"), None, NoHandoverError, "--door", id="no door"
+        ),
+        pytest.param(CredentialsOptions(), CONFIG, NoHandoverError, "--audience", id="no audience"),
+        pytest.param(
+            CredentialsOptions(audience="x"),
+            CONFIG + SECOND,
+            UsageError,
+            "--domain: ekf, serving",
             id="two domains",
         ),
-        pytest.param(Order(domain="nope"), CONFIG, UsageError, "'nope'", id="unknown domain"),
         pytest.param(
-            Order(door="http://d.example.com/k", audience="x"), None, CredentialsError, "http://",
+            CredentialsOptions(domain="nope"), CONFIG, UsageError, "'nope'", id="unknown domain"
+        ),
+        pytest.param(
+            CredentialsOptions(door="http://d.example.com/k", audience="x"),
+            None,
+            CredentialsError,
+            "http://",
             id="http",
         ),
         pytest.param(
-            Order(audience="x", lifetime_seconds=599), CONFIG, UsageError, "599", id="too short"
+            CredentialsOptions(audience="x", lifetime_seconds=599),
+            CONFIG,
+            UsageError,
+            "599",
+            id="too short",
         ),
         pytest.param(
-            Order(audience="one", lifetime_seconds=1801), CONFIG + POLICY, UsageError, "1801",
+            CredentialsOptions(audience="one", lifetime_seconds=1801),
+            CONFIG + POLICY,
+            UsageError,
+            "1801",
             id="too long",
         ),
         pytest.param(
-            Order(audience="x", authority="not PEM"), CONFIG, BadCertificateAuthorityError, "PEM",
+            CredentialsOptions(audience="x", authority="not PEM"),
+            CONFIG,
+            BadCertificateAuthorityError,
+            "PEM",
             id="authority",
         ),
         pytest.param(
-            Order(audience="two words "), CONFIG, CredentialsError, "audience", id="audience"
+            CredentialsOptions(audience="two words "),
+            CONFIG,
+            CredentialsError,
+            "audience",
+            id="audience",
         ),
     ],
-)  # fmt: skip
+)
 def test_options_that_give_no_valid_credentials_are_refused(
-    order: Order, text: str | None, error: type[DaypassError], value: str
+    order: CredentialsOptions, text: str | None, error: type[DaypassError], value: str
 ) -> None:
     with raises(error, match=value) as caught:
         completed(order, text)
@@ -216,23 +262,25 @@ def test_omitted_options_keep_the_values_in_the_annotations() -> None:
     pem = Authority().pem
     before = replace(HANDOVER, lifetime_seconds=900, authority=pem)
     account = known(**before.annotations())
-    assert completed(Order(), None, account) == before
-    assert completed(Order(audience="x"), None, account) == replace(before, audience="x")
+    assert completed(CredentialsOptions(), None, account) == before
+    assert completed(CredentialsOptions(audience="x"), None, account) == replace(
+        before, audience="x"
+    )
     # Another door has another certificate.
-    moved = completed(Order(door="https://new.example.com/k"), None, account)
+    moved = completed(CredentialsOptions(door="https://new.example.com/k"), None, account)
     assert (moved.door, moved.authority) == ("https://new.example.com/k", None)
 
 
 def test_the_domain_in_the_annotations_is_chosen_among_several() -> None:
-    account = known(**{marks.DOOR: "https://serving.example.com/tokens"})
-    found = completed(Order(audience="x"), CONFIG + SECOND, account)
+    account = known(**{labels.DOOR: "https://serving.example.com/tokens"})
+    found = completed(CredentialsOptions(audience="x"), CONFIG + SECOND, account)
     assert found.door == "https://serving.example.com/tokens"
 
 
 def test_annotations_of_a_foreign_account_are_ignored() -> None:
     account = replace(known(**HANDOVER.annotations()), is_ours=False)
     with raises(NoHandoverError, match="--door"):
-        completed(Order(), None, account)
+        completed(CredentialsOptions(), None, account)
 
 
 def test_the_client_reads_the_credentials_file(world: EmbeddedCluster, tmp_path: Path) -> None:

@@ -11,12 +11,11 @@ import httpx2
 import pytest
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass.identity.policy_apply import PATIENCE_SECONDS, apply_policy
-from daypass.identity.policy_question import Question, ask
-from daypass.kube.access import Access
+from daypass.config.models import Policy
+from daypass.identity.policy import PATIENCE_SECONDS, PolicyQuery, apply_policy, ask
 from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ApiError
-from daypass.spec.policy import Policy
 from daypass.testing.clock import MovableClock
 from support.messages import raises
 
@@ -29,7 +28,7 @@ def cluster(answer: Answering) -> Cluster:
     """A cluster with these answers; its sleep moves the clock."""
     clock = MovableClock()
     return Cluster(
-        Access(server="https://cluster.example", namespace="default", origin="tests"),
+        ConnectionConfig(server="https://cluster.example", namespace="default", origin="tests"),
         transport=httpx2.MockTransport(
             lambda request: httpx2.Response(answer(request)[0], json=answer(request)[1])
         ),
@@ -94,7 +93,7 @@ def test_an_expression_warning_is_an_error() -> None:
         apply_policy(cluster(serving(status, KINDS)), POLICY)
 
 
-QUESTION = Question(
+QUESTION = PolicyQuery(
     namespace="team",
     service_account="bot",
     audiences=("gate",),

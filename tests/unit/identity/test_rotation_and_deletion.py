@@ -8,25 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core import labels
 from daypass._core.errors import DaypassError
-from daypass.identity import marks
-from daypass.identity.account import (
+from daypass.identity.create import IdentitySpec, create
+from daypass.identity.credentials_file import CredentialsOptions, NoHandoverError, complete
+from daypass.identity.delete import delete, revoke
+from daypass.identity.grants import INGRESS_GATEWAY, Grant, authorization_policy, role_binding
+from daypass.identity.model import (
     EndedError,
     ForeignAccountError,
     NoIdentityError,
     find_account,
     get_identity,
+    token_secret,
 )
-from daypass.identity.create import Wish, create
-from daypass.identity.delete import delete
-from daypass.identity.door import Order, complete
-from daypass.identity.fleet import find_members, rotate_all
-from daypass.identity.grants import INGRESS_GATEWAY, Grant, authorization_policy, role_binding
-from daypass.identity.handover import NoHandoverError
-from daypass.identity.manifests import token_secret
 from daypass.identity.reap import reap
-from daypass.identity.revoke import revoke
-from daypass.identity.rotate import rotate
+from daypass.identity.rotate import find_members, rotate, rotate_all
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
@@ -142,7 +139,7 @@ def test_create_warns_of_an_unfinished_rotation_which_can_be_resumed(
     with pytest.raises(DaypassError, match="the disk is full"):
         rotate(world.cluster, account, ours(world.cluster), hand_over=crash)
     warnings: list[str] = []
-    wish = Wish(name=BOT, handover=HANDOVER)
+    wish = IdentitySpec(name=BOT, handover=HANDOVER)
     created = create(
         world.cluster, account, wish, warn=lambda *words: warnings.append("\n".join(words))
     )
@@ -167,7 +164,7 @@ def test_a_revoked_or_expired_identity_is_not_rotated(world: EmbeddedCluster) ->
 
 def test_an_identity_without_a_door_is_not_rotated(world: EmbeddedCluster) -> None:
     make(world.cluster)
-    change = {"metadata": {"annotations": {marks.DOOR: None}}}
+    change = {"metadata": {"annotations": {labels.DOOR: None}}}
     world.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
     with raises(NoHandoverError, match="team/bot"):
         turn(world.cluster)
@@ -287,7 +284,7 @@ def test_a_deletion_without_the_account_finds_the_rest(world: EmbeddedCluster) -
     world.cluster.delete(SERVICE_ACCOUNTS, "bot", "team")
     deleted = delete(world.cluster, BOT, warn=deaf)
     assert "rolebindings/grant in far" in deleted.deleted
-    assert world.cluster.list(ROLE_BINDINGS, labels=marks.SELECTOR) == []
+    assert world.cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR) == []
 
 
 def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
@@ -303,8 +300,8 @@ def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
     assert planned == reaped
     assert reaped.ended == ["team/bot"]
     assert isinstance(mint(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
-    assert world.cluster.list(ROLE_BINDINGS, labels=marks.SELECTOR) == []
-    assert world.cluster.list(AUTHORIZATION_POLICIES, labels=marks.SELECTOR) == []
+    assert world.cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR) == []
+    assert world.cluster.list(AUTHORIZATION_POLICIES, labels=labels.SELECTOR) == []
     account = find_account(world.cluster, BOT)
     assert account is not None
     assert account.has_ended(world.clock)
@@ -320,14 +317,14 @@ def test_an_expired_identity_of_another_namespace_is_not_reaped(world: EmbeddedC
 
 
 @pytest.mark.parametrize(
-    "mark", [marks.DEADLINE, marks.RETIRE_AFTER], ids=["deadline", "retire-after"]
+    "mark", [labels.DEADLINE, labels.RETIRE_AFTER], ids=["deadline", "retire-after"]
 )
 def test_an_unreadable_time_is_an_error_and_deletes_nothing(
     world: EmbeddedCluster, mark: str
 ) -> None:
     created = make(world.cluster)
     change = {"metadata": {"annotations": {mark: "tomorrow"}}}
-    place = (SERVICE_ACCOUNTS, "bot") if mark == marks.DEADLINE else (SECRETS, created.secret_name)
+    place = (SERVICE_ACCOUNTS, "bot") if mark == labels.DEADLINE else (SECRETS, created.secret_name)
     world.cluster.patch(*place, change, "team")
     reaped = reap(world.cluster, None, warn=deaf)
     (error,) = reaped.errors
@@ -395,13 +392,13 @@ def test_a_secret_deleted_during_the_rotation_is_no_failure(
 
 
 UNFIT = {
-    "a door that steers the terminal": (marks.DOOR, "https://x\x1b]0;\x07\ny"),
-    "a door in the clear": (marks.DOOR, "http://example.com/kubernetes"),
-    "an audience of several lines": (marks.AUDIENCE, "a\nb"),
-    "a lifetime that is none": (marks.LIFETIME, "\u00b2"),
-    "a lifetime of many digits": (marks.LIFETIME, "9" * 5000),
-    "a lifetime that is too short": (marks.LIFETIME, "1"),
-    "an authority that is none": (marks.AUTHORITY, "-----BEGIN CERTIFICATE-----"),
+    "a door that steers the terminal": (labels.DOOR, "https://x\x1b]0;\x07\ny"),
+    "a door in the clear": (labels.DOOR, "http://example.com/kubernetes"),
+    "an audience of several lines": (labels.AUDIENCE, "a\nb"),
+    "a lifetime that is none": (labels.LIFETIME, "\u00b2"),
+    "a lifetime of many digits": (labels.LIFETIME, "9" * 5000),
+    "a lifetime that is too short": (labels.LIFETIME, "1"),
+    "an authority that is none": (labels.AUTHORITY, "-----BEGIN CERTIFICATE-----"),
 }
 
 
@@ -416,9 +413,11 @@ def test_an_identity_with_invalid_annotations_is_not_rotated(
     with raises(NoHandoverError, match="team/bot"):
         turn(world.cluster)
     assert len(ours(world.cluster)) == 1
-    if mark == marks.LIFETIME:
+    if mark == labels.LIFETIME:
         with raises(NoHandoverError):
-            complete(Order(audience=GATE), None, None, get_identity(world.cluster, BOT))
+            complete(
+                CredentialsOptions(audience=GATE), None, None, get_identity(world.cluster, BOT)
+            )
 
 
 def test_a_rotation_reports_the_door_of_its_credentials(world: EmbeddedCluster) -> None:

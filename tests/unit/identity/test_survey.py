@@ -9,9 +9,9 @@ import httpx2
 import pytest
 
 from daypass.cli import main
-from daypass.identity.survey import Follower, survey
-from daypass.kube.access import Access
+from daypass.identity.survey import InventoryWatcher, survey
 from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
 from daypass.kube.resources import VALIDATING_ADMISSION_POLICY_BINDINGS
 from support.embedded import EmbeddedCluster
 from support.messages import check
@@ -43,7 +43,7 @@ class Api(httpx2.BaseTransport):
         return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": []})
 
     def cluster(self) -> Cluster:
-        access = Access(server="https://api.test", namespace="team", origin="a test")
+        access = ConnectionConfig(server="https://api.test", namespace="team", origin="a test")
         return Cluster(access, transport=self, sleep=lambda _: None)
 
 
@@ -78,7 +78,7 @@ def test_an_installed_policy_is_found_if_the_caller_may_read_it(
 def test_a_watch_continues_without_permission_to_read_the_policy(code: int) -> None:
     api = Api(lambda: status(code), version="v1.37.2+daypass-embedded")
     try:
-        objects = next(iter(Follower(api.cluster(), "team").changes(60)))
+        objects = next(iter(InventoryWatcher(api.cluster(), "team").changes(60)))
     finally:
         api.ended.set()
     assert objects.policy_bindings is None

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from daypass._core.errors import UsageError
-from daypass.client.address import Door
+from daypass.client.door_url import DoorUrl
 from daypass.integrations.kubeconfig import (
     check_server,
     kubeconfig,
@@ -21,7 +21,7 @@ from daypass.integrations.kubeconfig import (
 from support.fake_door import Signer
 from support.messages import raises
 
-DOOR = Door.parse("https://ekf.example.com/kubernetes")
+DOOR = DoorUrl.parse("https://ekf.example.com/kubernetes")
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
 from daypass.kube import cluster as limits
-from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import (
     ApiError,
     BrokenAnswerError,
@@ -34,7 +34,7 @@ from daypass.kube.errors import (
     KubeconfigError,
     UnauthorizedError,
 )
-from daypass.kube.kubeconfig import find_access
+from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import NAMESPACES, SECRETS
 from support.authority import Authority
 from support.fake_door import (
@@ -75,7 +75,7 @@ def opened(write: Write, signer: Signer) -> Iterator[Open]:
                 **cluster,
             }
             file = write(cluster=fields, user=user or {"token": "t"})
-            access = find_access(environ or {}, kubeconfig=str(file))
+            access = find_connection_config(environ or {}, kubeconfig=str(file))
             sleep = ([] if sleeps is None else sleeps).append
             cluster_ = Cluster(access, sleep=sleep)
             stack.callback(cluster_.close)
@@ -269,7 +269,7 @@ def test_a_proxy_tunnels_and_sees_no_credentials(signer: Signer, by: str, write:
         }
         file = write(cluster=fields | ({by: url} if by == "proxy-url" else {}), user={"token": "t"})
         environ = {"HTTPS_PROXY": url} if by == "HTTPS_PROXY" else {"NO_PROXY": "api.test"}
-        cluster = Cluster(find_access(environ, kubeconfig=str(file)))
+        cluster = Cluster(find_connection_config(environ, kubeconfig=str(file)))
         assert cluster.list(NAMESPACES) == []
         cluster.close()
     assert proxy.requests[0].startswith(b"CONNECT api.test:6443 HTTP/1.1\r\n")
@@ -283,7 +283,7 @@ def test_a_refusal_by_the_proxy_differs_from_one_by_the_api_server(
 ) -> None:
     with FakeProxy(1, b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n") as proxy:
         file = write(cluster={"proxy-url": f"http://127.0.0.1:{proxy.port}"})
-        cluster = Cluster(find_access({}, kubeconfig=str(file)))
+        cluster = Cluster(find_connection_config({}, kubeconfig=str(file)))
         with raises(ClusterUnreachableError, match=r"proxy.*407"):
             cluster.list(NAMESPACES)
         cluster.close()
@@ -295,7 +295,7 @@ def test_a_refusal_by_the_proxy_differs_from_one_by_the_api_server(
     ids=["scheme", "host"],
 )
 def test_an_unusable_proxy_is_reported_without_its_password(write: Write, url: str) -> None:
-    access = find_access({}, kubeconfig=str(write(cluster={"proxy-url": url})))
+    access = find_connection_config({}, kubeconfig=str(write(cluster={"proxy-url": url})))
     with raises(KubeconfigError, match="proxy") as refused:
         Cluster(access)
     assert SENTINEL not in repr(refused.value)
@@ -544,7 +544,7 @@ def test_any_watch_line_is_an_event_or_a_daypass_error(lines: list[bytes]) -> No
     def behave(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, content=b"\n".join(lines), request=request)
 
-    access = Access(server="https://api.example.com", origin="x", namespace="team")
+    access = ConnectionConfig(server="https://api.example.com", origin="x", namespace="team")
     cluster = Cluster(access, transport=httpx2.MockTransport(behave))
     try:
         for kind, document in cluster.watch(SECRETS, None, "1"):

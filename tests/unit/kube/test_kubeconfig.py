@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from daypass.kube.access import Access
+from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import KubeconfigError
-from daypass.kube.kubeconfig import find_access
+from daypass.kube.kubeconfig import find_connection_config
 from support.messages import raises
 
 Write = Callable[..., Path]
@@ -34,9 +34,11 @@ def kubectl_says(environ: Mapping[str, str], *arguments: str) -> dict[str, Any]:
     return document
 
 
-def same_as_kubectl(environ: Mapping[str, str], *arguments: str, **options: Any) -> Access:
+def same_as_kubectl(
+    environ: Mapping[str, str], *arguments: str, **options: Any
+) -> ConnectionConfig:
     """The access that is found, once it is seen that kubectl finds the same one."""
-    access = find_access(environ, **options)
+    access = find_connection_config(environ, **options)
     theirs = kubectl_says(environ, *arguments)
     cluster, user = theirs["clusters"][0]["cluster"], theirs["users"][0]["user"]
     authority = cluster.get("certificate-authority-data")
@@ -90,7 +92,7 @@ def test_the_namespace_is_that_of_the_option_the_context_or_default(
     write: Write, chosen: str | None, asked: str | None, expected: str
 ) -> None:
     file = write(context={"namespace": chosen} if chosen else {})
-    assert find_access({}, kubeconfig=str(file), namespace=asked).namespace == expected
+    assert find_connection_config({}, kubeconfig=str(file), namespace=asked).namespace == expected
     if asked is None:
         same_as_kubectl({"KUBECONFIG": str(file)})
 
@@ -107,12 +109,12 @@ def test_a_pod_uses_its_service_account(tmp_path: Path, host: str) -> None:
     environ = {
         "HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": "6443",
     }  # fmt: skip
-    access = find_access(environ, service_account_folder=tmp_path)
+    access = find_connection_config(environ, service_account_folder=tmp_path)
     assert access.server == f"https://{f'[{host}]' if ':' in host else host}:6443"
     assert (access.namespace, access.authority) == ("team", "PEM")
     assert access.token_file == str(tmp_path / "token")
     with raises(KubeconfigError, match=str(tmp_path / "absent")):
-        find_access(environ, service_account_folder=tmp_path / "absent")
+        find_connection_config(environ, service_account_folder=tmp_path / "absent")
 
 
 @pytest.mark.parametrize(
@@ -132,16 +134,16 @@ def test_a_missing_named_kubeconfig_is_an_error_without_a_fallback(
     environ: dict[str, str], options: dict[str, Any], expected: str
 ) -> None:
     with raises(KubeconfigError, match=expected):
-        find_access({"HOME": "/nowhere", **environ}, **options)
+        find_connection_config({"HOME": "/nowhere", **environ}, **options)
 
 
 def test_a_missing_entry_is_reported_with_those_that_exist(write: Write) -> None:
     file = str(write())
     with raises(KubeconfigError, match=r"context 'two'\n.*: one$"):
-        find_access({}, kubeconfig=file, context="two")
+        find_connection_config({}, kubeconfig=file, context="two")
     file = str(write(context={"cluster": "gone"}))
     with raises(KubeconfigError, match=r"cluster 'gone'\n.*: one$"):
-        find_access({}, kubeconfig=file)
+        find_connection_config({}, kubeconfig=file)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_a_missing_entry_is_reported_with_those_that_exist(write: Write) -> None
 def test_an_invalid_namespace_never_enters_a_url(write: Write, namespace: str) -> None:
     file = str(write())
     with raises(KubeconfigError, match="namespace"):
-        find_access({}, kubeconfig=file, namespace=namespace)
+        find_connection_config({}, kubeconfig=file, namespace=namespace)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ def test_an_unsafe_or_invalid_cluster_entry_is_refused(
     write: Write, cluster: dict[str, Any], expected: str
 ) -> None:
     with raises(KubeconfigError, match=expected) as refused:
-        find_access({}, kubeconfig=str(write(cluster=cluster)))
+        find_connection_config({}, kubeconfig=str(write(cluster=cluster)))
     assert "hunter2" not in str(refused.value)
 
 
@@ -200,7 +202,7 @@ def test_an_unsupported_user_entry_is_refused(
     write: Write, user: dict[str, Any], expected: str
 ) -> None:
     with raises(KubeconfigError, match=expected):
-        find_access({}, kubeconfig=str(write(user=user)))
+        find_connection_config({}, kubeconfig=str(write(user=user)))
 
 
 def test_a_relative_plugin_path_is_resolved_next_to_the_kubeconfig(
@@ -210,14 +212,14 @@ def test_a_relative_plugin_path_is_resolved_next_to_the_kubeconfig(
     file = write(user={"exec": plugin})
     monkeypatch.chdir(tmp_path)
     for named in (file, file.relative_to(tmp_path)):
-        found = find_access({}, kubeconfig=str(named)).plugin
+        found = find_connection_config({}, kubeconfig=str(named)).plugin
         assert found is not None
         assert found.command == str(tmp_path / "plugin")
 
 
 def test_impersonation_is_read_completely(write: Write) -> None:
     file = write(user={"as": "me", "as-groups": ["a", "b"], "as-uid": "1"})
-    assert find_access({}, kubeconfig=str(file)).impersonate == (
+    assert find_connection_config({}, kubeconfig=str(file)).impersonate == (
         ("Impersonate-User", "me"), ("Impersonate-Uid", "1"),
         ("Impersonate-Group", "a"), ("Impersonate-Group", "b"),
     )  # fmt: skip
@@ -266,4 +268,4 @@ def test_a_file_that_is_no_kubeconfig_is_refused_quickly(
     file = tmp_path / "config"
     file.write_bytes(content)
     with raises(KubeconfigError, match=key):
-        find_access({}, kubeconfig=str(file))
+        find_connection_config({}, kubeconfig=str(file))

@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from daypass.kube.access import Access
 from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ForbiddenError
-from daypass.kube.mirror import Mirror
+from daypass.kube.informer import ObjectMirror
 from daypass.kube.resources import NAMESPACES, Object
 from support.fake_door import Behaviour, FakeDoor, Signer, answer, reset, status_answer
 
@@ -36,20 +36,20 @@ def happened(*events: tuple[str, Object]) -> bytes:
 @contextmanager
 def mirror(
     signer: Signer, *script: bytes | Behaviour
-) -> Iterator[tuple[Mirror, FakeDoor, list[float]]]:
+) -> Iterator[tuple[ObjectMirror, FakeDoor, list[float]]]:
     sleeps: list[float] = []
     with ExitStack() as stack:
         server = stack.enter_context(FakeDoor(*script, context=signer.context("127.0.0.1")))
-        access = Access(
+        access = ConnectionConfig(
             server=f"https://127.0.0.1:{server.port}", namespace="x", origin="tests",
             authority=signer.pem,
         )  # fmt: skip
         cluster = Cluster(access, sleep=sleeps.append)
         stack.callback(cluster.close)
-        yield Mirror(cluster, NAMESPACES), server, sleeps
+        yield ObjectMirror(cluster, NAMESPACES), server, sleeps
 
 
-def names(mirror: Mirror) -> list[str]:
+def names(mirror: ObjectMirror) -> list[str]:
     return sorted(each["metadata"]["name"] for each in mirror.objects())
 
 

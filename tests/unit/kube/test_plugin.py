@@ -14,10 +14,9 @@ import pytest
 
 from daypass._core.clock import utc
 from daypass._core.secret import Secret
-from daypass.kube.access import ExecPlugin
 from daypass.kube.errors import KubeconfigError
-from daypass.kube.kubeconfig import find_access
-from daypass.kube.plugin import PluginCredentials
+from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
+from daypass.kube.kubeconfig import find_connection_config
 from support.messages import raises
 from support.timing import FakeClock
 
@@ -53,9 +52,11 @@ def answer(version: str = V1, **status: object) -> str:
 def credentials(
     command: str, clock: FakeClock | None = None, *, timeout_seconds: float | None = None,
     **changes: Any,
-) -> PluginCredentials:  # fmt: skip
+) -> ExecPluginCredentials:  # fmt: skip
     plugin = ExecPlugin(**{"api_version": V1, "command": command, **changes})
-    return PluginCredentials(plugin, "tests", clock or FakeClock(), timeout_seconds=timeout_seconds)
+    return ExecPluginCredentials(
+        plugin, "tests", clock or FakeClock(), timeout_seconds=timeout_seconds
+    )
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
@@ -82,9 +83,9 @@ def test_a_plugin_gets_exactly_the_exec_info_that_kubectl_sends(
         [kubectl, "--kubeconfig", file, "get", "--raw", "/version"],
         capture_output=True, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
-    found = find_access({}, kubeconfig=str(file)).plugin
+    found = find_connection_config({}, kubeconfig=str(file)).plugin
     assert found is not None
-    assert PluginCredentials(found, "tests", FakeClock()).token() == Secret("t")
+    assert ExecPluginCredentials(found, "tests", FakeClock()).token() == Secret("t")
     theirs, ours = exec_infos(tmp_path)
     assert ours == theirs
 

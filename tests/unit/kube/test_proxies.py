@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.kube.proxies import proxy_of
+from daypass.kube.connection import proxy_of
 
 PROXY = "http://proxy.test:3128"
 

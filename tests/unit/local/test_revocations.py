@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.gateway import feed
-from daypass.kube.access import Access
+from daypass.kube import informer
 from daypass.kube.cluster import Cluster
-from daypass.local import revocations
-from daypass.local.behind import External
-from daypass.local.revocations import Revocations
+from daypass.kube.connection import ConnectionConfig
+from daypass.local import gate_services
+from daypass.local.api_backend import ExternalApiServer
+from daypass.local.gate_services import Revocations
 from daypass.local.stack import stack_config
 from support.deadline import eventually
 from support.messages import check
@@ -20,11 +20,11 @@ from support.rendered import config_of
 from support.watched_api import WatchedApi, cluster_of
 
 
-class Behind(External):
+class Behind(ExternalApiServer):
     """An API server that permits a watch."""
 
-    def access(self) -> Access:
-        return Access(server="https://api.test", namespace="default", origin="a test")
+    def access(self) -> ConnectionConfig:
+        return ConnectionConfig(server="https://api.test", namespace="default", origin="a test")
 
 
 @dataclass
@@ -47,11 +47,11 @@ def test_loss_and_recovery_of_the_revocation_watch_are_each_reported_once(
 ) -> None:
     api, lines = WatchedApi(), list[str]()
 
-    def cluster(access: Access) -> Cluster:
+    def cluster(access: ConnectionConfig) -> Cluster:
         return cluster_of(api)
 
-    monkeypatch.setattr(revocations, "Cluster", cluster)
-    monkeypatch.setattr(feed, "LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(gate_services, "Cluster", cluster)
+    monkeypatch.setattr(informer, "LONGEST_PAUSE_SECONDS", 0.1)
     made = Revocations(
         config_of(stack_config()), Behind(lambda: None), lambda _: None, SYSTEM_CLOCK, lines.append,
         longest_lifetime_seconds=3600, state=None, is_first_start=True, close_after_seconds=600,

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from daypass.render.authorizer.workload import authorizer_objects
+from daypass.config import Config, load
 from daypass.render.errors import RenderError
-from daypass.render.names import GATE, GATE_PAIR, gate_host
-from daypass.render.needs import needs
-from daypass.render.objects import Object
-from daypass.spec import Config, load
+from daypass.render.objects import GATE, GATE_PAIR, Object, gate_host
+from daypass.render.prerequisites import prerequisites
+from daypass.render.workloads import authorizer_objects
 from support.messages import raises
 from support.rendered import config_of, the
 
@@ -123,4 +122,6 @@ def test_without_an_issuer_apply_creates_certificate_and_trust(engine: str, trus
 
 def gate_prerequisites(text: str) -> list[tuple[str, str]]:
     """The prerequisites of the authorizer, by namespace and name."""
-    return [(n.namespace, n.name) for n in needs(config(text)) if n.content.startswith("gate-")]
+    return [
+        (n.namespace, n.name) for n in prerequisites(config(text)) if n.content.startswith("gate-")
+    ]

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from daypass.render.envoy.allowlist import complement, keep_only
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
-from daypass.render.envoy.typed import Json, duration
+from daypass.render.envoy.protobuf_any import Json, duration
+from daypass.render.envoy.routes import complement, keep_only
 from golden.door_setting import FOLDER, SETTINGS
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from daypass.config.exposure import Exposure, Refusal, refusals
+from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import literal, status_replies
-from daypass.render.envoy.typed import Json
-from daypass.spec.exposure import Exposure, Refusal, refusals
 
 EXPOSURE = Exposure(prefix="/kubernetes", hosts=("ekf.example.com",))
 

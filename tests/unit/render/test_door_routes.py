@@ -6,14 +6,16 @@ from itertools import chain
 
 import pytest
 
+from daypass.config.exposure import Exposure, Verdict
+from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.routes import route_configuration
-from daypass.render.envoy.settings import Address, Timeouts, Upstream
-from daypass.render.envoy.typed import Json
-from daypass.spec.exposure import Exposure, Verdict
+from daypass.render.envoy.settings import SocketAddress, Timeouts, Upstream
 
 EXPOSURE = Exposure(prefix="/kubernetes", hosts=("ekf.example.com", "::1"))
 UPSTREAM = Upstream(
-    address=Address(host="10.0.0.1", port=443), authority_file="/ca.crt", server_name="fd00::1"
+    address=SocketAddress(host="10.0.0.1", port=443),
+    authority_file="/ca.crt",
+    server_name="fd00::1",
 )
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from daypass.render.envoy.crowd import MOST_CONNECTIONS
 from daypass.render.envoy.gate_listener import protected_cluster
-from daypass.render.envoy.settings import Address, GateSettings, Protected, Timeouts
+from daypass.render.envoy.protobuf_any import MOST_CONNECTIONS
+from daypass.render.envoy.settings import GateSettings, Protected, SocketAddress, Timeouts
 
-ADDRESS = Address(host="127.0.0.1", port=8080)
+ADDRESS = SocketAddress(host="127.0.0.1", port=8080)
 SETTINGS = GateSettings(
     hosts=("ekf.example.com",),
     listen=ADDRESS,

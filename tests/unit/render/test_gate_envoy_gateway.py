@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from daypass.config import Config
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.errors import RenderError
-from daypass.render.facts import KubernetesFacts
-from daypass.render.gate import gate_objects
+from daypass.render.manifests import gate_objects
 from daypass.render.objects import Object
-from daypass.spec import Config
 from support.messages import raises
 from support.rendered import config_of, the
 
-FACTS = KubernetesFacts(issuer="https://kubernetes.default.svc")
+FACTS = ClusterFacts(issuer="https://kubernetes.default.svc")
 
 
 def config(gate: str, *, domain: str = "gateway: infra/public, tls: outside") -> Config:

@@ -6,13 +6,13 @@ import base64
 import hashlib
 import json
 
-from daypass.render.envoy.revocation import Revoked
+from daypass.config import Config
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.errors import RenderError
-from daypass.render.facts import KubernetesFacts
-from daypass.render.gate import gate_objects
-from daypass.render.istio.authentication import NO_KEYS
-from daypass.render.istio.published import keys_object, revoked_objects
-from daypass.spec import Config
+from daypass.render.istio.filters import NO_KEYS
+from daypass.render.istio.objects import keys_object, revoked_objects
+from daypass.render.manifests import gate_objects
 from support.messages import raises
 from support.rendered import config_of
 
@@ -39,38 +39,41 @@ def test_the_placeholder_key_is_derived_from_a_hash() -> None:
 def test_a_gate_needs_the_token_issuer() -> None:
     unknown = config(issuer="")
     with raises(RenderError, match=r"cluster\.issuer"):
-        gate_objects(unknown, KubernetesFacts())
-    assert gate_objects(unknown, KubernetesFacts(issuer="https://asked.example.com"))
+        gate_objects(unknown, ClusterFacts())
+    assert gate_objects(unknown, ClusterFacts(issuer="https://asked.example.com"))
 
 
 def test_a_header_with_too_many_dashes_is_rejected() -> None:
     with raises(RenderError, match="a-b-c-d-e-f-g"):
-        gate_objects(config(", headers: {user: a-b-c-d-e-f-g}"), KubernetesFacts())
+        gate_objects(config(", headers: {user: a-b-c-d-e-f-g}"), ClusterFacts())
 
 
-def sizes(revoked: Revoked) -> list[int]:
+def sizes(revoked: RevocationSnapshot) -> list[int]:
     objects = revoked_objects(config(), revoked)
     return [len(json.dumps(each, separators=(",", ":"))) for each in objects]
 
 
 def test_the_revocation_list_has_four_parts_below_the_size_limit() -> None:
-    names = [each["metadata"]["name"] for each in revoked_objects(config(), Revoked())]
+    names = [each["metadata"]["name"] for each in revoked_objects(config(), RevocationSnapshot())]
     assert names == [f"daypass-gate-revoked-{number}" for number in range(4)]
     for count in (0, 1, 7000, 7001, 20_000):
         for settled in (0, count):
-            found = sizes(Revoked(secrets=set(UIDS[:count]), settled=set(UIDS[:settled])))
+            found = sizes(
+                RevocationSnapshot(secrets=set(UIDS[:count]), settled=set(UIDS[:settled]))
+            )
             assert len(found) == 4
             assert max(found) < 1.4 * 1024 * 1024  # the API server accepts 1.5
 
 
-def texts(revoked: Revoked) -> list[str]:
+def texts(revoked: RevocationSnapshot) -> list[str]:
     return [json.dumps(each) for each in revoked_objects(config(), revoked)]
 
 
 def test_a_recent_entry_changes_only_the_small_first_part() -> None:
     settled = set(UIDS[:10_000])
     before, after = (
-        texts(Revoked(secrets=set(UIDS[:count]), settled=settled)) for count in (10_001, 10_002)
+        texts(RevocationSnapshot(secrets=set(UIDS[:count]), settled=settled))
+        for count in (10_001, 10_002)
     )
     for uid in UIDS[:10_002:97]:
         assert sum(uid in text for text in before) == 1
@@ -81,13 +84,13 @@ def test_a_recent_entry_changes_only_the_small_first_part() -> None:
 
 def test_an_entry_being_compacted_is_in_two_parts() -> None:
     uid = UIDS[0]
-    parts = texts(Revoked(secrets={uid}, settling={uid}))
+    parts = texts(RevocationSnapshot(secrets={uid}, settling={uid}))
     assert [uid in text for text in parts].count(True) == 2
     assert uid in parts[0]
 
 
 def test_entries_beyond_the_first_part_go_to_the_others() -> None:
-    parts = texts(Revoked(secrets=set(UIDS[:8000])))
+    parts = texts(RevocationSnapshot(secrets=set(UIDS[:8000])))
     assert len(parts[0]) < 1000
     for uid in UIDS[:6000:97]:
         assert sum(uid in text for text in parts[1:]) == 1
@@ -95,6 +98,9 @@ def test_entries_beyond_the_first_part_go_to_the_others() -> None:
 
 def test_published_objects_select_the_gateway_pods() -> None:
     gate = config(", frontNamespace: gateways, frontLabels: {app: edge}")
-    for each in (keys_object(gate, "https://i", "{}"), *revoked_objects(gate, Revoked())):
+    for each in (
+        keys_object(gate, "https://i", "{}"),
+        *revoked_objects(gate, RevocationSnapshot()),
+    ):
         assert each["metadata"]["namespace"] == "gateways"
         assert each["spec"]["workloadSelector"]["labels"] == {"app": "edge"}

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from daypass.render.door.image import ENVOY_VERSION
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.errors import RenderError
-from daypass.render.facts import KubernetesFacts
 from daypass.render.manifests import MARK, render_objects
-from daypass.render.names import GATE
-from daypass.render.needs import needs, told
-from daypass.render.objects import Object
+from daypass.render.objects import GATE, Object
+from daypass.render.prerequisites import prerequisite_notes, prerequisites
+from daypass.render.workloads import ENVOY_VERSION
 from support.closure import assert_closed, identity
 from support.manifest_cases import CASES, FRONTS, OLD, THERE, Case
 from support.messages import check, raises
@@ -30,7 +29,7 @@ NGINX = "host: a.example, front: ingress-nginx, tls: {secret: a}"
 
 
 def rendered(text: str, **facts: Any) -> list[Object]:
-    return render_objects(config_of(text), KubernetesFacts(**facts))
+    return render_objects(config_of(text), ClusterFacts(**facts))
 
 
 def test_the_image_and_the_wheel_have_the_same_envoy_version() -> None:
@@ -253,7 +252,7 @@ def test_an_incomplete_config_is_rejected_with_a_hint(domain: str, fact: str) ->
 
 
 def test_prerequisites_are_listed() -> None:
-    lines = told(CASES["fronts"].config)
+    lines = prerequisite_notes(CASES["fronts"].config)
     check("\n".join(lines), reason="needs")
     for words in (
         "Secret daypass/daypass-door-tls",
@@ -265,4 +264,4 @@ def test_prerequisites_are_listed() -> None:
     ):
         assert [line for line in lines if words in line], words
     # cert-manager creates the Secret.
-    assert not [n for n in needs(config_of(THERE)) if n.content == "door-pair"]
+    assert not [n for n in prerequisites(config_of(THERE)) if n.content == "door-pair"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from daypass.config import parse
+from daypass.render.cluster_facts import read_facts
 from daypass.render.errors import RenderError
-from daypass.render.facts import read_facts
-from daypass.spec import parse
 from support.authority import Authority
 from support.messages import raises
 

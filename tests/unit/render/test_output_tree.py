@@ -9,9 +9,9 @@ import yaml
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
-from daypass.render import folder as module
-from daypass.render.folder import OccupiedError, drifts, write
+from daypass.render import output_tree as module
 from daypass.render.manifests import MARK
+from daypass.render.output_tree import OccupiedError, drifts, write
 from support.messages import raises
 
 ONE = {

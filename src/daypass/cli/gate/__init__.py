@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
+from daypass.cli.options import describe, run_subcommand
 from daypass.cli.policy import load_config
-from daypass.cli.subcommands import describe, run_subcommand
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-    from daypass.spec import Config, Gate
+    from daypass.config import Config, Gate
 
 SUMMARY = "the check in front of the APIs: why a token passes or not, and revoking one now"
 COMMANDS = ("serve", "watch", "explain", "deny")

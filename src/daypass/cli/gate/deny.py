@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command
-from daypass.cli import put, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli import log, write
 from daypass.cli.gate import load_gate, longest_lifetime_seconds, read_token
+from daypass.cli.options import add_cluster_options, open_cluster
 from daypass.cli.policy import DEFAULT_CONFIG, add_config_option
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.gateway.denials import Order
+    from daypass.gate.revocation.revocation_list import Denial
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "refuse one token, or all that hang on a Secret or a ServiceAccount, from now on"
@@ -59,8 +59,8 @@ def run(args: Namespace) -> int:
     if order.until_unix <= now:
         raise UsageError(f"{_shown(order.until_unix)} is over", "there is nothing left to deny")
     with closing(open_cluster(args)) as cluster:
-        from daypass.gateway.orders import deny
-        from daypass.render.names import GATE_DENIED
+        from daypass.gate.revocation.deny_list import deny
+        from daypass.render.objects import GATE_DENIED
 
         namespace = config.door.namespace
         key = deny(cluster, namespace, order)
@@ -68,26 +68,26 @@ def run(args: Namespace) -> int:
     until = _shown(order.until_unix)
     if args.output == "json":
         document = {"namespace": namespace, "configMap": GATE_DENIED, "key": key}
-        put(json.dumps({**document, "until": until}) + "\n")
+        write(json.dumps({**document, "until": until}) + "\n")
     undo = command(
         "gate", "deny", *(("--jti", order.name) if order.is_token else ("--uid", order.name)),
         "--undo", *_given(args),
     )  # fmt: skip
-    say(f"{_named(order)} is denied until {until}", f"take it back: {undo}")
+    log(f"{_named(order)} is denied until {until}", f"take it back: {undo}")
     return 0 if is_told else 3
 
 
-def _undo(args: Namespace, namespace: str, order: Order) -> int:
-    from daypass.gateway.orders import take_back
+def _undo(args: Namespace, namespace: str, order: Denial) -> int:
+    from daypass.gate.revocation.deny_list import take_back
 
     with closing(open_cluster(args)) as cluster:
         take_back(cluster, namespace, order)
         is_told = _publish(cluster, namespace)
-    say(f"{_named(order)} is not denied any more")
+    log(f"{_named(order)} is not denied any more")
     return 0 if is_told else 3
 
 
-def _named(order: Order) -> str:
+def _named(order: Denial) -> str:
     return f"{'token' if order.is_token else 'whatever names'} {order.name}"
 
 
@@ -102,26 +102,26 @@ def _given(args: Namespace) -> list[str]:
 def _publish(cluster: Cluster, namespace: str) -> bool:
     """Put it in force at the gate of the cluster, if there is one; whether that went well."""
     from daypass._core.errors import DaypassError
-    from daypass.gateway.publish_now import publish_now
+    from daypass.gate.revocation.publish_once import publish_once
 
     try:
-        publish_now(cluster, namespace, ())
+        publish_once(cluster, namespace, ())
     except DaypassError as error:
-        say(
+        log(
             f"the gate was not told, and obeys once its watch has seen it: {error.fact}", error.hint
         )
         return False
     return True
 
 
-def _order(args: Namespace, otherwise_unix: float) -> Order:
+def _order(args: Namespace, otherwise_unix: float) -> Denial:
     from daypass._core.jwt import decode_unverified
-    from daypass.gateway.denials import Order
+    from daypass.gate.revocation.revocation_list import Denial
 
     until: float = otherwise_unix if args.until is None else args.until
     if args.token_file is None:
         name = args.uid if args.jti is None else args.jti
-        return Order(is_token=args.jti is not None, name=name, until_unix=until)
+        return Denial(is_token=args.jti is not None, name=name, until_unix=until)
     claims = decode_unverified(read_token(args.token_file))[1]
     jti, ends = claims.get("jti"), claims.get("exp")
     if not isinstance(jti, str) or not isinstance(ends, int):
@@ -131,10 +131,10 @@ def _order(args: Namespace, otherwise_unix: float) -> Order:
             + command("identity", "revoke", Placeholder("NAME"), "-n", Placeholder("NAMESPACE")),
         )
     if args.until is None:
-        from daypass.gateway.decision import SKEW_SECONDS
+        from daypass.gate.decision import SKEW_SECONDS
 
         until = ends + SKEW_SECONDS
-    return Order(is_token=True, name=jti, until_unix=until)
+    return Denial(is_token=True, name=jti, until_unix=until)
 
 
 def _time(text: str) -> float:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
-from daypass.cli import put
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli import write
 from daypass.cli.gate import load_gate, longest_lifetime_seconds, read_token
+from daypass.cli.options import add_cluster_options, open_cluster
 from daypass.cli.policy import add_config_option
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.gateway.decision import Rules
-    from daypass.gateway.explain import Explanation
+    from daypass.gate.decision import Rules
+    from daypass.gate.explain import Explanation
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "say step by step what the gate would do with a token, without sending it anywhere"
@@ -50,8 +50,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Explain; 0 where it would be allowed, else 3."""
     config, gate = load_gate(args.config)  # first: it names the extra that what follows needs
-    from daypass.gateway.decision import Rules
-    from daypass.gateway.explain import explain
+    from daypass.gate.decision import Rules
+    from daypass.gate.explain import explain
 
     token = read_token(args.token_file)
     rules = Rules(
@@ -73,20 +73,20 @@ def run(args: Namespace) -> int:
             "write it to cluster.issuer, or name the cluster with --kubeconfig or KUBECONFIG",
         )
     explained = explain(token, args.host, rules, SYSTEM_CLOCK.unix(), keys)
-    put(json.dumps(_document(explained)) + "\n" if args.output == "json" else _text(explained))
+    write(json.dumps(_document(explained)) + "\n" if args.output == "json" else _text(explained))
     return 0 if explained.passes else 3
 
 
 def _asked(
     cluster: Cluster, token: str, rules: Rules, namespace: str, keys: str | None
 ) -> tuple[str, Rules]:
-    from daypass.gateway.asked import denied_in, followed_in, issuer_of, keys_of
+    from daypass.gate.explain import denied_in, issuer_of, keys_of, watched_namespaces
 
     return keys or keys_of(cluster), replace(
         rules,
         issuer=rules.issuer or issuer_of(cluster),
         denied=denied_in(cluster, namespace, token, SYSTEM_CLOCK.unix()),
-        followed=followed_in(cluster, namespace),
+        followed=watched_namespaces(cluster, namespace),
     )
 
 

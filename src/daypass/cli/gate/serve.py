@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
-from daypass._core.open_files import allow_many_files
-from daypass.cli import say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass._core.process import allow_many_files
+from daypass.cli import log
 from daypass.cli.gate import load_gate, longest_lifetime_seconds
+from daypass.cli.options import add_cluster_options, open_cluster
 from daypass.cli.policy import add_config_option
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.gateway.review.revoked_follower import RevokedFollower
-    from daypass.gateway.review.service import Listen, Service
-    from daypass.gateway.review.status_server import StatusServer
+    from daypass.gate.authorizer.revocation_list_client import RevocationListClient
+    from daypass.gate.authorizer.service import Listen, Service
+    from daypass.gate.authorizer.status_server import AsyncStatusServer
     from daypass.kube.cluster import Cluster
-    from daypass.render.envoy.revocation import Revoked
+    from daypass.render.envoy.filters import RevocationSnapshot
 
 SUMMARY = "answer a gateway's ext_authz by the API server's word for each token"
 EPILOG = """examples:
@@ -74,8 +74,8 @@ def run(args: Namespace) -> int:
     try:
         import uvloop
 
-        from daypass.gateway.asked import issuer_of
-        from daypass.gateway.review.service import ReviewSettings, Service
+        from daypass.gate.authorizer.service import ReviewSettings, Service
+        from daypass.gate.explain import issuer_of
     except ModuleNotFoundError:
         raise MissingExtraError("daypass gate serve", "gate") from None
     allow_many_files()
@@ -103,26 +103,26 @@ async def _serve(
     follow: tuple[Cluster, str, int] | None,
     drain_seconds: int,
 ) -> None:
-    from daypass.gateway.review.service import Listen
-    from daypass.gateway.review.status_server import StatusServer
+    from daypass.gate.authorizer.service import Listen
+    from daypass.gate.authorizer.status_server import AsyncStatusServer
 
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     follower = None if follow is None else _follower(service, loop, *follow)
-    server = StatusServer(service.is_alive, service.not_ready, service.metric_lines)
+    server = AsyncStatusServer(service.is_alive, service.not_ready, service.metric_lines)
     try:
         status_port = await _started(server, *status)
         if follower is not None:
             follower.start()
         where = replace(listen, port=await service.start(listen))
         health = Listen(host=status[0], port=status_port)
-        say(f"the authorizer listens at {where}, its health at {health}")
+        log(f"the authorizer listens at {where}, its health at {health}")
         telling = asyncio.create_task(_tell_troubles(service, follower))
         await ended.wait()
         telling.cancel()
-        say("the authorizer ends after what is under way")
+        log("the authorizer ends after what is under way")
         await service.drain(drain_seconds)
     finally:
         await service.stop()
@@ -137,31 +137,31 @@ def _follower(
     cluster: Cluster,
     namespace: str,
     close_after_seconds: int,
-) -> RevokedFollower:
-    from daypass.gateway.review.revoked_follower import RevokedFollower
+) -> RevocationListClient:
+    from daypass.gate.authorizer.revocation_list_client import RevocationListClient
 
-    def take(revoked: Revoked) -> None:
+    def take(revoked: RevocationSnapshot) -> None:
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(service.take_revoked, revoked)
 
-    return RevokedFollower(
+    return RevocationListClient(
         cluster, namespace, take, SYSTEM_CLOCK, close_after_seconds=close_after_seconds
     )
 
 
-async def _tell_troubles(service: Service, follower: RevokedFollower | None) -> None:
+async def _tell_troubles(service: Service, follower: RevocationListClient | None) -> None:
     told = ""
     while True:
         lines = (service.trouble, "" if follower is None else follower.trouble)
         trouble = "\n".join(line for line in lines if line)
         if trouble != told:
             told = trouble
-            say("all is well again" if not trouble else "not all is well", trouble)
+            log("all is well again" if not trouble else "not all is well", trouble)
         await asyncio.sleep(1.0)
 
 
-async def _started(server: StatusServer, host: str, port: int) -> int:
-    from daypass.gateway.review.service import Listen
+async def _started(server: AsyncStatusServer, host: str, port: int) -> int:
+    from daypass.gate.authorizer.service import Listen
 
     try:
         return await server.start(host, port)
@@ -176,8 +176,7 @@ def _write(line: str) -> None:
 
 
 def _listen(args: Namespace) -> Listen:
-    from daypass.gateway.review.certificates import CertificateFiles
-    from daypass.gateway.review.service import Listen
+    from daypass.gate.authorizer.service import CertificateFiles, Listen
 
     if (args.certificate is None) != (args.key is None):
         raise UsageError("a certificate needs its key", "name both: --certificate and --key")

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
 from daypass._core.hints import command
-from daypass.cli import say
-from daypass.cli.cluster_options import add_cluster_options
+from daypass.cli import log
 from daypass.cli.gate import load_gate, longest_lifetime_seconds
+from daypass.cli.options import add_cluster_options
 from daypass.cli.policy import add_config_option
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.gateway.cluster_watch import ClusterWatch
+    from daypass.gate.revocation.controller import RevocationController
 
 SUMMARY = "follow what is revoked in a cluster, and publish it at its gate"
 EPILOG = """examples:
@@ -56,17 +56,17 @@ def run(args: Namespace) -> int:
     if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise UsageError(f"{args.listen[:60]!r} is no HOST:PORT", "such as 0.0.0.0:9004")
     try:
-        from daypass.gateway.events import Teller
-        from daypass.gateway.namespaces import FEEDS_AT_MOST
-        from daypass.gateway.running import cluster_watch
+        from daypass.gate.revocation.controller import revocation_controller
+        from daypass.gate.revocation.event_log import EventLog
+        from daypass.gate.revocation.watcher import FEEDS_AT_MOST
         from daypass.kube.cluster import Cluster
     except ModuleNotFoundError:
         raise MissingExtraError("this command", "admin") from None
     cluster = Cluster.open(
         kubeconfig=args.kubeconfig, context=args.context, connections=FEEDS_AT_MOST + 32
     )
-    watch = cluster_watch(
-        cluster, config, gate, SYSTEM_CLOCK, Teller(_write, SYSTEM_CLOCK),
+    watch = revocation_controller(
+        cluster, config, gate, SYSTEM_CLOCK, EventLog(_write, SYSTEM_CLOCK),
         longest_lifetime_seconds=longest_lifetime_seconds(config),
     )  # fmt: skip
     if args.once:
@@ -76,31 +76,31 @@ def run(args: Namespace) -> int:
     return _keep(watch, (host.strip("[]"), int(port)))
 
 
-def _keep(watch: ClusterWatch, listen: tuple[str, int]) -> int:
-    from daypass._core.endpoints import Endpoints
-    from daypass.gateway.watch_health import WatchHealth
-    from daypass.spec.exposure import bracketed
+def _keep(watch: RevocationController, listen: tuple[str, int]) -> int:
+    from daypass._core.status_server import StatusServer
+    from daypass.config.exposure import bracketed
+    from daypass.gate.revocation.health import WatchHealth
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     answers = WatchHealth(watch, SYSTEM_CLOCK).answers
-    with Endpoints(listen, answers, "name another with --listen") as endpoints:
+    with StatusServer(listen, answers, "name another with --listen") as endpoints:
         host, port = endpoints.address
-        say(f"the watch follows; its health is at {bracketed(host)}:{port}")
+        log(f"the watch follows; its health is at {bracketed(host)}:{port}")
         watch.run(stop)
-    say("the watch has ended")
+    log("the watch has ended")
     return 0
 
 
-def _once(watch: ClusterWatch) -> int:
+def _once(watch: RevocationController) -> int:
     watch.following.look()
     if watch.keys is not None:
         watch.keys.fetch()
     watch.lease.attempt()
     try:
         if not watch.lease.is_held and watch.lease.holder:
-            say(f"{watch.lease.holder} publishes: nothing is left to do here")
+            log(f"{watch.lease.holder} publishes: nothing is left to do here")
             return 0
         is_done = watch.turn()
         if not is_done and not watch.trouble:  # a lost record: not before this second is over
@@ -110,7 +110,7 @@ def _once(watch: ClusterWatch) -> int:
         watch.lease.stop()
     unfollowed = sorted(watch.following.unfollowed)
     if unfollowed:
-        say(
+        log(
             f"tokens of these namespaces are refused: {', '.join(unfollowed)}",
             watch.following.trouble,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli.subcommands import describe, run_subcommand
+from daypass.cli.options import describe, run_subcommand
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

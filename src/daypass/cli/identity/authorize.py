@@ -6,9 +6,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.objects import put_objects
+from daypass.cli import log
+from daypass.cli.options import add_cluster_options, open_cluster
+from daypass.cli.output import put_objects
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -62,7 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def split(places: list[str]) -> tuple[str, ...]:
     """The namespaces of `--in`, each once. Raises UsageError for what is none."""
-    from daypass.client.names import is_label
+    from daypass._core.k8s_names import is_label
 
     names = [name.strip() for each in places for name in each.split(",")]
     for name in names:
@@ -92,12 +92,12 @@ def run(args: Namespace) -> int:
     namespaces = split(args.places)
     _check_proof(args.principal or [], args.user_header or "x")
     with closing(open_cluster(args)) as cluster:
-        from daypass.identity.authorize import Wish, apply, plan
+        from daypass.identity.authorize import GrantRequest, apply, plan
         from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER
-        from daypass.identity.naming import IdentityName
+        from daypass.identity.model import IdentityName
 
         identity = IdentityName.parse(cluster.namespace, args.name)
-        wish = Wish(
+        wish = GrantRequest(
             identity=identity,
             namespaces=namespaces,
             cluster_role=cluster_role_of(args.role, args.cluster_role) or "",
@@ -106,7 +106,7 @@ def run(args: Namespace) -> int:
             istio=not args.no_istio,
             accept_risks=args.yes,
         )
-        documents = plan(cluster, wish, warn=lambda fact, hint: say(f"warning: {fact}", hint))
+        documents = plan(cluster, wish, warn=lambda fact, hint: log(f"warning: {fact}", hint))
         only_shown = args.dry_run or args.output
         if args.dry_run == "server" or not only_shown:
             documents = apply(cluster, documents, dry_run=args.dry_run == "server")
@@ -117,5 +117,5 @@ def run(args: Namespace) -> int:
             names = [each for each in documents if each["metadata"]["namespace"] == namespace]
             kinds = " and ".join(each["kind"] for each in names)
             role = args.role or args.cluster_role
-            say(f"{identity} {done} {role} in {namespace}: {kinds} {names[0]['metadata']['name']}")
+            log(f"{identity} {done} {role} in {namespace}: {kinds} {names[0]['metadata']['name']}")
         return 0

@@ -6,30 +6,30 @@ import json
 from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any
 
+from daypass._core import labels
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
-from daypass.cli import put, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.identity.door_options import (
+from daypass.cli import log, write
+from daypass.cli.options import (
+    add_cluster_options,
     add_door_options,
     completed,
     load_config,
+    open_cluster,
     read_order,
 )
-from daypass.cli.identity.wording import warn
-from daypass.identity import marks
+from daypass.cli.output import warn
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass._core.clock import Clock
-    from daypass.identity.account import Account
-    from daypass.identity.create import Created, Wish
-    from daypass.identity.door import Order
-    from daypass.identity.naming import IdentityName
+    from daypass.config import Config
+    from daypass.identity.create import Created, IdentitySpec
+    from daypass.identity.credentials_file import CredentialsOptions
+    from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
-    from daypass.spec import Config
 
 SUMMARY = "make an identity and write its credentials file"
 EPILOG = """examples:
@@ -83,10 +83,9 @@ def run(args: Namespace) -> int:
     if args.output or args.dry_run:
         return _show(args, said)
     with closing(open_cluster(args)) as cluster:
-        from daypass.identity.account import find_account
         from daypass.identity.create import create
-        from daypass.identity.handover import check_file, write_file
-        from daypass.identity.naming import IdentityName
+        from daypass.identity.credentials_file import check_file, write_file
+        from daypass.identity.model import IdentityName, find_account
         from daypass.kube.discovery import is_embedded
         from daypass.kube.errors import NotFoundError, missing_namespace
 
@@ -111,7 +110,7 @@ def run(args: Namespace) -> int:
         embedded = is_embedded(cluster)
     content = wish.handover.credentials(created.token)
     if path == "-":
-        put(content.decode())
+        write(content.decode())
     else:
         write_file(path, content)
     _tell(created, wish, path, embedded=embedded)
@@ -123,7 +122,7 @@ def _create_namespace(cluster: Cluster, namespace: str) -> None:
 
     with suppress(AlreadyExistsError):
         cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-        say(f"created namespace {namespace}")
+        log(f"created namespace {namespace}")
 
 
 def _given(args: Namespace) -> list[str]:
@@ -142,7 +141,7 @@ def _seconds(text: str | None) -> int | None:
     """In how many seconds it is to end; 0 for never, None where nothing is said."""
     if text is None or text == "never":
         return None if text is None else 0
-    from daypass.identity.deadlines import LONGEST_SECONDS
+    from daypass.identity.expiry import LONGEST_SECONDS
 
     seconds = parse_seconds(text)
     if not 0 < seconds <= LONGEST_SECONDS:
@@ -153,17 +152,17 @@ def _seconds(text: str | None) -> int | None:
 def _wish(
     args: Namespace,
     name: IdentityName,
-    said: tuple[Order, Config | None],
+    said: tuple[CredentialsOptions, Config | None],
     account: Account | None,
     clock: Clock,
-) -> Wish:
-    from daypass.identity.create import NEVER, Wish
-    from daypass.identity.deadlines import in_seconds
+) -> IdentitySpec:
+    from daypass.identity.create import NEVER, IdentitySpec
+    from daypass.identity.expiry import in_seconds
 
     seconds = _seconds(args.expires)
     deadline = in_seconds(clock, seconds) if seconds else NEVER if seconds == 0 else None
     handover = completed(args, *said, account)
-    return Wish(
+    return IdentitySpec(
         name=name, handover=handover, deadline=deadline, adopt=args.adopt,
         watch_home=_watch_home(said[1]),
     )  # fmt: skip
@@ -174,12 +173,12 @@ def _watch_home(config: Config | None) -> str | None:
     return config.door.namespace if config is not None and is_in_cluster else None
 
 
-def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
+def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> int:
     """Print the objects, or say what would be made."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import plan, try_out
     from daypass.kube.discovery import is_embedded
-    from daypass.render.watcher.rights import namespace_rights
+    from daypass.render.rbac import namespace_rights
 
     with ExitStack() as stack:
         cluster, name, account, secret_name = _look(args, stack)
@@ -197,30 +196,32 @@ def _show(args: Namespace, said: tuple[Order, Config | None]) -> int:
     if args.output is None:
         for document in documents:
             metadata = document["metadata"]
-            say(f"would apply {document['kind']} {metadata['namespace']}/{metadata['name']}")
+            log(f"would apply {document['kind']} {metadata['namespace']}/{metadata['name']}")
         return 0
     if secret_name is None:
-        say(
+        log(
             f"the Secret has a new name, {last}",
             "once it is in the cluster, the same command prints the same",
         )
-    put(_written(documents, args.output))
+    write(_written(documents, args.output))
     if not embedded:
-        say(
+        log(
             "the label for the policy is not among them",
-            kubectl("label", "namespace", name.namespace, f"{marks.POLICY}={marks.POLICY_ON}"),
+            kubectl(
+                "label", "namespace", name.namespace, f"{labels.POLICY}={labels.POLICY_ENFORCED}"
+            ),
         )
     return 0
 
 
 def _say_label(cluster: Cluster, namespace: str) -> None:
-    from daypass.identity.policing import is_held
+    from daypass.identity.policy import is_held
     from daypass.kube.errors import ForbiddenError
 
     with suppress(ForbiddenError):  # whoever may not see it does not label it either
         if not is_held(cluster, namespace):
-            say(
-                f"would label Namespace {namespace}: {marks.POLICY}={marks.POLICY_ON}",
+            log(
+                f"would label Namespace {namespace}: {labels.POLICY}={labels.POLICY_ENFORCED}",
                 "it is held to the policy from then on, others' tokens too",
             )
 
@@ -230,7 +231,7 @@ def _look(
 ) -> tuple[Cluster | None, IdentityName, Account | None, str | None]:
     """What is in the cluster already; without a cluster one can print objects all the same."""
     from daypass._core.errors import DaypassError
-    from daypass.identity.naming import IdentityName
+    from daypass.identity.model import IdentityName
     from daypass.kube.errors import ApiError, ClusterUnreachableError, KubeconfigError
 
     cluster: Cluster | None = None
@@ -248,8 +249,8 @@ def _look(
 
 
 def _found(cluster: Cluster, name: IdentityName) -> tuple[Account | None, str | None]:
-    from daypass.identity.account import find_account
     from daypass.identity.create import reusable_secret
+    from daypass.identity.model import find_account
 
     account = find_account(cluster, name)
     return account, reusable_secret(cluster, account, warn)
@@ -261,26 +262,28 @@ def _written(documents: list[dict[str, Any]], form: str) -> str:
     if form == "json":
         whole = {"apiVersion": "v1", "kind": "List", "items": documents}
         return json.dumps(whole, indent=2) + "\n"
-    from daypass.render.documents import stream
+    from daypass.render.yaml import stream
 
     return stream(documents)
 
 
-def _tell(created: Created, wish: Wish, path: str, *, embedded: bool) -> None:
+def _tell(created: Created, wish: IdentitySpec, path: str, *, embedded: bool) -> None:
     from daypass.identity.create import NEVER
-    from daypass.identity.howto import how_to
+    from daypass.identity.credentials_file import exchange_instructions
 
     whence = "made just now" if created.is_new else "as before"
-    say(f"identity {created.name} is ready: Secret {created.secret_name}, {whence}")
+    log(f"identity {created.name} is ready: Secret {created.secret_name}, {whence}")
     if embedded:
-        say("note: the embedded API server enforces no policy; a cluster does")
+        log("note: the embedded API server enforces no policy; a cluster does")
     if wish.deadline and wish.deadline != NEVER:
-        say(f"it ends at {wish.deadline}", f"once `{command('identity', 'reap')}` runs then")
+        log(f"it ends at {wish.deadline}", f"once `{command('identity', 'reap')}` runs then")
     file = f"{created.name.name}.json" if path == "-" else path
     if path != "-":
-        say(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
-    say(
+        log(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
+    log(
         f"the client sets DAYPASS_CREDENTIALS to its path, and runs `{command('token')}`; or, with"
         " nothing installed, beside it:",
-        how_to(created.name, created.secret_name, wish.handover, file, by_kubectl=not embedded),
+        exchange_instructions(
+            created.name, created.secret_name, wish.handover, file, by_kubectl=not embedded
+        ),
     )

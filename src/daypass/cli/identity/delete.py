@@ -6,10 +6,10 @@ import json
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from daypass.cli import put, put_text, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.identity.publishing import publish_ended
-from daypass.cli.identity.wording import warn
+from daypass.cli import log, put_text, write
+from daypass.cli.identity.publish_revocation import publish_ended
+from daypass.cli.options import add_cluster_options, open_cluster
+from daypass.cli.output import warn
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -37,7 +37,7 @@ def run(args: Namespace) -> int:
     """Delete it, and say what went and what stays."""
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.delete import delete
-        from daypass.identity.naming import IdentityName
+        from daypass.identity.model import IdentityName
 
         name = IdentityName.parse(cluster.namespace, args.name)
         deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run)
@@ -54,11 +54,11 @@ def run(args: Namespace) -> int:
             "deleted": list(deleted.deleted),
             "left": list(deleted.left),
         }
-        put(json.dumps(document, indent=2) + "\n")
+        write(json.dumps(document, indent=2) + "\n")
     else:
         put_text("".join(f"{each}\n" for each in deleted.deleted))
     would = "would be" if args.dry_run else "is"
-    say(f"identity {name} {would} deleted: {len(deleted.deleted)} objects")
+    log(f"identity {name} {would} deleted: {len(deleted.deleted)} objects")
     for each in deleted.left:
-        say(f"{each} stays: daypass did not make it")
+        log(f"{each} stays: daypass did not make it")
     return 0 if is_told else 3

@@ -7,24 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import put, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.identity.door_options import (
+from daypass.cli import log, write
+from daypass.cli.options import (
+    add_cluster_options,
     add_door_options,
     completed,
     load_config,
+    open_cluster,
     read_order,
 )
-from daypass.cli.identity.wording import warn
+from daypass.cli.output import warn
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from typing import Any
 
+    from daypass.config import Config
+    from daypass.identity.credentials_file import CredentialsSettings
     from daypass.identity.federate import Federation
-    from daypass.identity.handover import Handover
-    from daypass.identity.naming import IdentityName
-    from daypass.spec import Config
+    from daypass.identity.model import IdentityName
 
 SUMMARY = "make an identity that a CI job's own OIDC token opens, without a long-lived secret"
 EPILOG = """examples:
@@ -80,12 +81,11 @@ def run(args: Namespace) -> int:
     order = read_order(args, config)
     existing = _yaml(args.merge)
     with closing(open_cluster(args)) as cluster:
-        from daypass.identity.account import find_account
+        from daypass.identity.credentials_file import write_file
         from daypass.identity.federate import federate, federated_credentials, refuse_other_file
-        from daypass.identity.handover import write_file
-        from daypass.identity.naming import IdentityName
+        from daypass.identity.model import IdentityName, find_account
         from daypass.render.policy.authentication import authentication_configuration
-        from daypass.render.policy.text import to_yaml
+        from daypass.render.yaml import to_yaml
 
         name = IdentityName.parse(cluster.namespace, args.name)
         refuse_other_file(args.credentials, name)
@@ -95,8 +95,8 @@ def run(args: Namespace) -> int:
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
     write_file(args.credentials, federated_credentials(federation))
-    put(to_yaml([authentication]))
-    say(
+    write(to_yaml([authentication]))
+    log(
         f"identity {name} is for {', '.join(federation.trusted.users)}",
         f"credentials file: {args.credentials}\n"
         "it works once the API server has what is on stdout as its --authentication-config",
@@ -105,7 +105,7 @@ def run(args: Namespace) -> int:
 
 
 def _federation(
-    args: Namespace, name: IdentityName, handover: Handover, authority: str | None
+    args: Namespace, name: IdentityName, handover: CredentialsSettings, authority: str | None
 ) -> Federation:
     from daypass.identity.federate import Federation, parse_source
     from daypass.render.policy.authentication import TrustedIssuer
@@ -121,7 +121,9 @@ def _federation(
     return Federation(name=name, handover=handover, trusted=trusted, source=source)
 
 
-def _shortened(args: Namespace, config: Config | None, handover: Handover) -> Handover:
+def _shortened(
+    args: Namespace, config: Config | None, handover: CredentialsSettings
+) -> CredentialsSettings:
     """As for `create`, with the lifetime that the policy leaves to federated users."""
     longest = config.policy.federated.longest_lifetime_seconds if config and config.policy else None
     if longest is None or handover.lifetime_seconds <= longest:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
-from daypass.cli import put, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.identity.health_options import add_health_options
+from daypass.cli import log, write
+from daypass.cli.options import add_cluster_options, add_health_options, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -64,7 +63,7 @@ def run(args: Namespace) -> int:
         namespace = None if args.all_namespaces else cluster.namespace
         if args.watch:
             return _watch(cluster, namespace, args, unused_seconds)
-        objects = survey(cluster, namespace, warn=lambda fact, hint: say(fact, hint))
+        objects = survey(cluster, namespace, warn=lambda fact, hint: log(fact, hint))
         examined = examine(
             objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
         )
@@ -73,9 +72,9 @@ def run(args: Namespace) -> int:
                 f"there is no namespace {namespace}",
                 "see all: " + command("identity", "list", "-A"),
             )
-        put(_drawn(cluster, examined, args.output))
+        write(_drawn(cluster, examined, args.output))
         if not examined:
-            say(f"no identity in {namespace}" if namespace else "no identity in any namespace")
+            log(f"no identity in {namespace}" if namespace else "no identity in any namespace")
         return 3 if args.check and any(each.has_problems for each in examined) else 0
 
 
@@ -91,7 +90,7 @@ def _drawn(
         import yaml
 
         return str(yaml.safe_dump(whole, sort_keys=False))
-    from daypass.cli.table import table
+    from daypass.cli.output import table
 
     if not examined:
         return ""
@@ -101,7 +100,7 @@ def _drawn(
 def _watch(cluster: Cluster, namespace: str | None, args: Namespace, unused_seconds: int) -> int:
     """Draw until Ctrl-C; at most twice a second, and only what is new."""
     from daypass.identity.health import examine
-    from daypass.identity.survey import Follower
+    from daypass.identity.survey import InventoryWatcher
 
     def draw(objects: Objects) -> str:
         examined = examine(
@@ -110,10 +109,10 @@ def _watch(cluster: Cluster, namespace: str | None, args: Namespace, unused_seco
         return _drawn(cluster, examined, args.output, json_indent=None)
 
     last = None
-    for objects in Follower(cluster, namespace).changes(AGE_SECONDS):
+    for objects in InventoryWatcher(cluster, namespace).changes(AGE_SECONDS):
         text = draw(objects)
         if text != last:
-            put((CLEAR if sys.stdout.isatty() else "") + text)
+            write((CLEAR if sys.stdout.isatty() else "") + text)
         last = text
         cluster.sleep(REDRAW_SECONDS)
     return 0

@@ -7,10 +7,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import put, put_text, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.identity.publishing import publish_secrets
-from daypass.cli.identity.wording import warn
+from daypass.cli import log, put_text, write
+from daypass.cli.identity.publish_revocation import publish_secrets
+from daypass.cli.options import add_cluster_options, open_cluster
+from daypass.cli.output import warn
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -67,13 +67,13 @@ def run(args: Namespace) -> int:
             "deleted": reaped.deleted,
             "errors": [error.fact for error in reaped.errors],
         }
-        put(json.dumps(document, indent=2) + "\n")
+        write(json.dumps(document, indent=2) + "\n")
     else:
         put_text("".join(f"{each}\n" for each in reaped.deleted))
     for key in reaped.ended:
-        say(f"identity {key} {'would end' if args.dry_run else 'has ended'}")
+        log(f"identity {key} {'would end' if args.dry_run else 'has ended'}")
     for error in reaped.errors:
-        say(error.fact, error.hint)
+        log(error.fact, error.hint)
     return 1 if reaped.errors else 0 if is_told else 3
 
 
@@ -84,11 +84,11 @@ def _render(args: Namespace) -> int:
         )
     if not args.namespace and not args.all_namespaces:
         raise UsageError("no namespace is named", "name it with -n, or all of them with -A")
-    from daypass.identity.cronjob import reaper_objects
-    from daypass.render.documents import stream
+    from daypass.identity.reap import reaper_objects
+    from daypass.render.yaml import stream
 
     documents = reaper_objects(
         home=args.namespace or HOME, namespace=args.namespace, image=args.image
     )
-    put(stream(documents))
+    write(stream(documents))
     return 0

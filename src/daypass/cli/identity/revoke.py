@@ -7,9 +7,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command, kubectl
-from daypass.cli import put, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.identity.publishing import publish_secrets
+from daypass.cli import log, write
+from daypass.cli.identity.publish_revocation import publish_secrets
+from daypass.cli.options import add_cluster_options, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -34,9 +34,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Delete its token Secrets."""
     with closing(open_cluster(args)) as cluster:
-        from daypass.identity.account import get_identity
-        from daypass.identity.naming import IdentityName
-        from daypass.identity.revoke import REMEMBERED_SECONDS, revoke
+        from daypass.identity.delete import REMEMBERED_SECONDS, revoke
+        from daypass.identity.model import IdentityName, get_identity
         from daypass.kube.discovery import is_embedded
 
         name = IdentityName.parse(cluster.namespace, args.name)
@@ -51,9 +50,9 @@ def run(args: Namespace) -> int:
             "deleted": list(revoked.deleted),
             "left": list(revoked.left),
         }
-        put(json.dumps(document, indent=2) + "\n")
+        write(json.dumps(document, indent=2) + "\n")
     if revoked.deleted:
-        say(
+        log(
             f"identity {name} is revoked: {', '.join(revoked.deleted)}",
             f"its long-lived token ends at once, or within {REMEMBERED_SECONDS} s where the API"
             " server remembers it;\n"
@@ -63,13 +62,13 @@ def run(args: Namespace) -> int:
             " that\ndoes not lets them pass until they expire",
         )
     else:
-        say(
+        log(
             f"identity {name} has no token of daypass': nothing to revoke",
             "if it is federated, this ends it: "
             + command("identity", "delete", name.name, "-n", name.namespace),
         )
     for secret in revoked.left:
-        say(
+        log(
             f"Secret {secret} holds a token of it, too, and daypass did not make it",
             "end that as well"
             + (": " + kubectl("delete", "secret", secret, "-n", name.namespace) if by_hand else ""),

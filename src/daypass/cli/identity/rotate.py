@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
-from daypass.cli import put, put_text, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.identity.publishing import publish_secrets
+from daypass.cli import log, put_text, write
+from daypass.cli.identity.publish_revocation import publish_secrets
+from daypass.cli.options import add_cluster_options, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.identity.fleet import Outcome
-    from daypass.identity.rotate import Rotated
+    from daypass.identity.rotate import Rotated, RotationOutcome
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "give an identity another long-lived token; the old one works on for a while"
@@ -56,7 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Rotate one identity, or many."""
-    from daypass.identity.deadlines import LONGEST_SECONDS
+    from daypass.identity.expiry import LONGEST_SECONDS
 
     overlap_seconds = parse_seconds(args.overlap)
     if overlap_seconds > LONGEST_SECONDS:
@@ -89,9 +88,8 @@ def _check(args: Namespace) -> None:
 
 
 def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
-    from daypass.identity.account import get_identity
-    from daypass.identity.handover import check_file, write_file
-    from daypass.identity.naming import IdentityName
+    from daypass.identity.credentials_file import check_file, write_file
+    from daypass.identity.model import IdentityName, get_identity
     from daypass.identity.rotate import rotate
     from daypass.identity.tokens import token_secrets
 
@@ -104,28 +102,28 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
         get_identity(cluster, name),
         [secret for secret in token_secrets(cluster, name) if secret.is_ours],
         hand_over=lambda content: (
-            put(content.decode()) if path == "-" else write_file(path, content)
+            write(content.decode()) if path == "-" else write_file(path, content)
         ),
         overlap_seconds=overlap_seconds,
     )
     is_told = publish_secrets(cluster, [(name.namespace, uid) for uid in rotated.uids])
-    say(f"identity {name} is rotated: Secret {rotated.secret_name}", _ends(rotated))
-    say(f"its credentials are for the door {rotated.door}")
+    log(f"identity {name} is rotated: Secret {rotated.secret_name}", _ends(rotated))
+    log(f"its credentials are for the door {rotated.door}")
     if path != "-":
-        say(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
+        log(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
     if args.output == "json":
-        put(json.dumps(_document(rotated, path), indent=2) + "\n")
+        write(json.dumps(_document(rotated, path), indent=2) + "\n")
     return 0 if is_told else 3
 
 
 def _rotate_all(
     cluster: Cluster, args: Namespace, overlap_seconds: int, older_than_seconds: int
 ) -> int:
-    from daypass.identity.fleet import find_members, rotate_all
+    from daypass.identity.rotate import find_members, rotate_all
 
     namespace = None if args.all_namespaces else cluster.namespace
     members = find_members(cluster, namespace, older_than_seconds=older_than_seconds)
-    outcomes: list[Outcome] = []
+    outcomes: list[RotationOutcome] = []
     for outcome in rotate_all(cluster, members, args.output_dir, overlap_seconds=overlap_seconds):
         outcomes.append(outcome)
         _progress(len(outcomes), len(members))
@@ -134,13 +132,13 @@ def _rotate_all(
     ended = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
     is_told = publish_secrets(cluster, ended)
     if args.output == "json":
-        put(json.dumps([_summary(outcome) for outcome in outcomes], indent=2) + "\n")
+        write(json.dumps([_summary(outcome) for outcome in outcomes], indent=2) + "\n")
     else:
         put_text("".join(f"{outcome.name}  {_word(outcome)}\n" for outcome in outcomes))
-    say(f"{len(outcomes) - len(failed)} of {len(outcomes)} identities are rotated")
+    log(f"{len(outcomes) - len(failed)} of {len(outcomes)} identities are rotated")
     for outcome in failed:
         if outcome.error is not None:
-            say(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
+            log(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
     return 1 if failed else 0 if is_told else 3
 
 
@@ -151,13 +149,13 @@ def _progress(done: int, total: int) -> None:
         sys.stderr.flush()
 
 
-def _word(outcome: Outcome) -> str:
+def _word(outcome: RotationOutcome) -> str:
     if outcome.rotated is None:
         return "failed"
     return f"{outcome.file}  {outcome.rotated.door}"
 
 
-def _summary(outcome: Outcome) -> dict[str, Any]:
+def _summary(outcome: RotationOutcome) -> dict[str, Any]:
     if outcome.rotated is not None:
         return {**_document(outcome.rotated, outcome.file), "error": None}
     error = outcome.error

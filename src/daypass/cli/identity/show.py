@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.hints import command
-from daypass.cli import put, say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
-from daypass.cli.identity.health_options import add_health_options
+from daypass.cli import log, write
+from daypass.cli.options import add_cluster_options, add_health_options, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass._core.clock import Clock
     from daypass.identity.health import Examined
-    from daypass.identity.inventory import Token
+    from daypass.identity.inventory import TokenUsage
 
 SUMMARY = "all about one identity: its grants, its tokens, its health"
 EPILOG = """examples:
@@ -40,14 +39,13 @@ def run(args: Namespace) -> int:
     """Print it; 3 where --check finds a problem."""
     unused_seconds = parse_seconds(args.unused_after)
     with closing(open_cluster(args)) as cluster:
-        from daypass.identity.account import NoIdentityError
         from daypass.identity.health import examine
-        from daypass.identity.naming import IdentityName
+        from daypass.identity.model import IdentityName, NoIdentityError
         from daypass.identity.survey import survey
         from daypass.identity.table import document
 
         name = IdentityName.parse(cluster.namespace, args.name)
-        objects = survey(cluster, name.namespace, warn=lambda fact, hint: say(fact, hint))
+        objects = survey(cluster, name.namespace, warn=lambda fact, hint: log(fact, hint))
         examined = examine(
             objects, cluster.clock, namespace=name.namespace, unused_seconds=unused_seconds
         )
@@ -56,13 +54,13 @@ def run(args: Namespace) -> int:
             hint = command("identity", "list", "-n", name.namespace)
             raise NoIdentityError(f"there is no identity {name}", hint)
         if args.output == "json":
-            put(json.dumps(document(found), indent=2) + "\n")
+            write(json.dumps(document(found), indent=2) + "\n")
         elif args.output == "yaml":
             import yaml
 
-            put(yaml.safe_dump(document(found), sort_keys=False))
+            write(yaml.safe_dump(document(found), sort_keys=False))
         else:
-            put(_text(found, cluster.clock))
+            write(_text(found, cluster.clock))
         return 3 if args.check and found.has_problems else 0
 
 
@@ -95,8 +93,8 @@ def _text(found: Examined, clock: Clock) -> str:
     )
 
 
-def _token(token: Token, found: Examined, clock: Clock) -> str:
-    from daypass.identity.deadlines import age_seconds
+def _token(token: TokenUsage, found: Examined, clock: Clock) -> str:
+    from daypass.identity.expiry import age_seconds
     from daypass.identity.table import age
 
     secret = token.secret

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from daypass.cli import say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli import log
 from daypass.cli.identity.authorize import ROLES, cluster_role_of, split
+from daypass.cli.options import add_cluster_options, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -45,7 +45,7 @@ def run(args: Namespace) -> int:
     namespaces = None if args.everywhere else split(args.places)
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.authorize import unauthorize
-        from daypass.identity.naming import IdentityName
+        from daypass.identity.model import IdentityName
 
         identity = IdentityName.parse(cluster.namespace, args.name)
         removed = unauthorize(
@@ -56,8 +56,8 @@ def run(args: Namespace) -> int:
             dry_run=args.dry_run,
         )
         for each in removed:
-            say(f"{'would be removed' if args.dry_run else 'removed'}: {each}")
+            log(f"{'would be removed' if args.dry_run else 'removed'}: {each}")
         if not removed:
             where = "anywhere" if namespaces is None else f"in {', '.join(namespaces)}"
-            say(f"{identity} has no such grant {where}")
+            log(f"{identity} has no such grant {where}")
         return 0

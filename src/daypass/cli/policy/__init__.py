@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import MissingExtraError, UsageError
-from daypass.cli.subcommands import describe, run_subcommand
+from daypass.cli.options import describe, run_subcommand
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-    from daypass.spec import Config, Policy
+    from daypass.config import Config, Policy
 
 SUMMARY = "which tokens the API server may issue: render, apply and check its policy"
 COMMANDS = ("render", "apply", "check")
@@ -46,7 +46,7 @@ def add_config_option(parser: ArgumentParser) -> None:
 def load_config(path: Path) -> Config:
     """The config. Raises ConfigError, MissingExtraError."""
     try:
-        from daypass.spec import load
+        from daypass.config import load
     except ModuleNotFoundError:
         raise MissingExtraError("this command", "admin") from None
     return load(path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from daypass.cli import say
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli import log
+from daypass.cli.options import add_cluster_options, open_cluster
 from daypass.cli.policy import add_config_option, load_policy
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ def run(args: Namespace) -> int:
     """Apply it."""
     policy = load_policy(args.config)
     with closing(open_cluster(args)) as cluster:
-        from daypass.identity.policy_apply import apply_policy
+        from daypass.identity.policy import apply_policy
 
         applied = apply_policy(cluster, policy, dry_run=args.dry_run)
     done = "would be applied" if args.dry_run else "applied"
     for name in applied.objects:
-        say(f"{done}: {name}")
+        log(f"{done}: {name}")
     if not args.dry_run:
         where = f"in force, as seen in {applied.seen_in}" if applied.seen_in else "installed"
-        say(f"the policy is {where}; mode {policy.mode}")
+        log(f"the policy is {where}; mode {policy.mode}")
     return 0

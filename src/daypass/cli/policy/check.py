@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.status import printable
-from daypass.cli import put
-from daypass.cli.cluster_options import add_cluster_options, open_cluster
+from daypass.cli import write
+from daypass.cli.options import add_cluster_options, open_cluster
 from daypass.cli.policy import DEFAULT_CONFIG, add_config_option, load_config
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from typing import Any
 
-    from daypass.identity.policy_check import Checked
-    from daypass.identity.policy_question import Question
+    from daypass.config import Policy
+    from daypass.identity.policy import Checked, PolicyQuery
     from daypass.kube.cluster import Cluster
-    from daypass.spec import Policy
 
 SUMMARY = "say what the cluster would answer to a request for a token, without making one"
 EPILOG = """examples:
@@ -60,16 +59,16 @@ def run(args: Namespace) -> int:
     """Ask and tell; 0 where it is allowed and all is as written, else 3."""
     policy = _policy(args)
     with closing(open_cluster(args)) as cluster:
-        from daypass.identity.policy_check import check
+        from daypass.identity.policy import check
 
         checked = check(cluster, policy, _question(args, policy, cluster))
-    put(json.dumps(_document(checked)) + "\n" if args.output == "json" else _text(checked))
+    write(json.dumps(_document(checked)) + "\n" if args.output == "json" else _text(checked))
     return 0 if checked.answer.verdict == "allowed" and not checked.state.findings else 3
 
 
-def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Question:
-    from daypass.identity.naming import IdentityName
-    from daypass.identity.policy_question import Question
+def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> PolicyQuery:
+    from daypass.identity.model import IdentityName
+    from daypass.identity.policy import PolicyQuery
 
     account, namespace, secret = args.service_account, cluster.namespace, args.secret
     if secret is None and not args.unbound:
@@ -77,7 +76,7 @@ def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Quest
     audiences = args.audience or (policy.audiences[:1] if policy else ())
     if not audiences:
         raise UsageError("no audience is named", "add --audience: whom the token is for")
-    return Question(
+    return PolicyQuery(
         namespace=namespace,
         service_account=account,
         audiences=tuple(audiences),

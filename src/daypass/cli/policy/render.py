@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli import put
+from daypass.cli import write
 from daypass.cli.policy import add_config_option, load_policy
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print them; nobody is asked."""
     policy = load_policy(args.config)
-    from daypass.render.policy.objects import policy_objects
-    from daypass.render.policy.text import to_yaml
+    from daypass.render.policy.policy_objects import policy_objects
+    from daypass.render.yaml import to_yaml
 
-    put(to_yaml(policy_objects(policy)))
+    write(to_yaml(policy_objects(policy)))
     return 0

@@ -3,19 +3,23 @@
 import json
 import posixpath
 
-from daypass.render.envoy.crowd import MOST_CONNECTIONS
-from daypass.render.envoy.gate import authentication, gate_routes, key_following_filter
-from daypass.render.envoy.gate_listener import gate_clusters, gate_listener
-from daypass.render.envoy.listener import dynamic_routes, listener
-from daypass.render.envoy.revocation import (
+from daypass.render.envoy.door_listener import dynamic_routes, listener
+from daypass.render.envoy.filters import (
     REVOKED,
-    Revoked,
+    RevocationSnapshot,
     revocation,
     revocation_following_filter,
 )
+from daypass.render.envoy.gate_listener import (
+    authentication,
+    gate_clusters,
+    gate_listener,
+    gate_routes,
+    key_following_filter,
+)
+from daypass.render.envoy.protobuf_any import MOST_CONNECTIONS, Json, protobuf_any
 from daypass.render.envoy.routes import route_configuration
 from daypass.render.envoy.settings import DoorSettings, GateSettings
-from daypass.render.envoy.typed import Json, typed
 from daypass.render.envoy.upstream import AUTHORITY, cluster
 
 HEAP_LIMIT_BYTES = 256 * 1024 * 1024
@@ -46,7 +50,7 @@ def static_files(
     clusters = [cluster(settings.upstream, sources[AUTHORITY], settings.timeouts)]
     if gate is not None:
         jwt = {"name": "keys", "typed_config": authentication(gate, keys)}
-        nobody = {"name": REVOKED, "typed_config": revocation(Revoked())}
+        nobody = {"name": REVOKED, "typed_config": revocation(RevocationSnapshot())}
         routes = {"route_config": gate_routes(gate)}
         listeners.append(gate_listener(gate, routes, jwt, nobody, sources))
         clusters.extend(gate_clusters(gate))
@@ -104,7 +108,7 @@ def keys_file(gate: GateSettings, keys: str) -> Json:
     return _resources("config.core.v3.TypedExtensionConfig", extension_config)
 
 
-def revoked_file(revoked: Revoked) -> Json:
+def revoked_file(revoked: RevocationSnapshot) -> Json:
     """The content of REVOKED_FILE for a list. Open connections obey it, too."""
     extension_config = {"name": REVOKED, "typed_config": revocation(revoked)}
     return _resources("config.core.v3.TypedExtensionConfig", extension_config)
@@ -150,14 +154,14 @@ def _overload_manager() -> Json:
         "resource_monitors": [
             {
                 "name": heap,
-                "typed_config": typed(
+                "typed_config": protobuf_any(
                     "extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
                     max_heap_size_bytes=HEAP_LIMIT_BYTES,
                 ),
             },
             {
                 "name": connections,
-                "typed_config": typed(
+                "typed_config": protobuf_any(
                     "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
                     max_active_downstream_connections=MOST_CONNECTIONS,
                 ),
@@ -224,4 +228,4 @@ def _follow(path: str, folder: str) -> Json:
 
 
 def _resources(message: str, *resources: Json) -> Json:
-    return {"resources": [{**typed(message), **resource} for resource in resources]}
+    return {"resources": [{**protobuf_any(message), **resource} for resource in resources]}

@@ -5,8 +5,8 @@ It is where Istio keeps them as well, so that its policies read what the gate ha
 
 from collections.abc import Iterable
 
-from daypass.render.envoy.typed import Json, full_match
-from daypass.spec.exposure import SERVICE_ACCOUNT_USER
+from daypass.config.exposure import SERVICE_ACCOUNT_USER
+from daypass.render.envoy.protobuf_any import Json, full_match
 
 JWT_FILTER = "envoy.filters.http.jwt_authn"
 """The metadata's name; the same for every filter of this kind."""

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 from daypass._core.clock import utc
 from daypass.render.envoy.claims import JWT_FILTER, PAYLOAD, claim_path
-from daypass.render.envoy.typed import Json, extension, full_match, typed
+from daypass.render.envoy.protobuf_any import Json, extension, full_match, protobuf_any
 
 _PRESENT: Json = {"present_match": True}
 
 
 def action(policy: str, verb: str) -> Json:
     """How RBAC ends: `verb` is ALLOW or DENY, `policy` is what the details of a refusal name."""
-    config = typed("config.rbac.v3.Action", name=policy, action=verb)
+    config = protobuf_any("config.rbac.v3.Action", name=policy, action=verb)
     return {"action": {"name": policy, "typed_config": config}}
 
 
@@ -113,7 +113,7 @@ def only_where(predicate: Json, delegate: Json) -> Json:
     }
     return {
         "name": delegate["name"],
-        "typed_config": typed(
+        "typed_config": protobuf_any(
             "extensions.common.matching.v3.ExtensionWithMatcher",
             xds_matcher=matcher,
             extension_config=delegate,

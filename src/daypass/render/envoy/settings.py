@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from daypass.spec.exposure import Exposure, bracketed
-from daypass.spec.gate import Check
+from daypass.config.exposure import Exposure, bracketed
+from daypass.config.gate import Check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class SocketAddress:
     """Where to listen or connect; `port` 0 lets the kernel choose."""
 
     host: str
@@ -34,7 +34,7 @@ class Certificate:
 class Upstream:
     """The API server, and how it is known: by this authority, under this name."""
 
-    address: Address
+    address: SocketAddress
     authority_file: str
     server_name: str
 
@@ -77,7 +77,7 @@ class DoorSettings:
     """
 
     exposure: Exposure
-    listen: Address
+    listen: SocketAddress
     certificates: tuple[Certificate, ...]
     upstream: Upstream
     trusted_hops: int
@@ -90,7 +90,7 @@ class DoorSettings:
 class Protected:
     """What the gate stands in front of."""
 
-    address: Address
+    address: SocketAddress
     authority_file: str = ""
     """PEM of what its certificate is trusted by; empty for plain http."""
     is_http2: bool = False
@@ -106,7 +106,7 @@ class GateSettings:
     """
 
     hosts: tuple[str, ...]
-    listen: Address
+    listen: SocketAddress
     certificates: tuple[Certificate, ...]
     protected: Protected
     issuer: str

@@ -1,12 +1,14 @@
-"""The way from the door to the API server: verified by authority and name, stripped to a list."""
+"""The way from the door to the API server: verified by authority and name, stripped to a list.
+
+A listener that speaks TLS and nothing else, and shows each name its own certificate.
+"""
 
 import ipaddress
 
-from daypass.render.envoy.allowlist import keep_only
-from daypass.render.envoy.routes import UPSTREAM
-from daypass.render.envoy.settings import Timeouts, Upstream
-from daypass.render.envoy.typed import Json, duration, extension, typed
-from daypass.spec.exposure import REQUEST_HEADERS
+from daypass.config.exposure import REQUEST_HEADERS
+from daypass.render.envoy.protobuf_any import Json, duration, extension, protobuf_any
+from daypass.render.envoy.routes import UPSTREAM, keep_only
+from daypass.render.envoy.settings import Certificate, SocketAddress, Timeouts, Upstream
 
 AUTHORITY = "api-server.authority"
 """The dot keeps it apart from the domains, whose names are labels."""
@@ -32,7 +34,7 @@ def cluster(upstream: Upstream, authority_source: Json, timeouts: Timeouts) -> J
         },
         "transport_socket": _tls(upstream, authority_source),
         "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protobuf_any(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
                 common_http_protocol_options={"idle_timeout": duration(timeouts.idle_seconds)},
                 # HTTP/2 where the API server offers it: a request's length is then a frame's, and
@@ -74,7 +76,7 @@ def verified_tls(name: str, trust: Json) -> Json:
     `trust`: the validation context as a field of Envoy's CommonTlsContext, which has to hold
     `certificate_names(name)`.
     """
-    context = typed(
+    context = protobuf_any(
         "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         common_tls_context={
             "tls_params": {
@@ -111,3 +113,63 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+NO_ADDRESS_IS_INTERNAL: Json = {
+    "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]
+}
+"""An empty list would mean Envoy's default, in which loopback and private addresses are trusted."""
+
+
+def tls_listener(
+    name: str,
+    listen: SocketAddress,
+    certificates: tuple[Certificate, ...],
+    certificate_sources: dict[str, Json],
+    filters: list[Json],
+    timeouts: Timeouts,
+) -> Json:
+    """A listener with the same network filters behind each certificate.
+
+    `certificate_sources`: where each certificate comes from, by its name.
+    """
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": listen.host, "port_value": listen.port}},
+        "per_connection_buffer_limit_bytes": 64 * 1024,
+        "listener_filters": [
+            extension(
+                "envoy.filters.listener.tls_inspector",
+                "extensions.filters.listener.tls_inspector.v3.TlsInspector",
+            )
+        ],
+        "listener_filters_timeout": duration(timeouts.handshake_seconds),
+        "filter_chains": [
+            _filter_chain(c, certificate_sources[c.name], filters, timeouts) for c in certificates
+        ],
+    }
+
+
+def _filter_chain(
+    certificate: Certificate, source: Json, filters: list[Json], timeouts: Timeouts
+) -> Json:
+    match: Json = {"transport_protocol": "tls"}
+    if certificate.server_names:
+        match["server_names"] = list(certificate.server_names)
+    return {
+        "name": certificate.name,
+        "filter_chain_match": match,
+        "transport_socket_connect_timeout": duration(timeouts.handshake_seconds),
+        "transport_socket": extension(
+            "envoy.transport_sockets.tls",
+            "extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            common_tls_context={
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                "tls_certificate_sds_secret_configs": [
+                    {"name": certificate.name, "sds_config": source}
+                ],
+            },
+        ),
+        "filters": filters,
+    }

@@ -8,15 +8,12 @@ says came in the clear.
 
 from collections.abc import Callable
 
-from daypass.render.fronts.direct import direct
-from daypass.render.fronts.gateway_api import gateway_api
-from daypass.render.fronts.ingress import ingress
-from daypass.render.fronts.ingress_nginx import ingress_nginx
-from daypass.render.fronts.istio import istio
+from daypass.render.fronts.gateways import gateway_api, istio
+from daypass.render.fronts.ingress import direct, ingress, ingress_nginx
 from daypass.render.objects import Object
-from daypass.render.published import Published
+from daypass.render.published_domain import PublishedDomain
 
-_FRONTS: dict[str, Callable[[Published], list[Object]]] = {
+_FRONTS: dict[str, Callable[[PublishedDomain], list[Object]]] = {
     "gateway-api": gateway_api,
     "ingress": ingress,
     "ingress-nginx": ingress_nginx,
@@ -24,7 +21,7 @@ _FRONTS: dict[str, Callable[[Published], list[Object]]] = {
 }
 
 
-def front_objects(domain: Published) -> list[Object]:
+def front_objects(domain: PublishedDomain) -> list[Object]:
     """What publishes a domain. Raises RenderError where its config leaves something open."""
     front = direct if domain.domain.direct else _FRONTS[domain.domain.front]
     return front(domain)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daypass._core import labels
 from daypass._core.errors import UsageError
-from daypass.render.policy import marks
 
 Object = dict[str, Any]
 
@@ -67,7 +67,7 @@ class TrustedIssuer:
     def user_prefix(self) -> str:
         """What the names of this issuer's users begin with; no issuer's is the start of another's,
         since a URL of an issuer has no `#`."""
-        return f"{marks.FEDERATED}{self.url.removeprefix('https://')}#"
+        return f"{labels.FEDERATED_PREFIX}{self.url.removeprefix('https://')}#"
 
     @property
     def users(self) -> tuple[str, ...]:

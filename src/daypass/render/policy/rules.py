@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from daypass.render.policy import marks
-from daypass.render.policy.expressions import (
+from daypass._core import labels
+from daypass.config.models import Policy
+from daypass.render.policy.policy_objects import (
     AUDIENCES,
     BINDINGS,
     LIFETIME,
@@ -13,7 +14,6 @@ from daypass.render.policy.expressions import (
     SUCCESSORS,
     UNITS_SECONDS,
 )
-from daypass.spec.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class BoundObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class TokenRequestAttributes:
     """A TokenRequest for `service_account`, with what the API server fills in filled in."""
 
     requester: Requester
@@ -51,14 +51,14 @@ def is_exempt(policy: Policy, requester: Requester) -> bool:
     """Whether a requester is not held to the policy at all."""
     user = requester.user
     return (
-        (user.startswith(marks.NODE) and marks.NODES in requester.groups)
-        or user in marks.CONTROL_PLANE
-        or user.startswith(marks.KUBE_SYSTEM)
+        (user.startswith(labels.NODE) and labels.NODES in requester.groups)
+        or user in labels.CONTROL_PLANE
+        or user.startswith(labels.KUBE_SYSTEM)
         or user in policy.exempt
     )
 
 
-def broken_rules(policy: Policy, request: Request) -> list[str]:
+def broken_rules(policy: Policy, request: TokenRequestAttributes) -> list[str]:
     """The rules that a request breaks, in the policy's order; none where the requester is exempt.
 
     Of `overrides`, `lifetime`, `audiences`, `binding`, `successors`.
@@ -67,19 +67,19 @@ def broken_rules(policy: Policy, request: Request) -> list[str]:
     if is_exempt(policy, requester):
         return []
     annotations = request.annotations
-    federated = requester.user.startswith(marks.FEDERATED)
-    longest = annotations.get(marks.LONGEST_LIFETIME, str(policy.longest_lifetime_seconds))
-    audiences = annotations.get(marks.AUDIENCES, " ".join(policy.audiences)).split(" ")
+    federated = requester.user.startswith(labels.FEDERATED_PREFIX)
+    longest = annotations.get(labels.POLICY_LONGEST_LIFETIME, str(policy.longest_lifetime_seconds))
+    audiences = annotations.get(labels.POLICY_AUDIENCES, " ".join(policy.audiences)).split(" ")
     broken = {
         "overrides": bool(mistakes(annotations)),
         "lifetime": request.lifetime_seconds > _seconds(policy, longest, annotations, federated),
         "audiences": len(request.audiences) > MOST_AUDIENCES
         or not set(request.audiences) <= set(audiences),
-        "binding": annotations.get(marks.BINDING, policy.binding) == "required"
+        "binding": annotations.get(labels.POLICY_BINDING, policy.binding) == "required"
         and not federated
         and not _hangs_on_its_own_secret(request),
-        "successors": annotations.get(marks.SUCCESSORS, policy.successors) == "forbidden"
-        and requester.user.startswith(marks.SERVICE_ACCOUNT)
+        "successors": annotations.get(labels.POLICY_SUCCESSORS, policy.successors) == "forbidden"
+        and requester.user.startswith(labels.SERVICE_ACCOUNT)
         and requester.has_credential_id,
     }
     return [rule for rule, is_broken in broken.items() if is_broken]
@@ -90,19 +90,19 @@ def mistakes(annotations: Mapping[str, str]) -> list[str]:
     return [
         key
         for key, text in annotations.items()
-        if key.startswith(marks.OVERRIDES) and not _is_sound(key, text)
+        if key.startswith(labels.OVERRIDES) and not _is_sound(key, text)
     ]
 
 
 def _is_sound(key: str, text: str) -> bool:
     match key:
-        case marks.LONGEST_LIFETIME:
+        case labels.POLICY_LONGEST_LIFETIME:
             return text != "" and re.fullmatch(LIFETIME, text) is not None
-        case marks.AUDIENCES:
+        case labels.POLICY_AUDIENCES:
             return re.fullmatch(AUDIENCES, text) is not None
-        case marks.BINDING:
+        case labels.POLICY_BINDING:
             return text in BINDINGS
-        case marks.SUCCESSORS:
+        case labels.POLICY_SUCCESSORS:
             return text in SUCCESSORS
     return False
 
@@ -118,9 +118,9 @@ def _seconds(policy: Policy, text: str, annotations: Mapping[str, str], federate
     return min(seconds, policy.federated.longest_lifetime_seconds) if federated else seconds
 
 
-def _hangs_on_its_own_secret(request: Request) -> bool:
+def _hangs_on_its_own_secret(request: TokenRequestAttributes) -> bool:
     bound = request.bound
     if bound is None or (bound.api_version, bound.kind) != ("v1", "Secret"):
         return False
-    name = re.escape(request.service_account + marks.SECRET_INFIX) + marks.SECRET_SUFFIX
+    name = re.escape(request.service_account + labels.SECRET_INFIX) + labels.SECRET_SUFFIX
     return re.fullmatch(name, bound.name) is not None

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from daypass.integrations.agent.events import Event, Log
-from daypass.integrations.agent.health import Health, metrics, readiness
-from daypass.integrations.agent.hooks import hook_environment
-from daypass.integrations.agent.keeper import Status
-from daypass.integrations.agent.notify import ServiceManager
+from daypass.agent.daemon import ServiceManager
+from daypass.agent.file_renewer import RenewerStatus
+from daypass.agent.health import Health, metrics, readiness
+from daypass.agent.hooks import hook_environment
+from daypass.agent.log import AgentEvent, AgentLog
 from support.messages import check
 from support.timing import FakeClock
 
@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parents[4]
 SAMPLE = re.compile(r'^daypass_agent_[a-z_]+\{path="(?:[^"\\\n]|\\["\\])*"\} -?\d+$')
 
 
-def status(**changes: object) -> Status:
+def status(**changes: object) -> RenewerStatus:
     known: dict[str, object] = {
         "path": "/run/a", "is_good": True, "left_seconds": 100.4, "renewals": 2, "failures": 1,
         "hook_failures": 3,
     }  # fmt: skip
-    return Status(**{**known, **changes})  # type: ignore[arg-type]
+    return RenewerStatus(**{**known, **changes})  # type: ignore[arg-type]
 
 
 NEW = status(path="/run/new", is_good=False, left_seconds=None, renewals=0)
@@ -66,7 +66,9 @@ def test_metrics_are_in_the_format_that_prometheus_reads() -> None:
 
 def test_a_json_event_is_one_line() -> None:
     lines: list[str] = []
-    Log(FakeClock(), lines.append, as_json=True).tell(Event.RENEWED, "a\nb", path="/x", tokens=1)
+    AgentLog(FakeClock(), lines.append, as_json=True).tell(
+        AgentEvent.RENEWED, "a\nb", path="/x", tokens=1
+    )
     assert json.loads(lines[0]) == {
         "time": "2027-01-15T08:00:00Z", "level": "info", "event": "renewed", "message": "a\nb",
         "path": "/x", "tokens": 1,
@@ -76,15 +78,15 @@ def test_a_json_event_is_one_line() -> None:
 
 def test_a_text_event_is_one_line_without_control_characters() -> None:
     lines: list[str] = []
-    Log(FakeClock(), lines.append).tell(Event.TOKEN_ENDED, "a\n\x1b[2Jb")
+    AgentLog(FakeClock(), lines.append).tell(AgentEvent.TOKEN_ENDED, "a\n\x1b[2Jb")
     assert lines == ["daypass: error: a  [2Jb\n"]
 
 
 def test_a_quiet_log_has_warnings_and_errors_only() -> None:
     lines: list[str] = []
-    log = Log(FakeClock(), lines.append, quiet=True)
-    log.tell(Event.RENEWED, "fine")
-    log.tell(Event.RENEWAL_FAILED, "not fine")
+    log = AgentLog(FakeClock(), lines.append, quiet=True)
+    log.tell(AgentEvent.RENEWED, "fine")
+    log.tell(AgentEvent.RENEWAL_FAILED, "not fine")
     assert lines == ["daypass: warning: not fine\n"]
 
 
@@ -93,13 +95,13 @@ def test_a_closed_log_stops_nothing(error: Exception) -> None:
     def write(_: str) -> None:
         raise error
 
-    Log(FakeClock(), write).tell(Event.STARTED, "up")
+    AgentLog(FakeClock(), write).tell(AgentEvent.STARTED, "up")
 
 
 def test_exactly_the_existing_events_are_documented() -> None:
     text = (ROOT / "docs" / "agent.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \| (?:info|warning|error) \|", text, re.M))
-    assert documented == {event.value[0] for event in Event}
+    assert documented == {event.value[0] for event in AgentEvent}
 
 
 def test_a_hook_command_gets_no_variable_that_leads_to_a_token() -> None:

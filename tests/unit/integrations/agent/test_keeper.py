@@ -14,11 +14,11 @@ import pytest
 from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
+from daypass.agent.config import CommandHook, PostHook, SignalHook, TokenFile
+from daypass.agent.file_renewer import FileRenewer
+from daypass.agent.log import AgentLog
 from daypass.client.errors import DoorBusyError, ExchangeRefusedError
-from daypass.client.token import Grant, Token
-from daypass.integrations.agent.config import CommandHook, PostHook, SignalHook, TokenFile
-from daypass.integrations.agent.events import Log
-from daypass.integrations.agent.keeper import Keeper
+from daypass.client.token import CachedToken, Token
 from support.messages import check
 from support.timing import NOON, FakeTiming
 
@@ -31,15 +31,15 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.timing = FakeTiming()
         self.lines: list[str] = []
-        self.log = Log(self.timing.clock, self.lines.append, as_json=True)
+        self.log = AgentLog(self.timing.clock, self.lines.append, as_json=True)
         self.answers: list[Exception | float] = []
         self.asked: list[tuple[str | None, int | None]] = []
         self.file = TokenFile.private(str(folder / "token"), audience="gate", lifetime_seconds=1800)
         self.renewed = 0
 
-    def keeper(self, **changes: object) -> Keeper:
+    def keeper(self, **changes: object) -> FileRenewer:
         target = replace(self.file, **changes)  # type: ignore[arg-type]
-        return Keeper(target, self._ask, self.log, self.timing, renewed=self._count)
+        return FileRenewer(target, self._ask, self.log, self.timing, renewed=self._count)
 
     def events(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.lines]
@@ -47,7 +47,7 @@ class Scene:
     def _count(self) -> None:
         self.renewed += 1
 
-    def _ask(self, audience: str | None, lifetime_seconds: int | None) -> Grant:
+    def _ask(self, audience: str | None, lifetime_seconds: int | None) -> CachedToken:
         self.asked.append((audience, lifetime_seconds))
         answer = self.answers.pop(0) if self.answers else 3600.0
         if isinstance(answer, Exception):
@@ -59,7 +59,9 @@ class Scene:
             audiences=("gate",),
             warnings=("shortened",),
         )
-        return Grant(token, unix=clock.unix(), monotonic=clock.monotonic(), usable_seconds=answer)
+        return CachedToken(
+            token, unix=clock.unix(), monotonic=clock.monotonic(), usable_seconds=answer
+        )
 
 
 @pytest.fixture
@@ -228,10 +230,10 @@ def test_hooks_do_not_run_after_a_failed_renewal(scene: Scene, tmp_path: Path) -
 def test_a_renewal_requested_during_another_runs_afterwards(scene: Scene) -> None:
     """Credentials may be replaced while a token is being had with the old ones."""
     keeper = scene.keeper()
-    asked: Callable[[str | None, int | None], Grant] = scene._ask
+    asked: Callable[[str | None, int | None], CachedToken] = scene._ask
     turns = []
 
-    def ask(audience: str | None, lifetime_seconds: int | None) -> Grant:
+    def ask(audience: str | None, lifetime_seconds: int | None) -> CachedToken:
         turns.append(1)
         keeper.renew_now() if len(turns) == 1 else keeper.stop()
         return asked(audience, lifetime_seconds)

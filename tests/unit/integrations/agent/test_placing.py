@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from daypass.integrations.agent.config import TokenFile
-from daypass.integrations.agent.placing import place
+from daypass.agent.atomic_write import write_atomically
+from daypass.agent.config import TokenFile
 
 
 def target(path: Path, **changes: object) -> TokenFile:
@@ -33,7 +33,7 @@ def test_the_file_has_its_content_and_mode(tmp_path: Path, layout: str) -> None:
     before = os.umask(0o777)
     try:
         for content in (b"one", b"", b"three" * 5000):
-            place(target(tmp_path / "t", layout=layout, mode=0o640), content)
+            write_atomically(target(tmp_path / "t", layout=layout, mode=0o640), content)
             assert (tmp_path / "t").read_bytes() == content
             assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o640
     finally:
@@ -41,23 +41,23 @@ def test_the_file_has_its_content_and_mode(tmp_path: Path, layout: str) -> None:
 
 
 def test_a_changed_mode_is_restored(tmp_path: Path, layout: str) -> None:
-    place(target(tmp_path / "t", layout=layout), b"one")
+    write_atomically(target(tmp_path / "t", layout=layout), b"one")
     os.chmod(tmp_path / "t", 0o666)  # noqa: S103 - the harm
-    place(target(tmp_path / "t", layout=layout), b"two")
+    write_atomically(target(tmp_path / "t", layout=layout), b"two")
     assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o600
 
 
 def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     (tmp_path / ".t.daypass-deadbeef").write_text("of a run that was killed")
     (tmp_path / ".other.daypass-deadbeef").write_text("somebody else's")
-    place(target(tmp_path / "t"), b"one")
+    write_atomically(target(tmp_path / "t"), b"one")
     assert names(tmp_path) == [".other.daypass-deadbeef", "t"]
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "t").symlink_to("precious")
-    place(target(tmp_path / "t"), b"one")
+    write_atomically(target(tmp_path / "t"), b"one")
     assert not (tmp_path / "t").is_symlink()
     assert (tmp_path / "precious").read_text() == "precious"
 
@@ -69,14 +69,14 @@ def test_a_failed_placement_changes_nothing(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    place(target(tmp_path / "t", layout=layout), b"one")
+    write_atomically(target(tmp_path / "t", layout=layout), b"one")
     before = names(tmp_path)
     if harm == "full":
         monkeypatch.setattr(os, "fsync", fail)
     else:
         monkeypatch.setattr(os, "fchown", fail)
     with pytest.raises(OSError, match="No space left"):
-        place(target(tmp_path / "t", layout=layout, user_id=0), b"two")
+        write_atomically(target(tmp_path / "t", layout=layout, user_id=0), b"two")
     assert (tmp_path / "t").read_bytes() == b"one"
     assert names(tmp_path) == before
 
@@ -95,7 +95,9 @@ def test_the_owner_is_set_before_the_mode(
         seen.append((oct(stat.S_IMODE(os.fstat(descriptor).st_mode)), uid, gid))
 
     monkeypatch.setattr(os, "fchown", fchown)
-    place(target(tmp_path / "t", layout=layout, mode=0o440, user_id=user, group_id=group), b"one")
+    write_atomically(
+        target(tmp_path / "t", layout=layout, mode=0o440, user_id=user, group_id=group), b"one"
+    )
     expected = (-1 if user is None else user, -1 if group is None else group)
     assert seen == [("0o600", *expected)]
     assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o440
@@ -105,8 +107,8 @@ def test_the_owner_is_set_before_the_mode(
 
 
 def test_a_volume_looks_as_the_kubelet_makes_it(tmp_path: Path) -> None:
-    place(target(tmp_path / "a", layout="volume"), b"1")
-    place(target(tmp_path / "b", layout="volume"), b"2")
+    write_atomically(target(tmp_path / "a", layout="volume"), b"1")
+    write_atomically(target(tmp_path / "b", layout="volume"), b"2")
     assert os.readlink(tmp_path / "a") == "..data/a"
     assert (tmp_path / "..data").is_symlink()
     assert names(tmp_path / "..data") == ["a", "b"]
@@ -114,9 +116,9 @@ def test_a_volume_looks_as_the_kubelet_makes_it(tmp_path: Path) -> None:
 
 
 def test_a_swap_keeps_the_other_files_with_their_modes(tmp_path: Path) -> None:
-    place(target(tmp_path / "a", layout="volume", mode=0o640), b"1")
-    place(target(tmp_path / "b", layout="volume"), b"2")
-    place(target(tmp_path / "b", layout="volume"), b"3")
+    write_atomically(target(tmp_path / "a", layout="volume", mode=0o640), b"1")
+    write_atomically(target(tmp_path / "b", layout="volume"), b"2")
+    write_atomically(target(tmp_path / "b", layout="volume"), b"3")
     assert (tmp_path / "a").read_bytes() == b"1"
     assert stat.S_IMODE(os.stat(tmp_path / "a").st_mode) == 0o640
 
@@ -124,18 +126,18 @@ def test_a_swap_keeps_the_other_files_with_their_modes(tmp_path: Path) -> None:
 def test_exactly_one_old_generation_is_kept(tmp_path: Path) -> None:
     for number in range(5):
         before = os.readlink(tmp_path / "..data") if number else None
-        place(target(tmp_path / "a", layout="volume"), b"%d" % number)
+        write_atomically(target(tmp_path / "a", layout="volume"), b"%d" % number)
         if before:
             assert (tmp_path / before / "a").read_bytes() == b"%d" % (number - 1)
     assert sum(name.startswith("..daypass-") for name in names(tmp_path)) == 2
 
 
 def test_the_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    place(target(tmp_path / "a", layout="volume"), b"1")
+    write_atomically(target(tmp_path / "a", layout="volume"), b"1")
     (tmp_path / "..daypass-00000000").mkdir()
     (tmp_path / "..daypass-00000000" / "a").write_text("half")
     (tmp_path / "..data_next").symlink_to("..daypass-00000000")
-    place(target(tmp_path / "a", layout="volume"), b"2")
+    write_atomically(target(tmp_path / "a", layout="volume"), b"2")
     assert (tmp_path / "a").read_bytes() == b"2"
     assert not (tmp_path / "..data_next").exists()
     assert not (tmp_path / "..daypass-00000000").exists()
@@ -144,14 +146,14 @@ def test_the_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
 def test_a_folder_of_another_program_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "..2026_01_01").mkdir()
     (tmp_path / "..data").symlink_to("..2026_01_01")
-    place(target(tmp_path / "a", layout="volume"), b"1")
+    write_atomically(target(tmp_path / "a", layout="volume"), b"1")
     assert (tmp_path / "..2026_01_01").is_dir()
     assert (tmp_path / "a").read_bytes() == b"1"
 
 
 def test_a_plain_file_becomes_a_link_into_the_volume(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
-    place(target(tmp_path / "a", layout="volume"), b"1")
+    write_atomically(target(tmp_path / "a", layout="volume"), b"1")
     assert (tmp_path / "a").is_symlink()
     assert (tmp_path / "a").read_bytes() == b"1"
 
@@ -159,7 +161,7 @@ def test_a_plain_file_becomes_a_link_into_the_volume(tmp_path: Path) -> None:
 def test_a_reader_always_sees_a_complete_token(tmp_path: Path, layout: str) -> None:
     """Never nothing, never a part, never the end of one with the beginning of another."""
     whole = [bytes([65 + n]) * 4096 for n in range(20)]
-    place(target(tmp_path / "t", layout=layout), whole[0])
+    write_atomically(target(tmp_path / "t", layout=layout), whole[0])
     torn: list[bytes] = []
     seen: set[bytes] = set()
     done = threading.Event()
@@ -183,7 +185,7 @@ def test_a_reader_always_sees_a_complete_token(tmp_path: Path, layout: str) -> N
     try:
         for _ in range(10):
             for content in whole:
-                place(target(tmp_path / "t", layout=layout), content)
+                write_atomically(target(tmp_path / "t", layout=layout), content)
     finally:
         done.set()
         for reader in readers:

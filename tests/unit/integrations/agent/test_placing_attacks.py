@@ -18,20 +18,20 @@ from typing import Any
 
 import pytest
 
-from daypass.integrations.agent import placing
-from daypass.integrations.agent.config import TokenFile
-from daypass.integrations.agent.placing import place
+from daypass.agent import atomic_write
+from daypass.agent.atomic_write import write_atomically
+from daypass.agent.config import TokenFile
 
 WRITER = """
 import sys
 from dataclasses import replace
-from daypass.integrations.agent.config import TokenFile
-from daypass.integrations.agent.placing import place
+from daypass.agent.config import TokenFile
+from daypass.agent.atomic_write import write_atomically
 path, layout, letter, count = sys.argv[1:]
 made = TokenFile.private(path, audience=None, lifetime_seconds=None)
 print("begun", flush=True)
 for number in range(int(count)):
-    place(replace(made, layout=layout), f"{letter}{number:08}".encode() * 500)
+    write_atomically(replace(made, layout=layout), f"{letter}{number:08}".encode() * 500)
 """
 
 
@@ -95,7 +95,7 @@ def test_a_data_link_that_leads_elsewhere_is_not_followed(
     (folder / "..daypass-y").mkdir()
     (folder / "..data").symlink_to(leads_to)
     for number in range(3):
-        place(target(folder / "t", "volume"), b"%d" % number)
+        write_atomically(target(folder / "t", "volume"), b"%d" % number)
         assert (folder / "t").read_bytes() == b"%d" % number
         assert_untouched(outside)
     assert_tidy(folder, {"t"}, "volume")
@@ -114,7 +114,7 @@ def test_a_new_generation_that_becomes_a_link_is_not_followed(
 
     monkeypatch.setattr(os, "mkdir", swap)
     with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
-        place(target(folder / "t", "volume"), b"one")
+        write_atomically(target(folder / "t", "volume"), b"one")
     assert_untouched(outside)
     assert not (folder / "t").exists()
 
@@ -123,7 +123,7 @@ def test_a_new_generation_that_becomes_a_link_is_not_followed(
 def test_a_folder_that_becomes_a_link_is_not_followed(
     folder: Path, outside: Path, layout: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place(target(folder / "t", layout), b"one")
+    write_atomically(target(folder / "t", layout), b"one")
     moved = folder.with_name("moved")
     real = getattr(os, moment)
 
@@ -135,13 +135,13 @@ def test_a_folder_that_becomes_a_link_is_not_followed(
 
     monkeypatch.setattr(os, moment, swap)
     with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
-        place(target(folder / "t", layout), b"two")
+        write_atomically(target(folder / "t", layout), b"two")
     assert_untouched(outside)
     assert (moved / "t").read_bytes() in (b"one", b"two")
     assert_tidy(moved, {"t"}, layout)
     folder.unlink()
     moved.rename(folder)
-    place(target(folder / "t", layout), b"three")
+    write_atomically(target(folder / "t", layout), b"three")
     assert (folder / "t").read_bytes() == b"three"
 
 
@@ -149,13 +149,13 @@ def test_a_missing_folder_is_an_error_until_it_returns(folder: Path, layout: str
     folder.rmdir()
     for _ in range(3):
         with pytest.raises(FileNotFoundError):
-            place(target(folder / "t", layout), b"one")
+            write_atomically(target(folder / "t", layout), b"one")
     folder.touch()
     with pytest.raises(NotADirectoryError):
-        place(target(folder / "t", layout), b"one")
+        write_atomically(target(folder / "t", layout), b"one")
     folder.unlink()
     folder.mkdir()
-    place(target(folder / "t", layout), b"one")
+    write_atomically(target(folder / "t", layout), b"one")
     assert (folder / "t").read_bytes() == b"one"
 
 
@@ -163,11 +163,11 @@ def test_a_folder_in_place_of_the_file_leaves_no_temporary_files(folder: Path, l
     (folder / "t").mkdir()
     for _ in range(5):
         with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
-            place(target(folder / "t", layout), b"one")
+            write_atomically(target(folder / "t", layout), b"one")
     generations = [name for name in os.listdir(folder) if "daypass" in name]
     assert len(generations) <= (2 if layout == "volume" else 0)
     (folder / "t").rmdir()
-    place(target(folder / "t", layout), b"two")
+    write_atomically(target(folder / "t", layout), b"two")
     assert (folder / "t").read_bytes() == b"two"
 
 
@@ -197,7 +197,7 @@ def test_concurrent_agents_do_not_lose_each_others_files(
 def test_an_agent_killed_at_any_moment_leaves_complete_files_and_no_lock(
     folder: Path, layout: str
 ) -> None:
-    place(target(folder / "t", layout), b"w00000000" * 500)
+    write_atomically(target(folder / "t", layout), b"w00000000" * 500)
     for round_ in range(12):
         process = writer(folder / "t", layout, "w", 1_000_000)
         assert process.stdout is not None
@@ -208,19 +208,19 @@ def test_an_agent_killed_at_any_moment_leaves_complete_files_and_no_lock(
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         assert is_whole((folder / "t").read_bytes())
-        place(target(folder / "t", layout), b"w00000001" * 500)
+        write_atomically(target(folder / "t", layout), b"w00000001" * 500)
         assert_tidy(folder, {"t"}, layout)
 
 
 def test_a_locked_folder_delays_one_attempt_and_breaks_nothing(
     folder: Path, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place(target(folder / "t", layout), b"one")
-    monkeypatch.setattr(placing, "_LOCK_PAUSE_SECONDS", 0.001)
-    with placing._opened(str(folder)), pytest.raises(BlockingIOError):
-        place(target(folder / "t", layout), b"two")
+    write_atomically(target(folder / "t", layout), b"one")
+    monkeypatch.setattr(atomic_write, "_LOCK_PAUSE_SECONDS", 0.001)
+    with atomic_write._opened(str(folder)), pytest.raises(BlockingIOError):
+        write_atomically(target(folder / "t", layout), b"two")
     assert (folder / "t").read_bytes() == b"one"
-    place(target(folder / "t", layout), b"three")
+    write_atomically(target(folder / "t", layout), b"three")
     assert (folder / "t").read_bytes() == b"three"
 
 
@@ -292,13 +292,13 @@ def test_an_attack_on_the_folder_touches_nothing_outside_it(
     with attacked(attacks(folder, outside)[name]):
         for number in range(150):
             with suppress(OSError):
-                place(target(folder / "t", layout), b"w%08d" % number * 500)
+                write_atomically(target(folder / "t", layout), b"w%08d" % number * 500)
             # A user who may replace the folder by a link decides where tokens go.
             assert_precious(outside) if name == "swap" else assert_untouched(outside)
     for junk in ("away", "mine"):
         with suppress(OSError):
             (folder / junk).unlink()
-    place(target(folder / "t", layout), b"w00000999" * 500)
+    write_atomically(target(folder / "t", layout), b"w00000999" * 500)
     assert (folder / "t").read_bytes() == b"w00000999" * 500
     assert_precious(outside)
     assert not [each for each in os.listdir(outside) if each.startswith(".t.daypass-")]

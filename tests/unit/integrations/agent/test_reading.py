@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daypass.integrations.agent.config import CommandHook, PostHook, SignalHook
-from daypass.integrations.agent.reading import load_config
-from daypass.integrations.agent.table import AgentConfigError
+from daypass.agent.config import AgentConfigError, CommandHook, PostHook, SignalHook, load_config
 from support.messages import raises
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from daypass.integrations.agent import schedule
-from daypass.integrations.agent.schedule import Moment, Schedule
+from daypass.agent import file_renewer
+from daypass.agent.file_renewer import Moment, Schedule
 
 START = Moment(unix=1_800_000_000.0, monotonic=1000.0)
 
@@ -19,21 +19,21 @@ def later(seconds: float, *, asleep: float = 0.0, set_back: float = 0.0) -> Mome
     )
 
 
-NEW = schedule.begin(START, stagger_seconds=0, chance=0.0)
+NEW = file_renewer.begin(START, stagger_seconds=0, chance=0.0)
 
 
 def held(usable: float = 3600.0, chance: float = 1.0, before: Schedule = NEW) -> Schedule:
-    return schedule.renewed(before, START, usable_seconds=usable, chance=chance)
+    return file_renewer.renewed(before, START, usable_seconds=usable, chance=chance)
 
 
 def fail(before: Schedule, at: Moment, **changes: object) -> Schedule:
     known: dict[str, object] = {"heals_by_itself": True, "retry_after_seconds": None, "chance": 1.0}
-    return schedule.failed(before, at, **{**known, **changes})  # type: ignore[arg-type]
+    return file_renewer.failed(before, at, **{**known, **changes})  # type: ignore[arg-type]
 
 
 def test_a_new_file_is_due_immediately_unless_staggered() -> None:
-    assert schedule.begin(START, stagger_seconds=0, chance=0.9).wait_seconds(START) == 0
-    begun = schedule.begin(START, stagger_seconds=60, chance=0.5)
+    assert file_renewer.begin(START, stagger_seconds=0, chance=0.9).wait_seconds(START) == 0
+    begun = file_renewer.begin(START, stagger_seconds=60, chance=0.5)
     assert begun.wait_seconds(START) == 30
     assert begun.wait_seconds(later(31)) == 0
     assert not begun.is_good(START)
@@ -57,7 +57,7 @@ def test_agents_that_started_together_do_not_renew_together() -> None:
 
 @pytest.mark.parametrize("life", [0.0, -5.0, 1e-9])
 def test_a_server_that_grants_expired_tokens_is_not_flooded(life: float) -> None:
-    assert held(life).wait_seconds(START) >= schedule.SHORTEST_PAUSE_SECONDS
+    assert held(life).wait_seconds(START) >= file_renewer.SHORTEST_PAUSE_SECONDS
     assert not held(life).is_good(later(0.1))
 
 

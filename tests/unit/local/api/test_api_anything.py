@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daypass.local.api.reading import Watch
-from daypass.local.api.requests import Request, Response
+from daypass.local.apiserver.reading import Watch
+from daypass.local.apiserver.requests import ApiRequest, ApiResponse
 from unit.local.api.world import JSON, RBAC, TEAM, TOKEN_PATH, TOKEN_REVIEWS, World
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "FOO"]
@@ -93,7 +93,7 @@ def test_any_request_of_the_admin_is_answered(
         ("accept", accept),
     )
     answer = shared.handle(
-        Request(method=method, target=target + query, headers=headers, body=body)
+        ApiRequest(method=method, target=target + query, headers=headers, body=body)
     )
     if isinstance(answer, Watch):
         return
@@ -102,7 +102,7 @@ def test_any_request_of_the_admin_is_answered(
         assert isinstance(json.loads(answer.body), dict)
 
 
-def _is_kubernetes_own(answer: Response) -> bool:
+def _is_kubernetes_own(answer: ApiResponse) -> bool:
     """Kubernetes has two 5xx of its own; an unexpected error is an InternalError."""
     document: dict[str, Any] = json.loads(answer.body)
     return document.get("reason") != "InternalError"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from daypass.local.api.errors import ApiError
-from daypass.local.api.reading import Watch
-from daypass.local.api.requests import Request
-from daypass.local.api.store import REMEMBERED_EVENTS
+from daypass.local.apiserver.errors import StatusError
+from daypass.local.apiserver.reading import Watch
+from daypass.local.apiserver.requests import ApiRequest
+from daypass.local.apiserver.store import REMEMBERED_EVENTS
 from unit.local.api.world import RBAC, TEAM, World, config_map, token_secret
 
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
@@ -100,12 +100,12 @@ def test_a_json_patch_that_doubles_itself_is_stopped(world: World) -> None:
 
 def test_a_dry_run_stores_nothing(world: World) -> None:
     world.request("POST", f"{TEAM}/configmaps?dryRun=All", config_map("m", a="1"))
-    with pytest.raises(ApiError, match='configmaps "m" not found'):
+    with pytest.raises(StatusError, match='configmaps "m" not found'):
         world.admin.get("ConfigMap", "m", "team")
 
 
 def test_a_name_is_validated_with_the_message_of_kubernetes(world: World) -> None:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(StatusError) as caught:
         world.admin.create(config_map("Bad_Name"))
     assert caught.value.code == 422
     assert "a lowercase RFC 1123 subdomain must consist of" in caught.value.message
@@ -145,7 +145,9 @@ def test_long_selectors_and_many_errors_take_linear_time(
 def _watch(world: World, query: str) -> Watch:
     token = f"Bearer {world.admin_token.reveal()}"
     target = f"{TEAM}/configmaps?watch=1&{query}"
-    answer = world.handle(Request(method="GET", target=target, headers=(("authorization", token),)))
+    answer = world.handle(
+        ApiRequest(method="GET", target=target, headers=(("authorization", token),))
+    )
     assert isinstance(answer, Watch)
     return answer
 
@@ -209,9 +211,9 @@ def test_a_token_secret_without_a_service_account_is_never_filled(world: World) 
 def test_a_namespace_is_deleted_with_its_objects_and_some_are_protected(world: World) -> None:
     world.admin.delete("Namespace", "team")
     assert world.admin.list("ServiceAccount", "team") == []
-    with pytest.raises(ApiError, match='namespaces "team" not found'):
+    with pytest.raises(StatusError, match='namespaces "team" not found'):
         world.admin.create(config_map("m"))
-    with pytest.raises(ApiError, match="this namespace may not be deleted"):
+    with pytest.raises(StatusError, match="this namespace may not be deleted"):
         world.admin.delete("Namespace", "kube-system")
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.tls import client_context
-from daypass.local.api import ApiServer
-from daypass.local.api.wire import HEAD_LIMIT_BYTES
+from daypass.local.apiserver import ApiServer
+from daypass.local.apiserver.server import HEAD_LIMIT_BYTES
 from support.authority import Authority
 from support.deadline import eventually
 from unit.local.api.world import TEAM, config_map

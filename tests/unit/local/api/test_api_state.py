@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from daypass._core.files import UnsafeFileError
-from daypass.local.api import SnapshotError
-from daypass.local.api.errors import ApiError
+from daypass.local.apiserver import SnapshotError
+from daypass.local.apiserver.errors import StatusError
 from support.messages import raises
 from unit.local.api.world import World, config_map
 
@@ -94,7 +94,7 @@ def test_a_state_that_cannot_be_written_is_a_500_without_details(
     def full(path: str, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("daypass.local.api.snapshot.write_private", full)
-    with pytest.raises(ApiError) as caught:
+    monkeypatch.setattr("daypass.local.apiserver.assembly.write_private", full)
+    with pytest.raises(StatusError) as caught:
         world.admin.create(config_map("m"))
     assert (caught.value.code, caught.value.message) == (500, "Internal error occurred")

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from daypass.local.api.decoding import BODY_LIMIT_BYTES
+from daypass.local.apiserver.decoding import BODY_LIMIT_BYTES
 from support.messages import check
 from unit.local.api.world import GATE, ISSUER, TEAM, TOKEN_PATH, World, claims
 

@@ -7,9 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from daypass.local.api.authentication import bearer
-from daypass.local.api.keys import SigningKey, UnknownKeyError, encode
-from daypass.local.api.tokens import INVALID_SINCE, LAST_USED
+from daypass.local.apiserver.authentication import bearer
+from daypass.local.apiserver.tokens import (
+    INVALID_SINCE,
+    LAST_USED,
+    SigningKey,
+    UnknownKeyError,
+    encode,
+)
 from unit.local.api.world import GATE, ISSUER, TEAM, TOKEN_PATH, World, claims, token_secret
 
 SECRET = {"kind": "Secret", "apiVersion": "v1", "name": "bot-token"}

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from daypass._core.jwt import decode_unverified
-from daypass.local.api.admin import Admin
-from daypass.local.api.api import Api
-from daypass.local.api.assembly import assemble
-from daypass.local.api.cluster import Settings
-from daypass.local.api.reading import Watch
-from daypass.local.api.requests import Request, Response
+from daypass.local.apiserver.admin import Admin
+from daypass.local.apiserver.api import Api
+from daypass.local.apiserver.assembly import assemble
+from daypass.local.apiserver.cluster import ServerSettings
+from daypass.local.apiserver.reading import Watch
+from daypass.local.apiserver.requests import ApiRequest, ApiResponse
 from support.timing import FakeClock
 
 ISSUER = "https://kubernetes.default.svc"
@@ -23,7 +23,7 @@ TEAM = "/api/v1/namespaces/team"
 TOKEN_PATH = f"{TEAM}/serviceaccounts/bot/token"
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-SETTINGS = Settings(
+SETTINGS = ServerSettings(
     issuer=ISSUER,
     audiences=(ISSUER,),
     max_expiration_seconds=86400,
@@ -35,7 +35,7 @@ SETTINGS = Settings(
 class Reply:
     """A parsed response."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: ApiResponse) -> None:
         self.code = response.status
         self.raw = response.body
         self.headers = response.headers
@@ -91,7 +91,7 @@ class World:
         secret = self.admin.get("Secret", "bot-token", "team")
         return base64.b64decode(secret["data"]["token"]).decode()
 
-    def handle(self, request: Request) -> Response | Watch:
+    def handle(self, request: ApiRequest) -> ApiResponse | Watch:
         """The Api itself."""
         return self.api.handle(request)
 
@@ -113,9 +113,9 @@ class World:
             sent.append(("authorization", authorization))
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         answer = self.api.handle(
-            Request(method=method, target=target, headers=tuple(sent), body=content)
+            ApiRequest(method=method, target=target, headers=tuple(sent), body=content)
         )
-        assert isinstance(answer, Response), "a watch"
+        assert isinstance(answer, ApiResponse), "a watch"
         return Reply(answer)
 
     def mint(self, **spec: Any) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.render.policy import marks
-from daypass.render.policy.objects import policy_objects
+from daypass._core import labels
+from daypass.config.models import Mode, Policy
+from daypass.render.policy.policy_objects import policy_objects
 from daypass.render.policy.rules import mistakes
-from daypass.spec.policy import Mode, Policy
 
 
 @pytest.mark.parametrize("mode", ["audit", "warn", "deny"])
@@ -49,14 +49,14 @@ def test_a_user_name_cannot_inject_into_the_expression() -> None:
     ("key", "good", "bad"),
     [
         (
-            marks.LONGEST_LIFETIME,
+            labels.POLICY_LONGEST_LIFETIME,
             ["600", "1h30m", "90d", "1d2h3m4s"],
             ["", "1h1d", "1.5h", "-1", "h"],
         ),
-        (marks.AUDIENCES, ["a", "a b"], ["", " ", "a  b", " a", "a\n", "é"]),
-        (marks.BINDING, ["required", "optional"], ["", "Required", "none"]),
-        (marks.SUCCESSORS, ["forbidden", "allowed"], ["", "true"]),
-        (f"{marks.OVERRIDES}bindings", [], ["required"]),
+        (labels.POLICY_AUDIENCES, ["a", "a b"], ["", " ", "a  b", " a", "a\n", "é"]),
+        (labels.POLICY_BINDING, ["required", "optional"], ["", "Required", "none"]),
+        (labels.POLICY_SUCCESSORS, ["forbidden", "allowed"], ["", "true"]),
+        (f"{labels.OVERRIDES}bindings", [], ["required"]),
     ],
 )
 def test_invalid_annotations_are_reported(key: str, good: list[str], bad: list[str]) -> None:

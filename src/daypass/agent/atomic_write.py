@@ -1,0 +1,179 @@
+"""Putting a token file in place whole: a reader finds the old token or the new one, nothing else.
+
+`file`: written beside the old one and renamed over it. `volume`: as the kubelet does with what it
+mounts, so that who watches `..data` sees all files of a folder change at once:
+
+    gate   -> ..data/gate
+    ..data -> ..daypass-1f0c22aa            swapped by a rename
+    ..daypass-1f0c22aa/gate                 the files; those of the generation before stay one
+                                            renewal longer, for who was just opening them
+
+All of it happens in the folder that was opened first, whatever takes the folder's place meanwhile,
+and no link in it is followed: an agent may run as root and the folder be another user's. One agent
+at a time writes there. Whatever moment it is killed at, the next placing sweeps what it left.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from daypass.agent.config import TokenFile
+
+_GENERATION = "..daypass-"
+_CURRENT, _NEXT = "..data", "..data_next"
+_FOLDER_MODE = 0o755
+"""Who may read which file is up to the files' modes."""
+_AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 100, 0.05
+_one_at_a_time = threading.Lock()
+
+
+def write_atomically(target: TokenFile, content: bytes) -> None:
+    """Make `content` what the file holds, with its mode and owner; raises OSError, and then
+    everything is as it was."""
+    folder, name = os.path.split(target.path)
+    # Tokens of a volume share its generations.
+    with _one_at_a_time, _opened(folder) as descriptor:
+        if target.layout == "file":
+            _replace(descriptor, name, content, target)
+        else:
+            _swap(descriptor, name, content, target)
+
+
+@contextmanager
+def _opened(folder: str) -> Iterator[int]:
+    descriptor = os.open(folder, _AS_FOLDER)
+    try:
+        _lock(descriptor, folder)
+        yield descriptor
+        if not os.path.samestat(os.stat(folder), os.fstat(descriptor)):
+            raise FileNotFoundError(errno.ENOENT, "another folder took its place", folder)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: str) -> None:
+    """Keep other agents out until the descriptor is closed."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        except OSError:
+            return  # a file system without such locks
+    raise BlockingIOError(errno.EAGAIN, "another agent is writing there", folder)
+
+
+def _replace(folder: int, name: str, content: bytes, target: TokenFile) -> None:
+    _sweep(folder, f".{name}.daypass-", keep="")
+    partial = f".{name}.daypass-{os.urandom(4).hex()}"
+    try:
+        _write_new(folder, partial, content, target)
+        os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        _discard(folder, partial)
+        raise
+
+
+def _swap(folder: int, name: str, content: bytes, target: TokenFile) -> None:
+    before = _generation(folder)
+    _sweep(folder, _GENERATION, keep=before)
+    after = _GENERATION + os.urandom(4).hex()
+    os.mkdir(after, 0o700, dir_fd=folder)
+    try:
+        fresh = os.open(after, _AS_FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        try:
+            if before:
+                _link_others(folder, before, fresh, name)
+            _write_new(fresh, name, content, target)
+            os.fchmod(fresh, _FOLDER_MODE)  # whatever the umask
+        finally:
+            os.close(fresh)
+        _link(folder, after, _NEXT, _CURRENT)
+    except BaseException:
+        shutil.rmtree(after, ignore_errors=True, dir_fd=folder)
+        raise
+    leads_to = f"{_CURRENT}/{name}"
+    if _leads_to(folder, name) != leads_to:
+        _link(folder, leads_to, f"..{name}_next", name)
+
+
+def _generation(folder: int) -> str:
+    """The name of the folder that `..data` leads to, or nothing where there is none of ours."""
+    name = _leads_to(folder, _CURRENT)
+    if not name.startswith(_GENERATION) or "/" in name:
+        return ""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return ""
+    return name if stat.S_ISDIR(status.st_mode) else ""
+
+
+def _leads_to(folder: int, name: str) -> str:
+    """What a link holds; nothing where there is none of that name."""
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError:
+        return ""
+
+
+def _link_others(folder: int, before: str, fresh: int, name: str) -> None:
+    """Take the files of the generation before along, but for the one that is renewed."""
+    old = os.open(before, _AS_FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        for other in os.listdir(old):
+            if other != name:
+                os.link(other, other, src_dir_fd=old, dst_dir_fd=fresh, follow_symlinks=False)
+    finally:
+        os.close(old)
+
+
+def _link(folder: int, leads_to: str, partial: str, name: str) -> None:
+    _discard(folder, partial)
+    os.symlink(leads_to, partial, dir_fd=folder)
+    os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _write_new(folder: int, name: str, content: bytes, target: TokenFile) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=folder)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if target.user_id is not None or target.group_id is not None:
+            user = -1 if target.user_id is None else target.user_id
+            os.fchown(descriptor, user, -1 if target.group_id is None else target.group_id)
+        os.fchmod(descriptor, target.mode)  # the last: whoever may not have it never could
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(folder: int, prefix: str, *, keep: str) -> None:
+    for name in os.listdir(folder):
+        if not name.startswith(prefix) or name == keep:
+            continue
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
+        else:
+            _discard(folder, name)
+
+
+def _discard(folder: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,137 @@
+"""Telling others that a file was renewed. None of them is given a token, all have bounded time."""
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError
+from daypass._core.redact import redact
+from daypass._core.secret import Secret
+from daypass._core.status import printable
+from daypass._core.tls import client_context
+from daypass.agent.config import CommandHook, Hook, PostHook, SignalHook
+from daypass.client.door_url import HostPort
+from daypass.client.http1 import HttpRequest
+from daypass.client.route import Route, find_proxy
+from daypass.client.sync import send
+from daypass.client.token_request import USER_AGENT
+from daypass.client.transport import TransportError
+
+_PID_FILE_LIMIT_BYTES = 64
+_OUTPUT_LIMIT_BYTES = 4096
+_OURS = ("DAYPASS_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY")
+
+
+class HookError(DaypassError):
+    """Somebody could not be told."""
+
+
+def run_hook(hook: Hook, path: str, token: Secret, variables: Sequence[str], clock: Clock) -> None:
+    """Tell that `path` was renewed; raises HookError.
+
+    `token`: what a command may quote of it. `variables`: those that no command gets.
+    """
+    if isinstance(hook, SignalHook):
+        _signal(hook)
+    elif isinstance(hook, CommandHook):
+        _command(hook, path, token, variables)
+    else:
+        _post(hook, clock)
+
+
+def _signal(hook: SignalHook) -> None:
+    name = signal.Signals(hook.number).name
+    try:
+        descriptor = os.open(hook.pid_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            text = (file.read(_PID_FILE_LIMIT_BYTES) or b"").strip()
+        # Never 0 or less: that would be a whole group of processes, or every one.
+        number = int(text) if text.isdigit() else 0
+        if not 0 < number < 2**31:
+            raise HookError(f"{hook.pid_file} holds no process number")
+        os.kill(number, hook.number)
+    except OSError as error:
+        reason = error.strerror
+        raise HookError(f"{name} by {hook.pid_file} was not sent: {reason}") from None
+
+
+def _command(hook: CommandHook, path: str, token: Secret, variables: Sequence[str]) -> None:
+    name = printable(hook.command[0], 60)
+    with tempfile.TemporaryFile() as output:
+        try:
+            child = subprocess.Popen(
+                hook.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=hook_environment(os.environ, path, variables),
+                cwd="/",
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
+            raise HookError(f"the command {name} did not start: {reason}") from None
+        try:
+            code = child.wait(hook.timeout_seconds)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            raise HookError(
+                f"the command {name} took more than {hook.timeout_seconds} s and was ended"
+            ) from None
+        if code:
+            output.seek(0)
+            said = redact(output.read(_OUTPUT_LIMIT_BYTES).decode("utf-8", "replace"), token)
+            raise HookError(f"the command {name} ended with {code}: {printable(said)}")
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    # All that it started, too: it has a session of its own.
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def hook_environment(
+    environ: Mapping[str, str], path: str, variables: Sequence[str]
+) -> dict[str, str]:
+    """What a command finds in its environment: ours without what is the agent's alone and without
+    `variables`, and DAYPASS_RENEWED with the path of the file."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(_OURS) and name not in variables
+    }
+    return {**kept, "DAYPASS_RENEWED": path}
+
+
+def _post(hook: PostHook, clock: Clock) -> None:
+    parts = urlsplit(hook.url)
+    tls = parts.scheme == "https"
+    target = HostPort.parse(parts.netloc, default_port=443 if tls else 80)
+    assert target is not None  # noqa: S101 - as it was read
+    place = parts.path or "/"
+    request = HttpRequest(
+        method="POST",
+        target=f"{place}?{parts.query}" if parts.query else place,
+        headers=(
+            ("Host", parts.netloc),
+            ("User-Agent", USER_AGENT),
+            ("Content-Length", "0"),
+            ("Connection", "close"),
+        ),
+    )
+    route = Route(
+        target=target,
+        proxy=find_proxy(target, os.environ) if tls else None,
+        context=client_context(None) if tls else None,
+    )
+    try:
+        status = send(route, request, hook.timeout_seconds, clock).status
+    except TransportError as error:
+        reason = type(error.__cause__).__name__
+        raise HookError(f"POST {target} got no answer ({error.stage}: {reason})") from None
+    if not 200 <= status < 300:
+        raise HookError(f"POST {target} was answered with {status}")

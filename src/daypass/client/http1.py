@@ -1,0 +1,243 @@
+"""One HTTP/1.1 request as bytes, and one answer read from bytes (RFC 9112). No I/O.
+
+The parser is fed whatever arrives, in whatever pieces, and gives the same answer or the same error
+for the same bytes. It is strict where parsers disagree: lines end in CRLF, nothing is folded,
+lengths are stated once, and everything has a bound.
+"""
+
+from __future__ import annotations
+
+from daypass._core.redact import redact, redact_answer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from daypass._core.secret import Secret
+
+
+HEAD_LIMIT_BYTES = 32 * 1024
+"""Status lines and headers, interim answers and trailers included."""
+BODY_LIMIT_BYTES = 1024 * 1024
+HEADERS_LIMIT = 128
+
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c != 0x09)
+_NO_BODY = (204, 304)
+
+
+class MalformedAnswerError(Exception):
+    """What came is no answer in HTTP/1.1, or a larger one than is read. Quotes nothing of it."""
+
+
+class TruncatedAnswerError(Exception):
+    """The connection ended before the answer did."""
+
+
+class HttpRequest:
+    """A request to be sent on a connection of its own."""
+
+    __slots__ = ("body", "headers", "method", "target")
+
+    def __init__(
+        self, *, method: str, target: str, headers: tuple[tuple[str, str], ...], body: bytes = b""
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.target})"
+
+    def encode(self) -> bytes:
+        """The request as bytes; raises ValueError for what would break out of its line."""
+        lines = [f"{self.method} {self.target} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        if not all(line.isascii() and line.isprintable() for line in lines):
+            raise ValueError("a request line or header holds a character that it must not")
+        return "\r\n".join((*lines, "", "")).encode("ascii") + self.body
+
+
+class HttpResponse:
+    """A whole answer. Header names are in lower case, in the order in which they came."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self, *, status: int, headers: tuple[tuple[str, str], ...], body: bytes = b""
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"Response(status={self.status}, {len(self.body)} bytes)"
+
+    def without(self, *secrets: Secret) -> HttpResponse:
+        """The same answer as it may be shown: `daypass._core.scrub` on headers and body."""
+        return HttpResponse(
+            status=self.status,
+            headers=tuple((name, redact(value, *secrets)) for name, value in self.headers),
+            body=redact_answer(self.body, *secrets),
+        )
+
+    def header(self, name: str) -> str:
+        """The first value of a header, or an empty string."""
+        return next((value for key, value in self.headers if key == name), "")
+
+    def every(self, name: str) -> tuple[str, ...]:
+        """All values of a header."""
+        return tuple(value for key, value in self.headers if key == name)
+
+
+class ResponseParser:
+    """Reads one answer. `feed` bytes until it gives the Response; `end` when there are no more.
+
+    `to_connect`: the request was a CONNECT, so a 2xx has no body. Both raise MalformedAnswerError,
+    `end` also TruncatedAnswerError; after an error or the Response the parser is spent.
+    """
+
+    __slots__ = ("_buffer", "_ended", "_head_left", "_steps", "_to_connect")
+
+    def __init__(self, *, to_connect: bool = False) -> None:
+        self._buffer = bytearray()
+        self._ended = False
+        self._head_left = HEAD_LIMIT_BYTES
+        self._to_connect = to_connect
+        self._steps = self._answer()
+        next(self._steps)
+
+    @property
+    def leftover(self) -> bytes:
+        """Bytes that came after the answer."""
+        return bytes(self._buffer)
+
+    def feed(self, data: bytes) -> HttpResponse | None:
+        """Take further bytes; the Response once it is whole."""
+        self._buffer += data
+        try:
+            next(self._steps)
+        except StopIteration as stop:
+            response: HttpResponse = stop.value
+            return response
+        return None
+
+    def end(self) -> HttpResponse:
+        """The connection was closed by the other side: the Response if that is what ends it."""
+        self._ended = True
+        response = self.feed(b"")
+        if response is None:
+            raise TruncatedAnswerError
+        return response
+
+    def _answer(self) -> Generator[None, None, HttpResponse]:
+        yield
+        while True:
+            status = _status((yield from self._line()))
+            headers = yield from self._headers()
+            if status == 101:
+                raise MalformedAnswerError("it switches to another protocol")
+            if status >= 200:
+                break
+        body = yield from self._body(status, headers)
+        return HttpResponse(status=status, headers=headers, body=body)
+
+    def _line(self) -> Generator[None, None, bytes]:
+        seen = 0
+        while (end := self._buffer.find(b"\n", seen)) < 0:
+            seen = len(self._buffer)
+            if seen > self._head_left:
+                raise MalformedAnswerError("its head is too long")
+            yield
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        self._head_left -= len(line)
+        if self._head_left < 0:
+            raise MalformedAnswerError("its head is too long")
+        if not line.endswith(b"\r\n") or len(line.translate(None, _CONTROLS)) != len(line) - 2:
+            raise MalformedAnswerError("a line holds a control character")
+        return line[:-2]
+
+    def _headers(self) -> Generator[None, None, tuple[tuple[str, str], ...]]:
+        headers: list[tuple[str, str]] = []
+        while line := (yield from self._line()):
+            if len(headers) == HEADERS_LIMIT:
+                raise MalformedAnswerError("it has too many headers")
+            name, colon, value = line.partition(b":")
+            if not colon or not name or name.translate(None, _TOKEN):
+                raise MalformedAnswerError("a header has no name")
+            headers.append((name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")))
+        return tuple(headers)
+
+    def _body(
+        self, status: int, headers: tuple[tuple[str, str], ...]
+    ) -> Generator[None, None, bytes]:
+        lengths = [value for name, value in headers if name == "content-length"]
+        codings = [value for name, value in headers if name == "transfer-encoding"]
+        if lengths and codings:
+            raise MalformedAnswerError("it states its length in two ways")
+        if status in _NO_BODY or (self._to_connect and status < 300):
+            return b""
+        if codings:
+            if [coding.lower() for coding in codings] != ["chunked"]:
+                raise MalformedAnswerError("it comes in a transfer coding that was not asked for")
+            return (yield from self._chunks())
+        if lengths:
+            return (yield from self._take(_length(lengths)))
+        return (yield from self._rest())
+
+    def _take(self, count: int) -> Generator[None, None, bytes]:
+        if count > BODY_LIMIT_BYTES:
+            raise MalformedAnswerError("its body is too long")
+        while len(self._buffer) < count:
+            yield
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def _rest(self) -> Generator[None, None, bytes]:
+        while True:
+            if len(self._buffer) > BODY_LIMIT_BYTES:
+                raise MalformedAnswerError("its body is too long")
+            if self._ended:
+                return bytes(self._buffer)
+            yield
+
+    def _chunks(self) -> Generator[None, None, bytes]:
+        body = bytearray()
+        while True:
+            size = _chunk_size((yield from self._line()))
+            if size == 0:
+                break
+            if len(body) + size > BODY_LIMIT_BYTES:
+                raise MalformedAnswerError("its body is too long")
+            body += yield from self._take(size)
+            if (yield from self._take(2)) != b"\r\n":
+                raise MalformedAnswerError("a chunk does not end where it should")
+        yield from self._headers()
+        return bytes(body)
+
+
+def _status(line: bytes) -> int:
+    version, _, rest = line.partition(b" ")
+    code, space, _ = rest.partition(b" ")
+    if version not in (b"HTTP/1.1", b"HTTP/1.0") or (rest != code and not space):
+        raise MalformedAnswerError("it does not begin as HTTP/1.1 does")
+    if len(code) != 3 or not code.isdigit() or not 100 <= int(code) <= 599:
+        raise MalformedAnswerError("it has no status code")
+    return int(code)
+
+
+def _length(values: list[str]) -> int:
+    value = values[0]
+    if len(values) > 1 or not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise MalformedAnswerError("its length is no number")
+    return int(value)
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].rstrip(b" \t")
+    if not 0 < len(digits) <= 8 or digits.translate(None, b"0123456789abcdefABCDEF"):
+        raise MalformedAnswerError("the size of a chunk is no number")
+    return int(digits, 16)

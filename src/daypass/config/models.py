@@ -1,0 +1,340 @@
+"""The API server behind the door, as the door and the gate see it.
+
+The door's Deployment, and how much of everything it lets through.
+
+One machine: where `daypass up` listens, and what it runs.
+
+What short-lived tokens the API server may issue (a ValidatingAdmissionPolicy).
+
+The whole of `daypass.yaml`.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field, ValidationInfo, WrapSerializer, field_validator
+from pydantic_core import PydanticCustomError
+
+from daypass.config.base import Section
+from daypass.config.domain import EXAMPLE, Domain
+from daypass.config.errors import SAME_HOST, fault, one_of, shown
+from daypass.config.gate import Gate
+from daypass.config.locations import (
+    Address,
+    FilePath,
+    HttpsOrigin,
+    Issuer,
+    ListenAddress,
+    Prefix,
+    UpstreamOrigin,
+    split_origin,
+)
+from daypass.config.types import (
+    Audience,
+    Duration,
+    Host,
+    IpAddress,
+    Label,
+    Size,
+    Subdomain,
+    User,
+    is_address,
+    unique,
+)
+
+IN_CLUSTER = "https://kubernetes.default.svc"
+
+
+def _host_of_server(validated: dict[str, Any]) -> str:
+    return split_origin(validated["server"])[0]
+
+
+class ClusterConfig(Section):
+    """Where the API server is, and how it proves that it is the one."""
+
+    server: HttpsOrigin = Field(default=IN_CLUSTER, examples=["https://10.0.0.1:6443"])
+    """URL of the API server as seen from the door: https, a host and maybe a port."""
+
+    certificate_authority: FilePath | None = Field(default=None, examples=["ca.crt"])
+    """PEM file, relative to this file, of the authority that signed the API server's certificate.
+    Left out in a cluster: the ConfigMap kube-root-ca.crt."""
+
+    server_name: Host = Field(default_factory=_host_of_server, examples=["kubernetes.default.svc"])
+    """The name (or IP address) that the API server's certificate must hold. Left out: the host of
+    `server`."""
+
+    addresses: Annotated[tuple[IpAddress, ...], AfterValidator(unique)] = Field(
+        default_factory=tuple, max_length=100, examples=[["10.0.0.1", "10.0.0.2"]]
+    )
+    """IP addresses of the API servers as pods reach them (kubectl get endpointslices -n default);
+    the door may connect to no others. Left out: to any, on the ports of API servers."""
+
+    issuer: Issuer | None = Field(default=None, examples=["https://kubernetes.default.svc"])
+    """The claim `iss` of short-lived tokens, letter by letter. Left out: asked from the cluster."""
+
+    @property
+    def server_host(self) -> str:
+        """The host of `server`; an IPv6 address without brackets."""
+        return split_origin(self.server)[0]
+
+    @property
+    def server_port(self) -> int:
+        """The port of `server`, 443 where it names none."""
+        return split_origin(self.server)[1]
+
+
+class Door(Section):
+    """The Deployment that publishes the TokenRequest API."""
+
+    namespace: Label = Field(default="daypass", examples=["daypass"])
+    """Namespace of the door's objects."""
+
+    replicas: int = Field(default=2, ge=1, le=1000)
+    """How many of it run."""
+
+    trusted_hops: int = Field(default=1, ge=0, le=10)
+    """How many proxies before the door append to X-Forwarded-For, the front included. Too many, and
+    a client can pretend to come from anywhere."""
+
+    certificate_issuer: Subdomain | None = Field(default=None, examples=["internal-authority"])
+    """ClusterIssuer of cert-manager that gives the door the certificate it shows to the fronts, and
+    has an authority of its own (not ACME). Left out: `daypass apply` makes one and renews it."""
+
+
+class Limits(Section):
+    """What one replica of the door lets through."""
+
+    requests_per_second: int = Field(default=200, ge=1, le=100_000)
+    """Of all clients together."""
+
+    per_source_per_second: int = Field(default=10, ge=1, le=100_000)
+    """Of one client address."""
+
+    request_body_bytes: Annotated[
+        int,
+        Size(lowest=1024, highest=65536, why="a TokenRequest takes a few hundred bytes"),
+    ] = Field(default=8192, examples=["8Ki"])
+    """Largest body of a request, such as 8Ki, or bytes."""
+
+
+ApiServer: TypeAlias = Literal["embedded", "external"]
+
+
+class Local(Section):
+    """Door and gate on this machine."""
+
+    door: ListenAddress = Field(default=Address("127.0.0.1", 8443), examples=["127.0.0.1:8443"])
+    """Where the door listens: HOST:PORT; port 0 is any free one."""
+
+    gate: ListenAddress = Field(default=Address("127.0.0.1", 8444), examples=["127.0.0.1:8444"])
+    """Where the gate listens: HOST:PORT; port 0 is any free one."""
+
+    upstream: UpstreamOrigin | None = Field(
+        default=None, examples=["http://127.0.0.1:8080", "h2c://127.0.0.1:50051"]
+    )
+    """What the gate protects: a URL with a host and maybe a port. http: HTTP/1.1. https: HTTP/2
+    where the server offers it. h2c: HTTP/2 without TLS (gRPC). Left out: an echo service."""
+
+    api_server: ApiServer = "embedded"
+    """embedded: one that daypass brings, for a first run. external: the one at `cluster.server`."""
+
+    @field_validator("gate")
+    @classmethod
+    def _door_and_gate_differ(cls, gate: Address, info: ValidationInfo) -> Address:
+        if gate.port and gate == info.data.get("door"):
+            raise fault(f"the door listens on {gate} already", "choose another port")
+        return gate
+
+
+SHORTEST_LIFETIME_SECONDS = 600
+LONGEST_LIFETIME_SECONDS = 2**32
+DEFAULT_LONGEST_LIFETIME_SECONDS = 86_400
+"""What holds where the config says nothing."""
+
+Binding: TypeAlias = Literal["required", "optional"]
+Successors: TypeAlias = Literal["forbidden", "allowed"]
+Mode: TypeAlias = Literal["audit", "warn", "deny"]
+
+Lifetime: TypeAlias = Annotated[
+    int,
+    Duration(
+        lowest=SHORTEST_LIFETIME_SECONDS,
+        highest=LONGEST_LIFETIME_SECONDS,
+        why_lowest="the API server issues no shorter token",
+        why_highest="the API server issues no longer token (2^32 seconds)",
+    ),
+]
+
+
+class Federated(Section):
+    """What counts for users whom an issuer outside the cluster vouches for: no Secret of theirs
+    could be deleted, so that their tokens end by time alone."""
+
+    longest_lifetime_seconds: Lifetime = Field(default=3600, examples=["1h"])
+    """Longest lifetime that they may ask for; a namespace's shorter one counts for them, too."""
+
+
+class Policy(Section):
+    """The rules that TokenRequests are held to in the namespaces of identities."""
+
+    longest_lifetime_seconds: Lifetime = Field(
+        default=DEFAULT_LONGEST_LIFETIME_SECONDS, examples=["24h"]
+    )
+    """Longest lifetime that may be asked for, such as 24h, 1h30m, 90d, or seconds."""
+
+    audiences: Annotated[tuple[Audience, ...], AfterValidator(unique)] = Field(
+        min_length=1,
+        max_length=100,
+        examples=[["istio-ingressgateway.istio-system.svc.cluster.local"]],
+    )
+    """Audiences that may be asked for."""
+
+    binding: Binding = "required"
+    """required: a short-lived token hangs on the Secret of the long-lived one, and ends with it."""
+
+    successors: Successors = "forbidden"
+    """forbidden: a short-lived token can't mint another."""
+
+    federated: Federated = Field(default_factory=Federated)
+    """Users without a long-lived token, such as a CI job with its own OIDC token."""
+
+    exempt: Annotated[tuple[User, ...], AfterValidator(unique)] = Field(
+        default_factory=tuple,
+        max_length=100,
+        examples=[["system:serviceaccount:vault:vault"]],
+    )
+    """User names of further requesters that are not held to it."""
+
+    mode: Mode = "deny"
+    """What happens to a request that breaks a rule."""
+
+
+VERSION = 1
+_AUDIENCES_OF_API_SERVERS = frozenset({IN_CLUSTER, f"{IN_CLUSTER}.cluster.local"})
+
+
+def repeated_hosts(hosts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Domains whose host is another's already: (the later domain, the earlier one)."""
+    first: dict[str, str] = {}
+    for domain, host in hosts.items():
+        earlier = first.setdefault(host, domain)
+        if earlier != domain:
+            yield domain, earlier
+
+
+def _read_only(domains: Mapping[str, Domain]) -> Mapping[str, Domain]:
+    return MappingProxyType(dict(domains))
+
+
+def _write(domains: Mapping[str, Domain], handler: Any) -> Any:
+    return handler(dict(domains))
+
+
+class Config(Section):
+    """daypass.yaml: where the door and the gate are, and what they let through."""
+
+    version: Literal[1]
+    """Version of the format of this file: 1."""
+
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
+    """The API server behind the door. Left out: the one of the cluster that the door runs in."""
+
+    prefix: Prefix = Field(default="/kubernetes", examples=["/kubernetes"])
+    """Path under which the door is published on every domain."""
+
+    domains: Annotated[
+        Mapping[Label, Domain], AfterValidator(_read_only), WrapSerializer(_write)
+    ] = Field(
+        min_length=1,
+        max_length=100,
+        json_schema_extra={"additionalProperties": False},
+        examples=[{"ekf": EXAMPLE}],
+    )
+    """Public names under which the door is published, each with a short name of your choice."""
+
+    door: Door = Field(default_factory=Door)
+    """The door's Deployment."""
+
+    policy: Policy | None = None
+    """Rules for short-lived tokens, enforced by the API server. Left out: none are set up, and
+    binding is up to the client."""
+
+    gate: Gate | None = None
+    """The check in front of the APIs. Left out: there is only the door."""
+
+    limits: Limits = Field(default_factory=Limits)
+    """How many requests, and how large, one replica of the door lets through."""
+
+    local: Local = Field(default_factory=Local)
+    """One machine: what `daypass up` does."""
+
+    @field_validator("domains")
+    @classmethod
+    def _no_host_twice(cls, domains: Mapping[str, Domain]) -> Mapping[str, Domain]:
+        hosts = {name: domain.host for name, domain in domains.items()}
+        for later, earlier in repeated_hosts(hosts):
+            raise PydanticCustomError(
+                SAME_HOST, "{later} has the host of {earlier}", {"later": later, "earlier": earlier}
+            )
+        return domains
+
+    @field_validator("gate")
+    @classmethod
+    def _tokens_for_the_gate_can_be_made(
+        cls, gate: Gate | None, info: ValidationInfo
+    ) -> Gate | None:
+        policy = info.data.get("policy")
+        if gate is not None and policy is not None and gate.audience not in policy.audiences:
+            known = one_of([shown(audience) for audience in policy.audiences[:3]])
+            raise fault(
+                f"{shown(gate.audience)} is not in policy.audiences: no token can be made for it",
+                f"write {known}, or add it there",
+                at=("audience",),
+            )
+        return gate
+
+    @field_validator("gate")
+    @classmethod
+    def _tokens_for_the_gate_open_nothing_else(
+        cls, gate: Gate | None, info: ValidationInfo
+    ) -> Gate | None:
+        cluster = info.data.get("cluster")
+        issuer = {cluster.issuer} if cluster is not None else set()
+        if gate is not None and gate.audience in _AUDIENCES_OF_API_SERVERS | issuer:
+            raise fault(
+                f"{shown(gate.audience)} is the API server's own audience",
+                "name one that is the gate's alone: whoever sees such a token could use it at the"
+                " API server",
+                at=("audience",),
+            )
+        return gate
+
+    @field_validator("gate")
+    @classmethod
+    def _the_gate_guards_some_host(cls, gate: Gate | None, info: ValidationInfo) -> Gate | None:
+        domains = info.data.get("domains")
+        if gate is None or gate.hosts or domains is None:
+            return gate
+        hosts = [domain.host for domain in domains.values()]
+        if gate.engine != "envoy":
+            hosts = [host for host in hosts if not is_address(host)]
+        if not hosts:
+            raise fault(
+                f"no domain has a public name that the engine {gate.engine} could guard",
+                "list the hosts in gate.hosts, or write engine: envoy for one machine",
+            )
+        return gate.model_copy(update={"hosts": tuple(hosts)})
+
+    @field_validator("local")
+    @classmethod
+    def _an_external_api_server_is_somewhere(cls, local: Local, info: ValidationInfo) -> Local:
+        cluster = info.data.get("cluster")
+        external = local.api_server == "external"
+        if external and cluster is not None and "server" not in cluster.model_fields_set:
+            raise fault(
+                "'external' needs an API server to go to",
+                "add cluster.server, such as https://10.0.0.1:6443",
+                at=("apiServer",),
+            )
+        return local

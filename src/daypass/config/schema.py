@@ -1,0 +1,61 @@
+"""The JSON Schema of `daypass.yaml`, for editors; `daypass.schema.json` beside this file holds it.
+
+It says less than the parser where JSON Schema can't: bounds of spelled durations, references from
+one part of the file to another, YAML itself.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from daypass.config.locations import Address
+from daypass.config.models import Config
+
+FILE = Path(__file__).with_name("daypass.schema.json")
+
+
+class _Editors(GenerateJsonSchema):
+    """What can be left out can't be null: a key without a value is a mistake in the file."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        written = super().default_schema(schema)
+        if written.get("default", ...) is None:
+            del written["default"]
+        return written
+
+    def encode_default(self, dft: Any) -> Any:
+        return str(dft) if isinstance(dft, Address) else super().encode_default(dft)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the config file, made from the model."""
+    schema = Config.model_json_schema(schema_generator=_Editors)
+    definitions = schema.pop("$defs")
+    schema |= {"title": "daypass.yaml", "$defs": definitions}
+    described: dict[str, Any] = _one_line({"$schema": GenerateJsonSchema.schema_dialect, **schema})
+    return described
+
+
+def schema_text() -> str:
+    """The contents of FILE."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _one_line(schema: Any) -> Any:
+    """Descriptions, which come from docstrings, without their line ends."""
+    if isinstance(schema, list):
+        return [_one_line(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: " ".join(value.split())
+        if key == "description" and isinstance(value, str)
+        else _one_line(value)
+        for key, value in schema.items()
+    }

@@ -1,0 +1,398 @@
+"""Lists in which nothing stands twice.
+
+Names in a config: Kubernetes objects, audiences, users, header names.
+
+Each function returns the name or raises a fault that says what to write instead.
+
+Host names and IP addresses in a config.
+
+Lengths of time and amounts of data: written `24h` and `8Ki`, kept as seconds and bytes.
+"""
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, GetCoreSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
+
+from daypass.config.errors import expected, fault, shown
+
+T = TypeVar("T")
+
+
+def unique(items: tuple[T, ...]) -> tuple[T, ...]:
+    """The items, or a fault at the second of two equal ones."""
+    seen: set[T] = set()
+    for index, item in enumerate(items):
+        if item in seen:
+            raise fault(f"{shown(str(item))} is listed twice", at=(index,))
+        seen.add(item)
+    return items
+
+
+LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+SUBDOMAIN = rf"{LABEL}(?:\.{LABEL})*"
+HEADER = r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
+AUDIENCE = r"[!#-&(-\[\]-_a-~]+"
+USER = r"[^\"'`*\\\x00-\x1f\x7f]+"
+LABEL_VALUE = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+LABEL_NAME = rf"(?:{SUBDOMAIN}/)?{LABEL_VALUE}"
+IMAGE = r"[a-z0-9][a-z0-9._:/-]*(?:@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})"
+LIMIT_CHARACTERS = 253
+"""Of a DNS name, of a Kubernetes name, and enough for the rest."""
+
+_LABEL = re.compile(LABEL)
+_SUBDOMAIN = re.compile(SUBDOMAIN)
+_HEADER = re.compile(HEADER)
+_AUDIENCE = re.compile(AUDIENCE)
+_USER = re.compile(USER)
+_LABEL_VALUE = re.compile(LABEL_VALUE)
+_LABEL_NAME = re.compile(LABEL_NAME)
+_IMAGE = re.compile(IMAGE)
+
+# fmt: off
+_HEADERS_OF_HTTP = frozenset((
+    "authorization", "connection", "content-encoding", "content-length", "content-type", "cookie",
+    "expect", "forwarded", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
+    "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto",
+))
+# fmt: on
+_FAMILIES = ("impersonate-", "proxy-", "sec-", "x-envoy-")
+_GROUPS = ("system:serviceaccounts", "system:authenticated", "system:unauthenticated")
+
+
+def label(text: str) -> str:
+    """An RFC 1123 label: a namespace, the name of a domain."""
+    if not _LABEL.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no name", "use up to 63 of a-z, 0-9 and -, with no - at either end"
+        )
+    return text
+
+
+def subdomain(text: str) -> str:
+    """An RFC 1123 subdomain: the name of a Secret or Issuer."""
+    if len(text) > LIMIT_CHARACTERS or not _SUBDOMAIN.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no name of a Kubernetes object",
+            "use a-z, 0-9, - and ., beginning and ending with a letter or digit",
+        )
+    return text
+
+
+def gateway(text: str) -> str:
+    """A Gateway in its namespace, and maybe one of its listeners."""
+    namespace, *names = text.split("/")
+    if not _LABEL.fullmatch(namespace) or len(names) not in (1, 2):
+        raise fault(f"{shown(text)} names no Gateway", "write NAMESPACE/NAME")
+    for name in names:
+        subdomain(name)
+    return text
+
+
+def audience(text: str) -> str:
+    """What a token is for: visible ASCII without quotes or backslashes."""
+    if len(text) > LIMIT_CHARACTERS or not _AUDIENCE.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no audience",
+            "use 1 to 253 visible ASCII characters without spaces, quotes and backslashes",
+        )
+    return text
+
+
+def label_value(text: str) -> str:
+    """The value of a label of Kubernetes'."""
+    if not _LABEL_VALUE.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no value of a label",
+            "use up to 63 of letters, digits, -, _ and ., with a letter or digit at both ends",
+        )
+    return text
+
+
+def label_name(text: str) -> str:
+    """The name of a label of Kubernetes', with or without a prefix."""
+    if len(text) > LIMIT_CHARACTERS or not _LABEL_NAME.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no name of a label", "such as istio, or app.example.com/name"
+        )
+    return text
+
+
+def image(text: str) -> str:
+    """A container image, pinned by a tag or a digest."""
+    if len(text) > LIMIT_CHARACTERS or not _IMAGE.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no image with a version",
+            "write it with its tag or digest, such as registry.example.com/daypass:0.1.0",
+        )
+    return text
+
+
+def user(text: str) -> str:
+    """A user name of Kubernetes'. Groups and wildcards would silently match nobody: refused."""
+    if text.startswith(_GROUPS):
+        raise fault(
+            f"{shown(text)} is a group", "list users, such as system:serviceaccount:NAMESPACE:NAME"
+        )
+    if "*" in text:
+        raise fault(f"{shown(text)} has a wildcard", "list each user by its whole name")
+    readable = len(text) <= LIMIT_CHARACTERS and text == text.strip() and text.isprintable()
+    if not readable or not _USER.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is no user name",
+            "use up to 253 characters without quotes, backslashes, and spaces at the ends",
+        )
+    return text
+
+
+def header(text: str) -> str:
+    """The name of a header that the gate may set: lower case, and none that servers act upon."""
+    if text != text.lower():
+        raise fault(f"{shown(text)} has capital letters", f"write {shown(text.lower())}")
+    if "_" in text:
+        raise fault(
+            f"{shown(text)} has an underscore", "proxies drop such headers, or read them as -"
+        )
+    if not _HEADER.fullmatch(text):
+        raise fault(f"{shown(text)} is no name of a header", "use up to 64 of a-z, 0-9 and -")
+    if text in _HEADERS_OF_HTTP or text.startswith(_FAMILIES):
+        raise fault(f"the header {shown(text)} has a meaning of its own", "choose another")
+    return text
+
+
+def text_schema(pattern: str, length: int = LIMIT_CHARACTERS) -> WithJsonSchema:
+    """How a JSON Schema describes a text that matches a pattern as a whole."""
+    return WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": length, "pattern": f"^(?:{pattern})$"}
+    )
+
+
+Label = Annotated[str, AfterValidator(label), text_schema(LABEL, 63)]
+Subdomain = Annotated[str, AfterValidator(subdomain), text_schema(SUBDOMAIN)]
+GatewayName = Annotated[
+    str,
+    AfterValidator(gateway),
+    text_schema(rf"{LABEL}/{SUBDOMAIN}(?:/{SUBDOMAIN})?", 2 * LIMIT_CHARACTERS + 65),
+]
+Audience = Annotated[str, AfterValidator(audience), text_schema(AUDIENCE)]
+User = Annotated[str, AfterValidator(user), text_schema(USER)]
+LabelName = Annotated[str, AfterValidator(label_name), text_schema(LABEL_NAME)]
+LabelValue = Annotated[str, AfterValidator(label_value), text_schema(LABEL_VALUE, 63)]
+Image = Annotated[str, AfterValidator(image), text_schema(IMAGE)]
+Header = Annotated[str, AfterValidator(header), text_schema(HEADER, 64)]
+
+EVERY_HOST = "*"
+"""In `gate.hosts`: whatever a client asks for."""
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address or `localhost`, not a public name."""
+    if host == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def host(text: str) -> str:
+    """A DNS name in lower case, `localhost`, or an IP address (RFC 5952) without brackets."""
+    if "%" not in text and is_address(text):
+        return _canonical(text)
+    for wrong, message, hint in _host_mistakes(text):
+        if wrong:
+            raise fault(f"{shown(text)} {message}", hint)
+    return text
+
+
+def guarded_host(text: str) -> str:
+    """A host as above, or EVERY_HOST."""
+    if text != EVERY_HOST and "*" in text:
+        raise fault(
+            f"{shown(text)} is a wildcard",
+            f"write each host itself, or {shown(EVERY_HOST)} for every one (engine istio)",
+        )
+    return text if text == EVERY_HOST else host(text)
+
+
+def ip_address(text: str) -> str:
+    """An IP address (RFC 5952), without brackets and port."""
+    if "%" in text or text == "localhost" or not is_address(text):
+        raise fault(f"{shown(text)} is no IP address", "write the address alone, such as 10.0.0.1")
+    return _canonical(text)
+
+
+def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
+    """What can be wrong with a host, the most telling first: is it, what is it, what to do."""
+    too_long = len(text) > LIMIT_CHARACTERS
+    labels = text.split(".")
+    no_label = next((part for part in labels if not _LABEL.fullmatch(part)), None)
+    return [
+        (not text, "is no host", "write a name such as ekf.example.com"),
+        (too_long, f"is longer than {LIMIT_CHARACTERS} characters", ""),
+        ("://" in text, "is a URL", "write the host alone, such as ekf.example.com"),
+        (
+            "*" in text,
+            "is a wildcard",
+            "write the host itself: what is reachable is listed name by name",
+        ),
+        (text.startswith("["), "has brackets", "write the address without them"),
+        ("/" in text, "has a path", "write the host alone"),
+        (bool(re.search(r":[0-9]+$", text)), "has a port", "write the host alone"),
+        (text.endswith("."), "ends with a dot", "leave the dot out"),
+        (not text.isascii(), "is not ASCII", "" if too_long else _punycode_hint(text)),
+        (text != text.lower(), "has capital letters", f"write {shown(text.lower())}"),
+        ("" in labels, "has an empty part", "write one dot between the parts"),
+        ("_" in text, "has an underscore, which no host name has", "write - instead?"),
+        (
+            no_label is not None,
+            "is no host",
+            f"the part {shown(no_label or '')} must be 1 to 63 of a-z, 0-9 and -,"
+            " with no - at either end",
+        ),
+        (labels[-1].isdigit(), "is neither a host name nor an IP address", ""),
+    ]
+
+
+def _canonical(text: str) -> str:
+    canonical = str(ipaddress.ip_address(text)) if text != "localhost" else text
+    if text != canonical:
+        raise fault(f"{shown(text)} is not how that address is written", f"write {canonical}")
+    return text
+
+
+def _punycode_hint(text: str) -> str:
+    """The name as the DNS has it (RFC 3492), if that is all that is wrong with it."""
+    parts = unicodedata.normalize("NFKC", text).lower().split(".")
+    encoded = [
+        part if part.isascii() else "xn--" + part.encode("punycode").decode() for part in parts
+    ]
+    name = ".".join(encoded)
+    if all(_LABEL.fullmatch(part) for part in encoded):
+        return f"write the name as the DNS has it: {name}"
+    return "write the name as the DNS has it, with xn--"
+
+
+_HOST = rf"{SUBDOMAIN}|[0-9a-f:.]*:[0-9a-f:.]*"
+Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
+GuardedHost = Annotated[str, AfterValidator(guarded_host), text_schema(rf"\*|{_HOST}")]
+IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]
+
+DURATION = r"(?=[0-9])(?:([0-9]{1,10})d)?(?:([0-9]{1,10})h)?(?:([0-9]{1,10})m)?(?:([0-9]{1,10})s)?"
+SIZE = r"([0-9]{1,10})(Ki|Mi)?"
+_DURATION = re.compile(DURATION)
+_UNITS_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_SIZE = re.compile(SIZE)
+_FACTORS_BYTES = {None: 1, "Ki": 1024, "Mi": 1024 * 1024}
+
+
+def parse_duration(text: str) -> int | None:
+    """Seconds of `90d`, `24h`, `1h30m`, `45s`; None for what is no duration."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        return None
+    amounts = zip(match.groups(), _UNITS_SECONDS.values(), strict=True)
+    return sum(int(amount) * seconds for amount, seconds in amounts if amount)
+
+
+def spell_duration(seconds: int) -> str:
+    """Seconds as one would write them in the file: 5400 is `1h30m`."""
+    written = ""
+    for unit, length in _UNITS_SECONDS.items():
+        amount, seconds = divmod(seconds, length)
+        written += f"{amount}{unit}" if amount else ""
+    return written or "0s"
+
+
+def spell_size(size: int) -> str:
+    """Bytes as one would write them in the file: 8192 is `8Ki`."""
+    for unit in ("Mi", "Ki"):
+        if size and size % _FACTORS_BYTES[unit] == 0:
+            return f"{size // _FACTORS_BYTES[unit]}{unit}"
+    return str(size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """Marks an int as seconds that the file may spell as a duration, within bounds that say why."""
+
+    lowest: int
+    highest: int
+    why_lowest: str
+    why_highest: str
+
+    def read(self, value: object) -> int:
+        """Seconds of a duration or an integer; raises a fault."""
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise expected("a duration such as 24h")
+        seconds = parse_duration(value) if isinstance(value, str) else value
+        text = shown(str(value))
+        if seconds is None:
+            raise fault(f"{text} is no duration", _duration_hint(str(value)))
+        if seconds < self.lowest:
+            raise fault(f"{text} is shorter than {spell_duration(self.lowest)}", self.why_lowest)
+        if seconds > self.highest:
+            raise fault(f"{text} is longer than {spell_duration(self.highest)}", self.why_highest)
+        return seconds
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(self, *_: object) -> JsonSchemaValue:
+        return _spelled_or_integer(DURATION, self.lowest, self.highest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Marks an int as bytes that the file may spell as a size, within bounds that say why."""
+
+    lowest: int
+    highest: int
+    why: str
+
+    def read(self, value: object) -> int:
+        """Bytes of a size or an integer; raises a fault."""
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise expected("a size such as 8Ki")
+        match = _SIZE.fullmatch(str(value))
+        text = shown(str(value))
+        if match is None:
+            raise fault(f"{text} is no size", "sizes are written like 8Ki or 1Mi")
+        amount = int(match[1]) * _FACTORS_BYTES[match[2]]
+        if not self.lowest <= amount <= self.highest:
+            bounds = f"{spell_size(self.lowest)} to {spell_size(self.highest)}"
+            raise fault(f"{text} is not within {bounds}", self.why)
+        return amount
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(self, *_: object) -> JsonSchemaValue:
+        return _spelled_or_integer(SIZE, self.lowest, self.highest)
+
+
+def _spelled_or_integer(pattern: str, lowest: int, highest: int) -> JsonSchemaValue:
+    return {
+        "anyOf": [
+            {"type": "string", "pattern": f"^{pattern}$"},
+            {"type": "integer", "minimum": lowest, "maximum": highest},
+        ]
+    }
+
+
+def _duration_hint(text: str) -> str:
+    if text.isascii() and text.isdigit():
+        seconds = text.lstrip("0")[:10] or "0"
+        return f"write {seconds}s, or the number {seconds} without quotes"
+    return "durations are written like 10m, 24h, 1h30m or 90d"

@@ -1,0 +1,114 @@
+"""A cluster before an apply: what it serves, its namespaces, and what was applied before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from daypass._core.errors import DaypassError
+from daypass.config import Config
+from daypass.deploy.deploy_target import DeployTarget, ObjectRef
+from daypass.deploy.exposure_diff import Exposure
+from daypass.deploy.inventory import HOLDS, HOLDS_ONE, AppliedObject, Inventory, read_inventories
+from daypass.deploy.served_kinds import APPLY_WITH_KUBECTL, discover_kinds, group_of
+from daypass.gate.explain import issuer_of
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import NAMESPACES, Object, name_of
+from daypass.render.cluster_facts import ClusterFacts, read_facts
+
+_BRINGS = {
+    "networking.istio.io": "Istio",
+    "security.istio.io": "Istio",
+    "gateway.networking.k8s.io": "the Gateway API (standard-install.yaml of its release)",
+    "cert-manager.io": "cert-manager",
+}
+
+
+class MissingError(DaypassError):
+    """Kinds or namespaces that have to be there before anything is applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterState:
+    """`namespaces`: names, each with whether it is being deleted. `inventories`: the latest first;
+    all of their entries count.
+    """
+
+    target: DeployTarget
+    namespaces: dict[str, bool]
+    inventories: tuple[Inventory, ...]
+
+    @property
+    def entries(self) -> dict[ObjectRef, AppliedObject]:
+        """What was applied, or nearly."""
+        return {
+            key: value for one in reversed(self.inventories) for key, value in one.entries.items()
+        }
+
+    @property
+    def exposed(self) -> Exposure | None:
+        """What was confirmed to be open; None before the first apply."""
+        return self.inventories[0].exposed if self.inventories else None
+
+    def facts(self, config: Config) -> ClusterFacts:
+        """The cluster as the renderer needs to know it; it is asked for its issuer if need be."""
+        in_cluster = config.gate is not None and config.gate.engine != "envoy"
+        to_ask = in_cluster and config.cluster.issuer is None
+        issuer = issuer_of(self.target.cluster) if to_ask else ""
+        return read_facts(config, self.target.kinds.served, issuer)
+
+    def require(self, documents: Sequence[Object]) -> None:
+        """Raise MissingError for kinds and namespaces that these need and nobody has brought."""
+        kinds = self.target.kinds.resources
+        missing: dict[str, list[str]] = {}
+        for document in documents:
+            if (document["apiVersion"], document["kind"]) not in kinds:
+                missing.setdefault(document["apiVersion"], []).append(document["kind"])
+        if missing:
+            raise MissingError(
+                "the cluster does not have "
+                + "; ".join(
+                    f"{', '.join(sorted(set(names)))} ({version})"
+                    for version, names in missing.items()
+                )
+                + ": nothing was applied",
+                "\n".join(_bring(group_of(version)) for version in missing),
+            )
+        self._require_namespaces(documents)
+
+    def _require_namespaces(self, documents: Sequence[Object]) -> None:
+        made = {name_of(document) for document in documents if document["kind"] == "Namespace"}
+        used = {str(document["metadata"].get("namespace") or "") for document in documents}
+        leaving = sorted(name for name in made | used if self.namespaces.get(name))
+        if leaving:
+            raise MissingError(
+                f"the namespace {leaving[0]} is being deleted: nothing was applied",
+                "wait until it is gone, and try again",
+            )
+        absent = sorted(used - made - self.namespaces.keys() - {""})
+        if absent:
+            raise MissingError(
+                f"the cluster has no namespace {', '.join(absent)}: nothing was applied",
+                "a front's pods are there: bring the front, or name another with `frontNamespace`",
+            )
+
+
+def _bring(group: str) -> str:
+    what = _BRINGS.get(group, f"what serves {group}")
+    return f"install {what}, or choose another front"
+
+
+def read_cluster_state(cluster: Cluster, *, instead: str = APPLY_WITH_KUBECTL) -> ClusterState:
+    """Ask a cluster. Raises as `ask_kinds` does."""
+    kinds = discover_kinds(cluster, instead=instead)
+    namespaces, holders = {}, []
+    for document in cluster.list(NAMESPACES, metadata_only=True):
+        metadata = document["metadata"]
+        namespaces[name_of(document)] = "deletionTimestamp" in metadata
+        if (metadata.get("labels") or {}).get(HOLDS) == HOLDS_ONE[HOLDS]:
+            holders.append(name_of(document))
+    return ClusterState(
+        target=DeployTarget(cluster, kinds),
+        namespaces=namespaces,
+        inventories=tuple(read_inventories(cluster, holders)),
+    )

@@ -1,0 +1,171 @@
+"""What a config opens, as plain values that are kept beside what was applied; and what a new one
+opens beyond that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from daypass.config import Config, Policy
+from daypass.config.types import EVERY_HOST
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.istio.settings import IstioGate
+from daypass.render.published_domain import published_domains
+
+Exposure = Mapping[str, Any]
+"""JSON. A value that is not known there (an older daypass kept it) counts as never allowed."""
+
+_MODES = ("deny", "warn", "audit")  # from strict to lax
+_BINDINGS = ("required", "optional")
+_SUCCESSORS = ("forbidden", "allowed")
+ANYWHERE = "anywhere"
+
+
+def exposure(config: Config) -> Exposure:
+    """Whatever in a config decides how much is open, of what is in a cluster."""
+    return {
+        "server": config.cluster.server,
+        "addresses": list(config.cluster.addresses) or [ANYWHERE],
+        "prefix": config.prefix,
+        "hosts": {
+            each.domain.host: {
+                "direct": each.domain.direct,
+                "outside": not each.ends_tls,
+                "from": each.front_namespace or ANYWHERE,
+            }
+            for each in published_domains(config, ClusterFacts())
+        },
+        "trustedHops": config.door.trusted_hops,
+        "limits": config.limits.model_dump(mode="json"),
+        "policy": None if config.policy is None else _policy(config.policy),
+        "gate": _gate(config),
+    }
+
+
+def widened(before: Exposure | None, after: Exposure) -> list[str]:
+    """What `after` opens and `before` did not, a line each. Before the first apply all is shut."""
+    if before is None:
+        return list(_hosts({}, after))
+    return [
+        *_hosts(before, after),
+        *_places(before, after),
+        *_higher("door.trustedHops", before.get("trustedHops"), after["trustedHops"]),
+        *(
+            line
+            for name, value in after["limits"].items()
+            for line in _higher(f"limits.{name}", before.get("limits", {}).get(name), value)
+        ),
+        *_looser(before.get("policy"), after["policy"]),
+        *_less_guarded(before.get("gate"), after["gate"]),
+    ]
+
+
+def _policy(policy: Policy) -> Exposure:
+    return {
+        "longestLifetimeSeconds": policy.longest_lifetime_seconds,
+        "federatedLifetimeSeconds": policy.federated.longest_lifetime_seconds,
+        "audiences": list(policy.audiences),
+        "exempt": list(policy.exempt),
+        "mode": policy.mode,
+        "binding": policy.binding,
+        "successors": policy.successors,
+    }
+
+
+def _gate(config: Config) -> Exposure | None:
+    gate = config.gate
+    if gate is None or gate.engine == "envoy":
+        return None
+    where: list[Any] = [gate.engine, gate.gateway]
+    if gate.engine == "istio":
+        settings = IstioGate.of(config, issuer="")
+        where = [gate.engine, settings.namespace, settings.labels]
+    return {
+        "where": where,
+        "hosts": list(gate.hosts),
+        "audience": gate.audience,
+        "others": gate.others,
+        "requireBound": gate.require_bound,
+        "forwardToken": gate.forward_token,
+    }
+
+
+def _hosts(before: Exposure, after: Exposure) -> Iterator[str]:
+    known = before.get("hosts", {})
+    moved = bool(before) and before.get("prefix") != after["prefix"]
+    for host, now in after["hosts"].items():
+        then = known.get(host)
+        url = f"https://{host}{after['prefix']}"
+        how = "straight to the API server, without a door" if now["direct"] else "through the door"
+        if then is None or moved:
+            yield f"{url} is published, {how}"
+            continue
+        if now["direct"] and then.get("direct") is not True:
+            yield f"{url} goes {how}"
+        if now["outside"] and then.get("outside") is not True:
+            yield f"{url}: TLS may end before the front, where nothing here can see plain http"
+        if now["from"] != then.get("from") and not now["direct"]:
+            yield f"{url}: the door takes connections from {_named(now['from'])}"
+
+
+def _named(place: str) -> str:
+    return "any namespace" if place == ANYWHERE else f"the namespace {place}"
+
+
+def _places(before: Exposure, after: Exposure) -> Iterator[str]:
+    if after["server"] != before.get("server"):
+        yield f"cluster.server: another API server is published, {after['server']}"
+    known = before.get("addresses", [])
+    if ANYWHERE not in known and (more := _more(known, after["addresses"])):
+        yield f"cluster.addresses: the door may connect to {', '.join(more)}"
+
+
+def _looser(before: Exposure | None, after: Exposure | None) -> Iterator[str]:
+    if before is None:
+        return
+    if after is None:
+        yield "policy: none any more; short-lived tokens of any lifetime, audience and binding"
+        return
+    for name in ("longestLifetimeSeconds", "federatedLifetimeSeconds"):
+        yield from _higher(f"policy.{name}", before.get(name), after[name])
+    for name in ("audiences", "exempt"):
+        if more := _more(before.get(name, []), after[name]):
+            yield f"policy.{name}: {', '.join(more)} added"
+    for name, order in (("mode", _MODES), ("binding", _BINDINGS), ("successors", _SUCCESSORS)):
+        then, now = before.get(name), after[name]
+        if then != now and (then not in order or order.index(now) > order.index(then)):
+            yield f"policy.{name}: {now}, was {then}"
+
+
+def _less_guarded(before: Exposure | None, after: Exposure | None) -> Iterator[str]:
+    if before is None:
+        return
+    if after is None:
+        yield "gate: none any more; whoever comes in may name himself"
+        return
+    if after["where"] != before.get("where"):
+        yield "gate: another gateway is guarded, and no longer the one from before"
+    if EVERY_HOST not in after["hosts"] and (
+        gone := _more(after["hosts"], before.get("hosts", []))
+    ):
+        names = ", ".join("every other host" if host == EVERY_HOST else host for host in gone)
+        yield f"gate.hosts: {names} no longer guarded"
+    if after["audience"] != before.get("audience"):
+        yield f"gate.audience: tokens for {after['audience']} open it"
+    for name, strict in (("others", "refuse"), ("requireBound", True), ("forwardToken", False)):
+        if after[name] != strict and before.get(name) == strict:
+            yield f"gate.{name}: {_spelt(after[name])}, was {_spelt(strict)}"
+
+
+def _spelt(value: str | bool) -> str:
+    return str(value).lower()
+
+
+def _higher(name: str, before: Any, after: int) -> Iterator[str]:
+    if not isinstance(before, int) or after > before:
+        yield f"{name}: {after}, was {before}"
+
+
+def _more(before: list[str], after: list[str]) -> list[str]:
+    return [value for value in after if value not in before]

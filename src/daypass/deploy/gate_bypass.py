@@ -1,0 +1,325 @@
+"""Which hosts a gateway serves by whose objects: pure functions over Istio's kinds and the Gateway
+API's.
+
+What an object says and what its gateway says are taken together: a VirtualService for any host on a
+Gateway for one host serves that one. Who only redirects serves nothing.
+
+Names that lead past the gate: on the gateway that it guards, and without being guarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from daypass.config import Config, Gate
+from daypass.deploy.routes import (
+    GATEWAY,
+    GRPC_ROUTE,
+    HTTP_ROUTE,
+    ISTIO_GATEWAY,
+    VIRTUAL_SERVICE,
+    GroupKind,
+    ListedObjects,
+    is_ours,
+    owner_of,
+)
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
+from daypass.kube.resources import PODS
+from daypass.render.istio.settings import IstioGate
+from daypass.render.objects import Object
+
+ANY = "*"
+_WEB = ("HTTP", "HTTPS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOwner:
+    """A host (also `*`, `*.example.com`) that `owner`'s object brings to a gateway, and the
+    services that it leads to.
+    """
+
+    owner: str
+    gateway: str
+    host: str
+    leads_to: frozenset[str]
+
+
+def by_virtual_services(
+    listed: ListedObjects, selects: Callable[[Object], bool]
+) -> Iterator[HostOwner]:
+    """What Istio's Gateways serve whose selector `selects` the pods in question."""
+    gateways = {
+        _named(gateway): gateway
+        for gateway in listed.of(ISTIO_GATEWAY)
+        if selects((gateway.get("spec") or {}).get("selector") or {})
+    }
+    for service in listed.of(VIRTUAL_SERVICE):
+        leads_to = frozenset(_destinations(service))
+        if is_ours(service) or not leads_to:
+            continue
+        spec, here = service["spec"], service["metadata"]["namespace"]
+        for reference in spec.get("gateways") or ():
+            gateway = gateways.get(_gateway_named(reference, here))
+            if gateway is None:
+                continue
+            for host in _common(spec.get("hosts") or (), _hosts_for(gateway, here)):
+                yield HostOwner(
+                    owner=owner_of(service),
+                    gateway=owner_of(gateway),
+                    host=host,
+                    leads_to=leads_to,
+                )
+
+
+def by_routes(
+    listed: ListedObjects, concerns: Callable[[Object, Object], bool]
+) -> Iterator[HostOwner]:
+    """What listeners of the Gateway API serve that are concerned, by Gateway and listener."""
+    gateways = {_named(gateway): gateway for gateway in listed.of(GATEWAY)}
+    for route in [*listed.of(HTTP_ROUTE), *listed.of(GRPC_ROUTE)]:
+        leads_to = frozenset(_backends(route))
+        if is_ours(route) or not leads_to:
+            continue
+        spec, here = route["spec"], route["metadata"]["namespace"]
+        for parent in spec.get("parentRefs") or ():
+            gateway = gateways.get(f"{parent.get('namespace', here)}/{parent['name']}")
+            if gateway is None or parent.get("kind", "Gateway") != "Gateway":
+                continue
+            for listener in gateway["spec"].get("listeners") or ():
+                if not _is_meant(parent, listener) or not concerns(gateway, listener):
+                    continue
+                hosts = spec.get("hostnames") or [ANY]
+                for host in _common(hosts, [listener.get("hostname") or ANY]):
+                    yield HostOwner(
+                        owner=owner_of(route),
+                        gateway=f"{owner_of(gateway)}, listener {listener['name']}",
+                        host=host,
+                        leads_to=leads_to,
+                    )
+
+
+def in_common(one: str, other: str) -> str | None:
+    """The hosts that two names, or wildcards, have in common; None if there are none."""
+    if one in (ANY, other):
+        return other
+    if other == ANY:
+        return one
+    if one.startswith("*.") and other.endswith(one[1:]):
+        return other
+    return one if other.startswith("*.") and one.endswith(other[1:]) else None
+
+
+def _common(some: Sequence[str], others: Sequence[str]) -> list[str]:
+    both = (in_common(one.lower(), other.lower()) for one in some for other in others)
+    return sorted({host for host in both if host is not None})
+
+
+def _gateway_named(reference: str, namespace: str) -> str:
+    """NAMESPACE/NAME of what a VirtualService calls a Gateway: `NAME`, `NAMESPACE/NAME`, `./NAME`,
+    and still `NAME.NAMESPACE.svc.cluster.local` (resolveGatewayName in pilot/pkg/model).
+    """
+    whose, slash, name = reference.partition("/")
+    if slash:
+        return f"{namespace if whose == '.' else whose}/{name}"
+    name, dot, rest = reference.partition(".")
+    return f"{rest.partition('.')[0] if dot else namespace}/{name}"
+
+
+def _hosts_for(gateway: Object, namespace: str) -> list[str]:
+    """A Gateway's hosts for VirtualServices of a namespace: `NAMESPACE/HOST`, `./HOST`, `HOST`."""
+    hosts = []
+    for server in (gateway.get("spec") or {}).get("servers") or ():
+        protocol = (server.get("port") or {}).get("protocol", "")
+        if (server.get("tls") or {}).get("httpsRedirect") or protocol in ("TCP", "TLS"):
+            continue
+        for name in server.get("hosts") or ():
+            whose, slash, host = name.rpartition("/")
+            whose = gateway["metadata"]["namespace"] if whose == "." else whose
+            if not slash or whose in (ANY, namespace):
+                hosts.append(host)
+    return hosts
+
+
+def _destinations(service: Object) -> Iterator[str]:
+    here = service["metadata"]["namespace"]
+    for http in (service.get("spec") or {}).get("http") or ():
+        if delegate := http.get("delegate"):
+            yield f"VirtualService {delegate.get('namespace', here)}/{delegate.get('name')}"
+        for route in http.get("route") or ():
+            host = str(route["destination"]["host"])
+            yield (
+                host.removesuffix(".cluster.local").removesuffix(".svc")
+                if "." in host
+                else (f"{host}.{here}")
+            )
+
+
+def _backends(route: Object) -> Iterator[str]:
+    here = route["metadata"]["namespace"]
+    for rule in (route.get("spec") or {}).get("rules") or ():
+        for backend in rule.get("backendRefs") or ():
+            kind = backend.get("kind", "Service")
+            name = f"{backend['name']}.{backend.get('namespace', here)}"
+            yield name if kind == "Service" else f"{kind} {name}"
+
+
+def _is_meant(parent: Object, listener: Object) -> bool:
+    """Whether a route's reference to a Gateway is to this listener of it."""
+    return (
+        listener.get("protocol") in _WEB
+        and parent.get("sectionName") in (None, listener["name"])
+        and parent.get("port") in (None, listener.get("port"))
+    )
+
+
+def _named(document: Object) -> str:
+    metadata = document["metadata"]
+    return f"{metadata['namespace']}/{metadata['name']}"
+
+
+NAME_THEM = (
+    "guard every name with gate.hosts: ['*'], or name the hosts in that Gateway and in gate.hosts"
+)
+WHOLE_GATEWAY = "guard all of the Gateway: gate.gateway without a listener"
+
+_GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+"""Label of the pods that Istio makes for a Gateway of the Gateway API."""
+_MOST_NAMED = 3
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pods:
+    """The labels of the gateway's pods. `complete`: all of them, as seen; else the config's alone,
+    and there may be others.
+    """
+
+    labels: Sequence[Labels]
+    complete: bool
+
+    def selected_by(self, selector: Labels) -> bool:
+        """Whether a selector may choose one of them."""
+        return any(
+            all(
+                labels.get(name) == value or not (self.complete or name in labels)
+                for name, value in selector.items()
+            )
+            for labels in self.labels
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateBypass:
+    """What was found: a line for each host of a gateway, and what to do about all of them."""
+
+    lines: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def kinds_of(gate: Gate | None) -> tuple[GroupKind, ...]:
+    """The kinds that say it; none where nothing on that gateway can be past the gate."""
+    if gate is None or gate.guards_every_host:
+        return ()
+    if gate.engine == "istio":
+        return VIRTUAL_SERVICE, ISTIO_GATEWAY, HTTP_ROUTE, GRPC_ROUTE, GATEWAY
+    in_part = gate.engine == "envoy-gateway" and (gate.gateway or "").count("/") == 2
+    return (HTTP_ROUTE, GRPC_ROUTE, GATEWAY) if in_part else ()
+
+
+def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) -> GateBypass:
+    """Look at what was listed of the kinds that `kinds_of` names."""
+    gate = config.gate
+    if gate is None or not kinds_of(gate):
+        return GateBypass()
+    if gate.engine == "istio":
+        settings = IstioGate.of(config, issuer="")
+        pods = find_pods(cluster, settings.namespace, settings.labels)
+        lines = by_another_name(on_istio(listed, settings.namespace, pods), gate.hosts)
+        return GateBypass(lines=lines, hint=NAME_THEM if lines else "")
+    namespace, name, listener = str(gate.gateway).split("/")
+
+    def concerns(gateway: Object, other: Object) -> bool:
+        metadata = gateway["metadata"]
+        here = (metadata["namespace"], metadata["name"]) == (namespace, name)
+        return bool(here and other["name"] != listener)
+
+    lines = by_another_listener(by_routes(listed, concerns), gate.hosts, listener)
+    return GateBypass(lines=lines, hint=WHOLE_GATEWAY if lines else "")
+
+
+def find_pods(cluster: Cluster, namespace: str, labels: Labels) -> Pods:
+    """The gateway's pods, if there are some, and if they may be seen."""
+    selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+    try:
+        found = cluster.list(PODS, namespace, labels=selector, metadata_only=True)
+    except ForbiddenError:
+        found = []
+    seen = [pod["metadata"].get("labels") or {} for pod in found]
+    return Pods(labels=seen or [labels], complete=bool(seen))
+
+
+def on_istio(listed: ListedObjects, namespace: str, pods: Pods) -> list[HostOwner]:
+    """What Istio's gateway in a namespace serves, by its own kinds and by the Gateway API's."""
+    names = {labels[_GATEWAY_NAME] for labels in pods.labels if _GATEWAY_NAME in labels}
+
+    def concerns(gateway: Object, listener: Object) -> bool:
+        metadata, spec = gateway["metadata"], gateway["spec"]
+        made = metadata["namespace"] == namespace and metadata["name"] in names
+        # Pods that somebody else has made are named by their Service: NAME.NAMESPACE.svc...
+        services = (str(each.get("value")).split(".") for each in spec.get("addresses") or ())
+        return made or any(service[1:2] == [namespace] for service in services)
+
+    return [*by_virtual_services(listed, pods.selected_by), *by_routes(listed, concerns)]
+
+
+def by_another_name(served: Iterable[HostOwner], hosts: Collection[str]) -> tuple[str, ...]:
+    """A line for each host that is not among `hosts`, and is a wildcard, or leads to a service that
+    one of them leads to.
+    """
+    everything = list(served)
+    guarded = {service for one in everything if one.host in hosts for service in one.leads_to}
+    past = [
+        one
+        for one in everything
+        if one.host not in hosts and ("*" in one.host or guarded & one.leads_to)
+    ]
+    return tuple(
+        f"{_some(owners)} {_serve(owners)} {'any host' if host == ANY else host} on {gateway}; "
+        f"gate.hosts names only {_some(hosts)}: whoever asks by "
+        f"{'another name' if '*' in host else 'that name'} isn't checked"
+        for (gateway, host), owners in _grouped(past).items()
+    )
+
+
+def by_another_listener(
+    served: Iterable[HostOwner], hosts: Collection[str], listener: str
+) -> tuple[str, ...]:
+    """A line for each of `hosts`, or a wildcard for it, that other listeners serve as well."""
+    past = [one for one in served if any(in_common(one.host, host) for host in hosts)]
+    return tuple(
+        f"{_some(owners)} {_serve(owners)} {'any host' if host == ANY else host} on {gateway}, "
+        f"too; gate.gateway names only the listener {listener}: whoever asks there isn't checked"
+        for (gateway, host), owners in _grouped(past).items()
+    )
+
+
+def _grouped(served: Iterable[HostOwner]) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], set[str]] = {}
+    for one in served:
+        found.setdefault((one.gateway, one.host), set()).add(one.owner)
+    return {key: sorted(found[key]) for key in sorted(found)}
+
+
+def _serve(owners: Collection[str]) -> str:
+    return "serves" if len(owners) == 1 else "serve"
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = len(listed) - _MOST_NAMED
+    if more > 1:
+        listed = [*listed[:_MOST_NAMED], f"{more} more"]
+    return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))

@@ -1,0 +1,215 @@
+"""What a cluster already has that a door could be put behind. Only questions, each one optional.
+
+What may not be asked, or is not there, is noted in words and left out; nothing here fails.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from daypass._core.errors import DaypassError
+from daypass.deploy import routes
+from daypass.deploy.routes import (
+    GATEWAY,
+    HTTP_ROUTE,
+    ISTIO_GATEWAY,
+    VIRTUAL_SERVICE,
+    GroupKind,
+    PublishedHost,
+    PublishedRoute,
+)
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
+from daypass.kube.resources import PODS, Object, Resource
+
+_NETWORKING, _ISTIO = "networking.k8s.io/v1", "networking.istio.io"
+_GATEWAY_API = "gateway.networking.k8s.io/v1"
+INGRESSES = Resource(api_version=_NETWORKING, kind="Ingress", plural="ingresses")
+INGRESS_CLASSES = Resource(
+    api_version=_NETWORKING, kind="IngressClass", plural="ingressclasses", namespaced=False
+)
+ISSUERS = Resource(
+    api_version="cert-manager.io/v1",
+    kind="ClusterIssuer",
+    plural="clusterissuers",
+    namespaced=False,
+)
+GATEWAYS = Resource(api_version=_GATEWAY_API, kind="Gateway", plural="gateways")
+GATEWAY_CLASSES = Resource(
+    api_version=_GATEWAY_API, kind="GatewayClass", plural="gatewayclasses", namespaced=False
+)
+HTTP_ROUTES = Resource(api_version=_GATEWAY_API, kind="HTTPRoute", plural="httproutes")
+DEPLOYMENTS = Resource(api_version="apps/v1", kind="Deployment", plural="deployments")
+SERVICES = Resource(api_version="v1", kind="Service", plural="services")
+ENDPOINT_SLICES = Resource(
+    api_version="discovery.k8s.io/v1", kind="EndpointSlice", plural="endpointslices"
+)
+_DISCOVERY_DOCUMENT = "/.well-known/openid-configuration"
+_INGRESS = "istio=ingressgateway"
+_DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+
+
+@dataclass(slots=True, kw_only=True)
+class DiscoveredCluster:
+    """What was found. `asked`: whether any API server was. None: could not be asked.
+
+    `classes`: controller by IngressClass. `ingress_gateways`: Services of Istio's, NAMESPACE/NAME.
+    `addresses`: IP addresses of the API servers. `objects`: those of Istio and the Gateway API that
+    publish hosts, with the labels of Istio's `ingress_pods`. `notes`: what is not known, and why.
+    """
+
+    asked: bool = False
+    classes: dict[str, str] | None = None
+    default_class: str | None = None
+    issuers: list[str] | None = None
+    istio: bool | None = None
+    ingress_gateways: list[str] = field(default_factory=list)
+    gateway_api: bool | None = None
+    gateway_classes: list[str] | None = None
+    external_dns: bool | None = None
+    issuer: str | None = None
+    addresses: list[str] = field(default_factory=list)
+    hosts: list[PublishedHost] = field(default_factory=list)
+    routes: list[PublishedRoute] = field(default_factory=list)
+    objects: dict[GroupKind, list[Object]] = field(default_factory=dict)
+    ingress_pods: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def discover(open_cluster: Callable[[], Cluster]) -> DiscoveredCluster:
+    """Look around. Without an API server that answers: nothing found, and one note."""
+    found = DiscoveredCluster()
+    try:
+        cluster = open_cluster()
+    except DaypassError as error:
+        found.notes.append(f"no cluster was looked at: {error.fact}")
+        return found
+    try:
+        _ask_all(cluster, found)
+        found.asked = True
+    except DaypassError as error:
+        return DiscoveredCluster(notes=[f"no cluster was looked at: {error.fact}"])
+    finally:
+        cluster.close()
+    return found
+
+
+def _ask_all(cluster: Cluster, found: DiscoveredCluster) -> None:
+    classes = _list(cluster, found, INGRESS_CLASSES)
+    if classes is not None:
+        found.classes = {_name(each): each["spec"].get("controller", "") for each in classes}
+        found.default_class = next((_name(c) for c in classes if _is_default(c)), None)
+    for each in _list(cluster, found, INGRESSES) or ():
+        _note(found, each, routes.of_ingress(each, found.classes or {}))
+    if cluster.serves(ISSUERS):
+        issuers = _list(cluster, found, ISSUERS)
+        found.issuers = None if issuers is None else sorted(_name(each) for each in issuers)
+    else:
+        found.issuers = []
+        found.notes.append("there is no cert-manager")
+    _ask_istio(cluster, found)
+    _ask_gateway_api(cluster, found)
+    deployments = _list(cluster, found, DEPLOYMENTS, metadata_only=True)
+    if deployments is not None:
+        found.external_dns = any("external-dns" in _name(each) for each in deployments)
+    with _optional(found, "the issuer of tokens"):
+        document = cluster.request("GET", _DISCOVERY_DOCUMENT, what=f"get {_DISCOVERY_DOCUMENT}")
+        found.issuer = str(document["issuer"]) if document.get("issuer") else None
+    with _optional(found, "the addresses of the API servers"):
+        slices = cluster.list(
+            ENDPOINT_SLICES, "default", labels="kubernetes.io/service-name=kubernetes"
+        )
+        found.addresses = sorted(
+            {a for each in slices for e in each.get("endpoints") or () for a in e["addresses"]}
+        )
+
+
+def _ask_istio(cluster: Cluster, found: DiscoveredCluster) -> None:
+    kinds = {"VirtualService": "virtualservices", "Gateway": "gateways"}
+    served = [
+        {k: Resource(api_version=f"{_ISTIO}/{v}", kind=k, plural=p) for k, p in kinds.items()}
+        for v in ("v1", "v1beta1")
+    ]
+    known = next((each for each in served if cluster.serves(each["VirtualService"])), None)
+    found.istio = known is not None
+    if known is None:
+        found.notes.append("there is no Istio")
+        return
+    for each in _kept(cluster, found, ISTIO_GATEWAY, known["Gateway"]):
+        _note(found, each, routes.of_istio_gateway(each))
+    for each in _kept(cluster, found, VIRTUAL_SERVICE, known["VirtualService"]):
+        _note(found, each, routes.of_virtual_service(each))
+    pods = _list(cluster, found, PODS, labels=_INGRESS, metadata_only=True)
+    found.ingress_pods = [dict(each["metadata"].get("labels") or {}) for each in pods or ()]
+    services = _list(cluster, found, SERVICES, labels=_INGRESS)
+    found.ingress_gateways = sorted(
+        f"{each['metadata']['namespace']}/{_name(each)}" for each in services or ()
+    )
+
+
+def _ask_gateway_api(cluster: Cluster, found: DiscoveredCluster) -> None:
+    found.gateway_api = cluster.serves(HTTP_ROUTES)
+    if not found.gateway_api:
+        found.notes.append("there is no Gateway API")
+        return
+    classes = _list(cluster, found, GATEWAY_CLASSES)
+    found.gateway_classes = None if classes is None else sorted(_name(each) for each in classes)
+    for each in _kept(cluster, found, GATEWAY, GATEWAYS):
+        _note(found, each, routes.of_gateway(each))
+    for each in _kept(cluster, found, HTTP_ROUTE, HTTP_ROUTES):
+        _note(found, each, routes.of_http_route(each))
+
+
+def _note(
+    found: DiscoveredCluster, document: Object, parts: Iterator[PublishedHost | PublishedRoute]
+) -> None:
+    if routes.is_ours(document):
+        return
+    for part in parts:
+        if isinstance(part, PublishedHost):
+            found.hosts.append(part)
+        else:
+            found.routes.append(part)
+
+
+def _kept(
+    cluster: Cluster, found: DiscoveredCluster, kind: GroupKind, resource: Resource
+) -> list[Object]:
+    found.objects[kind] = _list(cluster, found, resource) or []
+    return found.objects[kind]
+
+
+def _list(
+    cluster: Cluster,
+    found: DiscoveredCluster,
+    resource: Resource,
+    *,
+    labels: str | None = None,
+    metadata_only: bool = False,
+) -> list[Object] | None:
+    with _optional(found, f"which {resource.plural} there are"):
+        listed = cluster.list(resource, labels=labels, metadata_only=metadata_only)
+        # In a list the items do not say what they are.
+        return [{**each, "kind": resource.kind} for each in listed]
+    return None
+
+
+@contextmanager
+def _optional(found: DiscoveredCluster, what: str) -> Iterator[None]:
+    """One question. An API server that answers, but not this, ends this question alone."""
+    try:
+        yield
+    except UnauthorizedError:
+        raise
+    except ForbiddenError:
+        found.notes.append(f"no right to ask {what}")
+    except ApiError as error:
+        found.notes.append(f"{what}: not known ({error.status.message})")
+
+
+def _name(document: Object) -> str:
+    return str(document["metadata"]["name"])
+
+
+def _is_default(document: Object) -> bool:
+    return (document["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"

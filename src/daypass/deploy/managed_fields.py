@@ -1,0 +1,145 @@
+"""Whether an object has been applied as it is, by what the API server notes of each field.
+
+Server-side apply keeps, for each manager, the set of fields that it has applied
+(`metadata.managedFields`, FieldsV1 of sigs.k8s.io/structured-merge-diff). Where that set is exactly
+what would be applied now, with these values, applying it is known to change nothing and need not be
+tried. Whatever is in doubt counts as no: then the API server is asked.
+
+Two states of an object side by side, without what the server adds and without secrets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from daypass.deploy.deploy_target import ObjectRef
+from daypass.kube.cluster import FIELD_MANAGER
+from daypass.kube.resources import Object
+
+
+def managed_fields(live: Object) -> Any:
+    """The fields that daypass has applied to an object; None if it never did."""
+    entry = _managed_entry(live)
+    return None if entry is None else entry.get("fieldsV1")
+
+
+def is_applied(document: Object, live: Object) -> bool:
+    """Whether applying a document to this object is known to change nothing."""
+    entry = _managed_entry(live)
+    if entry is None or entry.get("apiVersion") != document["apiVersion"]:
+        return False
+    return live["apiVersion"] == document["apiVersion"] and _holds(
+        entry.get("fieldsV1") or {}, _without_names(document), live
+    )
+
+
+def _managed_entry(live: Object) -> Mapping[str, Any] | None:
+    for entry in live["metadata"].get("managedFields") or ():
+        if (entry.get("manager"), entry.get("operation")) == (FIELD_MANAGER, "Apply"):
+            return entry if "subresource" not in entry else None
+    return None
+
+
+def _without_names(document: Object) -> Object:
+    """A document without what is in no set of fields."""
+    metadata = {k: v for k, v in document["metadata"].items() if k not in ("name", "namespace")}
+    rest = {k: v for k, v in document.items() if k not in ("apiVersion", "kind", "metadata")}
+    return {**rest, "metadata": metadata} if metadata else rest
+
+
+def _holds(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
+    inner = [key for key in fields if key != "."]
+    if not fields:  # a leaf, or owned as a whole
+        return bool(wanted == live)
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return (
+            {f"f:{name}" for name in wanted} == set(inner)
+            and wanted.keys() <= live.keys()
+            and all(_holds(fields[f"f:{name}"], wanted[name], live[name]) for name in wanted)
+        )
+    if isinstance(wanted, list) and isinstance(live, list):
+        return len(wanted) == len(inner) and all(
+            _item_holds(key, fields[key], wanted, live) for key in inner
+        )
+    return False
+
+
+def _item_holds(key: str, fields: Mapping[str, Any], wanted: list[Any], live: list[Any]) -> bool:
+    """An item of a list, known by its value (`v:`) or by some of its fields (`k:`)."""
+    mark, _, text = key.partition(":")
+    which = json.loads(text)
+    if mark == "v":
+        return which in wanted and which in live
+    if mark != "k":
+        return False
+    one, other = _picked(which, wanted), _picked(which, live)
+    return len(one) == len(other) == 1 and _holds(fields, one[0], other[0])
+
+
+def _picked(which: Mapping[str, Any], items: Sequence[Any]) -> list[Any]:
+    """Items with these fields; one that the API server would fill in may be left out."""
+    return [
+        item
+        for item in items
+        if isinstance(item, dict)
+        and all(item.get(name, value) == value for name, value in which.items())
+    ]
+
+
+_SERVERS_OWN = (
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+
+
+def shown(document: Object) -> Object:
+    """What of an object is looked at: all but what the API server and controllers write."""
+    metadata = {k: v for k, v in document["metadata"].items() if k not in _SERVERS_OWN}
+    rest = {k: v for k, v in document.items() if k not in ("metadata", "status")}
+    head = {name: rest.pop(name) for name in ("apiVersion", "kind")}
+    return {**head, "metadata": metadata, **rest}
+
+
+def unified(identifier: ObjectRef, before: Object | None, after: Object | None) -> str:
+    """A unified diff of YAML; None on a side: there is no such object. Empty for the same."""
+    old, new = (None if side is None else shown(side) for side in (before, after))
+    if identifier.kind == "Secret":
+        old, new = _veiled(old, new, "before"), _veiled(new, old, "after")
+    path = f"{identifier.kind}/{identifier.where}"
+    lines = difflib.unified_diff(
+        _lines(old),
+        _lines(new),
+        "/dev/null" if old is None else f"cluster/{path}",
+        "/dev/null" if new is None else f"config/{path}",
+    )
+    return "".join(lines)
+
+
+def _lines(document: Object | None) -> list[str]:
+    if document is None:
+        return []
+    from daypass.render.yaml import document as as_yaml
+
+    return as_yaml(document).splitlines(keepends=True)
+
+
+def _veiled(document: Object | None, other: Object | None, word: str) -> Object | None:
+    """A Secret with words for values: the same ones where both hold the same."""
+    if document is None:
+        return None
+
+    def veil(field: str) -> dict[str, str]:
+        there: Mapping[str, str] = (other or {}).get(field) or {}
+        return {
+            name: "(not shown)" if there.get(name) == value else f"(not shown: {word})"
+            for name, value in (document.get(field) or {}).items()
+        }
+
+    return {**document, **{name: veil(name) for name in ("data", "stringData") if name in document}}

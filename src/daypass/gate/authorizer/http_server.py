@@ -1,0 +1,173 @@
+"""ext_authz over HTTP/1.1, as Envoy asks it: a request without a body, an answer of headers.
+
+It reads the Host, the Authorization headers and where the request comes from, whatever the method
+and the path; it decides nothing. What it reads and keeps is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from daypass.gate.authorizer.authorizer import Authorizer
+from daypass.gate.authorizer.decision_cache import AuthzResponse
+from daypass.gate.authorizer.review_queue import source_of
+
+LIMIT_REQUEST_BYTES = 128 * 1024
+"""Of headers; Envoy takes 60 KiB of them."""
+LIMIT_CONNECTIONS = 8192
+STALLED_SECONDS = 10.0
+SOURCE = b"x-envoy-external-address"
+"""The client as Envoy knows it, whatever the client says."""
+
+
+class HttpTransport:
+    """The connections of a listener. `factory` is for the event loop's `create_server`."""
+
+    def __init__(self, authorizer: Authorizer, pump: Callable[[], None]) -> None:
+        self.authorizer = authorizer
+        self.pump = pump
+        self.connections: set[HttpConnection] = set()
+        self.is_draining = False
+
+    def factory(self) -> HttpConnection:
+        """The protocol of a new connection."""
+        return HttpConnection(self)
+
+    def drain(self) -> None:
+        """From now on each connection ends with its next answer."""
+        self.is_draining = True
+
+    def close_stalled(self) -> None:
+        """End connections whose request does not come to its end; call every STALLED_SECONDS."""
+        for connection in list(self.connections):
+            connection.close_if_stalled()
+
+    def close(self) -> None:
+        """End all connections."""
+        for connection in list(self.connections):
+            connection.close()
+
+
+class HttpConnection(asyncio.Protocol):
+    """A connection of Envoy's, with one request at a time."""
+
+    def __init__(self, transport: HttpTransport) -> None:
+        self._whole = transport
+        self._authorizer = transport.authorizer
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._forget_request()
+        self._is_waiting = False
+        self._received = 0
+        self._seen, self._count = -1, 0
+
+    def close(self) -> None:
+        """End it."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def close_if_stalled(self) -> None:
+        """End it if it began a request before the last look and has not ended it since."""
+        if self._received and not self._is_waiting and self._count == self._seen:
+            self.abort()
+        self._seen = self._count if self._received else -1
+
+    def abort(self) -> None:
+        """End it without another word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._whole.connections.add(self)
+        if len(self._whole.connections) > LIMIT_CONNECTIONS:
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._whole.connections.discard(self)
+
+    def pause_writing(self) -> None:
+        # Whoever does not read answers sends no more questions.
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > LIMIT_REQUEST_BYTES or self._is_waiting:
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.abort()
+        except httptools.HttpParserError:
+            self._refuse_bytes()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"authorization":
+            self._authorizations.append(value)
+        elif name == b"host":
+            self._hosts.append(value)
+        elif name == SOURCE:
+            self._source = value
+
+    def on_message_complete(self) -> None:
+        self._count += 1
+        self._received = 0
+        if self._is_waiting or len(self._hosts) != 1:
+            self._refuse_bytes()
+            return
+        host, authorizations = self._hosts[0], self._authorizations
+        answer = None
+        if len(authorizations) == 1:
+            answer = self._authorizer.remembered(host, authorizations[0])
+        if answer is None:
+            source = source_of(self._source.decode("latin-1"))
+            self._is_waiting = True
+            answer = self._authorizer.check(host, authorizations, source, self._answer_later)
+            self._whole.pump()
+            if answer is None:
+                return
+        self._is_waiting = False
+        self._answer(answer)
+
+    def _answer_later(self, answer: AuthzResponse) -> None:
+        self._is_waiting = False
+        self._answer(answer)
+
+    def _answer(self, answer: AuthzResponse) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        is_head = self._parser.get_method() == b"HEAD"
+        content = answer.http_head if is_head else answer.http
+        if self._whole.is_draining or not self._parser.should_keep_alive():
+            line, _, rest = content.partition(b"\r\n")
+            self._finish(line + b"\r\nconnection: close\r\n" + rest)
+        else:
+            transport.write(content)
+        self._forget_request()
+
+    def _forget_request(self) -> None:
+        self._hosts: list[bytes] = []
+        self._authorizations: list[bytes] = []
+        self._source = b""
+
+    def _refuse_bytes(self) -> None:
+        self._finish(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+
+    def _finish(self, last: bytes) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.write(last)
+            transport.close()

@@ -1,0 +1,274 @@
+"""The decision in numbered steps, from what came and what is known to allow or a reason.
+
+Sources: k8s.io/kubernetes/pkg/serviceaccount/claims.go (claims of a bound token),
+k8s.io/api/authentication/v1 TokenReview (status.audiences is the caller's to check), RFC 7519.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from typing import Any
+
+from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.reasons import Reason
+from daypass.config.exposure import BEARER_JWT, SERVICE_ACCOUNT_USER
+from daypass.config.types import EVERY_HOST
+
+ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
+"""What a kube-apiserver can sign with (pkg/serviceaccount/jwt.go); none of them is symmetric."""
+
+LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
+SKEW_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRequest:
+    """What came. `headers`: names in lower case and values, in order, repeated ones apart."""
+
+    host: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the gate asks of a token.
+
+    `denied`: `jti`s, UIDs of Secrets and ServiceAccounts, and names of whole namespaces; None where
+    nobody has looked. `followed`: the namespaces where somebody looks; None where that is all.
+    """
+
+    hosts: frozenset[str]
+    issuer: str
+    audience: str
+    longest_lifetime_seconds: int
+    require_bound: bool = True
+    skew_seconds: int = SKEW_SECONDS
+    denied: Set[str] | None = frozenset()
+    followed: Set[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """The API server's answer to a TokenReview with the gate's audience."""
+
+    authenticated: bool
+    user: str = ""
+    audiences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerIdentity:
+    """Who calls, as the services behind the gate are told."""
+
+    user: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionStep:
+    """A step of the decision that passed: its number and what was found."""
+
+    number: int
+    found: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How it ended. `found`: by the steps that passed, each of them. `identity` is there if it is
+    allowed, only then.
+    """
+
+    reason: Reason
+    found: tuple[str, ...] = ()
+    identity: CallerIdentity | None = None
+
+    @property
+    def steps(self) -> tuple[DecisionStep, ...]:
+        """Those that passed."""
+        return tuple(
+            DecisionStep(number=number, found=each) for number, each in enumerate(self.found, 1)
+        )
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the request goes on to what the gate guards."""
+        return self.reason is Reason.ALLOWED
+
+
+class _RefusedError(Exception):
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def decide(
+    request: GateRequest,
+    rules: Rules,
+    now_unix: float,
+    *,
+    signed: bool | None = None,
+    review: Review | None = None,
+) -> Decision:
+    """Whether a request passes the gate, and as whom.
+
+    `signed`: whether a key of the API server has signed the token. `review`: the API server's own
+    word. One of them at least has to be known, and all that are known have to be good.
+    """
+    found: list[str] = []
+    try:
+        identity = _walk(request, rules, now_unix, signed, review, found.append)
+    except _RefusedError as refused:
+        return Decision(reason=refused.reason, found=tuple(found))
+    return Decision(reason=Reason.ALLOWED, found=tuple(found), identity=identity)
+
+
+def _walk(
+    request: GateRequest,
+    rules: Rules,
+    now_unix: float,
+    signed: bool | None,
+    review: Review | None,
+    passed: Callable[[str], None],
+) -> CallerIdentity:
+    # 1. The gate guards this host.
+    if EVERY_HOST not in rules.hosts and _name(request.host) not in rules.hosts:
+        raise _RefusedError(Reason.NOT_GUARDED)
+    passed("the gate guards this host")
+    # 2. One Authorization header, in the one form that everybody reads alike.
+    token = _bearer(request)
+    passed("one Authorization header, with a bearer token and nothing else")
+    # 3. A JSON Web Token.
+    try:
+        header, claims = decode_unverified(token)
+    except MalformedTokenError:
+        raise _RefusedError(Reason.MALFORMED) from None
+    if not _has_registered_types(header, claims):
+        raise _RefusedError(Reason.MALFORMED)
+    passed("a JSON Web Token")
+    # 4. The cluster has issued it.
+    if claims.get("iss") == LONG_LIVED_ISSUER:
+        raise _RefusedError(Reason.LONG_LIVED)
+    if claims.get("iss") != rules.issuer:
+        raise _RefusedError(Reason.FOREIGN_ISSUER)
+    passed(f"issued by {rules.issuer}")
+    # 5. The algorithm: what an API server signs with; never `none`, never a shared secret.
+    if header.get("alg") not in ALGORITHMS:
+        raise _RefusedError(Reason.ALGORITHM)
+    passed(f"signed with {header['alg']}")
+    # 6. The signature, where somebody has looked.
+    if signed is False:
+        raise _RefusedError(Reason.SIGNATURE)
+    passed("by a key of the API server" if signed else "not looked at: whose key it is")
+    # 7. The gate's audience, and no other.
+    _verify_audience(claims, rules)
+    passed(f"made for {rules.audience} alone")
+    # 8. Valid now, with bounded skew, and for no longer than the longest lifetime.
+    passed(f"valid for {_verify_times(claims, rules, now_unix)} more seconds")
+    # 9. A ServiceAccount.
+    identity = _identity(claims)
+    passed(identity.user)
+    # 10. It hangs on a Secret, so that it can be revoked.
+    bound = claims["kubernetes.io"]
+    if rules.require_bound and not _uid(bound.get("secret")):
+        raise _RefusedError(Reason.UNBOUND)
+    passed("bound to a Secret" if _uid(bound.get("secret")) else "bound to no Secret")
+    # 11. Not revoked.
+    uids = (_uid(bound.get("secret")), _uid(bound.get("serviceaccount")))
+    names = (claims.get("jti"), *uids, bound["namespace"])
+    if rules.denied is not None and any(name in rules.denied for name in names):
+        raise _RefusedError(Reason.DENIED)
+    is_followed = rules.followed is None or bound["namespace"] in rules.followed
+    if review is None and not is_followed:
+        raise _RefusedError(Reason.UNKNOWN)
+    unseen = rules.denied is None
+    passed("not looked at: whether it was revoked" if unseen else "not on the list of the revoked")
+    # 12. The API server's own word.
+    _verify_review(identity, rules, signed, review)
+    if review is not None:
+        passed("the API server takes it, for this audience")
+    return identity
+
+
+def _name(host: str) -> str:
+    """A Host header as `gate.hosts` has it: in lower case, without a port and brackets."""
+    host = host.lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _bearer(request: GateRequest) -> str:
+    # Envoy joins several to one, and leaves empty ones out.
+    values = [value for name, value in request.headers if name == "authorization" and value]
+    if not values:
+        raise _RefusedError(Reason.NO_TOKEN)
+    if len(values) > 1 or not re.fullmatch(BEARER_JWT, values[0]):
+        raise _RefusedError(Reason.UNREADABLE)
+    return values[0].removeprefix("Bearer ")
+
+
+def _verify_audience(claims: dict[str, Any], rules: Rules) -> None:
+    audiences = claims.get("aud")  # Kubernetes writes a list, also of one
+    if not isinstance(audiences, list) or rules.audience not in audiences:
+        raise _RefusedError(Reason.AUDIENCE)
+    if any(audience != rules.audience for audience in audiences):
+        raise _RefusedError(Reason.SEVERAL_AUDIENCES)
+
+
+def _verify_times(claims: dict[str, Any], rules: Rules, now_unix: float) -> int:
+    ends, begins = int(claims.get("exp", 0)), int(claims.get("nbf", 0))
+    if not ends:
+        raise _RefusedError(Reason.NO_EXPIRY)
+    # Whole seconds, as Envoy counts them.
+    if int(now_unix) > ends + rules.skew_seconds:
+        raise _RefusedError(Reason.EXPIRED)
+    if int(now_unix) < begins - rules.skew_seconds:
+        raise _RefusedError(Reason.NOT_YET_VALID)
+    if ends - int(claims.get("iat", begins)) > rules.longest_lifetime_seconds:
+        raise _RefusedError(Reason.LIVES_TOO_LONG)
+    return int(ends - now_unix)
+
+
+def _identity(claims: dict[str, Any]) -> CallerIdentity:
+    subject, kubernetes = claims.get("sub"), claims.get("kubernetes.io")
+    if subject is None or not re.fullmatch(SERVICE_ACCOUNT_USER, subject):
+        raise _RefusedError(Reason.SUBJECT)
+    namespace = subject.split(":")[2]
+    if not isinstance(kubernetes, dict) or kubernetes.get("namespace") != namespace:
+        raise _RefusedError(Reason.SUBJECT)
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+    return CallerIdentity(user=subject, groups=(*groups, "system:authenticated"))
+
+
+def _verify_review(
+    identity: CallerIdentity, rules: Rules, signed: bool | None, review: Review | None
+) -> None:
+    if review is None:
+        if signed is None:
+            raise _RefusedError(Reason.UNKNOWN)
+        return
+    # The user as well: a token that begins with a space is authenticated, as system:anonymous.
+    if not review.authenticated or review.user != identity.user:
+        raise _RefusedError(Reason.REVIEW_REFUSED)
+    if rules.audience not in review.audiences:
+        raise _RefusedError(Reason.REVIEW_AUDIENCE)
+
+
+def _uid(bound: object) -> str:
+    uid = bound.get("uid") if isinstance(bound, dict) else None
+    return uid if isinstance(uid, str) else ""
+
+
+def _has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool:
+    """Whether what RFC 7515 and RFC 7519 register has their types, as Envoy asks of a token."""
+    texts = [header.get("alg"), header.get("kid", "")]
+    texts += [claims.get(name, "") for name in ("iss", "sub", "jti")]
+    audiences = claims.get("aud", [])
+    texts += audiences if isinstance(audiences, list) else [audiences]
+    times = [claims.get(name, 0) for name in ("exp", "nbf", "iat")]
+    return all(isinstance(text, str) for text in texts) and all(
+        isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 2**64
+        for time in times
+    )

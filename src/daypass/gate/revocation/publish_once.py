@@ -1,0 +1,129 @@
+"""Publishing a revocation by hand, beside a watch or without one.
+
+Whoever deletes something knows what has to be refused, and need not wait for a watch to see it. It
+goes the same way: recorded first, and then put in force with all that was in force before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from daypass.config import Config, ConfigError, Gate, parse
+from daypass.config.models import DEFAULT_LONGEST_LIFETIME_SECONDS
+from daypass.gate.revocation.deny_list import denials_in
+from daypass.gate.revocation.published_list import RevocationListError, read_revocation_list
+from daypass.gate.revocation.publishers import RecordError, publisher_of
+from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
+from daypass.gate.revocation.state_store import RevocationState, StateStore
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ConflictError
+from daypass.kube.resources import CONFIG_MAPS
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.objects import GATE_DENIED, GATE_REVOKED
+from daypass.render.workloads import config_text
+
+TRIES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletedObject:
+    """A Secret or a ServiceAccount that somebody has deleted just now."""
+
+    kind: ObjectKind
+    namespace: str
+    uid: str
+
+
+def publish_once(cluster: Cluster, home: str, ended: Iterable[DeletedObject]) -> bool:
+    """Refuse what hung on these from now on, at the gate whose record is in the namespace `home`.
+
+    With nothing that ended: put denials by hand in force. False where nothing is published there
+    yet. Raises RecordError, and the errors of `daypass.kube.errors`.
+    """
+    gone = tuple(ended)
+    record = StateStore(cluster, home)
+    for attempt in range(TRIES):
+        recorded = record.read()
+        if not recorded.number:
+            return False
+        config, gate = _config(recorded, home)
+        denials = _denials(recorded, _longest_lifetime_seconds(config))
+        now = cluster.clock.unix()
+        for each in gone:
+            denials.gone(each.kind, each.uid, each.namespace, now)
+        found = cluster.find(CONFIG_MAPS, GATE_DENIED, home)
+        denials.orders = () if found is None else tuple(denials_in(found))
+        try:
+            written = record.write(recorded, denials.record(), recorded.published)
+        except ConflictError:
+            if attempt == TRIES - 1:
+                raise
+            continue
+        revoked = _in_force(denials, recorded, now)
+        publisher_of(cluster, config, gate).publish(
+            revoked, heard_unix=_heard_unix(cluster, home, recorded), number=written.number
+        )
+        return True
+    raise AssertionError("unreachable")
+
+
+def published_state(
+    revoked: RevocationSnapshot, config: Config, heard_unix: float
+) -> dict[str, Any]:
+    """What a record says of how a list is published, for whoever publishes next."""
+    return {
+        "config": config_text(config),
+        "followed": None if revoked.followed is None else sorted(revoked.followed),
+        "closed": revoked.closed,
+        "closedAfter": revoked.closed_after_unix,
+        "heard": int(heard_unix),
+    }
+
+
+def _in_force(
+    denials: RevocationList, recorded: RevocationState, now_unix: float
+) -> RevocationSnapshot:
+    state = recorded.published
+    followed = state.get("followed")
+    denials.followed = None if followed is None else frozenset(map(str, followed))
+    revoked = denials.revoked(now_unix, closed=bool(state.get("closed")))
+    return replace(revoked, closed_after_unix=int(state.get("closedAfter") or 0))
+
+
+def _denials(recorded: RevocationState, longest_lifetime_seconds: int) -> RevocationList:
+    denials = RevocationList(longest_lifetime_seconds)
+    denials.recall({**recorded.refused, "known": {kind: {} for kind in ObjectKind}})
+    return denials
+
+
+def _config(recorded: RevocationState, home: str) -> tuple[Config, Gate]:
+    try:
+        text = str(recorded.published["config"]).encode()
+        config = parse(text, name=f"what is recorded in {home}", folder=Path("/"))
+        if config.gate is not None:
+            return config, config.gate
+    except (KeyError, ConfigError):
+        pass
+    raise RecordError(
+        f"what is recorded in {home} does not say how the gate is published",
+        "was it written by another version? A watch of this version writes it anew",
+    )
+
+
+def _longest_lifetime_seconds(config: Config) -> int:
+    if config.policy is None:
+        return DEFAULT_LONGEST_LIFETIME_SECONDS
+    return config.policy.longest_lifetime_seconds
+
+
+def _heard_unix(cluster: Cluster, home: str, recorded: RevocationState) -> float:
+    """When the watch knew all, as it has said last: nobody else can say so."""
+    found = cluster.find(CONFIG_MAPS, GATE_REVOKED, home)
+    try:
+        told = 0.0 if found is None else read_revocation_list(found).heard_unix
+    except RevocationListError:
+        told = 0.0
+    return max(told, float(recorded.published.get("heard") or 0))

@@ -1,0 +1,117 @@
+"""The list of the revoked as a ConfigMap, from the watch to the authorizers of a cluster.
+
+`heardAt` says when the watch last knew all; whoever reads it refuses everything once that is too
+long ago. It is written anew at least every HEARTBEAT_SECONDS, also where nothing happens. The list
+itself is compressed, since 20,000 UIDs are most of what a ConfigMap can hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from daypass._core.clock import utc
+from daypass._core.errors import DaypassError
+from daypass._core.hints import command
+from daypass.kube.resources import Object
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.objects import GATE_REVOKED
+
+HEARTBEAT_SECONDS = 20.0
+FORMAT = 1
+LIMIT_BYTES = 16 * 1024 * 1024
+LIMIT_NAMES = 200_000
+LIMIT_NAME = 253
+_LIST, _HEARD = "revoked.json.gz", "heardAt"
+
+
+class RevocationListError(DaypassError):
+    """What is in the ConfigMap is no list of the revoked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRevocations:
+    """A list, and when its watch last knew all (seconds, UTC)."""
+
+    revoked: RevocationSnapshot
+    heard_unix: float
+
+
+def revocation_config_map(listed: PublishedRevocations, namespace: str) -> Object:
+    """The ConfigMap; the same list gives the same bytes."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": GATE_REVOKED, "namespace": namespace},
+        **heartbeat(listed.heard_unix),
+        "binaryData": {_LIST: _packed(listed.revoked)},
+    }
+
+
+def heartbeat(heard_unix: float) -> Object:
+    """The part of the ConfigMap that says when all was known, for a merge patch."""
+    return {"data": {_HEARD: f"{utc(heard_unix):%Y-%m-%dT%H:%M:%SZ}"}}
+
+
+def read_revocation_list(config_map: Object) -> PublishedRevocations:
+    """The list in a ConfigMap. Raises RevokedListError; what is read is bounded."""
+    try:
+        heard = datetime.fromisoformat(config_map["data"][_HEARD])
+        document = json.loads(_unpacked(config_map["binaryData"][_LIST]))
+        if document["format"] != FORMAT:
+            raise ValueError("format")
+        if not isinstance(document["closed"], bool):
+            raise TypeError("closed")
+        revoked = RevocationSnapshot(
+            secrets=_names(document["secrets"]),
+            service_accounts=_names(document["serviceAccounts"]),
+            tokens=_names(document["tokens"]),
+            namespaces=_names(document["namespaces"]),
+            issued_after_unix=int(document["issuedAfter"]),
+            closed=document["closed"],
+        )
+        return PublishedRevocations(revoked=revoked, heard_unix=heard.timestamp())
+    except (
+        KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, EOFError,
+        OSError, zlib.error, binascii.Error,
+    ) as error:  # fmt: skip
+        raise RevocationListError(
+            f"ConfigMap {GATE_REVOKED} is no list of the revoked ({type(error).__name__})",
+            f"`{command('gate', 'watch')}` of the same version writes it anew",
+        ) from None
+
+
+def _packed(revoked: RevocationSnapshot) -> str:
+    document = {
+        "format": FORMAT,
+        "secrets": sorted(revoked.secrets),
+        "serviceAccounts": sorted(revoked.service_accounts),
+        "tokens": sorted(revoked.tokens),
+        "namespaces": sorted(revoked.namespaces),
+        "issuedAfter": revoked.issued_after_unix,
+        "closed": revoked.closed,
+    }
+    text = json.dumps(document, separators=(",", ":")).encode()
+    return base64.b64encode(gzip.compress(text, mtime=0)).decode()
+
+
+def _unpacked(text: str) -> bytes:
+    unpacking = zlib.decompressobj(wbits=31)  # gzip
+    content = unpacking.decompress(base64.b64decode(text, validate=True), LIMIT_BYTES)
+    if not unpacking.eof:
+        raise ValueError("size")
+    return content
+
+
+def _names(listed: Any) -> frozenset[str]:
+    if not isinstance(listed, list) or len(listed) > LIMIT_NAMES:
+        raise ValueError("names")
+    if not all(isinstance(name, str) and len(name) <= LIMIT_NAME for name in listed):
+        raise ValueError("name")
+    return frozenset(listed)

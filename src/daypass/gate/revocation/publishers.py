@@ -1,0 +1,312 @@
+"""Where the list of the revoked goes, and where what was known is kept between two runs.
+
+What is in force in a cluster, put there as objects: for the gateway itself, and for authorizers.
+
+Every object bears the number of the record that it is made from. Whoever would put an older one
+over a newer one leaves it: the newer record was made from the older one and holds all of it. So a
+watch, its successor and people at a command line may publish at the same time.
+
+Which gateways check by themselves, and are given keys and the list of the revoked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from daypass._core.errors import DaypassError
+from daypass._core.files import UnsafeFileError, read_private, write_private
+from daypass.config import Config, Gate
+from daypass.gate.revocation.published_list import (
+    PublishedRevocations,
+    heartbeat,
+    revocation_config_map,
+)
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ConflictError, NotFoundError
+from daypass.kube.resources import CONFIG_MAPS, Object, name_of
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.gateway_api import keys_config_map, keys_namespace
+from daypass.render.istio.objects import keys_object, revoked_objects
+from daypass.render.objects import GATE_REVOKED
+
+LIMIT_BYTES = 256 * 1024 * 1024
+
+
+WITHOUT_RECORD = "Tokens issued before that are then refused; clients get new ones by themselves"
+"""What happens after a damaged record was removed."""
+
+
+class RecordError(DaypassError):
+    """What was kept of an earlier run cannot be read."""
+
+
+class Publisher(Protocol):
+    """Enforces the list. Both methods raise OSError where that fails for now.
+
+    `is_first_start`: the API server is new too, so that no token was revoked before.
+    """
+
+    is_first_start: bool
+
+    def publish(self, revoked: RevocationSnapshot) -> None:
+        """Put the list in force."""
+
+    def keep(self, record: dict[str, Any]) -> None:
+        """Keep what was known, for the next run."""
+
+    def kept(self) -> dict[str, Any] | None:
+        """What was kept, or None where nothing was. Raises RecordError."""
+
+
+class LocalPublisher:
+    """An Envoy of our own, through `take`, and a file (mode 0600), or None to remember nothing."""
+
+    def __init__(
+        self, take: Callable[[RevocationSnapshot], None], file: Path | None, *, is_first_start: bool
+    ) -> None:
+        self.is_first_start = is_first_start or file is None
+        self._take = take
+        self._file = file
+
+    def publish(self, revoked: RevocationSnapshot) -> None:
+        """Put the list in force."""
+        self._take(revoked)
+
+    def keep(self, record: dict[str, Any]) -> None:
+        """Keep what was known."""
+        if self._file is not None:
+            write_private(str(self._file), json.dumps(record).encode())
+
+    def kept(self) -> dict[str, Any] | None:
+        """What was kept. Raises RecordError."""
+        return None if self._file is None else read_record(self._file)
+
+
+def read_record(file: Path) -> dict[str, Any] | None:
+    """The record in a file, or None where there is none. Raises RecordError."""
+    try:
+        record = json.loads(read_private(str(file), limit_bytes=LIMIT_BYTES))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError, UnsafeFileError) as error:
+        raise RecordError(
+            f"{file}, which says what was revoked, cannot be read: {error}",
+            f"remove it, and start again. {WITHOUT_RECORD}",
+        ) from None
+    return record if isinstance(record, dict) else {}
+
+
+NUMBER = "daypass.dev/number"
+"""Annotation: of the record that an object is made from."""
+TRIES = 5
+
+
+class GatewayObjects(Protocol):
+    """A gateway that checks by itself, and follows what it is given while it runs."""
+
+    def keys(self, issuer: str, keys: str) -> list[Object]:
+        """The objects that hold the API server's JSON Web Key Set, `keys`, as text."""
+
+    def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
+        """The objects that hold a list; always the same ones."""
+
+
+class ClusterPublisher:
+    """Where a cluster's list goes. `native`: None where only authorizers look at it.
+
+    `for_authorizers`: the namespace of the ConfigMap that they follow; None where there are none.
+    Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
+    """
+
+    def __init__(
+        self, cluster: Cluster, native: GatewayObjects | None, *, for_authorizers: str | None
+    ) -> None:
+        self._cluster = cluster
+        self._native = native
+        self._for_authorizers = for_authorizers
+        self._put: dict[str, tuple[Object, int]] = {}
+        self._versions: dict[str, str] = {}
+        self._found: dict[str, Object] = {}
+
+    def publish(self, revoked: RevocationSnapshot, *, heard_unix: float, number: int) -> None:
+        """Put a list in force; what has not changed since is left alone.
+
+        `heard_unix`: when all was known.
+        """
+        documents = self._native.revoked(revoked) if self._native else []
+        documents = [document for document in documents if not self._is_put(document)]
+        for document in documents:
+            self._look(document)
+        # Entries that move from one object to another are at no time in neither.
+        for document in sorted(documents, key=self._growth, reverse=True):
+            self._replace(document, number)
+        if self._for_authorizers is not None:
+            listed = PublishedRevocations(revoked=revoked, heard_unix=heard_unix)
+            self._replace(revocation_config_map(listed, self._for_authorizers), number)
+
+    def is_anything_published(self) -> bool:
+        """Return whether any object is there that a watch publishes, whatever it says."""
+        documents = []
+        if self._native is not None:
+            documents = [*self._native.keys("", ""), *self._native.revoked(RevocationSnapshot())]
+        if self._for_authorizers is not None:
+            nothing = PublishedRevocations(revoked=RevocationSnapshot(), heard_unix=0)
+            documents.append(revocation_config_map(nothing, self._for_authorizers))
+        return any(self._find(document, metadata_only=True) for document in documents)
+
+    def tell_heard(self, heard_unix: float) -> None:
+        """Tell authorizers that all is known; they want to hear it every HEARTBEAT_SECONDS."""
+        key = f"ConfigMap/{GATE_REVOKED}"
+        if self._for_authorizers is None or key not in self._put:
+            return
+        document, number = self._put[key]
+        change = {"metadata": {"resourceVersion": self._versions[key]}, **heartbeat(heard_unix)}
+        try:
+            written = self._cluster.patch(CONFIG_MAPS, GATE_REVOKED, change, self._for_authorizers)
+            self._versions[key] = str(written["metadata"]["resourceVersion"])
+        except (ConflictError, NotFoundError):
+            self._forget(key)
+            self._replace({**document, **heartbeat(heard_unix)}, number)
+
+    def publish_keys(self, issuer: str, keys: str, *, number: int) -> None:
+        """Put another JSON Web Key Set in force."""
+        for document in self._native.keys(issuer, keys) if self._native else ():
+            self._replace(document, number)
+
+    def put_back(self) -> list[str]:
+        """Put in place again what somebody else has changed or deleted meanwhile; its names."""
+        mended = []
+        for key, (document, number) in list(self._put.items()):
+            found = self._find(document, metadata_only=True)
+            if found is None or found["metadata"]["resourceVersion"] != self._versions.get(key):
+                self._forget(key)
+                self._replace(document, number)
+                mended.append(name_of(document))
+        return mended
+
+    def _replace(self, document: Object, number: int) -> None:
+        if self._is_put(document):
+            return
+        key = _key(document)
+        for attempt in range(TRIES):
+            self._look(document)
+            if (found := self._found.pop(key, None)) is not None:
+                annotations = found["metadata"].get("annotations") or {}
+                if _number(annotations.get(NUMBER)) > number:
+                    self._forget(key)
+                    return
+                if _content(found) == _content(document):
+                    self._put[key] = document, number
+                    return
+            try:
+                written = self._cluster.apply(self._stamped(key, document, number), force=True)
+            except ConflictError:
+                self._forget(key)
+                if attempt == TRIES - 1:
+                    raise
+                continue
+            self._versions[key] = str(written["metadata"]["resourceVersion"])
+            self._put[key] = document, number
+            return
+
+    def _is_put(self, document: Object) -> bool:
+        put = self._put.get(_key(document))
+        return put is not None and put[0] == document
+
+    def _look(self, document: Object) -> None:
+        """See what is in its place, where that is not known."""
+        key = _key(document)
+        if key in self._versions:
+            return
+        found = self._find(document)
+        if found is not None:
+            self._versions[key] = str(found["metadata"]["resourceVersion"])
+            self._found[key] = found
+
+    def _growth(self, document: Object) -> int:
+        key = _key(document)
+        before = self._put[key][0] if key in self._put else self._found.get(key, {})
+        return len(str(_content(document))) - len(str(_content(before)))
+
+    def _stamped(self, key: str, document: Object, number: int) -> Object:
+        metadata = {**document["metadata"], "annotations": {NUMBER: str(number)}}
+        if version := self._versions.get(key):
+            metadata["resourceVersion"] = version
+        return {**document, "metadata": metadata}
+
+    def _find(self, document: Object, *, metadata_only: bool = False) -> Object | None:
+        return self._cluster.find(
+            self._cluster.resource(document), name_of(document),
+            document["metadata"]["namespace"], metadata_only=metadata_only,
+        )  # fmt: skip
+
+    def _forget(self, key: str) -> None:
+        self._versions.pop(key, None)
+        self._put.pop(key, None)
+        self._found.pop(key, None)
+
+
+def _key(document: Object) -> str:
+    return f"{document['kind']}/{name_of(document)}"
+
+
+def _content(document: Object) -> Object:
+    """What an object says, without its head."""
+    return {k: v for k, v in document.items() if k not in ("apiVersion", "kind", "metadata")}
+
+
+def _number(text: object) -> int:
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0
+
+
+class IstioObjects:
+    """Istio's gateway, whose filters follow EnvoyFilters."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def keys(self, issuer: str, keys: str) -> list[Object]:
+        """The object that holds the key set."""
+        return [keys_object(self._config, issuer, keys)]
+
+    def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
+        """The objects that hold the list."""
+        return revoked_objects(self._config, revoked)
+
+
+class EnvoyGatewayObjects:
+    """Envoy Gateway's JWT filter, which takes keys from a ConfigMap and knows of no revocation."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+
+    def keys(self, issuer: str, keys: str) -> list[Object]:
+        """The ConfigMap that holds the key set; the issuer stands in the policy."""
+        return [keys_config_map(self._namespace, keys)]
+
+    def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
+        """None: the authorizer looks at the list."""
+        return []
+
+
+def is_native(gate: Gate) -> bool:
+    """Whether a gateway in a cluster decides by itself, with or without authorizers beside it."""
+    return gate.engine == "istio" and gate.check != "review"
+
+
+def takes_keys(gate: Gate) -> bool:
+    """Whether a gateway has to be given the API server's keys."""
+    return is_native(gate) or keys_namespace(gate) is not None
+
+
+def publisher_of(cluster: Cluster, config: Config, gate: Gate) -> ClusterPublisher:
+    """Where a cluster's list goes, by its config."""
+    native: GatewayObjects | None = IstioObjects(config) if is_native(gate) else None
+    if (namespace := keys_namespace(gate)) is not None:
+        native = EnvoyGatewayObjects(namespace)
+    return ClusterPublisher(
+        cluster, native, for_authorizers=None if gate.check == "jwt" else config.door.namespace
+    )

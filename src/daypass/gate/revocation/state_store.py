@@ -1,0 +1,190 @@
+"""What the watch of a cluster has to remember, in ConfigMaps beside it.
+
+`daypass-gate-known` says what is refused, since when, and how it is published. It changes with each
+deletion, and whoever changes it has read it just before, or starts over: so two writers lose
+nothing. `daypass-gate-known-0` to `-f` hold the UIDs that are there, each those that begin with its
+digit: a new one changes one of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from daypass._core.hints import kubectl
+from daypass.gate.revocation.publishers import WITHOUT_RECORD, RecordError
+from daypass.gate.revocation.revocation_list import FORMAT, ObjectKind
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ConflictError
+from daypass.kube.resources import CONFIG_MAPS, Object
+from daypass.render.objects import GATE_KNOWN, KNOWN_PARTS
+
+LIMIT_BYTES = 64 * 1024 * 1024
+"""Of one ConfigMap's content, unpacked; it can hold 1 MiB packed."""
+_CONTENT, _NUMBER = "content.json.gz", "number"
+
+Record = dict[str, Any]
+
+
+def shard_name(shard: str) -> str:
+    """The ConfigMap with the UIDs that begin with this digit."""
+    return f"{GATE_KNOWN}-{shard}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationState:
+    """What `daypass-gate-known` says. `number` grows with each change; 0 where there is none yet.
+
+    `refused`: what `Denials.record` gave, without what is known. `published`: how it is published.
+    """
+
+    number: int = 0
+    refused: Record = field(
+        default_factory=lambda: {"format": FORMAT, "gone": {}, "namespaces": {}}
+    )
+    published: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+
+class StateStore:
+    """The ConfigMaps in a namespace. Every method raises RecordError and the errors of
+    `daypass.kube.errors`. Not safe to share between threads.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._shards: dict[str, tuple[str, Record]] = {}
+
+    def read(self) -> RevocationState:
+        """What is recorded now, without what is known."""
+        found = self._cluster.find(CONFIG_MAPS, GATE_KNOWN, self._namespace)
+        return RevocationState() if found is None else _recorded(found)
+
+    def write(
+        self, read: RevocationState, record: Record, published: Mapping[str, Any]
+    ) -> RevocationState:
+        """Replace what was read; ConflictError where somebody else has done so meanwhile."""
+        version = read.version or self._version_of(GATE_KNOWN)
+        if not read.version and self.read().number:
+            raise _changed(self._namespace)
+        refused = {name: value for name, value in record.items() if name != "known"}
+        # Also where a record was lost, what is made from the next one has to count as newer.
+        number = max(read.number + 1, int(self._cluster.clock.unix() * 1000))
+        change = _change(version, {"refused": refused, **published})
+        change["data"] = {_NUMBER: str(number)}
+        written = self._cluster.patch(CONFIG_MAPS, GATE_KNOWN, change, self._namespace)
+        return RevocationState(
+            number=number,
+            refused=refused,
+            published=published,
+            version=str(written["metadata"]["resourceVersion"]),
+        )
+
+    def read_known(self) -> Record:
+        """All UIDs that were known, as in `Denials.record`."""
+        known: Record = {kind: {} for kind in ObjectKind}
+        for shard in KNOWN_PARTS:
+            found = self._cluster.find(CONFIG_MAPS, shard_name(shard), self._namespace)
+            content = {} if found is None else _content(found)
+            version = "" if found is None else str(found["metadata"]["resourceVersion"])
+            self._shards[shard] = version, content
+            for kind in ObjectKind:
+                known[kind].update(content.get(kind, {}))
+        return known
+
+    @property
+    def shards(self) -> frozenset[str]:
+        """Which ConfigMaps hold UIDs, as they were read or written last."""
+        return frozenset(shard for shard, (_, content) in self._shards.items() if content)
+
+    def damaged(self, name: str = GATE_KNOWN) -> RecordError:
+        """The error that says what to do about a ConfigMap that is no record."""
+        return _damaged(self._namespace, name)
+
+    def write_known(self, known: Record) -> None:
+        """Replace what has changed of it since it was read or written here; ConflictError where
+        somebody else has: then `read_known` again.
+        """
+        for shard, content in _divided(known):
+            version, before = self._shards.get(shard, ("", {}))
+            if content == before:
+                continue
+            name = shard_name(shard)
+            change = _change(version or self._version_of(name), content)
+            written = self._cluster.patch(CONFIG_MAPS, name, change, self._namespace)
+            self._shards[shard] = str(written["metadata"]["resourceVersion"]), content
+
+    def _version_of(self, name: str) -> str:
+        """That of a ConfigMap, which is made if there is none; what stands in one stays."""
+        metadata = {"name": name, "namespace": self._namespace}
+        made = self._cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+        return str(made["metadata"]["resourceVersion"])
+
+
+def _change(version: str, content: Mapping[str, Any]) -> Object:
+    """A merge patch, for this version alone. (An apply would own what an apply without it ends.)"""
+    text = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
+    packed = base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()
+    return {"metadata": {"resourceVersion": version}, "binaryData": {_CONTENT: packed}}
+
+
+def _divided(known: Record) -> Iterator[tuple[str, Record]]:
+    parts: dict[str, Record] = {shard: {kind: {} for kind in ObjectKind} for shard in KNOWN_PARTS}
+    for kind in ObjectKind:
+        for uid, namespace in known[kind].items():
+            parts[uid[:1] if uid[:1] in parts else KNOWN_PARTS[0]][kind][uid] = namespace
+    for shard, content in parts.items():
+        yield shard, content if any(content.values()) else {}
+
+
+def _recorded(found: Object) -> RevocationState:
+    content, metadata = _content(found), found["metadata"]
+    version = str(metadata["resourceVersion"])
+    if not content:  # made, and not written yet
+        return RevocationState(version=version)
+    try:
+        number = int(found["data"][_NUMBER])
+        refused = dict(content.pop("refused"))
+        if refused["format"] != FORMAT:
+            raise ValueError("format")
+    except (KeyError, ValueError, TypeError):
+        raise _damaged(str(metadata.get("namespace")), str(metadata.get("name"))) from None
+    return RevocationState(number=number, refused=refused, published=content, version=version)
+
+
+def _content(found: Object) -> Record:
+    packed = (found.get("binaryData") or {}).get(_CONTENT)
+    if packed is None:
+        return {}
+    try:
+        unpacking = zlib.decompressobj(wbits=31)  # gzip
+        text = unpacking.decompress(base64.b64decode(packed, validate=True), LIMIT_BYTES)
+        content = json.loads(text) if unpacking.eof else None
+    except (ValueError, TypeError, RecursionError, zlib.error, binascii.Error):
+        content = None
+    if not isinstance(content, dict):
+        metadata = found["metadata"]
+        raise _damaged(str(metadata.get("namespace")), str(metadata.get("name")))
+    return content
+
+
+def _damaged(namespace: str, name: str) -> RecordError:
+    return RecordError(
+        f"ConfigMap {namespace}/{name}, which says what was revoked, cannot be read",
+        f"was it edited? Delete it. {WITHOUT_RECORD}:\n"
+        + kubectl("delete", "configmap", name, "-n", namespace),
+    )
+
+
+def _changed(namespace: str) -> ConflictError:
+    from daypass._core.status import Status
+
+    fact = f"ConfigMap {namespace}/{GATE_KNOWN} has been changed meanwhile"
+    return ConflictError(Status({"kind": "Status", "code": 409, "message": fact}), fact, "")

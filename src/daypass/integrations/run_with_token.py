@@ -1,0 +1,154 @@
+"""Running a command with a token: in its environment, or in a file that is kept fresh.
+
+The command takes the place of this process (execve), so its signals, its terminal, its exit code
+and its death are its own, with nobody in between. Where a file has to be kept fresh, that is done
+beside it, by a process that is no child of it: in a session of its own, so that no Ctrl-C reaches
+it, with neither the command's input nor its output, watching for the command's end.
+
+What the command does not get: the variables that lead to the long-lived token. That keeps it out of
+crash reports and dumps of environments. It is no wall: the command runs as the same user.
+"""
+
+import fcntl
+import os
+import select
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.status import printable
+from daypass.agent.file_renewer import FileRenewer
+from daypass.client.config_source import FIELD_VARIABLES, FILE_VARIABLE
+
+_LOOK_SECONDS = 1.0
+_HAS_PIDFD = hasattr(os, "pidfd_open")
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""As shells have it (POSIX, Shell Command Language, 2.8.2)."""
+
+
+class CommandError(DaypassError):
+    """The command could not be started; `exit_code` says why, as a shell's would."""
+
+    def __init__(self, fact: str, hint: str, exit_code: int) -> None:
+        super().__init__(fact, hint)
+        self.args = (fact, hint, exit_code)
+        self.exit_code = exit_code
+
+
+def child_environment(
+    environ: Mapping[str, str],
+    name: str,
+    value: str,
+    *,
+    variables: Sequence[str],
+    with_credentials: bool,
+) -> dict[str, str]:
+    """The command's environment: `name` is set, and what leads to the credentials is left out.
+
+    `variables`: those that the credentials name. Raises UsageError if `name` is one of them.
+    """
+    if name in variables:
+        raise UsageError(
+            f"--env {name}: the credentials read the long-lived token there",
+            "name another variable for the short-lived one",
+        )
+    taken_out = () if with_credentials else (FILE_VARIABLE, *FIELD_VARIABLES, *variables)
+    kept = {key: text for key, text in environ.items() if key not in taken_out}
+    return {**kept, name: value}
+
+
+def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Go on as `command`. Raises CommandError where there is no such command."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and execve would too
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is meant
+    except (OSError, ValueError) as error:
+        name = printable(repr(command[0]), 80)
+        if not command[0] or isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise CommandError(
+                f"there is no command {name}", "is it installed, and on PATH?", NOT_FOUND
+            ) from None
+        reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
+        raise CommandError(
+            f"the command {name} cannot be run: {reason}", "is it executable?", NOT_EXECUTABLE
+        ) from None
+
+
+def private_folder(environ: Mapping[str, str]) -> str:
+    """A new folder for one token file, that only this user can look into, in memory where there is
+    such a place; raises OSError."""
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    base = runtime if runtime.startswith("/") and os.access(runtime, os.W_OK | os.X_OK) else None
+    return tempfile.mkdtemp(prefix="daypass-run-", dir=base)
+
+
+def keep_beside(keeper: FileRenewer, folder: str) -> None:
+    """Leave a process behind that keeps the file until this process, whatever it becomes, has
+    ended, and then removes `folder`."""
+    watched = os.getpid()
+    # Opened now: the number could be another's by the time that the other process looks.
+    descriptor = _above_the_standard_ones(os.pidfd_open(watched)) if _HAS_PIDFD else -1
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        if descriptor >= 0:
+            os.close(descriptor)
+        return
+    try:
+        os.setsid()
+        if os.fork() == 0:  # adopted by init: the command does not find a child that it never had
+            _keep(keeper, folder, watched, descriptor)
+    finally:
+        os._exit(0)
+
+
+def _above_the_standard_ones(descriptor: int) -> int:
+    """The same at a number from 3 on: it is 0 or 1 where the command has no input or output."""
+    if descriptor > 2:
+        return descriptor
+    above = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return above
+
+
+def _keep(keeper: FileRenewer, folder: str, watched: int, descriptor: int) -> None:
+    # What ends the command ends this; what is sent to both must not end this first.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)  # who reads the command's output waits for all who could write to it
+    threading.Thread(target=keeper.run, daemon=True).start()
+    _await_end(watched, descriptor)
+    remove(folder)
+
+
+def _await_end(watched: int, descriptor: int) -> None:
+    if descriptor >= 0:
+        select.select([descriptor], [], [])
+        return
+    while _is_there(watched):
+        threading.Event().wait(_LOOK_SECONDS)
+
+
+def _is_there(watched: int) -> bool:
+    try:
+        os.kill(watched, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # a command that became another user
+        return True
+    return True
+
+
+def remove(folder: str) -> None:
+    """Remove a folder whose file may be in the middle of a renewal: renamed first, so that nothing
+    can be added to it any more."""
+    gone = f"{folder}.gone"
+    os.rename(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)

@@ -1,0 +1,181 @@
+"""Credentials from a client-go credential plugin, kept until they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.secret import Secret
+from daypass._core.status import printable
+from daypass.kube.errors import KubeconfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecPlugin:
+    """A client-go credential plugin (client.authentication.k8s.io).
+
+    `cluster`: what it is told about the cluster; None where the kubeconfig wants it told nothing.
+    """
+
+    api_version: str
+    command: str
+    arguments: tuple[str, ...] = field(default=(), repr=False)
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    install_hint: str = ""
+    interactive: bool = True
+    cluster: dict[str, object] | None = field(default=None, repr=False)
+
+
+LIMIT_BYTES = 1024 * 1024
+TIMEOUT_SECONDS = 120.0
+TIMEOUT_TERMINAL_SECONDS = 900.0
+"""Where there is somebody who may be logging in by a browser."""
+
+
+class ExecPluginCredentials:
+    """What a plugin answered: a token, a client certificate, or both; asked again when it ends.
+
+    Safe to share between threads. Every method raises KubeconfigError where the plugin fails.
+    `timeout_seconds`: None for the usual.
+    """
+
+    def __init__(
+        self, plugin: ExecPlugin, origin: str, clock: Clock, *, timeout_seconds: float | None = None
+    ) -> None:
+        self._plugin = plugin
+        self._origin = origin
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._lock = threading.Lock()
+        self._status: dict[str, Any] | None = None
+        self._ends: float | None = None
+
+    def certificate(self) -> tuple[str, Secret] | None:
+        """A client certificate and its key, PEM, where the plugin gives one."""
+        status = self._current()
+        certificate, key = status.get("clientCertificateData"), status.get("clientKeyData")
+        return (certificate, Secret(key)) if certificate and key else None
+
+    def token(self) -> Secret | None:
+        """The bearer token that is valid now, where the plugin gives one."""
+        token = self._current().get("token")
+        return Secret(token) if token else None
+
+    def forget(self, token: Secret) -> None:
+        """Ask the plugin again next time: the API server took this token of it for none."""
+        with self._lock:
+            if self._status is not None and Secret(self._status.get("token") or "") == token:
+                self._status = None
+
+    def _current(self) -> dict[str, Any]:
+        with self._lock:
+            ended = self._ends is not None and self._clock.unix() >= self._ends
+            if self._status is None or ended:
+                self._status = self._ask()
+                self._ends = _end(self._status)
+            return self._status
+
+    def _ask(self) -> dict[str, Any]:
+        plugin = self._plugin
+        terminal = plugin.interactive and sys.stdin is not None and sys.stdin.isatty()
+        usual = TIMEOUT_TERMINAL_SECONDS if terminal else TIMEOUT_SECONDS
+        try:
+            with subprocess.Popen(
+                [plugin.command, *plugin.arguments],
+                env={
+                    **os.environ,
+                    **dict(plugin.environment),
+                    "KUBERNETES_EXEC_INFO": self._info(terminal),
+                },
+                stdin=None if terminal else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,  # its stderr is ours: it is meant for the person
+            ) as process:
+                try:
+                    output = _output(process, self._timeout_seconds or usual)
+                finally:
+                    process.kill()
+        except FileNotFoundError:
+            raise KubeconfigError(
+                f"the credential plugin {plugin.command} is not installed",
+                plugin.install_hint or f"{self._origin} asks for it",
+            ) from None
+        except TimeoutError:
+            raise self._failed("did not end in time") from None
+        except OverflowError:
+            raise self._failed("printed more than 1 MiB") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "its command line is odd"
+            raise self._failed(f"cannot be started: {reason}") from None
+        if process.returncode != 0:
+            raise self._failed(f"ended with {process.returncode}")
+        return self._understood(output)
+
+    def _failed(self, how: str) -> KubeconfigError:
+        hint = self._plugin.install_hint or "run it by hand to see what it says"
+        return KubeconfigError(f"the credential plugin {self._plugin.command} {how}", hint)
+
+    def _info(self, interactive: bool) -> str:
+        spec: dict[str, object] = {"interactive": interactive}
+        if self._plugin.cluster is not None:
+            spec["cluster"] = self._plugin.cluster
+        return json.dumps(
+            {"apiVersion": self._plugin.api_version, "kind": "ExecCredential", "spec": spec}
+        )
+
+    def _understood(self, output: bytes) -> dict[str, Any]:
+        names = ("token", "clientCertificateData", "clientKeyData", "expirationTimestamp")
+        try:
+            document = json.loads(output)
+            status = {name: document["status"].get(name) or "" for name in names}
+            version = document["apiVersion"]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            version, status = "", {}
+        useful = status.get("token") or status.get("clientCertificateData")
+        if (
+            version != self._plugin.api_version
+            or not useful
+            or not all(isinstance(value, str) for value in status.values())
+        ):
+            raise self._failed(
+                f"gave no {printable(self._plugin.api_version)} ExecCredential with a status"
+            )
+        return status
+
+
+def _output(process: subprocess.Popen[bytes], timeout_seconds: float) -> bytes:
+    """What a plugin prints until it ends. Raises TimeoutError, OverflowError beyond LIMIT_BYTES."""
+    ends = SYSTEM_CLOCK.monotonic() + timeout_seconds
+    stream, output = process.stdout, bytearray()
+    if stream is None:
+        raise OSError("no pipe")
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(0.0, ends - SYSTEM_CLOCK.monotonic())):
+                raise TimeoutError
+            chunk = os.read(stream.fileno(), 65536)
+            output += chunk
+            if len(output) > LIMIT_BYTES:
+                raise OverflowError
+            if not chunk:
+                break
+    try:
+        process.wait(max(0.0, ends - SYSTEM_CLOCK.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    return bytes(output)
+
+
+def _end(status: dict[str, Any]) -> float | None:
+    try:
+        return datetime.fromisoformat(status["expirationTimestamp"]).timestamp()
+    except ValueError:
+        return None

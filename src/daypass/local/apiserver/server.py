@@ -1,0 +1,388 @@
+"""HTTP/1.1 over TLS for the Api: h11 reads and writes, asyncio waits. Nothing here ticks.
+
+A connection is one coroutine: read a request whole, hand it over, write the answer, begin anew.
+
+The API server as a running thing: a thread, a port, a certificate, and how it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http
+import logging
+import socket
+import ssl
+import threading
+from email.utils import formatdate
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h11
+
+from daypass._core.clock import Clock
+from daypass._core.secret import Secret
+from daypass.local.apiserver.admin import Admin
+from daypass.local.apiserver.api import Api
+from daypass.local.apiserver.assembly import assemble
+from daypass.local.apiserver.cluster import ServerSettings
+from daypass.local.apiserver.decoding import BODY_LIMIT_BYTES
+from daypass.local.apiserver.reading import Watch
+from daypass.local.apiserver.requests import ApiRequest, ApiResponse, dump
+from daypass.local.apiserver.store import StoreEvent
+
+HEAD_LIMIT_BYTES = 128 * 1024
+IDLE_SECONDS, REQUEST_SECONDS = 90.0, 32.0
+"""How long a connection may say nothing, and how long a request may take to arrive."""
+WATCH_BACKLOG = 4096
+"""Changes that a slow watcher may be behind before its watch ends."""
+DISCARDED_BYTES, DISCARDING_SECONDS = 16 * 1024 * 1024, 2.0
+"""How much of a body that is too long is still read, and for how long."""
+_CHUNK = 64 * 1024
+
+
+class Connection:
+    """One client."""
+
+    def __init__(
+        self, api: Api, clock: Clock, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._reader = reader
+        self._writer = writer
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT_BYTES)
+
+    async def serve(self) -> None:
+        """Answer until either side has enough."""
+        with contextlib.suppress(OSError, TimeoutError, h11.LocalProtocolError):
+            try:
+                while (request := await self._request()) is not None:
+                    await self._answer(request)
+                    if self._http.our_state is not h11.DONE:
+                        return
+                    self._http.start_next_cycle()
+            except h11.RemoteProtocolError as error:
+                code = http.HTTPStatus(error.error_status_hint)
+                text = f"{code.value} {code.phrase}"
+                await self._send(ApiResponse.of_text(text, code.value), close=True)
+
+    async def _request(self) -> ApiRequest | None:
+        """The next request, whole; of a body that is too long only as much as shows it."""
+        async with asyncio.timeout(IDLE_SECONDS) as patience:
+            head = await self._next(patience)
+            if not isinstance(head, h11.Request):
+                return None
+            body = bytearray()
+            while isinstance(event := await self._next(None), h11.Data):
+                body += event.data
+                if len(body) > BODY_LIMIT_BYTES:
+                    break
+        return ApiRequest(
+            method=head.method.decode(),
+            target=head.target.decode(),
+            headers=tuple(
+                (name.decode(), value.decode("utf-8", "surrogateescape"))
+                for name, value in head.headers
+            ),
+            body=bytes(body),
+        )
+
+    async def _next(self, patience: asyncio.Timeout | None) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._http.they_are_waiting_for_100_continue:
+                ready = h11.InformationalResponse(status_code=100, headers=[])
+                self._writer.write(self._http.send(ready) or b"")
+            self._http.receive_data(await self._reader.read(_CHUNK))
+            if patience is not None:  # it has begun: from now on it has to go on
+                patience.reschedule(asyncio.get_running_loop().time() + REQUEST_SECONDS)
+                patience = None
+        return event
+
+    async def _answer(self, request: ApiRequest) -> None:
+        with self._api.lock:  # so that a watch misses nothing
+            answer = self._api.handle(request)
+            follower = WatchStream(answer) if isinstance(answer, Watch) else None
+        if isinstance(answer, Watch) and follower is not None:
+            with contextlib.closing(follower):
+                await self._stream(answer, follower)
+        elif isinstance(answer, ApiResponse):
+            await self._send_whole(request, answer)
+
+    async def _send_whole(self, request: ApiRequest, answer: ApiResponse) -> None:
+        too_long = len(request.body) > BODY_LIMIT_BYTES
+        await self._send(answer, close=too_long, bodiless=request.method == "HEAD")
+        if too_long:
+            await self._discard()
+
+    def _head(self, status: int, headers: list[tuple[str, str]]) -> bytes:
+        fields = [*headers, ("Date", formatdate(self._clock.unix(), usegmt=True))]
+        if not any(name == "Cache-Control" for name, _ in headers):
+            fields.append(("Cache-Control", "no-cache, private"))
+        encoded = [(name.encode(), value.encode()) for name, value in fields]
+        reason = http.HTTPStatus(status).phrase.encode()
+        head = h11.Response(status_code=status, headers=encoded, reason=reason)
+        return self._http.send(head) or b""
+
+    async def _send(self, answer: ApiResponse, *, close: bool, bodiless: bool = False) -> None:
+        headers = [*answer.headers, ("Content-Type", answer.content_type)]
+        headers.append(("Content-Length", str(len(answer.body))))
+        if close:
+            headers.append(("Connection", "close"))
+        out = self._head(answer.status, headers)
+        if not bodiless:
+            out += self._http.send(h11.Data(data=answer.body)) or b""
+        out += self._http.send(h11.EndOfMessage()) or b""
+        self._writer.write(out)
+        await self._writer.drain()
+
+    async def _discard(self) -> None:
+        """Read on for a moment: closing over unread bytes takes the answer from the client."""
+        left = DISCARDED_BYTES
+        async with asyncio.timeout(DISCARDING_SECONDS):
+            while left > 0 and (read := await self._reader.read(_CHUNK)):
+                left -= len(read)
+
+    async def _stream(self, watch: Watch, follower: WatchStream) -> None:
+        """Send lines until the time is up, the client leaves, or it falls too far behind."""
+        self._writer.write(self._head(200, [("Content-Type", "application/json")]))
+        for event in watch.first:
+            await self._line(dump(event))
+        gone = asyncio.create_task(self._left())
+        gone.add_done_callback(lambda _: follower.lines.put_nowait(b""))
+        try:
+            async with asyncio.timeout(watch.seconds):
+                while line := await follower.lines.get():
+                    await self._line(line)
+        except TimeoutError:
+            if (last := watch.last()) is not None:
+                await self._line(dump(last))
+        finally:
+            gone.cancel()
+            await asyncio.wait([gone])  # a stream has one reader, and the next request needs it
+        self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
+        await self._writer.drain()
+
+    async def _line(self, line: bytes) -> None:
+        self._writer.write(self._http.send(h11.Data(data=line)) or b"")
+        await self._writer.drain()
+
+    async def _left(self) -> None:
+        """Return when the client has gone away, or sends more than a next request may begin with.
+
+        What it sends is kept for after the watch.
+        """
+        with contextlib.suppress(OSError):
+            while chunk := await self._reader.read(_CHUNK):
+                self._http.receive_data(chunk)
+                if len(self._http.trailing_data[0]) > HEAD_LIMIT_BYTES:
+                    return
+
+
+class WatchStream:
+    """Gathers a watch's lines, from whatever thread the changes are made on.
+
+    An empty line is the end. Made under the Api's lock.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self.lines: asyncio.Queue[bytes] = asyncio.Queue()
+        self._watch = watch
+        self._loop = asyncio.get_running_loop()
+        watch.store.listeners.append(self._tell)
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._watch.store.listeners.remove(self._tell)
+
+    def _tell(self, event: StoreEvent) -> None:
+        if line := self._watch.line(event):
+            self._loop.call_soon_threadsafe(self._put, line)
+
+    def _put(self, line: bytes) -> None:
+        self.lines.put_nowait(line if self.lines.qsize() < WATCH_BACKLOG else b"")
+
+
+def server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
+    """TLS 1.2 or newer, HTTP/1.1. Raises OSError, ssl.SSLError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate_file, key_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+ISSUER = "https://kubernetes.default.svc"
+LONGEST_SECONDS = 24 * 3600
+HANDSHAKE_SECONDS = 10.0
+BACKLOG = 512
+_log = logging.getLogger("daypass.local.apiserver")
+
+
+class ApiServer:
+    """A running API server. Use `start`, and `stop` or a `with` statement.
+
+    `admin_token` may do everything; `admin` does it in this process. Other attributes: `host`,
+    `port`, `url`, `issuer`, `audiences`.
+    """
+
+    def __init__(
+        self, api: Api, listening: socket.socket, certificate: tuple[Path, Path], host: str
+    ) -> None:
+        self.host = host
+        self.port: int = listening.getsockname()[1]
+        self.issuer = api.cluster.settings.issuer
+        self.audiences = api.cluster.settings.audiences
+        self.admin_token = api.cluster.authenticator.admin_token
+        self.admin = Admin(api, self.admin_token)
+        self._api = api
+        self._listening = listening
+        self._tls = server_context(str(certificate[0]), str(certificate[1]))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._ready = threading.Event()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._run, name="daypass-api", daemon=True)
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        certificate_file: Path,
+        key_file: Path,
+        certificate_authority: str,
+        clock: Clock,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        issuer: str = ISSUER,
+        audiences: tuple[str, ...] = (),
+        max_expiration_seconds: int = LONGEST_SECONDS,
+        anonymous: bool = True,
+        state_file: Path | None = None,
+    ) -> ApiServer:
+        """A server that takes connections, on a thread of its own.
+
+        `certificate_authority`: PEM of what signed the certificate; clients get it in token Secrets
+        and in kube-root-ca.crt. `audiences`: the API server's own, the issuer if left out.
+        `anonymous`: whether requests without credentials are system:anonymous' (else 401).
+        `state_file`: where objects, keys and the admin token are kept between runs. Raises OSError,
+        ssl.SSLError, SnapshotError, UnsafeFileError.
+        """
+        listening = _listen(host, port)
+        try:
+            shown = f"[{host}]" if ":" in host else host
+            settings = ServerSettings(
+                issuer=issuer,
+                audiences=audiences or (issuer,),
+                max_expiration_seconds=max_expiration_seconds,
+                certificate_authority=certificate_authority,
+                address=f"{shown}:{listening.getsockname()[1]}",
+            )
+            api = assemble(settings, clock, anonymous=anonymous, state_file=state_file)
+            server = cls(api, listening, (certificate_file, key_file), host)
+        except BaseException:
+            listening.close()
+            raise
+        server._thread.start()
+        server._ready.wait()
+        return server
+
+    @property
+    def url(self) -> str:
+        """`https://<host>:<port>`."""
+        return f"https://{self._api.cluster.settings.address}"
+
+    @property
+    def signing_keys(self) -> tuple[str, ...]:
+        """The key ids of all keys that tokens are believed by; the first one signs."""
+        return tuple(key.kid for key in self._api.cluster.keys.keys)
+
+    def rotate_signing_key(self) -> str:
+        """Sign with a new key from now on. Gives its key id; older tokens stay good."""
+        with self._api.lock:
+            kid = self._api.cluster.keys.rotate()
+            self._api.on_change()
+        return kid
+
+    def retire_signing_key(self, kid: str) -> None:
+        """End every token that a key has signed. Raises UnknownKeyError."""
+        with self._api.lock:
+            self._api.cluster.keys.retire(kid)
+            self._api.cluster.authenticator.forget()
+            self._api.on_change()
+
+    def unsafe_sign(self, claims: dict[str, Any]) -> Secret:
+        """A JWT of any claims by the key that signs, for tests of what must be refused."""
+        return Secret(self._api.cluster.keys.current.sign(claims))
+
+    def stop(self) -> None:
+        """End every connection and the thread. Twice is once."""
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def __enter__(self) -> ApiServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_quiet)
+        server = await asyncio.start_server(
+            self._connected,
+            sock=self._listening,
+            ssl=self._tls,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            backlog=BACKLOG,
+        )
+        self._ready.set()
+        await self._stopping.wait()
+        server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or self._stopping.is_set():
+            writer.transport.abort()
+            return
+        self._connections.add(task)
+        try:
+            await Connection(self._api, self._api.cluster.clock, reader, writer).serve()
+            writer.close()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+        except BaseException:
+            writer.transport.abort()
+            raise
+        finally:
+            self._connections.discard(task)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family)
+    # What is accepted inherits it. asyncio sets it only where the protocol is named, and without it
+    # each TLS handshake waits 40 ms for an acknowledgement that the other side delays.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
+
+def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Clients that break off are nothing for a person to read about."""
+    _log.debug("%s", context.get("message"), exc_info=context.get("exception"))

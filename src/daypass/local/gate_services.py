@@ -1,0 +1,340 @@
+"""What the gate on this machine refuses since it was revoked, and what a person is told of that.
+
+The authorizer of a gate on this machine: an event loop on a thread of its own.
+
+Which authorizer runs for the gate on this machine, also while its settings change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError, UsageError
+from daypass.config import Config, Gate
+from daypass.gate.authorizer.service import Listen, ReviewSettings, Service
+from daypass.gate.revocation.local_controller import LocalRevocationController
+from daypass.gate.revocation.publishers import LocalPublisher
+from daypass.gate.revocation.watcher import Scope
+from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
+from daypass.local.api_backend import ApiBackend
+from daypass.local.settings import longest_lifetime_seconds
+from daypass.render.envoy.filters import RevocationSnapshot
+
+if TYPE_CHECKING:
+    from daypass.gate.authorizer.service import ReviewSettings
+
+
+STATE_FILE = "revocations.json"
+UNSEEN = (
+    "what is revoked is not seen by this gate: a token passes until its own end\n"
+    "with --kubeconfig FILE, of somebody who may watch Secrets, ServiceAccounts and ConfigMaps, "
+    "it is refused within a second"
+)
+RECORD_LOST = (
+    f"there is no record of what was revoked before ({STATE_FILE} in the state folder)\n"
+    "with check jwt and both, tokens issued before this start are refused; "
+    "clients get new ones by themselves"
+)
+
+
+class Revocations:
+    """A watch, if there is somebody to watch as, and its troubles as lines for `say`."""
+
+    def __init__(
+        self,
+        config: Config,
+        behind: ApiBackend,
+        take: Callable[[RevocationSnapshot], None],
+        clock: Clock,
+        say: Callable[[str], None],
+        *,
+        longest_lifetime_seconds: int,
+        state: Path | None,
+        is_first_start: bool,
+        close_after_seconds: float,
+    ) -> None:
+        self._say = say
+        self._told = ""
+        self._told_closed = ""
+        self._watch: LocalRevocationController | None = None
+        access = behind.access()
+        if access is None:
+            say(UNSEEN)
+            return
+        self._watch = LocalRevocationController(
+            Cluster(access),
+            LocalPublisher(
+                take,
+                None if state is None else state / STATE_FILE,
+                is_first_start=is_first_start,
+            ),
+            clock,
+            longest_lifetime_seconds=longest_lifetime_seconds,
+            scope=Scope(
+                orders_namespace=config.door.namespace, metadata_only=behind.serves_metadata
+            ),
+            close_after_seconds=close_after_seconds,
+        )
+        if self._watch.record_is_lost:
+            say(RECORD_LOST)
+
+    def first(self) -> RevocationSnapshot | None:
+        """What is refused from the first request on. Waits until the gate may open, 1 s at most."""
+        if self._watch is None:
+            return None
+        threading.Event().wait(min(1.0, self._watch.opens_in_seconds))
+        return self._watch.first()
+
+    def start(self) -> None:
+        """Follow, beside."""
+        if self._watch is not None:
+            self._watch.start()
+
+    def look(self) -> None:
+        """Tell what is new."""
+        if self._watch is None:
+            return
+        if (trouble := self._watch.trouble) != self._told:
+            self._told = trouble
+            self._say(
+                f"what is revoked is not seen right now\n{trouble}"
+                if trouble
+                else "what is revoked is seen again"
+            )
+        closed = ""
+        if self._watch.is_closed:
+            closed = "the gate refuses every token: it has not heard for too long what is revoked"
+        elif self._watch.is_expired:
+            closed = "with check jwt and both the gate refuses every token: its list is out of date"
+        if closed != self._told_closed:
+            self._told_closed = closed
+            self._say(closed or "the gate is open again: it knows what is revoked")
+
+    def longest_lifetime(self, seconds: int) -> None:
+        """Take another longest lifetime."""
+        if self._watch is not None:
+            self._watch.longest_lifetime(seconds)
+
+    def stop(self) -> None:
+        """End it."""
+        if self._watch is not None:
+            self._watch.stop()
+
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+DRAIN_SECONDS = 2.0
+
+
+class LocalAuthorizer:
+    """Listens at the Unix socket `path` from the start on, until `stop`.
+
+    `write`: takes audit events, a line each, on the thread. Raises KubeconfigError, ListenError.
+    """
+
+    def __init__(
+        self,
+        settings: ReviewSettings,
+        access: ConnectionConfig,
+        path: Path,
+        clock: Clock,
+        write: Callable[[str], None],
+    ) -> None:
+        self.settings = settings
+        self.path = path
+        self._loop = uvloop.new_event_loop()
+        self._service = Service(settings, access, clock, write, needs_list=False)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        try:
+            self._run(self._start(), START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it does its work and can be reached; otherwise only a new one helps."""
+        return (
+            self._thread.is_alive()
+            and self._service.is_alive()
+            # Without the folder a new one could not be reached either.
+            and (self.path.exists() or not self.path.parent.exists())
+        )
+
+    @property
+    def trouble(self) -> str:
+        """Why the API server cannot be asked right now, or ""."""
+        return self._service.reviewing.trouble
+
+    def take_revoked(self, revoked: RevocationSnapshot) -> None:
+        """Refuse from now on what is on this list. From any thread."""
+        with suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(self._service.take_revoked, revoked)
+
+    def retire(self) -> None:
+        """End it after what is under way, beside."""
+        threading.Thread(target=self._retire, daemon=True).start()
+
+    def stop(self) -> None:
+        """End it."""
+        if self._loop.is_closed():
+            return
+        if self._thread.is_alive():
+            with suppress(TimeoutError):
+                self._run(self._service.stop(), STOP_SECONDS)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(STOP_SECONDS)
+        else:
+            with suppress(TimeoutError):
+                work = asyncio.wait_for(self._stop_dead(), STOP_SECONDS)
+                self._loop.run_until_complete(work)
+        if not self._thread.is_alive():
+            self._loop.close()
+        self.path.unlink(missing_ok=True)
+
+    def _retire(self) -> None:
+        with suppress(TimeoutError, RuntimeError):
+            self._run(self._service.drain(DRAIN_SECONDS), STOP_SECONDS)
+        self.stop()
+
+    async def _stop_dead(self) -> None:
+        """Close the sockets of a thread that died, where questions have waited since."""
+        await self._service.stop()
+        await self._service.stop()  # also for what had waited, and began meanwhile
+        await asyncio.sleep(0)
+
+    async def _start(self) -> None:
+        await self._service.start(Listen(path=str(self.path)))
+        self.path.chmod(0o600)
+
+    def _run(self, work: Coroutine[None, None, None], seconds: float) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+
+AUDIT_FILE = "gate-audit.log"
+LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
+
+
+class Authorizers:
+    """Starts one where the check asks for it: `socket_for`, then `keep_new` or `keep_old`.
+
+    Audit events go to `folder`/AUDIT_FILE.
+    """
+
+    def __init__(self, behind: ApiBackend, folder: Path, clock: Clock) -> None:
+        self._behind = behind
+        self._folder = folder
+        self._clock = clock
+        self._current: LocalAuthorizer | None = None
+        self._next: LocalAuthorizer | None = None
+        self._revoked: RevocationSnapshot | None = None
+        self._lock = threading.Lock()
+        self._count = 0
+        self._told = ""
+
+    def socket_for(self, config: Config, gate: Gate, issuer: str) -> Path | None:
+        """Where the authorizer listens for this gate; None where its check asks nobody.
+
+        Raises UsageError where it is not known whom to ask as, KubeconfigError, ListenError.
+        """
+        if gate.check == "jwt":
+            self._next = None
+            return None
+        from daypass.gate.authorizer.service import ReviewSettings
+
+        settings = ReviewSettings.of(
+            config, gate, issuer=issuer, longest_lifetime_seconds=longest_lifetime_seconds(config)
+        )
+        if self._current is not None and self._current.settings == settings:
+            self._next = self._current
+            return self._next.path
+        self._count += 1
+        path = self._folder / f"authorizer-{self._count}.sock"
+        self._start(settings, path)
+        return path
+
+    def keep_new(self) -> None:
+        """Envoy asks the one that `socket_for` told."""
+        with self._lock:
+            old, self._current = self._current, self._next
+        if old is not None and old is not self._current:
+            old.retire()
+
+    def keep_old(self) -> None:
+        """Envoy goes on with the one before."""
+        with self._lock:
+            new, self._next = self._next, self._current
+        if new is not None and new is not self._current:
+            new.stop()
+
+    def take_revoked(self, revoked: RevocationSnapshot | None) -> None:
+        """Refuse from now on what is on this list. From any thread."""
+        if revoked is None:
+            return
+        with self._lock:
+            self._revoked = revoked
+            for each in self._running():
+                each.take_revoked(revoked)
+
+    def look(self) -> str:
+        """Start a new one where the current one has ended; return what there is to report."""
+        trouble = "" if self._current is None else self._current.trouble
+        if self._current is not None and not self._current.is_alive:
+            self._current.stop()
+            try:
+                self._start(self._current.settings, self._current.path, is_current=True)
+            except (OSError, DaypassError) as error:
+                trouble = f"the authorizer has ended, and cannot be started again: {error}"
+            else:
+                self._told = ""
+                return "the authorizer had ended; a new one is up"
+        if trouble == self._told:
+            return ""
+        self._told = trouble
+        return trouble or "the API server answers the gate again"
+
+    def stop(self) -> None:
+        """End whatever runs."""
+        for each in self._running():
+            each.stop()
+
+    def _start(self, settings: ReviewSettings, path: Path, *, is_current: bool = False) -> None:
+
+        access = self._behind.access()
+        if access is None:
+            raise UsageError(
+                "gate.check review and both ask the API server, and nobody is named to ask as",
+                "--kubeconfig FILE, of somebody who may create tokenreviews "
+                "(ClusterRole system:auth-delegator)",
+            )
+        started = LocalAuthorizer(settings, access, path, self._clock, self._write)
+        with self._lock:
+            self._next = started
+            if is_current:
+                self._current = started
+            if self._revoked is not None:
+                started.take_revoked(self._revoked)
+
+    def _running(self) -> set[LocalAuthorizer]:
+        return {each for each in (self._current, self._next) if each is not None}
+
+    def _write(self, line: str) -> None:
+        file = self._folder / AUDIT_FILE
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+            if os.fstat(descriptor).st_size > LIMIT_AUDIT_BYTES:
+                file.replace(file.with_suffix(".old"))
+        finally:
+            os.close(descriptor)

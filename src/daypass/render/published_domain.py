@@ -1,0 +1,73 @@
+"""A domain that is published in a cluster, with what its front needs to know."""
+
+from dataclasses import dataclass
+
+from daypass.config import Config, Domain, TlsIssuer, TlsSecret
+from daypass.config.domain import OUTSIDE
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.objects import API_SERVER_NAMESPACE
+
+_USUAL_NAMESPACES = {"ingress-nginx": "ingress-nginx", "istio": "istio-system"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedDomain:
+    """One domain of a config. `name` is its name there."""
+
+    name: str
+    domain: Domain
+    config: Config
+    facts: ClusterFacts
+
+    @property
+    def object_name(self) -> str:
+        """What the front's objects for this domain are called."""
+        return f"daypass-domain-{self.name}"
+
+    @property
+    def namespace(self) -> str:
+        """Where the front's objects are: beside the Service that they lead to."""
+        return API_SERVER_NAMESPACE if self.domain.direct else self.config.door.namespace
+
+    @property
+    def front_namespace(self) -> str | None:
+        """Where the pods are that terminate the name; None where that is not known."""
+        return self.domain.front_namespace or _USUAL_NAMESPACES.get(self.domain.front)
+
+    @property
+    def pair_namespace(self) -> str:
+        """Where the front looks for the Secret of the public certificate."""
+        if self.domain.front == "istio":
+            return self.front_namespace or ""
+        return self.namespace
+
+    @property
+    def pair_secret(self) -> str | None:
+        """The Secret of the public certificate; None where it is nobody's here."""
+        match self.domain.tls:
+            case TlsSecret(secret=name):
+                return name
+            case TlsIssuer():
+                return f"{self.object_name}-tls"
+        return None
+
+    @property
+    def ends_tls(self) -> bool:
+        """Whether TLS ends at the front, so that it knows what came over plain http."""
+        return self.domain.tls != OUTSIDE or self.domain.gateway is not None
+
+    @property
+    def dns_annotations(self) -> dict[str, str]:
+        """What lets external-dns make the record, where it is to."""
+        if self.domain.dns == "none":
+            return {}
+        return {"external-dns.alpha.kubernetes.io/hostname": self.domain.host}
+
+
+def published_domains(config: Config, facts: ClusterFacts) -> list[PublishedDomain]:
+    """The domains of a config that are a cluster's, by name. Others are for one machine."""
+    return [
+        PublishedDomain(name=name, domain=domain, config=config, facts=facts)
+        for name, domain in sorted(config.domains.items())
+        if domain.front != "envoy"
+    ]

@@ -1,0 +1,109 @@
+"""What is verified: a door's URL, and what the config says about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from daypass._core.errors import UsageError
+from daypass.client.door_url import DoorUrl
+from daypass.config import Config, Domain, Gate, TlsIssuer, TlsSecret
+from daypass.config.domain import OUTSIDE
+
+TlsSource = Literal["secret", "issuer", "outside", "files"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationTarget:
+    """A published domain. `name` is the config's, or the URL's host where there is no config.
+
+    `certificate_authority`: PEM to trust instead of the machine's own. `has_policy`: a policy has
+    to be in force there, unless it `is_embedded`: the API server of `daypass up`. `issuer`: the
+    `iss` of the cluster's short-lived tokens.
+    """
+
+    name: str
+    door: DoorUrl
+    front: str = ""
+    tls: TlsSource | None = None
+    dns: str = "none"
+    direct: bool = False
+    certificate_authority: str | None = None
+    gate_url: str | None = None
+    gate_audience: str = ""
+    issuer: str | None = None
+    has_policy: bool = False
+    is_embedded: bool = False
+
+    @property
+    def token_path(self) -> str:
+        """The path that people check the way with."""
+        return f"{self.door.path}/api/v1/namespaces/default/serviceaccounts/default/token"
+
+
+def target_of_url(url: str, certificate_authority: str | None) -> VerificationTarget:
+    """A door that no config is known of. Raises CredentialsError for what is no door's URL."""
+    door = DoorUrl.parse(url)
+    return VerificationTarget(
+        name=door.address.host, door=door, certificate_authority=certificate_authority
+    )
+
+
+def targets_of(
+    config: Config, name: str | None, certificate_authority: str | None
+) -> list[VerificationTarget]:
+    """The domains of a config, or the one of this name. Raises UsageError for an unknown one."""
+    if name is not None and name not in config.domains:
+        raise UsageError(
+            f"no domain is called {name!r}", f"there is: {', '.join(sorted(config.domains))}"
+        )
+    return [
+        _target(config, each, domain, certificate_authority)
+        for each, domain in config.domains.items()
+        if name in (None, each)
+    ]
+
+
+def _target(
+    config: Config, name: str, domain: Domain, certificate_authority: str | None
+) -> VerificationTarget:
+    on_this_machine = domain.front == "envoy"
+    port = f":{config.local.door.port}" if on_this_machine else ""
+    gate_url = None
+    if config.gate is not None and (host := _gate_host(config.gate, domain)) is not None:
+        gate_port = f":{config.local.gate.port}" if on_this_machine else ""
+        gate_url = f"https://{_bracketed(host)}{gate_port}/"
+    return VerificationTarget(
+        name=name,
+        door=DoorUrl.parse(f"https://{_bracketed(domain.host)}{port}{config.prefix}"),
+        front=domain.front,
+        tls=_source(domain),
+        dns=domain.dns,
+        direct=domain.direct,
+        certificate_authority=certificate_authority,
+        gate_url=gate_url,
+        gate_audience="" if config.gate is None else config.gate.audience,
+        issuer=config.cluster.issuer,
+        has_policy=config.policy is not None,
+        is_embedded=on_this_machine and config.local.api_server == "embedded",
+    )
+
+
+def _gate_host(gate: Gate, domain: Domain) -> str | None:
+    """Where the gate can be asked; None where no name of it is known."""
+    # Another front's host need not lead to the gateway that is guarded.
+    if domain.host in gate.hosts or (gate.guards_every_host and domain.front == "istio"):
+        return domain.host
+    return next(iter(gate.named_hosts), None)
+
+
+def _source(domain: Domain) -> TlsSource:
+    if domain.tls == OUTSIDE:
+        return "outside"
+    if isinstance(domain.tls, TlsSecret):
+        return "secret"
+    return "issuer" if isinstance(domain.tls, TlsIssuer) else "files"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,222 @@
+"""The values of a parsed config."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+import daypass.config
+from daypass.config import (
+    Address,
+    ClusterConfig,
+    Config,
+    Domain,
+    Gate,
+    Limits,
+    Policy,
+    TlsFilePair,
+    TlsFiles,
+    TlsIssuer,
+    TlsSecret,
+)
+from support.messages import check
+from unit.config.texts import DESIGN, FOLDER, MINIMAL, read
+
+AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
+
+
+def test_the_exports_are_these() -> None:
+    assert sorted(daypass.config.__all__) == [
+        "Address", "ClusterConfig", "Config", "ConfigError", "Domain", "Door", "Front", "Gate",
+        "IdentityHeaders", "Limits", "Local", "Policy", "Problem", "Tls", "TlsFilePair", "TlsFiles",
+        "TlsIssuer", "TlsSecret", "json_schema", "load", "parse",
+    ]  # fmt: skip
+    assert all(hasattr(daypass.config, name) for name in daypass.config.__all__)
+
+
+def test_every_field_of_the_example_config_is_read() -> None:
+    config = read(DESIGN)
+    assert config.cluster == ClusterConfig(
+        server="https://kubernetes.default.svc",
+        certificate_authority=FOLDER / "ca.crt",
+        server_name="kubernetes.default.svc",
+        issuer="https://kubernetes.default.svc",
+    )
+    assert dict(config.domains) == {
+        "ekf": Domain(
+            host="ekf.example.com",
+            front="ingress-nginx",
+            tls=TlsSecret(secret="ekf-tls"),
+            dns="external-dns",
+        ),
+        "serving": Domain(
+            host="serving.example.com", front="istio", tls=TlsSecret(secret="serving-tls")
+        ),
+    }
+    assert config.policy == Policy(longest_lifetime_seconds=86_400, audiences=(AUDIENCE,))
+    assert config.gate == Gate(audience=AUDIENCE, hosts=("ekf.example.com",))
+    assert config.limits.request_body_bytes == 8192
+    assert config.local.gate == Address("127.0.0.1", 8444)
+    assert config.local.upstream == "http://127.0.0.1:8080"
+
+
+def test_a_minimal_file_has_every_default() -> None:
+    config = read(MINIMAL)
+    assert config.cluster.server == "https://kubernetes.default.svc"
+    assert config.cluster.server_name == "kubernetes.default.svc"
+    assert config.cluster.certificate_authority is None
+    assert config.cluster.issuer is None
+    assert config.prefix == "/kubernetes"
+    assert (config.domains["ekf"].dns, config.domains["ekf"].direct) == ("none", False)
+    door = config.door.model_dump(exclude_none=True)
+    assert door == {"namespace": "daypass", "replicas": 2, "trustedHops": 1}
+    assert config.policy is None
+    assert config.gate is None
+    assert config.limits == Limits(
+        requests_per_second=200, per_source_per_second=10, request_body_bytes=8192
+    )
+    assert str(config.local.door) == "127.0.0.1:8443"
+    assert config.local.upstream is None
+    assert config.local.api_server == "embedded"
+
+
+def test_policy_and_gate_are_strict_by_default() -> None:
+    config = read(MINIMAL + "policy: {audiences: [a]}\ngate: {audience: a}\n")
+    assert config.policy == Policy(
+        longest_lifetime_seconds=86_400,
+        audiences=("a",),
+        binding="required",
+        successors="forbidden",
+        exempt=(),
+        mode="deny",
+    )
+    assert config.gate is not None
+    assert config.gate.require_bound
+    assert not config.gate.forward_token
+    assert config.gate.headers.user == "kubeflow-userid"
+
+
+def test_a_gate_without_hosts_guards_the_hosts_of_all_domains() -> None:
+    second = "  b: {host: b.example.com, front: istio, tls: outside}\n"
+    config = read(MINIMAL + second + "gate: {audience: a}\n")
+    assert config.gate is not None
+    assert config.gate.hosts == ("ekf.example.com", "b.example.com")
+
+
+def test_a_gate_in_a_cluster_does_not_guard_ip_addresses() -> None:
+    machine = "  l: {host: 127.0.0.1, front: envoy}\n"
+    gate = read(MINIMAL + machine + "gate: {audience: a}\n").gate
+    assert gate is not None
+    assert gate.hosts == ("ekf.example.com",)
+    gate = read(MINIMAL + machine + "gate: {audience: a, engine: envoy}\n").gate
+    assert gate is not None
+    assert gate.hosts == ("ekf.example.com", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("tls", "means"),
+    [
+        ("{secret: a.b}", TlsSecret(secret="a.b")),
+        ("{issuer: letsencrypt}", TlsIssuer(issuer="letsencrypt")),
+        ("outside", "outside"),
+    ],
+)
+def test_a_certificate_comes_from_a_secret_an_issuer_or_outside(tls: str, means: object) -> None:
+    assert read(MINIMAL.replace("{secret: ekf-tls}", tls)).domains["ekf"].tls == means
+
+
+def test_file_paths_are_relative_to_the_config_folder() -> None:
+    tls = "tls: {files: {certificate: tls/a.crt, key: /etc/a.key}}"
+    config = read(f"version: 1\ndomains:\n  l: {{host: localhost, front: envoy, {tls}}}\n")
+    assert config.domains["l"].tls == TlsFiles(
+        files=TlsFilePair(certificate=FOLDER / "tls/a.crt", key=Path("/etc/a.key"))
+    )
+
+
+def test_the_front_envoy_needs_no_certificate() -> None:
+    config = read("version: 1\ndomains:\n  l: {host: '::1', front: envoy}\n")
+    assert config.domains["l"].tls is None
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("24h", 86_400), ("90d", 7_776_000), ("1h30m", 5400), ("10m", 600), ("3600", 3600),
+     ("600s", 600), ("1d1h1m1s", 90_061), ("4294967296", 2**32), ('"1h"', 3600)],
+)  # fmt: skip
+def test_a_lifetime_is_converted_to_seconds(written: str, seconds: int) -> None:
+    policy = read(MINIMAL + f"policy: {{audiences: [a], longestLifetime: {written}}}\n").policy
+    assert policy is not None
+    assert policy.longest_lifetime_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "size"), [("8Ki", 8192), ("64Ki", 65_536), ("1024", 1024), ('"2048"', 2048)]
+)
+def test_a_size_is_converted_to_bytes(written: str, size: int) -> None:
+    config = read(MINIMAL + f"limits: {{requestBody: {written}}}\n")
+    assert config.limits.request_body_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("server", "host", "port"),
+    [
+        ("https://kubernetes.default.svc", "kubernetes.default.svc", 443),
+        ("https://10.0.0.1:6443", "10.0.0.1", 6443),
+        ("https://[fd00::1]:6443", "fd00::1", 6443),
+        ("https://localhost:6443", "localhost", 6443),
+    ],
+)
+def test_the_server_name_defaults_to_the_server_host(server: str, host: str, port: int) -> None:
+    cluster = read(MINIMAL + f"cluster: {{server: '{server}'}}\n").cluster
+    assert (cluster.server_host, cluster.server_port) == (host, port)
+    assert cluster.server_name == host
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["127.0.0.1:8443", "localhost:0", "0.0.0.0:80", "'[::1]:8443'", "'[::]:65535'"],
+)
+def test_a_listen_address_keeps_its_spelling(written: str) -> None:
+    config = read(MINIMAL + f"local: {{door: {written}}}\n")
+    assert str(config.local.door) == written.strip("'")
+
+
+def test_door_and_gate_may_both_use_port_0() -> None:
+    local = read(MINIMAL + "local: {door: '127.0.0.1:0', gate: '127.0.0.1:0'}\n").local
+    assert local.door == local.gate
+
+
+def test_yaml_1_1_booleans_are_read_as_text() -> None:
+    config = read(MINIMAL.replace("ekf:", "on:").replace("ekf-tls", "yes") + "prefix: /no\n")
+    assert config.domains["on"].tls == TlsSecret(secret="yes")
+    assert config.prefix == "/no"
+
+
+def test_domain_names_are_read_as_text() -> None:
+    assert set(read(MINIMAL.replace("ekf:", "123:")).domains) == {"123"}
+    assert set(read(MINIMAL.replace("ekf:", "true:")).domains) == {"true"}
+
+
+def test_a_config_is_immutable() -> None:
+    config = read(DESIGN)
+    domains: Any = config.domains
+    with pytest.raises(ValidationError):
+        config.prefix = "/else"
+    with pytest.raises(TypeError):
+        domains["more"] = config.domains["ekf"]
+    assert isinstance(config.policy and config.policy.audiences, tuple)
+
+
+def test_a_config_can_be_built_in_python_from_field_names() -> None:
+    domain = Domain(host="ekf.example.com", front="istio", tls=TlsSecret(secret="ekf-tls"))
+    assert Config(version=1, domains={"ekf": domain}) == read(MINIMAL)
+    with pytest.raises(ValidationError) as caught:
+        Config(version=1, domains={"a": domain, "b": domain})
+    (error,) = caught.value.errors()
+    check(error["msg"], reason=error["type"])
+    assert {"a", "b", "host"} <= set(error["msg"].split())
+
+
+def test_windows_line_ends_are_accepted() -> None:
+    assert read(DESIGN.replace("\n", "\r\n")) == read(DESIGN)

@@ -1,0 +1,104 @@
+"""Reading the config file, and the error object."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from daypass._core.errors import DaypassError
+from daypass.config import ConfigError, Problem, load, parse
+from daypass.config.yaml_loader import LIMIT_BYTES
+from support.messages import raises
+from unit.config.texts import DESIGN, MINIMAL, refusal
+
+
+def failure(path: Path, *values: str) -> Problem:
+    """The only problem of a file, which names the file as a whole."""
+    with raises(ConfigError) as caught:
+        load(path)
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line) == (str(path), 0)
+    assert [value for value in values if value not in str(problem)] == []
+    return problem
+
+
+def test_file_paths_are_resolved_against_the_config_folder(tmp_path: Path) -> None:
+    path = tmp_path / "daypass.yaml"
+    path.write_text(DESIGN)
+    assert load(path).cluster.certificate_authority == tmp_path / "ca.crt"
+    assert load(str(path)) == load(path)
+
+
+def test_a_relative_config_path_gives_absolute_file_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "daypass.yaml").write_text(DESIGN)
+    monkeypatch.chdir(tmp_path)
+    assert load("daypass.yaml").cluster.certificate_authority == tmp_path / "ca.crt"
+
+
+def test_a_missing_file_is_reported_with_a_minimal_config(tmp_path: Path) -> None:
+    assert "{version: 1, domains: " in failure(tmp_path / "no.yaml").hint
+
+
+def test_only_regular_files_are_read_and_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    found = [failure(path) for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"))]
+    assert len({problem.message for problem in found}) == 1
+
+
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real.yaml").write_text(MINIMAL)
+    (tmp_path / "daypass.yaml").symlink_to("real.yaml")
+    assert load(tmp_path / "daypass.yaml").version == 1
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    failure(tmp_path / "loop.yaml", "symbolic links")
+
+
+def test_a_path_with_a_null_byte_is_rejected() -> None:
+    with raises(ConfigError, match=r"^a\?b: ") as caught:
+        load("a\0b")
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_above_the_size_limit_is_rejected_without_reading_it_all(tmp_path: Path) -> None:
+    path = tmp_path / "daypass.yaml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    failure(path, f"{LIMIT_BYTES // 1024} KiB")
+    path.write_bytes(MINIMAL.encode().ljust(LIMIT_BYTES, b"\n"))
+    assert load(path).version == 1
+
+
+def test_the_error_is_a_usage_error_with_its_problems() -> None:
+    error = refusal(MINIMAL + "policy:\n  audience: [x]\n")
+    assert isinstance(error, DaypassError)
+    assert error.exit_code == 2
+    (problem,) = error.problems
+    assert (problem.file, problem.line, problem.column) == ("daypass.yaml", 8, 3)
+    assert ("'audience'" in problem.message, "'audiences'" in problem.hint) == (True, True)
+    assert str(error) == f"daypass.yaml:8:3: {problem.message}; {problem.hint}"
+    assert error.__cause__ is None
+
+
+def test_the_error_survives_pickling() -> None:
+    error = refusal("".join(f"k{number}: 1\n" for number in range(30)))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (str(again), again.problems, again.omitted) == (
+        str(error),
+        error.problems,
+        error.omitted,
+    )
+    assert error.omitted > 0
+
+
+def test_a_message_quotes_a_short_printable_part_of_a_value() -> None:
+    (problem,) = refusal(MINIMAL.replace("ekf-tls", '"' + "s\\e[31m" * 400 + '"')).problems
+    assert problem.message.isprintable()
+    assert len(problem.message) < 150
+
+
+def test_a_newline_in_a_file_name_is_replaced() -> None:
+    with raises(ConfigError, match=r"^a\?b:1:1: "):
+        parse(b"", name="a\nb", folder=Path())

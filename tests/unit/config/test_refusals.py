@@ -1,0 +1,408 @@
+"""Rejected configs: the place and the values that each message names."""
+
+import pytest
+
+from support.messages import check
+from unit.config.texts import MINIMAL, assert_refused, case, places, problems, refusal, refuses
+
+ENVOY = "version: 1\ndomains:\n  l: {host: localhost, front: envoy}\n"
+
+
+def more(written: str, place: str, *values: str) -> object:
+    return case(f"{MINIMAL}{written}\n", place, *values)
+
+
+def host(written: str, *values: str) -> object:
+    text = MINIMAL.replace("ekf.example.com", written)
+    return case(text, "4:11", "domains.ekf.host", *values)
+
+
+def replaced(written: str) -> str:
+    return MINIMAL.replace("{secret: ekf-tls}", written)
+
+
+def tls(written: str, place: str, *values: str) -> object:
+    return case(replaced(written), place, *values)
+
+
+def envoy(written: str, place: str, *values: str) -> object:
+    return case(ENVOY.replace("envoy", f"envoy, {written}"), place, *values)
+
+
+@refuses(
+    more("policy:\n  audience: [x]", "8:3", "'audience'", "'audiences'"),
+    more("policy: {audiences: [x], longest_lifetime: 1h}", "7:26",
+         "'longest_lifetime'", "'longestLifetime'"),
+    more("host: a.example.com", "7:1", "'host'", "domains.NAME"),
+    more("audience: x", "7:1", "'audience'", "gate"),
+    more("longestLifetime: 1h", "7:1", "'longestLifetime'", "policy"),
+    more("issuer: x", "7:1", "'issuer'", "cluster", "domains.NAME.tls"),
+    more("door: {domains: {}}", "7:8", "'domains'", "top level"),
+    more("local: {xyz: 1}", "7:9", "'xyz'", "door", "gate", "upstream", "apiServer"),
+)  # fmt: skip
+def test_an_unknown_key_is_reported_with_the_nearest_key_or_its_section(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+@refuses(
+    more("door: {replicas: two}", "7:18", "door.replicas", "'two'"),
+    more("door: {replicas: '2'}", "7:18", "door.replicas", "'2'", "write 2"),
+    more("door: {replicas: 010}", "7:18", "door.replicas", "'010'", "write 10"),
+    more("door: {replicas: 1.5}", "7:18", "door.replicas", "1.5"),
+    more("door: {replicas: true}", "7:18", "door.replicas", "true"),
+    more("door: {replicas: 0}", "7:18", "door.replicas", "0", "1"),
+    more("door: {trustedHops: 11}", "7:21", "door.trustedHops", "11", "10"),
+    more("door: {namespace: 5}", "7:19", "door.namespace", "text", "5"),
+    more("door: []", "7:7", "door: ", "mapping", "list"),
+    more("gate: {audience: x, requireBound: yes}", "7:35",
+         "gate.requireBound", "'yes'", "write true"),
+    more("policy: {audiences: x}", "7:21", "policy.audiences", "'x'", "write [x]"),
+    more("policy: {audiences: []}", "7:21", "policy.audiences"),
+    more("policy: {audiences: [x, {}]}", "7:25", "policy.audiences[1]", "text", "mapping"),
+    more("policy: {audiences: [x], mode: off}", "7:32",
+         "policy.mode", "audit", "warn", "deny", "'off'"),
+    more("policy: {audiences: [x], longestLifetime: [24h]}", "7:43",
+         "policy.longestLifetime", "24h", "list"),
+)  # fmt: skip
+def test_a_wrong_type_is_reported_with_key_and_value(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+@refuses(
+    host("EKF.example.com", "'EKF.example.com'", "write 'ekf.example.com'"),
+    host("ekf.example.com.", "'ekf.example.com.'", "dot"),
+    host("ekf.example.com:443", "'ekf.example.com:443'", "port"),
+    host("https://ekf.example.com", "'https://ekf.example.com'", "URL"),
+    host("ekf.example.com/x", "'ekf.example.com/x'", "path"),
+    host('"*.example.com"', "'*.example.com'", "wildcard"),
+    host("bücher.example", "xn--bcher-kva.example"),
+    host("straße.example", "xn--strae-oqa.example"),
+    host("\uff11\uff12.example", ": 12.example"),
+    host("a_b.example.com", "'a_b.example.com'", "underscore"),
+    host("-a.example.com", "'-a'"),
+    host("a..example.com", "'a..example.com'"),
+    host("1.2.3", "'1.2.3'"),
+    host("10.0.0.256", "'10.0.0.256'"),
+    host("a" * 64 + ".com", "1 to 63"),
+    host(".".join(["a" * 60] * 5), "253"),
+    host('""', "''"),
+    host('"a\\nb"', "'a?b'"),
+    host("10.0.0.1", "'10.0.0.1'", "istio"),
+    host("localhost", "'localhost'", "istio"),
+)
+def test_a_host_must_be_a_public_dns_name(text: str, place: str, values: tuple[str, ...]) -> None:
+    assert_refused(text, place, values)
+
+
+def test_a_repeated_host_is_reported_with_both_lines() -> None:
+    second = "  b: {host: ekf.example.com, front: istio, tls: outside}\n"
+    values = ("domains.b.host", "'ekf.example.com'", "'ekf'", "line 4")
+    assert_refused(MINIMAL + second, "7:13", values)
+
+
+def test_a_repeated_host_is_reported_with_other_problems() -> None:
+    host, front = problems(MINIMAL + "  b: {host: ekf.example.com, front: nginx}\n")
+    assert "domains.b.host" in host.message
+    assert "domains.b.front" in front.message
+    assert "'ingress-nginx'" in front.hint
+
+
+@refuses(
+    tls("ekf-tls", "6:10", "domains.ekf.tls", "'ekf-tls'"),
+    tls("[a]", "6:10", "domains.ekf.tls", "mapping", "outside"),
+    tls("{}", "6:5", "domains.ekf.tls", "{secret: NAME}"),
+    tls("{secret: a, issuer: b}", "6:5", "domains.ekf.tls", "secret", "issuer"),
+    tls("{sercet: a}", "6:11", "'sercet'", "'secret'"),
+    tls("{secret: a, key: b}", "6:22", "'key'", "domains.NAME.tls"),
+    tls("{secret: A_b}", "6:19", "domains.ekf.tls.secret", "'A_b'"),
+    tls("{files: {certificate: a, key: b}}", "6:5", "domains.ekf.tls", "istio"),
+    case(MINIMAL.replace("    tls: {secret: ekf-tls}\n", ""), "3:3", "domains.ekf.tls", "istio"),
+    envoy("tls: {secret: a}", "3:38", "domains.l.tls", "Secret", "Issuer"),
+    envoy("tls: outside", "3:43", "domains.l.tls", "plain http"),
+    envoy("tls: {files: {certificate: a}}", "3:44", "domains.l.tls.files.key"),
+)  # fmt: skip
+def test_a_certificate_source_must_fit_the_front(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+@refuses(
+    case(MINIMAL.replace("tls:", "direct: true\n    tls:"), "6:13", "domains.ekf.direct", "istio"),
+    envoy("dns: external-dns", "3:43", "domains.l.dns", "external-dns", "envoy", "write none"),
+)
+def test_direct_and_external_dns_need_a_front_that_supports_them(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+def lifetime(written: str, *values: str) -> object:
+    written = f"policy: {{audiences: [x], longestLifetime: {written}}}"
+    return more(written, "7:43", "policy.longestLifetime", *values)
+
+
+@refuses(
+    lifetime("30", "'30'", "10m"),
+    lifetime("9m59s", "'9m59s'", "10m"),
+    lifetime("4294967297", "'4294967297'", "49710d6h28m16s"),
+    lifetime("200y", "'200y'", "10m", "24h", "1h30m", "90d"),
+    lifetime("1.5h", "'1.5h'"),
+    lifetime("24 h", "'24 h'"),
+    lifetime("30m1h", "'30m1h'"),
+    lifetime("1:30", "'1:30'"),
+    lifetime("'3600'", "'3600'", "write 3600s", "3600"),
+    lifetime("''", "''"),
+    lifetime("true", "24h", "true"),
+)
+def test_a_lifetime_must_be_one_that_the_api_server_issues(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+@pytest.mark.parametrize("written", ["8k", "8KB", "8.5Ki", "1Mi", "100", "0", "-1", "128Ki", "[]"])
+def test_a_request_body_limit_must_be_1_to_64_kibibytes(written: str) -> None:
+    text = MINIMAL + f"limits: {{requestBody: {written}}}\n"
+    assert_refused(text, "7:23", ("limits.requestBody",))
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["kubernetes", "/", "/a/", "//a", "/a//b", "/a/../b", "/.", "/A", "/a%20b", "/a.b", "/a_b",
+     "/(a|b)", "/a*", "'/a b'", "/a?b", "'/a#b'", "/-a", "/a-",
+     pytest.param("/" + "a" * 64, id="64 characters"), "/é", "''",
+     "'/a;b'", '"/a\\n"', "'/$a'", "/a\\b"],
+)  # fmt: skip
+def test_a_prefix_must_be_a_literal_normalized_path(written: str) -> None:
+    assert_refused(MINIMAL + f"prefix: {written}\n", "7:9", ("prefix: ",))
+
+
+def server(written: str, *values: str) -> object:
+    return more(f'cluster: {{server: "{written}"}}', "7:19", "cluster.server", *values)
+
+
+@refuses(
+    server("http://a.example", "plain http", "write 'https://a.example'"),
+    server("https://a.example/", "path", "write 'https://a.example'"),
+    server("https://a.example/x?y", "query"),
+    server("https://a.example#x", "fragment"),
+    server("a.example:6443", "write 'https://a.example:6443'"),
+    server("https://", "write https://HOST or https://HOST:PORT"),
+    server("https://a.example:0", "'https://a.example:0'"),
+    server("https://a.example:99999", "port", "65535"),
+    server("https://A.example"),
+    server("https://[fd00::01]", "write fd00::1"),
+    server("ftp://a.example", "scheme"),
+    server("https://*.example", "wildcard"),
+    server("https://a.example\\n", "'https://a.example?'"),
+)
+def test_a_server_must_be_https_with_host_and_port_only(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+def test_a_password_in_a_url_is_not_printed() -> None:
+    (problem,) = problems(MINIMAL + "cluster: {server: 'https://me:hunter2@a.example'}\n")
+    assert "password" in problem.message
+    assert "'https://a.example'" in problem.hint
+    assert "hunter2" not in str(problem)
+
+
+def authority(written: str, *values: str) -> object:
+    return more(f"cluster: {{certificateAuthority: {written}}}", "7:33", *values)
+
+
+@refuses(
+    authority('"-----BEGIN CERTIFICATE-----\\nMII"', "certificate", "file"),
+    authority("~/ca.crt", "~"),
+    authority('""', "path"),
+    authority('"a\\0b"', "path"),
+    authority("5", "path of a file", "5"),
+)
+def test_a_certificate_authority_must_be_a_file_path(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, ("cluster.certificateAuthority", *values))
+
+
+def address(written: str, *values: str) -> object:
+    return more(f"local: {{gate: {written}}}", "7:15", "local.gate", *values)
+
+
+@refuses(
+    address("8443", "write 127.0.0.1:8443"),
+    address("':8443'", "write 127.0.0.1:8443"),
+    address("127.0.0.1", "127.0.0.1"),
+    address("127.0.0.1:65536", "65535"),
+    address("127.0.0.1:08", "127.0.0.1:08"),
+    address("300.0.0.1:80", "300.0.0.1:80", "IP"),
+    address("'[127.0.0.1]:80'", "IPv6"),
+    address("'::1:80'", "'::1:80'"),
+    address("example.com:80", "'example.com:80'", "IP address"),
+    address("'[fe80::1%eth0]:80'", "'[fe80::1%eth0]:80'"),
+    address("true", "127.0.0.1:8443", "true"),
+)
+def test_a_listen_address_must_be_local(text: str, place: str, values: tuple[str, ...]) -> None:
+    assert_refused(text, place, values)
+
+
+ISSUER = "https://kubernetes.default.svc"
+
+
+@refuses(
+    more("gate: {audience: c}\npolicy: {audiences: [a, b]}", "7:18",
+         "gate.audience", "'c'", "policy.audiences", "'a' or 'b'"),
+    more(f"gate: {{audience: '{ISSUER}'}}", "7:18", "gate.audience", f"'{ISSUER}'", "API server"),
+    more("cluster: {issuer: 'https://oidc.example/x'}\ngate: {audience: 'https://oidc.example/x'}",
+         "8:18", "gate.audience", "'https://oidc.example/x'", "API server"),
+    more("local: {apiServer: external}", "7:20",
+         "local.apiServer", "'external'", "cluster.server", "https://10.0.0.1:6443"),
+    more("cluster: {issuer: x}\nlocal: {apiServer: external}", "8:20",
+         "local.apiServer", "'external'", "cluster.server"),
+    more("local: {door: '127.0.0.1:1', gate: '127.0.0.1:1'}", "7:36",
+         "local.gate", "127.0.0.1:1", "door"),
+    more("gate: {audience: c, headers: {user: x, groups: x}}", "7:48",
+         "gate.headers.groups", "'x'", "user"),
+    more("gate: {audience: c, hosts: [a.example, a.example]}", "7:40",
+         "gate.hosts[1]", "'a.example'"),
+    more("gate: {audience: c, hosts: [a.example, 10.0.0.1]}", "7:40",
+         "gate.hosts[1]", "'10.0.0.1'", "istio", "DNS name"),
+    more("policy: {audiences: [a, b, a]}", "7:28", "policy.audiences[2]", "'a'"),
+    case(ENVOY + "gate: {audience: a}\n", "4:1", "gate", "domain", "istio"),
+)  # fmt: skip
+def test_contradictory_settings_are_rejected(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+def exempt(written: str, *values: str) -> object:
+    written = f"policy: {{audiences: [x], exempt: [{written}]}}"
+    return more(written, "7:35", "policy.exempt[0]", *values)
+
+
+@refuses(
+    exempt("system:serviceaccounts:ns", "'system:serviceaccounts:ns'", "group"),
+    exempt("system:serviceaccount:ns:*", "'system:serviceaccount:ns:*'", "wildcard"),
+    exempt("' a'", "' a'"),
+    exempt("''", "''"),
+    exempt('"a\\nb"', "'a?b'"),
+    exempt("it's", "it's"),
+)
+def test_exempt_users_must_be_full_user_names(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X-User", "a_b", "'a b'", "authorization", "host", "transfer-encoding",
+     "impersonate-user", "x-forwarded-for",
+     "':path'", "-a", "''",
+     '"a\\r\\nb"', "é", pytest.param("a" * 65, id="65 characters")],
+)  # fmt: skip
+def test_a_header_must_be_lower_case_and_not_reserved(name: str) -> None:
+    text = MINIMAL + f"gate: {{audience: a, headers: {{user: {name}}}}}\n"
+    assert_refused(text, "7:37", ("gate.headers.user",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Ekf", "a_b", "a.b", "-a", pytest.param("a" * 64, id="64 characters"), "''", "é"],
+)
+def test_a_domain_name_must_be_a_dns_label(name: str) -> None:
+    assert_refused(MINIMAL.replace("ekf:", f"{name}:"), "3:3", ("domains.", "name"))
+
+
+def test_a_key_that_looks_like_a_pydantic_marker_is_unknown() -> None:
+    text = replaced("{secret: a, <secret>: b, '[key]': c}") + "<: 1\n"
+    first, second, *_ = found = problems(text)
+    assert places(found)[:2] == ["6:22", "6:35"]
+    assert ("'<secret>'" in first.message, "'secret'" in first.hint) == (True, True)
+    assert ("'[key]'" in second.message, "issuer, files" in second.hint) == (True, True)
+    assert_refused(MINIMAL.replace("tls:", "'[key]': 1\n    tls:"), "6:5", ("'[key]'",))
+
+
+@refuses(
+    case("version: 1\n", "1:1", "domains", "{ekf: {host: ekf.example.com, front: istio,"),
+    case("version: 1\ndomains: {}\n", "2:1", "domains: "),
+    case(
+        "version: 1\ndomains:\n"
+        + "".join(f"  d{n}: {{host: h{n}.example, front: istio, tls: outside}}\n"
+                  for n in range(101)),
+        "2:1", "domains: ", "100",
+    ),
+)  # fmt: skip
+def test_one_to_a_hundred_domains_are_required(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("2", ("version 2", "daypass")),
+        ("0", ("version 0", "version: 1")),
+        ("1.0", ("version 1.0", "version: 1")),
+        ("'1'", ("'1'", "write 1")),
+        ("true", ("version true", "version: 1")),
+    ],
+    ids=["2", "0", "1.0", "text", "true"],
+)
+def test_the_version_must_be_1(written: str, values: tuple[str, ...]) -> None:
+    assert_refused(MINIMAL.replace("version: 1", f"version: {written}"), "1:10", values)
+
+
+def test_for_another_version_only_the_version_is_reported() -> None:
+    assert_refused("version: 2\nsurprise: [1]\ndomains: 5\n", "1:10", ("version 2",))
+
+
+def test_a_key_without_a_value_is_reported_with_an_example() -> None:
+    found = problems(
+        "version: 1\ndomains:\n  ekf:\n  b:\n    host:\n    front: ~\n    tls: null\ngate:\n"
+    )
+    assert places(found) == ["3:3", "5:5", "6:5", "7:5", "8:1"]
+    keys = ["domains.ekf", "domains.b.host", "domains.b.front", "domains.b.tls", "gate"]
+    assert [problem.message.split()[0] for problem in found] == keys
+    ekf, host, front, tls, gate = (problem.hint for problem in found)
+    assert "{host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}" in ekf
+    assert "host: ekf.example.com" in host
+    assert "ingress-nginx | ingress | istio | gateway-api | envoy" in front
+    assert tls == gate != ""
+
+
+def test_all_problems_are_reported_in_file_order() -> None:
+    found = problems(
+        "domains:\n"
+        "  ekf: {host: EKF.example.com, front: nginx, tls: outside, dnss: none}\n"
+        "prefix: /a/\n"
+        "door: {replicas: 0, replica: 1}\n"
+        "gate: {hosts: [a.example]}\n"
+        "prefix: /b\n"
+    )
+    assert places(found) == [
+        "1:1", "2:15", "2:39", "2:60", "3:9", "4:18", "4:21", "5:1", "6:1"
+    ]  # fmt: skip
+
+
+def test_keys_without_values_do_not_hide_earlier_problems() -> None:
+    empty = "policy: {audiences: [" + "~, " * 90 + "a]}\n"
+    found = problems(MINIMAL + "door: {replicas: 0}\n" + empty)
+    assert places(found)[:2] == ["7:18", "8:22"]
+    assert "door.replicas" in found[0].message
+    assert "policy.audiences[0]" in found[1].message
+
+
+def test_at_most_twenty_problems_are_listed_and_the_rest_counted() -> None:
+    error = refusal(MINIMAL + "".join(f"key{number}: 1\n" for number in range(50)))
+    assert (len(error.problems), error.omitted) == (20, 30)
+    assert len(str(error).splitlines()) == 21
+    check(error)

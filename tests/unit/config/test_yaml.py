@@ -1,0 +1,155 @@
+"""Accepted and rejected YAML, and the time limit for any input."""
+
+import time
+
+import pytest
+
+from daypass.config import yaml_loader
+from daypass.config.yaml_loader import PurePythonParser
+from unit.config.texts import (
+    DESIGN,
+    MINIMAL,
+    assert_refused,
+    case,
+    problems,
+    read,
+    refusal,
+    refuses,
+)
+
+BOUND_SECONDS = 1.0
+
+
+@pytest.fixture(params=["libyaml", "pure"], autouse=True)
+def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "pure":
+        monkeypatch.setattr(yaml_loader, "PARSER", PurePythonParser)
+    else:
+        assert yaml_loader.PARSER is not PurePythonParser, "the wheel of PyYAML brings libyaml"
+
+
+@pytest.mark.parametrize(
+    "text", [MINIMAL, DESIGN, "---\n" + MINIMAL, MINIMAL + "...\n"],
+    ids=["minimal", "design", "begin", "end"],
+)  # fmt: skip
+def test_both_parsers_read_a_config(text: str) -> None:
+    assert read(text).domains["ekf"].host == "ekf.example.com"
+
+
+@refuses(
+    case(b"", "1:1", "empty", "version: 1"),
+    case(b"# nothing yet\n", "1:1", "empty", "version: 1"),
+    case(b"---\n", "2:1", "empty", "version: 1"),
+    case(b"hello", "1:1", "mapping", "'hello'", "version: 1"),
+    case(b"- a\n", "1:1", "mapping", "list", "version: 1"),
+    case(b"\xef\xbb\xbfversion: 1", "1:1", "byte order mark", "UTF-8"),
+    case("version: 1".encode("utf-16"), "1:1", "UTF-16", "UTF-8"),
+    case(b"a: 1\nb: \xe9", "2:4", "0xe9", "UTF-8"),
+    case(b"a: 1\nb: \0", "2:4", "U+0000"),
+    case(b"a:\n\tb: 1", "2:1", "tab", "spaces"),
+    case(b"a: 1\rb: 2", "1:5", "carriage return", "newline"),
+    case("a: 1 # \u202e".encode(), "1:8", "U+202E"),
+    case("a: \u2028".encode(), "1:4", "U+2028"),
+)
+def test_a_file_must_be_printable_utf_8_with_one_mapping(
+    text: bytes, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+def more(written: str, place: str, *values: str) -> object:
+    return case(f"{MINIMAL}{written}\n", place, *values)
+
+
+@refuses(
+    more("---\n" + MINIMAL, "7:1", "second document"),
+    case(MINIMAL.replace("{secret", "&x {secret"), "6:10", "anchor", "'&x'"),
+    more("door: *x", "7:7", "alias", "'*x'"),
+    more("door:\n  <<: {replicas: 2}", "8:3", "<<"),
+    more("prefix: !!str /x", "7:9", "tag", "'!!str'"),
+    more("prefix: !mine /x", "7:9", "tag", "'!mine'"),
+    more("door: !!python/object/new:os.system {}", "7:7", "tag", "'!!python/object/new:os.system'"),
+    more("door: {}\ndoor: {}", "8:1", "'door'", "line 7"),
+    more("? [a]\n: b", "7:3", "key", "list"),
+    case("%YAML 1.1\n---\n" + MINIMAL, "1:1", "directive", "%"),
+)
+def test_yaml_features_beyond_plain_values_are_rejected_with_their_place(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+def broken(old: str, new: str, place: str, *values: str) -> object:
+    return case(MINIMAL.replace(old, new, 1), place, *values)
+
+
+@refuses(
+    broken("istio", "istio: x", "5:17", "colon"),
+    broken("istio", "'istio", "5:12", "quote"),
+    broken("-tls}", "-tls", "7:1", "bracket", "line 6", "comma"),
+    broken("    front", " front", "5:2", "key", "list item"),
+    broken("istio", "@istio", "5:12", "'@'", "quotes"),
+    broken("ekf.example", "*.example", "4:12", "'*'", "quotes"),
+    broken("front: istio", "front:istio", "5:5", "colon", "space"),
+    broken("istio", "- istio", "5:12", "list"),
+    broken("istio", "istio\n      x", "5:12", "'istio x'"),
+    broken("    front", "      front", "4:11", "next line"),
+    more("local:\n  door: [::1]:8443", "8:10", "IPv6", "quotes"),
+)
+def test_a_syntax_error_is_reported_with_its_place(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+@pytest.mark.parametrize("written", ['"\\q"', '"\\ud800"'], ids=["unknown", "half"])
+def test_an_invalid_escape_is_rejected(written: str) -> None:
+    (problem,) = problems(MINIMAL.replace("istio", written))
+    assert problem.line == 5
+    assert 12 <= problem.column <= 15, "the parsers count differently"
+
+
+HOSTILE = {
+    "a bomb of aliases": "a: &a [x,x]\n" + "".join(f"b{n}: [*a,*a,*a]\n" for n in range(10_000)),
+    "a bomb of one line": "[" + "*a," * 80_000 + "]",
+    "a million nodes": "a: [" + "x," * 1_000_000,
+    "many nodes": "a: [" + "x," * 120_000,
+    "deep lists": "[" * 200_000,
+    "deep mappings": "a: " + "{a: " * 60_000,
+    "deep blocks": "- " * 100_000,
+    "deep keys": "? " * 100_000,
+    "unclosed pairs": "{" + "? " * 100_000,
+    "a large value": "a: " + "x" * 200_000,
+    "a large quoted value": 'a: "' + "x" * 200_000 + '"',
+    "a large key": "x" * 200_000 + ": 1",
+    "a large number": "version: " + "9" * 200_000,
+    "a large folded value": "a: " + "x\n  " * 60_000,
+    "a large document": "a" * 10_000_000,
+    "a large comment": "#" + "x" * 250_000,
+    "many unknown keys": "".join(f"k{n}: 1\n" for n in range(4_900)),
+    "many keys without values": "".join(f"k{n}:\n" for n in range(4_900)),
+    "one key many times": "a: 1\n" * 20_000,
+    "many anchors": "".join(f"a{n}: &a 1\n" for n in range(10_000)),
+    "many tags": "a: [" + "!x 1," * 9_000 + "]",
+    "colons": ": " * 100_000,
+    "quotes": "'" * 200_000,
+    "spaces": " " * 250_000 + "a",
+    "new lines": "\n" * 250_000 + "a",
+    "many documents": "---\n" * 60_000,
+    "a directive": "%YAML " + "1" * 200_000 + ".1\n---\na: 1",
+    "an underlined host": MINIMAL.replace("ekf.example", "a_" * 2_000),
+    "a long dotted host": MINIMAL.replace("ekf.example.com", "a." * 2_000 + "B"),
+    "a long host that is not ASCII": MINIMAL.replace("ekf.example.com", "é" * 4_000),
+    "a long prefix": MINIMAL + "prefix: " + "/a-" * 1_300 + "/\n",
+    "a long duration": MINIMAL + f"policy: {{audiences: [a], longestLifetime: {'1h' * 2_000}}}\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_rejected_quickly_with_short_messages(name: str) -> None:
+    content = HOSTILE[name].encode()
+    start = time.process_time()
+    lines = str(refusal(content)).splitlines()
+    assert time.process_time() - start < BOUND_SECONDS
+    assert len(lines) <= 21
+    assert all(len(line) < 400 for line in lines)

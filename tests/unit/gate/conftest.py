@@ -1,0 +1,13 @@
+"""For tests of watches on an API server."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass.kube import informer
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restart watches soon: those of a fake API server end at once."""
+    monkeypatch.setattr(informer, "LONGEST_PAUSE_SECONDS", 0.1)

@@ -1,0 +1,462 @@
+"""The authorizer without sockets: TokenReviews, cached decisions and responses."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.gate.authorizer.authorizer import FRESH_SHARE, LIMIT_REFUSALS
+from daypass.gate.authorizer.decision_cache import AuthzResponse
+from daypass.gate.authorizer.review_queue import ReviewQueue
+from daypass.gate.decision import Review
+from daypass.render.envoy.filters import RevocationSnapshot
+from support.crowds import resident_bytes
+from support.messages import check
+from support.reviewing import AUDIENCE, GOOD, HOST, REFUSED, USER, Tried, claims
+from support.tokens import encode
+
+
+def test_a_token_accepted_by_the_api_server_passes_with_identity_headers() -> None:
+    answer = Tried().bearer()
+    assert answer.reason is Reason.ALLOWED
+    assert dict(answer.headers) == {
+        "kubeflow-userid": USER,
+        "kubeflow-groups": (
+            "system:serviceaccounts,system:serviceaccounts:team,system:authenticated"
+        ),
+    }
+    assert answer.removed == ("authorization",)
+
+
+def test_a_token_is_reviewed_once_and_then_cached() -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    answers = {tried.ask(line) for _ in range(5)}
+    assert len(answers) == len(tried.asked) == 1
+    assert (tried.metrics.unseen, tried.metrics.remembered) == (1, 4)
+
+
+@pytest.mark.parametrize("lifetime", [30, 3600])
+def test_a_decision_is_cached_until_the_token_expires_or_the_configured_limit(
+    lifetime: int,
+) -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token(exp=int(tried.clock.unix()) + lifetime)}"
+    tried.ask(line)
+    tried.says = lambda token: REFUSED
+    tried.clock.advance(min(lifetime, 60) * 0.79)
+    assert tried.ask(line) is not None
+    assert len(tried.asked) == 1
+    tried.clock.advance(min(lifetime, 60) * 0.21)
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.reason is Reason.REVIEW_REFUSED
+    assert len(tried.asked) == 2
+
+
+def test_a_clock_that_is_set_back_does_not_extend_the_cache() -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.clock.advance(61)
+    tried.clock.now_unix -= 3600
+    tried.clock.now_unix += 3590  # ten seconds back: within the skew
+    tried.ask(line)
+    assert len(tried.asked) == 2
+
+
+def test_a_token_in_use_is_reviewed_again_before_its_cache_entry_expires() -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.clock.advance(50)
+    assert tried.ask(line) is not None, "no request waits for it"
+    tried.pump()
+    assert len(tried.asked) == 2
+    tried.clock.advance(20)
+    assert tried.ask(line) is not None
+    assert len(tried.asked) == 2, "cached again from the second review on"
+
+
+def test_a_token_refused_by_a_repeated_review_is_dropped_at_once() -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.clock.advance(50)
+    tried.says = lambda token: REFUSED
+    tried.ask(line)
+    tried.pump()
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.reason is Reason.REVIEW_REFUSED
+
+
+def test_a_failed_repeated_review_keeps_the_cache_entry_until_it_expires() -> None:
+    tried = Tried(remember_seconds=60)
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.says = lambda token: None
+    tried.clock.advance(50)
+    tried.ask(line)
+    tried.pump()
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.is_allowed
+    tried.clock.advance(11)
+    answer = tried.ask(line)
+    assert answer is not None
+    assert (answer.code, dict(answer.headers)["retry-after"]) == (503, "1")
+
+
+MALFORMED = [
+    "{} x", " {}", "{} ", "{}\t", "{},{}", "{}.", "{}=", "\u00e9{}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "malformed", [*MALFORMED, *(f"x{each}" for each in MALFORMED), "bearer", "Basic eDp5"]
+)
+def test_a_malformed_header_with_a_cached_token_is_refused(malformed: str) -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    answer = tried.ask(malformed.format(line, line))
+    assert answer is not None
+    assert answer.reason is Reason.UNREADABLE
+    assert len(tried.asked) == 1
+
+
+def test_two_authorization_headers_are_refused_even_if_one_is_cached() -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    for pair in ((line, line), (line, "Bearer x.y.z"), ("Bearer x.y.z", line)):
+        answer = tried.ask(*pair)
+        assert answer is not None
+        assert answer.reason is Reason.UNREADABLE
+
+
+@pytest.mark.parametrize("host", ["other.example.com", "", "ekf.example.com.", "x.ekf.example.com"])
+def test_a_cached_token_does_not_pass_on_an_unguarded_host(host: str) -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    answer = tried.ask(line, host=host)
+    assert answer is not None
+    assert answer.reason is Reason.NOT_GUARDED
+
+
+def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_bounded() -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    for number in range(3000):
+        answer = tried.ask(line, host=f"EKF.example.com:{number}")
+        assert answer is not None
+        assert answer.is_allowed
+    assert len(tried.authorizer._known_hosts) <= 1000
+    assert tried.ask(line, host=f"{HOST}:{'9' * 60_000}") is not None
+    assert max(map(len, tried.authorizer._known_hosts)) < 1000
+    assert len(tried.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"iss": "https://elsewhere"}, Reason.FOREIGN_ISSUER),
+        ({"iss": "kubernetes/serviceaccount"}, Reason.LONG_LIVED),
+        ({"aud": ["other"]}, Reason.AUDIENCE),
+        ({"aud": []}, Reason.AUDIENCE),
+        ({"aud": AUDIENCE}, Reason.AUDIENCE),
+        ({"aud": [AUDIENCE] + [f"a{number}" for number in range(500)]}, Reason.SEVERAL_AUDIENCES),
+        ({"aud": ["g\u0430te.example.com"]}, Reason.AUDIENCE),
+        ({"exp": 1.5e9}, Reason.EXPIRED),
+        ({"exp": "1900000000"}, Reason.MALFORMED),
+        ({"exp": 0}, Reason.NO_EXPIRY),
+        ({"exp": 1}, Reason.EXPIRED),
+        ({"exp": 2**60}, Reason.LIVES_TOO_LONG),
+        ({"sub": "admin"}, Reason.SUBJECT),
+        ({"sub": "system:serviceaccount:team:b\u043et"}, Reason.SUBJECT),
+        ({"kubernetes.io": {"namespace": "team"}}, Reason.UNBOUND),
+    ],
+)
+def test_a_token_with_wrong_claims_is_refused_without_review(
+    changes: dict[str, Any], reason: Reason
+) -> None:
+    tried = Tried()
+    answer = tried.bearer(**changes)
+    assert answer.reason is reason
+    assert tried.asked == []
+    assert len(tried.authorizer.memory) == len(tried.authorizer.refusals) == 0
+
+
+@pytest.mark.parametrize("every", [0.25, 7, 47, 48, 59, 59.75, 60, 100])
+def test_in_an_unwatched_namespace_a_token_outlives_its_secret_by_the_cache_time_at_most(
+    every: float,
+) -> None:
+    """The API server's own cache adds 10 s."""
+    tried = Tried(remember_seconds=60)
+    tried.authorizer.take_revoked(RevocationSnapshot(followed=frozenset({"elsewhere"})))
+    line = f"Bearer {tried.token()}"
+    first = tried.ask(line)
+    assert first is not None
+    assert first.is_allowed
+    tried.says = lambda token: REFUSED  # its Secret is gone
+    passed = [0.0]
+    for number in range(1, int(200 / every) + 1):
+        tried.clock.advance(every)
+        answer = tried.ask(line)
+        tried.pump()  # a token in use is reviewed in the background
+        assert answer is not None
+        if answer.is_allowed:
+            passed.append(number * every)
+    assert passed[-1] < 60
+    assert len([each for each in passed if each >= FRESH_SHARE * 60]) <= 1
+
+
+def part(value: Any) -> str:
+    return encode(json.dumps(value).encode())
+
+
+def test_a_million_invalid_tokens_use_no_memory() -> None:
+    tried, host = Tried(), HOST.encode()
+    authorizer = tried.authorizer
+    others = {"iss": "https://other.example.com", "aud": [AUDIENCE], "sub": USER}
+    codes: Counter[int] = Counter()
+    late: list[AuthzResponse] = []
+
+    def send(count: int) -> None:
+        for number in range(count // 10):
+            foreign = part({**others, "jti": str(number)})
+            for kind in range(10):
+                # One of ten is well-formed, from another issuer.
+                middle = foreign if kind == 0 else f"{number}{kind}"
+                line = f"Bearer e30.{middle}.x".encode()
+                answer = authorizer.check(host, (line,), "", late.append)
+                codes[answer.code if answer is not None else 0] += 1
+
+    send(10_000)
+    before = resident_bytes()
+    send(1_000_000)
+    assert codes == {401: 1_010_000}
+    assert resident_bytes() - before < 16 * 1024 * 1024
+    assert (len(authorizer.memory), len(authorizer.refusals), tried.asked) == (0, 0, [])
+    assert authorizer.flights.waiting == 0
+    assert len(tried.lines) <= 60, "events are bounded too"
+    assert tried.audit.suppressed > 1_000_000
+
+
+def test_cached_refusals_of_forged_tokens_are_bounded() -> None:
+    tried = Tried()
+    tried.says = lambda token: REFUSED
+    for number in range(LIMIT_REFUSALS + 1_000):
+        answer = tried.ask(
+            f"Bearer {part({'alg': 'RS256'})}.{part(claims(tried.clock, jti=str(number)))}.x"
+        )
+        assert answer is not None
+        assert answer.reason is Reason.REVIEW_REFUSED
+    authorizer = tried.authorizer
+    assert (len(authorizer.memory), len(authorizer.refusals)) == (0, LIMIT_REFUSALS)
+
+
+def test_a_refusal_by_the_api_server_is_cached_briefly() -> None:
+    tried = Tried()
+    tried.says = lambda token: REFUSED
+    line = f"Bearer {tried.token()}"
+    for _ in range(3):
+        answer = tried.ask(line)
+        assert answer is not None
+        assert answer.reason is Reason.REVIEW_REFUSED
+    assert len(tried.asked) == 1
+    tried.clock.advance(5)
+    tried.says = lambda token: GOOD
+    again = tried.ask(line)
+    assert again is not None
+    assert again.is_allowed
+
+
+@pytest.mark.parametrize(
+    ("review", "reason"),
+    [
+        (Review(authenticated=False, user=USER, audiences=(AUDIENCE,)), Reason.REVIEW_REFUSED),
+        (Review(authenticated=True, user="admin", audiences=(AUDIENCE,)), Reason.REVIEW_REFUSED),
+        (Review(authenticated=True, user=USER), Reason.REVIEW_AUDIENCE),
+        (Review(authenticated=True, user=USER, audiences=("other",)), Reason.REVIEW_AUDIENCE),
+    ],
+)
+def test_a_token_review_must_match_user_and_audience(review: Review, reason: Reason) -> None:
+    tried = Tried()
+    tried.says = lambda token: review
+    assert tried.bearer().reason is reason
+    assert len(tried.authorizer.memory) == 0
+
+
+def test_an_unreachable_api_server_gives_503_with_retry_after() -> None:
+    tried = Tried()
+    tried.says = lambda token: 7.0
+    answer = tried.bearer()
+    assert (answer.code, answer.reason) == (503, Reason.UNKNOWN)
+    assert dict(answer.headers)["retry-after"] == "7"
+    tried.says = lambda token: GOOD
+    assert tried.bearer(jti="other").code == 503, "no review starts earlier"
+    assert len(tried.asked) == 1
+    tried.clock.advance(7)
+    assert tried.bearer().is_allowed
+
+
+def test_a_request_that_waits_too_long_gets_503() -> None:
+    tried = Tried(flights=ReviewQueue(most_at_once=1, patience_seconds=0.5))
+    got: list[Any] = []
+    line = f"Bearer {tried.token()}".encode()
+    assert tried.authorizer.check(HOST.encode(), [line], "", got.append) is None
+    tried.clock.advance(0.5)
+    tried.authorizer.tick()
+    assert [answer.code for answer in got] == [503]
+
+
+@pytest.mark.parametrize(
+    "revoked",
+    [
+        RevocationSnapshot(secrets={"secret-1"}),
+        RevocationSnapshot(service_accounts={"sa-1"}),
+        RevocationSnapshot(tokens={"j-1"}),
+        RevocationSnapshot(namespaces={"team"}),
+    ],
+)
+def test_a_revoked_token_is_refused_at_once_even_if_cached(revoked: RevocationSnapshot) -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.authorizer.take_revoked(revoked)
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.reason is Reason.DENIED
+    assert len(tried.asked) == 1
+    assert tried.lines[-2]["event"] == "token-revoked"
+    assert (tried.lines[-2]["user"], tried.lines[-2]["jti"]) == (USER, "j-1")
+    tried.authorizer.take_revoked(RevocationSnapshot())
+    again = tried.ask(line)
+    assert again is not None
+    assert again.is_allowed
+
+
+def test_a_revocation_applies_to_a_review_in_flight() -> None:
+    tried = Tried()
+    got: list[Any] = []
+    line = f"Bearer {tried.token()}".encode()
+    assert tried.authorizer.check(HOST.encode(), [line], "", got.append) is None
+    question = tried.authorizer.next_question()
+    assert question is not None
+    tried.authorizer.take_revoked(RevocationSnapshot(secrets={"secret-1"}))
+    tried.authorizer.reviewed(question, GOOD)
+    assert [answer.reason for answer in got] == [Reason.DENIED]
+    assert len(tried.authorizer.memory) == 0
+
+
+def test_a_stale_revocation_list_closes_the_gate_even_for_cached_tokens() -> None:
+    tried = Tried()
+    line = f"Bearer {tried.token()}"
+    tried.ask(line)
+    tried.authorizer.take_revoked(RevocationSnapshot(closed=True))
+    closed = tried.ask(line)
+    assert closed is not None
+    assert closed.code == 503
+    tried.authorizer.take_revoked(RevocationSnapshot())
+    again = tried.ask(line)
+    assert again is not None
+    assert again.is_allowed
+    events = [line["event"] for line in tried.lines]
+    assert events == ["token-taken", "gate-closed", "gate-opened"]
+
+
+def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason() -> None:
+    tried = Tried()
+    for reason in Reason:
+        answer = tried.authorizer._answers.refused(reason)
+        if reason is Reason.ALLOWED:
+            continue
+        status = json.loads(answer.body)
+        assert (status["kind"], status["code"]) == ("Status", CODES.get(reason, 401))
+        assert MESSAGES[reason] in status["message"]
+        if status["code"] not in (401, 403):  # those are in test_refusal_hints
+            check(status["message"], reason=reason)
+        assert answer.http.endswith(answer.body.encode())
+        assert answer.http_head + answer.body.encode() == answer.http
+        assert b"\r\nlocation:" not in answer.http
+
+
+def test_events_contain_no_token_and_mark_unverified_claims() -> None:
+    tried = Tried()
+    tried.bearer()
+    tried.bearer(aud=["other"], jti="mine")
+    tried.bearer(aud=["other"], jti="x\n{}")
+    tried.bearer(aud=["other"], jti="x" * 101)
+    assert tried.lines[1] == {
+        "time": tried.lines[1]["time"],
+        "event": "token-refused",
+        "why": "audience",
+        "claimedJti": "mine",
+    }
+    assert all("claimedJti" not in line for line in tried.lines[2:])
+    assert "eyJ" not in json.dumps(tried.lines)
+
+
+def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews() -> None:
+    tried = Tried()
+    got: list[Any] = []
+    line = f"Bearer {tried.token()}".encode()
+    assert tried.authorizer.check(HOST.encode(), [line], "", got.append) is None
+    question = tried.authorizer.next_question()
+    assert question is not None
+    tried.authorizer.unreachable(question, None, about_token=True)
+    assert [answer.code for answer in got] == [503]
+    assert tried.bearer(jti="other").is_allowed
+
+
+def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:
+    """A token with these claims and header, and an invalid signature."""
+    return f"Bearer {encode(header.encode())}.{encode(claims.encode())}.c2ln"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (raw('"e30.e30.c2ln"'), Reason.MALFORMED),
+        (raw("[]"), Reason.MALFORMED),
+        (raw("{"), Reason.MALFORMED),
+        (raw("[" * 5000 + "]" * 5000), Reason.MALFORMED),
+        (raw('{"iss":"https://kubernetes.default.svc","iss":"x"}'), Reason.MALFORMED),
+        (raw('{"ISS":"https://kubernetes.default.svc"}'), Reason.FOREIGN_ISSUER),
+        (raw('{"iss":"https://kubernetes.default.svc"}', '{"alg":"none"}'), Reason.ALGORITHM),
+        (raw('{"iss":"https://kubernetes.default.svc"}', '{"alg":"HS256"}'), Reason.ALGORITHM),
+        (raw('{"iss":"https://kubernetes.default.svc"}', '{"alg":"rs256"}'), Reason.ALGORITHM),
+        (raw('{"iss":"https://kubernetes.default.svc","exp":NaN}'), Reason.MALFORMED),
+        (raw("{}", '{"alg":["RS256"]}'), Reason.MALFORMED),
+        (raw('{"exp":' + "9" * 5000 + "}"), Reason.MALFORMED),
+        (f"Bearer {'a' * 1_000_000}.b.c", Reason.MALFORMED),
+    ],
+    ids=[
+        "text",
+        "list",
+        "cut off",
+        "nested",
+        "iss twice",
+        "ISS",
+        "none",
+        "HS256",
+        "rs256",
+        "NaN",
+        "list of algorithms",
+        "long number",
+        "long token",
+    ],
+)
+def test_a_hostile_token_is_refused_without_review(line: str, reason: Reason) -> None:
+    tried = Tried()
+    answer = tried.ask(line)
+    assert answer is not None
+    assert answer.reason is reason
+    assert tried.asked == []

@@ -1,0 +1,240 @@
+"""The decision, step by step: every invalid request has its reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.gate.decision import Decision, GateRequest, Review, Rules, decide
+from support.tokens import encode
+
+NOW = 1_800_000_000
+ISSUER = "https://kubernetes.default.svc"
+GATE = "gate.example.com"
+RULES = Rules(
+    hosts=frozenset({"ekf.example.com", "127.0.0.1", "::1"}),
+    issuer=ISSUER,
+    audience=GATE,
+    longest_lifetime_seconds=3600,
+)
+CLAIMS: dict[str, Any] = {
+    "iss": ISSUER,
+    "aud": [GATE],
+    "sub": "system:serviceaccount:team:bot",
+    "iat": NOW - 60,
+    "nbf": NOW - 60,
+    "exp": NOW + 3540,
+    "jti": "j-1",
+    "kubernetes.io": {
+        "namespace": "team",
+        "serviceaccount": {"name": "bot", "uid": "sa-1"},
+        "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
+    },
+}
+USER = CLAIMS["sub"]
+
+
+def token(header: dict[str, Any] | None = None, **changes: Any) -> str:
+    claims = {name: value for name, value in {**CLAIMS, **changes}.items() if value is not None}
+    parts = ({"alg": "RS256", **(header or {})}, claims)
+    return ".".join([*(encode(json.dumps(part).encode()) for part in parts), "c2ln"])
+
+
+def asked(*values: str, host: str = "ekf.example.com") -> GateRequest:
+    return GateRequest(host=host, headers=tuple(("authorization", value) for value in values))
+
+
+def decided(value: str, rules: Rules = RULES, **known: Any) -> Decision:
+    return decide(asked(f"Bearer {value}"), rules, NOW, **(known or {"signed": True}))
+
+
+def test_a_valid_token_is_allowed_with_its_identity() -> None:
+    decision = decided(token())
+    assert decision.reason is Reason.ALLOWED
+    assert decision.identity is not None
+    assert decision.identity.user == USER
+    assert decision.identity.groups == (
+        "system:serviceaccounts", "system:serviceaccounts:team", "system:authenticated",
+    )  # fmt: skip
+    assert [step.number for step in decision.steps] == list(range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"iss": "kubernetes/serviceaccount"}, Reason.LONG_LIVED),
+        ({"iss": "https://accounts.example.com"}, Reason.FOREIGN_ISSUER),
+        ({"iss": None}, Reason.FOREIGN_ISSUER),
+        ({"iss": [ISSUER]}, Reason.MALFORMED),
+        ({"aud": None}, Reason.AUDIENCE),
+        ({"aud": []}, Reason.AUDIENCE),
+        ({"aud": GATE}, Reason.AUDIENCE),
+        ({"aud": {GATE: 1}}, Reason.MALFORMED),
+        ({"aud": [GATE + "x"]}, Reason.AUDIENCE),
+        ({"aud": GATE.upper()}, Reason.AUDIENCE),
+        ({"aud": [GATE, ISSUER]}, Reason.SEVERAL_AUDIENCES),
+        ({"aud": [GATE, None]}, Reason.MALFORMED),
+        ({"exp": None}, Reason.NO_EXPIRY),
+        ({"exp": 0}, Reason.NO_EXPIRY),
+        ({"exp": str(NOW + 60)}, Reason.MALFORMED),
+        ({"exp": NOW - 10.5}, Reason.EXPIRED),
+        ({"exp": True}, Reason.MALFORMED),
+        ({"exp": 2**60}, Reason.LIVES_TOO_LONG),
+        ({"exp": 2**64}, Reason.MALFORMED),
+        ({"exp": NOW - 11}, Reason.EXPIRED),
+        ({"nbf": NOW + 11}, Reason.NOT_YET_VALID),
+        ({"nbf": "soon"}, Reason.MALFORMED),
+        ({"exp": NOW + 3541}, Reason.LIVES_TOO_LONG),
+        ({"iat": -1}, Reason.MALFORMED),
+        ({"iat": 0}, Reason.LIVES_TOO_LONG),
+        ({"sub": "admin"}, Reason.SUBJECT),
+        ({"sub": None}, Reason.SUBJECT),
+        ({"sub": "system:serviceaccount:team:bot\n"}, Reason.SUBJECT),
+        ({"sub": "system:serviceaccount:te\u0430m:bot"}, Reason.SUBJECT),
+        ({"sub": "system:serviceaccount:other:bot"}, Reason.SUBJECT),
+        ({"kubernetes.io": None}, Reason.SUBJECT),
+        ({"kubernetes.io": {"namespace": "team"}}, Reason.UNBOUND),
+        ({"kubernetes.io": {"namespace": "team", "secret": {"uid": ""}}}, Reason.UNBOUND),
+        ({"kubernetes.io": {"namespace": "team", "secret": "secret-1"}}, Reason.UNBOUND),
+    ],
+)
+def test_each_invalid_claim_has_its_reason(changes: dict[str, Any], reason: Reason) -> None:
+    decision = decided(token(**changes))
+    assert (decision.reason, decision.identity) == (reason, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit"),
+    [
+        ({"exp": NOW - 10}, "skew"),
+        ({"nbf": NOW + 10}, "skew"),
+        ({"exp": NOW + 3540}, "lifetime"),
+        ({"exp": NOW + 3539.9, "iat": NOW - 60.9}, "a fraction of a second"),
+    ],
+)
+def test_limits_are_inclusive(changes: dict[str, Any], limit: str) -> None:
+    assert decided(token(**changes)).is_allowed, limit
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "None", "RS256 ", "PS256", ""])
+def test_only_algorithms_of_api_servers_are_accepted(algorithm: object) -> None:
+    assert decided(token({"alg": algorithm})).reason is Reason.ALGORITHM
+
+
+@pytest.mark.parametrize("algorithm", [None, 1, ["RS256"], {"RS256": 1}])
+def test_an_algorithm_that_is_not_a_string_makes_a_token_malformed(algorithm: object) -> None:
+    assert decided(token({"alg": algorithm})).reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ((), Reason.NO_TOKEN),
+        (("Bearer {t}", "Bearer {t}"), Reason.UNREADABLE),
+        (("bearer {t}",), Reason.UNREADABLE),
+        (("Bearer  {t}",), Reason.UNREADABLE),
+        (("Bearer\t{t}",), Reason.UNREADABLE),
+        (("Bearer {t} junk",), Reason.UNREADABLE),
+        (("Bearer {t}\n",), Reason.UNREADABLE),
+        (("Basic eDp5, Bearer {t}",), Reason.UNREADABLE),
+        (("{t}",), Reason.UNREADABLE),
+        (("",), Reason.NO_TOKEN),
+        (("Bearer opaque",), Reason.UNREADABLE),
+        (("Bearer a.b.c",), Reason.MALFORMED),
+        (("Bearer " + "a" * 20_000 + ".b.c",), Reason.MALFORMED),
+    ],
+)
+def test_the_authorization_header_has_one_accepted_form(
+    values: tuple[str, ...], reason: Reason
+) -> None:
+    request = asked(*(value.format(t=token()) for value in values))
+    assert decide(request, RULES, NOW, signed=True).reason is reason
+
+
+@pytest.mark.parametrize(
+    "host", ["EKF.example.com", "ekf.example.com:443", "127.0.0.1:80", "[::1]:1"]
+)
+def test_a_host_is_guarded_in_any_case_and_with_any_port(host: str) -> None:
+    assert decide(asked(f"Bearer {token()}", host=host), RULES, NOW, signed=True).is_allowed
+
+
+@pytest.mark.parametrize("host", ["", "ekf.example.com.", "xekf.example.com", "::1", "ekf"])
+def test_another_host_is_not_guarded(host: str) -> None:
+    decision = decide(asked(f"Bearer {token()}", host=host), RULES, NOW, signed=True)
+    assert decision.reason is Reason.NOT_GUARDED
+
+
+@pytest.mark.parametrize("host", ["", "ekf.example.com.", "x", "*", "[::1]:1"])
+def test_the_wildcard_guards_every_host(host: str) -> None:
+    rules = replace(RULES, hosts=frozenset({"*"}))
+    assert decide(asked(f"Bearer {token()}", host=host), rules, NOW, signed=True).is_allowed
+    assert decide(asked(host=host), rules, NOW, signed=True).reason is Reason.NO_TOKEN
+
+
+@pytest.mark.parametrize("name", ["j-1", "secret-1", "sa-1"])
+def test_a_denied_token_secret_or_account_is_refused(name: str) -> None:
+    rules = Rules(hosts=RULES.hosts, issuer=ISSUER, audience=GATE, longest_lifetime_seconds=3600,
+                  denied=frozenset({name}))  # fmt: skip
+    assert decided(token(), rules).reason is Reason.DENIED
+
+
+def test_a_token_from_an_unwatched_namespace_needs_a_token_review() -> None:
+    rules = replace(RULES, followed=frozenset({"another"}))
+    assert decided(token(), rules).reason is Reason.UNKNOWN
+    assert decided(token(), replace(rules, followed=frozenset({"team"}))).is_allowed
+    user = "system:serviceaccount:team:bot"
+    review = Review(authenticated=True, user=user, audiences=(GATE,))
+    assert decide(asked(f"Bearer {token()}"), rules, NOW, review=review).is_allowed
+
+
+def test_without_a_signature_or_a_review_no_token_is_allowed() -> None:
+    assert decide(asked(f"Bearer {token()}"), RULES, NOW).reason is Reason.UNKNOWN
+    assert decided(token(), signed=False).reason is Reason.SIGNATURE
+
+
+@pytest.mark.parametrize(
+    ("review", "reason"),
+    [
+        (Review(authenticated=True, user=USER, audiences=(GATE,)), Reason.ALLOWED),
+        (Review(authenticated=False), Reason.REVIEW_REFUSED),
+        (Review(authenticated=False, user=USER, audiences=(GATE,)), Reason.REVIEW_REFUSED),
+        (Review(authenticated=True, user="system:anonymous", audiences=(GATE,)),
+         Reason.REVIEW_REFUSED),
+        (Review(authenticated=True, user=USER), Reason.REVIEW_AUDIENCE),
+        (Review(authenticated=True, user=USER, audiences=(ISSUER,)), Reason.REVIEW_AUDIENCE),
+    ],
+)  # fmt: skip
+def test_a_token_review_must_match_audience_and_subject(review: Review, reason: Reason) -> None:
+    assert decided(token(), review=review).reason is reason
+    assert decided(token(), signed=False, review=review).reason is Reason.SIGNATURE
+
+
+def test_a_refusal_contains_nothing_of_the_token() -> None:
+    for changes in ({"sub": "admin"}, {"aud": ["x"]}, {"exp": 1}):
+        shown = repr(decided(token(**changes)))
+        assert token(**changes) not in shown
+
+
+def test_every_reason_has_a_message_and_only_one_allows() -> None:
+    assert set(MESSAGES) == set(Reason)
+    assert [reason for reason in Reason if CODES.get(reason, 401) < 400] == [Reason.ALLOWED]
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just(GATE)
+anything = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_size=5), scalars)
+
+
+@given(name=st.sampled_from(sorted(CLAIMS)), value=anything)
+def test_whatever_the_claims_only_the_subject_is_admitted(name: str, value: Any) -> None:
+    decision = decided(token(**{name: value}))
+    if decision.is_allowed:
+        assert decision.identity is not None
+        assert decision.identity.user == USER
+        once = sorted(set(value)) if name == "aud" else value  # a repeated audience counts once
+        assert name in ("jti", "iat", "nbf", "exp") or once == CLAIMS[name]

@@ -1,0 +1,191 @@
+"""`daypass gate explain` and `deny` without a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.cli import main
+from daypass.gate.decision import Rules
+from daypass.gate.explain import NO_LIST, Explanation, KeySetError, explain, is_signed
+from daypass.kube.cluster import Cluster
+from support.embedded import EmbeddedCluster
+from support.messages import check, raises
+from support.tokens import Signer, encode
+
+SIGNER = Signer("ours")
+ISSUER = "https://kubernetes.default.svc"
+CONFIG = f"""
+version: 1
+cluster: {{issuer: "{ISSUER}"}}
+domains: {{x: {{host: ekf.example.com, front: envoy}}}}
+policy: {{audiences: [gate], longestLifetime: 2h}}
+gate: {{audience: gate, engine: envoy, hosts: [ekf.example.com]}}
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+def token(**changes: object) -> str:
+    now = int(SYSTEM_CLOCK.unix())
+    bound = {"namespace": "team", "secret": {"uid": "s"}, "serviceaccount": {"uid": "a"}}
+    return SIGNER.sign({"iss": ISSUER, "aud": ["gate"], "sub": "system:serviceaccount:team:bot",
+                        "iat": now - 60, "nbf": now - 60, "exp": now + 3000, "jti": "j-1",
+                        "kubernetes.io": bound, **changes})  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run_command(value: str, *arguments: str, config: str = CONFIG) -> tuple[int, str, str]:
+        (tmp_path / "daypass.yaml").write_text(config)
+        (tmp_path / "token").write_text(value + "\n")
+        (tmp_path / "keys").write_text(SIGNER.jwks)
+        paths = {"KEYS": str(tmp_path / "keys"), "TOKEN": str(tmp_path / "token")}
+        code = main([
+            "gate", *(paths.get(each, each) for each in arguments),
+            "--config", str(tmp_path / "daypass.yaml"),
+        ])  # fmt: skip
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_command
+
+
+SECONDS = r"\d+(?= more seconds)"
+EXPLAIN = ("explain", "--token-file", "TOKEN", "--host", "ekf.example.com")
+
+
+def test_a_valid_token_is_allowed_and_skipped_checks_are_listed(run: Run) -> None:
+    code, out, _ = run(token(), *EXPLAIN)
+    assert code == 0
+    assert out.splitlines()[8] == " 9  system:serviceaccount:team:bot"
+    check(out, reason="allowed", hide=SECONDS)
+    explained = json.loads(run(token(), *EXPLAIN, "--output", "json")[1])
+    assert (explained["allowed"], len(explained["notLookedAt"])) == (True, 2)
+
+
+def test_with_keys_the_signature_is_verified(run: Run) -> None:
+    code, out, _ = run(token(), *EXPLAIN, "--keys", "KEYS", "--output", "json")
+    assert (code, json.loads(out)["notLookedAt"]) == (0, [NO_LIST])
+    forged = token()[:-8] + "AAAAAAAA"
+    code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS", "--output", "json")
+    explained = json.loads(out)
+    assert (code, explained["reason"], len(explained["steps"])) == (3, "signature", 5)
+    assert explained["notLookedAt"] == [NO_LIST]
+    code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS")
+    assert (code, " 6  refused (401): " in out) == (3, True)
+    check(out, reason="signature")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "number"),
+    [
+        ({"iss": "kubernetes/serviceaccount"}, "long-lived", 3),
+        ({"aud": ["other"]}, "audience", 6),
+        ({"exp": 1}, "expired", 7),
+        ({"kubernetes.io": {"namespace": "team"}}, "unbound", 9),
+    ],
+)
+def test_a_refusal_has_its_step_and_reason(
+    run: Run, changes: dict[str, object], reason: str, number: int
+) -> None:
+    code, out, err = run(token(**changes), *EXPLAIN, "--output", "json")
+    explained = json.loads(out)
+    assert (code, explained["reason"], len(explained["steps"])) == (3, reason, number)
+    assert explained["allowed"] is False
+    check(explained["message"], reason=reason)
+    assert err == ""
+
+
+def test_an_unguarded_host_is_reported(run: Run) -> None:
+    code, out, _ = run(token(), "explain", "--token-file", "TOKEN", "--host", "x.example.com")
+    assert (code, "refused (404): " in out) == (3, True)
+    check(out, reason="not-guarded")
+
+
+@pytest.mark.parametrize("junk", ["", "x", "a.b.c", "Bearer x", "\u00fc", "x" * 70_000])
+def test_an_invalid_token_is_refused_and_never_printed(run: Run, junk: str) -> None:
+    code, out, err = run(junk, *EXPLAIN)
+    assert code in (1, 3)
+    assert not junk or len(junk) < 3 or junk not in out + err
+
+
+def test_a_missing_issuer_is_a_usage_error(run: Run) -> None:
+    config = CONFIG.replace(f'cluster: {{issuer: "{ISSUER}"}}\n', "")
+    code, _, err = run(token(), *EXPLAIN, config=config)
+    assert (code, "cluster.issuer" in err) == (2, True)
+    check(err, reason="usage")
+
+
+def test_the_cluster_from_kubeconfig_is_used(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "admin.kubeconfig")
+    monkeypatch.setattr(Cluster, "open", lambda **_: EmbeddedCluster().cluster)
+    config = CONFIG.replace(f'cluster: {{issuer: "{ISSUER}"}}\n', "")
+    code, out, err = run(token(), *EXPLAIN, "--output", "json", config=config)
+    assert (code, json.loads(out)["reason"]) == (3, "signature"), err
+    code, out, err = run(token(), *EXPLAIN, "--keys", "KEYS", "--output", "json")
+    assert (code, json.loads(out)["notLookedAt"]) == (0, [NO_LIST]), err
+
+
+@pytest.mark.parametrize(
+    ("value", "arguments", "offending"),
+    [
+        (token(exp=1), ["--token-file", "TOKEN"], "1970-01-01T00:00:"),
+        (SIGNER.sign({"iss": "kubernetes/serviceaccount"}), ["--token-file", "TOKEN"],
+         "short-lived"),
+        ("x", ["--uid", "u", "--until", "tomorrow"], "'tomorrow'"),
+        ("x", ["--uid", "u", "--until", "2001-01-01T00:00:00Z"], "2001-01-01T00:00:00Z"),
+    ],
+    ids=["expired token", "long-lived token", "no time", "past"],
+)  # fmt: skip
+def test_an_invalid_denial_is_a_usage_error(
+    run: Run, value: str, arguments: list[str], offending: str
+) -> None:
+    code, _, err = run(value, "deny", *arguments)
+    assert (code, offending in err) == (2, True), err
+    check(err, reason="usage")
+
+
+def test_an_elliptic_curve_signature_is_verified() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    numbers = key.public_key().public_numbers()
+    public = {"kty": "EC", "crv": "P-256", "kid": "e", "x": encode(numbers.x.to_bytes(32)),
+              "y": encode(numbers.y.to_bytes(32))}  # fmt: skip
+    body = ".".join(encode(part) for part in (b'{"alg":"ES256","kid":"e"}', b"{}"))
+    r, s = decode_dss_signature(key.sign(body.encode(), ec.ECDSA(SHA256())))
+    signature = r.to_bytes(32) + s.to_bytes(32)
+    keys = json.dumps({"keys": [public, {"kty": "RSA"}]})
+    assert is_signed(f"{body}.{encode(signature)}", keys)
+    assert not is_signed(f"{body}.{encode(signature[:-1] + bytes([signature[-1] ^ 1]))}", keys)
+    assert not is_signed(f"{body}.{encode(signature[:-1])}", keys)
+
+
+@pytest.mark.parametrize("header", [{"alg": "none"}, {"alg": "HS256"}, {"alg": "ES256"}, {}])
+def test_other_algorithms_are_not_accepted_as_signatures(header: dict[str, str]) -> None:
+    value = SIGNER.sign({"iss": ISSUER}, {"kid": "ours", "alg": "", **header})
+    assert not is_signed(value, SIGNER.jwks)
+
+
+@pytest.mark.parametrize("keys", ["", "{}", "[]", '{"keys": 5}'], ids=["empty", "{}", "[]", "5"])
+def test_an_invalid_key_set_is_rejected(keys: str) -> None:
+    with raises(KeySetError):
+        is_signed(token(), keys)
+
+
+@pytest.mark.parametrize("keys", [None, SIGNER.jwks])
+def test_an_unwatched_namespace_gives_503(keys: str | None) -> None:
+    def explained(*followed: str) -> Explanation:
+        rules = Rules(
+            hosts=frozenset({"ekf.example.com"}), issuer=ISSUER, audience="gate",
+            longest_lifetime_seconds=7200, followed=frozenset(followed),
+        )  # fmt: skip
+        return explain(token(), "ekf.example.com", rules, SYSTEM_CLOCK.unix(), keys)
+
+    assert (explained("other").passes, explained("other").code) == (False, 503)
+    assert explained("team").passes

@@ -1,0 +1,460 @@
+"""Several controllers and commands that publish, step by step, with a fake clock."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass.gate.revocation.controller import Poller, RevocationController
+from daypass.gate.revocation.event_log import WatchEvent
+from daypass.gate.revocation.publish_once import DeletedObject, publish_once
+from daypass.gate.revocation.publishers import publisher_of
+from daypass.gate.revocation.revocation_list import SETTLE_SECONDS, ObjectKind
+from daypass.gate.revocation.state_store import StateStore
+from daypass.gate.revocation.watcher import RevocationWatcher, Scope
+from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, Lease
+from daypass.render.objects import GATE_KEYS
+from support.deadline import eventually
+from support.messages import check
+from support.objects_api import ObjectsApi
+from support.timing import FakeClock
+from support.tokens import Signer
+from support.watched_api import WatchedApi, cluster_of
+from support.watching import watched_config
+
+CONFIG = watched_config(closeAfter="600s")
+FRONT = "/apis/networking.istio.io/v1alpha3/namespaces/istio-system/envoyfilters/"
+
+
+class World:
+    """The cluster that is watched (`seen`), published objects, and controllers by name."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.seen, self.objects = WatchedApi(), ObjectsApi()
+        self.seen.put(
+            "namespaces", "team", name="team", namespace="", labels={POLICY: POLICY_ENFORCED}
+        )
+        self.seen.put("secrets", "s-1")
+        self.seen.put("secrets", "s-2")
+        self.keys = "issuer\n" + Signer("one").jwks
+        self.events: list[tuple[str, WatchEvent]] = []
+        self.watches: list[RevocationController] = []
+
+    def watch(self, name: str) -> RevocationController:
+        gate = CONFIG.gate
+        assert gate is not None
+        cluster = self.objects.cluster(self.clock)
+        watch = RevocationController(
+            following=RevocationWatcher(
+                cluster_of(self.seen), self.clock, Scope(orders_namespace="daypass",
+                each_namespace=True), longest_lifetime_seconds=7200, close_after_seconds=600,
+            ),
+            record=StateStore(cluster, "daypass"),
+            publisher=publisher_of(cluster, CONFIG, gate),
+            lease=Lease(cluster, self.clock, namespace="daypass", name="watch", me=name),
+            keys=Poller(lambda: self.keys, 3600),
+            clock=self.clock,
+            tell=lambda event, **fields: self.events.append((name, event)),
+            config=CONFIG,
+            close_after_seconds=600,
+        )  # fmt: skip
+        self.watches.append(watch)
+        watch.following.start()
+        eventually("all objects are seen", lambda: watch.following.is_settled)
+        return watch
+
+    def turn(self, watch: RevocationController) -> bool:
+        assert watch.keys is not None
+        watch.keys.fetch()
+        watch.lease.attempt()
+        return watch.turn()
+
+    def wait_for_events(self, watch: RevocationController) -> None:
+        """Return once every watch has had an event at the current time."""
+        now = self.clock.monotonic()
+        eventually(
+            "events arrive",
+            lambda: all((f.heard_at or 0) >= now for f in watch.following.feeds),
+            seconds=60,
+        )
+
+    def wait_for_deletion(self, watch: RevocationController, *uids: str) -> None:
+        eventually(
+            "the deletion is seen",
+            lambda: watch.following.revoked().secrets >= set(uids),
+            seconds=60,
+        )
+
+    def published(self) -> str:
+        return "".join(
+            json.dumps(found) for path, found in self.objects.objects.items()
+            if path.startswith(FRONT)
+        )  # fmt: skip
+
+    def issued_after(self) -> float:
+        """The time before which issued tokens are refused."""
+        return float(self.published().partition('"end": ')[2].partition("}")[0])
+
+    def closes_at(self) -> str:
+        """The time at which Envoy starts to refuse every request."""
+        return self.published().partition('"string_value": "')[2].partition('"')[0]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    for watch in made.watches:
+        watch.following.stop()
+
+
+def test_a_deletion_is_recorded_before_it_is_published(world: World) -> None:
+    watch = world.watch("one")
+    assert world.turn(watch)
+    assert "s-1" not in world.published()
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(watch, "s-1")
+    world.objects.written.clear()
+    assert world.turn(watch)
+    assert '"s-1"' in world.published()
+    assert world.objects.written[:3] == ["watch", "daypass-gate-known", "daypass-gate-revoked-0"]
+
+
+def test_a_replica_publishes_only_once_it_holds_the_lease(
+    world: World,
+) -> None:
+    one, two = world.watch("one"), world.watch("two")
+    world.turn(one)
+    assert not world.turn(two)
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(two, "s-1")
+    assert not world.turn(two)
+    assert "s-1" not in world.published()
+    world.clock.advance(DURATION_SECONDS + 1)
+    assert world.turn(two)
+    assert '"s-1"' in world.published()
+
+
+def test_a_controller_that_loses_the_lease_stops_publishing(world: World) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(watch, "s-1")
+    # It holds the lease at first, and loses it once the record is written.
+    world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
+    assert not watch.turn()
+    assert "s-1" not in world.published()
+
+
+def test_a_successor_knows_deletions_it_did_not_see_from_the_record(world: World) -> None:
+    one = world.watch("one")
+    world.turn(one)
+    world.seen.put("secrets", "s-3")
+    world.seen.delete("secrets", "s-3")
+    world.wait_for_deletion(one, "s-3")
+    world.turn(one)
+    one.following.stop()
+    world.seen.delete("secrets", "s-1")  # while no controller runs
+    world.seen.events.clear()
+    two = world.watch("two")
+    world.turn(two)
+    world.clock.advance(DURATION_SECONDS + 1)
+    world.turn(two)
+    published = world.published()
+    assert all(f'"{uid}"' in published for uid in ("s-1", "s-3"))
+    assert '"s-2"' not in published
+
+
+def test_revocations_published_by_commands_are_not_lost(world: World) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    cluster = world.objects.cluster(world.clock)
+    manual = DeletedObject(kind=ObjectKind.SECRET, namespace="team", uid="manual")
+    assert publish_once(cluster, "daypass", [manual])
+    assert '"manual"' in world.published()
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(watch, "s-1")
+    assert world.turn(watch)
+    assert all(f'"{uid}"' in world.published() for uid in ("manual", "s-1"))
+    # The command publishes between the controller's record and its publication.
+    world.seen.delete("secrets", "s-2")
+    world.wait_for_deletion(watch, "s-2")
+    second = DeletedObject(kind=ObjectKind.SECRET, namespace="team", uid="manual-too")
+    world.objects.meanwhile.append(lambda: publish_once(cluster, "daypass", [second]))
+    for _ in range(3):
+        world.turn(watch)
+    assert all(f'"{uid}"' in world.published() for uid in ("manual-too", "s-2"))
+
+
+def test_the_validity_of_the_list_is_renewed_at_half_time(world: World) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    first = world.closes_at()
+    world.clock.advance(200)
+    world.wait_for_events(watch)
+    world.turn(watch)
+    assert world.closes_at() == first
+    world.clock.advance(110)
+    world.wait_for_events(watch)
+    world.turn(watch)
+    assert world.closes_at() > first
+
+
+def test_without_events_nothing_is_renewed_and_the_gate_closes(world: World) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    first = world.closes_at()
+    world.seen.fails = 0
+    eventually("the failure is seen", lambda: watch.following.trouble)
+    world.clock.advance(500)
+    world.turn(watch)
+    assert world.closes_at() == first
+    world.clock.advance(101)
+    world.turn(watch)
+    assert ("one", WatchEvent.CLOSED) in world.events
+    world.seen.fails = None
+    eventually("events arrive again", lambda: not watch.following.is_closed, seconds=60)
+    eventually(
+        "the gate opens", lambda: world.turn(watch) and world.closes_at() > first, seconds=60
+    )
+
+
+def test_two_keys_are_published_and_then_one(world: World) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    first, second = (json.loads(Signer(name).jwks)["keys"] for name in ("a", "b"))
+    for keys in (first, [*first, *second], second):
+        world.keys = "issuer\n" + json.dumps({"keys": keys})
+        world.turn(watch)
+        found = json.dumps(world.objects.objects[f"{FRONT}{GATE_KEYS}"])
+        for each in [*first, *second]:
+            assert (each["n"] in found) is (each in keys)
+
+
+def test_a_failed_publication_is_reported_and_retried(world: World) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(watch, "s-1")
+    world.objects.fails = True
+    assert not world.turn(watch)
+    assert watch.errors == 1
+    check(watch.trouble, reason=WatchEvent.NOT_PUBLISHED)
+    assert ("one", WatchEvent.NOT_PUBLISHED) in world.events
+    world.objects.fails = False
+    assert world.turn(watch)
+    assert '"s-1"' in world.published()
+    assert watch.trouble == ""
+
+
+def test_an_entry_is_removed_after_the_longest_lifetime(world: World) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(watch, "s-1")
+    world.turn(watch)
+    for _ in range(3):
+        world.clock.advance(1800)
+        world.wait_for_events(watch)
+        world.turn(watch)
+        assert '"s-1"' in world.published()
+    world.clock.advance(2000)
+    world.wait_for_events(watch)
+    eventually(
+        "the entry is removed",
+        lambda: world.turn(watch) and '"s-1"' not in world.published(),
+        seconds=60,
+    )
+
+
+def test_a_recent_entry_is_published_alone_however_long_the_list_is(world: World) -> None:
+    watch = world.watch("one")
+    for number in range(600):
+        watch.following.denials.gone(
+            ObjectKind.SECRET, f"before-{number}", "team", world.clock.unix()
+        )
+    world.turn(watch)
+    for seconds in (60, 60):
+        world.clock.advance(seconds)
+        world.wait_for_events(watch)
+        world.turn(watch)
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(watch, "s-1")
+    world.objects.written.clear()
+    assert world.turn(watch)
+    assert world.objects.written[:3] == ["watch", "daypass-gate-known", "daypass-gate-revoked-0"]
+    assert _parts_written(world) == ["daypass-gate-revoked-0"]
+    first = json.dumps(world.objects.objects[f"{FRONT}daypass-gate-revoked-0"])
+    assert '"s-1"' in first
+    assert '"before-' not in first
+    assert world.published().count('"before-') == 600
+
+
+def test_a_successor_does_not_rewrite_unchanged_parts(world: World) -> None:
+    one, two = world.watch("one"), world.watch("two")
+    world.turn(one)
+    assert _parts_written(world) == [f"daypass-gate-revoked-{number}" for number in range(4)]
+    world.turn(two)
+    world.clock.advance(DURATION_SECONDS + 1)
+    world.wait_for_events(two)
+    assert world.turn(two)
+    assert _parts_written(world) == ["daypass-gate-revoked-0"]
+    cluster = world.objects.cluster(world.clock)
+    assert publish_once(
+        cluster, "daypass", [DeletedObject(kind=ObjectKind.SECRET, namespace="team", uid="x")]
+    )
+    assert _parts_written(world) == ["daypass-gate-revoked-0"]
+
+
+def test_an_entry_stays_in_place_until_its_copy_is_published(
+    world: World,
+) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(watch, "s-1")
+    world.turn(watch)
+    _advance(world, watch, SETTLE_SECONDS)
+    watch.lease.attempt()
+    # The copy is due. The lease expires once it is recorded, and is held again in the next turn.
+    world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
+    assert not watch.turn()
+    _advance(world, watch, SETTLE_SECONDS)
+    assert world.turn(watch)
+    assert _parts_with(world, "s-1") > {"daypass-gate-revoked-0"}
+    _advance(world, watch, SETTLE_SECONDS)
+    assert world.turn(watch)
+    assert "daypass-gate-revoked-0" not in _parts_with(world, "s-1") != set()
+
+
+def test_a_successor_keeps_a_copy_until_its_own_is_in_force(world: World) -> None:
+    one = world.watch("one")
+    world.turn(one)
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(one, "s-1")
+    world.turn(one)
+    two = world.watch("two")
+    _advance(world, one, SETTLE_SECONDS)
+    world.turn(one)
+    copied = _parts_with(world, "s-1")
+    assert len(copied) == 2
+    assert not world.turn(two)
+    _advance(world, two, SETTLE_SECONDS - 1)
+    assert world.turn(two)
+    _advance(world, two, 1)
+    assert world.turn(two)
+    assert _parts_with(world, "s-1") == copied
+    _advance(world, two, SETTLE_SECONDS)
+    assert world.turn(two)
+    assert _parts_with(world, "s-1") == copied - {"daypass-gate-revoked-0"}
+
+
+def test_a_first_start_refuses_no_token_for_its_age(world: World) -> None:
+    world.turn(world.watch("one"))
+    assert world.issued_after() < world.clock.unix() - 7000
+    assert ("one", WatchEvent.RECORD_LOST) not in world.events
+
+
+HOME = "/api/v1/namespaces/daypass/configmaps/"
+
+
+@pytest.mark.parametrize("lost", ["daypass-gate-known", "daypass-gate-known-", ""])
+def test_without_the_complete_record_older_tokens_are_refused(world: World, lost: str) -> None:
+    """The record, the known UIDs, or both are deleted while no controller runs."""
+    one = world.watch("one")
+    world.turn(one)
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(one, "s-1")
+    world.clock.advance(2)
+    world.turn(one)
+    _advance(world, one, 301)
+    world.turn(one)
+    one.following.stop()
+    for path in [*world.objects.objects]:
+        is_part = path.startswith(f"{HOME}daypass-gate-known-")
+        if path.startswith(HOME) and (not lost or is_part is lost.endswith("-")):
+            del world.objects.objects[path]
+    world.clock.advance(DURATION_SECONDS + 1)
+    began = world.clock.unix()
+    for name in ("two", "three"):
+        watch = world.watch(name)
+        world.turn(watch)
+        world.clock.advance(DURATION_SECONDS + 1)
+        world.wait_for_events(watch)
+        if name == "two":  # `iat` is in seconds: tokens of this second look like older ones
+            assert not world.turn(watch)
+            _advance(world, watch, 1)
+        assert world.turn(watch)
+        assert began < world.issued_after() <= world.clock.unix()
+        watch.following.stop()
+        world.clock.advance(DURATION_SECONDS + 1)
+    assert [name for name, event in world.events if event is WatchEvent.RECORD_LOST] == ["two"]
+
+
+@pytest.mark.parametrize("content", [b"junk", {"refused": {"format": 1}}], ids=["junk", "format"])
+def test_after_a_damaged_record_is_deleted_older_tokens_are_refused(
+    world: World, content: Any
+) -> None:
+    one = world.watch("one")
+    world.turn(one)
+    one.following.stop()
+    text = content if isinstance(content, bytes) else gzip.compress(json.dumps(content).encode())
+    damaged = world.objects.objects[f"{HOME}daypass-gate-known"]
+    damaged["binaryData"] = {"content.json.gz": base64.b64encode(text).decode()}
+    world.clock.advance(DURATION_SECONDS + 1)
+    two = world.watch("two")
+    world.turn(two)
+    world.clock.advance(DURATION_SECONDS + 1)
+    world.wait_for_events(two)
+    before = world.published()
+    assert not world.turn(two)
+    assert "kubectl delete configmap daypass-gate-known -n daypass" in two.trouble
+    check(two.trouble, reason=WatchEvent.NOT_PUBLISHED)
+    assert world.published() == before
+    del world.objects.objects[f"{HOME}daypass-gate-known"]
+    began = world.clock.unix()
+    assert not world.turn(two)
+    assert world.published() == before
+    _advance(world, two, 1)
+    assert world.turn(two)
+    assert world.issued_after() > began
+
+
+def test_a_running_controller_rewrites_a_lost_record_and_refuses_no_token(
+    world: World,
+) -> None:
+    watch = world.watch("one")
+    world.turn(watch)
+    del world.objects.objects[f"{HOME}daypass-gate-known"]
+    world.seen.delete("secrets", "s-1")
+    world.wait_for_deletion(watch, "s-1")
+    eventually("it is published", lambda: world.turn(watch) and '"s-1"' in world.published())
+    assert world.issued_after() < world.clock.unix() - 7000
+    assert ("one", WatchEvent.RECORD_LOST) not in world.events
+
+
+def _advance(world: World, watch: RevocationController, seconds: float) -> None:
+    world.clock.advance(seconds)
+    world.wait_for_events(watch)
+
+
+def _parts_with(world: World, uid: str) -> set[str]:
+    """The parts of the list that contain an entry."""
+    return {
+        path.removeprefix(FRONT) for path, found in world.objects.objects.items()
+        if path.startswith(FRONT) and f'"{uid}"' in json.dumps(found)
+    }  # fmt: skip
+
+
+def _parts_written(world: World) -> list[str]:
+    """The parts of the list written since the last call."""
+    names = sorted(name for name in world.objects.written if "-revoked-" in name)
+    world.objects.written.clear()
+    return names

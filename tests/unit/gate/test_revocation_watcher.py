@@ -1,0 +1,216 @@
+"""Watches per identity namespace: start, end, and namespaces that can't be watched."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass.gate.revocation.revocation_list import ObjectKind
+from daypass.gate.revocation.watcher import OURS, PerNamespaceInformers, RevocationWatcher, Scope
+from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.testing.clock import MovableClock
+from support.deadline import eventually
+from support.watched_api import WatchedApi, cluster_of
+
+CLOSE_AFTER = 600
+LABELS = {POLICY: POLICY_ENFORCED}
+SCOPE = Scope(orders_namespace="daypass", each_namespace=True)
+
+
+class Running:
+    def __init__(self, api: WatchedApi, scope: Scope = SCOPE) -> None:
+        self.api, self.clock = api, MovableClock()
+        self.following = RevocationWatcher(
+            cluster_of(api), self.clock, scope, longest_lifetime_seconds=3600,
+            close_after_seconds=CLOSE_AFTER,
+        )  # fmt: skip
+
+    @property
+    def each(self) -> PerNamespaceInformers:
+        assert self.following.each is not None
+        return self.following.each
+
+    def eventually_is(self, **expected: object) -> RevocationSnapshot:
+        def matching() -> RevocationSnapshot | None:
+            now = self.following.revoked()
+            return now if all(getattr(now, k) == v for k, v in expected.items()) else None
+
+        return eventually(f"it is {expected}", matching, seconds=60)
+
+
+def add_namespace(api: WatchedApi, name: str, *, labelled: bool = True) -> None:
+    api.put("namespaces", name, name=name, namespace="", labels=LABELS if labelled else {})
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    made = Running(WatchedApi())
+    for name in ("team", "other"):
+        add_namespace(made.api, name)
+    add_namespace(made.api, "plain", labelled=False)
+    made.api.put("secrets", "s-1")
+    made.api.put("secrets", "s-2", namespace="other")
+    made.api.put("serviceaccounts", "a-1")
+    made.following.start()
+    made.eventually_is(followed={"team", "other"})
+    yield made
+    made.following.stop()
+
+
+def test_a_deletion_in_an_identity_namespace_is_seen(running: Running) -> None:
+    running.api.delete("secrets", "s-1")
+    running.eventually_is(secrets={"s-1"}, closed=False)
+
+
+def test_unicode_line_separators_do_not_split_watch_events(running: Running) -> None:
+    running.api.put("serviceaccounts", "a-2", annotations={"note": "one\x85two\u2028three"})
+    running.api.put("secrets", "s-3", annotations={"note": "one\x85two"})
+    running.api.delete("serviceaccounts", "a-1")
+    running.api.delete("secrets", "s-1")
+    running.eventually_is(secrets={"s-1"}, service_accounts={"a-1"})
+    assert running.following.trouble == ""
+
+
+def test_secrets_are_watched_only_in_identity_namespaces(running: Running) -> None:
+    asked = {r.url.path for r in list(running.api.asked) if r.url.path.endswith("secrets")}
+    assert asked == {f"/api/v1/namespaces/{name}/secrets" for name in ("team", "other")}
+    secrets = [r for r in list(running.api.asked) if r.url.path.endswith("secrets")]
+    assert all("PartialObjectMetadata" in r.headers["accept"] for r in secrets)
+    assert all("type=kubernetes.io" in r.url.params["fieldSelector"] for r in secrets)
+
+
+def test_a_namespace_is_watched_once_it_is_labelled(running: Running) -> None:
+    add_namespace(running.api, "plain")
+    running.eventually_is(followed={"team", "other", "plain"})
+
+
+def test_a_namespace_without_the_label_is_not_watched_and_its_secrets_are_not_deleted(
+    running: Running,
+) -> None:
+    add_namespace(running.api, "team", labelled=False)
+    running.eventually_is(followed={"other"}, secrets=set())
+    running.api.delete("secrets", "s-1")
+    add_namespace(running.api, "team")
+    running.eventually_is(followed={"team", "other"}, secrets={"s-1"})
+
+
+def test_deleting_a_namespace_revokes_everything_in_it(running: Running) -> None:
+    running.api.forbidden.add("team")  # its Role is deleted too, so later events are not seen
+    running.api.delete("namespaces", "team")
+    running.eventually_is(followed={"other"})
+    running.api.forbidden.clear()
+    add_namespace(running.api, "team")  # a new one with that name
+    running.eventually_is(followed={"team", "other"})
+    assert "s-1" in running.following.record()["gone"]
+
+
+def test_authorizers_get_what_was_deleted_with_a_namespace() -> None:
+    """The API server accepts its tokens for some seconds more; a review then would be cached."""
+    running = Running(WatchedApi(), replace(SCOPE, names_followed=False))
+    add_namespace(running.api, "team")
+    running.api.put("secrets", "s-1")
+    running.api.put("serviceaccounts", "a-1")
+    running.following.start()
+    try:
+        eventually("it is watched", lambda: "team" in running.following.followed, seconds=60)
+        running.api.delete("namespaces", "team")
+        running.eventually_is(
+            secrets={"s-1"}, service_accounts={"a-1"}, followed=None, closed=False
+        )
+        assert not running.following.followed
+    finally:
+        running.following.stop()
+
+
+def test_a_namespace_deleted_during_an_outage_is_noticed(running: Running) -> None:
+    running.api.fails = 0
+    eventually("the failure is seen", lambda: running.following.trouble)
+    running.api.delete("namespaces", "team")
+    running.api.events.clear()
+    running.api.forgotten = running.api.version
+    running.api.fails = None
+    running.eventually_is(followed={"other"})
+    assert "s-1" in running.following.record()["gone"]
+
+
+def test_a_namespace_without_the_role_is_reported_and_not_watched(running: Running) -> None:
+    running.api.put("serviceaccounts", "a-new", namespace="new", labels={OURS[0]: OURS[1]})
+    running.api.forbidden.update({"new", "left"})
+    add_namespace(running.api, "left")  # its last identity is deleted, and the policy still applies
+    add_namespace(running.api, "new")
+    eventually("it is reported", lambda: running.following.unfollowed == {"new"})
+    eventually(
+        "the reason is reported", lambda: 'resources: ["secrets"]' in running.following.trouble
+    )
+    running.eventually_is(followed={"team", "other"}, closed=False)
+    assert running.following.is_settled
+    running.api.forbidden.remove("new")
+    running.eventually_is(followed={"team", "other", "new"})
+
+
+def test_a_namespace_that_loses_the_role_counts_as_watched_until_it_is_stale(
+    running: Running,
+) -> None:
+    running.api.forbidden.add("team")
+    eventually("the failure is seen", lambda: running.following.trouble)
+    running.eventually_is(followed={"team", "other"})
+    running.clock.move(CLOSE_AFTER + 1)
+    running.eventually_is(followed={"other"}, closed=False)
+
+
+def test_two_hundred_namespaces_are_watched(running: Running) -> None:
+    names = {f"many-{number}" for number in range(200)}
+    for name in names:
+        running.api.put("secrets", f"s-{name}", namespace=name)
+        add_namespace(running.api, name)
+    running.eventually_is(followed=names | {"team", "other"})
+    running.api.delete("secrets", "s-many-77")
+    running.eventually_is(secrets={"s-many-77"})
+    assert threading.active_count() < 230
+
+
+def test_namespaces_beyond_the_limit_wait_and_are_not_watched() -> None:
+    made = Running(WatchedApi())
+    made.following.each = each = PerNamespaceInformers(
+        made.each._make, made.following.denials, made.clock.unix, feeds_at_most=2
+    )
+    made.following._wide = [made.following._feed(f) for f in made.following._everywhere()]
+    for name in ("a", "b", "c"):
+        add_namespace(made.api, name)
+        made.api.put("serviceaccounts", f"a-{name}", namespace=name, labels={OURS[0]: OURS[1]})
+    made.following.start()
+    made.eventually_is(followed={"a", "b"})
+    assert made.following.unfollowed == {"c"}
+    made.api.delete("namespaces", "a")
+    made.eventually_is(followed={"b", "c"})
+    assert each.waiting == set()
+    made.following.stop()
+
+
+def test_the_record_of_another_controller_is_compared_with_the_cluster(running: Running) -> None:
+    record = {
+        "format": 1,
+        "known": {"secret": {"s-1": "team", "s-old": "team", "s-far": "plain"},
+                  "serviceAccount": {"a-old": "team"}},
+        "gone": {"s-before": ["secret", "team", running.clock.unix()]},
+        "namespaces": {},
+    }  # fmt: skip
+    running.following.absorb(record)
+    running.eventually_is(secrets={"s-old", "s-before"}, service_accounts={"a-old"})
+    assert running.following.record()["known"][ObjectKind.SECRET]["s-far"] == "plain"
+
+
+@pytest.mark.parametrize("close_after_seconds", [6, 12, 600])
+@pytest.mark.parametrize("each_namespace", [False, True])
+def test_every_watch_restarts_at_least_twice_before_the_gate_closes(
+    *, each_namespace: bool, close_after_seconds: int
+) -> None:
+    following = RevocationWatcher(
+        cluster_of(WatchedApi()), MovableClock(), replace(SCOPE, each_namespace=each_namespace),
+        longest_lifetime_seconds=3600, close_after_seconds=close_after_seconds,
+    )  # fmt: skip
+    assert max(feed.followed.watch_seconds for feed in following.feeds) <= close_after_seconds / 2

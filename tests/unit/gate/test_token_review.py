@@ -1,0 +1,104 @@
+"""Parsing of TokenReview responses, valid and invalid."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass._core.secret import Secret
+from daypass.gate.authorizer.token_reviews import ReviewFailure, body_for, read_answer
+from daypass.gate.decision import Review
+from support.fake_door import long_lived_token
+
+
+def answer(status: Any) -> bytes:
+    return json.dumps({"kind": "TokenReview", "status": status}).encode()
+
+
+def test_the_request_has_audience_and_token() -> None:
+    before, after = body_for('a"b\\n')
+    spec = json.loads(before + b"x.y.z" + after)["spec"]
+    assert spec == {"audiences": ['a"b\\n'], "token": "x.y.z"}
+
+
+def test_a_successful_response_is_read_completely() -> None:
+    status = {"authenticated": True, "user": {"username": "u"}, "audiences": ["a", "b"]}
+    expected = Review(authenticated=True, user="u", audiences=("a", "b"))
+    assert read_answer(201, "", answer(status)) == expected
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"error": "token has expired"},
+        {"authenticated": False, "user": {"username": "u"}},
+        {"authenticated": "true"},
+        {"authenticated": 1},
+        {"authenticated": None, "user": None, "audiences": None},
+    ],
+)
+def test_only_authenticated_true_counts(status: Any) -> None:
+    review = read_answer(201, "", answer(status))
+    assert isinstance(review, Review)
+    assert not review.authenticated
+
+
+@pytest.mark.parametrize(
+    ("code", "retry_after", "seconds"),
+    [(429, "3", 3.0), (503, "0", 0.0), (429, "", None), (429, "-1", None), (429, "nan", None),
+     (429, "inf", None), (429, "Tue, 24 Nov 2026", None), (500, "3", None), (403, "3", None)],
+)  # fmt: skip
+def test_retry_after_of_a_failure_is_read(
+    code: int, retry_after: str, seconds: float | None
+) -> None:
+    result = read_answer(code, retry_after, b"{}")
+    assert isinstance(result, ReviewFailure)
+    assert result.retry_after_seconds == seconds
+
+
+@given(code=st.integers(100, 599), body=st.binary(max_size=200), retry_after=st.text(max_size=9))
+def test_arbitrary_bytes_authenticate_no_one(code: int, body: bytes, retry_after: str) -> None:
+    result = read_answer(code, retry_after, body)
+    assert isinstance(result, ReviewFailure) or not result.authenticated
+
+
+@given(
+    status=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["authenticated", "user", "audiences", "username"]), inner
+            )
+        ),
+        max_leaves=8,
+    )
+)
+def test_a_malformed_status_authenticates_no_one(status: Any) -> None:
+    result = read_answer(201, "", answer(status))
+    if isinstance(result, Review) and result.authenticated:
+        assert status["authenticated"] is True
+
+
+@pytest.mark.parametrize(("code", "about"), [(400, True), (413, True), (500, False), (404, False)])
+def test_errors_about_one_token_differ_from_errors_of_the_api_server(
+    code: int, about: bool
+) -> None:
+    result = read_answer(code, "", b"{}")
+    assert isinstance(result, ReviewFailure)
+    assert result.about_token is about
+
+
+def test_a_response_that_quotes_the_token_is_redacted() -> None:
+    token = long_lived_token()
+    escaped = "".join(f"\\u{ord(c):04x}" for c in token)
+    body = f'{{"kind": "Status", "message": "bad token {escaped}, {token[60:]}"}}'
+    result = read_answer(422, "", body.encode(), Secret(token))
+    assert isinstance(result, ReviewFailure)
+    assert "bad token ***" in result.why
+    assert not any(token[at : at + 16] in result.why for at in range(len(token) - 15))

@@ -1,0 +1,46 @@
+"""What the response to a forged token means."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from daypass._core.reasons import Reason
+from daypass.client.http1 import HttpResponse
+from daypass.gate.decision import GateRequest, Rules, decide
+from daypass.verification.forged_tokens import forged_token, judge_closed
+from daypass.verification.report import Level
+from unit.verification.findings import answer, worded
+
+STATUS = json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no"})
+
+
+@pytest.mark.parametrize(
+    ("response", "level", "values"),
+    [
+        (answer(401, STATUS), Level.OK, ["401 no"]),
+        (answer(403, STATUS), Level.OK, ["403"]),
+        (answer(503, STATUS), Level.WARNING, ["503"]),
+        (answer(403, "RBAC: access denied"), Level.WARNING, ["403"]),
+        (answer(302, location="https://login/"), Level.FAILURE, ["https://login/"]),
+        (answer(200, "<html>"), Level.FAILURE, ["200"]),
+        (answer(404, "not found"), Level.FAILURE, ["404"]),
+        (answer(503, "no healthy upstream"), Level.FAILURE, ["503"]),
+    ],
+    ids=["401", "403", "503", "Istio", "redirect", "200", "404", "no upstream"],
+)
+def test_a_forged_token_must_be_refused_with_a_kubernetes_status(
+    response: HttpResponse, level: Level, values: list[str]
+) -> None:
+    finding = worded(judge_closed(response))
+    assert finding.level is level
+    assert [value for value in values if value not in finding.fact] == []
+
+
+@pytest.mark.parametrize(("signed", "reason"), [(False, Reason.SIGNATURE), (True, Reason.ALLOWED)])
+def test_a_forged_token_is_valid_except_for_its_signature(signed: bool, reason: Reason) -> None:
+    rules = Rules(hosts=frozenset({"h"}), issuer="i", audience="a", longest_lifetime_seconds=3600)
+    line = ("authorization", f"Bearer {forged_token('i', 'a', 1000.0)}")
+    found = decide(GateRequest(host="h", headers=(line,)), rules, 1000.0, signed=signed)
+    assert found.reason is reason

@@ -1,0 +1,171 @@
+"""Every diagnosis of `daypass verify`, by the response that leads to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass.client.door_url import DoorUrl
+from daypass.client.http1 import HttpResponse
+from daypass.verification.report import Level
+from daypass.verification.requests import Negative, judge_negative, negatives
+from daypass.verification.responses import (
+    judge_anonymous,
+    judge_gate,
+    judge_plain_http,
+    judge_policy,
+    judge_tokenless,
+)
+from daypass.verification.target import VerificationTarget
+from unit.verification.findings import answer, status, worded
+
+OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
+DOOR = VerificationTarget(name="ekf", door=DoorUrl.parse("https://ekf.example.com/kubernetes"))
+DIRECT = VerificationTarget(name="ekf", door=DOOR.door, direct=True)
+CANNOT = 'serviceaccounts "default" is forbidden: User "{}" cannot get resource "serviceaccounts/token" in API group "" in the namespace "default"'  # noqa: E501
+SECRETS = (
+    'secrets is forbidden: User "system:anonymous" cannot list resource "secrets" in API group ""'
+)
+HTML = {"content_type": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("response", "level", "values"),
+    [
+        (status(403, CANNOT.format("system:anonymous")), OK, ["403"]),
+        (status(401, "Unauthorized"), OK, ["401"]),
+        (status(403, CANNOT.format("system:serviceaccount:x:proxy")), FAILURE,
+         ["system:serviceaccount:x:proxy"]),
+        (status(200, "", ), FAILURE, ["200"]),
+        (status(404, "nothing is published here but the TokenRequest API: POST ..."), FAILURE,
+         ["host", "/kubernetes"]),
+        (status(401, "Jwt is missing (the gate takes short-lived tokens ...)"), FAILURE, ["gate"]),
+        (status(503, "the API server cannot be reached"), FAILURE, ["503", "cluster.server"]),
+        (status(404, "the server could not find the requested resource"), FAILURE,
+         ["404", "another cluster"]),
+        (answer(404, "default backend - 404", content_type="text/plain"), FAILURE,
+         ["/kubernetes", "`daypass apply`"]),
+        (answer(404, "<html>", **HTML), FAILURE, ["404", "HTML", "`daypass apply`"]),
+        (answer(503, "<html>", **HTML), FAILURE, ["503", "HTML", "certificate"]),
+        (answer(200, "<html>login</html>", **HTML), FAILURE, ["200", "HTML"]),
+        (answer(302, location="https://ekf.example.com/dex/auth?x"), FAILURE,
+         ["https://ekf.example.com/dex/auth"]),
+        (answer(308, location="https://other.example.com/"), FAILURE, ["https://other.example.com/"]),
+        (answer(403, "\x1b[2J<html>", **HTML), FAILURE, ["403"]),
+    ],
+    ids=["forbidden", "unauthorized", "another user", "status 200", "not published", "gate",
+         "no API server", "another server", "no route", "html 404", "html 503", "html 200", "login",
+         "redirect", "control characters"],
+)  # fmt: skip
+def test_a_get_without_a_token_shows_what_answers(
+    response: HttpResponse, level: Level, values: list[str]
+) -> None:
+    finding = worded(judge_anonymous(response, DOOR))
+    assert finding.level is level
+    text = f"{finding.fact}\n{finding.hint}"
+    assert [value for value in values if value not in text] == []
+    assert finding.level is OK or finding.hint
+    assert "\x1b" not in finding.fact + finding.hint
+
+
+def test_a_login_redirect_differs_from_another_redirect() -> None:
+    login = judge_anonymous(answer(302, location="/oauth2/start"), DOOR)
+    other = judge_anonymous(answer(302, location="https://www.example.com/"), DOOR)
+    assert ("login" in login.hint, "/kubernetes" in login.hint) == (True, True)
+    assert "login" not in other.hint
+
+
+@pytest.mark.parametrize(
+    ("response", "target", "level"),
+    [
+        (status(401, "no token", www_authenticate="Bearer"), DOOR, OK),
+        (status(403, CANNOT.format("system:anonymous")), DOOR, WARNING),
+        (status(403, CANNOT.format("system:anonymous")), DIRECT, WARNING),
+        (status(201, "", ), DOOR, FAILURE),
+        (answer(404, "<html>", **HTML), DOOR, FAILURE),
+    ],
+)  # fmt: skip
+def test_a_post_without_a_token_must_end_at_the_door(
+    response: HttpResponse, target: VerificationTarget, level: Level
+) -> None:
+    assert worded(judge_tokenless(response, target)).level is level
+
+
+@pytest.mark.parametrize(
+    ("response", "level"),
+    [
+        (None, OK),
+        (answer(404, "x"), OK),
+        (status(403, "this came to the front over plain http"), OK),
+        (answer(308, location="https://ekf.example.com/"), WARNING),
+        (answer(302, location="http://ekf.example.com/login"), OK),
+        (status(403, CANNOT.format("system:anonymous")), FAILURE),
+        (answer(200, "<html>", **HTML), FAILURE),
+    ],
+)
+def test_plain_http_must_be_refused(response: HttpResponse | None, level: Level) -> None:
+    assert worded(judge_plain_http(response, DOOR)).level is level
+
+
+BLOCKED = Negative(what="the list of Secrets", method="GET", target="/kubernetes/api/v1/secrets")
+
+
+@pytest.mark.parametrize(
+    ("response", "target", "level"),
+    [
+        (None, DOOR, OK),
+        (status(404, "nothing is published here"), DOOR, OK),
+        (answer(404, "<html>", **HTML), DOOR, OK),
+        (status(200, ""), DOOR, FAILURE),
+        (answer(200, "{}"), DIRECT, FAILURE),
+        (status(403, SECRETS), DOOR, FAILURE),
+        (status(401, "Unauthorized"), DOOR, FAILURE),
+        (status(403, SECRETS), DIRECT, WARNING),
+        (status(403, CANNOT.format("system:anonymous")), DOOR, WARNING),
+    ],
+)
+def test_blocked_requests_must_not_reach_the_api_server(
+    response: HttpResponse | None, target: VerificationTarget, level: Level
+) -> None:
+    finding = worded(judge_negative(BLOCKED, response, target))
+    assert finding.level is level
+    if level is FAILURE:
+        assert BLOCKED.target in finding.fact
+
+
+def test_each_blocked_request_is_tried_once_and_none_is_a_published_path() -> None:
+    asked = negatives(DOOR)
+    assert len({each.target for each in asked}) == len(asked)
+    assert ("GET", DOOR.token_path) not in {(each.method, each.target) for each in asked}
+
+
+@pytest.mark.parametrize(
+    ("response", "expected", "level"),
+    [
+        (status(403, "... ValidatingAdmissionPolicy 'daypass' ... denied request"), True, OK),
+        (status(422, "... ValidatingAdmissionPolicy 'other' ... denied request"), False, OK),
+        (status(404, 'secrets "bot-daypass-x" not found'), True, FAILURE),
+        (status(404, 'secrets "bot-daypass-x" not found'), False, WARNING),
+        (status(403, "cannot create resource"), True, Level.SKIPPED),
+        (answer(502, "<html>"), True, Level.SKIPPED),
+    ],
+)
+def test_the_policy_must_deny_an_unbound_token(
+    response: HttpResponse, expected: bool, level: Level
+) -> None:
+    assert worded(judge_policy(response, expected=expected)).level is level
+
+
+@pytest.mark.parametrize(
+    ("response", "level"),
+    [
+        (answer(200), OK),
+        (answer(404, "<html>", **HTML), OK),
+        (answer(302, location="/pipeline/"), OK),
+        (answer(302, location="https://x/dex/auth"), FAILURE),
+        (status(401, "Jwt is expired"), FAILURE),
+        (answer(403, "RBAC: access denied"), FAILURE),
+    ],
+)
+def test_the_gate_must_accept_a_valid_token(response: HttpResponse, level: Level) -> None:
+    finding = worded(judge_gate(response))
+    assert finding.level is level

@@ -1,0 +1,50 @@
+"""Findings as text, JSON and JUnit."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+from daypass.verification import report
+from daypass.verification.report import failure, ok, skipped, warning
+
+FOUND = {
+    "ekf": [
+        ok("name", "ekf.example.com is 192.0.2.1"),
+        warning("certificate", "for 3 more days", "renew it"),
+        failure("api-server", "it redirects & <fails>", "first\nsecond"),
+        skipped("plain-http", "not looked at"),
+    ]
+}
+
+
+def test_the_text_report_has_a_line_per_finding_with_its_hint() -> None:
+    assert report.text(FOUND) == (
+        "ekf\n"
+        "  ✓ name         ekf.example.com is 192.0.2.1\n"
+        "  ! certificate  for 3 more days\n"
+        "                 renew it\n"
+        "  ✗ api-server   it redirects & <fails>\n"
+        "                 first\n"
+        "                 second\n"
+        "  - plain-http   not looked at\n"
+    )
+    assert "\x1b[31m✗" in report.text(FOUND, colour=True)
+
+
+def test_the_json_report_has_every_finding() -> None:
+    found = json.loads(report.as_json(FOUND))["domains"]["ekf"]
+    assert [each["level"] for each in found] == ["ok", "warning", "failure", "skipped"]
+    assert found[2] == {
+        "check": "api-server", "level": "failure",
+        "fact": "it redirects & <fails>", "hint": "first\nsecond",
+    }  # fmt: skip
+
+
+def test_the_junit_report_fails_only_for_failures() -> None:
+    suite = ElementTree.fromstring(report.junit(FOUND)).find("testsuite")  # noqa: S314 - our own
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "1", "1")
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == [
+        "api-server"
+    ]
