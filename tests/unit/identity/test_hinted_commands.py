@@ -322,7 +322,8 @@ EXEMPT = {
         "tests of the record do it"
     ),
     "gate/authorizer/revocation_list_client.py::see: daypass gate watch": "runs until a signal",
-    "gate/revocation/published_list.py::read_revocation_list: daypass gate watch": "runs until a signal",
+    "gate/revocation/published_list.py::read_revocation_list: daypass gate watch":
+        "runs until a signal",
     "identity/health.py::_of_gate: daypass identity create _ -n _":
         "needs a gate in a cluster; the same command as of _of_tokens",
     "identity/policy.py::_wait_until_it_refuses:"
@@ -332,7 +333,8 @@ EXEMPT = {
         "somebody would have to make Secrets all the time",
 }  # fmt: skip
 PACKAGES = (
-    "verification/", "cli/gate/", "cli/identity/", "cli/policy/", "cli/options.py", "cli/up.py", "cli/verify.py",
+    "verification/", "cli/gate/", "cli/identity/", "cli/policy/", "cli/options.py", "cli/up.py",
+    "cli/verify.py",
     "client/refusals.py", "gate/", "identity/", "kube/", "local/", "render/envoy/",
 )  # fmt: skip
 
