@@ -269,6 +269,13 @@ class Config(Section):
     local: Local = Field(default_factory=Local)
     """One machine: what `daypass up` does."""
 
+    @property
+    def longest_lifetime_seconds(self) -> int:
+        """The longest lifetime of a token that the gate accepts."""
+        if self.policy is None:
+            return DEFAULT_LONGEST_LIFETIME_SECONDS
+        return self.policy.longest_lifetime_seconds
+
     @field_validator("domains")
     @classmethod
     def _no_host_twice(cls, domains: Mapping[str, Domain]) -> Mapping[str, Domain]:

@@ -27,7 +27,6 @@ from daypass.gate.revocation.watcher import Scope
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
-from daypass.local.settings import longest_lifetime_seconds
 from daypass.render.envoy.filters import RevocationSnapshot
 
 if TYPE_CHECKING:
@@ -254,7 +253,7 @@ class Authorizers:
         from daypass.gate.authorizer.service import ReviewSettings
 
         settings = ReviewSettings.of(
-            config, gate, issuer=issuer, longest_lifetime_seconds=longest_lifetime_seconds(config)
+            config, gate, issuer=issuer, longest_lifetime_seconds=config.longest_lifetime_seconds
         )
         if self._current is not None and self._current.settings == settings:
             self._next = self._current

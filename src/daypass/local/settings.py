@@ -15,7 +15,6 @@ from daypass.config import Address as ConfigAddress
 from daypass.config import Config, Domain, Gate, TlsFiles
 from daypass.config.exposure import Exposure
 from daypass.config.locations import split_origin
-from daypass.config.models import DEFAULT_LONGEST_LIFETIME_SECONDS
 from daypass.kube.certificates import Authority
 from daypass.local.envoy_instance import EnvoyInstanceSettings
 from daypass.render.envoy.settings import (
@@ -119,20 +118,13 @@ def _gate(
         protected=_protected(config, echo),
         issuer=issuer,
         audience=gate.audience,
-        longest_lifetime_seconds=longest_lifetime_seconds(config),
+        longest_lifetime_seconds=config.longest_lifetime_seconds,
         require_bound=gate.require_bound,
         user_header=gate.headers.user,
         groups_header=gate.headers.groups,
         forward_token=gate.forward_token,
         check=gate.check,
     )
-
-
-def longest_lifetime_seconds(config: Config) -> int:
-    """The longest lifetime of tokens that the gate takes, in seconds."""
-    if config.policy is None:
-        return DEFAULT_LONGEST_LIFETIME_SECONDS
-    return config.policy.longest_lifetime_seconds
 
 
 def _protected(config: Config, echo: SocketAddress | None) -> Protected:

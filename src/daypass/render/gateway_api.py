@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from daypass._core.hints import kubectl
 from daypass.config import Config
 from daypass.config.gate import Gate
-from daypass.config.models import DEFAULT_LONGEST_LIFETIME_SECONDS
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.errors import RenderError
 from daypass.render.fronts.gateways import gateway_of
@@ -106,13 +105,10 @@ def second_opinion(config: Config, gate: Gate, facts: ClusterFacts) -> Object:
         # By default also a query parameter is looked into.
         "extractFrom": {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]},
     }
-    longest = DEFAULT_LONGEST_LIFETIME_SECONDS
-    if config.policy is not None:
-        longest = config.policy.longest_lifetime_seconds
     conditions = [
         f"{_named(gate)} == {_PAYLOAD}['sub']",
         f"size({_PAYLOAD}['aud']) == 1",
-        f"{_PAYLOAD}['exp'] - {_PAYLOAD}['iat'] <= {float(longest)}",
+        f"{_PAYLOAD}['exp'] - {_PAYLOAD}['iat'] <= {float(config.longest_lifetime_seconds)}",
     ]
     if gate.require_bound:
         conditions.append(f"{_PAYLOAD}['kubernetes.io']['secret']['uid'] != ''")

@@ -8,7 +8,6 @@ import pytest
 
 from daypass._core.jwt import decode_unverified
 from daypass._core.reasons import Reason
-from daypass.cli.gate import longest_lifetime_seconds
 from daypass.gate.decision import Decision, GateRequest, Review, decide
 from support.controlplane import ISSUER, ControlPlane
 from support.gate_differences import assert_documented, found
@@ -37,7 +36,7 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
 ) -> None:
     rules = replace(
         RULES, hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE, denied=frozenset(),
-        longest_lifetime_seconds=longest_lifetime_seconds(config()),
+        longest_lifetime_seconds=config().longest_lifetime_seconds,
     )  # fmt: skip
     claims = decode_unverified(stage.bearer().removeprefix("Authorization: Bearer "))[1]
     named = {name: claims[name] for name in ("sub", "kubernetes.io")}

@@ -45,11 +45,6 @@ def load_gate(path: Path) -> tuple[Config, Gate]:
     return config, config.gate
 
 
-def longest_lifetime_seconds(config: Config) -> int:
-    """The longest lifetime of tokens that the gate takes, in seconds."""
-    return 24 * 3600 if config.policy is None else config.policy.longest_lifetime_seconds
-
-
 def read_token(file: str) -> str:
     """The token in a file, or on stdin for `-`. Raises DaypassError where it cannot be read."""
     try:

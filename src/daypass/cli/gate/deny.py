@@ -11,7 +11,7 @@ from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command
 from daypass.cli import log, write
-from daypass.cli.gate import load_gate, longest_lifetime_seconds, read_token
+from daypass.cli.gate import load_gate, read_token
 from daypass.cli.options import add_cluster_options, open_cluster
 from daypass.cli.policy import DEFAULT_CONFIG, add_config_option
 
@@ -53,7 +53,7 @@ def run(args: Namespace) -> int:
     """Write the entry."""
     config, _ = load_gate(args.config)
     now = SYSTEM_CLOCK.unix()
-    order = _order(args, now + longest_lifetime_seconds(config))
+    order = _order(args, now + config.longest_lifetime_seconds)
     if args.undo:
         return _undo(args, config.door.namespace, order)
     if order.until_unix <= now:

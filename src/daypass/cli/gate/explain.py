@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import write
-from daypass.cli.gate import load_gate, longest_lifetime_seconds, read_token
+from daypass.cli.gate import load_gate, read_token
 from daypass.cli.options import add_cluster_options, open_cluster
 from daypass.cli.policy import add_config_option
 
@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
         hosts=frozenset(gate.hosts),
         issuer=config.cluster.issuer or "",
         audience=gate.audience,
-        longest_lifetime_seconds=longest_lifetime_seconds(config),
+        longest_lifetime_seconds=config.longest_lifetime_seconds,
         require_bound=gate.require_bound,
         denied=None,
     )

@@ -14,7 +14,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
 from daypass._core.process import allow_many_files
 from daypass.cli import log
-from daypass.cli.gate import load_gate, longest_lifetime_seconds
+from daypass.cli.gate import load_gate
 from daypass.cli.options import add_cluster_options, open_cluster
 from daypass.cli.policy import add_config_option
 
@@ -87,7 +87,7 @@ def run(args: Namespace) -> int:
         config,
         gate,
         issuer=config.cluster.issuer or issuer_of(cluster),
-        longest_lifetime_seconds=longest_lifetime_seconds(config),
+        longest_lifetime_seconds=config.longest_lifetime_seconds,
     )
     follows = not args.without_watch
     service = Service(settings, cluster.access, SYSTEM_CLOCK, _write, needs_list=follows)

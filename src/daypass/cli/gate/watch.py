@@ -12,7 +12,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
 from daypass._core.hints import command
 from daypass.cli import log
-from daypass.cli.gate import load_gate, longest_lifetime_seconds
+from daypass.cli.gate import load_gate
 from daypass.cli.options import add_cluster_options
 from daypass.cli.policy import add_config_option
 
@@ -67,7 +67,7 @@ def run(args: Namespace) -> int:
     )
     watch = revocation_controller(
         cluster, config, gate, SYSTEM_CLOCK, EventLog(_write, SYSTEM_CLOCK),
-        longest_lifetime_seconds=longest_lifetime_seconds(config),
+        longest_lifetime_seconds=config.longest_lifetime_seconds,
     )  # fmt: skip
     if args.once:
         with closing(cluster):

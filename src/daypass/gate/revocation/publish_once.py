@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from daypass.config import Config, ConfigError, Gate, parse
-from daypass.config.models import DEFAULT_LONGEST_LIFETIME_SECONDS
 from daypass.gate.revocation.deny_list import denials_in
 from daypass.gate.revocation.published_list import RevocationListError, read_revocation_list
 from daypass.gate.revocation.publishers import RecordError, publisher_of
@@ -50,7 +49,7 @@ def publish_once(cluster: Cluster, home: str, ended: Iterable[DeletedObject]) ->
         if not recorded.number:
             return False
         config, gate = _config(recorded, home)
-        denials = _denials(recorded, _longest_lifetime_seconds(config))
+        denials = _denials(recorded, config.longest_lifetime_seconds)
         now = cluster.clock.unix()
         for each in gone:
             denials.gone(each.kind, each.uid, each.namespace, now)
@@ -111,12 +110,6 @@ def _config(recorded: RevocationState, home: str) -> tuple[Config, Gate]:
         f"what is recorded in {home} does not say how the gate is published",
         "was it written by another version? A watch of this version writes it anew",
     )
-
-
-def _longest_lifetime_seconds(config: Config) -> int:
-    if config.policy is None:
-        return DEFAULT_LONGEST_LIFETIME_SECONDS
-    return config.policy.longest_lifetime_seconds
 
 
 def _heard_unix(cluster: Cluster, home: str, recorded: RevocationState) -> float:

@@ -111,7 +111,7 @@ def authentication(settings: IstioGate, keys: str | None) -> Json:
         "payload_in_metadata": PAYLOAD,
         "failed_status_in_metadata": FAILED_WITHOUT_KEYS if keys is None else FAILED,
         "require_expiration": True,
-        "max_lifetime": f"{settings.longest_lifetime_seconds}s",
+        "max_lifetime": f"{settings.config.longest_lifetime_seconds}s",
         "jwt_cache_config": {"jwt_cache_size": 4096},
     }
     long = {

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from daypass.config import Config
 from daypass.config.gate import Gate
-from daypass.config.models import DEFAULT_LONGEST_LIFETIME_SECONDS
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
 from daypass.render.errors import RenderError
@@ -36,17 +35,13 @@ class IstioGate:
     config: Config
     gate: Gate
     issuer: str
-    longest_lifetime_seconds: int
 
     @classmethod
     def of(cls, config: Config, issuer: str) -> "IstioGate":
         """That of a config, which has one."""
         if config.gate is None:
             raise AssertionError("a config without a gate")
-        longest = DEFAULT_LONGEST_LIFETIME_SECONDS
-        if config.policy is not None:
-            longest = config.policy.longest_lifetime_seconds
-        return cls(config=config, gate=config.gate, issuer=issuer, longest_lifetime_seconds=longest)
+        return cls(config=config, gate=config.gate, issuer=issuer)
 
     @property
     def namespace(self) -> str:
