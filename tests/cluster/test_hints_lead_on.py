@@ -16,7 +16,8 @@ from daypass._core.errors import UsageError
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.config import load
-from daypass.identity.policy import hold_to_policy, look
+from daypass.identity.namespaces import hold_to_policy
+from daypass.identity.policy import look
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, SECRETS
 from daypass.local.api_backend import upstream_of
@@ -124,7 +125,7 @@ def test_labels_of_namespaces(desk: Desk) -> None:
 
     desk.create()
     said = desk.run("identity", "delete", "bot", "-n", desk.namespace)
-    kubectl(desk.named("identity/policy.py::warn_of_label", in_=said))
+    kubectl(desk.named("identity/namespaces.py::warn_of_label", in_=said))
     assert desk.label() is None
 
     desk.plane.admin.create(
@@ -142,7 +143,7 @@ def test_labels_of_namespaces(desk: Desk) -> None:
     person = cluster_as(desk.plane, account_token(desk.plane, desk.namespace, "default"))
     hold_to_policy(person, desk.namespace, lambda *_: None)
     person.close()
-    kubectl(desk.named("identity/policy.py::hold_to_policy"))
+    kubectl(desk.named("identity/namespaces.py::hold_to_policy"))
     assert desk.label() == labels.POLICY_ENFORCED
 
 
@@ -163,7 +164,7 @@ def test_cluster_roles(desk: Desk) -> None:
         "identity", "authorize", "bot", "-n", desk.namespace, "--in", desk.namespace,
         "--cluster-role", "nope", "--no-istio", code=1,
     )  # fmt: skip
-    assert "view" in kubectl(desk.named("identity/authorize.py::_check_risks", in_=said))
+    assert "view" in kubectl(desk.named("identity/grants.py::_check_risks", in_=said))
 
 
 def test_the_exchange_with_kubectl(desk: Desk, up: Up) -> None:
@@ -196,7 +197,7 @@ def test_the_policy(desk: Desk, up: Up, tmp_path: Path) -> None:
     authority = ("--certificate-authority", str(up.authority_file))
     said = desk.run("identity", "create", "bot", "-n", desk.namespace, "--door", up.door,
                     "--audience", GATE, *authority)  # fmt: skip
-    apply = desk.named("identity/policy.py::_warn_without_policy", in_=said)
+    apply = desk.named("identity/namespaces.py::_warn_without_policy", in_=said)
     verify = ("verify", up.door, "--credentials", "bot.json", *authority)
     said = desk.run(*verify)
     named = desk.named("verification/responses.py::judge_policy", in_=said)

@@ -11,7 +11,7 @@ import yaml
 
 from daypass._core.errors import DaypassError
 from daypass.cli import main
-from daypass.identity.authorize import (
+from daypass.identity.grants import (
     GrantRequest,
     NoIstioError,
     RiskyRoleError,

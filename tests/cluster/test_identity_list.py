@@ -15,10 +15,10 @@ import pytest
 from daypass._core import labels
 from daypass._core.labels import POLICY_NAME
 from daypass.cli import main
-from daypass.identity.authorize import GrantRequest, apply, plan
+from daypass.identity.grants import GrantRequest, apply, plan
 from daypass.identity.health import examine
+from daypass.identity.inventory import questions, survey
 from daypass.identity.model import IdentityName, identity_objects
-from daypass.identity.survey import questions, survey
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from daypass._core import labels
 from daypass._core.secret import Secret
-from daypass.identity import authorize as authorizing
+from daypass.identity import grants as authorizing
 from daypass.identity.create import IdentitySpec, create
 from daypass.identity.delete import delete, revoke
 from daypass.identity.grants import Grant

@@ -15,18 +15,17 @@ from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.secret import Secret
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.expiry import is_past
 from daypass.identity.model import (
     Account,
     EndedError,
     IdentityName,
     identity_objects,
+    is_past,
     new_secret_name,
     refuse_foreign,
 )
-from daypass.identity.policy import hold_to_policy
+from daypass.identity.namespaces import hold_to_policy, let_watch
 from daypass.identity.tokens import current, is_unfinished, live, token_secrets, wait_for_token
-from daypass.identity.watch_rbac import let_watch
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import Object, name_of

@@ -32,9 +32,8 @@ from daypass.identity.model import (
     find_account,
     role_name,
 )
-from daypass.identity.policy import warn_of_label
+from daypass.identity.namespaces import stop_watching, warn_of_label
 from daypass.identity.tokens import token_secrets
-from daypass.identity.watch_rbac import stop_watching
 from daypass.kube.cluster import Cluster
 from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError

@@ -23,8 +23,7 @@ from daypass.identity.credentials_file import (
     check_place,
 )
 from daypass.identity.model import Account, IdentityName, identity_objects, refuse_foreign
-from daypass.identity.policy import hold_to_policy
-from daypass.identity.watch_rbac import let_watch
+from daypass.identity.namespaces import hold_to_policy, let_watch
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
 from daypass.render.policy.authentication import TrustedIssuer

@@ -8,22 +8,40 @@ components/access-management/kfam/bindings.go: `getBindingName`, `getAuthorizati
 Two things differ. The subject is the ServiceAccount, not a user of that name. And the header is
 believed from the ingress gateway alone: who else may name a principal is for the admin to say.
 
-Which rights lead further than they look: to tokens, to Secrets, to being somebody else.
+Giving an identity a role in namespaces, and taking it away again.
 
-Only what counts in a RoleBinding is looked at, so nothing of the cluster's scope.
+Everything is looked at before anything is made, and the API server tries all of it first
+(`dryRun=All`): what is refused in one namespace is made in none. What breaks off half-way is half
+a grant, which `daypass identity list` shows and the same command finishes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from daypass._core import labels
-from daypass.identity.model import LABELS, IdentityName
-from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
+from daypass._core.errors import DaypassError
+from daypass._core.hints import command, kubectl
+from daypass.identity.model import LABELS, IdentityName, get_identity
+from daypass.identity.role_risks import reasons, rules_of
+from daypass.kube.cluster import Cluster
+from daypass.kube.discovery import is_embedded
+from daypass.kube.errors import ForbiddenError, NotFoundError
+from daypass.kube.resources import (
+    AUTHORIZATION_POLICIES,
+    CLUSTER_ROLES,
+    NAMESPACES,
+    ROLE_BINDINGS,
+    Object,
+    Resource,
+    name_of,
+    uid_of,
+)
 
+Warn = Callable[[str, str], None]
 RBAC_GROUP = "rbac.authorization.k8s.io"
 INGRESS_GATEWAY = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
 """Who may say which user a request is of: the principal of Kubeflow's ingress gateway."""
@@ -130,116 +148,185 @@ def _object(api_version: str, kind: str, grant: Grant, name: str) -> Object:
     }
 
 
-_RBAC = "rbac.authorization.k8s.io"
-_WORKLOADS = (
-    ("", "pods"), ("", "replicationcontrollers"), ("apps", "deployments"), ("apps", "replicasets"),
-    ("apps", "statefulsets"), ("apps", "daemonsets"), ("batch", "jobs"), ("batch", "cronjobs"),
-)  # fmt: skip
-_CHANGE = ("create", "update", "patch")
+class RiskyRoleError(DaypassError):
+    """A role that leads further than it looks, and nobody has said yes to it."""
+
+
+class NoIstioError(DaypassError):
+    """The cluster knows no AuthorizationPolicy, or knows it where none is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Risk:
-    """Any of `verbs` on any of `resources` (group and plural) leads to what `reason` says."""
+class GrantRequest:
+    """A role for an identity in some namespaces. `accept_risks`: whatever it leads to.
 
-    reason: str
-    verbs: tuple[str, ...]
-    resources: tuple[tuple[str, str], ...]
-
-
-RISKS = (
-    Risk(
-        reason="mints tokens of other ServiceAccounts",
-        verbs=("create",), resources=(("", "serviceaccounts/token"),),
-    ),
-    Risk(
-        reason="reads Secrets, and the long-lived tokens in them",
-        # The answers to a patch and to a deletion of many hold the whole objects.
-        verbs=("get", "list", "watch", "patch", "deletecollection"), resources=(("", "secrets"),),
-    ),
-    Risk(
-        reason="makes Secrets, and with them long-lived tokens of other ServiceAccounts",
-        verbs=("create",), resources=(("", "secrets"),),
-    ),
-    Risk(
-        reason="acts as other ServiceAccounts (impersonate)",
-        verbs=("impersonate", "impersonate:serviceaccount"),
-        resources=(("", "serviceaccounts"), ("authentication.k8s.io", "serviceaccounts")),
-    ),
-    Risk(
-        reason="runs commands in Pods, as their ServiceAccounts",
-        verbs=("create", "get"),
-        resources=(("", "pods/exec"), ("", "pods/attach")),
-    ),
-    Risk(
-        reason="runs Pods as any ServiceAccount of the namespace",
-        verbs=_CHANGE, resources=(*_WORKLOADS, ("", "pods/ephemeralcontainers")),
-    ),
-    Risk(
-        reason="gives itself and others rights that it has not (escalate, bind)",
-        verbs=("escalate", "bind"),
-        resources=((_RBAC, "roles"), (_RBAC, "clusterroles")),
-    ),
-    Risk(
-        reason="hands its rights on to others",
-        verbs=_CHANGE, resources=((_RBAC, "rolebindings"),),
-    ),
-)  # fmt: skip
-
-
-def reasons(rules: Iterable[Object]) -> tuple[str, ...]:
-    """Why these rules of a Role or ClusterRole are more than they look; empty where they are not.
-
-    A rule for named objects counts as well: which objects those are is nothing to rely on.
+    `istio=False`: no AuthorizationPolicy, for a cluster that has no Istio.
     """
-    rules = list(rules)
-    return tuple(risk.reason for risk in RISKS if any(_allows(rule, risk) for rule in rules))
+
+    identity: IdentityName
+    namespaces: tuple[str, ...]
+    cluster_role: str
+    principals: tuple[str, ...] = (INGRESS_GATEWAY,)
+    header: str = USER_HEADER
+    istio: bool = True
+    accept_risks: bool = False
 
 
-def rules_of(cluster_role: Object, others: Sequence[Object]) -> list[Object]:
-    """All rules of a ClusterRole, those too that aggregation will yet put in from `others`."""
-    found: dict[str, Object] = {}
-    left = [cluster_role]
-    while left:
-        role = left.pop()
-        if name_of(role) in found:
-            continue
-        found[name_of(role)] = role
-        for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
-            left += [other for other in others if _selects(selector, other)]
-    return [rule for role in found.values() for rule in role.get("rules") or ()]
+def plan(cluster: Cluster, wish: GrantRequest, *, warn: Warn) -> list[Object]:
+    """The objects that make up the grants, pair by pair; nothing is changed.
+
+    Raises NoIdentityError, NotFoundError (a namespace, the ClusterRole), NoIstioError,
+    RiskyRoleError.
+    """
+    get_identity(cluster, wish.identity)
+    for namespace in wish.namespaces:
+        cluster.get(NAMESPACES, namespace)
+    _check_istio(cluster, wish)
+    _check_risks(cluster, wish, warn)
+    documents: list[Object] = []
+    for namespace in wish.namespaces:
+        grant = Grant(identity=wish.identity, namespace=namespace, cluster_role=wish.cluster_role)
+        bindings = cluster.list(ROLE_BINDINGS, namespace)
+        policies = cluster.list(AUTHORIZATION_POLICIES, namespace) if wish.istio else []
+        name = _free_name(grant, [*bindings, *policies])
+        documents.append(role_binding(grant, name))
+        _warn_of_others(grant, bindings, warn)
+        if wish.istio:
+            documents.append(
+                authorization_policy(grant, name, principals=wish.principals, header=wish.header)
+            )
+            _warn_of_the_first(namespace, policies, warn)
+    return documents
 
 
-def _allows(rule: Object, risk: Risk) -> bool:
-    verbs, groups = rule.get("verbs") or (), rule.get("apiGroups") or ()
-    resources = rule.get("resources") or ()
-    return ("*" in verbs or any(verb in verbs for verb in risk.verbs)) and any(
-        ("*" in groups or group in groups) and _matches(resources, resource)
-        for group, resource in risk.resources
-    )
+def apply(cluster: Cluster, documents: Sequence[Object], *, dry_run: bool = False) -> list[Object]:
+    """Make what was planned, once the API server has found nothing wrong with any of it.
+
+    Fields that somebody else has set otherwise are taken over: these are daypass' own objects.
+    """
+    tried = [cluster.apply(document, dry_run=True, force=True) for document in documents]
+    return tried if dry_run else [cluster.apply(each, force=True) for each in documents]
 
 
-def _matches(resources: Sequence[str], resource: str) -> bool:
-    """As RBAC: by `*`, by name, or by `*/subresource` (k8s.io/kubernetes/pkg/apis/rbac/v1)."""
-    _, slash, subresource = resource.partition("/")
-    forms = ("*", resource, f"*/{subresource}") if slash else ("*", resource)
-    return any(form in resources for form in forms)
+def unauthorize(
+    cluster: Cluster,
+    identity: IdentityName,
+    namespaces: Sequence[str] | None,
+    *,
+    cluster_role: str | None = None,
+    dry_run: bool = False,
+) -> list[str]:
+    """Take an identity's grants away, in these namespaces or (None) in all; what was removed.
+
+    `cluster_role`: only those to it. Goes on where a run before broke off.
+    """
+    found = list(_grants(cluster, identity, namespaces))
+    if cluster_role is not None:
+        found = [
+            (resource, each)
+            for resource, each in found
+            if name_of(each)
+            in Grant(identity=identity, namespace=_place(each)[0], cluster_role=cluster_role).names
+        ]
+    removed = []
+    for resource, each in found:
+        namespace, name = _place(each)
+        if cluster.delete(resource, name, namespace, uid=uid_of(each), dry_run=dry_run):
+            removed.append(resource.named(namespace, name))
+    return removed
 
 
-def _selects(selector: Object, role: Object) -> bool:
-    """Whether a label selector matches (k8s.io/apimachinery/pkg/labels)."""
-    labels = role["metadata"].get("labels") or {}
-    wanted = selector.get("matchLabels") or {}
-    if any(labels.get(name) != value for name, value in wanted.items()):
-        return False
-    for expression in selector.get("matchExpressions") or ():
-        value, values = labels.get(expression["key"]), expression.get("values") or ()
-        fits = {
-            "In": value in values,
-            "NotIn": value not in values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }
-        if not fits.get(expression["operator"], True):
-            return False
-    return True
+def _grants(
+    cluster: Cluster, identity: IdentityName, namespaces: Sequence[str] | None
+) -> Iterator[tuple[Resource, Object]]:
+    """RoleBindings first: what the APIs take no more is of little use in the mesh."""
+    for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES):
+        for namespace in namespaces if namespaces is not None else (None,):
+            try:
+                found = cluster.list(resource, namespace, labels=labels.SELECTOR)
+            except NotFoundError:
+                continue  # no Istio here
+            for each in found:
+                # By a Role it is the identity's own right to ask for its tokens.
+                if is_of(each, identity) and each.get("roleRef", {}).get("kind") != "Role":
+                    yield resource, each
+
+
+def _place(document: Object) -> tuple[str, str]:
+    return document["metadata"]["namespace"], name_of(document)
+
+
+def _check_istio(cluster: Cluster, wish: GrantRequest) -> None:
+    served = cluster.serves(AUTHORIZATION_POLICIES)
+    if wish.istio and not served:
+        raise NoIstioError(
+            "the cluster knows no AuthorizationPolicy (security.istio.io/v1)",
+            "is Istio installed? Where there is none to be: --no-istio, for the RoleBinding alone",
+        )
+    if served and not wish.istio:
+        raise NoIstioError(
+            "the cluster has Istio: without an AuthorizationPolicy it would be half a grant",
+            "leave --no-istio out",
+        )
+
+
+def _check_risks(cluster: Cluster, wish: GrantRequest, warn: Warn) -> None:
+    fact = f"ClusterRole {wish.cluster_role} leads further than it looks"
+    try:
+        role = cluster.get(CLUSTER_ROLES, wish.cluster_role)
+        others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
+        why = "\n".join(f"it {reason}" for reason in reasons(rules_of(role, others)))
+    except NotFoundError as error:
+        hint = "" if is_embedded(cluster) else kubectl("get", "clusterroles")
+        if wish.cluster_role in KUBEFLOW_ROLES:
+            hint = "is Kubeflow installed? Another one is named by --cluster-role"
+        raise NotFoundError(error.status, error.fact, hint) from None
+    except ForbiddenError:
+        fact = f"what ClusterRole {wish.cluster_role} leads to cannot be seen"
+        why = "its rules are not yours to read"
+    if why and not wish.accept_risks:
+        raise RiskyRoleError(fact, f"{why}\nif that is meant: --yes")
+    if why:
+        warn(fact, why)
+
+
+def _free_name(grant: Grant, there: Sequence[Object]) -> str:
+    """The first of the grant's names under which nothing of somebody else is."""
+    *usual, own = grant.names
+    for name in usual:
+        if all(_is_this(each, grant) for each in there if name_of(each) == name):
+            return name
+    return own
+
+
+def _is_this(document: Object, grant: Grant) -> bool:
+    role = document.get("roleRef", {}).get("name", grant.cluster_role)
+    return is_of(document, grant.identity) and role == grant.cluster_role
+
+
+def _warn_of_others(grant: Grant, bindings: Sequence[Object], warn: Warn) -> None:
+    """A grant adds to what is there: somebody who means less than before has to be told."""
+    for role in sorted(
+        each["roleRef"]["name"]
+        for each in bindings
+        if is_of(each, grant.identity)
+        and each["roleRef"]["kind"] == "ClusterRole"
+        and each["roleRef"]["name"] != grant.cluster_role
+    ):
+        identity, other = grant.identity, replace(grant, cluster_role=role)
+        less = command(
+            "identity", "unauthorize", identity.name, "-n", identity.namespace,
+            "--in", grant.namespace,
+            *(("--role", other.role) if other.role else ("--cluster-role", role)),
+        )  # fmt: skip
+        warn(f"{identity} has {shown_role(role)} in {grant.namespace}, too, and keeps it", less)
+
+
+def _warn_of_the_first(namespace: str, policies: Sequence[Object], warn: Warn) -> None:
+    """With its first ALLOW a namespace begins to refuse everything else: Istio's rule."""
+    if not any((each.get("spec") or {}).get("action", "ALLOW") == "ALLOW" for each in policies):
+        warn(
+            f"{namespace} has no AuthorizationPolicy yet that allows anything",
+            "with this one, its workloads in the mesh refuse all that none of them allows;"
+            "\na profile of Kubeflow has one from the start",
+        )

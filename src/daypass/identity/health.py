@@ -14,8 +14,7 @@ from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.labels import KUBE_SYSTEM
 from daypass._core.timestamps import parse_rfc3339
-from daypass.identity.expiry import age_seconds, is_past
-from daypass.identity.grants import reasons, rules_of, user_of
+from daypass.identity.grants import user_of
 from daypass.identity.inventory import (
     EVERYWHERE,
     IdentityRecord,
@@ -24,9 +23,10 @@ from daypass.identity.inventory import (
     entries,
     policy_proves,
 )
-from daypass.identity.model import identity_objects
+from daypass.identity.model import age_seconds, identity_objects, is_past
+from daypass.identity.namespaces import unwatched
+from daypass.identity.role_risks import reasons, rules_of
 from daypass.identity.tokens import is_unfinished
-from daypass.identity.watch_rbac import unwatched
 from daypass.kube.resources import Object, name_of
 
 DAY_SECONDS = 86_400

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from daypass._core import labels
-from daypass._core.clock import Clock
+from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.k8s_names import is_label, is_subdomain
 from daypass._core.status import printable
-from daypass.identity.expiry import is_past
+from daypass._core.timestamps import parse_rfc3339, rfc3339
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SERVICE_ACCOUNTS
 
@@ -252,3 +252,24 @@ def refuse_foreign(account: Account | None, *, adopt: bool) -> None:
             "choose another name; or, if clients from outside may have all that it may do,"
             " add --adopt",
         )
+
+
+LONGEST_SECONDS = 100 * 366 * 86_400
+"""A century from now: what is to end later is a slip of the hand, or outside the calendar."""
+
+
+def in_seconds(clock: Clock, seconds: float) -> str:
+    """The moment so many seconds from now, for an annotation."""
+    return rfc3339(utc(clock.unix() + seconds))
+
+
+def is_past(moment: str | None, clock: Clock) -> bool:
+    """Whether an annotated moment has come. One that cannot be read has not."""
+    parsed = parse_rfc3339(moment) if moment else None
+    return parsed is not None and parsed.timestamp() <= clock.unix()
+
+
+def age_seconds(created: str, clock: Clock) -> float:
+    """How old an object of this creationTimestamp is; 0 where it has none."""
+    parsed = parse_rfc3339(created)
+    return clock.unix() - parsed.timestamp() if parsed else 0.0

@@ -18,8 +18,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.status import printable
 from daypass._core.timestamps import parse_rfc3339
 from daypass.identity.delete import find_owned_objects, owned_objects_of, warn_of_opened
-from daypass.identity.expiry import is_past
-from daypass.identity.model import Account, Object
+from daypass.identity.model import Account, Object, is_past
 from daypass.identity.tokens import TokenSecret, our_token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError

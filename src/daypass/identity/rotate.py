@@ -20,8 +20,16 @@ from daypass._core.files import make_private_folder
 from daypass._core.hints import command
 from daypass._core.secret import Secret
 from daypass.identity.credentials_file import CredentialsSettings, check_file, write_file
-from daypass.identity.expiry import age_seconds, in_seconds, is_past
-from daypass.identity.model import Account, EndedError, IdentityName, new_secret_name, token_secret
+from daypass.identity.model import (
+    Account,
+    EndedError,
+    IdentityName,
+    age_seconds,
+    in_seconds,
+    is_past,
+    new_secret_name,
+    token_secret,
+)
 from daypass.identity.tokens import (
     TokenSecret,
     current,

@@ -12,7 +12,7 @@ from daypass._core import labels
 from daypass._core import labels as policy_marks
 from daypass.identity.create import NEVER, IdentitySpec, create, plan
 from daypass.identity.model import EndedError, ForeignAccountError, find_account, identity_objects
-from daypass.identity.policy import hold_to_policy
+from daypass.identity.namespaces import hold_to_policy
 from daypass.identity.tokens import NoTokenError, wait_for_token
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError

@@ -206,13 +206,13 @@ ROWS = [
         command="identity revoke bot -n team",
     ),
     Row(
-        site="identity/authorize.py::_warn_of_others:"
+        site="identity/grants.py::_warn_of_others:"
         " daypass identity unauthorize _ -n _ --in _ --role _",
         state=granted("--role edit"),
         command="identity authorize bot -n team --in far --role view",
     ),
     Row(
-        site="identity/authorize.py::_warn_of_others:"
+        site="identity/grants.py::_warn_of_others:"
         " daypass identity unauthorize _ -n _ --in _ --cluster-role _",
         state=granted("--cluster-role other"),
         command="identity authorize bot -n team --in far --role view",
@@ -277,17 +277,17 @@ ELSEWHERE = {
     ),
     f"{REAL}::test_labels_of_namespaces": (
         "cli/identity/create.py::_show: kubectl label namespace _ _=_",
-        "identity/policy.py::hold_to_policy: kubectl label namespace _ _=_",
-        "identity/policy.py::warn_of_label: kubectl label namespace _ _-",
+        "identity/namespaces.py::hold_to_policy: kubectl label namespace _ _=_",
+        "identity/namespaces.py::warn_of_label: kubectl label namespace _ _-",
     ),
     f"{REAL}::test_a_secret_of_another_owner": (
         "cli/identity/revoke.py::run: kubectl delete secret _ -n _",
     ),
     f"{REAL}::test_cluster_roles": (
-        "identity/authorize.py::_check_risks: kubectl get clusterroles",
+        "identity/grants.py::_check_risks: kubectl get clusterroles",
     ),
     f"{REAL}::test_the_policy": (
-        "identity/policy.py::_warn_without_policy: daypass policy apply",
+        "identity/namespaces.py::_warn_without_policy: daypass policy apply",
         "identity/health.py::_of_policy: daypass policy apply",
         "identity/policy.py::_refuse_additions: kubectl delete _ _",
         "verification/responses.py::judge_policy: daypass policy apply",

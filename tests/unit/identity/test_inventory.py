@@ -11,7 +11,7 @@ from daypass._core import labels
 from daypass.cli.output import table
 from daypass.identity.health import examine
 from daypass.identity.inventory import entries
-from daypass.identity.table import HEADINGS, age, document, rows
+from daypass.identity.report import HEADINGS, age, document, rows
 from daypass.kube.resources import Object
 from support.inventories import BOT, World, binding, grant
 from support.timing import FakeClock

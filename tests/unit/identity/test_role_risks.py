@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.identity.grants import RISKS, reasons, rules_of
+from daypass.identity.role_risks import RISKS, reasons, rules_of
 from daypass.kube.resources import Object
 from support.messages import check
 

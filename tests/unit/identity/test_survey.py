@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from daypass.cli import main
-from daypass.identity.survey import InventoryWatcher, survey
+from daypass.identity.inventory import InventoryWatcher, survey
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.resources import VALIDATING_ADMISSION_POLICY_BINDINGS

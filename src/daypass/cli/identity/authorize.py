@@ -92,8 +92,7 @@ def run(args: Namespace) -> int:
     namespaces = split(args.places)
     _check_proof(args.principal or [], args.user_header or "x")
     with closing(open_cluster(args)) as cluster:
-        from daypass.identity.authorize import GrantRequest, apply, plan
-        from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER
+        from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER, GrantRequest, apply, plan
         from daypass.identity.model import IdentityName
 
         identity = IdentityName.parse(cluster.namespace, args.name)

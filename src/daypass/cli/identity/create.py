@@ -141,7 +141,7 @@ def _seconds(text: str | None) -> int | None:
     """In how many seconds it is to end; 0 for never, None where nothing is said."""
     if text is None or text == "never":
         return None if text is None else 0
-    from daypass.identity.expiry import LONGEST_SECONDS
+    from daypass.identity.model import LONGEST_SECONDS
 
     seconds = parse_seconds(text)
     if not 0 < seconds <= LONGEST_SECONDS:
@@ -157,7 +157,7 @@ def _wish(
     clock: Clock,
 ) -> IdentitySpec:
     from daypass.identity.create import NEVER, IdentitySpec
-    from daypass.identity.expiry import in_seconds
+    from daypass.identity.model import in_seconds
 
     seconds = _seconds(args.expires)
     deadline = in_seconds(clock, seconds) if seconds else NEVER if seconds == 0 else None
@@ -215,7 +215,7 @@ def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> in
 
 
 def _say_label(cluster: Cluster, namespace: str) -> None:
-    from daypass.identity.policy import is_held
+    from daypass.identity.namespaces import is_held
     from daypass.kube.errors import ForbiddenError
 
     with suppress(ForbiddenError):  # whoever may not see it does not label it either

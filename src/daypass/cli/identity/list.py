@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
         raise UsageError("--watch has no end that --check could tell", "leave one out")
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.health import examine
-        from daypass.identity.survey import survey
+        from daypass.identity.inventory import survey
 
         namespace = None if args.all_namespaces else cluster.namespace
         if args.watch:
@@ -81,7 +81,7 @@ def run(args: Namespace) -> int:
 def _drawn(
     cluster: Cluster, examined: Sequence[Examined], output: str, *, json_indent: int | None = 2
 ) -> str:
-    from daypass.identity.table import HEADINGS, document, rows
+    from daypass.identity.report import HEADINGS, document, rows
 
     if output in ("json", "yaml"):
         whole = {"identities": [document(each) for each in examined]}
@@ -100,7 +100,7 @@ def _drawn(
 def _watch(cluster: Cluster, namespace: str | None, args: Namespace, unused_seconds: int) -> int:
     """Draw until Ctrl-C; at most twice a second, and only what is new."""
     from daypass.identity.health import examine
-    from daypass.identity.survey import InventoryWatcher
+    from daypass.identity.inventory import InventoryWatcher
 
     def draw(objects: Objects) -> str:
         examined = examine(

@@ -28,7 +28,7 @@ def publish_ended(
     from daypass._core.errors import DaypassError
     from daypass.gate.revocation.publish_once import DeletedObject, publish_once
     from daypass.gate.revocation.revocation_list import ObjectKind
-    from daypass.identity.watch_rbac import gate_homes
+    from daypass.identity.namespaces import gate_homes
     from daypass.kube.errors import ForbiddenError
 
     ended = [

@@ -55,7 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Rotate one identity, or many."""
-    from daypass.identity.expiry import LONGEST_SECONDS
+    from daypass.identity.model import LONGEST_SECONDS
 
     overlap_seconds = parse_seconds(args.overlap)
     if overlap_seconds > LONGEST_SECONDS:

@@ -40,9 +40,9 @@ def run(args: Namespace) -> int:
     unused_seconds = parse_seconds(args.unused_after)
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.health import examine
+        from daypass.identity.inventory import survey
         from daypass.identity.model import IdentityName, NoIdentityError
-        from daypass.identity.survey import survey
-        from daypass.identity.table import document
+        from daypass.identity.report import document
 
         name = IdentityName.parse(cluster.namespace, args.name)
         objects = survey(cluster, name.namespace, warn=lambda fact, hint: log(fact, hint))
@@ -65,7 +65,7 @@ def run(args: Namespace) -> int:
 
 
 def _text(found: Examined, clock: Clock) -> str:
-    from daypass.identity.table import document
+    from daypass.identity.report import document
 
     whole = document(found)
     facts = [
@@ -94,8 +94,8 @@ def _text(found: Examined, clock: Clock) -> str:
 
 
 def _token(token: TokenUsage, found: Examined, clock: Clock) -> str:
-    from daypass.identity.expiry import age_seconds
-    from daypass.identity.table import age
+    from daypass.identity.model import age_seconds
+    from daypass.identity.report import age
 
     secret = token.secret
     state = "live" if token in found.live else "not live"

@@ -44,7 +44,7 @@ def run(args: Namespace) -> int:
     """Remove the grants."""
     namespaces = None if args.everywhere else split(args.places)
     with closing(open_cluster(args)) as cluster:
-        from daypass.identity.authorize import unauthorize
+        from daypass.identity.grants import unauthorize
         from daypass.identity.model import IdentityName
 
         identity = IdentityName.parse(cluster.namespace, args.name)

@@ -7,9 +7,9 @@ from typing import Any
 
 from daypass._core import labels
 from daypass._core.clock import Clock
-from daypass.identity.expiry import age_seconds
 from daypass.identity.health import Examined
 from daypass.identity.inventory import EVERYWHERE, Right, TokenUsage
+from daypass.identity.model import age_seconds
 
 HEADINGS = ("NAMESPACE", "NAME", "GRANTS", "DOOR", "AGE", "LAST USED", "DEADLINE", "HEALTH")
 SHOWN_GRANTS = 3

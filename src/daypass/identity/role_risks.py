@@ -1,0 +1,122 @@
+"""Which rights lead further than they look: to tokens, to Secrets, to being somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from daypass.kube.resources import Object, name_of
+
+_RBAC = "rbac.authorization.k8s.io"
+_WORKLOADS = (
+    ("", "pods"), ("", "replicationcontrollers"), ("apps", "deployments"), ("apps", "replicasets"),
+    ("apps", "statefulsets"), ("apps", "daemonsets"), ("batch", "jobs"), ("batch", "cronjobs"),
+)  # fmt: skip
+_CHANGE = ("create", "update", "patch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Risk:
+    """Any of `verbs` on any of `resources` (group and plural) leads to what `reason` says."""
+
+    reason: str
+    verbs: tuple[str, ...]
+    resources: tuple[tuple[str, str], ...]
+
+
+RISKS = (
+    Risk(
+        reason="mints tokens of other ServiceAccounts",
+        verbs=("create",), resources=(("", "serviceaccounts/token"),),
+    ),
+    Risk(
+        reason="reads Secrets, and the long-lived tokens in them",
+        # The answers to a patch and to a deletion of many hold the whole objects.
+        verbs=("get", "list", "watch", "patch", "deletecollection"), resources=(("", "secrets"),),
+    ),
+    Risk(
+        reason="makes Secrets, and with them long-lived tokens of other ServiceAccounts",
+        verbs=("create",), resources=(("", "secrets"),),
+    ),
+    Risk(
+        reason="acts as other ServiceAccounts (impersonate)",
+        verbs=("impersonate", "impersonate:serviceaccount"),
+        resources=(("", "serviceaccounts"), ("authentication.k8s.io", "serviceaccounts")),
+    ),
+    Risk(
+        reason="runs commands in Pods, as their ServiceAccounts",
+        verbs=("create", "get"),
+        resources=(("", "pods/exec"), ("", "pods/attach")),
+    ),
+    Risk(
+        reason="runs Pods as any ServiceAccount of the namespace",
+        verbs=_CHANGE, resources=(*_WORKLOADS, ("", "pods/ephemeralcontainers")),
+    ),
+    Risk(
+        reason="gives itself and others rights that it has not (escalate, bind)",
+        verbs=("escalate", "bind"),
+        resources=((_RBAC, "roles"), (_RBAC, "clusterroles")),
+    ),
+    Risk(
+        reason="hands its rights on to others",
+        verbs=_CHANGE, resources=((_RBAC, "rolebindings"),),
+    ),
+)  # fmt: skip
+
+
+def reasons(rules: Iterable[Object]) -> tuple[str, ...]:
+    """Why these rules of a Role or ClusterRole are more than they look; empty where they are not.
+
+    A rule for named objects counts as well: which objects those are is nothing to rely on.
+    """
+    rules = list(rules)
+    return tuple(risk.reason for risk in RISKS if any(_allows(rule, risk) for rule in rules))
+
+
+def rules_of(cluster_role: Object, others: Sequence[Object]) -> list[Object]:
+    """All rules of a ClusterRole, those too that aggregation will yet put in from `others`."""
+    found: dict[str, Object] = {}
+    left = [cluster_role]
+    while left:
+        role = left.pop()
+        if name_of(role) in found:
+            continue
+        found[name_of(role)] = role
+        for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
+            left += [other for other in others if _selects(selector, other)]
+    return [rule for role in found.values() for rule in role.get("rules") or ()]
+
+
+def _allows(rule: Object, risk: Risk) -> bool:
+    verbs, groups = rule.get("verbs") or (), rule.get("apiGroups") or ()
+    resources = rule.get("resources") or ()
+    return ("*" in verbs or any(verb in verbs for verb in risk.verbs)) and any(
+        ("*" in groups or group in groups) and _matches(resources, resource)
+        for group, resource in risk.resources
+    )
+
+
+def _matches(resources: Sequence[str], resource: str) -> bool:
+    """As RBAC: by `*`, by name, or by `*/subresource` (k8s.io/kubernetes/pkg/apis/rbac/v1)."""
+    _, slash, subresource = resource.partition("/")
+    forms = ("*", resource, f"*/{subresource}") if slash else ("*", resource)
+    return any(form in resources for form in forms)
+
+
+def _selects(selector: Object, role: Object) -> bool:
+    """Whether a label selector matches (k8s.io/apimachinery/pkg/labels)."""
+    labels = role["metadata"].get("labels") or {}
+    wanted = selector.get("matchLabels") or {}
+    if any(labels.get(name) != value for name, value in wanted.items()):
+        return False
+    for expression in selector.get("matchExpressions") or ():
+        value, values = labels.get(expression["key"]), expression.get("values") or ()
+        fits = {
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }
+        if not fits.get(expression["operator"], True):
+            return False
+    return True
