@@ -18,7 +18,7 @@ from daypass.agent.log import AgentEvent, AgentLog
 from support.messages import check
 from support.timing import FakeClock
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = re.compile(r'^daypass_agent_[a-z_]+\{path="(?:[^"\\\n]|\\["\\])*"\} -?\d+$')
 
 

@@ -15,7 +15,7 @@ import yaml
 from daypass.agent.config import AgentConfigError, CommandHook, PostHook, SignalHook, load_config
 from support.messages import raises
 
-EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 def write(folder: Path, text: str) -> str:
