@@ -37,11 +37,6 @@ COMMANDS = {
     "up": "daypass.cli.up",
     "verify": "daypass.cli.verify",
 }
-_OPTIONS = {
-    "audience=AUDIENCE": "--audience AUDIENCE",
-    "lifetime_seconds=3600": "--lifetime 1h",
-}
-"""Arguments of the library that its hints name, and the options of commands for the same."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -193,10 +188,7 @@ def _tell(error: Exception) -> int:
     from daypass._core.errors import DaypassError
 
     if isinstance(error, DaypassError):
-        hint = error.hint
-        for argument, option in _OPTIONS.items():
-            hint = hint.replace(argument, option)
-        log(error.fact, hint)
+        log(error.fact, error.hint)
         return error.exit_code
     # Its text is not shown: an error that nobody foresaw may quote anything.
     log(

@@ -177,8 +177,8 @@ def check_audience(audience: str) -> str:
         return audience
     raise CredentialsError(
         "the audience holds spaces or control characters" if audience else "no audience is named",
-        "name whom the token is for: audience=AUDIENCE, DAYPASS_AUDIENCE, or `audience` in the "
-        "file",
+        "name one: --audience AUDIENCE (audience=AUDIENCE in Python), DAYPASS_AUDIENCE, or "
+        "`audience` in the credentials file",
     )
 
 

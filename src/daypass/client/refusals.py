@@ -143,8 +143,8 @@ def _invalid(said: str, order: TokenRequest) -> tuple[str, str] | None:
         return None
     return (
         f"a lifetime of {order.lifetime_seconds} seconds is refused (422): {said}",
-        "Kubernetes allows 10 minutes and more: try lifetime_seconds=3600, or `lifetimeSeconds` in"
-        " the credentials file",
+        "Kubernetes allows 10 minutes or more: try --lifetime 1h (lifetime_seconds=3600 in Python),"
+        " or `lifetimeSeconds` in the credentials file",
     )
 
 
