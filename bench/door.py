@@ -1,7 +1,7 @@
 """What the door costs: against a real API server, and against the same Envoy as a plain proxy.
 
-The bars are rates at saturation. Before the fast stub the CPU time of Envoy for a request is told
-as well, since it is the same whatever else runs on this machine.
+The bars are rates at saturation. With the fast stub, the CPU time of Envoy for a request is
+reported too, since it does not depend on what else runs on this machine.
 """
 
 from __future__ import annotations

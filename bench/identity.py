@@ -103,7 +103,7 @@ def _ends(plane: ControlPlane, cluster: Cluster, name: IdentityName) -> dict[str
 
     child = eventually("its right to ask is known to the API server", born)
     refused: dict[str, Callable[[], bool]] = {
-        "a token that hangs on it is no longer made": lambda: born() is None,
+        "a token bound to it is no longer issued": lambda: born() is None,
         "no token is made at all, without the policy": lambda: isinstance(
             mint(holder, name, bound_to=None), ApiError
         ),

@@ -33,7 +33,7 @@ SOURCES = ("go.mod", "go.sum", "main.go")
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 OLDEST_GO = (1, 26)
 LINE_EVERY_SECONDS = {True: 0.5, False: 30.0}
-"""How often progress is told: on a terminal (one line, rewritten), and into a pipe."""
+"""How often progress is reported: on a terminal (one line, rewritten), and into a pipe."""
 
 
 class BuildError(Exception):
