@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
+from daypass._core.text import LIMIT_FOREIGN_CHARACTERS, printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-LIMIT_FOREIGN_CHARACTERS = 256
-"""How much of a body that is no Status is kept for a message."""
 
 
 class Status:
@@ -42,9 +41,3 @@ class Status:
 def excerpt(body: bytes) -> str:
     """The beginning of a body that is no Status, printable and on one line, for a message."""
     return printable(body[: 4 * LIMIT_FOREIGN_CHARACTERS].decode("utf-8", "replace"))
-
-
-def printable(text: str, limit_characters: int = LIMIT_FOREIGN_CHARACTERS) -> str:
-    """Somebody else's text on one line, cut, without what would steer a terminal."""
-    line = "".join(c if c.isprintable() else " " for c in text[: 4 * limit_characters])
-    return " ".join(line.split())[:limit_characters]

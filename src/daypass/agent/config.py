@@ -17,13 +17,12 @@ import signal
 import stat
 import tomllib
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
-from daypass._core.status import printable
+from daypass._core.text import printable, suggest
 from daypass.client.door_url import HostPort
 
 
@@ -119,11 +118,11 @@ class TomlTable:
         self._value: dict[str, Any] = value
         for key in value:
             if key not in keys:
-                near = get_close_matches(key, keys, 1)
+                near = suggest(key, keys)
                 raise self.problem(
                     printable(repr(key), 60),
                     "is not a key here",
-                    f"did you mean {near[0]}?" if near else f"known are: {', '.join(keys)}",
+                    f"did you mean {near}?" if near else f"known are: {', '.join(keys)}",
                 )
 
     def problem(self, key: str, what: str, hint: str) -> AgentConfigError:

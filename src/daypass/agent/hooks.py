@@ -11,7 +11,7 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.redact import redact
 from daypass._core.secret import Secret
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass._core.tls import client_context
 from daypass.agent.config import CommandHook, Hook, PostHook, SignalHook
 from daypass.client.door_url import HostPort

@@ -85,7 +85,9 @@ def write(text: str) -> None:
 
 def put_text(text: str) -> None:
     """Text for a person on stdout: `put`, without what would steer a terminal."""
-    write("".join(c if c.isprintable() or c in "\n\t" else "?" for c in text))
+    from daypass._core.text import mask_unprintable
+
+    write(mask_unprintable(text, keep="\n\t"))
 
 
 def _settle_stderr() -> None:
@@ -106,11 +108,13 @@ def log(fact: str, hint: str = "") -> None:
     """
     if sys.stderr is None:
         return
+    from daypass._core.text import mask_unprintable
+
     first, *rest = fact.split("\n")
     lines = [f"daypass: {first}", *(f"  {line}" for line in (*rest, *hint.split("\n")) if line)]
     try:
         for line in lines:
-            sys.stderr.write("".join(c if c.isprintable() else "?" for c in line) + "\n")
+            sys.stderr.write(mask_unprintable(line) + "\n")
     except (OSError, ValueError):
         pass
 
@@ -161,15 +165,12 @@ def _run_bare(arguments: list[str]) -> int:
     if not first:
         log("no command is named", _help().rstrip())
         return 2
-    from difflib import get_close_matches
-
     from daypass._core.hints import command
+    from daypass._core.text import suggest
 
-    near = get_close_matches(first, COMMANDS, 1)
+    near = suggest(first, COMMANDS)
     hint = (
-        f"did you mean `daypass {near[0]}`?"
-        if near
-        else f"`{command('--help')}` lists the commands"
+        f"did you mean `daypass {near}`?" if near else f"`{command('--help')}` lists the commands"
     )
     what = "option" if first.startswith("-") else "command"
     log(f"there is no {what} {first[:40]!r}", hint)

@@ -22,6 +22,7 @@ from daypass._core import hints
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
+from daypass._core.text import suggest
 from daypass.cli import log, make_parser, run_parsed, write
 
 if TYPE_CHECKING:
@@ -160,16 +161,14 @@ def run_subcommand(package: str, commands: Sequence[str], argv: list[str]) -> in
     if first in commands:
         module = importlib.import_module(f"{package}.{first}")
         return run_parsed(f"{command} {first}", module, argv[1:])
-    from difflib import get_close_matches
-
-    near = get_close_matches(first, commands, 1)
+    near = suggest(first, commands)
     what = "option" if first.startswith("-") else "command"
     hint = (
         f"there are: {', '.join(commands)}\n`{hints.command(command, '--help')}` says what they do"
     )
     log(
         f"`daypass {command}` has no {what} {first[:40]!r}" if first else "no command is named",
-        f"did you mean `daypass {command} {near[0]}`?" if near else hint,
+        f"did you mean `daypass {command} {near}`?" if near else hint,
     )
     return 2
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.cli import log, write
 
 SERVERS_OWN = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")

@@ -7,7 +7,7 @@ import os
 
 from daypass._core.redact import redact
 from daypass._core.secret import Secret
-from daypass._core.status import printable
+from daypass._core.text import printable, suggest
 from daypass.client.cache import mark
 from daypass.client.config_source import read_secret_file
 from daypass.client.door_url import DoorUrl
@@ -237,11 +237,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _unknown_key(key: str, origin: str) -> CredentialsError:
-    from difflib import get_close_matches
-
     shown = printable(redact(key), 40)
-    near = get_close_matches(key, _KEYS, 1)
-    hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(_KEYS)}"
+    near = suggest(key, _KEYS)
+    hint = f"did you mean {near}?" if near else f"known are: {', '.join(_KEYS)}"
     return CredentialsError(f"{origin} holds the unknown key {shown!r}", hint)
 
 

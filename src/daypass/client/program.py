@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daypass._core.redact import redact
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.client.errors import CredentialsError
 
 TYPE_CHECKING = False

@@ -8,7 +8,8 @@ they change. Everything quoted is of an answer `without` the token.
 from __future__ import annotations
 
 from daypass._core.hints import command
-from daypass._core.status import Status, printable
+from daypass._core.status import Status
+from daypass._core.text import printable
 from daypass._core.timestamps import parse_http_date
 from daypass.client.errors import (
     DoorBusyError,

@@ -7,7 +7,7 @@ import json
 from daypass._core.jwt import LIMIT_CHARACTERS
 from daypass._core.redact import redact
 from daypass._core.secret import Secret
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass._core.timestamps import parse_http_date, parse_rfc3339
 from daypass.client.config import LONGEST_LIFETIME_SECONDS
 from daypass.client.errors import NotADoorError

@@ -7,7 +7,7 @@ import socket
 import ssl
 
 from daypass._core.clock import utc
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.client.errors import DoorNotTrustedError, DoorUnreachableError, NotADoorError
 from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
 from daypass.client.transport import CONNECT, PROXY, RESOLVE, TLS, ProxyAnswerError

@@ -7,7 +7,6 @@ pydantic knows where a value stands among the keys; `explain` turns that into li
 What is wrong with a config file: one line a problem, and all of them at once.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -15,21 +14,16 @@ from typing import NoReturn
 from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import DaypassError
+from daypass._core.text import mask_unprintable
 
 LIMIT_SHOWN_CHARACTERS = 60
-_LIMIT_COMPARED_CHARACTERS = 64
-
-
-def printable(text: str) -> str:
-    """The text with whatever does not print (or turns its direction) as question marks."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def shown(text: str) -> str:
     """A value in quotes, of at most LIMIT_SHOWN_CHARACTERS characters."""
     if len(text) > LIMIT_SHOWN_CHARACTERS:
         text = text[: LIMIT_SHOWN_CHARACTERS - 3] + "..."
-    return f"'{printable(text)}'"
+    return f"'{mask_unprintable(text)}'"
 
 
 def one_of(words: Sequence[str]) -> str:
@@ -37,23 +31,6 @@ def one_of(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} or {words[-1]}"
-
-
-def folded(word: str) -> str:
-    """A word without what people get wrong first: case, hyphens, underscores."""
-    return word.lower().replace("_", "").replace("-", "")
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, or None."""
-    if not word or len(word) > _LIMIT_COMPARED_CHARACTERS:
-        return None
-    folds = {folded(candidate): candidate for candidate in known}
-    match = difflib.get_close_matches(folded(word), folds, n=1, cutoff=0.7)
-    if match:
-        return folds[match[0]]
-    parts = [whole for fold, whole in folds.items() if len(word) > 2 and folded(word) in fold]
-    return parts[0] if len(parts) == 1 else None
 
 
 FAULT = "daypass_fault"
@@ -124,7 +101,7 @@ class Problems:
     __slots__ = ("_file", "_found")
 
     def __init__(self, file: str) -> None:
-        self._file = printable(file)
+        self._file = mask_unprintable(file)
         self._found: list[Problem] = []
 
     @property

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from daypass._core.text import normalize_key, suggest
 from daypass.config.base import Section, key_of
 from daypass.config.domain import EXAMPLE, WAYS, Domain, TlsFilePair
 from daypass.config.errors import (
@@ -23,8 +24,6 @@ from daypass.config.errors import (
     LIMIT_SHOWN,
     SAME_HOST,
     Problems,
-    folded,
-    nearest,
     one_of,
     shown,
 )
@@ -94,7 +93,7 @@ def example_of(way: Sequence[str | int]) -> object:
 
 def meant(key: str, level: str) -> str | None:
     """The key of this level that was probably meant."""
-    return nearest(key, KEYS.get(level, ()))
+    return suggest(key, KEYS.get(level, ()))
 
 
 def remedy(key: str, level: str) -> str:
@@ -104,7 +103,7 @@ def remedy(key: str, level: str) -> str:
     elsewhere = [
         other or "the top level"
         for other, keys in KEYS.items()
-        if other != level and folded(key) in map(folded, keys)
+        if other != level and normalize_key(key) in map(normalize_key, keys)
     ]
     if elsewhere:
         return f"it belongs to {one_of(elsewhere)}"
@@ -243,7 +242,7 @@ def _choice(prefix: str, expected: str, found: Node) -> tuple[str, str]:
     if not words:  # the version
         return f"{prefix}expected {expected}, found {found}", f"write {expected}, with no quotes"
     text = found.value if isinstance(found, ScalarNode) and isinstance(found.value, str) else ""
-    near = nearest(text, words)
+    near = suggest(text, words)
     hint = f"did you mean {shown(near)}?" if near else ""
     return f"{prefix}expected {one_of(words)}, found {found}", hint
 

@@ -40,7 +40,8 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
-from daypass.config.errors import Problems, printable, shown
+from daypass._core.text import mask_unprintable
+from daypass.config.errors import Problems, shown
 
 LIMIT_BYTES = 256 * 1024
 """A config of a hundred domains is about 20 KiB."""
@@ -358,7 +359,7 @@ def explain_syntax(error: yaml.YAMLError, text: str, problems: Problems) -> NoRe
                 rule.message.format(**words),
                 rule.hint.format(**words),
             )
-    problems.stop(mark, f"this is not YAML: {printable(said.splitlines()[0])[:120]}")
+    problems.stop(mark, f"this is not YAML: {mask_unprintable(said.splitlines()[0])[:120]}")
 
 
 def _problem_mark(mark: yaml.Mark | None) -> Mark | None:

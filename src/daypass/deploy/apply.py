@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.deploy_target import LAST_WAVE, DeployTarget, ObjectRef, each
 from daypass.deploy.gate_bypass import find_gate_bypass, kinds_of

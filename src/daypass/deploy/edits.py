@@ -1,7 +1,6 @@
 """Changes of files: shown as a diff, written all or not at all."""
 
 import contextlib
-import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import read_ordinary, write_private
+from daypass._core.text import unified_diff
 
 NEW_FILE_MODE = 0o644
 LIMIT_BYTES = 1024 * 1024
@@ -33,13 +33,7 @@ def diff(edits: Sequence[Edit], root: Path) -> str:
     parts = []
     for edit in edits:
         name = os.path.relpath(edit.path, root)
-        lines = difflib.unified_diff(
-            (edit.before or "").splitlines(keepends=True),
-            (edit.after or "").splitlines(keepends=True),
-            "/dev/null" if edit.before is None else f"a/{name}",
-            "/dev/null" if edit.after is None else f"b/{name}",
-        )
-        parts += [line if line.endswith("\n") else f"{line}\n" for line in lines]
+        parts.append(unified_diff(edit.before, edit.after, f"a/{name}", f"b/{name}"))
     return "".join(parts)
 
 

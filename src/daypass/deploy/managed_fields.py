@@ -10,11 +10,11 @@ Two states of an object side by side, without what the server adds and without s
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from daypass._core.text import unified_diff
 from daypass.deploy.deploy_target import ObjectRef
 from daypass.kube.cluster import FIELD_MANAGER
 from daypass.kube.resources import Object
@@ -113,21 +113,14 @@ def unified(identifier: ObjectRef, before: Object | None, after: Object | None) 
     if identifier.kind == "Secret":
         old, new = _veiled(old, new, "before"), _veiled(new, old, "after")
     path = f"{identifier.kind}/{identifier.where}"
-    lines = difflib.unified_diff(
-        _lines(old),
-        _lines(new),
-        "/dev/null" if old is None else f"cluster/{path}",
-        "/dev/null" if new is None else f"config/{path}",
-    )
-    return "".join(lines)
+    old_text, new_text = (None if side is None else _yaml(side) for side in (old, new))
+    return unified_diff(old_text, new_text, f"cluster/{path}", f"config/{path}")
 
 
-def _lines(document: Object | None) -> list[str]:
-    if document is None:
-        return []
+def _yaml(document: Object) -> str:
     from daypass.render.yaml import document as as_yaml
 
-    return as_yaml(document).splitlines(keepends=True)
+    return as_yaml(document)
 
 
 def _veiled(document: Object | None, other: Object | None, word: str) -> Object | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.deploy_target import ObjectRef, each

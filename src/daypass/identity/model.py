@@ -18,7 +18,7 @@ from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.k8s_names import is_label, is_subdomain
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass._core.timestamps import parse_rfc3339, rfc3339
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SERVICE_ACCOUNTS

@@ -15,7 +15,7 @@ from functools import partial
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass._core.timestamps import parse_rfc3339
 from daypass.identity.delete import find_owned_objects, owned_objects_of, warn_of_opened
 from daypass.identity.model import Account, Object, is_past

@@ -44,7 +44,7 @@ def asked_version(exec_info: str) -> str:
 def _parsed_version(exec_info: str) -> str:
     import json
 
-    from daypass._core.status import printable
+    from daypass._core.text import printable
 
     try:
         document = json.loads(exec_info)

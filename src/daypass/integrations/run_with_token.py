@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.agent.file_renewer import FileRenewer
 from daypass.client.config_source import FIELD_VARIABLES, FILE_VARIABLE
 

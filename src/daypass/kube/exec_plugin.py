@@ -14,7 +14,7 @@ from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.secret import Secret
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.kube.errors import KubeconfigError
 
 

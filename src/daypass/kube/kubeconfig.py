@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from daypass._core.secret import Secret
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.kube.connection import ConnectionConfig, is_loopback, proxy_of
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin

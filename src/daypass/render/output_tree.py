@@ -5,7 +5,6 @@ the places where a tree has files. Links are others' as well.
 """
 
 import contextlib
-import difflib
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
+from daypass._core.text import unified_diff
 from daypass.render.manifests import MARK
 
 _PLACES = ("*.yaml", "base/*.yaml", "domains/*/*.yaml", "policy/*.yaml", "gate/*.yaml")
@@ -32,13 +32,7 @@ class Drift:
 
     def diff(self) -> str:
         """What rendering would change, as a unified diff."""
-        lines = difflib.unified_diff(
-            (self.found or "").splitlines(keepends=True),
-            (self.rendered or "").splitlines(keepends=True),
-            "/dev/null" if self.found is None else f"a/{self.path}",
-            "/dev/null" if self.rendered is None else f"b/{self.path}",
-        )
-        return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+        return unified_diff(self.found, self.rendered, f"a/{self.path}", f"b/{self.path}")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import json
 
-from daypass._core.status import Status, printable
+from daypass._core.status import Status
+from daypass._core.text import printable
 from daypass.client.http1 import HttpResponse
 from daypass.verification.report import Finding, failure, ok, skipped, warning
 from daypass.verification.requests import header

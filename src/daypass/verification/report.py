@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from xml.etree import ElementTree
 
+from daypass._core.text import mask_unprintable
+
 
 class Level(StrEnum):
     """How good it is. `skipped`: what it stands on has failed, or there was nothing to look at."""
@@ -63,16 +65,20 @@ def text(findings: Findings, *, colour: bool = False) -> str:
     lines: list[str] = []
     width = max((len(f.check) for each in findings.values() for f in each), default=0)
     for name, each in findings.items():
-        lines.append(_tame(name))
+        lines.append(mask_unprintable(name, keep="\n"))
         for finding in each:
             mark = MARKS[finding.level]
             if colour:
                 mark = f"\x1b[{_COLOURS[finding.level]}m{mark}\x1b[0m"
-            first, *more = _tame(finding.fact).split("\n")
+            first, *more = mask_unprintable(finding.fact, keep="\n").split("\n")
             lines.append(f"  {mark} {finding.check:<{width}}  {first}")
             indent = " " * (width + 6)
             lines += [f"{indent}{line}" for line in more]
-            lines += [f"{indent}{line}" for line in _tame(finding.hint).split("\n") if line]
+            lines += [
+                f"{indent}{line}"
+                for line in mask_unprintable(finding.hint, keep="\n").split("\n")
+                if line
+            ]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -116,10 +122,6 @@ def junit(findings: Findings) -> str:
             else:
                 ElementTree.SubElement(case, "system-out").text = words
     ElementTree.indent(root)
+    xml = ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
     # XML has no way to write most control characters, not even escaped.
-    return _tame(ElementTree.tostring(root, encoding="unicode", xml_declaration=True)) + "\n"
-
-
-def _tame(text: str) -> str:
-    """Return a text without what would steer a terminal: others may have written some of it."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return mask_unprintable(xml, keep="\n") + "\n"

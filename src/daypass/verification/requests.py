@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.secret import Secret
-from daypass._core.status import Status, printable
+from daypass._core.status import Status
+from daypass._core.text import printable
 from daypass.client.door_url import HostPort
 from daypass.client.http1 import HttpRequest, HttpResponse
 from daypass.client.route import Route, route_to_host

@@ -11,7 +11,8 @@ import string
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
-from daypass._core.status import Status, printable
+from daypass._core.status import Status
+from daypass._core.text import printable
 from daypass.client.config import LONGEST_LIFETIME_SECONDS, CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.http1 import HttpResponse

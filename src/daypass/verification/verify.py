@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.hints import command
 from daypass._core.secret import Secret
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.door_url import DoorUrl, HostPort

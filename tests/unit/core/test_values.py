@@ -13,7 +13,8 @@ from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
 from daypass._core.secret import Secret
-from daypass._core.status import LIMIT_FOREIGN_CHARACTERS, Status, excerpt, printable
+from daypass._core.status import Status, excerpt
+from daypass._core.text import LIMIT_FOREIGN_CHARACTERS, printable
 from support.messages import raises
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.text import mask_unprintable
 from daypass.cli import write
 from daypass.cli.gate import load_gate, read_token
 from daypass.cli.options import add_cluster_options, open_cluster
@@ -117,4 +118,4 @@ def _text(explained: Explanation) -> str:
     else:
         lines.append(f"allowed: {explained.message}")
     lines += [f"not looked at: {what}" for what in explained.not_looked_at]
-    return "".join("".join(c if c.isprintable() else "?" for c in line) + "\n" for line in lines)
+    return "".join(mask_unprintable(line) + "\n" for line in lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.hints import command
+from daypass._core.text import mask_unprintable
 from daypass.cli import log, write
 from daypass.cli.options import add_cluster_options, add_health_options, open_cluster
 
@@ -109,5 +110,4 @@ def _section(title: str, lines: list[str], nothing: str) -> str:
     if not lines:
         return f"{title}: {nothing}\n"
     # An annotation may hold what would steer a terminal.
-    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in lines)
-    return f"{title}\n" + "".join(f"  {line}\n" for line in shown)
+    return f"{title}\n" + "".join(f"  {mask_unprintable(line)}\n" for line in lines)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
-from daypass._core.status import printable
+from daypass._core.text import printable
 from daypass.cli import write
 from daypass.cli.options import add_cluster_options, open_cluster
 from daypass.cli.policy import DEFAULT_CONFIG, add_config_option, load_config

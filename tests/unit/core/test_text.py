@@ -1,0 +1,35 @@
+"""Text for messages: what is printed, suggested and compared."""
+
+import pytest
+
+from daypass._core.text import mask_unprintable, suggest, unified_diff
+
+
+def test_unprintable_characters_are_masked_unless_kept() -> None:
+    text = "a\x1b[31m\u202eb\n"
+    assert mask_unprintable(text) == "a?[31m?b?"
+    assert mask_unprintable(text, keep="\n") == "a?[31m?b\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("audience", "audiences"),
+        ("AUDIENCES", "audiences"),
+        ("longest-lifetime", "longestLifetime"),
+        ("lifetime", "longestLifetime"),
+        ("li", None),
+        ("e", None),
+        ("xyz", None),
+        ("", None),
+        ("audiences" * 10, None),
+    ],
+)
+def test_the_word_that_was_probably_meant_is_suggested(word: str, meant: str | None) -> None:
+    assert suggest(word, ("audiences", "longestLifetime", "mode")) == meant
+
+
+def test_a_diff_names_absent_files_and_ends_each_line() -> None:
+    assert unified_diff(None, "a", "a/x", "b/x") == "--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+a\n"
+    assert unified_diff("a\n", None, "a/x", "b/x") == "--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n"
+    assert unified_diff("a\n", "a\n", "a/x", "b/x") == ""
