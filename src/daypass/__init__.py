@@ -12,9 +12,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from daypass._core import VERSION as __version__
     from daypass._core.errors import DaypassError, MissingExtraError, UsageError
     from daypass._core.secret import Secret
-    from daypass._core.version import VERSION as __version__
     from daypass.client.credentials import Credentials
     from daypass.client.errors import (
         CredentialsError,
@@ -60,7 +60,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from daypass._core.version import VERSION
+        from daypass._core import VERSION
 
         return VERSION
     home = _HOMES.get(name)

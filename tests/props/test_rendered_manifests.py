@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daypass.config.types import LABEL
+from daypass._core.k8s_names import LABEL
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects, render_tree
 from daypass.render.yaml import stream

@@ -8,8 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daypass._core.duration import format_duration, parse_duration
+from daypass._core.k8s_names import LABEL
 from daypass.config import Config, json_schema, parse
-from daypass.config.types import HEADER, LABEL, parse_duration, spell_duration, spell_size
+from daypass.config.types import HEADER, format_size
 
 
 class Quoting(yaml.SafeDumper):
@@ -81,7 +83,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "policy": st.fixed_dictionaries(
             {
                 "audiences": st.just(allowed),
-                "longestLifetime": lifetimes | lifetimes.map(spell_duration),
+                "longestLifetime": lifetimes | lifetimes.map(format_duration),
                 "mode": st.sampled_from(["audit", "warn", "deny"]),
             }
         ),
@@ -94,7 +96,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                 "headers": st.fixed_dictionaries({"user": headers}),
             },
         ),
-        "limits": st.fixed_dictionaries({"requestBody": sizes | sizes.map(spell_size)}),
+        "limits": st.fixed_dictionaries({"requestBody": sizes | sizes.map(format_size)}),
         "local": st.fixed_dictionaries({"door": addresses}),
     }
     for key, strategy in optional.items():
@@ -120,4 +122,4 @@ def test_a_valid_config_survives_a_round_trip(document: dict[str, Any]) -> None:
 
 @given(lifetimes)
 def test_a_duration_survives_a_round_trip(seconds: int) -> None:
-    assert parse_duration(spell_duration(seconds)) == seconds
+    assert parse_duration(format_duration(seconds)) == seconds

@@ -1,6 +1,8 @@
-"""What every other package stands on: secrets, time, files, TLS, JWTs, Kubernetes' Status, errors.
+"""What every other package uses: secrets, time, files, TLS, JWTs, names, messages and errors.
 
-Small modules with no judgement in them. Nothing heavy is imported here, and nothing at all by this
-file: `daypass token` answers from its cache in the time a bare interpreter takes to start twice,
-so a module that only some callers need is imported by those callers.
+Small modules without decisions. This file imports nothing, and no module imports anything heavy:
+`daypass token` answers from its cache in twice the time that a bare interpreter takes to start.
 """
+
+VERSION = "0.1.0"
+"""The version of daypass; a test compares it with pyproject.toml."""

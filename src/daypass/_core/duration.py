@@ -1,27 +1,42 @@
-"""Lengths of time as people write them."""
+"""Durations as people write them: `90m`, `1h30m`, `1d`, or seconds."""
 
 from daypass._core.errors import UsageError
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+UNITS_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_LIMIT_DIGITS = 10
+
+
+def parse_duration(text: str) -> int | None:
+    """Return the seconds of `90m`, `1h30m` or `1d`; None for anything else.
+
+    Whole numbers of d, h, m and s, in this order, each unit at most once.
+    """
+    total, digits, units = 0, "", "".join(UNITS_SECONDS)
+    for character in text:
+        if character in "0123456789" and len(digits) < _LIMIT_DIGITS:
+            digits += character
+        elif digits and character in units:
+            total += int(digits) * UNITS_SECONDS[character]
+            digits, units = "", units[units.index(character) + 1 :]
+        else:
+            return None
+    return total if text and not digits else None
 
 
 def parse_seconds(text: str) -> int:
-    """Seconds of `3600`, `90m`, `1h30m` or `1d` (units d, h, m, s; whole numbers, each unit once).
-
-    Raises UsageError for anything else, and for nothing at all.
-    """
-    if text.isascii() and text.isdigit() and len(text) <= 10:
+    """Return the seconds of a duration or of a plain number. Raises UsageError."""
+    if text.isascii() and text.isdigit() and len(text) <= _LIMIT_DIGITS:
         return int(text)
-    total, digits, units = 0, "", "dhms"
-    for character in text:
-        if character in "0123456789" and len(digits) < 10:
-            digits += character
-        elif digits and character in units:
-            total += int(digits) * _SECONDS[character]
-            digits, units = "", units[units.index(character) + 1 :]
-        else:
-            break
-    else:
-        if text and not digits:
-            return total
-    raise UsageError(f"{text[:40]!r} is no length of time", "write it as 3600, 90m, 1h30m or 1d")
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise UsageError(f"{text[:40]!r} is not a duration", "write it as 3600, 90m, 1h30m or 1d")
+    return seconds
+
+
+def format_duration(seconds: int) -> str:
+    """Return seconds as one would write them: 5400 is `1h30m`."""
+    written = ""
+    for unit, length in UNITS_SECONDS.items():
+        amount, seconds = divmod(seconds, length)
+        written += f"{amount}{unit}" if amount else ""
+    return written or "0s"

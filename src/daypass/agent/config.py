@@ -186,9 +186,9 @@ class TomlTable:
             try:
                 value = parse_seconds(value)
             except UsageError as error:
-                raise self.problem(key, "is no length of time", error.hint) from None
+                raise self.problem(key, "is not a duration", error.hint) from None
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.problem(key, "is no length of time", 'write it as 3600, "90m" or "1h30m"')
+            raise self.problem(key, "is not a duration", 'write it as 3600, "90m" or "1h30m"')
         if not lowest <= value <= highest:
             raise self.problem(key, f"is {value} s", f"from {lowest} to {highest} s is possible")
         return value

@@ -158,7 +158,7 @@ def _run_bare(arguments: list[str]) -> int:
         write(_help())
         return 0
     if first in ("-V", "--version"):
-        from daypass._core.version import VERSION
+        from daypass._core import VERSION
 
         write(f"daypass {VERSION}\n")
         return 0

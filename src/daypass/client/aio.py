@@ -6,9 +6,10 @@ import asyncio
 import socket
 from contextlib import suppress
 
+from daypass._core.process import ProgramError
 from daypass.client.effects import Join, Run, Send
 from daypass.client.http1 import HttpRequest, HttpResponse, MalformedAnswerError, ResponseParser
-from daypass.client.program import ProgramError, run
+from daypass.client.program import run
 from daypass.client.resolve import resolve_async
 from daypass.client.transport import (
     ANSWER,

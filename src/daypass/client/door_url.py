@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from daypass._core.net import is_loopback
 from daypass.client.errors import CredentialsError
 
 _HOST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
@@ -24,14 +25,7 @@ class HostPort:
     @property
     def is_loopback(self) -> bool:
         """127.0.0.0/8, ::1, or localhost, which RFC 6761 reserves for them."""
-        if self.host in ("localhost", "::1"):
-            return True
-        parts = self.host.split(".")
-        return (
-            len(parts) == 4
-            and parts[0] == "127"
-            and all(part.isdigit() and len(part) <= 3 and int(part) < 256 for part in parts)
-        )
+        return is_loopback(self.host)
 
     @classmethod
     def parse(cls, text: str, *, default_port: int) -> HostPort | None:

@@ -6,11 +6,12 @@ are (`reading`). A program and CI are asked at each exchange.
 
 from __future__ import annotations
 
+from daypass._core.process import ProgramError
 from daypass._core.redact import redact
 from daypass._core.secret import Secret
 from daypass.client.effects import Run, Send
 from daypass.client.errors import CredentialsError
-from daypass.client.program import ProgramError, explain_program
+from daypass.client.program import explain_program
 from daypass.client.transport import TransportError
 
 TYPE_CHECKING = False

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import socket
 
+from daypass._core.process import ProgramError
 from daypass.client.effects import Join, Run, Send
 from daypass.client.http1 import HttpRequest, HttpResponse, MalformedAnswerError, ResponseParser
-from daypass.client.program import ProgramError, run
+from daypass.client.program import run
 from daypass.client.resolve import resolve
 from daypass.client.transport import (
     ANSWER,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from daypass._core.version import VERSION
+from daypass._core import VERSION
 from daypass.client.http1 import HttpRequest
 
 TYPE_CHECKING = False

@@ -19,7 +19,7 @@ from pydantic import (
 from daypass.config.base import Section, key_of
 from daypass.config.errors import expected, fault, shown, unknown_key
 from daypass.config.locations import FilePath
-from daypass.config.types import GatewayName, Host, Label, Subdomain, is_address
+from daypass.config.types import GatewayName, Host, Label, Subdomain, is_public_name
 
 
 class TlsSecret(Section):
@@ -198,7 +198,7 @@ class Domain(Section):
     @classmethod
     def _only_envoy_has_addresses(cls, host: str, info: ValidationInfo) -> str:
         front = info.data.get("front", "envoy")
-        if front != "envoy" and is_address(host):
+        if front != "envoy" and not is_public_name(host):
             raise fault(
                 f"{shown(host)} is no public name, and the front {front} needs one",
                 "write the DNS name; front: envoy takes addresses, for one machine",

@@ -11,12 +11,7 @@ import enum
 import re
 from dataclasses import dataclass
 
-LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-"""A namespace: RFC 1123 label (k8s.io/apimachinery/pkg/util/validation), at most 63 characters."""
-_PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-SUBDOMAIN = rf"{_PART}(\.{_PART})*"
-"""A ServiceAccount: RFC 1123 subdomain. Its length stands apart; that of its parts has no limit."""
-SUBDOMAIN_LENGTH = 253
+from daypass._core.k8s_names import LABEL, SUBDOMAIN, SUBDOMAIN_LENGTH
 
 BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 """Exactly one scheme, one space, one JWT. The API server takes the scheme in any case and ignores

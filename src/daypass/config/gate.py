@@ -27,7 +27,7 @@ from daypass.config.types import (
     Label,
     LabelName,
     LabelValue,
-    is_address,
+    is_public_name,
     unique,
 )
 
@@ -196,7 +196,7 @@ class Gate(Section):
                     "it refuses what nobody has named: list the hosts",
                     at=(index,),
                 )
-            if engine in ("istio", "envoy-gateway") and is_address(host):
+            if engine in ("istio", "envoy-gateway") and not is_public_name(host):
                 raise fault(
                     f"{shown(host)} is no public name, and the engine {engine} needs one",
                     "write the DNS name",

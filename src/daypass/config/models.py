@@ -39,7 +39,7 @@ from daypass.config.types import (
     Size,
     Subdomain,
     User,
-    is_address,
+    is_public_name,
     unique,
 )
 
@@ -325,7 +325,7 @@ class Config(Section):
             return gate
         hosts = [domain.host for domain in domains.values()]
         if gate.engine != "envoy":
-            hosts = [host for host in hosts if not is_address(host)]
+            hosts = [host for host in hosts if is_public_name(host)]
         if not hosts:
             raise fault(
                 f"no domain has a public name that the engine {gate.engine} could guard",

@@ -20,6 +20,16 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
 
+from daypass._core.duration import format_duration, parse_duration
+from daypass._core.k8s_names import (
+    LABEL,
+    LABEL_KEY,
+    LABEL_VALUE,
+    SUBDOMAIN,
+    is_label,
+    is_subdomain,
+)
+from daypass._core.net import is_address
 from daypass.config.errors import expected, fault, shown
 
 T = TypeVar("T")
@@ -35,24 +45,18 @@ def unique(items: tuple[T, ...]) -> tuple[T, ...]:
     return items
 
 
-LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-SUBDOMAIN = rf"{LABEL}(?:\.{LABEL})*"
 HEADER = r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
 AUDIENCE = r"[!#-&(-\[\]-_a-~]+"
 USER = r"[^\"'`*\\\x00-\x1f\x7f]+"
-LABEL_VALUE = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
-LABEL_NAME = rf"(?:{SUBDOMAIN}/)?{LABEL_VALUE}"
 IMAGE = r"[a-z0-9][a-z0-9._:/-]*(?:@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})"
 LIMIT_CHARACTERS = 253
 """Of a DNS name, of a Kubernetes name, and enough for the rest."""
 
-_LABEL = re.compile(LABEL)
-_SUBDOMAIN = re.compile(SUBDOMAIN)
 _HEADER = re.compile(HEADER)
 _AUDIENCE = re.compile(AUDIENCE)
 _USER = re.compile(USER)
 _LABEL_VALUE = re.compile(LABEL_VALUE)
-_LABEL_NAME = re.compile(LABEL_NAME)
+_LABEL_KEY = re.compile(LABEL_KEY)
 _IMAGE = re.compile(IMAGE)
 
 # fmt: off
@@ -68,7 +72,7 @@ _GROUPS = ("system:serviceaccounts", "system:authenticated", "system:unauthentic
 
 def label(text: str) -> str:
     """An RFC 1123 label: a namespace, the name of a domain."""
-    if not _LABEL.fullmatch(text):
+    if not is_label(text):
         raise fault(
             f"{shown(text)} is no name", "use up to 63 of a-z, 0-9 and -, with no - at either end"
         )
@@ -77,7 +81,7 @@ def label(text: str) -> str:
 
 def subdomain(text: str) -> str:
     """An RFC 1123 subdomain: the name of a Secret or Issuer."""
-    if len(text) > LIMIT_CHARACTERS or not _SUBDOMAIN.fullmatch(text):
+    if not is_subdomain(text):
         raise fault(
             f"{shown(text)} is no name of a Kubernetes object",
             "use a-z, 0-9, - and ., beginning and ending with a letter or digit",
@@ -88,7 +92,7 @@ def subdomain(text: str) -> str:
 def gateway(text: str) -> str:
     """A Gateway in its namespace, and maybe one of its listeners."""
     namespace, *names = text.split("/")
-    if not _LABEL.fullmatch(namespace) or len(names) not in (1, 2):
+    if not is_label(namespace) or len(names) not in (1, 2):
         raise fault(f"{shown(text)} names no Gateway", "write NAMESPACE/NAME")
     for name in names:
         subdomain(name)
@@ -117,7 +121,7 @@ def label_value(text: str) -> str:
 
 def label_name(text: str) -> str:
     """The name of a label of Kubernetes', with or without a prefix."""
-    if len(text) > LIMIT_CHARACTERS or not _LABEL_NAME.fullmatch(text):
+    if len(text) > LIMIT_CHARACTERS or not _LABEL_KEY.fullmatch(text):
         raise fault(
             f"{shown(text)} is no name of a label", "such as istio, or app.example.com/name"
         )
@@ -182,7 +186,7 @@ GatewayName = Annotated[
 ]
 Audience = Annotated[str, AfterValidator(audience), text_schema(AUDIENCE)]
 User = Annotated[str, AfterValidator(user), text_schema(USER)]
-LabelName = Annotated[str, AfterValidator(label_name), text_schema(LABEL_NAME)]
+LabelName = Annotated[str, AfterValidator(label_name), text_schema(LABEL_KEY)]
 LabelValue = Annotated[str, AfterValidator(label_value), text_schema(LABEL_VALUE, 63)]
 Image = Annotated[str, AfterValidator(image), text_schema(IMAGE)]
 Header = Annotated[str, AfterValidator(header), text_schema(HEADER, 64)]
@@ -191,20 +195,14 @@ EVERY_HOST = "*"
 """In `gate.hosts`: whatever a client asks for."""
 
 
-def is_address(host: str) -> bool:
-    """Whether a host is an IP address or `localhost`, not a public name."""
-    if host == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+def is_public_name(host: str) -> bool:
+    """Return whether a host is a DNS name, and neither an IP address nor `localhost`."""
+    return host != "localhost" and not is_address(host)
 
 
 def host(text: str) -> str:
     """A DNS name in lower case, `localhost`, or an IP address (RFC 5952) without brackets."""
-    if "%" not in text and is_address(text):
+    if "%" not in text and not is_public_name(text):
         return _canonical(text)
     for wrong, message, hint in _host_mistakes(text):
         if wrong:
@@ -224,7 +222,7 @@ def guarded_host(text: str) -> str:
 
 def ip_address(text: str) -> str:
     """An IP address (RFC 5952), without brackets and port."""
-    if "%" in text or text == "localhost" or not is_address(text):
+    if "%" in text or not is_address(text):
         raise fault(f"{shown(text)} is no IP address", "write the address alone, such as 10.0.0.1")
     return _canonical(text)
 
@@ -233,7 +231,7 @@ def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
     """What can be wrong with a host, the most telling first: is it, what is it, what to do."""
     too_long = len(text) > LIMIT_CHARACTERS
     labels = text.split(".")
-    no_label = next((part for part in labels if not _LABEL.fullmatch(part)), None)
+    no_label = next((part for part in labels if not is_label(part)), None)
     return [
         (not text, "is no host", "write a name such as ekf.example.com"),
         (too_long, f"is longer than {LIMIT_CHARACTERS} characters", ""),
@@ -275,43 +273,23 @@ def _punycode_hint(text: str) -> str:
         part if part.isascii() else "xn--" + part.encode("punycode").decode() for part in parts
     ]
     name = ".".join(encoded)
-    if all(_LABEL.fullmatch(part) for part in encoded):
+    if all(map(is_label, encoded)):
         return f"write the name as the DNS has it: {name}"
     return "write the name as the DNS has it, with xn--"
 
 
-_HOST = rf"{SUBDOMAIN}|[0-9a-f:.]*:[0-9a-f:.]*"
+_HOST = rf"{LABEL}(\.{LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*"
 Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
 GuardedHost = Annotated[str, AfterValidator(guarded_host), text_schema(rf"\*|{_HOST}")]
 IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]
 
 DURATION = r"(?=[0-9])(?:([0-9]{1,10})d)?(?:([0-9]{1,10})h)?(?:([0-9]{1,10})m)?(?:([0-9]{1,10})s)?"
 SIZE = r"([0-9]{1,10})(Ki|Mi)?"
-_DURATION = re.compile(DURATION)
-_UNITS_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _SIZE = re.compile(SIZE)
 _FACTORS_BYTES = {None: 1, "Ki": 1024, "Mi": 1024 * 1024}
 
 
-def parse_duration(text: str) -> int | None:
-    """Seconds of `90d`, `24h`, `1h30m`, `45s`; None for what is no duration."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        return None
-    amounts = zip(match.groups(), _UNITS_SECONDS.values(), strict=True)
-    return sum(int(amount) * seconds for amount, seconds in amounts if amount)
-
-
-def spell_duration(seconds: int) -> str:
-    """Seconds as one would write them in the file: 5400 is `1h30m`."""
-    written = ""
-    for unit, length in _UNITS_SECONDS.items():
-        amount, seconds = divmod(seconds, length)
-        written += f"{amount}{unit}" if amount else ""
-    return written or "0s"
-
-
-def spell_size(size: int) -> str:
+def format_size(size: int) -> str:
     """Bytes as one would write them in the file: 8192 is `8Ki`."""
     for unit in ("Mi", "Ki"):
         if size and size % _FACTORS_BYTES[unit] == 0:
@@ -337,9 +315,9 @@ class Duration:
         if seconds is None:
             raise fault(f"{text} is no duration", _duration_hint(str(value)))
         if seconds < self.lowest:
-            raise fault(f"{text} is shorter than {spell_duration(self.lowest)}", self.why_lowest)
+            raise fault(f"{text} is shorter than {format_duration(self.lowest)}", self.why_lowest)
         if seconds > self.highest:
-            raise fault(f"{text} is longer than {spell_duration(self.highest)}", self.why_highest)
+            raise fault(f"{text} is longer than {format_duration(self.highest)}", self.why_highest)
         return seconds
 
     def __get_pydantic_core_schema__(
@@ -369,7 +347,7 @@ class Size:
             raise fault(f"{text} is no size", "sizes are written like 8Ki or 1Mi")
         amount = int(match[1]) * _FACTORS_BYTES[match[2]]
         if not self.lowest <= amount <= self.highest:
-            bounds = f"{spell_size(self.lowest)} to {spell_size(self.highest)}"
+            bounds = f"{format_size(self.lowest)} to {format_size(self.highest)}"
             raise fault(f"{text} is not within {bounds}", self.why)
         return amount
 

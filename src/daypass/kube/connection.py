@@ -23,12 +23,13 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from daypass._core import VERSION
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.net import is_loopback
 from daypass._core.redact import redact
 from daypass._core.secret import Secret
 from daypass._core.text import printable
 from daypass._core.tls import BadCertificateAuthorityError, client_context
-from daypass._core.version import VERSION
 from daypass.kube.errors import BrokenAnswerError, ClusterUnreachableError, KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
 
@@ -108,14 +109,6 @@ def proxy_of(server: str, environ: Mapping[str, str]) -> str | None:
     if not url or is_loopback(host) or _excluded(host, port, _either(environ, "no_proxy")):
         return None
     return url if "://" in url else f"http://{url}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address means this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _either(environ: Mapping[str, str], name: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
-import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.process import ProgramError, run_program
 from daypass._core.secret import Secret
 from daypass._core.text import printable
 from daypass.kube.errors import KubeconfigError
@@ -87,35 +86,28 @@ class ExecPluginCredentials:
         plugin = self._plugin
         terminal = plugin.interactive and sys.stdin is not None and sys.stdin.isatty()
         usual = TIMEOUT_TERMINAL_SECONDS if terminal else TIMEOUT_SECONDS
+        environment = {
+            **os.environ,
+            **dict(plugin.environment),
+            "KUBERNETES_EXEC_INFO": self._info(terminal),
+        }
         try:
-            with subprocess.Popen(
+            output = run_program(
                 [plugin.command, *plugin.arguments],
-                env={
-                    **os.environ,
-                    **dict(plugin.environment),
-                    "KUBERNETES_EXEC_INFO": self._info(terminal),
-                },
-                stdin=None if terminal else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,  # its stderr is ours: it is meant for the person
-            ) as process:
-                try:
-                    output = _output(process, self._timeout_seconds or usual)
-                finally:
-                    process.kill()
-        except FileNotFoundError:
-            raise KubeconfigError(
-                f"the credential plugin {plugin.command} is not installed",
-                plugin.install_hint or f"{self._origin} asks for it",
-            ) from None
-        except TimeoutError:
-            raise self._failed("did not end in time") from None
-        except OverflowError:
-            raise self._failed("printed more than 1 MiB") from None
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "its command line is odd"
-            raise self._failed(f"cannot be started: {reason}") from None
-        if process.returncode != 0:
-            raise self._failed(f"ended with {process.returncode}")
+                timeout_seconds=self._timeout_seconds or usual,
+                limit_bytes=LIMIT_BYTES,
+                clock=SYSTEM_CLOCK,
+                environment=environment,
+                attached=True,  # its stderr is ours: it is meant for the person
+                interactive=terminal,
+            )
+        except ProgramError as error:
+            if error.is_missing:
+                raise KubeconfigError(
+                    f"the credential plugin {plugin.command} is not installed",
+                    plugin.install_hint or f"{self._origin} asks for it",
+                ) from None
+            raise self._failed(error.reason) from None
         return self._understood(output)
 
     def _failed(self, how: str) -> KubeconfigError:
@@ -148,30 +140,6 @@ class ExecPluginCredentials:
                 f"gave no {printable(self._plugin.api_version)} ExecCredential with a status"
             )
         return status
-
-
-def _output(process: subprocess.Popen[bytes], timeout_seconds: float) -> bytes:
-    """What a plugin prints until it ends. Raises TimeoutError, OverflowError beyond LIMIT_BYTES."""
-    ends = SYSTEM_CLOCK.monotonic() + timeout_seconds
-    stream, output = process.stdout, bytearray()
-    if stream is None:
-        raise OSError("no pipe")
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while True:
-            if not selector.select(max(0.0, ends - SYSTEM_CLOCK.monotonic())):
-                raise TimeoutError
-            chunk = os.read(stream.fileno(), 65536)
-            output += chunk
-            if len(output) > LIMIT_BYTES:
-                raise OverflowError
-            if not chunk:
-                break
-    try:
-        process.wait(max(0.0, ends - SYSTEM_CLOCK.monotonic()))
-    except subprocess.TimeoutExpired:
-        raise TimeoutError from None
-    return bytes(output)
 
 
 def _end(status: dict[str, Any]) -> float | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from daypass._core.k8s_names import is_label
+from daypass._core.net import is_loopback
 from daypass._core.secret import Secret
 from daypass._core.text import printable
-from daypass.kube.connection import ConnectionConfig, is_loopback, proxy_of
+from daypass.kube.connection import ConnectionConfig, proxy_of
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin
 
@@ -138,7 +139,7 @@ def find_connection_config(
             "no kubeconfig is found",
             "name one: --kubeconfig FILE, or KUBECONFIG in the environment",
         )
-    if not re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", access.namespace):
+    if not is_label(access.namespace):
         raise KubeconfigError(
             f"{printable(access.namespace, 80)!r} is no namespace",
             "use up to 63 of a-z, 0-9 and -, with no - at either end",

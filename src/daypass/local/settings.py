@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
+from daypass._core.net import is_address
 from daypass.config import Address as ConfigAddress
 from daypass.config import Config, Domain, Gate, TlsFiles
 from daypass.config.exposure import Exposure
@@ -26,7 +27,6 @@ from daypass.render.envoy.settings import (
     SocketAddress,
     Upstream,
 )
-from daypass.render.envoy.upstream import is_address
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400

@@ -3,9 +3,9 @@
 Who reaches the authorizer, and whom it reaches.
 """
 
+from daypass._core.net import is_address
 from daypass.config import Config, Gate
 from daypass.render.door_pod import HTTPS_PORT
-from daypass.render.envoy.upstream import is_address
 from daypass.render.objects import DOOR, GATE, SERVICE_PORT, Object, annotated, new_object
 from daypass.render.published_domain import PublishedDomain
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from daypass._core.process import ProgramError
 from daypass.client.credentials import Credentials
 from daypass.client.errors import CredentialsError, DoorUnreachableError, ExchangeRefusedError
 from daypass.client.http1 import HttpRequest
-from daypass.client.program import ProgramError, run
+from daypass.client.program import run
 from daypass.client.subject_token import ALLOW_EXEC
 from daypass.client.token import Token
 from daypass.client.transport import CONNECT, TransportError

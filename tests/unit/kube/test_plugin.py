@@ -135,8 +135,8 @@ def test_it_gets_its_arguments_and_its_environment(
         pytest.param(answer(f"{V1}beta1", token=SENTINEL), V1, id="another version"),
         pytest.param(f"echo '{'[' * 50_000}'", V1, id="nested"),
         pytest.param("printf '\\377'", V1, id="not UTF-8"),
-        pytest.param("yes " + SENTINEL, "1 MiB", id="without end"),
-        pytest.param("exec head -c 1000000000 /dev/zero", "1 MiB", id="large"),
+        pytest.param("yes " + SENTINEL, "1048576 bytes", id="without end"),
+        pytest.param("exec head -c 1000000000 /dev/zero", "1048576 bytes", id="large"),
     ],
 )
 @pytest.mark.timeout(20)

@@ -21,7 +21,7 @@ from daypass._core.hints import command
 from daypass.config.domain import OUTSIDE
 from daypass.config.errors import fault
 from daypass.config.locations import prefix as path_prefix
-from daypass.config.types import audience, gateway, is_address, label, subdomain
+from daypass.config.types import audience, gateway, is_public_name, label, subdomain
 from daypass.config.types import host as dns_name
 from daypass.deploy.gate_bypass import NAME_THEM, Pods, by_another_name, on_istio
 from daypass.deploy.init.discover import DiscoveredCluster
@@ -150,7 +150,7 @@ class InitOptions:
 def public_name(text: str) -> str:
     """A host that a front of a cluster can have."""
     name = dns_name(text)
-    if is_address(name):
+    if not is_public_name(name):
         raise fault(f"'{name}' is no public name", "write the DNS name")
     return name
 

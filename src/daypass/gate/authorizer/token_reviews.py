@@ -23,11 +23,11 @@ from typing import cast
 
 import httptools
 
+from daypass._core import VERSION
 from daypass._core.clock import Clock, jitter
 from daypass._core.redact import redact_answer
 from daypass._core.secret import Secret
 from daypass._core.status import Status
-from daypass._core.version import VERSION
 from daypass.gate.decision import Review
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import KubeconfigError

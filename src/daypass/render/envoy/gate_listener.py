@@ -10,6 +10,7 @@ The gate's listener and the way on to what it guards.
 
 from collections.abc import Iterator
 
+from daypass._core.net import is_address
 from daypass.config.exposure import BEARER_JWT, bracketed
 from daypass.render.envoy.claims import (
     A_NAMESPACE,
@@ -46,7 +47,6 @@ from daypass.render.envoy.settings import GateSettings, Protected
 from daypass.render.envoy.upstream import (
     NO_ADDRESS_IS_INTERNAL,
     certificate_names,
-    is_address,
     tls_listener,
     verified_tls,
 )

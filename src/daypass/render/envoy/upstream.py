@@ -3,8 +3,7 @@
 A listener that speaks TLS and nothing else, and shows each name its own certificate.
 """
 
-import ipaddress
-
+from daypass._core.net import is_address
 from daypass.config.exposure import REQUEST_HEADERS
 from daypass.render.envoy.protobuf_any import Json, duration, extension, protobuf_any
 from daypass.render.envoy.routes import UPSTREAM, keep_only
@@ -104,15 +103,6 @@ def certificate_names(name: str) -> Json:
 def _address(upstream: Upstream) -> Json:
     where = {"address": upstream.address.host, "port_value": upstream.address.port}
     return {"socket_address": where}
-
-
-def is_address(host: str) -> bool:
-    """Whether a host is an IP address."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 NO_ADDRESS_IS_INTERNAL: Json = {

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from daypass._core import labels
+from daypass._core.duration import UNITS_SECONDS
 from daypass.config.models import Policy
 
-UNITS_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 LIFETIME = r"^([0-9]{1,10}|(([0-9]{1,10})d)?(([0-9]{1,10})h)?(([0-9]{1,10})m)?(([0-9]{1,10})s)?)$"
 AUDIENCES = "^[!-~]+( [!-~]+)*$"
 BINDINGS, SUCCESSORS = ("required", "optional"), ("forbidden", "allowed")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from daypass._core import labels
+from daypass._core.duration import parse_seconds
 from daypass.config.models import Policy
 from daypass.render.policy.policy_objects import (
     AUDIENCES,
@@ -12,7 +13,6 @@ from daypass.render.policy.policy_objects import (
     LIFETIME,
     MOST_AUDIENCES,
     SUCCESSORS,
-    UNITS_SECONDS,
 )
 
 
@@ -110,11 +110,7 @@ def _is_sound(key: str, text: str) -> bool:
 def _seconds(policy: Policy, text: str, annotations: Mapping[str, str], federated: bool) -> int:
     if mistakes(annotations):
         return 0
-    if text.isdigit():
-        seconds = int(text)
-    else:
-        amounts = re.findall("([0-9]+)([dhms])", text)
-        seconds = sum(int(amount) * UNITS_SECONDS[unit] for amount, unit in amounts)
+    seconds = parse_seconds(text)
     return min(seconds, policy.federated.longest_lifetime_seconds) if federated else seconds
 
 
