@@ -16,8 +16,8 @@ from daypass._core.errors import UsageError
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.config import load
-from daypass.identity.namespaces import hold_to_policy
-from daypass.identity.policy import look
+from daypass.identity.namespaces import enforce_policy
+from daypass.identity.policy import policy_state
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, SECRETS
 from daypass.local.api_backend import upstream_of
@@ -125,7 +125,7 @@ def test_labels_of_namespaces(desk: Desk) -> None:
 
     desk.create()
     said = desk.run("identity", "delete", "bot", "-n", desk.namespace)
-    kubectl(desk.named("identity/namespaces.py::warn_of_label", in_=said))
+    kubectl(desk.named("identity/namespaces.py::_warn_of_label", in_=said))
     assert desk.label() is None
 
     desk.plane.admin.create(
@@ -141,9 +141,9 @@ def test_labels_of_namespaces(desk: Desk) -> None:
         },
     )  # fmt: skip
     person = cluster_as(desk.plane, account_token(desk.plane, desk.namespace, "default"))
-    hold_to_policy(person, desk.namespace, lambda *_: None)
+    enforce_policy(person, desk.namespace, lambda *_: None)
     person.close()
-    kubectl(desk.named("identity/namespaces.py::hold_to_policy"))
+    kubectl(desk.named("identity/namespaces.py::enforce_policy"))
     assert desk.label() == labels.POLICY_ENFORCED
 
 
@@ -203,9 +203,9 @@ def test_the_policy(desk: Desk, up: Up, tmp_path: Path) -> None:
     named = desk.named("verification/responses.py::judge_policy", in_=said)
     assert named.line == apply.line
     said = desk.run("identity", "show", "bot", "-n", desk.namespace)
-    assert desk.named("identity/health.py::_of_policy", in_=said).line == apply.line
+    assert desk.named("identity/health.py::_check_policy", in_=said).line == apply.line
     desk.run(*apply.words)
-    assert look(desk.cluster, None, desk.namespace).is_in_force
+    assert policy_state(desk.cluster, None, desk.namespace).is_in_force
     assert "a policy limits what tokens may be asked for" in desk.run(*verify)
 
     path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/daypass"

@@ -19,9 +19,14 @@ from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.client.credentials import Credentials
-from daypass.identity.create import try_out
+from daypass.identity.create import dry_run
 from daypass.identity.delete import delete
-from daypass.identity.model import IdentityName, NoIdentityError, find_account, identity_objects
+from daypass.identity.model import (
+    IdentityName,
+    IdentityNotFoundError,
+    find_account,
+    identity_objects,
+)
 from daypass.identity.reap import reap, reaper_objects
 from daypass.identity.tokens import wait_for_token
 from daypass.kube.cluster import Cluster
@@ -302,7 +307,7 @@ def test_an_interrupted_deletion_resumes_from_any_request(desk: Desk) -> None:
             if not finished:
                 try:
                     delete(cluster, desk.bot, warn=deaf)
-                except NoIdentityError:
+                except IdentityNotFoundError:
                     assert acted
             assert find_account(cluster, desk.bot) is None
             assert cluster.list(ROLE_BINDINGS, desk.namespace, labels=labels.SELECTOR) == []
@@ -351,7 +356,7 @@ def test_the_rendered_reaper_has_the_rights_it_needs_and_may_run_under_restricte
 
     def reaped() -> bool:
         try:
-            return reap(cluster, None, warn=deaf).ended == [desk.bot.key]
+            return reap(cluster, None, warn=deaf).expired == [desk.bot.key]
         except DaypassError as error:
             raise AssertionError(error.fact) from error  # its rights are some milliseconds old
 
@@ -379,7 +384,7 @@ def test_an_admin_of_one_namespace_can_do_all_of_it_there(desk: Desk) -> None:
     )
     cluster = cluster_as(desk.plane, somebody.token)
     # Who may not bind just anything is compared with a Role that is not there yet.
-    assert len(try_out(cluster, identity_objects(desk.namespace, "bot", "bot-daypass-x"))) == 4
+    assert len(dry_run(cluster, identity_objects(desk.namespace, "bot", "bot-daypass-x"))) == 4
     assert find_account(cluster, desk.bot) is None
     created = make(cluster, desk.bot)
     turn(cluster, desk.bot)

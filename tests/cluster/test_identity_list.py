@@ -17,7 +17,7 @@ from daypass._core.labels import POLICY_NAME
 from daypass.cli import main
 from daypass.identity.grants import GrantRequest, apply, plan
 from daypass.identity.health import examine
-from daypass.identity.inventory import questions, survey
+from daypass.identity.inventory import list_objects, list_queries
 from daypass.identity.model import IdentityName, identity_objects
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (
@@ -145,11 +145,11 @@ def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(
             if event["user"]["username"] == ADMIN_USER
             and event.get("userAgent", "").startswith("daypass/")
         ]
-        return events if len(events) >= len(questions(None)) else None
+        return events if len(events) >= len(list_queries(None)) else None
 
     events = eventually("all requests are in the audit log", asked)
     assert sorted(event["objectRef"]["resource"] for event in events) == sorted(
-        question.resource.plural for question in questions(None).values()
+        question.resource.plural for question in list_queries(None).values()
     )
     assert {event["verb"] for event in events} == {"list"}
 
@@ -225,10 +225,10 @@ def test_a_user_with_limited_rights_sees_a_part_and_a_note(
     identities.wait_until_allowed(plane.admin, reader.user, attributes)
     asked = cluster_as(plane, reader.token)
     told: list[str] = []
-    objects = survey(asked, bot.namespace, warn=lambda *words: told.extend(words))
+    objects = list_objects(asked, bot.namespace, warn=lambda *words: told.extend(words))
     asked.close()
     (seen,) = examine(objects, cluster.clock, namespace=bot.namespace, unused_seconds=10**9)
-    assert seen.entry.rights == []
+    assert seen.record.roles == []
     assert seen.findings == ()
     for resource in ("rolebindings", "clusterroles"):
         (fact,) = (words for words in told if words.startswith(f"{resource} "))
@@ -254,10 +254,10 @@ def test_a_grant_with_an_invisible_half_is_not_reported_as_partial(
         attributes = {"verb": "list", "resource": seen_of_both, "group": "*"}
         identities.wait_until_allowed(plane.admin, reader.user, attributes)
         asked = cluster_as(plane, reader.token)
-        objects = survey(asked, bot.namespace, warn=lambda *_: None)
+        objects = list_objects(asked, bot.namespace, warn=lambda *_: None)
         asked.close()
     (seen,) = examine(objects, cluster.clock, namespace=bot.namespace, unused_seconds=10**9)
-    assert len(seen.entry.rights) == (1 if seen_of_both == "rolebindings" else 0)
+    assert len(seen.record.roles) == (1 if seen_of_both == "rolebindings" else 0)
     assert seen.findings == ()
 
 

@@ -13,7 +13,7 @@ from daypass import cli
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass.config.models import Mode, Policy
-from daypass.identity.policy import apply_policy, look
+from daypass.identity.policy import apply_policy, policy_state
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (
@@ -56,7 +56,7 @@ def admin(plane: ControlPlane) -> Iterator[Cluster]:
 @pytest.fixture
 def cluster(plane: ControlPlane, admin: Cluster) -> Cluster:
     """POLICY in force, whatever another test has put there."""
-    state = look(admin, POLICY, "default")
+    state = policy_state(admin, POLICY, "default")
     if not state.is_in_force or state.drift:
         for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
             admin.delete(resource, labels.POLICY_NAME)

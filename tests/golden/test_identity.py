@@ -12,8 +12,9 @@ import pytest
 
 from daypass._core import labels
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import Object, identity_objects, token_secret
+from daypass.identity.model import identity_objects, token_secret
 from daypass.identity.reap import reaper_objects
+from daypass.kube.resources import Object
 from daypass.render.yaml import stream
 
 GOLDEN = Path(__file__).parent / "identity"

@@ -17,15 +17,15 @@ from daypass.identity.create import IdentitySpec, create
 from daypass.identity.delete import delete, revoke
 from daypass.identity.grants import Grant
 from daypass.identity.model import (
-    EndedError,
     IdentityName,
-    NoIdentityError,
+    IdentityNotFoundError,
+    InactiveIdentityError,
     find_account,
     get_identity,
 )
 from daypass.identity.reap import reap
 from daypass.identity.rotate import rotate
-from daypass.identity.tokens import live, token_secrets
+from daypass.identity.tokens import live_secrets, token_secrets
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
@@ -37,7 +37,7 @@ from daypass.kube.resources import (
 )
 from support.crashes import Crash
 from support.embedded import EmbeddedCluster
-from support.lifecycle import GATE, HANDOVER, deaf, is_good, mint, token_in
+from support.lifecycle import GATE, SETTINGS, deaf, is_good, mint, token_in
 
 REMEMBERED_SECONDS = 11.0
 NAMES = [
@@ -96,9 +96,9 @@ class Lifecycle(RuleBasedStateMachine):
         """Create the identity, with a credentials file."""
 
         def action() -> None:
-            wish = IdentitySpec(name=name, handover=HANDOVER)
-            created = create(self.cluster, find_account(self.cluster, name), wish, warn=deaf)
-            self.hand_over(name, wish.handover.credentials(created.token))
+            spec = IdentitySpec(name=name, credentials=SETTINGS)
+            created = create(self.cluster, find_account(self.cluster, name), spec, warn=deaf)
+            self.hand_over(name, spec.credentials.file_content(created.token))
 
         self.interrupted(crash, action)
         self.known[name].state = "live"
@@ -115,14 +115,14 @@ class Lifecycle(RuleBasedStateMachine):
                 self.cluster,
                 get_identity(self.cluster, name),
                 [each for each in token_secrets(self.cluster, name) if each.is_ours],
-                hand_over=lambda content: self.hand_over(name, content),
+                deliver=lambda content: self.hand_over(name, content),
                 overlap_seconds=overlap_seconds,
             )
 
         before = self.known[name].file
         try:
             self.interrupted(crash, action)
-        except (NoIdentityError, EndedError):
+        except (IdentityNotFoundError, InactiveIdentityError):
             assert self.known[name].state != "live"
             return
         assert self.known[name].state == "live"
@@ -134,7 +134,7 @@ class Lifecycle(RuleBasedStateMachine):
         self, name: IdentityName, namespace: str, role: str, crash: tuple[int, bool] | None
     ) -> None:
         """Grant a role, in its namespace or another."""
-        wish = authorizing.GrantRequest(
+        spec = authorizing.GrantRequest(
             identity=name,
             namespaces=(namespace,),
             cluster_role=role,
@@ -142,12 +142,12 @@ class Lifecycle(RuleBasedStateMachine):
         )
 
         def action() -> None:
-            authorizing.apply(self.cluster, authorizing.plan(self.cluster, wish, warn=deaf))
+            authorizing.apply(self.cluster, authorizing.plan(self.cluster, spec, warn=deaf))
 
         known = self.known[name]
         try:
             self.interrupted(crash, action)
-        except NoIdentityError:
+        except IdentityNotFoundError:
             assert known.state == "absent"
             return
         known.grants.add((namespace, role))
@@ -181,7 +181,9 @@ class Lifecycle(RuleBasedStateMachine):
         if self.known[name].state == "absent":
             return
         known, self.known[name] = self.known[name], Known()
-        self.interrupted(crash, lambda: delete(self.cluster, name, warn=deaf), NoIdentityError)
+        self.interrupted(
+            crash, lambda: delete(self.cluster, name, warn=deaf), IdentityNotFoundError
+        )
         # None of its long-lived tokens gets a new token, at once, in spite of caches.
         for token in known.long_lived:
             assert isinstance(self.ask(token, name), ApiError)
@@ -227,7 +229,7 @@ class Lifecycle(RuleBasedStateMachine):
         """The live Secrets of an identity."""
         account = find_account(self.cluster, name)
         secrets = token_secrets(self.cluster, name)
-        return [each.name for each in live(secrets, account.uid)] if account else []
+        return [each.name for each in live_secrets(secrets, account.uid)] if account else []
 
     def files_work(self) -> None:
         """The credentials file of every live identity works."""
@@ -250,7 +252,7 @@ class Lifecycle(RuleBasedStateMachine):
             (
                 name.key,
                 namespace,
-                Grant(identity=name, namespace=namespace, cluster_role=role).own_name,
+                Grant(identity=name, namespace=namespace, cluster_role=role).unique_name,
             )
             for name, known in self.known.items()
             for namespace, role in known.grants

@@ -12,7 +12,7 @@ from daypass.identity.grants import (
     authorization_policy,
     role_binding,
 )
-from daypass.identity.inventory import Objects
+from daypass.identity.inventory import ClusterObjects
 from daypass.identity.model import IdentityName, identity_objects
 from daypass.kube.resources import Object
 
@@ -23,7 +23,7 @@ MADE = "2027-01-10T08:00:00Z"
 
 
 class World:
-    """Lists of objects, by the fields of `Objects`; a test changes what it likes."""
+    """Lists of objects, by the fields of `ClusterObjects`; a test changes what it likes."""
 
     def __init__(self) -> None:
         account, role, binding, secret = identity_objects("team", "bot", SECRET, {})
@@ -52,9 +52,9 @@ class World:
             "policy_bindings": [{"metadata": {"name": "daypass"}}],
         }
 
-    def objects(self) -> Objects:
+    def objects(self) -> ClusterObjects:
         """As an inventory takes them."""
-        return Objects(**self.lists)
+        return ClusterObjects(**self.lists)
 
 
 def stored(document: Object) -> Object:

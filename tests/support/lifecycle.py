@@ -6,17 +6,17 @@ import json
 from typing import Any
 
 from daypass._core.secret import Secret
-from daypass.identity.create import Created, IdentitySpec, create
+from daypass.identity.create import CreatedIdentity, IdentitySpec, create
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import Account, IdentityName, find_account, get_identity
-from daypass.identity.rotate import Rotated, rotate
-from daypass.identity.tokens import TokenSecret, live, token_secrets
+from daypass.identity.rotate import Rotation, rotate
+from daypass.identity.tokens import TokenSecret, live_secrets, token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import SERVICE_ACCOUNTS
 
 GATE = "gate.example.com"
-HANDOVER = CredentialsSettings(
+SETTINGS = CredentialsSettings(
     door="https://ekf.example.com/kubernetes", audience=GATE, lifetime_seconds=3600
 )
 BOT = IdentityName(namespace="team", name="bot")
@@ -26,17 +26,17 @@ def deaf(fact: str, hint: str = "") -> None:
     """Nobody listens to warnings."""
 
 
-def make(cluster: Cluster, name: IdentityName = BOT, **wish: Any) -> Created:
+def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIdentity:
     """Create an identity."""
-    wished = IdentitySpec(name=name, **{"handover": HANDOVER, **wish})
+    wished = IdentitySpec(name=name, **{"credentials": SETTINGS, **spec})
     return create(cluster, find_account(cluster, name), wished, warn=deaf)
 
 
-def turn(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 60) -> Rotated:
+def turn(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 60) -> Rotation:
     """Rotate an identity; the credentials go nowhere."""
     account, secrets = get_identity(cluster, name), ours(cluster, name)
     return rotate(
-        cluster, account, secrets, hand_over=lambda _: None, overlap_seconds=overlap_seconds
+        cluster, account, secrets, deliver=lambda _: None, overlap_seconds=overlap_seconds
     )
 
 
@@ -47,7 +47,7 @@ def ours(cluster: Cluster, name: IdentityName = BOT) -> list[TokenSecret]:
 
 def live_names(cluster: Cluster, account: Account) -> list[str]:
     """The names of its live token Secrets."""
-    return [each.name for each in live(token_secrets(cluster, account.name), account.uid)]
+    return [each.name for each in live_secrets(token_secrets(cluster, account.name), account.uid)]
 
 
 def token_in(credentials: bytes) -> Secret:

@@ -198,9 +198,9 @@ def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> No
     """Until it counts, where this apply has changed it: an API server takes up to a second."""
     kinds = {change.identifier.kind for change in plan.to_apply}
     if config.policy is not None and kinds & _POLICY_KINDS:
-        from daypass.identity.policy import wait_until_in_force
+        from daypass.identity.policy import wait_until_enforced
 
-        seen_in = wait_until_in_force(state.target.cluster, config.policy)
+        seen_in = wait_until_enforced(state.target.cluster, config.policy)
         where = f"in force, as seen in {seen_in}" if seen_in else "installed"
         log(f"the policy is {where}; mode {config.policy.mode}")
 

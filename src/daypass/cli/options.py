@@ -118,12 +118,12 @@ def completed(
 
     Raises UsageError and others.
     """
-    from daypass.identity.credentials_file import complete, find_domain
+    from daypass.identity.credentials_file import find_domain, resolve_settings
 
     domain = find_domain(order, config, account) if config is not None else None
     if order.authority is None and domain is not None and domain.front == "envoy":
         order = replace(order, authority=_own_authority(args) if domain.tls is None else None)
-    return complete(order, config, domain, account)
+    return resolve_settings(order, config, domain, account)
 
 
 def _own_authority(args: Namespace) -> str:

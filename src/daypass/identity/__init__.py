@@ -1,5 +1,11 @@
-"""Identities in a cluster: ServiceAccount, token Secret, Role, RoleBinding, grants.
+"""Identities in a cluster: ServiceAccounts that clients outside it use.
 
-Creates, lists, shows, rotates, revokes, deletes. Keeps no token on disk: what it hands over goes
-to where the caller said, once.
+- `model`, `tokens`: names, ServiceAccounts, token Secrets and the objects of an identity
+- `create`, `federate`, `rotate`, `delete` (and revoke), `reap`: what changes identities
+- `credentials_file`: what a client gets
+- `grants`, `role_risks`: what an identity may do in namespaces
+- `namespaces`, `policy`: what the namespaces of identities need, and the admission policy
+- `inventory`, `health`, `report`: which identities there are, and their problems
+
+No token is stored here: a credentials file is written once, to the path that the user names.
 """

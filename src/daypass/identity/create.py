@@ -1,13 +1,13 @@
-"""Making an identity, or making sure that it is as it should be.
+"""Creating an identity, or repairing one.
 
-The API server tries all of it first (`dryRun=All`): what it refuses is made in no part. Every step
-says what is to be, not what is to be done, and the Secret comes last: a run that broke off anywhere
-is finished by the same run again, with the Secret that it has made, if it has.
+The API server first checks all objects (`dryRun=All`), so that a refusal leaves nothing behind.
+Everything is applied as desired state, and the Secret comes last. After an interruption, the same
+command completes the identity, with the Secret that it has already created, if any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from daypass._core import labels
@@ -17,40 +17,46 @@ from daypass._core.secret import Secret
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     Account,
-    EndedError,
     IdentityName,
+    InactiveIdentityError,
+    Warn,
     identity_objects,
     is_past,
     new_secret_name,
     refuse_foreign,
 )
-from daypass.identity.namespaces import hold_to_policy, let_watch
-from daypass.identity.tokens import current, is_unfinished, live, token_secrets, wait_for_token
+from daypass.identity.namespaces import prepare_namespace
+from daypass.identity.tokens import (
+    current_secret,
+    is_rotation_unfinished,
+    live_secrets,
+    token_secrets,
+    wait_for_token,
+)
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import Object, name_of
 
-Warn = Callable[[str, str], None]
 NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentitySpec:
-    """What an identity is to be. `deadline`: RFC 3339, NEVER, or None to leave it as it is.
+    """The desired identity. `deadline`: RFC 3339, NEVER, or None to leave it unchanged.
 
-    `watch_home`: the namespace of the watch of a gate, where the config names one.
+    `watcher_namespace`: where the gate's watcher runs, if the config names it.
     """
 
     name: IdentityName
-    handover: CredentialsSettings
+    credentials: CredentialsSettings
     deadline: str | None = None
     adopt: bool = False
-    watch_home: str | None = None
+    watcher_namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Created:
-    """An identity as it is now. `is_new`: whether its Secret was made just now."""
+class CreatedIdentity:
+    """An identity and its current token. `is_new`: whether this run created the Secret."""
 
     name: IdentityName
     secret_name: str
@@ -58,62 +64,66 @@ class Created:
     token: Secret = field(repr=False)
 
 
-def create(cluster: Cluster, account: Account | None, wish: IdentitySpec, *, warn: Warn) -> Created:
-    """Make an identity, or finish or mend one. `account`: what is there of that name.
+def create(
+    cluster: Cluster, account: Account | None, spec: IdentitySpec, *, warn: Warn
+) -> CreatedIdentity:
+    """Create an identity, or repair the one that exists. `account`: what has its name now.
 
-    Raises ForeignAccountError, EndedError, NotFoundError (the namespace), ApiError.
+    Raises ForeignAccountError, InactiveIdentityError, NotFoundError (the namespace), ApiError.
     """
-    name = wish.name
-    found = reusable_secret(cluster, account, warn)
-    documents = plan(wish, account, found, clock=cluster.clock)
-    documents, secret_name = documents[:-1] if found else documents, name_of(documents[-1])
-    try_out(cluster, documents)
-    let_watch(cluster, name.namespace, wish.watch_home, warn)
-    hold_to_policy(cluster, name.namespace, warn)
+    name = spec.name
+    reused = reusable_secret(cluster, account, warn)
+    documents = plan(spec, account, reused, clock=cluster.clock)
+    secret_name = name_of(documents[-1])
+    if reused:
+        documents.pop()
+    dry_run(cluster, documents)
+    prepare_namespace(cluster, name.namespace, warn, watcher_namespace=spec.watcher_namespace)
     for document in documents:
         cluster.apply(document)
     token = wait_for_token(cluster, name.namespace, secret_name)
-    return Created(name=name, secret_name=secret_name, is_new=found is None, token=token)
+    return CreatedIdentity(name=name, secret_name=secret_name, is_new=reused is None, token=token)
 
 
-def try_out(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
-    """What the API server would make of an identity's objects; it makes none. Raises ApiError."""
-    tried = []
+def dry_run(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
+    """Return an identity's objects as the API server would store them. Raises ApiError."""
+    checked = []
     for document in documents:
         try:
-            tried.append(cluster.apply(document, dry_run=True))
+            checked.append(cluster.apply(document, dry_run=True))
         except NotFoundError:
-            # Who may not bind just anything is compared with the Role, which is not made yet
-            # (k8s.io/kubernetes/pkg/registry/rbac/rolebinding/policybased).
+            # For a user who may not bind any role, the API server reads the Role, which a dry run
+            # has not created (k8s.io/kubernetes/pkg/registry/rbac/rolebinding/policybased).
             if document["kind"] != "RoleBinding":
                 raise
-            tried.append(document)
-    return tried
+            checked.append(document)
+    return checked
 
 
 def plan(
-    wish: IdentitySpec, account: Account | None, secret_name: str | None, *, clock: Clock
+    spec: IdentitySpec, account: Account | None, secret_name: str | None, *, clock: Clock
 ) -> list[Object]:
-    """The objects of an identity, the Secret last: the live one, or (None) one of a new name."""
-    name = wish.name
-    annotations = _annotations(wish, account, clock)
+    """Return an identity's objects, the Secret last: with this name, or (None) a new one."""
+    name = spec.name
+    annotations = _account_annotations(spec, account, clock)
     secret_name = secret_name or new_secret_name(name.name)
     return identity_objects(name.namespace, name.name, secret_name, annotations)
 
 
-def _annotations(wish: IdentitySpec, account: Account | None, clock: Clock) -> dict[str, str]:
-    """The marks of the ServiceAccount: what is wished, and what is to stay as it is."""
-    refuse_foreign(account, adopt=wish.adopt)
-    annotations = wish.handover.annotations()
+def _account_annotations(
+    spec: IdentitySpec, account: Account | None, clock: Clock
+) -> dict[str, str]:
+    refuse_foreign(account, adopt=spec.adopt)
+    annotations = spec.credentials.annotations()
     if account is not None and (account.is_adopted or not account.is_ours):
         annotations[labels.ADOPTED] = "true"
-    deadline = wish.deadline
+    deadline = spec.deadline
     if deadline is None and account is not None and account.is_ours:
         deadline = account.annotations.get(labels.DEADLINE)
         if is_past(deadline, clock):
-            raise EndedError(
-                f"identity {wish.name} has ended: its deadline was {deadline}",
-                "give it another one, such as --expires 90d, or --expires never",
+            raise InactiveIdentityError(
+                f"identity {spec.name} has expired: its deadline was {deadline}",
+                "set another one, such as --expires 90d, or --expires never",
             )
     if deadline and deadline != NEVER:
         annotations[labels.DEADLINE] = deadline
@@ -121,17 +131,18 @@ def _annotations(wish: IdentitySpec, account: Account | None, clock: Clock) -> d
 
 
 def reusable_secret(cluster: Cluster, account: Account | None, warn: Warn) -> str | None:
-    """The live Secret of an identity that is there, by its name; None where it has none."""
+    """Return the name of an identity's live Secret, or None; warn if it has several."""
     if account is None:
         return None
-    alive = live(token_secrets(cluster, account.name), account.uid)
-    found = current(alive)
-    if found is not None and len(alive) > 1:
-        others = ", ".join(sorted(each.name for each in alive if each is not found))
-        what = "a rotation of it was not finished" if is_unfinished(found, alive) else "it has more"
+    live = live_secrets(token_secrets(cluster, account.name), account.uid)
+    current = current_secret(live)
+    if current is not None and len(live) > 1:
+        others = ", ".join(sorted(each.name for each in live if each is not current))
+        unfinished = is_rotation_unfinished(current, live)
+        what = "its rotation is unfinished" if unfinished else "it has several tokens"
         name = account.name
         warn(
             f"{what}: {others} is live, too",
             command("identity", "rotate", name.name, "-n", name.namespace),
         )
-    return None if found is None else found.name
+    return None if current is None else current.name

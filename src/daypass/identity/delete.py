@@ -1,38 +1,37 @@
-"""Everything that is marked as an identity's, wherever it is, and its end in an order without gaps.
+"""Revoking an identity's tokens, and deleting an identity with everything that is part of it.
 
-The order, and why. First the RoleBinding by which the identity asks for its own tokens: from then
-on none is made. Then the Secrets: the long-lived tokens end, and what hangs on them. Then grants
-in any namespace, and the Role. The ServiceAccount comes last: until then a run that broke off can
-be seen and repeated; with it end also those tokens that hang on nothing.
+The order of a deletion leaves no gap. First goes the RoleBinding that lets the identity request
+tokens, so that it can make no more. Then go the Secrets, and with them the long-lived tokens and
+the tokens bound to them. Then go grants in all namespaces, and the Role. The ServiceAccount is
+last: it shows an interrupted run, which can be repeated, and its deletion ends unbound tokens.
 
-Taken the other way round, an API server that remembers the long-lived token for some seconds would
-let it make a token that hangs on nothing and outlives the Secret.
+In another order, an API server that still has the long-lived token in its cache for some seconds
+would let the identity make an unbound token, which outlives the Secret.
 
-Revocation: every long-lived token of an identity ends now, and all that hangs on it.
-
-A Secret that is made again under a name that was used before holds the same token, byte by byte
-(it has no time and no number in it), so names are never used twice.
-
-The end of an identity: everything that was made for it, and nothing else.
+A Secret that is created again under an old name gets the same token, byte for byte: it contains
+neither a time nor a number. So names are never reused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
-from daypass._core.hints import command, kubectl
+from daypass._core.hints import kubectl
+from daypass.identity.grants import allows_anything
 from daypass.identity.model import (
     Account,
     ForeignAccountError,
     IdentityName,
-    NoIdentityError,
+    Warn,
     find_account,
+    identity_not_found,
+    owner_of,
     role_name,
 )
-from daypass.identity.namespaces import stop_watching, warn_of_label
+from daypass.identity.namespaces import release_namespace
 from daypass.identity.tokens import token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.discovery import is_embedded
@@ -49,118 +48,25 @@ from daypass.kube.resources import (
     uid_of,
 )
 
-GRANTS = (ROLE_BINDINGS, AUTHORIZATION_POLICIES)
-Warn = Callable[[str, str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnedObject:
-    """An object that is marked as an identity's."""
-
-    resource: Resource
-    namespace: str
-    name: str
-    uid: str
-    owner: str
-
-    @property
-    def shown(self) -> str:
-        """As people read it: `rolebindings/x in team`."""
-        return self.resource.named(self.namespace, self.name)
-
-    def remove(self, cluster: Cluster) -> bool:
-        """Delete this very object; False where it is gone already."""
-        return cluster.delete(self.resource, self.name, self.namespace, uid=self.uid)
-
-
-def find_owned_objects(cluster: Cluster, namespace: str | None, warn: Warn) -> list[OwnedObject]:
-    """What is marked as any identity's of a namespace (None: of all), in the order of removal.
-
-    Grants are looked for in all namespaces, and where that is forbidden, in that one alone.
-    """
-    found: list[OwnedObject] = []
-    for resource in (SECRETS, ROLES):
-        found += _marked(resource, cluster.list(
-            resource, namespace, labels=labels.SELECTOR, metadata_only=True
-        ))  # fmt: skip
-    for resource in GRANTS:
-        found += _marked(resource, _grants(cluster, resource, namespace, warn))
-    return sorted(found, key=_step)
-
-
-def owned_objects_of(name: IdentityName, found: Iterable[OwnedObject]) -> list[OwnedObject]:
-    """Those of one identity."""
-    return [each for each in found if each.owner == name.key]
-
-
-def warn_of_opened(cluster: Cluster, removed: Iterable[OwnedObject], warn: Warn) -> None:
-    """Say where the last AuthorizationPolicy that allows went: Istio lets everybody in there."""
-    places = {each.namespace for each in removed if each.resource is AUTHORIZATION_POLICIES}
-    for namespace in sorted(places):
-        left = cluster.list(AUTHORIZATION_POLICIES, namespace)
-        if not any((each.get("spec") or {}).get("action", "ALLOW") == "ALLOW" for each in left):
-            warn(
-                f"{namespace} has no AuthorizationPolicy left that allows anything",
-                "Istio takes that as leave for everybody: is that meant?",
-            )
-
-
-def _grants(
-    cluster: Cluster, resource: Resource, namespace: str | None, warn: Warn
-) -> list[Object]:
-    try:
-        return cluster.list(resource, labels=labels.SELECTOR, metadata_only=True)
-    except NotFoundError:
-        return []  # Istio is not installed
-    except ForbiddenError as error:
-        if namespace is None:
-            raise
-        warn(f"{resource.plural} of other namespaces are not looked for", error.hint)
-    try:
-        return cluster.list(resource, namespace, labels=labels.SELECTOR, metadata_only=True)
-    except ForbiddenError as error:
-        warn(f"{resource.plural} are not looked for", error.hint)
-        return []
-
-
-def _marked(resource: Resource, documents: Iterable[Object]) -> list[OwnedObject]:
-    return [
-        OwnedObject(
-            resource=resource,
-            namespace=document["metadata"]["namespace"],
-            name=name_of(document),
-            uid=uid_of(document),
-            owner=owner,
-        )
-        for document in documents
-        if (owner := (document["metadata"].get("annotations") or {}).get(labels.IDENTITY))
-    ]
-
-
-def _step(belonging: OwnedObject) -> int:
-    own = belonging.owner.partition("/")[2]
-    if belonging.resource is ROLE_BINDINGS and belonging.name == role_name(own):
-        return 0
-    return {SECRETS: 1, ROLE_BINDINGS: 2, AUTHORIZATION_POLICIES: 2}.get(belonging.resource, 3)
-
-
 REMEMBERED_SECONDS = 10
-"""How long an API server may remember a token that it has let in
+"""How long an API server may cache a token that it has accepted
 (k8s.io/apiserver/pkg/authentication/token/cache)."""
 
-ROUNDS = 5
+_ROUNDS = 5
+_GRANTS = (ROLE_BINDINGS, AUTHORIZATION_POLICIES)
+_ACCOUNT_ANNOTATIONS = (
+    labels.IDENTITY, labels.DOOR, labels.AUDIENCE, labels.LIFETIME, labels.AUTHORITY,
+    labels.ADOPTED, labels.DEADLINE,
+)  # fmt: skip
 
 
 class NotRevokedError(DaypassError):
-    """Somebody makes token Secrets of the identity as fast as they are deleted."""
+    """Somebody creates token Secrets of the identity as fast as they are deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokedIdentity:
-    """The Secrets that were deleted, and those of others that hold a token of it as well.
-
-    `uids`: of those that were deleted.
-    """
+    """Names (and `uids`) of the deleted Secrets, and names of foreign ones that are left."""
 
     name: IdentityName
     deleted: tuple[str, ...]
@@ -168,40 +74,11 @@ class RevokedIdentity:
     uids: tuple[str, ...] = ()
 
 
-def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
-    """Delete every token Secret of an identity, until there is none. Raises NotRevokedError."""
-    deleted: dict[str, str] = {}
-    for _ in range(ROUNDS):
-        secrets = token_secrets(cluster, name)
-        ours = [secret for secret in secrets if secret.is_ours]
-        if not ours:
-            left = tuple(secret.name for secret in secrets if not secret.is_ours)
-            uids = tuple(deleted.values())
-            return RevokedIdentity(name=name, deleted=tuple(deleted), left=left, uids=uids)
-        for secret in ours:
-            try:
-                if cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid):
-                    deleted[secret.name] = secret.uid
-            except ConflictError:
-                continue  # another one of that name: the next round sees it
-    show = kubectl("get", "secrets", "-n", name.namespace, "-o", "yaml", "--show-managed-fields")
-    raise NotRevokedError(
-        f"identity {name} gets new token Secrets as fast as they are deleted",
-        "look at who makes them" if is_embedded(cluster) else f"who makes them: {show}",
-    )
-
-
-OURS = (
-    labels.IDENTITY, labels.DOOR, labels.AUDIENCE, labels.LIFETIME, labels.AUTHORITY,
-    labels.ADOPTED, labels.DEADLINE,
-)  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deleted:
-    """What was deleted, and what was left because others made it.
+class DeletedIdentity:
+    """What was deleted, and what is left because daypass did not create it.
 
-    `secret_uids`, `account_uid`: of what tokens hang on, among what was deleted.
+    `secret_uids`, `account_uid`: the deleted objects that tokens can be bound to.
     """
 
     name: IdentityName
@@ -211,44 +88,84 @@ class Deleted:
     account_uid: str | None = None
 
 
-def delete(
-    cluster: Cluster, name: IdentityName, *, warn: Callable[[str, str], None], dry_run: bool = False
-) -> Deleted:
-    """Remove everything of an identity. Goes on where a run before broke off.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedObject:
+    """An object that is annotated as part of the identity `owner`."""
 
-    An adopted ServiceAccount stays, without our marks. Raises NoIdentityError where nothing of the
-    identity is there, ForeignAccountError.
+    resource: Resource
+    namespace: str
+    name: str
+    uid: str
+    owner: str
+
+    @property
+    def display(self) -> str:
+        """The object as it is shown to users: `rolebindings/x in team`."""
+        return self.resource.named(self.namespace, self.name)
+
+    def remove(self, cluster: Cluster) -> bool:
+        """Delete this object, and no later one of its name; return False if it is gone."""
+        return cluster.delete(self.resource, self.name, self.namespace, uid=self.uid)
+
+
+def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
+    """Delete token Secrets of an identity until there are none. Raises NotRevokedError."""
+    deleted: dict[str, str] = {}
+    for _ in range(_ROUNDS):
+        secrets = token_secrets(cluster, name)
+        ours = [secret for secret in secrets if secret.is_ours]
+        if not ours:
+            left = tuple(secret.name for secret in secrets)
+            uids = tuple(deleted.values())
+            return RevokedIdentity(name=name, deleted=tuple(deleted), left=left, uids=uids)
+        for secret in ours:
+            try:
+                if cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid):
+                    deleted[secret.name] = secret.uid
+            except ConflictError:
+                continue  # another one with that name: the next round sees it
+    show = kubectl("get", "secrets", "-n", name.namespace, "-o", "yaml", "--show-managed-fields")
+    raise NotRevokedError(
+        f"identity {name} gets new token Secrets as fast as they are deleted",
+        "find out who creates them" + ("" if is_embedded(cluster) else f": {show}"),
+    )
+
+
+def delete(
+    cluster: Cluster, name: IdentityName, *, warn: Warn, dry_run: bool = False
+) -> DeletedIdentity:
+    """Delete everything that is part of an identity; may be repeated after an interruption.
+
+    An adopted ServiceAccount stays, without daypass's label and annotations. Raises
+    IdentityNotFoundError if there is no part of the identity, ForeignAccountError.
     """
     account = find_account(cluster, name)
-    belongings = owned_objects_of(name, find_owned_objects(cluster, name.namespace, warn))
-    if not belongings and (account is None or not account.is_ours):
+    owned = owned_by(name, find_owned_objects(cluster, name.namespace, warn))
+    if not owned and (account is None or not account.is_ours):
         if account is not None:
             raise ForeignAccountError(
-                f"ServiceAccount {name} is no identity: nothing of it is daypass'", ""
+                f"ServiceAccount {name} is not an identity: daypass created no part of it"
             )
-        hint = command("identity", "list", "-n", name.namespace)
-        raise NoIdentityError(f"there is no identity {name}", hint)
-    others = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
-    removed = [each for each in belongings if dry_run or each.remove(cluster)]
-    deleted = [each.shown for each in removed]
+        raise identity_not_found(name)
+    foreign = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
+    removed = [each for each in owned if dry_run or each.remove(cluster)]
+    deleted = [each.display for each in removed]
     if not dry_run:
-        warn_of_opened(cluster, belongings, warn)
-        if stop_watching(cluster, name, warn):
-            warn_of_label(cluster, name.namespace, warn)
-    # The account goes last: by it a run that broke off is known to be unfinished.
+        warn_of_open_namespaces(cluster, owned, warn)
+        release_namespace(cluster, name, warn)
     account_uid: str | None = None
-    left = [f"secrets/{each} in {name.namespace}" for each in others]
-    shown = SERVICE_ACCOUNTS.named(name.namespace, name.name)
+    left = [f"secrets/{each} in {name.namespace}" for each in foreign]
+    display = SERVICE_ACCOUNTS.named(name.namespace, name.name)
     if account is not None and (account.is_adopted or not account.is_ours):
-        left.insert(0, shown)
+        left.insert(0, display)
         if account.is_ours and not dry_run:
             _disown(cluster, account)
     elif account is not None:
         if dry_run or cluster.delete(SERVICE_ACCOUNTS, name.name, name.namespace, uid=account.uid):
-            deleted.append(shown)
+            deleted.append(display)
             account_uid = account.uid
         left = []  # the cluster deletes token Secrets whose ServiceAccount is gone
-    return Deleted(
+    return DeletedIdentity(
         name=name,
         deleted=tuple(deleted),
         left=tuple(left),
@@ -257,12 +174,82 @@ def delete(
     )
 
 
+def find_owned_objects(cluster: Cluster, namespace: str | None, warn: Warn) -> list[OwnedObject]:
+    """Return the objects of all identities of a namespace or (None) of all, in deletion order.
+
+    Grants are listed in all namespaces or, if that is forbidden, in this one.
+    """
+    found: list[OwnedObject] = []
+    for resource in (SECRETS, ROLES):
+        found += _read(resource, cluster.list(
+            resource, namespace, labels=labels.SELECTOR, metadata_only=True
+        ))  # fmt: skip
+    for resource in _GRANTS:
+        found += _read(resource, _list_grants(cluster, resource, namespace, warn))
+    return sorted(found, key=_step)
+
+
+def owned_by(name: IdentityName, found: Iterable[OwnedObject]) -> list[OwnedObject]:
+    """Return the objects of one identity."""
+    return [each for each in found if each.owner == name.key]
+
+
+def warn_of_open_namespaces(cluster: Cluster, removed: Iterable[OwnedObject], warn: Warn) -> None:
+    """Warn about namespaces that have lost their last AuthorizationPolicy with action ALLOW."""
+    affected = {each.namespace for each in removed if each.resource is AUTHORIZATION_POLICIES}
+    for namespace in sorted(affected):
+        if not allows_anything(cluster.list(AUTHORIZATION_POLICIES, namespace)):
+            warn(
+                f"{namespace} has no AuthorizationPolicy with action ALLOW left",
+                "so Istio now lets all requests in: is that intended?",
+            )
+
+
+def _list_grants(
+    cluster: Cluster, resource: Resource, namespace: str | None, warn: Warn
+) -> list[Object]:
+    try:
+        return cluster.list(resource, labels=labels.SELECTOR, metadata_only=True)
+    except NotFoundError:
+        return []  # Istio is not installed
+    except ForbiddenError as error:
+        if namespace is None:
+            raise
+        warn(f"{resource.plural} of other namespaces can't be listed and stay", error.hint)
+    try:
+        return cluster.list(resource, namespace, labels=labels.SELECTOR, metadata_only=True)
+    except ForbiddenError as error:
+        warn(f"{resource.plural} can't be listed and stay", error.hint)
+        return []
+
+
+def _read(resource: Resource, documents: Iterable[Object]) -> list[OwnedObject]:
+    return [
+        OwnedObject(
+            resource=resource,
+            namespace=document["metadata"]["namespace"],
+            name=name_of(document),
+            uid=uid_of(document),
+            owner=owner,
+        )
+        for document in documents
+        if (owner := owner_of(document))
+    ]
+
+
+def _step(owned: OwnedObject) -> int:
+    account = owned.owner.partition("/")[2]
+    if owned.resource is ROLE_BINDINGS and owned.name == role_name(account):
+        return 0
+    return {SECRETS: 1, ROLE_BINDINGS: 2, AUTHORIZATION_POLICIES: 2}.get(owned.resource, 3)
+
+
 def _disown(cluster: Cluster, account: Account) -> None:
-    """Take our marks off a ServiceAccount that others made."""
+    """Remove daypass's label and annotations from an adopted ServiceAccount."""
     name = account.name
     metadata = {
         "uid": account.uid,
         "labels": {labels.MANAGED_BY: None},
-        "annotations": dict.fromkeys(OURS),
+        "annotations": dict.fromkeys(_ACCOUNT_ANNOTATIONS),
     }
     cluster.patch(SERVICE_ACCOUNTS, name.name, {"metadata": metadata}, name.namespace)

@@ -1,22 +1,24 @@
-"""Who there is and what they may do: objects of the API server in, one row an identity out.
+"""Which identities there are, and what they may do.
 
-Nothing here talks to a cluster. What an identity may do is read from the subjects of all bindings,
-whoever made them; the marks of daypass say only which of them were meant.
+`list_objects` lists what is needed in ten parallel requests, and never the data of Secrets.
+`InventoryWatcher` keeps the same lists current. `identity_records` makes one record per identity of
+them. It reads rights from the subjects of all bindings, whoever created them: daypass's annotations
+only tell which bindings were created by it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from daypass._core import labels
-from daypass.identity.grants import Grant, is_of, shown_role, user_of
-from daypass.identity.model import Account, IdentityName, role_name
-from daypass.identity.namespaces import GATES
-from daypass.identity.tokens import OF_TOKENS, TokenSecret
+from daypass.identity.grants import Grant, display_role
+from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
+from daypass.identity.namespaces import GATE_NAMESPACES
+from daypass.identity.tokens import TOKEN_SECRETS, TokenSecret
 from daypass.kube.cluster import Cluster
 from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -36,20 +38,20 @@ from daypass.kube.resources import (
     name_of,
 )
 
-LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
-INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
-DEFAULTS_LABEL = "kubernetes.io/bootstrapping"
+_LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
+_INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
+_BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"
 EVERYWHERE = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objects:
-    """What the API server holds; None for a kind that could not be asked for.
+class ClusterObjects:
+    """The objects of the API server; None for a kind that can't be listed.
 
-    `accounts`, `roles`: those that are daypass'. `secrets`: the metadata of all that hold tokens.
-    `policies`: the AuthorizationPolicies of daypass', None also where there is no Istio. `gates`:
-    the namespaces of gates. `policy_bindings`: what puts the cluster's policy in force; None also
-    at the embedded API server, which enforces none.
+    `accounts`, `roles`: those with daypass's label. `secrets`: the metadata of all that hold
+    tokens. `policies`: daypass's AuthorizationPolicies, None without Istio. `gates`: the namespaces
+    of gates. `policy_bindings`: the binding of the admission policy, None at the embedded API
+    server, which enforces none.
     """
 
     accounts: Sequence[Object]
@@ -65,6 +67,151 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """One list. `required`: there is no inventory without it. `quiet`: no warning if forbidden."""
+
+    resource: Resource
+    namespace: str | None = None
+    labels: str | None = None
+    fields: str | None = None
+    metadata_only: bool = False
+    required: bool = False
+    quiet: bool = False
+
+
+def list_queries(namespace: str | None) -> dict[str, ListQuery]:
+    """Return the lists, by the fields of ClusterObjects. Grants are in all namespaces."""
+    ours = labels.SELECTOR
+    only = f"metadata.name={namespace}" if namespace else None
+    return {
+        "accounts": ListQuery(
+            resource=SERVICE_ACCOUNTS, namespace=namespace, labels=ours, required=True
+        ),
+        "bindings": ListQuery(resource=ROLE_BINDINGS, required=True),
+        "secrets": ListQuery(
+            resource=SECRETS, namespace=namespace, fields=TOKEN_SECRETS, metadata_only=True
+        ),
+        "roles": ListQuery(resource=ROLES, namespace=namespace, labels=ours),
+        "policies": ListQuery(resource=AUTHORIZATION_POLICIES, labels=ours),
+        "namespaces": ListQuery(resource=NAMESPACES, fields=only, metadata_only=True),
+        "gates": ListQuery(resource=NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True),
+        "cluster_roles": ListQuery(resource=CLUSTER_ROLES),
+        "cluster_bindings": ListQuery(resource=CLUSTER_ROLE_BINDINGS),
+        "policy_bindings": ListQuery(
+            resource=VALIDATING_ADMISSION_POLICY_BINDINGS,
+            fields=f"metadata.name={labels.POLICY_NAME}",
+            metadata_only=True,
+            quiet=True,
+        ),
+    }
+
+
+def list_objects(cluster: Cluster, namespace: str | None, *, warn: Warn) -> ClusterObjects:
+    """Return what the cluster holds for one namespace or (None) for all. Raises ApiError.
+
+    A user who may not see everything gets what they may see, and warnings about the rest.
+    """
+    queries = list_queries(namespace)
+    with ThreadPoolExecutor(len(queries), thread_name_prefix="daypass-list") as pool:
+        tasks = {
+            name: pool.submit(_try_list, cluster, query, namespace)
+            for name, query in queries.items()
+        }
+        results = {name: task.result() for name, task in tasks.items()}
+    if results["bindings"][1] is not None:
+        # Policies in namespaces whose bindings can't be seen would look like half grants.
+        results["policies"] = (None, results["policies"][1])
+    for _, warning in results.values():
+        if warning is not None:
+            warn(*warning)
+    return ClusterObjects(**{name: found for name, (found, _) in results.items()})  # type: ignore[arg-type]
+
+
+def _try_list(
+    cluster: Cluster, query: ListQuery, namespace: str | None
+) -> tuple[list[Object] | None, tuple[str, str] | None]:
+    """Return the objects (None if they can't be listed) and a warning."""
+    plural = query.resource.plural
+    try:
+        return _list(cluster, query), None
+    except NotFoundError:
+        if query.resource is not VALIDATING_ADMISSION_POLICY_BINDINGS:
+            return None, None  # no Istio
+        if is_embedded(cluster):
+            return None, ("note: the embedded API server enforces no policy; a cluster does", "")
+        return [], None
+    except ForbiddenError as error:
+        if query.quiet:
+            return None, None
+        if not query.required:
+            return None, (f"you may not list {plural}", error.hint)
+        if namespace is None or query.namespace is not None:
+            raise
+        warning = (f"you may not list {plural} of other namespaces", error.hint)
+    return _list(cluster, replace(query, namespace=namespace)), warning
+
+
+def _list(cluster: Cluster, query: ListQuery) -> list[Object]:
+    return cluster.list(
+        query.resource,
+        query.namespace,
+        labels=query.labels,
+        fields=query.fields,
+        metadata_only=query.metadata_only,
+    )
+
+
+class InventoryWatcher:
+    """The same lists, kept current by watches in daemon threads. For cluster administrators."""
+
+    def __init__(self, cluster: Cluster, namespace: str | None) -> None:
+        queries = list_queries(namespace)
+        if not cluster.serves(AUTHORIZATION_POLICIES):
+            del queries["policies"]
+        if _try_list(cluster, queries["policy_bindings"], namespace)[0] is None:
+            del queries["policy_bindings"]
+        self._changed = threading.Event()
+        self._error: Exception | None = None
+        self._mirrors = {
+            name: ObjectMirror(
+                cluster,
+                query.resource,
+                query.namespace,
+                labels=query.labels,
+                fields=query.fields,
+                metadata_only=query.metadata_only,
+            )
+            for name, query in queries.items()
+        }
+        self._pending = set(self._mirrors)
+
+    def changes(self, every_seconds: float) -> Iterator[ClusterObjects]:
+        """Yield all objects once they are listed, after each change, and every so often.
+
+        Raises the error that has stopped a watch.
+        """
+        for name in self._mirrors:
+            threading.Thread(target=self._watch, args=(name,), daemon=True).start()
+        while True:
+            self._changed.wait(every_seconds)
+            self._changed.clear()
+            if self._error is not None:
+                raise self._error
+            if not self._pending:
+                objects = {name: each.objects() for name, each in self._mirrors.items()}
+                yield ClusterObjects(**objects)
+
+    def _watch(self, name: str) -> None:
+        try:
+            for _ in self._mirrors[name].follow():
+                self._pending.discard(name)
+                self._changed.set()
+        except Exception as error:  # raised again by `changes`
+            self._error = error
+            self._changed.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
     """A Secret with a long-lived token. `last_used`: a date, or None for never."""
 
@@ -74,11 +221,11 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Right:
-    """A role that an identity has: in a namespace, or EVERYWHERE.
+class BoundRole:
+    """A role that an identity has in a namespace, or EVERYWHERE.
 
-    `is_ours`: daypass gave it, by a RoleBinding of that name. `has_policy`: with its
-    AuthorizationPolicy; None where that is not asked for.
+    `is_ours`: the binding is a grant by daypass. `has_policy`: the grant's AuthorizationPolicy
+    exists; None if there is none to look for.
     """
 
     namespace: str
@@ -89,17 +236,18 @@ class Right:
     has_policy: bool | None = None
 
     @property
-    def shown(self) -> str:
-        """As in the table: `alice=edit`, `alice=role/x`."""
-        return f"{self.namespace}={shown_role(self.role, self.role_kind)}"
+    def display(self) -> str:
+        """The role as the table shows it: `alice=edit`, `alice=role/x`."""
+        return f"{self.namespace}={display_role(self.role, self.role_kind)}"
 
 
 @dataclass(slots=True, kw_only=True)
 class IdentityRecord:
-    """One identity and all that is about it. `account` is None where it is gone.
+    """One identity and its objects. `account` is None if its ServiceAccount was deleted.
 
-    `policies`: AuthorizationPolicies marked as its own. `misplaced`: marked bindings that bind
-    not it alone. `parts`: other objects that are marked as its own, in words.
+    `policies`: its AuthorizationPolicies. `misplaced`: bindings that are annotated as its own but
+    have other subjects. `parts`: its other objects, as shown to users. `can_request_tokens`: a
+    binding gives it the Role for its own TokenRequests.
     """
 
     name: IdentityName
@@ -107,138 +255,138 @@ class IdentityRecord:
     created: str = ""
     listed_secrets: tuple[str, ...] = ()
     tokens: list[TokenUsage] = field(default_factory=list)
-    rights: list[Right] = field(default_factory=list)
+    roles: list[BoundRole] = field(default_factory=list)
     policies: list[Object] = field(default_factory=list)
     misplaced: list[Object] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     own_role: Object | None = None
-    asks_itself: bool = False
+    can_request_tokens: bool = False
     is_federated: bool = False
 
 
-def entries(objects: Objects, namespace: str | None = None) -> list[IdentityRecord]:
-    """Every identity of a namespace or (None) of all, and what is left of those that are gone."""
-    found = {}
+def identity_records(objects: ClusterObjects, namespace: str | None = None) -> list[IdentityRecord]:
+    """Return the identities of a namespace or (None) of all, and the remains of deleted ones."""
+    records = {}
     for document in objects.accounts:
         account = Account.read(document)
         if account.is_ours:
             listed = tuple(str(each.get("name")) for each in document.get("secrets") or ())
-            created = document["metadata"].get("creationTimestamp") or ""
-            found[account.name.key] = IdentityRecord(
-                name=account.name, account=account, created=created, listed_secrets=listed
+            records[account.name.key] = IdentityRecord(
+                name=account.name,
+                account=account,
+                created=document["metadata"].get("creationTimestamp") or "",
+                listed_secrets=listed,
             )
-    for each in _marked(objects):
-        owner = IdentityName.of_key(each["metadata"]["annotations"][labels.IDENTITY])
-        if owner is not None and namespace in (None, owner.namespace):
-            _place(each, found.setdefault(owner.key, IdentityRecord(name=owner)))
-    for document in objects.secrets or ():
-        token = _token(document)
-        if entry := found.get(token.secret.account.key):
-            entry.tokens.append(token)
-    _add_rights(objects, found)
-    return sorted(found.values(), key=lambda entry: entry.name)
-
-
-def _marked(objects: Objects) -> Iterator[Object]:
     for documents in (objects.roles, objects.bindings, objects.policies):
-        for each in documents or ():
-            metadata = each["metadata"]
-            owner = (metadata.get("annotations") or {}).get(labels.IDENTITY)
-            if owner and (metadata.get("labels") or {}).get(labels.MANAGED_BY) == labels.MANAGER:
-                yield each
+        for document in documents or ():
+            owner = IdentityName.parse_key(owner_of(document) or "")
+            if owner is not None and namespace in (None, owner.namespace):
+                _add_object(records.setdefault(owner.key, IdentityRecord(name=owner)), document)
+    for document in objects.secrets or ():
+        token = _read_token(document)
+        if record := records.get(token.secret.account.key):
+            record.tokens.append(token)
+    _add_roles(objects, records)
+    return sorted(records.values(), key=lambda record: record.name)
 
 
-def _place(document: Object, entry: IdentityRecord) -> None:
-    """An object that is marked as an identity's, where it belongs."""
-    name, place = name_of(document), document["metadata"]["namespace"]
+def _add_object(record: IdentityRecord, document: Object) -> None:
+    """Add an object that is annotated as the identity's own."""
+    name, namespace = name_of(document), document["metadata"]["namespace"]
     if "rules" in document:
-        if (place, name) == (entry.name.namespace, role_name(entry.name.name)):
-            entry.own_role = document
-        entry.parts.append(f"roles/{name} in {place}")
+        if (namespace, name) == (record.name.namespace, role_name(record.name.name)):
+            record.own_role = document
+        record.parts.append(f"roles/{name} in {namespace}")
     elif "roleRef" not in document:
-        entry.policies.append(document)
+        record.policies.append(document)
     elif document["roleRef"]["kind"] == "Role":
-        entry.parts.append(f"rolebindings/{name} in {place}")
-        is_own = place == entry.name.namespace
-        entry.is_federated |= is_own and name == f"{entry.name.name}-daypass-federated"
-    elif list(_subjects(document)) != [entry.name]:
-        entry.misplaced.append(document)
+        record.parts.append(f"rolebindings/{name} in {namespace}")
+        is_own = namespace == record.name.namespace
+        record.is_federated |= is_own and name == f"{record.name.name}-daypass-federated"
+    elif list(_accounts_in(document)) != [record.name]:
+        record.misplaced.append(document)
 
 
-def _token(document: Object) -> TokenUsage:
-    labels = document["metadata"].get("labels") or {}
+def _read_token(document: Object) -> TokenUsage:
+    found = document["metadata"].get("labels") or {}
     return TokenUsage(
         secret=TokenSecret.read(document),
-        last_used=labels.get(LAST_USED_LABEL),
-        is_invalid=INVALID_LABEL in labels,
+        last_used=found.get(_LAST_USED_LABEL),
+        is_invalid=_INVALID_LABEL in found,
     )
 
 
-def _add_rights(objects: Objects, found: dict[str, IdentityRecord]) -> None:
+def _add_roles(objects: ClusterObjects, records: dict[str, IdentityRecord]) -> None:
     policies = None
     if objects.policies is not None:
         policies = {(each["metadata"]["namespace"], name_of(each)) for each in objects.policies}
     by_namespace: dict[str, list[IdentityRecord]] = defaultdict(list)
-    for entry in found.values():
-        by_namespace[entry.name.namespace].append(entry)
+    for record in records.values():
+        by_namespace[record.name.namespace].append(record)
     for binding in (*objects.bindings, *(objects.cluster_bindings or ())):
-        for entry in _bound(binding, found, by_namespace):
-            _add_right(entry, binding, policies)
+        for record in _bound_records(binding, records, by_namespace):
+            _add_role(record, binding, policies)
 
 
-def _add_right(
-    entry: IdentityRecord, binding: Object, policies: set[tuple[str, str]] | None
+def _add_role(
+    record: IdentityRecord, binding: Object, policies: set[tuple[str, str]] | None
 ) -> None:
-    place = binding["metadata"].get("namespace", EVERYWHERE)
+    namespace = binding["metadata"].get("namespace", EVERYWHERE)
     role, name = binding["roleRef"], name_of(binding)
-    own = role_name(entry.name.name)
-    if (place, role["kind"], role["name"]) == (entry.name.namespace, "Role", own):
-        entry.asks_itself = True  # the right that makes an identity, and no more
+    own = (record.name.namespace, "Role", role_name(record.name.name))
+    if (namespace, role["kind"], role["name"]) == own:
+        record.can_request_tokens = True
         return
-    is_ours = is_of(binding, entry.name) and role["kind"] == "ClusterRole" and place != EVERYWHERE
+    is_ours = (
+        is_owned_by(binding, record.name)
+        and role["kind"] == "ClusterRole"
+        and namespace != EVERYWHERE
+    )
     if is_ours:
-        grant = Grant(identity=entry.name, namespace=place, cluster_role=role["name"])
+        grant = Grant(identity=record.name, namespace=namespace, cluster_role=role["name"])
         is_ours = name in grant.names
-    entry.rights.append(
-        Right(
-            namespace=place, role=role["name"], role_kind=role["kind"], binding=name,
+    record.roles.append(
+        BoundRole(
+            namespace=namespace, role=role["name"], role_kind=role["kind"], binding=name,
             is_ours=is_ours,
-            has_policy=(place, name) in policies if is_ours and policies is not None else None,
+            has_policy=(namespace, name) in policies if is_ours and policies is not None else None,
         )
     )  # fmt: skip
 
 
-def _bound(
-    binding: Object, found: dict[str, IdentityRecord], by_namespace: dict[str, list[IdentityRecord]]
+def _bound_records(
+    binding: Object,
+    records: dict[str, IdentityRecord],
+    by_namespace: dict[str, list[IdentityRecord]],
 ) -> Iterable[IdentityRecord]:
-    """The identities that a binding is for, each once: by name, or by a group that they are in."""
-    entries: dict[str, IdentityRecord] = {}
+    """Return the identities that a binding names, or that are in a group that it names."""
+    bound: dict[str, IdentityRecord] = {}
     for subject in binding.get("subjects") or ():
         if subject["kind"] == "Group":
-            members = _members(subject["name"], binding, found, by_namespace)
-            entries |= {entry.name.key: entry for entry in members}
-    for name in _subjects(binding):
-        if name is not None and (entry := found.get(name.key)):
-            entries[name.key] = entry
-    return entries.values()
+            members = _members(subject["name"], binding, records, by_namespace)
+            bound |= {record.name.key: record for record in members}
+    for name in _accounts_in(binding):
+        if name is not None and (record := records.get(name.key)):
+            bound[name.key] = record
+    return bound.values()
 
 
 def _members(
     group: str,
     binding: Object,
-    found: dict[str, IdentityRecord],
+    records: dict[str, IdentityRecord],
     by_namespace: dict[str, list[IdentityRecord]],
 ) -> Iterable[IdentityRecord]:
-    if DEFAULTS_LABEL in (binding["metadata"].get("labels") or {}):
-        return ()  # what Kubernetes itself gives everybody
+    if _BOOTSTRAPPING_LABEL in (binding["metadata"].get("labels") or {}):
+        return ()  # Kubernetes's default rights of all users
     if group in ("system:serviceaccounts", "system:authenticated"):
-        return found.values()
+        return records.values()
     prefix, _, namespace = group.rpartition(":")
     return by_namespace.get(namespace, ()) if prefix == "system:serviceaccounts" else ()
 
 
-def _subjects(binding: Object) -> Iterator[IdentityName | None]:
-    """The ServiceAccounts among the subjects of a binding; None for anybody else."""
+def _accounts_in(binding: Object) -> Iterator[IdentityName | None]:
+    """Yield the ServiceAccounts among the subjects of a binding; None for each other user."""
     for subject in binding.get("subjects") or ():
         if subject["kind"] == "ServiceAccount":
             namespace = subject.get("namespace") or binding["metadata"].get("namespace", "")
@@ -249,19 +397,19 @@ def _subjects(binding: Object) -> Iterator[IdentityName | None]:
             yield IdentityName(namespace=parts[2], name=parts[3]) if is_account else None
 
 
-def policy_proves(policy: Object, identity: IdentityName) -> bool:
-    """Whether each rule of an AuthorizationPolicy is about this user, by the word of a principal.
+def admits_only(policy: Object, identity: IdentityName) -> bool:
+    """Return whether each rule of an AuthorizationPolicy names this user and trusted principals.
 
-    Without a principal anybody in the mesh could set the header.
+    Without a principal, any Pod in the mesh could set the user header.
     """
     spec = policy.get("spec") or {}
     rules = spec.get("rules") or ()
     return spec.get("action", "ALLOW") == "ALLOW" and bool(rules) and all(
-        _names(rule, user_of(identity)) and _has_principals(rule) for rule in rules
+        _names_user(rule, identity.user) and _has_principals(rule) for rule in rules
     )  # fmt: skip
 
 
-def _names(rule: Object, user: str) -> bool:
+def _names_user(rule: Object, user: str) -> bool:
     return any(
         str(each.get("key", "")).startswith("request.headers[") and each.get("values") == [user]
         for each in rule.get("when") or ()
@@ -275,153 +423,3 @@ def _has_principals(rule: Object) -> bool:
         and not any("*" in str(principal) for principal in principals)
         for each in sources
     )
-
-
-Warn = Callable[[str, str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListQuery:
-    """One list. `needed`: without it there is no inventory. `quiet`: no word where it may not be
-    asked for.
-    """
-
-    resource: Resource
-    namespace: str | None = None
-    labels: str | None = None
-    fields: str | None = None
-    metadata_only: bool = False
-    needed: bool = False
-    quiet: bool = False
-
-
-def questions(namespace: str | None) -> dict[str, ListQuery]:
-    """The lists, by the fields of Objects. Grants are looked for in all namespaces."""
-    ours = labels.SELECTOR
-    only = f"metadata.name={namespace}" if namespace else None
-    return {
-        "accounts": ListQuery(
-            resource=SERVICE_ACCOUNTS, namespace=namespace, labels=ours, needed=True
-        ),
-        "bindings": ListQuery(resource=ROLE_BINDINGS, needed=True),
-        "secrets": ListQuery(
-            resource=SECRETS, namespace=namespace, fields=OF_TOKENS, metadata_only=True
-        ),
-        "roles": ListQuery(resource=ROLES, namespace=namespace, labels=ours),
-        "policies": ListQuery(resource=AUTHORIZATION_POLICIES, labels=ours),
-        "namespaces": ListQuery(resource=NAMESPACES, fields=only, metadata_only=True),
-        "gates": ListQuery(resource=NAMESPACES, labels=GATES, metadata_only=True),
-        "cluster_roles": ListQuery(resource=CLUSTER_ROLES),
-        "cluster_bindings": ListQuery(resource=CLUSTER_ROLE_BINDINGS),
-        "policy_bindings": ListQuery(
-            resource=VALIDATING_ADMISSION_POLICY_BINDINGS,
-            fields=f"metadata.name={labels.POLICY_NAME}",
-            metadata_only=True,
-            quiet=True,
-        ),
-    }
-
-
-def survey(cluster: Cluster, namespace: str | None, *, warn: Warn) -> Objects:
-    """What the cluster holds now, for one namespace or (None) for all. Raises ApiError."""
-    asked = questions(namespace)
-    with ThreadPoolExecutor(len(asked), thread_name_prefix="daypass-survey") as pool:
-        tasks = {
-            name: pool.submit(_ask, cluster, question, namespace)
-            for name, question in asked.items()
-        }
-        answers = {name: task.result() for name, task in tasks.items()}
-    if answers["bindings"][1] is not None:
-        # Policies of namespaces whose bindings are not seen would look like halves of grants.
-        answers["policies"] = (None, answers["policies"][1])
-    for _, words in answers.values():
-        if words is not None:
-            warn(*words)
-    return Objects(**{name: found for name, (found, _) in answers.items()})  # type: ignore[arg-type]
-
-
-def _ask(
-    cluster: Cluster, question: ListQuery, namespace: str | None
-) -> tuple[list[Object] | None, tuple[str, str] | None]:
-    """The objects (None: not to be had), and what to tell about it."""
-    plural = question.resource.plural
-    try:
-        return _list(cluster, question), None
-    except NotFoundError:
-        if question.resource is not VALIDATING_ADMISSION_POLICY_BINDINGS:
-            return None, None  # no Istio
-        if is_embedded(cluster):
-            return None, ("note: the embedded API server enforces no policy; a cluster does", "")
-        return [], None
-    except ForbiddenError as error:
-        if question.quiet:
-            return None, None
-        if not question.needed:
-            return None, (f"{plural} are not yours to see", error.hint)
-        if namespace is None or question.namespace is not None:
-            raise
-        words = (f"{plural} of other namespaces are not yours to see", error.hint)
-    return _list(cluster, replace(question, namespace=namespace)), words
-
-
-def _list(cluster: Cluster, question: ListQuery) -> list[Object]:
-    return cluster.list(
-        question.resource,
-        question.namespace,
-        labels=question.labels,
-        fields=question.fields,
-        metadata_only=question.metadata_only,
-    )
-
-
-class InventoryWatcher:
-    """The same, kept current by watches, each on a thread of its own that ends with the process.
-
-    Everything has to be there for whoever asks: this is for admins of the cluster.
-    """
-
-    def __init__(self, cluster: Cluster, namespace: str | None) -> None:
-        asked = questions(namespace)
-        if not cluster.serves(AUTHORIZATION_POLICIES):
-            del asked["policies"]
-        if _ask(cluster, asked["policy_bindings"], namespace)[0] is None:
-            del asked["policy_bindings"]
-        self._changed = threading.Event()
-        self._error: Exception | None = None
-        self._mirrors = {
-            name: ObjectMirror(
-                cluster,
-                question.resource,
-                question.namespace,
-                labels=question.labels,
-                fields=question.fields,
-                metadata_only=question.metadata_only,
-            )
-            for name, question in asked.items()
-        }
-        self._waiting = set(self._mirrors)
-
-    def changes(self, every_seconds: float) -> Iterator[Objects]:
-        """All that there is, once it is there; again whenever it changes, and every so often.
-
-        Raises what ended a watch for good.
-        """
-        for name in self._mirrors:
-            thread = threading.Thread(target=self._follow, args=(name,), daemon=True)
-            thread.start()
-        while True:
-            self._changed.wait(every_seconds)
-            self._changed.clear()
-            if self._error is not None:
-                raise self._error
-            if not self._waiting:
-                yield Objects(**{name: each.objects() for name, each in self._mirrors.items()})
-
-    def _follow(self, name: str) -> None:
-        try:
-            for _ in self._mirrors[name].follow():
-                self._waiting.discard(name)
-                self._changed.set()
-        except Exception as error:  # of whatever kind: told by the thread that waits for it
-            self._error = error
-            self._changed.set()

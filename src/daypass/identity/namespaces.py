@@ -1,13 +1,17 @@
-"""What an identity needs of its namespace: the policy's label, and a Role for the gate's watch."""
+"""What a namespace with identities needs: the policy's label, and a Role for the gate's watcher.
+
+The label makes the API server enforce the policy on TokenRequests in the namespace. With the Role,
+the gate's watcher sees which Secrets are deleted there; without it, the gate accepts no token of
+the namespace.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
-from daypass._core.labels import KUBE_SYSTEM, POLICY_NAME, SERVICE_ACCOUNT
-from daypass.identity.model import Account, IdentityName
+from daypass.identity.model import Account, IdentityName, Warn
 from daypass.kube.cluster import Cluster
 from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -23,120 +27,141 @@ from daypass.kube.resources import (
 from daypass.render.objects import GATE_LABEL, GATE_WATCH
 from daypass.render.rbac import namespace_rights
 
-VOLUNTARY = (
-    "without it, binding is voluntary: whoever holds the long-lived token can make short-lived ones"
-    " that outlive it"
+GATE_NAMESPACES = f"{GATE_LABEL}=true"
+"""Selects the namespaces of gates. Only cluster administrators can label namespaces."""
+_VOLUNTARY = (
+    "without it, binding is voluntary: a client with the long-lived token can make short-lived"
+    " tokens that outlive it"
 )
 
 
-def hold_to_policy(cluster: Cluster, namespace: str, warn: Callable[..., None]) -> None:
-    """Label a namespace for the policy, and warn where that is not possible or has no effect.
+def prepare_namespace(
+    cluster: Cluster, namespace: str, warn: Warn, *, watcher_namespace: str | None = None
+) -> None:
+    """Give a namespace what its identities need, and warn about what can't be done.
 
-    Raises NotFoundError where there is no such namespace, as far as that can be seen.
+    `watcher_namespace`: where the gate's watcher runs, if the config names it. Raises NotFoundError
+    if there is no such namespace.
     """
-    if is_embedded(cluster):  # it enforces no policy: nothing of what follows is true there
+    _grant_watch(cluster, namespace, watcher_namespace, warn)
+    enforce_policy(cluster, namespace, warn)
+
+
+def release_namespace(cluster: Cluster, deleted: IdentityName, warn: Warn) -> None:
+    """Remove the watcher's rights with the last identity; warn that the policy's label stays."""
+    if _revoke_watch(cluster, deleted, warn):
+        _warn_of_label(cluster, deleted.namespace, warn)
+
+
+def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
+    """Label a namespace for the policy; warn if that fails or has no effect.
+
+    Raises NotFoundError if the namespace is missing and may be read.
+    """
+    if is_embedded(cluster):  # it enforces no policy, so no warning would be true
         warn = _ignore
     try:
-        if not is_held(cluster, namespace):
+        if not enforces_policy(cluster, namespace):
             label = {"metadata": {"labels": {labels.POLICY: labels.POLICY_ENFORCED}}}
             cluster.patch(NAMESPACES, namespace, label)
-            warn(f"the namespace {namespace} is held to the policy from now on, others' tokens too")
+            warn(
+                f"the policy is now enforced in namespace {namespace},"
+                " for the tokens of its other ServiceAccounts, too",
+                "",
+            )
     except ForbiddenError:
         warn(
-            f"the namespace {namespace} is not yours to label for the policy",
-            f"{VOLUNTARY}. An admin can do it, if it is not done:\n"
+            f"you may not label the namespace {namespace} for the policy",
+            f"{_VOLUNTARY}. If it has no label yet, an administrator can set it:\n"
             + kubectl("label", "namespace", namespace, f"{labels.POLICY}={labels.POLICY_ENFORCED}"),
         )
-    if f"{SERVICE_ACCOUNT}{namespace}:" == KUBE_SYSTEM:
-        warn("the policy lets ServiceAccounts of kube-system do as they like", VOLUNTARY)
+    if f"{labels.SERVICE_ACCOUNT}{namespace}:" == labels.KUBE_SYSTEM:
+        warn("the policy does not apply to ServiceAccounts of kube-system", _VOLUNTARY)
     _warn_without_policy(cluster, warn)
 
 
-def warn_of_label(cluster: Cluster, namespace: str, warn: Callable[..., None]) -> None:
-    """Say that a namespace without identities is still held: others' tokens may count on it."""
+def enforces_policy(cluster: Cluster, namespace: str) -> bool:
+    """Return whether a namespace has the policy's label. Raises NotFoundError, ForbiddenError."""
+    return has_policy_label(cluster.get(NAMESPACES, namespace))
+
+
+def has_policy_label(namespace: Object) -> bool:
+    """Return whether a Namespace object has the policy's label."""
+    found = namespace["metadata"].get("labels") or {}
+    return bool(found.get(labels.POLICY) == labels.POLICY_ENFORCED)
+
+
+def _ignore(fact: str, hint: str) -> None:
+    """Show no warning."""
+
+
+def _warn_without_policy(cluster: Cluster, warn: Warn) -> None:
     try:
-        if not is_held(cluster, namespace) or is_embedded(cluster):
+        if cluster.find(VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME) is None:
+            warn(
+                "no policy is installed in this cluster",
+                f"{_VOLUNTARY}:\n" + command("policy", "apply"),
+            )
+    except ForbiddenError:
+        return  # only cluster administrators may read it, and only they can install it
+
+
+def _warn_of_label(cluster: Cluster, namespace: str, warn: Warn) -> None:
+    try:
+        if not enforces_policy(cluster, namespace) or is_embedded(cluster):
             return
     except (ForbiddenError, NotFoundError):
         return
     warn(
-        f"the namespace {namespace} has no identity left, and is still held to the policy",
-        "where that is not meant: " + kubectl("label", "namespace", namespace, f"{labels.POLICY}-"),
+        f"namespace {namespace} has no identity left, and the policy is still enforced there",
+        "to stop that: " + kubectl("label", "namespace", namespace, f"{labels.POLICY}-"),
     )
 
 
-def is_held(cluster: Cluster, namespace: str) -> bool:
-    """Whether a namespace has the label. Raises NotFoundError, ForbiddenError."""
-    found = cluster.get(NAMESPACES, namespace)["metadata"].get("labels") or {}
-    return bool(found.get(labels.POLICY) == labels.POLICY_ENFORCED)
+def gate_namespaces(cluster: Cluster) -> list[str]:
+    """Return the namespaces of gates. Raises ForbiddenError."""
+    found = cluster.list(NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True)
+    return sorted(map(name_of, found))
 
 
-def _ignore(*_: str) -> None:
-    """Tell nobody."""
-
-
-def _warn_without_policy(cluster: Cluster, warn: Callable[..., None]) -> None:
-    try:
-        if cluster.find(VALIDATING_ADMISSION_POLICY_BINDINGS, POLICY_NAME) is None:
-            warn(
-                "no policy is installed in this cluster",
-                f"{VOLUNTARY}:\n" + command("policy", "apply"),
-            )
-    except ForbiddenError:
-        return  # only admins of the cluster may see it, and only they could install it
-
-
-GATES = f"{GATE_LABEL}=true"
-"""Selects the namespaces where gates keep their record. Labels of namespaces are for admins."""
-
-
-def gate_homes(cluster: Cluster) -> list[str]:
-    """The namespaces of gates. Raises ForbiddenError."""
-    return sorted(map(name_of, cluster.list(NAMESPACES, labels=GATES, metadata_only=True)))
-
-
-def let_watch(
-    cluster: Cluster, namespace: str, home: str | None, warn: Callable[[str, str], None]
-) -> None:
-    """Give the watch of a gate what it needs in a namespace, if there is a gate.
-
-    `home`: the watch's namespace by the config; None: as the cluster knows it.
-    """
-    try:
-        homes = gate_homes(cluster) if home is None else [home]
-    except ForbiddenError:
-        return  # whoever may not see namespaces has been told so about the policy
-    for each in homes:
-        try:
-            for document in namespace_rights(namespace, each):
-                cluster.apply(document, force=True)
-        except ForbiddenError as error:
-            warn(f"the gate may not look at {namespace}, and will take no token of it", error.hint)
-
-
-def stop_watching(cluster: Cluster, gone: IdentityName, warn: Callable[[str, str], None]) -> bool:
-    """Take the watch's rights in a namespace back with the last identity there; was it the last?"""
-    try:
-        found = cluster.list(
-            SERVICE_ACCOUNTS, gone.namespace, labels=labels.SELECTOR, metadata_only=True
-        )
-        accounts = [Account.read(each) for each in found]
-        if any(account.is_ours and account.name != gone for account in accounts):
-            return False
-        for resource in (ROLE_BINDINGS, ROLES):
-            cluster.delete(resource, GATE_WATCH, gone.namespace)
-    except ForbiddenError as error:
-        warn(f"the gate's rights in {gone.namespace} are not yours to take back", error.hint)
-        return False
-    return True
-
-
-def unwatched(namespace: str, roles: Iterable[Object], bindings: Iterable[Object]) -> bool:
-    """Whether the Role for the watch, or its binding, is missing in a namespace."""
-    return not all(
+def is_watched(namespace: str, roles: Iterable[Object], bindings: Iterable[Object]) -> bool:
+    """Return whether the gate's watcher has its Role and RoleBinding in a namespace."""
+    return all(
         any(
             name_of(each) == GATE_WATCH and each["metadata"]["namespace"] == namespace
             for each in objects
         )
         for objects in (roles, bindings)
     )
+
+
+def _grant_watch(
+    cluster: Cluster, namespace: str, watcher_namespace: str | None, warn: Warn
+) -> None:
+    try:
+        found = [watcher_namespace] if watcher_namespace else gate_namespaces(cluster)
+    except ForbiddenError:
+        return  # enforce_policy warns a user who may not read namespaces
+    for each in found:
+        try:
+            for document in namespace_rights(namespace, each):
+                cluster.apply(document, force=True)
+        except ForbiddenError as error:
+            warn(f"the gate may not watch {namespace}, and will accept no token of it", error.hint)
+
+
+def _revoke_watch(cluster: Cluster, deleted: IdentityName, warn: Warn) -> bool:
+    """Remove the watcher's rights, and return True, if no other identity is in the namespace."""
+    try:
+        found = cluster.list(
+            SERVICE_ACCOUNTS, deleted.namespace, labels=labels.SELECTOR, metadata_only=True
+        )
+        accounts = [Account.read(each) for each in found]
+        if any(account.is_ours and account.name != deleted for account in accounts):
+            return False
+        for resource in (ROLE_BINDINGS, ROLES):
+            cluster.delete(resource, GATE_WATCH, deleted.namespace)
+    except ForbiddenError as error:
+        warn(f"you may not remove the gate's rights in {deleted.namespace}", error.hint)
+        return False
+    return True

@@ -1,15 +1,9 @@
-"""Holding a namespace to the policy: the label, and whether anything acts upon it.
+"""The admission policy in a running cluster: apply it, wait until it is enforced, check it.
 
-What a cluster would answer to a TokenRequest, asked so that no token can come of it.
-
-The API server looks at `boundObjectRef` after all admission, and before it signs: a reference that
-cannot be good ends every request there that would have passed. A Secret is named with a UID that no
-object has (404 or 409 then); an empty reference is, to policies, the same as none, and is refused
-as a reference to an object without a kind (400).
-
-The policy into a cluster, and out of doubt: applied, compiled, and seen to refuse.
-
-What holds in a namespace of a running cluster: which policy, from where, and for a request.
+A check asks the API server for a token that it can't make. The API server resolves `boundObjectRef`
+after all admission and before it signs, so an impossible reference fails every request that the
+policy has let pass. A Secret is named with a UID that no object has, which gives 404 or 409. An
+empty reference is none to policies, and the API server refuses it with 400, for its missing kind.
 """
 
 from __future__ import annotations
@@ -24,7 +18,8 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
 from daypass.config.models import Policy
-from daypass.identity.model import verify_object_name
+from daypass.identity.model import check_object_name
+from daypass.identity.namespaces import has_policy_label
 from daypass.kube.cluster import Cluster
 from daypass.kube.discovery import refuse_embedded
 from daypass.kube.errors import ApiError
@@ -45,20 +40,29 @@ from daypass.render.policy.rules import (
     mistakes,
 )
 
+TIMEOUT_SECONDS = 30.0
+POLL_SECONDS = 0.1
+SETTLE_SECONDS = 2.0
+"""Each API server reloads changed policies once a second (policyRefreshIntervalDefault in
+k8s.io/apiserver/pkg/admission/plugin/policy/generic)."""
+
 Verdict: TypeAlias = Literal["allowed", "denied", "forbidden", "refused"]
 """allowed; denied by this policy; forbidden by RBAC; refused by another policy or webhook."""
 
-_OURS = re.compile(
+_DENIED = re.compile(
     f"ValidatingAdmissionPolicy '{labels.POLICY_NAME}' with binding '[^']*' denied request: (.*)",
     re.DOTALL,
 )
-_OTHERS = re.compile("ValidatingAdmissionPolicy '|admission webhook")
+_REFUSED = re.compile("ValidatingAdmissionPolicy '|admission webhook")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyQuery:
-    """A TokenRequest. `secret`: the name of the Secret it is bound to. `user`: who asks, else the
-    admin. Raises UsageError for what no TokenRequest can say."""
+    """A TokenRequest to check.
+
+    `secret`: the name of the Secret to bind to. `user`: who requests it; None: the administrator.
+    Raises UsageError for values that no TokenRequest can have.
+    """
 
     namespace: str
     service_account: str
@@ -68,119 +72,92 @@ class PolicyQuery:
     user: str | None = None
 
     def __post_init__(self) -> None:
-        verify_object_name("ServiceAccount", self.service_account)
+        check_object_name("ServiceAccount", self.service_account)
         if self.secret is not None:
-            verify_object_name("Secret", self.secret)
+            check_object_name("Secret", self.secret)
         for audience in self.audiences:
             if not _is_plain(audience):
                 raise UsageError(
-                    f"{audience[:80]!r} is no audience",
-                    "whom the token is for, without spaces around it, such as gate.example.com",
+                    f"{audience[:80]!r} is not a valid audience",
+                    "write it without spaces around it, such as gate.example.com",
                 )
         if self.user is not None and not (_is_plain(self.user) and self.user.isascii()):
             raise UsageError(
-                f"{self.user[:80]!r} is no user that a header can name",
-                "ASCII, without spaces around it, such as system:serviceaccount:team:bot",
+                f"{self.user[:80]!r} is not a user name that a header can hold",
+                "use ASCII without spaces around it, such as system:serviceaccount:team:bot",
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyResponse:
-    """What the cluster would say. `message` is its own word where it says no."""
+    """What the cluster answers. `message`: its reason, unless the request is allowed."""
 
     verdict: Verdict
     message: str = ""
 
 
-def ask(cluster: Cluster, question: PolicyQuery) -> PolicyResponse:
-    """Ask. Raises ApiError where the question itself fails: no such ServiceAccount, no right to
-    speak as `user`, a lifetime that no API server grants."""
-    path = SERVICE_ACCOUNTS.path(question.namespace, question.service_account, "token")
-    what = f"ask for a token of {question.service_account} in {question.namespace}"
-    try:
-        cluster.request(
-            "POST", path, _body(question), what=what, headers=_speaking_as(question.user)
-        )
-    except ApiError as error:
-        return _understood(error, question)
-    raise DaypassError(
-        "the API server made a token for a bound object that does not exist: none was to be made",
-        "it is no Kubernetes API server as we know it",
-    )
-
-
-def _is_plain(text: str) -> bool:
-    return bool(text) and text == text.strip() and text.isprintable()
-
-
-def _body(question: PolicyQuery) -> dict[str, object]:
-    impossible = str(uuid4())
-    reference = (
-        {"apiVersion": "v1", "kind": "Secret", "name": question.secret, "uid": impossible}
-        if question.secret
-        else {}
-    )
-    spec = {
-        "audiences": list(question.audiences),
-        "expirationSeconds": question.lifetime_seconds,
-        "boundObjectRef": reference,
-    }
-    return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-
-
-def _speaking_as(user: str | None) -> Mapping[str, str]:
-    return {} if user is None else {"Impersonate-User": user}
-
-
-def _understood(error: ApiError, question: PolicyQuery) -> PolicyResponse:
-    code, message = error.status.code, error.status.message
-    if ours := _OURS.search(message):
-        return PolicyResponse(verdict="denied", message=ours[1])
-    if _OTHERS.search(message):
-        return PolicyResponse(verdict="refused", message=message)
-    if code == 403 and "cannot create resource" in message:
-        return PolicyResponse(verdict="forbidden", message=message)
-    passed = {
-        400: "cannot bind token to object of type /, Kind=",
-        404: f'secrets "{question.secret}" not found',
-        409: "does not match the UID in record",
-    }
-    if passed.get(code, "\0") in message:
-        return PolicyResponse(verdict="allowed")
-    raise error
-
-
-PATIENCE_SECONDS = 30.0
-PAUSE_SECONDS = 0.1
-SETTLE_SECONDS = 2.0
-"""Each API server takes up changed policies once a second (policyRefreshIntervalDefault in
-k8s.io/apiserver/pkg/admission/plugin/policy/generic); until then the ones before count."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What was done. `seen_in`: a namespace in which a request was seen to be refused, if any."""
+class AppliedPolicy:
+    """The objects that were applied, and a namespace in which a request was seen to be denied."""
 
     objects: tuple[str, ...]
     seen_in: str | None = None
 
 
-def require_policies(cluster: Cluster) -> None:
-    """Raise where the cluster has no ValidatingAdmissionPolicy v1."""
-    if not cluster.serves(VALIDATING_ADMISSION_POLICIES):
-        refuse_embedded(cluster)
-        raise DaypassError(
-            "the cluster serves no ValidatingAdmissionPolicy v1: nothing there would enforce it",
-            "it takes Kubernetes 1.30 or later",
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyState:
+    """The policy in a cluster, as it applies to one namespace.
+
+    `mode`: audit, warn or deny; None without a binding. `drift`: the fields that differ from the
+    config; None without a config. `is_labelled`: the namespace has the policy's label. `overrides`:
+    the namespace's annotations that change the policy.
+    """
+
+    is_installed: bool
+    mode: str | None
+    drift: tuple[str, ...] | None
+    is_labelled: bool
+    overrides: Mapping[str, str]
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether there is a policy and a binding, in any mode."""
+        return self.is_installed and self.mode is not None
+
+    @property
+    def findings(self) -> list[str]:
+        """What keeps the policy from being enforced here as the config describes it."""
+        label = f"{labels.POLICY}={labels.POLICY_ENFORCED}"
+        found = {
+            "the policy is not installed": not self.is_installed,
+            "the policy has no binding": self.mode is None,
+            "the Namespace lacks the label " + label: not self.is_labelled,
+            **{f"{each} differs from the config": True for each in self.drift or ()},
+            **{f"annotation {each} is invalid": True for each in mistakes(self.overrides)},
+        }
+        return [text for text, holds in found.items() if holds]
 
 
-def apply_policy(cluster: Cluster, policy: Policy, *, dry_run: bool = False) -> Applied:
-    """Bring the cluster's policy to what the config says, and come back once it is in force.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyCheck:
+    """The state of a namespace and the cluster's answer to a query.
 
-    Fields that somebody else has set otherwise are taken over: it is daypass' own object. Raises
-    DaypassError for what somebody has added to it, for expressions that the cluster doubts, and
-    where it is not in force within PATIENCE_SECONDS.
+    `broken`: the rules of the config that the request breaks, None without a config. The modes
+    audit and warn allow it all the same.
+    """
+
+    state: PolicyState
+    query: PolicyQuery
+    answer: PolicyResponse
+    broken: tuple[str, ...] | None
+
+
+def apply_policy(cluster: Cluster, policy: Policy, *, dry_run: bool = False) -> AppliedPolicy:
+    """Apply the config's policy, and return once it is enforced.
+
+    Takes over fields that another field manager has set: the objects are daypass's own. Raises
+    DaypassError for fields that somebody has added, for expressions that the API server warns
+    about, and if the policy is not enforced within TIMEOUT_SECONDS.
     """
     require_policies(cluster)
     documents = policy_objects(policy)
@@ -188,29 +165,128 @@ def apply_policy(cluster: Cluster, policy: Policy, *, dry_run: bool = False) -> 
         _refuse_additions(document, cluster.apply(document, dry_run=dry_run, force=True))
     names = tuple(cluster.resource(each).named(None, name_of(each)) for each in documents)
     if dry_run:
-        return Applied(objects=names)
-    return Applied(objects=names, seen_in=wait_until_in_force(cluster, policy))
+        return AppliedPolicy(objects=names)
+    return AppliedPolicy(objects=names, seen_in=wait_until_enforced(cluster, policy))
 
 
-def wait_until_in_force(cluster: Cluster, policy: Policy) -> str | None:
-    """Come back once the policy that was applied just now is compiled and counts.
+def wait_until_enforced(cluster: Cluster, policy: Policy) -> str | None:
+    """Return once a policy that was just applied is compiled and enforced.
 
-    The namespace in which a request was seen to be refused, or None where none could tell. Raises
-    as `apply_policy` does.
+    Returns a namespace in which a request was seen to be denied, or None if none could show it.
+    Raises as `apply_policy` does.
     """
     _wait_until_compiled(cluster)
     cluster.sleep(SETTLE_SECONDS)
-    return _wait_until_it_refuses(cluster, policy)
+    return _wait_until_denied(cluster, policy)
 
 
-def differs(document: Object, found: Object) -> list[str]:
-    """The fields of `spec` in which an object of the cluster is not as rendered."""
+def check(cluster: Cluster, policy: Policy | None, query: PolicyQuery) -> PolicyCheck:
+    """Return the state of the query's namespace, and the answer. Raises as `ask` does."""
+    state = policy_state(cluster, policy, query.namespace)
+    broken = None
+    if policy is not None:
+        request = TokenRequestAttributes(
+            requester=Requester(user=query.user or ""),
+            service_account=query.service_account,
+            lifetime_seconds=query.lifetime_seconds,
+            audiences=query.audiences,
+            bound=BoundObject(name=query.secret) if query.secret else None,
+            annotations=state.overrides,
+        )
+        broken = tuple(broken_rules(policy, request))
+    return PolicyCheck(state=state, query=query, answer=ask(cluster, query), broken=broken)
+
+
+def policy_state(cluster: Cluster, policy: Policy | None, namespace: str) -> PolicyState:
+    """Return the state in a namespace. Raises DaypassError if the cluster has no such policies."""
+    require_policies(cluster)
+    found = cluster.find(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
+    binding = cluster.find(VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME)
+    document = cluster.get(NAMESPACES, namespace)
+    annotations = document["metadata"].get("annotations") or {}
+    return PolicyState(
+        is_installed=found is not None,
+        mode=_mode(binding) if binding else None,
+        drift=None if policy is None else tuple(_drift(policy, found, binding)),
+        is_labelled=has_policy_label(document),
+        overrides={
+            key: value for key, value in annotations.items() if key.startswith(labels.OVERRIDES)
+        },
+    )
+
+
+def ask(cluster: Cluster, query: PolicyQuery) -> PolicyResponse:
+    """Return what the API server answers to a TokenRequest; no token is made.
+
+    Raises ApiError if the request fails for another reason: a missing ServiceAccount, no right to
+    impersonate `user`, a lifetime that no API server grants.
+    """
+    headers = {} if query.user is None else {"Impersonate-User": query.user}
+    reference: dict[str, object] = {}
+    if query.secret:
+        reference = {
+            "apiVersion": "v1", "kind": "Secret", "name": query.secret, "uid": str(uuid4()),
+        }  # fmt: skip
+    body = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {
+            "audiences": list(query.audiences),
+            "expirationSeconds": query.lifetime_seconds,
+            "boundObjectRef": reference,
+        },
+    }
+    path = SERVICE_ACCOUNTS.path(query.namespace, query.service_account, "token")
+    what = f"ask for a token of {query.service_account} in {query.namespace}"
+    try:
+        cluster.request("POST", path, body, what=what, headers=headers)
+    except ApiError as error:
+        return _read_refusal(error, query)
+    raise DaypassError(
+        "the API server made a token that is bound to an object that does not exist",
+        "this is not a Kubernetes API server that daypass supports",
+    )
+
+
+def _read_refusal(error: ApiError, query: PolicyQuery) -> PolicyResponse:
+    code, message = error.status.code, error.status.message
+    if denied := _DENIED.search(message):
+        return PolicyResponse(verdict="denied", message=denied[1])
+    if _REFUSED.search(message):
+        return PolicyResponse(verdict="refused", message=message)
+    if code == 403 and "cannot create resource" in message:
+        return PolicyResponse(verdict="forbidden", message=message)
+    passed_admission = {
+        400: "cannot bind token to object of type /, Kind=",
+        404: f'secrets "{query.secret}" not found',
+        409: "does not match the UID in record",
+    }
+    if passed_admission.get(code, "\0") in message:
+        return PolicyResponse(verdict="allowed")
+    raise error
+
+
+def require_policies(cluster: Cluster) -> None:
+    """Raise DaypassError if the cluster has no ValidatingAdmissionPolicy v1."""
+    if not cluster.serves(VALIDATING_ADMISSION_POLICIES):
+        refuse_embedded(cluster)
+        raise DaypassError(
+            "the cluster has no ValidatingAdmissionPolicy v1 that could enforce the policy",
+            "use Kubernetes 1.30 or later",
+        )
+
+
+def _is_plain(text: str) -> bool:
+    return bool(text) and text == text.strip() and text.isprintable()
+
+
+def _differing_fields(document: Object, found: Object) -> list[str]:
     wanted, there = document["spec"], found.get("spec") or {}
     return sorted(key for key in {*wanted, *there} if wanted.get(key) != there.get(key))
 
 
 def _refuse_additions(document: Object, applied: Object) -> None:
-    if fields := differs(document, applied):
+    if fields := _differing_fields(document, applied):
         kind = document["kind"]
         raise DaypassError(
             f"somebody has added to spec.{', spec.'.join(fields)} of the cluster's {kind}",
@@ -219,136 +295,56 @@ def _refuse_additions(document: Object, applied: Object) -> None:
 
 
 def _wait_until_compiled(cluster: Cluster) -> None:
-    ends = cluster.clock.monotonic() + PATIENCE_SECONDS
+    deadline = cluster.clock.monotonic() + TIMEOUT_SECONDS
     while True:
         found = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
         status = found.get("status") or {}
         warnings = (status.get("typeChecking") or {}).get("expressionWarnings") or []
         if warnings:
             raise DaypassError(
-                f"the cluster doubts {warnings[0]['fieldRef']}: {warnings[0]['warning']}"
+                f"the API server warns about {warnings[0]['fieldRef']}: {warnings[0]['warning']}"
             )
         if status.get("observedGeneration") == found["metadata"]["generation"]:
             return
-        if cluster.clock.monotonic() >= ends:
+        if cluster.clock.monotonic() >= deadline:
             raise DaypassError(
-                f"the policy is applied, but not looked at within {PATIENCE_SECONDS:g} s",
+                f"the policy is applied, but the cluster has not compiled it in"
+                f" {TIMEOUT_SECONDS:g} s",
                 "is kube-controller-manager running (validatingadmissionpolicy-status-controller)?",
             )
-        cluster.sleep(PAUSE_SECONDS)
+        cluster.sleep(POLL_SECONDS)
 
 
-def _wait_until_it_refuses(cluster: Cluster, policy: Policy) -> str | None:
-    """A namespace where a request that breaks a rule is refused now, or None if none can tell."""
+def _wait_until_denied(cluster: Cluster, policy: Policy) -> str | None:
+    """Return a namespace where a request that breaks a rule is denied, or None if none shows it."""
     if policy.mode != "deny":
         return None
     selector = f"{labels.POLICY}={labels.POLICY_ENFORCED}"
-    held = cluster.list(NAMESPACES, labels=selector, metadata_only=True)
-    for namespace in map(name_of, held):
-        question = PolicyQuery(
+    labelled = cluster.list(NAMESPACES, labels=selector, metadata_only=True)
+    for namespace in map(name_of, labelled):
+        query = PolicyQuery(
             namespace=namespace,
             service_account="default",
             audiences=(f"{labels.DOMAIN}/nobody",),
             lifetime_seconds=600,
         )
-        ends = cluster.clock.monotonic() + PATIENCE_SECONDS
+        deadline = cluster.clock.monotonic() + TIMEOUT_SECONDS
         try:
-            answer = ask(cluster, question)
-            while answer.verdict == "allowed" and cluster.clock.monotonic() < ends:
-                cluster.sleep(PAUSE_SECONDS)
-                answer = ask(cluster, question)
+            answer = ask(cluster, query)
+            while answer.verdict == "allowed" and cluster.clock.monotonic() < deadline:
+                cluster.sleep(POLL_SECONDS)
+                answer = ask(cluster, query)
         except ApiError:
-            continue  # no ServiceAccount there, or no right of ours to ask
+            continue  # no ServiceAccount there, or no right to ask
         if answer.verdict == "denied":
             return namespace
         if answer.verdict == "allowed":
             raise DaypassError(
-                f"the policy is applied, but refuses nothing in {namespace}",
-                "are you exempt? This asks as the ServiceAccount itself:\n"
+                f"the policy is applied, but denies nothing in {namespace}",
+                "are you exempt from it? This asks as the ServiceAccount itself:\n"
                 + command("policy", "check", "-n", namespace, "--service-account", "default"),
             )
     return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyState:
-    """The policy in a cluster, seen from one namespace.
-
-    `mode`: audit, warn, deny, or None where no binding makes it count. `drift`: the fields that are
-    not as the config says; None where there is no config to compare with. `overrides`: what
-    the Namespace says otherwise.
-    """
-
-    is_installed: bool
-    mode: str | None
-    drift: tuple[str, ...] | None
-    is_held: bool
-    overrides: Mapping[str, str]
-
-    @property
-    def is_in_force(self) -> bool:
-        """Whether there is a policy that counts, in some mode."""
-        return self.is_installed and self.mode is not None
-
-    @property
-    def findings(self) -> list[str]:
-        """What keeps the policy from being in force here as written."""
-        held = f"{labels.POLICY}={labels.POLICY_ENFORCED}"
-        found = {
-            "the policy is not installed": not self.is_installed,
-            "nothing binds the policy to namespaces": self.mode is None,
-            "the Namespace lacks the label " + held: not self.is_held,
-            **{f"{each} is not as in the config": True for each in self.drift or ()},
-            **{f"annotation {each} is a mistake": True for each in mistakes(self.overrides)},
-        }
-        return [words for words, holds in found.items() if holds]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """The state, the cluster's answer, and the rules that the request breaks by the config (None
-    without one): in the modes audit and warn it is allowed all the same."""
-
-    state: PolicyState
-    question: PolicyQuery
-    answer: PolicyResponse
-    broken: tuple[str, ...] | None
-
-
-def look(cluster: Cluster, policy: Policy | None, namespace: str) -> PolicyState:
-    """The state in a namespace. Raises DaypassError where the cluster has no such policies."""
-    require_policies(cluster)
-    found = cluster.find(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
-    binding = cluster.find(VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME)
-    metadata = cluster.get(NAMESPACES, namespace)["metadata"]
-    annotations = metadata.get("annotations") or {}
-    return PolicyState(
-        is_installed=found is not None,
-        mode=_mode(binding) if binding else None,
-        drift=None if policy is None else tuple(_drift(policy, found, binding)),
-        is_held=(metadata.get("labels") or {}).get(labels.POLICY) == labels.POLICY_ENFORCED,
-        overrides={
-            key: value for key, value in annotations.items() if key.startswith(labels.OVERRIDES)
-        },
-    )
-
-
-def check(cluster: Cluster, policy: Policy | None, question: PolicyQuery) -> Checked:
-    """The state of the question's namespace, and its answer. No token is made. Raises as `ask`."""
-    state = look(cluster, policy, question.namespace)
-    broken = None
-    if policy is not None:
-        requester = Requester(user=question.user or "")
-        request = TokenRequestAttributes(
-            requester=requester,
-            service_account=question.service_account,
-            lifetime_seconds=question.lifetime_seconds,
-            audiences=question.audiences,
-            bound=BoundObject(name=question.secret) if question.secret else None,
-            annotations=state.overrides,
-        )
-        broken = tuple(broken_rules(policy, request))
-    return Checked(state=state, question=question, answer=ask(cluster, question), broken=broken)
 
 
 def _mode(binding: Object) -> str | None:
@@ -361,5 +357,5 @@ def _drift(policy: Policy, *found: Object | None) -> list[str]:
         f"{document['kind']} spec.{field}"
         for document, there in zip(policy_objects(policy), found, strict=True)
         if there is not None
-        for field in differs(document, there)
+        for field in _differing_fields(document, there)
     ]

@@ -1,10 +1,10 @@
-"""Carrying out what annotations promise: deadlines of identities, and of Secrets rotated out.
+"""Deleting what has expired: identities after their deadline, and Secrets after a rotation.
 
-An identity whose deadline has passed loses its tokens and every right that was given to it, in the
-order of a deletion. Its ServiceAccount stays, marked, so that a list shows what has ended and when;
-`create --expires` lets it in again, `delete` removes the rest.
+An identity whose deadline has passed loses its tokens and all its rights, in the order of a
+deletion. Its ServiceAccount stays, so that lists still show it. `create --expires` activates it
+again, `delete` removes the rest.
 
-What runs `daypass identity reap` in a cluster: a CronJob, and no more rights than it needs.
+`reaper_objects` is a CronJob that runs `daypass identity reap`, with the rights that it needs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.text import printable
 from daypass._core.timestamps import parse_rfc3339
-from daypass.identity.delete import find_owned_objects, owned_objects_of, warn_of_opened
-from daypass.identity.model import Account, Object, is_past
+from daypass.identity.delete import find_owned_objects, owned_by, warn_of_open_namespaces
+from daypass.identity.model import RBAC_GROUP, Account, Warn, is_past
 from daypass.identity.tokens import TokenSecret, our_token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
@@ -28,130 +28,126 @@ from daypass.kube.resources import (
     ROLES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    Object,
     Resource,
 )
 
+_NAME = "daypass-reap"
+_SCHEDULE = "*/10 * * * *"
+_LABELS = {
+    "app.kubernetes.io/name": _NAME,
+    "app.kubernetes.io/part-of": "daypass",
+    labels.MANAGED_BY: labels.MANAGER,
+}
+
 
 class ReapError(DaypassError):
-    """Something that was to end is still there."""
+    """An annotation holds no valid time, so that its object never expires."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Reaped:
-    """What ended (identities by their names, objects in words), and what went wrong.
+class ReapResult:
+    """Keys of the identities that have expired, the objects deleted, and the errors.
 
-    `secrets`: namespaces and UIDs of the Secrets among them.
+    `secrets`: namespaces and UIDs of the Secrets among the deleted objects.
     """
 
-    ended: list[str] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     errors: list[DaypassError] = field(default_factory=list)
     secrets: list[tuple[str, str]] = field(default_factory=list)
 
-    def attempt(
-        self,
-        shown: str,
-        remove: Callable[[], bool] | None,
-        secret: tuple[str, str] | None = None,
-    ) -> None:
-        """Remove something (None: only say so), and go on if that fails."""
-        if shown in self.deleted:
-            return  # a Secret that was rotated out, of an identity that has ended
-        try:
-            if remove is None or remove():
-                self.deleted.append(shown)
-                self.secrets += [secret] if secret is not None else []
-        except ConflictError:
-            return  # not the one that was looked at any more: next time
-        except DaypassError as error:
-            self.errors.append(error)
-
 
 def reap(
-    cluster: Cluster,
-    namespace: str | None,
-    *,
-    warn: Callable[[str, str], None],
-    dry_run: bool = False,
-) -> Reaped:
-    """End what is to have ended by now, in a namespace or (None) in all. Never raises half-way.
+    cluster: Cluster, namespace: str | None, *, warn: Warn, dry_run: bool = False
+) -> ReapResult:
+    """Delete what has expired in a namespace or (None) in all. `dry_run`: return what would be.
 
-    `dry_run`: only say what would end.
+    Raises ApiError if objects can't be listed; a failed deletion is among the result's errors.
     """
-    reaped = Reaped()
+    result = ReapResult()
     for secret in our_token_secrets(cluster, namespace):
-        _reap_secret(cluster, secret, reaped, dry_run=dry_run)
+        _reap_secret(cluster, secret, result, dry_run=dry_run)
     documents = cluster.list(
         SERVICE_ACCOUNTS, namespace, labels=labels.SELECTOR, metadata_only=True
     )
-    ended: list[Account] = []
+    expired: list[Account] = []
     for account in map(Account.read, documents):
         if account.is_ours:
             deadline = account.annotations.get(labels.DEADLINE)
-            _complain(f"identity {account.name}", labels.DEADLINE, deadline, reaped)
-            ended += [account] if is_past(deadline, cluster.clock) else []
-    found = find_owned_objects(cluster, namespace, warn) if ended else []
-    for account in ended:
-        belongings = owned_objects_of(account.name, found)
-        reaped.ended += [account.name.key] if belongings else []
-        for each in belongings:
-            held = (each.namespace, each.uid) if each.resource is SECRETS else None
-            reaped.attempt(each.shown, None if dry_run else partial(each.remove, cluster), held)
+            _check_time(f"identity {account.name}", labels.DEADLINE, deadline, result)
+            expired += [account] if is_past(deadline, cluster.clock) else []
+    found = find_owned_objects(cluster, namespace, warn) if expired else []
+    for account in expired:
+        owned = owned_by(account.name, found)
+        result.expired += [account.name.key] if owned else []
+        for each in owned:
+            secret_id = (each.namespace, each.uid) if each.resource is SECRETS else None
+            remove = None if dry_run else partial(each.remove, cluster)
+            _remove(each.display, remove, result, secret_id)
         if not dry_run:
-            warn_of_opened(cluster, belongings, warn)
-    return reaped
+            warn_of_open_namespaces(cluster, owned, warn)
+    return result
 
 
-def _reap_secret(cluster: Cluster, secret: TokenSecret, reaped: Reaped, *, dry_run: bool) -> None:
-    place = secret.account.namespace
-    shown = SECRETS.named(place, secret.name)
-    _complain(shown, labels.RETIRE_AFTER, secret.retire_after, reaped)
+def _reap_secret(
+    cluster: Cluster, secret: TokenSecret, result: ReapResult, *, dry_run: bool
+) -> None:
+    namespace = secret.account.namespace
+    display = SECRETS.named(namespace, secret.name)
+    _check_time(display, labels.RETIRE_AFTER, secret.retire_after, result)
     if is_past(secret.retire_after, cluster.clock):
-        remove = partial(cluster.delete, SECRETS, secret.name, place, uid=secret.uid)
-        reaped.attempt(shown, None if dry_run else remove, (place, secret.uid))
+        remove = partial(cluster.delete, SECRETS, secret.name, namespace, uid=secret.uid)
+        _remove(display, None if dry_run else remove, result, (namespace, secret.uid))
 
 
-def _complain(shown: str, mark: str, moment: str | None, reaped: Reaped) -> None:
-    if moment is not None and parse_rfc3339(moment) is None:
-        reaped.errors.append(
+def _remove(
+    display: str,
+    remove: Callable[[], bool] | None,
+    result: ReapResult,
+    secret_id: tuple[str, str] | None,
+) -> None:
+    """Remove an object (None: only report it), and record the outcome."""
+    if display in result.deleted:
+        return  # a retired Secret of an identity that has expired, too
+    try:
+        if remove is None or remove():
+            result.deleted.append(display)
+            result.secrets += [secret_id] if secret_id is not None else []
+    except ConflictError:
+        return  # replaced in the meantime: left to the next run
+    except DaypassError as error:
+        result.errors.append(error)
+
+
+def _check_time(display: str, annotation: str, time: str | None, result: ReapResult) -> None:
+    if time is not None and parse_rfc3339(time) is None:
+        result.errors.append(
             ReapError(
-                f"{shown}: {mark} is no moment: {printable(moment, 40)!r}",
+                f"{display}: {annotation} is not a valid time: {printable(time, 40)!r}",
                 "write it as 2026-11-24T16:00:00Z",
             )
         )
 
 
-NAME = "daypass-reap"
-SCHEDULE = "*/10 * * * *"
-LABELS = {
-    "app.kubernetes.io/name": NAME,
-    "app.kubernetes.io/part-of": "daypass",
-    "app.kubernetes.io/managed-by": "daypass",
-}
-RBAC = "rbac.authorization.k8s.io"
+def reaper_objects(*, home: str, namespace: str | None, image: str) -> list[Object]:
+    """Return ServiceAccount, role, binding and CronJob, to run in the namespace `home`.
 
-
-def reaper_objects(
-    *, home: str, namespace: str | None, image: str, schedule: str = SCHEDULE
-) -> list[Object]:
-    """ServiceAccount, rights and CronJob, in the namespace `home`.
-
-    It reaps one namespace, or (None) all. `image` holds `daypass[admin]` for its `python`.
+    They reap one namespace, or (None) all. `image` has `daypass[admin]` for its `python`.
     """
     kind = "Role" if namespace else "ClusterRole"
-    place = {"namespace": namespace} if namespace else {}
     return [
-        _object("v1", "ServiceAccount", {"namespace": home}),
-        {**_object(f"{RBAC}/v1", kind, place), "rules": _rules()},
+        _new_object("v1", "ServiceAccount", home),
+        {**_new_object(f"{RBAC_GROUP}/v1", kind, namespace), "rules": _rules()},
         {
-            **_object(f"{RBAC}/v1", f"{kind}Binding", place),
-            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": NAME},
-            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": home}],
+            **_new_object(f"{RBAC_GROUP}/v1", f"{kind}Binding", namespace),
+            "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": _NAME},
+            "subjects": [{"kind": "ServiceAccount", "name": _NAME, "namespace": home}],
         },
         {
-            **_object("batch/v1", "CronJob", {"namespace": home}),
+            **_new_object("batch/v1", "CronJob", home),
             "spec": {
-                "schedule": schedule,
+                "schedule": _SCHEDULE,
                 "concurrencyPolicy": "Forbid",
                 "startingDeadlineSeconds": 300,
                 "successfulJobsHistoryLimit": 1,
@@ -161,7 +157,7 @@ def reaper_objects(
                         "backoffLimit": 1,
                         "activeDeadlineSeconds": 300,
                         "template": {
-                            "metadata": {"labels": dict(LABELS)},
+                            "metadata": {"labels": dict(_LABELS)},
                             "spec": _pod(image, namespace),
                         },
                     }
@@ -186,9 +182,9 @@ def _rules() -> list[Object]:
 
 
 def _pod(image: str, namespace: str | None) -> Object:
-    where = ["--namespace", namespace] if namespace else ["--all-namespaces"]
+    scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]
     return {
-        "serviceAccountName": NAME,
+        "serviceAccountName": _NAME,
         "restartPolicy": "Never",
         "securityContext": {
             "runAsNonRoot": True,
@@ -200,7 +196,7 @@ def _pod(image: str, namespace: str | None) -> Object:
             {
                 "name": "reap",
                 "image": image,
-                "command": ["python", "-m", "daypass", "identity", "reap", *where],
+                "command": ["python", "-m", "daypass", "identity", "reap", *scope],
                 "env": [{"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
                 "resources": {
                     "requests": {"cpu": "50m", "memory": "64Mi"},
@@ -216,6 +212,7 @@ def _pod(image: str, namespace: str | None) -> Object:
     }
 
 
-def _object(api_version: str, kind: str, place: dict[str, str]) -> Object:
-    metadata = {"name": NAME, **place, "labels": dict(LABELS)}
+def _new_object(api_version: str, kind: str, namespace: str | None) -> Object:
+    place = {"namespace": namespace} if namespace else {}
+    metadata = {"name": _NAME, **place, "labels": dict(_LABELS)}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}

@@ -1,4 +1,4 @@
-"""An inventory as people read it, and as programs do."""
+"""Identities and their health as table rows and as JSON documents."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ from typing import Any
 
 from daypass._core import labels
 from daypass._core.clock import Clock
-from daypass.identity.health import Examined
-from daypass.identity.inventory import EVERYWHERE, Right, TokenUsage
+from daypass.identity.health import IdentityHealth
+from daypass.identity.inventory import EVERYWHERE, BoundRole, TokenUsage
 from daypass.identity.model import age_seconds
 
 HEADINGS = ("NAMESPACE", "NAME", "GRANTS", "DOOR", "AGE", "LAST USED", "DEADLINE", "HEALTH")
-SHOWN_GRANTS = 3
-NOTHING = "-"
+_SHOWN_GRANTS = 3
+_NOTHING = "-"
 
 
-def rows(examined: Sequence[Examined], clock: Clock, *, wide: bool = False) -> list[list[str]]:
-    """A row an identity, as HEADINGS has it; `wide`: all grants, and health in whole sentences."""
-    return [_row(each, clock, wide=wide) for each in examined]
+def table_rows(
+    identities: Sequence[IdentityHealth], clock: Clock, *, wide: bool = False
+) -> list[list[str]]:
+    """Return a row per identity, under HEADINGS. `wide`: all grants, and findings as sentences."""
+    return [_row(each, clock, wide=wide) for each in identities]
 
 
-def _row(each: Examined, clock: Clock, *, wide: bool) -> list[str]:
-    entry = each.entry
-    annotations = entry.account.annotations if entry.account else {}
-    grants = [right.shown for right in sorted(entry.rights)]
-    if not wide and len(grants) > SHOWN_GRANTS:
-        grants[SHOWN_GRANTS - 1 :] = [f"and {len(grants) - SHOWN_GRANTS + 1} more"]
-    worst_first = sorted(each.findings, key=lambda finding: not finding.is_problem)
-    health = [finding.text if wide else finding.code for finding in worst_first]
+def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> list[str]:
+    record = health.record
+    annotations = record.account.annotations if record.account else {}
+    grants = [role.display for role in sorted(record.roles)]
+    if not wide and len(grants) > _SHOWN_GRANTS:
+        grants[_SHOWN_GRANTS - 1 :] = [f"and {len(grants) - _SHOWN_GRANTS + 1} more"]
+    worst_first = sorted(health.findings, key=lambda finding: not finding.is_problem)
+    findings = [finding.text if wide else finding.code for finding in worst_first]
     return [
-        entry.name.namespace,
-        entry.name.name,
-        ", ".join(grants) or NOTHING,
-        annotations.get(labels.DOOR, NOTHING),
-        age(age_seconds(entry.created, clock)) if entry.created else NOTHING,
-        each.last_used or NOTHING,
-        annotations.get(labels.DEADLINE, NOTHING),
-        ("; " if wide else ", ").join(dict.fromkeys(health)) or "ok",
+        record.name.namespace,
+        record.name.name,
+        ", ".join(grants) or _NOTHING,
+        annotations.get(labels.DOOR, _NOTHING),
+        display_age(age_seconds(record.created, clock)) if record.created else _NOTHING,
+        health.last_used or _NOTHING,
+        annotations.get(labels.DEADLINE, _NOTHING),
+        ("; " if wide else ", ").join(dict.fromkeys(findings)) or "ok",
     ]
 
 
-def age(seconds: float) -> str:
-    """As kubectl writes it, roughly: 12s, 5m, 3h, 12d, 2y."""
+def display_age(seconds: float) -> str:
+    """Return an age roughly as kubectl shows it: 12s, 5m, 3h, 12d, 2y."""
     for unit, length, until in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172_800)):
         if seconds < until:
             return f"{max(seconds, 0) // length:.0f}{unit}"
@@ -50,41 +52,41 @@ def age(seconds: float) -> str:
     return f"{days:.0f}d" if days < 730 else f"{days // 365:.0f}y"
 
 
-def document(each: Examined) -> dict[str, Any]:
-    """One identity for a program; times are RFC 3339, `lastUsed` is a date."""
-    entry = each.entry
-    annotations = entry.account.annotations if entry.account else {}
+def json_document(health: IdentityHealth) -> dict[str, Any]:
+    """Return one identity for programs. Times are RFC 3339, `lastUsed` is a date."""
+    record = health.record
+    annotations = record.account.annotations if record.account else {}
     return {
-        "namespace": entry.name.namespace,
-        "name": entry.name.name,
-        "exists": entry.account is not None,
-        "federated": entry.is_federated,
+        "namespace": record.name.namespace,
+        "name": record.name.name,
+        "exists": record.account is not None,
+        "federated": record.is_federated,
         "door": annotations.get(labels.DOOR),
         "audience": annotations.get(labels.AUDIENCE),
-        "created": entry.created or None,
+        "created": record.created or None,
         "deadline": annotations.get(labels.DEADLINE),
-        "lastUsed": each.last_used,
-        "grants": [_grant(right) for right in sorted(entry.rights)],
-        "tokens": [_token_document(token, live=token in each.live) for token in entry.tokens],
+        "lastUsed": health.last_used,
+        "grants": [_grant(role) for role in sorted(record.roles)],
+        "tokens": [_token(token, live=token in health.live) for token in record.tokens],
         "findings": [
             {"code": each.code, "problem": each.is_problem, "text": each.text}
-            for each in each.findings
+            for each in health.findings
         ],
     }
 
 
-def _grant(right: Right) -> dict[str, Any]:
+def _grant(role: BoundRole) -> dict[str, Any]:
     return {
-        "namespace": None if right.namespace == EVERYWHERE else right.namespace,
-        "role": right.role,
-        "kind": right.role_kind,
-        "binding": right.binding,
-        "daypass": right.is_ours,
-        "authorizationPolicy": right.has_policy,
+        "namespace": None if role.namespace == EVERYWHERE else role.namespace,
+        "role": role.role,
+        "kind": role.role_kind,
+        "binding": role.binding,
+        "daypass": role.is_ours,
+        "authorizationPolicy": role.has_policy,
     }
 
 
-def _token_document(token: TokenUsage, *, live: bool) -> dict[str, Any]:
+def _token(token: TokenUsage, *, live: bool) -> dict[str, Any]:
     return {
         "secret": token.secret.name,
         "created": token.secret.created,

@@ -1,13 +1,13 @@
-"""Which rights lead further than they look: to tokens, to Secrets, to being somebody else."""
+"""Which rights give access to more than they seem to: to tokens, Secrets or other accounts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from daypass.identity.model import RBAC_GROUP
 from daypass.kube.resources import Object, name_of
 
-_RBAC = "rbac.authorization.k8s.io"
 _WORKLOADS = (
     ("", "pods"), ("", "replicationcontrollers"), ("apps", "deployments"), ("apps", "replicasets"),
     ("apps", "statefulsets"), ("apps", "daemonsets"), ("batch", "jobs"), ("batch", "cronjobs"),
@@ -17,7 +17,10 @@ _CHANGE = ("create", "update", "patch")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Risk:
-    """Any of `verbs` on any of `resources` (group and plural) leads to what `reason` says."""
+    """A rule with any of `verbs` on any of `resources` (group and plural) is a risk.
+
+    `reason` completes the sentence "it ...".
+    """
 
     reason: str
     verbs: tuple[str, ...]
@@ -31,11 +34,11 @@ RISKS = (
     ),
     Risk(
         reason="reads Secrets, and the long-lived tokens in them",
-        # The answers to a patch and to a deletion of many hold the whole objects.
+        # The responses to patch and deletecollection contain the whole objects.
         verbs=("get", "list", "watch", "patch", "deletecollection"), resources=(("", "secrets"),),
     ),
     Risk(
-        reason="makes Secrets, and with them long-lived tokens of other ServiceAccounts",
+        reason="creates Secrets, and with them long-lived tokens of other ServiceAccounts",
         verbs=("create",), resources=(("", "secrets"),),
     ),
     Risk(
@@ -53,37 +56,37 @@ RISKS = (
         verbs=_CHANGE, resources=(*_WORKLOADS, ("", "pods/ephemeralcontainers")),
     ),
     Risk(
-        reason="gives itself and others rights that it has not (escalate, bind)",
+        reason="gives itself and others rights that it does not have (escalate, bind)",
         verbs=("escalate", "bind"),
-        resources=((_RBAC, "roles"), (_RBAC, "clusterroles")),
+        resources=((RBAC_GROUP, "roles"), (RBAC_GROUP, "clusterroles")),
     ),
     Risk(
-        reason="hands its rights on to others",
-        verbs=_CHANGE, resources=((_RBAC, "rolebindings"),),
+        reason="gives its rights to others",
+        verbs=_CHANGE, resources=((RBAC_GROUP, "rolebindings"),),
     ),
 )  # fmt: skip
 
 
-def reasons(rules: Iterable[Object]) -> tuple[str, ...]:
-    """Why these rules of a Role or ClusterRole are more than they look; empty where they are not.
+def find_risks(rules: Iterable[Object]) -> tuple[str, ...]:
+    """Return the reasons of all risks in the rules of a Role or ClusterRole.
 
-    A rule for named objects counts as well: which objects those are is nothing to rely on.
+    A rule with `resourceNames` is a risk, too: which objects have these names may change.
     """
     rules = list(rules)
     return tuple(risk.reason for risk in RISKS if any(_allows(rule, risk) for rule in rules))
 
 
-def rules_of(cluster_role: Object, others: Sequence[Object]) -> list[Object]:
-    """All rules of a ClusterRole, those too that aggregation will yet put in from `others`."""
+def rules_of(cluster_role: Object, cluster_roles: Sequence[Object]) -> list[Object]:
+    """Return all rules of a ClusterRole, with those that it will aggregate from `cluster_roles`."""
     found: dict[str, Object] = {}
-    left = [cluster_role]
-    while left:
-        role = left.pop()
+    pending = [cluster_role]
+    while pending:
+        role = pending.pop()
         if name_of(role) in found:
             continue
         found[name_of(role)] = role
         for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
-            left += [other for other in others if _selects(selector, other)]
+            pending += [other for other in cluster_roles if _selects(selector, other)]
     return [rule for role in found.values() for rule in role.get("rules") or ()]
 
 
@@ -97,14 +100,14 @@ def _allows(rule: Object, risk: Risk) -> bool:
 
 
 def _matches(resources: Sequence[str], resource: str) -> bool:
-    """As RBAC: by `*`, by name, or by `*/subresource` (k8s.io/kubernetes/pkg/apis/rbac/v1)."""
+    """Match `*`, the name or `*/subresource`, as RBAC (k8s.io/kubernetes/pkg/apis/rbac/v1)."""
     _, slash, subresource = resource.partition("/")
     forms = ("*", resource, f"*/{subresource}") if slash else ("*", resource)
     return any(form in resources for form in forms)
 
 
 def _selects(selector: Object, role: Object) -> bool:
-    """Whether a label selector matches (k8s.io/apimachinery/pkg/labels)."""
+    """Return whether a label selector matches (k8s.io/apimachinery/pkg/labels)."""
     labels = role["metadata"].get("labels") or {}
     wanted = selector.get("matchLabels") or {}
     if any(labels.get(name) != value for name, value in wanted.items()):

@@ -1,10 +1,10 @@
-"""Rotation: a new long-lived token, handed over before the old one goes.
+"""Rotation: deliver a new long-lived token before the old one is retired.
 
-New Secret, credentials file, and only then an end to the old Secret: at no moment is there an
-identity whose credentials file does not work. A rotation that broke off goes on with the Secret
-that it has made.
+A rotation creates a new Secret, delivers its credentials file, and only then retires the old
+Secret, so that the client always has a credentials file that works. After an interruption, the next
+run continues with the Secret that exists.
 
-Rotating many identities at once: in parallel, and one that fails does not stop the rest.
+`rotate_all` rotates many identities in parallel; one failure does not stop the others.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import make_private_folder
 from daypass._core.hints import command
-from daypass._core.secret import Secret
 from daypass.identity.credentials_file import CredentialsSettings, check_file, write_file
 from daypass.identity.model import (
     Account,
-    EndedError,
     IdentityName,
+    InactiveIdentityError,
     age_seconds,
-    in_seconds,
     is_past,
     new_secret_name,
+    time_in,
     token_secret,
 )
 from daypass.identity.tokens import (
     TokenSecret,
-    current,
-    is_unfinished,
-    live,
+    current_secret,
+    is_rotation_unfinished,
+    live_secrets,
     our_token_secrets,
     wait_for_token,
 )
@@ -43,13 +42,14 @@ from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 
 DEFAULT_OVERLAP_SECONDS = 86_400
+THREADS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rotated:
-    """What a rotation came to. `retired` work until `retire_after`; `deleted` ended just now.
+class Rotation:
+    """The result of a rotation.
 
-    `door`: that the credentials are for. `uids`: of those that were deleted.
+    The Secrets `retired` work until `retire_after`; those `deleted` (with `uids`) no longer do.
     """
 
     name: IdentityName
@@ -61,86 +61,9 @@ class Rotated:
     uids: tuple[str, ...] = ()
 
 
-def rotate(
-    cluster: Cluster,
-    account: Account,
-    secrets: Sequence[TokenSecret],
-    *,
-    hand_over: Callable[[bytes], None],
-    overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
-) -> Rotated:
-    """Give an identity another long-lived token; `secrets` are all of its own.
-
-    `hand_over` is given the credentials file, and comes back once it is safe. With no overlap the
-    old Secrets are deleted at once. Raises EndedError, NoHandoverError.
-    """
-    handover = CredentialsSettings.of(account)
-    name, alive = account.name, live(secrets, account.uid)
-    new, old = _new_and_old(cluster, account, alive)
-    token: Secret = wait_for_token(cluster, name.namespace, new)
-    hand_over(handover.credentials(token))
-    doomed = [each for each in secrets if each.name != new and _is_over(cluster, each)]
-    if overlap_seconds == 0:
-        doomed, old = [each for each in secrets if each.name != new], []
-    moment = in_seconds(cluster.clock, overlap_seconds)
-    for secret in old:
-        _retire(cluster, secret, moment)
-    for secret in doomed:
-        cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid)
-    return Rotated(
-        name=name,
-        secret_name=new,
-        door=handover.door,
-        retired=tuple(secret.name for secret in old),
-        retire_after=moment if old else "",
-        deleted=tuple(secret.name for secret in doomed),
-        uids=tuple(secret.uid for secret in doomed),
-    )
-
-
-def _new_and_old(
-    cluster: Cluster, account: Account, alive: Sequence[TokenSecret]
-) -> tuple[str, list[TokenSecret]]:
-    """The Secret to hand over, made if it is not there yet, and those that it replaces."""
-    name = account.name
-    if account.has_ended(cluster.clock):
-        raise EndedError(
-            f"identity {name} has ended: its deadline was {account.annotations[labels.DEADLINE]}",
-            command("identity", "create", name.name, "-n", name.namespace, "--expires", "90d"),
-        )
-    latest = current(alive)
-    if latest is None:
-        raise EndedError(
-            f"identity {name} has no live token: it was revoked, or is federated",
-            "to let it in again: "
-            + command("identity", "create", name.name, "-n", name.namespace)
-            + "\na federated one has nothing to rotate",
-        )
-    if is_unfinished(latest, alive):
-        return latest.name, [each for each in alive if each is not latest]
-    new = new_secret_name(name.name)
-    cluster.apply(token_secret(name.namespace, name.name, new, replaces=latest.name))
-    return new, list(alive)
-
-
-def _is_over(cluster: Cluster, secret: TokenSecret) -> bool:
-    return is_past(secret.retire_after, cluster.clock)
-
-
-def _retire(cluster: Cluster, secret: TokenSecret, moment: str) -> None:
-    change = {"metadata": {"uid": secret.uid, "annotations": {labels.RETIRE_AFTER: moment}}}
-    try:
-        cluster.patch(SECRETS, secret.name, change, secret.account.namespace)
-    except NotFoundError:
-        return  # somebody else has ended it
-
-
-THREADS = 8
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FleetMember:
-    """An identity that is to be rotated, with its Secrets."""
+class RotationTarget:
+    """An identity to rotate, with its Secrets."""
 
     account: Account
     secrets: tuple[TokenSecret, ...]
@@ -148,51 +71,125 @@ class FleetMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationOutcome:
-    """What became of one of them: `rotated` and the `file`, or the `error`."""
+    """The result for one identity of many: `rotated` and the credentials `file`, or `error`."""
 
     name: IdentityName
     file: str
-    rotated: Rotated | None = None
+    rotated: Rotation | None = None
     error: DaypassError | None = None
 
 
-def find_members(
+def rotate(
+    cluster: Cluster,
+    account: Account,
+    secrets: Sequence[TokenSecret],
+    *,
+    deliver: Callable[[bytes], None],
+    overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
+) -> Rotation:
+    """Give an identity a new long-lived token. `secrets`: all Secrets that are part of it.
+
+    `deliver` gets the credentials file, and returns once it is stored. Without an overlap, the old
+    Secrets are deleted at once. Raises InactiveIdentityError, IncompleteCredentialsError.
+    """
+    settings = CredentialsSettings.of(account)
+    name, clock = account.name, cluster.clock
+    new, old = _new_and_old(cluster, account, live_secrets(secrets, account.uid))
+    token = wait_for_token(cluster, name.namespace, new)
+    deliver(settings.file_content(token))
+    expired = [each for each in secrets if each.name != new and is_past(each.retire_after, clock)]
+    if overlap_seconds == 0:
+        expired, old = [each for each in secrets if each.name != new], []
+    retire_after = time_in(clock, overlap_seconds)
+    for secret in old:
+        _retire(cluster, secret, retire_after)
+    for secret in expired:
+        cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid)
+    return Rotation(
+        name=name,
+        secret_name=new,
+        door=settings.door,
+        retired=tuple(secret.name for secret in old),
+        retire_after=retire_after if old else "",
+        deleted=tuple(secret.name for secret in expired),
+        uids=tuple(secret.uid for secret in expired),
+    )
+
+
+def _new_and_old(
+    cluster: Cluster, account: Account, live: Sequence[TokenSecret]
+) -> tuple[str, list[TokenSecret]]:
+    """Return the name of the new Secret, created if need be, and the Secrets that it replaces."""
+    name = account.name
+    if account.has_expired(cluster.clock):
+        raise InactiveIdentityError(
+            f"identity {name} has expired: its deadline was {account.annotations[labels.DEADLINE]}",
+            command("identity", "create", name.name, "-n", name.namespace, "--expires", "90d"),
+        )
+    current = current_secret(live)
+    if current is None:
+        raise InactiveIdentityError(
+            f"identity {name} has no live token: it was revoked, or is federated",
+            "after a revocation: "
+            + command("identity", "create", name.name, "-n", name.namespace)
+            + "\na federated identity has no token to rotate",
+        )
+    if is_rotation_unfinished(current, live):
+        return current.name, [each for each in live if each is not current]
+    new = new_secret_name(name.name)
+    cluster.apply(token_secret(name.namespace, name.name, new, replaces=current.name))
+    return new, list(live)
+
+
+def _retire(cluster: Cluster, secret: TokenSecret, retire_after: str) -> None:
+    change = {"metadata": {"uid": secret.uid, "annotations": {labels.RETIRE_AFTER: retire_after}}}
+    try:
+        cluster.patch(SECRETS, secret.name, change, secret.account.namespace)
+    except NotFoundError:
+        return  # deleted in the meantime
+
+
+def find_targets(
     cluster: Cluster, namespace: str | None, *, older_than_seconds: int = 0
-) -> list[FleetMember]:
-    """The identities whose live token is at least so old; not those that are revoked or ended."""
+) -> list[RotationTarget]:
+    """Return the active identities whose live token has at least this age."""
     accounts = cluster.list(SERVICE_ACCOUNTS, namespace, labels=labels.SELECTOR, metadata_only=True)
     by_account: dict[IdentityName, list[TokenSecret]] = {}
     for secret in our_token_secrets(cluster, namespace):
         by_account.setdefault(secret.account, []).append(secret)
-    members = []
+    targets = []
     for account in map(Account.read, accounts):
         secrets = by_account.get(account.name, [])
-        latest = current(live(secrets, account.uid))
+        current = current_secret(live_secrets(secrets, account.uid))
         if (
             account.is_ours
-            and latest is not None
-            and not account.has_ended(cluster.clock)
-            and age_seconds(latest.created, cluster.clock) >= older_than_seconds
+            and current is not None
+            and not account.has_expired(cluster.clock)
+            and age_seconds(current.created, cluster.clock) >= older_than_seconds
         ):
-            members.append(FleetMember(account=account, secrets=tuple(secrets)))
-    return sorted(members, key=lambda member: member.account.name)
+            targets.append(RotationTarget(account=account, secrets=tuple(secrets)))
+    return sorted(targets, key=lambda target: target.account.name)
 
 
 def rotate_all(
-    cluster: Cluster, members: Sequence[FleetMember], folder: str, *, overlap_seconds: int
+    cluster: Cluster, targets: Sequence[RotationTarget], folder: str, *, overlap_seconds: int
 ) -> Iterator[RotationOutcome]:
-    """Rotate them all, each with a credentials file `folder/NAMESPACE/NAME.json`, as they end."""
+    """Rotate in parallel, write `folder/NAMESPACE/NAME.json`, and yield outcomes as they come.
+
+    Raises UsageError if the folder can't be created.
+    """
     try:
-        for namespace in sorted({member.account.name.namespace for member in members}):
+        for namespace in sorted({target.account.name.namespace for target in targets}):
             make_private_folder(os.path.join(folder, namespace))
     except OSError as error:
         raise UsageError(
-            f"{folder} is no folder to write to: {error.strerror}", "name another: --output-dir DIR"
+            f"the folder {folder} can't be written to: {error.strerror}",
+            "name another: --output-dir DIR",
         ) from None
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="daypass-rotate")
     try:
         tasks = [
-            pool.submit(_rotate_one, cluster, each, folder, overlap_seconds) for each in members
+            pool.submit(_rotate_one, cluster, each, folder, overlap_seconds) for each in targets
         ]
         yield from (task.result() for task in as_completed(tasks))
     finally:
@@ -200,17 +197,17 @@ def rotate_all(
 
 
 def _rotate_one(
-    cluster: Cluster, member: FleetMember, folder: str, overlap_seconds: int
+    cluster: Cluster, target: RotationTarget, folder: str, overlap_seconds: int
 ) -> RotationOutcome:
-    name = member.account.name
+    name = target.account.name
     path = os.path.join(folder, name.namespace, f"{name.name}.json")
     try:
         check_file(path, name, now_unix=cluster.clock.unix())
         rotated = rotate(
             cluster,
-            member.account,
-            member.secrets,
-            hand_over=lambda content: write_file(path, content),
+            target.account,
+            target.secrets,
+            deliver=lambda content: write_file(path, content),
             overlap_seconds=overlap_seconds,
         )
     except DaypassError as error:

@@ -1,8 +1,8 @@
-"""The Secrets that hold an identity's long-lived tokens: which there are, and which one counts.
+"""The Secrets that hold an identity's long-lived tokens.
 
-At rest an identity has one live Secret, or none (revoked). During a rotation there are two; the
-new one names the old one (marks.REPLACES), so that a rotation that broke off is told from a
-finished one, and goes on with the Secret that it has made.
+An identity has one live Secret, or none if it is revoked. During a rotation it has two, and the new
+one names the old one in its REPLACES annotation. That tells an unfinished rotation from a finished
+one, so that the next run continues with the Secret that exists.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ from dataclasses import dataclass
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
-from daypass.identity.model import ACCOUNT_ANNOTATION, TOKEN_TYPE, IdentityName
+from daypass.identity.model import ACCOUNT_ANNOTATION, TOKEN_TYPE, IdentityName, is_owned_by
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS, Object
 
-OF_TOKENS = f"type={TOKEN_TYPE}"
+TOKEN_SECRETS = f"type={TOKEN_TYPE}"
+"""Field selector."""
 ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
 WAIT_SECONDS = 30.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.5
 
 
 class NoTokenError(DaypassError):
-    """The cluster has not filled a token Secret."""
+    """The cluster has not put a token into a Secret."""
 
     heals_by_itself = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSecret:
-    """A Secret that holds a long-lived token of a ServiceAccount; its data was never asked for.
+    """The metadata of a Secret with a long-lived token.
 
-    `is_ours`: it is marked as that identity's. `account_uid` is empty until the cluster fills it.
+    `is_ours`: it is part of the identity `account`. `account_uid` is empty until the cluster has
+    filled the Secret.
     """
 
     account: IdentityName
@@ -48,7 +50,7 @@ class TokenSecret:
 
     @classmethod
     def read(cls, document: Object) -> TokenSecret:
-        """The same in an object's metadata."""
+        """Read the metadata of an object."""
         metadata = document["metadata"]
         annotations = metadata.get("annotations") or {}
         account = IdentityName(
@@ -60,37 +62,36 @@ class TokenSecret:
             name=metadata["name"],
             uid=metadata["uid"],
             created=metadata.get("creationTimestamp") or "",
-            is_ours=(metadata.get("labels") or {}).get(labels.MANAGED_BY) == labels.MANAGER
-            and annotations.get(labels.IDENTITY) == account.key,
+            is_ours=is_owned_by(document, account),
             replaces=annotations.get(labels.REPLACES),
             retire_after=annotations.get(labels.RETIRE_AFTER),
         )
 
 
 def token_secrets(cluster: Cluster, name: IdentityName) -> list[TokenSecret]:
-    """All Secrets that hold a token of this ServiceAccount, whoever made them."""
-    found = cluster.list(SECRETS, name.namespace, fields=OF_TOKENS, metadata_only=True)
+    """Return all Secrets that hold a token of this ServiceAccount, foreign ones too."""
+    found = cluster.list(SECRETS, name.namespace, fields=TOKEN_SECRETS, metadata_only=True)
     return [secret for secret in _read(found) if secret.account == name]
 
 
 def our_token_secrets(cluster: Cluster, namespace: str | None) -> list[TokenSecret]:
-    """The token Secrets of all identities, in a namespace or (None) in all."""
+    """Return the token Secrets of all identities in a namespace, or (None) in all of them."""
     found = cluster.list(
-        SECRETS, namespace, labels=labels.SELECTOR, fields=OF_TOKENS, metadata_only=True
+        SECRETS, namespace, labels=labels.SELECTOR, fields=TOKEN_SECRETS, metadata_only=True
     )
     return [secret for secret in _read(found) if secret.is_ours]
 
 
 def _read(documents: Iterable[Object]) -> list[TokenSecret]:
-    # One that waits for a finalizer is as good as deleted: its token counts no more
+    # The API server refuses the token of a Secret that waits for a finalizer
     # (k8s.io/kubernetes/pkg/serviceaccount/legacy.go).
     return [
         TokenSecret.read(each) for each in documents if "deletionTimestamp" not in each["metadata"]
     ]
 
 
-def live(secrets: Iterable[TokenSecret], account_uid: str) -> list[TokenSecret]:
-    """Ours that are in use: not rotated out, and of this very ServiceAccount."""
+def live_secrets(secrets: Iterable[TokenSecret], account_uid: str) -> list[TokenSecret]:
+    """Return the managed Secrets of the ServiceAccount with this UID that are not retired."""
     return [
         secret
         for secret in secrets
@@ -100,20 +101,20 @@ def live(secrets: Iterable[TokenSecret], account_uid: str) -> list[TokenSecret]:
     ]
 
 
-def current(alive: Sequence[TokenSecret]) -> TokenSecret | None:
-    """The one of several live ones that counts: the newest that no other one replaces."""
-    replaced = {secret.replaces for secret in alive}
-    latest = [secret for secret in alive if secret.name not in replaced] or alive
+def current_secret(live: Sequence[TokenSecret]) -> TokenSecret | None:
+    """Return the newest live Secret that no other one replaces, or None if there is none."""
+    replaced = {secret.replaces for secret in live}
+    latest = [secret for secret in live if secret.name not in replaced] or live
     return max(latest, key=lambda secret: (secret.created, secret.name), default=None)
 
 
-def is_unfinished(secret: TokenSecret, alive: Iterable[TokenSecret]) -> bool:
-    """Whether a rotation made this one and broke off before the old one was retired."""
-    return secret.replaces in {each.name for each in alive}
+def is_rotation_unfinished(secret: TokenSecret, live: Iterable[TokenSecret]) -> bool:
+    """Return whether the Secret that this one replaces is still live."""
+    return secret.replaces in {each.name for each in live}
 
 
 def wait_for_token(cluster: Cluster, namespace: str, secret_name: str) -> Secret:
-    """The token that the cluster puts into a Secret, at most half a minute after it was made.
+    """Return the token that the cluster puts into a new Secret, within WAIT_SECONDS.
 
     Raises NoTokenError, NotFoundError.
     """
@@ -124,9 +125,8 @@ def wait_for_token(cluster: Cluster, namespace: str, secret_name: str) -> Secret
             return Secret(base64.b64decode(data["token"]).decode())
         if waited >= WAIT_SECONDS:
             raise NoTokenError(
-                f"the cluster has put no token into Secret {secret_name} in {namespace} for"
-                f" {WAIT_SECONDS:.0f} s",
-                "is kube-controller-manager running? The same command goes on from here",
+                f"Secret {secret_name} in {namespace} has no token after {WAIT_SECONDS:.0f} s",
+                "is kube-controller-manager running? The same command continues from here",
             )
         cluster.sleep(pause)
         waited, pause = waited + pause, min(pause * 1.5, LONGEST_PAUSE_SECONDS)

@@ -11,8 +11,13 @@ import pytest
 from daypass._core import labels
 from daypass._core import labels as policy_marks
 from daypass.identity.create import NEVER, IdentitySpec, create, plan
-from daypass.identity.model import EndedError, ForeignAccountError, find_account, identity_objects
-from daypass.identity.namespaces import hold_to_policy
+from daypass.identity.model import (
+    ForeignAccountError,
+    InactiveIdentityError,
+    find_account,
+    identity_objects,
+)
+from daypass.identity.namespaces import enforce_policy
 from daypass.identity.tokens import NoTokenError, wait_for_token
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
@@ -25,7 +30,7 @@ from daypass.kube.resources import (
 )
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, HANDOVER, deaf, make, mint, ours
+from support.lifecycle import BOT, SETTINGS, deaf, make, mint, ours
 from support.messages import check, raises
 
 
@@ -127,7 +132,7 @@ def test_a_deadline_stays_until_another_one_is_set(world: EmbeddedCluster) -> No
     make(world.cluster)
     assert deadline() == "2027-02-01T00:00:00Z"
     world.clock.advance(60 * 86_400)
-    with raises(EndedError, match="2027-02-01T00:00:00Z"):
+    with raises(InactiveIdentityError, match="2027-02-01T00:00:00Z"):
         make(world.cluster)
     make(world.cluster, deadline="2028-02-01T00:00:00Z")
     assert deadline() == "2028-02-01T00:00:00Z"
@@ -136,11 +141,11 @@ def test_a_deadline_stays_until_another_one_is_set(world: EmbeddedCluster) -> No
 
 
 def test_the_credentials_options_are_stored_as_annotations(world: EmbeddedCluster) -> None:
-    handover = replace(HANDOVER, authority=Authority().pem, lifetime_seconds=900)
-    make(world.cluster, handover=handover)
+    settings = replace(SETTINGS, authority=Authority().pem, lifetime_seconds=900)
+    make(world.cluster, credentials=settings)
     found = find_account(world.cluster, BOT)
     assert found is not None
-    assert type(HANDOVER).of(found) == handover
+    assert type(SETTINGS).of(found) == settings
 
 
 def test_a_missing_namespace_is_an_error_before_anything_is_created(
@@ -154,7 +159,7 @@ def test_the_namespace_is_labelled_and_a_missing_policy_gives_a_warning(
     world: EmbeddedCluster,
 ) -> None:
     warnings: list[str] = []
-    hold_to_policy(world.cluster, "team", lambda *words: warnings.append("\n".join(words)))
+    enforce_policy(world.cluster, "team", lambda *words: warnings.append("\n".join(words)))
     found = world.cluster.get(NAMESPACES, "team")["metadata"]["labels"]
     assert found[labels.POLICY] == labels.POLICY_ENFORCED
     assert (labels.POLICY, labels.POLICY_ENFORCED) == (
@@ -170,7 +175,7 @@ def test_the_namespace_is_labelled_and_a_missing_policy_gives_a_warning(
 
 def test_a_namespace_that_the_policy_exempts_gives_a_warning(world: EmbeddedCluster) -> None:
     warnings: list[str] = []
-    hold_to_policy(world.cluster, "kube-system", lambda *words: warnings.append("\n".join(words)))
+    enforce_policy(world.cluster, "kube-system", lambda *words: warnings.append("\n".join(words)))
     label, exempt, missing = warnings
     assert "kube-system" in label
     assert "kube-system" in exempt
@@ -182,8 +187,8 @@ def test_a_namespace_admin_creates_identities_with_a_warning_about_the_label(
     world: EmbeddedCluster,
 ) -> None:
     admin, warnings = namespace_admin(world), list[tuple[str, str]]()
-    wish = IdentitySpec(name=BOT, handover=HANDOVER)
-    create(admin, None, wish, warn=lambda *words: warnings.append((words[0], words[1])))
+    spec = IdentitySpec(name=BOT, credentials=SETTINGS)
+    create(admin, None, spec, warn=lambda *words: warnings.append((words[0], words[1])))
     ((fact, hint),) = warnings
     assert "team" in fact
     assert "kubectl label namespace team daypass.dev/policy=enforced" in hint
@@ -196,7 +201,7 @@ def test_a_missing_permission_is_shown_as_the_rbac_rule_to_add(world: EmbeddedCl
         create(
             namespace_admin(world, "view"),
             None,
-            IdentitySpec(name=BOT, handover=HANDOVER),
+            IdentitySpec(name=BOT, credentials=SETTINGS),
             warn=deaf,
         )
     assert 'resources: ["serviceaccounts"]' in raised.value.hint
@@ -224,11 +229,11 @@ def test_a_late_token_is_waited_for(world: EmbeddedCluster) -> None:
 
 
 def test_a_plan_names_the_live_secret_and_changes_nothing(world: EmbeddedCluster) -> None:
-    wish: Any = IdentitySpec(name=BOT, handover=HANDOVER)
-    one, other = (plan(wish, None, None, clock=world.clock)[-1] for _ in range(2))
+    spec: Any = IdentitySpec(name=BOT, credentials=SETTINGS)
+    one, other = (plan(spec, None, None, clock=world.clock)[-1] for _ in range(2))
     assert one["metadata"]["name"] != other["metadata"]["name"]
     assert find_account(world.cluster, BOT) is None
     created = make(world.cluster)
-    documents = plan(wish, find_account(world.cluster, BOT), created.secret_name, clock=world.clock)
+    documents = plan(spec, find_account(world.cluster, BOT), created.secret_name, clock=world.clock)
     assert documents[-1]["metadata"]["name"] == created.secret_name
     assert "data" not in documents[-1]

@@ -14,7 +14,7 @@ from daypass.identity.grants import (
     authorization_policy,
     role_binding,
 )
-from daypass.identity.inventory import policy_proves
+from daypass.identity.inventory import admits_only
 from daypass.identity.model import IdentityName
 from support.messages import raises
 
@@ -106,9 +106,9 @@ def test_every_grant_name_is_a_valid_object_name(namespace: str, name: str, role
 )  # fmt: skip
 def test_a_widened_policy_proves_nothing(change: dict[str, object]) -> None:
     policy = authorization_policy(EDIT, NAME, principals=("p",), header=USER_HEADER)
-    assert policy_proves(policy, BOT)
-    assert not policy_proves(policy, IdentityName(namespace="team", name="other"))
+    assert admits_only(policy, BOT)
+    assert not admits_only(policy, IdentityName(namespace="team", name="other"))
     policy["spec"]["rules"].append(policy["spec"]["rules"][0] | change)
-    assert not policy_proves(policy, BOT)
-    assert not policy_proves({**policy, "spec": {"action": "ALLOW"}}, BOT)
-    assert not policy_proves({**policy, "spec": {}}, BOT)
+    assert not admits_only(policy, BOT)
+    assert not admits_only({**policy, "spec": {"action": "ALLOW"}}, BOT)
+    assert not admits_only({**policy, "spec": {}}, BOT)

@@ -210,7 +210,7 @@ def test_an_annotation_alone_makes_no_orphan() -> None:
     world.lists["bindings"].append(odd)
     nobody, bot = sorted(
         examine(world.objects(), FakeClock(), unused_seconds=90 * DAY),
-        key=lambda each: each.entry.name.name, reverse=True,
+        key=lambda each: each.record.name.name, reverse=True,
     )  # fmt: skip
     assert [each.code for each in nobody.findings] == ["misplaced"]
     assert [each.code for each in bot.findings] == ["more-rights"]

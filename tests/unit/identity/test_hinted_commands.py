@@ -123,7 +123,7 @@ class Row:
 CREATE = "identity create bot -n team"
 ROWS = [
     Row(
-        site="identity/model.py::get_identity: daypass identity list -n _",
+        site="identity/model.py::identity_not_found: daypass identity list -n _",
         command="identity rotate bot -n team",
     ),
     Row(
@@ -132,11 +132,11 @@ ROWS = [
         command="identity revoke bot -n team",
     ),
     Row(
-        site="identity/delete.py::delete: daypass identity list -n _",
+        site="identity/model.py::identity_not_found: daypass identity list -n _",
         command="identity delete bot -n team",
     ),
     Row(
-        site="cli/identity/show.py::run: daypass identity list -n _",
+        site="identity/model.py::identity_not_found: daypass identity list -n _",
         command="identity show bot -n team",
     ),
     Row(
@@ -166,17 +166,17 @@ ROWS = [
         command="identity rotate bot -n team",
     ),
     Row(
-        site="identity/health.py::_of_parts: daypass identity delete _ -n _",
+        site="identity/health.py::_check_parts: daypass identity delete _ -n _",
         state=an_identity_without_an_account,
         command="identity show bot -n team",
     ),
     Row(
-        site="identity/health.py::_of_times: daypass identity reap -n _",
+        site="identity/health.py::_check_times: daypass identity reap -n _",
         state=an_expired_identity,
         command="identity show bot -n team",
     ),
     Row(
-        site="identity/health.py::_of_tokens: daypass identity create _ -n _",
+        site="identity/health.py::_check_tokens: daypass identity create _ -n _",
         state=an_identity_without_its_role,
         command="identity show bot -n team",
     ),
@@ -206,13 +206,13 @@ ROWS = [
         command="identity revoke bot -n team",
     ),
     Row(
-        site="identity/grants.py::_warn_of_others:"
+        site="identity/grants.py::_warn_of_other_roles:"
         " daypass identity unauthorize _ -n _ --in _ --role _",
         state=granted("--role edit"),
         command="identity authorize bot -n team --in far --role view",
     ),
     Row(
-        site="identity/grants.py::_warn_of_others:"
+        site="identity/grants.py::_warn_of_other_roles:"
         " daypass identity unauthorize _ -n _ --in _ --cluster-role _",
         state=granted("--cluster-role other"),
         command="identity authorize bot -n team --in far --role view",
@@ -277,8 +277,8 @@ ELSEWHERE = {
     ),
     f"{REAL}::test_labels_of_namespaces": (
         "cli/identity/create.py::_show: kubectl label namespace _ _=_",
-        "identity/namespaces.py::hold_to_policy: kubectl label namespace _ _=_",
-        "identity/namespaces.py::warn_of_label: kubectl label namespace _ _-",
+        "identity/namespaces.py::enforce_policy: kubectl label namespace _ _=_",
+        "identity/namespaces.py::_warn_of_label: kubectl label namespace _ _-",
     ),
     f"{REAL}::test_a_secret_of_another_owner": (
         "cli/identity/revoke.py::run: kubectl delete secret _ -n _",
@@ -288,7 +288,7 @@ ELSEWHERE = {
     ),
     f"{REAL}::test_the_policy": (
         "identity/namespaces.py::_warn_without_policy: daypass policy apply",
-        "identity/health.py::_of_policy: daypass policy apply",
+        "identity/health.py::_check_policy: daypass policy apply",
         "identity/policy.py::_refuse_additions: kubectl delete _ _",
         "verification/responses.py::judge_policy: daypass policy apply",
     ),
@@ -324,9 +324,9 @@ EXEMPT = {
     "gate/authorizer/revocation_list_client.py::see: daypass gate watch": "runs until a signal",
     "gate/revocation/published_list.py::read_revocation_list: daypass gate watch":
         "runs until a signal",
-    "identity/health.py::_of_gate: daypass identity create _ -n _":
-        "needs a gate in a cluster; the same command as of _of_tokens",
-    "identity/policy.py::_wait_until_it_refuses:"
+    "identity/health.py::_check_gate: daypass identity create _ -n _":
+        "needs a gate in a cluster; the same command as of _check_tokens",
+    "identity/policy.py::_wait_until_denied:"
     " daypass policy check -n _ --service-account default":
         "no policy lets its own question pass; tests/cluster/test_policy.py runs the command",
     "identity/delete.py::revoke: kubectl get secrets -n _ -o yaml --show-managed-fields":

@@ -10,8 +10,8 @@ import pytest
 from daypass._core import labels
 from daypass.cli.output import table
 from daypass.identity.health import examine
-from daypass.identity.inventory import entries
-from daypass.identity.report import HEADINGS, age, document, rows
+from daypass.identity.inventory import identity_records
+from daypass.identity.report import HEADINGS, display_age, json_document, table_rows
 from daypass.kube.resources import Object
 from support.inventories import BOT, World, binding, grant
 from support.timing import FakeClock
@@ -24,13 +24,13 @@ def group(name: str) -> Object:
 
 
 def test_an_identity_lists_its_grants_and_tokens() -> None:
-    (entry,) = entries(World().objects())
-    assert entry.name == BOT
-    assert [right.shown for right in entry.rights] == ["alice=view"]
-    assert entry.rights[0].is_ours
-    assert entry.rights[0].has_policy is True
-    assert entry.asks_itself
-    assert [token.last_used for token in entry.tokens] == ["2027-01-14"]
+    (record,) = identity_records(World().objects())
+    assert record.name == BOT
+    assert [role.display for role in record.roles] == ["alice=view"]
+    assert record.roles[0].is_ours
+    assert record.roles[0].has_policy is True
+    assert record.can_request_tokens
+    assert [token.last_used for token in record.tokens] == ["2027-01-14"]
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_foreign_bindings_are_found_by_every_kind_of_subject(foreign: Object, sh
     world = World()
     where = "bindings" if "namespace" in foreign["metadata"] else "cluster_bindings"
     world.lists[where].append(foreign)
-    (entry,) = entries(world.objects())
-    assert [right.shown for right in entry.rights if not right.is_ours] == [shown]
+    (record,) = identity_records(world.objects())
+    assert [role.display for role in record.roles if not role.is_ours] == [shown]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_bindings_of_other_subjects_are_not_listed(subject: Object) -> None:
     world = World()
     world.lists["bindings"].append(binding("x", "bob", "edit", subject))
     world.lists["bindings"].append({"metadata": {"name": "x", "namespace": "b"}, "roleRef": {}})
-    (entry,) = entries(world.objects())
-    assert [right.shown for right in entry.rights] == ["alice=view"]
+    (record,) = identity_records(world.objects())
+    assert [role.display for role in record.roles] == ["alice=view"]
 
 
 def test_kubernetes_default_bindings_are_not_listed() -> None:
@@ -83,22 +83,22 @@ def test_kubernetes_default_bindings_are_not_listed() -> None:
     default = binding("system:basic-user", None, "x", group("system:authenticated"))
     default["metadata"]["labels"] = {"kubernetes.io/bootstrapping": "rbac-defaults"}
     world.lists["cluster_bindings"].append(default)
-    (entry,) = entries(world.objects())
-    assert len(entry.rights) == 1
+    (record,) = identity_records(world.objects())
+    assert len(record.roles) == 1
 
 
 def test_a_foreign_service_account_is_no_identity() -> None:
     world = World()
     world.account["metadata"]["annotations"][labels.IDENTITY] = "team/other"
-    (entry,) = entries(world.objects())
-    assert (entry.name, entry.account) == (BOT, None)
+    (record,) = identity_records(world.objects())
+    assert (record.name, record.account) == (BOT, None)
 
 
 def test_a_namespace_lists_its_own_identities_and_their_leftovers() -> None:
     world = World()
     world.lists["accounts"] = []
-    assert [entry.name for entry in entries(world.objects(), "team")] == [BOT]
-    assert entries(world.objects(), "alice") == []
+    assert [record.name for record in identity_records(world.objects(), "team")] == [BOT]
+    assert identity_records(world.objects(), "alice") == []
 
 
 def test_an_annotation_that_names_no_identity_is_ignored() -> None:
@@ -108,7 +108,7 @@ def test_an_annotation_that_names_no_identity_is_ignored() -> None:
         odd["metadata"]["annotations"][labels.IDENTITY] = mark
         odd["subjects"] = []
         world.lists["bindings"].append(odd)
-    assert [entry.name for entry in entries(world.objects())] == [BOT]
+    assert [record.name for record in identity_records(world.objects())] == [BOT]
 
 
 def test_the_table_has_no_control_characters() -> None:
@@ -118,14 +118,14 @@ def test_the_table_has_no_control_characters() -> None:
         world.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
     clock = FakeClock()
     examined = examine(world.objects(), clock, unused_seconds=10**9)
-    drawn = table(HEADINGS, rows(examined, clock))
+    drawn = table(HEADINGS, table_rows(examined, clock))
     heading, row = (re.split(" {3,}", line) for line in drawn.splitlines())
     assert heading == list(HEADINGS)
     assert row == [
         "team", "bot", "a=view, alice=view, and 2 more", "https://door [2J .test", "5d",
         "2027-01-14", "-", "half-grant",
     ]  # fmt: skip
-    wide = table(HEADINGS, rows(examined, clock, wide=True))
+    wide = table(HEADINGS, table_rows(examined, clock, wide=True))
     assert "a=view, alice=view, b=view, c=view" in wide
     assert len(examined[0].findings) == 3
     assert all(finding.text in wide for finding in examined[0].findings)
@@ -134,7 +134,7 @@ def test_the_table_has_no_control_characters() -> None:
 def test_the_json_document_has_all_fields_and_no_secret() -> None:
     world = World()
     (examined,) = examine(world.objects(), FakeClock(), unused_seconds=10**9)
-    whole = json.loads(json.dumps(document(examined)))
+    whole = json.loads(json.dumps(json_document(examined)))
     assert whole["findings"] == []
     assert whole["grants"] == [
         {
@@ -151,4 +151,4 @@ def test_the_json_document_has_all_fields_and_no_secret() -> None:
     [(-5, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_800, "2d"), (800 * 86_400, "2y")],
 )
 def test_ages_are_short(seconds: float, shown: str) -> None:
-    assert age(seconds) == shown
+    assert display_age(seconds) == shown

@@ -23,22 +23,27 @@ from daypass.identity.credentials_file import (
     CredentialsOptions,
     CredentialsSettings,
     FileInUseError,
-    NoHandoverError,
+    IncompleteCredentialsError,
     check_file,
-    complete,
     find_domain,
+    resolve_settings,
 )
 from daypass.identity.model import (
-    LONGEST_CHARACTERS,
+    LONGEST_NAME_CHARACTERS,
     Account,
     BadNameError,
     IdentityName,
     new_secret_name,
 )
-from daypass.identity.tokens import TokenSecret, current, is_unfinished, live
+from daypass.identity.tokens import (
+    TokenSecret,
+    current_secret,
+    is_rotation_unfinished,
+    live_secrets,
+)
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, HANDOVER, make
+from support.lifecycle import BOT, SETTINGS, make
 from support.messages import raises
 
 CONFIG = """
@@ -51,7 +56,7 @@ SECOND = "  serving: {host: serving.example.com, front: istio, tls: outside}\n"
 
 
 @pytest.mark.parametrize(
-    "name", ["bot", "a.b-c.1", pytest.param("x" * LONGEST_CHARACTERS, id="longest")]
+    "name", ["bot", "a.b-c.1", pytest.param("x" * LONGEST_NAME_CHARACTERS, id="longest")]
 )
 def test_an_accepted_name_gives_valid_secret_names(name: str) -> None:
     assert IdentityName.parse("team", name).key == f"team/{name}"
@@ -67,7 +72,7 @@ def test_an_accepted_name_gives_valid_secret_names(name: str) -> None:
         ("team", "bot/x", "'bot/x'"),
         ("team", "bot.", "'bot.'"),
         pytest.param("team", "b\u00f6t", "'b\u00f6t'", id="umlaut"),
-        pytest.param("team", "x" * (LONGEST_CHARACTERS + 1), "225 characters", id="long name"),
+        pytest.param("team", "x" * (LONGEST_NAME_CHARACTERS + 1), "225 characters", id="long name"),
         ("te.am", "bot", "'te.am'"),
         ("", "bot", "''"),
         ("T", "bot", "'T'"),
@@ -101,7 +106,7 @@ def test_live_secrets_are_managed_not_retired_and_of_this_account() -> None:
         secret("d", account_uid="of an account that is gone"),
         secret("e", account_uid=""),
     ]
-    assert [each.name for each in live(secrets, "u")] == ["a", "e"]
+    assert [each.name for each in live_secrets(secrets, "u")] == ["a", "e"]
 
 
 @pytest.mark.parametrize(
@@ -120,9 +125,9 @@ def test_live_secrets_are_managed_not_retired_and_of_this_account() -> None:
 def test_the_current_secret_is_the_one_that_no_other_replaces(
     secrets: list[TokenSecret], name: str, unfinished: bool
 ) -> None:
-    found = current(secrets)
+    found = current_secret(secrets)
     assert found is not None
-    assert (found.name, is_unfinished(found, secrets)) == (name, unfinished)
+    assert (found.name, is_rotation_unfinished(found, secrets)) == (name, unfinished)
 
 
 def config(text: str = CONFIG) -> Config:
@@ -139,7 +144,7 @@ def completed(
 ) -> CredentialsSettings:
     spec = None if text is None else config(text)
     domain = None if spec is None else find_domain(order, spec, account)
-    return complete(order, spec, domain, account)
+    return resolve_settings(order, spec, domain, account)
 
 
 GATE = "gate: {audience: gate}\n"
@@ -200,9 +205,15 @@ def test_a_local_door_has_the_host_and_port_it_listens_on(local: str, host: str,
     ("order", "text", "error", "value"),
     [
         pytest.param(
-            CredentialsOptions(audience="x"), None, NoHandoverError, "--door", id="no door"
+            CredentialsOptions(audience="x"),
+            None,
+            IncompleteCredentialsError,
+            "--door",
+            id="no door",
         ),
-        pytest.param(CredentialsOptions(), CONFIG, NoHandoverError, "--audience", id="no audience"),
+        pytest.param(
+            CredentialsOptions(), CONFIG, IncompleteCredentialsError, "--audience", id="no audience"
+        ),
         pytest.param(
             CredentialsOptions(audience="x"),
             CONFIG + SECOND,
@@ -260,7 +271,7 @@ def test_options_that_give_no_valid_credentials_are_refused(
 
 def test_omitted_options_keep_the_values_in_the_annotations() -> None:
     pem = Authority().pem
-    before = replace(HANDOVER, lifetime_seconds=900, authority=pem)
+    before = replace(SETTINGS, lifetime_seconds=900, authority=pem)
     account = known(**before.annotations())
     assert completed(CredentialsOptions(), None, account) == before
     assert completed(CredentialsOptions(audience="x"), None, account) == replace(
@@ -278,8 +289,8 @@ def test_the_domain_in_the_annotations_is_chosen_among_several() -> None:
 
 
 def test_annotations_of_a_foreign_account_are_ignored() -> None:
-    account = replace(known(**HANDOVER.annotations()), is_ours=False)
-    with raises(NoHandoverError, match="--door"):
+    account = replace(known(**SETTINGS.annotations()), is_ours=False)
+    with raises(IncompleteCredentialsError, match="--door"):
         completed(CredentialsOptions(), None, account)
 
 
@@ -287,12 +298,12 @@ def test_the_client_reads_the_credentials_file(world: EmbeddedCluster, tmp_path:
     pem, token = Authority().pem, make(world.cluster).token
     file = tmp_path / "bot.json"
     file.touch(0o600)
-    file.write_bytes(replace(HANDOVER, authority=pem).credentials(token))
+    file.write_bytes(replace(SETTINGS, authority=pem).file_content(token))
     settings = parse_source(read_source({}, str(file)), world.clock.unix())
-    assert (settings.door.url, settings.audience) == (HANDOVER.door, HANDOVER.audience)
+    assert (settings.door.url, settings.audience) == (SETTINGS.door, SETTINGS.audience)
     assert settings.certificate_authority == pem
-    assert settings.lifetime_seconds == HANDOVER.lifetime_seconds
-    without = json.loads(HANDOVER.credentials(Secret("x")))
+    assert settings.lifetime_seconds == SETTINGS.lifetime_seconds
+    without = json.loads(SETTINGS.file_content(Secret("x")))
     assert "certificateAuthority" not in without
 
 
@@ -305,7 +316,7 @@ def test_only_credentials_of_the_same_identity_are_overwritten(
     path.touch(0o600)
     with raises(FileInUseError, match="(?s)bot.json.*team/bot.*--force"):
         check_file(str(path), BOT, now_unix=now)
-    path.write_bytes(HANDOVER.credentials(make(world.cluster).token))
+    path.write_bytes(SETTINGS.file_content(make(world.cluster).token))
     check_file(str(path), BOT, now_unix=now)
     with raises(FileInUseError, match="(?s)bot.json.*far/bot.*--force"):
         check_file(str(path), other, now_unix=now)

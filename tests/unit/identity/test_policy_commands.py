@@ -12,7 +12,7 @@ import pytest
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass.config.models import Policy
-from daypass.identity.policy import PATIENCE_SECONDS, PolicyQuery, apply_policy, ask
+from daypass.identity.policy import TIMEOUT_SECONDS, PolicyQuery, apply_policy, ask
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ApiError
@@ -83,7 +83,7 @@ def test_a_policy_whose_generation_is_not_observed_is_an_error(status: dict[str,
     waiting = cluster(serving(status, KINDS))
     with raises(DaypassError, match="30 s"):
         apply_policy(waiting, POLICY)
-    assert waiting.clock.monotonic() >= PATIENCE_SECONDS
+    assert waiting.clock.monotonic() >= TIMEOUT_SECONDS
 
 
 def test_an_expression_warning_is_an_error() -> None:

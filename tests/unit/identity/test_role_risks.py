@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.identity.role_risks import RISKS, reasons, rules_of
+from daypass.identity.role_risks import RISKS, find_risks, rules_of
 from daypass.kube.resources import Object
 from support.messages import check
 
@@ -57,7 +57,7 @@ def named(rule_: Object) -> str:
 
 @pytest.mark.parametrize(("rule_", "risk"), RISKY, ids=[named(rule_) for rule_, _ in RISKY])
 def test_each_risky_rule_is_found(rule_: Object, risk: str) -> None:
-    (found,) = reasons([rule("get", "services"), rule_])
+    (found,) = find_risks([rule("get", "services"), rule_])
     assert risk_of(found) == risk
     check(found, reason=risk)
 
@@ -67,7 +67,7 @@ def test_each_risky_rule_is_found(rule_: Object, risk: str) -> None:
 )
 def test_wildcards_have_every_risk(all_of_it: Object) -> None:
     expected = {risk.reason for risk in RISKS if "impersonate" not in risk.verbs}
-    assert expected <= set(reasons([all_of_it]))
+    assert expected <= set(find_risks([all_of_it]))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_wildcards_have_every_risk(all_of_it: Object) -> None:
     ],
 )
 def test_harmless_rules_have_no_risk(harmless: Object) -> None:
-    assert reasons([harmless]) == ()
+    assert find_risks([harmless]) == ()
 
 
 def role(name: str, *rules: Object, labels: Object | None = None, **more: object) -> Object:

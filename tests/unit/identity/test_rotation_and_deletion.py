@@ -11,19 +11,23 @@ import pytest
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass.identity.create import IdentitySpec, create
-from daypass.identity.credentials_file import CredentialsOptions, NoHandoverError, complete
+from daypass.identity.credentials_file import (
+    CredentialsOptions,
+    IncompleteCredentialsError,
+    resolve_settings,
+)
 from daypass.identity.delete import delete, revoke
 from daypass.identity.grants import INGRESS_GATEWAY, Grant, authorization_policy, role_binding
 from daypass.identity.model import (
-    EndedError,
     ForeignAccountError,
-    NoIdentityError,
+    IdentityNotFoundError,
+    InactiveIdentityError,
     find_account,
     get_identity,
     token_secret,
 )
 from daypass.identity.reap import reap
-from daypass.identity.rotate import find_members, rotate, rotate_all
+from daypass.identity.rotate import find_targets, rotate, rotate_all
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
@@ -33,7 +37,7 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
 )
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, GATE, HANDOVER, deaf, is_good, make, mint, ours, token_in, turn
+from support.lifecycle import BOT, GATE, SETTINGS, deaf, is_good, make, mint, ours, token_in, turn
 from support.messages import check, raises
 
 DAY = 86_400
@@ -120,7 +124,7 @@ def test_the_credentials_are_delivered_before_the_old_token_ends(
     for _ in range(3):
         with pytest.raises(DaypassError, match="the disk is full"):
             rotate(
-                world.cluster, account, ours(world.cluster), hand_over=hand_over, overlap_seconds=0
+                world.cluster, account, ours(world.cluster), deliver=hand_over, overlap_seconds=0
             )
     assert all(seen)
     assert len(ours(world.cluster)) == 2  # the old one, and one new one for all three
@@ -137,11 +141,11 @@ def test_create_warns_of_an_unfinished_rotation_which_can_be_resumed(
         raise DaypassError("the disk is full")
 
     with pytest.raises(DaypassError, match="the disk is full"):
-        rotate(world.cluster, account, ours(world.cluster), hand_over=crash)
+        rotate(world.cluster, account, ours(world.cluster), deliver=crash)
     warnings: list[str] = []
-    wish = IdentitySpec(name=BOT, handover=HANDOVER)
+    spec = IdentitySpec(name=BOT, credentials=SETTINGS)
     created = create(
-        world.cluster, account, wish, warn=lambda *words: warnings.append("\n".join(words))
+        world.cluster, account, spec, warn=lambda *words: warnings.append("\n".join(words))
     )
     assert warnings[0].endswith("daypass identity rotate bot -n team")
     check(warnings[0], reason="warning")
@@ -152,13 +156,15 @@ def test_create_warns_of_an_unfinished_rotation_which_can_be_resumed(
 def test_a_revoked_or_expired_identity_is_not_rotated(world: EmbeddedCluster) -> None:
     make(world.cluster, deadline="2027-02-01T00:00:00Z")
     revoke(world.cluster, BOT)
-    with raises(EndedError, match=r"(?s)team/bot.*daypass identity create bot -n team\n"):
+    with raises(
+        InactiveIdentityError, match=r"(?s)team/bot.*daypass identity create bot -n team\n"
+    ):
         turn(world.cluster)
     make(world.cluster)
     world.clock.advance(60 * DAY)
-    with raises(EndedError, match="2027-02-01T00:00:00Z"):
+    with raises(InactiveIdentityError, match="2027-02-01T00:00:00Z"):
         turn(world.cluster)
-    assert find_members(world.cluster, None) == []
+    assert find_targets(world.cluster, None) == []
     assert len(ours(world.cluster)) == 1
 
 
@@ -166,7 +172,7 @@ def test_an_identity_without_a_door_is_not_rotated(world: EmbeddedCluster) -> No
     make(world.cluster)
     change = {"metadata": {"annotations": {labels.DOOR: None}}}
     world.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
-    with raises(NoHandoverError, match="team/bot"):
+    with raises(IncompleteCredentialsError, match="team/bot"):
         turn(world.cluster)
     assert len(ours(world.cluster)) == 1
 
@@ -249,7 +255,7 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
         mint(world.as_holder_of(kept.token), other, bound_to=kept.secret_name), DaypassError
     )
     assert world.cluster.find(CONFIG_MAPS, "bot-daypass-token", "far") is not None
-    with raises(NoIdentityError, match="team/bot"):
+    with raises(IdentityNotFoundError, match="team/bot"):
         delete(world.cluster, BOT, warn=deaf)
 
 
@@ -292,27 +298,27 @@ def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
 ) -> None:
     created = make(world.cluster, deadline="2027-02-01T00:00:00Z")
     grant(world)
-    assert reap(world.cluster, None, warn=deaf).ended == []
+    assert reap(world.cluster, None, warn=deaf).expired == []
     world.clock.advance(60 * DAY)
     planned = reap(world.cluster, None, warn=deaf, dry_run=True)
     assert len(ours(world.cluster)) == 1
     reaped = reap(world.cluster, None, warn=deaf)
     assert planned == reaped
-    assert reaped.ended == ["team/bot"]
+    assert reaped.expired == ["team/bot"]
     assert isinstance(mint(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
     assert world.cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR) == []
     assert world.cluster.list(AUTHORIZATION_POLICIES, labels=labels.SELECTOR) == []
     account = find_account(world.cluster, BOT)
     assert account is not None
-    assert account.has_ended(world.clock)
-    assert reap(world.cluster, None, warn=deaf).ended == []
+    assert account.has_expired(world.clock)
+    assert reap(world.cluster, None, warn=deaf).expired == []
 
 
 def test_an_expired_identity_of_another_namespace_is_not_reaped(world: EmbeddedCluster) -> None:
     make(world.cluster, deadline="2027-02-01T00:00:00Z")
     world.clock.advance(60 * DAY)
     reaped = reap(world.cluster, "far", warn=deaf)
-    assert (reaped.ended, reaped.deleted) == ([], [])
+    assert (reaped.expired, reaped.deleted) == ([], [])
     assert len(ours(world.cluster)) == 1
 
 
@@ -343,7 +349,7 @@ def test_one_failed_rotation_does_not_stop_the_others(
     folder = tmp_path / "out"
     (folder / "team").mkdir(mode=0o700, parents=True)
     (folder / "team" / "bot-3.json").write_text("somebody else's")
-    members = find_members(world.cluster, "team")
+    members = find_targets(world.cluster, "team")
     outcomes = list(rotate_all(world.cluster, members, str(folder), overlap_seconds=DAY))
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     assert [outcome.name.name for outcome in failed] == ["bot-3"]
@@ -367,7 +373,7 @@ def test_only_identities_with_old_tokens_are_rotated(world: EmbeddedCluster) -> 
     make(world.cluster, replace(BOT, name="young"))
 
     def found(older_than_seconds: int) -> list[str]:
-        members = find_members(world.cluster, None, older_than_seconds=older_than_seconds)
+        members = find_targets(world.cluster, None, older_than_seconds=older_than_seconds)
         return [member.account.name.name for member in members]
 
     assert found(0) == ["bot", "young"]
@@ -386,7 +392,7 @@ def test_a_secret_deleted_during_the_rotation_is_no_failure(
     def hand_over(_: bytes) -> None:
         world.cluster.delete(SECRETS, old.secret_name, "team")
 
-    rotate(world.cluster, account, secrets, hand_over=hand_over, overlap_seconds=60)
+    rotate(world.cluster, account, secrets, deliver=hand_over, overlap_seconds=60)
     with raises(NotFoundError):
         world.cluster.get(SECRETS, old.secret_name, "team")
 
@@ -410,16 +416,16 @@ def test_an_identity_with_invalid_annotations_is_not_rotated(
     mark, value = UNFIT[unfit]
     change = {"metadata": {"annotations": {mark: value}}}
     world.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
-    with raises(NoHandoverError, match="team/bot"):
+    with raises(IncompleteCredentialsError, match="team/bot"):
         turn(world.cluster)
     assert len(ours(world.cluster)) == 1
     if mark == labels.LIFETIME:
-        with raises(NoHandoverError):
-            complete(
+        with raises(IncompleteCredentialsError):
+            resolve_settings(
                 CredentialsOptions(audience=GATE), None, None, get_identity(world.cluster, BOT)
             )
 
 
 def test_a_rotation_reports_the_door_of_its_credentials(world: EmbeddedCluster) -> None:
     make(world.cluster)
-    assert turn(world.cluster).door == HANDOVER.door
+    assert turn(world.cluster).door == SETTINGS.door

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from daypass.cli import main
-from daypass.identity.inventory import InventoryWatcher, survey
+from daypass.identity.inventory import InventoryWatcher, list_objects
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.resources import VALIDATING_ADMISSION_POLICY_BINDINGS
@@ -68,9 +68,9 @@ def test_an_installed_policy_is_found_if_the_caller_may_read_it(
 ) -> None:
     warnings: list[str] = []
     cluster = Api(policy).cluster()
-    assert survey(cluster, "team", warn=lambda *words: warnings.extend(words)).policy_bindings == (
-        expected
-    )
+    assert list_objects(
+        cluster, "team", warn=lambda *words: warnings.extend(words)
+    ).policy_bindings == (expected)
     assert warnings == []
 
 

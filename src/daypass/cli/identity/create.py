@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from daypass._core.clock import Clock
     from daypass.config import Config
-    from daypass.identity.create import Created, IdentitySpec
+    from daypass.identity.create import CreatedIdentity, IdentitySpec
     from daypass.identity.credentials_file import CredentialsOptions
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
@@ -94,11 +94,11 @@ def run(args: Namespace) -> int:
         if path != "-":
             check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
         account = find_account(cluster, name)
-        wish = _wish(args, name, said, account, cluster.clock)
+        spec = _spec(args, name, said, account, cluster.clock)
         if args.create_namespace:
             _create_namespace(cluster, name.namespace)
         try:
-            created = create(cluster, account, wish, warn=warn)
+            created = create(cluster, account, spec, warn=warn)
         except NotFoundError as error:
             if missing_namespace(error) != name.namespace:
                 raise
@@ -108,12 +108,12 @@ def run(args: Namespace) -> int:
             )  # fmt: skip
             raise NotFoundError(error.status, error.fact, f"create it too: {again}") from None
         embedded = is_embedded(cluster)
-    content = wish.handover.credentials(created.token)
+    content = spec.credentials.file_content(created.token)
     if path == "-":
         write(content.decode())
     else:
         write_file(path, content)
-    _tell(created, wish, path, embedded=embedded)
+    _tell(created, spec, path, embedded=embedded)
     return 0
 
 
@@ -149,7 +149,7 @@ def _seconds(text: str | None) -> int | None:
     return seconds
 
 
-def _wish(
+def _spec(
     args: Namespace,
     name: IdentityName,
     said: tuple[CredentialsOptions, Config | None],
@@ -157,18 +157,18 @@ def _wish(
     clock: Clock,
 ) -> IdentitySpec:
     from daypass.identity.create import NEVER, IdentitySpec
-    from daypass.identity.model import in_seconds
+    from daypass.identity.model import time_in
 
     seconds = _seconds(args.expires)
-    deadline = in_seconds(clock, seconds) if seconds else NEVER if seconds == 0 else None
-    handover = completed(args, *said, account)
+    deadline = time_in(clock, seconds) if seconds else NEVER if seconds == 0 else None
+    settings = completed(args, *said, account)
     return IdentitySpec(
-        name=name, handover=handover, deadline=deadline, adopt=args.adopt,
-        watch_home=_watch_home(said[1]),
+        name=name, credentials=settings, deadline=deadline, adopt=args.adopt,
+        watcher_namespace=_watcher_namespace(said[1]),
     )  # fmt: skip
 
 
-def _watch_home(config: Config | None) -> str | None:
+def _watcher_namespace(config: Config | None) -> str | None:
     is_in_cluster = config is not None and config.gate and config.gate.engine != "envoy"
     return config.door.namespace if config is not None and is_in_cluster else None
 
@@ -176,23 +176,23 @@ def _watch_home(config: Config | None) -> str | None:
 def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> int:
     """Print the objects, or say what would be made."""
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.identity.create import plan, try_out
+    from daypass.identity.create import dry_run, plan
     from daypass.kube.discovery import is_embedded
     from daypass.render.rbac import namespace_rights
 
     with ExitStack() as stack:
         cluster, name, account, secret_name = _look(args, stack)
         clock = SYSTEM_CLOCK if cluster is None else cluster.clock
-        wish = _wish(args, name, said, account, clock)
-        documents = plan(wish, account, secret_name, clock=clock)
+        spec = _spec(args, name, said, account, clock)
+        documents = plan(spec, account, secret_name, clock=clock)
         last = documents[-1]["metadata"]["name"]
         if args.dry_run == "server" and cluster is not None:
-            documents = try_out(cluster, documents)
+            documents = dry_run(cluster, documents)
         embedded = cluster is not None and is_embedded(cluster)
         if args.output is None and cluster is not None and not embedded:
             _say_label(cluster, name.namespace)
-        if wish.watch_home is not None:
-            documents = [*namespace_rights(name.namespace, wish.watch_home), *documents]
+        if spec.watcher_namespace is not None:
+            documents = [*namespace_rights(name.namespace, spec.watcher_namespace), *documents]
     if args.output is None:
         for document in documents:
             metadata = document["metadata"]
@@ -215,11 +215,11 @@ def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> in
 
 
 def _say_label(cluster: Cluster, namespace: str) -> None:
-    from daypass.identity.namespaces import is_held
+    from daypass.identity.namespaces import enforces_policy
     from daypass.kube.errors import ForbiddenError
 
     with suppress(ForbiddenError):  # whoever may not see it does not label it either
-        if not is_held(cluster, namespace):
+        if not enforces_policy(cluster, namespace):
             log(
                 f"would label Namespace {namespace}: {labels.POLICY}={labels.POLICY_ENFORCED}",
                 "it is held to the policy from then on, others' tokens too",
@@ -267,7 +267,7 @@ def _written(documents: list[dict[str, Any]], form: str) -> str:
     return stream(documents)
 
 
-def _tell(created: Created, wish: IdentitySpec, path: str, *, embedded: bool) -> None:
+def _tell(created: CreatedIdentity, spec: IdentitySpec, path: str, *, embedded: bool) -> None:
     from daypass.identity.create import NEVER
     from daypass.identity.credentials_file import exchange_instructions
 
@@ -275,8 +275,8 @@ def _tell(created: Created, wish: IdentitySpec, path: str, *, embedded: bool) ->
     log(f"identity {created.name} is ready: Secret {created.secret_name}, {whence}")
     if embedded:
         log("note: the embedded API server enforces no policy; a cluster does")
-    if wish.deadline and wish.deadline != NEVER:
-        log(f"it ends at {wish.deadline}", f"once `{command('identity', 'reap')}` runs then")
+    if spec.deadline and spec.deadline != NEVER:
+        log(f"it ends at {spec.deadline}", f"once `{command('identity', 'reap')}` runs then")
     file = f"{created.name.name}.json" if path == "-" else path
     if path != "-":
         log(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
@@ -284,6 +284,6 @@ def _tell(created: Created, wish: IdentitySpec, path: str, *, embedded: bool) ->
         f"the client sets DAYPASS_CREDENTIALS to its path, and runs `{command('token')}`; or, with"
         " nothing installed, beside it:",
         exchange_instructions(
-            created.name, created.secret_name, wish.handover, file, by_kubectl=not embedded
+            created.name, created.secret_name, spec.credentials, file, by_kubectl=not embedded
         ),
     )

@@ -82,7 +82,7 @@ def run(args: Namespace) -> int:
     existing = _yaml(args.merge)
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.credentials_file import write_file
-        from daypass.identity.federate import federate, federated_credentials, refuse_other_file
+        from daypass.identity.federate import federate, refuse_other_file
         from daypass.identity.model import IdentityName, find_account
         from daypass.render.policy.authentication import authentication_configuration
         from daypass.render.yaml import to_yaml
@@ -90,11 +90,11 @@ def run(args: Namespace) -> int:
         name = IdentityName.parse(cluster.namespace, args.name)
         refuse_other_file(args.credentials, name)
         account = find_account(cluster, name)
-        handover = _shortened(args, config, completed(args, order, config, account))
-        federation = _federation(args, name, handover, authority)
+        settings = _shortened(args, config, completed(args, order, config, account))
+        federation = _federation(args, name, settings, authority)
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
-    write_file(args.credentials, federated_credentials(federation))
+    write_file(args.credentials, federation.file_content())
     write(to_yaml([authentication]))
     log(
         f"identity {name} is for {', '.join(federation.trusted.users)}",
@@ -105,12 +105,12 @@ def run(args: Namespace) -> int:
 
 
 def _federation(
-    args: Namespace, name: IdentityName, handover: CredentialsSettings, authority: str | None
+    args: Namespace, name: IdentityName, settings: CredentialsSettings, authority: str | None
 ) -> Federation:
     from daypass.identity.federate import Federation, parse_source
     from daypass.render.policy.authentication import TrustedIssuer
 
-    audience = args.token_audience or handover.door
+    audience = args.token_audience or settings.door
     trusted = TrustedIssuer(
         url=args.issuer,
         audience=audience,
@@ -118,16 +118,16 @@ def _federation(
         authority=authority,
     )
     source = parse_source(args.source, audience)
-    return Federation(name=name, handover=handover, trusted=trusted, source=source)
+    return Federation(name=name, credentials=settings, trusted=trusted, source=source)
 
 
 def _shortened(
-    args: Namespace, config: Config | None, handover: CredentialsSettings
+    args: Namespace, config: Config | None, settings: CredentialsSettings
 ) -> CredentialsSettings:
     """As for `create`, with the lifetime that the policy leaves to federated users."""
     longest = config.policy.federated.longest_lifetime_seconds if config and config.policy else None
-    if longest is None or handover.lifetime_seconds <= longest:
-        return handover
+    if longest is None or settings.lifetime_seconds <= longest:
+        return settings
     if args.lifetime:
         raise UsageError(
             f"a federated user may ask for at most {longest} seconds",
@@ -135,7 +135,7 @@ def _shortened(
         )
     from dataclasses import replace
 
-    return replace(handover, lifetime_seconds=longest)
+    return replace(settings, lifetime_seconds=longest)
 
 
 def _yaml(path: str | None) -> dict[str, Any] | None:

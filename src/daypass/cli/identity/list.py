@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Sequence
 
-    from daypass.identity.health import Examined
-    from daypass.identity.inventory import Objects
+    from daypass.identity.health import IdentityHealth
+    from daypass.identity.inventory import ClusterObjects
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "who has access to what, and what is wrong with it"
@@ -58,12 +58,12 @@ def run(args: Namespace) -> int:
         raise UsageError("--watch has no end that --check could tell", "leave one out")
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.health import examine
-        from daypass.identity.inventory import survey
+        from daypass.identity.inventory import list_objects
 
         namespace = None if args.all_namespaces else cluster.namespace
         if args.watch:
             return _watch(cluster, namespace, args, unused_seconds)
-        objects = survey(cluster, namespace, warn=lambda fact, hint: log(fact, hint))
+        objects = list_objects(cluster, namespace, warn=lambda fact, hint: log(fact, hint))
         examined = examine(
             objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
         )
@@ -79,12 +79,16 @@ def run(args: Namespace) -> int:
 
 
 def _drawn(
-    cluster: Cluster, examined: Sequence[Examined], output: str, *, json_indent: int | None = 2
+    cluster: Cluster,
+    examined: Sequence[IdentityHealth],
+    output: str,
+    *,
+    json_indent: int | None = 2,
 ) -> str:
-    from daypass.identity.report import HEADINGS, document, rows
+    from daypass.identity.report import HEADINGS, json_document, table_rows
 
     if output in ("json", "yaml"):
-        whole = {"identities": [document(each) for each in examined]}
+        whole = {"identities": [json_document(each) for each in examined]}
         if output == "json":
             return json.dumps(whole, indent=json_indent) + "\n"
         import yaml
@@ -94,7 +98,7 @@ def _drawn(
 
     if not examined:
         return ""
-    return table(HEADINGS, rows(examined, cluster.clock, wide=output == "wide"))
+    return table(HEADINGS, table_rows(examined, cluster.clock, wide=output == "wide"))
 
 
 def _watch(cluster: Cluster, namespace: str | None, args: Namespace, unused_seconds: int) -> int:
@@ -102,7 +106,7 @@ def _watch(cluster: Cluster, namespace: str | None, args: Namespace, unused_seco
     from daypass.identity.health import examine
     from daypass.identity.inventory import InventoryWatcher
 
-    def draw(objects: Objects) -> str:
+    def draw(objects: ClusterObjects) -> str:
         examined = examine(
             objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
         )

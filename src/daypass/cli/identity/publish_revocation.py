@@ -28,7 +28,7 @@ def publish_ended(
     from daypass._core.errors import DaypassError
     from daypass.gate.revocation.publish_once import DeletedObject, publish_once
     from daypass.gate.revocation.revocation_list import ObjectKind
-    from daypass.identity.namespaces import gate_homes
+    from daypass.identity.namespaces import gate_namespaces
     from daypass.kube.errors import ForbiddenError
 
     ended = [
@@ -39,7 +39,7 @@ def publish_ended(
     if not ended:
         return True
     try:
-        homes = gate_homes(cluster)
+        homes = gate_namespaces(cluster)
     except ForbiddenError:
         warn(
             "whether there is a gate in this cluster is not yours to see: it is not told",

@@ -63,14 +63,14 @@ def run(args: Namespace) -> int:
     if args.output == "json":
         document = {
             "dryRun": args.dry_run,
-            "ended": reaped.ended,
+            "ended": reaped.expired,
             "deleted": reaped.deleted,
             "errors": [error.fact for error in reaped.errors],
         }
         write(json.dumps(document, indent=2) + "\n")
     else:
         put_text("".join(f"{each}\n" for each in reaped.deleted))
-    for key in reaped.ended:
+    for key in reaped.expired:
         log(f"identity {key} {'would end' if args.dry_run else 'has ended'}")
     for error in reaped.errors:
         log(error.fact, error.hint)

@@ -16,7 +16,7 @@ from daypass.cli.options import add_cluster_options, open_cluster
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.identity.rotate import Rotated, RotationOutcome
+    from daypass.identity.rotate import Rotation, RotationOutcome
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "give an identity another long-lived token; the old one works on for a while"
@@ -101,7 +101,7 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
         cluster,
         get_identity(cluster, name),
         [secret for secret in token_secrets(cluster, name) if secret.is_ours],
-        hand_over=lambda content: (
+        deliver=lambda content: (
             write(content.decode()) if path == "-" else write_file(path, content)
         ),
         overlap_seconds=overlap_seconds,
@@ -119,10 +119,10 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
 def _rotate_all(
     cluster: Cluster, args: Namespace, overlap_seconds: int, older_than_seconds: int
 ) -> int:
-    from daypass.identity.rotate import find_members, rotate_all
+    from daypass.identity.rotate import find_targets, rotate_all
 
     namespace = None if args.all_namespaces else cluster.namespace
-    members = find_members(cluster, namespace, older_than_seconds=older_than_seconds)
+    members = find_targets(cluster, namespace, older_than_seconds=older_than_seconds)
     outcomes: list[RotationOutcome] = []
     for outcome in rotate_all(cluster, members, args.output_dir, overlap_seconds=overlap_seconds):
         outcomes.append(outcome)
@@ -166,7 +166,7 @@ def _summary(outcome: RotationOutcome) -> dict[str, Any]:
     }
 
 
-def _document(rotated: Rotated, file: str) -> dict[str, Any]:
+def _document(rotated: Rotation, file: str) -> dict[str, Any]:
     return {
         "namespace": rotated.name.namespace,
         "name": rotated.name.name,
@@ -179,6 +179,6 @@ def _document(rotated: Rotated, file: str) -> dict[str, Any]:
     }
 
 
-def _ends(rotated: Rotated) -> str:
+def _ends(rotated: Rotation) -> str:
     lines = [f"{each} works on until {rotated.retire_after}" for each in rotated.retired]
     return "\n".join([*lines, *(f"{each} is deleted" for each in rotated.deleted)])

@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
-from daypass._core.hints import command
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, write
 from daypass.cli.options import add_cluster_options, add_health_options, open_cluster
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass._core.clock import Clock
-    from daypass.identity.health import Examined
+    from daypass.identity.health import IdentityHealth
     from daypass.identity.inventory import TokenUsage
 
 SUMMARY = "all about one identity: its grants, its tokens, its health"
@@ -41,34 +40,33 @@ def run(args: Namespace) -> int:
     unused_seconds = parse_seconds(args.unused_after)
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.health import examine
-        from daypass.identity.inventory import survey
-        from daypass.identity.model import IdentityName, NoIdentityError
-        from daypass.identity.report import document
+        from daypass.identity.inventory import list_objects
+        from daypass.identity.model import IdentityName, identity_not_found
+        from daypass.identity.report import json_document
 
         name = IdentityName.parse(cluster.namespace, args.name)
-        objects = survey(cluster, name.namespace, warn=lambda fact, hint: log(fact, hint))
+        objects = list_objects(cluster, name.namespace, warn=lambda fact, hint: log(fact, hint))
         examined = examine(
             objects, cluster.clock, namespace=name.namespace, unused_seconds=unused_seconds
         )
-        found = next((each for each in examined if each.entry.name == name), None)
+        found = next((each for each in examined if each.record.name == name), None)
         if found is None:
-            hint = command("identity", "list", "-n", name.namespace)
-            raise NoIdentityError(f"there is no identity {name}", hint)
+            raise identity_not_found(name)
         if args.output == "json":
-            write(json.dumps(document(found), indent=2) + "\n")
+            write(json.dumps(json_document(found), indent=2) + "\n")
         elif args.output == "yaml":
             import yaml
 
-            write(yaml.safe_dump(document(found), sort_keys=False))
+            write(yaml.safe_dump(json_document(found), sort_keys=False))
         else:
             write(_text(found, cluster.clock))
         return 3 if args.check and found.has_problems else 0
 
 
-def _text(found: Examined, clock: Clock) -> str:
-    from daypass.identity.report import document
+def _text(found: IdentityHealth, clock: Clock) -> str:
+    from daypass.identity.report import json_document
 
-    whole = document(found)
+    whole = json_document(found)
     facts = [
         f"{label:<10} {whole[key] or '-'}"
         for label, key in (
@@ -79,31 +77,31 @@ def _text(found: Examined, clock: Clock) -> str:
     if whole["federated"]:
         facts.append("for users whom another issuer's tokens prove")
     grants = [
-        f"{right.shown:<30} by {'daypass' if right.is_ours else 'others'}: {right.binding}"
-        for right in sorted(found.entry.rights)
+        f"{role.display:<30} by {'daypass' if role.is_ours else 'others'}: {role.binding}"
+        for role in sorted(found.record.roles)
     ]
     health = [
         f"{'problem' if each.is_problem else 'note':<8} {each.code}: {each.text}"
         for each in found.findings
     ]
     return (
-        _section(str(found.entry.name), facts, "")
+        _section(str(found.record.name), facts, "")
         + _section("grants", grants, "none")
-        + _section("tokens", [_token(token, found, clock) for token in found.entry.tokens], "none")
+        + _section("tokens", [_token(token, found, clock) for token in found.record.tokens], "none")
         + _section("health", health, "ok")
     )
 
 
-def _token(token: TokenUsage, found: Examined, clock: Clock) -> str:
+def _token(token: TokenUsage, found: IdentityHealth, clock: Clock) -> str:
     from daypass.identity.model import age_seconds
-    from daypass.identity.report import age
+    from daypass.identity.report import display_age
 
     secret = token.secret
     state = "live" if token in found.live else "not live"
     if secret.retire_after:
         state = f"until {secret.retire_after}"
     used = f"last used {token.last_used}" if token.last_used else "never used"
-    return f"{secret.name}   {state}, {age(age_seconds(secret.created, clock))} old, {used}"
+    return f"{secret.name}   {state}, {display_age(age_seconds(secret.created, clock))} old, {used}"
 
 
 def _section(title: str, lines: list[str], nothing: str) -> str:

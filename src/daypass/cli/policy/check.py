@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from daypass.config import Policy
-    from daypass.identity.policy import Checked, PolicyQuery
+    from daypass.identity.policy import PolicyCheck, PolicyQuery
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "say what the cluster would answer to a request for a token, without making one"
@@ -92,8 +92,8 @@ def _policy(args: Namespace) -> Policy | None:
     return load_config(args.config).policy
 
 
-def _document(checked: Checked) -> dict[str, Any]:
-    state, question = checked.state, checked.question
+def _document(checked: PolicyCheck) -> dict[str, Any]:
+    state, question = checked.state, checked.query
     return {
         "namespace": question.namespace,
         "serviceAccount": question.service_account,
@@ -106,15 +106,15 @@ def _document(checked: Checked) -> dict[str, Any]:
         "brokenRules": None if checked.broken is None else list(checked.broken),
         "installed": state.is_installed,
         "mode": state.mode,
-        "held": state.is_held,
+        "held": state.is_labelled,
         "overrides": dict(state.overrides),
         "drift": None if state.drift is None else list(state.drift),
         "findings": state.findings,
     }
 
 
-def _text(checked: Checked) -> str:
-    state, question, answer = checked.state, checked.question, checked.answer
+def _text(checked: PolicyCheck) -> str:
+    state, question, answer = checked.state, checked.query, checked.answer
     compared = "" if state.drift is not None else "; no config to compare it with"
     overrides = ", ".join(f"{key}={value}" for key, value in sorted(state.overrides.items()))
     broken = ", ".join(checked.broken or ())
