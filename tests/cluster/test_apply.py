@@ -274,9 +274,8 @@ def test_a_missing_namespace_is_reported_before_anything_is_applied(
 
 
 def test_the_version_that_the_cluster_serves_is_rendered(cluster: Cluster) -> None:
-    state = read_cluster_state(cluster)
-    assert "gateway.networking.k8s.io/v1/BackendTLSPolicy" in state.target.kinds.served
-    old = state.target.kinds.served - {"networking.istio.io/v1/VirtualService"}
+    assert "gateway.networking.k8s.io/v1/BackendTLSPolicy" in cluster.kinds().names
+    old = cluster.kinds().names - {"networking.istio.io/v1/VirtualService"}
     assert "networking.istio.io/v1beta1/VirtualService" in old
 
 
@@ -453,10 +452,10 @@ def test_of_two_concurrent_applies_only_one_writes(cluster: Cluster) -> None:
     from daypass.deploy.apply import execute
 
     apply(cluster, ONLY_EKF)
-    mine, state = plan(cluster, BOTH), read_cluster_state(cluster)
+    mine = plan(cluster, BOTH)
     apply(cluster, BOTH)
     with raises(DaypassError, match="daypass diff"):
-        execute(state.target, mine)
+        execute(cluster, mine)
 
 
 def test_the_gateway_api_gets_a_copy_of_the_authority(cluster: Cluster) -> None:
@@ -500,13 +499,12 @@ def test_a_field_that_the_api_server_does_not_know_is_refused_and_not_left_out(
     from daypass.kube.errors import ApiError
 
     apply(cluster, BOTH)
-    state = read_cluster_state(cluster)
     for change in plan(cluster, BOTH + "door: {replicas: 3}\n").changes:
         if change.identifier.kind in ("DestinationRule", "Deployment"):
             document = copy.deepcopy(change.document)
             document["spec"]["verifies"] = True
             with pytest.raises(ApiError, match="verifies"):
-                state.target.apply(document, dry_run=True)
+                cluster.apply(document, dry_run=True, strict=True)
 
 
 def test_apply_commits_first_and_applies_nothing_without_the_commit(

@@ -9,10 +9,8 @@ from contextlib import closing
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
-from daypass.deploy.apply import wait_for_policies
-from daypass.deploy.cluster_state import read_cluster_state
-from daypass.deploy.deploy_target import ObjectRef
-from daypass.deploy.rollout import Deadline, NotReadyError
+from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.wait import Deadline, NotReadyError, wait_for_policies
 from daypass.gate.explain import key_set
 from daypass.gate.revocation.publishers import publisher_of
 from daypass.kube.cluster import Cluster
@@ -140,15 +138,14 @@ def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str]
 
     access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
     with closing(Cluster(access, clock=clock, sleep=sleep)) as opened:
-        target = read_cluster_state(opened).target
         names = (("infra", GATE), ("daypass", "daypass-domain-ekf"))
         policies = [
             ObjectRef(group="gateway.envoyproxy.io", kind=kind, namespace=where, name=name)
             for where, name in names
             for kind in ("SecurityPolicy", "ClientTrafficPolicy")[: 2 if where == "infra" else 1]
         ]
-        troubles = wait_for_policies(target, policies, Deadline(target, 20), told.append)
-    return troubles, told
+        problems = wait_for_policies(opened, policies, Deadline(opened, 20), told.append)
+    return problems, told
 
 
 def test_apply_waits_for_accepted_policies_and_reports_why_they_are_not(
@@ -158,13 +155,13 @@ def test_apply_waits_for_accepted_policies_and_reports_why_they_are_not(
     good = ("True", "Policy has been accepted.")
     said(plane, DOORS, Accepted=good)()
     theirs = "another SecurityPolicy has already attached to it"
-    troubles, told = waited(
+    problems, told = waited(
         plane,
         said(plane, POLICY, Accepted=("False", theirs)),
         said(plane, LISTENED, Accepted=good),
         said(plane, POLICY, Accepted=good),
     )
-    assert troubles == []
+    assert problems == []
     assert all(line.startswith(f"waiting: SecurityPolicy infra/{GATE}: ") for line in told)
     first, second = (line.rpartition(": ")[2] for line in told)
     assert "Envoy Gateway" in first
@@ -191,9 +188,9 @@ def test_routes_that_other_policies_take_out_of_the_gate_are_reported_except_the
     said(plane, DOORS, Accepted=("True", ""))()
     conflict = "another ClientTrafficPolicy has already attached to it"
     said(plane, LISTENED, Accepted=("False", conflict))()
-    troubles, _ = waited(plane)
+    problems, _ = waited(plane)
     for trouble, values in zip(
-        troubles,
+        problems,
         (
             (f"ClientTrafficPolicy infra/{GATE} ", conflict),
             (f"SecurityPolicy infra/{GATE}: ", " apps/echo,", "mergeType: StrategicMerge"),

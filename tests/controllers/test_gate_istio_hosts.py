@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from daypass._core.reasons import MESSAGES, Reason
-from daypass.deploy.apply import verify_gate_hosts
+from daypass.deploy.gate_bypass import verify_gate_hosts
 from daypass.render.objects import GATE
 from daypass.verification.report import Finding, Level
 from support.deadline import eventually

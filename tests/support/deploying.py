@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from daypass.cli import main
-from daypass.deploy.apply import ApplyResult, execute
+from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import read_cluster_state
-from daypass.deploy.deploy_target import each
+from daypass.deploy.object_ref import in_parallel
 from daypass.deploy.plan import ApplyPlan, make_plan
-from daypass.deploy.remove import find_all, remove_all
+from daypass.deploy.remove import ApplyResult, find_removals, remove_all
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Resource
 from support.clusters import admin_cluster
@@ -40,7 +40,7 @@ _RESTLESS = {"Event", "Lease", "APIService", "ComponentStatus"}
 def apply(cluster: Cluster, text: str) -> ApplyResult:
     """Apply a config, without files, git and questions."""
     state = read_cluster_state(cluster)
-    return execute(state.target, make_plan(state, config_of(text)))
+    return execute(cluster, make_plan(state, config_of(text)))
 
 
 def quick_apply(*more: str) -> int:
@@ -61,7 +61,7 @@ def plan(cluster: Cluster, text: str) -> ApplyPlan:
 def remove(cluster: Cluster) -> ApplyResult:
     """Remove all that was applied."""
     state = read_cluster_state(cluster)
-    return remove_all(state, find_all(state))
+    return remove_all(state, find_removals(cluster, state.entries))
 
 
 def clear(cluster: Cluster, namespace: str = "daypass") -> None:
@@ -114,7 +114,7 @@ def settle(cluster: Cluster) -> None:
 
 def everything(cluster: Cluster) -> Everything:
     """Every object of every kind in every namespace."""
-    kinds = read_cluster_state(cluster).target.kinds.resources.values()
+    kinds = cluster.kinds(refresh=True).resources.values()
     listed = {(each.api_version.partition("/")[0], each.kind): each for each in kinds}
 
     def look(resource: Resource) -> Everything:
@@ -133,7 +133,7 @@ def everything(cluster: Cluster) -> Everything:
 
     whole: Everything = {}
     wanted = [one for one in listed.values() if one.kind not in _RESTLESS and _can_list(one)]
-    for found in each(look, wanted):
+    for found in in_parallel(look, wanted):
         whole |= found
     return whole
 

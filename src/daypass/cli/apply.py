@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
-    from daypass.deploy.rollout import Deadline
+    from daypass.deploy.wait import Deadline
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "show what would change, commit it, apply it, wait for it, verify it"
@@ -156,7 +156,7 @@ def _keep(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan)
 def _carry_out(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     from daypass.deploy.apply import execute
 
-    done = execute(state.target, plan, force=args.force_conflicts)
+    done = execute(state.cluster, plan, force=args.force_conflicts)
     if args.no_wait:
         from daypass.deploy.report import waiting_lines
 
@@ -172,26 +172,26 @@ def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan)
     """Until it runs, and then whether it does what it should."""
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
-    from daypass.deploy.rollout import Deadline, wait_for_pair, wait_for_rollout
+    from daypass.deploy.wait import Deadline, wait_for_certificate, wait_for_rollout
 
-    patience = Deadline(state.target, args.timeout)
+    deadline = Deadline(state.cluster, args.timeout)
     if plan.waiting:
-        wait_for_pair(state.target, plan.pair, patience, log)
-        state = read_cluster_state(state.target.cluster)
+        wait_for_certificate(state.cluster, plan.pair, deadline, log)
+        state = read_cluster_state(state.cluster)
         _carry_out(args, state, make_plan(state, config))
     for change in plan.changes:
         if change.identifier.kind == "Deployment":
-            wait_for_rollout(state.target, change.identifier, patience, log)
+            wait_for_rollout(state.cluster, change.identifier, deadline, log)
     _wait_for_policy(state, config, plan)
-    troubles = _wait_for_gate(state, plan, patience)
+    problems = _wait_for_gate(state, plan, deadline)
     if args.no_verify:
-        return 3 if troubles else 0
-    from daypass.deploy.apply import has_failures, verify_published
+        return 3 if problems else 0
+    from daypass.deploy.wait import verify_published
     from daypass.verification import report
 
-    findings = verify_published(config, patience, log)
+    findings = verify_published(config, deadline, log)
     log("seen from outside:", report.text(findings))
-    return 3 if troubles or has_failures(findings) else 0
+    return 3 if problems or report.has_failures(findings) else 0
 
 
 def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> None:
@@ -200,17 +200,17 @@ def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> No
     if config.policy is not None and kinds & _POLICY_KINDS:
         from daypass.identity.policy import wait_until_enforced
 
-        seen_in = wait_until_enforced(state.target.cluster, config.policy)
+        seen_in = wait_until_enforced(state.cluster, config.policy)
         where = f"in force, as seen in {seen_in}" if seen_in else "installed"
         log(f"the policy is {where}; mode {config.policy.mode}")
 
 
-def _wait_for_gate(state: ClusterState, plan: ApplyPlan, patience: Deadline) -> list[str]:
+def _wait_for_gate(state: ClusterState, plan: ApplyPlan, deadline: Deadline) -> list[str]:
     """Until the gateway has taken up the gate's policies; what is then not as it should be."""
-    from daypass.deploy.apply import GROUP, wait_for_policies
+    from daypass.deploy.wait import GATEWAY_POLICIES, wait_for_policies
 
-    policies = [c.identifier for c in plan.changes if c.identifier.group == GROUP]
-    troubles = wait_for_policies(state.target, policies, patience, log)
-    if troubles:
-        log("the gate is not as it should be:", "\n".join(troubles))
-    return troubles
+    policies = [c.identifier for c in plan.changes if c.identifier.group == GATEWAY_POLICIES]
+    problems = wait_for_policies(state.cluster, policies, deadline, log)
+    if problems:
+        log("the gate is not as it should be:", "\n".join(problems))
+    return problems

@@ -42,10 +42,9 @@ def run(args: Namespace) -> int:
     with closing(open_cluster(args)) as cluster:
         try:
             from daypass.config import load
-            from daypass.deploy.cluster_state import read_cluster_state
+            from daypass.deploy.cluster_state import DIFF_WITH_KUBECTL, read_cluster_state
             from daypass.deploy.git import not_in_git
             from daypass.deploy.plan import make_plan
-            from daypass.deploy.served_kinds import DIFF_WITH_KUBECTL
             from daypass.render.manifests import render_tree
             from daypass.render.output_tree import drifts
         except ModuleNotFoundError as error:

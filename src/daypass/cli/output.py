@@ -13,13 +13,12 @@ from typing import Any
 
 from daypass._core.text import printable
 from daypass.cli import log, write
-
-SERVERS_OWN = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
+from daypass.kube.resources import without_server_fields
 
 
 def put_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
     """Print objects as `yaml` (documents) or `json` (a List), without what a server adds."""
-    cleaned = [_cleaned(document) for document in documents]
+    cleaned = [without_server_fields(document) for document in documents]
     if output == "json":
         whole = {"apiVersion": "v1", "kind": "List", "items": cleaned}
         write(json.dumps(whole, indent=2) + "\n")
@@ -27,11 +26,6 @@ def put_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
     import yaml
 
     write(yaml.safe_dump_all(cleaned, sort_keys=False))
-
-
-def _cleaned(document: dict[str, Any]) -> dict[str, Any]:
-    metadata = {k: v for k, v in document["metadata"].items() if k not in SERVERS_OWN}
-    return {**document, "metadata": metadata}
 
 
 GAP = "   "

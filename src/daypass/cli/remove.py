@@ -16,7 +16,7 @@ from daypass.cli.options import add_cluster_options, open_cluster
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.deploy.removals import Removal
+    from daypass.deploy.remove import Removal
 
 SUMMARY = "remove all that `daypass apply` brought into the cluster, and nothing else"
 EPILOG = """\
@@ -48,14 +48,13 @@ def run(args: Namespace) -> int:
     """Remove it."""
     with closing(open_cluster(args)) as cluster:
         try:
-            from daypass.deploy.cluster_state import read_cluster_state
-            from daypass.deploy.remove import find_all, remove_all, wait_until_gone
-            from daypass.deploy.rollout import Deadline
-            from daypass.deploy.served_kinds import DELETE_WITH_KUBECTL
+            from daypass.deploy.cluster_state import DELETE_WITH_KUBECTL, read_cluster_state
+            from daypass.deploy.remove import find_removals, remove_all
+            from daypass.deploy.wait import Deadline, wait_until_gone
         except ModuleNotFoundError as error:
             raise MissingExtraError("daypass remove", "admin") from error
         state = read_cluster_state(cluster, instead=DELETE_WITH_KUBECTL)
-        removals = find_all(state)
+        removals = find_removals(cluster, state.entries)
         _show(args, removals)
         if not state.inventories:
             log(f"{cluster.access.server}: nothing there was applied by daypass")
@@ -66,8 +65,8 @@ def run(args: Namespace) -> int:
             ask_yes("remove it?", command("remove", "--yes"))
         done = remove_all(state, removals)
         if not args.no_wait:
-            patience = Deadline(state.target, args.timeout)
-            wait_until_gone(state.target, removals, done, patience, log)
+            deadline = Deadline(cluster, args.timeout)
+            wait_until_gone(cluster, removals, done, deadline, log)
     log(f"removed {done.removed}; the files in git are as they were")
     for removal in done.left:
         log(f"left {removal.identifier}: {removal.why}")

@@ -79,7 +79,7 @@ def run(args: Namespace) -> int:
             cluster = stack.enter_context(closing(open_cluster(args)))
         findings = {target.name: verifier.verify(target) for target in targets}
         if config is not None and config.gate is not None:
-            from daypass.deploy.apply import verify_gate_hosts
+            from daypass.deploy.gate_bypass import verify_gate_hosts
 
             beyond = verify_gate_hosts(cluster, config)
             findings = {name: [*found, *beyond] for name, found in findings.items()}

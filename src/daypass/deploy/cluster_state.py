@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command, kubectl
 from daypass.config import Config
-from daypass.deploy.deploy_target import DeployTarget, ObjectRef
 from daypass.deploy.exposure_diff import Exposure
 from daypass.deploy.inventory import HOLDS, HOLDS_ONE, AppliedObject, Inventory, read_inventories
-from daypass.deploy.served_kinds import APPLY_WITH_KUBECTL, discover_kinds, group_of
+from daypass.deploy.object_ref import ObjectRef
 from daypass.gate.explain import issuer_of
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import NAMESPACES, Object, name_of
+from daypass.kube.resources import NAMESPACES, Object, group_of, name_of
 from daypass.render.cluster_facts import ClusterFacts, read_facts
+
+APPLY_WITH_KUBECTL = f"{command('render')} | {kubectl('apply', '--server-side', '-f', '-')}"
+DIFF_WITH_KUBECTL = f"{command('render')} | {kubectl('diff', '--server-side', '-f', '-')}"
+DELETE_WITH_KUBECTL = f"""{command("render")} | {kubectl("delete", "-f", "-")}
+look at what it prints first: a namespace is deleted with everything in it"""
+"""What to type if the API server is too old for daypass."""
 
 _BRINGS = {
     "networking.istio.io": "Istio",
@@ -34,7 +40,7 @@ class ClusterState:
     all of their entries count.
     """
 
-    target: DeployTarget
+    cluster: Cluster
     namespaces: dict[str, bool]
     inventories: tuple[Inventory, ...]
 
@@ -54,12 +60,12 @@ class ClusterState:
         """The cluster as the renderer needs to know it; it is asked for its issuer if need be."""
         in_cluster = config.gate is not None and config.gate.engine != "envoy"
         to_ask = in_cluster and config.cluster.issuer is None
-        issuer = issuer_of(self.target.cluster) if to_ask else ""
-        return read_facts(config, self.target.kinds.served, issuer)
+        issuer = issuer_of(self.cluster) if to_ask else ""
+        return read_facts(config, self.cluster.kinds().names, issuer)
 
     def require(self, documents: Sequence[Object]) -> None:
         """Raise MissingError for kinds and namespaces that these need and nobody has brought."""
-        kinds = self.target.kinds.resources
+        kinds = self.cluster.kinds().resources
         missing: dict[str, list[str]] = {}
         for document in documents:
             if (document["apiVersion"], document["kind"]) not in kinds:
@@ -99,8 +105,8 @@ def _bring(group: str) -> str:
 
 
 def read_cluster_state(cluster: Cluster, *, instead: str = APPLY_WITH_KUBECTL) -> ClusterState:
-    """Ask a cluster. Raises as `ask_kinds` does."""
-    kinds = discover_kinds(cluster, instead=instead)
+    """Read a cluster. Raises as `Cluster.kinds`, with `instead` as the hint."""
+    cluster.kinds(refresh=True, hint=instead)
     namespaces, holders = {}, []
     for document in cluster.list(NAMESPACES, metadata_only=True):
         metadata = document["metadata"]
@@ -108,7 +114,7 @@ def read_cluster_state(cluster: Cluster, *, instead: str = APPLY_WITH_KUBECTL) -
         if (metadata.get("labels") or {}).get(HOLDS) == HOLDS_ONE[HOLDS]:
             holders.append(name_of(document))
     return ClusterState(
-        target=DeployTarget(cluster, kinds),
+        cluster=cluster,
         namespaces=namespaces,
         inventories=tuple(read_inventories(cluster, holders)),
     )

@@ -1,10 +1,7 @@
-"""Which hosts a gateway serves by whose objects: pure functions over Istio's kinds and the Gateway
-API's.
+"""Hosts that bypass the gate: served on the gateway that it guards, without being guarded.
 
-What an object says and what its gateway says are taken together: a VirtualService for any host on a
-Gateway for one host serves that one. Who only redirects serves nothing.
-
-Names that lead past the gate: on the gateway that it guards, and without being guarded.
+An object and its gateway count together: a VirtualService for any host on a Gateway for one host
+serves that one. A route that only redirects serves nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from daypass._core.errors import DaypassError
 from daypass.config import Config, Gate
 from daypass.deploy.routes import (
     GATEWAY,
@@ -22,6 +20,7 @@ from daypass.deploy.routes import (
     GroupKind,
     ListedObjects,
     is_ours,
+    list_all,
     owner_of,
 )
 from daypass.kube.cluster import Cluster
@@ -29,6 +28,7 @@ from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import PODS
 from daypass.render.istio.settings import IstioGate
 from daypass.render.objects import Object
+from daypass.verification.report import Finding, ok, skipped, warning
 
 ANY = "*"
 _WEB = ("HTTP", "HTTPS")
@@ -323,3 +323,31 @@ def _some(names: Iterable[str]) -> str:
     if more > 1:
         listed = [*listed[:_MOST_NAMED], f"{more} more"]
     return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))
+
+
+GATE_HOSTS = "gate-hosts"
+_QUESTION = "whether other names lead past the gate"
+
+
+def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
+    """Return a finding about names that bypass the gate, if there can be any.
+
+    `cluster`: None to look at no cluster.
+    """
+    gate = config.gate
+    if gate is not None and gate.guards_every_host:
+        return [ok(GATE_HOSTS, "the gate guards whatever name is asked for")]
+    if gate is None or not kinds_of(gate):
+        return []
+    if cluster is None:
+        return [skipped(GATE_HOSTS, f"{_QUESTION}: --kubeconfig FILE looks at the cluster")]
+    try:
+        listed = list_all(cluster, kinds_of(gate))
+        found = find_gate_bypass(cluster, listed, config)
+    except DaypassError as error:
+        return [skipped(GATE_HOSTS, f"{_QUESTION}: {error.fact}")]
+    if found.lines:
+        return [warning(GATE_HOSTS, "\n".join(found.lines), found.hint)]
+    if listed.unseen:
+        return [skipped(GATE_HOSTS, f"{_QUESTION}: no right to list {', '.join(listed.unseen)}")]
+    return [ok(GATE_HOSTS, "no other name on that gateway leads to what it guards")]

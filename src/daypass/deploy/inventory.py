@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.labels import DOMAIN, MANAGED_BY, MANAGER
-from daypass.deploy.deploy_target import ObjectRef, each
 from daypass.deploy.exposure_diff import Exposure
+from daypass.deploy.object_ref import ObjectRef, in_parallel
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of, uid_of
@@ -85,7 +85,7 @@ def read_inventories(cluster: Cluster, namespaces: list[str]) -> list[Inventory]
     """
     found = [
         document
-        for document in each(lambda name: cluster.find(CONFIG_MAPS, NAME, name), namespaces)
+        for document in in_parallel(lambda name: cluster.find(CONFIG_MAPS, NAME, name), namespaces)
         if document is not None
     ]
     found.sort(key=lambda document: str(document["metadata"]["creationTimestamp"]), reverse=True)

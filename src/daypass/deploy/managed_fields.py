@@ -4,8 +4,6 @@ Server-side apply keeps, for each manager, the set of fields that it has applied
 (`metadata.managedFields`, FieldsV1 of sigs.k8s.io/structured-merge-diff). Where that set is exactly
 what would be applied now, with these values, applying it is known to change nothing and need not be
 tried. Whatever is in doubt counts as no: then the API server is asked.
-
-Two states of an object side by side, without what the server adds and without secrets.
 """
 
 from __future__ import annotations
@@ -14,8 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from daypass._core.text import unified_diff
-from daypass.deploy.deploy_target import ObjectRef
 from daypass.kube.cluster import FIELD_MANAGER
 from daypass.kube.resources import Object
 
@@ -87,52 +83,3 @@ def _picked(which: Mapping[str, Any], items: Sequence[Any]) -> list[Any]:
         if isinstance(item, dict)
         and all(item.get(name, value) == value for name, value in which.items())
     ]
-
-
-_SERVERS_OWN = (
-    "creationTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-)
-
-
-def shown(document: Object) -> Object:
-    """What of an object is looked at: all but what the API server and controllers write."""
-    metadata = {k: v for k, v in document["metadata"].items() if k not in _SERVERS_OWN}
-    rest = {k: v for k, v in document.items() if k not in ("metadata", "status")}
-    head = {name: rest.pop(name) for name in ("apiVersion", "kind")}
-    return {**head, "metadata": metadata, **rest}
-
-
-def unified(identifier: ObjectRef, before: Object | None, after: Object | None) -> str:
-    """A unified diff of YAML; None on a side: there is no such object. Empty for the same."""
-    old, new = (None if side is None else shown(side) for side in (before, after))
-    if identifier.kind == "Secret":
-        old, new = _veiled(old, new, "before"), _veiled(new, old, "after")
-    path = f"{identifier.kind}/{identifier.where}"
-    old_text, new_text = (None if side is None else _yaml(side) for side in (old, new))
-    return unified_diff(old_text, new_text, f"cluster/{path}", f"config/{path}")
-
-
-def _yaml(document: Object) -> str:
-    from daypass.render.yaml import document as as_yaml
-
-    return as_yaml(document)
-
-
-def _veiled(document: Object | None, other: Object | None, word: str) -> Object | None:
-    """A Secret with words for values: the same ones where both hold the same."""
-    if document is None:
-        return None
-
-    def veil(field: str) -> dict[str, str]:
-        there: Mapping[str, str] = (other or {}).get(field) or {}
-        return {
-            name: "(not shown)" if there.get(name) == value else f"(not shown: {word})"
-            for name, value in (document.get(field) or {}).items()
-        }
-
-    return {**document, **{name: veil(name) for name in ("data", "stringData") if name in document}}

@@ -1,7 +1,4 @@
-"""What the API server would refuse, all of it in one error.
-
-What an apply would do: asked of the cluster by dry runs, and nothing is changed.
-"""
+"""What an apply would do, by dry runs of the API server; nothing is changed."""
 
 from __future__ import annotations
 
@@ -13,16 +10,17 @@ from daypass._core.errors import DaypassError
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
-from daypass.deploy.deploy_target import ObjectRef, each
 from daypass.deploy.exposure_diff import Exposure, exposure, widened
 from daypass.deploy.gate_bypass import GateBypass, find_gate_bypass, kinds_of
 from daypass.deploy.inventory import HOLDS_ONE, AppliedObject, Inventory
-from daypass.deploy.managed_fields import is_applied, managed_fields, shown, unified
+from daypass.deploy.managed_fields import is_applied, managed_fields
+from daypass.deploy.object_diff import comparable, object_diff
+from daypass.deploy.object_ref import ObjectRef, in_parallel
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
-from daypass.deploy.removals import Removal, find_removals, is_the_one
+from daypass.deploy.remove import Removal, find_removals, is_applied_object
 from daypass.deploy.routes import KINDS, collisions, list_all
 from daypass.kube.errors import ApiError, ConflictError
-from daypass.kube.resources import Object
+from daypass.kube.resources import Object, name_of
 from daypass.render.manifests import render_objects
 from daypass.render.objects import DOOR_PAIR, LABELS, new_object
 from daypass.render.prerequisites import Prerequisite, prerequisites
@@ -86,7 +84,7 @@ class ObjectChange:
 
     def diff(self) -> str:
         """What would change, as a unified diff."""
-        return unified(self.identifier, self.live, self.result)
+        return object_diff(self.identifier, self.live, self.result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,16 +148,16 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     Raises, with all of it at once: kinds and namespaces that are missing, rights that are missing,
     and whatever else the API server would refuse.
     """
-    target, namespace = state.target, config.door.namespace
+    cluster, namespace = state.cluster, config.door.namespace
     documents = _documents(state, config)
-    brought = provide_prerequisites(target, prerequisites(config), namespace)
+    brought = provide_prerequisites(cluster, prerequisites(config), namespace)
     documents += brought.objects
     state.require(documents)
     changes = _changes(state, documents)
     entries = _entries(state, changes, brought)
-    removals = find_removals(target, state.entries, entries)
+    removals = find_removals(cluster, state.entries, entries)
     exposed = exposure(config)
-    listed = list_all(target, dict.fromkeys([*KINDS, *kinds_of(config.gate)]))
+    listed = list_all(cluster, dict.fromkeys([*KINDS, *kinds_of(config.gate)]))
     return ApplyPlan(
         namespace=namespace,
         changes=tuple(changes),
@@ -168,7 +166,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         missing=tuple(brought.missing),
         widened=tuple(widened(state.exposed, exposed)),
         collisions=tuple(collisions(listed, config)),
-        unguarded=find_gate_bypass(target.cluster, listed, config),
+        unguarded=find_gate_bypass(cluster, listed, config),
         unseen=listed.unseen,
         exposed=exposed,
         entries=entries,
@@ -195,7 +193,7 @@ def _changes(state: ClusterState, documents: Sequence[Object]) -> list[ObjectCha
         except ApiError as error:
             return error
 
-    compared = each(compare, documents)
+    compared = in_parallel(compare, documents)
     raise_apply_errors([found for found in compared if isinstance(found, ApiError)])
     return [found for found in compared if isinstance(found, ObjectChange)]
 
@@ -204,15 +202,15 @@ def _compared(state: ClusterState, document: Object) -> ObjectChange:
     namespace = document["metadata"].get("namespace")
     if namespace and namespace not in state.namespaces:
         return ObjectChange(document=document, live=None, result=document, verdict="create")
-    live = state.target.find_as(document)
+    live = state.cluster.find(state.cluster.resource(document), name_of(document), namespace)
     if live is not None and is_applied(document, live):
         return ObjectChange(document=document, live=live, result=live, verdict="same")
     owners: tuple[str, ...] = ()
     try:
-        result = state.target.apply(document, dry_run=True)
+        result = state.cluster.apply(document, dry_run=True, strict=True)
     except ConflictError as error:
         owners = owners_of(ObjectRef.of(document), error)
-        result = state.target.apply(document, dry_run=True, force=True)
+        result = state.cluster.apply(document, dry_run=True, force=True, strict=True)
     return ObjectChange(
         document=document, live=live, result=result, verdict=_verdict(live, result), owners=owners
     )
@@ -221,7 +219,7 @@ def _compared(state: ClusterState, document: Object) -> ObjectChange:
 def _verdict(live: Object | None, result: Object) -> Verdict:
     if live is None:
         return "create"
-    if shown(live) != shown(result):
+    if comparable(live) != comparable(result):
         return "change"
     return "same" if managed_fields(live) == managed_fields(result) else "own"
 
@@ -258,7 +256,7 @@ def _entry(
     if live is None:
         return AppliedObject(api_version=api_version)
     known = state.entries.get(identifier)
-    if known is not None and is_the_one(known, live):
+    if known is not None and is_applied_object(known, live):
         taken_over = known.taken_over
     else:
         taken_over = not _is_labelled(live)

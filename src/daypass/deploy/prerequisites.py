@@ -10,12 +10,14 @@ import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass._core.labels import DOMAIN
-from daypass.deploy.deploy_target import DeployTarget, ObjectRef, each
+from daypass.deploy.object_ref import ObjectRef, find_metadata, find_object, in_parallel
+from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
 from daypass.render.objects import (
     API_SERVER_NAMESPACE,
@@ -151,7 +153,7 @@ class ProvidedPrerequisites:
 
 
 def provide_prerequisites(
-    target: DeployTarget, needs: Sequence[Prerequisite], namespace: str
+    cluster: Cluster, needs: Sequence[Prerequisite], namespace: str
 ) -> ProvidedPrerequisites:
     """What is to be done about needs; asks, and changes nothing. `namespace`: the door's.
 
@@ -159,23 +161,23 @@ def provide_prerequisites(
     """
     brought = ProvidedPrerequisites()
     named = {_identifier(need.kind, need.namespace, need.name): need for need in needs}
-    there = dict(zip(named, each(target.find_metadata, named), strict=True))
+    there = dict(zip(named, in_parallel(partial(find_metadata, cluster), named), strict=True))
     authorities: dict[str, str | None] = {}
     for identifier, need in named.items():
         found = there[identifier]
         if need.content == "public-pair" and found is None:
             brought.missing.append(need)
         elif need.content in ("door-pair", "gate-pair"):
-            authorities[need.name] = _bring_pair(target, identifier, need, found, brought)
+            authorities[need.name] = _bring_pair(cluster, identifier, need, found, brought)
         elif need.content == "api-server-authority":
             source = _identifier("ConfigMap", API_SERVER_NAMESPACE, CLUSTER_AUTHORITY)
-            brought.objects.append(_copy(need, _authority(target, source) or ""))
+            brought.objects.append(_copy(need, _authority(cluster, source) or ""))
     for need in needs:
         pair = _COPIED.get(need.content)
         if pair is None:
             continue
         if not authorities.get(pair):
-            authorities[pair] = _authority(target, _identifier("Secret", namespace, pair))
+            authorities[pair] = _authority(cluster, _identifier("Secret", namespace, pair))
         authority = authorities[pair]
         if authority is None:
             brought.waiting.append(need)
@@ -185,25 +187,25 @@ def provide_prerequisites(
 
 
 def _bring_pair(
-    target: DeployTarget,
+    cluster: Cluster,
     identifier: ObjectRef,
     need: Prerequisite,
     found: Object | None,
     brought: ProvidedPrerequisites,
 ) -> str | None:
     """See to the door's pair; the authority of it if it is a new one."""
-    clock = target.cluster.clock
+    clock = cluster.clock
     if found is not None and not is_due(found["metadata"], clock):
         brought.kept[identifier] = found
         return None
-    trusted = (_authority(target, identifier) or "") if found is not None else ""
+    trusted = (_authority(cluster, identifier) or "") if found is not None else ""
     made = make_serving_certificate(need.namespace, need.name, need.host, clock, trusted)
     brought.objects.append(made)
     return authority_in(made)
 
 
-def _authority(target: DeployTarget, identifier: ObjectRef) -> str | None:
-    document = target.find(identifier)
+def _authority(cluster: Cluster, identifier: ObjectRef) -> str | None:
+    document = find_object(cluster, identifier)
     if document is None:
         return None
     found = authority_in(document)

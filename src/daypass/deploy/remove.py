@@ -1,49 +1,226 @@
-"""Everything that was applied, removed again, and nothing else."""
+"""Removing what was applied: what goes, what stays and why, and in which order."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
-from daypass._core.hints import command, kubectl
-from daypass.deploy.apply import ApplyResult, PartialApplyError, remove
+from daypass._core.hints import command
+from daypass._core.labels import MANAGER
 from daypass.deploy.cluster_state import ClusterState
-from daypass.deploy.deploy_target import DeployTarget
-from daypass.deploy.inventory import NAME, write_inventory
-from daypass.deploy.removals import Removal, find_removals
-from daypass.deploy.rollout import Deadline, Say
-from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS
+from daypass.deploy.inventory import NAME as INVENTORY
+from daypass.deploy.inventory import AppliedObject, write_inventory
+from daypass.deploy.managed_fields import managed_fields
+from daypass.deploy.object_ref import ObjectRef, find_metadata, in_parallel
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, Object, Resource
 from daypass.render.istio.filters import revoked_names
-from daypass.render.objects import GATE, GATE_KEYS
+from daypass.render.objects import (
+    GATE,
+    GATE_KEYS,
+    GATE_KNOWN,
+    GATE_REVOKED,
+    GATE_WATCH,
+    known_names,
+)
+
+_IN_EVERY_NAMESPACE = {
+    ("ConfigMap", "kube-root-ca.crt"),
+    ("ConfigMap", "istio-ca-root-cert"),
+    ("ConfigMap", "openshift-service-ca.crt"),
+    ("ServiceAccount", "default"),
+}
+"""Controllers put these into each namespace."""
+
+_OF_THE_GATE = {
+    ("Lease", GATE_WATCH),
+    *(("ConfigMap", name) for name in (GATE_KNOWN, *known_names(), GATE_REVOKED)),
+}
+"""The gate's revocation watch writes these; they are not applied. Manual denials are not ours."""
+
+_LEFTOVERS = {"Event", "Endpoints"}
+"""Kinds that remain without an owner."""
+
+Fate: TypeAlias = Literal["remove", "release", "keep", "leave"]
 
 
-def find_all(state: ClusterState) -> list[Removal]:
-    """What a removal would do, in order."""
-    return find_removals(state.target, state.entries)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """An applied object that is no longer wanted and still exists.
+
+    Fates: `release` gives up our fields of an object that existed before daypass applied it;
+    `keep` a namespace of ours that holds foreign objects; `leave` an object that is not the one
+    that was applied. `why`: the reason for the last two.
+    """
+
+    identifier: ObjectRef
+    fate: Fate
+    uid: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyResult:
+    """The result of an apply or a removal. `left`: not removed, as planned or as found since."""
+
+    applied: int = 0
+    removed: int = 0
+    left: tuple[Removal, ...] = ()
+
+    @property
+    def kept(self) -> list[ObjectRef]:
+        """What remains in the inventory, to be removed later."""
+        return [removal.identifier for removal in self.left if removal.fate == "keep"]
+
+
+class PartialApplyError(DaypassError):
+    """An apply or a removal failed halfway; running it again continues."""
+
+
+def find_removals(
+    cluster: Cluster,
+    entries: Mapping[ObjectRef, AppliedObject],
+    wanted: Container[ObjectRef] = (),
+) -> list[Removal]:
+    """Return what happens to inventory entries, in order, without those gone or still `wanted`."""
+
+    def find(item: tuple[ObjectRef, AppliedObject]) -> Removal | None:
+        ref, entry = item
+        live = find_metadata(cluster, ref)
+        if live is None:
+            return None
+        removal = Removal(identifier=ref, fate="remove", uid=str(live["metadata"]["uid"]))
+        if not is_applied_object(entry, live):
+            return replace(removal, fate="leave", why="it is not the one that was applied")
+        if entry.taken_over:
+            return replace(removal, fate="release")
+        return _keep_if_shared(cluster, removal, entries)
+
+    todo = [item for item in entries.items() if item[0] not in wanted]
+    found = [removal for removal in in_parallel(find, todo) if removal is not None]
+    return sorted(found, key=lambda removal: (-removal.identifier.wave, removal.identifier))
+
+
+def is_applied_object(entry: AppliedObject, live: Object) -> bool:
+    """Return whether an object is the one that an inventory entry describes.
+
+    The entry alone proves nothing: any user who may edit the ConfigMap could name any object. The
+    object's own managed fields have to say that daypass applied it. A Secret of cert-manager has to
+    be made for a Certificate of ours.
+    """
+    metadata = live["metadata"]
+    if entry.certificate:
+        made_for = (metadata.get("annotations") or {}).get("cert-manager.io/certificate-name")
+        return bool(made_for == entry.certificate) and entry.certificate.startswith(f"{MANAGER}-")
+    # Without a UID: an apply failed before it could record it.
+    return managed_fields(live) is not None and entry.uid in ("", metadata["uid"])
+
+
+def _keep_if_shared(cluster: Cluster, removal: Removal, ours: Container[ObjectRef]) -> Removal:
+    """Return the removal; for a namespace with foreign objects, that it is kept."""
+    if removal.identifier.kind != "Namespace":
+        return removal
+    found = _foreign_objects(cluster, removal.identifier.name, ours)
+    return replace(removal, fate="keep", why=f"it holds {', '.join(found)}") if found else removal
+
+
+def _foreign_objects(cluster: Cluster, namespace: str, ours: Container[ObjectRef]) -> list[str]:
+    """What else would be deleted with a namespace: `Secret ekf-tls`.
+
+    That is what no other object owns, and no controller puts into every namespace.
+    """
+
+    def look(resource: Resource) -> list[ObjectRef]:
+        found = cluster.list(resource, namespace, metadata_only=True)
+        head = {"apiVersion": resource.api_version, "kind": resource.kind}
+        return [ObjectRef.of({**o, **head}) for o in found if _is_foreign(resource.kind, o)]
+
+    kinds = [kind for kind in cluster.kinds().deletable if kind.kind not in _LEFTOVERS]
+    found = {ref for some in in_parallel(look, kinds) for ref in some}
+    return sorted(f"{one.kind} {one.name}" for one in found if one not in ours)
+
+
+def _is_foreign(kind: str, document: Object) -> bool:
+    metadata = document["metadata"]
+    annotations = metadata.get("annotations") or {}
+    return not (
+        metadata.get("ownerReferences")
+        or "deletionTimestamp" in metadata
+        or (kind, metadata["name"])
+        in {*_IN_EVERY_NAMESPACE, *_OF_THE_GATE, ("ConfigMap", INVENTORY)}
+        or annotations.get("kubernetes.io/service-account.name") == "default"
+    )
+
+
+def remove(cluster: Cluster, removals: Iterable[Removal]) -> ApplyResult:
+    """Remove in reverse waves; a namespace last, and only if it still holds nothing foreign."""
+    namespaces: list[Removal] = []
+    others: list[Removal] = []
+    left: list[Removal] = []
+    for removal in removals:
+        if removal.fate in ("keep", "leave"):
+            left.append(removal)
+        else:
+            (namespaces if removal.identifier.kind == "Namespace" else others).append(removal)
+    for step in _in_steps(others):
+        in_parallel(lambda removal: _remove(cluster, removal), step)
+    for removal in namespaces:
+        now = _keep_if_shared(cluster, removal, ()) if removal.fate == "remove" else removal
+        if now.fate == "keep":
+            left.append(now)
+        else:
+            _remove(cluster, now)
+            others.append(now)
+    return ApplyResult(removed=len(others), left=tuple(left))
+
+
+def _in_steps(removals: list[Removal]) -> Iterable[list[Removal]]:
+    """Group what can be removed at once: a wave, and in it certificates before the rest."""
+    steps: dict[tuple[int, bool], list[Removal]] = {}
+    for removal in removals:
+        key = removal.identifier.wave, removal.identifier.kind == "Certificate"
+        steps.setdefault(key, []).append(removal)
+    return [steps[key] for key in sorted(steps, reverse=True)]
+
+
+def _remove(cluster: Cluster, removal: Removal) -> None:
+    ref = removal.identifier
+    resource = cluster.find_kind(ref.group, ref.kind)
+    if resource is None:
+        return
+    if removal.fate != "release":
+        cluster.delete(resource, ref.name, ref.namespace or None, uid=removal.uid)
+        return
+    # Applying no fields gives up those that only daypass has set; the object stays.
+    metadata: Object = {"name": ref.name, "uid": removal.uid}
+    if ref.namespace:
+        metadata["namespace"] = ref.namespace
+    nothing = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+    cluster.apply(nothing, strict=True)
 
 
 def remove_all(state: ClusterState, removals: Sequence[Removal]) -> ApplyResult:
-    """Do it; the inventory goes last, or stays with the namespaces that stay.
+    """Remove everything; the inventory goes last, or stays with the namespaces that stay.
 
-    Raises HalfDoneError where it ends on its way; the same again goes on from there.
+    Raises PartialApplyError if it fails halfway; running it again continues.
     """
-    # With the label of a namespace that outlives us its inventory would be out of sight.
+    # Releasing a namespace drops its label, without which its inventory would not be found again.
     last = [r for r in removals if r.fate == "release" and r.identifier.kind == "Namespace"]
+    cluster = state.cluster
     try:
-        done = remove(state.target, [removal for removal in removals if removal not in last])
-        _remove_published(state.target, removals)
+        done = remove(cluster, [removal for removal in removals if removal not in last])
+        _remove_published(cluster, removals)
         for inventory in state.inventories:
             kept = {
                 name: inventory.entries[name] for name in done.kept if name in inventory.entries
             }
             if kept:
-                write_inventory(state.target.cluster, inventory, kept, None)
+                write_inventory(cluster, inventory, kept, None)
             else:
-                state.target.cluster.delete(
-                    CONFIG_MAPS, NAME, inventory.namespace, uid=inventory.uid
-                )
-        released = remove(state.target, last)
+                cluster.delete(CONFIG_MAPS, INVENTORY, inventory.namespace, uid=inventory.uid)
+        released = remove(cluster, last)
     except DaypassError as error:
         raise PartialApplyError(
             error.fact, f"{error.hint}\n`{command('remove')}` goes on from there"
@@ -51,41 +228,10 @@ def remove_all(state: ClusterState, removals: Sequence[Removal]) -> ApplyResult:
     return replace(done, removed=done.removed + released.removed)
 
 
-def _remove_published(target: DeployTarget, removals: Sequence[Removal]) -> None:
-    """What the gate's watch has put beside the gateway's filters, which are gone now."""
+def _remove_published(cluster: Cluster, removals: Sequence[Removal]) -> None:
+    """Delete what the gate's revocation watch has published next to the gateway's filters."""
     for removal in removals:
-        identifier = removal.identifier
-        if removal.fate == "remove" and (identifier.kind, identifier.name) == ("EnvoyFilter", GATE):
+        ref = removal.identifier
+        if removal.fate == "remove" and (ref.kind, ref.name) == ("EnvoyFilter", GATE):
             for name in (GATE_KEYS, *revoked_names()):
-                target.cluster.delete(ENVOY_FILTERS, name, identifier.namespace)
-
-
-def wait_until_gone(
-    target: DeployTarget,
-    removals: Sequence[Removal],
-    done: ApplyResult,
-    patience: Deadline,
-    say: Say,
-) -> None:
-    """Wait until all that was removed is gone: some objects take their time, namespaces above all.
-
-    Raises NotReadyError.
-    """
-    left = {removal.identifier for removal in done.left}
-    for removal in removals:
-        if removal.fate == "remove" and removal.identifier not in left:
-            patience.wait(lambda: _gone(target, removal), say, _hint(removal))  # noqa: B023 - now
-
-
-def _gone(target: DeployTarget, removal: Removal) -> str | None:
-    live = target.find_metadata(removal.identifier)
-    if live is None or live["metadata"]["uid"] != removal.uid:
-        return None
-    finalizers = ", ".join(live["metadata"].get("finalizers") or ())
-    return f"{removal.identifier} is going" + (f" ({finalizers})" if finalizers else "")
-
-
-def _hint(removal: Removal) -> str:
-    identifier = removal.identifier
-    where = ("-n", identifier.namespace) if identifier.namespace else ()
-    return kubectl("describe", identifier.kind.lower(), identifier.name, *where)
+                cluster.delete(ENVOY_FILTERS, name, ref.namespace)

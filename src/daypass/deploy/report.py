@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from daypass.deploy.deploy_target import ObjectRef
+from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.plan import ApplyPlan
-from daypass.deploy.removals import Removal
+from daypass.deploy.remove import Removal
 from daypass.render.prerequisites import Prerequisite
 
 _VERBS = {"create": "create", "change": "change", "own": "take over"}

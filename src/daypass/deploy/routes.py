@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from daypass.config import Config
-from daypass.deploy.deploy_target import DeployTarget, each
 from daypass.deploy.ekf import is_handed_over
+from daypass.deploy.object_ref import in_parallel
+from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.render.objects import LABELS, Object
 
@@ -226,21 +227,21 @@ class ListedObjects:
         return self.objects.get(kind, ())
 
 
-def list_all(target: DeployTarget, wanted: Iterable[GroupKind]) -> ListedObjects:
+def list_all(cluster: Cluster, wanted: Iterable[GroupKind]) -> ListedObjects:
     """List these kinds in all namespaces, several at a time."""
 
     def look(wanted: GroupKind) -> tuple[GroupKind, list[Object] | None]:
-        resource = target.kinds.find(*wanted)
+        resource = cluster.find_kind(*wanted)
         if resource is None:
             return wanted, []
         try:
-            listed = target.cluster.list(resource)
+            listed = cluster.list(resource)
         except ForbiddenError:
             return wanted, None
         # In a list the items do not say what they are.
         return wanted, [{**document, "kind": resource.kind} for document in listed]
 
-    found = dict(each(look, wanted))
+    found = dict(in_parallel(look, wanted))
     return ListedObjects(
         objects={kind: documents for kind, documents in found.items() if documents is not None},
         unseen=tuple(f"{_plural(kind[1])} of {kind[0]}" for kind in found if found[kind] is None),

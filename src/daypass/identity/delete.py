@@ -34,7 +34,6 @@ from daypass.identity.model import (
 from daypass.identity.namespaces import release_namespace
 from daypass.identity.tokens import token_secrets
 from daypass.kube.cluster import Cluster
-from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
@@ -127,7 +126,7 @@ def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
     show = kubectl("get", "secrets", "-n", name.namespace, "-o", "yaml", "--show-managed-fields")
     raise NotRevokedError(
         f"identity {name} gets new token Secrets as fast as they are deleted",
-        "find out who creates them" + ("" if is_embedded(cluster) else f": {show}"),
+        "find out who creates them" + ("" if cluster.is_embedded() else f": {show}"),
     )
 
 

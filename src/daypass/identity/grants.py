@@ -33,7 +33,6 @@ from daypass.identity.model import (
 )
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.cluster import Cluster
-from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
@@ -278,7 +277,7 @@ def _check_risks(cluster: Cluster, request: GrantRequest, warn: Warn) -> None:
         others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
         why = "\n".join(f"it {risk}" for risk in find_risks(rules_of(role, others)))
     except NotFoundError as error:
-        hint = "" if is_embedded(cluster) else kubectl("get", "clusterroles")
+        hint = "" if cluster.is_embedded() else kubectl("get", "clusterroles")
         if request.cluster_role in KUBEFLOW_ROLES:
             hint = "is Kubeflow installed? --cluster-role names another role"
         raise NotFoundError(error.status, error.fact, hint) from None

@@ -20,7 +20,6 @@ from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, own
 from daypass.identity.namespaces import GATE_NAMESPACES
 from daypass.identity.tokens import TOKEN_SECRETS, TokenSecret
 from daypass.kube.cluster import Cluster
-from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.informer import ObjectMirror
 from daypass.kube.resources import (
@@ -137,7 +136,7 @@ def _try_list(
     except NotFoundError:
         if query.resource is not VALIDATING_ADMISSION_POLICY_BINDINGS:
             return None, None  # no Istio
-        if is_embedded(cluster):
+        if cluster.is_embedded():
             return None, ("note: the embedded API server enforces no policy; a cluster does", "")
         return [], None
     except ForbiddenError as error:

@@ -13,7 +13,6 @@ from daypass._core import labels
 from daypass._core.hints import command, kubectl
 from daypass.identity.model import Account, IdentityName, Warn
 from daypass.kube.cluster import Cluster
-from daypass.kube.discovery import is_embedded
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     NAMESPACES,
@@ -58,7 +57,7 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
 
     Raises NotFoundError if the namespace is missing and may be read.
     """
-    if is_embedded(cluster):  # it enforces no policy, so no warning would be true
+    if cluster.is_embedded():  # it enforces no policy, so no warning would be true
         warn = _ignore
     try:
         if not enforces_policy(cluster, namespace):
@@ -108,7 +107,7 @@ def _warn_without_policy(cluster: Cluster, warn: Warn) -> None:
 
 def _warn_of_label(cluster: Cluster, namespace: str, warn: Warn) -> None:
     try:
-        if not enforces_policy(cluster, namespace) or is_embedded(cluster):
+        if not enforces_policy(cluster, namespace) or cluster.is_embedded():
             return
     except (ForbiddenError, NotFoundError):
         return

@@ -21,7 +21,6 @@ from daypass.config.models import Policy
 from daypass.identity.model import check_object_name
 from daypass.identity.namespaces import has_policy_label
 from daypass.kube.cluster import Cluster
-from daypass.kube.discovery import refuse_embedded
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     NAMESPACES,
@@ -269,7 +268,7 @@ def _read_refusal(error: ApiError, query: PolicyQuery) -> PolicyResponse:
 def require_policies(cluster: Cluster) -> None:
     """Raise DaypassError if the cluster has no ValidatingAdmissionPolicy v1."""
     if not cluster.serves(VALIDATING_ADMISSION_POLICIES):
-        refuse_embedded(cluster)
+        cluster.refuse_embedded()
         raise DaypassError(
             "the cluster has no ValidatingAdmissionPolicy v1 that could enforce the policy",
             "use Kubernetes 1.30 or later",

@@ -6,11 +6,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.errors import DaypassError
 from daypass._core.hints import Placeholder, command
 from daypass._core.redact import redact_answer
 from daypass._core.secret import Secret
@@ -22,8 +24,14 @@ from daypass.kube.connection import (
     explain_transport,
     is_stale,
 )
-from daypass.kube.discovery import Discovery, is_embedded
-from daypass.kube.errors import BrokenAnswerError, NotFoundError, explain, missing_namespace
+from daypass.kube.discovery import EMBEDDED, Discovery, ServedKinds
+from daypass.kube.errors import (
+    ApiError,
+    BrokenAnswerError,
+    NotFoundError,
+    explain,
+    missing_namespace,
+)
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import Object, Resource, name_of
 
@@ -64,7 +72,7 @@ class Cluster:
         self.clock = clock
         self.sleep = sleep
         self._client = connect(access, transport=transport, clock=clock, connections=connections)
-        self._discovery = Discovery(self)
+        self._discovery = Discovery(partial(self.request, "GET"))
 
     @classmethod
     def open(
@@ -177,10 +185,13 @@ class Cluster:
             "POST", resource.path(namespace), document, params=_dry(dry_run), what=what
         )
 
-    def apply(self, document: Object, *, dry_run: bool = False, force: bool = False) -> Object:
-        """Server-side apply as field manager `daypass`: make it, or bring it to what is said.
+    def apply(
+        self, document: Object, *, dry_run: bool = False, force: bool = False, strict: bool = False
+    ) -> Object:
+        """Server-side apply as field manager `daypass`: create an object, or change it to this.
 
-        ConflictError where somebody else owns a field and says otherwise, unless `force`.
+        Raises ConflictError where another manager owns a field with another value, unless `force`.
+        `strict`: refuse fields that the API server does not know, instead of dropping them.
         """
         resource = self.resource(document)
         namespace, name = document["metadata"].get("namespace"), name_of(document)
@@ -189,7 +200,12 @@ class Cluster:
             resource.path(namespace, name),
             document,
             content_type=APPLY,
-            params={"fieldManager": FIELD_MANAGER, "force": str(force).lower(), **_dry(dry_run)},
+            params={
+                "fieldManager": FIELD_MANAGER,
+                "force": str(force).lower(),
+                **({"fieldValidation": "Strict"} if strict else {}),
+                **_dry(dry_run),
+            },
             what=f"apply {resource.named(namespace, name)}",
         )
 
@@ -298,16 +314,49 @@ class Cluster:
             raise explain_transport(error, self.access.server, *secrets) from None
 
     def resource(self, document: Object) -> Resource:
-        """Where objects such as this one are. Raises NotFoundError for an unknown kind."""
+        """Return where objects such as this one are. Raises NotFoundError for an unknown kind."""
         return self._discovery.resource(str(document["apiVersion"]), str(document["kind"]))
 
     def serves(self, resource: Resource) -> bool:
-        """Whether the API server knows this kind in this version."""
+        """Return whether the API server serves this kind in this version."""
         try:
-            self._discovery.ask(resource.api_version, resource.kind)
+            self._discovery.served(resource.api_version, resource.kind)
         except NotFoundError:
             return False
         return True
+
+    def kinds(self, *, refresh: bool = False, hint: str = "") -> ServedKinds:
+        """Return all kinds that the API server serves, cached unless `refresh`.
+
+        Raises DaypassError if it is the embedded one; or too old, with `hint`.
+        """
+        kinds = self._discovery.all(refresh=refresh)
+        if kinds is None:
+            self.refuse_embedded()
+            fact = f"the API server {self.access.server} is older than Kubernetes 1.30"
+            raise DaypassError(fact, hint)
+        return kinds
+
+    def find_kind(self, group: str, kind: str) -> Resource | None:
+        """Return a kind in its preferred version, or None. Raises as `kinds`."""
+        return self.kinds().find(group, kind)
+
+    def is_embedded(self) -> bool:
+        """Return whether this is the embedded API server of `daypass up`, by its /version."""
+        try:
+            version = self.request("GET", "/version", what="get the version")
+        except ApiError:
+            return False
+        return str(version.get("gitVersion")).endswith(f"+{EMBEDDED}")
+
+    def refuse_embedded(self) -> None:
+        """Raise DaypassError if this is the embedded API server."""
+        if self.is_embedded():
+            raise DaypassError(
+                f"{self.access.server} is the embedded API server of `daypass up`: "
+                "nothing can be deployed to it, and it enforces no policy",
+                "name the kubeconfig of a cluster: --kubeconfig FILE",
+            )
 
     def request(
         self,
@@ -331,7 +380,7 @@ class Cluster:
         response, content = self._send(request)
         if response.status_code >= 300:
             error = explain(response.status_code, content, what, *self._sent(request))
-            if (namespace := missing_namespace(error)) and is_embedded(self):
+            if (namespace := missing_namespace(error)) and self.is_embedded():
                 raise NotFoundError(error.status, error.fact, _embedded_hint(namespace))
             raise error
         return self._object(content, request)

@@ -71,6 +71,11 @@ VALIDATING_ADMISSION_POLICY_BINDINGS = Resource(
 )
 
 
+def group_of(api_version: str) -> str:
+    """The group of an apiVersion; empty for the core."""
+    return api_version.rpartition("/")[0]
+
+
 def name_of(document: Object) -> str:
     """An object's name."""
     return str(document["metadata"]["name"])
@@ -79,3 +84,14 @@ def name_of(document: Object) -> str:
 def uid_of(document: Object) -> str:
     """An object's UID, as the API server gave it."""
     return str(document["metadata"]["uid"])
+
+
+_SERVER_FIELDS = (
+    "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
+)  # fmt: skip
+
+
+def without_server_fields(document: Object) -> Object:
+    """Return an object without the metadata that the API server sets."""
+    metadata = {k: v for k, v in document["metadata"].items() if k not in _SERVER_FIELDS}
+    return {**document, "metadata": metadata}

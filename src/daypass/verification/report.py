@@ -60,6 +60,11 @@ Findings = Mapping[str, Sequence[Finding]]
 """By the name of the domain."""
 
 
+def has_failures(findings: Findings) -> bool:
+    """Return whether anything does not work, or is not safe."""
+    return any(each.level is Level.FAILURE for found in findings.values() for each in found)
+
+
 def text(findings: Findings, *, colour: bool = False) -> str:
     """A line a finding, with what to do below it."""
     lines: list[str] = []

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from daypass._core.reasons import Reason
-from daypass.deploy.apply import wait_for_policies
-from daypass.deploy.cluster_state import read_cluster_state
-from daypass.deploy.deploy_target import ObjectRef
-from daypass.deploy.rollout import Deadline
+from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.wait import Deadline, wait_for_policies
 from daypass.render.manifests import render_objects
 from daypass.render.objects import DOOR, DOOR_TRUST, GATE, Object
 from support.clusters import admin_cluster
@@ -194,14 +192,13 @@ def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
 
 
 def test_apply_reports_only_the_routes_that_other_policies_take_out(stage: Stage) -> None:
-    def troubles() -> list[str]:
+    def problems() -> list[str]:
         with closing(admin_cluster(stage.plane)) as cluster:
-            target = read_cluster_state(cluster).target
             rendered = [ObjectRef.of(value) for value in policies(config())]
-            return wait_for_policies(target, rendered, Deadline(target, 60), lambda words: None)
+            return wait_for_policies(cluster, rendered, Deadline(cluster, 60), lambda words: None)
 
-    eventually("all is well", lambda: troubles() == [])
+    eventually("all is well", lambda: problems() == [])
     with stage.added(on_route(CORS)):
-        (line,) = eventually("it is told", troubles)
+        (line,) = eventually("it is told", problems)
         assert f" {APPS}/echo," in line
         assert "mergeType: StrategicMerge" in line

@@ -11,8 +11,8 @@ import pytest
 
 from daypass._core import labels
 from daypass.cli import main, put_text, up
-from daypass.deploy.deploy_target import ObjectRef
-from daypass.deploy.managed_fields import unified
+from daypass.deploy.object_diff import object_diff
+from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.verification import report
@@ -178,5 +178,5 @@ def test_a_printed_diff_of_hostile_objects_is_escaped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(), "data": {"k": TEXT}}
-    put_text(unified(ObjectRef.of(before), before, {**before, "data": {"k": "v"}}))
+    put_text(object_diff(ObjectRef.of(before), before, {**before, "data": {"k": "v"}}))
     assert_printable(capsys.readouterr().out)

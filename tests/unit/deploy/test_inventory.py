@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from daypass.deploy.deploy_target import LAST_WAVE, ObjectRef
 from daypass.deploy.inventory import AppliedObject
-from daypass.deploy.removals import is_the_one
+from daypass.deploy.object_ref import LAST_WAVE, ObjectRef
+from daypass.deploy.remove import is_applied_object
 from daypass.render.objects import Object
 from support.manifest_cases import CASES
 
@@ -84,4 +84,4 @@ def made_for(name: str) -> Object:
 def test_an_entry_matches_only_objects_that_daypass_applied(
     entry: AppliedObject, there: Object, expected: bool
 ) -> None:
-    assert is_the_one(entry, there) is expected
+    assert is_applied_object(entry, there) is expected

@@ -86,7 +86,6 @@ def run(args: Namespace) -> int:
         from daypass.identity.create import create
         from daypass.identity.credentials_file import check_file, write_file
         from daypass.identity.model import IdentityName, find_account
-        from daypass.kube.discovery import is_embedded
         from daypass.kube.errors import NotFoundError, missing_namespace
 
         name = IdentityName.parse(cluster.namespace, args.name)
@@ -107,7 +106,7 @@ def run(args: Namespace) -> int:
                 *_given(args),
             )  # fmt: skip
             raise NotFoundError(error.status, error.fact, f"create it too: {again}") from None
-        embedded = is_embedded(cluster)
+        embedded = cluster.is_embedded()
     content = spec.credentials.file_content(created.token)
     if path == "-":
         write(content.decode())
@@ -177,7 +176,6 @@ def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> in
     """Print the objects, or say what would be made."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import dry_run, plan
-    from daypass.kube.discovery import is_embedded
     from daypass.render.rbac import namespace_rights
 
     with ExitStack() as stack:
@@ -188,7 +186,7 @@ def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> in
         last = documents[-1]["metadata"]["name"]
         if args.dry_run == "server" and cluster is not None:
             documents = dry_run(cluster, documents)
-        embedded = cluster is not None and is_embedded(cluster)
+        embedded = cluster is not None and cluster.is_embedded()
         if args.output is None and cluster is not None and not embedded:
             _say_label(cluster, name.namespace)
         if spec.watcher_namespace is not None:

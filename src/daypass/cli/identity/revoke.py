@@ -36,12 +36,11 @@ def run(args: Namespace) -> int:
     with closing(open_cluster(args)) as cluster:
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
         from daypass.identity.model import IdentityName, get_identity
-        from daypass.kube.discovery import is_embedded
 
         name = IdentityName.parse(cluster.namespace, args.name)
         get_identity(cluster, name)
         revoked = revoke(cluster, name)
-        by_hand = bool(revoked.left) and not is_embedded(cluster)
+        by_hand = bool(revoked.left) and not cluster.is_embedded()
         is_told = publish_secrets(cluster, [(name.namespace, uid) for uid in revoked.uids])
     if args.output == "json":
         document = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.deploy.deploy_target import ObjectRef
-from daypass.deploy.managed_fields import unified
+from daypass.deploy.object_diff import object_diff
+from daypass.deploy.object_ref import ObjectRef
 from support.messages import check
 
 SECRET = ObjectRef(group="", kind="Secret", namespace="daypass", name="pair")
@@ -21,7 +21,7 @@ def secret(**data: str) -> dict[str, Any]:
 
 
 def test_a_secret_diff_shows_which_keys_differ_and_no_value() -> None:
-    text = unified(
+    text = object_diff(
         SECRET, secret(same="c2FtZQ==", other="b2xk"), secret(same="c2FtZQ==", other="bmV3")
     )
     changed = [line for line in text.splitlines()[2:] if line[:1] in "+-"]
@@ -33,12 +33,12 @@ def test_a_secret_diff_shows_which_keys_differ_and_no_value() -> None:
 
 
 def test_a_new_secret_is_not_shown_either() -> None:
-    assert "b2xk" not in unified(SECRET, None, secret(key="b2xk"))
-    assert "+  key: " in unified(SECRET, None, secret(key="b2xk"))
+    assert "b2xk" not in object_diff(SECRET, None, secret(key="b2xk"))
+    assert "+  key: " in object_diff(SECRET, None, secret(key="b2xk"))
 
 
 def test_server_set_fields_are_no_difference() -> None:
     after = secret(key="a")
     after["metadata"] = {"name": "pair", "namespace": "daypass"}
     after["status"] = {"replicas": 1}
-    assert unified(SECRET, secret(key="a"), after) == ""
+    assert object_diff(SECRET, secret(key="a"), after) == ""

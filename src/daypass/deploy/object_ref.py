@@ -1,0 +1,136 @@
+"""A reference to an object by group, kind, namespace and name, and the order of applying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import Object, group_of
+
+_WAVES = (
+    ("Namespace",),
+    # What pods need, and what limits access before there is any.
+    (
+        "PriorityLevelConfiguration",
+        "FlowSchema",
+        "ServiceAccount",
+        "NetworkPolicy",
+        "Certificate",
+        "ConfigMap",
+        "Secret",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+        "AuthorizationPolicy",
+        "EnvoyFilter",
+        "SecurityPolicy",
+        "ClientTrafficPolicy",
+        "ReferenceGrant",
+    ),
+    # What an ingress or gateway has to find before a route leads to it.
+    (
+        "Service",
+        "DestinationRule",
+        "BackendTLSPolicy",
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+    ),
+)
+"""A wave is applied at once. What is in none opens access from outside and comes last."""
+
+LAST_WAVE = len(_WAVES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ObjectRef:
+    """Identifies an object, whatever its version."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, document: Object) -> ObjectRef:
+        """Return the reference to a document's object."""
+        metadata = document["metadata"]
+        return cls(
+            group=group_of(str(document["apiVersion"])),
+            kind=str(document["kind"]),
+            namespace=str(metadata.get("namespace") or ""),
+            name=str(metadata["name"]),
+        )
+
+    @classmethod
+    def parse(cls, key: str) -> ObjectRef | None:
+        """Return the reference for a `key`, or None for any other text."""
+        parts = key.split("_")
+        if len(parts) != 4:
+            return None
+        namespace, name, group, kind = parts
+        return cls(group=group, kind=kind, namespace=namespace, name=name)
+
+    @property
+    def key(self) -> str:
+        """`NAMESPACE_NAME_GROUP_KIND`: a ConfigMap key, as kpt, Flux and cli-utils write it."""
+        return f"{self.namespace}_{self.name}_{self.group}_{self.kind}"
+
+    @property
+    def where(self) -> str:
+        """`NAMESPACE/NAME`, or just the name of a cluster-scoped object."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    @property
+    def wave(self) -> int:
+        """When it is applied, from 0 to LAST_WAVE; removals go in reverse."""
+        for number, kinds in enumerate(_WAVES):
+            if self.kind in kinds:
+                return number
+        return LAST_WAVE
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.where}"
+
+
+PARALLEL_REQUESTS = 4
+"""More are not faster, and each costs a handshake."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def find_object(cluster: Cluster, ref: ObjectRef, *, metadata_only: bool = False) -> Object | None:
+    """Return an object in the preferred version of its kind, or None."""
+    resource = cluster.find_kind(ref.group, ref.kind)
+    if resource is None:
+        return None
+    return cluster.find(resource, ref.name, ref.namespace or None, metadata_only=metadata_only)
+
+
+def find_metadata(cluster: Cluster, ref: ObjectRef) -> Object | None:
+    """Return the same with `metadata` alone: no Secret's data is sent."""
+    return find_object(cluster, ref, metadata_only=True)
+
+
+def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return the results of `work` in order; several run at a time.
+
+    The first error is raised once all calls that have begun are done; the others never begin.
+    """
+    todo = list(items)
+    if len(todo) < 2:
+        return [work(item) for item in todo]
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+        futures = [pool.submit(work, item) for item in todo]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
