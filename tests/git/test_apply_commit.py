@@ -8,7 +8,7 @@ from subprocess import CalledProcessError
 
 import pytest
 
-from daypass.deploy.git import Checkout, Committed, GitError
+from daypass.deploy.git import Checkout, Commit, GitError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_tree
 from daypass.render.output_tree import write
@@ -25,7 +25,7 @@ def tree_of(text: str) -> Tree:
     return render_tree(config_of(text), ClusterFacts())
 
 
-def write_and_commit(root: Path, text: str, opens: tuple[str, ...] = ()) -> Committed | None:
+def write_and_commit(root: Path, text: str, opens: tuple[str, ...] = ()) -> Commit | None:
     """What `daypass apply` does with a repository: verify, write, commit."""
     folder = root / "deploy"
     config = root / "daypass.yaml"

@@ -179,14 +179,14 @@ def _hosts(
 
 
 def _carry_out(args: Namespace, plan: InitPlan) -> None:
-    from daypass.deploy.git import commit_edits
+    from daypass.deploy.edits import commit_edits
 
     not_built: list[BuildError] = []
     commit = commit_edits(
         plan.edits,
         folder=args.folder,
         message=plan.message if args.commit else None,
-        look=lambda: not_built.extend(plan.look()),
+        verify=lambda: not_built.extend(plan.verify()),
     )
     for edit in plan.edits:
         log(f"{'removed' if edit.after is None else 'written'} {edit.path}")

@@ -1,14 +1,15 @@
-"""Changes of files: shown as a diff, written all or not at all."""
+"""Changes of files in a repository: shown as a diff; written, and committed, all or none."""
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import read_ordinary, write_private
 from daypass._core.text import unified_diff
+from daypass.deploy.git import Commit, Repository
 
 NEW_FILE_MODE = 0o644
 LIMIT_BYTES = 1024 * 1024
@@ -62,6 +63,34 @@ def write(edits: Sequence[Edit], root: Path) -> list[Path]:
             raise WriteError(fact, "nothing is written") from error
         raise
     return folders
+
+
+def commit_edits(
+    edits: Sequence[Edit],
+    *,
+    folder: Path,
+    message: str | None,
+    verify: Callable[[], None] = lambda: None,
+) -> Commit | None:
+    """Write the edits; with a message, commit these files alone.
+
+    `verify` raises if the result is wrong. On any error all files are as they were. Raises
+    WriteError, GitError, and UsageError if there is no repository to commit to.
+    """
+    paths = [edit.path for edit in edits]
+    repository = None
+    if message is not None and edits:
+        repository = Repository(folder)
+        repository.verify_unchanged(paths)
+    folders = write(edits, folder)
+    try:
+        verify()
+        if repository is None or message is None:
+            return None
+        return repository.commit(repository.changes(map(repository.relative, paths)), message)
+    except BaseException:
+        undo(edits, folders)
+        raise
 
 
 def undo(edits: Sequence[Edit], folders: Sequence[Path]) -> None:

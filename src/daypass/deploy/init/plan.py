@@ -53,7 +53,7 @@ class InitPlan:
         """The commit's, as the guide has it."""
         return f"Expose Kubernetes TokenRequest API under {self.prefix}"
 
-    def look(self) -> list[BuildError]:
+    def verify(self) -> list[BuildError]:
         """Build the overlays as they are now; what could not be looked at.
 
         Raises LayoutError where an Ingress is not as it should be.

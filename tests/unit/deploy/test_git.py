@@ -1,4 +1,4 @@
-"""The message of a commit."""
+"""Commit messages of `daypass apply`."""
 
 from __future__ import annotations
 
