@@ -19,7 +19,7 @@ from daypass.config.models import Federated, Policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SERVICE_ACCOUNTS
 from daypass.render.policy.authentication import TrustedIssuer, authentication_configuration
-from daypass.render.yaml import to_yaml
+from daypass.render.yaml import stream
 from support import identities, policies
 from support.admin import Answer
 from support.clusters import admin_cluster
@@ -49,7 +49,7 @@ def configuration(issuer: CiSystem, tmp_path_factory: pytest.TempPathFactory) ->
         url=issuer.url, audience=AUDIENCE, subjects=(MAIN, TAGS), authority=issuer.authority.pem
     )
     file = tmp_path_factory.mktemp("configuration") / "authentication.yaml"
-    file.write_text(to_yaml([authentication_configuration(trusted)]))
+    file.write_text(stream([authentication_configuration(trusted)]))
     return file
 
 

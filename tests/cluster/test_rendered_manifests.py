@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from daypass.kube.cluster import Cluster
-from daypass.render import door_pod
+from daypass.render.flow_control import NAME
 from daypass.render.objects import Object
 from daypass.render.yaml import stream
 from support.admin import APPLY_PATCH, Answer, Document
@@ -184,9 +184,7 @@ def test_token_requests_have_seats_of_their_own_and_nothing_else_sits_there(
     apply: Apply, plane: ControlPlane
 ) -> None:
     applied(apply, CASES["direct"])
-    level = plane.admin.get(f"{FLOW}/prioritylevelconfigurations/{door_pod.NAME}")["metadata"][
-        "uid"
-    ]
+    level = plane.admin.get(f"{FLOW}/prioritylevelconfigurations/{NAME}")["metadata"]["uid"]
     bot = plane.make_identity()
     system = plane.make_identity("kube-system", "daypass-test-bot")
 

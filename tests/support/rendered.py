@@ -13,8 +13,9 @@ from typing import Any
 
 from daypass.config import Config, parse
 from daypass.local.envoy import Envoy, find_envoy, start_child
-from daypass.render.door_pod import BOOTSTRAP, DOOR_CONFIG_FOLDER, RUN_FOLDER
 from daypass.render.objects import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR, Object, door_host
+from daypass.render.settings import DOOR_CONFIG_FOLDER, RUN_FOLDER
+from daypass.render.workloads import BOOTSTRAP
 from support.authority import Authority
 from support.raw import Answer, connect, exchange
 

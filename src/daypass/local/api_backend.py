@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
@@ -121,20 +119,6 @@ LIMIT_BYTES = 1024 * 1024
 
 class KeysError(DaypassError):
     """The API server did not give its keys."""
-
-
-def placeholder_keys() -> str:
-    """A key set whose private half nobody has: a gate that has no better one refuses all tokens.
-
-    Envoy takes no empty set.
-    """
-    numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
-    x, y = (
-        base64.urlsafe_b64encode(n.to_bytes(32)).decode().rstrip("=")
-        for n in (numbers.x, numbers.y)
-    )
-    key = {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "none", "x": x, "y": y}
-    return json.dumps({"keys": [key]})
 
 
 def fetch_keys(upstream: Upstream, asker: Authenticator) -> str:

@@ -12,7 +12,6 @@ from typing import TypeVar
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
-from daypass.local.api_backend import placeholder_keys
 from daypass.local.envoy import ADMIN_SOCKET, Envoy, EnvoyFailedError, validate, verify_free
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
@@ -24,6 +23,7 @@ from daypass.render.envoy.bootstrap import (
     to_json,
 )
 from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.envoy.gate_listener import NO_KEYS
 from daypass.render.envoy.settings import DoorSettings, GateSettings, SocketAddress
 
 VERSIONS = {
@@ -78,7 +78,7 @@ class EnvoyInstance:
         self.folder = folder
         self.settings = settings
         self._workers = workers
-        self._keys = keys or placeholder_keys()
+        self._keys = keys or NO_KEYS
         self._revoked = revoked or RevocationSnapshot()
         self._writing_revoked = threading.Lock()
         self._pinned: dict[str, int] = {}

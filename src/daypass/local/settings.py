@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-from dataclasses import replace
 from pathlib import Path
 
 from cryptography import x509
@@ -13,20 +12,18 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.net import is_address
 from daypass.config import Address as ConfigAddress
-from daypass.config import Config, Domain, Gate, TlsFiles
-from daypass.config.exposure import Exposure
+from daypass.config import Config, Domain, TlsFiles
 from daypass.config.locations import split_origin
 from daypass.kube.certificates import Authority
 from daypass.local.envoy_instance import EnvoyInstanceSettings
 from daypass.render.envoy.settings import (
     Certificate,
     DoorSettings,
-    GateSettings,
     Protected,
-    RateLimits,
     SocketAddress,
     Upstream,
 )
+from daypass.render.settings import exposure_of, gate_settings, rate_limits
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
@@ -35,15 +32,6 @@ REISSUE_AFTER_SECONDS = 30 * 86400
 
 class CertificateError(DaypassError):
     """A certificate that no client would accept, or that Envoy could not show."""
-
-
-def exposure_of(config: Config) -> Exposure:
-    """The exposure that a config asks for."""
-    return Exposure(
-        prefix=config.prefix,
-        hosts=tuple(domain.host for domain in config.domains.values()),
-        body_limit_bytes=config.limits.request_body_bytes,
-    )
 
 
 def edge_settings(
@@ -75,15 +63,12 @@ def edge_settings(
         for name, domain in config.domains.items()
     }
     door = DoorSettings(
-        exposure=exposure_of(config),
+        exposure=exposure_of(config, tuple(domain.host for domain in config.domains.values())),
         listen=_listen(config.local.door),
         certificates=tuple(certificates.values()),
         upstream=upstream,
         trusted_hops=0,
-        rate_limits=RateLimits(
-            per_source_per_second=config.limits.per_source_per_second,
-            requests_per_second=config.limits.requests_per_second,
-        ),
+        rate_limits=rate_limits(config),
     )
     if config.gate is None:
         return EnvoyInstanceSettings(door=door)
@@ -98,33 +83,16 @@ def edge_settings(
             own = _issue(host, authority, folder, clock)
             certificates[host] = _shown_for(f"gate.{host}", host, *own)
     shown = tuple(certificates[host] for host in hosts)
-    gate = _gate(config, config.gate, shown, issuer, echo)
-    if authorizer is not None:
-        gate = replace(gate, authorizer_socket=str(authorizer))
-    return EnvoyInstanceSettings(door=door, gate=gate)
-
-
-def _gate(
-    config: Config,
-    gate: Gate,
-    certificates: tuple[Certificate, ...],
-    issuer: str,
-    echo: SocketAddress | None,
-) -> GateSettings:
-    return GateSettings(
-        hosts=gate.named_hosts,
+    gate = gate_settings(
+        config,
+        config.gate,
         listen=_listen(config.local.gate),
-        certificates=certificates,
+        certificates=shown,
         protected=_protected(config, echo),
         issuer=issuer,
-        audience=gate.audience,
-        longest_lifetime_seconds=config.longest_lifetime_seconds,
-        require_bound=gate.require_bound,
-        user_header=gate.headers.user,
-        groups_header=gate.headers.groups,
-        forward_token=gate.forward_token,
-        check=gate.check,
+        authorizer_socket="" if authorizer is None else str(authorizer),
     )
+    return EnvoyInstanceSettings(door=door, gate=gate)
 
 
 def _protected(config: Config, echo: SocketAddress | None) -> Protected:

@@ -1,4 +1,4 @@
-"""Certificates that cert-manager gets and renews: of public names, of door and authorizer."""
+"""Certificates that cert-manager issues and renews: of public names, door and authorizer."""
 
 from daypass.config import Config, TlsIssuer
 from daypass.render.objects import (
@@ -15,11 +15,9 @@ from daypass.render.objects import (
 )
 from daypass.render.published_domain import PublishedDomain
 
-_NEW_KEY = {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"}
-
 
 def public_certificate(domain: PublishedDomain) -> list[Object]:
-    """The certificate of a public name, where an issuer is to give it."""
+    """Return the Certificate of a public name, if the config names an issuer for it."""
     if not isinstance(domain.domain.tls, TlsIssuer) or domain.pair_secret is None:
         return []
     return [
@@ -35,31 +33,30 @@ def public_certificate(domain: PublishedDomain) -> list[Object]:
 
 
 def door_certificates(config: Config, trusting: set[str]) -> list[Object]:
-    """The door's own, where an issuer is to give it.
+    """Return the door's Certificate, if the config names an issuer for it.
 
-    `trusting`: namespaces that need the authority in a Secret of theirs. cert-manager gives that
-    with a certificate only, so each gets one, which nobody ever shows and which is not the door's.
+    `trusting`: namespaces that need the authority in a Secret. cert-manager writes it only together
+    with a certificate, so each namespace gets one, which nobody presents and is not the door's.
     """
-    return _own(config, DOOR, DOOR_PAIR, DOOR_TRUST, door_host(config), trusting)
+    return _serving(config, DOOR, DOOR_PAIR, DOOR_TRUST, door_host(config), trusting)
 
 
 def gate_certificates(config: Config, trusting: set[str]) -> list[Object]:
-    """The same for the authorizer."""
-    return _own(config, GATE, GATE_PAIR, GATE_TRUST, gate_host(config), trusting)
+    """Return the same for the authorizer."""
+    return _serving(config, GATE, GATE_PAIR, GATE_TRUST, gate_host(config), trusting)
 
 
-def _own(
+def _serving(
     config: Config, name: str, pair: str, trust: str, host: str, trusting: set[str]
 ) -> list[Object]:
     issuer = config.door.certificate_issuer
     if issuer is None:
         return []
-    own = _certificate(name, config.door.namespace, pair, issuer, host, "server auth")
     return [
-        own,
+        _certificate(name, config.door.namespace, pair, issuer, host, "server auth"),
         *(
-            _certificate(trust, where, trust, issuer, f"trusts.{host}", "client auth")
-            for where in sorted(trusting)
+            _certificate(trust, namespace, trust, issuer, f"trusts.{host}", "client auth")
+            for namespace in sorted(trusting)
         ),
     ]
 
@@ -76,7 +73,7 @@ def _certificate(
             "secretName": secret,
             "dnsNames": [host],
             "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": issuer},
-            "privateKey": dict(_NEW_KEY),
+            "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
             "usages": ["digital signature", usage],
         },
     )

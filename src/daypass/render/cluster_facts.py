@@ -1,4 +1,4 @@
-"""What has to be known of a cluster to render for it."""
+"""The facts about a cluster that rendering needs."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from daypass._core.hints import kubectl
 from daypass.config import Config
-from daypass.render.errors import RenderError
+from daypass.render.objects import RenderError
 
 _CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
@@ -15,12 +15,12 @@ _CERTIFICATE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
-    """A cluster as the renderer needs to know it. Without any fact: the newest version of all.
+    """A cluster as far as rendering depends on it.
 
-    `served`: what the API serves, as `GROUP/VERSION/KIND`; None where nobody asked. Only kinds
-    with more than one version in use (Kubernetes 1.30 to 1.37 and what runs on it) are looked up.
-    `authority_pem`: the certificates in `cluster.certificateAuthority`, if the config names it.
-    `issuer`: who the cluster says issues its tokens; empty where nobody asked.
+    - `served`: the kinds that the API serves, as `GROUP/VERSION/KIND`; None if unknown. Only kinds
+      with several versions in use (on Kubernetes 1.30 to 1.37) are looked up.
+    - `authority_pem`: the certificates in `cluster.certificateAuthority`, if the config names it.
+    - `issuer`: the `iss` that the cluster reports; empty if unknown.
     """
 
     served: frozenset[str] | None = None
@@ -28,20 +28,20 @@ class ClusterFacts:
     issuer: str = ""
 
     def api_version(self, kind: str, *versions: str) -> str:
-        """The first of the versions, the newest first, that is served for a kind.
+        """Return the first of these versions that is served; the first one if none is known to be.
 
-        Where none is, the first: the API server's own answer then says what is missing.
+        Then the API server's own error reports what is missing.
         """
         known = self.served or frozenset()
         return next((v for v in versions if f"{v}/{kind}" in known), versions[0])
 
     def issuer_for(self, config: Config) -> str:
-        """The `iss` of short-lived tokens. Raises RenderError where nobody knows it."""
+        """Return the `iss` of short-lived tokens. Raises RenderError if it is unknown."""
         issuer = config.cluster.issuer or self.issuer
         if not issuer:
             raise RenderError(
-                "the gate has to know who issues the cluster's tokens",
-                "write cluster.issuer; this says it: "
+                "the gate needs the issuer of the cluster's tokens",
+                "write cluster.issuer; this prints it: "
                 + kubectl("get", "--raw", "/.well-known/openid-configuration"),
             )
         return issuer
@@ -50,10 +50,10 @@ class ClusterFacts:
 def read_facts(
     config: Config, served: Iterable[str] | None = None, issuer: str = ""
 ) -> ClusterFacts:
-    """The facts that a config leads to. Reads the file of `cluster.certificateAuthority`.
+    """Return the facts for a config. Reads the file of `cluster.certificateAuthority`.
 
-    Of that file only certificates are taken, whatever else is in it. Raises RenderError where it
-    cannot be read or holds none.
+    Only certificates are used, whatever else is in that file. Raises RenderError if the file can't
+    be read or has none.
     """
     known = None if served is None else frozenset(served)
     file = config.cluster.certificate_authority
@@ -63,19 +63,19 @@ def read_facts(
         text = file.read_text(encoding="ascii", errors="replace")
     except OSError as error:
         raise RenderError(
-            f"{file} cannot be read: {error.strerror}", "cluster.certificateAuthority names it"
+            f"{file} can't be read: {error.strerror}", "cluster.certificateAuthority names it"
         ) from None
     from cryptography.x509 import load_pem_x509_certificates
 
     certificates = _CERTIFICATE.findall(text)
     if not certificates:
-        raise RenderError(f"{file} holds no certificate", "it is PEM: -----BEGIN CERTIFICATE-----")
+        raise RenderError(f"{file} has no certificate", "expected PEM: -----BEGIN CERTIFICATE-----")
     authority_pem = "\n".join([*certificates, ""])
     try:
         load_pem_x509_certificates(authority_pem.encode())
     except ValueError:
         raise RenderError(
-            f"{file} holds no certificate that can be read",
-            "is its PEM whole? openssl x509 -text -in FILE shows it",
+            f"{file} has a certificate that can't be parsed",
+            "check that its PEM is complete: openssl x509 -text -in FILE",
         ) from None
     return ClusterFacts(served=known, authority_pem=authority_pem, issuer=issuer)

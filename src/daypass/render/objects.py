@@ -1,16 +1,66 @@
-"""Kubernetes objects as plain dictionaries, and the order in which they are made.
-
-Names of the door's and the gate's objects, which others refer to.
-"""
+"""Kubernetes objects as plain dictionaries: how they are made, ordered and named."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from daypass.config import Config
+from daypass._core.errors import UsageError
+from daypass.config import Config, Gate
 
 Object = dict[str, Any]
 
 LABELS = {"app.kubernetes.io/managed-by": "daypass", "app.kubernetes.io/part-of": "daypass"}
+
+DOOR = "daypass-door"
+"""The door's Deployment, Service, ConfigMap and other objects."""
+
+DOOR_PAIR = "daypass-door-tls"
+"""Secret: the door's serving certificate, its key, and the `ca.crt` that verifies it."""
+
+DOOR_TRUST = "daypass-door-trust"
+"""Secret or ConfigMap where an ingress or gateway looks for the door's `ca.crt`."""
+
+GATE = "daypass-gate"
+"""The gateway's checks; the authorizer's Deployment, Service and ServiceAccount."""
+
+GATE_WATCH = "daypass-gate-watch"
+"""Deployment, ServiceAccount and Lease of the watch, which publishes keys and revocations."""
+
+GATE_KEYS = "daypass-gate-keys"
+"""The published keys of the API server."""
+
+GATE_REVOKED = "daypass-gate-revoked"
+"""The published revocation list; a prefix if it is in several objects."""
+
+GATE_KNOWN = "daypass-gate-known"
+"""ConfigMap: the UIDs that the watch has seen, to notice what is deleted while it is down."""
+
+GATE_DENIED = "daypass-denied"
+"""ConfigMap of denials that an administrator has entered."""
+
+KNOWN_PARTS = "0123456789abcdef"
+
+GATE_LABEL = "daypass.dev/gate"
+"""Label, with the value `true`, of the namespace where a gate keeps its state. Only a cluster
+administrator can set it, so nobody else can claim what was published."""
+
+GATE_PAIR = "daypass-gate-tls"
+"""Secret: the authorizer's serving certificate, its key, and the `ca.crt` that verifies it."""
+
+GATE_TRUST = "daypass-gate-trust"
+"""Secret or ConfigMap where the gateway looks for the authorizer's `ca.crt`."""
+
+API_SERVER_AUTHORITY = "daypass-api-server-authority"
+"""ConfigMap or Secret: the `ca.crt` that verifies the API server."""
+
+CLUSTER_AUTHORITY = "kube-root-ca.crt"
+"""ConfigMap with `ca.crt`, which Kubernetes maintains in every namespace."""
+
+API_SERVER_NAMESPACE = "default"
+"""The namespace of the Service `kubernetes`."""
+
+SERVICE_PORT = 443
+
+_GATEWAY_NAMESPACES = {"istio": "istio-system", "envoy-gateway": "envoy-gateway-system"}
 
 _FIRST = (
     "Namespace",
@@ -22,13 +72,17 @@ _FIRST = (
     "ConfigMap",
     "Service",
 )
-"""What others need is made before them; a NetworkPolicy before there is a pod that it is for."""
+"""Dependencies come before their users; a NetworkPolicy before the first pod that it selects."""
+
+
+class RenderError(UsageError):
+    """A config has no manifests: it leaves open something that they need."""
 
 
 def new_object(
     api_version: str, kind: str, name: str, namespace: str = "", **fields: Any
 ) -> Object:
-    """An object that is daypass'; without a namespace where its kind has none."""
+    """Return an object with daypass's labels; without a namespace if its kind has none."""
     metadata: Object = {"name": name}
     if namespace:
         metadata["namespace"] = namespace
@@ -37,7 +91,7 @@ def new_object(
 
 
 def annotated(document: Object, annotations: dict[str, str]) -> Object:
-    """The object with annotations; none are written where there are none."""
+    """Return the object with annotations; without any, the object itself."""
     if not annotations:
         return document
     metadata = {**document["metadata"], "annotations": dict(sorted(annotations.items()))}
@@ -45,7 +99,7 @@ def annotated(document: Object, annotations: dict[str, str]) -> Object:
 
 
 def in_order(objects: Iterable[Object]) -> list[Object]:
-    """Objects in the order in which to apply them; the same for the same objects."""
+    """Return objects in the order in which to apply them; the same for the same objects."""
 
     def key(document: Object) -> tuple[int, str, str, str]:
         kind, metadata = str(document["kind"]), document["metadata"]
@@ -55,71 +109,24 @@ def in_order(objects: Iterable[Object]) -> list[Object]:
     return sorted(objects, key=key)
 
 
-DOOR = "daypass-door"
-"""Deployment, Service, ConfigMap and all else of the door's."""
-
-DOOR_PAIR = "daypass-door-tls"
-"""Secret: the certificate that the door shows to the fronts, its key, and `ca.crt` to trust it."""
-
-DOOR_TRUST = "daypass-door-trust"
-"""Secret or ConfigMap where a front looks for it: `ca.crt` alone."""
-
-GATE = "daypass-gate"
-"""What checks at the gateway; and the authorizer's Deployment, Service and ServiceAccount."""
-
-GATE_WATCH = "daypass-gate-watch"
-"""Deployment, ServiceAccount and Lease of who publishes keys and what is revoked."""
-
-GATE_KEYS = "daypass-gate-keys"
-"""What is published of the API server's keys."""
-
-GATE_REVOKED = "daypass-gate-revoked"
-"""What is published of the revoked; the name begins so where it is in several objects."""
-
-GATE_KNOWN = "daypass-gate-known"
-"""ConfigMap: the UIDs that the watch has seen, so that what is deleted meanwhile counts as well."""
-
-GATE_DENIED = "daypass-denied"
-"""ConfigMap of denials by hand."""
-
-KNOWN_PARTS = "0123456789abcdef"
-
-GATE_LABEL = "daypass.dev/gate"
-"""Label of the namespace where a gate keeps its record, with the value `true`. Only an admin can
-set it, so that nobody else can say what was published, and how.
-"""
-
-GATE_PAIR = "daypass-gate-tls"
-"""Secret: the authorizer's certificate, its key, and `ca.crt` to trust it."""
-
-GATE_TRUST = "daypass-gate-trust"
-"""Secret or ConfigMap where the gateway looks for it: `ca.crt` alone."""
-
-API_SERVER_AUTHORITY = "daypass-api-server-authority"
-"""ConfigMap or Secret: `ca.crt`, which the API server's certificate is trusted by."""
-
-CLUSTER_AUTHORITY = "kube-root-ca.crt"
-"""ConfigMap with `ca.crt`, which Kubernetes keeps in every namespace."""
-
-API_SERVER_NAMESPACE = "default"
-"""Where the Service `kubernetes` is."""
-
-SERVICE_PORT = 443
-
-
 def door_host(config: Config) -> str:
-    """What the door is called by the fronts, and what its certificate names.
+    """Return the door's name for fronts and in its certificate.
 
-    Without the domain of the cluster, so that it is the same in every cluster.
+    Without the cluster's domain, so that it is the same in every cluster.
     """
     return f"{DOOR}.{config.door.namespace}.svc"
 
 
-def known_names() -> list[str]:
-    """The ConfigMaps with the UIDs, each those that begin with one of KNOWN_PARTS."""
-    return [f"{GATE_KNOWN}-{part}" for part in KNOWN_PARTS]
-
-
 def gate_host(config: Config) -> str:
-    """What the authorizer is called by the gateway, and what its certificate names."""
+    """Return the authorizer's name for the gateway and in its certificate."""
     return f"{GATE}.{config.door.namespace}.svc"
+
+
+def gateway_namespace(gate: Gate) -> str:
+    """Return the namespace of the guarded gateway's pods."""
+    return gate.front_namespace or _GATEWAY_NAMESPACES[gate.engine]
+
+
+def known_names() -> list[str]:
+    """Return the names of the ConfigMaps with known UIDs, one for each of KNOWN_PARTS."""
+    return [f"{GATE_KNOWN}-{part}" for part in KNOWN_PARTS]

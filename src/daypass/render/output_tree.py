@@ -1,7 +1,7 @@
-"""A rendered tree in a folder that is shared with people: compared, written, tidied up.
+"""A rendered tree in a folder: compared, written, and cleaned of files that are no longer rendered.
 
-A file is ours if its first line is the mark. Others are never touched, nor is anything outside of
-the places where a tree has files. Links are others' as well.
+A file is daypass's if its first line is the mark. Other files, links, and everything outside the
+places where a tree has files are never touched.
 """
 
 import contextlib
@@ -19,34 +19,35 @@ _PLACES = ("*.yaml", "base/*.yaml", "domains/*/*.yaml", "policy/*.yaml", "gate/*
 
 
 class OccupiedError(DaypassError):
-    """A file that is somebody else's stands where one of ours would be."""
+    """A file that daypass did not render is in the place of a rendered one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """A file that is not what it would be: `found` in the folder, `rendered` now; None: no file."""
+    """A file that differs: its text `found` in the folder, and `rendered` now; None: no file."""
 
     path: str
     found: str | None
     rendered: str | None
 
     def diff(self) -> str:
-        """What rendering would change, as a unified diff."""
+        """Return what rendering would change, as a unified diff."""
         return unified_diff(self.found, self.rendered, f"a/{self.path}", f"b/{self.path}")
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise DaypassError(f"{error.filename}: {error.strerror}") from error
 
 
-@_told()
+@_os_errors()
 def drifts(folder: Path, tree: Mapping[str, str]) -> list[Drift]:
-    """What differs between the folder and a tree, by path. Raises OccupiedError, and DaypassError
-    where a file cannot be read.
+    """Return what differs between the folder and a tree, by path.
+
+    Raises OccupiedError, and DaypassError if a file can't be read.
     """
     present = _ours(folder)
     found = [
@@ -59,16 +60,16 @@ def drifts(folder: Path, tree: Mapping[str, str]) -> list[Drift]:
     return found
 
 
-@_told()
+@_os_errors()
 def write(folder: Path, tree: Mapping[str, str]) -> list[Drift]:
-    """Make the folder hold the tree; what was changed, by path.
+    """Write the tree to the folder, and return what changed, by path.
 
-    Each file is replaced whole, those that list others after what they list, and what is no longer
-    rendered goes last: at no time does a file list one that is not there. Raises OccupiedError
+    Files are replaced atomically, kustomizations after what they list, and files that are no longer
+    rendered are removed last: no kustomization ever lists a missing file. Raises OccupiedError
     before anything is written.
     """
     changes = drifts(folder, tree)
-    for drift in sorted(changes, key=_last_are_lists):
+    for drift in sorted(changes, key=_lists_last):
         path = folder / drift.path
         if drift.rendered is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,13 +78,13 @@ def write(folder: Path, tree: Mapping[str, str]) -> list[Drift]:
         if drift.rendered is None:
             path = folder / drift.path
             path.unlink()
-            # A folder that others have files in stays.
+            # A folder with files of others stays.
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
     return changes
 
 
-def _last_are_lists(drift: Drift) -> tuple[bool, int]:
+def _lists_last(drift: Drift) -> tuple[bool, int]:
     is_list = posixpath.basename(drift.path) == "kustomization.yaml"
     return is_list, -drift.path.count("/")
 
@@ -101,9 +102,9 @@ def _ours(folder: Path) -> dict[str, str]:
 
 
 def _is_plain(folder: Path, path: str) -> bool:
-    """Whether it is a file, on a way that holds no link."""
-    way = [folder.joinpath(*path.split("/")[: i + 1]) for i in range(path.count("/") + 1)]
-    return way[-1].is_file() and not any(step.is_symlink() for step in way)
+    """Return whether the path is a regular file, and none of its folders is a link."""
+    steps = [folder.joinpath(*path.split("/")[: i + 1]) for i in range(path.count("/") + 1)]
+    return steps[-1].is_file() and not any(step.is_symlink() for step in steps)
 
 
 def _verify_free(folder: Path, drift: Drift) -> None:
@@ -115,6 +116,6 @@ def _verify_free(folder: Path, drift: Drift) -> None:
         step = step / part
         if step.is_symlink() or (step.exists() and (part is name or not step.is_dir())):
             raise OccupiedError(
-                f"{step} is there, and was not rendered by daypass",
+                f"{step} exists and was not rendered by daypass",
                 "name another folder with --output, or move it away",
             )

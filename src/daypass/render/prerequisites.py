@@ -1,6 +1,4 @@
-"""What has to be there beside the manifests: secrets, which are never rendered, and settings that
-are not ours to change.
-"""
+"""What the manifests depend on: Secrets, which are never rendered, and settings of others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +7,6 @@ from typing import Literal, TypeAlias
 from daypass._core.hints import command
 from daypass.config import Config, TlsSecret
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.network import gateway_namespace
 from daypass.render.objects import (
     API_SERVER_AUTHORITY,
     DOOR_PAIR,
@@ -18,6 +15,7 @@ from daypass.render.objects import (
     GATE_TRUST,
     door_host,
     gate_host,
+    gateway_namespace,
 )
 from daypass.render.published_domain import PublishedDomain, published_domains
 
@@ -33,14 +31,15 @@ Content: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prerequisite:
-    """An object that has to be there, and what it holds.
+    """An object that must exist, and its content.
 
-    - door-pair: `tls.crt`, `tls.key` for `host`, and `ca.crt` that trusts it; `apply` makes it.
+    - door-pair: `tls.crt` and `tls.key` for `host`, and the `ca.crt` that verifies it; `apply`
+      creates it.
     - door-authority: the `ca.crt` of the Secret DOOR_PAIR, where a front looks for it; `apply`
       copies it.
-    - gate-pair, gate-authority: the same of the authorizer, in the Secret GATE_PAIR.
+    - gate-pair, gate-authority: the same for the authorizer, from the Secret GATE_PAIR.
     - api-server-authority: the `ca.crt` of kube-root-ca.crt; `apply` copies it.
-    - public-pair: `tls.crt` and `tls.key` for `host`; yours.
+    - public-pair: `tls.crt` and `tls.key` for `host`; the administrator creates it.
     """
 
     content: Content
@@ -51,7 +50,7 @@ class Prerequisite:
 
 
 def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
-    """Every object that has to be there, each once."""
+    """Return every object that must exist, each once."""
     domains = published_domains(config, ClusterFacts())
     found = [
         *_of_door(config, [d for d in domains if not d.domain.direct]),
@@ -63,7 +62,7 @@ def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
 
 def _of_door(config: Config, domains: list[PublishedDomain]) -> Iterator[Prerequisite]:
     namespace = config.door.namespace
-    # An issuer gives Secrets, and no ConfigMap.
+    # An issuer writes Secrets, no ConfigMaps.
     by_issuer = config.door.certificate_issuer is not None
     if domains and not by_issuer:
         yield Prerequisite(
@@ -124,33 +123,33 @@ def _of_names(domains: list[PublishedDomain]) -> Iterator[Prerequisite]:
             )
 
 
-_WORDS: dict[Content, str] = {
-    "door-pair": "a certificate for {host}, its key, and ca.crt; `{apply}` makes it",
-    "door-authority": "the ca.crt that the door is trusted by; `{apply}` copies it",
-    "gate-pair": "a certificate for {host}, its key, and ca.crt; `{apply}` makes it",
-    "gate-authority": "the ca.crt that the authorizer is trusted by; `{apply}` copies it",
+_NOTES: dict[Content, str] = {
+    "door-pair": "a certificate for {host}, its key, and ca.crt; `{apply}` creates it",
+    "door-authority": "the ca.crt that verifies the door; `{apply}` copies it",
+    "gate-pair": "a certificate for {host}, its key, and ca.crt; `{apply}` creates it",
+    "gate-authority": "the ca.crt that verifies the authorizer; `{apply}` copies it",
     "api-server-authority": "the ca.crt of kube-root-ca.crt; `{apply}` copies it",
-    "public-pair": "the certificate of {host} and its key; yours",
+    "public-pair": "the certificate of {host} and its key; create it",
 }
 
 
 def prerequisite_notes(config: Config) -> list[str]:
-    """What has to be there and to be set, a line each, for a person."""
+    """Return what must exist and be configured, one line each, for people."""
     apply = command("apply")
     lines = [
-        f"{need.kind} {need.namespace}/{need.name}: "
-        + _WORDS[need.content].format(host=need.host, apply=apply)
-        for need in prerequisites(config)
+        f"{each.kind} {each.namespace}/{each.name}: "
+        + _NOTES[each.content].format(host=each.host, apply=apply)
+        for each in prerequisites(config)
     ]
     domains = config.domains.values()
     if any(domain.front == "ingress-nginx" for domain in domains):
         lines.append(
             'ConfigMap of ingress-nginx: upstream-keepalive-connections: "0", or a connection that'
-            " another Ingress opened to the same address is used without being verified"
+            " another Ingress opened to the same address is reused without verification"
         )
     if any(domain.front == "ingress" for domain in domains):
-        lines.append("the ingress controller: TLS to the Service, as docs/fronts/ingress.md says")
+        lines.append("the ingress controller: TLS to the Service, see docs/fronts/ingress.md")
     one_machine = [name for name, domain in config.domains.items() if domain.front == "envoy"]
     if one_machine:
-        lines.append(f"for `{command('up')}`, and not in here: {', '.join(sorted(one_machine))}")
+        lines.append(f"only for `{command('up')}`, not in here: {', '.join(sorted(one_machine))}")
     return lines

@@ -1,4 +1,4 @@
-"""A domain that is published in a cluster, with what its front needs to know."""
+"""A domain that a cluster publishes, with everything that its ingress or gateway depends on."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ _USUAL_NAMESPACES = {"ingress-nginx": "ingress-nginx", "istio": "istio-system"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedDomain:
-    """One domain of a config. `name` is its name there."""
+    """One domain of a config. `name`: its key there."""
 
     name: str
     domain: Domain
@@ -21,29 +21,29 @@ class PublishedDomain:
 
     @property
     def object_name(self) -> str:
-        """What the front's objects for this domain are called."""
+        """Name of the front's objects for this domain."""
         return f"daypass-domain-{self.name}"
 
     @property
     def namespace(self) -> str:
-        """Where the front's objects are: beside the Service that they lead to."""
+        """Namespace of the front's objects: that of the Service that they lead to."""
         return API_SERVER_NAMESPACE if self.domain.direct else self.config.door.namespace
 
     @property
     def front_namespace(self) -> str | None:
-        """Where the pods are that terminate the name; None where that is not known."""
+        """Namespace of the pods that terminate TLS; None if unknown."""
         return self.domain.front_namespace or _USUAL_NAMESPACES.get(self.domain.front)
 
     @property
     def pair_namespace(self) -> str:
-        """Where the front looks for the Secret of the public certificate."""
+        """Namespace where the front looks for the Secret of the public certificate."""
         if self.domain.front == "istio":
             return self.front_namespace or ""
         return self.namespace
 
     @property
     def pair_secret(self) -> str | None:
-        """The Secret of the public certificate; None where it is nobody's here."""
+        """Name of the Secret of the public certificate; None if it is outside the cluster."""
         match self.domain.tls:
             case TlsSecret(secret=name):
                 return name
@@ -53,19 +53,19 @@ class PublishedDomain:
 
     @property
     def ends_tls(self) -> bool:
-        """Whether TLS ends at the front, so that it knows what came over plain http."""
+        """Whether TLS ends at the front, so that it knows which requests used plain http."""
         return self.domain.tls != OUTSIDE or self.domain.gateway is not None
 
     @property
     def dns_annotations(self) -> dict[str, str]:
-        """What lets external-dns make the record, where it is to."""
+        """The annotation for external-dns, if it manages the record."""
         if self.domain.dns == "none":
             return {}
         return {"external-dns.alpha.kubernetes.io/hostname": self.domain.host}
 
 
 def published_domains(config: Config, facts: ClusterFacts) -> list[PublishedDomain]:
-    """The domains of a config that are a cluster's, by name. Others are for one machine."""
+    """Return the domains of a config for a cluster, by name. Others are for one machine."""
     return [
         PublishedDomain(name=name, domain=domain, config=config, facts=facts)
         for name, domain in sorted(config.domains.items())

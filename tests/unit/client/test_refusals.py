@@ -8,13 +8,13 @@ from typing import cast
 import pytest
 
 from daypass._core.errors import DaypassError
+from daypass._core.reasons import MESSAGES, Reason
 from daypass.client.errors import (
     DoorBusyError,
     DoorUnreachableError,
     ExchangeRefusedError,
     NotADoorError,
 )
-from daypass.render.envoy.gate_listener import _LONG_LIVED as LONG_LIVED
 from daypass.render.envoy.gate_listener import gate_replies
 from daypass.render.envoy.settings import GateSettings
 from support.exchanges import order, run_exchange
@@ -249,7 +249,7 @@ def gates_answers() -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize(
     ("code", "message"),
-    [*gates_answers(), (401, LONG_LIVED)],
+    [*gates_answers(), (401, MESSAGES[Reason.LONG_LIVED])],
     ids=["401", "403", "404", "long-lived"],
 )
 def test_answers_of_the_gate_are_recognised(code: int, message: str) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from daypass.config import Config, load
-from daypass.render.errors import RenderError
-from daypass.render.objects import GATE, GATE_PAIR, Object, gate_host
+from daypass.render.objects import GATE, GATE_PAIR, Object, RenderError, gate_host
 from daypass.render.prerequisites import prerequisites
 from daypass.render.workloads import authorizer_objects
 from support.messages import raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -10,6 +11,7 @@ from daypass.config.exposure import Exposure, Verdict
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.routes import route_configuration
 from daypass.render.envoy.settings import SocketAddress, Timeouts, Upstream
+from golden.door_setting import SETTINGS
 
 EXPOSURE = Exposure(prefix="/kubernetes", hosts=("ekf.example.com", "::1"))
 UPSTREAM = Upstream(
@@ -22,7 +24,14 @@ UPSTREAM = Upstream(
 @pytest.fixture
 def configuration() -> Json:
     """The routes of a door."""
-    return route_configuration(EXPOSURE, UPSTREAM, Timeouts(answer_seconds=2.5))
+    return route_configuration(
+        replace(
+            SETTINGS,
+            exposure=EXPOSURE,
+            upstream=UPSTREAM,
+            timeouts=Timeouts(answer_seconds=2.5),
+        )
+    )
 
 
 def routes(configuration: Json) -> list[Json]:

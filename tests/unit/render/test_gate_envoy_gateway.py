@@ -6,9 +6,8 @@ import pytest
 
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.errors import RenderError
 from daypass.render.manifests import gate_objects
-from daypass.render.objects import Object
+from daypass.render.objects import Object, RenderError
 from support.messages import raises
 from support.rendered import config_of, the
 

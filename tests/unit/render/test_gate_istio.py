@@ -9,10 +9,10 @@ import json
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy.filters import RevocationSnapshot
-from daypass.render.errors import RenderError
-from daypass.render.istio.filters import NO_KEYS
+from daypass.render.envoy.gate_listener import NO_KEYS
 from daypass.render.istio.objects import keys_object, revoked_objects
 from daypass.render.manifests import gate_objects
+from daypass.render.objects import RenderError
 from support.messages import raises
 from support.rendered import config_of
 

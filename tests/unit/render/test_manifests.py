@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.errors import RenderError
 from daypass.render.manifests import MARK, render_objects
-from daypass.render.objects import GATE, Object
+from daypass.render.objects import GATE, Object, RenderError
 from daypass.render.prerequisites import prerequisite_notes, prerequisites
 from daypass.render.workloads import ENVOY_VERSION
 from support.closure import assert_closed, identity

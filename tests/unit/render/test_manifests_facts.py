@@ -8,7 +8,7 @@ import pytest
 
 from daypass.config import parse
 from daypass.render.cluster_facts import read_facts
-from daypass.render.errors import RenderError
+from daypass.render.objects import RenderError
 from support.authority import Authority
 from support.messages import raises
 

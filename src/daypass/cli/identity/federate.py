@@ -85,7 +85,7 @@ def run(args: Namespace) -> int:
         from daypass.identity.federate import federate, refuse_other_file
         from daypass.identity.model import IdentityName, find_account
         from daypass.render.policy.authentication import authentication_configuration
-        from daypass.render.yaml import to_yaml
+        from daypass.render.yaml import stream
 
         name = IdentityName.parse(cluster.namespace, args.name)
         refuse_other_file(args.credentials, name)
@@ -95,7 +95,7 @@ def run(args: Namespace) -> int:
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
     write_file(args.credentials, federation.file_content())
-    write(to_yaml([authentication]))
+    write(stream([authentication]))
     log(
         f"identity {name} is for {', '.join(federation.trusted.users)}",
         f"credentials file: {args.credentials}\n"

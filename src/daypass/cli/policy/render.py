@@ -26,7 +26,7 @@ def run(args: Namespace) -> int:
     """Print them; nobody is asked."""
     policy = load_policy(args.config)
     from daypass.render.policy.policy_objects import policy_objects
-    from daypass.render.yaml import to_yaml
+    from daypass.render.yaml import stream
 
-    write(to_yaml(policy_objects(policy)))
+    write(stream(policy_objects(policy)))
     return 0

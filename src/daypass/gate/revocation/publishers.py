@@ -28,7 +28,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of
 from daypass.render.envoy.filters import RevocationSnapshot
-from daypass.render.gateway_api import keys_config_map, keys_namespace
+from daypass.render.envoy_gateway import keys_config_map, keys_namespace
 from daypass.render.istio.objects import keys_object, revoked_objects
 from daypass.render.objects import GATE_REVOKED
 

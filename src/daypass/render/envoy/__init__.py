@@ -1,6 +1,6 @@
-"""Envoy's config: the door (and the gate), for Envoy on one machine and in a Deployment alike.
+"""Envoy's config of door and gate, on one machine and in a pod, as dictionaries in its JSON form.
 
-Each module builds one part as plain dictionaries in Envoy's own JSON form; `door` puts them
-together, `bootstrap` makes of them one file for `envoy -c` or a folder that a running Envoy
-follows. All of it is pure: the same settings give the same bytes.
+`bootstrap` puts the files together; `door_listener` and `gate_listener` are the two listeners;
+`settings` are the values that they depend on. All of it is pure: the same settings give the same
+bytes.
 """

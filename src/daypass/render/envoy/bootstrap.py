@@ -1,9 +1,9 @@
-"""From the door's parts to what Envoy starts with: one file, or a folder that it follows."""
+"""Envoy's config files for door and gate: one fixed file, or a folder that Envoy watches."""
 
 import json
 import posixpath
 
-from daypass.render.envoy.door_listener import dynamic_routes, listener
+from daypass.render.envoy.door_listener import dynamic_routes, listener, probe_listener
 from daypass.render.envoy.filters import (
     REVOKED,
     RevocationSnapshot,
@@ -24,7 +24,6 @@ from daypass.render.envoy.upstream import AUTHORITY, cluster
 
 HEAP_LIMIT_BYTES = 256 * 1024 * 1024
 
-
 KEYS_FILE = "keys.json"
 REVOKED_FILE = "revoked.json"
 
@@ -37,23 +36,24 @@ def static_files(
     gate: GateSettings | None = None,
     keys: str = "",
 ) -> dict[str, Json]:
-    """The door, and the gate if there is one, as files by name, for a ConfigMap and for
-    `envoy --mode validate`.
+    """Return the files, by name, of an Envoy with a fixed config.
 
-    Start Envoy with `envoy.json` where the files stand in `folder`. Certificates are followed, all
-    else is fixed, the gate's `keys` (a JSON Web Key Set, as text) as well: a new config is a new
-    Envoy.
+    Start it with `envoy.json`, in `folder`. Envoy watches certificates; everything else, with the
+    gate's `keys` (the text of a JSON Web Key Set), changes only with a new Envoy.
     """
     secrets = _secrets(settings, gate)
     sources = _secret_sources(secrets, folder)
-    listeners = [listener(settings, {"route_config": _routes(settings)}, sources)]
-    clusters = [cluster(settings.upstream, sources[AUTHORITY], settings.timeouts)]
+    routes = {"route_config": route_configuration(settings)}
+    listeners = [listener(settings, routes, sources)]
+    clusters = [_api_server(settings, sources)]
     if gate is not None:
         jwt = {"name": "keys", "typed_config": authentication(gate, keys)}
-        nobody = {"name": REVOKED, "typed_config": revocation(RevocationSnapshot())}
+        nothing = {"name": REVOKED, "typed_config": revocation(RevocationSnapshot())}
         routes = {"route_config": gate_routes(gate)}
-        listeners.append(gate_listener(gate, routes, jwt, nobody, sources))
+        listeners.append(gate_listener(gate, routes, jwt, nothing, sources))
         clusters.extend(gate_clusters(gate))
+    if settings.probe is not None:
+        listeners.append(probe_listener(settings.probe))
     return {
         "envoy.json": {
             **_process(admin_socket),
@@ -66,18 +66,18 @@ def static_files(
 def followed_files(
     settings: DoorSettings, folder: str, *, admin_socket: str, gate: GateSettings | None = None
 ) -> dict[str, Json]:
-    """The door, and the gate if there is one, as files by name, for an Envoy that follows them.
+    """Return the files, by name, of an Envoy that watches them.
 
-    Start it with `bootstrap.json`, in `folder`. When a file is replaced by a rename, Envoy takes
-    the new one: routes and certificates at once also for open connections, a listener by draining
-    the old one. A file that it cannot take leaves the old state in force. A gate needs the keys
-    and the list of the revoked as well: `keys_file`, `revoked_file`.
+    Start it with `bootstrap.json`, in `folder`. When a file is replaced by a rename, Envoy loads
+    it: routes and certificates at once, even for open connections, a listener by draining the old
+    one. A file that Envoy rejects leaves the old state in force. A gate also needs `keys_file` and
+    `revoked_file`.
     """
     secrets = _secrets(settings, gate)
     sources = _secret_sources(secrets, folder)
     door_routes = dynamic_routes("door", _follow(f"{folder}/routes.json", folder))
     listeners = [listener(settings, door_routes, sources)]
-    clusters = [cluster(settings.upstream, sources[AUTHORITY], settings.timeouts)]
+    clusters = [_api_server(settings, sources)]
     more: dict[str, Json] = {}
     if gate is not None:
         jwt = key_following_filter(_follow(f"{folder}/{KEYS_FILE}", folder))
@@ -86,6 +86,8 @@ def followed_files(
         listeners.append(gate_listener(gate, routes, jwt, revoked, sources))
         clusters.extend(gate_clusters(gate))
         more["routes-gate.json"] = _route_file(gate_routes(gate))
+    if settings.probe is not None:
+        listeners.append(probe_listener(settings.probe))
     return {
         "bootstrap.json": {
             **_process(admin_socket),
@@ -96,26 +98,29 @@ def followed_files(
         },
         "listeners.json": _resources("config.listener.v3.Listener", *listeners),
         "clusters.json": _resources("config.cluster.v3.Cluster", *clusters),
-        "routes.json": _route_file(_routes(settings)),
+        "routes.json": _route_file(route_configuration(settings)),
         **more,
         **_secret_files(secrets),
     }
 
 
 def keys_file(gate: GateSettings, keys: str) -> Json:
-    """The content of KEYS_FILE for a JSON Web Key Set, as text. Open connections obey it, too."""
+    """Return the content of KEYS_FILE for the text of a JSON Web Key Set.
+
+    It applies to open connections, too.
+    """
     extension_config = {"name": "keys", "typed_config": authentication(gate, keys)}
     return _resources("config.core.v3.TypedExtensionConfig", extension_config)
 
 
 def revoked_file(revoked: RevocationSnapshot) -> Json:
-    """The content of REVOKED_FILE for a list. Open connections obey it, too."""
+    """Return the content of REVOKED_FILE. It applies to open connections, too."""
     extension_config = {"name": REVOKED, "typed_config": revocation(revoked)}
     return _resources("config.core.v3.TypedExtensionConfig", extension_config)
 
 
 def to_json(value: Json) -> str:
-    """Envoy's config as text: sorted, indented, the same bytes for the same value."""
+    """Return Envoy's config as text: sorted, indented, the same bytes for the same value."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
 
 
@@ -128,7 +133,7 @@ def _process(admin_socket: str) -> Json:
                 {
                     "name": "daypass",
                     "static_layer": {
-                        # Patterns of known size, compiled once; the default is 100.
+                        # The default is 100. These patterns have a known size, compiled once.
                         "re2.max_program_size.error_level": 1000,
                         "re2.max_program_size.warn_level": 1000,
                     },
@@ -176,12 +181,17 @@ def _overload_manager() -> Json:
     }
 
 
-def _routes(settings: DoorSettings) -> Json:
-    return route_configuration(settings.exposure, settings.upstream, settings.timeouts)
+def _api_server(settings: DoorSettings, sources: dict[str, Json]) -> Json:
+    return cluster(
+        settings.upstream,
+        sources[AUTHORITY],
+        settings.timeouts,
+        checks_health=settings.probe is not None,
+    )
 
 
 def _route_file(routes: Json) -> Json:
-    # Envoy takes one route configuration a file.
+    # Envoy accepts one route configuration per file.
     return _resources("config.route.v3.RouteConfiguration", routes)
 
 

@@ -1,16 +1,38 @@
-"""The door's listener: TLS by name, HTTP read strictly, limits against slow and greedy clients."""
+"""The door's listeners: TLS and strict HTTP with limits for slow and greedy clients, and probes.
+
+The probe listener has a port that no Service leads to. **Alive** is an Envoy that responds.
+**Ready** is one that reaches the API server, by Envoy's own health checks over the same verified
+TLS as all requests. So a rollout with a wrong authority, name or network policy stops at its first
+pod. When the API server is down, every door fails the probe and keeps responding with 503.
+"""
 
 from daypass.config.exposure import refusals
-from daypass.render.envoy.protobuf_any import Json, duration, extension, protobuf_any
-from daypass.render.envoy.replies import code_filter, status_replies
-from daypass.render.envoy.routes import CLIENT_ADDRESS, tells_no_secret
-from daypass.render.envoy.settings import DoorSettings, RateLimits
+from daypass.render.envoy.protobuf_any import (
+    Json,
+    duration,
+    extension,
+    protobuf_any,
+    set_header,
+)
+from daypass.render.envoy.replies import code_filter, plain_http_reply, status_replies
+from daypass.render.envoy.routes import (
+    CLIENT_ADDRESS,
+    FRONT_SCHEME,
+    OVER_PLAIN_HTTP,
+    UPSTREAM,
+    is_published_path,
+)
+from daypass.render.envoy.settings import DoorSettings, RateLimits, SocketAddress
 from daypass.render.envoy.upstream import NO_ADDRESS_IS_INTERNAL, tls_listener
+
+ALIVE, READY = "/alive", "/ready"
 
 
 def listener(settings: DoorSettings, routes: Json, certificate_sources: dict[str, Json]) -> Json:
-    """The listener. `routes`: where the route configuration comes from, as a field of Envoy's
-    connection manager; `certificate_sources`: where each certificate comes from, by name.
+    """Return the door's listener.
+
+    `routes`: where the route configuration comes from, as a field of Envoy's connection manager.
+    `certificate_sources`: where each certificate comes from, by its name.
     """
     filters = [
         extension(
@@ -40,17 +62,17 @@ def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
         codec_type="AUTO",
         server_name="daypass",
         **routes,
-        # The path is judged as it came. Nothing is decoded, merged or resolved before.
+        # The path is matched as received: nothing is decoded, merged or resolved.
         normalize_path=False,
         merge_slashes=False,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
-        # The client's address comes from the trusted hops alone, and no address is trusted more
-        # than another: with an internal one, Envoy would obey x-envoy-* headers.
+        # Only the trusted hops report the client's address. No address is internal: from internal
+        # ones Envoy would obey x-envoy-* headers.
         use_remote_address=True,
         xff_num_trusted_hops=settings.trusted_hops,
         skip_xff_append=True,
         internal_address_config=NO_ADDRESS_IS_INTERNAL,
-        # Nobody samples traces by a request's id, so none is changed to say that it is sampled.
+        # Traces are not sampled by request ID, so IDs pass unchanged.
         request_id_extension=_plain_request_ids(),
         generate_request_id=True,
         preserve_external_request_id=True,
@@ -69,32 +91,39 @@ def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
             "initial_connection_window_size": 1024 * 1024,
         },
         max_request_headers_kb=16,
-        # The scheme is what it is, not what the client or a front calls it.
+        # The scheme is https, whatever the client or a proxy in front says.
         scheme_header_transformation={"scheme_to_overwrite": "https"},
         request_headers_timeout=duration(timeouts.request_headers_seconds),
         request_timeout=duration(timeouts.request_seconds),
-        # Each state of a request has an end of its own: arriving, being answered, its answer being
-        # read. One more timer, set anew at every step, would cost more than the path's patterns.
+        # Each phase of a request has its own timeout (arriving, waiting, its response being read).
+        # One more timer, reset at every step, would cost more than the path's patterns.
         stream_idle_timeout="0s",
         stream_flush_timeout=duration(timeouts.read_seconds),
         drain_timeout="5s",
         delayed_close_timeout=duration(timeouts.close_seconds),
-        early_header_mutation_extensions=[_forget_claimed_origins()],
-        local_reply_config=status_replies(refusals(settings.exposure)),
+        early_header_mutation_extensions=[_early_mutations(settings)],
+        local_reply_config=_local_replies(settings),
         http_filters=_http_filters(settings),
         access_log=_access_log(settings),
         stream_error_on_invalid_http_message=False,
     )
 
 
-def _forget_claimed_origins() -> Json:
-    """Headers that Envoy itself would obey are gone before it looks at the request."""
+def _local_replies(settings: DoorSettings) -> Json:
+    first = () if settings.https_hosts is None else (plain_http_reply(OVER_PLAIN_HTTP),)
+    return status_replies(refusals(settings.exposure), first)
+
+
+def _early_mutations(settings: DoorSettings) -> Json:
+    # Headers that Envoy itself would obey are removed before it reads the request.
+    mutations: list[Json] = [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}]
+    if settings.https_hosts is not None:
+        copied = set_header(FRONT_SCHEME, "%REQ(X-FORWARDED-PROTO)%")
+        mutations += [{"remove": FRONT_SCHEME}, {"append": copied}]
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[
-            {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
-        ],
+        mutations=mutations,
     )
 
 
@@ -111,8 +140,8 @@ def _plain_request_ids() -> Json:
 def _http_filters(settings: DoorSettings) -> list[Json]:
     filters = _rate_limits(settings.rate_limits) if settings.rate_limits else []
     filters.append(
-        # The whole body is here before the API server hears of the request: a slow client costs
-        # the door a few KiB, and what travels on has a length and no chunks.
+        # The whole body arrives before the request is forwarded: a slow client costs the door a
+        # few KiB and the API server nothing, and the forwarded request has a length, no chunks.
         extension(
             "envoy.filters.http.buffer",
             "extensions.filters.http.buffer.v3.Buffer",
@@ -124,7 +153,7 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
             "envoy.filters.http.router",
             "extensions.filters.http.router.v3.Router",
             suppress_envoy_headers=True,
-            # The listener's own statistics count every answer already.
+            # The listener's own statistics count every response already.
             dynamic_stats=False,
         )
     )
@@ -134,14 +163,14 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
 def _rate_limits(limits: RateLimits) -> list[Json]:
     source = {"key": "masked_remote_address"}
     by_source = {
-        # An empty value stands for each value seen, with a bucket of its own.
+        # An empty value gives each value seen its own bucket.
         "entries": [source],
         "token_bucket": _bucket(limits.per_source_per_second),
     }
     return [
         _rate_limit(
             "source",
-            # Only the descriptors count here; the default bucket is never the one that is empty.
+            # Only the descriptors limit; the default bucket never runs empty.
             _bucket(4_000_000_000),
             descriptors=[by_source],
             rate_limits=[
@@ -181,17 +210,16 @@ def _bucket(per_second: int) -> Json:
 
 
 def _access_log(settings: DoorSettings) -> list[Json]:
-    """Lines of JSON on stdout, one a request; what was refused is told in more detail.
+    """Return loggers of one JSON line per request on stdout, with more details for refusals.
 
-    A path is written only where it is a published one, before or after its prefix was taken off:
-    that it holds two names and no token is then certain. The door itself answers nothing below
-    400, so whatever is below came from the API server under a published path, and the patterns
-    need not be asked again.
+    Only published paths are logged, with or without their prefix: they contain two names and no
+    token. Responses below 400 come from the API server under a published path, so the patterns are
+    not evaluated again for them.
     """
-    no_secret = {"header": tells_no_secret(settings.exposure)}
+    no_secret = {"header": is_published_path(settings.exposure)}
     hidden = {"header": {**no_secret["header"], "invert_match": True}}
-    # A request that was broken off has no code, which counts as 0, and may be for any path. The
-    # code of a token that was made is asked for first: each comparison costs as much as a pattern.
+    # An aborted request has no code, which counts as 0, and may be for any path. 201, a new token,
+    # is compared first: each comparison costs as much as a pattern.
     good = _any(code_filter("EQ", 201), _all(code_filter("GE", 200), code_filter("LE", 399)))
     bad = (code_filter("NE", 201), _any(code_filter("LE", 199), code_filter("GE", 400)))
     return [
@@ -245,5 +273,39 @@ def _log(log_filter: Json, line: dict[str, str | None]) -> Json:
 
 
 def dynamic_routes(name: str, source: Json) -> Json:
-    """Routes that follow a source, as the connection manager's field."""
+    """Return the connection manager's field for routes that follow a source."""
     return {"rds": {"route_config_name": name, "config_source": source}}
+
+
+def probe_listener(listen: SocketAddress) -> Json:
+    """Return the listener for kubelet: Envoy itself responds to two paths with 200 or 503."""
+    manager = extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="probe",
+        server_name="daypass",
+        route_config={"name": "probe"},
+        request_timeout="5s",
+        common_http_protocol_options={"idle_timeout": "10s"},
+        http_filters=[
+            _probe(ALIVE),
+            _probe(READY, cluster_min_healthy_percentages={UPSTREAM: {"value": 1}}),
+            extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
+        ],
+    )
+    return {
+        "name": "probe",
+        "address": {"socket_address": {"address": listen.host, "port_value": listen.port}},
+        "per_connection_buffer_limit_bytes": 16 * 1024,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _probe(path: str, **conditions: Json) -> Json:
+    return extension(
+        f"daypass.probe{path.replace('/', '.')}",
+        "extensions.filters.http.health_check.v3.HealthCheck",
+        pass_through_mode=False,
+        headers=[{"name": ":path", "string_match": {"exact": path}}],
+        **conditions,
+    )

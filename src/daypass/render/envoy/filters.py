@@ -1,19 +1,17 @@
-"""`check: review` and `both` on Envoy: the authorizer is asked, and decides.
+"""The gate's HTTP filters for the authorizer (`check: review` and `both`) and for revocation.
 
-With `review` it alone decides, and one route leads on. With `both` the native check comes first, so
-that the authorizer is asked only about what that lets through. What the authorizer does not answer
-is refused with 503; its refusals are passed on as they are.
+**Authorizer.** With `review` it alone decides. With `both` the native check comes first, and the
+authorizer gets only what that allows. Without a response from it, the gate refuses with 503; its
+own refusals are passed on unchanged.
 
-The gate's list of the revoked: hashed lookups of UIDs and `jti` in Envoy's RBAC filter.
+**Revocation.** Four verified claims are copied to filter state, which no client can write to and
+which ends with the request, and are looked up in hash maps: the cost does not depend on the list's
+length (RBAC would walk a list of policies from its start, for each request). The filter watches a
+file of its own, so a new list applies to open connections at once.
 
-Four of the verified claims are put into filter state, which no client can write to and which ends
-with the request, and are looked up there: one lookup each, however long the list is. (RBAC's own
-list of policies is walked from its beginning, for each request.) The filter follows a file of its
-own, so that open connections obey a new list at once.
-
-Tokens that were issued longer ago than the longest lifetime are refused with them. They have ended,
-or live for too long; but Envoy's `max_lifetime` counts from now on, so a token of a week would be
-refused for six days and pass on the seventh: after the entry of its Secret has ended.
+Tokens that were issued longer ago than the longest lifetime are refused, too. They have expired or
+have too long a lifetime; but Envoy's `max_lifetime` counts from now on, so a token of a week would
+be refused for six days and pass on the seventh, after the entry of its Secret has expired.
 """
 
 from __future__ import annotations
@@ -22,10 +20,10 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from daypass._core.reasons import MESSAGES, Reason
-from daypass.render.envoy.claims import claim_text
 from daypass.render.envoy.matching import (
     action,
     all_of,
+    claim_text,
     first_of,
     has_claim,
     is_after,
@@ -38,23 +36,29 @@ from daypass.render.envoy.protobuf_any import (
     extension,
     protobuf_any,
 )
-from daypass.render.envoy.replies import code_filter, refusal_replies, refuse, reply
+from daypass.render.envoy.replies import (
+    cel_filter,
+    code_filter,
+    refusal_replies,
+    refuse,
+    reply,
+)
 from daypass.render.envoy.settings import GateSettings
 
 AUTHORIZER = "authorizer"
 FILTER = "envoy.filters.http.ext_authz"
 UNAVAILABLE = 429
-"""What the authorizer says over HTTP in place of 503, which Envoy would take for a failure of the
-authorizer's own, dropping its words and Retry-After; a mapper makes a 503 of it again.
+"""The authorizer's HTTP code in place of 503: Envoy takes a 503 for a failure of the authorizer and
+drops its message and Retry-After. A mapper turns it back into 503.
 """
 TIMEOUT_SECONDS = 2.0
-"""The authorizer answers within half a second, also where it does not know."""
+"""The authorizer responds within half a second, even if it can't decide."""
 CLIENT_HEADER = "x-envoy-external-address"
-"""Who the client is, as Envoy knows it; what a client itself says under this name is replaced."""
+"""The client's address according to Envoy, which replaces a client's own header of this name."""
 
 
 def authorizer_filter(settings: GateSettings) -> Json:
-    """The filter that asks the authorizer of this machine."""
+    """Return the filter that asks the authorizer of this machine."""
     return asking_filter((settings.user_header, settings.groups_header))
 
 
@@ -65,11 +69,12 @@ def asking_filter(
     cluster: str = AUTHORIZER,
     uri: str = f"http://{AUTHORIZER}",
 ) -> Json:
-    """A filter that asks. Of the request it sends the method, the host, the path, the
-    Authorization header and where it comes from; no body. `set_headers`: what the authorizer says
-    about who calls.
+    """Return an ext_authz filter.
+
+    It sends the request's method, host, path, Authorization header and client address; no body.
+    `set_headers`: the identity headers that it takes from the authorizer's response.
     """
-    told = ["content-type", "www-authenticate", "retry-after"]
+    returned = ["content-type", "www-authenticate", "retry-after"]
     return extension(
         name,
         "extensions.filters.http.ext_authz.v3.ExtAuthz",
@@ -78,7 +83,7 @@ def asking_filter(
             "server_uri": {"uri": uri, "cluster": cluster, "timeout": duration(TIMEOUT_SECONDS)},
             "authorization_response": {
                 "allowed_upstream_headers": _exactly(set_headers),
-                "allowed_client_headers": _exactly(told),
+                "allowed_client_headers": _exactly(returned),
             },
         },
         allowed_headers=_exactly(["authorization", CLIENT_HEADER]),
@@ -88,32 +93,34 @@ def asking_filter(
 
 
 def without_authorizer() -> Json:
-    """`typed_per_filter_config` of a route that refuses by itself."""
+    """Return the `typed_per_filter_config` of a route that does not ask the authorizer."""
     message = "extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
     return {FILTER: protobuf_any(message, disabled=True)}
 
 
 def authorizer_replies(where: str = "true") -> list[Json]:
-    """Mappers of local replies: what the authorizer said, and what is said in its place.
+    """Return mappers that pass on the authorizer's refusals, and replace its failures.
 
-    `where`: in CEL, which requests the authorizer is asked about; others have authorizers, too.
+    `where`: a CEL condition for requests that this authorizer gets; a gateway may have others.
     """
-    said = {
+    unchanged = {
         "body_format_override": {
             "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
             "content_type": "application/json",
         }
     }
-    denied, failed = _details("ext_authz_denied", where), _details("ext_authz_error", where)
+    denied = cel_filter(f"response.code_details == 'ext_authz_denied' && {where}")
+    failed = cel_filter(f"response.code_details == 'ext_authz_error' && {where}")
+    unavailable = {"and_filter": {"filters": [denied, code_filter("EQ", UNAVAILABLE)]}}
     return [
-        {**said, "filter": _both(denied, code_filter("EQ", UNAVAILABLE)), "status_code": 503},
-        {**said, "filter": denied},
+        {**unchanged, "filter": unavailable, "status_code": 503},
+        {**unchanged, "filter": denied},
         {**reply(503, "ServiceUnavailable", MESSAGES[Reason.UNKNOWN]), "filter": failed},
     ]
 
 
 def authorizer_cluster(settings: GateSettings) -> Json:
-    """The authorizer, at its Unix socket."""
+    """Return the cluster of the authorizer at its Unix socket."""
     where = {"pipe": {"path": settings.authorizer_socket}}
     return {
         "name": AUTHORIZER,
@@ -131,19 +138,6 @@ def _exactly(names: Iterable[str]) -> Json:
     return {"patterns": [{"exact": name} for name in names]}
 
 
-def _both(*filters: Json) -> Json:
-    return {"and_filter": {"filters": list(filters)}}
-
-
-def _details(details: str, where: str) -> Json:
-    asked = extension(
-        "envoy.access_loggers.extension_filters.cel",
-        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        expression=f"response.code_details == '{details}' && {where}",
-    )
-    return {"extension_filter": asked}
-
-
 REVOKED = "revoked"
 
 _CLAIMS = {
@@ -158,15 +152,15 @@ _DENIED: Json = refuse(Reason.DENIED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationSnapshot:
-    """What is refused: UIDs of Secrets and ServiceAccounts, `jti`s of tokens, whole namespaces.
+    """What the gate refuses: UIDs of Secrets and ServiceAccounts, `jti`s of tokens, and namespaces.
 
-    `followed`: the namespaces that somebody looks at, and tokens of others are refused; None: all
-    are looked at. `issued_after_unix`: tokens that were issued before are refused; with 0 nobody
-    looks. `closed`: the rest as well, since nobody knows any more what else was revoked.
-    `closed_after_unix`: the same from then on, unless another list comes before; with 0 never.
+    - `followed`: the namespaces that are watched; tokens of others are refused. None: all are.
+    - `issued_after_unix`: tokens that were issued before are refused; 0: none are.
+    - `closed`: every token is refused, since the list is out of date.
+    - `closed_after_unix`: the same from then on, unless a new list arrives; 0: never.
 
-    Where the list is published in parts, the entries that change most stand by themselves.
-    `settled`: UIDs that do not stand there; `settling`: those that do, and with the others as well.
+    A list that is published in parts has its recent entries in the first part. `settled`: UIDs that
+    are in other parts only. `settling`: UIDs that are in both, while they move.
     """
 
     secrets: Set[str] = frozenset()
@@ -182,16 +176,16 @@ class RevocationSnapshot:
 
 
 def claims_filter(also: Mapping[str, tuple[str, ...]] = _NOTHING) -> Json:
-    """The filter that keeps what is looked up; it stands after the one that verifies the claims.
+    """Return the filter that copies the looked-up claims; it comes after their verification.
 
-    `also`: more claims to keep, by the name of the state.
+    `also`: more claims to copy, by the name of the state.
     """
-    kept = {_key(name): keys for name, keys in _CLAIMS.items()} | dict(also)
-    return set_filter_state({state: claim_text(*keys) for state, keys in kept.items()})
+    copied = {_key(name): keys for name, keys in _CLAIMS.items()} | dict(also)
+    return set_filter_state({state: claim_text(*keys) for state, keys in copied.items()})
 
 
-def set_filter_state(kept: Mapping[str, str]) -> Json:
-    """A filter that keeps texts for the request's time; `kept`: formats by the state's name."""
+def set_filter_state(formats: Mapping[str, str]) -> Json:
+    """Return a filter that sets filter states; `formats`: their values, by name."""
     return extension(
         "envoy.filters.http.set_filter_state",
         "extensions.filters.http.set_filter_state.v3.Config",
@@ -204,15 +198,15 @@ def set_filter_state(kept: Mapping[str, str]) -> Json:
                     "omit_empty_values": True,
                 },
             }
-            for state, text in kept.items()
+            for state, text in formats.items()
         ],
     )
 
 
 def revocation(revoked: RevocationSnapshot) -> Json:
-    """Envoy's RBAC config for a list; what no lookup finds comes to its last line."""
+    """Return Envoy's RBAC config for a list."""
     passing = action("daypass-not-revoked", "ALLOW")
-    # Whoever shows no token of the cluster is somebody else's to judge.
+    # Requests without a token of the cluster pass on to the next filter.
     is_ours, unknown = has_claim(["iss"]), refuse(Reason.UNKNOWN)
     unseen = first_of([(is_ours, unknown)], passing)
     if revoked.closed:
@@ -230,13 +224,13 @@ def revocation(revoked: RevocationSnapshot) -> Json:
     if revoked.closed_after_unix:
         late = all_of(is_ours, is_after(revoked.closed_after_unix))
         matcher = first_of([(late, unknown)], matcher)
-    # Envoy takes a matcher here, and no action alone.
+    # Envoy needs a matcher here, not an action alone.
     whole = matcher.get("matcher", {"on_no_match": matcher})
     return protobuf_any("extensions.filters.http.rbac.v3.RBAC", matcher=whole)
 
 
 def revocation_following_filter(source: Json) -> Json:
-    """The filter as one that follows a file. Without the file every request is refused."""
+    """Return the filter that watches a file. Without the file every request is refused."""
     return {
         "name": REVOKED,
         "config_discovery": {
@@ -247,13 +241,13 @@ def revocation_following_filter(source: Json) -> Json:
 
 
 def revocation_replies(audience: str) -> list[Json]:
-    """What the refused are told, as mappers of local replies."""
+    """Return the mappers of the filter's refusals."""
     return refusal_replies((Reason.LIVES_TOO_LONG, Reason.DENIED, Reason.UNKNOWN), audience)
 
 
 def _lookup(name: str, values: Set[str], otherwise: Json, found: Json = _DENIED) -> Json:
-    """Refuse those whose value is among `values`, in front of what happens otherwise."""
-    if not values:  # Envoy takes no empty map
+    """Return a matcher for requests whose state is among `values`, and for all others."""
+    if not values:  # Envoy rejects an empty map
         return otherwise
     tree = {
         "input": state_input(_key(name)),

@@ -1,18 +1,26 @@
-"""The gate on Envoy: `jwt_authn` reads the token, routes decide upon what it found.
+"""The gate on Envoy: its listener, the decision, and the cluster of the guarded service.
 
-Envoy verifies the signature, issuer, audience and times. What it cannot say (is the token bound, is
-it the long-lived one, did two parsers read the header alike) are routes upon the verified claims,
-each refusal with a message of its own. Only one route leads on, and it asks for everything at once:
-whatever is missing, a request ends in a refusal.
-
-The gate's listener and the way on to what it guards.
+Envoy's `jwt_authn` filter verifies signature, issuer, audience and times. What it can't check (is
+the token bound, is it the long-lived one, do two parsers read the header alike) are routes that
+match the verified claims, each refusal with its own message. Only one route forwards, and it
+requires everything at once: whatever is missing, the request is refused.
 """
 
+import json
 from collections.abc import Iterator
 
 from daypass._core.net import is_address
+from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.config.exposure import BEARER_JWT, bracketed
-from daypass.render.envoy.claims import (
+from daypass.render.envoy.filters import (
+    authorizer_cluster,
+    authorizer_filter,
+    authorizer_replies,
+    claims_filter,
+    revocation_replies,
+    without_authorizer,
+)
+from daypass.render.envoy.matching import (
     A_NAMESPACE,
     A_USER,
     AN_EXACT_TIME,
@@ -23,15 +31,8 @@ from daypass.render.envoy.claims import (
     USER,
     USER_STATE,
     claim,
+    other_than,
     state_text,
-)
-from daypass.render.envoy.filters import (
-    authorizer_cluster,
-    authorizer_filter,
-    authorizer_replies,
-    claims_filter,
-    revocation_replies,
-    without_authorizer,
 )
 from daypass.render.envoy.protobuf_any import (
     Json,
@@ -40,13 +41,15 @@ from daypass.render.envoy.protobuf_any import (
     extension,
     full_match,
     protobuf_any,
+    set_header,
 )
 from daypass.render.envoy.replies import details_reply, gate_hint, reply, status_format
-from daypass.render.envoy.routes import CLIENT_ADDRESS, other_than
+from daypass.render.envoy.routes import CLIENT_ADDRESS, header_match
 from daypass.render.envoy.settings import GateSettings, Protected
 from daypass.render.envoy.upstream import (
     NO_ADDRESS_IS_INTERNAL,
     certificate_names,
+    load_assignment,
     tls_listener,
     verified_tls,
 )
@@ -55,18 +58,34 @@ PROTECTED = "protected"
 LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
 """`iss` of the token in a Secret of type kubernetes.io/service-account-token."""
 CLOCK_SKEW_SECONDS = 10
+NO_KEYS = json.dumps(
+    {
+        "keys": [
+            {
+                "kty": "EC",
+                "crv": "P-256",
+                "alg": "ES256",
+                "kid": "nobody",
+                "x": "ervQaI2Y-7vUvT4RJpEZ3YBCEHCmfAL7dowBIJK4Df0",
+                "y": "ZtzefLvzOw2TUFyLDRTdOUoR0PvA5LhNLsB2XdIecj8",
+            }
+        ]
+    }
+)
+"""The key set before there are keys: every token is refused. Envoy rejects an empty set, so it has
+one key whose private half nobody knows: `x` is the SHA-256 of "daypass: nobody's key 0"."""
 _LONG = "long"
-"""The claims of a long-lived token."""
+"""Metadata key: the claims of a long-lived token."""
 
 
 def authentication(settings: GateSettings, keys: str) -> Json:
-    """Envoy's JwtAuthentication. `keys`: the API server's JSON Web Key Set, as text."""
+    """Return Envoy's JwtAuthentication. `keys`: the text of the API server's JSON Web Key Set."""
     common: Json = {
         "local_jwks": {"inline_string": keys},
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
-        # The routes read the header again, and take it off if the services are not to see it.
+        # The routes match the header again; the one that forwards removes it.
         "forward": True,
-        # Before it there are no claims, and the route that was chosen then leads nowhere.
+        # Without claims, the route that was chosen before this filter refuses.
         "clear_route_cache": True,
         "clock_skew_seconds": CLOCK_SKEW_SECONDS,
     }
@@ -79,7 +98,7 @@ def authentication(settings: GateSettings, keys: str) -> Json:
         "max_lifetime": f"{settings.longest_lifetime_seconds}s",
         "jwt_cache_config": {"jwt_cache_size": 4096},
     }
-    # Only to know it: a route refuses it.
+    # Verified only to recognize it: a route refuses it.
     long = {**common, "issuer": LONG_LIVED_ISSUER, "payload_in_metadata": _LONG}
     either = [{"provider_name": "short"}, {"provider_name": "long"}]
     return protobuf_any(
@@ -90,14 +109,15 @@ def authentication(settings: GateSettings, keys: str) -> Json:
 
 
 def gate_routes(settings: GateSettings) -> Json:
-    """The decision, as a table of routes over the verified claims; with `check: review` the
-    authorizer has it, and whatever it lets through goes on.
+    """Return the decision as a table of routes over the verified claims.
+
+    With `check: review` the authorizer decides, and one route forwards.
     """
     return {
         "name": "gate",
         "ignore_port_in_host_matching": True,
-        # No proxy in front is trusted: what a client says of its address does not travel on.
-        "request_headers_to_add": [_set("x-forwarded-for", CLIENT_ADDRESS)],
+        # No proxy in front is trusted: a client's claim about its address is replaced.
+        "request_headers_to_add": [set_header("x-forwarded-for", CLIENT_ADDRESS)],
         "virtual_hosts": [
             {
                 "name": "gate",
@@ -111,7 +131,7 @@ def gate_routes(settings: GateSettings) -> Json:
 def _routes(settings: GateSettings) -> list[Json]:
     if not settings.is_native:
         return [_pass_reviewed(settings)]
-    refused = [*_refusals(settings), _refuse("refused", 403, _OTHER)]
+    refused = [*_refusals(settings), _refuse_route("refused", 403, MESSAGES[Reason.SUBJECT])]
     first = _unverified()
     if settings.is_reviewed:
         for route in (first, *refused):
@@ -119,78 +139,60 @@ def _routes(settings: GateSettings) -> list[Json]:
     return [first, _pass(settings), *refused]
 
 
-_LIVES_TOO_LONG = "this token lives longer than the gate takes"
 _UNVERIFIED = "this token was not verified"
-_LONG_LIVED = "this is a long-lived token, which opens only the door: trade it there"
-_AUDIENCE = "this token is made for another audience"
-_UNBOUND = (
-    "this token hangs on no Secret, so it could not be revoked: ask for one with boundObjectRef"
-)
-_SEVERAL = "this token is made for more than this gate: ask for one with this audience alone"
-_OTHER = "this token is not one of a ServiceAccount"
 _UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket through"
-_UNREADABLE = (
-    "exactly one 'Authorization: Bearer <token>' header is needed: one space, a JSON Web Token, "
-    "nothing after it"
-)
 
 
 def gate_replies(settings: GateSettings) -> Json:
-    """The gate's own answers as Kubernetes Status; never a redirect."""
+    """Return the gate's own responses, each a Kubernetes Status; none is a redirect."""
     hint = gate_hint(settings.audience)
-    said = f"%LOCAL_REPLY_BODY% ({hint})"
-    refused = [
+    with_hint = f"%LOCAL_REPLY_BODY% ({hint})"
+    mappers = [
         *(authorizer_replies() if settings.is_reviewed else ()),
         *revocation_replies(settings.audience),
         details_reply("upgrade_failed", 403, "Forbidden", _UPGRADE),
-        reply(401, "Unauthorized", said),
-        reply(403, "Forbidden", said),
+        reply(401, "Unauthorized", with_hint),
+        reply(403, "Forbidden", with_hint),
         reply(404, "NotFound", "the gate does not guard this host"),
         reply(429, "TooManyRequests", "too many requests at the gate, try again later"),
         reply(503, "ServiceUnavailable", "the gate cannot reach what it guards"),
         reply(504, "Timeout", "what the gate guards did not answer in time"),
     ]
     return {
-        "mappers": refused,
+        "mappers": mappers,
         "body_format": status_format("%RESPONSE_CODE%", "", "%LOCAL_REPLY_BODY%"),
     }
 
 
 def _unverified() -> Json:
-    """The route of every request until its token is verified. It costs next to nothing, where
-    others read the header byte by byte; and where nobody verifies, nothing passes.
+    """Return the route of every request until its token is verified.
+
+    It costs almost nothing, while others read the header byte by byte; and if the JWT filter is
+    missing, nothing passes.
     """
     neither = [_not(claim(["iss"], within=within)) for within in (PAYLOAD, _LONG)]
-    return _refuse("unverified", 401, _UNVERIFIED, dynamic_metadata=neither)
+    return _refuse_route("unverified", 401, _UNVERIFIED, dynamic_metadata=neither)
 
 
 def _refusals(settings: GateSettings) -> Iterator[Json]:
-    """What is told to those that do not pass."""
-
-    def refuse(name: str, code: int, message: str, **match: object) -> Json:
-        return _refuse(name, code, message, **match)
-
-    readable = {**_header("authorization", BEARER_JWT), "invert_match": True}
-    yield refuse("unreadable", 401, _UNREADABLE, headers=[readable])
-    yield refuse("long-lived", 401, _LONG_LIVED, dynamic_metadata=[claim(["iss"], within=_LONG)])
-    audience = _not(_for_the_gate(settings))
-    yield refuse("audience", 403, _AUDIENCE, dynamic_metadata=[audience])
-    several = _other_audience(settings)
-    yield refuse("several-audiences", 403, _SEVERAL, dynamic_metadata=[several])
-    endless = _not(claim(["exp"], AN_EXACT_TIME))
-    yield refuse("lives-too-long", 401, _LIVES_TOO_LONG, dynamic_metadata=[endless])
+    unreadable = {**header_match("authorization", BEARER_JWT), "invert_match": True}
+    yield _refuse(Reason.UNREADABLE, headers=[unreadable])
+    yield _refuse(Reason.LONG_LIVED, dynamic_metadata=[claim(["iss"], within=_LONG)])
+    yield _refuse(Reason.AUDIENCE, dynamic_metadata=[_not(_for_the_gate(settings))])
+    yield _refuse(Reason.SEVERAL_AUDIENCES, dynamic_metadata=[_other_audience(settings)])
+    yield _refuse(Reason.LIVES_TOO_LONG, dynamic_metadata=[_not(claim(["exp"], AN_EXACT_TIME))])
     for is_account in (
         claim(["sub"], A_USER),
         claim(["kubernetes.io", "namespace"], A_NAMESPACE),
     ):
-        yield refuse("subject", 403, _OTHER, dynamic_metadata=[_not(is_account)])
+        yield _refuse(Reason.SUBJECT, dynamic_metadata=[_not(is_account)])
     if settings.require_bound:
         bound = _not(claim(["kubernetes.io", "secret", "uid"], SOME_TEXT))
-        yield refuse("unbound", 403, _UNBOUND, dynamic_metadata=[bound])
+        yield _refuse(Reason.UNBOUND, dynamic_metadata=[bound])
 
 
 def _for_the_gate(settings: GateSettings) -> Json:
-    # Kubernetes writes a list, also of one; Envoy's own check takes a text as well.
+    # Kubernetes writes a list, even of one; Envoy's own check also accepts a string.
     exact = {"string_match": {"exact": settings.audience}}
     return claim(["aud"], {"list_match": {"one_of": exact}})
 
@@ -218,14 +220,14 @@ def _pass(settings: GateSettings) -> Json:
         "name": "pass",
         "match": {
             "prefix": "/",
-            "headers": [_header("authorization", BEARER_JWT)],
+            "headers": [header_match("authorization", BEARER_JWT)],
             "dynamic_metadata": claims,
         },
         "route": {"cluster": PROTECTED, "timeout": "0s"},
         "request_headers_to_remove": removed,
         "request_headers_to_add": [
-            _set(settings.user_header, USER),
-            _set(settings.groups_header, GROUPS),
+            set_header(settings.user_header, USER),
+            set_header(settings.groups_header, GROUPS),
         ],
     }
 
@@ -239,36 +241,25 @@ def _pass_reviewed(settings: GateSettings) -> Json:
     }
 
 
-def _refuse(name: str, code: int, message: str, **match: object) -> Json:
+def _refuse(reason: Reason, **match: object) -> Json:
+    return _refuse_route(reason, CODES.get(reason, 401), MESSAGES[reason], **match)
+
+
+def _refuse_route(name: str, code: int, message: str, **match: object) -> Json:
     return {
         "name": f"refuse-{name}",
         "match": {"prefix": "/", **match},
-        "direct_response": {
-            "status": code,
-            "body": {"inline_string": message},
-        },
+        "direct_response": {"status": code, "body": {"inline_string": message}},
     }
 
 
 def _not(matcher: Json) -> Json:
-    """A MetadataMatcher turned around; what is not there is then a match."""
+    """Return the negation of a MetadataMatcher; a missing value then matches."""
     return {**matcher, "invert": True}
 
 
-def _header(name: str, pattern: str) -> Json:
-    # The anchors change nothing but RE2's work, which compares what a pattern begins with at once.
-    return {"name": name, "string_match": {"safe_regex": full_match(f"^(?:{pattern})$")}}
-
-
-def _set(name: str, value: str) -> Json:
-    return {
-        "header": {"key": name, "value": value},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-    }
-
-
 def key_following_filter(source: Json) -> Json:
-    """The JWT filter as one that follows a file: open connections get new keys at once."""
+    """Return the JWT filter that watches a file: new keys apply to open connections at once."""
     return {
         "name": "keys",
         "config_discovery": {
@@ -281,7 +272,7 @@ def key_following_filter(source: Json) -> Json:
 
 
 def forget_claimed_identity(settings: GateSettings) -> Json:
-    """A mutation that removes identity headers which a client sent, before any filter runs."""
+    """Return the mutation that removes identity headers sent by a client, before any filter."""
     names = (settings.user_header, settings.groups_header)
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
@@ -297,8 +288,10 @@ def gate_listener(
     revoked: Json,
     certificate_sources: dict[str, Json],
 ) -> Json:
-    """The listener. `routes`: where the decision's routes come from, as a field of the connection
-    manager; `keys`: the JWT filter; `revoked`: the one that refuses what was revoked.
+    """Return the gate's listener.
+
+    `routes`: where the decision's routes come from, as a field of the connection manager. `keys`:
+    the JWT filter. `revoked`: the revocation filter.
     """
     manager = _connection_manager(settings, routes, keys, revoked)
     return tls_listener(
@@ -320,7 +313,7 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
         codec_type="AUTO",
         server_name="daypass",
         **routes,
-        # Nothing is decided by the path, so it stays as it is.
+        # The path decides nothing, so it is forwarded unchanged.
         normalize_path=False,
         merge_slashes=False,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
@@ -330,7 +323,7 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
         generate_request_id=True,
         preserve_external_request_id=True,
         common_http_protocol_options={
-            # `kubeflow_userid` and `kubeflow-userid` are one name to some servers.
+            # `kubeflow_userid` and `kubeflow-userid` are the same name to some servers.
             "headers_with_underscores_action": "DROP_HEADER",
             "idle_timeout": duration(timeouts.idle_seconds),
         },
@@ -351,10 +344,10 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
 
 
 def _access_log(settings: GateSettings) -> Json:
-    """One line of JSON a request: who called, by the claims that were verified. They are taken
-    from filter state: from metadata a line would cost twice what the request's routes do.
+    """Return a logger of one JSON line per request, with the caller from the verified claims.
 
-    The path is left out: what the services behind take for a secret in a URL, nobody here knows.
+    The claims come from filter state: from metadata, a line would cost twice as much as the routes.
+    The path is left out: the services behind may have secrets in URLs.
     """
     line = {
         "time": "%START_TIME%",
@@ -377,26 +370,22 @@ def _access_log(settings: GateSettings) -> Json:
 
 
 def gate_clusters(settings: GateSettings) -> list[Json]:
-    """Where the gate sends requests, and where it asks."""
-    asked = [authorizer_cluster(settings)] if settings.is_reviewed else []
-    return [protected_cluster(settings), *asked]
+    """Return the clusters of the guarded service and of the authorizer."""
+    authorizer = [authorizer_cluster(settings)] if settings.is_reviewed else []
+    return [protected_cluster(settings), *authorizer]
 
 
 def protected_cluster(settings: GateSettings) -> Json:
-    """What the gate stands in front of, as a cluster."""
+    """Return the cluster of the guarded service."""
     address = settings.protected.address
-    where = {"socket_address": {"address": address.host, "port_value": address.port}}
     cluster: Json = {
         "name": PROTECTED,
-        # Of several addresses of a name those that answer: localhost may be ::1 as well.
+        # LOGICAL_DNS takes whichever address of a name answers: localhost may also be ::1.
         "type": "STATIC" if is_address(address.host) else "LOGICAL_DNS",
         "dns_lookup_family": "ALL",
         "connect_timeout": duration(settings.timeouts.connect_seconds),
         **connection_limits(settings.timeouts, **_protocol(settings.protected)),
-        "load_assignment": {
-            "cluster_name": PROTECTED,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],
-        },
+        "load_assignment": load_assignment(PROTECTED, address),
     }
     if settings.protected.authority_file:
         authority = {"trusted_ca": {"filename": settings.protected.authority_file}}
@@ -406,9 +395,9 @@ def protected_cluster(settings: GateSettings) -> Json:
 
 
 def _protocol(protected: Protected) -> Json:
-    """Which protocol the upstream is spoken to in; empty for HTTP/1.1."""
-    alive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
-    http2 = {"http2_protocol_options": alive}
+    """Return the upstream's protocol options; empty for HTTP/1.1."""
+    keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+    http2 = {"http2_protocol_options": keepalive}
     if protected.authority_file:
         return {"auto_config": http2}
     return {"explicit_http_config": http2} if protected.is_http2 else {}

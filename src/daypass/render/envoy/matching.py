@@ -1,45 +1,113 @@
-"""Envoy's generic matchers (xds.type.matcher.v3), for its RBAC filter and for delegates."""
+"""Verified claims in Envoy's matchers and formats, and the generic matchers of its RBAC filter.
 
+Claims are kept where Istio keeps them, so that its policies can read what the gate has verified.
+"""
+
+import re
 from collections.abc import Iterable
 
 from daypass._core.clock import utc
-from daypass.render.envoy.claims import JWT_FILTER, PAYLOAD, claim_path
+from daypass.config.exposure import SERVICE_ACCOUNT_USER
 from daypass.render.envoy.protobuf_any import Json, extension, full_match, protobuf_any
+
+JWT_FILTER = "envoy.filters.http.jwt_authn"
+"""Name of the metadata; the same for every JWT filter."""
+
+PAYLOAD = "payload"
+"""Metadata key: the claims of a short-lived token of the cluster."""
+
+USER_STATE = "daypass.user"
+JTI_STATE = "daypass.tokens"
+NAMESPACE_STATE = "daypass.namespaces"
+"""Claims that are copied to filter state: no client can write to it, it ends with the request, and
+logging it costs a tenth of metadata."""
+
+SOME_TEXT: Json = {"string_match": {"safe_regex": full_match("(?s).+")}}
+"""A matcher's value: a string that is not empty. Claims of other types do not match."""
+A_NAMESPACE: Json = {"string_match": {"safe_regex": full_match("[a-z0-9-]+")}}
+A_USER: Json = {"string_match": {"safe_regex": full_match(SERVICE_ACCOUNT_USER)}}
+AN_EXACT_TIME: Json = {"double_match": {"range": {"start": 0.0, "end": 2.0**53}}}
+"""Envoy's `max_lifetime` overflows with times beyond 2**63."""
+
+
+def claim_path(*keys: str, within: str = PAYLOAD) -> list[Json]:
+    """Return the path to a claim: a list of keys, so the dot in `kubernetes.io` is no separator."""
+    return [{"key": key} for key in (within, *keys)]
+
+
+def claim(keys: Iterable[str], value: Json | None = None, within: str = PAYLOAD) -> Json:
+    """Return a MetadataMatcher for a claim; without `value` it matches any value."""
+    return {
+        "filter": JWT_FILTER,
+        "path": claim_path(*keys, within=within),
+        "value": value or {"present_match": True},
+    }
+
+
+def claim_text(*keys: str) -> str:
+    """Return a claim as an operator of Envoy's formats."""
+    return f"%DYNAMIC_METADATA({JWT_FILTER}:{':'.join((PAYLOAD, *keys))})%"
+
+
+def state_text(state: str) -> str:
+    """Return a filter state's value as an operator of Envoy's formats."""
+    return f"%FILTER_STATE({state}:PLAIN)%"
+
+
+USER = state_text(USER_STATE)
+GROUPS = ",".join(
+    (
+        "system:serviceaccounts",
+        f"system:serviceaccounts:{state_text(NAMESPACE_STATE)}",
+        "system:authenticated",
+    )
+)
+"""The groups that TokenReview returns for a ServiceAccount; the namespace is a verified claim."""
+
+
+def other_than(text: str) -> str:
+    """Return a pattern that matches, as a whole, every text but this one, whatever is in it."""
+    pattern = ".+"
+    for character in reversed(text):
+        escaped = re.escape(character)
+        pattern = f"(|[^{escaped}].*|{escaped}{pattern})"
+    return f"(?s){pattern}"
+
 
 _PRESENT: Json = {"present_match": True}
 
 
 def action(policy: str, verb: str) -> Json:
-    """How RBAC ends: `verb` is ALLOW or DENY, `policy` is what the details of a refusal name."""
+    """Return RBAC's result: ALLOW or DENY. Envoy's details of a refusal name the `policy`."""
     config = protobuf_any("config.rbac.v3.Action", name=policy, action=verb)
     return {"action": {"name": policy, "typed_config": config}}
 
 
 def first_of(cases: Iterable[tuple[Json, Json]], otherwise: Json) -> Json:
-    """The first whose predicate holds; `cases`: predicates, and what is to happen then."""
+    """Return a matcher for the first case that applies; `cases`: predicates and their results."""
     matchers = [{"predicate": predicate, "on_match": then} for predicate, then in cases]
     return {"matcher": {"matcher_list": {"matchers": matchers}, "on_no_match": otherwise}}
 
 
 def all_of(*predicates: Json) -> Json:
-    """Every one of them."""
+    """Return a predicate that holds if all of these do."""
     if len(predicates) == 1:
         return predicates[0]
     return {"and_matcher": {"predicate": list(predicates)}}
 
 
 def any_of(*predicates: Json) -> Json:
-    """One of them at least."""
+    """Return a predicate that holds if at least one of these does."""
     return {"or_matcher": {"predicate": list(predicates)}}
 
 
 def is_not(predicate: Json) -> Json:
-    """The opposite."""
+    """Return the negation of a predicate."""
     return {"not_matcher": predicate}
 
 
 def has_claim(keys: Iterable[str], value: Json = _PRESENT, within: str = PAYLOAD) -> Json:
-    """A verified claim; without `value` it only has to be there."""
+    """Return a predicate on a verified claim; without `value` any value matches."""
     source = extension(
         "envoy.matching.inputs.dynamic_metadata",
         "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
@@ -55,7 +123,7 @@ def has_claim(keys: Iterable[str], value: Json = _PRESENT, within: str = PAYLOAD
 
 
 def has_header(name: str, pattern: str) -> Json:
-    """A header of the request, all of its values joined by commas, as a whole."""
+    """Return a predicate on a request header: all of its values, joined by commas, as a whole."""
     source = extension(
         "envoy.matching.inputs.request_headers",
         "type.matcher.v3.HttpRequestHeaderMatchInput",
@@ -65,7 +133,7 @@ def has_header(name: str, pattern: str) -> Json:
 
 
 def state_input(key: str) -> Json:
-    """A text in the request's filter state, which no client can write to."""
+    """Return a matcher input: a filter state's value, which no client can write to."""
     return extension(
         "envoy.matching.inputs.filter_state",
         "extensions.matching.common_inputs.network.v3.FilterStateInput",
@@ -74,13 +142,13 @@ def state_input(key: str) -> Json:
 
 
 def has_state(key: str) -> Json:
-    """A text in the filter state that is not empty."""
+    """Return a predicate: the filter state has a value that is not empty."""
     return {"single_predicate": {"input": state_input(key), "value_match": _whole(".+")}}
 
 
 def is_after(unix: int) -> Json:
-    """A request that begins at this time or later, by Envoy's own clock."""
-    # CEL as Envoy takes it, parsed: request.time >= timestamp('...')
+    """Return a predicate: the request began at this time or later, by Envoy's clock."""
+    # Envoy takes CEL in parsed form: request.time >= timestamp('...')
     time = {"select_expr": {"operand": {"ident_expr": {"name": "request"}}, "field": "time"}}
     moment = {"const_expr": {"string_value": f"{utc(unix):%Y-%m-%dT%H:%M:%SZ}"}}
     limit = {"call_expr": {"function": "timestamp", "args": [moment]}}
@@ -104,7 +172,7 @@ def is_after(unix: int) -> Json:
 
 
 def only_where(predicate: Json, delegate: Json) -> Json:
-    """An HTTP filter that is passed over where the predicate does not hold."""
+    """Return an HTTP filter that is skipped unless the predicate holds."""
     skip = extension("skip", "extensions.filters.common.matcher.action.v3.SkipFilter")
     matcher = {
         "matcher_list": {
@@ -122,5 +190,5 @@ def only_where(predicate: Json, delegate: Json) -> Json:
 
 
 def _whole(pattern: str) -> Json:
-    # The generic matchers' own StringMatcher wants to be told the engine.
+    # The generic matchers' own StringMatcher must name the engine.
     return {"safe_regex": {"google_re2": {}, **full_match(pattern)}}

@@ -1,7 +1,4 @@
-"""Envoy's typed extension configs.
-
-How many connections one Envoy has, and how the gate's clusters keep up with its clients.
-"""
+"""The building blocks of Envoy's JSON: typed extensions, durations, patterns, cluster limits."""
 
 from typing import Any
 
@@ -12,36 +9,36 @@ Json = dict[str, Any]
 
 
 def protobuf_any(message: str, **fields: Any) -> Json:
-    """A `google.protobuf.Any` in JSON: `message` is the name below `envoy.`, fields as given."""
+    """Return a `google.protobuf.Any`; `message` is its name below `envoy.`."""
     return {"@type": f"type.googleapis.com/envoy.{message}", **fields}
 
 
 def extension(name: str, message: str, **fields: Any) -> Json:
-    """A named extension, such as an HTTP filter, with its typed config."""
+    """Return a named extension, such as an HTTP filter, with its typed config."""
     return {"name": name, "typed_config": protobuf_any(message, **fields)}
 
 
 def duration(seconds: float) -> str:
-    """A `google.protobuf.Duration` in JSON, to the millisecond."""
+    """Return a `google.protobuf.Duration`, to the millisecond."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def full_match(pattern: str) -> Json:
-    """A RegexMatcher; Envoy matches it against the whole text."""
+    """Return a RegexMatcher; Envoy matches it against the whole text."""
     return {"regex": pattern}
 
 
 MOST_CONNECTIONS = 8192
-"""From clients, of all listeners together."""
+"""From clients, at all listeners together."""
 
 
 def connection_limits(timeouts: Timeouts, **protocol: Json) -> Json:
-    """Fields of a cluster that has room for a request of every client at once; Envoy's own limit
-    is 1024. Connections that nobody needs any more end.
+    """Return the fields of a cluster with room for a request of every client at once (Envoy's
+    default is 1024), whose idle connections are closed.
 
-    `protocol`: which one is spoken there, as fields of HttpProtocolOptions; HTTP/1.1 without.
+    `protocol`: the fields of HttpProtocolOptions that choose it; HTTP/1.1 if left out.
     """
-    spoken = protocol or {"explicit_http_config": {"http_protocol_options": {}}}
+    chosen = protocol or {"explicit_http_config": {"http_protocol_options": {}}}
     names = ("max_connections", "max_pending_requests", "max_requests")
     return {
         "circuit_breakers": {"thresholds": [dict.fromkeys(names, MOST_CONNECTIONS)]},
@@ -49,7 +46,15 @@ def connection_limits(timeouts: Timeouts, **protocol: Json) -> Json:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protobuf_any(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
                 common_http_protocol_options={"idle_timeout": duration(timeouts.idle_seconds)},
-                **spoken,
+                **chosen,
             )
         },
+    }
+
+
+def set_header(name: str, value: str) -> Json:
+    """Return a HeaderValueOption that replaces a header; `value` is a format."""
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
     }

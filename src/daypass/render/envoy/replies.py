@@ -1,6 +1,7 @@
-"""The door's own answers: every local reply of Envoy becomes a Kubernetes Status in JSON.
+"""Envoy's local replies as the Kubernetes Status of door and gate, in JSON.
 
-How RBAC's refusals become the gate's answers: a policy a reason, a Status a policy.
+A LocalReplyConfig has mappers: each selects replies, by code or by Envoy's response code details,
+and sets code, headers and body. Nothing from the request gets into a body.
 """
 
 from collections.abc import Iterable
@@ -9,73 +10,7 @@ from daypass._core.hints import command
 from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.config.exposure import Refusal
 from daypass.render.envoy.matching import action
-from daypass.render.envoy.protobuf_any import Json, extension
-
-
-def status_replies(refusals: Iterable[Refusal]) -> Json:
-    """A LocalReplyConfig that answers each refusal's code with its Status.
-
-    It covers what routes answer directly and what filters and the codec refuse. A code that is not
-    among the refusals keeps its number and says no more than that.
-    """
-    return {
-        "mappers": [
-            reply(refusal.code, refusal.reason, literal(refusal.message)) for refusal in refusals
-        ],
-        "body_format": status_format("%RESPONSE_CODE%", "", "the request is refused"),
-    }
-
-
-def reply(code: int, reason: str, message_format: str) -> Json:
-    """A mapper that gives every local reply of a code this reason and message.
-
-    `message_format` may hold Envoy's command operators; `literal` takes their meaning away.
-    """
-    mapper: Json = {
-        "filter": code_filter("EQ", code),
-        "body_format_override": status_format(code, reason, message_format),
-    }
-    if headers := _HEADERS.get(code):
-        mapper["headers_to_add"] = [
-            {
-                "header": {"key": key, "value": value},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
-            for key, value in headers.items()
-        ]
-    return mapper
-
-
-def policy_reply(policy: str, code: int, reason: str, message_format: str) -> Json:
-    """A mapper for what a policy of Envoy's RBAC refuses, which by itself is a 403 of no words."""
-    details = f"rbac_access_denied_matched_policy[{policy}]"
-    return details_reply(details, code, reason, message_format)
-
-
-def details_reply(details: str, code: int, reason: str, message_format: str) -> Json:
-    """A mapper for one kind of local reply, by Envoy's response code details."""
-    refused = extension(
-        "envoy.access_loggers.extension_filters.cel",
-        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        expression=f"response.code_details == '{details}'",
-    )
-    return {
-        **reply(code, reason, message_format),
-        "filter": {"extension_filter": refused},
-        "status_code": code,
-    }
-
-
-def code_filter(comparison: str, code: int) -> Json:
-    """An AccessLogFilter upon the answer's code: `comparison` is EQ, NE, LE or GE."""
-    value = {"default_value": code, "runtime_key": f"daypass.unused.{code}"}
-    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
-
-
-def literal(text: str) -> str:
-    """Text that Envoy's formatter shows as it is."""
-    return text.replace("%", "%%")
-
+from daypass.render.envoy.protobuf_any import Json, extension, set_header
 
 _HEADERS = {
     401: {"www-authenticate": "Bearer"},
@@ -83,10 +18,87 @@ _HEADERS = {
     429: {"retry-after": "1"},
     503: {"retry-after": "1"},
 }
+_STATUS_REASONS = {401: "Unauthorized", 403: "Forbidden", 503: "ServiceUnavailable"}
+_OVER_PLAIN_HTTP = (
+    "this came to the front over plain http, and a token in it was seen in the clear: "
+    "use https, and replace the token"
+)
+
+
+def status_replies(refusals: Iterable[Refusal], first: Iterable[Json] = ()) -> Json:
+    """Return a LocalReplyConfig with a Status for the code of each refusal.
+
+    It covers direct responses of routes and refusals of filters and of the codec. Other codes keep
+    their number and get a general message. `first`: mappers that take precedence.
+    """
+    return {
+        "mappers": [
+            *first,
+            *(reply(each.code, each.reason, literal(each.message)) for each in refusals),
+        ],
+        "body_format": status_format("%RESPONSE_CODE%", "", "the request is refused"),
+    }
+
+
+def plain_http_reply(header: Json) -> Json:
+    """Return a mapper for what the proxy in front received over plain http, by a HeaderMatcher.
+
+    A redirect would hide the mistake: the client would go on to send its token in the clear first.
+    """
+    filters = [code_filter("EQ", 403), {"header_filter": {"header": header}}]
+    return {
+        "filter": {"and_filter": {"filters": filters}},
+        "body_format_override": status_format(403, "Forbidden", _OVER_PLAIN_HTTP),
+    }
+
+
+def reply(code: int, reason: str, message_format: str) -> Json:
+    """Return a mapper that gives every local reply with a code this reason and message.
+
+    `message_format` may contain Envoy's command operators; `literal` escapes them.
+    """
+    mapper: Json = {
+        "filter": code_filter("EQ", code),
+        "body_format_override": status_format(code, reason, message_format),
+    }
+    if headers := _HEADERS.get(code):
+        mapper["headers_to_add"] = [set_header(key, value) for key, value in headers.items()]
+    return mapper
+
+
+def details_reply(details: str, code: int, reason: str, message_format: str) -> Json:
+    """Return a mapper for one kind of local reply, by Envoy's response code details."""
+    return {
+        **reply(code, reason, message_format),
+        "filter": cel_filter(f"response.code_details == '{details}'"),
+        "status_code": code,
+    }
+
+
+def cel_filter(expression: str) -> Json:
+    """Return an AccessLogFilter by a CEL expression."""
+    return {
+        "extension_filter": extension(
+            "envoy.access_loggers.extension_filters.cel",
+            "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+            expression=expression,
+        )
+    }
+
+
+def code_filter(comparison: str, code: int) -> Json:
+    """Return an AccessLogFilter by the response's code: `comparison` is EQ, NE, LE or GE."""
+    value = {"default_value": code, "runtime_key": f"daypass.unused.{code}"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+def literal(text: str) -> str:
+    """Return a format that Envoy shows as this text."""
+    return text.replace("%", "%%")
 
 
 def status_format(code: int | str, reason: str, message: str) -> Json:
-    """A Status as a SubstitutionFormatString; `message` is a format."""
+    """Return a Status as a SubstitutionFormatString; `message` is a format."""
     return {
         "json_format": {
             "kind": "Status",
@@ -100,26 +112,31 @@ def status_format(code: int | str, reason: str, message: str) -> Json:
     }
 
 
-_KINDS = {401: "Unauthorized", 403: "Forbidden", 503: "ServiceUnavailable"}
-
-
-def policy_of(reason: Reason) -> str:
-    """The policy's name; on a gateway that others configure as well, it is told from theirs."""
-    return f"daypass-{reason}"
-
-
 def refuse(reason: Reason) -> Json:
-    """What a matcher leads to where the reason applies."""
-    return action(policy_of(reason), "DENY")
+    """Return RBAC's denial for a reason."""
+    return action(_policy(reason), "DENY")
 
 
 def refusal_replies(reasons: Iterable[Reason], audience: str) -> list[Json]:
-    """What the refused are told, as mappers of local replies."""
-    return [_reply(reason, audience) for reason in reasons]
+    """Return a mapper for each of RBAC's denials, which without one are a 403 without a message."""
+    return [_refusal_reply(reason, audience) for reason in reasons]
+
+
+def _policy(reason: Reason) -> str:
+    # A gateway that others configure has policies of theirs, too.
+    return f"daypass-{reason}"
+
+
+def _refusal_reply(reason: Reason, audience: str) -> Json:
+    code, message = CODES.get(reason, 401), MESSAGES[reason]
+    if reason is not Reason.UNKNOWN:
+        message = f"{message} ({next_step(reason, audience)})"
+    details = f"rbac_access_denied_matched_policy[{_policy(reason)}]"
+    return details_reply(details, code, _STATUS_REASONS[code], literal(message))
 
 
 def next_step(reason: Reason, audience: str) -> str:
-    """What a refusal tells to do. For a revoked token the cache would only give the same again."""
+    """Return what to do after a refusal. For a revoked token, the cache would return it again."""
     if reason in (Reason.DENIED, Reason.REVIEW_REFUSED):
         again = command("token", "--audience", audience, "--no-cache")
         return f"ask your administrator for new credentials; for another token of these: `{again}`"
@@ -130,12 +147,5 @@ def next_step(reason: Reason, audience: str) -> str:
 
 
 def gate_hint(audience: str) -> str:
-    """What the gate takes, as a format."""
+    """Return a format that says what the gate accepts."""
     return literal(next_step(Reason.NO_TOKEN, audience))
-
-
-def _reply(reason: Reason, audience: str) -> Json:
-    code = CODES.get(reason, 401)
-    message = MESSAGES[reason]
-    told = message if reason is Reason.UNKNOWN else f"{message} ({next_step(reason, audience)})"
-    return policy_reply(policy_of(reason), code, _KINDS[code], literal(told))

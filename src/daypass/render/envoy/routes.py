@@ -1,9 +1,8 @@
-"""A header allowlist for Envoy, which has none: remove what matches the complement of a list.
+"""The door's routes, compiled from the exposure, and its allowlist of request headers.
 
-The complement of a finite set of names is a regular language, and RE2 decides it in one pass over
-the name. The regex is built from the tree of the names, so that nobody has to write it by hand.
-
-The door's routes, compiled from the exposure.
+Envoy has no header allowlist, so `keep_only` removes the headers that match the complement of a
+list. The complement of a finite set of names is a regular language: RE2 decides it in one pass over
+the name. The pattern is built from the tree of the names.
 """
 
 import re
@@ -17,98 +16,77 @@ from daypass.config.exposure import (
     Verdict,
     bracketed,
 )
-from daypass.render.envoy.protobuf_any import Json, duration, extension, full_match, protobuf_any
-from daypass.render.envoy.settings import Timeouts, Upstream
-
-
-def complement(names: Iterable[str]) -> str:
-    """A pattern that matches, as a whole, every name that is not in `names`.
-
-    Names consist of lower-case letters, digits and dashes. Names that begin with a colon (HTTP/2's
-    pseudo-headers) are never matched: they are not headers.
-    """
-    return _below(sorted(set(names)), extra=":")
-
-
-def other_than(text: str) -> str:
-    """A pattern that matches, as a whole, every text but this one, whatever is in it."""
-    pattern = ".+"
-    for character in reversed(text):
-        escaped = re.escape(character)
-        pattern = f"(|[^{escaped}].*|{escaped}{pattern})"
-    return f"(?s){pattern}"
-
-
-def _below(rests: list[str], extra: str = "") -> str:
-    firsts = sorted({rest[0] for rest in rests if rest})
-    # A dash comes first in a class, where it cannot stand for a range.
-    excluded = "".join(sorted({*firsts, *extra}, key=lambda c: (c != "-", c)))
-    branches = [] if "" in rests or extra else [""]
-    branches.append(f"[^{excluded}].*" if excluded else ".+")
-    branches.extend(_branches(rests, firsts))
-    return f"({'|'.join(branches)})"
-
-
-def _branches(rests: list[str], firsts: list[str]) -> Iterator[str]:
-    for first in firsts:
-        yield first + _below([rest[1:] for rest in rests if rest.startswith(first)])
-
-
-def keep_only(names: Iterable[str]) -> Json:
-    """An HTTP filter that removes every request header and trailer that is not in `names`.
-
-    Meant for the upstream side of a cluster: on the downstream side it would take headers away
-    that Envoy's own router needs.
-    """
-    others = {"remove_on_match": {"key_matcher": {"safe_regex": full_match(complement(names))}}}
-    trailers = {"remove_on_match": {"key_matcher": {"safe_regex": full_match(".*")}}}
-    return extension(
-        "envoy.filters.http.header_mutation",
-        "extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"request_mutations": [others], "request_trailers_mutations": [trailers]},
-    )
-
+from daypass.render.envoy.protobuf_any import (
+    Json,
+    duration,
+    extension,
+    full_match,
+    protobuf_any,
+    set_header,
+)
+from daypass.render.envoy.settings import DoorSettings
 
 UPSTREAM = "api-server"
 CLIENT_ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 
+FRONT_SCHEME = "x-daypass-front-scheme"
+"""The scheme that a proxy in front received a request over: a copy of its X-Forwarded-Proto, which
+Envoy overwrites before it chooses a route. The API server never sees it."""
 
-def route_configuration(exposure: Exposure, upstream: Upstream, timeouts: Timeouts) -> Json:
-    """Which request goes where; everything that is not on the exposure's list is answered here."""
+OVER_PLAIN_HTTP: Json = {
+    "name": FRONT_SCHEME,
+    "string_match": {"exact": "http", "ignore_case": True},
+}
+
+
+def route_configuration(settings: DoorSettings) -> Json:
+    """Return the door's routes; requests that are not on the exposure's list are refused here."""
+    exposure, upstream = settings.exposure, settings.upstream
     action = {
         "cluster": UPSTREAM,
         "prefix_rewrite": exposure.path_prefix.removeprefix(exposure.prefix),
         # The API server sees its own name, whatever the client called it.
         "host_rewrite_literal": bracketed(upstream.server_name),
-        "timeout": duration(timeouts.answer_seconds),
+        "timeout": duration(settings.timeouts.answer_seconds),
     }
     return {
         "name": "door",
         "ignore_port_in_host_matching": True,
         "virtual_hosts": [
-            {
-                "name": "door",
-                "domains": [bracketed(host) for host in exposure.hosts],
-                "routes": _routes(exposure, action),
-            },
+            *_virtual_hosts(settings, _routes(exposure, action)),
             {"name": "elsewhere", "domains": ["*"], "routes": _nothing_published()},
         ],
-        "request_headers_to_add": [
-            {
-                # The API server's audit log shows the client as the trusted hops tell it.
-                "header": {"key": "x-forwarded-for", "value": CLIENT_ADDRESS},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
-        ],
+        # The API server's audit log shows the client's address as the trusted hops report it.
+        "request_headers_to_add": [set_header("x-forwarded-for", CLIENT_ADDRESS)],
     }
 
 
+def _virtual_hosts(settings: DoorSettings, routes: list[Json]) -> Iterator[Json]:
+    hosts = settings.exposure.hosts
+    # Hosts whose TLS ends before the proxy in front: its X-Forwarded-Proto says nothing.
+    outside = [bracketed(host) for host in hosts if host not in (settings.https_hosts or ())]
+    https = [bracketed(host) for host in hosts if host in (settings.https_hosts or ())]
+    if settings.https_hosts is None:
+        yield {"name": "door", "domains": outside, "routes": routes}
+        return
+    refusal = {
+        "name": "refuse-plain-http",
+        "match": {"prefix": "/", "headers": [OVER_PLAIN_HTTP]},
+        "direct_response": {"status": 403},
+    }
+    if https:
+        yield {"name": "door", "domains": https, "routes": [refusal, *routes]}
+    if outside:
+        yield {"name": "outside", "domains": outside, "routes": routes}
+
+
 def _routes(exposure: Exposure, action: Json) -> list[Json]:
-    path = [_matches(":path", pattern) for pattern in exposure.path_patterns]
+    # `:path` contains the query; a route's own path matchers would ignore it.
+    path = [header_match(":path", pattern) for pattern in exposure.path_patterns]
     get, post = _exact(":method", "GET"), _exact(":method", "POST")
-    bearer = _matches("authorization", BEARER_JWT)
+    bearer = header_match("authorization", BEARER_JWT)
     anonymous = {"name": "authorization", "present_match": False}
-    media_type = {**_matches("content-type", MEDIA_TYPE), "treat_missing_header_as_empty": True}
+    media_type = {**header_match("content-type", MEDIA_TYPE), "treat_missing_header_as_empty": True}
     return [
         _pass("token-request", exposure, [*path, post, bearer, media_type], action),
         {
@@ -130,7 +108,7 @@ def _routes(exposure: Exposure, action: Json) -> list[Json]:
 
 
 def _nothing_published() -> list[Json]:
-    # What has a path has one below "/"; CONNECT has none, and its end is not waited for.
+    # A request with a path has one below "/". CONNECT has no path, and its body may never end.
     connect = _refuse(Verdict.NOT_PUBLISHED, [])
     return [
         {**connect, "match": {"connect_matcher": {}}, **_buffer(disabled=True)},
@@ -138,11 +116,14 @@ def _nothing_published() -> list[Json]:
     ]
 
 
-def tells_no_secret(exposure: Exposure) -> Json:
-    """A header matcher for paths that may be logged: published ones, with or without the prefix."""
+def is_published_path(exposure: Exposure) -> Json:
+    """Return a header matcher for published paths, with or without the prefix.
+
+    Such a path contains two names and no token, so it may be logged.
+    """
     bare = Exposure(prefix="", hosts=exposure.hosts).path_patterns[0]
-    matcher = _matches(":path", f"({re.escape(exposure.prefix)})?{bare}")
-    # A request that is no HTTP has no path; it is told as one whose path is not to be told.
+    matcher = header_match(":path", f"({re.escape(exposure.prefix)})?{bare}")
+    # Bytes that are not HTTP have no path, which must count as one that is not published.
     return {**matcher, "treat_missing_header_as_empty": True}
 
 
@@ -150,11 +131,12 @@ def _exact(name: str, value: str) -> Json:
     return {"name": name, "string_match": {"exact": value}}
 
 
-def _matches(name: str, pattern: str) -> Json:
-    # `:path` holds the query as well; a route's own path matchers leave it out of sight.
-    # Envoy joins the values of a repeated header with a comma, which none of the patterns holds.
-    # Envoy matches the whole text in any case. Told so, RE2 compares what a pattern begins with at
-    # once, and looks for an end at the end alone: a quarter less work for all matchers.
+def header_match(name: str, pattern: str) -> Json:
+    """Return a HeaderMatcher for a whole value; values of a repeated header are joined by commas.
+
+    Envoy matches the whole value without anchors, too. With them, RE2 compares a pattern's literal
+    start first and looks for an end at the end alone, which saves a quarter of the matchers' work.
+    """
     return {"name": name, "string_match": {"safe_regex": full_match(f"^(?:{pattern})$")}}
 
 
@@ -177,3 +159,39 @@ def _refuse(verdict: Verdict, headers: list[Json]) -> Json:
         match["headers"] = headers
     name = "refuse-" + verdict.name.lower().replace("_", "-")
     return {"name": name, "match": match, "direct_response": {"status": verdict.value}}
+
+
+def keep_only(names: Iterable[str]) -> Json:
+    """Return an HTTP filter that removes all trailers, and request headers not in `names`.
+
+    For the upstream side of a cluster: on the downstream side it would remove headers that Envoy's
+    router needs.
+    """
+    others = {"remove_on_match": {"key_matcher": {"safe_regex": full_match(complement(names))}}}
+    trailers = {"remove_on_match": {"key_matcher": {"safe_regex": full_match(".*")}}}
+    return extension(
+        "envoy.filters.http.header_mutation",
+        "extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": [others], "request_trailers_mutations": [trailers]},
+    )
+
+
+def complement(names: Iterable[str]) -> str:
+    """Return a pattern that matches, as a whole, every name that is not in `names`.
+
+    Names consist of lower-case letters, digits and dashes. Names that begin with a colon (HTTP/2's
+    pseudo-headers) never match: they are not headers.
+    """
+    return _below(sorted(set(names)), extra=":")
+
+
+def _below(rests: list[str], extra: str = "") -> str:
+    firsts = sorted({rest[0] for rest in rests if rest})
+    # A dash comes first in a class, where it can't stand for a range.
+    excluded = "".join(sorted({*firsts, *extra}, key=lambda c: (c != "-", c)))
+    branches = [] if "" in rests or extra else [""]
+    branches.append(f"[^{excluded}].*" if excluded else ".+")
+    branches.extend(
+        first + _below([rest[1:] for rest in rests if rest.startswith(first)]) for first in firsts
+    )
+    return f"({'|'.join(branches)})"

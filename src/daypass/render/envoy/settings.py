@@ -1,4 +1,4 @@
-"""What the door's config is made from: plain values, with every file and address decided."""
+"""The values that Envoy's config is made of: every file, address and limit is decided."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class SocketAddress:
 class Certificate:
     """A certificate and key as PEM files, and the names (SNI) it is shown for.
 
-    No `server_names`: it is shown to whoever asks for a name that no other certificate has.
+    Without `server_names` it is shown for every name that no other certificate has.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """The API server, and how it is known: by this authority, under this name."""
+    """The API server, and the authority and name by which its certificate is verified."""
 
     address: SocketAddress
     authority_file: str
@@ -41,7 +41,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimits:
-    """Requests a second, each source first and then all together; for one Envoy."""
+    """Requests per second at one Envoy: of each source, and of all sources together."""
 
     per_source_per_second: int
     requests_per_second: int
@@ -60,20 +60,25 @@ class Timeouts:
     idle_seconds: float = 60
     """Without a request on an open connection, on either side of the door."""
     close_seconds: float = 1
-    """For a client to read the last answer and close a connection that the door has ended."""
+    """For a client to read the last response and close a connection that the door has ended."""
     connect_seconds: float = 3
     answer_seconds: float = 15
-    """From a request's last byte to the last one of the API server's answer."""
+    """From a request's last byte to the last one of the API server's response."""
     read_seconds: float = 20
-    """For a client to read the rest of an answer (HTTP/2, whose clients say how much they take)."""
+    """For a client to read the rest of a response (HTTP/2 clients set the pace)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorSettings:
-    """All that the door's config depends on.
+    """Everything that the door's config depends on.
 
-    `trusted_hops`: how many proxies in front write X-Forwarded-For; the client is the address that
-    the outermost of them saw. `rate_limits` None lifts them, for a bench.
+    - `trusted_hops`: how many proxies in front write X-Forwarded-For; the client is the address
+      that the outermost of them saw.
+    - `rate_limits`: None lifts them, for a benchmark.
+    - `https_hosts`: the hosts whose TLS ends at an ingress or gateway; the door refuses what it
+      received for them over plain http. None: no proxy is in front.
+    - `probe`: where kubelet asks whether Envoy is alive and reaches the API server. None: nobody
+      asks, and the API server's health is not checked.
     """
 
     exposure: Exposure
@@ -84,25 +89,28 @@ class DoorSettings:
     rate_limits: RateLimits | None
     connections: int = 4096
     timeouts: Timeouts = Timeouts()
+    https_hosts: tuple[str, ...] | None = None
+    probe: SocketAddress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protected:
-    """What the gate stands in front of."""
+    """The service that the gate guards."""
 
     address: SocketAddress
     authority_file: str = ""
-    """PEM of what its certificate is trusted by; empty for plain http."""
+    """PEM of the authorities that verify its certificate; empty for plain http."""
     is_http2: bool = False
-    """Without TLS: HTTP/2, and nothing else. With TLS the two sides agree."""
+    """Without TLS: HTTP/2 only. With TLS the two sides agree on a version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:
-    """All that the gate's config depends on, but for the API server's keys.
+    """Everything that the gate's config depends on, except the API server's keys.
 
-    `issuer`: the `iss` of short-lived tokens. `longest_lifetime_seconds`: tokens that live longer
-    are refused, however they came about.
+    `issuer`: the `iss` of short-lived tokens. `longest_lifetime_seconds`: tokens with a longer
+    lifetime are refused. `authorizer_socket`: where the authorizer listens, for the checks that
+    need it.
     """
 
     hosts: tuple[str, ...]
@@ -118,12 +126,11 @@ class GateSettings:
     forward_token: bool
     check: Check = "jwt"
     authorizer_socket: str = ""
-    """Where the authorizer listens, for the checks that ask it."""
     timeouts: Timeouts = Timeouts()
 
     @property
     def is_native(self) -> bool:
-        """Whether Envoy itself looks at tokens."""
+        """Whether Envoy itself verifies tokens."""
         return self.check != "review"
 
     @property

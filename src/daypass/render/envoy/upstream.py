@@ -1,31 +1,39 @@
-"""The way from the door to the API server: verified by authority and name, stripped to a list.
+"""TLS on both sides of Envoy: the API server's cluster, and a listener that speaks TLS only.
 
-A listener that speaks TLS and nothing else, and shows each name its own certificate.
+Connections to the API server are verified by authority and name, and carry only the request headers
+on a list.
 """
 
 from daypass._core.net import is_address
-from daypass.config.exposure import REQUEST_HEADERS
+from daypass.config.exposure import REQUEST_HEADERS, bracketed
 from daypass.render.envoy.protobuf_any import Json, duration, extension, protobuf_any
 from daypass.render.envoy.routes import UPSTREAM, keep_only
 from daypass.render.envoy.settings import Certificate, SocketAddress, Timeouts, Upstream
 
 AUTHORITY = "api-server.authority"
-"""The dot keeps it apart from the domains, whose names are labels."""
+"""Name of the TLS secret. The dot keeps it apart from those of domains, whose names are labels."""
+
+NO_ADDRESS_IS_INTERNAL: Json = {
+    "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]
+}
+"""An empty list would mean Envoy's default, which trusts loopback and private addresses."""
 
 
-def cluster(upstream: Upstream, authority_source: Json, timeouts: Timeouts) -> Json:
-    """The API server as a cluster. `authority_source`: where the secret AUTHORITY comes from."""
+def cluster(
+    upstream: Upstream, authority_source: Json, timeouts: Timeouts, *, checks_health: bool
+) -> Json:
+    """Return the API server's cluster.
+
+    `authority_source`: where the secret AUTHORITY comes from. `checks_health`: whether Envoy checks
+    the API server, so that a probe can report it.
+    """
     return {
         "name": UPSTREAM,
-        # Of several addresses of a name those that answer: STRICT_DNS would take turns, whatever.
-        "type": "STATIC" if is_address(upstream.address.host) else "LOGICAL_DNS",
+        "type": _discovery(upstream, checks_health),
         "connect_timeout": duration(timeouts.connect_seconds),
         "dns_lookup_family": "ALL",
         "per_connection_buffer_limit_bytes": 1024 * 1024,
-        "load_assignment": {
-            "cluster_name": UPSTREAM,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(upstream)}}]}],
-        },
+        "load_assignment": load_assignment(UPSTREAM, upstream.address),
         "circuit_breakers": {
             "thresholds": [
                 {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 1024}
@@ -36,8 +44,8 @@ def cluster(upstream: Upstream, authority_source: Json, timeouts: Timeouts) -> J
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protobuf_any(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
                 common_http_protocol_options={"idle_timeout": duration(timeouts.idle_seconds)},
-                # HTTP/2 where the API server offers it: a request's length is then a frame's, and
-                # there is nothing that two parsers could read differently.
+                # HTTP/2 if the API server offers it: a request's length is then a frame's, which
+                # two parsers can't read differently.
                 auto_config={
                     "http2_protocol_options": {
                         "max_concurrent_streams": 100,
@@ -53,6 +61,41 @@ def cluster(upstream: Upstream, authority_source: Json, timeouts: Timeouts) -> J
                 ],
             )
         },
+        **({"health_checks": [_health_check(upstream)]} if checks_health else {}),
+    }
+
+
+def _discovery(upstream: Upstream, checks_health: bool) -> str:
+    if is_address(upstream.address.host):
+        return "STATIC"
+    # LOGICAL_DNS takes whichever address of a name answers, but calls it healthy until it was
+    # checked. STRICT_DNS takes turns; health checks then leave out addresses that don't answer.
+    return "STRICT_DNS" if checks_health else "LOGICAL_DNS"
+
+
+def _health_check(upstream: Upstream) -> Json:
+    return {
+        "timeout": "3s",
+        "interval": "5s",
+        # Without traffic the default is once a minute.
+        "no_traffic_interval": "5s",
+        "unhealthy_threshold": 3,
+        "healthy_threshold": 1,
+        "http_health_check": {
+            "path": "/readyz",
+            "host": bracketed(upstream.server_name),
+            # A cluster may refuse anonymous requests: any response below 500 is healthy.
+            "expected_statuses": [{"start": 200, "end": 500}],
+        },
+    }
+
+
+def load_assignment(name: str, address: SocketAddress) -> Json:
+    """Return the load assignment of a cluster with one endpoint."""
+    where = {"socket_address": {"address": address.host, "port_value": address.port}}
+    return {
+        "cluster_name": name,
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],
     }
 
 
@@ -70,9 +113,9 @@ def _tls(upstream: Upstream, authority_source: Json) -> Json:
 
 
 def verified_tls(name: str, trust: Json) -> Json:
-    """A transport socket to a server that is known by authority and name.
+    """Return a transport socket to a server that is verified by authority and name.
 
-    `trust`: the validation context as a field of Envoy's CommonTlsContext, which has to hold
+    `trust`: the validation context as a field of Envoy's CommonTlsContext, which must contain
     `certificate_names(name)`.
     """
     context = protobuf_any(
@@ -80,13 +123,13 @@ def verified_tls(name: str, trust: Json) -> Json:
         common_tls_context={
             "tls_params": {
                 "tls_minimum_protocol_version": "TLSv1_2",
-                # As a client Envoy stops at 1.2 where it is not told otherwise.
+                # As a client, Envoy stops at 1.2 by default.
                 "tls_maximum_protocol_version": "TLSv1_3",
             },
             **trust,
         },
-        # A resumed session would be trusted without a look at the certificate, be it of another
-        # name or expired by now.
+        # A resumed session would skip certificate verification, even after the certificate
+        # expired or the expected name changed.
         max_session_keys=0,
     )
     if not is_address(name):
@@ -95,7 +138,7 @@ def verified_tls(name: str, trust: Json) -> Json:
 
 
 def certificate_names(name: str) -> Json:
-    """What a certificate has to name, as a field of Envoy's CertificateValidationContext."""
+    """Return the required certificate name as a field of Envoy's CertificateValidationContext."""
     kind = "IP_ADDRESS" if is_address(name) else "DNS"
     return {"match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": name}}]}
 
@@ -119,7 +162,7 @@ def tls_listener(
     filters: list[Json],
     timeouts: Timeouts,
 ) -> Json:
-    """A listener with the same network filters behind each certificate.
+    """Return a listener with the same network filters behind each certificate.
 
     `certificate_sources`: where each certificate comes from, by its name.
     """

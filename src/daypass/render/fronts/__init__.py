@@ -1,9 +1,8 @@
-"""Fronts: what terminates the public name and routes the prefix to the door. One module each.
+"""The objects of an ingress or gateway that publish a domain and route the prefix to the door.
 
-A front is asked for one domain and gives that domain's objects. All of them speak TLS to the door;
-those that can say so verify it by authority and name. None serves or redirects the prefix over
-plain http by itself: a front that would redirect is told not to, and the door refuses what a front
-says came in the clear.
+All of them speak TLS to the door; those that can verify it do so by authority and name. None serves
+or redirects the prefix over plain http: redirects are turned off, and the door refuses requests
+that the front received over plain http.
 """
 
 from collections.abc import Callable
@@ -22,6 +21,6 @@ _FRONTS: dict[str, Callable[[PublishedDomain], list[Object]]] = {
 
 
 def front_objects(domain: PublishedDomain) -> list[Object]:
-    """What publishes a domain. Raises RenderError where its config leaves something open."""
+    """Return what publishes a domain. Raises RenderError if its config leaves something open."""
     front = direct if domain.domain.direct else _FRONTS[domain.domain.front]
     return front(domain)

@@ -1,15 +1,16 @@
-"""Istio's gateway: a Gateway for the host (or one that is there), a VirtualService, and a
-DestinationRule that verifies the door.
+"""The fronts istio and gateway-api.
 
-Gateway API: an HTTPRoute on a listener with TLS; a BackendTLSPolicy verifies the door.
+Istio: a Gateway for the host (or an existing one), a VirtualService, and a DestinationRule that
+verifies the door. Gateway API: an HTTPRoute on a listener with TLS, and a BackendTLSPolicy that
+verifies the door.
 """
 
-from daypass.render.errors import RenderError
 from daypass.render.objects import (
     DOOR,
     DOOR_TRUST,
     SERVICE_PORT,
     Object,
+    RenderError,
     annotated,
     door_host,
     new_object,
@@ -19,14 +20,14 @@ from daypass.render.published_domain import PublishedDomain
 VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1")
 _USUAL_SELECTOR = {"istio": "ingressgateway"}
 TIMEOUT = "30s"
-"""Longer than the door takes, which says in words what was too slow."""
+"""Longer than the door's own timeouts, whose responses say what was too slow."""
 
 
 def istio(domain: PublishedDomain) -> list[Object]:
-    """Gateway and VirtualService of a domain."""
+    """Return Gateway and VirtualService of a domain."""
     if domain.domain.gateway is None and domain.pair_secret is None:
         raise RenderError(
-            f"domains.{domain.name} has its certificate outside, and names no Gateway that has it",
+            f"domains.{domain.name} has its certificate outside, and names no Gateway",
             "write gateway: NAMESPACE/NAME, or tls: {secret: NAME}",
         )
     gateway = domain.domain.gateway or f"{domain.front_namespace}/{domain.object_name}"
@@ -35,9 +36,9 @@ def istio(domain: PublishedDomain) -> list[Object]:
 
 
 def destination_rule(domain: PublishedDomain) -> Object:
-    """How Istio speaks to the door; one for all domains, since it belongs to the Service.
+    """Return how Istio speaks to the door; one for all domains, since it is for the Service.
 
-    The Secret with the authority is looked for in the namespace of the gateway's pods.
+    Istio looks for the Secret with the authority in the namespace of the gateway's pods.
     """
     version, host = _version(domain, "DestinationRule"), door_host(domain.config)
     return verified_service(version, DOOR, domain.namespace, DOOR_TRUST, host)
@@ -46,14 +47,12 @@ def destination_rule(domain: PublishedDomain) -> Object:
 def verified_service(
     version: str, service: str, namespace: str, trust: str, certificate_name: str
 ) -> Object:
-    """How Istio speaks to a Service of ours: TLS, by the authority in the Secret `trust` and by the
-    name that the certificate holds.
-    """
+    """Return a DestinationRule: TLS to a Service, verified by name and by the Secret `trust`."""
     tls = {
         "mode": "SIMPLE",
         "credentialName": trust,
         "sni": certificate_name,
-        # Without it Istio verifies the chain and takes every name.
+        # Without it Istio verifies the chain and accepts every name.
         "subjectAltNames": [certificate_name],
     }
     spec = {"host": service, "trafficPolicy": {"tls": tls}}
@@ -63,7 +62,7 @@ def verified_service(
 def _istio_gateway(domain: PublishedDomain) -> Object:
     server = {
         "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
-        # Nobody else's VirtualService can take requests to this host from this server.
+        # VirtualServices of other namespaces get no requests to this host from this server.
         "hosts": [f"{domain.namespace}/{domain.domain.host}"],
         "tls": {
             "mode": "SIMPLE",
@@ -84,11 +83,10 @@ def _istio_gateway(domain: PublishedDomain) -> Object:
 def _virtual_service(domain: PublishedDomain, gateway: str) -> Object:
     prefix = domain.config.prefix
     route = {
-        # With a slash: Istio's prefix is one of text, and would take /kubernetesx as well.
+        # With a slash: Istio compares text, and would also match /kubernetesx.
         "match": [{"uri": {"prefix": f"{prefix}/"}}, {"uri": {"exact": prefix}}],
         "route": [{"destination": {"host": DOOR, "port": {"number": SERVICE_PORT}}}],
-        # To another door where none was reached. What was sent is sent once: some of Istio's own
-        # defaults would also repeat what was answered 503.
+        # Only if no door was reached: some of Istio's defaults also repeat what got a 503.
         "retries": {"attempts": 2, "retryOn": "connect-failure,refused-stream"},
         "timeout": TIMEOUT,
     }
@@ -111,12 +109,12 @@ LISTENER = "https"
 
 
 def gateway_api(domain: PublishedDomain) -> list[Object]:
-    """HTTPRoute of a domain, and its Gateway where none is named."""
+    """Return the HTTPRoute of a domain, and its Gateway if none is named."""
     if domain.domain.gateway is not None:
         return [_route(domain)]
     if domain.domain.class_name is None or domain.pair_secret is None:
         raise RenderError(
-            f"domains.{domain.name} names no Gateway, and leaves open what to make one of",
+            f"domains.{domain.name} names no Gateway, and lacks what a new one needs",
             "write gateway: NAMESPACE/NAME, or className and tls: {secret: NAME}",
         )
     return [
@@ -126,9 +124,9 @@ def gateway_api(domain: PublishedDomain) -> list[Object]:
 
 
 def backend_tls_policy(domain: PublishedDomain) -> Object:
-    """How implementations speak to the door; one for all domains, since it is the Service's.
+    """Return how implementations speak to the door; one for all domains, as it is for the Service.
 
-    The authority is in a ConfigMap, which every implementation reads; Istio's reads no Secret.
+    The authority is in a ConfigMap, which every implementation reads; Istio reads no Secret here.
     """
     authority = {"group": "", "kind": "ConfigMap", "name": DOOR_TRUST}
     host = door_host(domain.config)
@@ -159,7 +157,7 @@ def _gateway_api_gateway(domain: PublishedDomain, class_name: str, secret: str) 
 
 
 def gateway_of(domain: PublishedDomain) -> tuple[str, str, str]:
-    """Namespace, name and listener of the Gateway that a domain is published by."""
+    """Return namespace, name and listener of the Gateway that publishes a domain."""
     named = domain.domain.gateway or f"{domain.namespace}/{domain.object_name}"
     namespace, name, *listener = named.split("/")
     return namespace, name, listener[0] if listener else LISTENER
@@ -172,7 +170,7 @@ def _route(domain: PublishedDomain) -> Object:
         "backendRefs": [{"name": DOOR, "port": SERVICE_PORT}],
     }
     spec = {
-        # One listener, by name: on another one the prefix might be served over plain http.
+        # One listener, by name: another one might serve the prefix over plain http.
         "parentRefs": [{"namespace": namespace, "name": name, "sectionName": listener}],
         "hostnames": [domain.domain.host],
         "rules": [rule],

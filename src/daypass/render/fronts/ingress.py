@@ -1,23 +1,20 @@
-"""Any ingress controller, by a plain Prefix. What is not in the standard is up to the controller:
-whether it speaks TLS to a Service, and whether it verifies it.
+"""The fronts ingress and ingress-nginx, and ingress-nginx without a door (`direct`).
 
-ingress-nginx to the door: verified TLS, and no redirect of what came in the clear.
-
-ingress-nginx straight to the API server, by a regex and a rewrite, without a door.
-
-For those who must. It refuses much less than the door does; docs/fronts/direct.md has the table.
+`ingress` is for any controller, by a plain Prefix; whether it speaks TLS to a Service and verifies
+it is up to the controller. `ingress-nginx` verifies the door's TLS. `direct` leads straight to the
+API server by a regex and a rewrite, and refuses much less than the door: see docs/fronts/direct.md.
 """
 
 import base64
 
 from daypass.config.models import IN_CLUSTER
-from daypass.render.errors import RenderError
 from daypass.render.objects import (
     API_SERVER_AUTHORITY,
     DOOR,
     DOOR_PAIR,
     SERVICE_PORT,
     Object,
+    RenderError,
     annotated,
     door_host,
     new_object,
@@ -26,23 +23,21 @@ from daypass.render.published_domain import PublishedDomain
 
 
 def ingress(domain: PublishedDomain) -> list[Object]:
-    """The Ingress of a domain."""
-    spec = ingress_spec(domain, domain.domain.class_name, domain.config.prefix, "Prefix", DOOR)
-    return [ingress_object(domain, spec, {})]
+    """Return the Ingress of a domain for any controller."""
+    spec = _spec(domain, domain.domain.class_name, domain.config.prefix, "Prefix", DOOR)
+    return [_ingress(domain, spec, {})]
 
 
-def ingress_object(domain: PublishedDomain, spec: Object, annotations: dict[str, str]) -> Object:
-    """The Ingress of a domain with this spec."""
+def _ingress(domain: PublishedDomain, spec: Object, annotations: dict[str, str]) -> Object:
     document = new_object(
         "networking.k8s.io/v1", "Ingress", domain.object_name, domain.namespace, spec=spec
     )
     return annotated(document, {**annotations, **domain.dns_annotations})
 
 
-def ingress_spec(
+def _spec(
     domain: PublishedDomain, class_name: str | None, path: str, path_type: str, service: str
 ) -> Object:
-    """The spec of an Ingress for one host and one path."""
     backend = {"service": {"name": service, "port": {"number": SERVICE_PORT}}}
     paths = [{"path": path, "pathType": path_type, "backend": backend}]
     spec: Object = {"rules": [{"host": domain.domain.host, "http": {"paths": paths}}]}
@@ -53,26 +48,22 @@ def ingress_spec(
     return spec
 
 
-USUAL_CLASS = "nginx"
-
-
 def ingress_nginx(domain: PublishedDomain) -> list[Object]:
-    """The Ingress of a domain."""
-    spec = ingress_spec(domain, class_of(domain), domain.config.prefix, "Prefix", DOOR)
-    annotations = verified_tls(f"{domain.namespace}/{DOOR_PAIR}", door_host(domain.config))
-    return [ingress_object(domain, spec, annotations)]
+    """Return the Ingress of a domain for ingress-nginx."""
+    spec = _spec(domain, _class_of(domain), domain.config.prefix, "Prefix", DOOR)
+    annotations = _verified_tls(f"{domain.namespace}/{DOOR_PAIR}", door_host(domain.config))
+    return [_ingress(domain, spec, annotations)]
 
 
-def class_of(domain: PublishedDomain) -> str:
-    """The IngressClass."""
-    return domain.domain.class_name or USUAL_CLASS
+def _class_of(domain: PublishedDomain) -> str:
+    return domain.domain.class_name or "nginx"
 
 
-def verified_tls(secret: str, name: str) -> dict[str, str]:
-    """Annotations for TLS to a backend that is known by the authority in a Secret and by name.
+def _verified_tls(secret: str, name: str) -> dict[str, str]:
+    """Return annotations for TLS to a backend, verified by name and by the authority in a Secret.
 
-    The controller drops a value that it does not know without a word, and verifies nothing then:
-    `"on"` is the only one that turns it on. The Secret is written with its namespace.
+    The controller silently ignores a value that it does not know, and then verifies nothing: only
+    `"on"` turns verification on. `secret` includes its namespace.
     """
     return _annotations(
         {
@@ -82,7 +73,7 @@ def verified_tls(secret: str, name: str) -> dict[str, str]:
             "proxy-ssl-secret": secret,
             "proxy-ssl-name": name,
             "proxy-ssl-server-name": "on",
-            # What came in the clear is not redirected: the door refuses it and says why.
+            # Plain http is not redirected: the door refuses it and says why.
             "ssl-redirect": "false",
             "force-ssl-redirect": "false",
         }
@@ -93,17 +84,15 @@ def _annotations(values: dict[str, str]) -> dict[str, str]:
     return {f"nginx.ingress.kubernetes.io/{key}": value for key, value in values.items()}
 
 
-SERVICE = "kubernetes"
-_NGINX = "nginx.ingress.kubernetes.io"
 _TAIL = "/api/v1/namespaces/[a-z0-9-]+/serviceaccounts/[a-z0-9.-]+/token"
-"""In characters that the controller lets into a path. It matches without regard to case, and a
-`$` also before a line feed at the end."""
+"""In characters that the controller allows in a path. It ignores case, and `$` also matches before
+a line feed at the end."""
 
 
 def direct(domain: PublishedDomain) -> list[Object]:
-    """The Ingress of a domain.
+    """Return the Ingress of a domain that leads to the API server.
 
-    Its Service is `kubernetes` in `default`, so the Ingress is there, too.
+    It is in `default`, the namespace of the Service `kubernetes`.
     """
     config = domain.config
     if config.cluster.server != IN_CLUSTER:
@@ -113,24 +102,27 @@ def direct(domain: PublishedDomain) -> list[Object]:
             f"leave cluster.server out (it is {IN_CLUSTER}), or direct",
         )
     path = f"{config.prefix}({_TAIL})$"
-    spec = ingress_spec(domain, class_of(domain), path, "ImplementationSpecific", SERVICE)
+    spec = _spec(domain, _class_of(domain), path, "ImplementationSpecific", "kubernetes")
     annotations = {
-        **verified_tls(f"{domain.namespace}/{API_SERVER_AUTHORITY}", config.cluster.server_name),
-        f"{_NGINX}/use-regex": "true",
-        f"{_NGINX}/rewrite-target": "/$1",
-        f"{_NGINX}/proxy-body-size": f"{config.limits.request_body_bytes}",
-        f"{_NGINX}/limit-rps": f"{config.limits.per_source_per_second}",
+        **_verified_tls(f"{domain.namespace}/{API_SERVER_AUTHORITY}", config.cluster.server_name),
+        **_annotations(
+            {
+                "use-regex": "true",
+                "rewrite-target": "/$1",
+                "proxy-body-size": f"{config.limits.request_body_bytes}",
+                "limit-rps": f"{config.limits.per_source_per_second}",
+                # No door behind the front could refuse plain http.
+                **({"force-ssl-redirect": "true"} if domain.ends_tls else {}),
+            }
+        ),
     }
-    if domain.ends_tls:
-        # Nobody stands behind the front who could refuse plain http.
-        annotations[f"{_NGINX}/force-ssl-redirect"] = "true"
-    return [ingress_object(domain, spec, annotations)]
+    return [_ingress(domain, spec, annotations)]
 
 
 def api_server_authority(domain: PublishedDomain) -> list[Object]:
-    """What nginx trusts the API server by, where the config names it; one for all domains.
+    """Return the API server's authority, if the config names it; one for all domains.
 
-    It is no secret, but nginx looks for it in a Secret alone.
+    It is no secret, but nginx reads it only from a Secret.
     """
     if domain.config.cluster.certificate_authority is None:
         return []

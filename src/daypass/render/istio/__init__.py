@@ -1,9 +1,9 @@
-"""The gate on Istio's gateway: Envoy's own filters, brought in by EnvoyFilters.
+"""The gate on Istio's gateway: Envoy's own filters, added by EnvoyFilters.
 
-`gate` is what is applied once, `published` what is replaced while the gate runs: the API server's
-keys and the list of the revoked, which open connections follow as well (ECDS). `filters` says what
-the filters do, `decision` which request passes; both from the parts of `render.envoy`.
+`settings` says which requests are guarded, `decision` which of them pass, `filters` where that is
+in the gateway's chain, and `objects` makes Kubernetes objects of it. The parts of `render.envoy`
+are the same as on one machine.
 
-RequestAuthentication is not used: it cannot be limited to hosts, and refuses every bearer token on
-its gateway that is by an issuer it does not know.
+RequestAuthentication is not used: it can't be limited to hosts, and refuses every bearer token of
+an unknown issuer on its gateway.
 """

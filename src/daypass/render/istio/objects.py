@@ -1,16 +1,14 @@
-"""EnvoyFilters: configs of Envoy as Kubernetes objects that istiod puts into the gateway's.
+"""The gate's objects on Istio: EnvoyFilters, and an AuthorizationPolicy as a backstop.
 
-What is replaced while the gate runs: the API server's keys, and the list of the revoked.
+**Applied once**: the filters' chain and replies, the backstop, the authorizer's DestinationRule.
 
-Each is an EnvoyFilter that holds the config of one filter. istiod sends it to the gateway by ECDS,
-so that open connections obey it as well. An empty part of the list is published, too: what is not
-there is not known, and the gate then refuses.
+**Published while the gate runs**: the API server's keys and the revocation list, as EnvoyFilters
+with the config of one filter each. istiod sends it to the gateway by ECDS, so it applies to open
+connections, too. Empty parts of the list are published, too: without a part, the gate refuses.
 
-What istiod converts and Envoy builds anew for an entry is the part that it stands in. So the first
-part has what changes, and the entries that came lately: it is small. The others have the rest, and
-change rarely. An entry that moves there is in both for a while.
-
-The gate's objects on Istio that stay as they are while it runs.
+For each entry, istiod converts and Envoy rebuilds the part that has it. So the first part is small:
+it has what changes, and recent entries. The others have the rest and change rarely. An entry that
+moves there is in both for a while.
 """
 
 import hashlib
@@ -30,26 +28,18 @@ from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import refusal_replies
 from daypass.render.fronts.gateways import VERSIONS, verified_service
-from daypass.render.istio.filters import (
-    ASKED,
-    REASONS,
-    SHARDS,
-    VERIFIED,
-    authentication,
-    first_filters,
-    last_filter,
-    revoked_names,
-)
+from daypass.render.istio.decision import ASKED, REASONS, VERIFIED, authentication
+from daypass.render.istio.filters import SHARDS, first_filters, last_filter, revoked_names
 from daypass.render.istio.settings import IstioGate, policy_operations
 from daypass.render.objects import GATE, GATE_KEYS, GATE_TRUST, Object, gate_host, new_object
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _PRIORITY = 1000
-"""The later an EnvoyFilter comes, the farther in front is what it inserts first; usual is 0."""
+"""The later an EnvoyFilter applies, the farther in front it inserts; the default is 0."""
 
 
-def envoy_filter(settings: IstioGate, name: str, patches: list[Json]) -> Object:
-    """One for the gateway's pods."""
+def _envoy_filter(settings: IstioGate, name: str, patches: list[Json]) -> Object:
+    """Return an EnvoyFilter for the gateway's pods."""
     return new_object(
         "networking.istio.io/v1alpha3",
         "EnvoyFilter",
@@ -63,18 +53,18 @@ def envoy_filter(settings: IstioGate, name: str, patches: list[Json]) -> Object:
     )
 
 
-def inserted_first(filters: list[Json]) -> list[Json]:
-    """HTTP filters in front of all others, in this order."""
+def _inserted_first(filters: list[Json]) -> list[Json]:
+    """Return patches that add HTTP filters before all others, in this order."""
     return [_http_filter("INSERT_FIRST", each) for each in reversed(filters)]
 
 
-def inserted_last(http_filter: Json) -> Json:
-    """An HTTP filter right before the router."""
+def _inserted_last(http_filter: Json) -> Json:
+    """Return a patch that adds an HTTP filter right before the router."""
     return _http_filter("INSERT_BEFORE", http_filter, {"name": "envoy.filters.http.router"})
 
 
-def merged_manager(**fields: object) -> Json:
-    """Fields of the connection manager, added to what is there."""
+def _merged_manager(**fields: object) -> Json:
+    """Return a patch that merges fields into the connection manager."""
     message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     config = {"@type": f"type.googleapis.com/{message}", **fields}
     value = {"name": _MANAGER, "typed_config": config}
@@ -85,8 +75,8 @@ def merged_manager(**fields: object) -> Json:
     }
 
 
-def extension_config(name: str, typed_config: Json) -> Json:
-    """What a filter of this name follows."""
+def _extension_config(name: str, typed_config: Json) -> Json:
+    """Return a patch that configures the filter of this name."""
     return {
         "applyTo": "EXTENSION_CONFIG",
         "match": {"context": "GATEWAY"},
@@ -108,27 +98,27 @@ def _match(within: Json) -> Json:
 
 
 _FIRST_LIMIT = 7000
-"""Entries of the first part; beyond it none is there. More come by hand alone."""
+"""Most entries of the first part; with more, it has none. Only manual denials reach that."""
 
 _LISTS = ("secrets", "service_accounts", "tokens", "namespaces")
 
 
 def keys_object(config: Config, issuer: str, keys: str) -> Object:
-    """The object that holds the API server's JSON Web Key Set, which `keys` is as text.
+    """Return the object with the API server's JSON Web Key Set.
 
-    `issuer`: the `iss` of its short-lived tokens.
+    `issuer`: the `iss` of its short-lived tokens. `keys`: the text of the key set.
     """
     settings = IstioGate.of(config, issuer)
-    return envoy_filter(
-        settings, GATE_KEYS, [extension_config(GATE_KEYS, authentication(settings, keys))]
+    return _envoy_filter(
+        settings, GATE_KEYS, [_extension_config(GATE_KEYS, authentication(settings, keys))]
     )
 
 
 def revoked_objects(config: Config, revoked: RevocationSnapshot) -> list[Object]:
-    """The objects that hold the list, always as many."""
+    """Return the objects of the revocation list, always the same number."""
     settings = IstioGate.of(config, issuer="")
     return [
-        envoy_filter(settings, name, [extension_config(name, revocation(part))])
+        _envoy_filter(settings, name, [_extension_config(name, revocation(part))])
         for name, part in zip(revoked_names(), _parts(revoked), strict=True)
     ]
 
@@ -141,7 +131,7 @@ def _parts(revoked: RevocationSnapshot) -> Iterator[RevocationSnapshot]:
     if sum(map(len, fresh.values())) > _FIRST_LIMIT:
         fresh, others = {name: frozenset() for name in _LISTS}, entries
     yield replace(revoked, **fresh)
-    # The first one is enough to ask how old a token is, and whether anything is known.
+    # Only the first one checks the token's age, and whether the list is up to date.
     for number in range(1, SHARDS):
         here: dict[str, Any] = {
             name: {value for value in values if _part_of(value) == number}
@@ -151,13 +141,13 @@ def _parts(revoked: RevocationSnapshot) -> Iterator[RevocationSnapshot]:
 
 
 def _part_of(value: str) -> int:
-    # By its own digest, so that one entry more changes one object.
+    # By its own digest, so that a new entry changes one object.
     first, second, *_ = hashlib.sha256(value.encode()).digest()
     return first % SHARDS or 1 + second % (SHARDS - 1)
 
 
 def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
-    """What checks at Istio's gateway."""
+    """Return the objects that are applied once."""
     settings = IstioGate.of(config, facts.issuer_for(config))
     objects = [_filters(settings), _backstop(settings, facts)]
     if settings.is_reviewed:
@@ -175,15 +165,15 @@ def _filters(settings: IstioGate) -> Object:
         found = f"metadata.filter_metadata['envoy.filters.http.rbac']['{mark}'] == 'allowed'"
         mappers += authorizer_replies(found)
     patches = [
-        *inserted_first(first_filters(settings)),
-        inserted_last(last_filter(settings)),
-        merged_manager(local_reply_config={"mappers": mappers}),
+        *_inserted_first(first_filters(settings)),
+        _inserted_last(last_filter(settings)),
+        _merged_manager(local_reply_config={"mappers": mappers}),
     ]
-    return envoy_filter(settings, GATE, patches)
+    return _envoy_filter(settings, GATE, patches)
 
 
 def _backstop(settings: IstioGate, facts: ClusterFacts) -> Object:
-    """Refuse whatever the filters have not verified, so also where they are missing."""
+    """Refuse what the filters have not verified, even if they are missing."""
     operations = policy_operations(settings)
     versions = ("security.istio.io/v1", "security.istio.io/v1beta1")
     return new_object(
@@ -203,15 +193,15 @@ def _backstop(settings: IstioGate, facts: ClusterFacts) -> Object:
 
 
 def _backstop_rules(settings: IstioGate) -> list[Object]:
-    # A RequestAuthentication of others, or a login, takes the cluster's tokens as well: of every
-    # audience, and in forms that the filters do not look at. Alone they open nothing.
+    # A RequestAuthentication of others, or a login, may accept the cluster's tokens, too: of every
+    # audience, and in forms that the filters ignore. Alone they must open nothing.
     key = f"experimental.envoy.filters.http.rbac[{VERIFIED}]"
     unverified: Object = {"key": key, "notValues": ["allowed"]}
     if settings.leaves_others:
-        told = f"request.headers[{settings.gate.headers.user}]"
+        user = f"request.headers[{settings.gate.headers.user}]"
         issuers = [settings.issuer, LONG_LIVED_ISSUER]
         return [
-            {"when": [unverified, {"key": told, "values": ["system:serviceaccount:*"]}]},
+            {"when": [unverified, {"key": user, "values": ["system:serviceaccount:*"]}]},
             {"when": [unverified, {"key": "request.auth.claims[iss]", "values": issuers}]},
         ]
     rules: list[Object] = [{"when": [unverified]}]

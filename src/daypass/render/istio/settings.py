@@ -1,11 +1,9 @@
-"""What the gate on Istio is made from: plain values, with everything decided.
+"""What the gate on Istio depends on, and which requests at the gateway it guards.
 
-How the guarded requests are told from others on the same gateway: by their host, and the door's
-by its path.
-
-Every form of a name that could lead to its route counts: in any case, with a port or what stands
-for one, with the dot of a fully qualified name. The door on a guarded host is asked with long-lived
-tokens, so its prefix is left to it; but no identity header of a client gets there either.
+Requests are selected by host, and the door's by path. Every form of a name that could lead to its
+route counts: in any case, with anything in place of a port, with the dot of a fully qualified name.
+The door on a guarded host receives long-lived tokens, so its prefix is exempt; clients' identity
+headers are removed there, too.
 """
 
 import re
@@ -16,16 +14,14 @@ from daypass.config import Config
 from daypass.config.gate import Gate
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
-from daypass.render.errors import RenderError
-from daypass.render.objects import Object
+from daypass.render.objects import Object, RenderError, gateway_namespace
 
-_USUAL_NAMESPACE = "istio-system"
 _USUAL_LABELS = {"istio": "ingressgateway"}
 _FRONTS_OF_ISTIO = ("istio", "gateway-api", "ingress")
-"""Fronts that Istio's gateway may be."""
+"""Fronts that Istio's gateway may implement."""
 
 _OF_A_LOGIN = ("user", "email", "groups", "preferred-username")
-"""What oauth2-proxy says in `x-auth-request-...`, and who skips it must not."""
+"""oauth2-proxy's identity headers, `x-auth-request-...`: no client may send them itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,29 +34,29 @@ class IstioGate:
 
     @classmethod
     def of(cls, config: Config, issuer: str) -> "IstioGate":
-        """That of a config, which has one."""
+        """Return the gate of a config that has one."""
         if config.gate is None:
             raise AssertionError("a config without a gate")
         return cls(config=config, gate=config.gate, issuer=issuer)
 
     @property
     def namespace(self) -> str:
-        """Where the gateway's pods are."""
-        return self.gate.front_namespace or _USUAL_NAMESPACE
+        """Namespace of the gateway's pods."""
+        return gateway_namespace(self.gate)
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of the gateway's pods."""
+        """Labels of the gateway's pods."""
         return dict(self.gate.front_labels or _USUAL_LABELS)
 
     @property
     def leaves_others(self) -> bool:
-        """Whether requests without a token of the cluster are left to a login."""
+        """Whether requests without a token of the cluster go on to a login."""
         return self.gate.others == "login"
 
     @property
     def door_hosts(self) -> list[str]:
-        """Guarded hosts where the door may be on the same gateway."""
+        """Guarded hosts that may have the door on the same gateway."""
         doors = [d.host for d in self.config.domains.values() if d.front in _FRONTS_OF_ISTIO]
         if self.gate.guards_every_host:
             return doors
@@ -78,10 +74,9 @@ class IstioGate:
 
     @property
     def identity_headers(self) -> list[str]:
-        """The identity headers in every spelling that a server could take for them.
+        """The identity headers, with those of a login, in every spelling that a server may accept.
 
-        `kubeflow_userid` and `kubeflow-userid` are one name to some. With a login those that it
-        sets are among them.
+        `kubeflow_userid` and `kubeflow-userid` are the same name to some servers.
         """
         names = [self.gate.headers.user, self.gate.headers.groups]
         if self.leaves_others:
@@ -89,12 +84,15 @@ class IstioGate:
         return [spelling for name in names for spelling in _spellings(name)]
 
 
+_MOST_DASHES = 5
+
+
 def _spellings(name: str) -> list[str]:
     first, *rest = name.replace("_", "-").split("-")
     if len(rest) > _MOST_DASHES:
         raise RenderError(
             f"the header {name} has more than {_MOST_DASHES} dashes",
-            "a client could write each of them as an underscore: name a shorter one",
+            "a client could write each as an underscore: choose a name with fewer",
         )
     spellings = [first]
     for part in rest:
@@ -102,18 +100,15 @@ def _spellings(name: str) -> list[str]:
     return spellings
 
 
-_MOST_DASHES = 5
-
-
 def is_on_guarded_host(settings: IstioGate) -> Json:
-    """A matcher's predicate, whatever the path."""
+    """Return a predicate: the host is guarded, whatever the path."""
     if settings.gate.guards_every_host:
         return has_header(":method", ".+")  # every request has one
     return has_header(":authority", _pattern(settings.gate.hosts))
 
 
 def is_guarded(settings: IstioGate) -> Json:
-    """A matcher's predicate."""
+    """Return a predicate: the request is guarded."""
     on_host = is_on_guarded_host(settings)
     if not settings.door_hosts:
         return on_host
@@ -126,7 +121,7 @@ def is_guarded(settings: IstioGate) -> Json:
 
 
 def door_matches(settings: IstioGate) -> list[Json]:
-    """The door's requests, as RouteMatches."""
+    """Return RouteMatches of the door's requests."""
     if not settings.door_hosts:
         return []
     header = _header(settings.door_hosts)
@@ -135,12 +130,12 @@ def door_matches(settings: IstioGate) -> list[Json]:
 
 
 def guarded_headers(settings: IstioGate) -> list[Json]:
-    """HeaderMatchers, all of which the guarded hosts fulfil."""
+    """Return HeaderMatchers, all of which match requests to guarded hosts."""
     return [] if settings.gate.guards_every_host else [_header(settings.gate.hosts)]
 
 
 def policy_operations(settings: IstioGate) -> list[Object]:
-    """The guarded requests as operations of an AuthorizationPolicy."""
+    """Return the guarded requests as operations of an AuthorizationPolicy."""
     prefix, door = settings.config.prefix, settings.door_hosts
     others = [host for host in settings.gate.hosts if host not in door]
     operations: list[Object] = []
@@ -155,7 +150,7 @@ def policy_operations(settings: IstioGate) -> list[Object]:
 
 
 def _policy_hosts(hosts: Iterable[str]) -> list[str]:
-    # They are matched in any case.
+    # Istio ignores case here.
     return [f"{host}{end}" for host in hosts for end in ("", ":*", ".", ".:*")]
 
 

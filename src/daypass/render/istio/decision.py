@@ -1,0 +1,272 @@
+"""The gate's decision on Istio: Envoy verifies the token, and its RBAC filter decides.
+
+The gateway serves others, too. So `jwt_authn` verifies and refuses nothing: its result, the claims
+or the status, is metadata for the decision, which is a matcher. One case accepts a request as a
+ServiceAccount's, and requires everything at once; before it are other hosts, after it the reasons
+for a refusal. With `others: login`, a request without a token of the cluster passes on to the next
+filter; otherwise the last case refuses.
+"""
+
+from collections.abc import Iterator
+
+from daypass._core.reasons import Reason
+from daypass.config.exposure import BEARER_JWT
+from daypass.render.envoy.gate_listener import CLOCK_SKEW_SECONDS, LONG_LIVED_ISSUER, NO_KEYS
+from daypass.render.envoy.matching import (
+    A_NAMESPACE,
+    A_USER,
+    AN_EXACT_TIME,
+    PAYLOAD,
+    SOME_TEXT,
+    action,
+    all_of,
+    any_of,
+    claim,
+    first_of,
+    has_claim,
+    has_header,
+    is_not,
+    other_than,
+)
+from daypass.render.envoy.protobuf_any import Json, full_match, protobuf_any
+from daypass.render.envoy.replies import refuse
+from daypass.render.istio.settings import (
+    IstioGate,
+    door_matches,
+    guarded_headers,
+    is_guarded,
+)
+
+_FAILED = "failed"
+"""Metadata key: why a token is no valid short-lived token of the cluster (`message`)."""
+_FAILED_WITHOUT_KEYS = "failed-without-keys"
+_LASTING = "lasting"
+"""Metadata key: the claims of a token that is valid except for its lifetime."""
+_LONG = "long"
+"""Metadata key: the claims of a long-lived token."""
+_FAILED_LONG = "failed-long"
+
+
+def authentication(settings: IstioGate, keys: str | None) -> Json:
+    """Return Envoy's JwtAuthentication.
+
+    `keys`: the text of the API server's JSON Web Key Set; None before it is published, when no
+    token passes.
+    """
+    common: Json = {
+        "local_jwks": {"inline_string": NO_KEYS if keys is None else keys},
+        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+        # Removed once it is verified, or once the authorizer has seen it: the gateway's own
+        # RequestAuthentications would reject a token of an unknown issuer.
+        "forward": settings.is_reviewed,
+        "clock_skew_seconds": CLOCK_SKEW_SECONDS,
+    }
+    lasting = {
+        **common,
+        "issuer": settings.issuer,
+        "audiences": [settings.gate.audience],
+        "payload_in_metadata": _LASTING,
+    }
+    short = {
+        **lasting,
+        "payload_in_metadata": PAYLOAD,
+        "failed_status_in_metadata": _FAILED_WITHOUT_KEYS if keys is None else _FAILED,
+        "require_expiration": True,
+        "max_lifetime": f"{settings.config.longest_lifetime_seconds}s",
+        "jwt_cache_config": {"jwt_cache_size": 4096},
+    }
+    long = {
+        **common,
+        "issuer": LONG_LIVED_ISSUER,
+        "payload_in_metadata": _LONG,
+        "failed_status_in_metadata": _FAILED_LONG,
+    }
+    providers = {"short": short, "long": long}
+    if keys is not None:
+        providers = {"short": short, "lasting": lasting, "long": long}
+    requirements: list[Json] = [{"provider_name": name} for name in providers]
+    requirements.append({"allow_missing_or_failed": {}})
+    # A header that parsers may read differently is not verified: it has no valid token.
+    readable = {"name": "authorization", "string_match": {"safe_regex": full_match(BEARER_JWT)}}
+    match = {"prefix": "/", "headers": [*guarded_headers(settings), readable]}
+    return protobuf_any(
+        "extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        providers=providers,
+        rules=[
+            *({"match": door} for door in door_matches(settings)),
+            {"match": match, "requires": {"requires_any": {"requirements": requirements}}},
+        ],
+    )
+
+
+_Case = tuple[Json, Json]
+
+REASONS = (
+    Reason.NO_TOKEN,
+    Reason.UNREADABLE,
+    Reason.MALFORMED,
+    Reason.LONG_LIVED,
+    Reason.FOREIGN_ISSUER,
+    Reason.ALGORITHM,
+    Reason.SIGNATURE,
+    Reason.AUDIENCE,
+    Reason.SEVERAL_AUDIENCES,
+    Reason.NO_EXPIRY,
+    Reason.EXPIRED,
+    Reason.NOT_YET_VALID,
+    Reason.SUBJECT,
+    Reason.UNBOUND,
+)
+"""Why this filter refuses. Later ones refuse revoked tokens and those without a review."""
+
+VERIFIED = "daypass_shadow_engine_result"
+"""Key in the metadata of `envoy.filters.http.rbac`: `allowed` if a token of the cluster passed."""
+
+ASKED = "daypass_asked_shadow_engine_result"
+"""The same, if the authorizer must be asked because Envoy has no keys."""
+
+_FOREIGN = "Jwt issuer is not configured"
+_STATUSES = {
+    "Jwt is expired": Reason.EXPIRED,
+    "Jwt not yet valid": Reason.NOT_YET_VALID,
+    "Audiences in Jwt are not allowed": Reason.AUDIENCE,
+    "Jwt verification fails": Reason.SIGNATURE,
+    "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
+    "Jwks doesn't have any valid public key": Reason.UNKNOWN,
+}
+"""Envoy's messages for tokens whose issuer is the cluster (jwt_verify_lib's status.cc)."""
+
+_UNDECIDED = ("Jwt verification fails", "Jwks doesn't have key to match kid or alg from Jwt")
+"""Messages, without keys, for a token whose issuer, audience and times are right."""
+
+
+def decision(settings: IstioGate) -> Json:
+    """Return the config of the RBAC filter that decides."""
+    others = action("daypass-others", "ALLOW")
+    cases = [(is_not(is_guarded(settings)), others)]
+    if settings.is_native:
+        cases += [(_passes(settings), action("daypass-allowed", "ALLOW"))]
+        cases += _of_the_cluster(settings)
+        exact = {"string_match": {"exact": settings.issuer}}
+        # For the backstop, or the login.
+        marked = _shadow_rules("daypass_", {"metadata": claim(["iss"], exact)})
+    else:
+        cases += [(is_undecided(), action("daypass-asked", "ALLOW"))]
+        cases += [(_is_long(), refuse(Reason.LONG_LIVED)), *_statuses(_FAILED_WITHOUT_KEYS)]
+        marked = _shadow_rules("daypass_asked_", _undecided_principal())
+    if not settings.leaves_others:
+        cases += _of_others()
+    last = others if settings.leaves_others else refuse(Reason.MALFORMED)
+    return protobuf_any(
+        "extensions.filters.http.rbac.v3.RBAC",
+        matcher=first_of(cases, last)["matcher"],
+        **marked,
+    )
+
+
+def reviewed(settings: IstioGate) -> Json:
+    """Return the config of the RBAC filter after the authorizer, which marks what passed it."""
+    named = {"header": {"name": settings.gate.headers.user, "present_match": True}}
+    both = {"and_ids": {"ids": [_undecided_principal(), named]}}
+    silent = all_of(is_undecided(), is_not(has_header(settings.gate.headers.user, ".+")))
+    matcher = first_of([(silent, refuse(Reason.UNKNOWN))], action("daypass-others", "ALLOW"))
+    return protobuf_any(
+        "extensions.filters.http.rbac.v3.RBAC",
+        matcher=matcher["matcher"],
+        **_shadow_rules("daypass_", both),
+    )
+
+
+def is_undecided() -> Json:
+    """Return a predicate: the authorizer must be asked."""
+    return any_of(*(_has_message(message, _FAILED_WITHOUT_KEYS) for message in _UNDECIDED))
+
+
+def _undecided_principal() -> Json:
+    messages = [{"string_match": {"exact": message}} for message in _UNDECIDED]
+    one_of = {"or_match": {"value_matchers": messages}}
+    return {"metadata": claim(["message"], one_of, within=_FAILED_WITHOUT_KEYS)}
+
+
+def _shadow_rules(prefix: str, principal: Json) -> Json:
+    """Return rules that refuse nothing and leave their result as metadata for later policies."""
+    policy = {"permissions": [{"any": True}], "principals": [principal]}
+    return {
+        "shadow_rules": {"action": "ALLOW", "policies": {"daypass": policy}},
+        "shadow_rules_stat_prefix": prefix,
+    }
+
+
+def _passes(settings: IstioGate) -> Json:
+    claims = [
+        has_claim(["iss"], {"string_match": {"exact": settings.issuer}}),
+        _is_for_the_gate(settings),
+        is_not(_several(settings)),
+        has_claim(["exp"], AN_EXACT_TIME),
+        _is_account(),
+    ]
+    return all_of(*claims, *([_is_bound()] if settings.gate.require_bound else []))
+
+
+def _is_for_the_gate(settings: IstioGate) -> Json:
+    # Kubernetes writes a list, even of one; Envoy's own check also accepts a string.
+    audience = {"string_match": {"exact": settings.gate.audience}}
+    return has_claim(["aud"], {"list_match": {"one_of": audience}})
+
+
+def _several(settings: IstioGate) -> Json:
+    other = {"string_match": {"safe_regex": full_match(other_than(settings.gate.audience))}}
+    return has_claim(["aud"], {"list_match": {"one_of": other}})
+
+
+def _is_account() -> Json:
+    return all_of(
+        has_claim(["sub"], A_USER), has_claim(["kubernetes.io", "namespace"], A_NAMESPACE)
+    )
+
+
+def _is_bound() -> Json:
+    return has_claim(["kubernetes.io", "secret", "uid"], SOME_TEXT)
+
+
+def _of_the_cluster(settings: IstioGate) -> Iterator[_Case]:
+    """Yield refusals of tokens that are the cluster's, or claim to be."""
+    verified = has_claim(["iss"])
+    yield all_of(verified, is_not(_is_for_the_gate(settings))), refuse(Reason.AUDIENCE)
+    yield all_of(verified, _several(settings)), refuse(Reason.SEVERAL_AUDIENCES)
+    endless = is_not(has_claim(["exp"], AN_EXACT_TIME))
+    yield all_of(verified, endless), refuse(Reason.LIVES_TOO_LONG)
+    yield all_of(verified, is_not(_is_account())), refuse(Reason.SUBJECT)
+    yield verified, refuse(Reason.UNBOUND)
+    yield _is_long(), refuse(Reason.LONG_LIVED)
+    for message in _STATUSES:  # before keys are published
+        yield _has_message(message, _FAILED_WITHOUT_KEYS), refuse(Reason.UNKNOWN)
+    endless = {"double_match": {"range": {"start": 1.0, "end": 2.0**64}}}
+    yield has_claim(["exp"], endless, within=_LASTING), refuse(Reason.LIVES_TOO_LONG)
+    yield has_claim(["iss"], within=_LASTING), refuse(Reason.NO_EXPIRY)
+    yield from _statuses(_FAILED)
+
+
+def _is_long() -> Json:
+    knows = [_has_message(message, _FAILED_LONG) for message in _STATUSES]
+    return any_of(has_claim(["iss"], within=_LONG), *knows)
+
+
+def _statuses(within: str) -> Iterator[_Case]:
+    for message, reason in _STATUSES.items():
+        yield _has_message(message, within), refuse(reason)
+
+
+def _of_others() -> Iterator[_Case]:
+    """Yield refusals of everything else, if there is no login."""
+    yield is_not(has_header("authorization", ".+")), refuse(Reason.NO_TOKEN)
+    yield is_not(has_header("authorization", BEARER_JWT)), refuse(Reason.UNREADABLE)
+    yield (
+        any_of(_has_message(_FOREIGN), _has_message(_FOREIGN, _FAILED_WITHOUT_KEYS)),
+        refuse(Reason.FOREIGN_ISSUER),
+    )
+    yield _has_message("Jwt header [alg] is not supported"), refuse(Reason.ALGORITHM)
+
+
+def _has_message(message: str, within: str = _FAILED) -> Json:
+    return has_claim(["message"], {"string_match": {"exact": message}}, within=within)
