@@ -148,12 +148,6 @@ def _address(upstream: Upstream) -> Json:
     return {"socket_address": where}
 
 
-NO_ADDRESS_IS_INTERNAL: Json = {
-    "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]
-}
-"""An empty list would mean Envoy's default, in which loopback and private addresses are trusted."""
-
-
 def tls_listener(
     name: str,
     listen: SocketAddress,
