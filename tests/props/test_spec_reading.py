@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daypass.config import Config, ConfigError, parse, yaml_loader
 from daypass.config.errors import LIMIT_SHOWN
-from daypass.config.yaml_loader import PurePythonParser
+from daypass.config.yaml_loader import PurePythonLoader
 from unit.config.texts import DESIGN, MINIMAL
 
 BOUND_SECONDS = 2.0
@@ -66,7 +66,7 @@ def check(content: bytes) -> None:
 def parser(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "pure":
-            patch.setattr(yaml_loader, "PARSER", PurePythonParser)
+            patch.setattr(yaml_loader, "LOADER", PurePythonLoader)
         yield
 
 

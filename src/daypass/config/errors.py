@@ -1,65 +1,62 @@
-"""How values of a file appear in a message: short, printable, and with the nearest right word.
+"""What is wrong with a config file: the problems, and the errors that its types raise.
 
-The errors that the types of a config raise, with a hint, for pydantic to collect.
-
-pydantic knows where a value stands among the keys; `explain` turns that into line and column.
-
-What is wrong with a config file: one line a problem, and all of them at once.
+A type raises one of `fault`, `expected` and `unknown_key`, which pydantic collects with the place
+among the keys; `load` turns that into file, line and column.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import DaypassError
 from daypass._core.text import mask_unprintable
 
-LIMIT_SHOWN_CHARACTERS = 60
+Mark: TypeAlias = tuple[int, int]
+"""Line and column, from 1."""
+
+LIMIT_QUOTED_CHARACTERS = 60
+LIMIT_SHOWN = 20
+"""How many problems an error lists; the others are counted."""
+
+FAULT = "daypass_fault"
+EXPECTED = "daypass_expected"
+SAME_HOST = "daypass_same_host"
+"""Two domains with one host: for a file, `load` reports it with both lines."""
 
 
 def shown(text: str) -> str:
-    """A value in quotes, of at most LIMIT_SHOWN_CHARACTERS characters."""
-    if len(text) > LIMIT_SHOWN_CHARACTERS:
-        text = text[: LIMIT_SHOWN_CHARACTERS - 3] + "..."
+    """Return a value in quotes, with at most LIMIT_QUOTED_CHARACTERS characters of it."""
+    if len(text) > LIMIT_QUOTED_CHARACTERS:
+        text = text[: LIMIT_QUOTED_CHARACTERS - 3] + "..."
     return f"'{mask_unprintable(text)}'"
 
 
 def one_of(words: Sequence[str]) -> str:
-    """`a, b or c`."""
+    """Return `a, b or c`."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-FAULT = "daypass_fault"
-EXPECTED = "daypass_expected"
-SAME_HOST = "daypass_same_host"
-"""Two domains with one host: in a file, `reading` says it with both lines."""
-
-
 def fault(message: str, hint: str = "", *, at: Iterable[str | int] = ()) -> PydanticCustomError:
-    """A value that makes no sense: what is wrong, then what to write.
+    """Return the error for a value that makes no sense: what is wrong, then what to write.
 
-    `at`: the way from the value that is checked to the part that is wrong.
+    `at` leads from the value that is checked to the part that is wrong.
     """
     context = {"message": message, "hint": hint, "at": tuple(at)}
     return PydanticCustomError(FAULT, "{message}; {hint}" if hint else "{message}", context)
 
 
 def unknown_key(key: str) -> PydanticCustomError:
-    """A key that the value cannot have; named as pydantic names its own error of that kind."""
+    """Return the error for a key that the value cannot have, with pydantic's own error type."""
     return PydanticCustomError("extra_forbidden", "unknown key {key}", {"key": key, "at": (key,)})
 
 
 def expected(what: str) -> PydanticCustomError:
-    """A value of the wrong type; the message goes on with what was found."""
+    """Return the error for a value of the wrong type; the message adds what was found."""
     return PydanticCustomError(EXPECTED, "expected {what}", {"what": what})
-
-
-LIMIT_SHOWN = 20
-"""How many problems a message lists; who has more mends those first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +77,7 @@ class Problem:
 class ConfigError(DaypassError):
     """A config file that cannot be used, with every problem in it, in the order of the file.
 
-    `problems` holds at most LIMIT_SHOWN; `omitted` says how many more there are.
+    `problems` holds at most LIMIT_SHOWN; `omitted` is how many more there are.
     """
 
     exit_code = 2
@@ -104,29 +101,23 @@ class Problems:
         self._file = mask_unprintable(file)
         self._found: list[Problem] = []
 
-    @property
-    def last(self) -> Problem | None:
-        """The problem that was noted last."""
-        return self._found[-1] if self._found else None
-
-    def add(self, mark: tuple[int, int], message: str, hint: str = "") -> None:
-        """Note a problem at (line, column)."""
+    def add(self, mark: Mark, message: str, hint: str = "") -> None:
+        """Note a problem."""
         line, column = mark
         self._found.append(
             Problem(file=self._file, line=line, column=column, message=message, hint=hint)
         )
 
-    def stop(self, mark: tuple[int, int], message: str, hint: str = "") -> NoReturn:
-        """A problem after which nothing more can be read: raises ConfigError."""
+    def stop(self, mark: Mark, message: str, hint: str = "") -> NoReturn:
+        """Note a problem after which nothing more can be read, and raise ConfigError."""
         self.add(mark, message, hint)
-        self.raise_all()
+        self._raise()
 
     def raise_any(self) -> None:
         """Raise ConfigError if there is a problem."""
         if self._found:
-            self.raise_all()
+            self._raise()
 
-    def raise_all(self) -> NoReturn:
-        """Raise ConfigError with what was found, in the order of the file."""
+    def _raise(self) -> NoReturn:
         found = sorted(self._found, key=lambda problem: (problem.line, problem.column))
         raise ConfigError(found[:LIMIT_SHOWN], max(0, len(found) - LIMIT_SHOWN)) from None

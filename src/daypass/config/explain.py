@@ -1,14 +1,12 @@
-"""Which keys exist on which level of the file, to say what was meant by an unknown one.
+"""pydantic's errors as problems of a file: each with its line, column, and a remedy.
 
-pydantic's errors as problems of a file: each with its line, column, and a remedy.
-
-pydantic says where by keys and list positions, and what by a type of error; both are turned into
-the words of somebody who edits the file. No message of pydantic's own is shown.
+pydantic names a place by keys and list positions, and a mistake by a type of error. Both are turned
+into words for the person who edits the file. pydantic's own messages are not shown.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -17,100 +15,21 @@ from pydantic_core import ErrorDetails
 
 from daypass._core.text import normalize_key, suggest
 from daypass.config.base import Section, key_of
-from daypass.config.domain import EXAMPLE, WAYS, Domain, TlsFilePair
+from daypass.config.domain import EXAMPLE
 from daypass.config.errors import (
     EXPECTED,
     FAULT,
     LIMIT_SHOWN,
     SAME_HOST,
+    Mark,
     Problems,
     one_of,
     shown,
 )
-from daypass.config.gate import Gate, IdentityHeaders
-from daypass.config.models import ClusterConfig, Config, Door, Limits, Local, Policy
-from daypass.config.yaml_loader import (
-    ListNode,
-    MapNode,
-    Mark,
-    Node,
-    NodeLocation,
-    ScalarNode,
-    Way,
-    empty_values,
-    is_nothing,
-    locate,
-)
+from daypass.config.models import Config
+from daypass.config.yaml_loader import MISSING, Document, Location, Place, described
 
-_SECTIONS: dict[str, type[Section]] = {
-    "": Config,
-    "cluster": ClusterConfig,
-    "domains.NAME": Domain,
-    "domains.NAME.tls.files": TlsFilePair,
-    "door": Door,
-    "policy": Policy,
-    "gate": Gate,
-    "gate.headers": IdentityHeaders,
-    "limits": Limits,
-    "local": Local,
-}
-
-KEYS: dict[str, tuple[str, ...]] = {
-    level: tuple(key_of(name) for name in section.model_fields)
-    for level, section in _SECTIONS.items()
-} | {"domains.NAME.tls": tuple(WAYS)}
-"""The keys of each level, by its path; `domains` has keys of the writer's own."""
-
-
-def level_of(way: Sequence[str | int]) -> str:
-    """The level that a way leads to, in the names of KEYS."""
-    steps = [
-        "NAME" if index == 1 and way[0] == "domains" else str(step)
-        for index, step in enumerate(way)
-    ]
-    return ".".join(steps)
-
-
-def field_of(way: Sequence[str | int]) -> FieldInfo | None:
-    """The model's field at a way; None where there is none."""
-    level = level_of(way[:-1])
-    section = WAYS.get(str(way[-1])) if level == "domains.NAME.tls" else _SECTIONS.get(level)
-    fields = section.model_fields.items() if section else ()
-    return next((field for name, field in fields if key_of(name) == way[-1]), None)
-
-
-def example_of(way: Sequence[str | int]) -> object:
-    """What can be written at a way: all words it knows, or an example; None if there is none."""
-    if level_of(way) == "domains.NAME":
-        return EXAMPLE
-    field = field_of(way)
-    if field is None:
-        return None
-    if get_origin(field.annotation) is Literal:
-        return " | ".join(map(str, get_args(field.annotation)))
-    return field.examples[0] if field.examples else None
-
-
-def meant(key: str, level: str) -> str | None:
-    """The key of this level that was probably meant."""
-    return suggest(key, KEYS.get(level, ()))
-
-
-def remedy(key: str, level: str) -> str:
-    """What to do about an unknown key: the nearest here, the level it belongs to, or all keys."""
-    if near := meant(key, level):
-        return f"did you mean {shown(near)}?"
-    elsewhere = [
-        other or "the top level"
-        for other, keys in KEYS.items()
-        if other != level and normalize_key(key) in map(normalize_key, keys)
-    ]
-    if elsewhere:
-        return f"it belongs to {one_of(elsewhere)}"
-    return f"known here: {', '.join(KEYS[level])}" if level in KEYS else "remove it"
-
-
-_EXPECTED = {
+_EXPECTED_OF_TYPE = {
     "int_type": "a whole number",
     "bool_type": "true or false",
     "string_type": "text",
@@ -122,159 +41,223 @@ _EXPECTED = {
 }
 
 
+def _fields(section: type[Section], level: str) -> Iterator[tuple[str, str, FieldInfo]]:
+    """Yield level, key and field of all that a section may hold, however deep."""
+    for name, field in section.model_fields.items():
+        key = key_of(name)
+        yield level, key, field
+        named = ".NAME" if get_origin(field.annotation) is Mapping else ""
+        for inner in _sections_in(field.annotation):
+            yield from _fields(inner, f"{level}.{key}{named}".lstrip("."))
+
+
+def _sections_in(annotation: Any) -> Iterable[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in _sections_in(part)]
+
+
+_FIELDS: dict[str, dict[str, FieldInfo]] = {}
+"""By level of the file, such as `domains.NAME.tls`: its keys and their fields."""
+for _level, _key, _field in _fields(Config, ""):
+    _FIELDS.setdefault(_level, {})[_key] = _field
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finding:
-    """An error of pydantic's and where it leads to in the document."""
+    """An error of pydantic's, and what is at its place in the document."""
 
     error: ErrorDetails
-    way: Way
-    place: NodeLocation
+    location: Location
+    place: Place
     mark: Mark
 
+    @property
+    def is_unknown_key(self) -> bool:
+        return self.error["type"] == "extra_forbidden"
 
-def explain(errors: Sequence[ErrorDetails], root: MapNode, problems: Problems) -> None:
+
+def explain(errors: Sequence[ErrorDetails], document: Document, problems: Problems) -> None:
     """Note a problem for each error, and for each key without a value."""
-    findings = [_finding(error, root) for error in errors]
-    unknown = {f.way for f in findings if f.error["type"] == "extra_forbidden"}
-    for way, mark in empty_values(root):
-        if way not in unknown:
-            problems.add(mark, *_without_value(way))
-    findings = [f for f in findings if f.way in unknown or not _silent(f)]
+    findings = [_finding(error, document) for error in errors]
+    unknown = {finding.location for finding in findings if finding.is_unknown_key}
+    for location, mark in document.empty_values():
+        if location not in unknown:
+            problems.add(mark, *_without_value(location))
+    findings = [f for f in findings if f.is_unknown_key or not _is_silent(f)]
     findings.sort(key=lambda finding: finding.mark)
     misspelt = {
-        (*f.way[:-1], meant(str(f.way[-1]), level_of(f.way[:-1])))
+        (*f.location[:-1], _near_key(f.location))
         for f in findings[:LIMIT_SHOWN]
-        if f.way in unknown
+        if f.is_unknown_key
     }
-    findings = [f for f in findings if f.error["type"] != "missing" or f.way not in misspelt]
+    findings = [f for f in findings if f.error["type"] != "missing" or f.location not in misspelt]
     for finding in findings[:LIMIT_SHOWN]:
         problems.add(finding.mark, *_words(finding))
     for finding in findings[LIMIT_SHOWN:]:
-        # Only counted: finding words (the nearest key) for thousands would take seconds.
+        # Only counted: to suggest a key for each of thousands would take seconds.
         problems.add(finding.mark, "")
 
 
-def dotted(way: Sequence[str | int]) -> str:
-    """A way as people write it: `policy.audiences[0]`."""
+def dotted(location: Location) -> str:
+    """Return a location as people write it: `policy.audiences[0]`."""
     text = ""
-    for step in way:
+    for step in location:
         text += f"[{step}]" if isinstance(step, int) else f".{shown(step)[1:-1]}"
     return text.lstrip(".")
 
 
-def _finding(error: ErrorDetails, root: MapNode) -> _Finding:
+def _finding(error: ErrorDetails, document: Document) -> _Finding:
     location = error["loc"]
-    unknown = error["type"] == "extra_forbidden"
-    of_key = _is_of_key(error)
+    is_name = _is_domain_name(error)
     if location[:1] == ("domains",) and location[2:3] == ("tls",):
-        location = location[:3] + location[4:]  # without pydantic's mark for the way in the union
-    way: Way = location[:-1] if of_key else (*location, *error.get("ctx", {}).get("at", ()))
-    place = locate(root, way)
-    at_key = unknown or of_key or not place.complete or isinstance(place.node, MapNode)
-    mark = place.key_mark if at_key else place.node.mark
-    return _Finding(error=error, way=way, place=place, mark=mark)
+        location = location[:3] + location[4:]  # without the tag of the union's member
+    location = location[:-1] if is_name else (*location, *error.get("ctx", {}).get("at", ()))
+    place, is_exact = document.find(location)
+    at_key = is_name or not is_exact or isinstance(place.value, dict)
+    at_key = at_key or error["type"] == "extra_forbidden"
+    mark = place.key_mark if at_key else place.mark
+    return _Finding(error=error, location=location, place=place, mark=mark)
 
 
-def _is_of_key(error: ErrorDetails) -> bool:
-    """Whether pydantic means the name of a domain; in a domain, `[key]` is but an unknown key."""
+def _is_domain_name(error: ErrorDetails) -> bool:
+    """Whether the name of a domain is wrong; in a domain, `[key]` is only an unknown key."""
     location = error["loc"]
     in_domains = len(location) == 3 and location[0] == "domains" and location[2] == "[key]"
     return in_domains and error["type"] != "extra_forbidden"
 
 
-def _silent(finding: _Finding) -> bool:
+def _is_silent(finding: _Finding) -> bool:
     """Whether the error is only a consequence of a problem that is noted anyway."""
-    if finding.error["type"] in ("default_factory_not_called", SAME_HOST):
+    error, value = finding.error, finding.place.value
+    if error["type"] in ("default_factory_not_called", SAME_HOST):
         return True
-    node = finding.place.node
-    if finding.error["type"] == "too_short" and isinstance(node, ListNode) and node.items:
-        return True  # pydantic counts those that are good
-    return is_nothing(finding.place.node) and not _is_of_key(finding.error)
+    if error["type"] == "too_short" and isinstance(value, tuple) and value:
+        return True  # pydantic counts those that are valid
+    return value is MISSING and not _is_domain_name(error)
 
 
-def _without_value(way: Way) -> tuple[str, str]:
-    """Message and hint for a key or list item with nothing behind it."""
-    if isinstance(way[-1], int):
-        return f"{dotted(way)} is an empty list item", "remove it"
-    example, field = example_of(way), field_of(way)
-    needed = field is not None and field.is_required()
-    remedies = [] if example is None else [f"write {way[-1]}: {_flow(example)}"]
-    remedies += [] if needed else ["leave the key out"]
-    return f"{dotted(way)} has no value", ", or ".join(remedies)
+def _level_of(location: Location) -> str:
+    """Return the level of the file that a location leads to, in the names of _FIELDS."""
+    named = [
+        "NAME" if index == 1 and location[0] == "domains" else str(step)
+        for index, step in enumerate(location)
+    ]
+    return ".".join(named)
+
+
+def _field_of(location: Location) -> FieldInfo | None:
+    return _FIELDS.get(_level_of(location[:-1]), {}).get(str(location[-1]))
+
+
+def _example_of(location: Location) -> str | None:
+    """Return what can be written at a location: its choices or an example; None if unknown."""
+    if _level_of(location) == "domains.NAME":
+        return _flow(EXAMPLE)
+    field = _field_of(location)
+    if field is None:
+        return None
+    if get_origin(field.annotation) is Literal:
+        return " | ".join(map(str, get_args(field.annotation)))
+    return _flow(field.examples[0]) if field.examples else None
+
+
+def _without_value(location: Location) -> tuple[str, str]:
+    """Message and hint for a key or list item without a value."""
+    if isinstance(location[-1], int):
+        return f"{dotted(location)} is an empty list item", "remove it"
+    example, field = _example_of(location), _field_of(location)
+    remedies = [] if example is None else [f"write {location[-1]}: {example}"]
+    remedies += [] if field is not None and field.is_required() else ["leave the key out"]
+    return f"{dotted(location)} has no value", ", or ".join(remedies)
 
 
 def _words(finding: _Finding) -> tuple[str, str]:
     """Message and hint."""
-    error, way = finding.error, finding.way
+    error, location = finding.error, finding.location
     kind, context = error["type"], error.get("ctx", {})
-    name = dotted(way)
+    name = dotted(location)
     prefix = f"{name}: " if name else ""
+    value, found = finding.place.value, described(finding.place.value)
     if kind == FAULT:
         return f"{prefix}{context['message']}", context["hint"]
     if kind == "extra_forbidden":
-        return f"unknown key {shown(str(way[-1]))}", remedy(str(way[-1]), level_of(way[:-1]))
+        return f"unknown key {shown(str(location[-1]))}", _remedy(location)
     if kind == "missing":
-        return f"{name} is missing", _missing_hint(way)
-    found = finding.place.node
+        return f"{name} is missing", _missing_hint(location)
     if kind == EXPECTED:
         return f"{prefix}expected {context['what']}, found {found}", ""
-    if kind in _EXPECTED:
-        return f"{prefix}expected {_EXPECTED[kind]}, found {found}", _type_hint(kind, found)
+    if kind in _EXPECTED_OF_TYPE:
+        wanted = _EXPECTED_OF_TYPE[kind]
+        return f"{prefix}expected {wanted}, found {found}", _type_hint(kind, value)
     if kind == "literal_error":
-        return _choice(prefix, context["expected"], found)
-    return f"{prefix}{_bounds(kind, context, found)}", ""
+        return _choice(prefix, context["expected"], value)
+    bounds = {
+        "greater_than_equal": f"{found} is less than {context.get('ge')}",
+        "less_than_equal": f"{found} is more than {context.get('le')}",
+        "too_short": f"{found}, where at least one entry is needed",
+        "too_long": f"more than {context.get('max_length')} entries",
+    }
+    return f"{prefix}{bounds.get(kind, f'{found} is not valid here ({kind})')}", ""
 
 
-def _bounds(kind: str, context: dict[str, Any], found: Node) -> str:
-    if kind == "greater_than_equal":
-        return f"{found} is less than {context['ge']}"
-    if kind == "less_than_equal":
-        return f"{found} is more than {context['le']}"
-    if kind == "too_short":
-        return f"{found}, where at least one entry is needed"
-    if kind == "too_long":
-        return f"more than {context['max_length']} entries"
-    return f"{found} is not valid here ({kind})"
+def _near_key(location: Location) -> str | None:
+    """Return the key that was probably meant by the one that a location ends with."""
+    return suggest(str(location[-1]), _FIELDS.get(_level_of(location[:-1]), ()))
 
 
-def _choice(prefix: str, expected: str, found: Node) -> tuple[str, str]:
-    words = re.findall(r"'([^']*)'", expected)
+def _remedy(location: Location) -> str:
+    """What to do about an unknown key: the nearest here, the level it belongs to, or all keys."""
+    key, level = str(location[-1]), _level_of(location[:-1])
+    known = _FIELDS.get(level, {})
+    if near := _near_key(location):
+        return f"did you mean {shown(near)}?"
+    elsewhere = [
+        other or "the top level"
+        for other, keys in _FIELDS.items()
+        if other != level and normalize_key(key) in map(normalize_key, keys)
+    ]
+    if elsewhere:
+        return f"it belongs to {one_of(elsewhere)}"
+    return f"known here: {', '.join(known)}" if known else "remove it"
+
+
+def _choice(prefix: str, wanted: str, value: Any) -> tuple[str, str]:
+    words = re.findall(r"'([^']*)'", wanted)
+    found = described(value)
     if not words:  # the version
-        return f"{prefix}expected {expected}, found {found}", f"write {expected}, with no quotes"
-    text = found.value if isinstance(found, ScalarNode) and isinstance(found.value, str) else ""
-    near = suggest(text, words)
+        return f"{prefix}expected {wanted}, found {found}", f"write {wanted}, with no quotes"
+    near = suggest(value, words) if isinstance(value, str) else None
     hint = f"did you mean {shown(near)}?" if near else ""
     return f"{prefix}expected {one_of(words)}, found {found}", hint
 
 
-def _missing_hint(way: Way) -> str:
-    if way == ("version",):
+def _missing_hint(location: Location) -> str:
+    if location == ("version",):
         return "begin the file with: version: 1"
-    example = example_of(way)
-    return "" if example is None else f"write {way[-1]}: {_flow(example)}"
+    example = _example_of(location)
+    return "" if example is None else f"write {location[-1]}: {example}"
 
 
-def _type_hint(kind: str, found: Node) -> str:
-    value = found.value if isinstance(found, ScalarNode) else None
-    if kind == "string_type" and value is not None:
+def _type_hint(kind: str, value: Any) -> str:
+    if value is MISSING or isinstance(value, dict | tuple):
+        return ""
+    if kind == "string_type":
         return "put it in quotes"
+    if kind == "tuple_type":
+        return f"write [{shown(str(value))[1:-1]}]"
     if kind == "int_type" and isinstance(value, str):
         digits = value.replace("_", "").lstrip("+0")
-        return (
-            f"write {digits[:20]}, with no quotes" if digits.isascii() and digits.isdigit() else ""
-        )
+        is_number = digits.isascii() and digits.isdigit()
+        return f"write {digits[:20]}, with no quotes" if is_number else ""
     if kind == "bool_type" and isinstance(value, str):
-        words = {"true": "yes on true y", "false": "no off false n"}
-        return next(
-            (f"write {w}" for w, said in words.items() if value.lower() in said.split()), ""
-        )
-    if kind == "tuple_type" and value is not None:
-        return f"write [{shown(str(value))[1:-1]}]"
+        words = {"true": ("yes", "on", "true", "y"), "false": ("no", "off", "false", "n")}
+        return next((f"write {w}" for w, forms in words.items() if value.lower() in forms), "")
     return ""
 
 
 def _flow(example: object) -> str:
-    """An example as YAML on one line, with as few quotes as it takes."""
+    """Return an example as YAML on one line, with as few quotes as it takes."""
     if isinstance(example, dict):
         return "{" + ", ".join(f"{key}: {_flow(value)}" for key, value in example.items()) + "}"
     if isinstance(example, list):

@@ -9,22 +9,13 @@ from pydantic import ValidationError
 from daypass.config.errors import Problems, shown
 from daypass.config.explain import dotted, explain
 from daypass.config.models import VERSION, Config, repeated_hosts
-from daypass.config.yaml_loader import (
-    LIMIT_BYTES,
-    MapNode,
-    ScalarNode,
-    compose,
-    data,
-    decoded,
-    described,
-    locate,
-)
+from daypass.config.yaml_loader import LIMIT_BYTES, Document, described, read_document
 
 
 def load(path: str | os.PathLike[str]) -> Config:
-    """The config in a file. Files that it names are relative to the folder of that file.
+    """Return the config in a file. Files that it names are relative to the folder of that file.
 
-    Raises ConfigError, also where there is no such file or it cannot be read.
+    Raises ConfigError, also if there is no such file or it cannot be read.
     """
     name = os.fspath(path)
     content = _read(name, Problems(name))
@@ -32,61 +23,59 @@ def load(path: str | os.PathLike[str]) -> Config:
 
 
 def parse(text: bytes, *, name: str, folder: Path) -> Config:
-    """The config in some bytes, without any I/O. Raises ConfigError.
+    """Return the config in some bytes, without any I/O. Raises ConfigError.
 
     `name` is what messages call the file; `folder` is what the paths in it are relative to.
     """
     problems = Problems(name)
-    root = compose(decoded(text, problems), problems)
-    _check_version(root, problems)
+    document = read_document(text, problems)
+    _check_version(document, problems)
     config: Config | None = None
     try:
         config = Config.model_validate(
-            data(root), context={"folder": folder}, by_alias=True, by_name=False
+            document.data, context={"folder": folder}, by_alias=True, by_name=False
         )
     except ValidationError as error:
-        explain(error.errors(include_url=False, include_input=False), root, problems)
-    _check_hosts(root, problems)
+        explain(error.errors(include_url=False, include_input=False), document, problems)
+    _check_hosts(document, problems)
     problems.raise_any()
     if config is None:
-        problems.stop((0, 0), "the config is not valid")
+        problems.stop((1, 1), "the config is not valid")
     return config
 
 
-def _check_version(root: MapNode, problems: Problems) -> None:
+def _check_version(document: Document, problems: Problems) -> None:
     """Another version's file would be full of unknown keys: only its version is reported."""
-    place = locate(root, ("version",))
-    value = place.node.value if place.complete and isinstance(place.node, ScalarNode) else None
+    value = document.data.get("version")
     if isinstance(value, int | float) and (type(value) is not int or value != VERSION):
         hint = "is there a newer daypass?" if value > VERSION else f"write version: {VERSION}"
         what = described(value).removeprefix("the number ")
-        problems.stop(place.node.mark, f"version {what} is not known, only {VERSION} is", hint)
+        place, _ = document.find(("version",))
+        problems.stop(place.mark, f"version {what} is not known, only {VERSION} is", hint)
 
 
-def _check_hosts(root: MapNode, problems: Problems) -> None:
-    """Done on the document, so that both places are known and other mistakes don't hide it."""
-    domains = locate(root, ("domains",)).node
-    names = domains.entries if isinstance(domains, MapNode) else {}
-    places = {name: locate(root, ("domains", name, "host")) for name in names}
+def _check_hosts(document: Document, problems: Problems) -> None:
+    """Report a host of two domains with both lines, even if there are other mistakes."""
+    domains = document.data.get("domains")
     hosts = {
-        name: place.node
-        for name, place in places.items()
-        if place.complete
-        and isinstance(place.node, ScalarNode)
-        and isinstance(place.node.value, str)
+        name: domain["host"]
+        for name, domain in (domains.items() if isinstance(domains, dict) else ())
+        if isinstance(domain, dict) and isinstance(domain.get("host"), str)
     }
-    for later, earlier in repeated_hosts({name: str(node.value) for name, node in hosts.items()}):
-        node = hosts[later]
+    for later, earlier in repeated_hosts(hosts):
+        location = ("domains", later, "host")
+        second, _ = document.find(location)
+        first, _ = document.find(("domains", earlier, "host"))
         problems.add(
-            node.mark,
-            f"{dotted(('domains', later, 'host'))}: {shown(str(node.value))} is already the host of"
-            f" {shown(earlier)} on line {hosts[earlier].mark[0]}",
+            second.mark,
+            f"{dotted(location)}: {shown(hosts[later])} is already the host of {shown(earlier)}"
+            f" on line {first.mark[0]}",
             "a host belongs to one domain",
         )
 
 
 def _read(name: str, problems: Problems) -> bytes:
-    """At most one byte more than a config may have. Ordinary files only: a pipe could hang."""
+    """Return at most one byte more than a config may have, of an ordinary file."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -109,4 +98,4 @@ def _read(name: str, problems: Problems) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or "its name makes no sense"
+    return getattr(error, "strerror", None) or "its name is not valid"

@@ -12,8 +12,6 @@ import pytest
 
 from daypass.config import json_schema, schema, yaml_loader
 from daypass.config.errors import Problems
-from daypass.config.yaml_loader import ListNode as List
-from daypass.config.yaml_loader import MapNode, Node, ScalarNode
 from unit.config.texts import DESIGN, MINIMAL, read, refusal, short_id
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
@@ -22,14 +20,14 @@ VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 def document(text: str) -> Any:
     """The text as JSON values, as a YAML 1.2 parser of an editor reads it."""
 
-    def plain(node: Node) -> Any:
-        if isinstance(node, MapNode):
-            return {key: plain(entry.node) for key, entry in node.entries.items()}
-        if isinstance(node, List):
-            return [plain(item) for item in node.items]
-        return node.value if isinstance(node, ScalarNode) else None
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        if isinstance(value, tuple):
+            return [plain(each) for each in value]
+        return None if value is yaml_loader.MISSING else value
 
-    return plain(yaml_loader.compose(text, Problems("daypass.yaml")))
+    return plain(yaml_loader.read_document(text.encode(), Problems("daypass.yaml")).data)
 
 
 def test_the_committed_schema_matches_the_models() -> None:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from daypass.config import yaml_loader
-from daypass.config.yaml_loader import PurePythonParser
+from daypass.config.yaml_loader import PurePythonLoader
 from unit.config.texts import (
     DESIGN,
     MINIMAL,
@@ -23,9 +23,9 @@ BOUND_SECONDS = 1.0
 @pytest.fixture(params=["libyaml", "pure"], autouse=True)
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "pure":
-        monkeypatch.setattr(yaml_loader, "PARSER", PurePythonParser)
+        monkeypatch.setattr(yaml_loader, "LOADER", PurePythonLoader)
     else:
-        assert yaml_loader.PARSER is not PurePythonParser, "the wheel of PyYAML brings libyaml"
+        assert yaml_loader.LOADER is not PurePythonLoader, "the wheel of PyYAML brings libyaml"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def more(written: str, place: str, *values: str) -> object:
 
 
 @refuses(
-    more("---\n" + MINIMAL, "7:1", "second document"),
+    more("---\n" + MINIMAL, "7:1", "another document"),
     case(MINIMAL.replace("{secret", "&x {secret"), "6:10", "anchor", "'&x'"),
     more("door: *x", "7:7", "alias", "'*x'"),
     more("door:\n  <<: {replicas: 2}", "8:3", "<<"),
@@ -84,17 +84,17 @@ def broken(old: str, new: str, place: str, *values: str) -> object:
 
 
 @refuses(
-    broken("istio", "istio: x", "5:17", "colon"),
-    broken("istio", "'istio", "5:12", "quote"),
-    broken("-tls}", "-tls", "7:1", "bracket", "line 6", "comma"),
-    broken("    front", " front", "5:2", "key", "list item"),
-    broken("istio", "@istio", "5:12", "'@'", "quotes"),
-    broken("ekf.example", "*.example", "4:12", "'*'", "quotes"),
-    broken("front: istio", "front:istio", "5:5", "colon", "space"),
-    broken("istio", "- istio", "5:12", "list"),
-    broken("istio", "istio\n      x", "5:12", "'istio x'"),
-    broken("    front", "      front", "4:11", "next line"),
-    more("local:\n  door: [::1]:8443", "8:10", "IPv6", "quotes"),
+    broken("istio", "istio: x", "5:17", "mapping values", "': '", "quotes"),
+    broken("istio", "'istio", "7:1", "quoted scalar", "line 5"),
+    broken("-tls}", "-tls", "7:1", "flow mapping", "line 6", "','", "brackets"),
+    broken("    front", " front", "5:2", "block mapping", "indentation"),
+    broken("istio", "@istio", "5:12", "cannot start any token"),
+    broken("ekf.example", "*.example", "4:12", "alias"),
+    broken("front: istio", "front:istio", "6:5", "line 5", "':'"),
+    broken("istio", "- istio", "5:12", "sequence entries"),
+    broken("istio", "istio\n      x", "5:12", "'istio x'", "line 6"),
+    broken("    front", "      front", "5:12", "mapping values", "indentation"),
+    more("local:\n  door: [::1]:8443", "8:10", "flow node", "addresses", "quotes"),
 )
 def test_a_syntax_error_is_reported_with_its_place(
     text: str, place: str, values: tuple[str, ...]
