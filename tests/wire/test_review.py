@@ -71,6 +71,7 @@ def unavailable(answer: Answer) -> int:
     status = json.loads(answer.body)
     assert (status["kind"], status["reason"]) == ("Status", "ServiceUnavailable")
     assert told(answer) is Reason.UNKNOWN
+    assert answer.headers.get("daypass-reason", Reason.UNKNOWN) == Reason.UNKNOWN
     return int(answer.headers["retry-after"])
 
 
@@ -141,6 +142,7 @@ def test_a_revocation_is_obeyed_on_an_open_connection(gate: ReviewedGate) -> Non
         gate.authorizer.take_revoked(RevocationSnapshot(secrets={"secret-1"}))
         eventually("it is refused", lambda: answer().code == 401)
         assert told(answer()) is Reason.DENIED
+        assert answer().headers["daypass-reason"] == Reason.DENIED
         assert len(gate.reviews.asked) == 1
 
 
@@ -184,7 +186,7 @@ def test_client_headers_do_not_reach_the_authorizer(calm: ReviewedGate, lines: l
     seen = calm.gate.passed(calm.gate.send([bearer(), *lines]))
     assert seen is not None
     assert seen["kubeflow-userid"] == "system:serviceaccount:team:bot"
-    assert "authorization" not in seen
+    assert not {"authorization", "daypass-reason"} & set(seen)
 
 
 @pytest.mark.parametrize("size", [17_000, 50_000, 1_000_000])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+REASON_HEADER = "daypass-reason"
+"""The response header in which a refusal that daypass writes carries its reason."""
+
 
 class Reason(StrEnum):
     """One word for each way that a decision can end."""

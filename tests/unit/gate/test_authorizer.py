@@ -385,6 +385,7 @@ def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason() -> No
             check(status["message"], reason=reason)
         assert answer.http.endswith(answer.body.encode())
         assert answer.http_head + answer.body.encode() == answer.http
+        assert f"\r\ndaypass-reason: {reason}\r\n".encode() in answer.http_head
         assert b"\r\nlocation:" not in answer.http
 
 

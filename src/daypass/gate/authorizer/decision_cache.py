@@ -14,7 +14,7 @@ from collections.abc import Iterable, Set
 from http import HTTPStatus
 from sys import intern
 
-from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.gate.decision import CallerIdentity
 from daypass.render.envoy.filters import UNAVAILABLE
 from daypass.render.envoy.replies import next_step
@@ -112,7 +112,7 @@ class AuthzResponses:
         message = MESSAGES[reason]
         if code in _HINTED:
             message = f"{message} ({next_step(reason, self._audience)})"
-        headers = [("content-type", "application/json")]
+        headers = [("content-type", "application/json"), (REASON_HEADER, str(reason))]
         if code == 401:
             headers.append(("www-authenticate", "Bearer"))
         if code == 503:

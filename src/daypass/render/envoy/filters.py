@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from daypass._core.reasons import MESSAGES, Reason
+from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
 from daypass.render.envoy.matching import (
     action,
     all_of,
@@ -74,7 +74,7 @@ def asking_filter(
     It sends the request's method, host, path, Authorization header and client address; no body.
     `set_headers`: the identity headers that it takes from the authorizer's response.
     """
-    returned = ["content-type", "www-authenticate", "retry-after"]
+    returned = ["content-type", "www-authenticate", "retry-after", REASON_HEADER]
     return extension(
         name,
         "extensions.filters.http.ext_authz.v3.ExtAuthz",
