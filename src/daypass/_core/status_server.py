@@ -1,43 +1,58 @@
-"""A few paths over plain HTTP, for probes and Prometheus, on a thread of their own."""
+"""Health, readiness and metrics over plain HTTP, for probes and Prometheus.
+
+The server runs on threads of its own, so that it answers while the process is busy. What it reads,
+how long it waits and how many connections it holds are bounded.
+"""
+
+from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
+from contextlib import suppress
+from http import HTTPStatus
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 
 REQUEST_SECONDS = 5.0
+LIMIT_BYTES = 8 * 1024
+LIMIT_CONNECTIONS = 64
 
 Routes = Mapping[str, Callable[[], tuple[int, str]]]
-"""By path: what gives the code and the body."""
+"""By path: returns the status code and the body."""
 
 
 class StatusServer:
-    """They are there until the block ends. `address`: host and port. The host `*`: all addresses.
+    """Listens from the beginning on, and answers until the block ends.
 
-    `hint`: what to do where that port cannot be had. Raises DaypassError.
+    `listen`: host and port; the host `*`, or none, is all addresses. `address`: where it listens.
+    `hint`: what to do if it can't listen there. Raises DaypassError.
     """
 
-    def __init__(self, listen: tuple[str, int], answers: Routes, hint: str) -> None:
-        class Handler(_StatusHandler):
-            pass
-
-        Handler.answers = answers
+    def __init__(self, listen: tuple[str, int], routes: Routes, hint: str) -> None:
         host, port = listen
-        if host == "*":
+        if host in ("", "*"):
             host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - as asked
         try:
-            self._server = _server(host)((host, port), Handler)
+            self._server = _Server((host, port), routes)
         except OSError as error:
+            shown = f"[{listen[0]}]" if ":" in listen[0] else listen[0] or "*"
             raise DaypassError(
-                f"cannot listen on {listen[0]}:{listen[1]}: {error.strerror}", hint
+                f"cannot listen on {shown}:{port}: {error.strerror or error}", hint
             ) from None
-        self.address: tuple[str, int] = self._server.server_address[:2]  # type: ignore[assignment]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="health")
+        self.address: tuple[str, int] = self._server.socket.getsockname()[:2]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="daypass-status", daemon=True
+        )
+
+    @property
+    def connections(self) -> int:
+        """The number of open connections."""
+        return len(self._server.connections)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -54,42 +69,71 @@ class StatusServer:
         self._server.server_close()
 
 
-def _server(host: str) -> type[ThreadingHTTPServer]:
-    class Server(ThreadingHTTPServer):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        daemon_threads = True
-        block_on_close = False
+class _Server(ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 2 * LIMIT_CONNECTIONS
 
-        def server_bind(self) -> None:
-            """Without HTTPServer's question to the DNS for this machine's name."""
-            if self.address_family == socket.AF_INET6:
-                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            TCPServer.server_bind(self)
+    def __init__(self, address: tuple[str, int], routes: Routes) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.routes = routes
+        self.connections: dict[Any, None] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, _Handler)
 
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that goes away is no event of ours."""
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
-    return Server
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self.connections[request] = None
+            if len(self.connections) > LIMIT_CONNECTIONS:
+                # A probe sends its request at once; the oldest connection has not.
+                oldest = next(iter(self.connections))
+                del self.connections[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self.connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore clients that go away."""
 
 
-class _StatusHandler(BaseHTTPRequestHandler):
-    answers: Routes
-    timeout = REQUEST_SECONDS
+class _Handler(BaseRequestHandler):
+    server: _Server
 
-    def do_GET(self) -> None:
-        """Answer one of the paths."""
-        answer = self.answers.get(self.path)
-        code, text = answer() if answer else (404, f"there is {', '.join(self.answers)}\n")
-        body = text.encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    def handle(self) -> None:
+        method, target = self._read()
+        if method in (b"GET", b"HEAD"):
+            route = self.server.routes.get(target.partition(b"?")[0].decode("latin-1"))
+            code, body = route() if route else (404, f"{' '.join(self.server.routes)}\n")
+        else:
+            code, body = 405, ""
+        content = body.encode()
+        head = (
+            f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\n"
+            "content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
+            f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+        )
+        self.request.sendall(head.encode() + (b"" if method == b"HEAD" else content))
 
-    def version_string(self) -> str:
-        """What the Server header says."""
-        return "daypass"
-
-    def log_message(self, *_: object) -> None:
-        """Probes are no events."""
+    def _read(self) -> tuple[bytes, bytes]:
+        """Return the method and the target. Raises OSError."""
+        ends_at = SYSTEM_CLOCK.monotonic() + REQUEST_SECONDS
+        head = b""
+        while b"\r\n\r\n" not in head:
+            self.request.settimeout(max(0.001, ends_at - SYSTEM_CLOCK.monotonic()))
+            more = self.request.recv(LIMIT_BYTES)
+            head += more
+            if not more or len(head) > LIMIT_BYTES:
+                raise ConnectionError
+        parts = head.split(b" ", 2)
+        return (parts[0], parts[1]) if len(parts) == 3 else (b"", b"")

@@ -3,14 +3,13 @@
 An event holds names, paths, times and counts, and the fact of an error; never a token.
 """
 
-import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 
-from daypass._core.clock import Clock, utc
-from daypass._core.timestamps import rfc3339
+from daypass._core.clock import Clock
+from daypass._core.jsonlog import JsonLog
 
 
 class AgentEvent(Enum):
@@ -42,9 +41,8 @@ class AgentLog:
         as_json: bool = False,
         quiet: bool = False,
     ) -> None:
-        self._clock = clock
         self._write = write
-        self._as_json = as_json
+        self._json = JsonLog(write, clock, "seconds") if as_json else None
         self._quiet = quiet
         self._lock = threading.Lock()
 
@@ -53,18 +51,11 @@ class AgentLog:
         name, level = event.value
         if self._quiet and level == "info":
             return
-        if self._as_json:
-            document = {
-                "time": rfc3339(utc(self._clock.unix())),
-                "level": level,
-                "event": name,
-                "message": message,
-                **fields,
-            }
-            line = json.dumps(document)
-        else:
-            words = f"{level}: {message}" if level != "info" else message
-            line = "daypass: " + "".join(c if c.isprintable() else " " for c in words)
-        # Whoever reads the log may have gone; that is no reason to let tokens end.
+        # A closed log must not stop renewals.
         with self._lock, suppress(OSError, ValueError):
-            self._write(line + "\n")
+            if self._json is not None:
+                self._json.event(name, level=level, message=message, **fields)
+                return
+            words = f"{level}: {message}" if level != "info" else message
+            line = "".join(c if c.isprintable() else " " for c in words)
+            self._write(f"daypass: {line}\n")
