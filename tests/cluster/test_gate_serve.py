@@ -322,7 +322,7 @@ def test_the_authorizer_drains_before_it_exits(
     line = bearer(control_plane, identity)
     assert serve.ask(line).code == 200
     serve.process.send_signal(signal.SIGTERM)
-    eventually("it is not ready", lambda: "it is ending" in _why(serve))
+    eventually("it is not ready", lambda: "shutting down" in _why(serve))
     answer = serve.ask(line)
     assert (answer.code, answer.closes) == (200, True)
     assert serve.process.wait(30) == 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.secret import Secret
-from daypass.gate.authorizer.review_workers import NOBODYS_TOKEN
+from daypass.gate.authorizer.review_queue import PROBE_TOKEN
 from daypass.kube.connection import ConnectionConfig
 
 Judge = Callable[[str], bool]
@@ -74,7 +74,7 @@ class FakeReviews:
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         question = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
         token = str(question["spec"]["token"])
-        if token != NOBODYS_TOKEN:
+        if token != PROBE_TOKEN:
             self.asked.append(token)
         self.held.wait(30)
         code, retry_after = self.failing or (201, "")

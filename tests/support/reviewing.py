@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
-from daypass.gate.authorizer.authorizer import Authorizer, Waiter
-from daypass.gate.authorizer.decision_cache import AuthzResponse, AuthzResponses, DecisionCache
-from daypass.gate.authorizer.metrics import AuditLog, Metrics
-from daypass.gate.authorizer.review_queue import ReviewQueue
+from daypass.gate.authorizer.audit_log import AuditLog
+from daypass.gate.authorizer.authorizer import Authorizer
+from daypass.gate.authorizer.decision_cache import DecisionCache
+from daypass.gate.authorizer.metrics import AuthorizerMetrics
+from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
+from daypass.gate.authorizer.review_queue import FairQueue, ResponseWaiter
+from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import Review, Rules
 from support.timing import FakeClock
 from support.tokens import Signer
@@ -34,63 +38,66 @@ def claims(clock: FakeClock, **changes: Any) -> dict[str, Any]:
 
 
 class Tried:
-    """An authorizer, and whatever it is asked and asks."""
+    """An authorizer, what it is asked, and what it asks the API server."""
 
     def __init__(
         self,
         *,
         remember_seconds: float = 60.0,
-        memory: DecisionCache | None = None,
-        flights: ReviewQueue[Waiter] | None = None,
+        cache: DecisionCache | None = None,
+        queue: FairQueue[ResponseWaiter] | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.lines: list[dict[str, Any]] = []
-        self.metrics = Metrics()
+        self.metrics = AuthorizerMetrics()
         self.audit = AuditLog(lambda line: self.lines.append(json.loads(line)), self.clock)
         self.asked: list[str] = []
-        self.says: Callable[[str], Review | float | None] = lambda token: GOOD
-        """What the API server says; a number: it fails, and says after how long to come back."""
+        self.says: Callable[[str], Review | ReviewFailure | float | None] = lambda token: GOOD
+        """The API server's result; a number or None: it fails, with this Retry-After."""
         rules = Rules(
             hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE,
             longest_lifetime_seconds=7200,
         )  # fmt: skip
-        answers = AuthzResponses(
+        self.responses = AuthzResponses(
             audience=AUDIENCE, user_header="kubeflow-userid", groups_header="kubeflow-groups",
             forward_token=False,
         )  # fmt: skip
         self.rules = rules
         self.authorizer = Authorizer(
-            rules, answers, self.clock, remember_seconds=remember_seconds, metrics=self.metrics,
-            audit=self.audit, memory=memory, flights=flights,
+            rules, self.responses, self._review, self.clock, remember_seconds=remember_seconds,
+            metrics=self.metrics, audit=self.audit, cache=cache, queue=queue,
         )  # fmt: skip
 
     def token(self, **changes: Any) -> str:
-        """A token with these claims, well signed."""
+        """A token with these claims and a valid signature."""
         return SIGNER.sign(claims(self.clock, **changes))
 
     def ask(self, *authorizations: str, host: str = HOST, source: str = "") -> AuthzResponse | None:
-        """The answer to a request; None where it waits."""
-        answers: list[AuthzResponse] = []
+        """The response to a request; None while it waits."""
+        responses: list[AuthzResponse] = []
         values = [value.encode("latin-1") for value in authorizations]
-        answer = self.authorizer.check(host.encode("latin-1"), values, source, answers.append)
-        if answer is not None:
-            assert answers == []
-            return answer
-        self.pump()
-        return answers[0] if answers else None
 
-    def pump(self) -> None:
-        """Let the API server answer whatever it is asked."""
-        while (question := self.authorizer.next_question()) is not None:
-            self.asked.append(question.token)
-            said = self.says(question.token)
-            if isinstance(said, Review):
-                self.authorizer.reviewed(question, said)
-            else:
-                self.authorizer.unreachable(question, said)
+        async def send() -> AuthzResponse | None:
+            response = self.authorizer.check(
+                host.encode("latin-1"), values, source, responses.append
+            )
+            while self.authorizer.reviews.tasks:
+                await asyncio.wait(self.authorizer.reviews.tasks)
+            return response
+
+        response = asyncio.run(send())
+        assert response is None or responses == []
+        return response or (responses[0] if responses else None)
 
     def bearer(self, **changes: Any) -> AuthzResponse:
-        """The answer to a request with a token of these claims."""
-        answer = self.ask(f"Bearer {self.token(**changes)}")
-        assert answer is not None
-        return answer
+        """The response to a request with a token of these claims."""
+        response = self.ask(f"Bearer {self.token(**changes)}")
+        assert response is not None
+        return response
+
+    async def _review(self, token: str) -> Review | ReviewFailure:
+        self.asked.append(token)
+        result = self.says(token)
+        if isinstance(result, Review | ReviewFailure):
+            return result
+        return ReviewFailure(why="it fails", retry_after_seconds=result)

@@ -292,7 +292,7 @@ def test_both_refuses_what_no_key_has_signed_whatever_the_api_server_says(
 def test_a_request_that_never_ends_is_ended(
     calm: ReviewedGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = HttpConnection(calm.authorizer._service.transport)
+    connection = HttpConnection(calm.authorizer._service.http)
     closed: list[bool] = []
     monkeypatch.setattr(connection, "abort", lambda: closed.append(True))
     connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n")

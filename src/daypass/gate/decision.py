@@ -97,7 +97,24 @@ class Decision:
         return self.reason is Reason.ALLOWED
 
 
-class _RefusedError(Exception):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundClaims:
+    """The claims of a token that passed `check_claims`, for the checks that follow.
+
+    UIDs and `jti` are "" if the token has none.
+    """
+
+    identity: CallerIdentity
+    expires_unix: int
+    namespace: str
+    secret_uid: str
+    service_account_uid: str
+    jti: str
+
+
+class RefusedError(Exception):
+    """The request is refused, for `reason`."""
+
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -111,84 +128,117 @@ def decide(
     signed: bool | None = None,
     review: Review | None = None,
 ) -> Decision:
-    """Whether a request passes the gate, and as whom.
+    """Return whether a request passes the gate, and the identity of its caller.
 
-    `signed`: whether a key of the API server has signed the token. `review`: the API server's own
-    word. One of them at least has to be known, and all that are known have to be good.
+    `signed`: whether a key of the API server signed the token. `review`: the API server's result.
+    None means that it was not checked. At least one has to be known, and each that is known has to
+    be good.
     """
     found: list[str] = []
     try:
-        identity = _walk(request, rules, now_unix, signed, review, found.append)
-    except _RefusedError as refused:
+        claims = check_claims(request, rules, now_unix, signed=signed, passed=found.append)
+        if review is None and not (rules.followed is None or claims.namespace in rules.followed):
+            raise RefusedError(Reason.UNKNOWN)
+        unseen = rules.denied is None
+        found.append(
+            "not looked at: whether it was revoked" if unseen else "not on the list of the revoked"
+        )
+        if review is not None:
+            check_review(claims, rules, review)
+            found.append("the API server takes it, for this audience")
+        elif signed is None:
+            raise RefusedError(Reason.UNKNOWN)
+    except RefusedError as refused:
         return Decision(reason=refused.reason, found=tuple(found))
-    return Decision(reason=Reason.ALLOWED, found=tuple(found), identity=identity)
+    return Decision(reason=Reason.ALLOWED, found=tuple(found), identity=claims.identity)
 
 
-def _walk(
+def check_claims(
     request: GateRequest,
     rules: Rules,
     now_unix: float,
+    *,
     signed: bool | None,
-    review: Review | None,
-    passed: Callable[[str], None],
-) -> CallerIdentity:
+    passed: Callable[[str], None] = lambda _: None,
+) -> BoundClaims:
+    """Check everything that needs no TokenReview; `passed` gets each step. Raises RefusedError."""
     # 1. The gate guards this host.
     if EVERY_HOST not in rules.hosts and _name(request.host) not in rules.hosts:
-        raise _RefusedError(Reason.NOT_GUARDED)
+        raise RefusedError(Reason.NOT_GUARDED)
     passed("the gate guards this host")
-    # 2. One Authorization header, in the one form that everybody reads alike.
+    # 2. One Authorization header, in the one form that every parser reads alike.
     token = _bearer(request)
     passed("one Authorization header, with a bearer token and nothing else")
     # 3. A JSON Web Token.
     try:
         header, claims = decode_unverified(token)
     except MalformedTokenError:
-        raise _RefusedError(Reason.MALFORMED) from None
+        raise RefusedError(Reason.MALFORMED) from None
     if not _has_registered_types(header, claims):
-        raise _RefusedError(Reason.MALFORMED)
+        raise RefusedError(Reason.MALFORMED)
     passed("a JSON Web Token")
-    # 4. The cluster has issued it.
+    # 4. The cluster issued it.
     if claims.get("iss") == LONG_LIVED_ISSUER:
-        raise _RefusedError(Reason.LONG_LIVED)
+        raise RefusedError(Reason.LONG_LIVED)
     if claims.get("iss") != rules.issuer:
-        raise _RefusedError(Reason.FOREIGN_ISSUER)
+        raise RefusedError(Reason.FOREIGN_ISSUER)
     passed(f"issued by {rules.issuer}")
-    # 5. The algorithm: what an API server signs with; never `none`, never a shared secret.
+    # 5. The algorithm is one that an API server signs with: never `none`, never a shared secret.
     if header.get("alg") not in ALGORITHMS:
-        raise _RefusedError(Reason.ALGORITHM)
+        raise RefusedError(Reason.ALGORITHM)
     passed(f"signed with {header['alg']}")
-    # 6. The signature, where somebody has looked.
+    # 6. The signature, if it was checked.
     if signed is False:
-        raise _RefusedError(Reason.SIGNATURE)
+        raise RefusedError(Reason.SIGNATURE)
     passed("by a key of the API server" if signed else "not looked at: whose key it is")
     # 7. The gate's audience, and no other.
-    _verify_audience(claims, rules)
+    _check_audience(claims, rules)
     passed(f"made for {rules.audience} alone")
     # 8. Valid now, with bounded skew, and for no longer than the longest lifetime.
-    passed(f"valid for {_verify_times(claims, rules, now_unix)} more seconds")
+    passed(f"valid for {_check_times(claims, rules, now_unix)} more seconds")
     # 9. A ServiceAccount.
     identity = _identity(claims)
     passed(identity.user)
-    # 10. It hangs on a Secret, so that it can be revoked.
-    bound = claims["kubernetes.io"]
-    if rules.require_bound and not _uid(bound.get("secret")):
-        raise _RefusedError(Reason.UNBOUND)
-    passed("bound to a Secret" if _uid(bound.get("secret")) else "bound to no Secret")
+    # 10. It is bound to a Secret, so that it can be revoked.
+    kubernetes = claims["kubernetes.io"]
+    bound = BoundClaims(
+        identity=identity,
+        expires_unix=int(claims["exp"]),
+        namespace=kubernetes["namespace"],
+        secret_uid=_uid(kubernetes.get("secret")),
+        service_account_uid=_uid(kubernetes.get("serviceaccount")),
+        jti=claims.get("jti", ""),
+    )
+    if rules.require_bound and not bound.secret_uid:
+        raise RefusedError(Reason.UNBOUND)
+    passed("bound to a Secret" if bound.secret_uid else "bound to no Secret")
     # 11. Not revoked.
-    uids = (_uid(bound.get("secret")), _uid(bound.get("serviceaccount")))
-    names = (claims.get("jti"), *uids, bound["namespace"])
-    if rules.denied is not None and any(name in rules.denied for name in names):
-        raise _RefusedError(Reason.DENIED)
-    is_followed = rules.followed is None or bound["namespace"] in rules.followed
-    if review is None and not is_followed:
-        raise _RefusedError(Reason.UNKNOWN)
-    unseen = rules.denied is None
-    passed("not looked at: whether it was revoked" if unseen else "not on the list of the revoked")
-    # 12. The API server's own word.
-    _verify_review(identity, rules, signed, review)
-    if review is not None:
-        passed("the API server takes it, for this audience")
-    return identity
+    check_current(bound, rules, now_unix)
+    return bound
+
+
+def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
+    """Check what can change during a review: expiry and revocation. Raises RefusedError."""
+    if int(now_unix) > claims.expires_unix + rules.skew_seconds:
+        raise RefusedError(Reason.EXPIRED)
+    denied = rules.denied
+    if denied is not None and (
+        claims.secret_uid in denied
+        or claims.service_account_uid in denied
+        or claims.jti in denied
+        or claims.namespace in denied
+    ):
+        raise RefusedError(Reason.DENIED)
+
+
+def check_review(claims: BoundClaims, rules: Rules, review: Review) -> None:
+    """Check the API server's result for a token with these claims. Raises RefusedError."""
+    # 12. The TokenReview. Its user is compared too: the API server authenticates a token that
+    # begins with a space as system:anonymous.
+    if not review.authenticated or review.user != claims.identity.user:
+        raise RefusedError(Reason.REVIEW_REFUSED)
+    if rules.audience not in review.audiences:
+        raise RefusedError(Reason.REVIEW_AUDIENCE)
 
 
 def _name(host: str) -> str:
@@ -203,57 +253,43 @@ def _bearer(request: GateRequest) -> str:
     # Envoy joins several to one, and leaves empty ones out.
     values = [value for name, value in request.headers if name == "authorization" and value]
     if not values:
-        raise _RefusedError(Reason.NO_TOKEN)
+        raise RefusedError(Reason.NO_TOKEN)
     if len(values) > 1 or not re.fullmatch(BEARER_JWT, values[0]):
-        raise _RefusedError(Reason.UNREADABLE)
+        raise RefusedError(Reason.UNREADABLE)
     return values[0].removeprefix("Bearer ")
 
 
-def _verify_audience(claims: dict[str, Any], rules: Rules) -> None:
+def _check_audience(claims: dict[str, Any], rules: Rules) -> None:
     audiences = claims.get("aud")  # Kubernetes writes a list, also of one
     if not isinstance(audiences, list) or rules.audience not in audiences:
-        raise _RefusedError(Reason.AUDIENCE)
+        raise RefusedError(Reason.AUDIENCE)
     if any(audience != rules.audience for audience in audiences):
-        raise _RefusedError(Reason.SEVERAL_AUDIENCES)
+        raise RefusedError(Reason.SEVERAL_AUDIENCES)
 
 
-def _verify_times(claims: dict[str, Any], rules: Rules, now_unix: float) -> int:
+def _check_times(claims: dict[str, Any], rules: Rules, now_unix: float) -> int:
     ends, begins = int(claims.get("exp", 0)), int(claims.get("nbf", 0))
     if not ends:
-        raise _RefusedError(Reason.NO_EXPIRY)
+        raise RefusedError(Reason.NO_EXPIRY)
     # Whole seconds, as Envoy counts them.
     if int(now_unix) > ends + rules.skew_seconds:
-        raise _RefusedError(Reason.EXPIRED)
+        raise RefusedError(Reason.EXPIRED)
     if int(now_unix) < begins - rules.skew_seconds:
-        raise _RefusedError(Reason.NOT_YET_VALID)
+        raise RefusedError(Reason.NOT_YET_VALID)
     if ends - int(claims.get("iat", begins)) > rules.longest_lifetime_seconds:
-        raise _RefusedError(Reason.LIVES_TOO_LONG)
+        raise RefusedError(Reason.LIVES_TOO_LONG)
     return int(ends - now_unix)
 
 
 def _identity(claims: dict[str, Any]) -> CallerIdentity:
     subject, kubernetes = claims.get("sub"), claims.get("kubernetes.io")
     if subject is None or not re.fullmatch(SERVICE_ACCOUNT_USER, subject):
-        raise _RefusedError(Reason.SUBJECT)
+        raise RefusedError(Reason.SUBJECT)
     namespace = subject.split(":")[2]
     if not isinstance(kubernetes, dict) or kubernetes.get("namespace") != namespace:
-        raise _RefusedError(Reason.SUBJECT)
+        raise RefusedError(Reason.SUBJECT)
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
     return CallerIdentity(user=subject, groups=(*groups, "system:authenticated"))
-
-
-def _verify_review(
-    identity: CallerIdentity, rules: Rules, signed: bool | None, review: Review | None
-) -> None:
-    if review is None:
-        if signed is None:
-            raise _RefusedError(Reason.UNKNOWN)
-        return
-    # The user as well: a token that begins with a space is authenticated, as system:anonymous.
-    if not review.authenticated or review.user != identity.user:
-        raise _RefusedError(Reason.REVIEW_REFUSED)
-    if rules.audience not in review.audiences:
-        raise _RefusedError(Reason.REVIEW_AUDIENCE)
 
 
 def _uid(bound: object) -> str:

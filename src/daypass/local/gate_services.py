@@ -174,7 +174,7 @@ class LocalAuthorizer:
     @property
     def trouble(self) -> str:
         """Why the API server cannot be asked right now, or ""."""
-        return self._service.reviewing.trouble
+        return self._service.authorizer.reviews.trouble
 
     def take_revoked(self, revoked: RevocationSnapshot) -> None:
         """Refuse from now on what is on this list. From any thread."""

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from daypass._core.errors import DaypassError
 from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.gate.authorizer.authorizer import FRESH_SHARE, LIMIT_REFUSALS
-from daypass.gate.authorizer.decision_cache import AuthzResponse
-from daypass.gate.authorizer.review_queue import ReviewQueue
-from daypass.gate.decision import Review
+from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.gate.authorizer.review_queue import PATIENCE_SECONDS
+from daypass.gate.authorizer.token_reviews import ReviewFailure
+from daypass.gate.decision import SKEW_SECONDS, Review
 from daypass.render.envoy.filters import RevocationSnapshot
 from support.crowds import resident_bytes
 from support.messages import check
@@ -37,7 +39,7 @@ def test_a_token_is_reviewed_once_and_then_cached() -> None:
     line = f"Bearer {tried.token()}"
     answers = {tried.ask(line) for _ in range(5)}
     assert len(answers) == len(tried.asked) == 1
-    assert (tried.metrics.unseen, tried.metrics.remembered) == (1, 4)
+    assert (tried.metrics.cache_misses, tried.metrics.cache_hits) == (1, 4)
 
 
 @pytest.mark.parametrize("lifetime", [30, 3600])
@@ -75,7 +77,6 @@ def test_a_token_in_use_is_reviewed_again_before_its_cache_entry_expires() -> No
     tried.ask(line)
     tried.clock.advance(50)
     assert tried.ask(line) is not None, "no request waits for it"
-    tried.pump()
     assert len(tried.asked) == 2
     tried.clock.advance(20)
     assert tried.ask(line) is not None
@@ -89,7 +90,6 @@ def test_a_token_refused_by_a_repeated_review_is_dropped_at_once() -> None:
     tried.clock.advance(50)
     tried.says = lambda token: REFUSED
     tried.ask(line)
-    tried.pump()
     answer = tried.ask(line)
     assert answer is not None
     assert answer.reason is Reason.REVIEW_REFUSED
@@ -102,7 +102,6 @@ def test_a_failed_repeated_review_keeps_the_cache_entry_until_it_expires() -> No
     tried.says = lambda token: None
     tried.clock.advance(50)
     tried.ask(line)
-    tried.pump()
     answer = tried.ask(line)
     assert answer is not None
     assert answer.is_allowed
@@ -190,7 +189,7 @@ def test_a_token_with_wrong_claims_is_refused_without_review(
     answer = tried.bearer(**changes)
     assert answer.reason is reason
     assert tried.asked == []
-    assert len(tried.authorizer.memory) == len(tried.authorizer.refusals) == 0
+    assert len(tried.authorizer.cache) == len(tried.authorizer.refusals) == 0
 
 
 @pytest.mark.parametrize("every", [0.25, 7, 47, 48, 59, 59.75, 60, 100])
@@ -209,7 +208,6 @@ def test_in_an_unwatched_namespace_a_token_outlives_its_secret_by_the_cache_time
     for number in range(1, int(200 / every) + 1):
         tried.clock.advance(every)
         answer = tried.ask(line)
-        tried.pump()  # a token in use is reviewed in the background
         assert answer is not None
         if answer.is_allowed:
             passed.append(number * every)
@@ -243,8 +241,8 @@ def test_a_million_invalid_tokens_use_no_memory() -> None:
     send(1_000_000)
     assert codes == {401: 1_010_000}
     assert resident_bytes() - before < 16 * 1024 * 1024
-    assert (len(authorizer.memory), len(authorizer.refusals), tried.asked) == (0, 0, [])
-    assert authorizer.flights.waiting == 0
+    assert (len(authorizer.cache), len(authorizer.refusals), tried.asked) == (0, 0, [])
+    assert authorizer.reviews.queue.waiting == 0
     assert len(tried.lines) <= 60, "events are bounded too"
     assert tried.audit.suppressed > 1_000_000
 
@@ -259,7 +257,7 @@ def test_cached_refusals_of_forged_tokens_are_bounded() -> None:
         assert answer is not None
         assert answer.reason is Reason.REVIEW_REFUSED
     authorizer = tried.authorizer
-    assert (len(authorizer.memory), len(authorizer.refusals)) == (0, LIMIT_REFUSALS)
+    assert (len(authorizer.cache), len(authorizer.refusals)) == (0, LIMIT_REFUSALS)
 
 
 def test_a_refusal_by_the_api_server_is_cached_briefly() -> None:
@@ -291,7 +289,7 @@ def test_a_token_review_must_match_user_and_audience(review: Review, reason: Rea
     tried = Tried()
     tried.says = lambda token: review
     assert tried.bearer().reason is reason
-    assert len(tried.authorizer.memory) == 0
+    assert len(tried.authorizer.cache) == 0
 
 
 def test_an_unreachable_api_server_gives_503_with_retry_after() -> None:
@@ -308,13 +306,17 @@ def test_an_unreachable_api_server_gives_503_with_retry_after() -> None:
 
 
 def test_a_request_that_waits_too_long_gets_503() -> None:
-    tried = Tried(flights=ReviewQueue(most_at_once=1, patience_seconds=0.5))
-    got: list[Any] = []
-    line = f"Bearer {tried.token()}".encode()
-    assert tried.authorizer.check(HOST.encode(), [line], "", got.append) is None
-    tried.clock.advance(0.5)
-    tried.authorizer.tick()
-    assert [answer.code for answer in got] == [503]
+    tried = Tried()
+
+    def wait(token: str) -> Review:
+        tried.clock.advance(PATIENCE_SECONDS)
+        tried.authorizer.reviews.tick()
+        return GOOD
+
+    tried.says = wait
+    assert tried.bearer().code == 503
+    assert tried.bearer().is_allowed, "the late result is cached"
+    assert len(tried.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -345,15 +347,26 @@ def test_a_revoked_token_is_refused_at_once_even_if_cached(revoked: RevocationSn
 
 def test_a_revocation_applies_to_a_review_in_flight() -> None:
     tried = Tried()
-    got: list[Any] = []
-    line = f"Bearer {tried.token()}".encode()
-    assert tried.authorizer.check(HOST.encode(), [line], "", got.append) is None
-    question = tried.authorizer.next_question()
-    assert question is not None
-    tried.authorizer.take_revoked(RevocationSnapshot(secrets={"secret-1"}))
-    tried.authorizer.reviewed(question, GOOD)
-    assert [answer.reason for answer in got] == [Reason.DENIED]
-    assert len(tried.authorizer.memory) == 0
+
+    def revoke(token: str) -> Review:
+        tried.authorizer.take_revoked(RevocationSnapshot(secrets={"secret-1"}))
+        return GOOD
+
+    tried.says = revoke
+    assert tried.bearer().reason is Reason.DENIED
+    assert len(tried.authorizer.cache) == 0
+
+
+def test_a_token_that_expires_during_its_review_is_refused() -> None:
+    tried = Tried()
+
+    def expire(token: str) -> Review:
+        tried.clock.advance(3600 + SKEW_SECONDS + 1)
+        return GOOD
+
+    tried.says = expire
+    assert tried.bearer().reason is Reason.EXPIRED
+    assert len(tried.authorizer.cache) == 0
 
 
 def test_a_stale_revocation_list_closes_the_gate_even_for_cached_tokens() -> None:
@@ -375,7 +388,7 @@ def test_a_stale_revocation_list_closes_the_gate_even_for_cached_tokens() -> Non
 def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason() -> None:
     tried = Tried()
     for reason in Reason:
-        answer = tried.authorizer._answers.refused(reason)
+        answer = tried.responses.refused(reason)
         if reason is Reason.ALLOWED:
             continue
         status = json.loads(answer.body)
@@ -407,14 +420,22 @@ def test_events_contain_no_token_and_mark_unverified_claims() -> None:
 
 def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews() -> None:
     tried = Tried()
-    got: list[Any] = []
-    line = f"Bearer {tried.token()}".encode()
-    assert tried.authorizer.check(HOST.encode(), [line], "", got.append) is None
-    question = tried.authorizer.next_question()
-    assert question is not None
-    tried.authorizer.unreachable(question, None, about_token=True)
-    assert [answer.code for answer in got] == [503]
+    tried.says = lambda token: ReviewFailure(why="no", about_token=True)
+    assert tried.bearer().code == 503
+    tried.says = lambda token: GOOD
     assert tried.bearer(jti="other").is_allowed
+
+
+@pytest.mark.parametrize("error", [DaypassError("no"), KeyError("no")])
+def test_an_error_of_a_review_is_a_failure(error: Exception) -> None:
+    tried = Tried()
+
+    def fail(token: str) -> Review:
+        raise error
+
+    tried.says = fail
+    assert tried.bearer().code == 503
+    assert tried.authorizer.reviews.trouble
 
 
 def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:

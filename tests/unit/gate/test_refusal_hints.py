@@ -7,7 +7,7 @@ import json
 import pytest
 
 from daypass._core.reasons import CODES, Reason
-from daypass.gate.authorizer.decision_cache import AuthzResponses
+from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.render.envoy.replies import refusal_replies
 from support.messages import check
 

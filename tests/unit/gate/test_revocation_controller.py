@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from daypass._core.labels import POLICY, POLICY_ENFORCED
-from daypass.gate.revocation.controller import Poller, RevocationController
-from daypass.gate.revocation.event_log import WatchEvent
+from daypass.gate.revocation.controller import Poller, RevocationController, WatchEvent
 from daypass.gate.revocation.publish_once import DeletedObject, publish_once
 from daypass.gate.revocation.publishers import publisher_of
 from daypass.gate.revocation.revocation_list import SETTLE_SECONDS, ObjectKind

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
-from daypass._core.errors import DaypassError, MissingExtraError, UsageError
+from daypass._core.errors import MissingExtraError, UsageError
+from daypass._core.jsonlog import write_stdout
 from daypass._core.process import allow_many_files
 from daypass.cli import log
 from daypass.cli.gate import load_gate
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from daypass.gate.authorizer.revocation_list_client import RevocationListClient
     from daypass.gate.authorizer.service import Listen, Service
-    from daypass.gate.authorizer.status_server import AsyncStatusServer
     from daypass.kube.cluster import Cluster
     from daypass.render.envoy.filters import RevocationSnapshot
 
@@ -90,7 +89,7 @@ def run(args: Namespace) -> int:
         longest_lifetime_seconds=config.longest_lifetime_seconds,
     )
     follows = not args.without_watch
-    service = Service(settings, cluster.access, SYSTEM_CLOCK, _write, needs_list=follows)
+    service = Service(settings, cluster.access, SYSTEM_CLOCK, write_stdout, needs_list=follows)
     follow = (cluster, config.door.namespace, gate.close_after_seconds) if follows else None
     uvloop.run(_serve(service, listen, status, follow, args.drain))
     return 0
@@ -103,30 +102,29 @@ async def _serve(
     follow: tuple[Cluster, str, int] | None,
     drain_seconds: int,
 ) -> None:
+    from daypass._core.status_server import StatusServer
     from daypass.gate.authorizer.service import Listen
-    from daypass.gate.authorizer.status_server import AsyncStatusServer
 
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     follower = None if follow is None else _follower(service, loop, *follow)
-    server = AsyncStatusServer(service.is_alive, service.not_ready, service.metric_lines)
+    hint = "choose another address with --status"
     try:
-        status_port = await _started(server, *status)
-        if follower is not None:
-            follower.start()
-        where = replace(listen, port=await service.start(listen))
-        health = Listen(host=status[0], port=status_port)
-        log(f"the authorizer listens at {where}, its health at {health}")
-        telling = asyncio.create_task(_tell_troubles(service, follower))
-        await ended.wait()
-        telling.cancel()
-        log("the authorizer ends after what is under way")
-        await service.drain(drain_seconds)
+        with StatusServer(status, service.routes, hint) as status_server:
+            if follower is not None:
+                follower.start()
+            where = replace(listen, port=await service.start(listen))
+            health = Listen(host=status[0], port=status_server.address[1])
+            log(f"the authorizer listens at {where}, its health at {health}")
+            reporting = asyncio.create_task(_report_troubles(service, follower))
+            await ended.wait()
+            reporting.cancel()
+            log("the authorizer ends after what is under way")
+            await service.drain(drain_seconds)
     finally:
         await service.stop()
-        server.stop()
         if follower is not None:
             follower.stop()
 
@@ -149,7 +147,7 @@ def _follower(
     )
 
 
-async def _tell_troubles(service: Service, follower: RevocationListClient | None) -> None:
+async def _report_troubles(service: Service, follower: RevocationListClient | None) -> None:
     told = ""
     while True:
         lines = (service.trouble, "" if follower is None else follower.trouble)
@@ -158,21 +156,6 @@ async def _tell_troubles(service: Service, follower: RevocationListClient | None
             told = trouble
             log("all is well again" if not trouble else "not all is well", trouble)
         await asyncio.sleep(1.0)
-
-
-async def _started(server: AsyncStatusServer, host: str, port: int) -> int:
-    from daypass.gate.authorizer.service import Listen
-
-    try:
-        return await server.start(host, port)
-    except OSError as error:
-        where = Listen(host=host, port=port)
-        raise DaypassError(f"it cannot listen at {where}: {error.strerror}") from None
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(line)
-    sys.stdout.flush()
 
 
 def _listen(args: Namespace) -> Listen:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
 from daypass._core.hints import command
+from daypass._core.jsonlog import JsonLog, write_stdout
 from daypass.cli import log
 from daypass.cli.gate import load_gate
 from daypass.cli.options import add_cluster_options
@@ -57,7 +57,6 @@ def run(args: Namespace) -> int:
         raise UsageError(f"{args.listen[:60]!r} is no HOST:PORT", "such as 0.0.0.0:9004")
     try:
         from daypass.gate.revocation.controller import revocation_controller
-        from daypass.gate.revocation.event_log import EventLog
         from daypass.gate.revocation.watcher import FEEDS_AT_MOST
         from daypass.kube.cluster import Cluster
     except ModuleNotFoundError:
@@ -66,7 +65,7 @@ def run(args: Namespace) -> int:
         kubeconfig=args.kubeconfig, context=args.context, connections=FEEDS_AT_MOST + 32
     )
     watch = revocation_controller(
-        cluster, config, gate, SYSTEM_CLOCK, EventLog(_write, SYSTEM_CLOCK),
+        cluster, config, gate, SYSTEM_CLOCK, JsonLog(write_stdout, SYSTEM_CLOCK).event,
         longest_lifetime_seconds=config.longest_lifetime_seconds,
     )  # fmt: skip
     if args.once:
@@ -120,8 +119,3 @@ def _once(watch: RevocationController) -> int:
         why = "\n".join(dict.fromkeys(filter(None, (*troubles, keys))))
         raise DaypassError("what is revoked could not be published", why)
     return 3 if unfollowed else 0
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(line)
-    sys.stdout.flush()

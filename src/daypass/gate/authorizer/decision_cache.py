@@ -1,153 +1,37 @@
-"""What the authorizer answers: a decision as headers and a body, made once and sent often.
+"""Cached decisions, bounded in number and bytes.
 
-What the API server has said, for as long as it counts; bounded in count and bytes.
-
-Nothing here is a token: what is remembered is found by the SHA-256 of the exact header that brought
-it, so that another header (junk after the token, another scheme) never finds it.
+The key is the SHA-256 of the exact Authorization header, so the cache holds no token, and a header
+that differs in any way (bytes after the token, another scheme) finds nothing.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Set
-from http import HTTPStatus
 from sys import intern
 
-from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
-from daypass.gate.decision import CallerIdentity
-from daypass.render.envoy.filters import UNAVAILABLE
-from daypass.render.envoy.replies import next_step
-
-_STATUS_REASONS = {
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    503: "ServiceUnavailable",
-}
-"""`reason` of a Kubernetes Status, by its code."""
-_HINTED = (401, 403)
-TO_REMOVE = "x-envoy-auth-headers-to-remove"
-"""An answer over HTTP names in it which headers Envoy has to take off the request."""
-
-
-class AuthzResponse:
-    """An answer in the form of each transport. `http` and `http_head`: all bytes of a response.
-
-    `headers`: of the request that goes on, or of the refusal. `user`: who is let through.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "body",
-        "code",
-        "headers",
-        "http",
-        "http_head",
-        "reason",
-        "removed",
-        "user",
-    )
-
-    def __init__(
-        self,
-        reason: Reason,
-        code: int,
-        headers: Iterable[tuple[str, str]],
-        body: str = "",
-        removed: tuple[str, ...] = (),
-        user: str = "",
-    ) -> None:
-        self.reason = reason
-        self.code = code
-        self.headers = tuple(headers)
-        self.body = body
-        self.removed = removed
-        self.user = user
-        spoken = UNAVAILABLE if code == 503 else code
-        lines = [f"HTTP/1.1 {spoken} {HTTPStatus(spoken).phrase}"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        if removed:
-            lines.append(f"{TO_REMOVE}: {','.join(removed)}")
-        lines += [f"content-length: {len(body.encode())}", "", ""]
-        self.http_head = "\r\n".join(lines).encode()
-        self.http = self.http_head + body.encode()
-
-    @property
-    def is_allowed(self) -> bool:
-        """Whether the request goes on."""
-        return self.reason is Reason.ALLOWED
-
-
-class AuthzResponses:
-    """The answers of one gate. `audience`: what a refusal tells to ask tokens for."""
-
-    def __init__(
-        self, *, audience: str, user_header: str, groups_header: str, forward_token: bool
-    ) -> None:
-        self._user_header = user_header
-        self._groups_header = groups_header
-        self._removed = () if forward_token else ("authorization",)
-        self._audience = audience
-        self._refusals = {reason: self._refused(reason, 1) for reason in Reason}
-
-    def allowed(self, identity: CallerIdentity) -> AuthzResponse:
-        """Let the request on, as this identity."""
-        headers = (
-            (self._user_header, identity.user),
-            (self._groups_header, ",".join(identity.groups)),
-        )
-        return AuthzResponse(
-            Reason.ALLOWED, 200, headers, removed=self._removed, user=identity.user
-        )
-
-    def refused(self, reason: Reason, retry_after_seconds: int = 1) -> AuthzResponse:
-        """Refuse it; the time counts where nobody knows right now."""
-        if reason is Reason.UNKNOWN and retry_after_seconds != 1:
-            return self._refused(reason, retry_after_seconds)
-        return self._refusals[reason]
-
-    def _refused(self, reason: Reason, retry_after_seconds: int) -> AuthzResponse:
-        code = CODES.get(reason, 401)
-        message = MESSAGES[reason]
-        if code in _HINTED:
-            message = f"{message} ({next_step(reason, self._audience)})"
-        headers = [("content-type", "application/json"), (REASON_HEADER, str(reason))]
-        if code == 401:
-            headers.append(("www-authenticate", "Bearer"))
-        if code == 503:
-            headers.append(("retry-after", str(retry_after_seconds)))
-        status = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": message,
-            "reason": _STATUS_REASONS.get(code, ""),
-            "code": code,
-        }
-        return AuthzResponse(reason, code, headers, json.dumps(status) + "\n")
-
+from daypass.gate.authorizer.responses import AuthzResponse
 
 LIMIT_ENTRIES = 200_000
 LIMIT_BYTES = 128 * 1024 * 1024
 ENTRY_BYTES = 400
-"""Of an entry without its `jti`, with what the tables around it take: measured, and rounded up."""
+"""An entry without its `jti`, with its share of the tables: measured, and rounded up."""
 SWEEP = 2_000
-"""How many of the oldest entries are looked at for their end at a time."""
+"""How many of the oldest entries are checked for expiry at a time."""
 
 
 class CachedDecision:
-    """A good answer. Times are seconds of a monotonic clock; names are those of the claims.
+    """A response that lets a request pass. Times are seconds of a monotonic clock.
 
-    `fresh_until`: from then on it is to be asked about again, beside; from `until` on it is gone.
+    From `fresh_until` on the token is reviewed again in the background; from `until` on the entry
+    is not used. `secret` and `account` are UIDs.
     """
 
-    __slots__ = ("account", "answer", "fresh_until", "jti", "namespace", "secret", "until")
+    __slots__ = ("account", "fresh_until", "jti", "namespace", "response", "secret", "until")
 
     def __init__(
         self,
-        answer: AuthzResponse,
+        response: AuthzResponse,
         *,
         fresh_until: float,
         until: float,
@@ -156,22 +40,22 @@ class CachedDecision:
         jti: str = "",
         namespace: str = "",
     ) -> None:
-        self.answer = answer
+        self.response = response
         self.fresh_until = fresh_until
         self.until = until
-        self.secret = intern(secret)  # one for all tokens that hang on it
+        self.secret = intern(secret)  # shared by all tokens that are bound to it
         self.account = intern(account)
         self.jti = jti
         self.namespace = intern(namespace)
 
     @property
     def size_bytes(self) -> int:
-        """About how much memory it takes."""
+        """The approximate memory of the entry."""
         return ENTRY_BYTES + len(self.jti)
 
 
 class DecisionCache:
-    """Good answers by key, the oldest first. What is full forgets the oldest."""
+    """Cached decisions by key, the oldest first; a full cache removes the oldest."""
 
     def __init__(
         self, *, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES
@@ -179,7 +63,7 @@ class DecisionCache:
         self._limit_entries = limit_entries
         self._limit_bytes = limit_bytes
         self.entries: dict[bytes, CachedDecision] = {}
-        """For lookups on the path of a request; nobody else writes to it."""
+        """For lookups in the path of a request; only this class writes to it."""
         self._named: Counter[str] = Counter()
         self._bytes = 0
 
@@ -188,20 +72,20 @@ class DecisionCache:
 
     @property
     def size_bytes(self) -> int:
-        """About how much memory all entries take."""
+        """The approximate memory of all entries."""
         return self._bytes
 
     def put(self, key: bytes, entry: CachedDecision) -> None:
-        """Remember an answer, as the newest."""
-        self.forget(key)
+        """Add an entry as the newest."""
+        self.remove(key)
         self.entries[key] = entry
         self._bytes += entry.size_bytes
         self._named.update(_uids(entry))
         while len(self.entries) > self._limit_entries or self._bytes > self._limit_bytes:
-            self.forget(next(iter(self.entries)))
+            self.remove(next(iter(self.entries)))
 
-    def forget(self, key: bytes) -> None:
-        """Remember it no more, if it was there."""
+    def remove(self, key: bytes) -> None:
+        """Remove an entry, if there is one."""
         entry = self.entries.pop(key, None)
         if entry is None:
             return
@@ -211,13 +95,13 @@ class DecisionCache:
             if not self._named[uid]:
                 del self._named[uid]
 
-    def forget_named(
+    def remove_revoked(
         self, uids: Iterable[str], tokens: Set[str], namespaces: Set[str]
     ) -> list[CachedDecision]:
-        """Forget what hangs on one of these; gives back what was forgotten."""
+        """Remove and return the entries that one of these names concerns."""
         gone = {uid for uid in uids if uid in self._named}
         if not (gone or tokens or namespaces):
-            return []  # as nearly always: all entries are looked at only for one that concerns them
+            return []  # nearly always; only a name that concerns an entry causes a full scan
         found = {
             key: entry
             for key, entry in self.entries.items()
@@ -227,15 +111,15 @@ class DecisionCache:
             or entry.namespace in namespaces
         }
         for key in found:
-            self.forget(key)
+            self.remove(key)
         return list(found.values())
 
     def sweep(self, now: float) -> None:
-        """Forget what has ended among the oldest."""
+        """Remove expired entries among the oldest."""
         oldest = [key for key, _ in zip(self.entries, range(SWEEP), strict=False)]
         for key in oldest:
             if self.entries[key].until <= now:
-                self.forget(key)
+                self.remove(key)
 
 
 def _uids(entry: CachedDecision) -> set[str]:
@@ -243,7 +127,7 @@ def _uids(entry: CachedDecision) -> set[str]:
 
 
 class RefusalCache:
-    """The keys of tokens that the API server has just refused, each until its end."""
+    """Refusals by the API server, by key, each for a short time."""
 
     def __init__(self, *, limit_entries: int) -> None:
         self._limit_entries = limit_entries
@@ -253,15 +137,15 @@ class RefusalCache:
         return len(self._until)
 
     def get(self, key: bytes, now: float) -> AuthzResponse | None:
-        """The answer to it, if it still counts."""
+        """Return the refusal, if it is still valid."""
         found = self._until.get(key)
         if found is None or found[0] <= now:
             return None
         return found[1]
 
-    def put(self, key: bytes, until: float, answer: AuthzResponse) -> None:
-        """Remember it until then; the oldest makes room."""
+    def put(self, key: bytes, until: float, response: AuthzResponse) -> None:
+        """Add a refusal; a full cache removes the oldest."""
         self._until.pop(key, None)
-        self._until[key] = (until, answer)
+        self._until[key] = (until, response)
         if len(self._until) > self._limit_entries:
             del self._until[next(iter(self._until))]

@@ -1,62 +1,60 @@
-"""ext_authz over HTTP/1.1, as Envoy asks it: a request without a body, an answer of headers.
+"""ext_authz over HTTP/1.1: Envoy sends a request without a body, the response is the decision.
 
-It reads the Host, the Authorization headers and where the request comes from, whatever the method
-and the path; it decides nothing. What it reads and keeps is bounded.
+The server reads the Host and Authorization headers and the client's address; method and path do not
+matter. It decides nothing. What it reads and keeps is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import cast
 
 import httptools
 
 from daypass.gate.authorizer.authorizer import Authorizer
-from daypass.gate.authorizer.decision_cache import AuthzResponse
+from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.review_queue import source_of
 
 LIMIT_REQUEST_BYTES = 128 * 1024
-"""Of headers; Envoy takes 60 KiB of them."""
+"""Headers only; Envoy accepts 60 KiB of them."""
 LIMIT_CONNECTIONS = 8192
 STALLED_SECONDS = 10.0
 SOURCE = b"x-envoy-external-address"
-"""The client as Envoy knows it, whatever the client says."""
+"""The client's address as Envoy knows it; Envoy replaces what the client sends."""
 
 
 class HttpTransport:
     """The connections of a listener. `factory` is for the event loop's `create_server`."""
 
-    def __init__(self, authorizer: Authorizer, pump: Callable[[], None]) -> None:
+    def __init__(self, authorizer: Authorizer) -> None:
         self.authorizer = authorizer
-        self.pump = pump
         self.connections: set[HttpConnection] = set()
         self.is_draining = False
 
     def factory(self) -> HttpConnection:
-        """The protocol of a new connection."""
+        """Return the protocol of a new connection."""
         return HttpConnection(self)
 
     def drain(self) -> None:
-        """From now on each connection ends with its next answer."""
+        """Close each connection after its next response."""
         self.is_draining = True
 
     def close_stalled(self) -> None:
-        """End connections whose request does not come to its end; call every STALLED_SECONDS."""
+        """Abort connections with an unfinished request; call every STALLED_SECONDS."""
         for connection in list(self.connections):
             connection.close_if_stalled()
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         for connection in list(self.connections):
             connection.close()
 
 
 class HttpConnection(asyncio.Protocol):
-    """A connection of Envoy's, with one request at a time."""
+    """A connection from Envoy, with one request at a time."""
 
     def __init__(self, transport: HttpTransport) -> None:
-        self._whole = transport
+        self._server = transport
         self._authorizer = transport.authorizer
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -66,33 +64,33 @@ class HttpConnection(asyncio.Protocol):
         self._seen, self._count = -1, 0
 
     def close(self) -> None:
-        """End it."""
+        """Close it."""
         if self._transport is not None:
             self._transport.close()
 
     def close_if_stalled(self) -> None:
-        """End it if it began a request before the last look and has not ended it since."""
+        """Abort it if the request that was unfinished at the last call still is."""
         if self._received and not self._is_waiting and self._count == self._seen:
             self.abort()
         self._seen = self._count if self._received else -1
 
     def abort(self) -> None:
-        """End it without another word."""
+        """Close it at once."""
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        self._whole.connections.add(self)
-        if len(self._whole.connections) > LIMIT_CONNECTIONS:
+        self._server.connections.add(self)
+        if len(self._server.connections) > LIMIT_CONNECTIONS:
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self._whole.connections.discard(self)
+        self._server.connections.discard(self)
 
     def pause_writing(self) -> None:
-        # Whoever does not read answers sends no more questions.
+        # A client that reads no responses sends no more requests.
         if self._transport is not None:
             self._transport.pause_reading()
 
@@ -128,30 +126,29 @@ class HttpConnection(asyncio.Protocol):
             self._refuse_bytes()
             return
         host, authorizations = self._hosts[0], self._authorizations
-        answer = None
+        response = None
         if len(authorizations) == 1:
-            answer = self._authorizer.remembered(host, authorizations[0])
-        if answer is None:
+            response = self._authorizer.cached(host, authorizations[0])
+        if response is None:
             source = source_of(self._source.decode("latin-1"))
             self._is_waiting = True
-            answer = self._authorizer.check(host, authorizations, source, self._answer_later)
-            self._whole.pump()
-            if answer is None:
+            response = self._authorizer.check(host, authorizations, source, self._respond_later)
+            if response is None:
                 return
         self._is_waiting = False
-        self._answer(answer)
+        self._respond(response)
 
-    def _answer_later(self, answer: AuthzResponse) -> None:
+    def _respond_later(self, response: AuthzResponse) -> None:
         self._is_waiting = False
-        self._answer(answer)
+        self._respond(response)
 
-    def _answer(self, answer: AuthzResponse) -> None:
+    def _respond(self, response: AuthzResponse) -> None:
         transport = self._transport
         if transport is None:
             return
         is_head = self._parser.get_method() == b"HEAD"
-        content = answer.http_head if is_head else answer.http
-        if self._whole.is_draining or not self._parser.should_keep_alive():
+        content = response.http_head if is_head else response.http
+        if self._server.is_draining or not self._parser.should_keep_alive():
             line, _, rest = content.partition(b"\r\n")
             self._finish(line + b"\r\nconnection: close\r\n" + rest)
         else:

@@ -1,7 +1,4 @@
-"""The authorizer's own certificate, followed when it is renewed.
-
-The authorizer as a service in one event loop: listener, reviews, health.
-"""
+"""The authorizer as a service in one event loop: its listener, certificate, health and metrics."""
 
 from __future__ import annotations
 
@@ -11,16 +8,19 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from prometheus_client.core import Metric
+
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.status_server import Routes
 from daypass._core.tls import server_context
 from daypass.config import Config, Gate
 from daypass.config.exposure import bracketed
+from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
-from daypass.gate.authorizer.decision_cache import AuthzResponses
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpTransport
-from daypass.gate.authorizer.metrics import AuditLog, Metrics, counter, gauge
-from daypass.gate.authorizer.review_workers import ReviewWorkers
+from daypass.gate.authorizer.metrics import AuthorizerMetrics, counter, exposition, gauge
+from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.decision import Rules
 from daypass.kube.connection import ConnectionConfig
@@ -28,22 +28,22 @@ from daypass.render.envoy.filters import RevocationSnapshot
 
 
 class CertificateFilesError(DaypassError):
-    """A certificate and its key that cannot be shown."""
+    """A certificate and its key that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateFiles:
-    """PEM files: the chain, and its key."""
+    """PEM files: the certificate chain and its key."""
 
     certificate: str
     key: str
 
 
 class ReloadingCertificate:
-    """A context for a server. `look` loads the files anew where they have changed.
+    """A TLS context for a server. `reload` loads the files again if they have changed.
 
-    Raises CertificateFilesError for files that cannot be shown to begin with; later on the old pair
-    stays in use, and `trouble` says why.
+    Raises CertificateFilesError if they can't be used at the beginning; later on the old pair stays
+    in use, and `trouble` has the error.
     """
 
     def __init__(self, files: CertificateFiles) -> None:
@@ -54,21 +54,21 @@ class ReloadingCertificate:
             self.context = server_context(files.certificate, files.key)
         except (OSError, ValueError) as error:
             raise CertificateFilesError(
-                f"{files.certificate} and {files.key} cannot be shown: {_words(error)}",
+                f"{files.certificate} and {files.key} cannot be used: {_words(error)}",
                 "both are PEM files: a certificate, and its key without a password",
             ) from None
 
-    def look(self) -> None:
-        """Take what is new."""
+    def reload(self) -> None:
+        """Load a new pair."""
         seen = self._signature()
         if seen == self._seen:
             return
         try:
-            # Into another context first: half a pair would otherwise stay in the one that is used.
+            # Try another context first: a pair that does not match would break the one in use.
             server_context(self._files.certificate, self._files.key)
             self.context.load_cert_chain(self._files.certificate, self._files.key, password="")
         except (OSError, ValueError) as error:
-            self.trouble = f"the new certificate is not taken: {_words(error)}"
+            self.trouble = f"the new certificate is not used: {_words(error)}"
             return
         self._seen, self.trouble = seen, ""
 
@@ -97,14 +97,14 @@ CERTIFICATE_EVERY_SECONDS = 5.0
 
 
 class ListenError(DaypassError):
-    """Where the authorizer should listen, it cannot."""
+    """The authorizer can't listen at its address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """Where to listen: a host and a port (0: any free one), or a Unix socket.
+    """Where to listen: a host and a port (0: any free one), or the path of a Unix socket.
 
-    `files`: the certificate to show; None for a socket that nobody else reaches.
+    `files`: the serving certificate; None for plain HTTP.
     """
 
     host: str = ""
@@ -118,7 +118,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewSettings:
-    """What the authorizer needs to know of a gate."""
+    """The settings of a gate that the authorizer needs."""
 
     rules: Rules
     audience: str
@@ -131,7 +131,7 @@ class ReviewSettings:
     def of(
         cls, config: Config, gate: Gate, *, issuer: str, longest_lifetime_seconds: int
     ) -> ReviewSettings:
-        """Those of a config. `issuer`: the `iss` of the cluster's short-lived tokens."""
+        """Return the settings of a config. `issuer`: the `iss` of the cluster's tokens."""
         return cls(
             rules=Rules(
                 hosts=frozenset(gate.hosts),
@@ -149,10 +149,10 @@ class ReviewSettings:
 
 
 class Service:
-    """`start`, then serve until `stop`; all of it in one event loop.
+    """Serves from `start` to `stop`, in one event loop.
 
-    `write`: takes audit events, a line each. `needs_list`: it is not ready before `take_revoked`
-    was called. Raises KubeconfigError.
+    `write` gets audit events, one line each. `needs_list`: not ready, and closed, until the first
+    call of `take_revoked`. Raises KubeconfigError.
     """
 
     def __init__(
@@ -167,9 +167,10 @@ class Service:
         self._clock = clock
         self._needs_list = needs_list
         self._ready_seconds = max(LEAST_READY_SECONDS, settings.remember_seconds)
-        self.metrics = Metrics()
+        self.metrics = AuthorizerMetrics()
         self._audit = AuditLog(write, clock)
-        answers = AuthzResponses(
+        self._api_server = ApiServerReviews(access, settings.audience, clock)
+        responses = AuthzResponses(
             audience=settings.audience,
             user_header=settings.user_header,
             groups_header=settings.groups_header,
@@ -177,24 +178,23 @@ class Service:
         )
         self.authorizer = Authorizer(
             settings.rules,
-            answers,
+            responses,
+            self._api_server.ask,
             clock,
             remember_seconds=settings.remember_seconds,
             metrics=self.metrics,
             audit=self._audit,
         )
         self.authorizer.is_closed = needs_list  # until there is one
-        self._api_server = ApiServerReviews(access, settings.audience, clock)
-        self.reviewing = ReviewWorkers(self.authorizer, self._api_server.ask, self._audit, clock)
-        self.transport = HttpTransport(self.authorizer, self.reviewing.pump)
+        self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
         self._certificate: ReloadingCertificate | None = None
-        self._chores: list[asyncio.Task[None]] = []
+        self._background: list[asyncio.Task[None]] = []
         self._is_draining = False
 
     async def start(self, listen: Listen) -> int:
         """Listen; the port, or 0 for a Unix socket. Raises ListenError, CertificateFilesError."""
-        await self.reviewing.start()
+        await self.authorizer.reviews.start()
         if listen.files is not None:
             self._certificate = ReloadingCertificate(listen.files)
         context = None if self._certificate is None else self._certificate.context
@@ -202,7 +202,7 @@ class Service:
         try:
             if listen.path:
                 self._server = await loop.create_unix_server(
-                    self.transport.factory,
+                    self.http.factory,
                     listen.path,
                     ssl=context,
                     backlog=BACKLOG,
@@ -210,7 +210,7 @@ class Service:
                 )
             else:
                 self._server = await loop.create_server(
-                    self.transport.factory,
+                    self.http.factory,
                     listen.host,
                     listen.port,
                     ssl=context,
@@ -224,79 +224,95 @@ class Service:
                 if listen.path
                 else "",
             ) from None
-        self._chores = [
-            asyncio.create_task(_every(STALLED_SECONDS, self.transport.close_stalled)),
-            asyncio.create_task(_every(CERTIFICATE_EVERY_SECONDS, self._look_at_certificate)),
+        self._background = [
+            asyncio.create_task(_every(STALLED_SECONDS, self.http.close_stalled)),
+            asyncio.create_task(_every(CERTIFICATE_EVERY_SECONDS, self._reload_certificate)),
         ]
         address = self._server.sockets[0].getsockname()
         return 0 if listen.path else int(address[1])
 
     @property
     def trouble(self) -> str:
-        """What does not work right now, in words."""
+        """What does not work right now, or ""."""
         own = "" if self._certificate is None else self._certificate.trouble
-        return "\n".join(line for line in (self.reviewing.trouble, own) if line)
+        return "\n".join(line for line in (self.authorizer.reviews.trouble, own) if line)
 
     def take_revoked(self, revoked: RevocationSnapshot) -> None:
-        """Refuse from now on what is on this list; in the event loop's own thread."""
+        """Refuse what is on this list; call it on the event loop's thread."""
         self.authorizer.take_revoked(revoked)
 
     def is_alive(self) -> bool:
-        """Whether it does its work, or has not yet begun; otherwise only a new start helps."""
-        return self._server is None or self.reviewing.is_alive
+        """Whether it works, or has not started yet; otherwise only a restart helps."""
+        return self._server is None or self.authorizer.reviews.is_alive
 
     def not_ready(self) -> str:
-        """Why no request should be sent here, or ""."""
+        """Why it should get no requests, or ""."""
         if self._is_draining:
-            return "it is ending"
+            return "it is shutting down"
         if self._needs_list and self.metrics.revoked_at is None:
-            return "what is revoked is not known yet"
-        heard = self.reviewing.heard_at
+            return "the revocation list has not been read yet"
+        heard = self.authorizer.reviews.heard_at
         if heard is None or self._clock.monotonic() - heard > self._ready_seconds:
-            return self.reviewing.trouble or "the API server has not answered yet"
+            return self.authorizer.reviews.trouble or "the API server has not answered yet"
         return ""
 
-    def metric_lines(self) -> Iterator[str]:
-        """All metrics, a line each."""
-        flights, memory = self.authorizer.flights, self.authorizer.memory
-        yield from self.metrics.lines()
-        yield from gauge("cache_entries", "Tokens that are remembered.", len(memory))
-        yield from gauge("cache_bytes", "About how much memory they take.", memory.size_bytes)
-        yield from gauge("reviews_in_flight", "TokenReviews on their way.", flights.asked)
-        yield from gauge("reviews_waiting", "Tokens that wait for their review.", flights.waiting)
-        yield from counter("shed_total", "Requests that were turned away.", flights.turned_away)
-        yield from gauge("connections", "Open connections.", len(self.transport.connections))
-        yield from gauge("denied_entries", "Names on the list of the revoked.", self.metrics.denied)
-        yield from gauge("closed", "Whether every token is refused.", self.authorizer.is_closed)
-        yield from counter(
-            "events_suppressed_total", "Audit events beyond the limit.", self._audit.suppressed
-        )
+    @property
+    def routes(self) -> Routes:
+        """`/healthz`, `/readyz` and `/metrics`, for a StatusServer on another thread."""
+        return {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": lambda: (200, exposition(self)),
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """Return all metrics for Prometheus."""
+        queue, cache = self.authorizer.reviews.queue, self.authorizer.cache
+        yield from self.metrics.families()
+        yield gauge("cache_entries", "Cached decisions.", len(cache))
+        yield gauge("cache_bytes", "Approximate memory of the cached decisions.", cache.size_bytes)
+        yield gauge("reviews_in_flight", "TokenReviews in flight.", queue.in_flight)
+        yield gauge("reviews_waiting", "Tokens that wait for their review.", queue.waiting)
+        yield counter("shed", "Requests rejected without a review.", queue.rejected)
+        yield gauge("connections", "Open connections.", len(self.http.connections))
+        yield gauge("denied_entries", "Entries of the revocation list.", self.metrics.denied)
+        yield gauge("closed", "1 if every token is refused.", self.authorizer.is_closed)
+        yield counter("events_suppressed", "Audit events beyond the limit.", self._audit.suppressed)
+        now = self._clock.monotonic()
         if self.metrics.revoked_at is not None:
-            age = self._clock.monotonic() - self.metrics.revoked_at
-            yield from gauge("denied_age_seconds", "Since the list was last told.", age)
-        if self.reviewing.heard_at is not None:
-            age = self._clock.monotonic() - self.reviewing.heard_at
-            yield from gauge("api_server_age_seconds", "Since the API server answered.", age)
+            age = now - self.metrics.revoked_at
+            yield gauge("denied_age_seconds", "Time since the last revocation list.", age)
+        if self.authorizer.reviews.heard_at is not None:
+            age = now - self.authorizer.reviews.heard_at
+            yield gauge("api_server_age_seconds", "Time since the API server answered.", age)
+
+    def _healthz(self) -> tuple[int, str]:
+        is_stalled = self._server is not None and self.authorizer.reviews.is_stalled
+        return (200, "ok\n") if self.is_alive() and not is_stalled else (500, "\n")
+
+    def _readyz(self) -> tuple[int, str]:
+        trouble = self.not_ready()
+        return (503, f"{trouble}\n") if trouble else (200, "ready\n")
 
     async def drain(self, seconds: float) -> None:
-        """Say that it is not ready, and go on for a while; every answer ends its connection."""
+        """Report not ready and serve for a while; each response closes its connection."""
         self._is_draining = True
-        self.transport.drain()
+        self.http.drain()
         await asyncio.sleep(seconds)
 
     async def stop(self) -> None:
-        """End it."""
-        for chore in self._chores:
-            chore.cancel()
+        """Stop serving."""
+        for task in self._background:
+            task.cancel()
         if self._server is not None:
             self._server.close()
-        await self.reviewing.stop()
-        self.transport.close()
+        await self.authorizer.reviews.stop()
+        self.http.close()
         self._api_server.close()
 
-    def _look_at_certificate(self) -> None:
+    def _reload_certificate(self) -> None:
         if self._certificate is not None:
-            self._certificate.look()
+            self._certificate.reload()
 
 
 async def _every(seconds: float, work: Callable[[], None]) -> None:

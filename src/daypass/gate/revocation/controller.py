@@ -20,13 +20,13 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from enum import StrEnum
 from typing import Any
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass.config import Config, Gate
 from daypass.gate.explain import issuer_of, key_ids, key_set, keys_of
-from daypass.gate.revocation.event_log import LogEvent, WatchEvent
 from daypass.gate.revocation.publish_once import published_state
 from daypass.gate.revocation.published_list import HEARTBEAT_SECONDS
 from daypass.gate.revocation.publishers import ClusterPublisher, is_native, publisher_of, takes_keys
@@ -74,6 +74,35 @@ class Poller:
             self.trouble = ""
         except DaypassError as error:
             self.trouble = str(error)
+
+
+class WatchEvent(StrEnum):
+    """One word for everything that is told."""
+
+    STARTED = "started"
+    LEADING = "leading"
+    FOLLOWING = "following"
+    """Another one publishes."""
+    REVOKED = "revoked"
+    """A UID, a `jti` or a namespace is refused from now on."""
+    PUBLISHED = "published"
+    NOT_PUBLISHED = "not-published"
+    CLOSED = "closed"
+    OPENED = "opened"
+    KEYS = "keys"
+    NAMESPACE_FOLLOWED = "namespace-followed"
+    NAMESPACE_NOT_FOLLOWED = "namespace-not-followed"
+    PUT_BACK = "put-back"
+    """Somebody else had changed or deleted what is published."""
+    TROUBLE = "trouble"
+    TROUBLE_OVER = "trouble-over"
+    RECORD_LOST = "record-lost"
+    """Tokens issued before are refused: nobody knows what of them was revoked."""
+    STOPPED = "stopped"
+
+
+LogEvent = Callable[..., None]
+"""Called with an Event and its fields by name."""
 
 
 TICK_SECONDS = 0.5

@@ -1,0 +1,84 @@
+"""The authorizer's audit events: a closed list, limited in number, and without tokens.
+
+A request that passes from the cache is no event: the proxy's access log has it, with the caller.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+
+from daypass._core.clock import Clock
+from daypass._core.jsonlog import JsonLog
+from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.reasons import Reason
+
+EVENTS_PER_SECOND = 50
+_JTI = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class AuditEvent(StrEnum):
+    """Every event that is ever logged."""
+
+    TAKEN = "token-taken"
+    REFUSED = "token-refused"
+    REVOKED = "token-revoked"
+    CLOSED = "gate-closed"
+    OPENED = "gate-opened"
+    UNREACHABLE = "api-server-unreachable"
+    REACHED = "api-server-reached"
+    SUPPRESSED = "events-suppressed"
+
+
+class AuditLog:
+    """Writes events; of those beyond EVENTS_PER_SECOND it writes their number only.
+
+    `suppressed`: how many events were not written.
+    """
+
+    def __init__(self, write: Callable[[str], None], clock: Clock) -> None:
+        self.suppressed = 0
+        self._log = JsonLog(write, clock, "milliseconds")
+        self._clock = clock
+        self._second = 0
+        self._left = EVENTS_PER_SECOND
+        self._reported = 0
+
+    def event(self, event: AuditEvent, why: Reason, *, user: str = "", jti: str = "") -> None:
+        """Log an event. `user` and `jti` are those of a token that the API server has accepted."""
+        if self._has_room():
+            self._write(event, why=why, user=user, jti=jti)
+
+    def refused(self, why: Reason, token: str) -> None:
+        """Log a refused request. The `jti` that the token claims is not verified."""
+        if self._has_room():
+            self._write(AuditEvent.REFUSED, why=why, claimedJti=_jti(token))
+
+    def _has_room(self) -> bool:
+        second = int(self._clock.monotonic())
+        if second != self._second:
+            self._second, self._left = second, EVENTS_PER_SECOND
+            if self.suppressed > self._reported:
+                count = self.suppressed - self._reported
+                self._reported = self.suppressed
+                self._write(AuditEvent.SUPPRESSED, count=count)
+        if self._left:
+            self._left -= 1
+            return True
+        self.suppressed += 1
+        return False
+
+    def _write(self, event: AuditEvent, **fields: object) -> None:
+        try:
+            self._log.event(event, **{name: value for name, value in fields.items() if value != ""})
+        except OSError:  # a full disk must not change any decision
+            self.suppressed += 1
+
+
+def _jti(token: str) -> str:
+    try:
+        jti = decode_unverified(token)[1].get("jti")
+    except MalformedTokenError:
+        return ""
+    return jti if isinstance(jti, str) and _JTI.fullmatch(jti) else ""

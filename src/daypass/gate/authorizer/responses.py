@@ -1,0 +1,122 @@
+"""The authorizer's HTTP responses, each rendered once and sent often."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
+from daypass.gate.decision import CallerIdentity
+from daypass.render.envoy.filters import UNAVAILABLE
+from daypass.render.envoy.replies import next_step
+
+_STATUS_REASONS = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    503: "ServiceUnavailable",
+}
+"""`reason` of a Kubernetes Status, by its code."""
+_HINTED = (401, 403)
+TO_REMOVE = "x-envoy-auth-headers-to-remove"
+"""Tells Envoy which headers to remove from the request that goes on."""
+
+
+class AuthzResponse:
+    """One response. `http` is all of its bytes; `http_head` is for HEAD, without the body.
+
+    `headers`: added to the request that goes on, or sent with the refusal. `removed`: removed from
+    the request that goes on. `user`: the caller that passes, or "".
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "body",
+        "code",
+        "headers",
+        "http",
+        "http_head",
+        "reason",
+        "removed",
+        "user",
+    )
+
+    def __init__(
+        self,
+        reason: Reason,
+        code: int,
+        headers: Iterable[tuple[str, str]],
+        body: str = "",
+        removed: tuple[str, ...] = (),
+        user: str = "",
+    ) -> None:
+        self.reason = reason
+        self.code = code
+        self.headers = tuple(headers)
+        self.body = body
+        self.removed = removed
+        self.user = user
+        sent = UNAVAILABLE if code == 503 else code
+        lines = [f"HTTP/1.1 {sent} {HTTPStatus(sent).phrase}"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        if removed:
+            lines.append(f"{TO_REMOVE}: {','.join(removed)}")
+        lines += [f"content-length: {len(body.encode())}", "", ""]
+        self.http_head = "\r\n".join(lines).encode()
+        self.http = self.http_head + body.encode()
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the request passes."""
+        return self.reason is Reason.ALLOWED
+
+
+class AuthzResponses:
+    """The responses of one gate. `audience`: named in the hints of refusals."""
+
+    def __init__(
+        self, *, audience: str, user_header: str, groups_header: str, forward_token: bool
+    ) -> None:
+        self._user_header = user_header
+        self._groups_header = groups_header
+        self._removed = () if forward_token else ("authorization",)
+        self._audience = audience
+        self._refusals = {reason: self._refused(reason, 1) for reason in Reason}
+
+    def allowed(self, identity: CallerIdentity) -> AuthzResponse:
+        """Return the response that lets a request pass, with the identity of its caller."""
+        headers = (
+            (self._user_header, identity.user),
+            (self._groups_header, ",".join(identity.groups)),
+        )
+        return AuthzResponse(
+            Reason.ALLOWED, 200, headers, removed=self._removed, user=identity.user
+        )
+
+    def refused(self, reason: Reason, retry_after_seconds: int = 1) -> AuthzResponse:
+        """Return the refusal for a reason; the time is used with Reason.UNKNOWN only."""
+        if reason is Reason.UNKNOWN and retry_after_seconds != 1:
+            return self._refused(reason, retry_after_seconds)
+        return self._refusals[reason]
+
+    def _refused(self, reason: Reason, retry_after_seconds: int) -> AuthzResponse:
+        code = CODES.get(reason, 401)
+        message = MESSAGES[reason]
+        if code in _HINTED:
+            message = f"{message} ({next_step(reason, self._audience)})"
+        headers = [("content-type", "application/json"), (REASON_HEADER, str(reason))]
+        if code == 401:
+            headers.append(("www-authenticate", "Bearer"))
+        if code == 503:
+            headers.append(("retry-after", str(retry_after_seconds)))
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": message,
+            "reason": _STATUS_REASONS.get(code, ""),
+            "code": code,
+        }
+        return AuthzResponse(reason, code, headers, json.dumps(status) + "\n")
