@@ -200,7 +200,7 @@ def test_the_policy(desk: Desk, up: Up, tmp_path: Path) -> None:
     apply = desk.named("identity/namespaces.py::_warn_without_policy", in_=said)
     verify = ("verify", up.door, "--credentials", "bot.json", *authority)
     said = desk.run(*verify)
-    named = desk.named("verification/responses.py::judge_policy", in_=said)
+    named = desk.named("verification/door_checks.py::judge_policy", in_=said)
     assert named.line == apply.line
     said = desk.run("identity", "show", "bot", "-n", desk.namespace)
     assert desk.named("identity/health.py::_check_policy", in_=said).line == apply.line

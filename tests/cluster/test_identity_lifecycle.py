@@ -130,8 +130,8 @@ def test_the_credentials_file_is_private_and_gives_bound_tokens(
     (secret,) = ours(desk.cluster, desk.bot)
     assert claims(token.value.reveal())["kubernetes.io"]["secret"]["uid"] == secret.uid
     assert is_good(desk.cluster, token.value, GATE)
-    labels = desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
-    assert labels[labels.POLICY] == labels.POLICY_ENFORCED
+    found = desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
+    assert found[labels.POLICY] == labels.POLICY_ENFORCED
 
 
 @pytest.mark.parametrize("tool", ["curl", "kubectl"])

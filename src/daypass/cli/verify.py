@@ -68,7 +68,7 @@ def run(args: Namespace) -> int:
     from daypass._core.duration import parse_seconds
 
     verifier = Verifier(
-        held=_held(args.credentials) if args.credentials else None,
+        credentials=_held(args.credentials) if args.credentials else None,
         wait_seconds=parse_seconds(args.wait) if args.wait else 0,
         progress=lambda words: log(f"waiting: {words}"),
     )

@@ -1,7 +1,9 @@
-"""Probes of a running exposure: name, TLS, what passes, and above all what must not.
+"""Checks of a published door and gate from outside: `daypass verify`.
 
-Works from outside with no cluster credential, as a client or an attacker would. Each check is a
-pure judgement over what came back, so that every diagnosis is a line in a test; `verify` asks and
-judges, `reports` tells. Nothing here changes anything, and no token is sent but to the door (a
-long-lived one) and to the gate (a short-lived one).
+- `target`: what is verified; `verify`: the checks of a target, in order
+- `certificate`, `door_checks`, `gate_checks`: what the responses mean, as pure functions
+- `report`: findings, and their output as text, JSON and JUnit XML
+
+The checks need no cluster credential and change nothing. The long-lived token of `--credentials` is
+sent only to its door, a short-lived one only to the gate.
 """

@@ -1,9 +1,10 @@
-"""The certificate that a door shows: believed or not, for whom, by whom, for how long."""
+"""The certificate that a door presents: its trust, its issuer and its expiry."""
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,17 @@ from daypass.verification.report import Finding, failure, ok, warning
 from daypass.verification.target import VerificationTarget
 
 FAKE = "Kubernetes Ingress Controller Fake Certificate"
-"""What ingress-nginx shows where it has none for the name."""
-FEW_DAYS = 14
+"""The subject of the certificate that ingress-nginx presents without one for the host."""
+_RENEWAL_DAYS = 14
+_FAKE_REMEDIES = """the ingress controller has no certificate for {host}. Do one of these:
+1. put the certificate into the Secret of `tls: {{secret: NAME}}`, in the Ingress's namespace
+2. let cert-manager issue one: `tls: {{issuer: NAME}}`, then `{apply}`
+3. terminate TLS before the ingress (in an ALB, for example), with `tls: outside`"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresentedCertificate:
-    """A certificate in words."""
+    """The fields of a certificate that the checks use."""
 
     subject: str
     issuer: str
@@ -27,8 +32,8 @@ class PresentedCertificate:
     ends_unix: float
 
 
-def presented_certificate(fields: Mapping[str, Any]) -> PresentedCertificate:
-    """What `SSLSocket.getpeercert` gives, as far as it is told."""
+def read_certificate(fields: Mapping[str, Any]) -> PresentedCertificate:
+    """Read what `SSLSocket.getpeercert` returns."""
     return PresentedCertificate(
         subject=_common_name(fields.get("subject", ())),
         issuer=_common_name(fields.get("issuer", ())),
@@ -40,19 +45,18 @@ def presented_certificate(fields: Mapping[str, Any]) -> PresentedCertificate:
 def judge_certificate(
     certificate: PresentedCertificate, target: VerificationTarget, now_unix: float
 ) -> Finding:
-    """A certificate that was verified: how long it still lasts."""
+    """Judge a trusted certificate by the time that it is still valid."""
     days = int((certificate.ends_unix - now_unix) // 86400)
-    fact = f"trusted, by {certificate.issuer or 'its authority'}, for {days} more days"
-    if days < FEW_DAYS:
-        return warning(
-            "certificate",
-            fact,
-            "renew it: cert-manager does that by itself (`tls: {issuer: NAME}`)"
-            if target.tls != "issuer"
-            else "cert-manager should have renewed it: "
-            + kubectl("describe", "certificates", "-A"),
-        )
-    return ok("certificate", fact)
+    fact = f"trusted, issued by {certificate.issuer or 'its authority'}, valid for {days} more days"
+    if days >= _RENEWAL_DAYS:
+        return ok("certificate", fact)
+    return warning(
+        "certificate",
+        fact,
+        "renew it: cert-manager does that automatically (`tls: {issuer: NAME}`)"
+        if target.tls != "issuer"
+        else "cert-manager should have renewed it: " + kubectl("describe", "certificates", "-A"),
+    )
 
 
 def judge_untrusted(
@@ -60,12 +64,12 @@ def judge_untrusted(
     seen: PresentedCertificate | None,
     target: VerificationTarget,
 ) -> Finding:
-    """A certificate that was not believed. `seen`: what it says of itself, where it can be read."""
+    """Judge a certificate that failed verification. `seen`: its fields, if they can be read."""
     host = target.door.address.host
     if seen is not None and seen.subject == FAKE:
         return failure(
             "certificate",
-            f'"{FAKE}" is shown for {host}',
+            f'"{FAKE}" is presented for {host}',
             _FAKE_REMEDIES.format(host=host, apply=command("apply")),
         )
     if error.verify_code in OTHER_NAMES:
@@ -80,43 +84,40 @@ def judge_untrusted(
         return failure(
             "certificate",
             f"the certificate of {host} {what}",
-            "renew it, and look at this machine's clock",
+            "renew it, and check this machine's clock",
         )
     if error.verify_code in UNKNOWN_ISSUER:
-        by = f" {seen.issuer}" if seen is not None and seen.issuer else ""
+        issuer = f" {seen.issuer}" if seen is not None and seen.issuer else ""
         return failure(
             "certificate",
-            f"the certificate of {host} is by an authority{by} that this machine does not trust",
-            "if it is your own authority: --certificate-authority FILE, and the same in the "
-            "credentials of clients",
+            f"the certificate of {host} is issued by an authority{issuer} that this machine does"
+            " not trust",
+            "for your own authority: --certificate-authority FILE, and the same in the credentials"
+            " of clients",
         )
-    return failure("certificate", f"the certificate is not believed: {error.verify_message}")
+    return failure("certificate", f"the certificate is not trusted: {error.verify_message}")
 
 
-_FAKE_REMEDIES = """the ingress controller has no certificate for {host}. One of these mends it:
-1. put the certificate into the Secret of `tls: {{secret: NAME}}`, in the Ingress' namespace
-2. let cert-manager make one: `tls: {{issuer: NAME}}`, then `{apply}`
-3. let TLS end in front (an ALB, say) with a certificate of its own: `tls: outside`"""
+def read_untrusted_certificate(
+    connect: Callable[[], socket.socket], host: str
+) -> PresentedCertificate | None:
+    """Return the fields of an untrusted certificate, or None. Only for a diagnosis.
 
-
-def unsafe_shown_certificate(socket_to: Any, host: str) -> PresentedCertificate | None:
-    """What a certificate says that nobody vouches for, for a diagnosis and nothing else.
-
-    `socket_to` opens a connection; two are made, and nothing is sent on either. The certificate is
-    read by trusting it alone, which works for all but those that have expired.
+    Opens two connections and sends nothing on either. The certificate is parsed by trusting it
+    alone, which works unless it has expired.
     """
     try:
-        blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        blind.check_hostname = False
-        blind.verify_mode = ssl.CERT_NONE
-        with blind.wrap_socket(socket_to(), server_hostname=host) as connection:
+        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.check_hostname = False
+        unverified.verify_mode = ssl.CERT_NONE
+        with unverified.wrap_socket(connect(), server_hostname=host) as connection:
             content = connection.getpeercert(binary_form=True)
-        itself = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        itself.check_hostname = False
-        itself.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        itself.load_verify_locations(cadata=content or b"")
-        with itself.wrap_socket(socket_to(), server_hostname=host) as connection:
-            return presented_certificate(connection.getpeercert() or {})
+        pinned = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        pinned.check_hostname = False
+        pinned.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        pinned.load_verify_locations(cadata=content or b"")
+        with pinned.wrap_socket(connect(), server_hostname=host) as connection:
+            return read_certificate(connection.getpeercert() or {})
     except (OSError, ValueError, KeyError):
         return None
 

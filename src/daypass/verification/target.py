@@ -1,4 +1,4 @@
-"""What is verified: a door's URL, and what the config says about it."""
+"""What `daypass verify` checks: a door's URL, and what the config says about it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TlsSource = Literal["secret", "issuer", "outside", "files"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationTarget:
-    """A published domain. `name` is the config's, or the URL's host where there is no config.
+    """A published domain. `name`: the config's, or the host of the URL.
 
-    `certificate_authority`: PEM to trust instead of the machine's own. `has_policy`: a policy has
-    to be in force there, unless it `is_embedded`: the API server of `daypass up`. `issuer`: the
-    `iss` of the cluster's short-lived tokens.
+    `certificate_authority`: PEM to trust instead of the system's authorities. `issuer`: the `iss`
+    of the cluster's tokens. `has_policy`: the config has a policy. `is_embedded`: the API server is
+    that of `daypass up`, which enforces none.
     """
 
     name: str
@@ -37,12 +37,12 @@ class VerificationTarget:
 
     @property
     def token_path(self) -> str:
-        """The path that people check the way with."""
+        """The path of a TokenRequest that an anonymous caller may not make."""
         return f"{self.door.path}/api/v1/namespaces/default/serviceaccounts/default/token"
 
 
 def target_of_url(url: str, certificate_authority: str | None) -> VerificationTarget:
-    """A door that no config is known of. Raises CredentialsError for what is no door's URL."""
+    """Return a target without a config. Raises CredentialsError for an invalid door URL."""
     door = DoorUrl.parse(url)
     return VerificationTarget(
         name=door.address.host, door=door, certificate_authority=certificate_authority
@@ -52,10 +52,10 @@ def target_of_url(url: str, certificate_authority: str | None) -> VerificationTa
 def targets_of(
     config: Config, name: str | None, certificate_authority: str | None
 ) -> list[VerificationTarget]:
-    """The domains of a config, or the one of this name. Raises UsageError for an unknown one."""
+    """Return the domains of a config, or the one of this name. Raises UsageError if it has none."""
     if name is not None and name not in config.domains:
         raise UsageError(
-            f"no domain is called {name!r}", f"there is: {', '.join(sorted(config.domains))}"
+            f"the config has no domain {name!r}", f"it has: {', '.join(sorted(config.domains))}"
         )
     return [
         _target(config, each, domain, certificate_authority)
@@ -67,17 +67,17 @@ def targets_of(
 def _target(
     config: Config, name: str, domain: Domain, certificate_authority: str | None
 ) -> VerificationTarget:
-    on_this_machine = domain.front == "envoy"
-    port = f":{config.local.door.port}" if on_this_machine else ""
+    is_local = domain.front == "envoy"
+    port = f":{config.local.door.port}" if is_local else ""
     gate_url = None
     if config.gate is not None and (host := _gate_host(config.gate, domain)) is not None:
-        gate_port = f":{config.local.gate.port}" if on_this_machine else ""
+        gate_port = f":{config.local.gate.port}" if is_local else ""
         gate_url = f"https://{_bracketed(host)}{gate_port}/"
     return VerificationTarget(
         name=name,
         door=DoorUrl.parse(f"https://{_bracketed(domain.host)}{port}{config.prefix}"),
         front=domain.front,
-        tls=_source(domain),
+        tls=_tls_source(domain),
         dns=domain.dns,
         direct=domain.direct,
         certificate_authority=certificate_authority,
@@ -85,19 +85,19 @@ def _target(
         gate_audience="" if config.gate is None else config.gate.audience,
         issuer=config.cluster.issuer,
         has_policy=config.policy is not None,
-        is_embedded=on_this_machine and config.local.api_server == "embedded",
+        is_embedded=is_local and config.local.api_server == "embedded",
     )
 
 
 def _gate_host(gate: Gate, domain: Domain) -> str | None:
-    """Where the gate can be asked; None where no name of it is known."""
-    # Another front's host need not lead to the gateway that is guarded.
+    """Return a host at which the gate answers, or None if none is known."""
+    # The host of another front need not lead to the gateway that has the gate.
     if domain.host in gate.hosts or (gate.guards_every_host and domain.front == "istio"):
         return domain.host
     return next(iter(gate.named_hosts), None)
 
 
-def _source(domain: Domain) -> TlsSource:
+def _tls_source(domain: Domain) -> TlsSource:
     if domain.tls == OUTSIDE:
         return "outside"
     if isinstance(domain.tls, TlsSecret):

@@ -290,7 +290,7 @@ ELSEWHERE = {
         "identity/namespaces.py::_warn_without_policy: daypass policy apply",
         "identity/health.py::_check_policy: daypass policy apply",
         "identity/policy.py::_refuse_additions: kubectl delete _ _",
-        "verification/responses.py::judge_policy: daypass policy apply",
+        "verification/door_checks.py::judge_policy: daypass policy apply",
     ),
     f"{REAL}::test_a_missing_namespace": ("kube/errors.py::_absent: kubectl create namespace _",),
     f"{REAL}::test_the_authority_of_the_api_server": (
@@ -299,18 +299,17 @@ ELSEWHERE = {
 }  # fmt: skip
 """Tests that run the named command against a real cluster, or a running `daypass up`."""
 EXEMPT = {
-    "verification/responses.py::_foreign: daypass up": "runs until a signal",
-    "verification/responses.py::_foreign: daypass apply": (
+    "verification/door_checks.py::_judge_foreign: daypass up": "runs until a signal",
+    "verification/door_checks.py::_judge_foreign: daypass apply": (
         "needs a front: tests/cluster/test_apply.py"
     ),
-    "verification/responses.py::_foreign: kubectl get ingress,virtualservice,httproute -A": (
-        "needs a front"
-    ),
+    "verification/door_checks.py::_judge_foreign:"
+    " kubectl get ingress,virtualservice,httproute -A": "needs a front",
     "verification/certificate.py::judge_certificate: kubectl describe certificates -A": (
         "cert-manager's"
     ),
     "verification/certificate.py::judge_untrusted: daypass apply": "needs ingress-nginx",
-    "verification/verify.py::_look_up: daypass apply": "needs ExternalDNS",
+    "verification/verify.py::_check_name: daypass apply": "needs ExternalDNS",
     "cli/gate/watch.py::run: daypass up": "runs until a signal",
     "cli/options.py::run_subcommand: daypass _ --help": "help",
     "cli/options.py::_own_authority: daypass up": "runs until a signal",

@@ -1,4 +1,4 @@
-"""What the response to a forged token means."""
+"""Every finding about a gate, by the response that leads to it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from daypass._core.reasons import Reason
 from daypass.client.http1 import HttpResponse
 from daypass.gate.decision import GateRequest, Rules, decide
-from daypass.verification.forged_tokens import forged_token, judge_closed
+from daypass.verification.gate_checks import forged_token, judge_forged, judge_gate
 from daypass.verification.report import Level
-from unit.verification.findings import answer, worded
+from unit.verification.judging import answer, status, worded
 
 STATUS = json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no"})
 
@@ -33,7 +33,7 @@ STATUS = json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", 
 def test_a_forged_token_must_be_refused_with_a_kubernetes_status(
     response: HttpResponse, level: Level, values: list[str]
 ) -> None:
-    finding = worded(judge_closed(response))
+    finding = worded(judge_forged(response))
     assert finding.level is level
     assert [value for value in values if value not in finding.fact] == []
 
@@ -44,3 +44,19 @@ def test_a_forged_token_is_valid_except_for_its_signature(signed: bool, reason: 
     line = ("authorization", f"Bearer {forged_token('i', 'a', 1000.0)}")
     found = decide(GateRequest(host="h", headers=(line,)), rules, 1000.0, signed=signed)
     assert found.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("response", "level"),
+    [
+        (answer(200), Level.OK),
+        (answer(404, "<html>", content_type="text/html"), Level.OK),
+        (answer(302, location="/pipeline/"), Level.OK),
+        (answer(302, location="https://x/dex/auth"), Level.FAILURE),
+        (status(401, "Jwt is expired"), Level.FAILURE),
+        (answer(403, "RBAC: access denied"), Level.FAILURE),
+    ],
+)
+def test_the_gate_must_accept_a_valid_token(response: HttpResponse, level: Level) -> None:
+    finding = worded(judge_gate(response))
+    assert finding.level is level

@@ -1,4 +1,4 @@
-"""Every diagnosis of `daypass verify`, by the response that leads to it."""
+"""Every finding about a door, by the response that leads to it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import pytest
 
 from daypass.client.door_url import DoorUrl
 from daypass.client.http1 import HttpResponse
-from daypass.verification.report import Level
-from daypass.verification.requests import Negative, judge_negative, negatives
-from daypass.verification.responses import (
+from daypass.verification.door_checks import (
+    BlockedRequest,
+    blocked_requests,
     judge_anonymous,
-    judge_gate,
+    judge_blocked,
     judge_plain_http,
     judge_policy,
     judge_tokenless,
 )
+from daypass.verification.report import Level
 from daypass.verification.target import VerificationTarget
-from unit.verification.findings import answer, status, worded
+from unit.verification.judging import answer, status, worded
 
 OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
 DOOR = VerificationTarget(name="ekf", door=DoorUrl.parse("https://ekf.example.com/kubernetes"))
@@ -106,7 +107,9 @@ def test_plain_http_must_be_refused(response: HttpResponse | None, level: Level)
     assert worded(judge_plain_http(response, DOOR)).level is level
 
 
-BLOCKED = Negative(what="the list of Secrets", method="GET", target="/kubernetes/api/v1/secrets")
+BLOCKED = BlockedRequest(
+    what="the list of Secrets", method="GET", target="/kubernetes/api/v1/secrets"
+)
 
 
 @pytest.mark.parametrize(
@@ -126,14 +129,14 @@ BLOCKED = Negative(what="the list of Secrets", method="GET", target="/kubernetes
 def test_blocked_requests_must_not_reach_the_api_server(
     response: HttpResponse | None, target: VerificationTarget, level: Level
 ) -> None:
-    finding = worded(judge_negative(BLOCKED, response, target))
+    finding = worded(judge_blocked(BLOCKED, response, target))
     assert finding.level is level
     if level is FAILURE:
         assert BLOCKED.target in finding.fact
 
 
 def test_each_blocked_request_is_tried_once_and_none_is_a_published_path() -> None:
-    asked = negatives(DOOR)
+    asked = blocked_requests(DOOR)
     assert len({each.target for each in asked}) == len(asked)
     assert ("GET", DOOR.token_path) not in {(each.method, each.target) for each in asked}
 
@@ -153,19 +156,3 @@ def test_the_policy_must_deny_an_unbound_token(
     response: HttpResponse, expected: bool, level: Level
 ) -> None:
     assert worded(judge_policy(response, expected=expected)).level is level
-
-
-@pytest.mark.parametrize(
-    ("response", "level"),
-    [
-        (answer(200), OK),
-        (answer(404, "<html>", **HTML), OK),
-        (answer(302, location="/pipeline/"), OK),
-        (answer(302, location="https://x/dex/auth"), FAILURE),
-        (status(401, "Jwt is expired"), FAILURE),
-        (answer(403, "RBAC: access denied"), FAILURE),
-    ],
-)
-def test_the_gate_must_accept_a_valid_token(response: HttpResponse, level: Level) -> None:
-    finding = worded(judge_gate(response))
-    assert finding.level is level

@@ -1,0 +1,285 @@
+"""What a door's responses mean: is it the API server that answers, and is anything else reachable?
+
+Each `judge_` function returns the finding for one response.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from daypass._core.errors import DaypassError
+from daypass._core.hints import command, kubectl
+from daypass._core.status import Status
+from daypass._core.text import printable
+from daypass.client.config import LONGEST_LIFETIME_SECONDS, CredentialsConfig
+from daypass.client.credentials import Credentials
+from daypass.client.http1 import HttpResponse
+from daypass.client.subject import TokenIdentity
+from daypass.client.token import Token
+from daypass.client.token_request import TokenRequest
+from daypass.identity.model import new_secret_name
+from daypass.verification.report import Finding, Level, failure, ok, skipped, warning
+from daypass.verification.target import VerificationTarget
+
+ANONYMOUS = 'User "system:anonymous" cannot get resource "serviceaccounts/token"'
+BLOCKED = "nothing-else"
+_USER = re.compile(r'User "([^"]*)" cannot')
+_TAKE_DOWN = "more than TokenRequests is reachable: remove the front's route, and check what it is"
+
+
+def judge_anonymous(response: HttpResponse, target: VerificationTarget) -> Finding:
+    """Judge an anonymous GET of a token path, to which the API server answers 403."""
+    check, code = "api-server", response.status
+    status = Status.parse(response.body)
+    if status is None:
+        return _judge_foreign(check, response, target)
+    message = printable(status.message)
+    if code == 403 and ANONYMOUS in status.message:
+        return ok(check, f"the API server itself answers: 403 {ANONYMOUS}")
+    user = _USER.search(status.message)
+    if user is not None and user[1] != "system:anonymous":
+        return failure(
+            check,
+            f"a request without a token reaches the API server as {user[1]}",
+            "something in between adds its own credentials, and every caller is that user. Remove"
+            " the route\nnow, and look for what adds an Authorization header or a client"
+            " certificate",
+        )
+    if code == 401 and message == "Unauthorized":
+        return ok(check, "the API server itself answers: 401 (it allows no anonymous requests)")
+    if 200 <= code < 300:
+        return failure(
+            check,
+            f"a request without a token is answered with {code}",
+            "anybody can read this: look for what adds credentials in between",
+        )
+    if "the gate " in message:
+        return failure(
+            check,
+            f"the gate answers, and not a door: {code} {message}",
+            f"the door has its own URL, which ends in {target.door.path}",
+        )
+    if "nothing is published here" in message:
+        return failure(
+            check,
+            f"a door answers, but not for this host and prefix: {code} {message}",
+            f"is the host's door the one of this config, with the prefix {target.door.path}?",
+        )
+    if code >= 500:
+        return failure(
+            check,
+            f"the door cannot reach the API server: {code} {message}",
+            "check cluster.server, cluster.serverName and cluster.certificateAuthority;\nthe door's"
+            " log shows the cause",
+        )
+    return failure(
+        check,
+        f"this is not the API server's answer: {code} {message}",
+        "does the name lead to another cluster or service?",
+    )
+
+
+def _judge_foreign(check: str, response: HttpResponse, target: VerificationTarget) -> Finding:
+    code, location = response.status, printable(response.header("location"))
+    if 300 <= code < 400:
+        login = any(word in location.lower() for word in ("login", "oauth", "auth", "dex", "sso"))
+        return failure(
+            check,
+            f"it redirects to {location or 'nowhere'} ({code})",
+            f"the gateway's login covers {target.door.path}: exclude the prefix from it"
+            if login
+            else "does the name lead to the front that this config is for?",
+        )
+    page = "an HTML page" if "html" in response.header("content-type") else "no Kubernetes Status"
+    if code == 404:
+        return failure(
+            check,
+            f"the front has no route for {target.door.path} (404, {page})",
+            f"does `{command('up')}` run with this config?"
+            if target.front == "envoy"
+            else f"is it applied, and does the front's class match? `{command('apply')}`, then\n"
+            + kubectl("get", "ingress,virtualservice,httproute", "-A"),
+        )
+    if code in (502, 503, 504):
+        return failure(
+            check,
+            f"the front cannot reach the door ({code}, {page})",
+            "are the door's pods ready, and does the front trust the door's certificate?",
+        )
+    return failure(
+        check,
+        f"something other than a door answers ({code}, {page})",
+        "does the name lead to the front that this config is for?",
+    )
+
+
+def judge_tokenless(response: HttpResponse, target: VerificationTarget) -> Finding:
+    """Judge a POST without a token, which the door itself refuses."""
+    check, code = "no-token", response.status
+    status = Status.parse(response.body)
+    message = printable(status.message) if status is not None else ""
+    if code == 401 and response.header("www-authenticate").lower().startswith("bearer"):
+        return ok(check, "the door refuses a POST without a token: 401, WWW-Authenticate: Bearer")
+    if status is not None and code in (401, 403):
+        return warning(
+            check,
+            f"a POST without a token reaches the API server, which refuses it ({code})",
+            "this is as expected without a door (`direct: true`)"
+            if target.direct
+            else "is there a door between the front and the API server?",
+        )
+    if 200 <= code < 300:
+        return failure(
+            check,
+            f"a POST without a token is answered with {code}",
+            "every caller gets a token: remove the route now",
+        )
+    return failure(check, f"a POST without a token gets {code} {message}".rstrip())
+
+
+def judge_plain_http(response: HttpResponse | None, target: VerificationTarget) -> Finding:
+    """Judge a request over plain http. None: there was no answer."""
+    check = "plain-http"
+    if response is None:
+        return ok(check, "nothing answers on http://")
+    code, location = response.status, response.header("location")
+    status = Status.parse(response.body)
+    if status is not None and ("system:anonymous" in status.message or 200 <= code < 300):
+        return failure(
+            check,
+            f"http:// reaches the API server ({code})",
+            "everybody on the way can read tokens that are sent to it: close http for this prefix",
+        )
+    if 300 <= code < 400 and location.startswith("https://"):
+        return warning(
+            check,
+            f"http:// is redirected to https:// ({code})",
+            "a client has sent its token in clear text before it is redirected, each time:\n"
+            "better close http for this prefix",
+        )
+    if 200 <= code < 300:
+        return failure(check, f"http:// is answered with {code}", "close http for this prefix")
+    return ok(check, f"http:// is refused ({code})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedRequest:
+    """A request that must not reach the API server. `what`: what it tries."""
+
+    what: str
+    method: str
+    target: str
+
+
+def blocked_requests(target: VerificationTarget) -> list[BlockedRequest]:
+    """Return a request for each way to reach more than TokenRequests."""
+    prefix, path = target.door.path, target.token_path
+    accounts = path.rpartition("/default/token")[0]
+
+    def get(what: str, target: str) -> BlockedRequest:
+        return BlockedRequest(what=what, method="GET", target=target)
+
+    return [
+        get("another API", f"{prefix}/version"),
+        get("the list of Secrets", f"{prefix}/api/v1/namespaces/default/secrets"),
+        get("a path with ..", f"{accounts}/../secrets"),
+        get("an encoded path", f"{accounts}/default/%74oken"),
+        get("a trailing slash", f"{path}/"),
+        get("a query", f"{path}?dryRun=All"),
+        get("a double slash", f"/{path}"),
+        BlockedRequest(what="another method", method="DELETE", target=path),
+    ]
+
+
+def judge_blocked(
+    request: BlockedRequest, response: HttpResponse | None, target: VerificationTarget
+) -> Finding:
+    """Judge the response to a request that must be blocked. None: the connection was closed."""
+    if response is None:
+        return ok(BLOCKED, f"{request.what}: the connection is closed")
+    code = response.status
+    status = Status.parse(response.body)
+    message = printable(status.message) if status is not None else ""
+    shown = f"{request.method} {request.target}"
+    if 200 <= code < 300:
+        return failure(BLOCKED, f"{request.what} is answered with {code}: {shown}", _TAKE_DOWN)
+    # Only the API server's own answers contain these.
+    if "system:anonymous" not in message and not (code == 401 and message == "Unauthorized"):
+        return ok(BLOCKED, f"{request.what}: {code}")
+    fact = f"{request.what} reaches the API server ({code}): {shown}"
+    if '"serviceaccounts/token"' in message and request.method == "GET":
+        return warning(BLOCKED, fact, "it is still a TokenRequest, but the front changes the path")
+    if target.direct:
+        return warning(BLOCKED, fact, "`direct: true` can't refuse this: use a door")
+    return failure(BLOCKED, fact, _TAKE_DOWN)
+
+
+def judge_all_blocked(
+    responses: list[tuple[BlockedRequest, HttpResponse | None]], target: VerificationTarget
+) -> Finding:
+    """Return the worst findings of all blocked requests as one, or that all are blocked."""
+    findings = [judge_blocked(request, response, target) for request, response in responses]
+    for level in (Level.FAILURE, Level.WARNING):
+        bad = [each for each in findings if each.level is level]
+        if bad:
+            facts = "\n".join(each.fact for each in bad)
+            return Finding(check=BLOCKED, level=level, fact=facts, hint=bad[0].hint)
+    return ok(BLOCKED, f"{len(findings)} other requests are blocked")
+
+
+def exchange(credentials: Credentials) -> tuple[Finding, Token | None]:
+    """Exchange the long-lived token once."""
+    identity = f"{credentials.namespace}/{credentials.service_account}"
+    try:
+        token = credentials.token()
+    except DaypassError as error:
+        return failure("exchange", error.fact, error.hint), None
+    expires = f"{token.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    audiences = ", ".join(token.audiences)
+    return ok("exchange", f"{identity} got a token for {audiences}, until {expires}"), token
+
+
+def policy_request(config: CredentialsConfig) -> TokenRequest | None:
+    """Return a TokenRequest that the policy denies, and that gives no token without a policy.
+
+    It has the longest possible lifetime, and a Secret that does not exist. The API server runs
+    admission first, then looks up the Secret, then signs. None without a token to send it with.
+    """
+    identity = config.identity
+    if config.token is None or identity.secret_name is None:
+        return None
+    absent = TokenIdentity(
+        namespace=identity.namespace,
+        service_account=identity.service_account,
+        secret_name=new_secret_name(identity.service_account),
+    )
+    return TokenRequest(
+        door=config.door,
+        identity=absent,
+        token=config.token,
+        audience=config.audience or "daypass-verify",
+        lifetime_seconds=LONGEST_LIFETIME_SECONDS,
+    )
+
+
+def judge_policy(response: HttpResponse, *, expected: bool, embedded: bool = False) -> Finding:
+    """Judge the response to `policy_request`. `expected`: the config has a policy.
+
+    `embedded`: the API server is that of `daypass up`, which enforces no policy.
+    """
+    check = "policy"
+    if embedded:
+        return skipped(check, "the embedded API server enforces no policy; a cluster does")
+    status = Status.parse(response.body)
+    message = printable(status.message, 400) if status is not None else ""
+    if "ValidatingAdmissionPolicy" in message:
+        return ok(check, "a policy restricts which tokens can be requested")
+    if response.status == 404 and "secrets" in message:
+        return (failure if expected else warning)(
+            check,
+            "no policy restricts tokens in this namespace",
+            "a client with the long-lived token can mint unbound ones for any audience:\n"
+            f"`{command('policy', 'apply')}`, and the namespace's label",
+        )
+    return skipped(check, f"the answer is unexpected: {response.status} {message}".rstrip())
