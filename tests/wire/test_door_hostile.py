@@ -35,7 +35,7 @@ def test_a_seed_tells_the_requests() -> None:
         ("render.envoy.upstream.REQUEST_HEADERS", (*REQUEST_HEADERS, "impersonate-user")),
         ("render.envoy.routes.BEARER_JWT", "(?i)bearer .*"),
         ("render.envoy.routes.MEDIA_TYPE", ".*"),
-        ("spec.exposure.LABEL", "[^/]+"),
+        ("config.exposure.LABEL", "[^/]+"),
     ],
 )
 def test_a_door_with_a_hole_is_told_from_one_without(
