@@ -1,18 +1,12 @@
-"""What can't be found out: asked on a terminal, or taken from options. Nothing blocks without one.
+"""The answers of `daypass init`: from options, else from the cluster, else from the user.
 
-An answer is checked by the rule of the config's key that it is for, so that it is refused here,
-with the name of its option, and not later in a file that nobody wrote.
-
-From what was found, what options say and what a person answers, to what the config will say.
-
-An option counts most, then what is found, then a person. What was looked up and contradicts the
-answers is an error that names the option; what could not be looked up is taken on trust.
+An answer is checked by the rule of its config key, so that an error names the option. What the
+cluster contradicts is an error; what could not be looked up is taken on trust.
 """
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from pydantic_core import PydanticCustomError
 
@@ -28,15 +22,17 @@ from daypass.deploy.init.discover import DiscoveredCluster
 from daypass.deploy.init.new_config import USUAL_PREFIX, NewConfig, NewDomain
 from daypass.deploy.routes import NGINX_CONTROLLER, ListedObjects, PublishedHost, losing, serving
 
-T = TypeVar("T")
-Check = Callable[[str], T]
+FRONTS = ("ingress-nginx", "ingress", "istio", "gateway-api")
+_ANYHOW = "choose another, or write the config without looking with --no-cluster"
+
+Check = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
-    """Asks a person. `read`: prompts and gives a line (EOFError at the end); None: there is nobody.
+    """Asks the user. `read`: prompts and returns a line (EOFError at the end); None: no terminal.
 
-    `tell` is for words in between.
+    `tell` prints text in between.
     """
 
     read: Callable[[str], str] | None
@@ -46,19 +42,16 @@ class Questions:
         self,
         option: str,
         question: str,
-        check: Check[T],
+        check: Check,
         *,
-        given: str | None = None,
         choices: Sequence[str] = (),
         default: str | None = None,
-    ) -> T:
-        """What was given with an option, or what a person answers, checked.
+    ) -> str:
+        """Return what the user answers, checked; without a terminal, the default.
 
-        `choices` are shown, and can be chosen by number; others may be written. `default` counts
-        where there is nobody to ask, and for an empty line. Raises UsageError.
+        `choices` are shown and can be chosen by number; other answers are possible. An empty line
+        is the default. Raises UsageError.
         """
-        if given is not None:
-            return checked(option, given, check)
         if self.read is None:
             if default is None:
                 known = f"; there is {', '.join(choices)}" if choices else ""
@@ -66,8 +59,12 @@ class Questions:
             return checked(option, default, check)
         for number, choice in enumerate(choices, 1):
             self.tell(f"  {number}  {choice}")
+        shown = f" [{default}]" if default is not None else ""
         while True:
-            line = self._line(option, question, default)
+            try:
+                line = self.read(f"{question}{shown}: ").strip() or default or ""
+            except EOFError:
+                raise UsageError(f"{question}: no answer", f"say it with {option}") from None
             if line.isascii() and line.isdigit() and 1 <= int(line) <= len(choices):
                 line = choices[int(line) - 1]
             try:
@@ -75,18 +72,9 @@ class Questions:
             except UsageError as error:
                 self.tell(str(error))
 
-    def _line(self, option: str, question: str, default: str | None) -> str:
-        assert self.read is not None  # noqa: S101 - `answer` has looked
-        shown = f" [{default}]" if default is not None else ""
-        try:
-            line = self.read(f"{question}{shown}: ").strip()
-        except EOFError:
-            raise UsageError(f"{question}: no answer", f"say it with {option}") from None
-        return line or default or ""
 
-
-def checked(option: str, value: str, check: Check[T]) -> T:
-    """A value by a rule of the config. Raises UsageError with the option's name."""
+def checked(option: str, value: str, check: Check) -> str:
+    """Return a value, checked by a rule of the config. Raises UsageError with the option's name."""
     try:
         return check(value)
     except PydanticCustomError as error:
@@ -95,19 +83,8 @@ def checked(option: str, value: str, check: Check[T]) -> T:
         raise UsageError(f"{option}: {fact}", str(context.get("hint", ""))) from None
 
 
-def one_of(*words: str) -> Check[str]:
-    """A rule: one of some words."""
-
-    def check(value: str) -> str:
-        if value not in words:
-            raise fault(f"{value!r} is none of {', '.join(words)}")
-        return value
-
-    return check
-
-
 def terminal(tell: Callable[[str], None]) -> Questions:
-    """Asks on this process' terminal, with prompts on stderr; nobody, where that is none."""
+    """Return questions on this process's terminal, with prompts on stderr."""
     if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return Questions(read=None, tell=tell)
     return Questions(read=_read, tell=tell)
@@ -122,16 +99,39 @@ def _read(prompt: str) -> str:
     return line
 
 
-FRONTS = ("ingress-nginx", "ingress", "istio", "gateway-api")
-_WITH_CLASS = ("ingress-nginx", "ingress", "gateway-api")
+def public_name(text: str) -> str:
+    """Return a host that an ingress or gateway can have. Raises as the rules of the config."""
+    name = dns_name(text)
+    if not is_public_name(name):
+        raise fault(f"'{name}' is no public name", "write the DNS name")
+    return name
+
+
+def _one_of(*words: str) -> Check:
+    def check(value: str) -> str:
+        if value not in words:
+            raise fault(f"{value!r} is none of {', '.join(words)}")
+        return value
+
+    return check
+
+
+def _tls_source(text: str) -> str:
+    way, colon, name = text.partition(":")
+    if text != OUTSIDE and (way not in ("secret", "issuer") or not colon):
+        raise fault(
+            f"{text!r} is no way to get a certificate", "secret:NAME, issuer:NAME or outside"
+        )
+    if colon:
+        subdomain(name)
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitOptions:
-    """What the command line says; None or nothing where it doesn't.
+    """The options of the command line. `named`: hosts by domain, of an adopted EKF repository.
 
-    `named`: of a repository that is adopted, hosts by the name of their domain; `handed_over`: the
-    names of its Ingresses, which make way.
+    `handed_over`: the names of its Ingresses, which no longer serve these hosts.
     """
 
     hosts: Sequence[str] = ()
@@ -147,48 +147,199 @@ class InitOptions:
     audience: str | None = None
 
 
-def public_name(text: str) -> str:
-    """A host that a front of a cluster can have."""
-    name = dns_name(text)
-    if not is_public_name(name):
-        raise fault(f"'{name}' is no public name", "write the DNS name")
-    return name
+@dataclass(slots=True, kw_only=True)
+class _Answers:
+    """What is known of a domain so far. `served`: what serves its host already, by that front."""
+
+    options: InitOptions
+    found: DiscoveredCluster
+    host: str = ""
+    served: PublishedHost | None = None
+    front: str = ""
+    gateway: str | None = None
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The classes of the front; None if not known."""
+        if self.front == "gateway-api":
+            return self.found.gateway_classes
+        if self.found.classes is None:
+            return None
+        return sorted(
+            name
+            for name, controller in self.found.classes.items()
+            if self.front == "ingress" or controller == NGINX_CONTROLLER
+        )
+
+    @property
+    def default_class(self) -> str | None:
+        """The class that the config need not name."""
+        return {"ingress-nginx": "nginx", "ingress": self.found.default_class}.get(self.front)
+
+
+def _nothing(answers: _Answers) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """An option and where its answer comes from if it is not given.
+
+    `found`: from the cluster, without a question. `prompt`: the question, empty not to ask.
+    `default`: offered with the question. `choices`: shown with it.
+    """
+
+    flag: str
+    check: Check
+    found: Callable[[_Answers], str | None] = _nothing
+    prompt: Callable[[_Answers], str] = lambda answers: ""
+    default: Callable[[_Answers], str | None] = _nothing
+    choices: Callable[[_Answers], Sequence[str]] = lambda answers: ()
+
+    def resolve(self, answers: _Answers, questions: Questions) -> str | None:
+        """Return the answer, checked; None if there is none and it is not asked for."""
+        given = getattr(answers.options, self.flag.removeprefix("--").replace("-", "_"))
+        if given is not None:
+            return checked(self.flag, given, self.check)
+        if (found := self.found(answers)) is not None:
+            return found
+        if not (prompt := self.prompt(answers)):
+            return None
+        return questions.answer(
+            self.flag,
+            prompt,
+            self.check,
+            choices=self.choices(answers),
+            default=self.default(answers),
+        )
+
+
+def _likely_front(answers: _Answers) -> str | None:
+    """The one that serves the host, or the only one that is installed, or the one of EKF."""
+    if answers.served is not None:
+        return answers.served.front
+    controllers = set((answers.found.classes or {}).values())
+    installed = {
+        "ingress-nginx": NGINX_CONTROLLER in controllers,
+        "ingress": controllers - {NGINX_CONTROLLER},
+        "istio": answers.found.ingress_gateways,
+        "gateway-api": answers.found.gateway_classes,
+    }
+    fronts = [front for front, there in installed.items() if there]
+    if len(fronts) == 1:
+        return fronts[0]
+    return FRONTS[0] if answers.options.named else None
+
+
+def _found_gateway(answers: _Answers) -> str | None:
+    served = answers.served
+    return served.gateway if served is not None and served.ends_tls else None
+
+
+def _found_class(answers: _Answers) -> str | None:
+    served, known, default = answers.served, answers.classes, answers.default_class
+    if served is not None and served.class_name and (known is None or served.class_name in known):
+        return served.class_name
+    if known and default not in known:
+        return known[0] if len(known) == 1 else None
+    return default
+
+
+def _found_tls(answers: _Answers) -> str | None:
+    served = answers.served
+    return OUTSIDE if answers.gateway or (served is not None and served.ends_tls) else None
+
+
+def _found_namespace(answers: _Answers) -> str | None:
+    """Where Istio's gateway pods are, if that is one place, and not the default."""
+    namespaces = {each.partition("/")[0] for each in answers.found.ingress_gateways}
+    if answers.front != "istio" or len(namespaces) != 1 or namespaces == {"istio-system"}:
+        return None
+    return namespaces.pop()
+
+
+def _found_dns(answers: _Answers) -> str:
+    """A name that is served already has its record."""
+    wanted = answers.found.external_dns and answers.served is None and not answers.options.named
+    return "external-dns" if wanted else "none"
+
+
+def _found_audience(answers: _Answers) -> str | None:
+    if len(answers.found.ingress_gateways) != 1:
+        return None
+    namespace, _, name = answers.found.ingress_gateways[0].partition("/")
+    return f"{name}.{namespace}.svc.cluster.local"
+
+
+_PREFIX = Option(flag="--prefix", check=path_prefix, found=lambda answers: USUAL_PREFIX)
+_FRONT = Option(
+    flag="--front",
+    check=_one_of(*FRONTS),
+    prompt=lambda answers: f"what terminates {answers.host}",
+    default=_likely_front,
+    choices=lambda answers: FRONTS,
+)
+_GATEWAY = Option(flag="--gateway", check=gateway, found=_found_gateway)
+_CLASS = Option(
+    flag="--class-name",
+    check=subdomain,
+    found=_found_class,
+    prompt=lambda answers: (
+        f"the class of {answers.front}" if answers.classes or answers.front == "gateway-api" else ""
+    ),
+    choices=lambda answers: answers.classes or (),
+)
+_TLS = Option(
+    flag="--tls",
+    check=_tls_source,
+    found=_found_tls,
+    prompt=lambda answers: (
+        f"where the certificate of {answers.host} comes from (secret:NAME, issuer:NAME, outside)"
+    ),
+    default=lambda answers: OUTSIDE if answers.options.named else None,
+    choices=lambda answers: [f"issuer:{issuer}" for issuer in answers.found.issuers or ()],
+)
+_FRONT_NAMESPACE = Option(flag="--front-namespace", check=label, found=_found_namespace)
+_DNS = Option(flag="--dns", check=_one_of("external-dns", "none"), found=_found_dns)
+_AUDIENCE = Option(flag="--audience", check=audience, found=_found_audience)
 
 
 def resolve_options(
     options: InitOptions, found: DiscoveredCluster, questions: Questions
 ) -> NewConfig:
-    """What the config will say. Raises UsageError."""
-    prefix = checked("--prefix", options.prefix or USUAL_PREFIX, path_prefix)
-    hosts = _hosts(options, found, questions)
+    """Return what the config will contain. Raises UsageError."""
+    shared = _Answers(options=options, found=found)
+    prefix = _PREFIX.resolve(shared, questions) or USUAL_PREFIX
+    hosts = _hosts(shared, questions)
     for host in hosts.values():
         _verify_free(host, prefix, options.handed_over, found)
-    domains = [_domain(name, host, options, found, questions) for name, host in hosts.items()]
-    past = _past_a_gate(found, tuple(hosts.values()))
-    if past:
-        words = ("other names than these lead past a gate on Istio's gateway", *past, NAME_THEM)
-        questions.tell("\n".join(words))
+    domains = [
+        _domain(name, _Answers(options=options, found=found, host=host), questions)
+        for name, host in hosts.items()
+    ]
+    unguarded = _unguarded(found, tuple(hosts.values()))
+    if unguarded:
+        words = ("other names than these lead past a gate on Istio's gateway", *unguarded)
+        questions.tell("\n".join((*words, NAME_THEM)))
     return NewConfig(
         domains=domains,
         prefix=prefix,
         issuer=found.issuer,
         addresses=found.addresses,
-        audience=_audience(options, found),
-        other_names=bool(past),
+        audience=_AUDIENCE.resolve(shared, questions),
+        other_names=bool(unguarded),
     )
 
 
-def _hosts(options: InitOptions, found: DiscoveredCluster, questions: Questions) -> dict[str, str]:
-    if options.named:
-        return dict(options.named)
-    hosts = [checked("--host", host, public_name) for host in options.hosts]
+def _hosts(answers: _Answers, questions: Questions) -> dict[str, str]:
+    """Return the hosts by the names of their domains."""
+    if answers.options.named:
+        return dict(answers.options.named)
+    hosts = [checked("--host", host, public_name) for host in answers.options.hosts]
     if not hosts:
-        known = sorted({host.host for host in found.hosts if "*" not in host.host})
-        hosts = [
-            questions.answer(
-                "--host", "the public name of the door (a DNS name)", public_name, choices=known
-            )
-        ]
+        known = sorted({host.host for host in answers.found.hosts if "*" not in host.host})
+        prompt = "the public name of the door (a DNS name)"
+        hosts = [questions.answer("--host", prompt, public_name, choices=known)]
     names: dict[str, str] = {}
     for host in hosts:
         if host in names.values():
@@ -201,55 +352,34 @@ def _hosts(options: InitOptions, found: DiscoveredCluster, questions: Questions)
     return names
 
 
-def _domain(
-    name: str, host: str, options: InitOptions, found: DiscoveredCluster, questions: Questions
-) -> NewDomain:
-    served = serving(found.hosts, host)
-    front = _front(host, served, options, found, questions)
-    if served is not None and served.front != front:
-        served = None
+def _domain(name: str, answers: _Answers, questions: Questions) -> NewDomain:
+    found, host = answers.found, answers.host
+    answers.served = serving(found.hosts, host)
+    answers.front = front = _FRONT.resolve(answers, questions) or ""
+    _verify_installed(front, found)
+    if answers.served is not None and answers.served.front != front:
+        answers.served = None
     losers = losing(found.routes, found.hosts, host) if front == "istio" else []
     if losers:
         questions.tell(
             f"{host} would be the door's alone: {', '.join(losers)} would serve it no more\n"
-            "if they are to, add it to the hosts of their Gateway first, beside the wildcard"
+            "if they are to, add it to the hosts of their Gateway first, next to the wildcard"
         )
-    named_gateway = checked("--gateway", options.gateway, gateway) if options.gateway else None
-    if named_gateway is None and served is not None and served.ends_tls:
-        named_gateway = served.gateway
-    class_name = None
-    if named_gateway is None:
-        class_name = _class(front, served, options, found, questions)
-    namespace = options.front_namespace
+    answers.gateway = _GATEWAY.resolve(answers, questions)
+    class_name = None if answers.gateway else _class_name(answers, questions)
     return NewDomain(
         name=name,
         host=host,
         front=front,
-        tls=_tls(host, served, named_gateway, options, found, questions),
+        tls=_tls(answers, questions),
         class_name=class_name,
-        gateway=named_gateway,
-        front_namespace=checked("--front-namespace", namespace, label)
-        if namespace
-        else _gateway_namespace(front, found),
-        external_dns=_external_dns(options, found, served),
+        gateway=answers.gateway,
+        front_namespace=_FRONT_NAMESPACE.resolve(answers, questions),
+        external_dns=_DNS.resolve(answers, questions) == "external-dns",
     )
 
 
-def _front(
-    host: str,
-    served: PublishedHost | None,
-    options: InitOptions,
-    found: DiscoveredCluster,
-    questions: Questions,
-) -> str:
-    front = questions.answer(
-        "--front",
-        f"what terminates {host}",
-        one_of(*FRONTS),
-        given=options.front,
-        choices=FRONTS,
-        default=served.front if served is not None else _only_front(found) or _usual(options),
-    )
+def _verify_installed(front: str, found: DiscoveredCluster) -> None:
     missing = {
         "istio": (found.istio, "no VirtualServices: is Istio installed?"),
         "gateway-api": (found.gateway_api, "no HTTPRoutes: are the Gateway API's CRDs installed?"),
@@ -257,144 +387,37 @@ def _front(
     there, words = missing.get(front, (True, ""))
     if there is False:
         raise UsageError(f"--front {front}: the cluster has {words}", _ANYHOW)
-    return front
 
 
-def _usual(options: InitOptions) -> str | None:
-    """What EKF's guide assumes."""
-    return FRONTS[0] if options.named else None
-
-
-_ANYHOW = "choose another, or write the config without looking with --no-cluster"
-
-
-def _only_front(found: DiscoveredCluster) -> str | None:
-    """The one that is installed, if it is one."""
-    controllers = set((found.classes or {}).values())
-    fronts = [
-        *(["ingress-nginx"] if NGINX_CONTROLLER in controllers else ()),
-        *(["ingress"] if controllers - {NGINX_CONTROLLER} else ()),
-        *(["istio"] if found.ingress_gateways else ()),
-        *(["gateway-api"] if found.gateway_classes else ()),
-    ]
-    return fronts[0] if len(fronts) == 1 else None
-
-
-def _class(
-    front: str,
-    served: PublishedHost | None,
-    options: InitOptions,
-    found: DiscoveredCluster,
-    questions: Questions,
-) -> str | None:
-    """The class; None for istio, which has none, and where the default is right."""
-    if front not in _WITH_CLASS:
-        if options.class_name:
+def _class_name(answers: _Answers, questions: Questions) -> str | None:
+    """Return the class; None for istio, which has none, and for the default."""
+    front, given = answers.front, answers.options.class_name
+    if front == "istio":
+        if given:
             raise UsageError(f"--class-name: the front {front} has none", "leave it out")
         return None
-    known = found.gateway_classes if front == "gateway-api" else _classes_of(front, found)
-    usual = {"ingress-nginx": "nginx", "ingress": found.default_class}.get(front)
-    name = options.class_name
-    if name is None and served is not None and (known is None or served.class_name in known):
-        name = served.class_name
-    if name is None and known and usual not in known:
-        name = known[0] if len(known) == 1 else None
-        if name is None:
-            name = questions.answer(
-                "--class-name", f"the class of {front}", subdomain, choices=known
-            )
-    if name is None and front == "gateway-api":
-        name = questions.answer("--class-name", "the GatewayClass", subdomain)
-    if name is None:
-        name = usual
-    if name is None:
-        return None
-    checked("--class-name", name, subdomain)
-    if known is not None and name not in known and (options.class_name or known):
+    name, known = _CLASS.resolve(answers, questions), answers.classes
+    if name is not None and known is not None and name not in known and (given or known):
         there = ", ".join(known) or "none"
         raise UsageError(
             f"--class-name: the cluster has no {name} for {front}; it has {there}", _ANYHOW
         )
-    return None if name == usual else name
+    return None if name == answers.default_class else name
 
 
-def _classes_of(front: str, found: DiscoveredCluster) -> list[str] | None:
-    if found.classes is None:
-        return None
-    return sorted(
-        name
-        for name, controller in found.classes.items()
-        if front == "ingress" or controller == NGINX_CONTROLLER
-    )
-
-
-def _tls(
-    host: str,
-    served: PublishedHost | None,
-    named_gateway: str | None,
-    options: InitOptions,
-    found: DiscoveredCluster,
-    questions: Questions,
-) -> dict[str, str] | str:
-    if named_gateway is not None or (served is not None and served.ends_tls and not options.tls):
-        if options.tls not in (None, OUTSIDE):
-            raise UsageError(
-                f"--tls: {named_gateway} has the certificate already", "leave --tls out"
-            )
-        return OUTSIDE
-    way, _, name = questions.answer(
-        "--tls",
-        f"where the certificate of {host} comes from (secret:NAME, issuer:NAME, outside)",
-        _tls_way,
-        given=options.tls,
-        choices=[f"issuer:{issuer}" for issuer in found.issuers or ()],
-        default=OUTSIDE if options.named else None,
-    ).partition(":")
-    if way == "issuer" and found.issuers is not None and name not in found.issuers:
-        there = ", ".join(found.issuers) or "none: is cert-manager installed?"
+def _tls(answers: _Answers, questions: Questions) -> dict[str, str] | str:
+    given, issuers = answers.options.tls, answers.found.issuers
+    if answers.gateway and given not in (None, OUTSIDE):
+        raise UsageError(f"--tls: {answers.gateway} has the certificate already", "leave --tls out")
+    way, _, name = (_TLS.resolve(answers, questions) or OUTSIDE).partition(":")
+    if way == "issuer" and issuers is not None and name not in issuers:
+        there = ", ".join(issuers) or "none: is cert-manager installed?"
         raise UsageError(f"--tls: the cluster has no ClusterIssuer {name}; it has {there}", _ANYHOW)
     return OUTSIDE if way == OUTSIDE else {way: name}
 
 
-def _tls_way(text: str) -> str:
-    way, colon, name = text.partition(":")
-    if text != OUTSIDE and (way not in ("secret", "issuer") or not colon):
-        raise fault(
-            f"{text!r} is no way to get a certificate", "secret:NAME, issuer:NAME or outside"
-        )
-    if colon:
-        subdomain(name)
-    return text
-
-
-def _gateway_namespace(front: str, found: DiscoveredCluster) -> str | None:
-    """Of Istio's gateway pods, if they are in one place, and not in the usual one."""
-    namespaces = {each.partition("/")[0] for each in found.ingress_gateways}
-    if front != "istio" or len(namespaces) != 1 or namespaces == {"istio-system"}:
-        return None
-    return namespaces.pop()
-
-
-def _external_dns(
-    options: InitOptions, found: DiscoveredCluster, served: PublishedHost | None
-) -> bool:
-    """A name that is served already has its record."""
-    if options.dns is not None:
-        return checked("--dns", options.dns, one_of("external-dns", "none")) == "external-dns"
-    return found.external_dns is True and served is None and not options.named
-
-
-def _audience(options: InitOptions, found: DiscoveredCluster) -> str | None:
-    if options.audience is not None:
-        return checked("--audience", options.audience, audience)
-    if len(found.ingress_gateways) != 1:
-        return None
-    namespace, _, name = found.ingress_gateways[0].partition("/")
-    return f"{name}.{namespace}.svc.cluster.local"
-
-
-def _past_a_gate(found: DiscoveredCluster, hosts: tuple[str, ...]) -> tuple[str, ...]:
-    """What a gate for these hosts would not look at, if there was one: a line each."""
+def _unguarded(found: DiscoveredCluster, hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a gate for these hosts would not check, a line each."""
     namespaces = {each.partition("/")[0] for each in found.ingress_gateways}
     labels = found.ingress_pods or [{"istio": "ingressgateway"}]
     pods = Pods(labels=labels, complete=bool(found.ingress_pods))
