@@ -1,13 +1,11 @@
-"""The certificate that the door shows to the fronts, where no issuer gives one.
-
-What has to be there beside the manifests, and `apply` brings: a pair, copies of authorities.
-"""
+"""What the manifests need and `apply` provides: a serving certificate, copies of authorities."""
 
 from __future__ import annotations
 
 import base64
 import datetime
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,12 +28,10 @@ from daypass.render.objects import (
 from daypass.render.prerequisites import Content, Prerequisite
 
 RENEW_AFTER = f"{DOMAIN}/renew-after"
-"""On the Secret: RFC 3339, UTC; the first `apply` after that makes another pair."""
+"""Annotation of the Secret, RFC 3339 in UTC: the next `apply` makes a new certificate."""
 
 LIFETIME = datetime.timedelta(days=5 * 365)
 RENEWED_BEFORE = datetime.timedelta(days=2 * 365)
-BACKDATED = datetime.timedelta(hours=1)
-"""For whoever's clock is behind."""
 
 _CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
@@ -45,78 +41,47 @@ _CERTIFICATE = re.compile(
 def make_serving_certificate(
     namespace: str, name: str, host: str, clock: Clock, trusted: str = ""
 ) -> Object:
-    """A Secret with a certificate for `host`, its key, and `ca.crt` to trust it by.
+    """Return a Secret with a certificate for `host`, its key, and `ca.crt` to verify it.
 
-    The authority signs this one and is forgotten, so that nobody can make another. `trusted`: PEM
-    that `ca.crt` goes on to trust, since doors and fronts do not take up a new pair in one moment.
+    The authority's key is discarded, so that no other certificate can be made. `trusted`: PEM that
+    `ca.crt` goes on to trust, since doors and gateways do not load a new certificate at once.
     """
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    from daypass.kube.certificates import Authority
 
-    now = utc(clock.unix())
-    authority, key = (
-        ec.generate_private_key(ec.SECP256R1()),
-        ec.generate_private_key(ec.SECP256R1()),
+    # A unique name: of two authorities with one name, OpenSSL tries only the first.
+    name_of_authority = f"daypass door authority {secrets.token_hex(8)}"
+    authority = Authority.create(name_of_authority, clock, lifetime=LIFETIME)
+    chain, key = authority.issue(
+        [host], clock, common_name="daypass door", lifetime=LIFETIME, server_only=True
     )
-    # A name of its own: of two authorities of one name OpenSSL tries the first alone.
-    own = f"daypass door authority {x509.random_serial_number() >> 96:016x}"
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, own)])
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "daypass door")])
-
-    def begun(
-        subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool
-    ) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - BACKDATED)
-            .not_valid_after(now + LIFETIME)
-            .add_extension(
-                x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True
-            )
-        )
-
-    root = begun(issuer, authority, ca=True).sign(authority, hashes.SHA256())
-    leaf = (
-        begun(subject, key, ca=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(authority, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     data = {
-        "ca.crt": _base64(root.public_bytes(pem) + trusted.encode()),
-        "tls.crt": _base64(leaf.public_bytes(pem)),
-        "tls.key": _base64(secret),
+        "ca.crt": _base64((authority.pem + trusted).encode()),
+        "tls.crt": _base64(chain),
+        "tls.key": _base64(key),
     }
-    due = {RENEW_AFTER: (now + LIFETIME - RENEWED_BEFORE).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    due = utc(clock.unix()) + LIFETIME - RENEWED_BEFORE
     return annotated(
-        new_object("v1", "Secret", name, namespace, type="kubernetes.io/tls", data=data), due
+        new_object("v1", "Secret", name, namespace, type="kubernetes.io/tls", data=data),
+        {RENEW_AFTER: due.strftime("%Y-%m-%dT%H:%M:%SZ")},
     )
 
 
 def is_due(metadata: Object, clock: Clock) -> bool:
-    """Whether a pair that was made here is to be replaced, by the metadata of its Secret."""
+    """Return whether a certificate made by daypass is due for renewal."""
     try:
         due = datetime.datetime.fromisoformat((metadata.get("annotations") or {})[RENEW_AFTER])
         return due.timestamp() <= clock.unix()
     except (KeyError, ValueError):
-        return False  # somebody else's
+        return False  # not made by daypass
 
 
 def certificates_in(text: str) -> str:
-    """The certificates of a PEM text, without whatever else is in it: a key, say."""
+    """Return the certificates of a PEM text, without anything else in it, such as a key."""
     return "".join(f"{found}\n" for found in _CERTIFICATE.findall(text))
 
 
 def authority_in(document: Object) -> str:
-    """The certificates of `ca.crt` in a Secret or a ConfigMap; empty where there are none."""
+    """Return the certificates of `ca.crt` in a Secret or a ConfigMap; empty if there are none."""
     text = (document.get("data") or {}).get("ca.crt") or ""
     if document.get("kind") == "Secret":
         try:
@@ -127,7 +92,7 @@ def authority_in(document: Object) -> str:
 
 
 def authority_object(kind: str, namespace: str, name: str, pem: str) -> Object:
-    """A Secret or a ConfigMap with `ca.crt` alone."""
+    """Return a Secret or a ConfigMap with `ca.crt` alone."""
     value = _base64(pem.encode()) if kind == "Secret" else pem
     return new_object("v1", kind, name, namespace, data={"ca.crt": value})
 
@@ -142,8 +107,8 @@ _COPIED: dict[Content, str] = {"door-authority": DOOR_PAIR, "gate-authority": GA
 
 @dataclass(slots=True, kw_only=True)
 class ProvidedPrerequisites:
-    """`objects`: to be applied. `kept`: the metadata of what is there and stays. `waiting`: copies
-    of what cert-manager has yet to make. `missing`: what somebody else brings, and has not.
+    """`objects`: to be applied. `kept`: the metadata of existing objects that stay. `waiting`:
+    copies of what cert-manager has yet to make. `missing`: what the user has to provide.
     """
 
     objects: list[Object] = field(default_factory=list)
@@ -155,52 +120,54 @@ class ProvidedPrerequisites:
 def provide_prerequisites(
     cluster: Cluster, needs: Sequence[Prerequisite], namespace: str
 ) -> ProvidedPrerequisites:
-    """What is to be done about needs; asks, and changes nothing. `namespace`: the door's.
+    """Return what to apply for these needs; changes nothing. `namespace`: the door's.
 
-    Raises DaypassError where what is to be copied holds no certificate.
+    Raises DaypassError if an authority to copy holds no certificate.
     """
-    brought = ProvidedPrerequisites()
-    named = {_identifier(need.kind, need.namespace, need.name): need for need in needs}
+    provided = ProvidedPrerequisites()
+    named = {_core_ref(need.kind, need.namespace, need.name): need for need in needs}
     there = dict(zip(named, in_parallel(partial(find_metadata, cluster), named), strict=True))
     authorities: dict[str, str | None] = {}
     for identifier, need in named.items():
         found = there[identifier]
         if need.content == "public-pair" and found is None:
-            brought.missing.append(need)
+            provided.missing.append(need)
         elif need.content in ("door-pair", "gate-pair"):
-            authorities[need.name] = _bring_pair(cluster, identifier, need, found, brought)
+            authorities[need.name] = _provide_certificate(
+                cluster, identifier, need, found, provided
+            )
         elif need.content == "api-server-authority":
-            source = _identifier("ConfigMap", API_SERVER_NAMESPACE, CLUSTER_AUTHORITY)
-            brought.objects.append(_copy(need, _authority(cluster, source) or ""))
+            source = _core_ref("ConfigMap", API_SERVER_NAMESPACE, CLUSTER_AUTHORITY)
+            provided.objects.append(_copy(need, _authority(cluster, source) or ""))
     for need in needs:
         pair = _COPIED.get(need.content)
         if pair is None:
             continue
         if not authorities.get(pair):
-            authorities[pair] = _authority(cluster, _identifier("Secret", namespace, pair))
+            authorities[pair] = _authority(cluster, _core_ref("Secret", namespace, pair))
         authority = authorities[pair]
         if authority is None:
-            brought.waiting.append(need)
+            provided.waiting.append(need)
         else:
-            brought.objects.append(_copy(need, authority))
-    return brought
+            provided.objects.append(_copy(need, authority))
+    return provided
 
 
-def _bring_pair(
+def _provide_certificate(
     cluster: Cluster,
     identifier: ObjectRef,
     need: Prerequisite,
     found: Object | None,
-    brought: ProvidedPrerequisites,
+    provided: ProvidedPrerequisites,
 ) -> str | None:
-    """See to the door's pair; the authority of it if it is a new one."""
+    """Keep or renew a serving certificate; return the authority of a new one."""
     clock = cluster.clock
     if found is not None and not is_due(found["metadata"], clock):
-        brought.kept[identifier] = found
+        provided.kept[identifier] = found
         return None
     trusted = (_authority(cluster, identifier) or "") if found is not None else ""
     made = make_serving_certificate(need.namespace, need.name, need.host, clock, trusted)
-    brought.objects.append(made)
+    provided.objects.append(made)
     return authority_in(made)
 
 
@@ -224,5 +191,5 @@ def _copy(need: Prerequisite, pem: str) -> Object:
     return authority_object(need.kind, need.namespace, need.name, pem)
 
 
-def _identifier(kind: str, namespace: str, name: str) -> ObjectRef:
+def _core_ref(kind: str, namespace: str, name: str) -> ObjectRef:
     return ObjectRef(group="", kind=kind, namespace=namespace, name=name)

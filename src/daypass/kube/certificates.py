@@ -27,8 +27,10 @@ class Authority:
         self._key = key
 
     @classmethod
-    def create(cls, name: str, clock: Clock) -> "Authority":
-        """A new authority that lives only in memory until it is saved."""
+    def create(
+        cls, name: str, clock: Clock, *, lifetime: datetime.timedelta = AUTHORITY_LIFETIME
+    ) -> "Authority":
+        """Return a new authority, in memory only."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = x509.KeyUsage(
@@ -43,7 +45,7 @@ class Authority:
             decipher_only=False,
         )
         certificate = (
-            _builder(subject, subject, key, clock, AUTHORITY_LIFETIME)
+            _builder(subject, subject, key, clock, lifetime)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(key, hashes.SHA256())
@@ -86,9 +88,11 @@ class Authority:
         common_name: str = "",
         organization: str = "",
         lifetime: datetime.timedelta = LEAF_LIFETIME,
+        server_only: bool = False,
     ) -> tuple[bytes, bytes]:
-        """(chain, key) as PEM for these names and IP addresses, for servers and clients alike.
+        """Return (chain, key) as PEM for these names and IP addresses.
 
+        The certificate is for servers and, unless `server_only`, for clients.
         Shared with nobody: the key is new each time. `common_name` and `organization` are the user
         and the group that a Kubernetes API server reads from a client certificate.
         """
@@ -96,7 +100,9 @@ class Authority:
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, (common_name or hosts[0])[:64])]
         if organization:
             attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+        if not server_only:
+            usages.append(ExtendedKeyUsageOID.CLIENT_AUTH)
         builder = (
             _builder(x509.Name(attributes), self._certificate.subject, key, clock, lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
