@@ -19,11 +19,10 @@ from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
+from daypass.client.exchange import Timing
 from daypass.client.http1 import HttpRequest, HttpResponse
-from daypass.client.route import Route
-from daypass.client.timing import Timing
-from daypass.client.transport import CONNECT, TransportError
-from support.exchanges import FakeWire
+from daypass.client.transport import CONNECT, Route, TransportError
+from support.exchanges import FakeSend
 from support.fake_door import AUDIENCE, credentials_document, short_lived_token
 from support.timing import FakeClock, FakeTiming
 
@@ -47,7 +46,7 @@ class Fleet:
         self.random = random.Random(seed + 1)
         timing: Timing = FakeTiming(self.clock)
         timing.chance = chance.random
-        timing.begin = _at_once
+        timing.start = _at_once
         settings = CredentialsConfig(
             credentials_document("http://127.0.0.1:1/kubernetes", lifetimeSeconds=LIFETIME_SECONDS),
             origin="fleet.json",
@@ -55,11 +54,11 @@ class Fleet:
         )
         self.refusal = TransportError(CONNECT, Route(target=settings.door.address))
         self.refusal.__cause__ = ConnectionRefusedError()
-        wire = FakeWire(self.answer)
+        wire = FakeSend(self.answer)
         wire.requests = _Nowhere()
         self.token = short_lived_token()
         self.due = [
-            (start, number, Credentials(settings, timing=timing, wire=wire))
+            (start, number, Credentials(settings, timing=timing, send=wire))
             for number, start in enumerate(starts)
         ]
         heapq.heapify(self.due)
@@ -89,9 +88,9 @@ class Fleet:
             self.clock.advance(max(0.0, at - self.now))
             try:
                 credentials.token()
-                grant = credentials._grants[(None, None)]
+                cached = credentials._recent[(None, None)]
                 # Until then, asking is looking into a dictionary: that much is skipped.
-                quiet = grant.quiet_seconds - grant.age_seconds(self.clock)
+                quiet = cached.fresh_seconds - cached.age_seconds(self.clock)
             except DaypassError:
                 self.without_token += 1
                 quiet = 0.0
@@ -104,7 +103,7 @@ class _Nowhere(list[HttpRequest]):
         """Requests of a whole day are too many to keep."""
 
 
-def _at_once(work: Callable[[], None]) -> None:
+def _at_once(name: str, work: Callable[[], None]) -> None:
     work()
 
 

@@ -27,7 +27,7 @@ from bench.rounds import compare
 from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from support.exchanges import FakeWire
+from support.exchanges import FakeSend
 from support.fake_door import credentials_document, token_answer
 
 SCOPE = "https://gate.example.com/.default"
@@ -80,7 +80,7 @@ def _ours() -> Credentials:
     now = SYSTEM_CLOCK.unix()
     document = credentials_document("http://127.0.0.1:1/kubernetes")
     settings = CredentialsConfig(document, origin="bench.json", now_unix=now)
-    return Credentials(settings, wire=FakeWire(lambda _: token_answer(now=now, date=now)))
+    return Credentials(settings, send=FakeSend(lambda _: token_answer(now=now, date=now)))
 
 
 def _google() -> Callable[[], object]:

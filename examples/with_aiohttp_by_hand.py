@@ -14,7 +14,7 @@ import daypass
 async def ask(
     session: aiohttp.ClientSession, credentials: daypass.Credentials, url: str
 ) -> aiohttp.ClientResponse:
-    token = credentials.at_hand() or await credentials.token_async()
+    token = credentials.cached_token() or await credentials.token_async()
     headers = {"Authorization": f"Bearer {token.value.reveal()}"}
     return await session.get(url, headers=headers, raise_for_status=True)
 

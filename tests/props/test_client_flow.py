@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from daypass._core.errors import DaypassError
 from daypass._core.redact import redact
 from daypass.client.config import CredentialsConfig
+from daypass.client.exchange import TokenRequest
 from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
-from daypass.client.route import Route
-from daypass.client.token_request import TokenRequest
-from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, TransportError
+from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
 from support.exchanges import order, run_exchange
 from support.fake_door import (
     answer,

@@ -1,9 +1,9 @@
-"""Many callers, a door with moods, and clocks that jump, against an oracle that knows the truth.
+"""Many callers, a door that fails, and clocks that jump, against an oracle that knows the truth.
 
-A caller is a flow: what a thread or a task does between two effects is one step here, so every
-interleaving of threads and tasks is one of these runs, and each of them is the same every time.
-Two supplies stand for two processes; in half of the runs they share a shelf, with real files and
-real locks.
+A caller is a thread that runs only when the model lets it, from one wait to the next: a request, a
+pause, or the exchange of another caller. So every interleaving of threads is one of these runs, and
+each of them is the same every time. Two token sources stand for two processes; in half of the runs
+they share a cache, with real files and real locks.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from daypass._core.errors import DaypassError
-from daypass.client.config import CredentialsConfig
-from daypass.client.config_source import CredentialsSource
-from daypass.client.effects import Join, Send, Wait
-from daypass.client.refresh import renewal_delay_seconds
-from daypass.client.reloading_config import ReloadingConfig
+from daypass.client.config import CredentialsConfig, CredentialsSource, ReloadingConfig
+from daypass.client.http1 import HttpRequest, HttpResponse
 from daypass.client.shared_cache import SharedTokenCache
-from daypass.client.token import CachedToken, Token
-from daypass.client.token_source import TokenSource
-from daypass.client.transport import ANSWER, CONNECT, TransportError
+from daypass.client.token import CachedToken, Token, renewal_delay_seconds
+from daypass.client.token_source import InFlight, KeyState, TokenSource
+from daypass.client.transport import ANSWER, CONNECT, Deadline, Route, TransportError
 from support.exchanges import response
 from support.fake_door import (
     AUDIENCE,
@@ -39,9 +38,6 @@ from support.fake_door import (
     token_answer,
 )
 from support.timing import NOON, FakeClock, FakeTiming
-
-if TYPE_CHECKING:
-    from daypass.client.effects import Flow
 
 QUESTIONS = ((AUDIENCE, 3600), (AUDIENCE, 600))
 FAULTS = (
@@ -54,31 +50,104 @@ FAULTS = (
 )
 
 
-class SteppedSupply(TokenSource):
-    """A supply whose background flows are stepped by the test as well."""
+class Sending:
+    """A request that waits for its response."""
 
-    def __init__(
-        self, reading: ReloadingConfig, timing: FakeTiming, shelf: SharedTokenCache | None
-    ) -> None:
-        super().__init__(reading, timing, shelf=shelf)
-        self.background: list[Flow[CachedToken]] = []
+    def __init__(self, route: Route, deadline: Deadline) -> None:
+        self.route = route
+        self.timeout_seconds = deadline.seconds_left()
 
-    def _drive(self, flow: Flow[CachedToken]) -> None:
-        self.background.append(flow)
+
+class Pausing:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class Joining:
+    def __init__(self, in_flight: InFlight) -> None:
+        self.in_flight = in_flight
+
+
+class Interrupted(BaseException):
+    """What a caller that is interrupted raises."""
 
 
 class Caller:
-    """A flow, and where it stands."""
+    """A thread that runs from one wait to the next, when `resume` is called."""
 
-    def __init__(self, flow: Flow[CachedToken], process: int, question: int, began: float) -> None:
-        self.flow: Generator[Any, Any, CachedToken] = flow
+    current = threading.local()
+
+    def __init__(
+        self, work: Callable[[], CachedToken], process: int, question: int, began: float
+    ) -> None:
         self.process = process
         self.question = question
         self.began = began
-        self.effect: Send | Wait | Join | None = None
+        self.waits_for: Sending | Pausing | Joining | None = None
         self.since = 0.0
         self.refused: Token | None = None
-        self.is_background = False
+        self.outcome: CachedToken | BaseException | None = None
+        self._work = work
+        self._reply: Any = None
+        self._may_run, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def resume(self, reply: object) -> None:
+        """Let it go on with this reply until it has to wait again, or until it has an outcome."""
+        self._reply = reply
+        self._may_run.release()
+        assert self._stopped.acquire(timeout=60), "a caller blocks where it must not"
+        if self.outcome is not None:
+            self._thread.join()
+
+    @classmethod
+    def wait_for(cls, what: Sending | Pausing | Joining) -> Any:
+        """Stop the calling thread until the model replies."""
+        caller: Caller = cls.current.caller
+        caller.waits_for = what
+        caller._stopped.release()
+        caller._may_run.acquire()
+        if isinstance(caller._reply, BaseException):
+            raise caller._reply
+        return caller._reply
+
+    def _run(self) -> None:
+        self.current.caller = self
+        self._may_run.acquire()
+        try:
+            self.outcome = self._work()
+        except BaseException as error:
+            self.outcome = error
+        finally:
+            self._stopped.release()
+
+
+def send(route: Route, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+    answered: HttpResponse = Caller.wait_for(Sending(route, deadline))
+    return answered
+
+
+class SteppedTokenSource(TokenSource):
+    """A token source whose waits and background exchanges are stepped by the test."""
+
+    def __init__(
+        self, config: ReloadingConfig, timing: FakeTiming, cache: SharedTokenCache | None
+    ) -> None:
+        super().__init__(config, timing, shared_cache=cache, send=send)
+        self.background: list[tuple[tuple[str, int], Callable[[], CachedToken]]] = []
+
+    def _wait(self, in_flight: InFlight) -> bool:
+        is_finished: bool = Caller.wait_for(Joining(in_flight))
+        return is_finished
+
+    def _start(
+        self, thread: str, state: KeyState, key: tuple[str, int], in_flight: InFlight,
+        rejected: Token | None, *, tries: int | None = None,
+    ) -> bool:  # fmt: skip
+        work = partial(self._exchange_into, state, key, in_flight, rejected, tries)
+        self.background.append((key, work))
+        return True
 
 
 class ClientModel(RuleBasedStateMachine):
@@ -87,7 +156,7 @@ class ClientModel(RuleBasedStateMachine):
         self.truth = 0.0
         self.clock = FakeClock()
         self.timing = FakeTiming(self.clock, chance=chance)
-        self.timing.begin = lambda work: work()
+        self.timing.sleep = lambda seconds: Caller.wait_for(Pausing(seconds))
         self.folder = tempfile.mkdtemp(prefix="model-")
         os.chmod(self.folder, 0o700)
         self.is_shared = is_shared
@@ -95,28 +164,28 @@ class ClientModel(RuleBasedStateMachine):
         self.callers: list[Caller] = []
         self.failed: dict[tuple[int, int], float] = {}
         self.got: list[CachedToken] = []
-        self.supplies = [self.supply(is_shared) for _ in range(2)]
+        self.sources = [self.source(is_shared) for _ in range(2)]
 
-    def supply(self, is_shared: bool) -> SteppedSupply:
+    def source(self, is_shared: bool) -> SteppedTokenSource:
         document = credentials_document("http://127.0.0.1:1/kubernetes")
-        settings = CredentialsConfig(document, origin="/c.json", now_unix=NOON)
-        settings.source = CredentialsSource(origin="/c.json", document=b"these")
-        shelf = SharedTokenCache(self.folder, {}, _no_warning) if is_shared else None
-        return SteppedSupply(ReloadingConfig(settings), self.timing, shelf)
+        config = CredentialsConfig(document, origin="/c.json", now_unix=NOON)
+        config.source = CredentialsSource(origin="/c.json", document=b"these")
+        cache = SharedTokenCache(self.folder, {}, _no_warning) if is_shared else None
+        return SteppedTokenSource(ReloadingConfig(config), self.timing, cache)
 
     # -- what callers do
 
     @rule(process=st.integers(0, 1), question=st.integers(0, 1))
     def ask(self, process: int, question: int) -> None:
-        flow = self.supplies[process].obtain(QUESTIONS[question])
-        self.start(Caller(flow, process, question, self.truth))
+        work = partial(self.sources[process].get, QUESTIONS[question])
+        self.start(Caller(work, process, question, self.truth))
 
     @precondition(lambda self: self.got)
     @rule(data=st.data(), process=st.integers(0, 1), question=st.integers(0, 1))
     def renew(self, data: st.DataObject, process: int, question: int) -> None:
         refused = data.draw(st.sampled_from(self.got[-3:])).token
         caller = Caller(
-            self.supplies[process].obtain(QUESTIONS[question], refused),
+            partial(self.sources[process].get, QUESTIONS[question], refused),
             process, question, self.truth,
         )  # fmt: skip
         caller.refused = refused
@@ -128,52 +197,52 @@ class ClientModel(RuleBasedStateMachine):
 
     def step(self, caller: Caller, outcome: object) -> None:
         """Let a caller go on until it has to wait for something."""
-        was_sending = isinstance(caller.effect, Send)
-        try:
-            if isinstance(outcome, Exception):
-                effect = caller.flow.throw(outcome)
-            else:
-                effect = caller.flow.send(outcome)
-        except StopIteration as stop:
+        was_sending = isinstance(caller.waits_for, Sending)
+        caller.resume(outcome)
+        ended = caller.outcome
+        if isinstance(ended, CachedToken):
             self.callers.remove(caller)
-            self.handed_out(caller, stop.value)
-        except DaypassError as error:
+            self.handed_out(caller, ended)
+        elif isinstance(ended, DaypassError):
             self.callers.remove(caller)
-            self.told(error)
+            self.told(ended)
             if was_sending:
                 self.failed[(caller.process, caller.question)] = self.truth
+        elif isinstance(ended, Interrupted):
+            self.callers.remove(caller)
+        elif ended is not None:
+            raise ended
         else:
-            caller.effect, caller.since = effect, self.truth
-            if isinstance(effect, Send) and not was_sending:
+            caller.since = self.truth
+            if isinstance(caller.waits_for, Sending) and not was_sending:
                 failed = self.failed.get((caller.process, caller.question))
                 if failed is not None and caller.began >= failed:
                     assert self.truth - failed >= 0.5, "the door is hammered"
-        for supply in self.supplies:
-            while supply.background:
-                flow = supply.background.pop()
-                question = QUESTIONS.index(flow.gi_frame.f_locals["question"])  # type: ignore[attr-defined]
-                begun = Caller(flow, self.supplies.index(supply), question, self.truth)
-                begun.is_background = True
-                self.start(begun)
+        for source in self.sources:
+            while source.background:
+                key, work = source.background.pop()
+                self.start(
+                    Caller(work, self.sources.index(source), QUESTIONS.index(key), self.truth)
+                )
 
     def told(self, error: DaypassError) -> None:
         assert SENTINEL not in f"{error!r} {error}"
         assert error.hint
 
-    def handed_out(self, caller: Caller, grant: CachedToken) -> None:
-        value = grant.token.value.reveal()
+    def handed_out(self, caller: Caller, cached: CachedToken) -> None:
+        value = cached.value
         assert self.truth < self.ends[value], "a token is handed out past its end"
-        if caller.refused is not None and grant.token.value == caller.refused.value:
-            process = self.supplies[caller.process]._process()
-            holding = process.holdings[QUESTIONS[caller.question]]
-            spacing = renewal_delay_seconds(holding.renewals)
-            assert spacing > grant.age_seconds(self.clock), "a refused token comes back"
-        self.got.append(grant)
+        if caller.refused is not None and cached.token.value == caller.refused.value:
+            process = self.sources[caller.process]._process()
+            state = process.states[QUESTIONS[caller.question]]
+            spacing = renewal_delay_seconds(state.renewals)
+            assert spacing > cached.age_seconds(self.clock), "a refused token comes back"
+        self.got.append(cached)
 
     # -- what the world does
 
     def sending(self) -> list[Caller]:
-        return [caller for caller in self.callers if isinstance(caller.effect, Send)]
+        return [caller for caller in self.callers if isinstance(caller.waits_for, Sending)]
 
     @precondition(lambda self: self.sending())
     @rule(data=st.data(), granted=st.sampled_from((3600, 600)), is_dated=st.booleans())
@@ -195,19 +264,17 @@ class ClientModel(RuleBasedStateMachine):
     @rule(data=st.data(), fault=st.sampled_from(FAULTS))
     def fail(self, data: st.DataObject, fault: bytes | OSError) -> None:
         caller = data.draw(st.sampled_from(self.sending()))
-        assert isinstance(caller.effect, Send)
+        assert isinstance(caller.waits_for, Sending)
         if isinstance(fault, OSError):
-            self.step(caller, _error(caller.effect, CONNECT, fault))
+            self.step(caller, _error(caller.waits_for, CONNECT, fault))
         else:
             self.step(caller, response(fault))
 
     @precondition(lambda self: self.callers)
     @rule(data=st.data())
     def interrupt(self, data: st.DataObject) -> None:
-        """A task is cancelled, a thread interrupted."""
-        caller = data.draw(st.sampled_from(self.callers))
-        caller.flow.close()
-        self.callers.remove(caller)
+        """A thread is interrupted."""
+        self.step(data.draw(st.sampled_from(self.callers)), Interrupted())
 
     @rule(seconds=st.one_of(st.floats(0.01, 31), st.sampled_from((300, 1200, 3589, 3600, 90_000))))
     def pass_time(self, seconds: float) -> None:
@@ -222,40 +289,42 @@ class ClientModel(RuleBasedStateMachine):
 
     def due(self) -> None:
         for caller in list(self.callers):
-            effect, waited = caller.effect, self.truth - caller.since
-            if isinstance(effect, Wait) and waited >= effect.seconds:
+            what, waited = caller.waits_for, self.truth - caller.since
+            if isinstance(what, Pausing) and waited >= what.seconds:
                 self.step(caller, None)
-            elif isinstance(effect, Send) and waited >= effect.timeout_seconds:
-                self.step(caller, _error(effect, ANSWER, TimeoutError()))
+            elif isinstance(what, Sending) and waited >= what.timeout_seconds:
+                self.step(caller, _error(what, ANSWER, TimeoutError()))
 
     @rule()
     def wake(self) -> None:
-        """Whoever waits for a flight that has landed goes on."""
+        """Callers that wait for a finished exchange go on."""
         for caller in list(self.callers):
-            if isinstance(caller.effect, Join) and caller.effect.flight.has_landed:
+            if isinstance(caller.waits_for, Joining) and caller.waits_for.in_flight.is_finished:
                 self.step(caller, True)
 
     # -- what has to hold
 
     @invariant()
     def one_exchange_at_a_time(self) -> None:
-        sending = [c for c in getattr(self, "callers", []) if isinstance(c.effect, Send)]
+        sending = [c for c in getattr(self, "callers", []) if isinstance(c.waits_for, Sending)]
         here = [(caller.process, caller.question) for caller in sending]
         assert len(here) == len(set(here))
         if sending and self.is_shared:
-            # Who has waited for another process for half a deadline goes on alone.
+            # A process that has waited for another for half a deadline goes on alone.
             patient = [c.question for c in sending if c.since - c.began < 15]
             assert len(patient) == len(set(patient))
 
     def teardown(self) -> None:
         if not hasattr(self, "callers"):
             return
-        for _ in range(200):  # a door in a good mood: everybody comes to an end
+        for _ in range(200):  # the door works: every caller comes to an end
             self.pass_time(0.5)
             for caller in self.sending():
                 self.answer_one(caller)
             self.wake()
-        left = [caller.effect for caller in self.callers]
+        left = [caller.waits_for for caller in self.callers]
+        for caller in self.callers:
+            caller.resume(Interrupted())
         shutil.rmtree(self.folder)
         assert not left, "somebody waits for ever"
 
@@ -265,14 +334,14 @@ def _token_in(body: bytes) -> str:
     return token
 
 
-def _error(effect: Send, stage: str, cause: OSError) -> TransportError:
-    error = TransportError(stage, effect.route)
+def _error(what: Sending, stage: str, cause: OSError) -> TransportError:
+    error = TransportError(stage, what.route)
     error.__cause__ = cause
     return error
 
 
-def _no_warning(problem: object) -> None:
-    raise AssertionError(problem)
+def _no_warning(fact: str, hint: str) -> None:
+    raise AssertionError(fact)
 
 
 TestClientModel = ClientModel.TestCase

@@ -1,19 +1,15 @@
-"""Exchanges without a socket: a flow, or whole credentials, fed with what a server might send."""
+"""Exchanges without a socket, fed with what a server might send."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 
-from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.effects import Send, Wait
-from daypass.client.exchange import ask
+from daypass.client.exchange import TokenRequest, request_token
 from daypass.client.http1 import HttpRequest, HttpResponse, ResponseParser
-from daypass.client.route import Route
 from daypass.client.token import CachedToken
-from daypass.client.token_request import TokenRequest
+from daypass.client.transport import Deadline, Route
 from support.fake_door import AUDIENCE, credentials_document
 from support.timing import NOON, FakeTiming
 
@@ -45,44 +41,25 @@ def run_exchange(
     timing: FakeTiming | None = None,
     asks: TokenRequest | None = None,
 ) -> CachedToken:
-    """Drive one exchange through these answers, in order; the last one repeats."""
-    timing = timing or FakeTiming()
+    """Send one TokenRequest that gets these answers, in order; the last one repeats."""
+    timing, script = timing or FakeTiming(), list(answers)
     asks = asks or order()
-    ends = timing.clock.monotonic() + timing.exchange_seconds
-    flow = ask(asks, Route(target=asks.door.address), timing, ends)
-    script = list(answers)
-    effect = next(flow)
-    try:
-        while True:
-            if isinstance(effect, Wait):
-                timing.sleep(effect.seconds)
-                effect = flow.send(None)
-                continue
-            assert isinstance(effect, Send)
-            entry = script.pop(0) if len(script) > 1 else script[0]
-            if isinstance(entry, Exception):
-                effect = flow.throw(entry)
-            else:
-                effect = flow.send(response(entry))
-    except StopIteration as stop:
-        grant: CachedToken = stop.value
-        return grant
+    door = FakeSend(lambda _: script.pop(0) if len(script) > 1 else script[0])
+    deadline = Deadline(timing.clock, timing.exchange_seconds)
+    return request_token(asks, Route(target=asks.door.address), timing, deadline, send=door)
 
 
-class FakeWire:
-    """A door without a socket, for `Credentials(settings, wire=...)`.
+class FakeSend:
+    """A door without a socket, for `Credentials(config, send=...)`.
 
-    `answer` gives the answer to a request, as bytes or read, or the error to raise. A task that
-    sends lets others run first.
+    `answer` gives the answer to a request, as bytes or read, or the error to raise.
     """
 
     def __init__(self, answer: Callable[[HttpRequest], bytes | HttpResponse | Exception]) -> None:
         self.answer = answer
         self.requests: list[HttpRequest] = []
 
-    def send(
-        self, route: Route, request: HttpRequest, timeout_seconds: float, clock: Clock
-    ) -> HttpResponse:
+    def __call__(self, route: Route, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """One request, one answer."""
         self.requests.append(request)
         answered = self.answer(request)
@@ -90,18 +67,11 @@ class FakeWire:
             raise answered
         return answered if isinstance(answered, HttpResponse) else response(answered)
 
-    async def send_async(
-        self, route: Route, request: HttpRequest, timeout_seconds: float
-    ) -> HttpResponse:
-        """The same for a task."""
-        await asyncio.sleep(0)
-        return self.send(route, request, timeout_seconds, SYSTEM_CLOCK)
-
 
 class Wired:
     """Makes credentials for a door without a socket; `wire` is the last one's."""
 
-    wire: FakeWire
+    wire: FakeSend
 
     def __init__(self, timing: FakeTiming) -> None:
         self._timing = timing
@@ -110,6 +80,6 @@ class Wired:
         self, answer: Callable[[HttpRequest], bytes | HttpResponse | Exception], **changes: object
     ) -> Credentials:
         document = credentials_document("http://127.0.0.1:1/kubernetes", **changes)
-        settings = CredentialsConfig(document, origin="credentials.json", now_unix=NOON)
-        self.wire = FakeWire(answer)
-        return Credentials(settings, timing=self._timing, wire=self.wire)
+        config = CredentialsConfig(document, origin="credentials.json", now_unix=NOON)
+        self.wire = FakeSend(answer)
+        return Credentials(config, timing=self._timing, send=self.wire)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from daypass.client.timing import Timing
+from daypass.client.exchange import SYSTEM_TIMING, Timing
 
 NOON = 1_800_000_000.0
 """2027-01-15T08:00:00Z, a moment as good as any."""
@@ -36,8 +36,8 @@ class FakeClock:
 class FakeTiming(Timing):
     """A Timing whose waits take no time, are remembered in `waits`, and move the clock on.
 
-    What is begun in the background is put into `begun`, and done when a test calls `do_begun`.
-    `chance` can be changed.
+    A refresh is put into `begun`, and carried out when a test calls `do_begun`; other threads are
+    started. `chances` can be changed.
     """
 
     def __init__(
@@ -50,9 +50,8 @@ class FakeTiming(Timing):
         super().__init__(
             clock=self.fake_clock,
             sleep=self._wait,
-            sleep_async=self._wait_async,
             chance=lambda: self.chances,
-            begin=self.begun.append,
+            start=self._start,
             exchange_seconds=exchange_seconds,
         )
 
@@ -65,5 +64,8 @@ class FakeTiming(Timing):
         self.waits.append(seconds)
         self.fake_clock.advance(seconds)
 
-    async def _wait_async(self, seconds: float) -> None:
-        self._wait(seconds)
+    def _start(self, name: str, work: Callable[[], None]) -> None:
+        if name == "daypass-refresh":
+            self.begun.append(work)
+        else:
+            SYSTEM_TIMING.start(name, work)

@@ -23,7 +23,7 @@ from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected, SocketAddress
 from support.deadline import eventually
 from support.doors import EKF
-from support.exchanges import FakeWire
+from support.exchanges import FakeSend
 from support.fake_door import credentials_document, token_answer
 from support.gates import AUDIENCE, ISSUER, NOBODY, RunningGate, running_gate
 from support.tokens import Signer
@@ -116,7 +116,7 @@ def credentials_of(**changes: Any) -> daypass.Credentials:
     now = SYSTEM_CLOCK.unix()
     document = credentials_document("http://127.0.0.1:1/kubernetes")
     settings = CredentialsConfig(document, origin="test.json", now_unix=now)
-    return daypass.Credentials(settings, wire=FakeWire(door))
+    return daypass.Credentials(settings, send=FakeSend(door))
 
 
 def channel_of(gate: RunningGate, credentials: daypass.Credentials) -> tuple[str, Any, Any]:

@@ -2,20 +2,24 @@
 
 
 class DaypassError(Exception):
-    """Something a person can act upon: a fact, and a hint at what to do next.
+    """Something that a user can act upon: a fact, and a hint at what to do next.
 
     `str(error)` is the fact followed by the hint. Errors hold no secret and survive pickling.
-    `exit_code` is what a command ends with (1 failed, 2 usage). `heals_by_itself` is true where
-    the same attempt may succeed later without anybody doing anything.
+    `exit_code` is the exit code of a command (1 failed, 2 usage). `heals_by_itself` is true if
+    the same attempt may succeed later without a change. `reason` is a short code for the case,
+    such as "connect-timeout"; empty if the class is its only case.
     """
 
     exit_code = 1
     heals_by_itself = False
+    reason = ""
 
-    def __init__(self, fact: str, hint: str = "") -> None:
+    def __init__(self, fact: str, hint: str = "", *, reason: str = "") -> None:
         super().__init__(fact, hint)
         self.fact = fact
         self.hint = hint
+        if reason:
+            self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.fact}\n{self.hint}" if self.hint else self.fact

@@ -17,7 +17,7 @@ from daypass.agent.config import AgentConfig, TokenFile
 from daypass.agent.file_renewer import FileRenewer, RenewerStatus, TokenRequester
 from daypass.agent.health import Health
 from daypass.agent.log import AgentEvent, AgentLog
-from daypass.client.timing import Timing
+from daypass.client.exchange import Timing
 from daypass.client.token import CachedToken
 
 

@@ -1,6 +1,6 @@
 """When a token file is due: decided from what is known of it, with no clock and no I/O of its own.
 
-The seconds are those of the library (`client.refresh`), so that a fleet of agents is spread as a
+The seconds are those of the library (`client.token`), so that a fleet of agents is spread as a
 fleet of programs is. An agent adds that it never gives up: what only a person can mend, such as a
 refused identity, is tried every few minutes.
 
@@ -24,13 +24,16 @@ from daypass.agent.atomic_write import write_atomically
 from daypass.agent.config import TokenFile
 from daypass.agent.hooks import run_hook
 from daypass.agent.log import AgentEvent, AgentLog
-from daypass.client import refresh
-from daypass.client.config import CredentialsConfig, parse_source
-from daypass.client.config_source import read_source
-from daypass.client.exchange import exchange
-from daypass.client.sync import drive
-from daypass.client.timing import Timing
-from daypass.client.token import CachedToken, Token
+from daypass.client.config import CredentialsConfig, parse_source, read_source
+from daypass.client.exchange import Timing, exchange
+from daypass.client.token import (
+    CachedToken,
+    Token,
+    backoff_seconds,
+    fresh_seconds,
+    requested_delay_seconds,
+    retry_delay_seconds,
+)
 
 SHORTEST_PAUSE_SECONDS = 1.0
 """Whatever a server grants, a file is not renewed more often than so."""
@@ -96,7 +99,7 @@ def begin(now: Moment, *, stagger_seconds: float, chance: float) -> Schedule:
 def renewed(before: Schedule, asked: Moment, *, usable_seconds: float, chance: float) -> Schedule:
     """After a token came that is good for `usable_seconds`."""
     is_first = before.held is None or before.failures > 0
-    quiet = refresh.fresh_seconds(usable_seconds, chance, is_first=is_first)
+    quiet = fresh_seconds(usable_seconds, chance, is_first=is_first)
     held = Held(asked=asked, life_seconds=usable_seconds)
     return Schedule(since=asked, pause_seconds=max(SHORTEST_PAUSE_SECONDS, quiet), held=held)
 
@@ -112,14 +115,12 @@ def failed(
     """After an attempt failed."""
     failures = before.failures + 1
     left = 0.0 if before.held is None else max(0.0, before.held.left_seconds(now))
-    pause = max(
-        refresh.backoff_seconds(failures, chance), refresh.retry_delay_seconds(left, chance)
-    )
+    pause = max(backoff_seconds(failures, chance), retry_delay_seconds(left, chance))
     if not heals_by_itself:
         hopeless = 5.0 * 2.0 ** min(failures, 10)
         pause = max(pause, min(LONGEST_HOPELESS_PAUSE_SECONDS, hopeless) * (0.5 + 0.5 * chance))
     if retry_after_seconds is not None:
-        pause = max(pause, refresh.requested_delay_seconds(retry_after_seconds, chance))
+        pause = max(pause, requested_delay_seconds(retry_after_seconds, chance))
     return Schedule(since=now, pause_seconds=pause, failures=failures, held=before.held)
 
 
@@ -143,8 +144,7 @@ class TokenRequester:
     def ask(self, audience: str | None, lifetime_seconds: int | None) -> CachedToken:
         """A new token, as `Ask` says."""
         settings = self._read()
-        question = settings.question(audience, lifetime_seconds)
-        return drive(exchange(settings, question, self._timing), self._timing)
+        return exchange(settings, settings.key(audience, lifetime_seconds), self._timing)
 
     def identity(self) -> object:
         """All of the credentials, to be compared; None where they cannot be read just now."""

@@ -15,11 +15,9 @@ from daypass._core.text import printable
 from daypass._core.tls import client_context
 from daypass.agent.config import CommandHook, Hook, PostHook, SignalHook
 from daypass.client.door_url import HostPort
-from daypass.client.http1 import HttpRequest
-from daypass.client.route import Route, find_proxy
-from daypass.client.sync import send
-from daypass.client.token_request import USER_AGENT
-from daypass.client.transport import TransportError
+from daypass.client.http1 import USER_AGENT, HttpRequest
+from daypass.client.proxy import find_proxy
+from daypass.client.transport import Deadline, Route, TransportError, send
 
 _PID_FILE_LIMIT_BYTES = 64
 _OUTPUT_LIMIT_BYTES = 4096
@@ -129,7 +127,7 @@ def _post(hook: PostHook, clock: Clock) -> None:
         context=client_context(None) if tls else None,
     )
     try:
-        status = send(route, request, hook.timeout_seconds, clock).status
+        status = send(route, request, Deadline(clock, hook.timeout_seconds)).status
     except TransportError as error:
         reason = type(error.__cause__).__name__
         raise HookError(f"POST {target} got no answer ({error.stage}: {reason})") from None

@@ -7,8 +7,8 @@ import os
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import log, write
 from daypass.cli.fast_path import parse_simple
-from daypass.client.cached_token import cached_token
-from daypass.client.config_source import read_source
+from daypass.client.config import read_source
+from daypass.client.shared_cache import cached_token
 from daypass.integrations.exec_credential import asked_version, exec_credential
 
 TYPE_CHECKING = False

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.client.config_source import CredentialsSource
+    from daypass.client.config import CredentialsSource
 
 SUMMARY = "a kubeconfig whose tokens come from daypass"
 EPILOG = """examples:
@@ -50,8 +50,7 @@ def run(args: Namespace) -> int:
     """Print or write the entry."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.cli import log, write
-    from daypass.client.config import parse_source
-    from daypass.client.config_source import FILE_VARIABLE, read_source
+    from daypass.client.config import FILE_VARIABLE, parse_source, read_source
     from daypass.integrations.kubeconfig import (
         check_server,
         kubeconfig,
@@ -105,15 +104,15 @@ def _issuer(source: CredentialsSource) -> str | None:
     from daypass._core.errors import DaypassError
     from daypass._core.jwt import decode_unverified
     from daypass.cli import log
-    from daypass.client.cached_token import cached_token
     from daypass.client.config import check_audience
+    from daypass.client.shared_cache import cached_token
 
     def warn(fact: str, hint: str) -> None:
         log(f"warning: {fact}", hint)
 
     try:
         entry = cached_token(source, None, None, use_cache=True, warn=warn)
-        issuer = decode_unverified(entry.token)[1].get("iss")
+        issuer = decode_unverified(entry.value)[1].get("iss")
         return check_audience(issuer) if isinstance(issuer, str) else None
     except DaypassError as error:
         log(f"the audience of the API server is not known: {error.fact}", error.hint)

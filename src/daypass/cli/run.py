@@ -96,9 +96,8 @@ def _start(
     options: dict[str, str], lifetime: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.client.cached_token import cached_token
-    from daypass.client.config import parse_source
-    from daypass.client.config_source import read_source
+    from daypass.client.config import parse_source, read_source
+    from daypass.client.shared_cache import cached_token
     from daypass.integrations.run_with_token import become, child_environment
 
     source = read_source(os.environ, options.get("--credentials"))
@@ -112,7 +111,7 @@ def _start(
     passes = "--pass-credentials" in options
     variables = parse_source(source, SYSTEM_CLOCK.unix(), os.environ).variables
     environment = child_environment(
-        os.environ, name, entry.token, variables=variables, with_credentials=passes
+        os.environ, name, entry.value, variables=variables, with_credentials=passes
     )
     become(command, environment)
 
@@ -124,7 +123,7 @@ def _start_with_file(
     from daypass.agent.config import TokenFile
     from daypass.agent.file_renewer import FileRenewer, TokenRequester
     from daypass.agent.log import AgentLog
-    from daypass.client.timing import SYSTEM_TIMING
+    from daypass.client.exchange import SYSTEM_TIMING
     from daypass.integrations.run_with_token import (
         become,
         child_environment,

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 
 from daypass.cli import fast_path, log, write
-from daypass.client.cached_token import cached_token
-from daypass.client.config_source import read_source
+from daypass.client.config import read_source
+from daypass.client.shared_cache import cached_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.client.cache import CacheEntry
+    from daypass.client.token import CachedToken
 
 SUMMARY = "a short-lived token on stdout"
 EPILOG = """examples:
@@ -114,15 +114,15 @@ def answer(options: TokenOptions) -> int:
     return 0
 
 
-def _print(entry: CacheEntry, output: str) -> None:
+def _print(entry: CachedToken, output: str) -> None:
     if output == "json":
         # All three are of letters that JSON leaves as they are, or are JSON already.
         text = (
-            f'{{"token": "{entry.token}", "expiresAt": "{entry.expires_at}",'
+            f'{{"token": "{entry.value}", "expiresAt": "{entry.expires_at}",'
             f' "audiences": {entry.audiences}}}'
         )
     elif output == "header":
-        text = f"Authorization: Bearer {entry.token}"
+        text = f"Authorization: Bearer {entry.value}"
     else:
-        text = entry.token
+        text = entry.value
     write(text + "\n")

@@ -164,8 +164,7 @@ def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
     if credentials is None:
         return lambda: None
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.client.config import parse_source
-    from daypass.client.config_source import read_source
+    from daypass.client.config import parse_source, read_source
 
     return lambda: parse_source(read_source({}, credentials), SYSTEM_CLOCK.unix()).token
 

@@ -118,7 +118,6 @@ def _targets(args: Namespace) -> tuple[Config | None, list[VerificationTarget]]:
 
 def _held(path: str) -> CredentialsConfig:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.client.config import parse_source
-    from daypass.client.config_source import read_source
+    from daypass.client.config import parse_source, read_source
 
     return parse_source(read_source({}, path), SYSTEM_CLOCK.unix())

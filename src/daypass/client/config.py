@@ -1,64 +1,215 @@
-"""What credentials say: door, authority, token, audience, lifetime; parsed and checked once."""
+"""Credentials: read as bytes from a file or from variables, then parsed and checked.
+
+`read_source` gets no further than the bytes. They are the identity that a cached token belongs to,
+and all that the cached path of `daypass token` needs: so what parsing needs is imported where it
+is used. `parse_source` returns the checked CredentialsConfig, and ReloadingConfig reads the files
+again after a change.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 
-from daypass._core.redact import redact
-from daypass._core.secret import Secret
-from daypass._core.text import printable, suggest
-from daypass.client.cache import mark
-from daypass.client.config_source import read_secret_file
-from daypass.client.door_url import DoorUrl
+from daypass._core.files import UnsafeFileError, fingerprint, read_private
 from daypass.client.errors import CredentialsError
-from daypass.client.subject import TokenIdentity, named_identity, read_identity
-from daypass.client.subject_token import ExecToken, GitHubToken, StaticToken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-    from daypass.client.cache import Needs
-    from daypass.client.config_source import CredentialsSource
-    from daypass.client.subject_token import LongLived
+    from daypass._core.secret import Secret
+    from daypass.client.shared_cache import Inputs
+    from daypass.client.subject_token import SubjectToken, TokenIdentity
 
 
 DEFAULT_LIFETIME_SECONDS = 3600
 LONGEST_LIFETIME_SECONDS = 2**32
 """More is no TokenRequest at all (k8s.io/kubernetes/pkg/apis/authentication/validation)."""
 
+LIMIT_BYTES = 64 * 1024
+FILE_VARIABLE = "DAYPASS_CREDENTIALS"
+FILE_VARIABLES = (FILE_VARIABLE, "DAYPASS_TOKEN_FILE", "DAYPASS_CA_FILE")
+"""Those that hold a path."""
+FIELD_VARIABLES = (
+    "DAYPASS_DOOR",
+    "DAYPASS_TOKEN",
+    "DAYPASS_TOKEN_FILE",
+    "DAYPASS_AUDIENCE",
+    "DAYPASS_CA_FILE",
+)
+_FIELDS = {
+    "DAYPASS_DOOR": "door",
+    "DAYPASS_TOKEN": "token",
+    "DAYPASS_AUDIENCE": "audience",
+}
 _KEYS = (
     "type", "version", "door", "certificateAuthority", "token", "audience", "lifetimeSeconds",
     "namespace", "serviceAccount",
 )  # fmt: skip
+_ACCOUNT_HINT = "namespace and serviceAccount together name the account that a federated token gets"
 _MISSING = {
-    "door": "it takes the URL that the door is published at, like https://ekf.example.com/kubernetes",
-    "token": "it takes the long-lived token; DAYPASS_TOKEN_FILE, or a file's path, does as well",
-    "namespace": "namespace and serviceAccount say together whom a federated token becomes",
-    "serviceAccount": "namespace and serviceAccount say together whom a federated token becomes",
+    "door": "it is the URL of the door, such as https://ekf.example.com/kubernetes",
+    "token": "it is the long-lived token; DAYPASS_TOKEN_FILE takes the path of a file instead",
+    "namespace": _ACCOUNT_HINT,
+    "serviceAccount": _ACCOUNT_HINT,
 }
 _GITHUB_VARIABLES = ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL")
-_SOURCES = (
+_SOURCES_HINT = (
     'put the long-lived token itself there, or {"file": "PATH"}, {"variable": "NAME"},\n'
     '{"github": {"audience": "A"}}, {"exec": ["PROGRAM", "ARGUMENT"]}'
 )
 
 
-class CredentialsConfig:
-    """Checked credentials. `certificate_authority` is PEM, or None for the machine's own.
+class CredentialsSource:
+    """Raw credentials: a whole file as `document`, or the variables' values as `fields`.
 
-    `files`: what they were read from, with fingerprints. `source`: the bytes that they were; None
-    where they came from no source. `needs`: what those bytes do not show (`cache.Entry`); None
-    where that can't be told. `variables`: of the environment, that the document names and that lead
-    to the long-lived token.
+    `origin` is the file's path, or None if they came from variables. `files`: what was read, with
+    its fingerprint before.
+    """
+
+    __slots__ = ("document", "fields", "files", "origin")
+
+    def __init__(
+        self,
+        *,
+        origin: str | None,
+        document: bytes = b"",
+        fields: dict[str, bytes] | None = None,
+        files: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.origin = origin
+        self.document = document
+        self.fields = fields or {}
+        self.files = files
+
+    def __repr__(self) -> str:
+        return f"CredentialsSource(origin={self.origin!r})"
+
+    def identity(self) -> list[bytes]:
+        """Return everything that these credentials consist of, in a fixed order, for a cache key.
+
+        The folder is a part of it: a document may name a file by a relative path.
+        """
+        if self.origin is not None:
+            folder = os.path.dirname(os.path.abspath(self.origin))
+            return [b"file", os.fsencode(folder), self.document]
+        parts = [b"variables"]
+        for name in sorted(self.fields):
+            parts += [name.encode(), self.fields[name]]
+        return parts
+
+
+def read_source(environ: Mapping[str, str], path: str | None = None) -> CredentialsSource:
+    """Return the credentials in the file `path`, or else those of the DAYPASS_ variables.
+
+    An empty variable is treated as unset. Raises CredentialsError.
+    """
+    if path is not None:
+        return _read_file(path)
+    named = [name for name in FIELD_VARIABLES if environ.get(name)]
+    file = environ.get(FILE_VARIABLE)
+    if file and named:
+        names = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+        raise CredentialsError(
+            f"{FILE_VARIABLE} and {names} are both set",
+            f"unset either {FILE_VARIABLE} or {names}: they are never combined",
+            reason="conflicting-variables",
+        )
+    if file:
+        return _read_file(file)
+    if not named:
+        raise CredentialsError(
+            "no credentials are configured",
+            f"set {FILE_VARIABLE} to your credentials file,\n"
+            "or set DAYPASS_DOOR, DAYPASS_AUDIENCE and DAYPASS_TOKEN_FILE",
+            reason="no-credentials",
+        )
+    return _read_variables(environ)
+
+
+def _read_file(path: str) -> CredentialsSource:
+    seen = ((path, fingerprint(path)),)
+    document = _read_secret_file(path, "the credentials file")
+    return CredentialsSource(origin=path, document=document, files=seen)
+
+
+def _read_variables(environ: Mapping[str, str]) -> CredentialsSource:
+    token_file, ca_file = environ.get("DAYPASS_TOKEN_FILE"), environ.get("DAYPASS_CA_FILE")
+    if token_file and environ.get("DAYPASS_TOKEN"):
+        raise CredentialsError(
+            "DAYPASS_TOKEN and DAYPASS_TOKEN_FILE are both set",
+            "unset one of them",
+            reason="conflicting-variables",
+        )
+    fields = {
+        field: os.fsencode(environ[name]) for name, field in _FIELDS.items() if environ.get(name)
+    }
+    seen = tuple((path, fingerprint(path)) for path in (token_file, ca_file) if path)
+    if token_file:
+        fields["token"] = _read_secret_file(token_file, "the file in DAYPASS_TOKEN_FILE")
+    if ca_file:
+        fields["certificateAuthority"] = _read_authority_file(ca_file)
+    return CredentialsSource(origin=None, fields=fields, files=seen)
+
+
+def _read_secret_file(path: str, what: str) -> bytes:
+    """Return the content of a file that only this user can read, or that is mounted for the user
+    (see `read_private`), up to LIMIT_BYTES. Raises CredentialsError."""
+    try:
+        return read_private(path, limit_bytes=LIMIT_BYTES, may_be_mounted=True)
+    except UnsafeFileError as error:
+        problem = CredentialsError(
+            f"{what} is not used: {error.fact}", error.hint, reason="unsafe-file"
+        )
+    except (OSError, ValueError) as error:
+        problem = _unreadable(path, what, error)
+    raise problem  # not inside `except`: the error of the OS quotes the path, and would be context
+
+
+def _read_authority_file(path: str) -> bytes:
+    what = "the file in DAYPASS_CA_FILE"
+    try:
+        with open(path, "rb") as file:
+            content = file.read(16 * LIMIT_BYTES + 1)
+        if len(content) <= 16 * LIMIT_BYTES:
+            return content
+        problem = CredentialsError(
+            f"{what} is larger than 1 MiB", "name a file of certificates", reason="file-too-large"
+        )
+    except (OSError, ValueError) as error:
+        problem = _unreadable(path, what, error)
+    raise problem
+
+
+def _unreadable(path: str, what: str, error: OSError | ValueError) -> CredentialsError:
+    from daypass._core.redact import redact  # users do put a token where its path belongs
+
+    # ValueError: a NUL in the path
+    cause = (error.strerror if isinstance(error, OSError) else None) or "not a valid path"
+    hint = "is the path right?"
+    if isinstance(error, PermissionError):
+        hint = f"user {os.geteuid()} needs read access: `namei -l PATH` shows what denies it"
+    elif "{" in path:
+        hint = "it takes the path of a file, not its content"
+    return CredentialsError(
+        f"{what} cannot be read: {redact(path)}: {cause}", hint, reason="unreadable-file"
+    )
+
+
+class CredentialsConfig:
+    """Checked credentials.
+
+    `certificate_authority` is PEM, or None for the machine's own authorities. `files`: the files
+    that were read, with fingerprints. `source`: the raw credentials, or None if there are none.
+    `inputs`: what decides the exchange in addition to those bytes (`shared_cache.Inputs`); None if
+    that can't be determined, and then tokens are not shared. `variables`: environment variables
+    that the document names and that lead to the subject token.
     """
 
     __slots__ = (
-        "_stated", "audience", "certificate_authority", "door", "files", "identity",
-        "lifetime_seconds", "long_lived", "needs", "origin", "source", "token",
-        "variables",
+        "_named_identity", "audience", "certificate_authority", "door", "files", "identity",
+        "inputs", "lifetime_seconds", "origin", "source", "subject_token", "token", "variables",
     )  # fmt: skip
 
     def __init__(
@@ -70,16 +221,18 @@ class CredentialsConfig:
         environ: Mapping[str, str] | None = None,
         files: tuple[tuple[str, str], ...] = (),
     ) -> None:
+        from daypass.client.door_url import DoorUrl
+
         self.origin = origin
         self.files = files
         self.source: CredentialsSource | None = None
-        self.needs: Needs | None = ()
+        self.inputs: Inputs | None = ()
         self.variables: tuple[str, ...] = ()
         self.door = DoorUrl.parse(_text(fields, "door", origin))
         self.token: Secret | None = None
-        """The long-lived token, where it need not be asked for."""
-        self._stated = _stated(fields, origin)
-        self.long_lived = self._token(fields, os.environ if environ is None else environ)
+        """The long-lived token, if it is in the file or in a variable."""
+        self._named_identity = _identity_in(fields, origin)
+        self.subject_token = self._subject_token(fields, os.environ if environ is None else environ)
         self.identity: TokenIdentity = self._first_identity(now_unix)
         self.certificate_authority: str | None = None
         if "certificateAuthority" in fields:
@@ -91,64 +244,87 @@ class CredentialsConfig:
             fields.get("lifetimeSeconds", DEFAULT_LIFETIME_SECONDS)
         )
 
-    def question(self, audience: str | None, lifetime_seconds: int | None) -> tuple[str, int]:
-        """What is asked for, with the credentials' own where None; raises CredentialsError."""
+    def key(self, audience: str | None, lifetime_seconds: int | None) -> tuple[str, int]:
+        """Return the audience and the lifetime to request; None selects the configured one.
+
+        Raises CredentialsError.
+        """
         return (
             check_audience((self.audience or "") if audience is None else audience),
             self.lifetime_seconds if lifetime_seconds is None else check_lifetime(lifetime_seconds),
         )
 
     def identity_of(self, token: Secret, now_unix: float) -> TokenIdentity:
-        """Whom this token stands for; raises CredentialsError."""
+        """Return the ServiceAccount that this subject token is for; raises CredentialsError."""
+        from daypass.client.subject_token import read_identity
+
         if token is self.token and self.identity.secret_name is not None:
             return self.identity
-        self.identity = read_identity(token, now_unix, self._stated)
+        self.identity = read_identity(token, now_unix, self._named_identity)
         return self.identity
 
     def _first_identity(self, now_unix: float) -> TokenIdentity:
         if self.token is not None:
-            return read_identity(self.token, now_unix, self._stated)
-        if self._stated is not None:
-            return self._stated
+            from daypass.client.subject_token import read_identity
+
+            return read_identity(self.token, now_unix, self._named_identity)
+        if self._named_identity is not None:
+            return self._named_identity
         raise CredentialsError(
-            f"{self.origin} names no namespace and no serviceAccount",
-            "a token that is asked for with each exchange does not say beforehand whose it is",
+            f"{self.origin} has no namespace and no serviceAccount",
+            "they are required for a token that is fetched at each exchange",
+            reason="missing-field",
         )
 
-    def _token(self, fields: dict[str, Any], environ: Mapping[str, str]) -> LongLived:
+    def _subject_token(self, fields: dict[str, Any], environ: Mapping[str, str]) -> SubjectToken:
+        from daypass._core.redact import redact
+        from daypass.client.shared_cache import digest_input
+
         source = fields.get("token")
         if not isinstance(source, dict):
-            return self._there(_text(fields, "token", self.origin))
+            return self._static_token(_text(fields, "token", self.origin))
         match source:
             case {"file": str(name)} if len(source) == 1:
                 path = os.path.abspath(os.path.join(os.path.dirname(self.origin or ""), name))
-                seen = mark("file", path, environ)
+                seen = digest_input("file", path, environ)
                 self.files += ((path, seen),)
-                self.needs = (("file", path, seen),)
-                content = read_secret_file(path, "the token's file")
-                return self._there(content.decode("utf-8", "replace"))
+                self.inputs = (("file", path, seen),)
+                content = _read_secret_file(path, "the token's file")
+                return self._static_token(content.decode("utf-8", "replace"))
             case {"variable": str(name)} if len(source) == 1:
-                self.needs = (("variable", name, mark("variable", name, environ)),)
+                self.inputs = (("variable", name, digest_input("variable", name, environ)),)
                 self.variables = (name,)
                 if not environ.get(name):
                     raise CredentialsError(
-                        f"{redact(name)}, which holds the token, is not set",
-                        "in CI a job has to ask for it: in GitLab by `id_tokens:`",
+                        f"the variable {redact(name)}, which holds the token, is not set",
+                        "in CI the job has to request it: in GitLab with `id_tokens:`",
+                        reason="missing-variable",
                     )
-                return self._there(environ[name])
+                return self._static_token(environ[name])
             case {"github": {"audience": str(audience), **rest}} if len(source) == 1 and not rest:
-                job = _GITHUB_VARIABLES[0]  # another one in each job
-                self.needs = (("variable", job, mark("variable", job, environ)),)
+                from daypass.client.github import GitHubToken
+
+                job = _GITHUB_VARIABLES[0]  # differs between jobs
+                self.inputs = (("variable", job, digest_input("variable", job, environ)),)
                 self.variables = _GITHUB_VARIABLES
                 return GitHubToken(check_audience(audience), environ)
             case {"exec": [str(_), *_] as command} if len(source) == 1 and all(
                 isinstance(word, str) for word in command
             ):
-                self.needs = None
-                return ExecToken(tuple(command), environ)
-        raise CredentialsError(f"the token in {self.origin} is of no known kind", _SOURCES)
+                from daypass.client.subject_token import ExecToken
 
-    def _there(self, text: str) -> StaticToken:
+                self.inputs = None
+                return ExecToken(tuple(command), environ)
+        raise CredentialsError(
+            f"the token in {self.origin} is of an unknown kind",
+            _SOURCES_HINT,
+            reason="invalid-field",
+        )
+
+    def _static_token(self, text: str) -> SubjectToken:
+        from daypass._core.secret import Secret
+        from daypass.client.subject_token import StaticToken
+
         self.token = Secret(text.strip())
         return StaticToken(self.token)
 
@@ -156,62 +332,105 @@ class CredentialsConfig:
 def parse_source(
     source: CredentialsSource, now_unix: float, environ: Mapping[str, str] | None = None
 ) -> CredentialsConfig:
-    """The settings in raw credentials; raises CredentialsError, which quotes no value of them.
+    """Return the checked config of raw credentials. Raises CredentialsError, without any value.
 
-    `environ` (os.environ): where variables are looked up that a document names.
+    `environ` (os.environ): where variables that the document names are looked up.
     """
     if source.origin is not None:
         fields = _fields(source.document, source.origin)
     else:
         fields = {name: value.decode("utf-8", "replace") for name, value in source.fields.items()}
-    settings = CredentialsConfig(
+    config = CredentialsConfig(
         fields, origin=source.origin, now_unix=now_unix, environ=environ, files=source.files
     )
-    settings.source = source
-    return settings
+    config.source = source
+    return config
+
+
+class ReloadingConfig:
+    """The last valid config. `read` reads it again; None: it never changes."""
+
+    __slots__ = ("_read", "_seen", "current", "problem")
+
+    def __init__(
+        self, config: CredentialsConfig, read: Callable[[], CredentialsConfig] | None = None
+    ) -> None:
+        self.current = config
+        self.problem: CredentialsError | None = None
+        """Why the files as they are now can't be used. The last valid config stays in use."""
+        self._read = read
+        self._seen = config.files
+
+    def has_changed(self) -> bool:
+        """Whether a file differs from the one that was read. Reads no file, only its status."""
+        return self._read is not None and any(
+            fingerprint(path) != seen for path, seen in self._seen
+        )
+
+    def reload(self) -> CredentialsConfig:
+        """Read the files again and return the config that is valid then."""
+        if self._read is not None:
+            self._seen = tuple((path, fingerprint(path)) for path, _ in self._seen)
+            try:
+                self.current, self.problem = self._read(), None
+                self._seen = self.current.files
+            except CredentialsError as error:
+                self.problem = error
+        return self.current
 
 
 def check_audience(audience: str) -> str:
-    """An audience as it may stand in a request."""
+    """Return the audience if it can be requested; raises CredentialsError."""
     if audience and audience == audience.strip() and audience.isprintable():
         return audience
     raise CredentialsError(
-        "the audience holds spaces or control characters" if audience else "no audience is named",
+        "the audience contains spaces or control characters" if audience else "no audience is set",
         "name one: --audience AUDIENCE (audience=AUDIENCE in Python), DAYPASS_AUDIENCE, or "
         "`audience` in the credentials file",
+        reason="invalid-audience" if audience else "no-audience",
     )
 
 
 def check_lifetime(seconds: object) -> int:
-    """A lifetime that a TokenRequest can carry; what is granted is the API server's to say."""
+    """Return the lifetime if a TokenRequest can hold it; the API server decides what it grants.
+
+    Raises CredentialsError.
+    """
     if isinstance(seconds, bool) or not isinstance(seconds, int):
-        raise CredentialsError("the lifetime is not a whole number of seconds", "try 3600")
-    if not 0 < seconds <= LONGEST_LIFETIME_SECONDS:
-        raise CredentialsError(f"a lifetime of {seconds} seconds is not possible", "try 3600")
-    return seconds
+        fact = "the lifetime is not a whole number of seconds"
+    elif not 0 < seconds <= LONGEST_LIFETIME_SECONDS:
+        fact = f"a lifetime of {seconds} seconds is not possible"
+    else:
+        return seconds
+    raise CredentialsError(fact, "try 3600", reason="invalid-lifetime")
 
 
 def _fields(document: bytes, origin: str) -> dict[str, Any]:
+    import json
+
     try:
-        value = json.loads(document, object_pairs_hook=_once)
+        value = json.loads(document, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         place = f": line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        value, problem = None, f"is not whole JSON{place}"
+        value, problem = None, f"is not valid JSON{place}"
     else:
-        problem = "is not one JSON object"
+        problem = "is not a JSON object"
     if not isinstance(value, dict):
-        raise CredentialsError(f"{origin} {problem}", _looks_like(document))
+        raise CredentialsError(
+            f"{origin} {problem}", _file_hint(document), reason="not-a-credentials-file"
+        )
     if (
         value.get("type") != "daypass"
         or type(value.get("version")) is not int
         or value["version"] != 1
     ):
-        hint = "either it is another kind of file, or a newer daypass made it"
+        hint = "it is another kind of file, or was written by a newer daypass"
         if value.get("kind") == "Secret":
             hint = "it is a Secret: the token is in its data, in base64"
         raise CredentialsError(
-            f'{origin} does not say "type": "daypass" and "version": 1',
+            f'{origin} does not contain "type": "daypass" and "version": 1',
             hint,
+            reason="not-a-credentials-file",
         )
     for key in value:
         if key not in _KEYS:
@@ -219,42 +438,50 @@ def _fields(document: bytes, origin: str) -> dict[str, Any]:
     return value
 
 
-def _looks_like(document: bytes) -> str:
+def _file_hint(document: bytes) -> str:
     if document.startswith((b"eyJ", b"ZXlK")):
         return (
-            "it holds a token alone: name such a file by DAYPASS_TOKEN_FILE, with DAYPASS_DOOR and"
+            "it holds only a token: name such a file in DAYPASS_TOKEN_FILE, with DAYPASS_DOOR and"
             " DAYPASS_AUDIENCE"
         )
     if b"kind: Config" in document:
-        return "it is a kubeconfig: a credentials file is what `identity create` hands out"
-    return "was all of it copied?"
+        return "it is a kubeconfig: `daypass identity create` writes a credentials file"
+    return "was the whole file copied?"
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("duplicate key")
     return dict(pairs)
 
 
 def _unknown_key(key: str, origin: str) -> CredentialsError:
-    shown = printable(redact(key), 40)
+    from daypass._core.redact import redact
+    from daypass._core.text import printable, suggest
+
     near = suggest(key, _KEYS)
-    hint = f"did you mean {near}?" if near else f"known are: {', '.join(_KEYS)}"
-    return CredentialsError(f"{origin} holds the unknown key {shown!r}", hint)
+    return CredentialsError(
+        f"{origin} has the unknown key {printable(redact(key), 40)!r}",
+        f"did you mean {near}?" if near else f"known keys: {', '.join(_KEYS)}",
+        reason="unknown-key",
+    )
 
 
 def _text(fields: dict[str, Any], name: str, origin: str | None) -> str:
     value = fields.get(name)
     if name not in fields:
-        if origin is None:
-            raise CredentialsError(f"DAYPASS_{name.upper()} is not set", _MISSING[name])
-        raise CredentialsError(f"{origin} names no {name}", _MISSING[name])
+        fact = f"DAYPASS_{name.upper()} is not set" if origin is None else f"{origin} has no {name}"
+        raise CredentialsError(fact, _MISSING[name], reason="missing-field")
     if not isinstance(value, str):
-        raise CredentialsError(f"{name} in {origin} is not a string", "put it in quotes")
+        raise CredentialsError(
+            f"{name} in {origin} is not a string", "put it in quotes", reason="invalid-field"
+        )
     return value
 
 
-def _stated(fields: dict[str, Any], origin: str | None) -> TokenIdentity | None:
+def _identity_in(fields: dict[str, Any], origin: str | None) -> TokenIdentity | None:
+    from daypass.client.subject_token import named_identity
+
     if "namespace" not in fields and "serviceAccount" not in fields:
         return None
     return named_identity(

@@ -1,57 +1,53 @@
-"""Credentials: a door, a long-lived token, and the short-lived tokens got with them so far."""
+"""Credentials: a door, a subject token, and the short-lived tokens obtained with them."""
 
 from __future__ import annotations
 
 import os
 
-from daypass.client.config import parse_source
-from daypass.client.config_source import FILE_VARIABLES, read_source
-from daypass.client.reloading_config import ReloadingConfig
-from daypass.client.timing import SYSTEM_TIMING
-from daypass.client.token_source import TokenSource
+from daypass.client.config import FILE_VARIABLES, ReloadingConfig, parse_source, read_source
+from daypass.client.exchange import SYSTEM_TIMING
+from daypass.client.token_source import TokenSource, log_warning
+from daypass.client.transport import send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from daypass.client.config import CredentialsConfig
+    from daypass.client.exchange import Timing
     from daypass.client.shared_cache import SharedTokenCache
-    from daypass.client.timing import Timing
     from daypass.client.token import CachedToken, Token
-    from daypass.client.transport import Wire
+    from daypass.client.transport import Send
 
-_KNOWN = 256
-"""So many ways to ask are known by heart before they are all looked up anew."""
+_LIMIT_TOKENS = 256
+"""With more combinations of arguments than this, all are looked up again."""
 
 
 class Credentials:
-    """What a client has been handed, and the tokens it stands for.
+    """Credentials for a door, and the tokens obtained with them.
 
         credentials = Credentials.load()
         token = credentials.token()
 
-    Safe to share between threads, between tasks of any event loops, and with children of a fork.
-    Nothing is checked against the cluster until a token is asked for.
+    It can be shared between threads, between tasks of any event loop, and with forked children.
+    Nothing is sent to the cluster before a token is requested.
     """
 
-    __slots__ = ("_clock", "_grants", "_reading", "_supply", "_timing", "_wire")
+    __slots__ = ("_clock", "_config", "_recent", "_tokens")
 
     def __init__(
         self,
-        settings: CredentialsConfig | ReloadingConfig,
+        config: CredentialsConfig | ReloadingConfig,
         *,
         timing: Timing = SYSTEM_TIMING,
-        shelf: SharedTokenCache | None = None,
-        wire: Wire | None = None,
+        shared_cache: SharedTokenCache | None = None,
+        send: Send = send,
     ) -> None:
-        self._reading = (
-            settings if isinstance(settings, ReloadingConfig) else ReloadingConfig(settings)
-        )
-        self._timing = timing
+        self._config = config if isinstance(config, ReloadingConfig) else ReloadingConfig(config)
         self._clock = timing.clock
-        self._wire = wire
-        self._supply = TokenSource(self._reading, timing, shelf=shelf, wire=wire)
-        self._grants: dict[tuple[str | None, int | None], CachedToken] = {}
+        self._tokens = TokenSource(self._config, timing, shared_cache=shared_cache, send=send)
+        self._recent: dict[tuple[str | None, int | None], CachedToken] = {}
+        """The last token for these arguments, which needs no lock to be looked up."""
 
     @classmethod
     def load(
@@ -61,10 +57,10 @@ class Credentials:
         shared: bool = False,
         timing: Timing = SYSTEM_TIMING,
     ) -> Credentials:
-        """From DAYPASS_CREDENTIALS, or DAYPASS_DOOR and its kin, in `environ` (os.environ).
+        """Load credentials from DAYPASS_CREDENTIALS, or DAYPASS_DOOR and related variables.
 
-        `shared`: tokens are also kept on disk, where `daypass token` keeps its own, for all
-        processes of this user. Raises CredentialsError.
+        `environ`: os.environ by default. `shared`: cache tokens on disk too, where `daypass token`
+        caches its own, for all processes of this user. Raises CredentialsError.
         """
         return cls._read(os.environ if environ is None else environ, None, shared, timing)
 
@@ -76,133 +72,134 @@ class Credentials:
         shared: bool = False,
         timing: Timing = SYSTEM_TIMING,
     ) -> Credentials:
-        """From a credentials file, whatever the environment says. Raises CredentialsError."""
+        """Load credentials from a file, whatever the environment contains. Raises CredentialsError.
+
+        `shared`: see `load`.
+        """
         return cls._read(os.environ, os.path.abspath(path), shared, timing)
 
     @classmethod
     def _read(
         cls, environ: Mapping[str, str], path: str | None, shared: bool, timing: Timing
     ) -> Credentials:
-        # As it is now: what a program does to its environment and its folder later changes nothing.
-        then = dict(environ)
+        # A copy: later changes of the environment and of the current folder have no effect.
+        snapshot = dict(environ)
         for name in FILE_VARIABLES:
-            if then.get(name):
-                then[name] = os.path.abspath(then[name])
+            if snapshot.get(name):
+                snapshot[name] = os.path.abspath(snapshot[name])
 
         def read() -> CredentialsConfig:
-            return parse_source(read_source(then, path), timing.clock.unix(), then)
+            return parse_source(read_source(snapshot, path), timing.clock.unix(), snapshot)
 
-        shelf = None
+        cache = None
         if shared:
             from daypass.client.shared_cache import open_shared_cache
 
-            shelf = open_shared_cache(then)
-        return cls(ReloadingConfig(read(), read), timing=timing, shelf=shelf)
+            cache = open_shared_cache(snapshot, log_warning)
+        return cls(ReloadingConfig(read(), read), timing=timing, shared_cache=cache)
 
     @property
     def door(self) -> str:
         """The door's URL."""
-        return self._reading.settings.door.url
+        return self._config.current.door.url
 
     @property
     def namespace(self) -> str:
         """The ServiceAccount's namespace."""
-        return self._reading.settings.identity.namespace
+        return self._config.current.identity.namespace
 
     @property
     def service_account(self) -> str:
         """The ServiceAccount's name."""
-        return self._reading.settings.identity.service_account
+        return self._config.current.identity.service_account
 
     @property
     def secret_name(self) -> str | None:
-        """The Secret of the long-lived token, which every short-lived one is bound to.
+        """The Secret of the long-lived token, which every short-lived token is bound to.
 
-        None where the token that is traded is another issuer's, or is not known yet.
+        None if the subject token is another issuer's, or is not known yet.
         """
-        return self._reading.settings.identity.secret_name
+        return self._config.current.identity.secret_name
 
     @property
     def audience(self) -> str | None:
-        """The audience of tokens that are asked for without one, or None."""
-        return self._reading.settings.audience
+        """The default audience, or None."""
+        return self._config.current.audience
 
     @property
     def lifetime_seconds(self) -> int:
-        """The lifetime of tokens that are asked for without one."""
-        return self._reading.settings.lifetime_seconds
+        """The default lifetime."""
+        return self._config.current.lifetime_seconds
 
     def __repr__(self) -> str:
         return f"Credentials({self.namespace}/{self.service_account} at {self.door})"
 
-    def at_hand(
+    def cached_token(
         self, audience: str | None = None, lifetime_seconds: int | None = None
     ) -> Token | None:
-        """The token from before, where it needs no thought yet; None where `token` is to be asked.
+        """Return the token in memory if it is fresh, or None: then call `token`.
 
-        For those who ask before each of very many requests: it waits for nobody, begins nothing,
-        and is no coroutine.
+        It never waits, starts nothing and is not a coroutine: for code that needs a token for each
+        of very many requests.
         """
-        grant = self._grants.get((audience, lifetime_seconds))
-        if grant is not None and grant.is_quiet(self._clock):
-            return grant.token
+        cached = self._recent.get((audience, lifetime_seconds))
+        if cached is not None and cached.is_fresh(self._clock):
+            return cached.token
         return None
 
     def token(self, audience: str | None = None, lifetime_seconds: int | None = None) -> Token:
-        """A short-lived token to use now: one from before, or a new one from the door.
+        """Return a usable token: the cached one, or a new one from the door.
 
-        `audience` and `lifetime_seconds` are the credentials' own unless named; the API server may
-        grant less. Long before its end a token is replaced in the background. Only where there is
-        none to hand out does one wait for the door, 30 seconds at most. Raises the errors of
-        `daypass.client.errors`.
+        None selects the default audience and lifetime. A token is refreshed in the background long
+        before it expires. Threads and tasks that need the same token share one exchange, which
+        takes 30 s at most. Raises the errors of `daypass.client.errors`.
         """
-        token = self.at_hand(audience, lifetime_seconds)
-        return self._obtain((audience, lifetime_seconds), None) if token is None else token
+        token = self.cached_token(audience, lifetime_seconds)
+        return self._get(audience, lifetime_seconds, None) if token is None else token
 
     async def token_async(
         self, audience: str | None = None, lifetime_seconds: int | None = None
     ) -> Token:
-        """The same as `token`, without holding up the event loop."""
-        token = self.at_hand(audience, lifetime_seconds)
+        """The same as `token`, without blocking the event loop."""
+        token = self.cached_token(audience, lifetime_seconds)
         if token is None:
-            token = await self._obtain_async((audience, lifetime_seconds), None)
+            token = await self._get_async(audience, lifetime_seconds, None)
         return token
 
     def renew(
         self, refused: Token, audience: str | None = None, lifetime_seconds: int | None = None
     ) -> Token:
-        """A token to try instead of `refused`, which a server answered with 401.
+        """Return another token after a server answered 401 to `refused`.
 
-        Another one that came meanwhile, or a new one from the door: one exchange for all who ask.
-        Where servers refuse what was renewed only just now, `refused` itself comes back: their word
-        stands. Raises as `token` does.
+        It is one that was obtained meanwhile, or a new one: one exchange for all callers. If
+        servers refuse a token that was renewed only moments ago, `refused` itself is returned.
+        Raises as `token` does.
         """
-        return self._obtain((audience, lifetime_seconds), refused)
+        return self._get(audience, lifetime_seconds, refused)
 
     async def renew_async(
         self, refused: Token, audience: str | None = None, lifetime_seconds: int | None = None
     ) -> Token:
-        """The same as `renew`, without holding up the event loop."""
-        return await self._obtain_async((audience, lifetime_seconds), refused)
+        """The same as `renew`, without blocking the event loop."""
+        return await self._get_async(audience, lifetime_seconds, refused)
 
-    def _obtain(self, asked: tuple[str | None, int | None], refused: Token | None) -> Token:
-        from daypass.client.sync import drive
-
-        question = self._reading.settings.question(*asked)
-        flow = self._supply.obtain(question, refused)
-        return self._learnt(asked, drive(flow, self._timing, self._wire))
-
-    async def _obtain_async(
-        self, asked: tuple[str | None, int | None], refused: Token | None
+    def _get(
+        self, audience: str | None, lifetime_seconds: int | None, rejected: Token | None
     ) -> Token:
-        from daypass.client.aio import drive_async
+        key = self._config.current.key(audience, lifetime_seconds)
+        return self._remember(audience, lifetime_seconds, self._tokens.get(key, rejected))
 
-        question = self._reading.settings.question(*asked)
-        flow = self._supply.obtain(question, refused)
-        return self._learnt(asked, await drive_async(flow, self._timing, self._wire))
+    async def _get_async(
+        self, audience: str | None, lifetime_seconds: int | None, rejected: Token | None
+    ) -> Token:
+        key = self._config.current.key(audience, lifetime_seconds)
+        cached = await self._tokens.get_async(key, rejected)
+        return self._remember(audience, lifetime_seconds, cached)
 
-    def _learnt(self, asked: tuple[str | None, int | None], grant: CachedToken) -> Token:
-        if len(self._grants) >= _KNOWN:
-            self._grants.clear()
-        self._grants[asked] = grant
-        return grant.token
+    def _remember(
+        self, audience: str | None, lifetime_seconds: int | None, cached: CachedToken
+    ) -> Token:
+        if len(self._recent) >= _LIMIT_TOKENS:
+            self._recent.clear()
+        self._recent[(audience, lifetime_seconds)] = cached
+        return cached.token

@@ -1,7 +1,6 @@
-"""What can go wrong between a long-lived token and a short-lived one.
+"""The errors of the exchange: a shallow tree under DaypassError.
 
-A shallow tree under DaypassError. Each error is made where the case is recognised, so that a case
-has exactly one sentence; none holds a token, and all survive pickling.
+Each error is created where its case is recognised. None contains a token, and all can be pickled.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class CredentialsError(DaypassError):
-    """The credentials, or the question asked of them, are wrong; nobody was asked anything."""
+    """The credentials, or the requested audience or lifetime, are invalid. No token was traded."""
 
     exit_code = 2
 
 
 class DoorUnreachableError(DaypassError):
-    """No answer of an API server came back: name, network, proxy, TLS handshake, or a 5xx.
+    """No response came from an API server: DNS, network, proxy or TLS failed, or it was a 5xx.
 
-    `retry_after_seconds` is what the answer asked for, or None.
+    `retry_after_seconds`: the response's Retry-After, or None.
     """
 
     def __init__(
@@ -30,37 +29,45 @@ class DoorUnreachableError(DaypassError):
         fact: str,
         hint: str = "",
         *,
+        reason: str = "",
         heals_by_itself: bool = True,
         retry_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(fact, hint)
+        super().__init__(fact, hint, reason=reason)
         self.heals_by_itself = heals_by_itself
         self.retry_after_seconds = retry_after_seconds
 
 
 class DoorNotTrustedError(DaypassError):
-    """The certificate that was shown is not one that the credentials allow to be believed."""
+    """The server's certificate is not one that the credentials trust."""
 
 
 class NotADoorError(DaypassError):
-    """Something answers there, and it is no door to a TokenRequest API."""
+    """The response is not one of a door to a TokenRequest API."""
 
 
 class ExchangeRefusedError(DaypassError):
-    """The API server, its policy or the door said no. `status` is its whole answer."""
+    """The API server, its policy or the door refused the exchange. `status`: the whole Status."""
 
-    def __init__(self, fact: str, hint: str = "", *, status: Status | None = None) -> None:
-        super().__init__(fact, hint)
+    def __init__(
+        self, fact: str, hint: str = "", *, reason: str = "", status: Status | None = None
+    ) -> None:
+        super().__init__(fact, hint, reason=reason)
         self.status = status
 
 
 class DoorBusyError(DaypassError):
-    """Too many requests. `retry_after_seconds` is what the answer asked for, or None."""
+    """There were too many requests. `retry_after_seconds`: the response's Retry-After, or None."""
 
     heals_by_itself = True
 
     def __init__(
-        self, fact: str, hint: str = "", *, retry_after_seconds: float | None = None
+        self,
+        fact: str,
+        hint: str = "",
+        *,
+        reason: str = "",
+        retry_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(fact, hint)
+        super().__init__(fact, hint, reason=reason)
         self.retry_after_seconds = retry_after_seconds

@@ -1,90 +1,310 @@
-"""The exchange as one generator: what to send, when to wait, what to believe, when to give up.
+"""The exchange: a subject token for a short-lived one, by a TokenRequest to the door.
 
-It does no I/O and knows no event loop. A driver (`sync`, `aio`) does what it yields and sends back
-what came of it, so both ways of calling share every decision.
+It is blocking code under one deadline. `exchange` gets the subject token, sends the request, and
+retries; `read_token_response` decides what a good response is.
 """
 
 from __future__ import annotations
 
-from daypass.client.effects import Send, Wait
-from daypass.client.refusals import explain_refusal
-from daypass.client.route import route_to
-from daypass.client.token_request import TokenRequest
-from daypass.client.token_response import read_token_response
-from daypass.client.transport import TransportError
-from daypass.client.transport_errors import Failure, explain_transport
+import json
+import time
+
+from daypass._core.clock import SYSTEM_CLOCK, random_fraction
+from daypass._core.jwt import LIMIT_CHARACTERS
+from daypass._core.redact import redact
+from daypass._core.secret import Secret
+from daypass._core.text import printable
+from daypass._core.timestamps import parse_http_date, parse_rfc3339
+from daypass.client.config import LONGEST_LIFETIME_SECONDS
+from daypass.client.error_mapping import explain_refusal, explain_transport, not_a_door
+from daypass.client.errors import NotADoorError
+from daypass.client.http1 import USER_AGENT, HttpRequest
+from daypass.client.token import CachedToken, Token, usable_seconds
+from daypass.client.transport import Deadline, TransportError, route_to, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from daypass._core.clock import Clock
     from daypass.client.config import CredentialsConfig
-    from daypass.client.effects import Flow
-    from daypass.client.route import Route
-    from daypass.client.timing import Timing
-    from daypass.client.token import CachedToken
+    from daypass.client.door_url import DoorUrl
+    from daypass.client.error_mapping import Failure
+    from daypass.client.http1 import HttpResponse
+    from daypass.client.subject_token import TokenIdentity
+    from daypass.client.transport import Route, Send
 
 
+EXCHANGE_SECONDS = 30.0
+"""The deadline of a whole exchange: DNS, connection, TLS, response, and all retries."""
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
-"""What an answer may ask for at most (Retry-After); beyond it the caller is told instead."""
+"""The longest Retry-After that an exchange waits for. A longer one is an error."""
+_TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+
+class Timing:
+    """Everything about time that an exchange needs.
+
+    `chance` returns a number from 0 up to 1. `start` runs a function on a daemon thread with this
+    name; it raises RuntimeError if no thread can be started. `exchange_seconds` is the deadline of
+    an exchange.
+    """
+
+    __slots__ = ("chance", "clock", "exchange_seconds", "sleep", "start")
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        chance: Callable[[], float],
+        start: Callable[[str, Callable[[], None]], None],
+        exchange_seconds: float = EXCHANGE_SECONDS,
+    ) -> None:
+        self.clock = clock
+        self.sleep = sleep
+        self.chance = chance
+        self.start = start
+        self.exchange_seconds = exchange_seconds
+
+
+def _start(name: str, work: Callable[[], None]) -> None:
+    import threading
+
+    # A daemon: the interpreter does not wait for it. It ends at the deadline at the latest.
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
+SYSTEM_TIMING = Timing(clock=SYSTEM_CLOCK, sleep=time.sleep, chance=random_fraction, start=_start)
+
+
+class TokenRequest:
+    """What an exchange requests, and what its errors may name."""
+
+    __slots__ = ("audience", "door", "identity", "lifetime_seconds", "token")
+
+    def __init__(
+        self,
+        *,
+        door: DoorUrl,
+        identity: TokenIdentity,
+        token: Secret,
+        audience: str,
+        lifetime_seconds: int,
+    ) -> None:
+        self.door = door
+        self.identity = identity
+        self.token = token
+        self.audience = audience
+        self.lifetime_seconds = lifetime_seconds
+
+    def __repr__(self) -> str:
+        return f"TokenRequest({self.identity!r}, audience={self.audience!r})"
+
+    def encode(self) -> HttpRequest:
+        """Return the HTTP request.
+
+        The new token is bound to the Secret of the long-lived one, and is invalid once that is
+        deleted. The Secret's UID is not known here; the API server does not require it. A
+        federated subject token has no Secret.
+        """
+        spec: dict[str, object] = {
+            "audiences": [self.audience],
+            "expirationSeconds": self.lifetime_seconds,
+        }
+        if self.identity.secret_name is not None:
+            name = self.identity.secret_name
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": name}
+        document = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        body = json.dumps(document, separators=(",", ":")).encode()
+        names = (
+            f"namespaces/{self.identity.namespace}/serviceaccounts/{self.identity.service_account}"
+        )
+        return HttpRequest(
+            method="POST",
+            target=f"{self.door.path}/api/v1/{names}/token",
+            headers=(
+                ("Host", self.door.authority),
+                ("Authorization", f"Bearer {self.token.reveal()}"),
+                ("Content-Type", "application/json"),
+                ("Accept", "application/json"),
+                ("User-Agent", USER_AGENT),
+                ("Content-Length", str(len(body))),
+                ("Connection", "close"),
+            ),
+            body=body,
+        )
 
 
 def exchange(
-    settings: CredentialsConfig, question: tuple[str, int], timing: Timing, tries: int = TRIES
-) -> Flow[CachedToken]:
-    """Trade the long-lived token of these settings for a short-lived one.
+    config: CredentialsConfig,
+    key: tuple[str, int],
+    timing: Timing,
+    *,
+    send: Send = send,
+    tries: int = TRIES,
+) -> CachedToken:
+    """Exchange the subject token of this config for a short-lived token.
 
-    `question`: audience and lifetime in seconds. All of it, the way to the long-lived token
-    included, has one deadline. Raises the errors of `daypass.client.errors`.
+    `key`: audience and lifetime in seconds. Raises the errors of `daypass.client.errors`.
     """
-    ends = timing.clock.monotonic() + timing.exchange_seconds
-    token = yield from settings.long_lived.fetch(timing, ends)
-    order = TokenRequest(
-        door=settings.door,
-        identity=settings.identity_of(token, timing.clock.unix()),
+    deadline = Deadline(timing.clock, timing.exchange_seconds)
+    token = config.subject_token.get(deadline, send)
+    request = TokenRequest(
+        door=config.door,
+        identity=config.identity_of(token, timing.clock.unix()),
         token=token,
-        audience=question[0],
-        lifetime_seconds=question[1],
+        audience=key[0],
+        lifetime_seconds=key[1],
     )
-    route = route_to(settings.door, settings.certificate_authority)
-    return (yield from ask(order, route, timing, ends, tries))
+    route = route_to(config.door, config.certificate_authority)
+    return request_token(request, route, timing, deadline, send=send, tries=tries)
 
 
-def ask(
-    order: TokenRequest, route: Route, timing: Timing, ends: float, tries: int = TRIES
-) -> Flow[CachedToken]:
-    """One TokenRequest until `ends` (monotonic).
+def request_token(
+    request: TokenRequest,
+    route: Route,
+    timing: Timing,
+    deadline: Deadline,
+    *,
+    send: Send,
+    tries: int = TRIES,
+) -> CachedToken:
+    """Send a TokenRequest and return the token.
 
-    Tries again after resets, refused connections, 429 and 5xx, as far as the deadline allows, and
-    after nothing else.
+    Retries after connection errors, 429 and 5xx while the deadline allows it, and after nothing
+    else. Raises the error of the last attempt.
     """
     clock = timing.clock
     attempt = 0
     while True:
         attempt += 1
-        asked = (clock.unix(), clock.monotonic())
+        requested = (clock.unix(), clock.monotonic())
         cause: BaseException | None = None
         try:
-            response = yield Send(order.request(), route, ends - clock.monotonic())
+            response = send(route, request.encode(), deadline)
         except TransportError as error:
             cause = error.__cause__
-            failure = explain_transport(error, order, asked[0])
+            failure = explain_transport(error, request, requested[0])
         else:
             if response.status in (200, 201):
-                return read_token_response(response, order, asked)
-            failure = explain_refusal(response, order, asked[0])
+                return read_token_response(response, request, requested)
+            failure = explain_refusal(response, request, requested[0])
         pause = _pause(failure, timing.chance(), attempt) if attempt < tries else None
-        if pause is None or clock.monotonic() + pause >= ends:
+        if pause is None or pause >= deadline.seconds_left():
             raise failure.error from cause
-        yield Wait(pause)
+        timing.sleep(pause)
 
 
 def _pause(failure: Failure, chance: float, attempt: int) -> float | None:
-    if not failure.again:
+    if not failure.is_retryable:
         return None
     if failure.after_seconds is None:
         return FIRST_PAUSE_SECONDS * (1 << (attempt - 1)) * (1 + chance)
     if failure.after_seconds > LONGEST_PAUSE_SECONDS:
         return None
-    # Everybody is told the same second: spread them a little beyond it.
+    # All clients receive the same Retry-After: spread them a little beyond it.
     return failure.after_seconds + FIRST_PAUSE_SECONDS * chance
+
+
+# -- the response
+
+
+def read_token_response(
+    response: HttpResponse, request: TokenRequest, requested: tuple[float, float]
+) -> CachedToken:
+    """Return the token in a 200 or 201; `requested`: when, in Unix and in monotonic seconds.
+
+    The granted expiry counts, not the requested one. The remaining lifetime is calculated from the
+    response's own Date, so that a wrong clock on this machine does no harm. Raises NotADoorError
+    for anything but a TokenRequest with a token for the requested audience.
+    """
+    document = _document(response.body)
+    if document.get("kind") != "TokenRequest":
+        raise not_a_door(response, request)
+    spec, status = _object(document, "spec"), _object(document, "status")
+    value, audiences = status.get("token"), spec.get("audiences")
+    expires_at = parse_rfc3339(str(status.get("expirationTimestamp")))
+    if not isinstance(value, str) or not value or not _TOKEN.issuperset(value):
+        raise _invalid(request, "contains no token")
+    if len(value) > LIMIT_CHARACTERS:
+        raise _invalid(request, "contains a token that is too long for a header")
+    if expires_at is None:
+        raise _invalid(request, "does not contain the token's expiry")
+    if len(json.dumps(audiences)) > LIMIT_CHARACTERS:
+        raise _invalid(request, "contains too many audiences")
+    if not isinstance(audiences, list) or request.audience not in audiences:
+        raise _invalid(request, "is not for the requested audience")
+    unix, monotonic = requested
+    date = parse_http_date(response.header("date"))
+    left = expires_at.timestamp() - (unix if date is None else date)
+    granted = spec.get("expirationSeconds")
+    if type(granted) is int and 0 < granted <= LONGEST_LIFETIME_SECONDS:
+        # No API server issues an expired token: if it seems expired, a clock is wrong.
+        left = min(left, granted) if left > 0 else granted
+    if left <= 0:
+        raise _invalid(request, "contains an expired token")
+    token = Token(
+        value=Secret(value),
+        expires_at=expires_at,
+        audiences=tuple(redact(str(audience), request.token) for audience in audiences),
+        warnings=parse_warnings(response.every("warning"), request.token, Secret(value)),
+    )
+    return CachedToken.from_token(
+        token, unix=unix, monotonic=monotonic, usable_seconds=usable_seconds(left)
+    )
+
+
+def parse_warnings(values: tuple[str, ...], *secrets: Secret) -> tuple[str, ...]:
+    """Return the texts of `Warning: 299 - "text"` headers (RFC 7234 section 5.5), printable."""
+    return tuple(printable(redact(text, *secrets)) for value in values for text in _warnings(value))
+
+
+def _warnings(value: str) -> list[str]:
+    texts: list[str] = []
+    rest = value.strip()
+    while rest:
+        code, _, rest = rest.partition(" ")
+        _, quote, rest = rest.partition('"')
+        if not quote:
+            break
+        text, rest = _unquote(rest)
+        if code == "299" and text:
+            texts.append(text)
+        if rest.lstrip().startswith('"'):  # a date, which contains a comma
+            _, rest = _unquote(rest.lstrip()[1:])
+        rest = rest.partition(",")[2].lstrip()
+    return texts
+
+
+def _unquote(text: str) -> tuple[str, str]:
+    taken, characters = "", iter(text)
+    for character in characters:
+        if character == '"':
+            break
+        taken += next(characters, "") if character == "\\" else character
+    return taken, "".join(characters)
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _object(document: dict[str, Any], key: str) -> dict[str, Any]:
+    value = document.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _invalid(request: TokenRequest, what: str) -> NotADoorError:
+    return NotADoorError(
+        f"{request.door.url} answers with a TokenRequest that {what}",
+        "something between here and the API server changes its responses",
+        reason="invalid-token-response",
+    )

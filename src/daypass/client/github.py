@@ -1,4 +1,4 @@
-"""GitHub Actions' way to hand a job its OIDC token, as `getIDToken` of actions/toolkit asks it."""
+"""The OIDC token of a GitHub Actions job, requested as `getIDToken` of actions/toolkit does."""
 
 from __future__ import annotations
 
@@ -7,37 +7,73 @@ import json
 from daypass._core.secret import Secret
 from daypass.client.door_url import HostPort
 from daypass.client.errors import CredentialsError, DoorUnreachableError
-from daypass.client.http1 import HttpRequest
-from daypass.client.route import Route, route_to_host
-from daypass.client.token_request import USER_AGENT
+from daypass.client.http1 import USER_AGENT, HttpRequest
+from daypass.client.transport import TransportError, route_to_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from daypass.client.http1 import HttpResponse
-    from daypass.client.transport import TransportError
+    from daypass.client.transport import Deadline, Route, Send
 
 URL, TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 _PERMIT = "give the job `permissions: {id-token: write}`; outside GitHub Actions there is none"
 _VISIBLE = frozenset(chr(c) for c in range(0x21, 0x7F))
 
 
-def request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Route]:
-    """The request for a token for `audience`, and the way it takes; raises CredentialsError."""
+class GitHubToken:
+    """The OIDC token of a job in GitHub Actions, for an audience.
+
+    docs.github.com/actions/reference/openid-connect-reference: a GET of
+    ACTIONS_ID_TOKEN_REQUEST_URL with the audience, by the job's ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+    """
+
+    __slots__ = ("_audience", "_environ")
+
+    def __init__(self, audience: str, environ: Mapping[str, str]) -> None:
+        self._audience = audience
+        self._environ = environ
+
+    def get(self, deadline: Deadline, send: Send) -> Secret:
+        """Request the token, twice if the first attempt fails.
+
+        Raises CredentialsError, and DoorUnreachableError if GitHub does not answer.
+        """
+        request, route = _request(self._audience, self._environ)
+        try:
+            response = send(route, request, deadline)
+        except TransportError:
+            response = None
+        if response is None or response.status >= 500:
+            try:
+                response = send(route, request, deadline)
+            except TransportError as error:
+                raise DoorUnreachableError(
+                    f"{route.target}, which issues GitHub's OIDC tokens, does not answer"
+                    f" ({error.stage})",
+                    "is GitHub up? If only a proxy has access, set HTTPS_PROXY",
+                    reason="github-unreachable",
+                ) from error.__cause__
+        return _read_token(response)
+
+
+def _request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Route]:
     from urllib.parse import quote
 
     url, token = environ.get(URL, ""), environ.get(TOKEN, "")
     if not url or not token:
-        raise CredentialsError(f"{TOKEN if url else URL} is not set", _PERMIT)
+        raise CredentialsError(
+            f"{TOKEN if url else URL} is not set", _PERMIT, reason="missing-variable"
+        )
     scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     address = HostPort.parse(authority, default_port=443 if scheme == "https" else 80)
     is_plain = scheme == "http" and address is not None and address.is_loopback
     if address is None or not (scheme == "https" or is_plain) or not _VISIBLE.issuperset(path):
-        raise CredentialsError(f"{URL} is no https URL", _PERMIT)
+        raise CredentialsError(f"{URL} is not an https URL", _PERMIT, reason="invalid-variable")
     if not _VISIBLE.issuperset(token):
-        raise CredentialsError(f"{TOKEN} is no token", _PERMIT)
+        raise CredentialsError(f"{TOKEN} is not a token", _PERMIT, reason="invalid-variable")
     separator = "&" if "?" in path else "?"
     headers = (
         ("Host", authority),
@@ -52,15 +88,18 @@ def request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Rou
     )
 
 
-def read_token(response: HttpResponse) -> Secret:
-    """The token in the answer; raises CredentialsError, and DoorUnreachableError for a 5xx."""
+def _read_token(response: HttpResponse) -> Secret:
     if response.status >= 500 or response.status == 429:
         raise DoorUnreachableError(
-            f"GitHub gives out no OIDC token now (it answers {response.status})", "try again later"
+            f"GitHub issues no OIDC token at the moment (it answers {response.status})",
+            "try again later",
+            reason="github-unavailable",
         )
     if response.status != 200:
         raise CredentialsError(
-            f"GitHub gives out no OIDC token (it answers {response.status})", _PERMIT
+            f"GitHub issues no OIDC token (it answers {response.status})",
+            _PERMIT,
+            reason="github-refused",
         )
     try:
         value = json.loads(response.body)["value"]
@@ -69,14 +108,9 @@ def read_token(response: HttpResponse) -> Secret:
     except (ValueError, RecursionError, KeyError, TypeError):
         value = ""
     if not value:
-        raise CredentialsError(f"what answers at {URL} gives no token", "is it GitHub's own?")
+        raise CredentialsError(
+            f"the response of {URL} contains no token",
+            "is it the URL that GitHub sets?",
+            reason="github-refused",
+        )
     return Secret(value)
-
-
-def unreachable(error: TransportError) -> DoorUnreachableError:
-    """The error for no answer."""
-    host = error.route.target
-    return DoorUnreachableError(
-        f"{host}, which gives out GitHub's OIDC tokens, does not answer ({error.stage})",
-        "is GitHub up? Where only a proxy gets out, set HTTPS_PROXY",
-    )

@@ -1,12 +1,13 @@
-"""One HTTP/1.1 request as bytes, and one answer read from bytes (RFC 9112). No I/O.
+"""An HTTP/1.1 request as bytes, and a response parsed from bytes (RFC 9112). No I/O.
 
-The parser is fed whatever arrives, in whatever pieces, and gives the same answer or the same error
-for the same bytes. It is strict where parsers disagree: lines end in CRLF, nothing is folded,
-lengths are stated once, and everything has a bound.
+The parser is fed what arrives, in pieces of any size, and returns the same response or raises the
+same error for the same bytes. It is strict where parsers disagree: lines end in CRLF, nothing is
+folded, lengths are stated once, and everything has a limit.
 """
 
 from __future__ import annotations
 
+from daypass._core import VERSION
 from daypass._core.redact import redact, redact_answer
 
 TYPE_CHECKING = False
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from daypass._core.secret import Secret
 
 
+USER_AGENT = f"daypass/{VERSION}"
 HEAD_LIMIT_BYTES = 32 * 1024
-"""Status lines and headers, interim answers and trailers included."""
+"""Of status lines and headers, including interim responses and trailers."""
 BODY_LIMIT_BYTES = 1024 * 1024
 HEADERS_LIMIT = 128
 
@@ -27,11 +29,11 @@ _NO_BODY = (204, 304)
 
 
 class MalformedAnswerError(Exception):
-    """What came is no answer in HTTP/1.1, or a larger one than is read. Quotes nothing of it."""
+    """The response is not valid HTTP/1.1, or is too large. The message quotes nothing of it."""
 
 
 class TruncatedAnswerError(Exception):
-    """The connection ended before the answer did."""
+    """The connection was closed before the response was complete."""
 
 
 class HttpRequest:
@@ -48,19 +50,19 @@ class HttpRequest:
         self.body = body
 
     def __repr__(self) -> str:
-        return f"Request({self.method} {self.target})"
+        return f"HttpRequest({self.method} {self.target})"
 
     def encode(self) -> bytes:
-        """The request as bytes; raises ValueError for what would break out of its line."""
+        """Return the request as bytes; raises ValueError for a character that would end a line."""
         lines = [f"{self.method} {self.target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         if not all(line.isascii() and line.isprintable() for line in lines):
-            raise ValueError("a request line or header holds a character that it must not")
+            raise ValueError("a request line or header contains a character that is not allowed")
         return "\r\n".join((*lines, "", "")).encode("ascii") + self.body
 
 
 class HttpResponse:
-    """A whole answer. Header names are in lower case, in the order in which they came."""
+    """A complete response. Header names are in lower case, in their original order."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -72,10 +74,10 @@ class HttpResponse:
         self.body = body
 
     def __repr__(self) -> str:
-        return f"Response(status={self.status}, {len(self.body)} bytes)"
+        return f"HttpResponse(status={self.status}, {len(self.body)} bytes)"
 
     def without(self, *secrets: Secret) -> HttpResponse:
-        """The same answer as it may be shown: `daypass._core.scrub` on headers and body."""
+        """Return the response with secrets removed from headers and body (`_core.redact`)."""
         return HttpResponse(
             status=self.status,
             headers=tuple((name, redact(value, *secrets)) for name, value in self.headers),
@@ -83,19 +85,19 @@ class HttpResponse:
         )
 
     def header(self, name: str) -> str:
-        """The first value of a header, or an empty string."""
+        """Return the first value of a header, or an empty string."""
         return next((value for key, value in self.headers if key == name), "")
 
     def every(self, name: str) -> tuple[str, ...]:
-        """All values of a header."""
+        """Return all values of a header."""
         return tuple(value for key, value in self.headers if key == name)
 
 
 class ResponseParser:
-    """Reads one answer. `feed` bytes until it gives the Response; `end` when there are no more.
+    """Parses one response. `feed` it bytes until it returns one; call `end` at the end of input.
 
-    `to_connect`: the request was a CONNECT, so a 2xx has no body. Both raise MalformedAnswerError,
-    `end` also TruncatedAnswerError; after an error or the Response the parser is spent.
+    `to_connect`: the request was a CONNECT, so a 2xx has no body. Both methods raise
+    MalformedAnswerError, and `end` TruncatedAnswerError. A parser is used once.
     """
 
     __slots__ = ("_buffer", "_ended", "_head_left", "_steps", "_to_connect")
@@ -110,11 +112,11 @@ class ResponseParser:
 
     @property
     def leftover(self) -> bytes:
-        """Bytes that came after the answer."""
+        """The bytes after the response."""
         return bytes(self._buffer)
 
     def feed(self, data: bytes) -> HttpResponse | None:
-        """Take further bytes; the Response once it is whole."""
+        """Parse further bytes; return the response once it is complete."""
         self._buffer += data
         try:
             next(self._steps)
@@ -124,7 +126,7 @@ class ResponseParser:
         return None
 
     def end(self) -> HttpResponse:
-        """The connection was closed by the other side: the Response if that is what ends it."""
+        """Return the response if the end of the connection completes it."""
         self._ended = True
         response = self.feed(b"")
         if response is None:
@@ -181,7 +183,7 @@ class ResponseParser:
             return b""
         if codings:
             if [coding.lower() for coding in codings] != ["chunked"]:
-                raise MalformedAnswerError("it comes in a transfer coding that was not asked for")
+                raise MalformedAnswerError("it uses a transfer coding that was not requested")
             return (yield from self._chunks())
         if lengths:
             return (yield from self._take(_length(lengths)))
@@ -223,7 +225,7 @@ def _status(line: bytes) -> int:
     version, _, rest = line.partition(b" ")
     code, space, _ = rest.partition(b" ")
     if version not in (b"HTTP/1.1", b"HTTP/1.0") or (rest != code and not space):
-        raise MalformedAnswerError("it does not begin as HTTP/1.1 does")
+        raise MalformedAnswerError("it is not HTTP/1.1")
     if len(code) != 3 or not code.isdigit() or not 100 <= int(code) <= 599:
         raise MalformedAnswerError("it has no status code")
     return int(code)
@@ -232,12 +234,12 @@ def _status(line: bytes) -> int:
 def _length(values: list[str]) -> int:
     value = values[0]
     if len(values) > 1 or not value.isascii() or not value.isdigit() or len(value) > 18:
-        raise MalformedAnswerError("its length is no number")
+        raise MalformedAnswerError("its length is not a number")
     return int(value)
 
 
 def _chunk_size(line: bytes) -> int:
     digits = line.partition(b";")[0].rstrip(b" \t")
     if not 0 < len(digits) <= 8 or digits.translate(None, b"0123456789abcdefABCDEF"):
-        raise MalformedAnswerError("the size of a chunk is no number")
+        raise MalformedAnswerError("the size of a chunk is not a number")
     return int(digits, 16)

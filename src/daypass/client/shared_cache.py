@@ -1,182 +1,396 @@
-"""Tokens that the processes of one user share: kept on disk, and made by one of them at a time."""
+"""Short-lived tokens on disk, shared by all processes of a user: one file a token, one lock a file.
+
+An entry is named by a hash of everything that decides the exchange, so changed credentials never
+get an old token. A file that is truncated, modified, someone else's or open to others is ignored
+and replaced. The cache is not needed to get a token: every failure is a warning.
+
+This module is on the cached path of `daypass token` and imports next to nothing.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 
-from daypass._core.files import UnsafeFileError, make_private_folder
-from daypass._core.secret import Secret
-from daypass._core.timestamps import parse_rfc3339, rfc3339
-from daypass.client.cache import (
-    CacheEntry,
-    CacheWarning,
-    cache_folder,
-    entry_key,
-    load_entry,
-    store_entry,
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import DaypassError
+from daypass._core.files import (
+    UnsafeFileError,
+    fingerprint,
+    make_private_folder,
+    read_private,
+    write_private,
 )
-from daypass.client.effects import Wait
-from daypass.client.lock import FileLock
-from daypass.client.log import report_shelf
-from daypass.client.token import CachedToken, Token
+from daypass.client.token import CachedToken
+
+try:
+    from _blake2 import blake2b  # `hashlib` would load OpenSSL
+except ImportError:
+    from hashlib import blake2b
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from daypass._core.clock import Clock
-    from daypass.client.cache import Needs
-    from daypass.client.config import CredentialsConfig
-    from daypass.client.effects import Flow
-    from daypass.client.timing import Timing
+    from daypass.client.config import CredentialsConfig, CredentialsSource
+    from daypass.client.exchange import Timing
+    from daypass.client.token import Token
 
+    Inputs = tuple[tuple[str, str, str], ...]
+    """What decides the exchange in addition to the credentials themselves, as (kind, name, digest)
+    of files and variables."""
+    Warn = Callable[[str, str], None]
+    """Receives the fact and the hint of a problem that does not prevent a token."""
 
-_PATIENCE = 0.5
-"""The share of an exchange's deadline that one waits for another process' exchange."""
+FORMAT = b"daypass token 2"
+LIMIT_BYTES = 64 * 1024
+MIN_LEFT_SECONDS = 60
+"""A command's token is passed on to something else: with less left it is not used."""
+_ABANDONED_AFTER_SECONDS = 7 * 86400
+_WAIT_SHARE = 0.5
+"""The part of an exchange's deadline for which a process waits for the exchange of another one."""
 _FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.3
 
 
-class SharedTokenCache:
-    """A folder of kept tokens. `key`: the one entry that counts, whatever the question is."""
-
-    __slots__ = ("_environ", "_folder", "_key", "_warn")
-
-    def __init__(
-        self,
-        folder: str,
-        environ: Mapping[str, str],
-        warn: Callable[[CacheWarning], None],
-        key: str | None = None,
-    ) -> None:
-        self._folder = folder
-        self._environ = environ
-        self._warn = warn
-        self._key = key
-
-    def place(
-        self, settings: CredentialsConfig, question: tuple[str, int], timing: Timing
-    ) -> CacheSlot | None:
-        """Where an answer to this question is kept; None for what can't be."""
-        if settings.source is None or settings.needs is None:
-            return None
-        key = self._key or _key(settings, question)
-        return CacheSlot(self._folder, key, self._environ, self._warn, timing)
+class CacheWarning(DaypassError):
+    """Why the cache was not used."""
 
 
-class CacheSlot:
-    """One entry, and the lock beside it."""
+def cached_token(
+    source: CredentialsSource,
+    audience: str | None,
+    lifetime_seconds: int | None,
+    *,
+    use_cache: bool,
+    warn: Warn,
+) -> CachedToken:
+    """Return a fresh token from the cache, or exchange for a new one and cache it.
 
-    __slots__ = ("_environ", "_folder", "_has_warned", "_key", "_lock", "_timing", "_warn")
-
-    def __init__(
-        self,
-        folder: str,
-        key: str,
-        environ: Mapping[str, str],
-        warn: Callable[[CacheWarning], None],
-        timing: Timing,
-    ) -> None:
-        self._folder = folder
-        self._key = key
-        self._environ = environ
-        self._warn = warn
-        self._has_warned = False
-        self._timing = timing
-        self._lock = FileLock(f"{folder}/{key}.lock")
-
-    def wait_for(self, refused: Token | None) -> Flow[CachedToken | None]:
-        """A fresh grant that another process has put here, or None, and then it is up to the caller
-        to make one; the others wait for that, but not for ever."""
-        clock, chance = self._timing.clock, self._timing.chance
-        ends = clock.monotonic() + self._timing.exchange_seconds * _PATIENCE
-        pause = _FIRST_POLL_SECONDS
-        self._make_folder()
-        while True:
-            is_mine = self._lock.try_to()
-            found = self._find(refused)
-            if found is not None or is_mine or clock.monotonic() >= ends:
-                return found
-            yield Wait(pause * (0.5 + chance()))
-            pause = min(2 * pause, _LONGEST_POLL_SECONDS)
-
-    def put(self, grant: CachedToken, needs: Needs) -> None:
-        """Keep a grant for the others."""
+    `audience` and `lifetime_seconds`: None selects the credentials' own. Of several processes that
+    need the same token, one exchanges. If the exchange fails for a temporary reason, the last token
+    is returned while it is usable. `use_cache=False` neither reads nor writes the cache. Raises the
+    errors of `daypass.client.errors`.
+    """
+    cache, last = None, None
+    if use_cache:
+        name = entry_name(source.identity(), audience, lifetime_seconds)
         try:
-            store_entry(self._folder, self._key, entry_of(grant, needs))
+            cache = SharedTokenCache(cache_folder(os.environ), os.environ, warn, name=name)
+            last = cache.load(name)
         except CacheWarning as problem:
-            self._warn(problem)
+            if cache is None:
+                warn(problem.fact, problem.hint)
+            # Otherwise the exchange reads the entry again, and warns.
+    if last is not None and last.is_fresh(SYSTEM_CLOCK):
+        return last
+    try:
+        return _exchange(source, audience, lifetime_seconds, cache, warn)
+    except DaypassError as error:
+        if last is None or not error.heals_by_itself:
+            raise
+        left = last.usable_seconds - last.age_seconds(SYSTEM_CLOCK)
+        if left < MIN_LEFT_SECONDS:
+            raise
+        warn(f"using the last token, for {left:.0f} s more: {error.fact}", error.hint)
+        return last
 
-    def leave(self) -> None:
-        """Let the others in."""
-        self._lock.release()
 
-    def _make_folder(self) -> None:
+def _exchange(
+    source: CredentialsSource,
+    audience: str | None,
+    lifetime_seconds: int | None,
+    cache: SharedTokenCache | None,
+    warn: Warn,
+) -> CachedToken:
+    from daypass.client.config import ReloadingConfig, parse_source
+    from daypass.client.exchange import SYSTEM_TIMING
+    from daypass.client.token_source import TokenSource
+
+    config = parse_source(source, SYSTEM_CLOCK.unix(), os.environ)
+    tokens = TokenSource(ReloadingConfig(config), SYSTEM_TIMING, shared_cache=cache)
+    cached = tokens.get(config.key(audience, lifetime_seconds))
+    for warning in cached.token.warnings:
+        warn(warning, "")
+    return cached
+
+
+class SharedTokenCache:
+    """A folder of cached tokens. `name`: the only entry to use, whatever the key is."""
+
+    __slots__ = ("_environ", "_folder", "_name", "_warn")
+
+    def __init__(
+        self, folder: str, environ: Mapping[str, str], warn: Warn, *, name: str | None = None
+    ) -> None:
+        self._folder = folder
+        self._environ = environ
+        self._warn = warn
+        self._name = name
+
+    def name_of(self, config: CredentialsConfig, key: tuple[str, int]) -> str | None:
+        """Return the name of the entry for this audience and lifetime; None if not to be cached."""
+        if config.source is None or config.inputs is None:
+            return None
+        if self._name is not None:
+            return self._name
+        audience, lifetime = key
+        # The same name as for a command without options, which reads it before the config.
+        return entry_name(
+            config.source.identity(),
+            None if audience == config.audience else audience,
+            None if lifetime == config.lifetime_seconds else lifetime,
+        )
+
+    def load(self, name: str, clock: Clock = SYSTEM_CLOCK) -> CachedToken | None:
+        """Return the entry, or None if there is none, or if an input of the exchange has changed.
+
+        Raises CacheWarning for an entry that is not trusted.
+        """
+        path = f"{self._folder}/{name}"
+        try:
+            content = read_private(path, limit_bytes=LIMIT_BYTES)
+        except FileNotFoundError:
+            return None
+        except UnsafeFileError as error:
+            raise CacheWarning(f"a cached token is not used: {error.fact}") from None
+        except OSError as error:
+            raise CacheWarning(f"the cache cannot be read: {path}: {error.strerror}") from None
+        decoded = _decode(content, name)
+        if decoded is None:
+            raise CacheWarning(f"a cached token is not used: {path} is damaged")
+        cached, inputs = decoded
+        if any(digest_input(kind, key, self._environ) != seen for kind, key, seen in inputs):
+            return None
+        elapsed = clock.unix() - cached.received_unix
+        if elapsed < 0:
+            return None  # from the future: its age is unknown
+        # The monotonic clock restarts with the machine.
+        cached.received_monotonic = min(cached.received_monotonic, clock.monotonic() - elapsed)
+        return cached
+
+    def store(self, name: str, cached: CachedToken, inputs: Inputs = ()) -> None:
+        """Write an entry, and remove those that were abandoned long ago; raises CacheWarning."""
+        path = f"{self._folder}/{name}"
+        try:
+            make_private_folder(self._folder)
+            write_private(path, _encode(cached, inputs, name), durable=False)
+            _remove_abandoned(self._folder, os.stat(path).st_mtime - _ABANDONED_AFTER_SECONDS)
+        except UnsafeFileError as error:
+            raise CacheWarning(f"the token is not cached: {error.fact}", error.hint) from None
+        except OSError as error:
+            cause = f"{error.filename or self._folder}: {error.strerror}"
+            raise CacheWarning(f"the token is not cached: {cause}") from None
+
+    def lock(self, name: str) -> FileLock:
+        """Return the lock that a process holds while it exchanges for this entry."""
+        return FileLock(f"{self._folder}/{name}.lock")
+
+    def wait(
+        self, name: str, lock: FileLock, rejected: Token | None, timing: Timing
+    ) -> CachedToken | None:
+        """Acquire the lock, or return a fresh token that another process has stored meanwhile.
+
+        Returns None if the caller has to exchange: it has the lock, or has waited long enough for
+        the process that has it. A token equal to `rejected` is not returned.
+        """
+        ends = timing.clock.monotonic() + timing.exchange_seconds * _WAIT_SHARE
+        pause, has_warned = _FIRST_POLL_SECONDS, False
         try:  # noqa: SIM105 - no import of contextlib
             make_private_folder(self._folder)
         except (OSError, UnsafeFileError):
-            pass  # it is told when something is to be put there
+            pass  # `store` warns
+        while True:
+            is_locked = lock.acquire()
+            try:
+                cached = self._fresh(name, rejected, timing.clock)
+            except CacheWarning as problem:
+                cached = None
+                if not has_warned:
+                    has_warned = True
+                    self._warn(problem.fact, problem.hint)
+            if cached is not None or is_locked or timing.clock.monotonic() >= ends:
+                return cached
+            timing.sleep(pause * (0.5 + timing.chance()))
+            pause = min(2 * pause, _LONGEST_POLL_SECONDS)
 
-    def _find(self, refused: Token | None) -> CachedToken | None:
+    def put(self, name: str, cached: CachedToken, inputs: Inputs) -> None:
+        """Store an entry; a failure is only a warning."""
         try:
-            entry = load_entry(self._folder, self._key, self._environ)
+            self.store(name, cached, inputs)
         except CacheWarning as problem:
-            if not self._has_warned:
-                self._has_warned = True
-                self._warn(problem)
+            self._warn(problem.fact, problem.hint)
+
+    def _fresh(self, name: str, rejected: Token | None, clock: Clock) -> CachedToken | None:
+        from daypass._core.timestamps import parse_rfc3339
+
+        cached = self.load(name, clock)
+        if cached is None or not cached.is_fresh(clock) or not parse_rfc3339(cached.expires_at):
             return None
-        clock = self._timing.clock
-        if entry is None or entry.age_seconds(clock) >= entry.fresh_seconds:
+        if rejected is not None and cached.token.value == rejected.value:
             return None
-        grant = grant_of(entry, clock)
-        if grant is None or (refused is not None and grant.token.value == refused.value):
-            return None
-        return grant
+        return cached
 
 
-def entry_of(grant: CachedToken, needs: Needs = ()) -> CacheEntry:
-    """A grant as it is kept. Its times are rounded so that it never gets younger or longer."""
-    return CacheEntry(
-        token=grant.token.value.reveal(),
-        expires_at=rfc3339(grant.token.expires_at),
-        audiences=json.dumps(grant.token.audiences),
-        received_unix=int(grant.received_unix),
-        received_monotonic=int(grant.received_monotonic),
-        fresh_seconds=int(grant.quiet_seconds),
-        usable_seconds=int(grant.usable_seconds),
-        needs=needs,
-    )
+def open_shared_cache(
+    environ: Mapping[str, str], log_warning: Callable[[str, DaypassError], None]
+) -> SharedTokenCache | None:
+    """Return the user's cache for the library, or None, with a warning, if there can't be one."""
 
+    def warn(fact: str, hint: str) -> None:
+        log_warning("tokens are not shared", CacheWarning(fact, hint))
 
-def grant_of(entry: CacheEntry, clock: Clock) -> CachedToken | None:
-    """A kept entry as a grant of this process; None if it makes no sense."""
-    expires_at, audiences = parse_rfc3339(entry.expires_at), json.loads(entry.audiences)
-    if expires_at is None:
-        return None
-    age = entry.age_seconds(clock)
-    return CachedToken(
-        Token(value=Secret(entry.token), expires_at=expires_at, audiences=tuple(audiences)),
-        unix=clock.unix() - age,
-        monotonic=clock.monotonic() - age,
-        usable_seconds=entry.usable_seconds,
-        quiet_seconds=entry.fresh_seconds,
-    )
-
-
-def _key(settings: CredentialsConfig, question: tuple[str, int]) -> str:
-    """The name that a command finds the same question by, which names only what it is told."""
-    assert settings.source is not None  # noqa: S101 - see `place`
-    audience, lifetime = question
-    return entry_key(
-        settings.source.identity(),
-        None if audience == settings.audience else audience,
-        None if lifetime == settings.lifetime_seconds else lifetime,
-    )
-
-
-def open_shared_cache(environ: Mapping[str, str]) -> SharedTokenCache | None:
-    """The user's shelf for the library; None, and a word to the logger, where none can be."""
     try:
-        return SharedTokenCache(cache_folder(environ), environ, report_shelf)
+        return SharedTokenCache(cache_folder(environ), environ, warn)
     except CacheWarning as problem:
-        report_shelf(problem)
+        warn(problem.fact, problem.hint)
         return None
+
+
+def cache_folder(environ: Mapping[str, str]) -> str:
+    """Return `$XDG_CACHE_HOME/daypass/tokens`, by default below ~/.cache; raises CacheWarning."""
+    base = environ.get("XDG_CACHE_HOME", "")
+    if not base.startswith("/"):  # the XDG specification: a relative path has to be ignored
+        home = environ.get("HOME") or os.path.expanduser("~")
+        if not home.startswith("/"):
+            raise CacheWarning(
+                "tokens are not cached: the home folder is unknown", "set XDG_CACHE_HOME"
+            )
+        base = home + "/.cache"
+    return base + "/daypass/tokens"
+
+
+def entry_name(identity: list[bytes], audience: str | None, lifetime_seconds: int | None) -> str:
+    """Return the name of the entry for these credentials, audience, lifetime and user."""
+    digest = blake2b(digest_size=32, person=b"daypass-cache")
+    key = ["-" if x is None else f"+{x}" for x in (audience, lifetime_seconds)]
+    for part in (FORMAT, b"%d" % os.geteuid(), *(os.fsencode(x) for x in key), *identity):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def digest_input(kind: str, name: str, environ: Mapping[str, str]) -> str:
+    """Return what changes when a file or a variable does: `kind` is "file" or "variable"."""
+    if kind == "file":
+        return fingerprint(name)
+    return blake2b(os.fsencode(environ.get(name, "")), digest_size=16).hexdigest()
+
+
+def _encode(cached: CachedToken, inputs: Inputs, name: str) -> bytes:
+    # Times are rounded so that a token never gets younger, nor usable for longer.
+    lines = (
+        FORMAT.decode(),
+        str(int(cached.received_unix)),
+        str(int(cached.received_monotonic)),
+        str(int(cached.fresh_seconds)),
+        str(int(cached.usable_seconds)),
+        cached.expires_at,
+        cached.audiences,
+        " ".join(f"{kind}:{os.fsencode(key).hex()}:{seen}" for kind, key, seen in inputs),
+        cached.value,
+    )
+    content = "".join(line + "\n" for line in lines).encode("ascii")
+    return content + _checksum(content, name)
+
+
+def _decode(content: bytes, name: str) -> tuple[CachedToken, Inputs] | None:
+    content, checksum = content[:-64], content[-64:]
+    if checksum != _checksum(content, name):
+        return None
+    lines = content.decode("ascii", "replace").split("\n")
+    if len(lines) != 10 or lines[0] != FORMAT.decode():
+        return None
+    try:
+        unix, monotonic, fresh, usable = (int(line) for line in lines[1:5])
+        inputs = tuple(_decode_input(word) for word in lines[7].split())
+    except ValueError:
+        return None
+    cached = CachedToken(
+        value=lines[8],
+        expires_at=lines[5],
+        audiences=lines[6],
+        received_unix=unix,
+        received_monotonic=monotonic,
+        usable_seconds=usable,
+        fresh_seconds=fresh,
+    )
+    return cached, inputs
+
+
+def _decode_input(word: str) -> tuple[str, str, str]:
+    kind, name, seen = word.split(":")
+    return kind, os.fsdecode(bytes.fromhex(name)), seen
+
+
+def _checksum(content: bytes, name: str) -> bytes:
+    # Against truncated and modified files, not against those who can write here: only the user can.
+    digest = blake2b(content, digest_size=32, key=bytes.fromhex(name), person=b"daypass-entry")
+    return digest.hexdigest().encode()
+
+
+def _remove_abandoned(folder: str, before: float) -> None:
+    with os.scandir(folder) as found:
+        for file in found:
+            try:
+                if file.is_file(follow_symlinks=False) and file.stat().st_mtime < before:
+                    os.unlink(file.path)
+            except FileNotFoundError:
+                pass  # another process has removed or replaced it
+
+
+class FileLock:
+    """A lock between processes, on a file of its own. The kernel releases it when a process dies.
+
+    `acquire` can be called again until it returns True; `release` can be called in any state.
+    """
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Return False if another process has the lock. Does not wait.
+
+        Returns True also if there are no locks (a network file system, a full or a read-only one):
+        then no process waits for another.
+        """
+        import fcntl
+        from errno import EACCES, EAGAIN
+
+        try:
+            descriptor = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+        except OSError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(descriptor, self._path):  # removed since it was opened
+                os.close(descriptor)
+                return False
+            os.utime(descriptor)  # it is in use, not abandoned
+        except OSError as error:
+            os.close(descriptor)
+            return error.errno not in (EAGAIN, EACCES)
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Release the lock, if it is held."""
+        import fcntl
+
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            # Explicitly: a child that was forked meanwhile has the descriptor open.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return status.st_ino == os.fstat(descriptor).st_ino

@@ -1,57 +1,204 @@
-"""How the token that is traded is come by: it is there, a program prints it, or CI gives it out.
+"""The subject token: the one that is traded, where it comes from, and the account it is for.
 
-What a file or a variable holds is there when the credentials are read, and is read again when they
-are (`reading`). A program and CI are asked at each exchange.
+A file or a variable is read with the credentials, and again when they are (`ReloadingConfig`). A
+program and GitHub (`github`) are asked at each exchange.
+
+Claims are read and not verified: they fill in a request to the API server, which verifies the
+token. They become a part of a URL, so names that Kubernetes does not allow are an error.
 """
 
 from __future__ import annotations
 
-from daypass._core.process import ProgramError
+from daypass._core.clock import utc
+from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.k8s_names import is_label, is_subdomain
+from daypass._core.process import ProgramError, run_program
 from daypass._core.redact import redact
 from daypass._core.secret import Secret
-from daypass.client.effects import Run, Send
+from daypass._core.text import printable
 from daypass.client.errors import CredentialsError
-from daypass.client.program import explain_program
-from daypass.client.transport import TransportError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Protocol
+    from typing import Any, Protocol
 
-    from daypass.client.effects import Flow
-    from daypass.client.timing import Timing
+    from daypass.client.transport import Deadline, Send
 
-    class LongLived(Protocol):
-        """A way to the token that is traded."""
+    class SubjectToken(Protocol):
+        """A source of the token that is traded."""
 
-        def fetch(self, timing: Timing, ends: float) -> Flow[Secret]:
-            """The token, until `ends` (monotonic); raises CredentialsError and what the flow of
-            an exchange does."""
+        def get(self, deadline: Deadline, send: Send) -> Secret:
+            """Return the token; raises CredentialsError and DoorUnreachableError."""
             ...
 
 
 ALLOW_EXEC = "DAYPASS_ALLOW_EXEC"
 PROGRAM_SECONDS = 10.0
+_LIMIT_OUTPUT_BYTES = 64 * 1024
+
+_FLAT = "kubernetes.io/serviceaccount/"
+_CREATE = (
+    "use the long-lived token of a Secret of type kubernetes.io/service-account-token;\n"
+    "it is in your credentials file"
+)
+_FEDERATE = (
+    "a token of another issuer is for federation: then the file also has the namespace and the\n"
+    "serviceAccount that it is exchanged for"
+)
+
+
+class TokenIdentity:
+    """A ServiceAccount, and the Secret of its long-lived token.
+
+    `secret_name` is None for federation: the subject token is another issuer's.
+    """
+
+    __slots__ = ("namespace", "secret_name", "service_account")
+
+    def __init__(self, *, namespace: str, service_account: str, secret_name: str | None) -> None:
+        self.namespace = namespace
+        self.service_account = service_account
+        self.secret_name = secret_name
+
+    def __repr__(self) -> str:
+        secret = f", Secret {self.secret_name}" if self.secret_name else ""
+        return f"TokenIdentity({self.namespace}/{self.service_account}{secret})"
+
+
+def named_identity(namespace: str, service_account: str) -> TokenIdentity:
+    """Return the identity that a credentials file names; raises CredentialsError."""
+    if not is_label(namespace) or not is_subdomain(service_account):
+        what = "serviceAccount" if is_label(namespace) else "namespace"
+        raise CredentialsError(
+            f"the {what} in the credentials is not a valid name",
+            "is it the name that Kubernetes shows?",
+            reason="invalid-name",
+        )
+    return TokenIdentity(namespace=namespace, service_account=service_account, secret_name=None)
+
+
+def read_identity(
+    token: Secret, now_unix: float, named: TokenIdentity | None = None
+) -> TokenIdentity:
+    """Return the identity that a subject token is for. Raises CredentialsError.
+
+    `named`: the identity in the credentials file. It is required for another issuer's token; a
+    long-lived token names its own, and the two have to agree.
+    """
+    claims = _claims(token)
+    if _FLAT + "namespace" in claims:
+        own = _flat_claims(claims)
+        if named is not None and _names(own) != _names(named):
+            raise CredentialsError(
+                f"the token is for {own.namespace}/{own.service_account}, but the credentials"
+                f" name {named.namespace}/{named.service_account}",
+                "remove namespace and serviceAccount: the token contains both",
+                reason="identity-mismatch",
+            )
+        return own
+    if named is None:
+        if isinstance(claims.get("kubernetes.io"), dict):
+            raise CredentialsError(
+                f"this is a short-lived token{_expiry(claims, now_unix)}, not the long-lived one",
+                _CREATE,
+                reason="short-lived-token",
+            )
+        raise CredentialsError(
+            "this token is not the long-lived token of a ServiceAccount",
+            f"{_CREATE};\n{_FEDERATE}",
+            reason="not-a-service-account-token",
+        )
+    expires = claims.get("exp")
+    if isinstance(expires, int) and expires <= now_unix - 60:
+        raise CredentialsError(
+            f"the subject token{_expiry(claims, now_unix)}",
+            "get a new one from its issuer: in CI, a job's token expires with the job",
+            reason="subject-token-expired",
+        )
+    return named
+
+
+def _claims(token: Secret) -> dict[str, Any]:
+    value = token.reveal()
+    try:
+        _, claims = decode_unverified(value)
+        if value.endswith("."):
+            raise MalformedTokenError("the token has no signature")
+    except MalformedTokenError as error:
+        raise CredentialsError(
+            f"this is not a ServiceAccount's token: {error.fact}",
+            _hint(value),
+            reason="malformed-token",
+        ) from None
+    return claims
+
+
+def _hint(value: str) -> str:
+    if value.startswith("ZXlK"):  # `eyJ`, the beginning of every JWT, in base64
+        return "it looks like a token in base64, as in a Secret: decode it with base64 -d"
+    if value.startswith("{"):
+        return "it looks like a credentials file: set DAYPASS_CREDENTIALS to its path"
+    if value.startswith(("/", "./", "~/")):
+        return "it looks like the path of a file: use DAYPASS_TOKEN_FILE for a path"
+    return _CREATE
+
+
+def _flat_claims(claims: dict[str, Any]) -> TokenIdentity:
+    namespace = claims.get(_FLAT + "namespace")
+    service_account = claims.get(_FLAT + "service-account.name")
+    secret_name = claims.get(_FLAT + "secret.name")
+    if namespace is None or service_account is None or secret_name is None:
+        raise CredentialsError(
+            "this token is not the long-lived token of a ServiceAccount",
+            _CREATE,
+            reason="not-a-service-account-token",
+        )
+    checks = (
+        ("namespace", namespace, is_label),
+        ("ServiceAccount", service_account, is_subdomain),
+        ("Secret", secret_name, is_subdomain),
+    )
+    for what, name, is_name in checks:
+        if not isinstance(name, str) or not is_name(name):
+            raise CredentialsError(
+                f"the {what} in the token is not a valid name", _CREATE, reason="invalid-name"
+            )
+    return TokenIdentity(
+        namespace=namespace, service_account=service_account, secret_name=secret_name
+    )
+
+
+def _names(identity: TokenIdentity) -> tuple[str, str]:
+    return identity.namespace, identity.service_account
+
+
+def _expiry(claims: dict[str, Any], now_unix: float) -> str:
+    expires = claims.get("exp")
+    if not isinstance(expires, int) or not 0 < expires < 2**36:
+        return ""
+    verb = "expired" if expires <= now_unix else "expires"
+    return f", which {verb} at {utc(expires):%Y-%m-%dT%H:%M:%SZ}"
 
 
 class StaticToken:
-    """A token that is there."""
+    """A token from the credentials file, another file or a variable."""
 
-    __slots__ = ("token",)
+    __slots__ = ("_token",)
 
     def __init__(self, token: Secret) -> None:
-        self.token = token
+        self._token = token
 
-    def fetch(self, timing: Timing, ends: float) -> Flow[Secret]:
-        """It."""
-        yield from ()
-        return self.token
+    def get(self, deadline: Deadline, send: Send) -> Secret:
+        """Return the token."""
+        return self._token
 
 
 class ExecToken:
-    """A token that a program prints, where DAYPASS_ALLOW_EXEC=1: a file that is handed around must
-    not run code on its own."""
+    """A token that a program prints.
+
+    It requires DAYPASS_ALLOW_EXEC=1: a credentials file is passed on, and must not run code.
+    """
 
     __slots__ = ("_command", "_environ")
 
@@ -59,48 +206,31 @@ class ExecToken:
         self._command = command
         self._environ = environ
 
-    def fetch(self, timing: Timing, ends: float) -> Flow[Secret]:
-        """What the program prints."""
+    def get(self, deadline: Deadline, send: Send) -> Secret:
+        """Run the program and return what it prints; raises CredentialsError."""
         name = redact(self._command[0])
         if self._environ.get(ALLOW_EXEC) != "1":
             raise CredentialsError(
-                f"the credentials want to run {name!r} for their token, which is not allowed",
-                f"if you trust whoever made them: {ALLOW_EXEC}=1",
+                f"the credentials run the program {name!r} for their token; that is not allowed",
+                f"if you trust the author of this file: {ALLOW_EXEC}=1",
+                reason="exec-not-allowed",
             )
-        left = min(PROGRAM_SECONDS, ends - timing.clock.monotonic())
         try:
-            printed: bytes = yield Run(self._command, left)
+            output = run_program(
+                self._command,
+                timeout_seconds=min(PROGRAM_SECONDS, deadline.seconds_left()),
+                limit_bytes=_LIMIT_OUTPUT_BYTES,
+                clock=deadline.clock,
+            )
         except ProgramError as error:
-            raise explain_program(error, name) from None
-        return Secret(printed.decode("utf-8", "replace").strip())
-
-
-class GitHubToken:
-    """The OIDC token of a job in GitHub Actions, for an audience.
-
-    docs.github.com/actions/reference/openid-connect-reference: a GET of
-    ACTIONS_ID_TOKEN_REQUEST_URL with the audience, by the job's ACTIONS_ID_TOKEN_REQUEST_TOKEN.
-    """
-
-    __slots__ = ("_audience", "_environ")
-
-    def __init__(self, audience: str, environ: Mapping[str, str]) -> None:
-        self._audience = audience
-        self._environ = environ
-
-    def fetch(self, timing: Timing, ends: float) -> Flow[Secret]:
-        """What GitHub gives out."""
-        from daypass.client import github
-
-        request, route = github.request(self._audience, self._environ)
-        for again in (True, False):
-            try:
-                left = ends - timing.clock.monotonic()
-                response = yield Send(request, route, left)
-            except TransportError as error:
-                if not again:
-                    raise github.unreachable(error) from error.__cause__
-                continue
-            if response.status < 500 or not again:
-                return github.read_token(response)
-        raise AssertionError
+            words = printable(redact(error.stderr.decode("utf-8", "replace")))
+            problem = CredentialsError(
+                f"the program {name!r} gives no token: it {error.reason}",
+                f"it reports: {words}"
+                if words
+                else "run it by hand: it has to print a token on stdout, and nothing else",
+                reason="program-failed",
+            )
+        else:
+            return Secret(output.decode("utf-8", "replace").strip())
+        raise problem  # not inside `except`: the output must not be its context

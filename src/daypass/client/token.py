@@ -1,4 +1,11 @@
-"""A short-lived token, and for how long it is worth handing out."""
+"""A short-lived token, the record of it in a cache, and when it is replaced.
+
+The decisions are pure functions of seconds. All of them are spread at random: ten thousand clients
+that started in the same second, or that met the same broken door, do not come back in the same
+second. `python -m bench fleet` runs these decisions over a day.
+
+This module is on the cached path of `daypass token` and imports next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +20,9 @@ if TYPE_CHECKING:
 class Token:
     """A short-lived, audience-bound token.
 
-    `value`: the token, for a header; `expires_at`: aware UTC, as the API server says, by its clock;
-    `audiences`: whom it is for; `warnings`: what the API server remarked, such as a shortened
-    lifetime.
+    `value`: the token, for a header; `expires_at`: aware UTC, by the API server's clock;
+    `audiences`: the audiences it is valid for; `warnings`: the API server's, for example about a
+    shortened lifetime.
     """
 
     __slots__ = ("audiences", "expires_at", "value", "warnings")
@@ -38,49 +45,162 @@ class Token:
 
 
 class CachedToken:
-    """A token as it came: when, by both of this machine's clocks, and for how long it is of use.
+    """A token, when it was requested, by both of this machine's clocks, and how long to use it.
 
-    It is handed out for `usable_seconds`, and for `quiet_seconds` of them without a thought. The
-    latter changes: after a failed refresh it is put off, and a replaced grant has none left.
+    It is usable for `usable_seconds`, and for `fresh_seconds` of them no replacement is considered.
+    A failed refresh defers the next one, and a replaced token is no longer fresh. `value`,
+    `expires_at` (RFC 3339) and `audiences` (a JSON array) are text, as commands print them and as
+    the shared cache stores them; `token` is the same for programs.
     """
 
-    __slots__ = ("quiet_seconds", "received_monotonic", "received_unix", "token", "usable_seconds")
+    __slots__ = (
+        "_token", "audiences", "expires_at", "fresh_seconds", "received_monotonic",
+        "received_unix", "usable_seconds", "value",
+    )  # fmt: skip
 
     def __init__(
         self,
+        *,
+        value: str,
+        expires_at: str,
+        audiences: str,
+        received_unix: float,
+        received_monotonic: float,
+        usable_seconds: float,
+        fresh_seconds: float = 0.0,
+    ) -> None:
+        self.value = value
+        self.expires_at = expires_at
+        self.audiences = audiences
+        self.received_unix = received_unix
+        self.received_monotonic = received_monotonic
+        self.usable_seconds = usable_seconds
+        self.fresh_seconds = fresh_seconds
+        self._token: Token | None = None
+
+    @classmethod
+    def from_token(
+        cls,
         token: Token,
         *,
         unix: float,
         monotonic: float,
         usable_seconds: float,
-        quiet_seconds: float = 0.0,
-    ) -> None:
-        self.token = token
-        self.received_unix = unix
-        self.received_monotonic = monotonic
-        self.usable_seconds = usable_seconds
-        self.quiet_seconds = quiet_seconds
+        fresh_seconds: float = 0.0,
+    ) -> CachedToken:
+        """Return the record of a token that was requested at this time of both clocks."""
+        import json
+
+        from daypass._core.timestamps import rfc3339
+
+        cached = cls(
+            value=token.value.reveal(),
+            expires_at=rfc3339(token.expires_at),
+            audiences=json.dumps(token.audiences),
+            received_unix=unix,
+            received_monotonic=monotonic,
+            usable_seconds=usable_seconds,
+            fresh_seconds=fresh_seconds,
+        )
+        cached._token = token
+        return cached
+
+    @property
+    def token(self) -> Token:
+        """The token, for programs."""
+        token = self._token
+        if token is None:
+            import json
+
+            from daypass._core.secret import Secret
+            from daypass._core.timestamps import parse_rfc3339
+
+            expires_at = parse_rfc3339(self.expires_at)
+            assert expires_at is not None  # noqa: S101 - it is what `from_token` wrote
+            token = self._token = Token(
+                value=Secret(self.value),
+                expires_at=expires_at,
+                audiences=tuple(json.loads(self.audiences)),
+            )
+        return token
 
     def age_seconds(self, clock: Clock) -> float:
-        """How long ago it was asked for.
+        """Return how long ago it was requested.
 
-        The larger of what the two clocks say: one may stand still while a machine sleeps, the
-        other may be set back.
+        It is the larger interval of two clocks: one may stop while a machine sleeps, the other may
+        be set back.
         """
         return max(clock.monotonic() - self.received_monotonic, clock.unix() - self.received_unix)
 
-    def rest(self, seconds: float) -> None:
-        """Be quiet until it is this old; never for longer than it is usable."""
-        self.quiet_seconds = min(seconds, self.usable_seconds)
+    def defer_refresh(self, age_seconds: float) -> None:
+        """Keep it fresh until it has this age, but no longer than it is usable."""
+        self.fresh_seconds = min(age_seconds, self.usable_seconds)
 
-    def is_quiet(self, clock: Clock) -> bool:
-        """Whether to hand it out and be done. Asked before every request, so it is short."""
-        quiet = self.quiet_seconds
+    def is_fresh(self, clock: Clock) -> bool:
+        """Whether to use it without further thought. Called before every request: it is short."""
+        fresh = self.fresh_seconds
         return (
-            clock.monotonic() - self.received_monotonic < quiet
-            and clock.unix() - self.received_unix < quiet
+            clock.monotonic() - self.received_monotonic < fresh
+            and clock.unix() - self.received_unix < fresh
         )
 
     def is_usable(self, clock: Clock) -> bool:
-        """Whether it may be handed out at all."""
+        """Whether it may be used at all."""
         return self.age_seconds(clock) < self.usable_seconds
+
+
+# -- when a token is replaced
+
+SHARE_FIRST = (0.2, 0.75)
+"""The part of its life in which the first token of a process is replaced: a wide one, since many
+may have started at once. The same applies after a failure: many may have waited for that door."""
+SHARE_LATER = (0.45, 0.75)
+END_MARGIN_SECONDS = 10.0
+"""A token is not used this shortly before its expiry: requests take time, and the gate's clock may
+be ahead of the door's."""
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 30.0
+LONGEST_RETRY_AFTER_SECONDS = 600.0
+"""A longer Retry-After is limited to this: a misconfigured one must not last for years."""
+RENEWAL_DELAY_SECONDS = 10.0
+LONGEST_RENEWAL_DELAY_SECONDS = 600.0
+
+
+def usable_seconds(lifetime_seconds: float) -> float:
+    """Return for how long a token with this remaining lifetime is used."""
+    return max(0.0, lifetime_seconds - min(END_MARGIN_SECONDS, lifetime_seconds / 10))
+
+
+def fresh_seconds(usable: float, chance: float, *, is_first: bool) -> float:
+    """Return after how long a token that is usable for `usable` seconds is refreshed."""
+    low, high = SHARE_FIRST if is_first else SHARE_LATER
+    return usable * (low + (high - low) * chance)
+
+
+def backoff_seconds(failures: int, chance: float) -> float:
+    """Return how long no request is sent to the door after this many failures in a row: 1, 2, 4...
+    30 s, of which at least half."""
+    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16))
+    return longest * (0.5 + 0.5 * chance)
+
+
+def requested_delay_seconds(retry_after: float, chance: float) -> float:
+    """Return how long no request is sent to a door that sent Retry-After: up to a quarter longer,
+    since all clients receive the same value."""
+    return min(retry_after, LONGEST_RETRY_AFTER_SECONDS) * (1.0 + chance / 4)
+
+
+def retry_delay_seconds(left: float, chance: float) -> float:
+    """Return how long a failed refresh is deferred while the token is usable for `left` seconds.
+
+    It is not urgent then. The delay is a share of what is left, so another attempt always fits in.
+    """
+    return left * (0.1 + 0.8 * chance)
+
+
+def renewal_delay_seconds(renewals: int) -> float:
+    """Return the minimum age of a token that is renewed because a server rejects it, after this
+    many renewals in a row: 0 for the first, then 10, 20, 40... 600 s."""
+    if not renewals:
+        return 0.0
+    return min(LONGEST_RENEWAL_DELAY_SECONDS, RENEWAL_DELAY_SECONDS * 2.0 ** min(renewals - 1, 16))

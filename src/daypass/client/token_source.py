@@ -1,11 +1,12 @@
-"""The tokens of one set of credentials: which is handed out, when one is replaced, and who goes.
+"""The tokens of one set of credentials: which one is used, when it is replaced, and by whom.
 
-`obtain` is a flow like the exchange itself, so threads and tasks decide alike and share: of all
-who need one token, one has it made, and the others join that flight. Every question (audience and
-lifetime) has a holding of its own. Decisions are made under a lock, and no request is.
+`KeyState` holds what is known of one key (audience and lifetime) and decides: it does no I/O, and
+is called under a lock. `TokenSource` carries out what it decides. Of all threads and tasks that
+need the same token, one exchanges, and the others wait for that InFlight. An exchange is blocking
+code: `get` runs it on the thread of the caller, `get_async` and a refresh on a daemon thread.
 
-After a fork the child has the tokens, and neither the parent's lock nor its flights: nobody would
-ever land them. So both are looked up by the process' number.
+After a fork the child has the cached tokens, but neither the parent's lock nor its in-flight
+exchanges, which nothing would ever finish there. So both are found by the process id.
 """
 
 from __future__ import annotations
@@ -14,304 +15,476 @@ import os
 import threading
 
 from daypass._core.errors import DaypassError
-from daypass.client.effects import Join
 from daypass.client.errors import ExchangeRefusedError
 from daypass.client.exchange import TRIES, exchange
-from daypass.client.in_flight import InFlight
-from daypass.client.log import again_in, report_refresh
-from daypass.client.refresh import (
+from daypass.client.token import (
     backoff_seconds,
     fresh_seconds,
     renewal_delay_seconds,
     requested_delay_seconds,
     retry_delay_seconds,
 )
+from daypass.client.transport import send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from daypass._core.clock import Clock
-    from daypass.client.config import CredentialsConfig
-    from daypass.client.effects import Flow
-    from daypass.client.reloading_config import ReloadingConfig
+    from collections.abc import Callable
+
+    from daypass.client.config import CredentialsConfig, ReloadingConfig
+    from daypass.client.exchange import Timing
     from daypass.client.shared_cache import SharedTokenCache
-    from daypass.client.timing import Timing
     from daypass.client.token import CachedToken, Token
-    from daypass.client.transport import Wire
+    from daypass.client.transport import Send
 
-    Question = tuple[str, int]
-
-
-_JOIN_SECONDS = 5.0
-"""How much longer than an exchange may take one waits for somebody else's."""
-_KEPT = 64
-"""So many questions are held before those without a usable token are dropped."""
+    Key = tuple[str, int]
+    """Audience and lifetime in seconds."""
 
 
-class _KeyState:
-    """What is known about one question."""
+_PATIENCE_SECONDS = 5.0
+"""A caller waits this much longer than the deadline of an exchange for the exchange of another."""
+_EXCHANGE_THREAD, _REFRESH_THREAD = "daypass-exchange", "daypass-refresh"
+_LIMIT_KEYS = 64
+"""With more keys than this, those without a usable token are removed."""
 
-    __slots__ = ("error", "failed", "failures", "flight", "grant", "not_before", "renewals")
 
-    def __init__(self, grant: CachedToken | None = None) -> None:
-        self.grant = grant
-        self.flight: InFlight | None = None
+class InFlight:
+    """An exchange in progress. Threads and tasks of any event loop can wait for it.
+
+    It ends once: with `token`, with `error`, or abandoned, with neither. After an abandoned one, a
+    caller that waited takes over. `interruption`: the exception that it was abandoned for.
+    """
+
+    __slots__ = (
+        "_callbacks", "_finished", "error", "interruption", "is_finished", "thread_id", "token",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.token: CachedToken | None = None
+        self.error: DaypassError | None = None
+        self.interruption: BaseException | None = None
+        self.is_finished = False
+        self.thread_id = threading.get_ident()
+        """The thread that exchanges; 0 before that one has started."""
+        self._finished = threading.Lock()
+        self._finished.acquire()
+        self._callbacks: list[Callable[[], object]] = []
+
+    def finish(self) -> None:
+        """Wake all that wait."""
+        self.is_finished = True
+        self._finished.release()
+        while self._callbacks:
+            self._callbacks.pop()()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Block until it is finished; return False after the timeout.
+
+        Returns False at once on the thread that exchanges: a signal or log handler that requests a
+        token there must not wait for itself.
+        """
+        if self._is_own_thread():
+            return False
+        if not self._finished.acquire(timeout=timeout_seconds):
+            return False
+        self._finished.release()
+        return True
+
+    async def wait_async(self, timeout_seconds: float) -> bool:
+        """The same for a task."""
+        import asyncio
+        from contextlib import suppress
+
+        if self._is_own_thread():
+            return False
+        loop = asyncio.get_running_loop()
+        finished = asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(finished.set)
+
+        self._callbacks.append(wake)
+        if not self.is_finished:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_seconds):
+                    await finished.wait()
+        return self.is_finished
+
+    def _is_own_thread(self) -> bool:
+        return self.thread_id == threading.get_ident() and not self.is_finished
+
+
+class KeyState:
+    """What is known of one key. Every method is called under the lock, and none does any I/O."""
+
+    __slots__ = ("error", "failed_at", "failures", "in_flight", "not_before", "renewals", "token")
+
+    def __init__(self, token: CachedToken | None = None) -> None:
+        self.token = token
+        self.in_flight: InFlight | None = None
         self.failures = 0
         """In a row."""
         self.error: DaypassError | None = None
-        self.failed = 0.0
+        self.failed_at = 0.0
         self.not_before = 0.0
-        """When the door was asked in vain, and may be asked again (monotonic)."""
+        """No request is sent before this time (monotonic), after a failure."""
         self.renewals = 0
-        """In a row, because servers refused what came."""
+        """In a row, because servers rejected the token."""
+
+    def join(
+        self, rejected: Token | None, timing: Timing, config_changed: Callable[[], bool]
+    ) -> tuple[CachedToken | None, InFlight | None, bool]:
+        """Decide what a caller does: return a token, an exchange, and whether it is the caller's.
+
+        - A token alone: use it.
+        - A token and an exchange: use the token, and refresh it with that exchange.
+        - An exchange of its own: carry it out.
+        - An exchange of another caller: wait for it.
+
+        Raises the last error while no request is sent to the door.
+        """
+        clock, token = timing.clock, self.token
+        is_backing_off = clock.monotonic() < self.not_before
+        if token is not None and token.is_usable(clock):
+            if rejected is None or token.token.value != rejected.value:
+                if token.is_fresh(clock) or self.in_flight is not None or is_backing_off:
+                    return token, None, False
+                # Until the exchange is over, it is used without a second refresh.
+                token.defer_refresh(token.age_seconds(clock) + patience_seconds(timing))
+                self.in_flight = InFlight()
+                return token, self.in_flight, True
+            if token.age_seconds(clock) < renewal_delay_seconds(self.renewals):
+                return token, None, False
+        if self.in_flight is not None:
+            return None, self.in_flight, False
+        if is_backing_off and self.error is not None and not config_changed():
+            raise self._last_error(clock.monotonic())
+        self.in_flight = InFlight()
+        return None, self.in_flight, True
+
+    def complete(
+        self, in_flight: InFlight, token: CachedToken, timing: Timing, *, is_renewal: bool
+    ) -> None:
+        """Store the token of an exchange, unless it was given up and a newer token is there."""
+        self.abandon(in_flight)
+        before = self.token
+        if before is not None and before.received_monotonic > token.received_monotonic:
+            return
+        if token.fresh_seconds == 0.0:
+            token.fresh_seconds = fresh_seconds(
+                token.usable_seconds,
+                timing.chance(),
+                is_first=before is None or self.failures > 0,
+            )
+        if before is not None:
+            before.fresh_seconds = 0.0  # callers that remember it look it up again
+        self.token = token
+        self.failures, self.error, self.not_before = 0, None, 0.0
+        self.renewals = self.renewals + 1 if is_renewal else 0
+
+    def fail(self, in_flight: InFlight, error: DaypassError, timing: Timing) -> float:
+        """Store the error of an exchange and back off, unless the exchange was given up.
+
+        Returns for how many seconds there still is a usable token.
+        """
+        if self.in_flight is not in_flight:
+            return 0.0
+        clock, chance, token = timing.clock, timing.chance(), self.token
+        self.in_flight = None
+        self.failures += 1
+        self.error, self.failed_at = error, clock.monotonic()
+        pause = backoff_seconds(self.failures, chance)
+        retry_after = getattr(error, "retry_after_seconds", None)
+        if retry_after is not None:
+            pause = max(pause, requested_delay_seconds(retry_after, chance))
+        self.not_before = self.failed_at + pause
+        if token is None:
+            return 0.0
+        age = token.age_seconds(clock)
+        left = max(0.0, token.usable_seconds - age)
+        token.defer_refresh(age + max(pause, retry_delay_seconds(left, chance)))
+        return left
+
+    def abandon(self, in_flight: InFlight) -> None:
+        """Let the next caller exchange. The exchange may still complete later."""
+        if self.in_flight is in_flight:
+            self.in_flight = None
+
+    def replace_credentials(self, *, is_other_identity: bool) -> None:
+        """Forget failures, and replace the token soon; at once if it is another identity's."""
+        self.failures, self.not_before = 0, 0.0
+        if self.token is not None:
+            # It is bound to the old Secret, which will be deleted.
+            self.token.fresh_seconds = 0.0
+            if is_other_identity:
+                self.token.usable_seconds = 0.0
+
+    def child(self, timing: Timing) -> KeyState:
+        """Return the state in a forked child. Each child refreshes at a moment of its own."""
+        token = self.token
+        if token is not None and token.fresh_seconds > 0:
+            age = token.age_seconds(timing.clock)
+            left = token.usable_seconds - age
+            token.defer_refresh(age + retry_delay_seconds(left, timing.chance()))
+        return KeyState(token)
+
+    def _last_error(self, now: float) -> DaypassError:
+        assert self.error is not None  # noqa: S101
+        error = copied(self.error)
+        when = (
+            f"that was {now - self.failed_at:.0f} s ago; the next attempt is in"
+            f" {self.not_before - now:.0f} s"
+        )
+        error.hint = f"{error.hint}\n{when}" if error.hint else when
+        error.args = (error.fact, error.hint)
+        return error
 
 
 class _Process:
-    __slots__ = ("holdings", "lock")
+    __slots__ = ("lock", "states")
 
     def __init__(self) -> None:
-        # Reentrant: a signal's handler may ask for a token while its thread is in here.
+        # Reentrant: a signal handler may request a token on the thread that holds it.
         self.lock = threading.RLock()
-        self.holdings: dict[Question, _KeyState] = {}
+        self.states: dict[Key, KeyState] = {}
 
 
 class TokenSource:
-    """`shelf`: where other processes find tokens, and put them."""
+    """The tokens of one set of credentials. `shared_cache`: the one of all processes, if any."""
 
-    __slots__ = ("_processes", "_reading", "_shelf", "_timing", "_wire")
+    __slots__ = ("_config", "_processes", "_send", "_shared_cache", "_timing")
 
     def __init__(
         self,
-        reading: ReloadingConfig,
+        config: ReloadingConfig,
         timing: Timing,
         *,
-        shelf: SharedTokenCache | None = None,
-        wire: Wire | None = None,
+        shared_cache: SharedTokenCache | None = None,
+        send: Send = send,
     ) -> None:
-        self._reading = reading
+        self._config = config
         self._timing = timing
-        self._shelf = shelf
-        self._wire = wire
+        self._shared_cache = shared_cache
+        self._send = send
         self._processes = {os.getpid(): _Process()}
 
-    def obtain(self, question: Question, refused: Token | None = None) -> Flow[CachedToken]:
-        """A grant to hand out, made if need be; another one than `refused`, if that can be."""
-        process = self._process()
+    def get(self, key: Key, rejected: Token | None = None) -> CachedToken:
+        """Return a usable token, from memory or by an exchange; if possible not `rejected`.
+
+        Raises the errors of `daypass.client.errors`.
+        """
         while True:
-            with process.lock:
-                holding = self._holding(process, question)
-                step = self._decide(process, holding, question, refused)
-                is_mine = isinstance(step, InFlight) and step.claim()
-            if not isinstance(step, InFlight):
-                return step
-            if is_mine:
-                tries = TRIES if not holding.failures else 1
-                return (yield from self._fly(process, holding, question, step, refused, tries))
-            patience = self._timing.exchange_seconds + _JOIN_SECONDS
-            if not (yield Join(step, patience)):
-                with process.lock:
-                    if holding.flight is step:
-                        holding.flight = None  # somebody has to; it may land later, unheard
-            elif step.error is not None:
-                raise _again(step.error)
+            state, token, in_flight, is_owner = self._join(key, rejected)
+            if in_flight is None:
+                assert token is not None  # noqa: S101
+                return token
+            if is_owner:
+                return self._exchange_into(state, key, in_flight, rejected)
+            if not self._wait(in_flight):
+                self._abandon(state, in_flight)
+            elif in_flight.error is not None:
+                raise copied(in_flight.error)
+
+    async def get_async(self, key: Key, rejected: Token | None = None) -> CachedToken:
+        """The same without blocking the loop. The exchange of a cancelled task goes on."""
+        while True:
+            state, token, in_flight, is_owner = self._join(key, rejected)
+            if in_flight is None:
+                assert token is not None  # noqa: S101
+                return token
+            if is_owner and not self._start(_EXCHANGE_THREAD, state, key, in_flight, rejected):
+                return self._exchange_into(state, key, in_flight, rejected)
+            if not await in_flight.wait_async(patience_seconds(self._timing)):
+                self._abandon(state, in_flight)
+            elif in_flight.error is not None:
+                raise copied(in_flight.error)
+            elif is_owner and in_flight.interruption is not None:
+                raise in_flight.interruption
+            elif is_owner and in_flight.token is not None:
+                return in_flight.token
+
+    def _wait(self, in_flight: InFlight) -> bool:
+        return in_flight.wait(patience_seconds(self._timing))
+
+    def _join(
+        self, key: Key, rejected: Token | None
+    ) -> tuple[KeyState, CachedToken | None, InFlight | None, bool]:
+        process = self._process()
+        with process.lock:
+            state = self._state(process, key)
+            token, in_flight, is_owner = state.join(
+                rejected, self._timing, self._config.has_changed
+            )
+        if token is not None and in_flight is not None:
+            if not self._start(_REFRESH_THREAD, state, key, in_flight, None, tries=1):
+                self._abandon(state, in_flight)
+                in_flight.finish()
+            in_flight = None
+        return state, token, in_flight, is_owner
 
     def _process(self) -> _Process:
-        """This process' lock and holdings; in a child those of the parent, without its flights."""
         pid = os.getpid()
         process = self._processes.get(pid)
         if process is None:
             process = _Process()
             parent = next(reversed(self._processes.values()))
-            for question, holding in list(parent.holdings.items()):
-                grant = holding.grant
-                if grant is not None and grant.quiet_seconds > 0:
-                    # Every child has it: each replaces it at a moment of its own.
-                    age, chance = grant.age_seconds(self._timing.clock), self._timing.chance()
-                    grant.rest(age + retry_delay_seconds(grant.usable_seconds - age, chance))
-                process.holdings[question] = _KeyState(grant)
+            for key, state in list(parent.states.items()):
+                process.states[key] = state.child(self._timing)
             process = self._processes.setdefault(pid, process)
         return process
 
-    def _holding(self, process: _Process, question: Question) -> _KeyState:
-        holding = process.holdings.get(question)
-        if holding is None:
-            if len(process.holdings) >= _KEPT:
-                for other, held in list(process.holdings.items()):
-                    if held.flight is None and not _has_usable(held, self._timing.clock):
-                        del process.holdings[other]
-            holding = process.holdings[question] = _KeyState()
-        return holding
+    def _state(self, process: _Process, key: Key) -> KeyState:
+        state = process.states.get(key)
+        if state is None:
+            if len(process.states) >= _LIMIT_KEYS:
+                for other, held in list(process.states.items()):
+                    is_usable = held.token is not None and held.token.is_usable(self._timing.clock)
+                    if held.in_flight is None and not is_usable:
+                        del process.states[other]
+            state = process.states[key] = KeyState()
+        return state
 
-    def _decide(
-        self, process: _Process, holding: _KeyState, question: Question, refused: Token | None
-    ) -> CachedToken | InFlight:
-        """A grant to hand out, a flight to join, or a new one to fly. Raises what happened last
-        where the door is to be left alone."""
-        grant, clock = holding.grant, self._timing.clock
-        is_shut = clock.monotonic() < holding.not_before
-        if grant is not None and grant.is_usable(clock):
-            if refused is None or grant.token.value != refused.value:
-                if not grant.is_quiet(clock) and holding.flight is None and not is_shut:
-                    self._begin_refresh(process, holding, question, grant)
-                return grant
-            if grant.age_seconds(clock) < renewal_delay_seconds(holding.renewals):
-                return grant
-        if holding.flight is not None:
-            return holding.flight
-        if is_shut and holding.error is not None and not self._reading.has_changed():
-            raise again_in(_again(holding.error), holding.failed, holding.not_before, clock)
-        holding.flight = InFlight()
-        return holding.flight
-
-    def _begin_refresh(
-        self, process: _Process, holding: _KeyState, question: Question, grant: CachedToken
-    ) -> None:
-        flight = holding.flight = InFlight()
-        flight.claim()
-        flow = self._fly(process, holding, question, flight, None, 1)
-        # Until then it goes on being handed out without a thought, and without a second refresh.
-        patience = self._timing.exchange_seconds + _JOIN_SECONDS
-        grant.rest(grant.age_seconds(self._timing.clock) + patience)
-        try:
-            self._timing.begin(lambda: self._drive(flow))
-        except RuntimeError:  # the interpreter is about to end, or there are too many threads
-            holding.flight = None
-            flight.land(None)
-
-    def _drive(self, flow: Flow[CachedToken]) -> None:
-        from daypass.client.sync import drive
-
-        try:  # noqa: SIM105 - no import of contextlib
-            drive(flow, self._timing, self._wire)
-        except DaypassError:
-            pass  # it is noted, and told to whom it concerns
-
-    def _fly(
+    def _start(
         self,
-        process: _Process,
-        holding: _KeyState,
-        question: Question,
-        flight: InFlight,
-        refused: Token | None,
-        tries: int,
-    ) -> Flow[CachedToken]:
-        problem: DaypassError | None = None
-        flight.thread = threading.get_ident()
+        thread: str,
+        state: KeyState,
+        key: Key,
+        in_flight: InFlight,
+        rejected: Token | None,
+        *,
+        tries: int | None = None,
+    ) -> bool:
+        """Exchange on a daemon thread; return False if none can be started."""
+
+        def run() -> None:
+            try:
+                self._exchange_into(state, key, in_flight, rejected, tries)
+            except DaypassError:
+                pass  # it is in the state, and in the log or raised by those that wait
+            except BaseException:
+                if thread == _REFRESH_THREAD:  # otherwise the task raises it
+                    raise
+
+        in_flight.thread_id = 0
         try:
-            grant = yield from self._made(question, refused, tries)
-            with process.lock:
-                self._put(holding, grant, is_renewal=refused is not None)
-            return grant
+            self._timing.start(thread, run)
+        except RuntimeError:  # the interpreter is exiting, or there are too many threads
+            return False
+        return True
+
+    def _exchange_into(
+        self,
+        state: KeyState,
+        key: Key,
+        in_flight: InFlight,
+        rejected: Token | None,
+        tries: int | None = None,
+    ) -> CachedToken:
+        """Exchange on this thread, put the outcome into the state, and wake those that wait."""
+        lock = self._process().lock
+        in_flight.thread_id = threading.get_ident()
+        if tries is None:
+            tries = 1 if state.failures else TRIES
+        try:
+            token = self._find_or_exchange(key, rejected, tries)
+            with lock:
+                state.complete(in_flight, token, self._timing, is_renewal=rejected is not None)
+            in_flight.token = token
+            return token
         except DaypassError as error:
-            problem, left = _again(error), 0.0
-            with process.lock:
-                if holding.flight is flight:
-                    left = self._note(holding, problem)
-            if left:  # outside of the lock: a log's handler may want a token itself
-                report_refresh(problem, left)
+            problem = copied(error)
+            with lock:
+                left = state.fail(in_flight, problem, self._timing)
+            if left:  # outside of the lock: a log handler may request a token
+                what = f"a token could not be refreshed; the current one is used for {left:.0f} s"
+                log_warning(what, problem)
+            in_flight.error = problem
+            raise
+        except BaseException as error:
+            in_flight.interruption = error
             raise
         finally:
-            with process.lock:
-                if holding.flight is flight:
-                    holding.flight = None
-            flight.land(problem)
+            with lock:
+                state.abandon(in_flight)
+            in_flight.finish()
 
-    def _made(self, question: Question, refused: Token | None, tries: int) -> Flow[CachedToken]:
-        """From the shelf, where another process has put one, or by an exchange, and then there."""
-        settings = self._settings()
-        shelf = self._shelf
-        place = None if shelf is None else shelf.place(settings, question, self._timing)
-        if place is None:
-            return (yield from self._exchanged(settings, question, tries))
+    def _abandon(self, state: KeyState, in_flight: InFlight) -> None:
+        with self._process().lock:
+            state.abandon(in_flight)
+
+    def _find_or_exchange(self, key: Key, rejected: Token | None, tries: int) -> CachedToken:
+        """Return a token that another process has cached, or exchange for one and cache it."""
+        config = self._current_config()
+        cache = self._shared_cache
+        name = None if cache is None else cache.name_of(config, key)
+        if cache is None or name is None:
+            return self._exchange(config, key, tries)
+        lock = cache.lock(name)
         try:
-            found = yield from place.wait_for(refused)
+            found = cache.wait(name, lock, rejected, self._timing)
             if found is not None:
                 return found
-            grant = yield from self._exchanged(settings, question, tries)
-            self._spread(grant, is_first=True)
-            if self._reading.settings is settings and settings.needs is not None:
-                place.put(grant, settings.needs)
-            return grant
+            token = self._exchange(config, key, tries)
+            token.fresh_seconds = fresh_seconds(
+                token.usable_seconds, self._timing.chance(), is_first=True
+            )
+            if self._config.current is config and config.inputs is not None:
+                cache.put(name, token, config.inputs)
+            return token
         finally:
-            place.leave()
+            lock.release()
 
-    def _exchanged(
-        self, settings: CredentialsConfig, question: Question, tries: int
-    ) -> Flow[CachedToken]:
+    def _exchange(self, config: CredentialsConfig, key: Key, tries: int) -> CachedToken:
+        """Exchange; if the subject token is refused and its file has another one, once more."""
         try:
-            return (yield from exchange(settings, question, self._timing, tries))
+            return exchange(config, key, self._timing, send=self._send, tries=tries)
         except ExchangeRefusedError as error:
-            renewed = self._settings(must=True)
-            if self._reading.problem is not None:
-                raise _again(self._reading.problem) from error
-            if renewed.token is None or renewed.token == settings.token:
+            renewed = self._current_config(reload=True)
+            if self._config.problem is not None:
+                raise copied(self._config.problem) from error
+            if renewed.token is None or renewed.token == config.token:
                 raise
-        return (yield from exchange(renewed, question, self._timing, tries))
+        return exchange(renewed, key, self._timing, send=self._send, tries=tries)
 
-    def _settings(self, *, must: bool = False) -> CredentialsConfig:
-        before = self._reading.settings
-        if not must and not self._reading.has_changed():
+    def _current_config(self, *, reload: bool = False) -> CredentialsConfig:
+        before = self._config.current
+        if not reload and not self._config.has_changed():
             return before
-        after = self._reading.again()
-        is_other = _whose(before) != _whose(after)
-        if not is_other and before.token == after.token:
-            return after
-        process = self._process()
-        with process.lock:
-            for holding in process.holdings.values():
-                holding.failures, holding.not_before = 0, 0.0  # another token, another answer
-                if holding.grant is not None:
-                    # It hangs on the old Secret, which is about to go; or is another's altogether.
-                    holding.grant.quiet_seconds = 0.0
-                    if is_other:
-                        holding.grant.usable_seconds = 0.0
+        after = self._config.reload()
+        is_other = _account(before) != _account(after)
+        if is_other or before.token != after.token:
+            process = self._process()
+            with process.lock:
+                for state in process.states.values():
+                    state.replace_credentials(is_other_identity=is_other)
         return after
 
-    def _put(self, holding: _KeyState, grant: CachedToken, *, is_renewal: bool) -> None:
-        before = holding.grant
-        if before is not None and before.received_monotonic > grant.received_monotonic:
-            return  # it was given up, and overtaken
-        if grant.quiet_seconds == 0.0:
-            self._spread(grant, is_first=before is None or holding.failures > 0)
-        if before is not None:
-            before.quiet_seconds = 0.0  # whoever has it by heart looks it up again
-        holding.grant = grant
-        holding.failures, holding.error, holding.not_before = 0, None, 0.0
-        holding.renewals = holding.renewals + 1 if is_renewal else 0
 
-    def _note(self, holding: _KeyState, error: DaypassError) -> float:
-        """Let the door alone for a while; gives how long there still is a token, in seconds."""
-        clock, chance, grant = self._timing.clock, self._timing.chance(), holding.grant
-        holding.failures += 1
-        holding.error, holding.failed = error, clock.monotonic()
-        pause = backoff_seconds(holding.failures, chance)
-        asked = getattr(error, "retry_after_seconds", None)
-        if asked is not None:
-            pause = max(pause, requested_delay_seconds(asked, chance))
-        holding.not_before = holding.failed + pause
-        if grant is None:
-            return 0.0
-        age = grant.age_seconds(clock)
-        left = max(0.0, grant.usable_seconds - age)
-        grant.rest(age + max(pause, retry_delay_seconds(left, chance)))
-        return left
-
-    def _spread(self, grant: CachedToken, *, is_first: bool) -> None:
-        grant.quiet_seconds = fresh_seconds(
-            grant.usable_seconds, self._timing.chance(), is_first=is_first
-        )
+def patience_seconds(timing: Timing) -> float:
+    """Return how long a caller waits for the exchange of another before it exchanges itself."""
+    return timing.exchange_seconds + _PATIENCE_SECONDS
 
 
-def _has_usable(holding: _KeyState, clock: Clock) -> bool:
-    return holding.grant is not None and holding.grant.is_usable(clock)
+def copied(error: DaypassError) -> DaypassError:
+    """Return the same error without a traceback.
 
-
-def _whose(settings: CredentialsConfig) -> tuple[str, str, str]:
-    return settings.door.url, settings.identity.namespace, settings.identity.service_account
-
-
-def _again(error: DaypassError) -> DaypassError:
-    """The same error without a traceback: one instance must not be raised by two threads, and a
-    remembered one must not keep the frames of its exchange alive."""
+    One instance must not be raised by two threads, and one that is stored must not keep the frames
+    of its exchange alive.
+    """
     from copy import copy
 
     return copy(error)
+
+
+def log_warning(what: str, error: DaypassError) -> None:
+    """Log a failure that no caller waits for, to the logger `daypass`."""
+    import logging
+
+    logger = logging.getLogger("daypass")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())  # silent unless the program configures logging
+    logger.warning("%s: %s", what, error)
+
+
+def _account(config: CredentialsConfig) -> tuple[str, str, str]:
+    return config.door.url, config.identity.namespace, config.identity.service_account

@@ -1,39 +1,131 @@
-"""How an attempt to get an answer can end without one, said the same way by every driver."""
+"""One HTTP request on a connection of its own: name, proxy, TLS, request, response, one deadline.
+
+Sockets and not http.client: a cold `daypass token` has to be as fast as `kubectl create token`,
+and the import of http.client, which loads the email package, doubles its time.
+"""
 
 from __future__ import annotations
 
-from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
+import os
+import socket
+import threading
+
+from daypass._core.tls import BadCertificateAuthorityError, client_context
+from daypass.client.errors import CredentialsError
+from daypass.client.http1 import (
+    MalformedAnswerError,
+    ResponseParser,
+    TruncatedAnswerError,
+)
+from daypass.client.proxy import find_proxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Protocol
+    from collections.abc import Callable, Mapping
+    from ssl import SSLContext
+    from typing import Any, TypeAlias
 
     from daypass._core.clock import Clock
+    from daypass.client.door_url import DoorUrl, HostPort
     from daypass.client.http1 import HttpRequest, HttpResponse
-    from daypass.client.route import Route
+    from daypass.client.proxy import Proxy
 
-    class Wire(Protocol):
-        """What carries requests, in both ways of calling; raises TransportError."""
-
-        def send(
-            self, route: Route, request: HttpRequest, timeout_seconds: float, clock: Clock
-        ) -> HttpResponse:
-            """One request, one answer."""
-            ...
-
-        async def send_async(
-            self, route: Route, request: HttpRequest, timeout_seconds: float
-        ) -> HttpResponse:
-            """The same, without holding up the event loop."""
-            ...
+    Addresses: TypeAlias = list[tuple[Any, Any, int, str, Any]]
+    Send: TypeAlias = Callable[["Route", HttpRequest, "Deadline"], HttpResponse]
+    """`send`, or another way to get a response; raises TransportError."""
 
 
 RESOLVE, CONNECT, PROXY, TLS, ANSWER = "resolve", "connect", "proxy", "tls", "answer"
+_READ_BYTES = 64 * 1024
+
+
+class Route:
+    """Where to connect, through which proxy, and the TLS context (None: plain, loopback only).
+
+    `has_own_authority`: the credentials name the certificate authority, not the machine.
+    """
+
+    __slots__ = ("context", "has_own_authority", "proxy", "target")
+
+    def __init__(
+        self,
+        *,
+        target: HostPort,
+        proxy: Proxy | None = None,
+        context: SSLContext | None = None,
+        has_own_authority: bool = False,
+    ) -> None:
+        self.target = target
+        self.proxy = proxy
+        self.context = context
+        self.has_own_authority = has_own_authority
+
+    @property
+    def first(self) -> HostPort:
+        """The host that the connection is made to."""
+        return self.target if self.proxy is None else self.proxy.address
+
+
+def route_to(
+    door: DoorUrl, certificate_authority: str | None, environ: Mapping[str, str] | None = None
+) -> Route:
+    """Return the route to a door. `environ` (os.environ) may name a proxy.
+
+    Raises CredentialsError for an invalid certificate authority, UsageError for a proxy that can't
+    be used.
+    """
+    return route_to_host(door.address, certificate_authority, environ, tls=door.tls)
+
+
+def route_to_host(
+    address: HostPort,
+    certificate_authority: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    tls: bool,
+) -> Route:
+    """Return the route to any host. The caller allows `tls=False` for loopback only."""
+    if not tls:
+        return Route(target=address)
+    try:
+        context = client_context(certificate_authority)
+    except BadCertificateAuthorityError as error:
+        raise CredentialsError(
+            error.fact, error.hint, reason="invalid-certificate-authority"
+        ) from None
+    context.set_alpn_protocols(["http/1.1"])
+    proxy = find_proxy(address, os.environ if environ is None else environ)
+    return Route(
+        target=address,
+        proxy=proxy,
+        context=context,
+        has_own_authority=certificate_authority is not None,
+    )
+
+
+class Deadline:
+    """The moment at which an exchange has to be over, however many steps it takes."""
+
+    __slots__ = ("_ends", "clock")
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self.clock = clock
+        self._ends = clock.monotonic() + seconds
+
+    def seconds_left(self) -> float:
+        """Return the seconds until then; 0 or less after it."""
+        return self._ends - self.clock.monotonic()
+
+    def remaining(self) -> float:
+        """Return the seconds until then; raises TimeoutError after it."""
+        left = self.seconds_left()
+        if left <= 0:
+            raise TimeoutError
+        return left
 
 
 class ProxyAnswerError(Exception):
-    """The proxy answered a CONNECT with something else than a tunnel; `status` says with what."""
+    """The proxy refused a CONNECT, with this `status`."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -41,7 +133,7 @@ class ProxyAnswerError(Exception):
 
 
 class TransportError(Exception):
-    """No answer. `stage` says how far it got; the cause is what the machine or TLS said."""
+    """There was no response. `stage`: how far the attempt got; the cause is the error there."""
 
     def __init__(self, stage: str, route: Route) -> None:
         super().__init__(stage)
@@ -49,30 +141,105 @@ class TransportError(Exception):
         self.route = route
 
 
-class ConnectPhases:
-    """Keeps where an attempt stands, and names that place in what goes wrong there.
+def send(route: Route, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+    """Send a request on a new connection and return the response; raises TransportError.
 
-    with Stages(route) as stages:
-        stages.now = CONNECT
-        ...
+    Every wait is limited by the deadline, so neither a silent server nor one that sends a byte at
+    a time delays the caller for longer.
     """
+    stage, connection = RESOLVE, None
+    try:
+        addresses = resolve(route.first, deadline.remaining())
+        stage = CONNECT
+        connection = _connect(addresses, deadline)
+        if route.proxy is not None:
+            stage = PROXY
+            _open_tunnel(connection, route.proxy.connect_request(route.target), deadline)
+        if route.context is not None:
+            stage = TLS
+            connection.settimeout(deadline.remaining())
+            connection = route.context.wrap_socket(
+                connection,
+                # As bytes: text is passed through the `idna` codec, which costs 4 ms.
+                server_hostname=route.target.host.encode("ascii"),
+            )
+        stage = ANSWER
+        return _request(connection, request, ResponseParser(), deadline)
+    except (OSError, MalformedAnswerError, TruncatedAnswerError, ProxyAnswerError) as error:
+        raise TransportError(stage, route) from error
+    finally:
+        if connection is not None:
+            connection.close()
 
-    __slots__ = ("_route", "now")
 
-    def __init__(self, route: Route) -> None:
-        self._route = route
-        self.now = RESOLVE
+def _connect(addresses: Addresses, deadline: Deadline) -> socket.socket:
+    for position, (family, kind, protocol, _, address) in enumerate(addresses):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            # An address that drops packets must leave time for the ones after it.
+            connection.settimeout(deadline.remaining() / (len(addresses) - position))
+            connection.connect(address)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        except OSError:
+            connection.close()
+            if position + 1 == len(addresses):
+                raise
+        except BaseException:
+            connection.close()
+            raise
+    raise socket.gaierror(socket.EAI_NONAME, "no address")
 
-    def __enter__(self) -> ConnectPhases:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(
-            error, (OSError, MalformedAnswerError, TruncatedAnswerError, ProxyAnswerError)
-        ):
-            raise TransportError(self.now, self._route) from error
+def _open_tunnel(connection: socket.socket, request: HttpRequest, deadline: Deadline) -> None:
+    parser = ResponseParser(to_connect=True)
+    response = _request(connection, request, parser, deadline)
+    if not 200 <= response.status < 300:
+        raise ProxyAnswerError(response.status)
+    if parser.leftover:
+        raise MalformedAnswerError("data follows the response to CONNECT")
+
+
+def _request(
+    connection: socket.socket, request: HttpRequest, parser: ResponseParser, deadline: Deadline
+) -> HttpResponse:
+    connection.settimeout(deadline.remaining())
+    connection.sendall(request.encode())
+    while True:
+        connection.settimeout(deadline.remaining())
+        data = connection.recv(_READ_BYTES)
+        response = parser.feed(data) if data else parser.end()
+        if response is not None:
+            return response
+
+
+def resolve(address: HostPort, timeout_seconds: float) -> Addresses:
+    """Return the addresses of a host; raises OSError, and TimeoutError after `timeout_seconds`.
+
+    `getaddrinfo` has no timeout and can't be interrupted. So a name is resolved on a daemon
+    thread: a resolver that hangs delays neither the caller nor the end of the program.
+    """
+    outcome: list[Addresses | OSError] = []
+    done = threading.Event()
+
+    def look_up() -> None:
+        try:
+            # As bytes: text is passed through the `idna` codec, which costs 4 ms.
+            host = address.host.encode("ascii")
+            outcome.append(socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            outcome.append(error)
+        done.set()
+
+    if ":" in address.host or address.host.replace(".", "").isdigit():
+        look_up()  # an IP address
+    else:
+        try:
+            threading.Thread(target=look_up, name="daypass-resolve", daemon=True).start()
+        except RuntimeError:  # the interpreter is exiting, or there are too many threads
+            look_up()
+    if not done.wait(timeout_seconds):
+        raise TimeoutError
+    if isinstance(outcome[0], OSError):
+        raise outcome[0]
+    return outcome[0]

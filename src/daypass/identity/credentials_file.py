@@ -28,7 +28,7 @@ from daypass.client.config import (
 )
 from daypass.client.door_url import DoorUrl, HostPort
 from daypass.client.errors import CredentialsError
-from daypass.client.subject import read_identity
+from daypass.client.subject_token import read_identity
 from daypass.identity.model import Account, IdentityName
 
 if TYPE_CHECKING:

@@ -17,17 +17,17 @@ class Bearer:
     """Tokens of one kind of some credentials.
 
     `token()`: one that is fresh; `await token_async()`: the same, without holding up the event
-    loop. Both raise what `Credentials.token` does. `at_hand()`: one that needs no waiting, or None.
+    loop. Both raise what `Credentials.token` does. `cached_token()`: the one in memory, or None.
     """
 
-    __slots__ = ("_asked", "_credentials", "at_hand", "token", "token_async")
+    __slots__ = ("_asked", "_credentials", "cached_token", "token", "token_async")
 
     def __init__(
         self, credentials: Credentials, audience: str | None, lifetime_seconds: int | None
     ) -> None:
         self._credentials = credentials
         self._asked = (audience, lifetime_seconds)
-        self.at_hand = partial(credentials.at_hand, *self._asked)
+        self.cached_token = partial(credentials.cached_token, *self._asked)
         self.token = partial(credentials.token, *self._asked)
         self.token_async = partial(credentials.token_async, *self._asked)
 

@@ -76,7 +76,7 @@ def _steps(bearer: Bearer, request: Request) -> Generator[Any, Any, None]:
     if not _wants_a_token(request):
         yield request
         return
-    token = bearer.at_hand() or (yield Ask())
+    token = bearer.cached_token() or (yield Ask())
     _put(token, request)
     response = yield request
     last = response.request

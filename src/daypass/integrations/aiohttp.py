@@ -42,7 +42,7 @@ class Auth:
         """What aiohttp calls for each request."""
         if AUTHORIZATION in request.headers or not self._is_ours(request.url):
             return await handler(request)
-        token = self._bearer.at_hand() or await self._bearer.token_async()
+        token = self._bearer.cached_token() or await self._bearer.token_async()
         request.headers[AUTHORIZATION] = header(token)
         response = await handler(request)
         if response.status != UNAUTHORIZED:

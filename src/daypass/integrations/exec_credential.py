@@ -21,7 +21,7 @@ from daypass._core.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from daypass.client.cache import CacheEntry
+    from daypass.client.token import CachedToken
 
 VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _BEGINNING = '{"kind":"ExecCredential","apiVersion":"%s",'
@@ -63,13 +63,13 @@ def _parsed_version(exec_info: str) -> str:
     return str(version)
 
 
-def exec_credential(version: str, entry: CacheEntry, now_unix: float) -> str:
+def exec_credential(version: str, entry: CachedToken, now_unix: float) -> str:
     """The answer: one line of JSON. All that goes into it is of letters that JSON leaves alone."""
-    ends = entry.received_unix + entry.fresh_seconds
+    ends = int(entry.received_unix) + int(entry.fresh_seconds)  # as the cache has them
     if ends <= now_unix:  # no longer fresh, and the door gave no other one: to be asked again soon
         ends = int(min(now_unix + _SOON_SECONDS, entry.received_unix + entry.usable_seconds))
     return (
         f'{{"apiVersion": "{version}", "kind": "ExecCredential", "status": {{'
         f'"expirationTimestamp": "{time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}", '
-        f'"token": "{entry.token}"}}}}\n'
+        f'"token": "{entry.value}"}}}}\n'
     )

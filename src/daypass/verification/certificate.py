@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daypass._core.hints import command, kubectl
-from daypass.client.transport_errors import EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER
+from daypass.client.error_mapping import EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER
 from daypass.verification.report import Finding, failure, ok, warning
 from daypass.verification.target import VerificationTarget
 

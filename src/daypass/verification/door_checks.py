@@ -14,10 +14,10 @@ from daypass._core.status import Status
 from daypass._core.text import printable
 from daypass.client.config import LONGEST_LIFETIME_SECONDS, CredentialsConfig
 from daypass.client.credentials import Credentials
+from daypass.client.exchange import TokenRequest
 from daypass.client.http1 import HttpResponse
-from daypass.client.subject import TokenIdentity
+from daypass.client.subject_token import TokenIdentity
 from daypass.client.token import Token
-from daypass.client.token_request import TokenRequest
 from daypass.identity.model import new_secret_name
 from daypass.verification.report import Finding, Level, failure, ok, skipped, warning
 from daypass.verification.target import VerificationTarget

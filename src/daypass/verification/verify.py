@@ -16,11 +16,8 @@ from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.door_url import HostPort
-from daypass.client.http1 import HttpRequest, HttpResponse
-from daypass.client.route import Route, route_to_host
-from daypass.client.sync import send
-from daypass.client.token_request import USER_AGENT
-from daypass.client.transport import RESOLVE, TransportError
+from daypass.client.http1 import USER_AGENT, HttpRequest, HttpResponse
+from daypass.client.transport import RESOLVE, Deadline, Route, TransportError, route_to_host, send
 from daypass.verification.certificate import (
     judge_certificate,
     judge_untrusted,
@@ -98,12 +95,12 @@ class Prober:
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Return the response to this request. Raises TransportError."""
-        response = send(self.route, request, REQUEST_SECONDS, self.clock)
+        response = send(self.route, request, Deadline(self.clock, REQUEST_SECONDS))
         for _ in range(RETRIES):
             if response.status != 429:
                 break
             self.sleep(1.0)
-            response = send(self.route, request, REQUEST_SECONDS, self.clock)
+            response = send(self.route, request, Deadline(self.clock, REQUEST_SECONDS))
         return response.without(*self.secrets)
 
 
@@ -216,7 +213,7 @@ class Verifier:
         )
         route = Route(target=HostPort(address.host, 80))
         try:
-            response = send(route, request, PLAIN_HTTP_SECONDS, self.clock)
+            response = send(route, request, Deadline(self.clock, PLAIN_HTTP_SECONDS))
         except TransportError:
             return judge_plain_http(None, target)
         return judge_plain_http(response, target)
@@ -247,7 +244,7 @@ class Verifier:
         request = policy_request(config)
         if request is not None:
             try:
-                response = prober.send(request.request())
+                response = prober.send(request.encode())
                 findings.append(
                     judge_policy(response, expected=target.has_policy, embedded=target.is_embedded)
                 )

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from daypass.agent.file_renewer import TokenRequester
-from daypass.client.timing import SYSTEM_TIMING
+from daypass.client.exchange import SYSTEM_TIMING
 from support.fake_door import long_lived_token
 
 

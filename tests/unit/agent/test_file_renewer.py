@@ -59,7 +59,7 @@ class Scene:
             audiences=("gate",),
             warnings=("shortened",),
         )
-        return CachedToken(
+        return CachedToken.from_token(
             token, unix=clock.unix(), monotonic=clock.monotonic(), usable_seconds=answer
         )
 

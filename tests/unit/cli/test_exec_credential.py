@@ -183,7 +183,7 @@ def test_a_cached_credential_imports_only_these_modules(open_door: OpenDoor) -> 
     assert set(done.stderr.split()) == {
         "__future__", "_blake2", "errno", "daypass", "daypass._core", "daypass._core.clock",
         "daypass._core.errors", "daypass._core.files", "daypass.cli", "daypass.cli.exec_credential",
-        "daypass.cli.fast_path", "daypass.client", "daypass.client.cache", "daypass.client.errors",
-        "daypass.client.cached_token", "daypass.client.config_source", "daypass.integrations",
+        "daypass.cli.fast_path", "daypass.client", "daypass.client.config", "daypass.client.errors",
+        "daypass.client.shared_cache", "daypass.client.token", "daypass.integrations",
         "daypass.integrations.exec_credential",
     }  # fmt: skip

@@ -29,10 +29,10 @@ OURS = {
     "daypass.cli.fast_path",
     "daypass.cli.token",
     "daypass.client",
-    "daypass.client.cache",
+    "daypass.client.config",
     "daypass.client.errors",
-    "daypass.client.cached_token",
-    "daypass.client.config_source",
+    "daypass.client.shared_cache",
+    "daypass.client.token",
 }
 PYTHONS = {"__future__", "_blake2", "errno"}
 

@@ -17,7 +17,7 @@ import pytest
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli.token import read_plainly
-from daypass.client.cache import load_entry, store_entry
+from daypass.client.shared_cache import SharedTokenCache
 from support.fake_door import (
     AUDIENCE,
     SENTINEL,
@@ -193,10 +193,11 @@ def test_a_stale_token_is_used_with_a_warning_while_the_door_is_down(
     open_door(good_answer(), answer(501))
     assert cli.main(["token"]) == 0
     [file] = cached_files(tmp_path)
-    entry = load_entry(str(file.parent), file.name, {})
+    cache = SharedTokenCache(str(file.parent), {}, print)
+    entry = cache.load(file.name)
     assert entry is not None
     entry.fresh_seconds, entry.usable_seconds = 0, left
-    store_entry(str(file.parent), file.name, entry)
+    cache.store(file.name, entry)
     assert cli.main(["token"]) == code
     captured = capsys.readouterr()
     assert captured.out.split() == [short_lived_token()] * (2 - code)
@@ -211,10 +212,11 @@ def test_a_refusal_is_reported_even_if_a_stale_token_is_cached(
     open_door(good_answer(), status_answer(401, "Unauthorized"))
     assert cli.main(["token"]) == 0
     [file] = cached_files(tmp_path)
-    entry = load_entry(str(file.parent), file.name, {})
+    cache = SharedTokenCache(str(file.parent), {}, print)
+    entry = cache.load(file.name)
     assert entry is not None
     entry.fresh_seconds = 0
-    store_entry(str(file.parent), file.name, entry)
+    cache.store(file.name, entry)
     assert cli.main(["token"]) == 1
 
 

@@ -9,14 +9,14 @@ from daypass._core.redact import redact
 from daypass._core.secret import Secret
 from daypass._core.timestamps import parse_http_date, parse_rfc3339, rfc3339
 from daypass.client.errors import NotADoorError
-from daypass.client.refresh import (
+from daypass.client.exchange import parse_warnings
+from daypass.client.token import (
     backoff_seconds,
     fresh_seconds,
     renewal_delay_seconds,
     retry_delay_seconds,
     usable_seconds,
 )
-from daypass.client.token_response import parse_warnings
 from support.exchanges import run_exchange
 from support.fake_door import AUDIENCE, long_lived_token, token_answer
 from support.messages import raises
@@ -142,35 +142,35 @@ def test_renewals_that_do_not_help_back_off() -> None:
 
 def test_a_token_is_not_fresh_after_the_machine_slept() -> None:
     clock = FakeClock()
-    grant = run_exchange([token_answer()], timing=FakeTiming(clock))
-    grant.quiet_seconds = 2000
-    assert grant.is_quiet(clock)
+    token = run_exchange([token_answer()], timing=FakeTiming(clock))
+    token.fresh_seconds = 2000
+    assert token.is_fresh(clock)
     clock.now_unix += 3000  # a clock that stands still meanwhile
-    assert not grant.is_quiet(clock)
-    assert grant.is_usable(clock)
+    assert not token.is_fresh(clock)
+    assert token.is_usable(clock)
     clock.now_unix += 590
-    assert not grant.is_usable(clock)
+    assert not token.is_usable(clock)
 
 
 def test_a_clock_that_is_set_back_does_not_make_a_token_younger() -> None:
     clock = FakeClock()
-    grant = run_exchange([token_answer()], timing=FakeTiming(clock))
+    token = run_exchange([token_answer()], timing=FakeTiming(clock))
     clock.now_monotonic += 3590
     clock.now_unix -= 86400
-    assert not grant.is_usable(clock)
+    assert not token.is_usable(clock)
 
 
 def test_a_wrong_date_header_never_lengthens_a_token() -> None:
     for offset in (-86400, 86400):
         clock = FakeClock()
         raw = token_answer(date=NOON + offset)
-        grant = run_exchange([raw], timing=FakeTiming(clock))
-        assert grant.usable_seconds <= 3590
+        token = run_exchange([raw], timing=FakeTiming(clock))
+        assert token.usable_seconds <= 3590
 
 
 def test_a_date_header_that_makes_a_new_token_expired_is_ignored_if_the_lifetime_is_known() -> None:
-    grant = run_exchange([token_answer(date=NOON + 7200)])
-    assert grant.usable_seconds == 3590
+    token = run_exchange([token_answer(date=NOON + 7200)])
+    assert token.usable_seconds == 3590
     spec = {"audiences": [AUDIENCE]}
     with raises(NotADoorError):
         run_exchange([token_answer(date=NOON + 7200, spec=spec)])
@@ -208,5 +208,5 @@ def test_too_many_audiences_are_refused() -> None:
 
 def test_without_a_date_header_the_local_clock_is_used() -> None:
     clock = FakeClock(unix=NOON + 600)
-    grant = run_exchange([token_answer(date=None)], timing=FakeTiming(clock))
-    assert grant.usable_seconds == 2990
+    token = run_exchange([token_answer(date=None)], timing=FakeTiming(clock))
+    assert token.usable_seconds == 2990

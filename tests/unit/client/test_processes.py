@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.client.cache import load_entry
-from daypass.client.config_source import read_source
+from daypass.client.config import read_source
 from daypass.client.credentials import Credentials
-from daypass.client.lock import FileLock
+from daypass.client.shared_cache import FileLock, SharedTokenCache
+from daypass.client.token import CachedToken
 from support.deadline import eventually
 from support.exchanges import Wired
 from support.fake_door import (
@@ -66,8 +66,15 @@ class Machine:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
+    def load(self, path: Path) -> CachedToken | None:
+        return SharedTokenCache(str(self.tokens), {}, _no_warning).load(path.name)
+
     def entries(self) -> list[Path]:
         return [p for p in self.tokens.glob("*") if "." not in p.name]
+
+
+def _no_warning(fact: str, hint: str) -> None:
+    raise AssertionError(fact)
 
 
 @pytest.fixture
@@ -132,10 +139,9 @@ def test_a_process_waiting_for_a_killed_one_continues_immediately(machine: Machi
 
 
 KILLED_AT = """
-import os, sys
-import daypass.client.cache as cache, daypass._core.files as files, daypass.client.lock as lock
-from daypass.client.cached_token import cached_token
-from daypass.client.config_source import read_source
+import fcntl, os, sys
+from daypass.client.config import read_source
+from daypass.client.shared_cache import cached_token
 
 point = int(sys.argv[2])
 calls = 0
@@ -150,7 +156,7 @@ def counted(real):
 
 for name in ("open", "write", "replace", "fchmod", "close", "utime", "makedirs"):
     setattr(os, name, counted(getattr(os, name)))
-lock.fcntl.flock = counted(lock.fcntl.flock)
+fcntl.flock = counted(fcntl.flock)
 cached_token(read_source({}, sys.argv[1]), None, None, use_cache=True, warn=print)
 """
 
@@ -166,9 +172,9 @@ def test_a_process_killed_at_any_point_leaves_a_usable_cache(machine: Machine) -
             assert (killed.returncode, err) in ((-signal.SIGKILL, ""), (0, "")), err
             assert out == ""
             for path in machine.entries():
-                entry = load_entry(str(machine.tokens), path.name, {})
+                entry = machine.load(path)
                 assert entry is not None
-                assert entry.token == short_lived_token()
+                assert entry.value == short_lived_token()
                 path.unlink()
             survived = survived + 1 if killed.returncode == 0 else 0
             if survived == 2:
@@ -185,16 +191,15 @@ def test_killed_processes_never_leave_a_partial_entry(machine: Machine) -> None:
         machine.write(door.url)
         script = """
 import os, sys
-from daypass.client.cache import load_entry, store_entry
-from daypass.client.cached_token import cached_token
-from daypass.client.config_source import read_source
+from daypass.client.config import read_source
+from daypass.client.shared_cache import SharedTokenCache, cached_token
 source = read_source({}, sys.argv[1])
 entry = cached_token(source, None, None, use_cache=True, warn=print)
 folder = os.environ["XDG_CACHE_HOME"] + "/daypass/tokens"
 [key] = [name for name in os.listdir(folder) if "." not in name]
 print("ready", flush=True)
 while True:
-    store_entry(folder, key, entry)
+    SharedTokenCache(folder, {}, print).store(key, entry)
 """
         for round_ in range(12):
             process = machine.start(script)
@@ -202,11 +207,11 @@ while True:
             assert process.stdout.readline() == "ready\n"
             for _ in range(round_ * 50):
                 [path] = machine.entries()
-                assert load_entry(str(machine.tokens), path.name, {}) is not None
+                assert machine.load(path) is not None
             process.kill()
             process.communicate()
             [path] = machine.entries()
-            assert load_entry(str(machine.tokens), path.name, {}) is not None
+            assert machine.load(path) is not None
     assert len(door.requests) == 1
 
 
@@ -271,23 +276,23 @@ def test_a_file_system_without_locks_grants_every_lock(
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     one, other = (FileLock(str(tmp_path / "lock")) for _ in range(2))
-    assert one.try_to()
-    assert other.try_to()
+    assert one.acquire()
+    assert other.acquire()
     one.release()
 
 
 def test_a_file_lock_is_exclusive_and_survives_removal_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     one, other, third = (FileLock(str(path)) for _ in range(3))
-    assert one.try_to()
-    assert not other.try_to()
+    assert one.acquire()
+    assert not other.acquire()
     path.unlink()
-    assert other.try_to()
-    assert not third.try_to()
+    assert other.acquire()
+    assert not third.acquire()
     one.release()
-    assert not third.try_to()
+    assert not third.acquire()
     other.release()
-    assert third.try_to()
+    assert third.acquire()
     third.release()
     third.release()
 
@@ -303,15 +308,15 @@ def test_a_lock_whose_file_is_removed_during_acquisition_is_not_held(
 
     one = FileLock(str(path))
     monkeypatch.setattr(fcntl, "flock", swept_before)
-    assert not one.try_to()
+    assert not one.acquire()
     monkeypatch.setattr(fcntl, "flock", real)
-    assert one.try_to()
+    assert one.acquire()
     one.release()
 
 
 def test_a_forked_child_does_not_keep_the_file_lock(tmp_path: Path) -> None:
     one, other = (FileLock(str(tmp_path / "lock")) for _ in range(2))
-    assert one.try_to()
+    assert one.acquire()
     may_end, end = os.pipe()
     pid = os.fork()
     if not pid:
@@ -320,7 +325,7 @@ def test_a_forked_child_does_not_keep_the_file_lock(tmp_path: Path) -> None:
         os._exit(0)
     try:
         one.release()
-        assert other.try_to()
+        assert other.acquire()
         other.release()
     finally:
         os.close(end)
@@ -329,7 +334,7 @@ def test_a_forked_child_does_not_keep_the_file_lock(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_cannot_be_created_is_granted(tmp_path: Path) -> None:
-    assert FileLock(str(tmp_path / "none" / "lock")).try_to()
+    assert FileLock(str(tmp_path / "none" / "lock")).acquire()
 
 
 # -- fork
@@ -388,7 +393,7 @@ def test_a_child_forked_while_a_thread_held_the_lock_is_not_blocked(wired: Wired
     held, may_end = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with credentials._supply._process().lock:
+        with credentials._tokens._process().lock:
             held.set()
             may_end.wait()
 
@@ -438,8 +443,8 @@ def ask():
 assert threading.active_count() == 1
 token = ask()
 assert threading.active_count() == 1
-[holding] = credentials._supply._process().holdings.values()
-holding.grant.quiet_seconds = 0
+[state] = credentials._tokens._process().states.values()
+state.token.fresh_seconds = 0
 assert ask() is token
 print(threading.active_count(), flush=True)
 sys.stdin.read(1)
@@ -463,9 +468,9 @@ def test_a_refresh_leaves_no_thread(machine: Machine) -> None:
         machine.write(door.url)
         credentials = Credentials.from_file(machine.file)
         credentials.token()
-        [holding] = credentials._supply._process().holdings.values()
-        assert holding.grant is not None
-        holding.grant.quiet_seconds = 0
+        [state] = credentials._tokens._process().states.values()
+        assert state.token is not None
+        state.token.fresh_seconds = 0
         assert credentials.token().value.reveal() == short_lived_token(1)
         eventually(
             "it is refreshed", lambda: credentials.token().value.reveal() == short_lived_token(2)

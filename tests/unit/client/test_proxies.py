@@ -14,7 +14,7 @@ from daypass._core.errors import UsageError
 from daypass.client.credentials import Credentials
 from daypass.client.door_url import HostPort
 from daypass.client.errors import DoorNotTrustedError, DoorUnreachableError, NotADoorError
-from daypass.client.route import find_proxy, is_excluded, parse_proxy
+from daypass.client.proxy import find_proxy, is_excluded, parse_proxy
 from daypass.client.token import Token
 from support.fake_door import (
     FakeDoor,

@@ -14,14 +14,12 @@ from pathlib import Path
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.client.config import CredentialsConfig, parse_source
-from daypass.client.config_source import read_source
+from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source, read_source
 from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorBusyError, DoorUnreachableError, ExchangeRefusedError
 from daypass.client.http1 import HttpRequest
-from daypass.client.reloading_config import ReloadingConfig
 from daypass.client.token import Token
-from support.exchanges import FakeWire, Wired
+from support.exchanges import FakeSend, Wired
 from support.fake_door import (
     AUDIENCE,
     SENTINEL,
@@ -92,13 +90,13 @@ def test_a_stale_token_is_served_while_it_refreshes(
 def test_the_cached_token_is_returned_while_fresh_and_starts_no_refresh(
     credentials: Credentials, door: Door, timing: FakeTiming, wired: Wired
 ) -> None:
-    assert wired(door).at_hand() is None  # none was got yet
+    assert wired(door).cached_token() is None  # none was got yet
     token = credentials.token()
     asked = door.tokens
-    assert credentials.at_hand() is token
-    assert credentials.at_hand("other") is None
+    assert credentials.cached_token() is token
+    assert credentials.cached_token("other") is None
     timing.fake_clock.advance(3000)
-    assert credentials.at_hand() is None
+    assert credentials.cached_token() is None
     assert (door.tokens, timing.begun) == (asked, [])
 
 
@@ -167,10 +165,10 @@ def test_a_failed_refresh_is_logged_without_a_token(
 def test_a_token_is_served_without_a_refresh_if_no_thread_can_start(
     credentials: Credentials, timing: FakeTiming, door: Door
 ) -> None:
-    def refuse(_: Callable[[], None]) -> None:
+    def refuse(_: str, __: Callable[[], None]) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    timing.begin = refuse
+    timing.start = refuse
     timing.fake_clock.advance(1800)
     assert [number(credentials.token()) for _ in range(3)] == [1, 1, 1]
     timing.fake_clock.advance(1790)
@@ -216,8 +214,8 @@ def test_the_number_of_cached_tokens_is_bounded(
         credentials.token(f"audience-{n}")
     timing.fake_clock.advance(3600)
     credentials.token("another")
-    assert len(credentials._supply._process().holdings) == 1
-    assert len(credentials._grants) <= 256
+    assert len(credentials._tokens._process().states) == 1
+    assert len(credentials._recent) <= 256
 
 
 # -- a broken door
@@ -407,14 +405,14 @@ def write(path: Path, secret: str, **changes: object) -> None:
     new.rename(path)
 
 
-def from_file(path: Path, wire: FakeWire, timing: FakeTiming) -> Credentials:
+def from_file(path: Path, wire: FakeSend, timing: FakeTiming) -> Credentials:
     def read() -> CredentialsConfig:
         return parse_source(read_source({}, str(path)), NOON)
 
-    return Credentials(ReloadingConfig(read(), read), timing=timing, wire=wire)
+    return Credentials(ReloadingConfig(read(), read), timing=timing, send=wire)
 
 
-def bound(wire: FakeWire) -> list[str]:
+def bound(wire: FakeSend) -> list[str]:
     return [json.loads(r.body)["spec"]["boundObjectRef"]["name"] for r in wire.requests]
 
 
@@ -422,7 +420,7 @@ def test_rotated_credentials_are_picked_up_at_the_next_refresh_for_all_audiences
     file: Path, timing: FakeTiming, door: Door
 ) -> None:
     timing.chances = 0.5
-    wire = FakeWire(door)
+    wire = FakeSend(door)
     credentials = from_file(file, wire, timing)
     credentials.token()
     credentials.token("other")
@@ -447,7 +445,7 @@ def test_a_refused_long_lived_token_is_reread_and_the_exchange_retried_once(
             return status_answer(401, "Unauthorized")
         return door(request)
 
-    wire = FakeWire(answer_by_secret)
+    wire = FakeSend(answer_by_secret)
     assert number(ask(from_file(file, wire, timing))) == 1
     assert bound(wire) == ["first", "second"]
 
@@ -456,7 +454,7 @@ def test_new_credentials_are_used_immediately_despite_a_backoff(
     file: Path, timing: FakeTiming, ask: Ask
 ) -> None:
     refuse = status_answer(401, "Unauthorized")
-    wire = FakeWire(lambda r: token_answer() if b"second" in r.body else refuse)
+    wire = FakeSend(lambda r: token_answer() if b"second" in r.body else refuse)
     credentials = from_file(file, wire, timing)
     for _ in range(2):
         with pytest.raises(ExchangeRefusedError):
@@ -470,7 +468,7 @@ def test_another_identity_in_the_file_drops_the_tokens_of_the_first(
     file: Path, timing: FakeTiming, door: Door
 ) -> None:
     timing.chances = 0.5
-    wire = FakeWire(door)
+    wire = FakeSend(door)
     credentials = from_file(file, wire, timing)
     credentials.token()
     credentials.token("other")
@@ -492,16 +490,16 @@ def test_later_changes_of_the_environment_have_no_effect(
     monkeypatch.delenv("DAYPASS_CREDENTIALS")
     monkeypatch.chdir("/")
     write(file, "second")
-    assert credentials._reading.has_changed()
-    assert credentials._reading.again().identity.secret_name == "second"
-    assert credentials._reading.problem is None
+    assert credentials._config.has_changed()
+    assert credentials._config.reload().identity.secret_name == "second"
+    assert credentials._config.problem is None
 
 
 @pytest.mark.parametrize("harm", ["gone", "torn", "open"])
 def test_a_broken_credentials_file_is_reported_once_the_old_credentials_are_refused(
     file: Path, timing: FakeTiming, door: Door, harm: str
 ) -> None:
-    wire = FakeWire(door)
+    wire = FakeSend(door)
     credentials = from_file(file, wire, timing)
     if harm == "gone":
         file.unlink()

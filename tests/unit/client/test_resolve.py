@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from daypass.client.door_url import HostPort
-from daypass.client.resolve import resolve, resolve_async
+from daypass.client.transport import resolve
 
 NAME = HostPort("ekf.example.com", 443)
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 443))]
-Resolve = Callable[[HostPort, float], object]
-
-
-@pytest.fixture(params=["sync", "async"])
-def look_up(request: pytest.FixtureRequest) -> Resolve:
-    async def within(address: HostPort, seconds: float) -> object:
-        async with asyncio.timeout(seconds):
-            return await resolve_async(address)
-
-    if request.param == "sync":
-        return resolve
-    return lambda address, seconds: asyncio.run(within(address, seconds))
 
 
 @pytest.fixture
@@ -41,26 +28,24 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     may_end.set()
 
 
-def test_a_hanging_resolver_blocks_neither_caller_nor_loop(
-    look_up: Resolve, hanging: threading.Event
-) -> None:
+def test_a_hanging_resolver_does_not_block_the_caller(hanging: threading.Event) -> None:
     with pytest.raises(TimeoutError):
-        look_up(NAME, 0.01)
+        resolve(NAME, 0.01)
     assert not hanging.is_set()
 
 
-def test_a_name_is_resolved(look_up: Resolve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: FOUND)
-    assert look_up(NAME, 20) == FOUND
+    assert resolve(NAME, 20) == FOUND
 
 
-def test_an_unknown_name_is_an_error(look_up: Resolve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(socket.gaierror):
-        look_up(NAME, 20)
+        resolve(NAME, 20)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

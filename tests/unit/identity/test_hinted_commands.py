@@ -271,7 +271,7 @@ EXCHANGE = f"{REAL}::test_the_exchange_with_kubectl"
 ELSEWHERE = {
     f"{LOCAL}::test_commands_named_by_refusals_lead_to_an_accepted_token": (
         "cli/identity/create.py::_tell: daypass token",
-        "client/refusals.py::_forbidden: daypass identity create _ -n _",
+        "client/error_mapping.py::_forbidden: daypass identity create _ -n _",
         "render/envoy/replies.py::next_step: daypass token --audience _",
         "render/envoy/replies.py::next_step: daypass token --audience _ --no-cache",
     ),
@@ -315,8 +315,8 @@ EXEMPT = {
     "cli/options.py::_own_authority: daypass up": "runs until a signal",
     "cli/identity/publish_revocation.py::publish_ended: kubectl get lease daypass-gate-watch -n _":
         "needs a gate in a cluster that cannot be written to",
-    "client/refusals.py::_unauthorized: daypass identity federate --help": "help",
-    "client/refusals.py::_forbidden: daypass identity federate --help": "help",
+    "client/error_mapping.py::_unauthorized: daypass identity federate --help": "help",
+    "client/error_mapping.py::_forbidden: daypass identity federate --help": "help",
     "gate/revocation/state_store.py::_damaged: kubectl delete configmap _ -n _": (
         "tests of the record do it"
     ),
@@ -334,7 +334,7 @@ EXEMPT = {
 PACKAGES = (
     "verification/", "cli/gate/", "cli/identity/", "cli/policy/", "cli/options.py", "cli/up.py",
     "cli/verify.py",
-    "client/refusals.py", "gate/", "identity/", "kube/", "local/", "render/envoy/",
+    "client/error_mapping.py", "gate/", "identity/", "kube/", "local/", "render/envoy/",
 )  # fmt: skip
 
 

@@ -7,16 +7,16 @@ import json
 import pytest
 
 from daypass._core.errors import UsageError
-from daypass.client.cache import CacheEntry
+from daypass.client.token import CachedToken
 from daypass.integrations.exec_credential import VERSIONS, asked_version, exec_credential
 from support.fake_door import short_lived_token
 from support.messages import raises
 from support.timing import NOON
 
 
-def entry(*, age: int = 0, fresh: int = 2400, usable: int = 3590) -> CacheEntry:
-    return CacheEntry(
-        token=short_lived_token(),
+def entry(*, age: int = 0, fresh: int = 2400, usable: int = 3590) -> CachedToken:
+    return CachedToken(
+        value=short_lived_token(),
         expires_at="2027-01-15T09:00:00Z",
         audiences='["gate"]',
         received_unix=int(NOON) - age,

@@ -1,22 +1,24 @@
-"""Every refusal of an exchange has one error, a next step and an exit code."""
+"""Each failure of an exchange has one error, a next step and an exit code."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import cast
+import socket
+import ssl
 
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass._core.reasons import MESSAGES, Reason
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.client.error_mapping import explain_transport
 from daypass.client.errors import (
     DoorBusyError,
     DoorUnreachableError,
     ExchangeRefusedError,
     NotADoorError,
 )
-from daypass.render.envoy.gate_listener import gate_replies
-from daypass.render.envoy.settings import GateSettings
+from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
+from daypass.client.proxy import parse_proxy
+from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
 from support.exchanges import order, run_exchange
 from support.fake_door import (
     NAMESPACE,
@@ -29,7 +31,7 @@ from support.fake_door import (
     status_answer,
     token_answer,
 )
-from support.messages import raises
+from support.messages import check, raises
 from support.timing import NOON
 
 WHO = f"{NAMESPACE}/{SERVICE_ACCOUNT}"
@@ -235,25 +237,112 @@ def test_a_token_quoted_by_a_server_is_removed(code: int) -> None:
 
 def test_the_repr_of_a_token_request_shows_no_token() -> None:
     assert long_lived_token() not in repr(order())
-    assert long_lived_token() not in repr(order().request())
-
-
-def gates_answers() -> list[tuple[int, str]]:
-    """The real answers of the gate to an exchange that is sent to it."""
-    settings = cast(GateSettings, SimpleNamespace(audience="gate", is_reviewed=False))
-    formats = [mapper["body_format_override"] for mapper in gate_replies(settings)["mappers"]]
-    documents = [form["json_format"] for form in formats]
-    said = {document["code"]: document["message"] for document in documents}
-    return [(code, said[code].replace("%LOCAL_REPLY_BODY%", "x")) for code in (401, 403, 404)]
+    assert long_lived_token() not in repr(order().encode())
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
-    [*gates_answers(), (401, MESSAGES[Reason.LONG_LIVED])],
-    ids=["401", "403", "404", "long-lived"],
+    "reason", [Reason.LONG_LIVED, Reason.NOT_GUARDED, Reason.AUDIENCE, Reason.UNKNOWN]
 )
-def test_answers_of_the_gate_are_recognised(code: int, message: str) -> None:
-    error = refusal_of(status_answer(code, message))
+def test_an_answer_of_the_gate_is_recognised_by_its_header(reason: Reason) -> None:
+    code = CODES.get(reason, 401)
+    error = refusal_of(status_answer(code, "the gate's words", f"Daypass-Reason: {reason}"))
     assert isinstance(error, NotADoorError)
-    assert "gate" in error.fact
+    assert error.reason == "gate-url"
+    assert f"({code}): the gate's words" in error.fact
     assert "DAYPASS_DOOR" in error.hint
+
+
+@pytest.mark.parametrize("header", ["X: y", "Daypass-Reason: something-else"])
+def test_an_answer_without_a_reason_of_the_gate_is_a_refusal(header: str) -> None:
+    """As from a gate of an older daypass."""
+    error = refusal_of(status_answer(403, MESSAGES[Reason.LONG_LIVED], header))
+    assert isinstance(error, ExchangeRefusedError)
+    assert MESSAGES[Reason.LONG_LIVED] in error.fact
+
+
+# -- attempts without a response
+
+ORDER = order()
+
+
+def explained(
+    stage: str, cause: BaseException, *, proxy: str | None = None, own: bool = True
+) -> tuple[DaypassError, bool]:
+    route = Route(
+        target=ORDER.door.address,
+        proxy=parse_proxy(proxy) if proxy else None,
+        has_own_authority=own,
+    )
+    error = TransportError(stage, route)
+    error.__cause__ = cause
+    failure = explain_transport(error, ORDER, NOON)
+    return failure.error, failure.is_retryable
+
+
+def verification_error(code: int, message: str = "odd") -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, message)
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+@pytest.mark.parametrize(
+    ("stage", "cause", "expected", "again"),
+    [
+        (RESOLVE, socket.gaierror(socket.EAI_AGAIN, "x"), "ekf.example.com:443", False),
+        (CONNECT, ConnectionRefusedError(), "ekf.example.com:443", True),
+        (CONNECT, TimeoutError(), "ekf.example.com:443", False),
+        (CONNECT, OSError(113, "No route to host"), "ekf.example.com:443: No route", True),
+        (CONNECT, OSError(24, "Too many open files"), "Too many open files", True),
+        (CONNECT, OSError(), "ekf.example.com:443: OSError", True),
+        (TLS, ConnectionResetError(), "TLS", True),
+        (TLS, ssl.SSLEOFError(8, "x"), "TLS", True),
+        (TLS, TimeoutError(), "TLS", False),
+        (TLS, ssl.SSLError(1, "x"), "sslerror", False),
+        (TLS, verification_error(85, "Missing AKI"), "Missing AKI", False),
+        (ANSWER, TimeoutError(), "https://ekf.example.com/kubernetes", False),
+        (ANSWER, BrokenPipeError(), "https://ekf.example.com/kubernetes", True),
+        (ANSWER, TruncatedAnswerError(), "https://ekf.example.com/kubernetes", True),
+        (ANSWER, MalformedAnswerError("it is odd"), "it is odd", False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)  # fmt: skip
+def test_each_transport_failure_is_explained(
+    stage: str, cause: BaseException, expected: str, again: bool
+) -> None:
+    error, is_tried_again = explained(stage, cause)
+    check(error)
+    assert expected in error.fact
+    assert error.hint
+    assert is_tried_again is again
+
+
+@pytest.mark.parametrize("code", [2, 18, 19, 20, 21])
+def test_the_hint_about_an_unknown_authority_depends_on_whether_one_is_configured(
+    code: int,
+) -> None:
+    named, _ = explained(TLS, verification_error(code))
+    unnamed, _ = explained(TLS, verification_error(code), own=False)
+    assert named.fact == unnamed.fact
+    assert "certificateAuthority" in named.hint
+    assert "SSL_CERT_FILE" in unnamed.hint
+    check(named)
+    check(unnamed)
+
+
+@pytest.mark.parametrize(
+    ("stage", "cause"),
+    [
+        (RESOLVE, socket.gaierror(socket.EAI_NONAME, "x")),
+        (CONNECT, ConnectionRefusedError()),
+        (CONNECT, TimeoutError()),
+        (PROXY, ConnectionResetError()),
+        (PROXY, TimeoutError()),
+        (PROXY, MalformedAnswerError("it is odd")),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_a_failing_proxy_is_named_without_its_password(stage: str, cause: BaseException) -> None:
+    error, _ = explained(stage, cause, proxy="http://me:secret@proxy:3128")
+    check(error)
+    assert "proxy:3128" in error.fact
+    assert "secret" not in str(error)

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from daypass._core.process import ProgramError
+from daypass._core.process import ProgramError, run_program
 from daypass.client.credentials import Credentials
 from daypass.client.errors import CredentialsError, DoorUnreachableError, ExchangeRefusedError
 from daypass.client.http1 import HttpRequest
-from daypass.client.program import run
 from daypass.client.subject_token import ALLOW_EXEC
 from daypass.client.token import Token
 from daypass.client.transport import CONNECT, TransportError
@@ -302,7 +301,9 @@ def test_a_token_program_that_times_out_is_killed_with_its_children(tmp_path: Pa
         "time.sleep(600)\n"
     )
     with raises(ProgramError):
-        run((sys.executable, "-c", code), 10, SteppingClock())
+        run_program(
+            (sys.executable, "-c", code), timeout_seconds=10, limit_bytes=99, clock=SteppingClock()
+        )
     program, child = (int(pid) for pid in pids.read_text().split())
     assert not Path(f"/proc/{program}").exists()
     eventually("the child is killed as well", lambda: not _is_alive(child))

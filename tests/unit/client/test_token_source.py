@@ -9,12 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorUnreachableError
 from daypass.client.http1 import HttpRequest
-from daypass.client.in_flight import InFlight
+from daypass.client.token import Token
+from daypass.client.token_source import InFlight
+from support.deadline import eventually
 from support.exchanges import Wired
-from support.fake_door import FakeDoor, Signer, answer, say_nothing, short_lived_token, token_answer
+from support.fake_door import (
+    AUDIENCE,
+    FakeDoor,
+    Signer,
+    answer,
+    say_nothing,
+    short_lived_token,
+    token_answer,
+)
 from support.timing import FakeClock, FakeTiming
 
 CredentialsFor = Callable[..., Credentials]
@@ -115,33 +126,30 @@ def test_tasks_share_a_failure_and_back_off(wired: Wired) -> None:
     assert len(wired.wire.requests) == 1
 
 
-def test_a_waiting_task_takes_over_a_cancelled_exchange(wired: Wired) -> None:
+def test_cancelled_tasks_change_nothing_for_the_others(wired: Wired) -> None:
+    may_answer = threading.Event()
+
+    def door(_: HttpRequest) -> bytes:
+        may_answer.wait()
+        return token_answer()
+
     async def story() -> None:
-        credentials = wired(lambda _: token_answer())
-        first = asyncio.create_task(credentials.token_async())
-        second = asyncio.create_task(credentials.token_async())
+        credentials = wired(door)
+        tasks = [asyncio.create_task(credentials.token_async()) for _ in range(4)]
         await asyncio.sleep(0)
-        first.cancel()
-        assert (await second).value.reveal() == short_lived_token()
-        assert first.cancelled()
-
-    asyncio.run(story())
-
-
-def test_a_cancelled_waiter_changes_nothing_for_the_others(wired: Wired) -> None:
-    async def story() -> None:
-        credentials = wired(lambda _: token_answer())
-        first = asyncio.create_task(credentials.token_async())
-        others = [asyncio.create_task(credentials.token_async()) for _ in range(3)]
+        tasks[0].cancel()  # the one that has begun the exchange
+        tasks[2].cancel()
         await asyncio.sleep(0)
-        others[1].cancel()
-        assert await first is await others[0] is await others[2]
+        may_answer.set()
+        assert await tasks[1] is await tasks[3]
+        assert tasks[0].cancelled()
+        assert tasks[2].cancelled()
 
     asyncio.run(story())
     assert len(wired.wire.requests) == 1
 
 
-def test_a_cancelled_exchange_leaves_no_connection_behind(
+def test_a_cancelled_exchange_ends_at_its_deadline(
     signer: Signer, credentials_for: CredentialsFor
 ) -> None:
     async def story(credentials: Credentials) -> None:
@@ -149,18 +157,36 @@ def test_a_cancelled_exchange_leaves_no_connection_behind(
             async with asyncio.timeout(0.2):
                 await credentials.token_async()
 
-    timing = FakeTiming(exchange_seconds=60)
     with FakeDoor(say_nothing, context=signer.context("127.0.0.1")) as door:
-        asyncio.run(story(credentials_for(door.url, time=timing)))
+        time = FakeTiming(SystemTime(), exchange_seconds=0.5)
+        asyncio.run(story(credentials_for(door.url, time=time)))
+        eventually(
+            "its thread has ended",
+            lambda: "daypass-exchange" not in {thread.name for thread in threading.enumerate()},
+        )
     assert len(door.requests) == 1
 
 
+class SystemTime(FakeClock):
+    def unix(self) -> float:
+        return SYSTEM_CLOCK.unix()
+
+    def monotonic(self) -> float:
+        return SYSTEM_CLOCK.monotonic()
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
 def test_an_event_loop_stopped_during_an_exchange_does_not_block_the_next_one(
-    wired: Wired, timing: FakeTiming
+    wired: Wired, is_closed: bool
 ) -> None:
-    """`run_until_complete` and `close` leave a task where it stands."""
-    timing.exchange_seconds = 1000  # so long a flight would be waited for
-    credentials = wired(lambda _: token_answer())
+    """`run_until_complete` leaves a task where it stands; the exchange goes on."""
+    may_answer = threading.Event()
+
+    def door(_: HttpRequest) -> bytes:
+        may_answer.wait()
+        return token_answer()
+
+    credentials = wired(door)
 
     async def begin() -> asyncio.Task[object]:
         task: asyncio.Task[object] = asyncio.ensure_future(credentials.token_async())
@@ -169,28 +195,86 @@ def test_an_event_loop_stopped_during_an_exchange_does_not_block_the_next_one(
 
     loop = asyncio.new_event_loop()
     task = loop.run_until_complete(begin())
-    # The task is its program's, and stands still; a thread does not wait for it.
+    if is_closed:
+        task.cancel()
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.close()
+    may_answer.set()
     assert credentials.token().value.reveal() == short_lived_token()
-    task.cancel()
-    loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-    loop.close()
+    if not is_closed:
+        loop.run_until_complete(task)
+        loop.close()
     assert asyncio.run(credentials.token_async()).value.reveal() == short_lived_token()
+    assert len(wired.wire.requests) == 1
 
 
-def test_blocking_code_inside_a_task_does_not_wait_for_its_own_loop(
-    wired: Wired, timing: FakeTiming
-) -> None:
-    timing.exchange_seconds = 1000  # so long a flight would be waited for
+def test_blocking_code_inside_a_task_shares_the_exchange_of_its_own_loop(wired: Wired) -> None:
     credentials = wired(lambda _: token_answer())
 
     async def story() -> str:
         task = asyncio.create_task(credentials.token_async())
         await asyncio.sleep(0)
-        token = credentials.token()  # it would block the loop that has to fly
+        token = credentials.token()
         await task
         return token.value.reveal()
 
     assert asyncio.run(story()) == short_lived_token()
+    assert len(wired.wire.requests) == 1
+
+
+@pytest.mark.parametrize("answers", ["a token", "an error"])
+def test_a_task_exchanges_on_its_own_thread_if_no_other_can_start(
+    wired: Wired, timing: FakeTiming, answers: str
+) -> None:
+    def refuse(_: str, __: Callable[[], None]) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    timing.start = refuse
+    credentials = wired(lambda _: token_answer() if answers == "a token" else answer(501))
+    if answers == "a token":
+        assert asyncio.run(credentials.token_async()).value.reveal() == short_lived_token()
+    else:
+        with pytest.raises(DoorUnreachableError):
+            asyncio.run(credentials.token_async())
+
+
+def test_an_unexpected_error_of_an_exchange_is_raised_in_the_task_that_began_it(
+    wired: Wired,
+) -> None:
+    answers: list[bytes] = []
+
+    def door(_: HttpRequest) -> bytes:
+        if not answers:
+            answers.append(token_answer())
+            raise ZeroDivisionError
+        return answers[0]
+
+    credentials = wired(door)
+
+    async def story() -> list[object]:
+        tasks = [credentials.token_async() for _ in range(3)]
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+    first, *others = asyncio.run(story())
+    assert isinstance(first, ZeroDivisionError)
+    assert {type(other) for other in others} == {Token}
+
+
+def test_a_handler_on_the_thread_that_exchanges_does_not_wait_for_itself(wired: Wired) -> None:
+    """A signal handler, for example, that requests a token as well."""
+    credentials = wired(lambda _: token_answer())
+    got: list[Token] = []
+
+    def door(_: HttpRequest) -> bytes:
+        if len(wired.wire.requests) < 2:
+            got.append(credentials.token())
+        if len(wired.wire.requests) < 4:
+            got.append(asyncio.run(credentials.token_async("another")))
+        return token_answer(spec={"audiences": [AUDIENCE, "another"]})
+
+    wired.wire.answer = door
+    credentials.token()
+    assert len(got) >= 2
 
 
 def test_asyncio_run_can_be_called_repeatedly(wired: Wired) -> None:
@@ -227,7 +311,7 @@ def test_a_thread_takes_over_the_exchange_of_an_interrupted_one(wired: Wired) ->
 def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_referenced(
     wired: Wired,
 ) -> None:
-    """A referenced error keeps the frames of its exchange alive, and with them the exchange."""
+    """A referenced error keeps the frames of its exchange alive."""
     kept: list[BaseException] = []
 
     def door(_: HttpRequest) -> bytes:
@@ -244,67 +328,57 @@ def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_refere
         assert pool.submit(credentials.token).result(timeout=20).audiences
 
 
-def test_a_cancelled_exchange_does_not_block_others_while_its_error_is_referenced(
-    wired: Wired,
-) -> None:
-    kept: list[BaseException] = []
-    credentials = wired(lambda _: token_answer())
-
-    async def cancelled() -> None:
-        try:
-            await credentials.token_async()
-        except asyncio.CancelledError as error:
-            kept.append(error)
-            raise
-
-    async def story() -> None:
-        task = asyncio.create_task(cancelled())
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait((task,))
-
-    asyncio.run(story())
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(credentials.token).result(timeout=20).audiences
-    assert kept
+def started_elsewhere() -> InFlight:
+    in_flight = InFlight()
+    in_flight.thread_id = 0
+    return in_flight
 
 
 def test_waiting_for_an_exchange_times_out() -> None:
-    assert InFlight().wait(0.0) is False
-    assert asyncio.run(InFlight().wait_async(0.0)) is False
+    assert started_elsewhere().wait(0.0) is False
+    assert asyncio.run(started_elsewhere().wait_async(0.0)) is False
 
 
-def test_a_late_answer_does_not_replace_a_newer_token(wired: Wired, timing: FakeTiming) -> None:
-    """It may be much older, if the machine slept between question and answer."""
-    answers = [token_answer(number=1), token_answer(number=2)]
-    credentials = wired(lambda _: answers.pop(0))
+def test_the_next_caller_exchanges_anew_after_the_deadline(
+    wired: Wired, timing: FakeTiming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timing.exchange_seconds = -4.9  # others wait for a tenth of a second
+    hangs, may_end = threading.Event(), threading.Event()
 
-    async def story() -> None:
-        overtaken = asyncio.create_task(credentials.token_async())
-        await asyncio.sleep(0)
-        timing.fake_clock.advance(60)
-        assert credentials.token().value.reveal() == short_lived_token(1)
-        assert (await overtaken).value.reveal() == short_lived_token(2)
+    def door(_: HttpRequest) -> bytes:
+        if not hangs.is_set():
+            hangs.set()
+            may_end.wait()
+            return token_answer(number=1)
+        return token_answer(number=2)
 
-    asyncio.run(story())
+    credentials = wired(door)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(credentials.token)
+        hangs.wait()
+        timing.fake_clock.advance(1)
+        assert credentials.token().value.reveal() == short_lived_token(2)
+        may_end.set()
+        first.result()
+    # A late response does not replace a newer token: it may be much older.
     other = credentials.token(credentials.audience, 3600)
-    assert other.value.reveal() == short_lived_token(1)
+    assert other.value.reveal() == short_lived_token(2)
 
 
 def test_a_finished_exchange_does_not_block() -> None:
-    flight = InFlight()
-    flight.land(None)
-    assert flight.wait(0.0)
-    assert asyncio.run(flight.wait_async(0.0))
+    in_flight = InFlight()
+    in_flight.finish()
+    assert in_flight.wait(0.0)
+    assert asyncio.run(in_flight.wait_async(0.0))
 
 
 def test_a_finished_exchange_does_not_wake_a_closed_loop() -> None:
-    flight = InFlight()
+    in_flight = started_elsewhere()
 
     async def give_up() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
-                await flight.wait_async(60)
+                await in_flight.wait_async(60)
 
     asyncio.run(give_up())
-    flight.land(None)
+    in_flight.finish()

@@ -4,44 +4,48 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from daypass.client.cache import (
-    CacheEntry,
+from daypass._core.timestamps import rfc3339
+from daypass.client.config import CredentialsSource, read_source
+from daypass.client.shared_cache import (
     CacheWarning,
+    SharedTokenCache,
     cache_folder,
-    entry_key,
-    load_entry,
-    mark,
-    store_entry,
+    digest_input,
+    entry_name,
 )
-from daypass.client.config_source import CredentialsSource, read_source
+from daypass.client.token import CachedToken
 from support.fake_door import short_lived_token
 from support.messages import raises
 from support.timing import NOON, FakeClock
 
-if TYPE_CHECKING:
-    from daypass.client.cache import Needs
+KEY = entry_name([b"me"], "gate", 3600)
+CLOCK = FakeClock()
+SAVED = (
+    "audiences", "expires_at", "fresh_seconds", "received_monotonic", "received_unix",
+    "usable_seconds", "value",
+)  # fmt: skip
 
-KEY = entry_key([b"me"], "gate", 3600)
 
-
-def entry(token: str = short_lived_token(), needs: Needs = ()) -> CacheEntry:
-    return CacheEntry(
-        token=token,
+def entry(value: str = short_lived_token()) -> CachedToken:
+    return CachedToken(
+        value=value,
         expires_at="2027-01-15T09:00:00Z",
         audiences='["gate"]',
-        received_unix=int(NOON),
+        received_unix=NOON,
         received_monotonic=1000,
         fresh_seconds=2880,
         usable_seconds=3590,
-        needs=needs,
     )
+
+
+def cache(folder: str, environ: Mapping[str, str] | None = None) -> SharedTokenCache:
+    return SharedTokenCache(folder, environ or {}, lambda fact, hint: None)
 
 
 @pytest.fixture
@@ -50,21 +54,24 @@ def folder(tmp_path: Path) -> str:
 
 
 def test_a_stored_entry_is_found(folder: str) -> None:
-    store_entry(folder, KEY, entry())
-    found = load_entry(folder, KEY, {})
+    cache(folder).store(KEY, entry())
+    found = cache(folder).load(KEY, CLOCK)
     assert found is not None
-    for name in CacheEntry.__slots__:
+    for name in SAVED:
         assert getattr(found, name) == getattr(entry(), name)
+    assert found.token.value.reveal() == short_lived_token()
+    assert found.token.audiences == ("gate",)
+    assert rfc3339(found.token.expires_at) == found.expires_at
 
 
 def test_an_empty_cache_has_no_entry(folder: str) -> None:
-    assert load_entry(folder, KEY, {}) is None
+    assert cache(folder).load(KEY, CLOCK) is None
 
 
 def test_file_and_folder_are_the_users_alone(folder: str) -> None:
     old = os.umask(0)
     try:
-        store_entry(folder, KEY, entry())
+        cache(folder).store(KEY, entry())
     finally:
         os.umask(old)
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
@@ -77,46 +84,68 @@ def test_file_and_folder_are_the_users_alone(folder: str) -> None:
     [
         (0, 0, 0),
         (60, 60, 60),
-        (60, 10, 60),  # the monotonic clock stood still, or began anew
+        (60, 10, 60),  # the monotonic clock stood still, or restarted with the machine
         (60, -900, 60),
         (60, 3000, 3000),  # the other one was set back meanwhile
-        (-1, 3000, 1e12),  # it was set back to before it came
+        (-1, 3000, None),  # it was set back to before the token came
     ],
 )
 def test_the_age_of_an_entry_is_the_larger_of_two_clocks(
-    unix: float, monotonic: float, age: float
+    folder: str, unix: float, monotonic: float, age: float | None
 ) -> None:
+    cache(folder).store(KEY, entry())
     clock = FakeClock(NOON + unix)
     clock.now_monotonic = 1000 + monotonic
-    assert entry().age_seconds(clock) == age
+    found = cache(folder).load(KEY, clock)
+    assert (None if found is None else found.age_seconds(clock)) == age
 
 
-def test_the_expiry_is_given_in_the_local_clocks_time() -> None:
-    assert entry().ends_unix == NOON + 3590
+def test_the_age_of_an_entry_keeps_growing_if_the_clock_is_set_back_later(folder: str) -> None:
+    cache(folder).store(KEY, entry())
+    clock = FakeClock(NOON + 60)
+    clock.now_monotonic = 5  # the machine has restarted
+    found = cache(folder).load(KEY, clock)
+    assert found is not None
+    clock.now_unix -= 86400
+    clock.now_monotonic += 10
+    assert found.age_seconds(clock) == 70
+
+
+def test_the_times_of_an_entry_are_rounded_to_an_earlier_expiry(folder: str) -> None:
+    stored = entry()
+    stored.received_unix += 0.9
+    stored.received_monotonic += 0.9
+    stored.fresh_seconds += 0.9
+    stored.usable_seconds += 0.9
+    cache(folder).store(KEY, stored)
+    clock = FakeClock()
+    clock.advance(1)
+    found = cache(folder).load(KEY, clock)
+    assert found is not None
+    assert [getattr(found, name) for name in SAVED] == [getattr(entry(), name) for name in SAVED]
 
 
 def test_an_entry_is_not_found_once_its_inputs_changed(folder: str, tmp_path: Path) -> None:
     file, environ = tmp_path / "to ken\n:", {"NAME": "value"}
     file.write_text("x")
-    needs = (
-        ("file", str(file), mark("file", str(file), {})),
-        ("variable", "NAME", mark("variable", "NAME", environ)),
+    inputs = (
+        ("file", str(file), digest_input("file", str(file), {})),
+        ("variable", "NAME", digest_input("variable", "NAME", environ)),
     )
-    store_entry(folder, KEY, entry(needs=needs))
-    found = load_entry(folder, KEY, environ)
+    cache(folder).store(KEY, entry(), inputs)
+    found = cache(folder, environ).load(KEY, CLOCK)
     assert found is not None
-    assert found.needs == needs
     assert "value" not in Path(folder, KEY).read_text()
-    assert load_entry(folder, KEY, {"NAME": "other"}) is None
-    assert load_entry(folder, KEY, {}) is None
+    assert cache(folder, {"NAME": "other"}).load(KEY, CLOCK) is None
+    assert cache(folder).load(KEY, CLOCK) is None
     file.write_text("yy")
-    assert load_entry(folder, KEY, environ) is None
+    assert cache(folder, environ).load(KEY, CLOCK) is None
     file.unlink()
-    assert load_entry(folder, KEY, environ) is None
+    assert cache(folder, environ).load(KEY, CLOCK) is None
 
 
 def test_a_damaged_entry_is_detected_at_every_byte(folder: str) -> None:
-    store_entry(folder, KEY, entry("eyJ.a.b"))
+    cache(folder).store(KEY, entry("eyJ.a.b"))
     path = Path(folder, KEY)
     whole = path.read_bytes()
     damaged = [whole[:cut] for cut in range(len(whole))]
@@ -125,36 +154,36 @@ def test_a_damaged_entry_is_detected_at_every_byte(folder: str) -> None:
     for content in damaged:
         path.write_bytes(content)
         with pytest.raises(CacheWarning, match=KEY):
-            load_entry(folder, KEY, {})
+            cache(folder).load(KEY, CLOCK)
 
 
 def test_an_entry_under_another_name_is_ignored(folder: str) -> None:
-    store_entry(folder, KEY, entry())
-    other = entry_key([b"you"], "gate", 3600)
+    cache(folder).store(KEY, entry())
+    other = entry_name([b"you"], "gate", 3600)
     os.rename(f"{folder}/{KEY}", f"{folder}/{other}")
     with raises(CacheWarning, match=other):
-        load_entry(folder, other, {})
+        cache(folder).load(other, CLOCK)
 
 
 def test_an_entry_that_others_can_read_is_ignored_and_replaced(folder: str) -> None:
-    store_entry(folder, KEY, entry())
+    cache(folder).store(KEY, entry())
     os.chmod(f"{folder}/{KEY}", 0o644)
     with raises(CacheWarning, match="0644"):
-        load_entry(folder, KEY, {})
-    store_entry(folder, KEY, entry())
-    assert load_entry(folder, KEY, {}) is not None
+        cache(folder).load(KEY, CLOCK)
+    cache(folder).store(KEY, entry())
+    assert cache(folder).load(KEY, CLOCK) is not None
 
 
 def test_a_symbolic_link_is_ignored_and_replaced(folder: str, tmp_path: Path) -> None:
-    store_entry(folder, KEY, entry())
+    cache(folder).store(KEY, entry())
     os.rename(f"{folder}/{KEY}", tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", f"{folder}/{KEY}")
     with raises(CacheWarning, match=KEY):
-        load_entry(folder, KEY, {})
-    store_entry(folder, KEY, entry("new"))
-    found = load_entry(folder, KEY, {})
+        cache(folder).load(KEY, CLOCK)
+    cache(folder).store(KEY, entry("new"))
+    found = cache(folder).load(KEY, CLOCK)
     assert found is not None
-    assert found.token == "new"
+    assert found.value == "new"
     assert short_lived_token() in (tmp_path / "elsewhere").read_text()
 
 
@@ -162,7 +191,7 @@ def test_no_token_is_cached_in_a_folder_open_to_others(folder: str) -> None:
     os.makedirs(folder)
     os.chmod(folder, 0o750)  # noqa: S103
     with raises(CacheWarning, match=folder) as raised:
-        store_entry(folder, KEY, entry())
+        cache(folder).store(KEY, entry())
     assert f"chmod 700 {folder}" in raised.value.hint
     assert os.listdir(folder) == []
 
@@ -170,7 +199,7 @@ def test_no_token_is_cached_in_a_folder_open_to_others(folder: str) -> None:
 def test_a_cache_folder_that_cannot_be_created_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with raises(CacheWarning, match=str(tmp_path / "file")):
-        store_entry(str(tmp_path / "file" / "tokens"), KEY, entry())
+        cache(str(tmp_path / "file" / "tokens")).store(KEY, entry())
 
 
 def test_a_full_disk_is_a_warning_and_leaves_no_partial_file(
@@ -181,17 +210,17 @@ def test_a_full_disk_is_a_warning_and_leaves_no_partial_file(
 
     monkeypatch.setattr(os, "write", full)
     with raises(CacheWarning, match="No space left on device"):
-        store_entry(folder, KEY, entry())
+        cache(folder).store(KEY, entry())
     assert os.listdir(folder) == []
 
 
 def test_abandoned_cache_files_are_removed(folder: str) -> None:
-    store_entry(folder, KEY, entry())
+    cache(folder).store(KEY, entry())
     now = os.stat(f"{folder}/{KEY}").st_mtime
     for name, days in (("old", 8), ("young", 6)):
         Path(folder, name).write_text("")
         os.utime(f"{folder}/{name}", (now - days * 86400, now - days * 86400))
-    store_entry(folder, KEY, entry())
+    cache(folder).store(KEY, entry())
     assert sorted(os.listdir(folder)) == sorted([KEY, "young"])
 
 
@@ -199,7 +228,7 @@ def test_a_file_that_disappears_during_cleanup_is_no_warning(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other processes put their entries in place, and sweep, at the same time."""
-    store_entry(folder, KEY, entry())
+    cache(folder).store(KEY, entry())
     Path(folder, "another's").write_text("")
     real = os.scandir
 
@@ -211,7 +240,7 @@ def test_a_file_that_disappears_during_cleanup_is_no_warning(
         yield entries
 
     monkeypatch.setattr(os, "scandir", scan)
-    store_entry(folder, KEY, entry("new"))
+    cache(folder).store(KEY, entry("new"))
     assert os.listdir(folder) == [KEY]
 
 
@@ -227,7 +256,7 @@ def test_the_cache_key_covers_every_input_of_the_exchange(
     def ask(
         source: CredentialsSource, audience: str | None = None, lifetime: int | None = None
     ) -> None:
-        keys.append(entry_key(source.identity(), audience, lifetime))
+        keys.append(entry_name(source.identity(), audience, lifetime))
 
     for content in (b"{}", b"{} "):
         file.write_bytes(content)
@@ -252,7 +281,7 @@ def test_the_cache_key_covers_every_input_of_the_exchange(
 
 def test_the_key_depends_on_the_folder_and_not_the_file_name() -> None:
     def key(origin: str) -> str:
-        return entry_key(CredentialsSource(origin=origin, document=b"{}").identity(), None, None)
+        return entry_name(CredentialsSource(origin=origin, document=b"{}").identity(), None, None)
 
     assert key("/a/x") == key("/a/y") == key("/b/../a/x")
     assert key("/a/x") != key("/b/x")
@@ -260,7 +289,7 @@ def test_the_key_depends_on_the_folder_and_not_the_file_name() -> None:
 
 def test_the_parts_of_a_cache_key_are_delimited() -> None:
     keys = {
-        entry_key(parts, None, None)
+        entry_name(parts, None, None)
         for parts in ([b"ab", b"c"], [b"a", b"bc"], [b"abc"], [b"abc", b""], [b"", b"abc"])
     }
     assert len(keys) == 5

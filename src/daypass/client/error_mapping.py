@@ -1,0 +1,435 @@
+"""Why an exchange failed: responses without a token, and attempts without a response, as errors.
+
+Each case has one error with a next step. The texts that are matched are the API server's own
+(k8s.io/kubernetes pkg/registry/core/serviceaccount/storage/token.go, apiserver's
+responsewriters), in parts, since they change. Answers of the gate carry a header `daypass-reason`.
+Everything that is quoted comes from a response `without` the token.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+
+from daypass._core.clock import utc
+from daypass._core.hints import command
+from daypass._core.reasons import REASON_HEADER, Reason
+from daypass._core.status import Status
+from daypass._core.text import printable
+from daypass._core.timestamps import parse_http_date
+from daypass.client.errors import (
+    DoorBusyError,
+    DoorNotTrustedError,
+    DoorUnreachableError,
+    ExchangeRefusedError,
+    NotADoorError,
+)
+from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
+from daypass.client.transport import CONNECT, PROXY, RESOLVE, TLS, ProxyAnswerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daypass._core.errors import DaypassError
+    from daypass.client.exchange import TokenRequest
+    from daypass.client.http1 import HttpResponse
+    from daypass.client.transport import Route, TransportError
+
+_LIMIT_MESSAGE_CHARACTERS = 1024
+_REPORTED_SKEW_SECONDS = 300
+_RETRIED = (500, 502, 503, 504)
+_ASK = "ask your administrator for new credentials"
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
+EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER = 10, 9, (62, 64), (2, 18, 19, 20, 21)
+"""X509_V_ERR_CERT_HAS_EXPIRED and so on (openssl/x509_vfy.h)."""
+
+
+class Failure:
+    """An error, whether to retry within this exchange, and the delay that the response asks for."""
+
+    __slots__ = ("after_seconds", "error", "is_retryable")
+
+    def __init__(
+        self, error: DaypassError, is_retryable: bool = False, after_seconds: float | None = None
+    ) -> None:
+        self.error = error
+        self.is_retryable = is_retryable
+        self.after_seconds = after_seconds
+
+
+# -- responses
+
+
+def explain_refusal(response: HttpResponse, request: TokenRequest, now_unix: float) -> Failure:
+    """Return the error for a response that is neither 200 nor 201."""
+    code, response = response.status, response.without(request.token)
+    status = Status.parse(response.body)
+    message = printable(status.message, _LIMIT_MESSAGE_CHARACTERS) if status else ""
+    if _is_of_gate(response):
+        return Failure(_gate(code, message, request))
+    if code == 429:
+        return _busy(response, message, now_unix)
+    if code >= 500:
+        after = retry_after_seconds(response, now_unix)
+        quoted = message or _excerpt(response)
+        fact = f"{request.door.url} answers {code}" + (f": {quoted}" if quoted else "")
+        hint = "the API server behind the door is unreachable or fails; try again later"
+        error = DoorUnreachableError(fact, hint, reason="server-error", retry_after_seconds=after)
+        return Failure(error, code in _RETRIED, after)
+    if status is None or code < 400:
+        return Failure(not_a_door(response, request))
+    reason, fact, hint = _refusal(code, message, request)
+    if code == 401 and (skew := _clock_skew(response, now_unix)):
+        hint = f"{hint}\n{skew}"
+    return Failure(ExchangeRefusedError(fact, hint, reason=reason, status=status))
+
+
+def _is_of_gate(response: HttpResponse) -> bool:
+    return response.header(REASON_HEADER) in tuple(Reason)
+
+
+def _refusal(code: int, message: str, request: TokenRequest) -> tuple[str, str, str]:
+    if "ValidatingAdmissionPolicy" in message or "admission webhook" in message:
+        return (
+            "policy",
+            f"the cluster's policy refuses this token: {message}",
+            "request a lifetime and an audience that it allows",
+        )
+    special = {401: _unauthorized, 403: _forbidden, 404: _not_found, 422: _invalid}.get(code)
+    found = special(message, request) if special else None
+    return found or (
+        "refused",
+        f"the TokenRequest was refused ({code}): {message}",
+        "if the credentials work elsewhere, a proxy on the way changes requests",
+    )
+
+
+def _gate(code: int, message: str, request: TokenRequest) -> NotADoorError:
+    return NotADoorError(
+        f"{request.door.url} leads to the gate, not to the door ({code}): {message}",
+        "the gate accepts short-lived tokens; the door issues them at a URL of its own that ends\n"
+        "in a prefix such as /kubernetes: set `door` (DAYPASS_DOOR) to that URL",
+        reason="gate-url",
+    )
+
+
+def _unauthorized(message: str, request: TokenRequest) -> tuple[str, str, str]:
+    account = _account(request)
+    if message not in ("Unauthorized", ""):
+        return (
+            "token-lost",
+            f"the request arrived without its token (401): {message}",
+            "a proxy on the way to the API server removes or changes the Authorization header",
+        )
+    if request.identity.secret_name is None:
+        return (
+            "federated-token-refused",
+            f"the subject token for {account} is refused (401 Unauthorized)",
+            "the cluster does not accept tokens of its issuer, or not for its audience: are both\n"
+            "in the API server's authentication configuration? "
+            f"`{command('identity', 'federate', '--help')}`",
+        )
+    return (
+        "long-lived-token-refused",
+        f"the long-lived token of {account} is refused (401 Unauthorized)",
+        f"its ServiceAccount or its Secret {request.identity.secret_name} was deleted, or it was"
+        f" revoked:\n{_ASK}",
+    )
+
+
+def _forbidden(message: str, request: TokenRequest) -> tuple[str, str, str] | None:
+    if "system:anonymous" in message:
+        return (
+            "token-lost",
+            "the API server received no token: it treated the request as system:anonymous (403)",
+            "a proxy on the way to the API server removes the Authorization header",
+        )
+    if "cannot create resource" not in message:
+        return None
+    name, namespace = request.identity.service_account, request.identity.namespace
+    if request.identity.secret_name is None:
+        return (
+            "no-permission",
+            f"the subject token's user may not create tokens for {_account(request)} (403):"
+            f" {message}",
+            "an administrator grants that permission:"
+            f" `{command('identity', 'federate', '--help')}`",
+        )
+    return (
+        "no-permission",
+        f"{_account(request)} may not create tokens for itself (403)",
+        "the identity may have been deleted: ask your administrator\n"
+        f"(who restores it with `{command('identity', 'create', name, '-n', namespace)}`)",
+    )
+
+
+def _not_found(message: str, request: TokenRequest) -> tuple[str, str, str]:
+    if message.startswith("serviceaccounts ") and message.endswith("not found"):
+        return (
+            "no-service-account",
+            f"the ServiceAccount {_account(request)} does not exist (404)",
+            f"was it deleted? {_ASK}",
+        )
+    if message.startswith("secrets ") and message.endswith("not found"):
+        return (
+            "no-secret",
+            f"the Secret {request.identity.secret_name} of {_account(request)} does not exist"
+            " (404)",
+            f"these credentials were revoked or rotated: {_ASK}",
+        )
+    return (
+        "not-found",
+        f"nothing is published at this path (404): {message}",
+        f"is the door's URL right? It is {request.door.url}",
+    )
+
+
+def _invalid(message: str, request: TokenRequest) -> tuple[str, str, str] | None:
+    if "expirationSeconds" not in message:
+        return None
+    return (
+        "invalid-lifetime",
+        f"a lifetime of {request.lifetime_seconds} seconds is refused (422): {message}",
+        "Kubernetes allows 10 minutes or more: try --lifetime 1h (lifetime_seconds=3600 in Python),"
+        " or `lifetimeSeconds` in the credentials file",
+    )
+
+
+def _busy(response: HttpResponse, message: str, now_unix: float) -> Failure:
+    after = retry_after_seconds(response, now_unix)
+    fact = "the door receives too many requests (429)" + (f": {message}" if message else "")
+    hint = "try again later" if after is None else f"try again in {after:.0f} seconds"
+    return Failure(DoorBusyError(fact, hint, retry_after_seconds=after), True, after)
+
+
+def not_a_door(response: HttpResponse, request: TokenRequest) -> DaypassError:
+    """Return the error for a response that no door gives, whatever its code."""
+    code, url, response = response.status, request.door.url, response.without(request.token)
+    if 300 <= code < 400:
+        place = printable(response.header("location").partition("?")[0])
+        return NotADoorError(
+            f"{url} is not a door: it redirects ({code}) to {place or 'nowhere'}",
+            "there may be a login or a plain-http listener at this URL; no redirect is followed",
+            reason="redirect",
+        )
+    what = _kind_of_body(response)
+    hint = "is the URL right, including the prefix?"
+    if code in (401, 403) or (code < 300 and what == "an HTML page"):
+        hint = f"a login page or a firewall answers before the door; {hint}"
+    if code >= 400 and (quoted := _excerpt(response)):
+        what = f"{what}: {quoted}"
+    return NotADoorError(f"{url} is not a door: it answers {code} with {what}", hint)
+
+
+def _kind_of_body(response: HttpResponse) -> str:
+    if _is_html(response):
+        return "an HTML page"
+    text = _text(response)
+    if not text.strip():
+        return "no content"
+    return "JSON of another kind" if text.lstrip()[0] in "{[" else "text that is not JSON"
+
+
+def _is_html(response: HttpResponse) -> bool:
+    is_marked = response.header("content-type").startswith("text/html")
+    return is_marked or _text(response).lstrip()[:1] == "<"
+
+
+def _excerpt(response: HttpResponse) -> str:
+    return "" if _is_html(response) else printable(_text(response))
+
+
+def _text(response: HttpResponse) -> str:
+    return response.body.decode("utf-8", "replace")
+
+
+def retry_after_seconds(response: HttpResponse, now_unix: float) -> float | None:
+    """Return Retry-After as seconds from now, in either of its forms (RFC 9110 section 10.2.3)."""
+    value = response.header("retry-after")
+    if value.isascii() and value.isdigit() and len(value) < 9:
+        return float(value)
+    moment = parse_http_date(value)
+    if moment is None:
+        return None
+    date = parse_http_date(response.header("date"))
+    return max(0.0, moment - (now_unix if date is None else date))
+
+
+def _clock_skew(response: HttpResponse, now_unix: float) -> str:
+    date = parse_http_date(response.header("date"))
+    if date is None or abs(date - now_unix) <= _REPORTED_SKEW_SECONDS:
+        return ""
+    direction = "behind" if now_unix < date else "ahead of"
+    minutes = abs(date - now_unix) / 60
+    return f"this machine's clock is {minutes:.0f} minutes {direction} the door's: set it right"
+
+
+def _account(request: TokenRequest) -> str:
+    return f"{request.identity.namespace}/{request.identity.service_account}"
+
+
+# -- attempts without a response
+
+
+def explain_transport(error: TransportError, request: TokenRequest, now_unix: float) -> Failure:
+    """Return the error for an attempt that ended without a response."""
+    cause, route = error.__cause__, error.route
+    if isinstance(cause, ProxyAnswerError):
+        return Failure(_proxy_refusal(cause, route))
+    if isinstance(cause, MalformedAnswerError):
+        return Failure(_malformed(cause, error.stage, request, route))
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Failure(_untrusted(cause, request, route, now_unix))
+    if isinstance(cause, socket.gaierror):
+        return Failure(_unresolved(route))
+    if isinstance(cause, TimeoutError):
+        slow = error.stage != RESOLVE
+        return Failure(_timeout(error.stage, request, route) if slow else _unresolved(route))
+    if isinstance(cause, TruncatedAnswerError | ConnectionError | ssl.SSLEOFError):
+        return Failure(_closed(cause, error.stage, request, route), True)
+    if isinstance(cause, ssl.SSLError):
+        return Failure(_tls(cause, request))
+    return Failure(_no_connection(cause, route), True)
+
+
+def _unresolved(route: Route) -> DaypassError:
+    return DoorUnreachableError(
+        f"could not resolve {_first(route)}",
+        "check the name and this machine's DNS; if only a proxy has access, set HTTPS_PROXY",
+        reason="unresolved",
+    )
+
+
+def _timeout(stage: str, request: TokenRequest, route: Route) -> DaypassError:
+    if stage in (CONNECT, PROXY):
+        return DoorUnreachableError(
+            f"connecting to {_first(route)} timed out",
+            "a firewall may drop the packets; if only a proxy has access, set HTTPS_PROXY",
+            reason="connect-timeout",
+        )
+    what = "did not finish its TLS handshake" if stage == TLS else "gave no complete response"
+    return DoorUnreachableError(
+        f"{request.door.url} {what} in time",
+        "try again; if it continues, the door is overloaded",
+        reason="tls-timeout" if stage == TLS else "response-timeout",
+    )
+
+
+def _closed(cause: BaseException, stage: str, request: TokenRequest, route: Route) -> DaypassError:
+    if stage == CONNECT and isinstance(cause, ConnectionRefusedError):
+        return DoorUnreachableError(
+            f"{_first(route)} refuses connections",
+            "is it running, and is the port right?",
+            reason="connection-refused",
+        )
+    if stage in (CONNECT, PROXY):
+        return DoorUnreachableError(
+            f"{_first(route)} closed the connection",
+            "a firewall may have done it; try again",
+            reason="connection-closed",
+        )
+    if stage == TLS:
+        return DoorUnreachableError(
+            f"{request.door.url} closed the connection during the TLS handshake",
+            "does the port speak TLS, and does the host's name lead to the door?",
+            reason="tls-closed",
+        )
+    return DoorUnreachableError(
+        f"{request.door.url} closed the connection before its response was complete",
+        "try again; if it continues, look at the door's log",
+        reason="response-truncated",
+    )
+
+
+def _no_connection(cause: BaseException | None, route: Route) -> DaypassError:
+    detail = cause.strerror if isinstance(cause, OSError) else None
+    hint = "is this machine online? If only a proxy has access, set HTTPS_PROXY"
+    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+        hint = "this process has too many open files"
+    return DoorUnreachableError(
+        f"no connection to {_first(route)}: {detail or type(cause).__name__}",
+        hint,
+        reason="no-connection",
+    )
+
+
+def _proxy_refusal(cause: ProxyAnswerError, route: Route) -> DaypassError:
+    if cause.status == 407:
+        hint = "it requires a login: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+    else:
+        hint = "does it allow the door's host? NO_PROXY lists hosts to reach without a proxy"
+    return DoorUnreachableError(
+        f"{_first(route)} refuses a tunnel to {route.target} (it answers {cause.status})",
+        hint,
+        reason="proxy-refused",
+        heals_by_itself=cause.status >= 500,
+    )
+
+
+def _malformed(
+    cause: MalformedAnswerError, stage: str, request: TokenRequest, route: Route
+) -> DaypassError:
+    server = _first(route) if stage == PROXY else request.door.url
+    return NotADoorError(
+        f"the response of {server} is invalid: {cause}",
+        "is the URL right, host and port?",
+        reason="malformed-response",
+    )
+
+
+def _tls(cause: ssl.SSLError, request: TokenRequest) -> DaypassError:
+    detail = getattr(cause, "reason", None)  # only OpenSSL's own errors have it
+    if detail in _NO_TLS:
+        return NotADoorError(
+            f"{request.door.url} does not speak TLS",
+            "is the port right? Doors are https",
+            reason="no-tls",
+        )
+    what = (detail or type(cause).__name__).lower().replace("_", " ")
+    return DoorUnreachableError(
+        f"TLS with {request.door.url} fails: {what}",
+        "a door speaks TLS 1.2 or newer, and asks for no client certificate",
+        reason="tls-failed",
+        heals_by_itself=False,
+    )
+
+
+def _untrusted(
+    cause: ssl.SSLCertVerificationError, request: TokenRequest, route: Route, now_unix: float
+) -> DaypassError:
+    host, now = request.door.address.host, f"{utc(now_unix):%Y-%m-%dT%H:%M:%SZ}"
+    if cause.verify_code in OTHER_NAMES:
+        return DoorNotTrustedError(
+            f"the certificate of {host} is for another name",
+            "is the host in the door's URL right, and does its DNS name lead to the door?",
+            reason="certificate-name",
+        )
+    if cause.verify_code in (EXPIRED, NOT_YET_VALID):
+        has_expired = cause.verify_code == EXPIRED
+        return DoorNotTrustedError(
+            f"the certificate of {host} {'has expired' if has_expired else 'is not valid yet'}",
+            f"renew it; or this machine's clock, which is at {now}, is wrong",
+            reason="certificate-expired" if has_expired else "certificate-not-yet-valid",
+        )
+    if cause.verify_code not in UNKNOWN_ISSUER:
+        return DoorNotTrustedError(
+            f"the certificate of {host} is not valid: {printable(cause.verify_message)}",
+            "it, or the authority that signed it, has to be reissued",
+            reason="certificate-invalid",
+        )
+    if route.has_own_authority:
+        hint = "the certificateAuthority of the credentials did not sign it: is it the door's?"
+    else:
+        hint = (
+            "no authority of this machine signed it: add the door's to the credentials\n"
+            "(certificateAuthority, DAYPASS_CA_FILE), or set SSL_CERT_FILE to a bundle"
+        )
+    return DoorNotTrustedError(
+        f"the certificate of {host} is not signed by a trusted authority",
+        hint,
+        reason="certificate-unknown-authority",
+    )
+
+
+def _first(route: Route) -> str:
+    return str(route.target) if route.proxy is None else f"the proxy {route.proxy.address}"
