@@ -1,15 +1,15 @@
-"""The one seam to a Kubernetes API server, for admin work: config, errors, apply, watch.
+"""A Kubernetes client for administration: get, list, watch, create, apply, patch, delete.
 
-Whatever talks to an API server as an admin does it through `Cluster`, with plain dictionaries, as
-rendered and as answered. The client that people embed never imports this package.
+All requests to an API server go through `Cluster`, with objects as plain dictionaries. The client
+that users embed never imports this package. TLS verification cannot be switched off.
 
-Why httpx2 and not a Kubernetes client library. The official client (37.0) takes half a second to
-import, which is more than most commands here take in all. lightkube (1.0) and kr8s (0.20) are
-quick, but do not read all that kubectl reads: exec plugins of v1 that are told about the cluster,
-`proxy-url`, `tls-server-name`, several files in KUBECONFIG; neither can delete an object only if it
-still has the UID that was looked at; and kr8s leaves client keys behind in the temporary folder.
-What is left of such a library without these is an HTTP client, so that is what this stands on:
-connections, proxies and TLS are httpx2's, by the author of httpx and the base of lightkube itself.
+cluster: the client. discovery: which kinds are served. connection: TLS, proxy and credentials.
+kubeconfig and exec_plugin: where these come from. informer: list and watch. lease: leader election.
+errors: what to do about a failure. certificates: a certificate authority.
 
-There is no way here to leave the verification of TLS out.
+Why httpx2 and not a Kubernetes client library: the official client (37.0) takes half a second to
+import, more than most commands here take in all. lightkube (1.0) and kr8s (0.20) are quick, but do
+not read all that kubectl reads: exec plugins of v1 with cluster information, `proxy-url`,
+`tls-server-name`, several files in KUBECONFIG. Neither can delete an object only if it still has
+its UID, and kr8s leaves client keys behind in the temporary folder.
 """

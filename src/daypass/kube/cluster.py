@@ -1,4 +1,4 @@
-"""An API server as an admin uses it: plain objects in, plain objects out."""
+"""A client for one API server. Objects are plain dictionaries."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ FIELD_MANAGER = "daypass"
 TRIES = 5
 LONGEST_PAUSE_SECONDS = 10.0
 QUIET_SECONDS = 30.0
-"""How long after its end a watch may still be silent."""
+"""How long a watch may be silent beyond its timeout."""
 LIMIT_BYTES = 256 * 1024 * 1024
-"""Of one answer, decoded: a list of 100,000 objects' metadata is a quarter of it."""
+"""Of one answer, decoded: the metadata of 100,000 objects needs a quarter of it."""
 LIMIT_LINE_BYTES = 16 * 1024 * 1024
-"""Of one event of a watch: etcd takes objects of 1.5 MiB unless told otherwise."""
+"""Of one event of a watch: by default, etcd takes objects of 1.5 MiB."""
 LIMIT_SECONDS = 300.0
-"""For the body of one answer, however steadily it drips."""
+"""For the body of one answer, however slowly it arrives."""
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -54,9 +54,9 @@ METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 
 class Cluster:
-    """One API server and who asks it. Every method raises the errors of `daypass.kube.errors`.
+    """A connection to one API server. Every method raises the errors of `daypass.kube.errors`.
 
-    Safe to share between threads. `close` ends its connections.
+    Safe to share between threads. `close` closes its connections.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class Cluster:
         environ: Mapping[str, str] | None = None,
         connections: int = CONNECTIONS,
     ) -> Cluster:
-        """The cluster that kubectl would talk to.
+        """Return the cluster that kubectl would use.
 
-        Nobody is asked yet, but for a credential plugin, which may have a client certificate.
-        `connections`: so many at most at the same time.
+        No request is sent, but a credential plugin runs: it may have a client certificate.
+        `connections`: the maximum at a time.
         """
         found = find_connection_config(
             os.environ if environ is None else environ,
@@ -99,11 +99,11 @@ class Cluster:
 
     @property
     def namespace(self) -> str:
-        """The namespace of whatever names none."""
+        """The namespace of objects that name none."""
         return self.access.namespace
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self._client.close()
 
     def get(
@@ -114,7 +114,7 @@ class Cluster:
         *,
         metadata_only: bool = False,
     ) -> Object:
-        """An object; NotFoundError where there is none of that name."""
+        """Return an object. Raises NotFoundError."""
         return self.request(
             "GET",
             resource.path(namespace, name),
@@ -130,7 +130,7 @@ class Cluster:
         *,
         metadata_only: bool = False,
     ) -> Object | None:
-        """An object, or None where there is none of that name."""
+        """Return an object, or None."""
         try:
             return self.get(resource, name, namespace, metadata_only=metadata_only)
         except NotFoundError:
@@ -145,9 +145,9 @@ class Cluster:
         fields: str | None = None,
         metadata_only: bool = False,
     ) -> tuple[list[Object], str]:
-        """As `list`, and the resourceVersion from which `watch` goes on.
+        """Return what `list` returns, and the resourceVersion from which to `watch`.
 
-        All in one answer: the API server gives it out of memory, where pages come out of etcd.
+        All in one answer, which the API server has in memory; pages would come from etcd.
         """
         answer = self.request(
             "GET",
@@ -167,17 +167,17 @@ class Cluster:
         fields: str | None = None,
         metadata_only: bool = False,
     ) -> list[Object]:
-        """All objects of a kind in a namespace, or in all of them.
+        """Return all objects of a kind in a namespace, or in all of them.
 
-        `labels` and `fields` are selectors. `metadata_only`: nothing but `metadata` is sent, so
-        that no Secret's data leaves the API server.
+        `labels` and `fields` are selectors. `metadata_only`: no Secret's data leaves the API
+        server.
         """
         return self.snapshot(
             resource, namespace, labels=labels, fields=fields, metadata_only=metadata_only
         )[0]
 
     def create(self, document: Object, *, dry_run: bool = False) -> Object:
-        """Make a new object; AlreadyExistsError where there is one of that name."""
+        """Create an object and return it. Raises AlreadyExistsError."""
         resource = self.resource(document)
         namespace = document["metadata"].get("namespace")
         what = f"create {resource.named(namespace, document['metadata'].get('name', ''))}"
@@ -218,7 +218,7 @@ class Cluster:
         *,
         dry_run: bool = False,
     ) -> Object:
-        """A JSON merge patch; with `metadata.resourceVersion` in it, only if that is still so."""
+        """Apply a JSON merge patch; with a `resourceVersion`, only if that is still current."""
         return self.request(
             "PATCH",
             resource.path(namespace, name),
@@ -237,13 +237,13 @@ class Cluster:
         uid: str | None = None,
         dry_run: bool = False,
     ) -> bool:
-        """Delete an object; False where there was none.
+        """Delete an object; return False if there was none.
 
-        With `uid`: only the one that was looked at, never one that was made since (ConflictError).
+        `uid`: delete only this object, never a newer one of that name (ConflictError).
         """
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         options |= {"preconditions": {"uid": uid}} if uid else {}
-        options |= {"dryRun": ["All"]} if dry_run else {}  # in the URL it is not looked at here
+        options |= {"dryRun": ["All"]} if dry_run else {}  # the API server ignores it in the URL
         try:
             self.request(
                 "DELETE",
@@ -266,11 +266,11 @@ class Cluster:
         metadata_only: bool = False,
         timeout_seconds: int = 300,
     ) -> Iterator[tuple[str, Object]]:
-        """What happens to the objects of a kind from resourceVersion `since` on.
+        """Yield the changes of the objects of a kind from resourceVersion `since` on.
 
-        Pairs of ADDED, MODIFIED, DELETED, BOOKMARK and the object, until the API server ends it
-        (after `timeout_seconds`). Raises ApiError, with code 410 where `since` is too old. The
-        rest is as for `list`.
+        Pairs of ADDED, MODIFIED, DELETED or BOOKMARK and the object, until the API server ends
+        the watch after `timeout_seconds`. Raises ApiError, with code 410 if `since` is too old.
+        The selectors are those of `list`.
         """
         what = f"watch {resource.plural}"
         params = {
@@ -280,8 +280,8 @@ class Cluster:
             "timeoutSeconds": str(timeout_seconds),
             **_selection(labels, fields),
         }
-        # Kubernetes 1.37 sends each burst as a gzip member of its own, where it is asked for what
-        # there is already; decoders of one member would stand still after the first one.
+        # With initial events, Kubernetes 1.37 sends each burst as a gzip member of its own;
+        # decoders of one member would stop after the first.
         headers = {"Accept-Encoding": "identity"}
         if metadata_only:
             headers["Accept"] = METADATA.format("")
@@ -369,7 +369,7 @@ class Cluster:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Object:
-        """One request and its answer as an object; `what` says in words what is tried."""
+        """Send a request and return the answer; `what` names the attempt in errors."""
         request = self._client.build_request(
             method,
             path,
@@ -413,7 +413,7 @@ class Cluster:
             raise BrokenAnswerError(f"{self.access.server} sends broken gzip") from None
 
     def _body(self, response: httpx2.Response) -> bytes:
-        """The whole body, decoded, within LIMIT_BYTES and LIMIT_SECONDS."""
+        """Return the whole body, decoded, within LIMIT_BYTES and LIMIT_SECONDS."""
         ends, body = self.clock.monotonic() + LIMIT_SECONDS, bytearray()
         for chunk in response.iter_bytes():
             body += chunk
@@ -437,7 +437,7 @@ class Cluster:
         return document
 
     def _sent(self, request: httpx2.Request) -> tuple[Secret, ...]:
-        """What the request said to show who asks, which an answer may quote."""
+        """Return the credentials of a request, which an answer may quote."""
         _, _, sent = request.headers.get("Authorization", "").partition(" ")
         basic = self.access.basic
         return (Secret(sent), basic[1]) if basic else (Secret(sent),)
@@ -449,8 +449,8 @@ def _too_much(what: str, response: httpx2.Response) -> BrokenAnswerError:
 
 
 def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
-    """What each line feed ends, and nothing else: to `str` some of what may stand in an annotation
-    is the end of a line as well (U+0085). Raises BrokenAnswerError beyond LIMIT_LINE_BYTES.
+    """Split at line feeds alone: `str.splitlines` also splits at characters that annotations may
+    contain (U+0085). Raises BrokenAnswerError beyond LIMIT_LINE_BYTES.
     """
     begun: list[bytes] = []
     length = 0
@@ -479,7 +479,7 @@ def _selection(labels: str | None, fields: str | None) -> dict[str, str]:
 
 
 def _pause(response: httpx2.Response) -> float | None:
-    """How long an overloaded API server asks to wait; as client-go, only if it says so."""
+    """Return how long an overloaded API server asks to wait, or None; as client-go."""
     after = response.headers.get("Retry-After", "")
     if response.status_code in (429, 503) and after.isascii() and after.isdigit():
         return min(float(after), LONGEST_PAUSE_SECONDS)

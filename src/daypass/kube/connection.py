@@ -59,7 +59,7 @@ class ConnectionConfig:
 
 
 def is_stale(error: httpx2.TransportError, method: str) -> bool:
-    """Whether a kept connection was closed meanwhile, and the same may simply be sent again."""
+    """Return whether an idle connection was closed, so that the request can be sent again."""
     return method != "POST" and isinstance(
         error, (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
     )
@@ -68,7 +68,7 @@ def is_stale(error: httpx2.TransportError, method: str) -> bool:
 def explain_transport(
     error: httpx2.TransportError, server: str, *secrets: Secret
 ) -> ClusterUnreachableError:
-    """The error for a connection that failed; the HTTP library's words may quote what came."""
+    """Return the error for a failed connection; the library's words may quote the answer."""
     cause = _certificate_error(error)
     if cause is not None:
         return ClusterUnreachableError(
@@ -169,7 +169,7 @@ def connect(
             headers=_headers(access),
             verify=_context(access, plugin),
             proxy=access.proxy,
-            trust_env=False,  # what counts of the environment is in the access already
+            trust_env=False,  # the config has the proxy already
             transport=transport,
             timeout=TIMEOUT,
             limits=limits,
@@ -177,7 +177,7 @@ def connect(
             event_hooks={"request": [_name_setter(access.tls_server_name)]},
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
-        # Not its own words: a proxy's URL may hold a password.
+        # Without the library's words: a proxy's URL may hold a password.
         hint = "pip install socksio" if isinstance(error, ImportError) else "http://HOST:PORT"
         fact = f"the proxy on the way to {access.server} cannot be used"
         raise KubeconfigError(fact, hint) from None
@@ -211,7 +211,7 @@ def _plugin(access: ConnectionConfig, clock: Clock) -> ExecPluginCredentials | N
     if access.plugin and not (access.token or access.token_file or access.basic):
         return ExecPluginCredentials(
             access.plugin, access.origin, clock
-        )  # as kubectl: the last way
+        )  # as kubectl: last
     return None
 
 
@@ -233,14 +233,14 @@ def _check_header(value: str, what: str, access: ConnectionConfig) -> None:
 
 def _name_setter(server_name: str | None) -> Callable[[httpx2.Request], None]:
     def set_name(request: httpx2.Request) -> None:
-        if server_name:  # what the certificate has to name, and SNI
+        if server_name:  # for SNI and the certificate's name
             request.extensions = {**request.extensions, "sni_hostname": server_name}
 
     return set_name
 
 
 class _Caller(httpx2.Auth):
-    """The Authorization header of every request; asks for another one once after a 401."""
+    """Adds the Authorization header; after a 401, gets a new token once."""
 
     def __init__(self, access: ConnectionConfig, plugin: ExecPluginCredentials | None) -> None:
         self._access = access
@@ -253,7 +253,7 @@ class _Caller(httpx2.Auth):
         response = yield request
         if response.status_code == 401 and self._plugin is not None and token is not None:
             self._plugin.forget(token)
-            # The library would read all of this answer, however long it is.
+            # Otherwise the library would read all of this answer, however long.
             response.close()
             response.stream = httpx2.ByteStream(b"")
             response.is_closed = response.is_stream_consumed = False
@@ -261,14 +261,14 @@ class _Caller(httpx2.Auth):
             yield request
 
     def _authorize(self, request: httpx2.Request) -> Secret | None:
-        """Say who asks; the token, if it is by one."""
+        """Add the credentials; return the token, if there is one."""
         access = self._access
         if access.basic is not None:
             name, password = access.basic
             next(httpx2.BasicAuth(name, password.reveal()).auth_flow(request))
             return None
         token = access.token
-        if access.token_file is not None:  # counts more than `token`
+        if access.token_file is not None:  # takes precedence over `token`
             token = _read_token(access.token_file)
         elif self._plugin is not None:
             token = self._plugin.token()
@@ -299,19 +299,19 @@ def _context(access: ConnectionConfig, plugin: ExecPluginCredentials | None) -> 
         pair = plugin.certificate()
     if pair is not None:
         _load(context, *pair, access.origin)
-    # httpcore2 sets this anew for every connection, and OpenSSL frees the old value at once, while
-    # the handshake of another thread may be reading it: broken ClientHellos, now and then.
+    # httpcore2 sets this for every connection. OpenSSL frees the old value at once, while the
+    # handshake of another thread may still read it, which breaks a ClientHello now and then.
     context.set_alpn_protocols(["http/1.1"])
-    context.set_alpn_protocols = _leave_as_it_is  # type: ignore[method-assign, assignment]
+    context.set_alpn_protocols = _do_nothing  # type: ignore[method-assign, assignment]
     return context
 
 
-def _leave_as_it_is(protocols: Iterable[str]) -> None:
+def _do_nothing(protocols: Iterable[str]) -> None:
     pass
 
 
 def _load(context: ssl.SSLContext, certificate: str, key: Secret, origin: str) -> None:
-    # OpenSSL's only way in is a path: a file of mode 0600 that is gone in the next moment.
+    # OpenSSL takes only a path: a file of mode 0600 that is deleted at once.
     with NamedTemporaryFile("w") as file:
         file.write(f"{certificate}\n{key.reveal()}\n")
         file.flush()

@@ -1,4 +1,4 @@
-"""What can go wrong between an admin and an API server, and what to do about it."""
+"""Errors of requests to an API server, each with what to do about it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from daypass._core.status import Status, excerpt
 
 
 class KubeconfigError(UsageError):
-    """A kubeconfig that cannot be used: nobody was asked."""
+    """A kubeconfig that cannot be used; no request was sent."""
 
 
 class ClusterUnreachableError(DaypassError):
-    """No answer of an API server: network, proxy, TLS, or a broken connection."""
+    """The API server did not answer: network, proxy, TLS, or a broken connection."""
 
     heals_by_itself = True
 
 
 class BrokenAnswerError(ClusterUnreachableError):
-    """There was a connection, and what came over it broke off or is no API server's."""
+    """An answer that broke off or does not come from an API server."""
 
 
 class ApiError(DaypassError):
-    """An answer that is no success. `status` is the API server's own word, whole."""
+    """The API server answered with an error. `status`: its whole Status."""
 
     def __init__(self, status: Status, fact: str, hint: str = "") -> None:
         super().__init__(fact, hint)
@@ -35,23 +35,23 @@ class ApiError(DaypassError):
 
 
 class NotFoundError(ApiError):
-    """There is no such object, namespace, or kind of object."""
+    """There is no such object, namespace or kind."""
 
 
 class AlreadyExistsError(ApiError):
-    """An object of that name is there already."""
+    """An object of that name exists already."""
 
 
 class ConflictError(ApiError):
-    """Somebody else has changed the object meanwhile, or owns the field."""
+    """The object has changed meanwhile, or another manager owns the field."""
 
 
 class ForbiddenError(ApiError):
-    """The admin has not the right to do this; the hint holds the rule to add."""
+    """The user lacks a permission; the hint has the RBAC rule to add."""
 
 
 class UnauthorizedError(ApiError):
-    """The API server does not know who asks."""
+    """The API server does not accept the credentials."""
 
 
 _CANNOT = re.compile(
@@ -65,9 +65,9 @@ _NO_NAMESPACE = re.compile(r'namespaces "([^"]+)" not found')
 
 
 def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
-    """The error for an answer; `what` says what was tried, such as `create secrets/x in team`.
+    """Return the error for an answer; `what` was tried, such as `create secrets/x in team`.
 
-    `secrets` are what was sent, which the answer may quote and the error must not.
+    `secrets` were sent: the answer may quote them, the error must not.
     """
     body = redact_answer(body, *secrets)
     status = Status.parse(body)
@@ -108,7 +108,7 @@ def _missing_right(message: str) -> str:
 
 
 def missing_namespace(error: ApiError) -> str | None:
-    """Return the namespace that the API server does not have, where that is the error."""
+    """Return the namespace whose absence is the error, or None."""
     found = _NO_NAMESPACE.search(error.status.message)
     return found[1] if found and isinstance(error, NotFoundError) else None
 

@@ -1,4 +1,4 @@
-"""Credentials from a client-go credential plugin, kept until they end."""
+"""Credentials from a client-go credential plugin, cached until they expire."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from daypass.kube.errors import KubeconfigError
 class ExecPlugin:
     """A client-go credential plugin (client.authentication.k8s.io).
 
-    `cluster`: what it is told about the cluster; None where the kubeconfig wants it told nothing.
+    `cluster`: the cluster information that it gets; None without `provideClusterInfo`.
     """
 
     api_version: str
@@ -36,14 +36,14 @@ class ExecPlugin:
 LIMIT_BYTES = 1024 * 1024
 TIMEOUT_SECONDS = 120.0
 TIMEOUT_TERMINAL_SECONDS = 900.0
-"""Where there is somebody who may be logging in by a browser."""
+"""On a terminal, where the user may be logging in by a browser."""
 
 
 class ExecPluginCredentials:
-    """What a plugin answered: a token, a client certificate, or both; asked again when it ends.
+    """A plugin's token, client certificate, or both; the plugin runs again when they expire.
 
-    Safe to share between threads. Every method raises KubeconfigError where the plugin fails.
-    `timeout_seconds`: None for the usual.
+    Safe to share between threads. Every method raises KubeconfigError if the plugin fails.
+    `timeout_seconds`: None for the default.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class ExecPluginCredentials:
         self._ends: float | None = None
 
     def certificate(self) -> tuple[str, Secret] | None:
-        """A client certificate and its key, PEM, where the plugin gives one."""
+        """Return the plugin's client certificate and key, PEM, or None."""
         status = self._current()
         certificate, key = status.get("clientCertificateData"), status.get("clientKeyData")
         return (certificate, Secret(key)) if certificate and key else None
 
     def token(self) -> Secret | None:
-        """The bearer token that is valid now, where the plugin gives one."""
+        """Return the plugin's current bearer token, or None."""
         token = self._current().get("token")
         return Secret(token) if token else None
 
     def forget(self, token: Secret) -> None:
-        """Ask the plugin again next time: the API server took this token of it for none."""
+        """Run the plugin again next time: the API server refused this token."""
         with self._lock:
             if self._status is not None and Secret(self._status.get("token") or "") == token:
                 self._status = None
@@ -98,7 +98,7 @@ class ExecPluginCredentials:
                 limit_bytes=LIMIT_BYTES,
                 clock=SYSTEM_CLOCK,
                 environment=environment,
-                attached=True,  # its stderr is ours: it is meant for the person
+                attached=True,  # its stderr is for the user
                 interactive=terminal,
             )
         except ProgramError as error:

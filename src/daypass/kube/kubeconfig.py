@@ -1,9 +1,7 @@
-"""A YAML file with secrets in it, read field by field; no error quotes what it holds.
+"""Find and read a kubeconfig as kubectl does (client-go, tools/clientcmd).
 
-Finding and reading a kubeconfig as kubectl does (client-go, tools/clientcmd).
-
-`--kubeconfig`, else all files that KUBECONFIG lists, merged, else ~/.kube/config, else the
-ServiceAccount of the Pod that this runs in. Relative paths are relative to the file they stand in.
+`--kubeconfig`, else all files that KUBECONFIG lists, merged, else ~/.kube/config, else the Pod's
+own ServiceAccount. Paths are relative to their file. No error quotes a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -31,12 +29,12 @@ Fields = dict[str, Any]
 
 
 def read_yaml(path: Path) -> Fields:
-    """The mapping in a file. Raises KubeconfigError, as everything here."""
+    """Return the mapping in a file. Every function here raises KubeconfigError."""
     content = _content(path)
     try:
-        document = yaml.load(content, Loader=_Loader)  # noqa: S506 - made of the safe one
+        document = yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe loader
     except Exception:
-        # The constructors of odd tags raise anything, and all of it may quote the secrets inside.
+        # Constructors of unusual tags raise anything, and it may quote the secrets inside.
         raise KubeconfigError(f"{path} is not whole YAML", "is it a kubeconfig?") from None
     if document is None:
         return {}
@@ -66,7 +64,7 @@ def _content(path: Path) -> bytes:
 
 
 def entries_of(fields: Fields, name: str, path: Path) -> list[Fields]:
-    """A field that is a list of mappings; an empty list where it is absent."""
+    """Return a field that is a list of mappings; empty if absent."""
     entries = fields.get(name) or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise KubeconfigError(f"{path}: `{name}` is not a list of entries", "")
@@ -74,7 +72,7 @@ def entries_of(fields: Fields, name: str, path: Path) -> list[Fields]:
 
 
 def fields_of(fields: Fields, name: str, path: Path) -> Fields:
-    """A field that is a mapping; an empty one where it is absent."""
+    """Return a field that is a mapping; empty if absent."""
     value = fields.get(name) or {}
     if not isinstance(value, dict):
         raise KubeconfigError(f"{path}: `{name}` is not a mapping", "")
@@ -82,7 +80,7 @@ def fields_of(fields: Fields, name: str, path: Path) -> Fields:
 
 
 def texts_of(fields: Fields, name: str, path: Path) -> list[str]:
-    """A field that is a list of strings; an empty list where it is absent."""
+    """Return a field that is a list of strings; empty if absent."""
     values = fields.get(name) or []
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise KubeconfigError(f"{path}: `{name}` is not a list of strings", "put each in quotes")
@@ -90,7 +88,7 @@ def texts_of(fields: Fields, name: str, path: Path) -> list[str]:
 
 
 def text_of(fields: Fields, name: str, path: Path) -> str | None:
-    """A field that is a string; None where it is absent or empty."""
+    """Return a field that is a string; None if absent or empty."""
     value = fields.get(name)
     if value is None or value == "":
         return None
@@ -102,7 +100,7 @@ def text_of(fields: Fields, name: str, path: Path) -> str | None:
 
 
 def material_of(fields: Fields, name: str, path: Path) -> str | None:
-    """PEM, inline (`NAME-data`, base64) or in the file that NAME is the path of."""
+    """Return PEM: inline (`NAME-data`, base64), or the file at path NAME."""
     inline, file = text_of(fields, f"{name}-data", path), text_of(fields, name, path)
     try:
         if inline is not None:
@@ -114,10 +112,10 @@ def material_of(fields: Fields, name: str, path: Path) -> str | None:
 
 SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 EXTENSION = "client.authentication.k8s.io/exec"
-"""The extension of a cluster entry that is passed on to a credential plugin."""
+"""The extension of a cluster entry that a credential plugin gets."""
 
 Named = dict[str, tuple[Path, Fields]]
-"""Entries by their names, each with the file that it stands in."""
+"""Entries by name, each with its file."""
 
 
 def find_connection_config(
@@ -128,12 +126,12 @@ def find_connection_config(
     namespace: str | None = None,
     service_account_folder: Path = SERVICE_ACCOUNT_FOLDER,
 ) -> ConnectionConfig:
-    """The way to the API server that kubectl would take. Raises KubeconfigError."""
+    """Return the connection that kubectl would use. Raises KubeconfigError."""
     files = _files(environ, kubeconfig)
     if files:
-        access = _from_files(files, environ, context, namespace)
+        found = _from_files(files, environ, context, namespace)
     elif kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in environ:
-        access = _in_cluster(environ, namespace, service_account_folder)
+        found = _in_cluster(environ, namespace, service_account_folder)
     else:
         raise KubeconfigError(
             "no kubeconfig is found",
@@ -183,7 +181,7 @@ def _from_files(
     server = _server(cluster, cluster_file)
     authority = material_of(cluster, "certificate-authority", cluster_file)
     proxy = text_of(cluster, "proxy-url", cluster_file)
-    told: Fields = {
+    info: Fields = {
         "server": text_of(cluster, "server", cluster_file),
         "tls-server-name": text_of(cluster, "tls-server-name", cluster_file),
         "certificate-authority-data": _base64(authority),
@@ -197,12 +195,12 @@ def _from_files(
         authority=authority,
         tls_server_name=text_of(cluster, "tls-server-name", cluster_file),
         proxy=proxy or proxy_of(server, environ),
-        **_credentials(user, user_file, {k: v for k, v in told.items() if v is not None}),
+        **_credentials(user, user_file, {k: v for k, v in info.items() if v is not None}),
     )
 
 
 def _merged(files: list[Path]) -> tuple[str | None, dict[str, Named]]:
-    """The current context, and contexts, clusters and users by name; the first file counts."""
+    """Return the current context, and entries by section and name; the first file wins."""
     current: str | None = None
     sections: dict[str, Named] = {}
     for path in files:
@@ -218,7 +216,7 @@ def _merged(files: list[Path]) -> tuple[str | None, dict[str, Named]]:
 
 
 def _server(cluster: Fields, path: Path) -> str:
-    """The URL of an API server that may be sent a token."""
+    """Return the URL of an API server to which tokens may be sent."""
     if cluster.get("insecure-skip-tls-verify"):
         raise KubeconfigError(
             f"{path} switches the verification of TLS off",
@@ -249,8 +247,8 @@ def _server(cluster: Fields, path: Path) -> str:
     return server.rstrip("/")
 
 
-def _credentials(user: Fields, path: Path, told: Fields) -> dict[str, Any]:
-    """Who asks, as the fields of an Access."""
+def _credentials(user: Fields, path: Path, info: Fields) -> dict[str, Any]:
+    """Return the credentials, as fields of a ConnectionConfig."""
     if user.get("auth-provider"):
         raise KubeconfigError(
             f"{path} uses an auth-provider, which Kubernetes 1.26 has removed",
@@ -265,7 +263,7 @@ def _credentials(user: Fields, path: Path, told: Fields) -> dict[str, Any]:
         "basic": (name, Secret(password or "")) if name else None,
         "certificate": material_of(user, "client-certificate", path),
         "key": Secret(key) if key is not None else None,
-        "plugin": _plugin(fields_of(user, "exec", path), path, told) if user.get("exec") else None,
+        "plugin": _plugin(fields_of(user, "exec", path), path, info) if user.get("exec") else None,
         "impersonate": tuple(_impersonation(user, path)),
     }
 
@@ -280,7 +278,7 @@ def _impersonation(user: Fields, path: Path) -> Iterator[tuple[str, str]]:
         yield "Impersonate-Group", group
 
 
-def _plugin(fields: Fields, path: Path, told: Fields) -> ExecPlugin:
+def _plugin(fields: Fields, path: Path, info: Fields) -> ExecPlugin:
     command, version = text_of(fields, "command", path), text_of(fields, "apiVersion", path)
     if not command:
         raise KubeconfigError(f"{path}: an `exec` without a command", "")
@@ -303,7 +301,7 @@ def _plugin(fields: Fields, path: Path, told: Fields) -> ExecPlugin:
         ),
         install_hint=text_of(fields, "installHint", path) or "",
         interactive=fields.get("interactiveMode") != "Never",
-        cluster=told if fields.get("provideClusterInfo") is True else None,
+        cluster=info if fields.get("provideClusterInfo") is True else None,
     )
 
 

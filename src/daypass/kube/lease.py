@@ -1,8 +1,8 @@
-"""Who of several watches publishes: a Lease of coordination.k8s.io, as client-go elects by it.
+"""Leader election by a Lease of coordination.k8s.io, as client-go does it.
 
-The clocks of others are not trusted: a lease counts as abandoned once it has not changed for its
-duration by one's own clock. A holder counts itself out before anybody else may: when it could not
-renew for RENEW_WITHIN_SECONDS, and at once when it sees another one's name.
+Other clocks are not trusted: a lease has expired if it has not changed for its duration by the
+local clock. A holder gives up before another may take over: if it could not renew the lease for
+RENEW_WITHIN_SECONDS, and at once if it sees another holder's name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EVERY_SECONDS = 2.0
 
 
 class Lease:
-    """A lease that somebody would hold, `me`; `hold` on a thread of its own, `is_held` from any."""
+    """A lease that `me` tries to hold, in a background thread. `is_held` is safe in any thread."""
 
     def __init__(
         self, cluster: Cluster, clock: Clock, *, namespace: str, name: str, me: str
@@ -43,17 +43,17 @@ class Lease:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is ours at this moment."""
+        """Whether this process holds it now."""
         until = self._until
         return until is not None and self._clock.monotonic() < until
 
     def start(self) -> None:
-        """Try to get it and to keep it, beside."""
+        """Start to acquire and renew it in a background thread."""
         self._thread = threading.Thread(target=self._hold, name="daypass-lease", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Let go of it, so that the next one need not wait."""
+        """Release it, so that the next holder need not wait."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join(RENEW_WITHIN_SECONDS)
@@ -76,7 +76,7 @@ class Lease:
                 self._until = None
             self.trouble = ""
         except (AlreadyExistsError, ConflictError):
-            self._until = None  # somebody was quicker; the next look says who
+            self._until = None  # another process was quicker; the next read says which
         except DaypassError as error:
             self.trouble = str(error)
 

@@ -1,4 +1,4 @@
-"""Where in the API the objects of a kind are."""
+"""Kinds of objects and their paths in the API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Resource:
     def path(
         self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
     ) -> str:
-        """The URL path of the collection, an object of it, or an object's subresource."""
+        """Return the URL path of the collection, an object, or an object's subresource."""
         parts = ["apis" if "/" in self.api_version else "api", *self.api_version.split("/")]
         if namespace is not None and self.namespaced:
             parts += ["namespaces", namespace]
@@ -30,7 +30,7 @@ class Resource:
         return "/" + "/".join(quote(part, safe=":") for part in parts)
 
     def named(self, namespace: str | None, name: str) -> str:
-        """An object in words: `secrets/x in team`."""
+        """Return the name of an object in messages: `secrets/x in team`."""
         where = f" in {namespace}" if namespace and self.namespaced else ""
         return f"{self.plural}/{name}{where}"
 
@@ -72,17 +72,17 @@ VALIDATING_ADMISSION_POLICY_BINDINGS = Resource(
 
 
 def group_of(api_version: str) -> str:
-    """The group of an apiVersion; empty for the core."""
+    """Return the group of an apiVersion; empty for the core."""
     return api_version.rpartition("/")[0]
 
 
 def name_of(document: Object) -> str:
-    """An object's name."""
+    """Return an object's name."""
     return str(document["metadata"]["name"])
 
 
 def uid_of(document: Object) -> str:
-    """An object's UID, as the API server gave it."""
+    """Return an object's UID."""
     return str(document["metadata"]["uid"])
 
 
