@@ -110,7 +110,7 @@ def _show(args: Namespace, cluster: Cluster, plan: ApplyPlan) -> None:
     else:
         put_text(report.diffs(plan, whole=args.dry_run))
         put_text(report.overview(plan))
-    log(f"{cluster.access.server}: {report.counts(plan)}")
+    log(f"{cluster.connection.server}: {report.counts(plan)}")
     for line in report.missing_lines(plan):
         log(line)
     if plan.widened:

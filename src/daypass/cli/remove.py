@@ -57,7 +57,7 @@ def run(args: Namespace) -> int:
         removals = find_removals(cluster, state.entries)
         _show(args, removals)
         if not state.inventories:
-            log(f"{cluster.access.server}: nothing there was applied by daypass")
+            log(f"{cluster.connection.server}: nothing there was applied by daypass")
             return 0
         if args.dry_run:
             return 0

@@ -61,17 +61,19 @@ class Cluster:
 
     def __init__(
         self,
-        access: ConnectionConfig,
+        connection: ConnectionConfig,
         *,
         transport: httpx2.BaseTransport | None = None,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], None] = time.sleep,
         connections: int = CONNECTIONS,
     ) -> None:
-        self.access = access
+        self.connection = connection
         self.clock = clock
         self.sleep = sleep
-        self._client = connect(access, transport=transport, clock=clock, connections=connections)
+        self._client = connect(
+            connection, transport=transport, clock=clock, connections=connections
+        )
         self._discovery = Discovery(partial(self.request, "GET"))
 
     @classmethod
@@ -100,7 +102,7 @@ class Cluster:
     @property
     def namespace(self) -> str:
         """The namespace of objects that name none."""
-        return self.access.namespace
+        return self.connection.namespace
 
     def close(self) -> None:
         """Close the connections."""
@@ -293,11 +295,13 @@ class Cluster:
                 secrets = self._sent(response.request)
                 if response.status_code >= 300:
                     raise explain(response.status_code, self._body(response), what, *secrets)
-                for line in _lines(response.iter_bytes(), self.access.server):
+                for line in _lines(response.iter_bytes(), self.connection.server):
                     event = self._object(line, response.request)
                     kind, document = event.get("type"), event.get("object")
                     if not isinstance(kind, str) or not isinstance(document, dict):
-                        raise BrokenAnswerError(f"{self.access.server} sends no events of a watch")
+                        raise BrokenAnswerError(
+                            f"{self.connection.server} sends no events of a watch"
+                        )
                     if kind == "ERROR":  # a Status
                         code = document.get("code")
                         raise explain(
@@ -308,10 +312,10 @@ class Cluster:
                         )
                     yield kind, document
         except httpx2.DecodingError:
-            raise BrokenAnswerError(f"{self.access.server} sends broken gzip") from None
+            raise BrokenAnswerError(f"{self.connection.server} sends broken gzip") from None
         except httpx2.TransportError as error:
             secrets = self._sent(error.request)
-            raise explain_transport(error, self.access.server, *secrets) from None
+            raise explain_transport(error, self.connection.server, *secrets) from None
 
     def resource(self, document: Object) -> Resource:
         """Return where objects such as this one are. Raises NotFoundError for an unknown kind."""
@@ -333,7 +337,7 @@ class Cluster:
         kinds = self._discovery.all(refresh=refresh)
         if kinds is None:
             self.refuse_embedded()
-            fact = f"the API server {self.access.server} is older than Kubernetes 1.30"
+            fact = f"the API server {self.connection.server} is older than Kubernetes 1.30"
             raise DaypassError(fact, hint)
         return kinds
 
@@ -353,7 +357,7 @@ class Cluster:
         """Raise DaypassError if this is the embedded API server."""
         if self.is_embedded():
             raise DaypassError(
-                f"{self.access.server} is the embedded API server of `daypass up`: "
+                f"{self.connection.server} is the embedded API server of `daypass up`: "
                 "nothing can be deployed to it, and it enforces no policy",
                 "name the kubeconfig of a cluster: --kubeconfig FILE",
             )
@@ -408,9 +412,9 @@ class Cluster:
             if again and is_stale(error, request.method):
                 return self._exchange(request, again=False)
             secrets = self._sent(request)
-            raise explain_transport(error, self.access.server, *secrets) from None
+            raise explain_transport(error, self.connection.server, *secrets) from None
         except httpx2.DecodingError:
-            raise BrokenAnswerError(f"{self.access.server} sends broken gzip") from None
+            raise BrokenAnswerError(f"{self.connection.server} sends broken gzip") from None
 
     def _body(self, response: httpx2.Response) -> bytes:
         """Return the whole body, decoded, within LIMIT_BYTES and LIMIT_SECONDS."""
@@ -431,7 +435,7 @@ class Cluster:
         if not isinstance(document, dict):
             shown = excerpt(redact_answer(body, *self._sent(request)))
             raise BrokenAnswerError(
-                f"what answers at {self.access.server} is no API server: {shown}",
+                f"what answers at {self.connection.server} is no API server: {shown}",
                 "is there a proxy or a login page on the way?",
             )
         return document
@@ -439,7 +443,7 @@ class Cluster:
     def _sent(self, request: httpx2.Request) -> tuple[Secret, ...]:
         """Return the credentials of a request, which an answer may quote."""
         _, _, sent = request.headers.get("Authorization", "").partition(" ")
-        basic = self.access.basic
+        basic = self.connection.basic
         return (Secret(sent), basic[1]) if basic else (Secret(sent),)
 
 

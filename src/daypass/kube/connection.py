@@ -1,13 +1,7 @@
-"""How to reach an API server and as whom: what a kubeconfig or a Pod says, understood.
+"""An HTTP client for one API server: TLS, proxy, credentials, and errors of the connection.
 
-Connections that fail, in words.
-
-Which proxy a request to an API server goes through, by the environment, as kubectl decides it.
-
-httpx2 reads the environment as urllib does, which knows no address ranges in NO_PROXY and sends
-even loopback through a proxy; so what Go does (golang.org/x/net/http/httpproxy) is done here.
-
-An HTTP client for one API server: TLS, proxy, and who asks.
+The proxy is chosen as kubectl does (golang.org/x/net/http/httpproxy). httpx2 reads the environment
+as urllib does, which knows no address ranges in NO_PROXY and sends even loopback through a proxy.
 """
 
 from __future__ import annotations
@@ -38,9 +32,8 @@ from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
 class ConnectionConfig:
     """One context of a kubeconfig, or a Pod's own ServiceAccount.
 
-    `authority`: PEM, or None for the machine's own. `certificate` and `key`: PEM. `token_file` is
-    read anew for each request, since the kubelet replaces it. `proxy`: a URL. `impersonate`: the
-    headers that say as whom to act.
+    `authority`: PEM, or None for the system's own. `certificate` and `key`: PEM. `token_file` is
+    read for each request, since the kubelet replaces it. `proxy`: a URL. `impersonate`: headers.
     """
 
     server: str
@@ -102,7 +95,7 @@ def _words(error: Exception, secrets: tuple[Secret, ...]) -> str:
 
 
 def proxy_of(server: str, environ: Mapping[str, str]) -> str | None:
-    """The proxy's URL for an API server's URL; None for the direct way."""
+    """Return the URL of the proxy for an API server, or None for a direct connection."""
     address = urlsplit(server)
     host, port = (address.hostname or "").rstrip("."), address.port or 443
     url = _either(environ, f"{address.scheme}_proxy")
@@ -124,7 +117,7 @@ def _excluded(host: str, port: int, no_proxy: str) -> bool:
 
 
 def _matches(entry: str, host: str, port: int) -> bool:
-    """One entry: `*`, an address, a range of them, `.domain`, `domain`; a port may follow."""
+    """Match `*`, an address, an address range, `.domain` or `domain`; a port may follow."""
     if entry == "*":
         return True
     try:
@@ -143,63 +136,64 @@ def _matches(entry: str, host: str, port: int) -> bool:
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 LIMIT_TOKEN_BYTES = 1024 * 1024
 CONNECTIONS = 16
-KEPT_SECONDS = 30.0
+IDLE_SECONDS = 30.0
 
 
 def connect(
-    access: ConnectionConfig,
+    config: ConnectionConfig,
     *,
     transport: httpx2.BaseTransport | None = None,
     clock: Clock = SYSTEM_CLOCK,
     connections: int = CONNECTIONS,
 ) -> httpx2.Client:
-    """A client whose requests go to the access's server as its user. Raises KubeconfigError.
+    """Return a client that sends requests with these credentials. Raises KubeconfigError.
 
-    `transport` stands in for the network, for tests. Safe to share between threads. `connections`:
-    so many at most; each watch takes one for as long as it lasts.
+    Safe to share between threads. `connections`: the maximum; each watch takes one. `transport`
+    replaces the network, for tests.
     """
     limits = httpx2.Limits(
-        max_connections=connections, max_keepalive_connections=16, keepalive_expiry=KEPT_SECONDS
+        max_connections=connections, max_keepalive_connections=16, keepalive_expiry=IDLE_SECONDS
     )
-    plugin = _plugin(access, clock)
+    plugin = _plugin(config, clock)
     try:
         return httpx2.Client(
-            base_url=access.server,
-            auth=_Caller(access, plugin),
-            headers=_headers(access),
-            verify=_context(access, plugin),
-            proxy=access.proxy,
+            base_url=config.server,
+            auth=_Authentication(config, plugin),
+            headers=_headers(config),
+            verify=_context(config, plugin),
+            proxy=config.proxy,
             trust_env=False,  # the config has the proxy already
             transport=transport,
             timeout=TIMEOUT,
             limits=limits,
             follow_redirects=False,
-            event_hooks={"request": [_name_setter(access.tls_server_name)]},
+            event_hooks={"request": [_name_setter(config.tls_server_name)]},
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
         # Without the library's words: a proxy's URL may hold a password.
         hint = "pip install socksio" if isinstance(error, ImportError) else "http://HOST:PORT"
-        fact = f"the proxy on the way to {access.server} cannot be used"
+        fact = f"the proxy on the way to {config.server} cannot be used"
         raise KubeconfigError(fact, hint) from None
 
 
 class Authenticator:
-    """Who asks an API server, for a client of another make than `connect`'s.
+    """The TLS context and the credentials of a connection, for an HTTP client of its own.
 
-    `tls`: what its connections go by. Raises KubeconfigError.
+    Raises KubeconfigError.
     """
 
-    def __init__(self, access: ConnectionConfig, clock: Clock = SYSTEM_CLOCK) -> None:
-        plugin = _plugin(access, clock)
-        self.tls = _context(access, plugin)
-        self._server = access.server
-        self._caller = _Caller(access, plugin)
+    def __init__(self, config: ConnectionConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+        plugin = _plugin(config, clock)
+        self.tls = _context(config, plugin)
+        self._server = config.server
+        self._authentication = _Authentication(config, plugin)
 
     def authorization(self, *, renew: bool) -> str:
-        """The Authorization header, or "" where a certificate says who it is. Raises
-        KubeconfigError. `renew`: the last one was refused. May start a program.
+        """Return the Authorization header, or "" with a client certificate. May run a plugin.
+
+        `renew`: the last header was refused. Raises KubeconfigError.
         """
-        flow = self._caller.auth_flow(httpx2.Request("POST", self._server))
+        flow = self._authentication.auth_flow(httpx2.Request("POST", self._server))
         request = next(flow)
         if renew:
             with suppress(StopIteration):
@@ -207,28 +201,26 @@ class Authenticator:
         return str(request.headers.get("Authorization", ""))
 
 
-def _plugin(access: ConnectionConfig, clock: Clock) -> ExecPluginCredentials | None:
-    if access.plugin and not (access.token or access.token_file or access.basic):
-        return ExecPluginCredentials(
-            access.plugin, access.origin, clock
-        )  # as kubectl: last
+def _plugin(config: ConnectionConfig, clock: Clock) -> ExecPluginCredentials | None:
+    if config.plugin and not (config.token or config.token_file or config.basic):
+        return ExecPluginCredentials(config.plugin, config.origin, clock)  # as kubectl: last
     return None
 
 
-def _headers(access: ConnectionConfig) -> list[tuple[str, str]]:
-    for _, value in access.impersonate:
-        _check_header(value, "whom to act as", access)
+def _headers(config: ConnectionConfig) -> list[tuple[str, str]]:
+    for _, value in config.impersonate:
+        _check_header(value, "whom to act as", config)
     return [
         ("User-Agent", f"daypass/{VERSION}"),
         ("Accept", "application/json"),
-        *access.impersonate,
+        *config.impersonate,
     ]
 
 
-def _check_header(value: str, what: str, access: ConnectionConfig) -> None:
+def _check_header(value: str, what: str, config: ConnectionConfig) -> None:
     # Further down it would be refused by an error that quotes it.
     if not (value.isascii() and value.isprintable()):
-        raise KubeconfigError(f"{what} of {access.origin} is no header's value", "")
+        raise KubeconfigError(f"{what} of {config.origin} is no header's value", "")
 
 
 def _name_setter(server_name: str | None) -> Callable[[httpx2.Request], None]:
@@ -239,11 +231,11 @@ def _name_setter(server_name: str | None) -> Callable[[httpx2.Request], None]:
     return set_name
 
 
-class _Caller(httpx2.Auth):
+class _Authentication(httpx2.Auth):
     """Adds the Authorization header; after a 401, gets a new token once."""
 
-    def __init__(self, access: ConnectionConfig, plugin: ExecPluginCredentials | None) -> None:
-        self._access = access
+    def __init__(self, config: ConnectionConfig, plugin: ExecPluginCredentials | None) -> None:
+        self._config = config
         self._plugin = plugin
 
     def auth_flow(
@@ -262,18 +254,18 @@ class _Caller(httpx2.Auth):
 
     def _authorize(self, request: httpx2.Request) -> Secret | None:
         """Add the credentials; return the token, if there is one."""
-        access = self._access
-        if access.basic is not None:
-            name, password = access.basic
+        config = self._config
+        if config.basic is not None:
+            name, password = config.basic
             next(httpx2.BasicAuth(name, password.reveal()).auth_flow(request))
             return None
-        token = access.token
-        if access.token_file is not None:  # takes precedence over `token`
-            token = _read_token(access.token_file)
+        token = config.token
+        if config.token_file is not None:  # takes precedence over `token`
+            token = _read_token(config.token_file)
         elif self._plugin is not None:
             token = self._plugin.token()
         if token is not None:
-            _check_header(token.reveal(), "the token", access)
+            _check_header(token.reveal(), "the token", config)
             request.headers["Authorization"] = f"Bearer {token.reveal()}"
         return token
 
@@ -287,18 +279,18 @@ def _read_token(path: str) -> Secret:
         raise KubeconfigError(f"the token's file {path} cannot be read: {reason}", "") from None
 
 
-def _context(access: ConnectionConfig, plugin: ExecPluginCredentials | None) -> ssl.SSLContext:
+def _context(config: ConnectionConfig, plugin: ExecPluginCredentials | None) -> ssl.SSLContext:
     try:
-        context = client_context(access.authority)
+        context = client_context(config.authority)
     except BadCertificateAuthorityError as error:
-        raise KubeconfigError(f"{access.origin}: {error.fact}", error.hint) from None
+        raise KubeconfigError(f"{config.origin}: {error.fact}", error.hint) from None
     pair = None
-    if access.certificate is not None and access.key is not None:
-        pair = (access.certificate, access.key)
+    if config.certificate is not None and config.key is not None:
+        pair = (config.certificate, config.key)
     elif plugin is not None:
         pair = plugin.certificate()
     if pair is not None:
-        _load(context, *pair, access.origin)
+        _load(context, *pair, config.origin)
     # httpcore2 sets this for every connection. OpenSSL frees the old value at once, while the
     # handshake of another thread may still read it, which breaks a ClientHello now and then.
     context.set_alpn_protocols(["http/1.1"])

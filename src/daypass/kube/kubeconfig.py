@@ -137,12 +137,12 @@ def find_connection_config(
             "no kubeconfig is found",
             "name one: --kubeconfig FILE, or KUBECONFIG in the environment",
         )
-    if not is_label(access.namespace):
+    if not is_label(found.namespace):
         raise KubeconfigError(
-            f"{printable(access.namespace, 80)!r} is no namespace",
+            f"{printable(found.namespace, 80)!r} is no namespace",
             "use up to 63 of a-z, 0-9 and -, with no - at either end",
         )
-    return access
+    return found
 
 
 def _files(environ: Mapping[str, str], kubeconfig: str | None) -> list[Path]:

@@ -89,7 +89,7 @@ def test_the_embedded_api_server_gives_a_note_and_no_finding(
 ) -> None:
     world = EmbeddedCluster()
     world.make_namespace("team")
-    token = world.cluster.access.token
+    token = world.cluster.connection.token
     assert token is not None
     monkeypatch.setattr(Cluster, "open", lambda **_: world.as_holder_of(token))
     assert main(["identity", "create", "bot", "--door", "https://d.test/k", "--audience", "a",

@@ -275,7 +275,7 @@ def test_a_proxy_tunnels_and_sees_no_credentials(signer: Signer, by: str, write:
     assert proxy.requests[0].startswith(b"CONNECT api.test:6443 HTTP/1.1\r\n")
     assert b"Bearer" not in proxy.requests[0]
     assert b"Proxy-Authorization" not in server.requests[0]
-    assert "secret" not in repr(cluster.access)
+    assert "secret" not in repr(cluster.connection)
 
 
 def test_a_refusal_by_the_proxy_differs_from_one_by_the_api_server(

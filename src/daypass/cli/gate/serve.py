@@ -89,7 +89,7 @@ def run(args: Namespace) -> int:
         longest_lifetime_seconds=config.longest_lifetime_seconds,
     )
     follows = not args.without_watch
-    service = Service(settings, cluster.access, SYSTEM_CLOCK, write_stdout, needs_list=follows)
+    service = Service(settings, cluster.connection, SYSTEM_CLOCK, write_stdout, needs_list=follows)
     follow = (cluster, config.door.namespace, gate.close_after_seconds) if follows else None
     uvloop.run(_serve(service, listen, status, follow, args.drain))
     return 0
