@@ -1,8 +1,7 @@
-"""The demo's story before a real API server: the embedded one tells nothing that is not so."""
+"""The demo's story before a real API server: the embedded one answers as it does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,57 +9,39 @@ from contract.conftest import KubernetesApiServer
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.local.api_backend import ExternalApiServer
+from daypass.local.apiserver import Admin
+from daypass.local.apiserver.errors import StatusError
 from daypass.local.demo import run_demo
-from daypass.local.stack import AUDIENCE, EXPIRED_FOR_SECONDS, LocalStack, stack_config
+from daypass.local.stack import AUDIENCE, LocalStack, stack_config
 from support.admin import Document
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.identities import (
-    RBAC,
-    ensure_namespace,
-    secret_token,
-    token_path,
-    unique,
-    wait_until_allowed,
-)
-
-COLLECTIONS = {
-    "ServiceAccount": ("/api/v1", "serviceaccounts"),
-    "Secret": ("/api/v1", "secrets"),
-    "Role": (RBAC, "roles"),
-    "RoleBinding": (RBAC, "rolebindings"),
-}
+from support.identities import secret_token, unique, wait_until_allowed
 
 
-class ClusterAdministrator:
-    """The local stack's administrator over the API of a real cluster."""
+class ClusterAdministrator(Admin):
+    """The local stack's administrator on a real cluster."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
-        self._signer = KubernetesApiServer(plane)
+        super().__init__(self._ask, KubernetesApiServer(plane).sign)
 
-    def ensure_namespace(self, name: str) -> None:
-        """Make a namespace unless it is there."""
-        ensure_namespace(self._plane.admin, name)
-
-    def apply(self, manifest: dict[str, Any]) -> None:
-        """Make an object, or make it so."""
-        root, plural = COLLECTIONS[manifest["kind"]]
-        metadata = manifest["metadata"]
-        namespace, name = metadata["namespace"], metadata["name"]
-        path = f"{root}/namespaces/{namespace}/{plural}/{name}"
-        self._plane.admin.apply(path, manifest)
+    def _ask(self, method: str, target: str, document: Any, media: str) -> Document:
+        headers = {"Content-Type": media}
+        answer = self._plane.admin.request(method, target, document, headers=headers)
+        if answer.code >= 400:
+            raise StatusError(answer.code, "", answer.message)
+        return answer.json
 
     def long_lived_token(self, namespace: str, secret_name: str) -> Secret:
         """The token that the controller puts into a Secret, once RBAC lets it be used."""
-        path = f"/api/v1/namespaces/{namespace}/secrets/{secret_name}"
 
         def filled() -> Document | None:
             self._plane.check()
-            secret = self._plane.admin.get(path)
+            secret = self.get("Secret", secret_name, namespace)
             return secret if secret.get("data", {}).get("token") else None
 
-        secret = eventually(f"a token in {path}", filled)
+        secret = eventually(f"a token in {secret_name}", filled)
         name = secret["metadata"]["annotations"]["kubernetes.io/service-account.name"]
         attributes = {
             "namespace": namespace, "verb": "create", "resource": "serviceaccounts",
@@ -69,33 +50,6 @@ class ClusterAdministrator:
         user = f"system:serviceaccount:{namespace}:{name}"
         wait_until_allowed(self._plane.admin, user, attributes)
         return secret_token(secret)
-
-    def delete_secret(self, namespace: str, name: str) -> None:
-        """Delete a Secret."""
-        self._plane.admin.delete(f"/api/v1/namespaces/{namespace}/secrets/{name}")
-
-    def token(
-        self,
-        namespace: str,
-        service_account: str,
-        *,
-        audiences: Sequence[str],
-        lifetime_seconds: int,
-        bound_to: str | None,
-        expired: bool,
-    ) -> Secret:
-        """A short-lived token; an expired one is signed with the cluster's own key."""
-        spec: Document = {"audiences": list(audiences), "expirationSeconds": lifetime_seconds}
-        if bound_to is not None:
-            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": bound_to}
-        path = token_path(namespace, service_account)
-        token = Secret(self._plane.admin.create(path, {"spec": spec})["status"]["token"])
-        if not expired:
-            return token
-        claims = decode_unverified(token.reveal())[1]
-        back = claims["exp"] - claims["iat"] + EXPIRED_FOR_SECONDS
-        moved = {key: claims[key] - back for key in ("iat", "nbf", "exp")}
-        return self._signer.sign({**claims, **moved})
 
 
 def cluster_of(plane: ControlPlane) -> str:

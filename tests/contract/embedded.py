@@ -22,7 +22,9 @@ LACKS: Final = frozenset(
         "admission-policies",
         "extended-tokens",
         "flow-control",
+        "impersonation",
         "mutating-policies",
+        "pods-and-nodes",
         "protobuf",
     }
 )
@@ -31,7 +33,7 @@ HAS: Final = frozenset(CAPABILITIES) - LACKS
 
 
 class EmbeddedApiServer:
-    """`daypass.local.api.ApiServer`, as the suite asks for it."""
+    """`daypass.local.apiserver.ApiServer`, as the suite asks for it."""
 
     longest_lifetime_seconds = 86400
 

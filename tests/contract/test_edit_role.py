@@ -59,6 +59,7 @@ def test_edit_creates_a_long_lived_token_for_another_service_account(
     assert post(api_server, path, document, token=editor.token).code == 201
 
 
+@needs("impersonation")
 def test_edit_impersonates_another_service_account(api_server: ApiServer, editor: Identity) -> None:
     user = f"system:serviceaccount:{editor.namespace}:other"
     answer = post(

@@ -10,10 +10,9 @@ from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.apiserver.api import Api
-from daypass.local.apiserver.assembly import assemble
-from daypass.local.apiserver.cluster import ServerSettings
 from daypass.local.apiserver.reading import Watch
-from daypass.local.apiserver.requests import ApiRequest
+from daypass.local.apiserver.requests import ApiRequest, ServerSettings
+from daypass.local.apiserver.state import make_api
 from support.crashes import CrashingCluster
 from support.timing import FakeClock
 
@@ -58,10 +57,10 @@ class EmbeddedCluster:
 
     def __init__(self, *, version: str | None = None) -> None:
         self.clock = FakeClock()
-        self._api = assemble(SETTINGS, self.clock, anonymous=True, state_file=None)
+        self._api = make_api(SETTINGS, self.clock, anonymous=True, state_file=None)
         self._transport = InProcess(self._api, version)
         self.cluster = CrashingCluster(
-            self._access(self._api.cluster.authenticator.admin_token),
+            self._access(self._api.context.authenticator.admin_token),
             transport=self._transport,
             clock=self.clock,
             sleep=self.clock.advance,
@@ -69,7 +68,7 @@ class EmbeddedCluster:
 
     def open(self, namespace: str | None = None) -> Cluster:
         """Another Cluster of its administrator's, for a command that closes it."""
-        access = self._access(self._api.cluster.authenticator.admin_token)
+        access = self._access(self._api.context.authenticator.admin_token)
         return Cluster(
             replace(access, namespace=namespace or access.namespace),
             transport=self._transport,

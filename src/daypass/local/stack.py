@@ -1,111 +1,21 @@
-"""What the local stack asks of an API server as its administrator.
+"""The whole stack on one machine: embedded API server, door, gate, and identities in it."""
 
-The whole stack on one machine: embedded API server, door, gate, and identities made in it.
-"""
-
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
-from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
 from daypass.identity.model import identity_objects, new_secret_name
 from daypass.kube.certificates import Authority
 from daypass.local.api_backend import ApiBackend, EmbeddedApiServer
-from daypass.local.apiserver import ApiServer, StatusError
+from daypass.local.apiserver import Admin, ApiServer
 from daypass.local.supervisor import Supervisor
-
-Object = dict[str, Any]
-EXPIRED_FOR_SECONDS = 60
-
-
-class StackAdmin(Protocol):
-    """Makes identities and tokens; raises what its API server refuses."""
-
-    def ensure_namespace(self, name: str) -> None:
-        """Make a namespace unless it is there."""
-
-    def apply(self, manifest: Object) -> None:
-        """Make an object, or make it so."""
-
-    def long_lived_token(self, namespace: str, secret_name: str) -> Secret:
-        """The token that the cluster has put into a Secret."""
-
-    def delete_secret(self, namespace: str, name: str) -> None:
-        """Delete a Secret."""
-
-    def token(
-        self,
-        namespace: str,
-        service_account: str,
-        *,
-        audiences: Sequence[str],
-        lifetime_seconds: int,
-        bound_to: str | None,
-        expired: bool,
-    ) -> Secret:
-        """A short-lived token. `bound_to`: a Secret. `expired`: its end lies a minute back."""
-
-
-class EmbeddedStackAdmin:
-    """The administrator of the embedded API server, in this process."""
-
-    def __init__(self, server: ApiServer) -> None:
-        self._server = server
-
-    def ensure_namespace(self, name: str) -> None:
-        """Make a namespace unless it is there."""
-        try:
-            self._server.admin.get("Namespace", name)
-        except StatusError:
-            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-            self._server.admin.create(namespace)
-
-    def apply(self, manifest: Object) -> None:
-        """Make an object, or make it so."""
-        self._server.admin.apply(manifest)
-
-    def long_lived_token(self, namespace: str, secret_name: str) -> Secret:
-        """The token in a Secret."""
-        secret = self._server.admin.get("Secret", secret_name, namespace)
-        return Secret(base64.b64decode(secret["data"]["token"]).decode())
-
-    def delete_secret(self, namespace: str, name: str) -> None:
-        """Delete a Secret."""
-        self._server.admin.delete("Secret", name, namespace)
-
-    def token(
-        self,
-        namespace: str,
-        service_account: str,
-        *,
-        audiences: Sequence[str],
-        lifetime_seconds: int,
-        bound_to: str | None,
-        expired: bool,
-    ) -> Secret:
-        """A short-lived token by TokenRequest; an expired one is signed with the same claims."""
-        spec: Object = {"audiences": list(audiences), "expirationSeconds": lifetime_seconds}
-        if bound_to is not None:
-            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": bound_to}
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
-        answer = self._server.admin.request("POST", path, {"spec": spec})
-        token = Secret(answer["status"]["token"])
-        if not expired:
-            return token
-        claims = decode_unverified(token.reveal())[1]
-        back = claims["exp"] - claims["iat"] + EXPIRED_FOR_SECONDS
-        moved = {key: claims[key] - back for key in ("iat", "nbf", "exp")}
-        return self._server.unsafe_sign({**claims, **moved})
-
 
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
 HOST = "localhost"
@@ -172,7 +82,7 @@ class LocalStack:
         config: str = "",
         clock: Clock = SYSTEM_CLOCK,
         behind: ApiBackend | None = None,
-        administrator: StackAdmin | None = None,
+        administrator: Admin | None = None,
         server_clock: Clock | None = None,
     ) -> None:
         self.folder = folder
@@ -184,7 +94,7 @@ class LocalStack:
         self.said: list[str] = []
         if behind is None or administrator is None:
             embedded = EmbeddedApiServer(self.authority, folder, clock, server_clock=server_clock)
-            behind, administrator = embedded, EmbeddedStackAdmin(embedded.server)
+            behind, administrator = embedded, embedded.server.admin
             self._server: ApiServer | None = embedded.server
         else:
             self._server = None
@@ -259,7 +169,7 @@ class LocalStack:
         expired: bool = False,
     ) -> Secret:
         """A short-lived token of any shape; `expired`: one whose end lies a minute back."""
-        return self.administrator.token(
+        return self.administrator.issue_token(
             identity.namespace,
             identity.name,
             audiences=tuple(audiences),
@@ -270,7 +180,7 @@ class LocalStack:
 
     def revoke(self, identity: MadeIdentity) -> None:
         """Delete the Secret of its long-lived token."""
-        self.administrator.delete_secret(identity.namespace, identity.secret_name)
+        self.administrator.delete("Secret", identity.secret_name, identity.namespace)
 
     def stop(self) -> None:
         """End everything."""

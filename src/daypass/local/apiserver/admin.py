@@ -1,69 +1,114 @@
-"""The cluster's administrator in this process: the same checks as over the wire, no sockets."""
+"""The administrator of an API server: objects, and tokens of any shape, without a socket."""
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.errors import StatusError
 from daypass.local.apiserver.kinds import STORED, Kind
 from daypass.local.apiserver.reading import Watch
 from daypass.local.apiserver.requests import ApiRequest
+from daypass.local.apiserver.schema import APPLY_PATCH, JSON
 from daypass.local.apiserver.store import Object
 
-_KINDS = {kind.kind: kind for kind in STORED}
 MANAGER = "daypass-local"
+EXPIRED_FOR_SECONDS = 60
+_KINDS = {kind.kind: kind for kind in STORED}
 
 
 class Admin:
-    """Makes, reads, applies and deletes objects; kinds by name, as in `ServiceAccount`.
+    """Creates, reads, applies and deletes objects, and issues tokens.
 
-    What the API server refuses is raised as ApiError.
+    `request` sends a method, a target, a document or None, and its media type, and returns the
+    answer; it raises StatusError if the API server refuses. `sign` signs claims with its key.
     """
 
-    def __init__(self, api: Api, token: Secret) -> None:
-        self._api = api
-        self._token = token
+    def __init__(
+        self,
+        request: Callable[[str, str, Any, str], Object],
+        sign: Callable[[dict[str, Any]], Secret],
+    ) -> None:
+        self._request = request
+        self._sign = sign
 
     def create(self, obj: Object) -> Object:
-        """Make an object; its metadata says where."""
+        """Create an object in the namespace of its metadata."""
         return self.request("POST", _path(obj["kind"], _namespace(obj)), obj)
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object:
-        """One object."""
+        """Return one object."""
         return self.request("GET", _path(kind, namespace, name))
 
     def list(self, kind: str, namespace: str = "") -> list[Object]:
-        """All objects of a kind, of one namespace or of all."""
-        items: list[Object] = self.request("GET", _path(kind, namespace, every=True))["items"]
+        """Return all objects of a kind, in one namespace or in all."""
+        items: list[Object] = self.request("GET", _path(kind, namespace))["items"]
         return items
 
     def apply(self, obj: Object, *, manager: str = MANAGER) -> Object:
-        """Make an object, or make it so: server-side apply, by force."""
+        """Create or update an object by server-side apply."""
         path = _path(obj["kind"], _namespace(obj), obj["metadata"]["name"])
         query = f"?fieldManager={quote(manager, safe='')}&force=true"
-        return self.request("PATCH", path + query, obj, "application/apply-patch+yaml")
+        return self.request("PATCH", path + query, obj, APPLY_PATCH)
 
     def delete(self, kind: str, name: str, namespace: str = "") -> None:
-        """Remove an object."""
+        """Delete an object."""
         self.request("DELETE", _path(kind, namespace, name))
 
-    def listeners(self) -> int:
-        """How many are told of changes: watchers, and the server itself."""
-        return len(self._api.cluster.store.listeners)
+    def ensure_namespace(self, name: str) -> None:
+        """Create a namespace unless it exists."""
+        try:
+            self.get("Namespace", name)
+        except StatusError:
+            self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
-    def request(
-        self, method: str, target: str, document: Any = None, media: str = "application/json"
-    ) -> Object:
-        """Any request that is answered at once."""
-        headers = [("authorization", f"Bearer {self._token.reveal()}"), ("user-agent", MANAGER)]
+    def long_lived_token(self, namespace: str, secret_name: str) -> Secret:
+        """Return the token in a Secret."""
+        secret = self.get("Secret", secret_name, namespace)
+        return Secret(base64.b64decode(secret["data"]["token"]).decode())
+
+    def issue_token(
+        self,
+        namespace: str,
+        service_account: str,
+        *,
+        audiences: Sequence[str],
+        lifetime_seconds: int,
+        bound_to: str | None,
+        expired: bool,
+    ) -> Secret:
+        """Return a short-lived token. `bound_to`: a Secret. `expired`: since a minute ago."""
+        spec: Object = {"audiences": [*audiences], "expirationSeconds": lifetime_seconds}
+        if bound_to is not None:
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": bound_to}
+        path = _path("ServiceAccount", namespace, service_account, "token")
+        token = Secret(self.request("POST", path, {"spec": spec})["status"]["token"])
+        if not expired:
+            return token
+        claims = decode_unverified(token.reveal())[1]
+        back = claims["exp"] - claims["iat"] + EXPIRED_FOR_SECONDS
+        return self._sign({**claims, **{key: claims[key] - back for key in ("iat", "nbf", "exp")}})
+
+    def request(self, method: str, target: str, document: Any = None, media: str = JSON) -> Object:
+        """Send any request but a watch, and return the answer."""
+        return self._request(method, target, document, media)
+
+
+def in_process(api: Api, token: Secret) -> Callable[[str, str, Any, str], Object]:
+    """Return a function that sends requests to an Api without a socket."""
+
+    def request(method: str, target: str, document: Any, media: str) -> Object:
+        headers = [("authorization", f"Bearer {token.reveal()}")]
         if document is not None:
             headers.append(("content-type", media))
         body = b"" if document is None else json.dumps(document).encode()
-        answer = self._api.handle(
+        answer = api.handle(
             ApiRequest(method=method, target=target, headers=tuple(headers), body=body)
         )
         if isinstance(answer, Watch):
@@ -75,13 +120,15 @@ class Admin:
             )
         return read
 
+    return request
+
 
 def _namespace(obj: Object) -> str:
     return str(obj["metadata"].get("namespace", ""))
 
 
-def _path(name: str, namespace: str, *rest: str, every: bool = False) -> str:
+def _path(name: str, namespace: str, *rest: str) -> str:
     kind: Kind = _KINDS[name]
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
-    place = ["namespaces", namespace] if kind.namespaced and not (every and not namespace) else []
+    place = ["namespaces", namespace] if kind.namespaced and namespace else []
     return "/".join([root, *(quote(part, safe="") for part in (*place, kind.plural, *rest))])

@@ -1,7 +1,6 @@
-"""The way of a request through the API server, in its order: who, may they, where, what.
+"""A request's way through the API server: authentication, authorization, routing, the handler.
 
-No I/O: a request goes in whole, an answer (or a watch) comes out. Nothing raised in here reaches a
-client but a Status.
+There is no I/O here: a request comes in whole, and a response or a watch goes out.
 """
 
 from __future__ import annotations
@@ -10,60 +9,64 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 from daypass.local.apiserver import (
     controllers,
     discovery,
     errors,
-    impersonation,
     reading,
     reviews,
-    token_request,
     writing,
 )
-from daypass.local.apiserver.call import Call
-from daypass.local.apiserver.cluster import ServerContext
-from daypass.local.apiserver.decoding import BODY_LIMIT_BYTES
 from daypass.local.apiserver.errors import StatusError, quote
 from daypass.local.apiserver.kinds import (
     BY_PATH,
     GROUP_VERSIONS,
-    NAMESPACE,
     SERVICE_ACCOUNT,
     STORED,
     Kind,
 )
-from daypass.local.apiserver.names import path_segment_faults
-from daypass.local.apiserver.rbac import Attributes, authorize
+from daypass.local.apiserver.rbac import Attributes, User, authorize
 from daypass.local.apiserver.reading import Watch
-from daypass.local.apiserver.requests import ApiRequest, ApiResponse, Query, dump, warning_headers
+from daypass.local.apiserver.requests import (
+    ApiCall,
+    ApiRequest,
+    ApiResponse,
+    Query,
+    ServerContext,
+    to_json,
+    warning_headers,
+)
+from daypass.local.apiserver.schema import BODY_LIMIT_BYTES
 from daypass.local.apiserver.store import StoreEvent
 from daypass.local.apiserver.tokens import InvalidTokenError
-from daypass.local.apiserver.users import User
+from daypass.local.apiserver.validation import path_segment_fault
 
 _log = logging.getLogger("daypass.local.apiserver")
-Handler = Callable[[Call], ApiResponse | Watch]
+_Handler = Callable[[ApiCall], ApiResponse | Watch]
 _JSON_RANGES = ("application/json", "*/*")
 
 
 class Api:
-    """Answers requests, one at a time: everything happens under `lock`."""
+    """Answers requests, one at a time: everything happens under `lock`.
+
+    `on_change` is called after each request that has changed something.
+    """
 
     def __init__(
-        self, cluster: ServerContext, on_change: Callable[[], None] = lambda: None
+        self, context: ServerContext, on_change: Callable[[], None] = lambda: None
     ) -> None:
-        self.cluster = cluster
+        self.context = context
         self.lock = threading.RLock()
         self.on_change = on_change
         self._pending: deque[StoreEvent] = deque()
-        cluster.store.listeners.append(self._pending.append)
+        context.store.listeners.append(self._pending.append)
         with self.lock:
-            controllers.start(cluster)
-            self._settle()
+            controllers.start(context)
+            self._reconcile()
 
     def handle(self, request: ApiRequest) -> ApiResponse | Watch:
-        """The answer for a request. Raises nothing."""
+        """Return the response for a request. Raises nothing."""
         with self.lock:
             warnings: list[str] = []
             answer: ApiResponse | Watch
@@ -71,181 +74,156 @@ class Api:
                 try:
                     answer = self._answer(request, warnings)
                 except StatusError as error:
-                    answer = _refusal(error, warnings)
-                self._settle()
+                    answer = ApiResponse(status=error.code, body=to_json(error.status()))
+                self._reconcile()
             except Exception:
-                _log.exception("a request that should not have: %s", request.method)
-                answer = _refusal(StatusError(500, "InternalError", "Internal error occurred"), [])
+                _log.exception("unexpected error at a %s request", request.method)
+                failed = StatusError(500, "InternalError", "Internal error occurred")
+                answer = ApiResponse(status=500, body=to_json(failed.status()))
+            if isinstance(answer, ApiResponse):
+                answer.headers += warning_headers(warnings)
         return answer
 
-    def _settle(self) -> None:
+    def _reconcile(self) -> None:
         if self._pending:
-            controllers.settle(self.cluster, self._pending)
+            controllers.reconcile(self.context, self._pending)
             self.on_change()
 
     def _answer(self, request: ApiRequest, warnings: list[str]) -> ApiResponse | Watch:
-        if not request.well_formed:
+        if not request.is_well_formed:
             refused = ApiResponse.of_text("400 Bad Request", 400)
             refused.headers = [("Connection", "close")]
             return refused
-        # 1. Who sends it.
-        try:
-            found, told = self.cluster.authenticator.authenticate(
-                request.header("authorization"), self.cluster.settings.audiences
-            )
-        except InvalidTokenError:
-            found, told = None, []
-        warnings += told
-        if found is None:
-            raise errors.unauthorized()
-        user = self._acting(request, found[0])
-        # 2. Whether they may.
-        attributes = request.about(user)
-        decision = authorize(self.cluster.store, attributes)
+        # 1. Authentication.
+        user = self._authenticate(request, warnings)
+        # 2. Authorization.
+        attributes = request.attributes(user)
+        decision = authorize(self.context.store, attributes)
         if not decision.allowed:
             raise _forbidden(attributes, decision.reason)
-        # 3. What it is for.
-        call, handler = _route(self.cluster, request, user)
-        if call is None or handler is None:
-            return discovery.answer(self.cluster, request)
+        # 3. Routing.
+        routed = _route(self.context, request, user)
+        if routed is None:
+            return discovery.answer(self.context, request)
+        call, handler = routed
         call.warnings = warnings
-        if not (handler is reading.list_or_watch and reading.serves_metadata(call)):
+        if not (handler is reading.list_or_watch and request.wants_metadata):
             _check_accept(request)
         if len(request.body) > BODY_LIMIT_BYTES:
             raise errors.too_large(BODY_LIMIT_BYTES)
-        answer = handler(call)
-        if isinstance(answer, ApiResponse):
-            answer.headers = warning_headers(call.warnings)
-        return answer
+        # 4. The handler.
+        return handler(call)
 
-    def _acting(self, request: ApiRequest, user: User) -> User:
-        """The user that the request is made as. Raises the 400 and the 403."""
-        other = impersonation.wanted(request)
-        if other is None:
-            return user
-        if not impersonation.allowed(self.cluster.store, user, other):
-            asked = request.about(user)
-            verb = f"impersonate-on:{impersonation.mode(other)}:{asked.verb}"
-            raise _forbidden(replace(asked, verb=verb), "")
-        return impersonation.completed(other)
-
-
-def _refusal(error: StatusError, warnings: list[str]) -> ApiResponse:
-    headers = [*error.headers, *warning_headers(warnings)]
-    return ApiResponse(status=error.code, body=dump(error.status()), headers=headers)
+    def _authenticate(self, request: ApiRequest, warnings: list[str]) -> User:
+        try:
+            found, warned = self.context.authenticator.authenticate(
+                request.header("authorization"), self.context.settings.audiences
+            )
+        except InvalidTokenError:
+            raise errors.unauthorized() from None
+        warnings += warned
+        if found is None:
+            raise errors.unauthorized()
+        if any(name.startswith("impersonate-") for name, _ in request.headers):
+            raise errors.bad_request("the embedded API server does not impersonate users")
+        return found[0]
 
 
-def _forbidden(asked: Attributes, reason: str) -> StatusError:
-    """The 403 of the authorizer (responsewriters/errors.go)."""
-    who = f"User {quote(asked.user.name)} cannot {asked.verb}"
-    if not asked.is_resource:
-        why = f"{who} path {quote(asked.path)}"
+def _forbidden(attributes: Attributes, reason: str) -> StatusError:
+    """Return the 403 of the authorizer (responsewriters/errors.go)."""
+    why = f"User {quote(attributes.user.name)} cannot {attributes.verb}"
+    if not attributes.is_resource:
+        why += f" path {quote(attributes.path)}"
     else:
-        what = f"resource {quote(asked.whole_resource)} in API group {quote(asked.group)}"
-        place = f"in the namespace {quote(asked.namespace)}" if asked.namespace else (
-            "at the cluster scope"
-        )  # fmt: skip
-        why = f"{who} {what} {place}"
-    why = why.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    said = f"{why}: rbac: {reason}" if reason else why
-    refusal = errors.forbidden(asked.group, asked.resource, asked.name, said)
-    refusal.headers = (("X-Content-Type-Options", "nosniff"),)
-    return refusal
+        why += f" resource {quote(attributes.full_resource)} in API group {quote(attributes.group)}"
+        place = attributes.namespace
+        why += f" in the namespace {quote(place)}" if place else " at the cluster scope"
+    if reason:
+        why += f": rbac: {reason}"
+    return errors.forbidden(attributes.group, attributes.resource, attributes.name, why)
 
 
 def _check_accept(request: ApiRequest) -> None:
     accept = request.header("accept")
-    ranges = [part.partition(";") for part in accept.split(",")]
-    plain = any(name.strip() in _JSON_RANGES and " as=" not in f" {rest.strip()}".replace(";", " ")
-                for name, _, rest in ranges)  # fmt: skip
-    if accept.strip() and not plain:
-        listed = "Available representations: application/json"
-        raise StatusError(406, "NotAcceptable", f"406: Not Acceptable\n\n{listed}", {})
+    ranges = [part.replace(" ", "").partition(";") for part in accept.split(",")]
+    if accept.strip() and not any(
+        name in _JSON_RANGES and not parameters.startswith("as=") for name, _, parameters in ranges
+    ):
+        only = "only application/json is available"
+        raise StatusError(406, "NotAcceptable", f"406: Not Acceptable: {only}", {})
 
 
 def _route(
-    cluster: ServerContext, request: ApiRequest, user: User
-) -> tuple[Call | None, Handler | None]:
-    """The handler of a path (go-restful's routes); nothing for paths that discovery answers."""
-    parts = request.tokens
+    context: ServerContext, request: ApiRequest, user: User
+) -> tuple[ApiCall, _Handler] | None:
+    """Return the call and handler for a path; None for a path that discovery answers."""
     if not request.path.startswith(("/api/", "/apis/")):
-        return None, None
-    grouped = parts[:1] == ["apis"]
-    if len(parts) < (3 if grouped else 2):
-        return None, None
-    group, version = (parts[1], parts[2]) if grouped else ("", parts[1])
-    rest = parts[3 if grouped else 2 :]
-    if not rest or (group, version) not in GROUP_VERSIONS or (grouped and not group):
-        if (rest or version != "v1") and group in (known for known, _ in GROUP_VERSIONS if known):
+        return None
+    parts = request.segments
+    if parts[0] == "apis":
+        group, version, rest = "".join(parts[1:2]), "".join(parts[2:3]), parts[3:]
+        if not group:
+            return None
+    else:
+        group, version, rest = "", "".join(parts[1:2]), parts[2:]
+    if (group, version) not in GROUP_VERSIONS:
+        if group in (known for known, _ in GROUP_VERSIONS if known):
             raise errors.no_such_resource()
-        return None, None
-    namespace, rest, everywhere = _place(rest)
-    kind = BY_PATH.get((group, version, rest[0])) if rest else None
-    if kind is None or len(rest) > 3 or not _fits(kind, everywhere, rest):
+        return None
+    if not rest:
+        return None
+    namespace, is_namespaced = "", False
+    if rest[0] == "namespaces" and len(rest) > 2:
+        namespace, is_namespaced, rest = rest[1], True, rest[2:]
+    kind = BY_PATH.get((group, version, rest[0]))
+    if kind is None or not _fits(kind, is_namespaced, rest):
         raise errors.no_such_resource()
-    name, part = (*rest[1:], "", "")[:2]
-    handler = _handler(kind, request, rest, part, everywhere=everywhere)
+    handler = _handler(kind, request.method, rest, is_namespaced=is_namespaced)
+    name = rest[1] if len(rest) > 1 else ""
+    if is_namespaced:
+        _check_segment("Namespace", namespace)
     if len(rest) > 1:
-        _check_names(kind, namespace, name, everywhere=everywhere)
-    elif kind.namespaced and not everywhere and not namespace and request.method == "POST":
-        raise errors.bad_request("Namespace parameter required.")
-    call = Call(
-        cluster=cluster, request=request, query=Query.of(request), user=user, kind=kind,
-        namespace=namespace, name=name, subresource=part,
+        _check_segment("Name", name)
+    call = ApiCall(
+        context=context, request=request, query=Query.of(request), user=user, kind=kind,
+        namespace=namespace, name=name,
     )  # fmt: skip
     return call, handler
 
 
-def _place(rest: list[str]) -> tuple[str, list[str], bool]:
-    """The namespace of a path, the rest of it, and whether it names none."""
-    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in NAMESPACE.subresources:
-        return rest[1], rest[2:], False
-    return "", rest, True
-
-
-def _fits(kind: Kind, everywhere: bool, rest: list[str]) -> bool:
-    """Whether a path of this form belongs to the kind."""
-    if kind.namespaced == everywhere and not (everywhere and len(rest) == 1 and kind in STORED):
-        return False
-    parts = (*kind.subresources, *(("token",) if kind is SERVICE_ACCOUNT else ()))
+def _fits(kind: Kind, is_namespaced: bool, rest: list[str]) -> bool:
+    """Return whether a kind has paths of this form."""
     if len(rest) > 1 and kind not in STORED:
         return False
-    return len(rest) < 3 or rest[2] in parts
+    if len(rest) > 2 and (kind is not SERVICE_ACCOUNT or rest[2:] != ["token"]):
+        return False
+    is_list_of_all = not is_namespaced and len(rest) == 1 and kind in STORED
+    return kind.namespaced == is_namespaced or is_list_of_all
 
 
-def _check_names(kind: Kind, namespace: str, name: str, *, everywhere: bool) -> None:
-    if kind.namespaced and not everywhere:
-        if not namespace:
-            raise errors.bad_request("Namespace parameter required.")
-        if faults := path_segment_faults(namespace):
-            raise errors.bad_request(
-                f"Namespace parameter invalid: {quote(namespace)}: {faults[0]}"
-            )
-    if not name:
-        raise errors.bad_request("name must be provided")
-    if faults := path_segment_faults(name):
-        raise errors.bad_request(f"Name parameter invalid: {quote(name)}: {faults[0]}")
+def _check_segment(parameter: str, value: str) -> None:
+    if not value:
+        raise errors.bad_request(f"{parameter} parameter required.")
+    if fault := path_segment_fault(value):
+        raise errors.bad_request(f"{parameter} parameter invalid: {quote(value)}: {fault}")
 
 
-def _handler(
-    kind: Kind, request: ApiRequest, rest: list[str], part: str, *, everywhere: bool
-) -> Handler:
-    """What a method does at a path. Raises the 405."""
-    handlers: dict[str, Handler] = {}
-    if part == "token":
-        handlers = {"POST": token_request.create}
+def _handler(kind: Kind, method: str, rest: list[str], *, is_namespaced: bool) -> _Handler:
+    """Return what a method does at a path. Raises the 405."""
+    handlers: dict[str, _Handler]
+    if len(rest) == 3:
+        handlers = {"POST": reviews.create_token}
     elif kind not in STORED:
-        handlers = {"POST": reviews.create}
-    elif len(rest) > 1:
-        handlers = {"GET": reading.get, "PUT": writing.update, "PATCH": writing.patch}
-        if not part:
-            handlers["DELETE"] = writing.delete
+        handlers = {"POST": reviews.create_review}
+    elif len(rest) == 2:
+        handlers = {
+            "GET": reading.get, "PUT": writing.update, "PATCH": writing.patch,
+            "DELETE": writing.delete,
+        }  # fmt: skip
     else:
         handlers = {"GET": reading.list_or_watch}
-        if not (kind.namespaced and everywhere):
+        if kind.namespaced == is_namespaced:
             handlers["POST"] = writing.create
-            if "deletecollection" in kind.verbs:
-                handlers["DELETE"] = writing.delete_many
-    if request.method not in handlers:
+    if method not in handlers:
         raise errors.method_not_allowed()
-    return handlers[request.method]
+    return handlers[method]

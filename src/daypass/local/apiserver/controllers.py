@@ -1,8 +1,8 @@
-"""What Kubernetes' controllers do about tokens, done as soon as something changes.
+"""What Kubernetes' controllers do about tokens, done with each change.
 
-token-controller: token Secrets are filled, and end with their ServiceAccount. serviceaccount and
-root-ca-certificate-publisher: each namespace has a `default` account and a kube-root-ca.crt.
-namespace-controller: what is in a namespace ends with it.
+token-controller: token Secrets are filled, and deleted with their ServiceAccount.
+serviceaccount and root-ca-certificate-publisher: each namespace has a ServiceAccount `default`
+and a ConfigMap kube-root-ca.crt. namespace-controller: a namespace is deleted with its objects.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import base64
 from collections import deque
 
 from daypass.local.apiserver import rbac
-from daypass.local.apiserver.admission import ACCOUNT_ANNOTATION, TOKEN_TYPE, defaulted
-from daypass.local.apiserver.cluster import ServerContext
 from daypass.local.apiserver.kinds import (
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
@@ -22,116 +20,99 @@ from daypass.local.apiserver.kinds import (
     SERVICE_ACCOUNT,
     STORED,
 )
-from daypass.local.apiserver.managed_fields import created, updated
+from daypass.local.apiserver.requests import ServerContext
 from daypass.local.apiserver.store import Object, StoreEvent
+from daypass.local.apiserver.validation import ACCOUNT_ANNOTATION, TOKEN_TYPE, with_defaults
 
-MANAGER = "kube-controller-manager"
 UID_ANNOTATION = "kubernetes.io/service-account.uid"
 ROOT_CA = "kube-root-ca.crt"
-_DESCRIPTION = (
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal "
-    "endpoints such as the internal service IP or kubernetes.default.svc. No other usage is "
-    "guaranteed across distributions of Kubernetes clusters."
-)
 
 
-def start(cluster: ServerContext) -> None:
-    """Make what every cluster has from its beginning; leave alone what is there already."""
-    made = [
+def start(context: ServerContext) -> None:
+    """Create what every cluster has from the start, unless it exists."""
+    for kind, objects in (
         (CLUSTER_ROLE, rbac.cluster_roles()),
         (CLUSTER_ROLE_BINDING, rbac.cluster_role_bindings()),
-    ]
-    for kind, objects in made:
+        (NAMESPACE, [_new("Namespace", name) for name in rbac.DEFAULT_NAMESPACES]),
+    ):
         for obj in objects:
-            if cluster.store.get(kind, "", obj["metadata"]["name"]) is None:
-                cluster.store.put(kind, cluster.identified(obj))
-    for name in rbac.NAMESPACES:
-        if cluster.store.get(NAMESPACE, "", name) is None:
-            obj = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
-            cluster.store.put(NAMESPACE, cluster.identified(defaulted(NAMESPACE, obj)))
-    for namespace in cluster.store.every(NAMESPACE):
-        _furnish(cluster, namespace["metadata"]["name"])
-    for secret in cluster.store.every(SECRET):
+            if context.store.get(kind, "", obj["metadata"]["name"]) is None:
+                context.store.put(kind, context.with_identity(with_defaults(kind, obj)))
+    for namespace in context.store.find_all(NAMESPACE):
+        _furnish(context, namespace["metadata"]["name"])
+    for secret in context.store.find_all(SECRET):
         if secret["type"] == TOKEN_TYPE:
-            _look_after(cluster, secret)
+            _reconcile_token_secret(context, secret)
 
 
-def settle(cluster: ServerContext, pending: deque[StoreEvent]) -> None:
-    """React to what has happened, and to what that makes happen."""
+def reconcile(context: ServerContext, pending: deque[StoreEvent]) -> None:
+    """React to events, and to the events that this causes."""
     while pending:
-        _react(cluster, pending.popleft())
+        _reconcile(context, pending.popleft())
 
 
-def _react(cluster: ServerContext, event: StoreEvent) -> None:
-    obj, kind = event.object, event.kind
+def _reconcile(context: ServerContext, event: StoreEvent) -> None:
+    obj, kind, store = event.object, event.kind, context.store
     name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", "")
-    gone = event.type == "DELETED"
-    if kind is NAMESPACE and gone:
+    is_deleted = event.type == "DELETED"
+    if kind is NAMESPACE and is_deleted:
         for inner in STORED:
-            for left in cluster.store.every(inner, name) if inner.namespaced else ():
-                if cluster.store.get(inner, name, left["metadata"]["name"]) is not None:
-                    cluster.store.remove(inner, left)
+            for left in store.find_all(inner, name) if inner.namespaced else ():
+                store.remove(inner, left)
     elif kind is NAMESPACE:
-        _furnish(cluster, name)
-    elif kind is SECRET and not gone and obj["type"] == TOKEN_TYPE:
-        if (live := cluster.store.get(SECRET, namespace, name)) is not None:
-            _look_after(cluster, live)
+        _furnish(context, name)
+    elif kind is SECRET and not is_deleted and obj["type"] == TOKEN_TYPE:
+        if (live := store.get(SECRET, namespace, name)) is not None:
+            _reconcile_token_secret(context, live)
     elif kind is SERVICE_ACCOUNT:
-        for secret in cluster.store.every(SECRET, namespace):
+        for secret in store.find_all(SECRET, namespace):
             if secret["type"] == TOKEN_TYPE and _account_of(secret) == name:
-                _look_after(cluster, secret)
-    alive = cluster.store.get(NAMESPACE, "", namespace) is not None
-    if alive and (kind is CONFIG_MAP or (gone and kind is SERVICE_ACCOUNT)):
-        _furnish(cluster, namespace)
+                _reconcile_token_secret(context, secret)
+    if kind in (CONFIG_MAP, SERVICE_ACCOUNT) and store.get(NAMESPACE, "", namespace) is not None:
+        _furnish(context, namespace)
 
 
-def _furnish(cluster: ServerContext, namespace: str) -> None:
-    if cluster.store.get(SERVICE_ACCOUNT, namespace, "default") is None:
-        metadata = {"name": "default", "namespace": namespace}
-        account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": metadata}
-        cluster.store.put(SERVICE_ACCOUNT, cluster.identified(account))
-    data = {"ca.crt": cluster.settings.certificate_authority}
-    live = cluster.store.get(CONFIG_MAP, namespace, ROOT_CA)
+def _furnish(context: ServerContext, namespace: str) -> None:
+    store = context.store
+    if store.get(SERVICE_ACCOUNT, namespace, "default") is None:
+        account = _new("ServiceAccount", "default", namespace)
+        store.put(SERVICE_ACCOUNT, context.with_identity(account))
+    data = {"ca.crt": context.settings.certificate_authority}
+    live = store.get(CONFIG_MAP, namespace, ROOT_CA)
     if live is None:
-        config = {
-            "kind": "ConfigMap",
-            "apiVersion": "v1",
-            "metadata": {
-                "name": ROOT_CA,
-                "namespace": namespace,
-                "annotations": {"kubernetes.io/description": _DESCRIPTION},
-            },
-            "data": data,
-        }
-        config = created(cluster.identified(config), MANAGER, cluster.now())
-        cluster.store.put(CONFIG_MAP, config)
-    elif live.get("data") != data:
-        cluster.store.put(CONFIG_MAP, {**live, "data": data})
+        live = context.with_identity(_new("ConfigMap", ROOT_CA, namespace))
+    if live.get("data") != data:
+        store.put(CONFIG_MAP, {**live, "data": data})
+
+
+def _new(kind: str, name: str, namespace: str = "") -> Object:
+    place = {"namespace": namespace} if namespace else {}
+    return {"kind": kind, "apiVersion": "v1", "metadata": {"name": name, **place}}
 
 
 def _account_of(secret: Object) -> str:
     return str(secret["metadata"].get("annotations", {}).get(ACCOUNT_ANNOTATION, ""))
 
 
-def _look_after(cluster: ServerContext, secret: Object) -> None:
-    """Fill a token Secret; remove it if its ServiceAccount is not there, or is another one."""
-    metadata = secret["metadata"]
-    account = cluster.store.get(SERVICE_ACCOUNT, metadata["namespace"], _account_of(secret))
+def _reconcile_token_secret(context: ServerContext, secret: Object) -> None:
+    """Fill a token Secret; delete it if its ServiceAccount is missing or another one."""
+    metadata, store = secret["metadata"], context.store
+    account = store.get(SERVICE_ACCOUNT, metadata["namespace"], _account_of(secret))
     uid = metadata["annotations"].get(UID_ANNOTATION)
     if account is None or (uid is not None and uid != account["metadata"]["uid"]):
-        cluster.store.remove(SECRET, secret)
+        store.remove(SECRET, secret)
         return
     data = {
         **secret.get("data", {}),
-        "ca.crt": _encoded(cluster.settings.certificate_authority),
+        "ca.crt": _encoded(context.settings.certificate_authority),
         "namespace": _encoded(metadata["namespace"]),
     }
     if not data.get("token"):
-        data["token"] = _encoded(cluster.issuer.issue_legacy(account, secret))
+        data["token"] = _encoded(context.issuer.issue_legacy(account, secret))
     annotations = {**metadata["annotations"], UID_ANNOTATION: account["metadata"]["uid"]}
     filled = {**secret, "metadata": {**metadata, "annotations": annotations}, "data": data}
     if filled != secret:
-        cluster.store.put(SECRET, updated(filled, secret, MANAGER, cluster.now()))
+        store.put(SECRET, filled)
 
 
 def _encoded(text: str) -> str:

@@ -1,17 +1,14 @@
-"""Role-based access control, evaluated as the API server does it.
+"""Users, and role-based access control as kube-apiserver evaluates it.
 
-Pure: what the store holds decides (k8s.io/kubernetes/pkg/registry/rbac/validation).
-
-The namespaces, ClusterRoles and bindings that are there from the start.
-
-The rules are Kubernetes' own (kubectl get clusterroles, v1.37), as far as they speak of kinds that
-the embedded API server has. `admin`, `edit` and `view` are whole: nothing aggregates here.
+The decision is pure: it depends on the Roles and bindings in the store alone
+(k8s.io/kubernetes/pkg/registry/rbac/validation). The default ClusterRoles and bindings are
+Kubernetes' own, as far as they concern kinds that the embedded API server has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from daypass.local.apiserver.errors import quote
@@ -25,20 +22,53 @@ from daypass.local.apiserver.kinds import (
     ROLE_BINDING,
 )
 from daypass.local.apiserver.store import Object, Store
-from daypass.local.apiserver.users import (
-    AUTHENTICATED,
-    MASTERS,
-    UNAUTHENTICATED,
-    User,
-    service_account_name,
-)
 
-Rule = dict[str, list[str]]
+MASTERS, AUTHENTICATED, UNAUTHENTICATED = (
+    "system:masters", "system:authenticated", "system:unauthenticated",
+)  # fmt: skip
+_Rule = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """The user of a request."""
+
+    name: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: dict[str, list[str]] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the `UserInfo` of a review."""
+        parts = {
+            "username": self.name, "uid": self.uid, "groups": list(self.groups),
+            "extra": self.extra,
+        }  # fmt: skip
+        return {key: value for key, value in parts.items() if value}
+
+
+ANONYMOUS = User(name="system:anonymous", groups=(UNAUTHENTICATED,))
+ADMIN = User(name="admin", groups=(MASTERS, AUTHENTICATED))
+
+
+def service_account_name(namespace: str, name: str) -> str:
+    """Return the user name, and the `sub`, of a ServiceAccount."""
+    return f"system:serviceaccount:{namespace}:{name}"
+
+
+def service_account_user(namespace: str, name: str, uid: str, **extra: list[str]) -> User:
+    """Return a ServiceAccount as a user, with its groups."""
+    return User(
+        name=service_account_name(namespace, name),
+        uid=uid,
+        groups=("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED),
+        extra=extra,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """What somebody is about to do. `path` is of a request that is for no resource."""
+    """An action to authorize. `path` is set if it is not on a resource."""
 
     user: User
     verb: str
@@ -51,69 +81,56 @@ class Attributes:
     is_resource: bool = True
 
     @property
-    def whole_resource(self) -> str:
+    def full_resource(self) -> str:
         """The resource as rules name it."""
         return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessDecision:
-    """Whether it may be done, and why."""
+    """Whether an action is allowed, and why."""
 
     allowed: bool
     reason: str = ""
 
 
-def authorize(store: Store, asked: Attributes) -> AccessDecision:
-    """Whether what is asked is allowed by anything."""
-    if MASTERS in asked.user.groups:
+def authorize(store: Store, attributes: Attributes) -> AccessDecision:
+    """Return whether any rule allows the action."""
+    if MASTERS in attributes.user.groups:
         return AccessDecision(allowed=True)
-    faults: list[str] = []
-    for rule, reason in _rules(store, asked.user, asked.namespace, faults):
-        if _allows(rule, asked):
+    faults: dict[str, None] = {}
+    for rule, reason in _rules(store, attributes.user, attributes.namespace, faults):
+        if _allows(rule, attributes):
             return AccessDecision(allowed=True, reason=f"RBAC: allowed by {reason}")
     if not faults:
         return AccessDecision(allowed=False)
-    listed = faults[0] if len(set(faults)) == 1 else f"[{', '.join(dict.fromkeys(faults))}]"
+    listed = next(iter(faults)) if len(faults) == 1 else f"[{', '.join(faults)}]"
     return AccessDecision(allowed=False, reason=f"RBAC: {listed}")
 
 
-def rules_of(store: Store, user: User, namespace: str) -> list[Rule]:
-    """Every rule that holds for a user in a namespace (cluster-wide where it is empty)."""
-    return [rule for rule, _ in _rules(store, user, namespace, [])]
-
-
-def role_rules(store: Store, reference: dict[str, str], namespace: str) -> list[Rule] | None:
-    """The rules of the role that a binding refers to, or None where there is no such role."""
-    kind = CLUSTER_ROLE if reference.get("kind") == "ClusterRole" else ROLE
-    place = "" if kind is CLUSTER_ROLE else namespace
-    role = store.get(kind, place, reference.get("name", ""))
-    return None if role is None else role.get("rules") or []
-
-
 def _rules(
-    store: Store, user: User, namespace: str, faults: list[str]
-) -> Iterator[tuple[Rule, str]]:
-    bindings = store.every(CLUSTER_ROLE_BINDING)
+    store: Store, user: User, namespace: str, faults: dict[str, None]
+) -> Iterator[tuple[_Rule, str]]:
+    bindings = store.find_all(CLUSTER_ROLE_BINDING)
     if namespace:
-        bindings = [*bindings, *store.every(ROLE_BINDING, namespace)]
+        bindings = [*bindings, *store.find_all(ROLE_BINDING, namespace)]
     for binding in bindings:
-        place = binding["metadata"].get("namespace", "")
-        subject = next((one for one in binding.get("subjects", []) if _is(one, user, place)), None)
+        place, role_ref = binding["metadata"].get("namespace", ""), binding["roleRef"]
+        subjects = binding.get("subjects", [])
+        subject = next((each for each in subjects if _is_subject(each, user, place)), None)
         if subject is None:
             continue
-        reference = binding["roleRef"]
-        rules = role_rules(store, reference, place)
-        if rules is None:
-            kind = reference["kind"].lower()
-            faults.append(f"{kind}.{RBAC} {quote(reference['name'])} not found")
+        kind = CLUSTER_ROLE if role_ref.get("kind") == "ClusterRole" else ROLE
+        role = store.get(kind, "" if kind is CLUSTER_ROLE else place, role_ref.get("name", ""))
+        if role is None:
+            faults[f"{kind.kind.lower()}.{RBAC} {quote(role_ref['name'])} not found"] = None
             continue
         reason = _reason(binding, subject)
-        for rule in rules:
+        for rule in role.get("rules") or []:
             yield rule, reason
 
 
-def _is(subject: dict[str, str], user: User, place: str) -> bool:
+def _is_subject(subject: dict[str, str], user: User, place: str) -> bool:
     kind, name = subject.get("kind"), subject.get("name", "")
     if kind == "Group":
         return name in user.groups
@@ -136,29 +153,30 @@ def _reason(binding: Object, subject: dict[str, str]) -> str:
     )
 
 
-def _allows(rule: Rule, asked: Attributes) -> bool:
-    if not _has(rule, "verbs", asked.verb):
+def _allows(rule: _Rule, attributes: Attributes) -> bool:
+    if not _has(rule, "verbs", attributes.verb):
         return False
-    if not asked.is_resource:
-        return any(_path_matches(url, asked.path) for url in rule.get("nonResourceURLs", ()))
+    if not attributes.is_resource:
+        urls = rule.get("nonResourceURLs", ())
+        return any(_path_matches(url, attributes.path) for url in urls)
     names = rule.get("resourceNames")
     return (
-        _has(rule, "apiGroups", asked.group)
-        and _resource_matches(rule.get("resources", ()), asked)
-        and (not names or asked.name in names)
+        _has(rule, "apiGroups", attributes.group)
+        and _resource_matches(rule.get("resources", ()), attributes)
+        and (not names or attributes.name in names)
     )
 
 
-def _has(rule: Rule, key: str, value: str) -> bool:
+def _has(rule: _Rule, key: str, value: str) -> bool:
     listed = rule.get(key, ())
     return "*" in listed or value in listed
 
 
-def _resource_matches(resources: Iterable[str], asked: Attributes) -> bool:
+def _resource_matches(resources: Iterable[str], attributes: Attributes) -> bool:
     return any(
-        one in ("*", asked.whole_resource)
-        or (asked.subresource and one == f"*/{asked.subresource}")
-        for one in resources
+        each in ("*", attributes.full_resource)
+        or (attributes.subresource and each == f"*/{attributes.subresource}")
+        for each in resources
     )
 
 
@@ -166,43 +184,7 @@ def _path_matches(url: str, path: str) -> bool:
     return url in ("*", path) or (url.endswith("*") and path.startswith(url.rstrip("*")))
 
 
-def missing(owned: list[Rule], wanted: list[Rule]) -> list[Rule]:
-    """Those single permissions of `wanted` that `owned` does not cover."""
-    return [
-        single for rule in wanted for single in _singles(rule)
-        if not any(_covers(own, single) for own in owned)
-    ]  # fmt: skip
-
-
-def _singles(rule: Rule) -> Iterator[Rule]:
-    for verb in rule.get("verbs", []):
-        for url in rule.get("nonResourceURLs") or []:
-            yield {"verbs": [verb], "nonResourceURLs": [url]}
-        for group in rule.get("apiGroups") or []:
-            for resource in rule.get("resources") or []:
-                single = {"verbs": [verb], "apiGroups": [group], "resources": [resource]}
-                for name in rule.get("resourceNames") or []:
-                    yield {**single, "resourceNames": [name]}
-                if not rule.get("resourceNames"):
-                    yield single
-
-
-def _covers(own: Rule, single: Rule) -> bool:
-    if not _has(own, "verbs", single["verbs"][0]):
-        return False
-    if urls := single.get("nonResourceURLs"):
-        return any(_path_matches(url, urls[0]) for url in own.get("nonResourceURLs", ()))
-    resource, _, subresource = single["resources"][0].partition("/")
-    asked: Any = Attributes(user=User(name=""), verb="", resource=resource, subresource=subresource)
-    names = own.get("resourceNames")
-    return (
-        _has(own, "apiGroups", single["apiGroups"][0])
-        and _resource_matches(own.get("resources", ()), asked)
-        and (not names or set(single.get("resourceNames", ("",))) <= set(names))
-    )
-
-
-NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+DEFAULT_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _READ = ["get", "list", "watch"]
 _WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 
@@ -216,8 +198,7 @@ def _paths(*paths: str) -> dict[str, Any]:
 
 
 _VIEW = [
-    _rule(_READ, "", "configmaps", "pods", "serviceaccounts", "namespaces", "pods/status",
-          "namespaces/status"),
+    _rule(_READ, "", "configmaps", "pods", "serviceaccounts", "namespaces"),
 ]  # fmt: skip
 _EDIT = [
     *_VIEW,
@@ -274,12 +255,12 @@ def _object(kind: str, name: str, **fields: Any) -> Object:
 
 
 def cluster_roles() -> list[Object]:
-    """The ClusterRoles."""
+    """Return the default ClusterRoles."""
     return [_object("ClusterRole", name, rules=rules) for name, rules in _ROLES.items()]
 
 
 def cluster_role_bindings() -> list[Object]:
-    """The ClusterRoleBindings."""
+    """Return the default ClusterRoleBindings."""
     return [
         _object(
             "ClusterRoleBinding",

@@ -1,205 +1,197 @@
-"""The shape of a kind: what its JSON may hold, and in Go's words what is wrong with it.
+"""From a request's body to an object: media type, syntax, types, unknown and duplicate fields.
 
-Kubernetes decodes into Go structs. A field of another type ends the request; a field that is not
-there, or stands twice, is a warning or (fieldValidation=Strict) an error, in the order in which
-they come (sigs.k8s.io/json). Values that nothing is known of are `ANY`.
+Everything has a limit: bytes, nesting, the size of YAML.
 """
 
 from __future__ import annotations
 
 import binascii
-import re
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from daypass.local.apiserver.errors import quote, type_name
+import yaml
 
-STRING, BOOL, INT64, BYTES, TIME, ANY = "string", "bool", "int64", "[]uint8", "Time", "any"
-_INT64_LIMIT = 2**63
-STRICT_LIMIT = 100
-"""How many unknown and duplicate fields are told of (sigs.k8s.io/json)."""
-_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)"
+from daypass.local.apiserver import errors
+from daypass.local.apiserver.errors import quote
 
-
-class Pairs(list[tuple[str, Any]]):
-    """A JSON object as it came: pairs in their order, a key perhaps twice."""
-
-
-class Real(str):
-    """A JSON number with a fraction, an exponent or very many digits, as it was written."""
-
-    __slots__ = ()
-
-
-def well_formed(text: str) -> str:
-    """Half of a surrogate pair becomes U+FFFD, as it does in Go."""
-    return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)
-
-
-class ShapeError(Exception):
-    """A value of a type that does not fit; the message is encoding/json's."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListOf:
-    """A list of one type."""
-
-    item: Shape
+BODY_LIMIT_BYTES = 3 * 1024 * 1024
+YAML_LIMIT_BYTES = 64 * 1024
+DEPTH_LIMIT = 200
+WARNINGS_LIMIT = 100
+JSON, YAML, MERGE_PATCH, APPLY_PATCH = (
+    "application/json", "application/yaml", "application/merge-patch+json",
+    "application/apply-patch+yaml",
+)  # fmt: skip
+ANY, BYTES = object, bytes
 
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """An object of any keys and one type of value."""
+    """An object with any keys and values of one shape."""
 
     item: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Struct:
-    """An object of known fields; `go` is the name of its type there."""
-
-    go: str
-    fields: Mapping[str, Shape]
+Shape: TypeAlias = "type | list[Any] | MapOf | dict[str, Any]"
+"""A scalar's type, ANY, `[item]`, a MapOf, or an object's fields by name."""
 
 
-Shape: TypeAlias = str | ListOf | MapOf | Struct
+class ShapeError(Exception):
+    """A body that cannot be read, or a value of the wrong type."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldPath:
-    """Where in an object a value stands."""
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object as it was sent: a key may occur twice."""
 
-    struct: str
-    path: str = ""
-    exact: str = ""
 
-    def below(self, struct: str, key: str) -> FieldPath:
-        """The place of a field or key."""
-        return FieldPath(
-            struct=struct,
-            path=f"{self.path}.{key}" if self.path else key,
-            exact=f"{self.exact}.{key}" if self.exact else key,
-        )
+def media_type(content_type: str) -> str:
+    """Return the media type of a body; the default is JSON. Raises the 415."""
+    name = content_type.partition(";")[0].strip().lower()
+    if not name and not content_type:
+        return JSON
+    if name in (JSON, YAML):
+        return name
+    hint = " (the embedded API server reads no protobuf: send JSON)" if "protobuf" in name else ""
+    raise errors.unsupported_media_type(
+        "the body of the request was in an unknown format - accepted media types include: "
+        f"{JSON}, {YAML}, application/vnd.kubernetes.protobuf{hint}"
+    )
 
-    def at(self, index: int) -> FieldPath:
-        """The place of a list's element, which has an index only in strict errors."""
-        return FieldPath(struct=self.struct, path=self.path, exact=f"{self.exact}[{index}]")
+
+def parse(body: bytes, media: str) -> Any:
+    """Parse JSON or YAML, with objects of JSON as Pairs. Raises ShapeError, and the 413."""
+    text = body.decode("utf-8", "replace")
+    try:
+        if media == JSON or text.lstrip()[:1] == "{":
+            return json.loads(
+                text, object_pairs_hook=Pairs, parse_float=_finite, parse_constant=_finite
+            )
+        if len(body) > YAML_LIMIT_BYTES:
+            raise errors.too_large(YAML_LIMIT_BYTES)
+        return yaml.load(text, _YamlLoader)  # noqa: S506 - a SafeLoader without anchors
+    except RecursionError:
+        raise ShapeError(f"exceeded max depth {DEPTH_LIMIT}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise ShapeError(f"{media.partition('/')[2]} parse error: {error}") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number of JSON")
+    return number
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Refuses anchors, a few lines of which can stand for gigabytes; reads dates as strings."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("anchors are not supported")
+        return super().compose_node(parent, index)
+
+
+_YamlLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: str(node.value))
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return a parsed value with dicts for Pairs. Raises ShapeError."""
+    if depth > DEPTH_LIMIT:
+        raise ShapeError(f"exceeded max depth {DEPTH_LIMIT}")
+    if isinstance(value, dict | Pairs):
+        pairs = value.items() if isinstance(value, dict) else value
+        return {str(key): plain(inner, depth + 1) for key, inner in pairs}
+    if isinstance(value, list):
+        return [plain(each, depth + 1) for each in value]
+    return value
 
 
 @dataclass(slots=True)
-class Reader:
-    """Reads one value; `strict` gathers unknown and duplicate fields."""
+class ObjectReader:
+    """Reads one object; `warnings` lists unknown and duplicate fields."""
 
-    strict: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
-    def read(self, value: Any, shape: Shape, place: FieldPath) -> Any:
-        """The value in plain types, nulls and unknown fields left out. Raises ShapeError."""
-        if value is None or shape == ANY:
-            return self._plain(value, place)
-        if isinstance(shape, Struct | MapOf):
-            if isinstance(value, Pairs):
-                return self._object(value, shape, place)
-        elif isinstance(shape, ListOf):
-            if isinstance(value, list) and not isinstance(value, Pairs):
-                items = [self.read(item, shape.item, place.at(i)) for i, item in enumerate(value)]
-                return ["" if item is None else item for item in items]
-        elif (read := _scalar(value, shape)) is not None:
+    def read(self, value: Any, shape: Shape, path: str = "", depth: int = 0) -> Any:
+        """Return the value without nulls and unknown fields. Raises ShapeError."""
+        if depth > DEPTH_LIMIT:
+            raise ShapeError(f"exceeded max depth {DEPTH_LIMIT}")
+        if isinstance(value, dict | Pairs):
+            pairs = value.items() if isinstance(value, dict) else value
+            if shape is ANY or isinstance(shape, dict | MapOf):
+                return self._read_object(pairs, shape, path, depth)
+        elif isinstance(value, list):
+            if shape is ANY or isinstance(shape, list):
+                item = shape[0] if isinstance(shape, list) else ANY
+                return [
+                    _empty(item) if each is None else
+                    self.read(each, item, f"{path}[{index}]", depth + 1)
+                    for index, each in enumerate(value)
+                ]  # fmt: skip
+        elif (read := _read_scalar(value, shape, path)) is not None or value is None:
             return read
-        raise ShapeError(_mismatch(value, shape, place))
+        raise ShapeError(f"cannot unmarshal {_type_name(value)} into {path or 'the object'}")
 
-    def _complain(self, what: str, place: FieldPath) -> None:
-        complaint = f"{what} field {quote(place.exact)}"
-        if len(self.strict) < STRICT_LIMIT and complaint not in self.strict:
-            self.strict.append(complaint)
-
-    def _object(self, pairs: Pairs, shape: Struct | MapOf, place: FieldPath) -> dict[str, Any]:
+    def _read_object(
+        self, pairs: Iterable[tuple[Any, Any]], shape: Shape, path: str, depth: int
+    ) -> dict[str, Any]:
         read: dict[str, Any] = {}
         seen: set[str] = set()
-        struct = shape.go.rpartition(".")[2] if isinstance(shape, Struct) else place.struct
-        for key, value in pairs:
-            key = well_formed(key)
-            where = place.below(struct, key)
-            inner = shape.fields.get(key) if isinstance(shape, Struct) else shape.item
-            if inner is None and key not in seen:
-                self._complain("unknown", where)
-            elif inner is not None and key in seen:
-                self._complain("duplicate", where)
-            seen.add(key)
+        for raw, value in pairs:
+            key = _well_formed(str(raw))
+            below = f"{path}.{key}" if path else key
+            inner = shape.get(key) if isinstance(shape, dict) else (
+                shape.item if isinstance(shape, MapOf) else ANY
+            )  # fmt: skip
             if inner is None:
+                self._warn("unknown", below)
                 continue
-            if isinstance(shape, MapOf):  # messages name the map, not its key
-                where = FieldPath(struct=struct, path=place.path, exact=where.exact)
-            result = self.read(value, inner, where)
+            if key in seen:
+                self._warn("duplicate", below)
+            seen.add(key)
+            result = None if value is None else self.read(value, inner, below, depth + 1)
             read.pop(key, None)
             if result is not None:
                 read[key] = result
         return read
 
-    def _plain(self, value: Any, place: FieldPath) -> Any:
-        if isinstance(value, Pairs):
-            plain = {}
-            for key, inner in value:
-                key = well_formed(key)
-                where = place.below(place.struct, key)
-                if key in plain:
-                    self._complain("duplicate", where)
-                plain[key] = self._plain(inner, where)
-            return plain
-        if isinstance(value, list):
-            return [self._plain(item, place.at(i)) for i, item in enumerate(value)]
-        if isinstance(value, Real):
-            return float(value)
-        return well_formed(value) if isinstance(value, str) else value
+    def _warn(self, what: str, path: str) -> None:
+        warning = f"{what} field {quote(path)}"
+        if len(self.warnings) < WARNINGS_LIMIT and warning not in self.warnings:
+            self.warnings.append(warning)
 
 
-def _scalar(value: Any, shape: str) -> Any:
-    if shape == BOOL:
-        return value if isinstance(value, bool) else None
-    if shape == INT64:
-        fits = type(value) is int and -_INT64_LIMIT <= value < _INT64_LIMIT
-        return value if fits else None
-    if not isinstance(value, str) or isinstance(value, Real):
-        return None
-    if shape == TIME and not re.fullmatch(_TIME, value):
-        why = f"cannot parse {quote(value)} as " + quote("2006")
-        raise ShapeError(f'parsing time {quote(value)} as "2006-01-02T15:04:05Z07:00": {why}')
-    return _base64(value) if shape == BYTES else well_formed(value)
+def _empty(shape: Shape) -> Any:
+    """Return what a null in a list stands for."""
+    return {} if isinstance(shape, dict | MapOf) else None if shape is ANY else ""
 
 
-def _base64(text: str) -> str:
-    try:
-        binascii.a2b_base64(text.replace("\n", ""), strict_mode=True)
-    except ValueError:
-        good = re.match("[A-Za-z0-9+/]*", text)
-        at = good.end() // 4 * 4 if good and good.end() == len(text) else good.end() if good else 0
-        raise ShapeError(f"illegal base64 data at input byte {at}") from None
-    return text
+def _read_scalar(value: Any, shape: Shape, path: str) -> Any:
+    if isinstance(value, str):
+        if shape is BYTES:
+            try:
+                binascii.a2b_base64(value.replace("\n", ""), strict_mode=True)
+            except ValueError:
+                raise ShapeError(f"illegal base64 data in {path}") from None
+        return _well_formed(value) if shape in (str, BYTES, ANY) else None
+    if isinstance(value, bool):
+        return value if shape in (bool, ANY) else None
+    if isinstance(value, int):
+        return value if shape in (int, ANY) and -(2**63) <= value < 2**63 else None
+    return value if shape is ANY and isinstance(value, float) and math.isfinite(value) else None
 
 
-def _mismatch(value: Any, shape: Shape, place: FieldPath) -> str:
-    found = type_name(value)
-    if found == "number" and shape == INT64:
-        found += f" {value}"
-    into = f"struct field {place.struct}.{place.path}" if place.path else "value"
-    return f"json: cannot unmarshal {found} into Go {into} of type {_go(shape)}"
+def _well_formed(text: str) -> str:
+    """Return the text with U+FFFD for halves of surrogate pairs."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode(
+        "utf-16", "replace"
+    )  # fmt: skip
 
 
-def _go(shape: Shape) -> str:
-    if isinstance(shape, Struct):
-        return shape.go
-    if isinstance(shape, ListOf):
-        return f"[]{_go(shape.item)}"
-    return f"map[string]{_go(shape.item)}" if isinstance(shape, MapOf) else shape
-
-
-def plain(value: Any) -> Any:
-    """Parsed values with objects as dicts."""
-    return Reader().read(value, ANY, FieldPath(struct=""))
-
-
-def as_pairs(value: Any) -> Any:
-    """Plain values as if they had just been parsed."""
-    if isinstance(value, dict):
-        return Pairs((key, as_pairs(inner)) for key, inner in value.items())
-    return [as_pairs(item) for item in value] if isinstance(value, list) else value
+def _type_name(value: object) -> str:
+    names: dict[type, str] = {str: "string", bool: "bool", Pairs: "object", dict: "object",
+                              list: "array"}  # fmt: skip
+    return names.get(type(value), "number")

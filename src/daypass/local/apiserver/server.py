@@ -1,8 +1,7 @@
-"""HTTP/1.1 over TLS for the Api: h11 reads and writes, asyncio waits. Nothing here ticks.
+"""The running API server: a thread, a port, TLS, and HTTP/1.1 by h11 and asyncio.
 
-A connection is one coroutine: read a request whole, hand it over, write the answer, begin anew.
-
-The API server as a running thing: a thread, a port, a certificate, and how it ends.
+Each connection is one coroutine: it reads a whole request, hands it to the Api, and writes the
+response.
 """
 
 from __future__ import annotations
@@ -23,27 +22,31 @@ import h11
 
 from daypass._core.clock import Clock
 from daypass._core.secret import Secret
-from daypass.local.apiserver.admin import Admin
+from daypass.local.apiserver.admin import Admin, in_process
 from daypass.local.apiserver.api import Api
-from daypass.local.apiserver.assembly import assemble
-from daypass.local.apiserver.cluster import ServerSettings
-from daypass.local.apiserver.decoding import BODY_LIMIT_BYTES
 from daypass.local.apiserver.reading import Watch
-from daypass.local.apiserver.requests import ApiRequest, ApiResponse, dump
+from daypass.local.apiserver.requests import ApiRequest, ApiResponse, ServerSettings, to_json
+from daypass.local.apiserver.schema import BODY_LIMIT_BYTES
+from daypass.local.apiserver.state import make_api
 from daypass.local.apiserver.store import StoreEvent
 
 HEAD_LIMIT_BYTES = 128 * 1024
 IDLE_SECONDS, REQUEST_SECONDS = 90.0, 32.0
-"""How long a connection may say nothing, and how long a request may take to arrive."""
+"""How long a connection may be silent, and how long a request may take to arrive."""
 WATCH_BACKLOG = 4096
-"""Changes that a slow watcher may be behind before its watch ends."""
+"""How many changes a slow watcher may fall behind before its watch ends."""
 DISCARDED_BYTES, DISCARDING_SECONDS = 16 * 1024 * 1024, 2.0
 """How much of a body that is too long is still read, and for how long."""
 _CHUNK = 64 * 1024
+DEFAULT_ISSUER = "https://kubernetes.default.svc"
+LONGEST_SECONDS = 24 * 3600
+HANDSHAKE_SECONDS = 10.0
+BACKLOG = 512
+_log = logging.getLogger("daypass.local.apiserver")
 
 
-class Connection:
-    """One client."""
+class _Connection:
+    """One client's connection."""
 
     def __init__(
         self, api: Api, clock: Clock, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -55,7 +58,7 @@ class Connection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT_BYTES)
 
     async def serve(self) -> None:
-        """Answer until either side has enough."""
+        """Answer requests until either side closes the connection."""
         with contextlib.suppress(OSError, TimeoutError, h11.LocalProtocolError):
             try:
                 while (request := await self._request()) is not None:
@@ -69,7 +72,7 @@ class Connection:
                 await self._send(ApiResponse.of_text(text, code.value), close=True)
 
     async def _request(self) -> ApiRequest | None:
-        """The next request, whole; of a body that is too long only as much as shows it."""
+        """Return the next request. Of a body that is too long, only the beginning is read."""
         async with asyncio.timeout(IDLE_SECONDS) as patience:
             head = await self._next(patience)
             if not isinstance(head, h11.Request):
@@ -95,7 +98,7 @@ class Connection:
                 ready = h11.InformationalResponse(status_code=100, headers=[])
                 self._writer.write(self._http.send(ready) or b"")
             self._http.receive_data(await self._reader.read(_CHUNK))
-            if patience is not None:  # it has begun: from now on it has to go on
+            if patience is not None:  # the request has begun
                 patience.reschedule(asyncio.get_running_loop().time() + REQUEST_SECONDS)
                 patience = None
         return event
@@ -103,10 +106,10 @@ class Connection:
     async def _answer(self, request: ApiRequest) -> None:
         with self._api.lock:  # so that a watch misses nothing
             answer = self._api.handle(request)
-            follower = WatchStream(answer) if isinstance(answer, Watch) else None
-        if isinstance(answer, Watch) and follower is not None:
-            with contextlib.closing(follower):
-                await self._stream(answer, follower)
+            stream = _WatchStream(answer) if isinstance(answer, Watch) else None
+        if isinstance(answer, Watch) and stream is not None:
+            with contextlib.closing(stream):
+                await self._stream(answer, stream)
         elif isinstance(answer, ApiResponse):
             await self._send_whole(request, answer)
 
@@ -138,26 +141,26 @@ class Connection:
         await self._writer.drain()
 
     async def _discard(self) -> None:
-        """Read on for a moment: closing over unread bytes takes the answer from the client."""
+        """Read on for a moment: closing with unread bytes would discard the response."""
         left = DISCARDED_BYTES
         async with asyncio.timeout(DISCARDING_SECONDS):
             while left > 0 and (read := await self._reader.read(_CHUNK)):
                 left -= len(read)
 
-    async def _stream(self, watch: Watch, follower: WatchStream) -> None:
-        """Send lines until the time is up, the client leaves, or it falls too far behind."""
+    async def _stream(self, watch: Watch, stream: _WatchStream) -> None:
+        """Send lines until the time is up, the client closes, or it falls too far behind."""
         self._writer.write(self._head(200, [("Content-Type", "application/json")]))
         for event in watch.first:
-            await self._line(dump(event))
+            await self._line(to_json(event))
         gone = asyncio.create_task(self._left())
-        gone.add_done_callback(lambda _: follower.lines.put_nowait(b""))
+        gone.add_done_callback(lambda _: stream.lines.put_nowait(b""))
         try:
             async with asyncio.timeout(watch.seconds):
-                while line := await follower.lines.get():
+                while line := await stream.lines.get():
                     await self._line(line)
         except TimeoutError:
-            if (last := watch.last()) is not None:
-                await self._line(dump(last))
+            if last := watch.last():
+                await self._line(last)
         finally:
             gone.cancel()
             await asyncio.wait([gone])  # a stream has one reader, and the next request needs it
@@ -169,9 +172,9 @@ class Connection:
         await self._writer.drain()
 
     async def _left(self) -> None:
-        """Return when the client has gone away, or sends more than a next request may begin with.
+        """Return when the client closes, or sends more than the head of a next request may have.
 
-        What it sends is kept for after the watch.
+        What it sends is read after the watch.
         """
         with contextlib.suppress(OSError):
             while chunk := await self._reader.read(_CHUNK):
@@ -180,23 +183,20 @@ class Connection:
                     return
 
 
-class WatchStream:
-    """Gathers a watch's lines, from whatever thread the changes are made on.
-
-    An empty line is the end. Made under the Api's lock.
-    """
+class _WatchStream:
+    """Collects the lines of a watch, from any thread; an empty line ends it."""
 
     def __init__(self, watch: Watch) -> None:
         self.lines: asyncio.Queue[bytes] = asyncio.Queue()
         self._watch = watch
         self._loop = asyncio.get_running_loop()
-        watch.store.listeners.append(self._tell)
+        watch.store.listeners.append(self._collect)
 
     def close(self) -> None:
-        """Hear no more."""
-        self._watch.store.listeners.remove(self._tell)
+        """Stop collecting."""
+        self._watch.store.listeners.remove(self._collect)
 
-    def _tell(self, event: StoreEvent) -> None:
+    def _collect(self, event: StoreEvent) -> None:
         if line := self._watch.line(event):
             self._loop.call_soon_threadsafe(self._put, line)
 
@@ -204,8 +204,8 @@ class WatchStream:
         self.lines.put_nowait(line if self.lines.qsize() < WATCH_BACKLOG else b"")
 
 
-def server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
-    """TLS 1.2 or newer, HTTP/1.1. Raises OSError, ssl.SSLError."""
+def _server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
+    """Return a context for TLS 1.2 or newer and HTTP/1.1. Raises OSError, ssl.SSLError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate_file, key_file)
@@ -213,18 +213,10 @@ def server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
     return context
 
 
-ISSUER = "https://kubernetes.default.svc"
-LONGEST_SECONDS = 24 * 3600
-HANDSHAKE_SECONDS = 10.0
-BACKLOG = 512
-_log = logging.getLogger("daypass.local.apiserver")
-
-
 class ApiServer:
-    """A running API server. Use `start`, and `stop` or a `with` statement.
+    """A running API server. Use `start`, then `stop` or a `with` statement.
 
-    `admin_token` may do everything; `admin` does it in this process. Other attributes: `host`,
-    `port`, `url`, `issuer`, `audiences`.
+    `admin_token` is the administrator's; `admin` acts as the administrator in this process.
     """
 
     def __init__(
@@ -232,13 +224,13 @@ class ApiServer:
     ) -> None:
         self.host = host
         self.port: int = listening.getsockname()[1]
-        self.issuer = api.cluster.settings.issuer
-        self.audiences = api.cluster.settings.audiences
-        self.admin_token = api.cluster.authenticator.admin_token
-        self.admin = Admin(api, self.admin_token)
+        self.issuer = api.context.settings.issuer
+        self.audiences = api.context.settings.audiences
+        self.admin_token = api.context.authenticator.admin_token
+        self.admin = Admin(in_process(api, self.admin_token), self.unsafe_sign)
         self._api = api
         self._listening = listening
-        self._tls = server_context(str(certificate[0]), str(certificate[1]))
+        self._tls = _server_context(str(certificate[0]), str(certificate[1]))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._ready = threading.Event()
@@ -255,19 +247,18 @@ class ApiServer:
         clock: Clock,
         host: str = "127.0.0.1",
         port: int = 0,
-        issuer: str = ISSUER,
+        issuer: str = DEFAULT_ISSUER,
         audiences: tuple[str, ...] = (),
         max_expiration_seconds: int = LONGEST_SECONDS,
         anonymous: bool = True,
         state_file: Path | None = None,
     ) -> ApiServer:
-        """A server that takes connections, on a thread of its own.
+        """Start a server on a thread of its own, and return it when it accepts connections.
 
-        `certificate_authority`: PEM of what signed the certificate; clients get it in token Secrets
-        and in kube-root-ca.crt. `audiences`: the API server's own, the issuer if left out.
-        `anonymous`: whether requests without credentials are system:anonymous' (else 401).
-        `state_file`: where objects, keys and the admin token are kept between runs. Raises OSError,
-        ssl.SSLError, SnapshotError, UnsafeFileError.
+        `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `audiences`: the API
+        server's own; the default is the issuer. `anonymous`: whether requests without credentials
+        are from system:anonymous (else 401). `state_file`: keeps objects, keys and the admin token
+        between runs. Raises OSError, ssl.SSLError, StateFileError, UnsafeFileError.
         """
         listening = _listen(host, port)
         try:
@@ -279,7 +270,7 @@ class ApiServer:
                 certificate_authority=certificate_authority,
                 address=f"{shown}:{listening.getsockname()[1]}",
             )
-            api = assemble(settings, clock, anonymous=anonymous, state_file=state_file)
+            api = make_api(settings, clock, anonymous=anonymous, state_file=state_file)
             server = cls(api, listening, (certificate_file, key_file), host)
         except BaseException:
             listening.close()
@@ -291,33 +282,37 @@ class ApiServer:
     @property
     def url(self) -> str:
         """`https://<host>:<port>`."""
-        return f"https://{self._api.cluster.settings.address}"
+        return f"https://{self._api.context.settings.address}"
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
-        """The key ids of all keys that tokens are believed by; the first one signs."""
-        return tuple(key.kid for key in self._api.cluster.keys.keys)
+        """The IDs of the keys that tokens are verified with; the first one signs."""
+        return tuple(key.kid for key in self._api.context.keys.keys)
 
     def rotate_signing_key(self) -> str:
-        """Sign with a new key from now on. Gives its key id; older tokens stay good."""
+        """Sign with a new key from now on and return its ID; older tokens stay valid."""
         with self._api.lock:
-            kid = self._api.cluster.keys.rotate()
+            kid = self._api.context.keys.rotate()
             self._api.on_change()
         return kid
 
     def retire_signing_key(self, kid: str) -> None:
-        """End every token that a key has signed. Raises UnknownKeyError."""
+        """Invalidate every token that a key has signed. Raises UnknownKeyError."""
         with self._api.lock:
-            self._api.cluster.keys.retire(kid)
-            self._api.cluster.authenticator.forget()
+            self._api.context.keys.retire(kid)
+            self._api.context.authenticator.clear_cache()
             self._api.on_change()
 
+    def listeners(self) -> int:
+        """Return how many watches are open."""
+        return len(self._api.context.store.listeners) - 1
+
     def unsafe_sign(self, claims: dict[str, Any]) -> Secret:
-        """A JWT of any claims by the key that signs, for tests of what must be refused."""
-        return Secret(self._api.cluster.keys.current.sign(claims))
+        """Return a JWT with any claims, for tests of what must be refused."""
+        return Secret(self._api.context.keys.current.sign(claims))
 
     def stop(self) -> None:
-        """End every connection and the thread. Twice is once."""
+        """Close every connection and end the thread. Safe to call twice."""
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
@@ -363,7 +358,7 @@ class ApiServer:
             return
         self._connections.add(task)
         try:
-            await Connection(self._api, self._api.cluster.clock, reader, writer).serve()
+            await _Connection(self._api, self._api.context.clock, reader, writer).serve()
             writer.close()
         except asyncio.CancelledError:
             writer.transport.abort()
@@ -377,12 +372,12 @@ class ApiServer:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, port), family=family)
-    # What is accepted inherits it. asyncio sets it only where the protocol is named, and without it
-    # each TLS handshake waits 40 ms for an acknowledgement that the other side delays.
+    # Accepted sockets inherit it. asyncio sets it only if the protocol is named, and without it
+    # each TLS handshake waits 40 ms for a delayed acknowledgement.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Clients that break off are nothing for a person to read about."""
+    """Log broken connections at debug level only."""
     _log.debug("%s", context.get("message"), exc_info=context.get("exception"))

@@ -1,8 +1,6 @@
-"""The keys that sign tokens: one that does, and others that are still believed.
+"""Tokens of ServiceAccounts: the keys that sign them, what they contain, and how they are verified.
 
-Tokens of ServiceAccounts: what is in them, and what makes them good.
-
-Steps, and their words, follow k8s.io/kubernetes/pkg/serviceaccount (jwt.go, claims.go, legacy.go).
+Steps and error texts follow k8s.io/kubernetes/pkg/serviceaccount (jwt.go, claims.go, legacy.go).
 """
 
 from __future__ import annotations
@@ -11,8 +9,8 @@ import base64
 import binascii
 import json
 import uuid
-from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
@@ -24,26 +22,53 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.secret import Secret
 from daypass.local.apiserver.errors import quote, quote_list
-from daypass.local.apiserver.kinds import NODE, POD, SECRET, SERVICE_ACCOUNT
+from daypass.local.apiserver.kinds import SECRET, SERVICE_ACCOUNT
+from daypass.local.apiserver.rbac import (
+    ADMIN,
+    ANONYMOUS,
+    User,
+    service_account_name,
+    service_account_user,
+)
 from daypass.local.apiserver.store import Object, Store
-from daypass.local.apiserver.users import User, service_account_name, service_account_user
 
 ALGORITHM = "RS256"
-BITS = 2048
+_KEY_BITS = 2048
+
+LEGACY_ISSUER = "kubernetes/serviceaccount"
+LEGACY_PREFIX = "kubernetes.io/serviceaccount/"
+LAST_USED = "kubernetes.io/legacy-token-last-used"
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+LEEWAY_SECONDS = 60
+"""How long after its expiry Kubernetes still accepts a token (go-jose's DefaultLeeway)."""
+_DAY_SECONDS = 86400
+
+CACHED_SECONDS = 10.0
+"""How long a verified token is accepted without another look, whatever is deleted meanwhile."""
+CACHED_TOKENS_LIMIT = 4096
+EXTRA_SPACE = (
+    "the provided Authorization header contains extra space before the bearer token, and is ignored"
+)
 
 
 class UnknownKeyError(DaypassError):
-    """A key id that no key of this server has, or of the key that signs."""
+    """The key ID belongs to no key, or to the key that signs."""
 
 
-def encode(raw: bytes) -> str:
-    """base64url without padding (RFC 7515)."""
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+class InvalidTokenError(Exception):
+    """The token is not valid. The message is for a TokenReview, never for a 401."""
+
+
+def base64url(raw: bytes) -> str:
+    """Return base64url without padding (RFC 7515)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
 class SigningKey:
-    """One RSA key; `kid` is made from the public key as Kubernetes makes it."""
+    """An RSA key; its ID is derived from the public key as Kubernetes does it."""
 
     def __init__(self, private: rsa.RSAPrivateKey) -> None:
         self._private = private
@@ -51,25 +76,25 @@ class SigningKey:
         der = self._public.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        self.kid = encode(sha256(der).digest())
+        self.kid = base64url(sha256(der).digest())
         header = {"alg": ALGORITHM, "kid": self.kid}
-        self._header = encode(json.dumps(header, separators=(",", ":")).encode())
+        self._header = base64url(json.dumps(header, separators=(",", ":")).encode())
 
     @classmethod
     def generate(cls) -> SigningKey:
-        """A new key; takes about 0.1 s."""
-        return cls(rsa.generate_private_key(public_exponent=65537, key_size=BITS))
+        """Return a new key; this takes about 0.1 s."""
+        return cls(rsa.generate_private_key(public_exponent=65537, key_size=_KEY_BITS))
 
     @classmethod
     def load(cls, pem: str) -> SigningKey:
-        """A key that was kept. Raises ValueError."""
+        """Return the key in a PEM text. Raises ValueError."""
         private = serialization.load_pem_private_key(pem.encode(), password=None)
         if not isinstance(private, rsa.RSAPrivateKey):
             raise ValueError("a signing key is an RSA key")
         return cls(private)
 
     def unsafe_pem(self) -> str:
-        """The private key as it is kept in a private file."""
+        """Return the private key, for a private file."""
         return self._private.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -77,14 +102,14 @@ class SigningKey:
         ).decode()
 
     def sign(self, claims: dict[str, Any]) -> str:
-        """A JWT of these claims."""
-        body = encode(json.dumps(claims, sort_keys=True, separators=(",", ":")).encode())
+        """Return a JWT with these claims."""
+        body = base64url(json.dumps(claims, sort_keys=True, separators=(",", ":")).encode())
         signed = f"{self._header}.{body}"
         signature = self._private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return f"{signed}.{encode(signature)}"
+        return f"{signed}.{base64url(signature)}"
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
-        """Whether this key made an RS256 signature."""
+        """Return whether this key made an RS256 signature."""
         try:
             self._public.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature:
@@ -92,20 +117,17 @@ class SigningKey:
         return True
 
     def jwk(self) -> dict[str, str]:
-        """The public key (RFC 7517)."""
+        """Return the public key (RFC 7517)."""
         numbers = self._public.public_numbers()
-        return {
-            "use": "sig",
-            "kty": "RSA",
-            "kid": self.kid,
-            "alg": ALGORITHM,
-            "n": encode(numbers.n.to_bytes((numbers.n.bit_length() + 7) // 8, "big")),
-            "e": encode(numbers.e.to_bytes((numbers.e.bit_length() + 7) // 8, "big")),
-        }
+        n, e = (
+            base64url(number.to_bytes((number.bit_length() + 7) // 8))
+            for number in (numbers.n, numbers.e)
+        )
+        return {"use": "sig", "kty": "RSA", "kid": self.kid, "alg": ALGORITHM, "n": n, "e": e}
 
 
 class KeyRing:
-    """The keys of a server; the first one signs."""
+    """The keys that tokens are verified with; the first one signs."""
 
     def __init__(self, keys: list[SigningKey]) -> None:
         self.keys = keys
@@ -116,51 +138,31 @@ class KeyRing:
         return self.keys[0]
 
     def rotate(self) -> str:
-        """Sign with a new key from now on; the others are still believed. Gives its key id."""
+        """Sign with a new key from now on, keep the others, and return the new key ID."""
         self.keys = [SigningKey.generate(), *self.keys]
         return self.current.kid
 
     def retire(self, kid: str) -> None:
-        """Believe a key no longer. Raises UnknownKeyError."""
+        """Drop a key. Raises UnknownKeyError."""
         left = [key for key in self.keys if key.kid != kid]
         if len(left) == len(self.keys) or kid == self.current.kid:
             raise UnknownKeyError(
-                f"{kid} is no key that could be retired", "rotate first: the key that signs stays"
+                f"{kid} is not a key that can be retired", "rotate first: the key that signs stays"
             )
         self.keys = left
 
     def candidates(self, kid: str) -> list[SigningKey]:
-        """The keys that a token may be signed with; without a key id all of them."""
+        """Return the keys for a key ID; without one, all of them."""
         return [key for key in self.keys if not kid or key.kid == kid]
 
     def jwks(self) -> dict[str, Any]:
-        """All public keys."""
+        """Return the JSON Web Key Set."""
         return {"keys": [key.jwk() for key in self.keys]}
-
-
-LEGACY_ISSUER = "kubernetes/serviceaccount"
-LEGACY_PREFIX = "kubernetes.io/serviceaccount/"
-LAST_USED = "kubernetes.io/legacy-token-last-used"
-INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
-CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
-LEEWAY_SECONDS = 60
-"""How long after its end Kubernetes still takes a token (go-jose's DefaultLeeway)."""
-_DAY_SECONDS = 86400
-_BOUND = {"secret": (SECRET, "secret"), "pod": (POD, "pod"), "node": (NODE, "node")}
-
-
-class InvalidTokenError(Exception):
-    """A token that is not good. The message is for a TokenReview, never for a 401."""
-
-
-def unknown_token(why: str = "") -> InvalidTokenError:
-    """What the union of Kubernetes' authenticators says."""
-    return InvalidTokenError(f"[invalid bearer token, {why}]" if why else "invalid bearer token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """Makes tokens and tells the good ones. `audiences` are the API server's own."""
+    """Issues and verifies tokens. `audiences` are the API server's own."""
 
     store: Store
     keys: KeyRing
@@ -169,20 +171,17 @@ class Issuer:
     audiences: tuple[str, ...]
 
     def issue(
-        self, account: Object, audiences: list[str], seconds: int, bound: tuple[str, Object] | None
+        self, account: Object, audiences: list[str], seconds: int, secret: Object | None
     ) -> str:
-        """A short-lived token. `bound`: `secret`, `pod` or `node`, and the object."""
+        """Return a short-lived token, bound to a Secret if there is one."""
         now = int(self.clock.unix())
         metadata = account["metadata"]
-        place: dict[str, Any] = {
+        private: dict[str, Any] = {
             "namespace": metadata["namespace"],
             "serviceaccount": _reference(account),
         }
-        if bound is not None:
-            place[bound[0]] = _reference(bound[1])
-            if bound[0] == "pod" and (node := bound[1].get("spec", {}).get("nodeName")):
-                live = self.store.get(NODE, "", node)
-                place["node"] = {"name": node} if live is None else _reference(live)
+        if secret is not None:
+            private["secret"] = _reference(secret)
         claims = {
             "iss": self.name,
             "sub": service_account_name(metadata["namespace"], metadata["name"]),
@@ -191,12 +190,12 @@ class Issuer:
             "iat": now,
             "nbf": now,
             "jti": str(uuid.uuid4()),
-            "kubernetes.io": place,
+            "kubernetes.io": private,
         }
         return self.keys.current.sign(claims)
 
     def issue_legacy(self, account: Object, secret: Object) -> str:
-        """The long-lived token of a Secret."""
+        """Return the long-lived token of a Secret."""
         metadata = account["metadata"]
         claims = {
             "iss": LEGACY_ISSUER,
@@ -209,75 +208,67 @@ class Issuer:
         return self.keys.current.sign(claims)
 
     def verify(self, token: str, wanted: tuple[str, ...]) -> tuple[User, list[str]]:
-        """The user of a token, and which of the wanted audiences it is for.
+        """Return the user of a token, and which of the wanted audiences it is for.
 
         Raises InvalidTokenError.
         """
-        # 1. Is it ours to judge? Nothing is believed yet.
+        # 1. Is it from this issuer? Nothing in it is trusted yet.
         try:
             header, claims = decode_unverified(token)
         except MalformedTokenError:
-            raise unknown_token() from None
+            raise _invalid() from None
         issuer = claims.get("iss")
         if issuer not in (self.name, LEGACY_ISSUER):
-            raise unknown_token()
-        # 2. The signature, by a key of ours and by no other algorithm than ours.
+            raise _invalid()
+        # 2. The signature, by one of our keys and with our algorithm only.
         kid = header.get("kid", "")
         candidates = self.keys.candidates(kid) if isinstance(kid, str) else []
         if not candidates:
-            raise unknown_token("invalid signature, no keys found")
-        if header.get("alg") != ALGORITHM or not _signed(token, candidates):
-            raise unknown_token("go-jose/go-jose: error in cryptographic primitive")
-        # 3. What it is for. Everything in it is our own word from here on.
-        legacy = issuer == LEGACY_ISSUER
+            raise _invalid("invalid signature, no keys found")
+        if header.get("alg") != ALGORITHM or not _is_signed(token, candidates):
+            raise _invalid("go-jose/go-jose: error in cryptographic primitive")
+        # 3. The audience. From here on, all claims are ours.
         meant = tuple(claims.get("aud", ())) or self.audiences
         audiences = [audience for audience in wanted if audience in meant]
         if not audiences:
-            raise unknown_token(
+            raise _invalid(
                 f"token audiences {quote_list(meant)} is invalid for the target audiences "
                 f"{quote_list(wanted)}"
             )
-        # 4. Whether it still holds.
+        # 4. Is it still valid?
         try:
-            user = self._legacy_user(token, claims) if legacy else self._user(claims)
-        except _Void as void:
-            raise unknown_token(str(void)) from None
-        return user, audiences
+            if issuer == LEGACY_ISSUER:
+                return self._legacy_user(token, claims), audiences
+            return self._user(claims), audiences
+        except _RevokedError as error:
+            raise _invalid(str(error)) from None
 
     def _user(self, claims: dict[str, Any]) -> User:
         now = self.clock.unix()
         if now - LEEWAY_SECONDS > claims["exp"]:
-            raise _Void("service account token has expired")
+            raise _RevokedError("service account token has expired")
         if now + LEEWAY_SECONDS < claims["nbf"]:
-            raise _Void("service account token is not valid yet")
-        place = claims["kubernetes.io"]
-        namespace, account = place["namespace"], place["serviceaccount"]
+            raise _RevokedError("service account token is not valid yet")
+        private = claims["kubernetes.io"]
+        namespace, account = private["namespace"], private["serviceaccount"]
         live = self._account(namespace, account["name"])
         if live["metadata"]["uid"] != account["uid"]:
-            raise _Void(
+            raise _RevokedError(
                 f"service account UID ({live['metadata']['uid']}) does not match claim "
                 f"({account['uid']})"
             )
-        for key, (kind, word) in _BOUND.items():
-            if (reference := place.get(key)) is None or (key == "node" and "pod" in place):
-                continue
-            where = namespace if kind.namespaced else ""
-            bound = self.store.get(kind, where, reference["name"])
-            if bound is None:
-                raise _Void("service account token has been invalidated")
-            if bound["metadata"]["uid"] != reference["uid"]:
-                raise _Void(
-                    f"{word} UID ({bound['metadata']['uid']}) does not match service account "
-                    f"{word} ref claim ({reference['uid']})"
+        if "pod" in private or "node" in private:  # an older version issued such tokens
+            raise _RevokedError("service account token has been invalidated")
+        if (reference := private.get("secret")) is not None:
+            secret = self.store.get(SECRET, namespace, reference["name"])
+            if secret is None:
+                raise _RevokedError("service account token has been invalidated")
+            if secret["metadata"]["uid"] != reference["uid"]:
+                raise _RevokedError(
+                    f"secret UID ({secret['metadata']['uid']}) does not match service account "
+                    f"secret ref claim ({reference['uid']})"
                 )
         extra = {CREDENTIAL_ID: [f"JTI={claims['jti']}"]}
-        if pod := place.get("pod"):
-            extra["authentication.kubernetes.io/pod-name"] = [pod["name"]]
-            extra["authentication.kubernetes.io/pod-uid"] = [pod["uid"]]
-        if node := place.get("node"):
-            extra["authentication.kubernetes.io/node-name"] = [node["name"]]
-            if uid := node.get("uid"):
-                extra["authentication.kubernetes.io/node-uid"] = [uid]
         return service_account_user(namespace, account["name"], account["uid"], **extra)
 
     def _legacy_user(self, token: str, claims: dict[str, Any]) -> User:
@@ -287,32 +278,30 @@ class Issuer:
         uid = claims[f"{LEGACY_PREFIX}service-account.uid"]
         secret = self.store.get(SECRET, namespace, secret_name)
         if secret is None:
-            raise _Void("Token has been invalidated")
-        kept = base64.b64encode(token.encode()).decode()
-        if not compare_digest(secret.get("data", {}).get("token", ""), kept):
-            raise _Void("Token does not match server's copy")
+            raise _RevokedError("Token has been invalidated")
+        stored = base64.b64encode(token.encode()).decode()
+        if not compare_digest(secret.get("data", {}).get("token", ""), stored):
+            raise _RevokedError("Token does not match server's copy")
         account = self._account(namespace, name)
         if account["metadata"]["uid"] != uid:
-            raise _Void(
+            raise _RevokedError(
                 f"ServiceAccount UID ({account['metadata']['uid']}) does not match claim ({uid})"
             )
-        self._note_use(secret)
+        self._label_used(secret)
         if INVALID_SINCE in secret["metadata"].get("labels", {}):
-            raise _Void(
+            raise _RevokedError(
                 f"the token in secret {namespace}/{secret_name} for service account "
-                f"{namespace}/{name} has been marked invalid. Use tokens from the TokenRequest API "
-                "or manually created secret-based tokens, or remove the "
-                f"'{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
+                f"{namespace}/{name} has been marked invalid"
             )
         return service_account_user(namespace, name, uid)
 
     def _account(self, namespace: str, name: str) -> Object:
         account = self.store.get(SERVICE_ACCOUNT, namespace, name)
         if account is None:
-            raise _Void(f"serviceaccounts {quote(name)} not found")
+            raise _RevokedError(f"serviceaccounts {quote(name)} not found")
         return account
 
-    def _note_use(self, secret: Object) -> None:
+    def _label_used(self, secret: Object) -> None:
         now = self.clock.unix()
         labels = secret["metadata"].get("labels", {})
         today, tomorrow = (f"{utc(now + days * _DAY_SECONDS):%Y-%m-%d}" for days in (0, 1))
@@ -321,18 +310,84 @@ class Issuer:
             self.store.put(SECRET, {**secret, "metadata": metadata})
 
 
-class _Void(Exception):
-    """A token of ours that no longer holds."""
+class _RevokedError(Exception):
+    """A token with a good signature that is not, or no longer, valid."""
+
+
+def _invalid(why: str = "") -> InvalidTokenError:
+    """Return the error of Kubernetes' union of authenticators."""
+    return InvalidTokenError(f"[invalid bearer token, {why}]" if why else "invalid bearer token")
 
 
 def _reference(obj: Object) -> dict[str, str]:
     return {"name": obj["metadata"]["name"], "uid": obj["metadata"]["uid"]}
 
 
-def _signed(token: str, candidates: list[SigningKey]) -> bool:
+def _is_signed(token: str, candidates: list[SigningKey]) -> bool:
     signed, _, part = token.rpartition(".")
     try:
         signature = binascii.a2b_base64(part.replace("-", "+").replace("_", "/") + "==")
     except ValueError:
         return False
     return any(key.verifies(signed.encode(), signature) for key in candidates)
+
+
+def bearer(header: str) -> tuple[str, list[str]]:
+    """Return the token in an Authorization header ("": no credentials), and warnings.
+
+    As in bearertoken.go: the scheme in any case, then the second of the parts that single spaces
+    separate. So two spaces, or a tab, are no credentials at all.
+    """
+    scheme, *rest = header.strip(" \t\n\v\f\r").split(" ", 2)
+    if not rest or scheme.lower() != "bearer":
+        return "", []
+    return rest[0], [EXTRA_SPACE] if not rest[0] and len(rest) == 2 else []
+
+
+_Authenticated = tuple[User, list[str]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Authenticator:
+    """Finds the user of an Authorization header. Successes are cached, failures never."""
+
+    issuer: Issuer
+    clock: Clock
+    admin_token: Secret
+    anonymous: bool
+    _cached: OrderedDict[bytes, tuple[float, _Authenticated]] = field(default_factory=OrderedDict)
+
+    def authenticate(
+        self, header: str, audiences: tuple[str, ...]
+    ) -> tuple[_Authenticated | None, list[str]]:
+        """Return the user, for which of `audiences`, and warnings; None without credentials.
+
+        Raises InvalidTokenError.
+        """
+        token, warnings = bearer(header)
+        if not token:
+            return ((ANONYMOUS, list(audiences)) if self.anonymous else None), warnings
+        if self._is_admin(token):
+            return (ADMIN, list(audiences)), warnings
+        return self._verify(token, audiences), warnings
+
+    def clear_cache(self) -> None:
+        """Verify every token again."""
+        self._cached.clear()
+
+    def _is_admin(self, token: str) -> bool:
+        admin = self.admin_token.reveal().encode()
+        return compare_digest(token.encode("utf-8", "surrogateescape"), admin)
+
+    def _verify(self, token: str, audiences: tuple[str, ...]) -> _Authenticated:
+        key = sha256(repr((token, audiences)).encode()).digest()
+        now = self.clock.monotonic()
+        if (cached := self._cached.get(key)) is not None:
+            if now < cached[0]:
+                return cached[1]
+            del self._cached[key]
+        verified = self.issuer.verify(token, audiences)
+        self._cached[key] = (now + CACHED_SECONDS, verified)
+        if len(self._cached) > CACHED_TOKENS_LIMIT:
+            self._cached.popitem(last=False)
+        return verified

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from daypass._core.jwt import decode_unverified
-from daypass.local.apiserver.admin import Admin
+from daypass._core.secret import Secret
+from daypass.local.apiserver.admin import Admin, in_process
 from daypass.local.apiserver.api import Api
-from daypass.local.apiserver.assembly import assemble
-from daypass.local.apiserver.cluster import ServerSettings
 from daypass.local.apiserver.reading import Watch
-from daypass.local.apiserver.requests import ApiRequest, ApiResponse
+from daypass.local.apiserver.requests import ApiRequest, ApiResponse, ServerSettings
+from daypass.local.apiserver.state import make_api
 from support.timing import FakeClock
 
 ISSUER = "https://kubernetes.default.svc"
@@ -63,9 +63,12 @@ class World:
 
     def __init__(self, *, anonymous: bool = True, state_file: Path | None = None) -> None:
         self.clock = FakeClock()
-        self.api: Api = assemble(SETTINGS, self.clock, anonymous=anonymous, state_file=state_file)
-        self.admin_token = self.api.cluster.authenticator.admin_token
-        self.admin = Admin(self.api, self.admin_token)
+        self.api: Api = make_api(SETTINGS, self.clock, anonymous=anonymous, state_file=state_file)
+        self.admin_token = self.api.context.authenticator.admin_token
+        keys = self.api.context.keys
+        self.admin = Admin(
+            in_process(self.api, self.admin_token), lambda claims: Secret(keys.current.sign(claims))
+        )
 
     def furnish(self) -> World:
         """Make the namespace, the account and its Secret, and the permission to request tokens."""

@@ -18,7 +18,7 @@ from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HEAD_LIMIT_BYTES
 from support.authority import Authority
 from support.deadline import eventually
-from unit.local.api.world import TEAM, config_map
+from unit.local.apiserver.world import TEAM, config_map
 
 SOON_SECONDS = 10.0
 """Far less than a watch lasts, and more than a busy machine may take."""
@@ -203,7 +203,7 @@ def test_a_request_sent_during_a_watch_is_answered_after_it(running: Running) ->
 
 
 def test_a_client_that_floods_its_watch_is_disconnected(running: Running) -> None:
-    listeners = running.server.admin.listeners
+    listeners = running.server.listeners
     before = listeners()
     connection = running.connection()
     try:
@@ -217,7 +217,7 @@ def test_a_client_that_floods_its_watch_is_disconnected(running: Running) -> Non
 
 
 def test_a_disconnected_watch_is_removed(running: Running) -> None:
-    listeners = running.server.admin.listeners
+    listeners = running.server.listeners
     before = listeners()
     connection = running.connection()
     connection.request("GET", f"{TEAM}/configmaps?watch=1", headers=running.headers)
@@ -235,7 +235,7 @@ def test_it_stops_at_once_even_with_open_watches(tmp_path: Path) -> None:
     connections = [running.connection() for _ in range(3)]
     try:
         for connection in connections:
-            connection.request("GET", "/api/v1/pods?watch=1", headers=running.headers)
+            connection.request("GET", "/api/v1/secrets?watch=1", headers=running.headers)
             connection.getresponse()
         began = SYSTEM_CLOCK.monotonic()
         running.server.stop()

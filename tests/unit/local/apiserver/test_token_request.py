@@ -6,9 +6,9 @@ import gzip
 
 import pytest
 
-from daypass.local.apiserver.decoding import BODY_LIMIT_BYTES
+from daypass.local.apiserver.schema import BODY_LIMIT_BYTES
 from support.messages import check
-from unit.local.api.world import GATE, ISSUER, TEAM, TOKEN_PATH, World, claims
+from unit.local.apiserver.world import GATE, ISSUER, TEAM, TOKEN_PATH, World, claims
 
 
 def test_a_token_carries_the_claims_of_kubernetes(world: World) -> None:
@@ -83,15 +83,15 @@ def test_yaml_anchors_are_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("body", "media", "code", "words"),
     [
-        (b"", "application/json", 400, "unexpected end of JSON input (<empty>)"),
-        (gzip.compress(b"{}", mtime=0), "application/json", 400, "invalid character '\\x1f'"),
+        (b"", "application/json", 400, "Expecting value"),
+        (gzip.compress(b"{}", mtime=0), "application/json", 400, "Expecting value"),
         (b'{"x":' + b"[" * 20_000, "application/json", 400, "exceeded max depth"),
         (b"[" * 50_000, "application/yaml", 400, "exceeded max depth"),
         (b"a: " + b"x" * 70_000, "application/yaml", 413, "limit is 65536"),
         (b'{"a":"' + b"x" * BODY_LIMIT_BYTES + b'"}', "application/json", 413, "limit is 3145728"),
         (b"{}", "text/plain", 415, "accepted media types include: application/json"),
         (b"k8s\0", "application/vnd.kubernetes.protobuf", 415, "send JSON"),
-        (b'{"spec":{"expirationSeconds":' + b"9" * 5000 + b"}}", "", 400, "of type int64"),
+        (b'{"spec":{"expirationSeconds":' + b"9" * 5000 + b"}}", "", 400, "parse error"),
     ],
     ids=[
         "empty", "gzip", "deep JSON", "deep YAML", "long YAML", "long JSON", "text", "protobuf",
@@ -136,15 +136,9 @@ def test_dots_and_double_slashes_are_not_normalised(world: World, path: str, cod
     assert world.request("POST", path, {}).code == code
 
 
-def test_a_token_can_be_bound_only_to_a_pod_of_its_service_account(world: World) -> None:
-    containers = [{"name": "main", "image": "none"}]
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "team"}}
-    world.admin.create({**pod, "spec": {"serviceAccountName": "bot", "containers": containers}})
-    reference = {"kind": "Pod", "apiVersion": "v1", "name": "p"}
-    token = world.mint(boundObjectRef=reference)
-    extra = world.review(token)["user"]["extra"]
-    assert extra["authentication.kubernetes.io/pod-name"] == ["p"]
-    path = f"{TEAM}/serviceaccounts/default/token"
-    reply = world.request("POST", path, {"spec": {"boundObjectRef": reference}})
-    assert reply.code == 400
-    assert "to pod running with different serviceaccount name." in reply.message
+@pytest.mark.parametrize("kind", ["Pod", "Node", "ConfigMap", "ServiceAccount", "secret", ""])
+def test_a_token_can_be_bound_to_a_secret_only(world: World, kind: str) -> None:
+    reference = {"kind": kind, "apiVersion": "v1", "name": "bot-token"}
+    reply = world.request("POST", TOKEN_PATH, {"spec": {"boundObjectRef": reference}})
+    assert (reply.code, reply.document["reason"]) == (400, "BadRequest")
+    assert f"Kind={kind}" in reply.message

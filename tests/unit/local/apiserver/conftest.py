@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unit.local.api.world import World
+from unit.local.apiserver.world import World
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daypass.local.apiserver.reading import Watch
 from daypass.local.apiserver.requests import ApiRequest, ApiResponse
-from unit.local.api.world import JSON, RBAC, TEAM, TOKEN_PATH, TOKEN_REVIEWS, World
+from unit.local.apiserver.world import JSON, RBAC, TEAM, TOKEN_PATH, TOKEN_REVIEWS, World
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "FOO"]
 MEDIA = [
@@ -31,7 +31,6 @@ PATHS = [
     f"{TEAM}/serviceaccounts",
     f"{TEAM}/secrets/bot-token",
     f"{TEAM}/secrets",
-    f"{TEAM}/pods",
     f"{TEAM}/configmaps/m",
     f"{RBAC}/namespaces/team/roles/grant",
     f"{RBAC}/namespaces/team/rolebindings",
@@ -54,9 +53,9 @@ VALUES = st.recursive(
 )  # fmt: skip
 BODIES = st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode())
 QUERIES = st.sampled_from([
-    "", "?dryRun=All", "?fieldValidation=Strict", "?fieldManager=m&force=true", "?limit=1",
+    "", "?dryRun=All", "?fieldValidation=Strict", "?fieldManager=m&force=true", "?timeoutSeconds=1",
     "?labelSelector=a%20in%20(b", "?fieldSelector=type=x", "?resourceVersion=1", "?limit=%C3%A9",
-    "?watch=1&resourceVersion=1", "?continue=e30", "?propagationPolicy=x",
+    "?watch=1&resourceVersion=1", "?resourceVersion=%C3%A9", "?propagationPolicy=x",
 ]) | st.text("?&=%ax1.,!() ", max_size=12).map(lambda text: "?" + text)  # fmt: skip
 TARGETS = st.sampled_from(PATHS) | st.text(
     st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=60

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from daypass._core.files import UnsafeFileError
-from daypass.local.apiserver import SnapshotError
 from daypass.local.apiserver.errors import StatusError
+from daypass.local.apiserver.state import StateFileError
 from support.messages import raises
-from unit.local.api.world import World, config_map
+from unit.local.apiserver.world import World, config_map
 
 
 def test_objects_keys_and_the_admin_token_survive_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     before = World(state_file=file).furnish()
     legacy, token = before.legacy, before.mint()
-    before.api.cluster.keys.rotate()
+    before.api.context.keys.rotate()
     before.admin.create(config_map("m", a="1"))
     after = World(state_file=file)
     assert after.admin_token == before.admin_token
@@ -40,8 +40,8 @@ def test_the_file_is_private_and_written_at_once(tmp_path: Path) -> None:
 
 def test_a_watch_cannot_start_before_the_restart(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    version = World(state_file=file).furnish().api.cluster.store.version
-    assert World(state_file=file).api.cluster.store.forgotten == version
+    version = World(state_file=file).furnish().api.context.store.version
+    assert World(state_file=file).api.context.store.forgotten == version
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, 1000, -1])
@@ -49,7 +49,7 @@ def test_a_truncated_file_is_refused_with_a_hint(tmp_path: Path, cut: int) -> No
     file = tmp_path / "state.json"
     World(state_file=file)
     file.write_bytes(file.read_bytes()[:cut])
-    with raises(SnapshotError, match=f"rm {file}"):
+    with raises(StateFileError, match=f"rm {file}"):
         World(state_file=file)
 
 
@@ -74,7 +74,7 @@ def test_a_file_with_other_contents_is_refused(tmp_path: Path, key: str, value: 
     World(state_file=file)
     document = json.loads(file.read_text())
     file.write_text(json.dumps({**document, key: value}))
-    with raises(SnapshotError, match=f"rm {file}"):
+    with raises(StateFileError, match=f"rm {file}"):
         World(state_file=file)
 
 
@@ -94,7 +94,7 @@ def test_a_state_that_cannot_be_written_is_a_500_without_details(
     def full(path: str, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("daypass.local.apiserver.assembly.write_private", full)
+    monkeypatch.setattr("daypass.local.apiserver.state.write_private", full)
     with pytest.raises(StatusError) as caught:
         world.admin.create(config_map("m"))
     assert (caught.value.code, caught.value.message) == (500, "Internal error occurred")
