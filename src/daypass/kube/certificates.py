@@ -1,4 +1,4 @@
-"""A certificate authority of this machine's own, for doors that nobody else gave a certificate."""
+"""Certificate authorities and the certificates that they issue (ECDSA P-256, PEM)."""
 
 import datetime
 import ipaddress
@@ -15,16 +15,17 @@ from daypass._core.files import write_private
 
 AUTHORITY_LIFETIME = datetime.timedelta(days=3650)
 LEAF_LIFETIME = datetime.timedelta(days=90)
-BACKDATED = datetime.timedelta(hours=1)
-"""How far a certificate's start lies back, for clients whose clock is behind."""
+_BACKDATED = datetime.timedelta(hours=1)
+"""For clients whose clock is behind."""
 
 
 class Authority:
-    """A certificate authority: its certificate as PEM, and leaves for names and addresses."""
+    """A certificate authority. `pem` is its certificate, for clients to trust."""
 
     def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
         self._certificate = certificate
         self._key = key
+        self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     @classmethod
     def create(
@@ -32,20 +33,13 @@ class Authority:
     ) -> "Authority":
         """Return a new authority, in memory only."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = x509.KeyUsage(
-            digital_signature=True,
-            key_cert_sign=True,
-            crl_sign=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            encipher_only=False,
-            decipher_only=False,
-        )
+            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
+            key_encipherment=False, data_encipherment=False, key_agreement=False,
+            encipher_only=False, decipher_only=False,
+        )  # fmt: skip
         certificate = (
-            _builder(subject, subject, key, clock, lifetime)
+            _builder(_common_name(name), _common_name(name), key, clock, lifetime)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(key, hashes.SHA256())
@@ -54,8 +48,9 @@ class Authority:
 
     @classmethod
     def load_or_create(cls, folder: Path, name: str, clock: Clock) -> "Authority":
-        """The authority kept in `folder` (authority.crt, authority.key), made if it is not there,
-        cannot be read, or has less than a leaf's lifetime left.
+        """Return the authority in `folder` (authority.crt, authority.key).
+
+        It is made anew if it is missing, cannot be read, or expires before a new leaf would.
         """
         certificate_file, key_file = folder / "authority.crt", folder / "authority.key"
         try:
@@ -75,48 +70,32 @@ class Authority:
         write_private(str(certificate_file), made.pem.encode(), mode=0o644)
         return made
 
-    @property
-    def pem(self) -> str:
-        """The authority's certificate, for clients to trust."""
-        return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
-
     def issue(
         self,
         hosts: Sequence[str],
         clock: Clock,
         *,
         common_name: str = "",
-        organization: str = "",
         lifetime: datetime.timedelta = LEAF_LIFETIME,
-        server_only: bool = False,
     ) -> tuple[bytes, bytes]:
-        """Return (chain, key) as PEM for these names and IP addresses.
-
-        The certificate is for servers and, unless `server_only`, for clients.
-        Shared with nobody: the key is new each time. `common_name` and `organization` are the user
-        and the group that a Kubernetes API server reads from a client certificate.
-        """
+        """Return a new server certificate for names and IP addresses, and its key, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        attributes = [x509.NameAttribute(NameOID.COMMON_NAME, (common_name or hosts[0])[:64])]
-        if organization:
-            attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH]
-        if not server_only:
-            usages.append(ExtendedKeyUsageOID.CLIENT_AUTH)
-        builder = (
-            _builder(x509.Name(attributes), self._certificate.subject, key, clock, lifetime)
+        subject = _common_name((common_name or hosts[0])[:64])
+        names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        certificate = (
+            _builder(subject, self._certificate.subject, key, clock, lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
-                critical=False,
-            )
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(identifier, critical=False)
+            .add_extension(names, critical=False)
+            .sign(self._key, hashes.SHA256())
         )
-        if hosts:
-            names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
-            builder = builder.add_extension(names, critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
+
+
+def _common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _builder(
@@ -133,7 +112,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
+        .not_valid_before(now - _BACKDATED)
         .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
