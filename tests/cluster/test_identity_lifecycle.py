@@ -30,8 +30,14 @@ from daypass.identity.model import (
 from daypass.identity.reap import reap, reaper_objects
 from daypass.identity.tokens import wait_for_token
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ForbiddenError
-from daypass.kube.resources import CLUSTER_ROLES, NAMESPACES, ROLE_BINDINGS, SERVICE_ACCOUNTS
+from daypass.kube.errors import ConflictError, ForbiddenError
+from daypass.kube.resources import (
+    CLUSTER_ROLES,
+    NAMESPACES,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+)
 from support import identities
 from support.clusters import admin_access, admin_cluster, cluster_as
 from support.controlplane import ControlPlane
@@ -447,3 +453,17 @@ def test_a_fleet_is_rotated_with_a_summary(desk: Desk) -> None:
     assert "\r" not in words  # no progress where nobody looks
     file = Path(summary["bot-1"]["credentials"])
     assert Credentials.from_file(file).secret_name == summary["bot-1"]["secret"]
+
+
+def test_a_role_changed_by_another_manager_is_a_conflict(desk: Desk) -> None:
+    make(desk.cluster, desk.bot)
+    desk.cluster.request(
+        "PATCH",
+        ROLES.path(desk.namespace, "bot-daypass-token"),
+        {"rules": []},
+        content_type="application/merge-patch+json",
+        params={"fieldManager": "somebody"},
+        what="change a role",
+    )
+    with pytest.raises(ConflictError, match="somebody"):
+        make(desk.cluster, desk.bot)

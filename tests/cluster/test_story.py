@@ -70,7 +70,7 @@ def test_the_documented_walkthrough_works_with_a_real_api_server(
     with LocalStack(
         tmp_path,
         config=stack_config(cluster=cluster_of(control_plane)),
-        behind=ExternalApiServer(lambda: reader),
+        backend=ExternalApiServer(lambda: reader),
         administrator=administrator,
     ) as stack:
         steps = list(run_demo(stack))
@@ -87,7 +87,7 @@ def test_every_shape_of_token_that_the_stack_makes_is_as_asked(
     with LocalStack(
         tmp_path,
         config=stack_config(cluster=cluster_of(control_plane)),
-        behind=ExternalApiServer(lambda: reader),
+        backend=ExternalApiServer(lambda: reader),
         administrator=administrator,
     ) as stack:
         identity = stack.make_identity(unique("team"))

@@ -306,6 +306,6 @@ def test_failure_and_recovery_of_reading_keys_are_reported(
         raise KeysError("the keys are away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(stack._behind, "keys", fails)
+        patch.setattr(stack._backend, "keys", fails)
         within("it is reported", lambda: "the keys are away" in stack.said)
     within("recovery is reported", lambda: stack.said[-1] != "the keys are away")

@@ -66,7 +66,7 @@ def test_revoked_tokens_stay_refused_after_envoy_is_killed(stack: LocalStack) ->
     eventually("it has ended", lambda: not stack.supervisor.edge.envoy.running())
     with pytest.raises(OSError, match="refused"):
         code(stack, good)
-    stack.supervisor.look(threading.Event())
+    stack.supervisor.check(threading.Event())
     assert (code(stack, revoked), code(stack, good)) == (401, 200)
 
 
@@ -110,14 +110,14 @@ def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
         assert set(dead) <= {200, 401, 503}, dead
         if end is end_thread:
             assert not dead[200], dead
-        stack.supervisor.look(threading.Event())
+        stack.supervisor.check(threading.Event())
         assert "authorizer" in stack.said[-1]
         check_message(stack.said[-1], reason="log")
         reported = len(stack.said)
         alive = Counter(code(stack, token) for token in [other, unseen] * 10)
         assert alive == {200: 20}
         assert Counter(code(stack, token) for token in [one, two] * 5) == {401: 10}
-        stack.supervisor.look(threading.Event())
+        stack.supervisor.check(threading.Event())
         assert not [line for line in stack.said[reported:] if "authorizer" in line]
 
 
@@ -128,7 +128,7 @@ def test_the_check_changes_while_it_runs(tmp_path_factory: pytest.TempPathFactor
         other = stack.make_token(identity, audiences=["other"]).reveal()
         for check in ("review", "both", "jwt", "both", "review"):
             stack.config_file.write_text(config(check))
-            stack.supervisor.look(threading.Event(), force=True)
+            stack.supervisor.check(threading.Event(), force=True)
             assert stack.said[-1].startswith("daypass.yaml "), stack.said
             assert code(stack, token) == 200
             assert code(stack, other) == 403

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             return 0 if good else 1
         _invite(stack, paint)
         while not stop.wait(0.5):
-            stack.supervisor.look(stop)
+            stack.supervisor.check(stop)
     return 0 if good else 1
 
 

@@ -1,4 +1,4 @@
-"""A service for the gate to guard where there is none: it answers with what it was sent."""
+"""A service for the gate to guard if there is none: it answers with what it received."""
 
 import http.server
 import json
@@ -7,19 +7,20 @@ from types import TracebackType
 
 from daypass.render.envoy.settings import SocketAddress
 
+_BODY_LIMIT_BYTES = 1024 * 1024
+
 
 class _EchoHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
     server_version = "daypass-echo"
-    wbufsize = -1  # one packet an answer: a second one would wait for an acknowledgement
+    wbufsize = -1  # one packet per response: a second one would wait for an acknowledgement
 
     def _answer(self) -> None:
-        length = min(int(self.headers.get("content-length") or 0), 1024 * 1024)
-        self.rfile.read(length)
+        self.rfile.read(min(int(self.headers.get("content-length") or 0), _BODY_LIMIT_BYTES))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        seen = {"method": self.command, "path": self.path, "headers": headers}
-        body = json.dumps(seen, indent=2).encode() + b"\n"
+        received = {"method": self.command, "path": self.path, "headers": headers}
+        body = json.dumps(received, indent=2).encode() + b"\n"
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -29,11 +30,11 @@ class _EchoHandler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
-        """Say nothing: the gate has a log."""
+        """Log nothing: the gate has a log."""
 
 
 class Echo:
-    """The echo service on a free port of loopback, in threads; ends with its context."""
+    """The echo service, on a free port of loopback. Use as a context manager, or call `stop`."""
 
     def __init__(self) -> None:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _EchoHandler)
@@ -45,11 +46,11 @@ class Echo:
 
     @property
     def address(self) -> SocketAddress:
-        """Where it listens."""
+        """The address it listens on."""
         return SocketAddress(host="127.0.0.1", port=self._server.server_address[1])
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

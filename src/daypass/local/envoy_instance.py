@@ -1,4 +1,4 @@
-"""Door and gate on this machine: rendered files, an Envoy that follows them, changes as it runs."""
+"""Door and gate on this machine: rendered files, and an Envoy that follows them as it runs."""
 
 import hashlib
 import shutil
@@ -26,44 +26,43 @@ from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.gate_listener import NO_KEYS
 from daypass.render.envoy.settings import DoorSettings, GateSettings, SocketAddress
 
-VERSIONS = {
+_VERSIONS = {
     "listeners.json": "listener_manager.lds.version_text",
     "clusters.json": "cluster_manager.cds.version_text",
     "routes.json": "http.door.rds.door.version_text",
     "routes-gate.json": "http.gate.rds.gate.version_text",
 }
-"""The statistic in which Envoy says which version of a file it has taken."""
-TAKEN_WITHIN_SECONDS = 5.0
+"""The statistic in which Envoy reports which version of a file it uses."""
+_LOADED_WITHIN_SECONDS = 5.0
 
 
-AnySettings = TypeVar("AnySettings", DoorSettings, GateSettings)
+_Settings = TypeVar("_Settings", DoorSettings, GateSettings)
 
 
 class RefusedChangeError(DaypassError):
-    """A change that Envoy would not take; all runs on as it was."""
+    """Envoy did not accept a change; the old settings stay in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvoyInstanceSettings:
-    """A door, and maybe a gate beside it."""
+    """A door, and a gate if there is one."""
 
     door: DoorSettings
     gate: GateSettings | None = None
 
     @property
     def listens(self) -> dict[str, SocketAddress]:
-        """Where it listens, by the name of the listener."""
+        """The addresses to listen on, by the name of the listener."""
         listens = {"door": self.door.listen}
         return listens if self.gate is None else {**listens, "gate": self.gate.listen}
 
 
 class EnvoyInstance:
-    """A running door and gate. `folder` is private and has a short name; it holds Envoy's files.
+    """A running door and gate. `folder` is private, has a short name, and holds Envoy's files.
 
-    `ports`: where they listen, by name, also where the kernel chose the port. `keys`: the
-    gate's first key set; with None it refuses every token until `take_keys` is called. `revoked`:
-    what the gate refuses from its first request on. `workers`: threads of Envoy, or None for one a
-    core.
+    `ports`: the ports that they listen on, by name. `keys`: the gate's first key set; with None
+    it refuses every token until `set_keys` is called. `revoked`: the first revocation list.
+    `workers`: threads of Envoy; None for one per core.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class EnvoyInstance:
         self._pinned: dict[str, int] = {}
         for address in settings.listens.values():
             verify_free(address)
-        # Envoy itself judges what it starts with, and there is nothing yet that could be lost.
+        # No validation first: Envoy checks what it starts with, and nothing can be lost yet.
         self._write(settings)
         self._start()
 
@@ -97,7 +96,7 @@ class EnvoyInstance:
             raise
 
     def restart(self) -> None:
-        """A new Envoy with the same settings, on the same ports, after the old one has ended."""
+        """Start Envoy again, with the same settings and ports."""
         self.envoy.stop()
         listens = self.settings.listens
         self._pinned = {name: self.ports[name] for name in listens if listens[name].port == 0}
@@ -105,30 +104,27 @@ class EnvoyInstance:
         self._start()
 
     def apply(self, settings: EnvoyInstanceSettings) -> None:
-        """Change what runs without dropping a connection.
+        """Change the settings without dropping a connection.
 
-        Raises RefusedChangeError, EnvoyFailedError or PortTakenError with the old settings still
+        Raises RefusedChangeError, EnvoyFailedError or PortTakenError; the old settings then stay
         in force.
         """
         known = self.settings.listens
         for name, address in settings.listens.items():
             if address != known.get(name):
                 verify_free(address)
-        self._judge(settings)
+        self._validate(settings)
         old, self.settings = self.settings, settings
         try:
-            self._verify_taken(self._write(settings))
+            self._wait_until_loaded(self._write(settings))
         except (OSError, DaypassError):
             self.settings = old
             with suppress(OSError):  # the first error is the one to report
                 self._write(old)
             raise
 
-    def take_keys(self, keys: str) -> bool:
-        """Give the gate a JSON Web Key Set, as text; open connections obey it, too.
-
-        Gives back whether it is another one than before.
-        """
+    def set_keys(self, keys: str) -> bool:
+        """Replace the gate's key set, for open connections too; return whether it changed."""
         if keys == self._keys:
             return False
         if self.settings.gate is not None:
@@ -136,18 +132,18 @@ class EnvoyInstance:
         self._keys = keys
         return True
 
-    def take_revoked(self, revoked: RevocationSnapshot) -> None:
-        """Give the gate a list of the revoked; open connections obey it, too. From any thread."""
+    def set_revoked(self, revoked: RevocationSnapshot) -> None:
+        """Replace the gate's revocation list, for open connections too. Safe from any thread."""
         self._revoked = revoked
-        # With `review` Envoy reads no list.
+        # With check `review`, Envoy reads no list.
         if self.settings.gate is not None and self.settings.gate.is_native:
             self._write_revoked()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop Envoy."""
         self.envoy.stop()
 
-    def _judge(self, settings: EnvoyInstanceSettings) -> None:
+    def _validate(self, settings: EnvoyInstanceSettings) -> None:
         scratch = self.folder / "judged"
         scratch.mkdir(mode=0o700, exist_ok=True)
         files = static_files(
@@ -165,7 +161,7 @@ class EnvoyInstance:
             shutil.rmtree(scratch)
 
     def _write(self, settings: EnvoyInstanceSettings) -> dict[str, str]:
-        """Put every file in place; gives back the version of each that Envoy reports on."""
+        """Write every file; return the version of each that Envoy reports on."""
         if settings.gate is not None:
             self._write_keys(settings.gate, self._keys)
             self._write_revoked()
@@ -176,10 +172,10 @@ class EnvoyInstance:
             gate=None if settings.gate is None else self._placed(settings.gate, "gate"),
         )
         versions: dict[str, str] = {}
-        # The listeners last: whatever they refer to is then in place.
+        # The listeners last: what they refer to is then in place.
         for name in sorted(files, key=lambda n: n == "listeners.json"):
             content = files[name]
-            if name in VERSIONS:
+            if name in _VERSIONS:
                 versions[name] = hashlib.sha256(to_json(content).encode()).hexdigest()[:16]
                 content = {**content, "version_info": versions[name]}
             write_private(str(self.folder / name), to_json(content).encode())
@@ -190,21 +186,21 @@ class EnvoyInstance:
         write_private(str(self.folder / KEYS_FILE), content.encode())
 
     def _write_revoked(self) -> None:
-        with self._writing_revoked:  # whoever comes last writes the latest
+        with self._writing_revoked:  # so that the last writer writes the latest list
             content = to_json(revoked_file(self._revoked))
             write_private(str(self.folder / REVOKED_FILE), content.encode())
 
-    def _placed(self, settings: AnySettings, name: str) -> AnySettings:
+    def _placed(self, settings: _Settings, name: str) -> _Settings:
         port = settings.listen.port or self._pinned.get(name, 0)
         return replace(settings, listen=replace(settings.listen, port=port))
 
-    def _verify_taken(self, expected: dict[str, str]) -> None:
-        deadline = SYSTEM_CLOCK.monotonic() + TAKEN_WITHIN_SECONDS
+    def _wait_until_loaded(self, expected: dict[str, str]) -> None:
+        deadline = SYSTEM_CLOCK.monotonic() + _LOADED_WITHIN_SECONDS
         missing = list(expected)
         while missing and SYSTEM_CLOCK.monotonic() < deadline:
             time.sleep(0.02)
             versions = self.envoy.stats("version_text")
-            missing = [name for name in expected if versions.get(VERSIONS[name]) != expected[name]]
+            missing = [name for name in expected if versions.get(_VERSIONS[name]) != expected[name]]
         if missing:
             raise RefusedChangeError(
                 f"Envoy did not take the new {', '.join(missing)}", self.envoy.log_end()

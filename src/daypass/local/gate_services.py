@@ -1,8 +1,7 @@
-"""What the gate on this machine refuses since it was revoked, and what a person is told of that.
+"""What runs next to Envoy for a gate on this machine: the revocation watch and the authorizer.
 
-The authorizer of a gate on this machine: an event loop on a thread of its own.
-
-Which authorizer runs for the gate on this machine, also while its settings change.
+A LocalAuthorizer is an event loop on its own thread; Authorizers replaces it when the gate's
+settings change or it ends.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -29,30 +27,26 @@ from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
 from daypass.render.envoy.filters import RevocationSnapshot
 
-if TYPE_CHECKING:
-    from daypass.gate.authorizer.service import ReviewSettings
-
-
 STATE_FILE = "revocations.json"
-UNSEEN = (
-    "what is revoked is not seen by this gate: a token passes until its own end\n"
-    "with --kubeconfig FILE, of somebody who may watch Secrets, ServiceAccounts and ConfigMaps, "
-    "it is refused within a second"
+UNWATCHED = (
+    "this gate does not see revocations: a token passes until it expires\n"
+    "with --kubeconfig FILE, of a user who may watch Secrets, ServiceAccounts and ConfigMaps, "
+    "it is refused within a second of its revocation"
 )
 RECORD_LOST = (
     f"there is no record of what was revoked before ({STATE_FILE} in the state folder)\n"
     "with check jwt and both, tokens issued before this start are refused; "
-    "clients get new ones by themselves"
+    "clients get new ones automatically"
 )
 
 
 class Revocations:
-    """A watch, if there is somebody to watch as, and its troubles as lines for `say`."""
+    """A watch of revocations, if there is a user for it; `say` reports its state as lines."""
 
     def __init__(
         self,
         config: Config,
-        behind: ApiBackend,
+        backend: ApiBackend,
         take: Callable[[RevocationSnapshot], None],
         clock: Clock,
         say: Callable[[str], None],
@@ -63,12 +57,12 @@ class Revocations:
         close_after_seconds: float,
     ) -> None:
         self._say = say
-        self._told = ""
-        self._told_closed = ""
+        self._reported_trouble = ""
+        self._reported_closed = ""
         self._watch: LocalRevocationController | None = None
-        access = behind.access()
+        access = backend.access()
         if access is None:
-            say(UNSEEN)
+            say(UNWATCHED)
             return
         self._watch = LocalRevocationController(
             Cluster(access),
@@ -79,53 +73,51 @@ class Revocations:
             ),
             clock,
             longest_lifetime_seconds=longest_lifetime_seconds,
-            scope=Scope(
-                orders_namespace=config.door.namespace, metadata_only=behind.serves_metadata
-            ),
+            scope=Scope(orders_namespace=config.door.namespace),
             close_after_seconds=close_after_seconds,
         )
         if self._watch.record_is_lost:
             say(RECORD_LOST)
 
     def first(self) -> RevocationSnapshot | None:
-        """What is refused from the first request on. Waits until the gate may open, 1 s at most."""
+        """Return the list for the first request. Wait until the gate may open, at most 1 s."""
         if self._watch is None:
             return None
         threading.Event().wait(min(1.0, self._watch.opens_in_seconds))
         return self._watch.first()
 
     def start(self) -> None:
-        """Follow, beside."""
+        """Start watching in a background thread."""
         if self._watch is not None:
             self._watch.start()
 
-    def look(self) -> None:
-        """Tell what is new."""
+    def report(self) -> None:
+        """Report what has changed."""
         if self._watch is None:
             return
-        if (trouble := self._watch.trouble) != self._told:
-            self._told = trouble
+        if (trouble := self._watch.trouble) != self._reported_trouble:
+            self._reported_trouble = trouble
             self._say(
-                f"what is revoked is not seen right now\n{trouble}"
+                f"the gate does not see revocations right now\n{trouble}"
                 if trouble
-                else "what is revoked is seen again"
+                else "the gate sees revocations again"
             )
         closed = ""
         if self._watch.is_closed:
-            closed = "the gate refuses every token: it has not heard for too long what is revoked"
+            closed = "the gate refuses every token: it has seen no revocations for too long"
         elif self._watch.is_expired:
             closed = "with check jwt and both the gate refuses every token: its list is out of date"
-        if closed != self._told_closed:
-            self._told_closed = closed
-            self._say(closed or "the gate is open again: it knows what is revoked")
+        if closed != self._reported_closed:
+            self._reported_closed = closed
+            self._say(closed or "the gate is open again: it sees revocations")
 
     def longest_lifetime(self, seconds: int) -> None:
-        """Take another longest lifetime."""
+        """Set the longest lifetime of tokens."""
         if self._watch is not None:
             self._watch.longest_lifetime(seconds)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop watching."""
         if self._watch is not None:
             self._watch.stop()
 
@@ -136,9 +128,9 @@ DRAIN_SECONDS = 2.0
 
 
 class LocalAuthorizer:
-    """Listens at the Unix socket `path` from the start on, until `stop`.
+    """Listens at the Unix socket `path` until `stop`.
 
-    `write`: takes audit events, a line each, on the thread. Raises KubeconfigError, ListenError.
+    `write` gets audit events, one line each, on the thread. Raises KubeconfigError, ListenError.
     """
 
     def __init__(
@@ -163,7 +155,7 @@ class LocalAuthorizer:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it does its work and can be reached; otherwise only a new one helps."""
+        """Whether it works and can be reached; otherwise only a new one helps."""
         return (
             self._thread.is_alive()
             and self._service.is_alive()
@@ -173,20 +165,20 @@ class LocalAuthorizer:
 
     @property
     def trouble(self) -> str:
-        """Why the API server cannot be asked right now, or ""."""
+        """Why the API server does not answer right now, or ""."""
         return self._service.authorizer.reviews.trouble
 
     def take_revoked(self, revoked: RevocationSnapshot) -> None:
-        """Refuse from now on what is on this list. From any thread."""
-        with suppress(RuntimeError):  # it has ended
+        """Replace the revocation list. Safe from any thread."""
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._service.take_revoked, revoked)
 
     def retire(self) -> None:
-        """End it after what is under way, beside."""
+        """Stop it in the background, after the requests in progress."""
         threading.Thread(target=self._retire, daemon=True).start()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         if self._loop.is_closed():
             return
         if self._thread.is_alive():
@@ -208,9 +200,9 @@ class LocalAuthorizer:
         self.stop()
 
     async def _stop_dead(self) -> None:
-        """Close the sockets of a thread that died, where questions have waited since."""
+        """Close the sockets of a thread that died, where requests are waiting."""
         await self._service.stop()
-        await self._service.stop()  # also for what had waited, and began meanwhile
+        await self._service.stop()  # again, for requests that began meanwhile
         await asyncio.sleep(0)
 
     async def _start(self) -> None:
@@ -226,13 +218,13 @@ LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
 
 
 class Authorizers:
-    """Starts one where the check asks for it: `socket_for`, then `keep_new` or `keep_old`.
+    """Runs the authorizer that the gate's check needs: `socket_for`, then `keep_new` or `keep_old`.
 
     Audit events go to `folder`/AUDIT_FILE.
     """
 
-    def __init__(self, behind: ApiBackend, folder: Path, clock: Clock) -> None:
-        self._behind = behind
+    def __init__(self, backend: ApiBackend, folder: Path, clock: Clock) -> None:
+        self._backend = backend
         self._folder = folder
         self._clock = clock
         self._current: LocalAuthorizer | None = None
@@ -240,18 +232,16 @@ class Authorizers:
         self._revoked: RevocationSnapshot | None = None
         self._lock = threading.Lock()
         self._count = 0
-        self._told = ""
+        self._reported = ""
 
     def socket_for(self, config: Config, gate: Gate, issuer: str) -> Path | None:
-        """Where the authorizer listens for this gate; None where its check asks nobody.
+        """Return the socket of an authorizer for this gate; None if its check needs none.
 
-        Raises UsageError where it is not known whom to ask as, KubeconfigError, ListenError.
+        Raises UsageError if there is no user for TokenReviews, KubeconfigError, ListenError.
         """
         if gate.check == "jwt":
             self._next = None
             return None
-        from daypass.gate.authorizer.service import ReviewSettings
-
         settings = ReviewSettings.of(
             config, gate, issuer=issuer, longest_lifetime_seconds=config.longest_lifetime_seconds
         )
@@ -264,21 +254,21 @@ class Authorizers:
         return path
 
     def keep_new(self) -> None:
-        """Envoy asks the one that `socket_for` told."""
+        """Keep the authorizer of the last `socket_for`: Envoy uses it."""
         with self._lock:
             old, self._current = self._current, self._next
         if old is not None and old is not self._current:
             old.retire()
 
     def keep_old(self) -> None:
-        """Envoy goes on with the one before."""
+        """Keep the authorizer from before the last `socket_for`."""
         with self._lock:
             new, self._next = self._next, self._current
         if new is not None and new is not self._current:
             new.stop()
 
     def take_revoked(self, revoked: RevocationSnapshot | None) -> None:
-        """Refuse from now on what is on this list. From any thread."""
+        """Replace the revocation list. Safe from any thread."""
         if revoked is None:
             return
         with self._lock:
@@ -286,8 +276,8 @@ class Authorizers:
             for each in self._running():
                 each.take_revoked(revoked)
 
-    def look(self) -> str:
-        """Start a new one where the current one has ended; return what there is to report."""
+    def check(self) -> str:
+        """Start the current authorizer again if it has ended; return what there is to report."""
         trouble = "" if self._current is None else self._current.trouble
         if self._current is not None and not self._current.is_alive:
             self._current.stop()
@@ -296,25 +286,24 @@ class Authorizers:
             except (OSError, DaypassError) as error:
                 trouble = f"the authorizer has ended, and cannot be started again: {error}"
             else:
-                self._told = ""
+                self._reported = ""
                 return "the authorizer had ended; a new one is up"
-        if trouble == self._told:
+        if trouble == self._reported:
             return ""
-        self._told = trouble
+        self._reported = trouble
         return trouble or "the API server answers the gate again"
 
     def stop(self) -> None:
-        """End whatever runs."""
+        """Stop all authorizers."""
         for each in self._running():
             each.stop()
 
     def _start(self, settings: ReviewSettings, path: Path, *, is_current: bool = False) -> None:
-
-        access = self._behind.access()
+        access = self._backend.access()
         if access is None:
             raise UsageError(
-                "gate.check review and both ask the API server, and nobody is named to ask as",
-                "--kubeconfig FILE, of somebody who may create tokenreviews "
+                "gate.check review and both need a user for TokenReviews, and none is named",
+                "--kubeconfig FILE, of a user who may create tokenreviews "
                 "(ClusterRole system:auth-delegator)",
             )
         started = LocalAuthorizer(settings, access, path, self._clock, self._write)

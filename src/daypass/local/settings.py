@@ -1,4 +1,4 @@
-"""From `daypass.yaml` to the settings of door and gate on this machine."""
+"""The settings of door and gate on this machine, from daypass.yaml, and their certificates."""
 
 import socket
 import ssl
@@ -27,14 +27,14 @@ from daypass.render.settings import exposure_of, gate_settings, rate_limits
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
-"""Certificates of our own authority live three times as long."""
+"""Certificates from our own authority are valid three times as long."""
 
 
 class CertificateError(DaypassError):
-    """A certificate that no client would accept, or that Envoy could not show."""
+    """A certificate that no client would accept, or that Envoy could not serve."""
 
 
-def edge_settings(
+def envoy_settings(
     config: Config,
     upstream: Upstream,
     authority: Authority,
@@ -45,18 +45,18 @@ def edge_settings(
     echo: SocketAddress | None,
     authorizer: Path | None = None,
 ) -> EnvoyInstanceSettings:
-    """Door and gate of a config on this machine.
+    """Return the settings of a config's door and gate.
 
-    Certificates that the config has no files for are issued by `authority` and written to `folder`.
-    `issuer`, `echo` (what the gate guards where the config names nothing) and `authorizer` (its
-    Unix socket, where the check needs one) matter to a gate only.
-    Clients connect directly here, so no hop is trusted to tell a client's address.
+    Certificates that the config names no files for are issued by `authority` and written to
+    `folder`. `issuer`, `echo` (the default upstream) and `authorizer` (its Unix socket, if the
+    check needs one) are for the gate. Clients connect directly, so no hop is trusted to name a
+    client's address. Raises UsageError, CertificateError.
     """
     nameless = [domain.host for domain in config.domains.values() if is_address(domain.host)]
     if len(nameless) > 1:
         raise UsageError(
             f"two domains are addresses: {nameless[0]} and {nameless[1]}",
-            "whoever connects to an address asks for no name, so only one certificate can be shown",
+            "a client of an address sends no name, so only one certificate can be served",
         )
     certificates = {
         domain.host: _certificate(name, domain, authority, folder, clock)
@@ -75,8 +75,8 @@ def edge_settings(
     hosts = config.gate.named_hosts
     if not hosts:
         raise UsageError(
-            "gate.hosts names no host, and on this machine the gate answers to names alone",
-            "add one beside '*', such as localhost",
+            "gate.hosts names no host, and on this machine the gate answers only to names",
+            "add one next to '*', such as localhost",
         )
     for host in hosts:
         if host not in certificates:
@@ -115,7 +115,7 @@ def _protected(config: Config, echo: SocketAddress | None) -> Protected:
 
 
 def listens_of(config: Config) -> list[SocketAddress]:
-    """Return where the door, and the gate if there is one, listen."""
+    """Return the addresses of the door, and of the gate if there is one."""
     gate = [] if config.gate is None else [_listen(config.local.gate)]
     return [_listen(config.local.door), *gate]
 
@@ -125,7 +125,7 @@ def _listen(address: ConfigAddress) -> SocketAddress:
 
 
 def files_of(config: Config) -> list[Path]:
-    """The files that a config names: when one of them changes, so does the door."""
+    """Return the files that a config names, which are followed for changes."""
     pairs = [
         domain.tls.files for domain in config.domains.values() if isinstance(domain.tls, TlsFiles)
     ]
@@ -135,12 +135,12 @@ def files_of(config: Config) -> list[Path]:
 
 
 def address_of(host: str) -> str:
-    """The IP address to listen on for a host of the config: Envoy resolves no names there."""
+    """Return the IP address for a host to listen on: Envoy resolves no names there."""
     if host != "localhost":
         return host
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     addresses = [str(address[4][0]) for address in found]
-    # Where IPv6 is off, ::1 may still be in /etc/hosts, and first.
+    # If IPv6 is off, ::1 may still come first in /etc/hosts.
     return "127.0.0.1" if "127.0.0.1" in addresses else addresses[0]
 
 
@@ -149,7 +149,7 @@ def _certificate(
 ) -> Certificate:
     if isinstance(domain.tls, TlsFiles):
         certificate, key = domain.tls.files.certificate, domain.tls.files.key
-        verify_pair(certificate, key, domain.host, clock)
+        _verify_pair(certificate, key, domain.host, clock)
     else:
         certificate, key = _issue(domain.host, authority, folder, clock)
     return _shown_for(name, domain.host, certificate, key)
@@ -160,18 +160,18 @@ def _shown_for(name: str, host: str, certificate: Path, key: Path) -> Certificat
         name=name,
         certificate_file=str(certificate),
         key_file=str(key),
-        # A client that asks for an address sends no name (RFC 6066).
+        # A client that connects to an address sends no name (RFC 6066).
         server_names=() if is_address(host) else (host,),
     )
 
 
 def certificate_generation(clock: Clock) -> int:
-    """A number that grows when it is time to issue new certificates."""
+    """Return a number that grows when it is time to issue new certificates."""
     return int(clock.unix() // REISSUE_AFTER_SECONDS)
 
 
 def _issue(host: str, authority: Authority, folder: Path, clock: Clock) -> tuple[Path, Path]:
-    # New files for a new certificate: whoever follows the folder never sees half of a pair.
+    # New files for a new certificate, so that Envoy never reads half of a pair.
     stem = f"{host.replace(':', '_')}-{certificate_generation(clock)}"
     certificate, key = folder / f"{stem}.crt", folder / f"{stem}.key"
     if not certificate.exists():
@@ -181,7 +181,7 @@ def _issue(host: str, authority: Authority, folder: Path, clock: Clock) -> tuple
     return certificate, key
 
 
-def verify_pair(certificate_file: Path, key_file: Path, host: str, clock: Clock) -> None:
+def _verify_pair(certificate_file: Path, key_file: Path, host: str, clock: Clock) -> None:
     """Raise CertificateError unless these are a certificate and its key, valid now, for `host`."""
     try:
         certificate = x509.load_pem_x509_certificates(certificate_file.read_bytes())[0]

@@ -20,12 +20,12 @@ from daypass.local.supervisor import Supervisor
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
 HOST = "localhost"
 WORKERS = 2
-"""Threads of Envoy: one person's requests, also on a machine of many cores."""
+"""Threads of Envoy: enough for one user's requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeIdentity:
-    """An identity, and the credentials file that stands for it."""
+    """An identity and its credentials file."""
 
     namespace: str
     name: str
@@ -35,26 +35,26 @@ class MadeIdentity:
 
     @property
     def user(self) -> str:
-        """What Kubernetes calls it."""
+        """Its user name in Kubernetes."""
         return f"system:serviceaccount:{self.namespace}:{self.name}"
 
     def credentials(self) -> Credentials:
-        """What a client has."""
+        """Return the credentials that a client loads."""
         return Credentials.from_file(self.credentials_file)
 
 
 def stack_config(
     *, door_port: int = 0, gate_port: int = 0, cluster: str = "", upstream: str = ""
 ) -> str:
-    """A daypass.yaml for door and gate on loopback; port 0 is any free one.
+    """Return a daypass.yaml for door and gate on loopback; port 0 is any free one.
 
-    `cluster`: lines that name an external API server; left out, the embedded one is meant.
-    `upstream`: what the gate guards (`http://127.0.0.1:8080`); left out, an echo service.
+    `cluster`: lines that name an external API server; the default is the embedded one.
+    `upstream`: what the gate guards (`http://127.0.0.1:8080`); the default is an echo service.
     """
     api_server = "external" if cluster else "embedded"
-    behind = f"apiServer: {api_server}"
+    backend = f"apiServer: {api_server}"
     if upstream:
-        behind += f", upstream: {json.dumps(upstream)}"
+        backend += f", upstream: {json.dumps(upstream)}"
     return f"""\
 version: 1
 {cluster}domains:
@@ -62,17 +62,16 @@ version: 1
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 24h}}
 gate: {{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}]}}
 limits: {{requestsPerSecond: 2000, perSourcePerSecond: 1000}}
-local: {{door: "{HOST}:{door_port}", gate: "{HOST}:{gate_port}", {behind}}}
+local: {{door: "{HOST}:{door_port}", gate: "{HOST}:{gate_port}", {backend}}}
 """
 
 
 class LocalStack:
-    """Door and gate before an API server, with everything in `folder`, which must be empty, private
-    and of a short name.
+    """Door and gate in front of an API server. Use as a context manager, or call `stop`.
 
-    `config`: a daypass.yaml; `behind` and `administrator`: an API server that is not embedded.
-    `server_clock`: what an embedded API server goes by (`clock` unless it is named); Envoy goes by
-    the machine's clock whatever is handed in. Use as a context manager, or call `stop`.
+    `folder` holds everything; it is empty, private, and has a short name. `config`: a daypass.yaml.
+    `backend` and `administrator`: an external API server. `server_clock`: the embedded API
+    server's clock, `clock` by default; Envoy always uses the machine's.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class LocalStack:
         *,
         config: str = "",
         clock: Clock = SYSTEM_CLOCK,
-        behind: ApiBackend | None = None,
+        backend: ApiBackend | None = None,
         administrator: Admin | None = None,
         server_clock: Clock | None = None,
     ) -> None:
@@ -92,18 +91,18 @@ class LocalStack:
         self.config_file = folder / "daypass.yaml"
         self.config_file.write_text(config or stack_config())
         self.said: list[str] = []
-        if behind is None or administrator is None:
+        if backend is None or administrator is None:
             embedded = EmbeddedApiServer(self.authority, folder, clock, server_clock=server_clock)
-            behind, administrator = embedded, embedded.server.admin
+            backend, administrator = embedded, embedded.server.admin
             self._server: ApiServer | None = embedded.server
         else:
             self._server = None
-        self._behind = behind
+        self._backend = backend
         self.administrator = administrator
         try:
             self.supervisor = Supervisor(
                 self.config_file,
-                behind,
+                backend,
                 self.authority,
                 folder,
                 clock,
@@ -113,7 +112,7 @@ class LocalStack:
                 is_first_start=True,
             )
         except BaseException:
-            behind.stop()
+            backend.stop()
             raise
 
     @property
@@ -128,13 +127,13 @@ class LocalStack:
 
     @property
     def server(self) -> ApiServer:
-        """The embedded API server; raises DaypassError where another one stands behind the door."""
+        """The embedded API server. Raises DaypassError if the API server is external."""
         if self._server is None:
             raise DaypassError("the API server of this stack is not embedded")
         return self._server
 
     def make_identity(self, namespace: str = "team", name: str = "bot") -> MadeIdentity:
-        """An identity that may ask for its own tokens, and its credentials file (mode 0600)."""
+        """Make an identity that may request its own tokens, and its credentials file (0600)."""
         secret_name = new_secret_name(name)
         self.administrator.ensure_namespace(namespace)
         for manifest in identity_objects(namespace, name, secret_name):
@@ -168,7 +167,7 @@ class LocalStack:
         bound: bool = True,
         expired: bool = False,
     ) -> Secret:
-        """A short-lived token of any shape; `expired`: one whose end lies a minute back."""
+        """Return a short-lived token of any shape; `expired`: since a minute ago."""
         return self.administrator.issue_token(
             identity.namespace,
             identity.name,
@@ -183,9 +182,9 @@ class LocalStack:
         self.administrator.delete("Secret", identity.secret_name, identity.namespace)
 
     def stop(self) -> None:
-        """End everything."""
+        """Stop everything."""
         self.supervisor.stop()
-        self._behind.stop()
+        self._backend.stop()
 
     def __enter__(self) -> "LocalStack":
         return self

@@ -1,4 +1,4 @@
-"""Keeping door and gate up: restart with back-off, follow config and keys, end in order."""
+"""Keeps door and gate running: restarts Envoy with back-off, and follows config and keys."""
 
 import threading
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from daypass.local.api_backend import ApiBackend
 from daypass.local.echo import Echo
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
 from daypass.local.gate_services import Authorizers, Revocations
-from daypass.local.settings import certificate_generation, edge_settings, files_of
+from daypass.local.settings import certificate_generation, envoy_settings, files_of
 from daypass.render.envoy.filters import RevocationSnapshot
 
-LOOK_EVERY_SECONDS = 0.5
+CHECK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STABLE_AFTER_SECONDS = 60.0
@@ -26,20 +26,20 @@ Signature = tuple[int, tuple[FileSignature, ...]]
 
 
 class Supervisor:
-    """Runs the door, and the gate if there is one, of a config file until it is told to stop.
+    """Runs the door, and the gate if there is one, of a config file.
 
-    `behind`: the API server. `authority` signs what the config has no certificate for. `say` takes
-    some lines for a person. `workers`: threads of Envoy, or None for one a core. `state`: where it
-    is kept what was revoked, or None to forget it. `is_first_start`: the API server is
-    new, and has issued no token before; otherwise, without a record of what was revoked, the gate
-    refuses what was issued before this start. `close_after_seconds`: how long the gate may hear
-    nothing of what is revoked before it refuses every token, or None for the config's time.
+    `backend`: the API server. `authority` issues the certificates that the config names no file
+    for. `say` gets lines for the user. `workers`: threads of Envoy; None for one per core.
+    `state`: the folder for the record of revocations; None for no record. `is_first_start`: the
+    API server is new and has issued no token; otherwise, without that record, the gate refuses
+    tokens that were issued before this start. `close_after_seconds`: how long the gate may see no
+    revocations before it refuses every token; None for the config's value.
     """
 
     def __init__(
         self,
         config_file: Path,
-        behind: ApiBackend,
+        backend: ApiBackend,
         authority: Authority,
         runtime: Path,
         clock: Clock,
@@ -51,28 +51,28 @@ class Supervisor:
         close_after_seconds: float | None = None,
     ) -> None:
         self._config_file = config_file
-        self._behind = behind
+        self._backend = backend
         self._authority = authority
         self._runtime = runtime
         self._clock = clock
         self._say = say
         self._failures = 0
-        self._told_trouble = ""
+        self._reported_trouble = ""
         self._echo: Echo | None = None
         self._revocations: Revocations | None = None
-        self._authorizers = Authorizers(behind, runtime, clock)
+        self._authorizers = Authorizers(backend, runtime, clock)
         self.config: Config = load(config_file)
         self._seen = self._signature(self.config)
-        self._keys = Poller(lambda: behind.keys(self.config), KEYS_EVERY_SECONDS)
+        self._keys = Poller(lambda: backend.keys(self.config), KEYS_EVERY_SECONDS)
         try:
             settings = self._settings(self.config)
             revoked = None
             if settings.gate is not None and (gate := self.config.gate) is not None:
-                # Before Envoy starts: it then knows both when it takes its first request.
+                # Before Envoy starts, so that it has both at its first request.
                 self._keys.start()
                 self._revocations = Revocations(
                     self.config,
-                    behind,
+                    backend,
                     self._take_revoked,
                     clock,
                     say,
@@ -102,13 +102,13 @@ class Supervisor:
         self._follow()
 
     def run(self, stop: threading.Event, reload: threading.Event) -> None:
-        """Come back when `stop` is set; all is then still up. `reload` asks for a look now."""
-        while not stop.wait(LOOK_EVERY_SECONDS):
-            self.look(stop, force=reload.is_set())
+        """Run until `stop` is set; everything is then still up. `reload` forces a check now."""
+        while not stop.wait(CHECK_EVERY_SECONDS):
+            self.check(stop, force=reload.is_set())
             reload.clear()
 
-    def look(self, stop: threading.Event, *, force: bool = False) -> None:
-        """Look after everything once: is Envoy alive, have the config or the keys changed?"""
+    def check(self, stop: threading.Event, *, force: bool = False) -> None:
+        """Check once whether Envoy runs, and whether the config or the keys have changed."""
         if not self.edge.envoy.running():
             self._revive(stop)
         self.edge.envoy.trim_log()
@@ -119,7 +119,7 @@ class Supervisor:
         self._follow()
 
     def stop(self) -> None:
-        """End the door, the gate and the echo service."""
+        """Stop the door, the gate and the echo service."""
         self._stop_following()
         self.edge.stop()
         self._authorizers.stop()
@@ -137,10 +137,12 @@ class Supervisor:
     def _reload(self) -> None:
         try:
             config = load(self._config_file)
-            # What a config refers to is watched from now on, also if it is refused below.
+            # The files that it names are followed from now on, even if it is refused below.
             self._seen = self._signature(config)
             if (config.gate is None) != (self.config.gate is None):
-                raise DaypassError("a gate comes or goes with a new start", "stop this one first")
+                raise DaypassError(
+                    "adding or removing the gate needs a new start", "stop this one first"
+                )
             if config.local.api_server != self.config.local.api_server:
                 raise DaypassError("another API server needs a new start", "stop this one first")
             if config.door.namespace != self.config.door.namespace:
@@ -149,7 +151,7 @@ class Supervisor:
             self.edge.apply(settings)
         except (OSError, DaypassError) as error:
             self._authorizers.keep_old()
-            self._say(f"the change is refused, all runs on as it was\n{error}")
+            self._say(f"the change is refused, and everything runs on as before\n{error}")
             return
         self.config = config
         self._authorizers.keep_new()
@@ -159,20 +161,20 @@ class Supervisor:
 
     def _take_revoked(self, revoked: RevocationSnapshot) -> None:
         self._authorizers.take_revoked(revoked)
-        self.edge.take_revoked(revoked)
+        self.edge.set_revoked(revoked)
 
     def _follow(self) -> None:
-        if news := self._authorizers.look():
+        if news := self._authorizers.check():
             self._say(news)
         if self._revocations is not None:
-            self._revocations.look()
+            self._revocations.report()
         trouble, taken = self._keys.trouble, False
         try:
-            taken = self._keys.latest is not None and self.edge.take_keys(self._keys.latest)
+            taken = self._keys.latest is not None and self.edge.set_keys(self._keys.latest)
         except OSError as error:
             trouble = f"the API server's signing keys could not be written: {error}"
-        if trouble != self._told_trouble:
-            self._told_trouble = trouble
+        if trouble != self._reported_trouble:
+            self._reported_trouble = trouble
             self._say(trouble or "the API server's signing keys are read again")
         if taken:
             self._say("the gate has taken the API server's signing keys")
@@ -196,14 +198,14 @@ class Supervisor:
     def _settings(self, config: Config) -> EnvoyInstanceSettings:
         issuer, echo, authorizer = "", None, None
         if config.gate is not None:
-            issuer = self._behind.issuer(config)
+            issuer = self._backend.issuer(config)
             if config.local.upstream is None:
                 self._echo = self._echo or Echo()
                 echo = self._echo.address
             authorizer = self._authorizers.socket_for(config, config.gate, issuer)
-        return edge_settings(
+        return envoy_settings(
             config,
-            self._behind.upstream(config),
+            self._backend.upstream(config),
             self._authority,
             self._runtime,
             self._clock,
@@ -213,7 +215,7 @@ class Supervisor:
         )
 
     def _signature(self, config: Config) -> Signature:
-        """Changes when the config file, or a file that it names, does, or certificates are old."""
+        """Return a value that changes with the config, its files, and the age of certificates."""
         files = [self._config_file, *files_of(config)]
         return certificate_generation(self._clock), tuple(map(_file_signature, files))
 

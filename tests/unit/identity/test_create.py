@@ -20,7 +20,7 @@ from daypass.identity.model import (
 from daypass.identity.namespaces import enforce_policy
 from daypass.identity.tokens import NoTokenError, wait_for_token
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
+from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     NAMESPACES,
     ROLES,
@@ -84,20 +84,6 @@ def test_a_second_run_restores_a_deleted_role(world: EmbeddedCluster) -> None:
     make(world.cluster)
     holder = world.as_holder_of(created.token)
     assert not isinstance(mint(holder, BOT, bound_to=created.secret_name), Exception)
-
-
-def test_a_role_changed_by_another_manager_is_a_conflict(world: EmbeddedCluster) -> None:
-    make(world.cluster)
-    world.cluster.request(
-        "PATCH",
-        ROLES.path("team", "bot-daypass-token"),
-        {"rules": []},
-        content_type="application/merge-patch+json",
-        params={"fieldManager": "somebody"},
-        what="change a role",
-    )
-    with raises(ConflictError, match="somebody"):
-        make(world.cluster)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class Reported:
 
     def becomes(self, count: int) -> str:
         def look() -> bool:
-            self.revocations.look()
+            self.revocations.report()
             return len(self.lines) >= count
 
         eventually(f"{count} reports", look)

@@ -10,7 +10,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass.config import parse
 from daypass.kube.certificates import Authority
-from daypass.local.settings import edge_settings
+from daypass.local.settings import envoy_settings
 from daypass.render.envoy.settings import GateSettings, SocketAddress, Upstream
 from support.messages import raises
 
@@ -27,7 +27,7 @@ domains: {{here: {domains}}}
 gate: {{audience: gate, {gate}}}
 local: {{{changes}}}
 """
-    settings = edge_settings(
+    settings = envoy_settings(
         parse(text.encode(), name="daypass.yaml", folder=folder),
         Upstream(
             address=SocketAddress(host="127.0.0.1", port=1), authority_file="/a", server_name="a"
