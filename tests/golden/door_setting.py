@@ -1,4 +1,4 @@
-"""The settings of the committed door: two domains, and a value in every field."""
+"""The settings of the committed door and gate: two domains, and a value in every field."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.settings import (
     Certificate,
     DoorSettings,
+    GateSettings,
+    Protected,
     RateLimits,
     SocketAddress,
     Timeouts,
@@ -47,9 +49,30 @@ SETTINGS = DoorSettings(
 )
 
 
+GATE = GateSettings(
+    hosts=("ekf.example.com",),
+    listen=SocketAddress(host="127.0.0.1", port=8444),
+    certificates=SETTINGS.certificates[:1],
+    protected=Protected(
+        address=SocketAddress(host="service.example.com", port=8080),
+        authority_file="/etc/ssl/certs/ca-certificates.crt",
+    ),
+    issuer="https://kubernetes.default.svc",
+    audience="gate.example.com",
+    longest_lifetime_seconds=86_400,
+    require_bound=True,
+    user_header="kubeflow-userid",
+    groups_header="kubeflow-groups",
+    forward_token=False,
+    check="both",
+    authorizer_socket="/run/daypass/authorizer.sock",
+)
+
+
 def rendered() -> dict[str, str]:
-    """Both forms of the door as text, by `form/file`."""
+    """Both forms of the door, and the fixed form with a gate, as text, by `form/file`."""
     forms = {
+        "gate": static_files(SETTINGS, FOLDER, admin_socket="admin.sock", gate=GATE, keys="{}"),
         "static": static_files(SETTINGS, FOLDER, admin_socket="admin.sock"),
         "followed": followed_files(SETTINGS, FOLDER, admin_socket="admin.sock"),
     }
