@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from daypass._core.reasons import REASON_HEADER
 from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import followed_files, to_json
@@ -231,6 +232,23 @@ REASONS = {
     503: "ServiceUnavailable",
     504: "Timeout",
 }
+DOOR_REASONS = {
+    400: "malformed-request",
+    401: "unauthorized",
+    403: "upgrade",
+    404: "not-published",
+    405: "method-not-allowed",
+    408: "request-timeout",
+    413: "too-large",
+    415: "unsupported-media-type",
+    426: "http-version",
+    429: "too-many-requests",
+    431: "headers-too-large",
+    501: "transfer-encoding",
+    502: "bad-gateway",
+    503: "api-server-unreachable",
+    504: "api-server-timeout",
+}
 EXTRA_HEADERS = {
     401: {"www-authenticate": "Bearer"},
     405: {"allow": "GET, POST"},
@@ -245,6 +263,7 @@ def assert_refused(answer: Answer, code: int) -> None:
     assert answer.code == code, (answer.code, answer.body)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["server"] == "daypass"
+    assert answer.headers[REASON_HEADER] == DOOR_REASONS[code]
     special = {"www-authenticate", "allow", "retry-after", "location", "set-cookie"}
     told = {name: value for name, value in answer.headers.items() if name in special}
     assert told == EXTRA_HEADERS.get(code, {})

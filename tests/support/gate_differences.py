@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import SERVICE_ACCOUNT_USER
 from daypass.gate.decision import Decision
 from support.raw import Answer, Conversation
@@ -239,6 +239,7 @@ def told(answer: Answer) -> Reason:
     reason = next(reason for start, reason in words.items() if message.startswith(start))
     assert answer.code == answer.json["code"] == CODES.get(reason, 401), answer
     assert "www-authenticate" in answer.headers or answer.code != 401, answer
+    assert answer.headers[REASON_HEADER] == reason, answer
     return reason
 
 

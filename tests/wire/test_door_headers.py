@@ -33,6 +33,7 @@ SPEAKS_FOR_SOMEBODY = (
     "Cookie: session=admin",
     "X-Api-Key: admin",
     "X-Amz-Security-Token: admin",
+    "Daypass-Reason: forged",
 )
 OF_A_CONNECTION = (
     "TE: trailers",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from daypass._core.reasons import Reason
+from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.render.envoy.bootstrap import KEYS_FILE
 from daypass.render.envoy.protobuf_any import Json
+from daypass.render.envoy.settings import Protected, SocketAddress
 from support.deadline import eventually
 from support.doors import EKF
 from support.gate_differences import told
@@ -115,6 +118,52 @@ def test_the_good_one_passes_by_the_claims_alone(gate: RunningGate) -> None:
     assert seen["kubeflow-groups"] == (
         "system:serviceaccounts,system:serviceaccounts:team,system:authenticated"
     )
+
+
+def test_a_clients_reason_header_reaches_no_service_and_comes_back_as_the_gates_own(
+    gate: RunningGate,
+) -> None:
+    forged = [f"{REASON_HEADER}: forged", "Daypass-Reason: forged", "daypass_reason: forged"]
+    passed = gate.send([f"Authorization: Bearer {token()}", *forged])
+    assert passed.code == 200
+    assert "forged" not in passed.body.decode()
+    assert REASON_HEADER not in passed.headers
+    for sent, reason in ((token(exp=1), Reason.EXPIRED), (long_lived(), Reason.LONG_LIVED)):
+        refused = gate.send([f"Authorization: Bearer {sent}", *forged])
+        assert (refused.code, refused.headers[REASON_HEADER]) == (401, reason)
+
+
+class ClaimsAReason(http.server.BaseHTTPRequestHandler):
+    """A service that answers as if it were the gate."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.send_header(REASON_HEADER, Reason.DENIED)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_service_cannot_claim_a_reason_of_the_gate(tmp_path: Path) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), ClaimsAReason) as service:
+        thread = threading.Thread(target=service.serve_forever, daemon=True)
+        thread.start()
+        address = SocketAddress(host="127.0.0.1", port=service.server_address[1])
+        try:
+            with running_gate(
+                tmp_path,
+                SIGNER.jwks,
+                longest_lifetime_seconds=LONGEST_SECONDS,
+                protected=Protected(address=address),
+            ) as gate:
+                answer = gate.send([f"Authorization: Bearer {token()}"])
+        finally:
+            service.shutdown()
+            thread.join()
+    assert answer.code == 401
+    assert REASON_HEADER not in answer.headers
 
 
 def test_nothing_passes_where_the_route_of_the_unverified_is_kept(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.reasons import REASON_HEADER
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from support import messages
@@ -135,7 +136,7 @@ def test_a_request_that_reached_the_ingress_over_plain_http_is_refused(
     since = control_plane.audit_position()
     answer = trade(door, identity, f"X-Forwarded-Proto: {scheme}")
     assert (answer.code, answer.json["reason"]) == (403, "Forbidden")
-    messages.check(answer.json["message"], reason="plain-http")
+    messages.check(answer.json["message"], reason=answer.headers[REASON_HEADER])
     assert trade(door, identity, "X-Forwarded-Proto: https").code == 201
 
     def arrived() -> list[str]:

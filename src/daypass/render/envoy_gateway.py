@@ -13,6 +13,7 @@ identity headers are removed, and that `daypass apply` reports such a policy.
 from dataclasses import dataclass
 
 from daypass._core.hints import kubectl
+from daypass._core.reasons import REASON_HEADER
 from daypass.config import Config
 from daypass.config.gate import Gate
 from daypass.render.cluster_facts import ClusterFacts
@@ -131,7 +132,7 @@ def _without_identity(gate: Gate, guarded: _Guarded) -> Object:
     Not for a single listener: there it would replace the Gateway's own policy with all its
     settings, such as the authority of client certificates.
     """
-    names = [gate.headers.user, gate.headers.groups]
+    names = [gate.headers.user, gate.headers.groups, REASON_HEADER]
     return new_object(
         _VERSION,
         "ClientTrafficPolicy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.config.exposure import Exposure, Refusal, refusals
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import literal, status_replies
@@ -10,10 +11,11 @@ EXPOSURE = Exposure(prefix="/kubernetes", hosts=("ekf.example.com",))
 
 
 def by_code(config: Json) -> dict[int, Json]:
-    """The response mappers by status code."""
+    """The response mappers by status code; the last one is for all other codes."""
+    *mappers, _ = config["mappers"]
     return {
         mapper["filter"]["status_code_filter"]["comparison"]["value"]["default_value"]: mapper
-        for mapper in config["mappers"]
+        for mapper in mappers
     }
 
 
@@ -39,7 +41,7 @@ def test_any_other_code_becomes_a_kubernetes_status() -> None:
 
 def test_a_message_is_escaped_for_the_envoy_formatter() -> None:
     refusal = Refusal(code=404, reason="NotFound", message="100% of %REQ(AUTHORIZATION)%")
-    (mapper,) = status_replies([refusal])["mappers"]
+    mapper, _ = status_replies([refusal])["mappers"]
     message = mapper["body_format_override"]["json_format"]["message"]
     assert message == "100%% of %%REQ(AUTHORIZATION)%%" == literal(refusal.message)
 
@@ -49,9 +51,11 @@ def test_responses_have_the_headers_required_by_their_code() -> None:
     added = {
         code: {h["header"]["key"]: h["header"]["value"] for h in mapper["headers_to_add"]}
         for code, mapper in mappers.items()
-        if "headers_to_add" in mapper
     }
-    assert added == {
+    reasons = [headers.pop(REASON_HEADER) for headers in added.values()]
+    assert len(reasons) == len(set(reasons)) == len(added)
+    assert not set(reasons) & set(Reason), "a client tells the gate from the door by the reason"
+    assert {code: headers for code, headers in added.items() if headers} == {
         401: {"www-authenticate": "Bearer"},
         405: {"allow": "GET, POST"},
         429: {"retry-after": "1"},

@@ -115,7 +115,10 @@ def authorizer_replies(where: str = "true") -> list[Json]:
     return [
         {**unchanged, "filter": unavailable, "status_code": 503},
         {**unchanged, "filter": denied},
-        {**reply(503, "ServiceUnavailable", MESSAGES[Reason.UNKNOWN]), "filter": failed},
+        {
+            **reply(503, "ServiceUnavailable", MESSAGES[Reason.UNKNOWN], Reason.UNKNOWN),
+            "filter": failed,
+        },
     ]
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 
 from daypass._core.net import is_address
-from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import BEARER_JWT, bracketed
 from daypass.render.envoy.filters import (
     authorizer_cluster,
@@ -43,7 +43,13 @@ from daypass.render.envoy.protobuf_any import (
     protobuf_any,
     set_header,
 )
-from daypass.render.envoy.replies import details_reply, gate_hint, reply, status_format
+from daypass.render.envoy.replies import (
+    details_reply,
+    gate_hint,
+    other_reply,
+    reply,
+    status_format,
+)
 from daypass.render.envoy.routes import CLIENT_ADDRESS, header_match
 from daypass.render.envoy.settings import GateSettings, Protected
 from daypass.render.envoy.upstream import (
@@ -131,7 +137,10 @@ def gate_routes(settings: GateSettings) -> Json:
 def _routes(settings: GateSettings) -> list[Json]:
     if not settings.is_native:
         return [_pass_reviewed(settings)]
-    refused = [*_refusals(settings), _refuse_route("refused", 403, MESSAGES[Reason.SUBJECT])]
+    refused = [
+        *_refusals(settings),
+        _refuse_route("refused", 403, MESSAGES[Reason.SUBJECT], Reason.SUBJECT),
+    ]
     first = _unverified()
     if settings.is_reviewed:
         for route in (first, *refused):
@@ -140,6 +149,18 @@ def _routes(settings: GateSettings) -> list[Json]:
 
 
 _UNVERIFIED = "this token was not verified"
+_BUSY = ("TooManyRequests", "too many requests at the gate, try again later")
+_JWT_MESSAGES = {
+    "Jwt is missing": Reason.NO_TOKEN,
+    "Jwt issuer is not configured": Reason.FOREIGN_ISSUER,
+    "Jwt header [alg] is not supported": Reason.ALGORITHM,
+    "Jwt is expired": Reason.EXPIRED,
+    "Jwt not yet valid": Reason.NOT_YET_VALID,
+    "Jwt verification fails": Reason.SIGNATURE,
+    "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
+    "Audiences in Jwt are not allowed": Reason.AUDIENCE,
+}
+"""The JWT filter's messages (jwt_verify_lib's status.cc); all others are of malformed tokens."""
 _UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket through"
 
 
@@ -150,18 +171,27 @@ def gate_replies(settings: GateSettings) -> Json:
     mappers = [
         *(authorizer_replies() if settings.is_reviewed else ()),
         *revocation_replies(settings.audience),
-        details_reply("upgrade_failed", 403, "Forbidden", _UPGRADE),
-        reply(401, "Unauthorized", with_hint),
-        reply(403, "Forbidden", with_hint),
-        reply(404, "NotFound", "the gate does not guard this host"),
-        reply(429, "TooManyRequests", "too many requests at the gate, try again later"),
-        reply(503, "ServiceUnavailable", "the gate cannot reach what it guards"),
-        reply(504, "Timeout", "what the gate guards did not answer in time"),
+        details_reply("upgrade_failed", 403, "Forbidden", _UPGRADE, "upgrade"),
+        *(_jwt_reply(message, reason, with_hint) for message, reason in _JWT_MESSAGES.items()),
+        reply(401, "Unauthorized", with_hint, Reason.MALFORMED),
+        reply(403, "Forbidden", with_hint, "refused"),
+        reply(404, "NotFound", MESSAGES[Reason.NOT_GUARDED], Reason.NOT_GUARDED),
+        reply(429, *_BUSY, "too-many-requests"),
+        reply(503, "ServiceUnavailable", "the gate cannot reach what it guards", "unreachable"),
+        reply(504, "Timeout", "what the gate guards did not answer in time", "timeout"),
+        other_reply(),
     ]
     return {
         "mappers": mappers,
         "body_format": status_format("%RESPONSE_CODE%", "", "%LOCAL_REPLY_BODY%"),
     }
+
+
+def _jwt_reply(message: str, reason: Reason, with_hint: str) -> Json:
+    details = f"jwt_authn_access_denied{{{message.replace(' ', '_')}}}"
+    code = CODES.get(reason, 401)
+    status_reason = "Unauthorized" if code == 401 else "Forbidden"
+    return details_reply(details, code, status_reason, with_hint, reason)
 
 
 def _unverified() -> Json:
@@ -171,7 +201,7 @@ def _unverified() -> Json:
     missing, nothing passes.
     """
     neither = [_not(claim(["iss"], within=within)) for within in (PAYLOAD, _LONG)]
-    return _refuse_route("unverified", 401, _UNVERIFIED, dynamic_metadata=neither)
+    return _refuse_route("unverified", 401, _UNVERIFIED, "unverified", dynamic_metadata=neither)
 
 
 def _refusals(settings: GateSettings) -> Iterator[Json]:
@@ -229,6 +259,7 @@ def _pass(settings: GateSettings) -> Json:
             set_header(settings.user_header, USER),
             set_header(settings.groups_header, GROUPS),
         ],
+        "response_headers_to_remove": [REASON_HEADER],
     }
 
 
@@ -238,18 +269,20 @@ def _pass_reviewed(settings: GateSettings) -> Json:
         "match": {"prefix": "/"},
         "route": {"cluster": PROTECTED, "timeout": "0s"},
         "request_headers_to_remove": [] if settings.forward_token else ["authorization"],
+        "response_headers_to_remove": [REASON_HEADER],
     }
 
 
 def _refuse(reason: Reason, **match: object) -> Json:
-    return _refuse_route(reason, CODES.get(reason, 401), MESSAGES[reason], **match)
+    return _refuse_route(reason, CODES.get(reason, 401), MESSAGES[reason], reason, **match)
 
 
-def _refuse_route(name: str, code: int, message: str, **match: object) -> Json:
+def _refuse_route(name: str, code: int, message: str, reason: str, **match: object) -> Json:
     return {
         "name": f"refuse-{name}",
         "match": {"prefix": "/", **match},
         "direct_response": {"status": code, "body": {"inline_string": message}},
+        "response_headers_to_add": [set_header(REASON_HEADER, str(reason))],
     }
 
 
@@ -272,8 +305,8 @@ def key_following_filter(source: Json) -> Json:
 
 
 def forget_claimed_identity(settings: GateSettings) -> Json:
-    """Return the mutation that removes identity headers sent by a client, before any filter."""
-    names = (settings.user_header, settings.groups_header)
+    """Return the mutation that removes headers that only the gate sets, before any filter."""
+    names = (settings.user_header, settings.groups_header, REASON_HEADER)
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",

@@ -52,9 +52,9 @@ def connection_limits(timeouts: Timeouts, **protocol: Json) -> Json:
     }
 
 
-def set_header(name: str, value: str) -> Json:
-    """Return a HeaderValueOption that replaces a header; `value` is a format."""
+def set_header(name: str, value: str, *, keeps_existing: bool = False) -> Json:
+    """Return a HeaderValueOption that replaces a header, or keeps it; `value` is a format."""
     return {
         "header": {"key": name, "value": value},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        "append_action": "ADD_IF_ABSENT" if keeps_existing else "OVERWRITE_IF_EXISTS_OR_ADD",
     }

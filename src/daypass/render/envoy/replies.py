@@ -1,13 +1,15 @@
 """Envoy's local replies as the Kubernetes Status of door and gate, in JSON.
 
 A LocalReplyConfig has mappers: each selects replies, by code or by Envoy's response code details,
-and sets code, headers and body. Nothing from the request gets into a body.
+and sets code, headers and body. Nothing from the request gets into a body. The header
+`daypass-reason` says why: a Reason of the gate, or a word that is none. It keeps a reason that the
+authorizer or a route has set.
 """
 
 from collections.abc import Iterable
 
 from daypass._core.hints import command
-from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import Refusal
 from daypass.render.envoy.matching import action
 from daypass.render.envoy.protobuf_any import Json, extension, set_header
@@ -18,6 +20,25 @@ _HEADERS = {
     429: {"retry-after": "1"},
     503: {"retry-after": "1"},
 }
+_DOOR_REASONS = {
+    400: "malformed-request",
+    401: "unauthorized",
+    403: "upgrade",
+    404: "not-published",
+    405: "method-not-allowed",
+    408: "request-timeout",
+    413: "too-large",
+    415: "unsupported-media-type",
+    426: "http-version",
+    429: "too-many-requests",
+    431: "headers-too-large",
+    500: "internal-error",
+    501: "transfer-encoding",
+    502: "bad-gateway",
+    503: "api-server-unreachable",
+    504: "api-server-timeout",
+}
+"""None is a Reason: a client tells the gate from the door by that."""
 _STATUS_REASONS = {401: "Unauthorized", 403: "Forbidden", 503: "ServiceUnavailable"}
 _OVER_PLAIN_HTTP = (
     "this came to the front over plain http, and a token in it was seen in the clear: "
@@ -34,7 +55,11 @@ def status_replies(refusals: Iterable[Refusal], first: Iterable[Json] = ()) -> J
     return {
         "mappers": [
             *first,
-            *(reply(each.code, each.reason, literal(each.message)) for each in refusals),
+            *(
+                reply(each.code, each.reason, literal(each.message), _DOOR_REASONS[each.code])
+                for each in refusals
+            ),
+            other_reply(),
         ],
         "body_format": status_format("%RESPONSE_CODE%", "", "the request is refused"),
     }
@@ -49,30 +74,43 @@ def plain_http_reply(header: Json) -> Json:
     return {
         "filter": {"and_filter": {"filters": filters}},
         "body_format_override": status_format(403, "Forbidden", _OVER_PLAIN_HTTP),
+        "headers_to_add": [_reason_header("plain-http")],
     }
 
 
-def reply(code: int, reason: str, message_format: str) -> Json:
-    """Return a mapper that gives every local reply with a code this reason and message.
+def other_reply() -> Json:
+    """Return a mapper for every other local reply, which keeps its code."""
+    return {"filter": code_filter("GE", 400), "headers_to_add": [_reason_header("refused")]}
 
-    `message_format` may contain Envoy's command operators; `literal` escapes them.
+
+def reply(code: int, status_reason: str, message_format: str, reason: str) -> Json:
+    """Return a mapper that gives every local reply with a code this Status and reason.
+
+    `message_format` may contain Envoy's command operators; `literal` escapes them. `reason` is for
+    the header.
     """
-    mapper: Json = {
-        "filter": code_filter("EQ", code),
-        "body_format_override": status_format(code, reason, message_format),
-    }
-    if headers := _HEADERS.get(code):
-        mapper["headers_to_add"] = [set_header(key, value) for key, value in headers.items()]
-    return mapper
-
-
-def details_reply(details: str, code: int, reason: str, message_format: str) -> Json:
-    """Return a mapper for one kind of local reply, by Envoy's response code details."""
+    headers = [set_header(key, value) for key, value in _HEADERS.get(code, {}).items()]
     return {
-        **reply(code, reason, message_format),
-        "filter": cel_filter(f"response.code_details == '{details}'"),
+        "filter": code_filter("EQ", code),
+        "body_format_override": status_format(code, status_reason, message_format),
+        "headers_to_add": [*headers, _reason_header(reason)],
+    }
+
+
+def details_reply(
+    details: str, code: int, status_reason: str, message_format: str, reason: str
+) -> Json:
+    """Return a mapper for one kind of local reply, by Envoy's response code details."""
+    quote = '"' if "'" in details else "'"
+    return {
+        **reply(code, status_reason, message_format, reason),
+        "filter": cel_filter(f"response.code_details == {quote}{details}{quote}"),
         "status_code": code,
     }
+
+
+def _reason_header(reason: str) -> Json:
+    return set_header(REASON_HEADER, str(reason), keeps_existing=True)
 
 
 def cel_filter(expression: str) -> Json:
@@ -132,7 +170,7 @@ def _refusal_reply(reason: Reason, audience: str) -> Json:
     if reason is not Reason.UNKNOWN:
         message = f"{message} ({next_step(reason, audience)})"
     details = f"rbac_access_denied_matched_policy[{_policy(reason)}]"
-    return details_reply(details, code, _STATUS_REASONS[code], literal(message))
+    return details_reply(details, code, _STATUS_REASONS[code], literal(message), reason)
 
 
 def next_step(reason: Reason, audience: str) -> str:

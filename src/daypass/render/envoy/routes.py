@@ -8,6 +8,7 @@ the name. The pattern is built from the tree of the names.
 import re
 from collections.abc import Iterable, Iterator
 
+from daypass._core.reasons import REASON_HEADER
 from daypass.config.exposure import (
     BEARER_JWT,
     CHECK_BODY_LIMIT_BYTES,
@@ -145,6 +146,7 @@ def _pass(name: str, exposure: Exposure, headers: list[Json], action: Json) -> J
         "name": name,
         "match": {"prefix": exposure.path_prefix, "headers": headers},
         "route": action,
+        "response_headers_to_remove": [REASON_HEADER],
     }
 
 

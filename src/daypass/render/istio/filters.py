@@ -78,8 +78,8 @@ def revoked_names() -> list[str]:
 
 
 def _forget(settings: IstioGate) -> Json:
-    """Remove identity headers that a client sent."""
-    removed = [{"remove": name} for name in settings.identity_headers]
+    """Remove the headers that only the gate sets."""
+    removed = [{"remove": name} for name in settings.own_headers]
     return only_where(is_on_guarded_host(settings), _mutation(f"{GATE}-forget", removed))
 
 

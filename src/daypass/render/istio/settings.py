@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from daypass._core.reasons import REASON_HEADER
 from daypass.config import Config
 from daypass.config.gate import Gate
 from daypass.render.envoy.matching import all_of, has_header, is_not
@@ -73,12 +74,12 @@ class IstioGate:
         return self.gate.check != "jwt"
 
     @property
-    def identity_headers(self) -> list[str]:
-        """The identity headers, with those of a login, in every spelling that a server may accept.
+    def own_headers(self) -> list[str]:
+        """The headers that no client may send, in every spelling that a server may accept.
 
         `kubeflow_userid` and `kubeflow-userid` are the same name to some servers.
         """
-        names = [self.gate.headers.user, self.gate.headers.groups]
+        names = [self.gate.headers.user, self.gate.headers.groups, REASON_HEADER]
         if self.leaves_others:
             names += [f"x-auth-request-{name}" for name in _OF_A_LOGIN]
         return [spelling for name in names for spelling in _spellings(name)]
