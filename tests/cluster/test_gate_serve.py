@@ -28,7 +28,7 @@ from daypass.gate.revocation.published_list import (
     revocation_config_map,
 )
 from daypass.render.envoy.filters import RevocationSnapshot
-from daypass.render.objects import GATE, GATE_REVOKED
+from daypass.render.objects import GATE, GATE_REVOKED, new_object
 from daypass.render.rbac import authorizer_rbac
 from support.authority import Authority
 from support.authorizers import ask_over_tls
@@ -148,9 +148,10 @@ def kubeconfig(
 
 
 def made_kubeconfig(plane: ControlPlane, home: str, file: Path) -> Path:
-    """Of the ServiceAccount that is rendered, with exactly its rights."""
+    """A kubeconfig for the authorizer's ServiceAccount, with exactly its rendered rights."""
     admin = plane.admin
-    for each in authorizer_rbac(home):
+    account = new_object("v1", "ServiceAccount", GATE, home)
+    for each in [account, *authorizer_rbac(home)]:
         kind = str(each["kind"])
         where = {
             "ServiceAccount": f"/api/v1/namespaces/{home}/serviceaccounts",
