@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from daypass.cli import apply as command
 from daypass.cli import main
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_connection_config
@@ -71,11 +70,11 @@ def play(
             if left:
                 left.pop(0)()
 
-        def opened(args: object) -> Cluster:
+        def opened(**_: object) -> Cluster:
             access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
             return Cluster(access, clock=clock, sleep=sleep)
 
-        monkeypatch.setattr(command, "open_cluster", opened)
+        monkeypatch.setattr(Cluster, "open", opened)
 
     return played
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import daypass
 from daypass import cli
 from daypass._core import hints
+from daypass.cli.parser import make_parser
 
 SOURCE = Path(daypass.__file__).parent
 PROGRAMS = {"command": "daypass", "kubectl": "kubectl"}
@@ -116,7 +117,7 @@ def mistake_in(program: str, words: Sequence[str], *, loosely: bool = False) -> 
         module = importlib.import_module(f"{module.__name__}.{name[1]}")
     elif below and rest != ["--help"]:
         return f"it needs one of the subcommands {', '.join(below)}"
-    parser = cli.make_parser(" ".join(name), module)
+    parser = make_parser(" ".join(name), module)
     if loosely:
         _loosen(parser)
     said = StringIO()

@@ -1,22 +1,18 @@
-"""The command `daypass`: one module a command, and here only which, and how it ends.
+"""The command `daypass`: the table of commands, stdout and stderr, and exit codes.
 
-A command's module has `SUMMARY`, `EPILOG` (examples), `add_arguments(parser)` and `run(args)`, and
-is imported when it is asked for. It may have `run_plainly(argv)`, which answers the common forms
-of its command line itself and gives None for all others: `argparse` alone costs more than
-`daypass token` may take. No judgement lives in this package.
+A command is a module with `SUMMARY`, `EPILOG` (examples), `add_arguments(parser)` and `run(args)`,
+imported only when it is called. `EXTRA` names the extra whose libraries it needs. A group such as
+`daypass gate` is a package whose `COMMANDS` names its modules (see `parser`). Three commands also
+have `fast_path(argv)`: it runs the usual command lines without `argparse`, whose import alone takes
+longer than `daypass token` may, and returns None for all others.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 findings. Data on stdout, words on stderr.
+Exit codes: 0 done, 1 failed, 2 usage, 3 findings. Results go to stdout, messages to stderr.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import ArgumentParser
-    from typing import Any
 
 COMMANDS = {
     "agent": "daypass.cli.agent",
@@ -37,33 +33,40 @@ COMMANDS = {
     "up": "daypass.cli.up",
     "verify": "daypass.cli.verify",
 }
+_OPTIONS = {
+    "audience=AUDIENCE": "--audience AUDIENCE",
+    "lifetime_seconds=3600": "--lifetime 1h",
+}
+"""Arguments that hints of the library name, and the options that commands have for them."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and give its exit code. Everything that is raised ends here."""
-    arguments = sys.argv[1:] if argv is None else argv
+    """Run one command and return its exit code. Raises only if DAYPASS_DEBUG=1 is set."""
     try:
-        code = _run(arguments)
-        write("")  # flush here, where an error can still be told
+        code = _run(sys.argv[1:] if argv is None else argv)
+        write("")  # flushes while an error can still be reported
         return code
-    except SystemExit as stop:  # argparse's
+    except SystemExit as stop:  # raised by argparse
         return stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        return 1  # whoever read our output has seen enough
+        return 1  # the reader has closed the pipe
     except Exception as error:
         if os.environ.get("DAYPASS_DEBUG") == "1":
             raise
-        return _tell(error)
+        return _report(error)
     finally:
-        _settle_stderr()
+        _flush_stderr()
 
 
 def write(text: str) -> None:
-    """Data on stdout, at once; raises BrokenPipeError, DaypassError where it cannot be written."""
+    """Write a result to stdout and flush it.
+
+    Raises BrokenPipeError if the reader is gone, DaypassError if stdout can't be written otherwise.
+    """
     reason: str | None = "stdout is closed" if text else None
-    if sys.stdout is not None:  # as it is where stdout was closed by whoever started this
+    if sys.stdout is not None:  # None if stdout was closed before the start
         try:
             try:
                 sys.stdout.write(text)
@@ -72,7 +75,7 @@ def write(text: str) -> None:
             sys.stdout.flush()
             return
         except OSError as error:
-            # The rest of the buffer goes nowhere, or the interpreter would try again as it ends.
+            # Discard the buffer, or the interpreter tries again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(error, BrokenPipeError):
                 raise
@@ -83,33 +86,22 @@ def write(text: str) -> None:
         raise DaypassError(f"the output could not be written: {reason}")
 
 
-def put_text(text: str) -> None:
-    """Text for a person on stdout: `put`, without what would steer a terminal."""
+def write_printable(text: str) -> None:
+    """Write text to stdout with terminal control characters replaced."""
     from daypass._core.text import mask_unprintable
 
     write(mask_unprintable(text, keep="\n\t"))
 
 
-def _settle_stderr() -> None:
-    """What stderr does not take goes nowhere: else it would be the exit code, 120, that tells."""
-    try:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    except ValueError:
-        pass  # it is closed
-
-
 def log(fact: str, hint: str = "") -> None:
-    """Words for a person, on stderr: the fact, and below it what to do.
+    """Write a message to stderr: the fact, and below it, indented, what to do next.
 
-    A stderr that takes nothing (a full disk, a reader that has gone) stops nobody.
+    Errors of stderr itself (a full disk, a closed pipe) are ignored.
     """
-    if sys.stderr is None:
-        return
     from daypass._core.text import mask_unprintable
 
+    if sys.stderr is None:
+        return
     first, *rest = fact.split("\n")
     lines = [f"daypass: {first}", *(f"  {line}" for line in (*rest, *hint.split("\n")) if line)]
     try:
@@ -119,81 +111,53 @@ def log(fact: str, hint: str = "") -> None:
         pass
 
 
+def warn(fact: str, hint: str = "") -> None:
+    """Write a warning to stderr: the command goes on."""
+    log(f"warning: {fact}", hint)
+
+
 def _run(arguments: list[str]) -> int:
-    if arguments and (home := COMMANDS.get(arguments[0])):
-        module = __import__(home, fromlist=["run"])
-        plainly = getattr(module, "run_plainly", None)
-        if plainly is not None:
-            code: int | None = plainly(arguments[1:])
-            if code is not None:
-                return code
-        return run_parsed(arguments[0], module, arguments[1:])
-    return _run_bare(arguments)
+    name = arguments[0] if arguments else ""
+    if name not in COMMANDS:
+        from daypass.cli.parser import run_top_level
+
+        return run_top_level(name)
+    module = __import__(COMMANDS[name], fromlist=["run"])
+    fast_path = getattr(module, "fast_path", None)
+    if fast_path is not None:
+        code: int | None = fast_path(arguments[1:])
+        if code is not None:
+            return code
+    from daypass.cli.parser import run_command, run_group
+
+    if hasattr(module, "COMMANDS"):
+        return run_group(name, module, arguments[1:])
+    return run_command(name, module, arguments[1:])
 
 
-def run_parsed(name: str, module: Any, arguments: list[str]) -> int:
-    """Run a command's module on a command line; `name` is what it is called by."""
-    code: int = module.run(make_parser(name, module).parse_args(arguments))
-    return code
-
-
-def make_parser(name: str, module: Any) -> ArgumentParser:
-    """The parser of a command, as its module describes it."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog=f"daypass {name}",
-        description=module.SUMMARY,
-        epilog=module.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    module.add_arguments(parser)
-    return parser
-
-
-def _run_bare(arguments: list[str]) -> int:
-    first = arguments[0] if arguments else ""
-    if first in ("-h", "--help"):
-        write(_help())
-        return 0
-    if first in ("-V", "--version"):
-        from daypass._core import VERSION
-
-        write(f"daypass {VERSION}\n")
-        return 0
-    if not first:
-        log("no command is named", _help().rstrip())
-        return 2
-    from daypass._core.hints import command
-    from daypass._core.text import suggest
-
-    near = suggest(first, COMMANDS)
-    hint = (
-        f"did you mean `daypass {near}`?" if near else f"`{command('--help')}` lists the commands"
-    )
-    what = "option" if first.startswith("-") else "command"
-    log(f"there is no {what} {first[:40]!r}", hint)
-    return 2
-
-
-def _help() -> str:
-    lines = ["usage: daypass COMMAND [OPTIONS]", ""]
-    for name, home in COMMANDS.items():
-        summary = __import__(home, fromlist=["SUMMARY"]).SUMMARY
-        lines.append(f"  {name:<16} {summary}")
-    return "\n".join([*lines, "", "daypass COMMAND --help says more; daypass --version", ""])
-
-
-def _tell(error: Exception) -> int:
+def _report(error: Exception) -> int:
     from daypass._core.errors import DaypassError
 
     if isinstance(error, DaypassError):
-        log(error.fact, error.hint)
+        hint = error.hint
+        for argument, option in _OPTIONS.items():
+            hint = hint.replace(argument, option)
+        log(error.fact, hint)
         return error.exit_code
-    # Its text is not shown: an error that nobody foresaw may quote anything.
+    # Not its text: an unexpected error may quote anything, secrets included.
     log(
         f"daypass has a bug: {type(error).__name__}",
         "run it again with DAYPASS_DEBUG=1, and report what it prints",
     )
     return 1
+
+
+def _flush_stderr() -> None:
+    """Flush stderr and ignore failures, which would otherwise make the exit code 120."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except ValueError:
+        pass  # it is closed

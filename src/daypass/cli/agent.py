@@ -12,19 +12,21 @@ if TYPE_CHECKING:
 SUMMARY = "keep token files fresh, as a daemon or once"
 EPILOG = """examples:
   daypass agent --config /etc/daypass/agent.toml
-  daypass agent --config agent.toml --once            renew all files, then end
-  daypass agent --config agent.toml --log json        one event a line
+  daypass agent --config agent.toml --once            renew all files, then exit
+  daypass agent --config agent.toml --log json        one event per line
 
-SIGHUP reads the config again; one that makes no sense changes nothing. SIGTERM ends it and leaves
-the files. --once ends with 1 where a file was not renewed or somebody was not told of it.
+SIGHUP reads the config again; an invalid one changes nothing. SIGTERM stops it and leaves the
+files. --once exits with 1 if a renewal or a hook failed.
 docs/agent.md describes the config; examples/agent.toml is one.
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="what to keep, in TOML")
-    parser.add_argument("--once", action="store_true", help="renew every file once, and end")
+    """Add the command's options."""
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="which files to keep fresh, in TOML"
+    )
+    parser.add_argument("--once", action="store_true", help="renew every file once, and exit")
     parser.add_argument(
         "--credentials", metavar="FILE", help="instead of what the config or the environment names"
     )
@@ -37,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Keep the files until SIGTERM or SIGINT, or once."""
+    """Keep the files fresh until SIGTERM or SIGINT, or renew them once."""
     import signal
 
     from daypass._core.clock import SYSTEM_CLOCK
@@ -57,7 +59,7 @@ def run(args: Namespace) -> int:
     )
     if args.once:
         return 0 if agent.once() else 1
-    # A queue of this kind may be put into wherever a signal arrives (an Event may not).
+    # SimpleQueue.put is reentrant, so a signal handler may call it (Event.set is not).
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: inbox.put(Message.STOP))
     signal.signal(signal.SIGHUP, lambda *_: inbox.put(Message.RELOAD))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daypass._core.errors import DaypassError, MissingExtraError
 from daypass._core.hints import command
-from daypass.cli import log, put_text, write
-from daypass.cli.options import add_cluster_options, open_cluster
+from daypass.cli import log, write_printable
+from daypass.cli.deployment import confirm, log_risks, open_plan
+from daypass.cli.options import add_cluster, add_output, add_timeout, add_tree, tree_folder
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -19,120 +17,74 @@ if TYPE_CHECKING:
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
     from daypass.deploy.wait import Deadline
-    from daypass.kube.cluster import Cluster
 
+EXTRA = "admin"
 SUMMARY = "show what would change, commit it, apply it, wait for it, verify it"
 EPILOG = """\
 examples:
   daypass apply                                the tree in deploy/, a commit of it, the cluster
   daypass apply --dry-run                      only show what would change
-  daypass apply --yes                          where nobody can be asked; opens more, too
-  daypass apply --no-commit --no-wait          no git, and back as soon as the API server has it
+  daypass apply --yes                          without a terminal; also if it opens more
+  daypass apply --no-commit --no-wait          no git; returns once the API server has the objects
 
-It can be interrupted anywhere: the same command again goes on from there. Whatever opens more than
-is open now, the first apply as well, is listed and takes a yes. What was applied and is no longer
-in the config is removed. docs/apply.md says the rest.
+It can be interrupted at any time: run the same command again to continue. Everything that opens
+more than is open now, including the first apply, is listed and needs confirmation. What was applied
+and is no longer in the config is removed. See docs/apply.md.
 """
-_TIMEOUT_SECONDS = 300
 _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command line of `daypass apply`."""
-    from daypass._core.duration import parse_seconds
-
-    add_config_options(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask, also if it opens more")
+    """Add the command's options."""
+    add_tree(parser)
+    parser.add_argument(
+        "--yes", action="store_true", help="don't ask for confirmation, even if it opens more"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="let the API server check all of it; change nothing"
     )
     parser.add_argument(
         "--force-conflicts", action="store_true", help="take over fields that others have set"
     )
-    parser.add_argument(
-        "--no-commit", action="store_true", help="write the tree, and leave git to yourself"
-    )
+    parser.add_argument("--no-commit", action="store_true", help="write the tree, but don't commit")
     parser.add_argument("--no-wait", action="store_true", help="wait for nothing, verify nothing")
     parser.add_argument("--no-verify", action="store_true", help="wait for the rollout only")
-    parser.add_argument(
-        "--timeout", type=parse_seconds, default=_TIMEOUT_SECONDS, metavar="TIME",
-        help="how long to wait in all (default: 5m)",
-    )  # fmt: skip
-    parser.add_argument("--output", choices=("text", "json"), default="text")
-    add_cluster_options(parser)
-
-
-def add_config_options(parser: ArgumentParser) -> None:
-    """--config and --tree, as `daypass diff` has them too."""
-    parser.add_argument(
-        "--config", type=Path, default=Path("daypass.yaml"), metavar="FILE",
-        help="the config file (default: daypass.yaml)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--tree", type=Path, metavar="DIR",
-        help="where the rendered files are (default: deploy/ beside the config)",
-    )  # fmt: skip
-
-
-def tree_folder(args: Namespace) -> Path:
-    """The folder of the rendered files."""
-    tree: Path | None = args.tree
-    return tree or Path(args.config).parent / "deploy"
+    add_timeout(parser, "how long to wait in total (default: 5m)")
+    add_output(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
-    """Apply; 0, or 3 where `verify` has findings."""
-    with closing(open_cluster(args)) as cluster:
-        try:
-            from daypass.config import load
-            from daypass.deploy.cluster_state import read_cluster_state
-            from daypass.deploy.plan import make_plan
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("daypass apply", "admin") from error
-        config = load(args.config)
-        state = read_cluster_state(cluster)
-        plan = make_plan(state, config)
-        _show(args, cluster, plan)
+    """Apply; return 0, or 3 if `verify` has findings."""
+    with open_plan(args) as (config, state, plan):
+        _show(args, state, plan)
         if not args.force_conflicts:
             plan.verify_unowned()
         if args.dry_run:
             return 0
-        _keep(args, config, state, plan)
-        _carry_out(args, state, plan)
+        _confirm_and_commit(args, config, state, plan)
+        _execute(args, state, plan)
         return 0 if args.no_wait else _wait(args, state, config, plan)
 
 
-def _show(args: Namespace, cluster: Cluster, plan: ApplyPlan) -> None:
+def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     from daypass.deploy import report
 
     if args.output == "json":
-        write(json.dumps(report.as_json(plan)) + "\n")
+        write_json(report.as_json(plan), indent=None)
     else:
-        put_text(report.diffs(plan, whole=args.dry_run))
-        put_text(report.overview(plan))
-    log(f"{cluster.connection.server}: {report.counts(plan)}")
+        write_printable(report.diffs(plan, whole=args.dry_run))
+        write_printable(report.overview(plan))
+    log(f"{state.cluster.connection.server}: {report.counts(plan)}")
     for line in report.missing_lines(plan):
         log(line)
-    if plan.widened:
-        log("this opens more than is open now:", "\n".join(plan.widened))
-    for fact, hint in report.warnings(plan):
-        log(f"warning: {fact}", hint)
+    log_risks(plan, "this opens more than is open now:")
 
 
-def ask_yes(question: str, otherwise: str) -> None:
-    """Come back after a yes. Raises DaypassError after anything else, or where nobody is there."""
-    import sys
-
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
-        raise DaypassError("nothing was done: nobody is here to say yes", otherwise)
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise DaypassError("nothing was done")
-
-
-def _keep(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan) -> None:
-    """The yes that it takes, the files, and the commit of them."""
+def _confirm_and_commit(
+    args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan
+) -> None:
+    """Ask for confirmation if it is needed, write the tree, and commit it."""
     from daypass.render.manifests import render_tree
     from daypass.render.output_tree import write
 
@@ -143,7 +95,7 @@ def _keep(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan)
         checkout = Checkout(folder, args.config)
         checkout.verify(tree)
     if plan.takes_yes and not args.yes:
-        ask_yes("apply it?", "look at the list, then: " + command("apply", "--yes"))
+        confirm("apply it?", "look at the list, then: " + command("apply", "--yes"))
     if drifts := write(folder, tree):
         log(f"files in {folder}: {len(drifts)} changed")
     committed = checkout.commit(tree, plan.widened) if checkout else None
@@ -153,7 +105,7 @@ def _keep(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan)
             log(f"it is a submodule: commit it in {committed.superproject}, too")
 
 
-def _carry_out(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
+def _execute(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     from daypass.deploy.apply import execute
 
     done = execute(state.cluster, plan, force=args.force_conflicts)
@@ -169,7 +121,7 @@ def _carry_out(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
 
 
 def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan) -> int:
-    """Until it runs, and then whether it does what it should."""
+    """Wait for the rollout, the policy and the gate, then verify the published door."""
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
     from daypass.deploy.wait import Deadline, wait_for_certificate, wait_for_rollout
@@ -178,7 +130,7 @@ def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan)
     if plan.waiting:
         wait_for_certificate(state.cluster, plan.pair, deadline, log)
         state = read_cluster_state(state.cluster)
-        _carry_out(args, state, make_plan(state, config))
+        _execute(args, state, make_plan(state, config))
     for change in plan.changes:
         if change.identifier.kind == "Deployment":
             wait_for_rollout(state.cluster, change.identifier, deadline, log)
@@ -195,7 +147,7 @@ def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan)
 
 
 def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> None:
-    """Until it counts, where this apply has changed it: an API server takes up to a second."""
+    """Wait until a changed policy is in force, which takes an API server up to a second."""
     kinds = {change.identifier.kind for change in plan.to_apply}
     if config.policy is not None and kinds & _POLICY_KINDS:
         from daypass.identity.policy import wait_until_enforced
@@ -206,11 +158,11 @@ def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> No
 
 
 def _wait_for_gate(state: ClusterState, plan: ApplyPlan, deadline: Deadline) -> list[str]:
-    """Until the gateway has taken up the gate's policies; what is then not as it should be."""
+    """Wait until the gateway has accepted the gate's policies; return the problems that remain."""
     from daypass.deploy.wait import GATEWAY_POLICIES, wait_for_policies
 
     policies = [c.identifier for c in plan.changes if c.identifier.group == GATEWAY_POLICIES]
     problems = wait_for_policies(state.cluster, policies, deadline, log)
     if problems:
-        log("the gate is not as it should be:", "\n".join(problems))
+        log("the gate has problems:", "\n".join(problems))
     return problems

@@ -1,4 +1,4 @@
-"""`daypass demo`: the whole story on this machine."""
+"""`daypass demo`: an API server, a door and a gate on this machine, step by step."""
 
 import argparse
 import os
@@ -9,51 +9,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.errors import MissingExtraError
 from daypass._core.hints import command
 
 if TYPE_CHECKING:
     from daypass.local.demo import DemoStep
     from daypass.local.stack import LocalStack
 
-SUMMARY = "the whole story on this machine: API server, door, gate, and what they refuse"
+EXTRA = "local"
+SUMMARY = "show it all on this machine: API server, door, gate, and what they refuse"
 EPILOG = """\
 examples:
-  daypass demo                    tells the story, then stays up until Ctrl-C
-  daypass demo --once             ends after the story: 0 if all went as told, 1 if not
+  daypass demo                    runs all steps, then stays up until Ctrl-C
+  daypass demo --once             exits after the steps: 0 if all went as expected, 1 if not
 
-Everything listens on loopback, on free ports, and is gone afterwards. It needs no cluster.
+Everything listens on loopback, on free ports, and is removed afterwards. It needs no cluster.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `daypass demo`."""
+    """Add the command's options."""
     parser.add_argument(
         "--once", action="store_true", default=os.environ.get("ONCE") == "1",
-        help="end after the story (also: ONCE=1)",
+        help="exit after the steps (also: ONCE=1)",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Tell the story; 0 if it went as told, 1 if not, also when it then stayed up."""
+    """Run the steps; return 0 if all went as expected, else 1."""
     started = SYSTEM_CLOCK.monotonic()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A terminal that is closed is an end like any other, unless nohup has said otherwise.
+        # Stop when the terminal is closed, unless nohup ignores that signal.
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
-    try:
-        from daypass.local.stack import LocalStack
-        from daypass.local.state import runtime_folder
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("daypass demo", "local") from error
+    from daypass.local.stack import LocalStack
+    from daypass.local.state import runtime_folder
 
     paint = _Paint(sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     with (
         runtime_folder() as folder,
         LocalStack(folder) as stack,
     ):
-        good = _tell(stack, paint, stop, started)
+        good = _run_steps(stack, paint, stop, started)
         if args.once or stop.is_set() or good is None:
             return 0 if good else 1
         _invite(stack, paint)
@@ -62,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _tell(
+def _run_steps(
     stack: "LocalStack", paint: "_Paint", stop: threading.Event, started: float
 ) -> bool | None:
-    """Print the steps as they happen; whether all went as told, None if it was interrupted."""
+    """Run and print the steps; return whether all went as expected, None if interrupted."""
     from daypass.local.demo import run_demo
 
     _print(paint.bold("daypass: an API server, a door and a gate, on this machine"))
@@ -85,9 +82,9 @@ def _tell(
             _print(paint.dim(f"     the first token, {elapsed:.1f} s after the start"))
     _print()
     if wrong:
-        _print(paint.red(f"{wrong} of {number} steps went otherwise than told"))
+        _print(paint.red(f"{wrong} of {number} steps did not go as expected"))
     else:
-        _print(paint.green(f"all {number} steps went as told"))
+        _print(paint.green(f"all {number} steps went as expected"))
     return not wrong
 
 
@@ -95,7 +92,7 @@ def _show(number: int, step: "DemoStep", paint: "_Paint") -> None:
     if step.as_told:
         mark = paint.yellow("refused") if step.refusal else paint.green("done")
     else:
-        mark = paint.red("NOT AS TOLD")
+        mark = paint.red("UNEXPECTED")
     _print(f"\n{number:>2}. {paint.bold(step.title)}  [{mark}]")
     _print(paint.dim(f"    > {step.asked}"))
     for line in step.answered:
@@ -108,7 +105,7 @@ def _invite(stack: "LocalStack", paint: "_Paint") -> None:
     program = Path(sys.argv[0]).resolve()
     check = f"{stack.door}/api/v1/namespaces/default/serviceaccounts/default/token"
     _print(f"""
-{paint.bold("It stays up. Try, in another terminal:")}
+{paint.bold("It keeps running. Try this in another terminal:")}
 
   export DAYPASS_CREDENTIALS={file}
   {command("token")}
@@ -117,11 +114,11 @@ def _invite(stack: "LocalStack", paint: "_Paint") -> None:
 
   python3 -c 'import daypass; print(daypass.Credentials.load().token())'
 
-{paint.dim(f"daypass is {program}; Ctrl-C ends it and leaves nothing behind")}""")
+{paint.dim(f"daypass is {program}; Ctrl-C stops it and removes everything")}""")
 
 
 class _Paint:
-    """Colours, where somebody can see them."""
+    """Terminal colours, or none."""
 
     def __init__(self, on: bool) -> None:
         self._on = on

@@ -1,11 +1,11 @@
-"""`daypass exec-credential`: what kubectl runs for a token (client-go credential plugin)."""
+"""`daypass exec-credential`: the credential plugin that kubectl runs for a token."""
 
 from __future__ import annotations
 
 import os
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.cli import log, write
+from daypass.cli import warn, write
 from daypass.cli.fast_path import parse_simple
 from daypass.client.config import read_source
 from daypass.client.shared_cache import cached_token
@@ -18,46 +18,44 @@ if TYPE_CHECKING:
 SUMMARY = "a token for kubectl and other Kubernetes clients (credential plugin)"
 EPILOG = """examples:
   daypass kubeconfig --server https://k8s.example.com:6443     an entry that runs this command
-  daypass exec-credential --credentials bot.json               what kubectl is given
+  daypass exec-credential --credentials bot.json               what kubectl gets
 
-It asks nothing and reads nothing from the terminal. kubectl shows what it says on stderr.
+It reads nothing from the terminal. kubectl shows its messages on stderr.
 """
 _VALUED = ("--audience", "--lifetime", "--credentials")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--audience", metavar="A", help="whom the token is for: the API server")
-    parser.add_argument("--lifetime", metavar="TIME", help="3600, 90m, 1h30m, 1d")
-    parser.add_argument(
-        "--credentials", metavar="FILE", help="instead of what DAYPASS_CREDENTIALS names"
-    )
+    """Add the command's options."""
+    from daypass.cli.options import add_token_request
+
+    add_token_request(parser, audience="the token's audience: the API server's own")
 
 
 def run(args: Namespace) -> int:
-    """Answer what `argparse` has read."""
-    return _answer(args.audience, args.lifetime, args.credentials)
+    """Print an ExecCredential."""
+    return _print_credential(args.audience, args.lifetime, args.credentials)
 
 
-def run_plainly(argv: list[str]) -> int | None:
-    """Answer a command line without `argparse`, or give None for one that it has to explain."""
+def fast_path(argv: list[str]) -> int | None:
+    """Print an ExecCredential, or return None for a command line that `argparse` has to explain."""
     options = parse_simple(argv, _VALUED, ())
-    return None if options is None else _answer(*(options.get(name) for name in _VALUED))
+    return None if options is None else _print_credential(*map(options.get, _VALUED))
 
 
-def _answer(audience: str | None, lifetime: str | None, credentials: str | None) -> int:
-    seconds = None
+def _print_credential(audience: str | None, lifetime: str | None, credentials: str | None) -> int:
+    lifetime_seconds = None
     if lifetime is not None:
         from daypass._core.duration import parse_seconds
 
-        seconds = parse_seconds(lifetime)
+        lifetime_seconds = parse_seconds(lifetime)
     version = asked_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
     entry = cached_token(
         read_source(os.environ, credentials),
         audience,
-        seconds,
+        lifetime_seconds,
         use_cache=True,
-        warn=lambda fact, hint: log(f"warning: {fact}", hint),
+        warn=warn,
     )
     write(exec_credential(version, entry, SYSTEM_CLOCK.unix()))
     return 0

@@ -1,6 +1,4 @@
-"""Reading a faultless command line without `argparse`, whose import alone costs more than a cached
-token may take.
-"""
+"""A command line parsed without `argparse`, whose import alone takes longer than a cached token."""
 
 from __future__ import annotations
 
@@ -8,9 +6,9 @@ from __future__ import annotations
 def parse_simple(
     argv: list[str], valued: tuple[str, ...], flags: tuple[str, ...]
 ) -> dict[str, str] | None:
-    """The options by name (`--audience`); a flag has an empty value. The last one counts.
+    """Return the options by name (`--audience`); a flag has an empty value. The last one wins.
 
-    None for a line that has to be explained: it goes to `argparse`.
+    Returns None for any other command line: `argparse` runs it or explains what is wrong.
     """
     options: dict[str, str] = {}
     words = iter(argv)

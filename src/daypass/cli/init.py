@@ -6,10 +6,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daypass._core.errors import MissingExtraError, UsageError
+from daypass._core.errors import UsageError
 from daypass._core.hints import command
-from daypass.cli import log, put_text
-from daypass.cli.options import add_cluster_options, open_cluster
+from daypass.cli import log, write_printable
+from daypass.cli.options import add_cluster, connect
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _ArgumentGroup
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from daypass.deploy.init.plan import InitPlan
     from daypass.deploy.init.wizard import Questions
 
-CONFIG_OPTIONS = (
+_CONFIG_OPTIONS = (
     "host", "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix",
     "audience", "force",
 )  # fmt: skip
+EXTRA = "admin"
 SUMMARY = "start a deployments repository, or adopt an existing one (EKF's layout included)"
 EPILOG = """examples:
-  daypass init                                        asks what it can't find out in the cluster
+  daypass init                                        asks for what it can't find in the cluster
   daypass init deployments --host ekf.example.com --front ingress-nginx --tls issuer:letsencrypt
   daypass init --no-cluster --dry-run --host ekf.example.com --front istio --tls secret:ekf-tls
   daypass init --adopt hosts --ekf-host ekf.example.com --commit --apply
@@ -33,8 +34,8 @@ EPILOG = """examples:
   daypass init --adopt door --ekf-host ekf.example.com
                                                       EKF's host, through the door
 
-It changes all of its files or none, never an existing daypass.yaml without --force, and nothing in
-the cluster but with --apply.
+It changes all of its files or none, replaces daypass.yaml only with --force, and changes the
+cluster only with --apply.
 """
 
 
@@ -45,26 +46,26 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="the repository's folder (default: here)",
     )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="show the changes; write nothing")
-    parser.add_argument("--force", action="store_true", help="replace a daypass.yaml that is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing daypass.yaml")
     parser.add_argument(
-        "--commit", action="store_true", help="commit what was changed, and nothing else, with git"
+        "--commit", action="store_true", help="commit the changes, and nothing else, with git"
     )
     parser.add_argument(
-        "--no-cluster", action="store_true", help="look nothing up in a cluster: options alone"
+        "--no-cluster", action="store_true", help="look nothing up in a cluster: options only"
     )
     _add_config_options(parser.add_argument_group("daypass.yaml"))
     ekf = parser.add_argument_group("an EKF repository")
     ekf.add_argument(
         "--adopt", choices=("hosts", "door"),
-        help="hosts: only the edit of EKF's guide; door: hand the hosts over to the door",
+        help="hosts: only the edit from EKF's guide; door: hand the hosts over to the door",
     )  # fmt: skip
     ekf.add_argument("--ekf-host", metavar="HOST", help="the EKF domain")
     ekf.add_argument("--serving-host", metavar="HOST", help="the Serving domain")
     ekf.add_argument(
         "--apply", action="store_true",
-        help="apply the overlays that were adopted: rok-deploy if it is there, else kubectl",
+        help="apply the adopted overlays, with rok-deploy if it is installed, else kubectl",
     )  # fmt: skip
-    add_cluster_options(parser)
+    add_cluster(parser)
 
 
 def _add_config_options(group: _ArgumentGroup) -> None:
@@ -75,46 +76,43 @@ def _add_config_options(group: _ArgumentGroup) -> None:
         "--front", metavar="FRONT", help="ingress-nginx, ingress, istio or gateway-api"
     )
     group.add_argument(
-        "--tls", metavar="WAY", help="secret:NAME, issuer:NAME (cert-manager) or outside"
+        "--tls", metavar="TLS", help="secret:NAME, issuer:NAME (cert-manager) or outside"
     )
     group.add_argument("--class-name", metavar="NAME", help="IngressClass or GatewayClass")
-    group.add_argument("--gateway", metavar="NS/NAME", help="a Gateway that is there")
+    group.add_argument("--gateway", metavar="NS/NAME", help="an existing Gateway")
     group.add_argument("--front-namespace", metavar="NS", help="where the front's pods are")
-    group.add_argument("--dns", metavar="WHO", help="external-dns or none")
+    group.add_argument("--dns", metavar="DNS", help="external-dns or none")
     group.add_argument("--prefix", metavar="PATH", help="default: /kubernetes")
     group.add_argument(
-        "--audience", metavar="AUDIENCE", help="what short-lived tokens may be for, as a policy"
+        "--audience", metavar="AUDIENCE", help="the only audience of short-lived tokens"
     )
 
 
 def run(args: Namespace) -> int:
     """Start or adopt."""
-    try:
-        from daypass.deploy.edits import diff
-        from daypass.deploy.init.wizard import terminal
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("daypass init", "admin") from error
+    from daypass.deploy.edits import diff
+    from daypass.deploy.init.wizard import terminal
 
-    _verify(args)
+    _check_options(args)
     questions = terminal(lambda words: log(*words.split("\n", 1)))
     plan = _plan_hosts(args, questions) if args.adopt == "hosts" else _plan_config(args, questions)
     if args.dry_run:
-        put_text(diff(plan.edits, args.folder))
+        write_printable(diff(plan.edits, args.folder))
         return 0
-    _carry_out(args, plan)
-    _say_next(args, plan)
+    _write_and_commit(args, plan)
+    _log_next_steps(args, plan)
     return 0
 
 
-def _verify(args: Namespace) -> None:
+def _check_options(args: Namespace) -> None:
     if args.adopt is None:
         _refuse(args, ("ekf_host", "serving_host", "apply"), "add --adopt hosts, or door")
     elif args.adopt == "door":
-        _refuse(args, ("host",), "it is --ekf-host or --serving-host here")
+        _refuse(args, ("host",), "use --ekf-host or --serving-host")
     else:
-        _refuse(args, CONFIG_OPTIONS, "--adopt hosts takes --ekf-host and --serving-host")
+        _refuse(args, _CONFIG_OPTIONS, "--adopt hosts takes --ekf-host and --serving-host")
     if args.folder.exists() and not args.folder.is_dir():
-        raise UsageError(f"{args.folder} is no folder", "name the repository's folder")
+        raise UsageError(f"{args.folder} is not a folder", "name the repository's folder")
     if args.apply and not args.dry_run:
         from daypass.deploy.ekf import verify_appliable
 
@@ -124,7 +122,7 @@ def _verify(args: Namespace) -> None:
 def _refuse(args: Namespace, names: Sequence[str], hint: str) -> None:
     for name in names:
         if getattr(args, name):
-            raise UsageError(f"--{name.replace('_', '-')} makes no sense here", hint)
+            raise UsageError(f"--{name.replace('_', '-')} cannot be used here", hint)
 
 
 def _plan_hosts(args: Namespace, questions: Questions) -> InitPlan:
@@ -136,7 +134,7 @@ def _plan_hosts(args: Namespace, questions: Questions) -> InitPlan:
     for overlay in plan.overlays:
         for place in overlay.patch.mentions():
             if plan.hosts[overlay.domain] != overlay.patch.host:
-                log(f"{overlay.patch.name}: {place} is {overlay.patch.host} too, and stays so")
+                log(f"{overlay.patch.name}: {place} is {overlay.patch.host} too; it stays")
     return plan
 
 
@@ -149,7 +147,7 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
     overlays = ekf.overlays(args.folder) if args.adopt else []
     named = _hosts(args, overlays, questions, keep=True) if args.adopt else {}
     overlays = [overlay for overlay in overlays if overlay.domain in named]
-    found = DiscoveredCluster() if args.no_cluster else discover(lambda: open_cluster(args))
+    found = DiscoveredCluster() if args.no_cluster else discover(lambda: connect(args))
     for note in found.notes:
         log(note)
     options = InitOptions(
@@ -178,7 +176,7 @@ def _hosts(
     return ekf_hosts(given, overlays, questions, keep=keep)
 
 
-def _carry_out(args: Namespace, plan: InitPlan) -> None:
+def _write_and_commit(args: Namespace, plan: InitPlan) -> None:
     from daypass.deploy.edits import commit_edits
 
     not_built: list[BuildError] = []
@@ -193,14 +191,14 @@ def _carry_out(args: Namespace, plan: InitPlan) -> None:
     for error in not_built:
         log(error.fact, error.hint)
     if not plan.edits:
-        log("nothing to change: it is so already")
+        log("nothing to change")
     if commit is not None:
         log(f"committed as {commit.name}: {plan.message}")
         if not commit.has_remote:
-            log("this repository has no remote: nobody else sees the commit", "git remote add")
+            log("this repository has no remote: add one to share the commit", "git remote add")
 
 
-def _say_next(args: Namespace, plan: InitPlan) -> None:
+def _log_next_steps(args: Namespace, plan: InitPlan) -> None:
     from daypass.deploy.ekf import apply, apply_command
 
     if args.apply:

@@ -19,18 +19,20 @@ EPILOG = """examples:
       --audience https://kubernetes.default.svc.cluster.local --kubeconfig ~/.kube/bot
   KUBECONFIG=~/.kube/config:~/.kube/bot kubectl --context bot@k8s.example.com get pods
 
-The server is one that is reached from here: never the door, which shows no API but that of tokens.
+The server must be reachable from here. It is never the door, which exposes TokenRequest only.
 The audience is the API server's own (its --api-audiences). Without --audience it is the issuer of
 the door's tokens, which is the API server's audience by default.
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
+    from daypass.cli.options import add_credentials
+
     parser.add_argument("--server", required=True, metavar="URL", help="the API server")
     parser.add_argument(
         "--certificate-authority", metavar="FILE",
-        help="PEM, becomes a part of the entry (default: the machine's own authorities)",
+        help="PEM, to be included in the entry (default: the machine's certificate authorities)",
     )  # fmt: skip
     parser.add_argument(
         "--audience",
@@ -41,9 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--kubeconfig", metavar="FILE", help="a new file to write it to (default: stdout)"
     )
-    parser.add_argument(
-        "--credentials", metavar="FILE", help="instead of what DAYPASS_CREDENTIALS names"
-    )
+    add_credentials(parser)
 
 
 def run(args: Namespace) -> int:
@@ -86,7 +86,7 @@ def run(args: Namespace) -> int:
         line = kubectl("--context", name, "get", "pods")
         log(f"written: KUBECONFIG={shlex.quote(args.kubeconfig)} {line}")
     if not file:
-        log("the credentials are those of the environment that kubectl will run in")
+        log("kubectl will read the credentials from its own environment")
     if args.audience is None:
         log(
             f"tokens will be for {audience or settings.audience or 'no audience yet'}"
@@ -103,12 +103,9 @@ def _issuer(source: CredentialsSource) -> str | None:
     """
     from daypass._core.errors import DaypassError
     from daypass._core.jwt import decode_unverified
-    from daypass.cli import log
+    from daypass.cli import log, warn
     from daypass.client.config import check_audience
     from daypass.client.shared_cache import cached_token
-
-    def warn(fact: str, hint: str) -> None:
-        log(f"warning: {fact}", hint)
 
     try:
         entry = cached_token(source, None, None, use_cache=True, warn=warn)
@@ -120,7 +117,7 @@ def _issuer(source: CredentialsSource) -> str | None:
 
 
 def _program() -> list[str]:
-    """How this was started, so that kubectl can start it whatever its PATH is."""
+    """Return the absolute command that started this, so that kubectl doesn't need PATH."""
     script = os.path.abspath(sys.argv[0])
     if os.path.basename(script) == "daypass" and os.access(script, os.X_OK):
         return [script]

@@ -1,9 +1,4 @@
-"""Objects of Kubernetes on stdout, as `kubectl apply -f -` takes them.
-
-A table in text: columns as wide as what is in them, as kubectl draws them.
-
-What subcommands say alike.
-"""
+"""What commands print: JSON, Kubernetes objects, tables."""
 
 from __future__ import annotations
 
@@ -12,40 +7,41 @@ from collections.abc import Sequence
 from typing import Any
 
 from daypass._core.text import printable
-from daypass.cli import log, write
-from daypass.kube.resources import without_server_fields
+from daypass.cli import write
+
+_LONGEST_CELL_CHARACTERS = 4000
 
 
-def put_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
-    """Print objects as `yaml` (documents) or `json` (a List), without what a server adds."""
-    cleaned = [without_server_fields(document) for document in documents]
+def write_json(document: object, *, indent: int | None = 2) -> None:
+    """Print a JSON document."""
+    write(json.dumps(document, indent=indent) + "\n")
+
+
+def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
+    """Print objects as `yaml` (documents) or `json` (a List), for `kubectl apply -f -`.
+
+    Fields that the API server sets are left out.
+    """
+    from daypass.kube.resources import without_server_fields
+
+    objects = [without_server_fields(document) for document in documents]
     if output == "json":
-        whole = {"apiVersion": "v1", "kind": "List", "items": cleaned}
-        write(json.dumps(whole, indent=2) + "\n")
+        write_json({"apiVersion": "v1", "kind": "List", "items": objects})
         return
     import yaml
 
-    write(yaml.safe_dump_all(cleaned, sort_keys=False))
-
-
-GAP = "   "
-LONGEST_CELL_CHARACTERS = 4000
+    write(yaml.safe_dump_all(objects, sort_keys=False))
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines, each with its newline. What would steer a terminal is taken out of the cells."""
+    """Return a table with columns as wide as their contents, without control characters."""
     lines = [
         headings,
-        *([printable(cell, LONGEST_CELL_CHARACTERS) for cell in row] for row in rows),
+        *([printable(cell, _LONGEST_CELL_CHARACTERS) for cell in row] for row in rows),
     ]
     widths = [max(len(line[index]) for line in lines) for index in range(len(headings))]
     return "".join(
-        GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         + "\n"
         for line in lines
     )
-
-
-def warn(fact: str, hint: str = "") -> None:
-    """Something to know that keeps nothing from being done."""
-    log(f"warning: {fact}", hint)

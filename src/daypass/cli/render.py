@@ -4,51 +4,49 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daypass._core.errors import MissingExtraError, UsageError
+from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass.cli import log, put_text, write
-from daypass.cli.options import add_cluster_options
+from daypass.cli import log, write, write_printable
+from daypass.cli.options import add_cluster, add_config, load_config
 
 if TYPE_CHECKING:
     from daypass.render.objects import Object
 
+EXTRA = "admin"
 SUMMARY = "write what would be applied to a cluster, as YAML or as a kustomize tree"
 EPILOG = """\
 examples:
   daypass render                               YAML on stdout
   daypass render | kubectl apply --server-side -f -
   daypass render --output deploy               a kustomize tree: base/ and domains/NAME/
-  daypass render --output deploy --check       ends with 3 if deploy/ is not what the config says,
-                                               or git has not what is in deploy/
-  daypass render --output deploy --check --cluster       or the cluster is not what the config says
+  daypass render --output deploy --check       exit code 3 if deploy/ differs from the config, or
+                                               git from deploy/
+  daypass render --output deploy --check --cluster       or the cluster differs from the config
   daypass render --domain ekf                  only what publishes this domain
 
-The same config gives the same bytes. No secret is in them: what has to be there beside them, and
-who brings it, is told on stderr.
+The same config gives the same bytes, without any secret. stderr lists what must exist in addition,
+and who provides it.
 """
 ONE_FILE = "manifests.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `daypass render`."""
-    parser.add_argument(
-        "--config", type=Path, default=Path("daypass.yaml"), metavar="FILE",
-        help="the config file (default: daypass.yaml)",
-    )  # fmt: skip
+    """Add the command's options."""
+    add_config(parser)
     parser.add_argument(
         "--output", type=Path, metavar="DIR",
-        help="write into this folder; what was rendered before and is no more is removed",
+        help="write into this folder; files that are no longer rendered are removed",
     )  # fmt: skip
     parser.add_argument(
         "--check", action="store_true",
-        help="write nothing; show what --output would change and what git has not, and end with 3 "
-        "if there is anything",
+        help="write nothing; show what --output would change and what git lacks; exit code 3 if "
+        "there is anything",
     )  # fmt: skip
     parser.add_argument(
-        "--cluster", action="store_true", help="with --check: compare with the cluster as well"
+        "--cluster", action="store_true", help="with --check: compare with the cluster too"
     )
     parser.add_argument("--domain", metavar="NAME", help="only the objects of this domain's front")
-    add_cluster_options(parser)
+    add_cluster(parser)
     parser.add_argument(
         "--format", choices=("tree", "yaml"),
         help=f"tree: kustomize (default with --output); yaml: one stream, or DIR/{ONE_FILE}",
@@ -56,20 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render; 0, or 3 where --check finds a difference."""
-    _verify(args)
-    try:
-        from daypass.config import load
-        from daypass.render.cluster_facts import read_facts
-        from daypass.render.manifests import MARK, render_objects, render_parts, render_tree
-        from daypass.render.prerequisites import prerequisite_notes
-        from daypass.render.yaml import stream
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("daypass render", "admin") from error
-
+    """Render; return 0, or 3 if --check finds a difference."""
+    _check_options(args)
     if args.cluster:
         return _check_all(args)
-    config = load(args.config)
+    from daypass.render.cluster_facts import read_facts
+    from daypass.render.manifests import MARK, render_objects, render_parts, render_tree
+    from daypass.render.prerequisites import prerequisite_notes
+    from daypass.render.yaml import stream
+
+    config = load_config(args.config)
     facts = read_facts(config)
     if args.output is None:
         if args.domain is not None:
@@ -84,11 +78,11 @@ def run(args: argparse.Namespace) -> int:
         if args.check:
             return _check(args, tree)
         _write(args.output, tree)
-    log("beside these have to be there, or to be set:", "\n".join(prerequisite_notes(config)))
+    log("these must exist or be set in addition:", "\n".join(prerequisite_notes(config)))
     return 0
 
 
-def _verify(args: argparse.Namespace) -> None:
+def _check_options(args: argparse.Namespace) -> None:
     if args.output is None and (args.check or args.format == "tree"):
         option = "--check" if args.check else "--format tree"
         raise UsageError(f"{option} needs a folder", "name it with --output DIR")
@@ -128,17 +122,17 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
     folder: Path = args.output
     found = drifts(folder, tree)
     for drift in found:
-        put_text(drift.diff())
+        write_printable(drift.diff())
     if found:
         count = f"{len(found)} files" if len(found) > 1 else "a file"
         log(
-            f"in {folder}, {count} would change: it is not what the config says",
+            f"in {folder}, {count} would change: it differs from the config",
             command("render", "--output", str(folder)),
         )
-    loose = not_in_git(folder, args.config, tree)
-    for path in loose:
+    uncommitted = not_in_git(folder, args.config, tree)
+    for path in uncommitted:
         log(f"git does not have {path} as it is")
-    return 3 if found or loose else 0
+    return 3 if found or uncommitted else 0
 
 
 def _write(folder: Path, tree: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""`daypass run`: a command with a token in its environment, or in a file that is kept fresh."""
+"""`daypass run`: run a command with a token in its environment, or in a file that is renewed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from daypass._core import hints
 from daypass._core.errors import DaypassError, UsageError
-from daypass.cli import log
+from daypass.cli import warn
 from daypass.cli.fast_path import parse_simple
 
 TYPE_CHECKING = False
@@ -24,19 +24,20 @@ EPILOG = f"""examples:
   daypass run --file -- ./long-running       reads the file that {FILE_VARIABLE} names
   daypass run --file --env KF_PIPELINES_SA_TOKEN_PATH -- python train.py    the client of kfp
 
-All that follows -- is the command's. It takes the place of daypass: signals, terminal and exit code
-are its own. A variable keeps its token for as long as the command runs, a file gets new ones.
-DAYPASS_CREDENTIALS and its kin, and variables that the credentials read, are taken out of the
-command's environment.
+Everything after -- belongs to the command. The command replaces daypass, so signals, terminal and
+exit code are its own. A variable keeps its token for as long as the command runs; a file gets new
+ones. The DAYPASS_* variables of the credentials, and variables that the credentials read, are
+removed from the command's environment.
 """
 _VALUED = ("--audience", "--lifetime", "--env", "--credentials")
 _FLAGS = ("--file", "--pass-credentials")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--audience", metavar="A", help="whom the token is for")
-    parser.add_argument("--lifetime", metavar="TIME", help="3600, 90m, 1h30m, 1d")
+    """Add the command's options."""
+    from daypass.cli.options import add_token_request
+
+    add_token_request(parser)
     parser.add_argument(
         "--env", metavar="NAME", help=f"the variable (default: {VARIABLE}; {FILE_VARIABLE})"
     )
@@ -44,21 +45,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--file", action="store_true", help="a file that is kept fresh; the variable is its path"
     )
     parser.add_argument(
-        "--credentials", metavar="FILE", help="instead of what DAYPASS_CREDENTIALS names"
-    )
-    parser.add_argument(
         "--pass-credentials",
         action="store_true",
-        help="leave DAYPASS_CREDENTIALS and its kin in the command's environment",
+        help="leave DAYPASS_CREDENTIALS and the like in the command's environment",
     )
     parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="what to run")
 
 
-def run_plainly(argv: list[str]) -> int | None:
-    """Run a command, or give None for a command line that `argparse` has to explain.
+def fast_path(argv: list[str]) -> int | None:
+    """Run a command, or return None for a command line that `argparse` has to explain.
 
-    What follows `--` is not ours to look at: parsers differ, also between versions of Python, in
-    what they do with a second `--` or with options behind the first word.
+    Words after `--` are passed on unparsed: what `argparse` does with a second `--`, or with
+    options after the first word, differs between versions of Python.
     """
     at = argv.index("--") if "--" in argv else len(argv)
     options, command = parse_simple(argv[:at], _VALUED, _FLAGS), argv[at + 1 :]
@@ -68,10 +66,10 @@ def run_plainly(argv: list[str]) -> int | None:
 
 
 def run(args: Namespace) -> int:
-    """Explain what `run_plainly` did not take: a line without a command after `--`."""
+    """Raise UsageError: `fast_path` runs every command line that has a command after `--`."""
     if args.command:
         line = hints.command("run", "--", *args.command)
-        raise UsageError("the command does not stand after --", f"write: {line[:80]}")
+        raise UsageError("the command does not follow --", f"write: {line[:80]}")
     line = hints.command("run", "--", hints.Placeholder("COMMAND"))
     raise UsageError("no command is named", f"write: {line}")
 
@@ -80,9 +78,9 @@ def _run(options: dict[str, str], command: list[str]) -> NoReturn:
     in_file = "--file" in options
     name = options.get("--env", FILE_VARIABLE if in_file else VARIABLE)
     if not name.isascii() or not name.isidentifier():
-        raise UsageError(f"{name[:40]!r} is not a variable's name", f"it looks like {VARIABLE}")
+        raise UsageError(f"{name[:40]!r} is not a variable's name", f"use one like {VARIABLE}")
     if name.startswith("DAYPASS_") and name not in (VARIABLE, FILE_VARIABLE):
-        raise UsageError(f"--env {name[:40]}: daypass reads that name itself", f"take {VARIABLE}")
+        raise UsageError(f"--env {name[:40]}: daypass reads that name itself", f"use {VARIABLE}")
     lifetime = None
     if "--lifetime" in options:
         from daypass._core.duration import parse_seconds
@@ -105,8 +103,8 @@ def _start(
         source,
         options.get("--audience"),
         lifetime,
-        use_cache=False,  # the command can't get another one: it is to have all of its life
-        warn=lambda fact, hint: log(f"warning: {fact}", hint),
+        use_cache=False,  # the command gets only this token: use its whole lifetime
+        warn=warn,
     )
     passes = "--pass-credentials" in options
     variables = parse_source(source, SYSTEM_CLOCK.unix(), os.environ).variables
@@ -153,8 +151,8 @@ def _start_with_file(
         if not isinstance(error, OSError):
             raise
         raise DaypassError(
-            f"the token's file cannot be kept: {error.strerror}",
-            "it goes below XDG_RUNTIME_DIR or TMPDIR: is there room, and leave to write?",
+            f"the token's file cannot be written: {error.strerror}",
+            "it goes below XDG_RUNTIME_DIR or TMPDIR: is there space? can you write there?",
         ) from None
     become(command, environment)
 

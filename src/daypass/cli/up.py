@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
-from daypass._core.errors import DaypassError, MissingExtraError, UsageError
+from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import log
+from daypass.cli.options import add_config, load_config
 
 if TYPE_CHECKING:
     from daypass._core.secret import Secret
@@ -24,51 +25,48 @@ if TYPE_CHECKING:
     from daypass.local.supervisor import Supervisor
 
 SHORTEST_CLOSE_AFTER_SECONDS = 6
-"""A list is renewed at half of it, and rests on a sign of life that may be a quarter of it old."""
+"""The list is renewed after half of it, and the heartbeat may be a quarter of it old."""
 
+EXTRA = "local"
 SUMMARY = "run the door (and the gate) on this machine, in front of an API server"
 EPILOG = """\
 examples:
   daypass up                                  the door of ./daypass.yaml
   daypass up --config doors/lab.yaml          of another file
-  daypass up --output json | read -r line     where it listens, as soon as it does
+  daypass up --output json | read -r line     where it listens, as soon as it listens
 
-The file is followed: a change is in force a moment later and drops no connection; a change that
-makes no sense is refused, and everything runs on as it was. Ctrl-C ends it.
+It watches the file: a change takes effect a moment later and drops no connection; an invalid one
+is refused, and everything continues as before. Ctrl-C stops it.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `daypass up`."""
-    parser.add_argument(
-        "--config", type=Path, default=Path("daypass.yaml"), metavar="FILE",
-        help="the config file (default: daypass.yaml)",
-    )  # fmt: skip
+    """Add the command's options."""
+    add_config(parser)
     parser.add_argument(
         "--credentials", metavar="FILE",
-        help="with a gate before an external API server: the credentials file of any identity, "
-        "whose token the signing keys are read with (default: as whom --kubeconfig names, or as "
-        "anonymous)",
+        help="with a gate for an external API server: the credentials file of any identity, whose "
+        "token reads the signing keys (default: the user of --kubeconfig, or anonymous)",
     )  # fmt: skip
     parser.add_argument(
         "--kubeconfig", default="", metavar="FILE",
-        help="with a gate before an external API server: of somebody who may list and watch "
-        "Secrets, ServiceAccounts and ConfigMaps, so that the gate sees what is revoked; signing "
-        "keys are read so as well, unless --credentials says as whom",
+        help="with a gate for an external API server: a user who may list and watch Secrets, "
+        "ServiceAccounts and ConfigMaps, so that the gate sees what is revoked; without "
+        "--credentials it reads the signing keys too",
     )  # fmt: skip
     parser.add_argument(
         "--close-after", type=_close_after_seconds, metavar="T",
-        help="how long the gate may hear nothing of what is revoked before it refuses every token "
+        help="how long the revocation watch may be silent before the gate refuses every token "
         "(default: gate.closeAfter, which is 10m)",
     )  # fmt: skip
     parser.add_argument(
         "--state", type=Path, metavar="DIR",
-        help="where the certificate authority is kept "
+        help="where the certificate authority is stored "
         "(default: a folder of $XDG_STATE_HOME/daypass for each config file)",
     )  # fmt: skip
     parser.add_argument(
         "--output", choices=("text", "json"), default="text",
-        help="json: one line on stdout once all takes connections",
+        help="json: one line on stdout once everything accepts connections",
     )  # fmt: skip
 
 
@@ -76,26 +74,22 @@ def _close_after_seconds(text: str) -> int:
     seconds = parse_seconds(text)
     if seconds < SHORTEST_CLOSE_AFTER_SECONDS:
         raise UsageError(
-            f"a gate that closes after {seconds} s of silence would close all the time",
-            f"name {SHORTEST_CLOSE_AFTER_SECONDS} s or more",
+            f"a gate that closes after {seconds} s of silence would always be closed",
+            f"use {SHORTEST_CLOSE_AFTER_SECONDS} s or more",
         )
     return seconds
 
 
 def run(args: argparse.Namespace) -> int:
-    """Bring everything up and keep it up until a signal; 0 at an ordered end."""
-    try:
-        from daypass._core.clock import SYSTEM_CLOCK
-        from daypass._core.process import allow_many_files
-        from daypass.config import load
-        from daypass.kube.certificates import Authority
-        from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer
-        from daypass.local.envoy import verify_free
-        from daypass.local.settings import listens_of
-        from daypass.local.state import Folders, state_folder
-        from daypass.local.supervisor import Supervisor
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("daypass up", "local") from error
+    """Run door and gate until a signal; return 0 after an orderly end."""
+    from daypass._core.clock import SYSTEM_CLOCK
+    from daypass._core.process import allow_many_files
+    from daypass.kube.certificates import Authority
+    from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer
+    from daypass.local.envoy import verify_free
+    from daypass.local.settings import listens_of
+    from daypass.local.state import Folders, state_folder
+    from daypass.local.supervisor import Supervisor
 
     allow_many_files()
     stop, reload = threading.Event(), threading.Event()
@@ -103,35 +97,35 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: _close(stop))
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
 
-    config = load(args.config)
+    config = load_config(args.config)
     state = args.state or state_folder(args.config)
-    if not state.exists():  # none is left behind by a start that cannot succeed
+    if not state.exists():  # a start that fails leaves no folder behind
         for address in listens_of(config):
             verify_free(address)
     with Folders(state) as folders:
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
-        behind: ApiBackend
+        backend: ApiBackend
         kubeconfig: Path | None = None
-        # Nobody knows what another API server than a new one of our own has issued before.
+        # Only a new API server of our own is known to have issued no token before.
         is_first_start = False
         if config.local.api_server == "embedded":
             remembered = folders.state / "api-server.json"
             is_first_start = not remembered.exists()
-            behind = embedded = EmbeddedApiServer(
+            backend = embedded = EmbeddedApiServer(
                 authority, folders.runtime, SYSTEM_CLOCK, remembered
             )
             kubeconfig = folders.state / "admin.kubeconfig"
             embedded.write_kubeconfig(kubeconfig)
         else:
-            behind = ExternalApiServer(_token_source(args.credentials), args.kubeconfig)
+            backend = ExternalApiServer(_token_source(args.credentials), args.kubeconfig)
         try:
             supervisor = Supervisor(
                 args.config,
-                behind,
+                backend,
                 authority,
                 folders.runtime,
                 SYSTEM_CLOCK,
-                _say,
+                log,
                 state=folders.state,
                 is_first_start=is_first_start,
                 close_after_seconds=args.close_after,
@@ -139,24 +133,24 @@ def run(args: argparse.Namespace) -> int:
             folders.is_started = True
             try:
                 trusted = folders.state / "authority.crt"
-                _tell(supervisor, trusted, kubeconfig, as_json=args.output == "json")
+                _report(supervisor, trusted, kubeconfig, as_json=args.output == "json")
                 supervisor.run(stop, reload)
             finally:
                 supervisor.stop()
         finally:
-            behind.stop()
-    _say("all is closed")
-    gc.freeze()  # or the interpreter looks at every object of every library before it ends
+            backend.stop()
+    log("everything is closed")
+    gc.freeze()  # or the interpreter visits every object of every library at exit
     return 0
 
 
 def _close(stop: threading.Event) -> None:
-    """Set `stop`, and report it at once: what is under way may take seconds more."""
+    """Set `stop`, and report it immediately: work in progress may take some seconds."""
     if not stop.is_set():
         stop.set()
-        if sys.stderr is not None:  # as it is where stderr was closed by whoever started this
+        if sys.stderr is not None:  # None if stderr was closed before the start
             with contextlib.suppress(OSError):
-                # Not by sys.stderr: a signal within a write to it may not write there, too.
+                # Not sys.stderr, which is not reentrant: the signal may interrupt a write.
                 os.write(sys.stderr.fileno(), b"daypass: closing\n")
 
 
@@ -169,7 +163,7 @@ def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
     return lambda: parse_source(read_source({}, credentials), SYSTEM_CLOCK.unix()).token
 
 
-def _tell(
+def _report(
     supervisor: "Supervisor", authority: Path, kubeconfig: Path | None, *, as_json: bool
 ) -> None:
     from daypass.config.exposure import bracketed
@@ -194,20 +188,15 @@ def _tell(
             ready["kubeconfig"] = str(kubeconfig)
         print(json.dumps(ready), flush=True)
     for url in doors:
-        _say(f"door        {url}")
+        log(f"door        {url}")
     for url in gates:
-        _say(f"gate        {url}")
-    _say(f"trusted by  {authority}")
-    _say(f"log         {edge.folder / 'envoy.log'}")
+        log(f"gate        {url}")
+    log(f"trusted by  {authority}")
+    log(f"log         {edge.folder / 'envoy.log'}")
     try:
-        _say(f"API server  {check(door.upstream)}")
+        log(f"API server  {check(door.upstream)}")
     except DaypassError as error:
-        _say(f"API server  {error}")
+        log(f"API server  {error}")
     if kubeconfig is not None:
-        _say(f"admin       export KUBECONFIG={shlex.quote(str(kubeconfig))}")
-    _say("Ctrl-C ends it")
-
-
-def _say(lines: str) -> None:
-    fact, _, hint = lines.partition("\n")
-    log(fact, hint)
+        log(f"admin       export KUBECONFIG={shlex.quote(str(kubeconfig))}")
+    log("Ctrl-C stops it")

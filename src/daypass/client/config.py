@@ -385,8 +385,7 @@ def check_audience(audience: str) -> str:
         return audience
     raise CredentialsError(
         "the audience contains spaces or control characters" if audience else "no audience is set",
-        "name one: --audience AUDIENCE (audience=AUDIENCE in Python), DAYPASS_AUDIENCE, or "
-        "`audience` in the credentials file",
+        "name one: audience=AUDIENCE, DAYPASS_AUDIENCE, or `audience` in the credentials file",
         reason="invalid-audience" if audience else "no-audience",
     )
 

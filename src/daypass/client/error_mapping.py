@@ -190,7 +190,7 @@ def _invalid(message: str, request: TokenRequest) -> tuple[str, str, str] | None
     return (
         "invalid-lifetime",
         f"a lifetime of {request.lifetime_seconds} seconds is refused (422): {message}",
-        "Kubernetes allows 10 minutes or more: try --lifetime 1h (lifetime_seconds=3600 in Python),"
+        "Kubernetes allows 10 minutes or more: try lifetime_seconds=3600,"
         " or `lifetimeSeconds` in the credentials file",
     )
 

@@ -23,7 +23,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The script for bash."""
-    from daypass.integrations.completion.shells import bash
+    from daypass.cli.completion import bash
 
     file = tmp_path_factory.mktemp("completion") / "daypass.bash"
     file.write_text(bash(all_words()))

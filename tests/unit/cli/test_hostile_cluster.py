@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from daypass._core import labels
-from daypass.cli import main, put_text, up
+from daypass.cli import log, main, write_printable
 from daypass.deploy.object_diff import object_diff
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import Cluster
@@ -151,16 +151,16 @@ def test_no_terminal_control_characters_are_printed(
 
 
 def test_text_output_is_escaped_and_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    put_text(f"one\n\t{TEXT}\n")
+    write_printable(f"one\n\t{TEXT}\n")
     out = capsys.readouterr().out
     assert_printable(out.replace("\t", ""))
     assert out.startswith("one\n\ta?[2Jb")
 
 
-def test_reports_of_daypass_up_are_escaped_and_hints_indented(
+def test_messages_are_escaped_and_further_lines_indented(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    up._say(f"what an API server says: {TEXT.partition(chr(10))[0]}\nwhat to do")
+    log(f"what an API server says: {TEXT.partition(chr(10))[0]}\nwhat to do")
     err = capsys.readouterr().err
     assert_printable(err)
     assert err.splitlines()[1] == "  what to do"
@@ -178,5 +178,5 @@ def test_a_printed_diff_of_hostile_objects_is_escaped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(), "data": {"k": TEXT}}
-    put_text(object_diff(ObjectRef.of(before), before, {**before, "data": {"k": "v"}}))
+    write_printable(object_diff(ObjectRef.of(before), before, {**before, "data": {"k": "v"}}))
     assert_printable(capsys.readouterr().out)

@@ -132,7 +132,7 @@ def test_an_error_prints_its_fact_and_its_hint_to_stderr(
     assert capsys.readouterr().err == "daypass: no\n"
 
 
-def test_a_hint_names_the_option_and_the_library_argument(
+def test_a_hint_names_the_option_instead_of_the_library_argument(
     fake_command: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with raises(CredentialsError) as raised:

@@ -16,7 +16,7 @@ import pytest
 
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.cli.token import read_plainly
+from daypass.cli.token import fast_path
 from daypass.client.shared_cache import SharedTokenCache
 from support.fake_door import (
     AUDIENCE,
@@ -338,15 +338,15 @@ def test_the_fast_path_parses_options_like_argparse(
 ) -> None:
     from daypass.cli import token
 
-    seen: list[dict[str, object]] = []
+    seen: list[object] = []
 
-    def remember(options: token.TokenOptions) -> int:
-        seen.append({name: getattr(options, name) for name in token.TokenOptions.__slots__})
+    def remember(*options: object, **flags: object) -> int:
+        seen.append((options, flags))
         return 0
 
-    monkeypatch.setattr(token, "answer", remember)
+    monkeypatch.setattr(token, "_print_token", remember)
     cli.main(["token", *line])
-    monkeypatch.setattr(token, "read_plainly", lambda argv: None)
+    monkeypatch.setattr(token, "fast_path", lambda argv: None)
     cli.main(["token", *line])
     assert len(seen) == 2
     assert seen[0] == seen[1]
@@ -366,7 +366,7 @@ def test_the_fast_path_parses_options_like_argparse(
     ],
 )
 def test_the_fast_path_leaves_other_arguments_to_argparse(line: list[str], capsys: Capture) -> None:
-    assert read_plainly(line) is None
+    assert fast_path(line) is None
     assert cli.main(["token", *line]) == (0 if line == ["--help"] else 2)
     captured = capsys.readouterr()
     assert "usage: daypass token" in captured.out + captured.err

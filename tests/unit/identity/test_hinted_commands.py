@@ -311,8 +311,7 @@ EXEMPT = {
     "verification/certificate.py::judge_untrusted: daypass apply": "needs ingress-nginx",
     "verification/verify.py::_check_name: daypass apply": "needs ExternalDNS",
     "cli/gate/watch.py::run: daypass up": "runs until a signal",
-    "cli/options.py::run_subcommand: daypass _ --help": "help",
-    "cli/options.py::_own_authority: daypass up": "runs until a signal",
+    "cli/options.py::_authority_of_this_machine: daypass up": "runs until a signal",
     "cli/identity/publish_revocation.py::publish_ended: kubectl get lease daypass-gate-watch -n _":
         "needs a gate in a cluster that cannot be written to",
     "client/error_mapping.py::_unauthorized: daypass identity federate --help": "help",

@@ -1,4 +1,4 @@
-"""`daypass gate`: why a token passes or not, and revoking one now. A module a subcommand."""
+"""`daypass gate`: serve and watch the gate, explain its decisions, revoke a token immediately."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass.cli.options import describe, run_subcommand
-from daypass.cli.policy import load_config
+from daypass.cli.options import load_config
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
-
     from daypass.config import Config, Gate
 
 SUMMARY = "the check in front of the APIs: why a token passes or not, and revoking one now"
@@ -22,23 +19,13 @@ EPILOG = """examples:
   daypass gate explain --token-file token --host ekf.example.com
   daypass gate deny --token-file stolen
 
-`daypass gate COMMAND --help` says more.
+`daypass gate COMMAND --help` describes each of them.
 """
-LIMIT_CHARACTERS = 64 * 1024
-
-
-def run_plainly(argv: list[str]) -> int:
-    """Hand over to the subcommand that is named."""
-    return run_subcommand(__name__, COMMANDS, argv)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Which subcommands there are."""
-    describe(parser, __name__, COMMANDS)
+_LIMIT_CHARACTERS = 64 * 1024
 
 
 def load_gate(path: Path) -> tuple[Config, Gate]:
-    """A config that has a gate, and the gate. Raises UsageError where it has none."""
+    """Return a config and its gate. Raises ConfigError, or UsageError if it has no gate."""
     config = load_config(path)
     if config.gate is None:
         raise UsageError(f"{path} has no gate", "add one: gate: {audience: YOUR-AUDIENCE}")
@@ -46,11 +33,11 @@ def load_gate(path: Path) -> tuple[Config, Gate]:
 
 
 def read_token(file: str) -> str:
-    """The token in a file, or on stdin for `-`. Raises DaypassError where it cannot be read."""
+    """Return the token in a file, or on stdin for `-`. Raises DaypassError if it can't be read."""
     try:
         with open(0 if file == "-" else file, encoding="ascii", closefd=file != "-") as opened:
-            return opened.read(LIMIT_CHARACTERS).strip()
+            return opened.read(_LIMIT_CHARACTERS).strip()
     except OSError as error:
         raise DaypassError(f"{file} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise DaypassError(f"{file} is no token: it holds other characters than ASCII") from None
+        raise DaypassError(f"{file} is not a token: it contains non-ASCII characters") from None

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command
-from daypass.cli import log, write
+from daypass.cli import log
 from daypass.cli.gate import load_gate, read_token
-from daypass.cli.options import add_cluster_options, open_cluster
-from daypass.cli.policy import DEFAULT_CONFIG, add_config_option
+from daypass.cli.options import DEFAULT_CONFIG, add_cluster, add_config, add_output, open_cluster
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from daypass.gate.revocation.revocation_list import Denial
     from daypass.kube.cluster import Cluster
 
+EXTRA = "admin"
 SUMMARY = "refuse one token, or all that hang on a Secret or a ServiceAccount, from now on"
 EPILOG = """examples:
   daypass gate deny --token-file stolen                     until that token ends
@@ -34,7 +33,7 @@ delete its Secret (`daypass identity revoke`).
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command line of `daypass gate deny`."""
+    """Add the command's options."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--token-file", metavar="FILE", help="this short-lived token; - for stdin")
     what.add_argument("--jti", metavar="JTI", help="the token of this `jti`, as logs name it")
@@ -44,9 +43,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="such as 2027-01-31T12:00:00Z (default: until the last token concerned has ended)",
     )  # fmt: skip
     parser.add_argument("--undo", action="store_true", help="take an earlier denial back")
-    parser.add_argument("--output", choices=("text", "json"), default="text")
-    add_config_option(parser)
-    add_cluster_options(parser)
+    add_output(parser)
+    add_config(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -58,7 +57,7 @@ def run(args: Namespace) -> int:
         return _undo(args, config.door.namespace, order)
     if order.until_unix <= now:
         raise UsageError(f"{_shown(order.until_unix)} is over", "there is nothing left to deny")
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.gate.revocation.deny_list import deny
         from daypass.render.objects import GATE_DENIED
 
@@ -68,7 +67,7 @@ def run(args: Namespace) -> int:
     until = _shown(order.until_unix)
     if args.output == "json":
         document = {"namespace": namespace, "configMap": GATE_DENIED, "key": key}
-        write(json.dumps({**document, "until": until}) + "\n")
+        write_json({**document, "until": until}, indent=None)
     undo = command(
         "gate", "deny", *(("--jti", order.name) if order.is_token else ("--uid", order.name)),
         "--undo", *_given(args),
@@ -80,7 +79,7 @@ def run(args: Namespace) -> int:
 def _undo(args: Namespace, namespace: str, order: Denial) -> int:
     from daypass.gate.revocation.deny_list import take_back
 
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         take_back(cluster, namespace, order)
         is_told = _publish(cluster, namespace)
     log(f"{_named(order)} is not denied any more")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +12,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.text import mask_unprintable
 from daypass.cli import write
 from daypass.cli.gate import load_gate, read_token
-from daypass.cli.options import add_cluster_options, open_cluster
-from daypass.cli.policy import add_config_option
+from daypass.cli.options import add_cluster, add_config, add_output, open_cluster
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from daypass.gate.explain import Explanation
     from daypass.kube.cluster import Cluster
 
+EXTRA = "admin"
 SUMMARY = "say step by step what the gate would do with a token, without sending it anywhere"
 EPILOG = """examples:
   daypass token | daypass gate explain --token-file - --host ekf.example.com
@@ -36,16 +35,16 @@ the Secret and the ServiceAccount of the token are still there; the token itself
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command line of `daypass gate explain`."""
+    """Add the command's options."""
     parser.add_argument("--token-file", required=True, metavar="FILE", help="- for stdin")
     parser.add_argument("--host", required=True, help="the host of the request")
     parser.add_argument(
         "--keys", type=Path, metavar="FILE",
         help="the API server's JSON Web Key Set (kubectl get --raw /openid/v1/jwks)",
     )  # fmt: skip
-    parser.add_argument("--output", choices=("text", "json"), default="text")
-    add_config_option(parser)
-    add_cluster_options(parser)
+    add_output(parser)
+    add_config(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -66,7 +65,7 @@ def run(args: Namespace) -> int:
     keys = None if args.keys is None else _read(args.keys)
     named = args.kubeconfig or args.context
     if named or (keys is None and os.environ.get("KUBECONFIG")):
-        with closing(open_cluster(args)) as cluster:
+        with open_cluster(args) as cluster:
             keys, rules = _asked(cluster, token, rules, config.door.namespace, keys)
     if not rules.issuer:
         raise UsageError(
@@ -74,7 +73,10 @@ def run(args: Namespace) -> int:
             "write it to cluster.issuer, or name the cluster with --kubeconfig or KUBECONFIG",
         )
     explained = explain(token, args.host, rules, SYSTEM_CLOCK.unix(), keys)
-    write(json.dumps(_document(explained)) + "\n" if args.output == "json" else _text(explained))
+    if args.output == "json":
+        write_json(_document(explained), indent=None)
+    else:
+        write(_text(explained))
     return 0 if explained.passes else 3
 
 

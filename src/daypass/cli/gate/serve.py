@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
-from daypass._core.errors import MissingExtraError, UsageError
+from daypass._core.errors import UsageError
 from daypass._core.jsonlog import write_stdout
 from daypass._core.process import allow_many_files
 from daypass.cli import log
 from daypass.cli.gate import load_gate
-from daypass.cli.options import add_cluster_options, open_cluster
-from daypass.cli.policy import add_config_option
+from daypass.cli.options import add_cluster, add_config, connect
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
     from daypass.render.envoy.filters import RevocationSnapshot
 
+EXTRA = "gate"
 SUMMARY = "answer a gateway's ext_authz by the API server's word for each token"
 EPILOG = """examples:
   daypass gate serve                                    in a Pod, by its ServiceAccount
@@ -42,7 +42,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command line of `daypass gate serve`."""
+    """Add the command's options."""
     parser.add_argument(
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT|unix:PATH",
         help=f"where the gateway asks; *:PORT: on all addresses (default: {DEFAULT_LISTEN})",
@@ -64,24 +64,22 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--drain", type=parse_seconds, default=5, metavar="T",
         help="how long to go on after SIGTERM, while the gateway turns elsewhere (default: 5s)",
     )  # fmt: skip
-    add_config_option(parser)
-    add_cluster_options(parser)
+    add_config(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Serve until a signal; 0 at an ordered end."""
-    try:
-        import uvloop
+    import uvloop
 
-        from daypass.gate.authorizer.service import ReviewSettings, Service
-        from daypass.gate.explain import issuer_of
-    except ModuleNotFoundError:
-        raise MissingExtraError("daypass gate serve", "gate") from None
+    from daypass.gate.authorizer.service import ReviewSettings, Service
+    from daypass.gate.explain import issuer_of
+
     allow_many_files()
     config, gate = load_gate(args.config)
     listen = _listen(args)
     status = _address(args.status, "--status")
-    cluster = open_cluster(args)
+    cluster = connect(args)
     settings = ReviewSettings.of(
         config,
         gate,

@@ -8,19 +8,19 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.errors import DaypassError, MissingExtraError, UsageError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.jsonlog import JsonLog, write_stdout
 from daypass.cli import log
 from daypass.cli.gate import load_gate
-from daypass.cli.options import add_cluster_options
-from daypass.cli.policy import add_config_option
+from daypass.cli.options import add_cluster, add_config
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass.gate.revocation.controller import RevocationController
 
+EXTRA = "admin"
 SUMMARY = "follow what is revoked in a cluster, and publish it at its gate"
 EPILOG = """examples:
   daypass gate watch                                   in a Pod, by its ServiceAccount
@@ -34,14 +34,14 @@ DEFAULT_LISTEN = "127.0.0.1:9004"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command line of `daypass gate watch`."""
+    """Add the command's options."""
     parser.add_argument("--once", action="store_true", help="look once, publish, and end")
     parser.add_argument(
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT",
         help=f"/healthz, /readyz, /status, /metrics; *: all addresses (default: {DEFAULT_LISTEN})",
     )  # fmt: skip
-    add_config_option(parser)
-    add_cluster_options(parser)
+    add_config(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -55,12 +55,10 @@ def run(args: Namespace) -> int:
     host, colon, port = args.listen.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise UsageError(f"{args.listen[:60]!r} is no HOST:PORT", "such as 0.0.0.0:9004")
-    try:
-        from daypass.gate.revocation.controller import revocation_controller
-        from daypass.gate.revocation.watcher import FEEDS_AT_MOST
-        from daypass.kube.cluster import Cluster
-    except ModuleNotFoundError:
-        raise MissingExtraError("this command", "admin") from None
+    from daypass.gate.revocation.controller import revocation_controller
+    from daypass.gate.revocation.watcher import FEEDS_AT_MOST
+    from daypass.kube.cluster import Cluster
+
     cluster = Cluster.open(
         kubeconfig=args.kubeconfig, context=args.context, connections=FEEDS_AT_MOST + 32
     )

@@ -1,15 +1,6 @@
-"""`daypass identity`: who may come from outside. A module a subcommand."""
+"""`daypass identity`: the ServiceAccounts that clients outside the cluster use."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from daypass.cli.options import describe, run_subcommand
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser
-
-SUMMARY = "identities for clients outside the cluster: make, list, rotate, end them"
+SUMMARY = "identities for clients outside the cluster: create, list, rotate, revoke them"
 COMMANDS = (
     "create", "list", "show", "authorize", "unauthorize", "rotate", "revoke", "reap", "delete",
     "federate",
@@ -19,15 +10,5 @@ EPILOG = """examples:
   daypass identity list -A
   daypass identity rotate bot -n team -o bot.json
 
-`daypass identity COMMAND --help` says more.
+`daypass identity COMMAND --help` describes each of them.
 """
-
-
-def run_plainly(argv: list[str]) -> int:
-    """Hand over to the subcommand that is named."""
-    return run_subcommand(__name__, COMMANDS, argv)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Which subcommands there are."""
-    describe(parser, __name__, COMMANDS)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log
-from daypass.cli.options import add_cluster_options, open_cluster
-from daypass.cli.output import put_objects
+from daypass.cli import log, warn
+from daypass.cli.options import add_cluster, open_cluster
+from daypass.cli.output import write_objects
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+EXTRA = "admin"
 SUMMARY = "give an identity a role in namespaces (profiles)"
 EPILOG = """examples:
   daypass identity authorize bot -n team --in alice,bob --role view
@@ -27,7 +27,7 @@ ROLES = ("view", "edit", "admin")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="the identity")
     parser.add_argument(
         "--in", dest="places", metavar="NS[,NS]", action="append", required=True,
@@ -57,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", choices=("yaml", "json"), help="print the objects instead of making them"
     )
-    add_cluster_options(parser)
+    add_cluster(parser)
 
 
 def split(places: list[str]) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def run(args: Namespace) -> int:
     """Make the grants, or say what would be made."""
     namespaces = split(args.places)
     _check_proof(args.principal or [], args.user_header or "x")
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER, GrantRequest, apply, plan
         from daypass.identity.model import IdentityName
 
@@ -105,12 +105,12 @@ def run(args: Namespace) -> int:
             istio=not args.no_istio,
             accept_risks=args.yes,
         )
-        documents = plan(cluster, wish, warn=lambda fact, hint: log(f"warning: {fact}", hint))
+        documents = plan(cluster, wish, warn=warn)
         only_shown = args.dry_run or args.output
         if args.dry_run == "server" or not only_shown:
             documents = apply(cluster, documents, dry_run=args.dry_run == "server")
         if args.output:
-            put_objects(documents, args.output)
+            write_objects(documents, args.output)
         done = "would have" if only_shown else "has"
         for namespace in namespaces:
             names = [each for each in documents if each["metadata"]["namespace"] == namespace]

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from daypass._core import labels
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
-from daypass.cli import log, write
+from daypass.cli import log, warn, write
 from daypass.cli.options import (
-    add_cluster_options,
-    add_door_options,
-    completed,
-    load_config,
+    add_cluster,
+    add_door,
+    credentials_options,
+    credentials_settings,
+    load_door_config,
     open_cluster,
-    read_order,
 )
-from daypass.cli.output import warn
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
 
+EXTRA = "admin"
 SUMMARY = "make an identity and write its credentials file"
 EPILOG = """examples:
   daypass identity create bot -n team                            at the door of ./daypass.yaml
@@ -43,7 +43,7 @@ It may be run again, after anything: what is missing is made, what is there stay
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="the ServiceAccount's name")
     parser.add_argument(
         "-o", "--credentials", metavar="FILE",
@@ -67,8 +67,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--output", choices=("yaml", "json"),
         help="make nothing, print the objects (without any token)",
     )  # fmt: skip
-    add_door_options(parser)
-    add_cluster_options(parser)
+    add_door(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -78,11 +78,11 @@ def run(args: Namespace) -> int:
     if args.create_namespace and (args.output or args.dry_run):
         raise UsageError("nothing is created with --output and --dry-run", "leave one out")
     _seconds(args.expires)  # before anybody is asked
-    config = load_config(args)
-    said = read_order(args, config), config
+    config = load_door_config(args)
+    said = credentials_options(args, config), config
     if args.output or args.dry_run:
         return _show(args, said)
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.create import create
         from daypass.identity.credentials_file import check_file, write_file
         from daypass.identity.model import IdentityName, find_account
@@ -160,7 +160,7 @@ def _spec(
 
     seconds = _seconds(args.expires)
     deadline = time_in(clock, seconds) if seconds else NEVER if seconds == 0 else None
-    settings = completed(args, *said, account)
+    settings = credentials_settings(args, *said, account)
     return IdentitySpec(
         name=name, credentials=settings, deadline=deadline, adopt=args.adopt,
         watcher_namespace=_watcher_namespace(said[1]),
@@ -234,7 +234,7 @@ def _look(
 
     cluster: Cluster | None = None
     try:
-        cluster = stack.enter_context(closing(open_cluster(args)))
+        cluster = stack.enter_context(open_cluster(args))
         name = IdentityName.parse(cluster.namespace, args.name)
         return cluster, name, *_found(cluster, name)
     except (ApiError, ClusterUnreachableError, KubeconfigError) as error:

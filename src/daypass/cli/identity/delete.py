@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import closing
 from typing import TYPE_CHECKING
 
-from daypass.cli import log, put_text, write
+from daypass.cli import log, warn, write_printable
 from daypass.cli.identity.publish_revocation import publish_ended
-from daypass.cli.options import add_cluster_options, open_cluster
-from daypass.cli.output import warn
+from daypass.cli.options import add_cluster, add_output, open_cluster
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+EXTRA = "admin"
 SUMMARY = "remove an identity: tokens, rights in every namespace, the ServiceAccount"
 EPILOG = """examples:
   daypass identity delete bot -n team --dry-run
@@ -26,16 +25,16 @@ told.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="the identity")
     parser.add_argument("--dry-run", action="store_true", help="say what would go")
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="the summary")
-    add_cluster_options(parser)
+    add_output(parser, "the summary")
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Delete it, and say what went and what stays."""
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.delete import delete
         from daypass.identity.model import IdentityName
 
@@ -54,9 +53,9 @@ def run(args: Namespace) -> int:
             "deleted": list(deleted.deleted),
             "left": list(deleted.left),
         }
-        write(json.dumps(document, indent=2) + "\n")
+        write_json(document)
     else:
-        put_text("".join(f"{each}\n" for each in deleted.deleted))
+        write_printable("".join(f"{each}\n" for each in deleted.deleted))
     would = "would be" if args.dry_run else "is"
     log(f"identity {name} {would} deleted: {len(deleted.deleted)} objects")
     for each in deleted.left:

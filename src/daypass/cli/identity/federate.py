@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, write
+from daypass.cli import log, warn, write
 from daypass.cli.options import (
-    add_cluster_options,
-    add_door_options,
-    completed,
-    load_config,
+    add_cluster,
+    add_door,
+    credentials_options,
+    credentials_settings,
+    load_door_config,
     open_cluster,
-    read_order,
 )
-from daypass.cli.output import warn
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from daypass.identity.federate import Federation
     from daypass.identity.model import IdentityName
 
+EXTRA = "admin"
 SUMMARY = "make an identity that a CI job's own OIDC token opens, without a long-lived secret"
 EPILOG = """examples:
   daypass identity federate ci -n team --config daypass.yaml -o ci.json \\
@@ -39,7 +38,7 @@ the control plane has to put it there. With --merge, what is there already stays
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="the ServiceAccount's name")
     trust = parser.add_argument_group("who may come")
     trust.add_argument("--issuer", required=True, metavar="URL", help="the claim `iss`")
@@ -67,8 +66,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--adopt", action="store_true", help="take a ServiceAccount that somebody else made"
     )
-    add_door_options(parser)
-    add_cluster_options(parser)
+    add_door(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -77,10 +76,10 @@ def run(args: Namespace) -> int:
 
     file: str | None = args.issuer_authority
     authority = None if file is None else read_authority(file)
-    config = load_config(args)
-    order = read_order(args, config)
+    config = load_door_config(args)
+    order = credentials_options(args, config)
     existing = _yaml(args.merge)
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.credentials_file import write_file
         from daypass.identity.federate import federate, refuse_other_file
         from daypass.identity.model import IdentityName, find_account
@@ -90,7 +89,7 @@ def run(args: Namespace) -> int:
         name = IdentityName.parse(cluster.namespace, args.name)
         refuse_other_file(args.credentials, name)
         account = find_account(cluster, name)
-        settings = _shortened(args, config, completed(args, order, config, account))
+        settings = _shortened(args, config, credentials_settings(args, order, config, account))
         federation = _federation(args, name, settings, authority)
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)

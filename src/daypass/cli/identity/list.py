@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass.cli import log, write
-from daypass.cli.options import add_cluster_options, add_health_options, open_cluster
+from daypass.cli.options import add_cluster, add_health, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from daypass.identity.inventory import ClusterObjects
     from daypass.kube.cluster import Cluster
 
+EXTRA = "admin"
 SUMMARY = "who has access to what, and what is wrong with it"
 EPILOG = """examples:
   daypass identity list -n team
@@ -36,7 +36,7 @@ CLEAR = "\x1b[H\x1b[2J"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument(
         "-A", "--all-namespaces", action="store_true", help="the identities of all namespaces"
     )
@@ -47,8 +47,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--watch", action="store_true", help="again as things change; json: one line each time"
     )
-    add_health_options(parser)
-    add_cluster_options(parser)
+    add_health(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -56,14 +56,14 @@ def run(args: Namespace) -> int:
     unused_seconds = parse_seconds(args.unused_after)
     if args.watch and args.check:
         raise UsageError("--watch has no end that --check could tell", "leave one out")
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.health import examine
         from daypass.identity.inventory import list_objects
 
         namespace = None if args.all_namespaces else cluster.namespace
         if args.watch:
             return _watch(cluster, namespace, args, unused_seconds)
-        objects = list_objects(cluster, namespace, warn=lambda fact, hint: log(fact, hint))
+        objects = list_objects(cluster, namespace, warn=log)
         examined = examine(
             objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
         )

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import kubectl
-from daypass.cli import log
-from daypass.cli.output import warn
+from daypass.cli import log, warn
 
 if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster

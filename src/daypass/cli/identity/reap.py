@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, put_text, write
+from daypass.cli import log, warn, write, write_printable
 from daypass.cli.identity.publish_revocation import publish_secrets
-from daypass.cli.options import add_cluster_options, open_cluster
-from daypass.cli.output import warn
+from daypass.cli.options import add_cluster, add_output, open_cluster
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+EXTRA = "admin"
 SUMMARY = "end identities after their deadline, and tokens that were rotated out"
 EPILOG = """examples:
   daypass identity reap -n team --dry-run
@@ -35,17 +34,17 @@ HOME = "daypass"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="not one namespace")
     parser.add_argument("--dry-run", action="store_true", help="say what would end")
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="the summary")
+    add_output(parser, "the summary")
     render = parser.add_argument_group("a CronJob instead")
     render.add_argument(
         "--render", action="store_true",
         help="print it: for one namespace and in it (-n), or for all (-A) in namespace daypass",
     )  # fmt: skip
     render.add_argument("--image", metavar="IMAGE", help="an image that holds daypass[admin]")
-    add_cluster_options(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -54,7 +53,7 @@ def run(args: Namespace) -> int:
         raise UsageError("-n and -A are both named", "leave one out")
     if args.render:
         return _render(args)
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.reap import reap
 
         namespace = None if args.all_namespaces else cluster.namespace
@@ -67,9 +66,9 @@ def run(args: Namespace) -> int:
             "deleted": reaped.deleted,
             "errors": [error.fact for error in reaped.errors],
         }
-        write(json.dumps(document, indent=2) + "\n")
+        write_json(document)
     else:
-        put_text("".join(f"{each}\n" for each in reaped.deleted))
+        write_printable("".join(f"{each}\n" for each in reaped.deleted))
     for key in reaped.expired:
         log(f"identity {key} {'would end' if args.dry_run else 'has ended'}")
     for error in reaped.errors:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command, kubectl
-from daypass.cli import log, write
+from daypass.cli import log
 from daypass.cli.identity.publish_revocation import publish_secrets
-from daypass.cli.options import add_cluster_options, open_cluster
+from daypass.cli.options import add_cluster, add_output, open_cluster
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+EXTRA = "admin"
 SUMMARY = "end all long-lived tokens of an identity now, and what hangs on them"
 EPILOG = """examples:
   daypass identity revoke bot -n team
@@ -25,15 +25,15 @@ a token of it, too, or the gate of the cluster could not be told.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="the identity")
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="the summary")
-    add_cluster_options(parser)
+    add_output(parser, "the summary")
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Delete its token Secrets."""
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
         from daypass.identity.model import IdentityName, get_identity
 
@@ -49,7 +49,7 @@ def run(args: Namespace) -> int:
             "deleted": list(revoked.deleted),
             "left": list(revoked.left),
         }
-        write(json.dumps(document, indent=2) + "\n")
+        write_json(document)
     if revoked.deleted:
         log(
             f"identity {name} is revoked: {', '.join(revoked.deleted)}",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
-from daypass.cli import log, put_text, write
+from daypass.cli import log, write, write_printable
 from daypass.cli.identity.publish_revocation import publish_secrets
-from daypass.cli.options import add_cluster_options, open_cluster
+from daypass.cli.options import add_cluster, add_output, open_cluster
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from daypass.identity.rotate import Rotation, RotationOutcome
     from daypass.kube.cluster import Cluster
 
+EXTRA = "admin"
 SUMMARY = "give an identity another long-lived token; the old one works on for a while"
 EPILOG = """examples:
   daypass identity rotate bot -n team -o bot.json
@@ -31,7 +31,7 @@ by `daypass identity reap`, or by the next rotation after its time.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="the identity")
     parser.add_argument(
         "-o", "--credentials", metavar="FILE",
@@ -49,8 +49,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--older-than", metavar="TIME", help="only those whose token is older, such as 90d"
     )
     fleet.add_argument("--output-dir", metavar="DIR", help="for DIR/NAMESPACE/NAME.json")
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="the summary")
-    add_cluster_options(parser)
+    add_output(parser, "the summary")
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -62,7 +62,7 @@ def run(args: Namespace) -> int:
         raise UsageError(f"a token is not to work on for {args.overlap}", "try 1d, or 0")
     older_than_seconds = parse_seconds(args.older_than) if args.older_than else 0
     _check(args)
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         if args.all:
             return _rotate_all(cluster, args, overlap_seconds, older_than_seconds)
         return _rotate_one(cluster, args, overlap_seconds)
@@ -112,7 +112,7 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     if path != "-":
         log(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
     if args.output == "json":
-        write(json.dumps(_document(rotated, path), indent=2) + "\n")
+        write_json(_document(rotated, path))
     return 0 if is_told else 3
 
 
@@ -132,9 +132,9 @@ def _rotate_all(
     ended = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
     is_told = publish_secrets(cluster, ended)
     if args.output == "json":
-        write(json.dumps([_summary(outcome) for outcome in outcomes], indent=2) + "\n")
+        write_json([_summary(outcome) for outcome in outcomes])
     else:
-        put_text("".join(f"{outcome.name}  {_word(outcome)}\n" for outcome in outcomes))
+        write_printable("".join(f"{outcome.name}  {_word(outcome)}\n" for outcome in outcomes))
     log(f"{len(outcomes) - len(failed)} of {len(outcomes)} identities are rotated")
     for outcome in failed:
         if outcome.error is not None:

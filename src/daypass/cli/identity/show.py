@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, write
-from daypass.cli.options import add_cluster_options, add_health_options, open_cluster
+from daypass.cli.options import add_cluster, add_health, open_cluster
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from daypass.identity.health import IdentityHealth
     from daypass.identity.inventory import TokenUsage
 
+EXTRA = "admin"
 SUMMARY = "all about one identity: its grants, its tokens, its health"
 EPILOG = """examples:
   daypass identity show bot -n team
@@ -26,26 +26,26 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="the identity")
     parser.add_argument(
         "-o", "--output", choices=("text", "json", "yaml"), default="text", help="(default: text)"
     )
-    add_health_options(parser)
-    add_cluster_options(parser)
+    add_health(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Print it; 3 where --check finds a problem."""
     unused_seconds = parse_seconds(args.unused_after)
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.health import examine
         from daypass.identity.inventory import list_objects
         from daypass.identity.model import IdentityName, identity_not_found
         from daypass.identity.report import json_document
 
         name = IdentityName.parse(cluster.namespace, args.name)
-        objects = list_objects(cluster, name.namespace, warn=lambda fact, hint: log(fact, hint))
+        objects = list_objects(cluster, name.namespace, warn=log)
         examined = examine(
             objects, cluster.clock, namespace=name.namespace, unused_seconds=unused_seconds
         )
@@ -53,7 +53,7 @@ def run(args: Namespace) -> int:
         if found is None:
             raise identity_not_found(name)
         if args.output == "json":
-            write(json.dumps(json_document(found), indent=2) + "\n")
+            write_json(json_document(found))
         elif args.output == "yaml":
             import yaml
 

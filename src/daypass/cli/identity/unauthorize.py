@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass.cli import log
 from daypass.cli.identity.authorize import ROLES, cluster_role_of, split
-from daypass.cli.options import add_cluster_options, open_cluster
+from daypass.cli.options import add_cluster, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+EXTRA = "admin"
 SUMMARY = "take away what authorize gave"
 EPILOG = """examples:
   daypass identity unauthorize bot -n team --in alice,bob
@@ -24,7 +24,7 @@ when the identity is gone.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="the identity")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
@@ -37,13 +37,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="remove nothing: say what would be removed"
     )
-    add_cluster_options(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Remove the grants."""
     namespaces = None if args.everywhere else split(args.places)
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.grants import unauthorize
         from daypass.identity.model import IdentityName
 

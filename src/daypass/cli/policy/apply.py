@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass.cli import log
-from daypass.cli.options import add_cluster_options, open_cluster
-from daypass.cli.policy import add_config_option, load_policy
+from daypass.cli.options import add_cluster, add_config, open_cluster
+from daypass.cli.policy import load_policy
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+EXTRA = "admin"
 SUMMARY = "put the policy into the cluster, and wait until it is in force"
 EPILOG = """examples:
   daypass policy apply
@@ -23,18 +23,18 @@ sets.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command line of `daypass policy apply`."""
-    add_config_option(parser)
+    """Add the command's options."""
+    add_config(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="let the API server check it, and change nothing"
     )
-    add_cluster_options(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Apply it."""
     policy = load_policy(args.config)
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.policy import apply_policy
 
         applied = apply_policy(cluster, policy, dry_run=args.dry_run)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.text import printable
 from daypass.cli import write
-from daypass.cli.options import add_cluster_options, open_cluster
-from daypass.cli.policy import DEFAULT_CONFIG, add_config_option, load_config
+from daypass.cli.options import (
+    DEFAULT_CONFIG,
+    add_cluster,
+    add_config,
+    add_output,
+    load_config,
+    open_cluster,
+)
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from daypass.identity.policy import PolicyCheck, PolicyQuery
     from daypass.kube.cluster import Cluster
 
+EXTRA = "admin"
 SUMMARY = "say what the cluster would answer to a request for a token, without making one"
 EPILOG = """examples:
   daypass policy check -n team --service-account bot
@@ -33,8 +39,8 @@ impersonate. Exit code 3: the request is not allowed, or the policy is not in fo
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command line of `daypass policy check`."""
-    add_config_option(parser)
+    """Add the command's options."""
+    add_config(parser)
     parser.add_argument("--service-account", required=True, metavar="SA", help="whose token")
     parser.add_argument(
         "--audience", action="append", metavar="A",
@@ -51,18 +57,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--as", dest="user", metavar="USER", help="who asks (default: the ServiceAccount itself)"
     )
-    parser.add_argument("--output", choices=("text", "json"), default="text")
-    add_cluster_options(parser)
+    add_output(parser)
+    add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Ask and tell; 0 where it is allowed and all is as written, else 3."""
     policy = _policy(args)
-    with closing(open_cluster(args)) as cluster:
+    with open_cluster(args) as cluster:
         from daypass.identity.policy import check
 
         checked = check(cluster, policy, _question(args, policy, cluster))
-    write(json.dumps(_document(checked)) + "\n" if args.output == "json" else _text(checked))
+    if args.output == "json":
+        write_json(_document(checked), indent=None)
+    else:
+        write(_text(checked))
     return 0 if checked.answer.verdict == "allowed" and not checked.state.findings else 3
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass.cli import write
-from daypass.cli.policy import add_config_option, load_policy
+from daypass.cli.options import add_config
+from daypass.cli.policy import load_policy
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+EXTRA = "admin"
 SUMMARY = "print the policy as Kubernetes objects"
 EPILOG = """examples:
   daypass policy render > policy.yaml
@@ -18,8 +20,8 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command line of `daypass policy render`."""
-    add_config_option(parser)
+    """Add the command's options."""
+    add_config(parser)
 
 
 def run(args: Namespace) -> int:
