@@ -1,10 +1,10 @@
-"""From the spec to what engines run: one package or module an engine, pure functions.
+"""From a config to what runs: Kubernetes manifests, Envoy's config, and the admission policy.
 
-`envoy` is the config of door and gate, `policy` the admission policy. `manifests` puts everything
-of a cluster together: `door` is what runs, `fronts` what terminates the public names and leads to
-it, `needs` what has to be there beside them.
+`manifests` puts the objects of a cluster together: `workloads` are the Deployments, `fronts` the
+ingress or gateway of a domain, `istio` and `envoy_gateway` the gate there, `policy` the admission
+policy. `envoy` is the config of door and gate, in a pod or on one machine.
 
-The same input gives the same bytes, and golden tests hold them. Nothing here talks to a cluster,
-opens a socket or starts a process; who applies or runs the result is `deploy` or `local`. Two
-modules touch files: `facts` reads the one that a config names, `folder` compares and writes a tree.
+All of it is pure: the same input gives the same bytes, which golden tests hold. Nothing here talks
+to a cluster, opens a socket or starts a process. Two modules touch files: `cluster_facts` reads the
+one that a config names, `output_tree` compares and writes a tree.
 """

@@ -36,7 +36,7 @@ def door_certificates(config: Config, trusting: set[str]) -> list[Object]:
     """Return the door's Certificate, if the config names an issuer for it.
 
     `trusting`: namespaces that need the authority in a Secret. cert-manager writes it only together
-    with a certificate, so each namespace gets one, which nobody presents and is not the door's.
+    with a certificate, so each namespace gets one, which no server presents.
     """
     return _serving(config, DOOR, DOOR_PAIR, DOOR_TRUST, door_host(config), trusting)
 

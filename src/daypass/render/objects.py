@@ -41,7 +41,7 @@ KNOWN_PARTS = "0123456789abcdef"
 
 GATE_LABEL = "daypass.dev/gate"
 """Label, with the value `true`, of the namespace where a gate keeps its state. Only a cluster
-administrator can set it, so nobody else can claim what was published."""
+administrator can set it, so no other user can forge what was published."""
 
 GATE_PAIR = "daypass-gate-tls"
 """Secret: the authorizer's serving certificate, its key, and the `ca.crt` that verifies it."""

@@ -60,7 +60,7 @@ class Timeouts:
     idle_seconds: float = 60
     """Without a request on an open connection, on either side of the door."""
     close_seconds: float = 1
-    """For a client to read the last response and close a connection that the door has ended."""
+    """For a client to read the last response and close a connection that the door closes."""
     connect_seconds: float = 3
     answer_seconds: float = 15
     """From a request's last byte to the last one of the API server's response."""
@@ -77,8 +77,8 @@ class DoorSettings:
     - `rate_limits`: None lifts them, for a benchmark.
     - `https_hosts`: the hosts whose TLS ends at an ingress or gateway; the door refuses what it
       received for them over plain http. None: no proxy is in front.
-    - `probe`: where kubelet asks whether Envoy is alive and reaches the API server. None: nobody
-      asks, and the API server's health is not checked.
+    - `probe`: where kubelet asks whether Envoy is alive and reaches the API server. None: there
+      are no probes, and the API server's health is not checked.
     """
 
     exposure: Exposure

@@ -84,8 +84,8 @@ def _extension_config(name: str, typed_config: Json) -> Json:
     }
 
 
-def _http_filter(operation: str, value: Json, beside: Json | None = None) -> Json:
-    within = {"name": _MANAGER, **({"subFilter": beside} if beside else {})}
+def _http_filter(operation: str, value: Json, neighbour: Json | None = None) -> Json:
+    within = {"name": _MANAGER, **({"subFilter": neighbour} if neighbour else {})}
     return {
         "applyTo": "HTTP_FILTER",
         "match": _match(within),

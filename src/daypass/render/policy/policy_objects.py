@@ -1,10 +1,8 @@
-"""The rules as CEL: variables, whom they are for, and what is asked of a TokenRequest.
+"""The ValidatingAdmissionPolicy for TokenRequests and its binding, with the rules in CEL.
 
 https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/. Variables are
-evaluated when they are asked for, so that a namespace without annotations costs little. No
-expression may fail: one that does refuses the request with words that help nobody.
-
-The policy as the two objects that an admin applies to a cluster.
+evaluated on first use, so a namespace without annotations costs little. No expression may fail: a
+failure refuses the request with a message that does not help.
 """
 
 import json
@@ -14,46 +12,47 @@ from typing import Any
 from daypass._core import labels
 from daypass._core.duration import UNITS_SECONDS
 from daypass.config.models import Policy
+from daypass.render.objects import Object
 
 LIFETIME = r"^([0-9]{1,10}|(([0-9]{1,10})d)?(([0-9]{1,10})h)?(([0-9]{1,10})m)?(([0-9]{1,10})s)?)$"
 AUDIENCES = "^[!-~]+( [!-~]+)*$"
 BINDINGS, SUCCESSORS = ("required", "optional"), ("forbidden", "allowed")
 MOST_AUDIENCES = 100
-"""In one request. The API server's time for looking at a list grows with the square of its length:
-half a minute for 100,000."""
+"""In one request. The API server's time for a list grows with the square of its length: half a
+minute for 100,000."""
 
 
-def literal(value: Any) -> str:
-    """A string, or a list or map of them, in CEL, whose literals take JSON's escapes."""
+def _literal(value: Any) -> str:
+    """Return a string, or a list or map of strings, in CEL, which has JSON's escapes."""
     return json.dumps(value, ensure_ascii=False)
 
 
-def match_conditions(exempt: Iterable[str]) -> list[dict[str, str]]:
-    """Whom the policy is for: everybody but these."""
+def _match_conditions(exempt: Iterable[str]) -> list[dict[str, str]]:
+    """Return the conditions for a request to be subject to the policy: all users except these."""
     user = "request.userInfo.username"
     groups = "request.userInfo.groups"
     node = (
-        f"{user}.startsWith({literal(labels.NODE)}) && has({groups})"
-        f" && {literal(labels.NODES)} in {groups}"
+        f"{user}.startsWith({_literal(labels.NODE)}) && has({groups})"
+        f" && {_literal(labels.NODES)} in {groups}"
     )
     conditions = {
         "not-a-node": f"!({node})",
-        "not-the-control-plane": f"!({user} in {literal(labels.CONTROL_PLANE)})",
-        "not-in-kube-system": f"!{user}.startsWith({literal(labels.KUBE_SYSTEM)})",
+        "not-the-control-plane": f"!({user} in {_literal(labels.CONTROL_PLANE)})",
+        "not-in-kube-system": f"!{user}.startsWith({_literal(labels.KUBE_SYSTEM)})",
     }
     if listed := sorted(exempt):
-        conditions["not-exempt"] = f"!({user} in {literal(listed)})"
+        conditions["not-exempt"] = f"!({user} in {_literal(listed)})"
     return [{"name": name, "expression": expression} for name, expression in conditions.items()]
 
 
-def variables(policy: Policy) -> list[dict[str, str]]:
-    """What the rules speak of: the policy as it is in this namespace, and the request."""
+def _variables(policy: Policy) -> list[dict[str, str]]:
+    """Return the variables of the rules: the policy in this namespace, and the request."""
     found = {**_settings(policy), "mistakes": _mistakes(), **_lifetimes(policy), **_request()}
     return [{"name": name, "expression": expression} for name, expression in found.items()]
 
 
 def _settings(policy: Policy) -> dict[str, str]:
-    """The config, or what the Namespace says otherwise."""
+    """Return the config's values, or the overrides of the Namespace."""
     annotations = "namespaceObject.metadata.annotations"
     seconds, audiences = policy.longest_lifetime_seconds, sorted(policy.audiences)
     return {
@@ -66,32 +65,32 @@ def _settings(policy: Policy) -> dict[str, str]:
 
 
 def _mistakes() -> str:
-    """The annotations that cannot be read, or are none of the policy's."""
+    """Return an expression for the annotations that are malformed or unknown."""
     text = "variables.lifetimeText"
     sound = {
-        labels.POLICY_LONGEST_LIFETIME: f"{text} != '' && {text}.matches({literal(LIFETIME)})",
-        labels.POLICY_AUDIENCES: f"variables.audiencesText.matches({literal(AUDIENCES)})",
-        labels.POLICY_BINDING: f"variables.binding in {literal(BINDINGS)}",
-        labels.POLICY_SUCCESSORS: f"variables.successors in {literal(SUCCESSORS)}",
+        labels.POLICY_LONGEST_LIFETIME: f"{text} != '' && {text}.matches({_literal(LIFETIME)})",
+        labels.POLICY_AUDIENCES: f"variables.audiencesText.matches({_literal(AUDIENCES)})",
+        labels.POLICY_BINDING: f"variables.binding in {_literal(BINDINGS)}",
+        labels.POLICY_SUCCESSORS: f"variables.successors in {_literal(SUCCESSORS)}",
     }
     unknown = (
-        f"variables.annotations.filter(key, key.startsWith({literal(labels.OVERRIDES)})"
-        f" && !(key in {literal(list(sound))}))"
+        f"variables.annotations.filter(key, key.startsWith({_literal(labels.OVERRIDES)})"
+        f" && !(key in {_literal(list(sound))}))"
     )
-    wrong = [f"({rule} ? [] : [{literal(annotation)}])" for annotation, rule in sound.items()]
+    wrong = [f"({rule} ? [] : [{_literal(annotation)}])" for annotation, rule in sound.items()]
     return " + ".join([unknown, *wrong])
 
 
 def _lifetimes(policy: Policy) -> dict[str, str]:
-    """The longest lifetime in seconds, in this namespace and for this requester."""
-    text, units = "variables.lifetimeText", literal(UNITS_SECONDS)
+    """Return the longest lifetime in seconds, in this namespace and for this requester."""
+    text, units = "variables.lifetimeText", _literal(UNITS_SECONDS)
     amount = f"int('0' + {text}.find('[0-9]+' + unit).replace(unit, '')) * {units}[unit]"
     federated = policy.federated.longest_lifetime_seconds
     return {
-        "isFederated": f"request.userInfo.username.startsWith({literal(labels.FEDERATED_PREFIX)})",
+        "isFederated": f"request.userInfo.username.startsWith({_literal(labels.FEDERATED_PREFIX)})",
         "namespaceSeconds": (
             f"size(variables.mistakes) > 0 ? 0 : {text}.matches('^[0-9]+$') ? int({text})"
-            f" : {literal(list(UNITS_SECONDS))}.map(unit, {amount}).sum()"
+            f" : {_literal(list(UNITS_SECONDS))}.map(unit, {amount}).sum()"
         ),
         "longestSeconds": (
             f"variables.isFederated ? [variables.namespaceSeconds, {federated}].min()"
@@ -101,7 +100,7 @@ def _lifetimes(policy: Policy) -> dict[str, str]:
 
 
 def _request() -> dict[str, str]:
-    """The request, where reading it takes care: `has(boundObjectRef)` is always true."""
+    """Return values of the request that need care: `has(boundObjectRef)` is always true."""
     reference = "object.spec.boundObjectRef"
     return {
         "audiences": "variables.audiencesText.split(' ')",
@@ -110,18 +109,20 @@ def _request() -> dict[str, str]:
             f" && {reference}.apiVersion == 'v1' && has({reference}.name) ? {reference}.name : ''"
         ),
         "isSuccessor": (
-            # People come with a credential-id, too: that of their certificate.
-            f"request.userInfo.username.startsWith({literal(labels.SERVICE_ACCOUNT)})"
+            # Users with a certificate have a credential-id, too.
+            f"request.userInfo.username.startsWith({_literal(labels.SERVICE_ACCOUNT)})"
             " && has(request.userInfo.extra)"
-            f" && {literal(labels.CREDENTIAL_ID)} in request.userInfo.extra"
+            f" && {_literal(labels.CREDENTIAL_ID)} in request.userInfo.extra"
         ),
     }
 
 
-def validations() -> list[dict[str, str]]:
-    """The rules, in the order in which the first broken one is told. Each message begins with the
-    rule's name."""
-    prefix = f"request.name + {literal(labels.SECRET_INFIX)}"
+def _validations() -> list[dict[str, str]]:
+    """Return the rules, each with a message that begins with its name.
+
+    The API server reports the first broken one.
+    """
+    prefix = f"request.name + {_literal(labels.SECRET_INFIX)}"
     return [
         _validation(
             "overrides",
@@ -160,18 +161,18 @@ def validations() -> list[dict[str, str]]:
 
 
 def _is_own_secret(prefix: str) -> str:
-    """Three cheap questions instead of a pattern made of the name, whose dots would match all."""
+    """Return three cheap conditions; in a pattern from the name, dots would match everything."""
     length = len(labels.SECRET_INFIX) + labels.SECRET_SUFFIX_LENGTH
     return (
         f"size(variables.boundSecret) == size(request.name) + {length}"
         f" && variables.boundSecret.startsWith({prefix})"
-        f" && variables.boundSecret.matches({literal(labels.SECRET_SUFFIX + '$')})"
+        f" && variables.boundSecret.matches({_literal(labels.SECRET_SUFFIX + '$')})"
     )
 
 
 def _override(annotation: str, otherwise: str) -> str:
-    key = literal(annotation)
-    return f"{key} in variables.annotations ? variables.annotations[{key}] : {literal(otherwise)}"
+    key = _literal(annotation)
+    return f"{key} in variables.annotations ? variables.annotations[{key}] : {_literal(otherwise)}"
 
 
 def _validation(rule: str, expression: str, message: str, more: str = "") -> dict[str, str]:
@@ -179,18 +180,16 @@ def _validation(rule: str, expression: str, message: str, more: str = "") -> dic
     return made | ({"messageExpression": f"'{rule}: ' + {more}"} if more else {})
 
 
-Object = dict[str, Any]
-
 API_VERSION = "admissionregistration.k8s.io/v1"
 ACTIONS = {"audit": ["Audit"], "warn": ["Audit", "Warn"], "deny": ["Deny"]}
-"""`validationActions` by mode. What is denied stands in the audit log anyway."""
+"""`validationActions` by mode. Denied requests are in the audit log anyway."""
 
 
 def policy_objects(policy: Policy) -> list[Object]:
-    """ValidatingAdmissionPolicy and its binding, in the order in which they are to be applied.
+    """Return the ValidatingAdmissionPolicy and its binding, in the order in which to apply them.
 
-    What the API server would fill in is written out, so that `spec` in a cluster is `spec` here
-    unless somebody has changed it.
+    The API server's defaults are written out, so that `spec` in a cluster equals `spec` here unless
+    it was changed.
     """
     everything = {"namespaceSelector": {}, "objectSelector": {}, "matchPolicy": "Equivalent"}
     rule = {
@@ -200,21 +199,21 @@ def policy_objects(policy: Policy) -> list[Object]:
         "resources": ["serviceaccounts/token"],
         "scope": "*",
     }
-    held = {"matchLabels": {labels.POLICY: labels.POLICY_ENFORCED}}
+    enforced = {"matchLabels": {labels.POLICY: labels.POLICY_ENFORCED}}
     return [
         _object(
             "ValidatingAdmissionPolicy",
             failurePolicy="Fail",
             matchConstraints={**everything, "resourceRules": [rule]},
-            matchConditions=match_conditions(policy.exempt),
-            variables=variables(policy),
-            validations=validations(),
+            matchConditions=_match_conditions(policy.exempt),
+            variables=_variables(policy),
+            validations=_validations(),
         ),
         _object(
             "ValidatingAdmissionPolicyBinding",
             policyName=labels.POLICY_NAME,
             validationActions=ACTIONS[policy.mode],
-            matchResources={**everything, "namespaceSelector": held},
+            matchResources={**everything, "namespaceSelector": enforced},
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""The same rules in Python: which of them a TokenRequest breaks, as an API server would find it."""
+"""The policy's rules in Python: which of them a TokenRequest breaks, as the API server decides."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from daypass.render.policy.policy_objects import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requester:
-    """Who asks. `groups`: those that Kubernetes adds by itself may be left out."""
+    """The user of a TokenRequest. `groups`: those that Kubernetes adds may be left out."""
 
     user: str
     groups: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Requester:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundObject:
-    """`spec.boundObjectRef`, without a UID: no rule looks at it."""
+    """`spec.boundObjectRef`, without the UID, which no rule reads."""
 
     api_version: str = "v1"
     kind: str = "Secret"
@@ -36,7 +36,7 @@ class BoundObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequestAttributes:
-    """A TokenRequest for `service_account`, with what the API server fills in filled in."""
+    """A TokenRequest for `service_account`, with the API server's defaults filled in."""
 
     requester: Requester
     service_account: str
@@ -48,7 +48,7 @@ class TokenRequestAttributes:
 
 
 def is_exempt(policy: Policy, requester: Requester) -> bool:
-    """Whether a requester is not held to the policy at all."""
+    """Return whether the policy does not apply to a requester."""
     user = requester.user
     return (
         (user.startswith(labels.NODE) and labels.NODES in requester.groups)
@@ -59,9 +59,9 @@ def is_exempt(policy: Policy, requester: Requester) -> bool:
 
 
 def broken_rules(policy: Policy, request: TokenRequestAttributes) -> list[str]:
-    """The rules that a request breaks, in the policy's order; none where the requester is exempt.
+    """Return the rules that a request breaks, in the policy's order; none if it is exempt.
 
-    Of `overrides`, `lifetime`, `audiences`, `binding`, `successors`.
+    They are `overrides`, `lifetime`, `audiences`, `binding` and `successors`.
     """
     requester = request.requester
     if is_exempt(policy, requester):
@@ -77,7 +77,7 @@ def broken_rules(policy: Policy, request: TokenRequestAttributes) -> list[str]:
         or not set(request.audiences) <= set(audiences),
         "binding": annotations.get(labels.POLICY_BINDING, policy.binding) == "required"
         and not federated
-        and not _hangs_on_its_own_secret(request),
+        and not _is_bound_to_own_secret(request),
         "successors": annotations.get(labels.POLICY_SUCCESSORS, policy.successors) == "forbidden"
         and requester.user.startswith(labels.SERVICE_ACCOUNT)
         and requester.has_credential_id,
@@ -86,7 +86,7 @@ def broken_rules(policy: Policy, request: TokenRequestAttributes) -> list[str]:
 
 
 def mistakes(annotations: Mapping[str, str]) -> list[str]:
-    """The annotations of a Namespace that cannot be read; with any, there is no token."""
+    """Return the malformed annotations of a Namespace; with any, no token is issued."""
     return [
         key
         for key, text in annotations.items()
@@ -114,7 +114,7 @@ def _seconds(policy: Policy, text: str, annotations: Mapping[str, str], federate
     return min(seconds, policy.federated.longest_lifetime_seconds) if federated else seconds
 
 
-def _hangs_on_its_own_secret(request: TokenRequestAttributes) -> bool:
+def _is_bound_to_own_secret(request: TokenRequestAttributes) -> bool:
     bound = request.bound
     if bound is None or (bound.api_version, bound.kind) != ("v1", "Secret"):
         return False
