@@ -74,7 +74,7 @@ def test_the_documented_walkthrough_works_with_a_real_api_server(
         administrator=administrator,
     ) as stack:
         steps = list(run_demo(stack))
-    otherwise = [(step.title, step.answered) for step in steps if not step.as_told]
+    otherwise = [(step.title, step.answer) for step in steps if not step.as_expected]
     assert otherwise == []
     assert len(steps) == 10
 

@@ -46,10 +46,10 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def tells(monkeypatch: pytest.MonkeyPatch, *as_told: bool) -> None:
+def tells(monkeypatch: pytest.MonkeyPatch, *as_expected: bool) -> None:
     def tell(_: LocalStack, *__: object) -> Iterator[DemoStep]:
-        for number, good in enumerate(as_told, start=1):
-            yield DemoStep(title=f"step {number}", asked="", answered=("x",), as_told=good)
+        for number, good in enumerate(as_expected, start=1):
+            yield DemoStep(title=f"step {number}", request="", answer=("x",), as_expected=good)
 
     monkeypatch.setattr(demo, "run_demo", tell)
 
@@ -84,7 +84,7 @@ def test_an_error_in_the_demo_prints_a_fact_and_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def tell(*_: object) -> Iterator[DemoStep]:
-        yield DemoStep(title="one", asked="", answered=(), as_told=True)
+        yield DemoStep(title="one", request="", answer=(), as_expected=True)
         raise DaypassError("the door fell off", "hang it back")
 
     monkeypatch.setattr(demo, "run_demo", tell)
@@ -97,10 +97,10 @@ def test_a_step_interrupted_by_a_signal_is_not_reported_as_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def tell(_: LocalStack, wait: Callable[[float], object], __: object) -> Iterator[DemoStep]:
-        yield DemoStep(title="one", asked="", answered=(), as_told=True)
+        yield DemoStep(title="one", request="", answer=(), as_expected=True)
         signal.raise_signal(signal.SIGINT)
         assert wait(30)  # at once
-        yield DemoStep(title="two", asked="", answered=(), as_told=False)
+        yield DemoStep(title="two", request="", answer=(), as_expected=False)
         raise AssertionError("nobody asks for a third one")
 
     monkeypatch.setattr(demo, "run_demo", tell)

@@ -76,7 +76,7 @@ def _run_steps(
         if stop.is_set():
             return None
         _show(number, step, paint)
-        wrong += not step.as_told
+        wrong += not step.as_expected
         if number == 2:
             elapsed = SYSTEM_CLOCK.monotonic() - started
             _print(paint.dim(f"     the first token, {elapsed:.1f} s after the start"))
@@ -89,13 +89,13 @@ def _run_steps(
 
 
 def _show(number: int, step: "DemoStep", paint: "_Paint") -> None:
-    if step.as_told:
+    if step.as_expected:
         mark = paint.yellow("refused") if step.refusal else paint.green("done")
     else:
         mark = paint.red("UNEXPECTED")
     _print(f"\n{number:>2}. {paint.bold(step.title)}  [{mark}]")
-    _print(paint.dim(f"    > {step.asked}"))
-    for line in step.answered:
+    _print(paint.dim(f"    > {step.request}"))
+    for line in step.answer:
         _print(f"      {line}")
 
 

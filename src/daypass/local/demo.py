@@ -1,7 +1,6 @@
-"""The story that `daypass demo` tells: what passes, and above all what does not.
+"""The steps of `daypass demo`: what passes door and gate, and above all what does not.
 
-Each step really happens, through the running door and gate; `as_told` says whether it went as it
-should. No step shows a whole token.
+Each step sends real requests through the running door and gate. No step shows a whole token.
 """
 
 import http.client
@@ -20,31 +19,31 @@ from daypass.client.token import Token
 from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
 
 ANONYMOUS_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
-REMEMBERED_SECONDS = 10
-"""kube-apiserver's cache of good answers (apiserver/pkg/authentication/token/cache)."""
+CACHED_SECONDS = 10
+"""How long kube-apiserver caches a success (apiserver/pkg/authentication/token/cache)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoStep:
-    """One step: what was asked, what was answered, and whether that is as it should be."""
+    """One step: the request, the answer, and whether that is the expected one."""
 
     title: str
-    asked: str
-    answered: tuple[str, ...]
-    as_told: bool
+    request: str
+    answer: tuple[str, ...]
+    as_expected: bool
     refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An HTTP answer, read as JSON where it is."""
+    """An HTTP answer, parsed if it is JSON."""
 
     code: int
     document: dict[str, Any]
 
     @property
     def message(self) -> str:
-        """A Status's message."""
+        """The message of a Status."""
         return str(self.document.get("message", ""))
 
 
@@ -53,9 +52,9 @@ def run_demo(
     wait: Callable[[float], object] = time.sleep,
     note: Callable[[str], object] = lambda _: None,
 ) -> Iterator[DemoStep]:
-    """The steps, one by one, as they happen. `note` is told what takes long.
+    """Yield the steps as they happen. `note` gets a line before something that takes long.
 
-    `wait` passes that many seconds; where it gives back something true, nobody waits any longer.
+    `wait` waits for that many seconds; if it returns something true, the step ends.
     """
     identity = stack.make_identity()
     yield _made(identity)
@@ -70,15 +69,15 @@ def run_demo(
 
 def _made(identity: MadeIdentity) -> DemoStep:
     return DemoStep(
-        title="an admin makes an identity for a bot",
-        asked=f"ServiceAccount {identity.namespace}/{identity.name}, the right to ask for its own "
-        "tokens, and a long-lived token",
-        answered=(
+        title="an administrator creates an identity for a bot",
+        request=f"ServiceAccount {identity.namespace}/{identity.name}, the right to request "
+        "its own tokens, and a long-lived token",
+        answer=(
             f"Secret            {identity.secret_name}",
             f"long-lived token  {shown(identity.token)}",
             f"credentials file  {identity.credentials_file}  (mode 0600)",
         ),
-        as_told=identity.credentials_file.stat().st_mode & 0o777 == 0o600,
+        as_expected=identity.credentials_file.stat().st_mode & 0o777 == 0o600,
     )
 
 
@@ -86,18 +85,18 @@ def _exchanged(identity: MadeIdentity, token: Token) -> DemoStep:
     claims = decode_unverified(token.value.reveal())[1]
     bound = claims["kubernetes.io"].get("secret", {}).get("name")
     return DemoStep(
-        title="the bot trades it at the door for a short-lived one",
-        asked=f"POST {identity.credentials().door}/api/v1/namespaces/{identity.namespace}"
+        title="the bot exchanges its token at the door for a short-lived one",
+        request=f"POST {identity.credentials().door}/api/v1/namespaces/{identity.namespace}"
         f"/serviceaccounts/{identity.name}/token",
-        answered=(
+        answer=(
             f"short-lived token {shown(token.value)}",
             f"  sub  {claims['sub']}",
             f"  aud  {', '.join(claims['aud'])}",
             f"  exp  {token.expires_at:%Y-%m-%d %H:%M:%S} UTC, "
-            f"{claims['exp'] - claims['iat']} s after it was made",
-            f"  hangs on Secret {bound}: it ends with it",
+            f"{claims['exp'] - claims['iat']} s after it was issued",
+            f"  bound to Secret {bound}: it is invalid once that is deleted",
         ),
-        as_told=claims["aud"] == [AUDIENCE] and bound == identity.secret_name,
+        as_expected=claims["aud"] == [AUDIENCE] and bound == identity.secret_name,
     )
 
 
@@ -105,15 +104,15 @@ def _used(stack: LocalStack, identity: MadeIdentity, token: Secret) -> DemoStep:
     reply = ask(stack, stack.gate, "/pipeline/apis/v2beta1/runs", token)
     headers = reply.document.get("headers", {})
     return DemoStep(
-        title="with that it passes the gate, and the service learns who calls",
-        asked=f"GET {stack.gate}/pipeline/apis/v2beta1/runs",
-        answered=(
-            f"{reply.code}, and what the service saw:",
+        title="with that token it passes the gate, and the service gets its name",
+        request=f"GET {stack.gate}/pipeline/apis/v2beta1/runs",
+        answer=(
+            f"{reply.code}, and the service received:",
             f"  kubeflow-userid: {headers.get('kubeflow-userid')}",
             f"  kubeflow-groups: {headers.get('kubeflow-groups')}",
-            f"  authorization:   {headers.get('authorization', '(not handed on)')}",
+            f"  authorization:   {headers.get('authorization', '(not forwarded)')}",
         ),
-        as_told=reply.code == 200
+        as_expected=reply.code == 200
         and headers.get("kubeflow-userid") == identity.user
         and "authorization" not in headers,
     )
@@ -122,10 +121,10 @@ def _used(stack: LocalStack, identity: MadeIdentity, token: Secret) -> DemoStep:
 def _anonymous(stack: LocalStack) -> DemoStep:
     reply = ask(stack, stack.door, ANONYMOUS_PATH)
     return DemoStep(
-        title="somebody without a token at the door: the API server itself refuses",
-        asked=f"GET {stack.door}{ANONYMOUS_PATH}",
-        answered=(f"{reply.code} {reply.message}",),
-        as_told=reply.code == 403 and 'User "system:anonymous" cannot get' in reply.message,
+        title="a request without a token at the door: the API server refuses it",
+        request=f"GET {stack.door}{ANONYMOUS_PATH}",
+        answer=(f"{reply.code} {reply.message}",),
+        as_expected=reply.code == 403 and 'User "system:anonymous" cannot get' in reply.message,
         refusal=True,
     )
 
@@ -133,29 +132,29 @@ def _anonymous(stack: LocalStack) -> DemoStep:
 def _nothing_else(stack: LocalStack) -> DemoStep:
     reply = ask(stack, stack.door, "/api/v1/secrets")
     return DemoStep(
-        title="anything else of the API server: the door has nothing else",
-        asked=f"GET {stack.door}/api/v1/secrets",
-        answered=(f"{reply.code} {reply.message}",),
-        as_told=reply.code == 404 and "nothing is published here" in reply.message,
+        title="another path of the API server: the door does not expose it",
+        request=f"GET {stack.door}/api/v1/secrets",
+        answer=(f"{reply.code} {reply.message}",),
+        as_expected=reply.code == 404 and "nothing is published here" in reply.message,
         refusal=True,
     )
 
 
 def _refused_at_the_gate(stack: LocalStack, identity: MadeIdentity) -> Iterator[DemoStep]:
-    def refused(title: str, asked: str, reply: Reply, code: int, words: str) -> DemoStep:
+    def refused(title: str, request: str, reply: Reply, code: int, words: str) -> DemoStep:
         return DemoStep(
             title=title,
-            asked=asked,
-            answered=(f"{reply.code} {reply.message}",),
-            as_told=reply.code == code and words in reply.message,
+            request=request,
+            answer=(f"{reply.code} {reply.message}",),
+            as_expected=reply.code == code and words in reply.message,
             refusal=True,
         )
 
     other = stack.make_token(identity, audiences=["somewhere.else"])
     reply = ask(stack, stack.gate, "/", other)
-    asked = f"GET {stack.gate}/  with a token for the audience somewhere.else"
+    request = f"GET {stack.gate}/  with a token for the audience somewhere.else"
     yield refused(
-        "a token made for another audience", asked, reply, 403, "Audiences in Jwt are not allowed"
+        "a token for another audience", request, reply, 403, "Audiences in Jwt are not allowed"
     )
 
     forged = {"kubeflow-userid": "admin@example.com"}
@@ -165,22 +164,22 @@ def _refused_at_the_gate(stack: LocalStack, identity: MadeIdentity) -> Iterator[
     alone = ask(stack, stack.gate, "/", None, forged)
     yield DemoStep(
         title="a forged kubeflow-userid",
-        asked=f"GET {stack.gate}/  with kubeflow-userid: admin@example.com",
-        answered=(
-            f"with a good token: {reply.code}, the service saw {seen}",
+        request=f"GET {stack.gate}/  with kubeflow-userid: admin@example.com",
+        answer=(
+            f"with a good token: {reply.code}, the service received {seen}",
             f"without one: {alone.code} {alone.message}",
         ),
-        as_told=reply.code == 200 and seen == identity.user and alone.code == 401,
+        as_expected=reply.code == 200 and seen == identity.user and alone.code == 401,
         refusal=True,
     )
 
     reply = ask(stack, stack.gate, "/", identity.token)
-    asked = f"GET {stack.gate}/  with the long-lived token"
-    yield refused("the long-lived token at the gate", asked, reply, 401, "trade it there")
+    request = f"GET {stack.gate}/  with the long-lived token"
+    yield refused("the long-lived token at the gate", request, reply, 401, "trade it there")
 
     reply = ask(stack, stack.gate, "/", stack.make_token(identity, expired=True))
-    asked = f"GET {stack.gate}/  with a token that ended a minute ago"
-    yield refused("a token after its end", asked, reply, 401, "Jwt is expired")
+    request = f"GET {stack.gate}/  with a token that expired a minute ago"
+    yield refused("an expired token", request, reply, 401, "Jwt is expired")
 
 
 def _revoked(
@@ -194,23 +193,23 @@ def _revoked(
         bound = str(identity.credentials().token().expires_at)
     except DaypassError as error:
         bound = error.fact
-    note(f"up to {REMEMBERED_SECONDS} s: an API server remembers a token that it has just let in")
+    note(f"up to {CACHED_SECONDS} s: an API server caches a token that it has just accepted")
     path = f"/api/v1/namespaces/{identity.namespace}/serviceaccounts/{identity.name}/token"
     body = {"spec": {"audiences": [AUDIENCE]}}
     started = SYSTEM_CLOCK.monotonic()
     while True:
         reply = ask(stack, stack.door, path, identity.token, body=body)
         elapsed = SYSTEM_CLOCK.monotonic() - started
-        if reply.code == 401 or elapsed > REMEMBERED_SECONDS + 5 or wait(0.25):
+        if reply.code == 401 or elapsed > CACHED_SECONDS + 5 or wait(0.25):
             break
     return DemoStep(
-        title="its Secret is deleted: the long-lived token is worth nothing any more",
-        asked=f"delete Secret {identity.secret_name}, then trade the token again",
-        answered=(
-            f"bound to it, at once: {bound}",
-            f"bound to nothing, after {elapsed:.0f} s: {reply.code} {reply.message}",
+        title="its Secret is deleted: the long-lived token is no longer valid",
+        request=f"delete Secret {identity.secret_name}, then exchange the token again",
+        answer=(
+            f"a bound token, at once: {bound}",
+            f"an unbound token, after {elapsed:.0f} s: {reply.code} {reply.message}",
         ),
-        as_told="does not exist" in bound and reply.code == 401,
+        as_expected="does not exist" in bound and reply.code == 401,
         refusal=True,
     )
 
@@ -223,9 +222,7 @@ def ask(
     headers: dict[str, str] | None = None,
     body: dict[str, Any] | None = None,
 ) -> Reply:
-    """One request at the door or the gate, verified by the stack's authority: a GET, or a POST of
-    `body`.
-    """
+    """Send a GET, or a POST of `body`, to the door or the gate, and return the answer."""
     origin, _, prefix = base.removeprefix("https://").partition("/")
     port = int(origin.rpartition(":")[2])
     sent = dict(headers or {})
@@ -251,6 +248,6 @@ def ask(
 
 
 def shown(token: Secret) -> str:
-    """The beginning of a token and its length: enough to tell two apart, too little to use."""
+    """Return the beginning of a token and its length, too little to use."""
     text = token.reveal()
     return f"{text[:12]}... ({len(text)} characters)"

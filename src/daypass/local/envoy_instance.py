@@ -144,7 +144,7 @@ class EnvoyInstance:
         self.envoy.stop()
 
     def _validate(self, settings: EnvoyInstanceSettings) -> None:
-        scratch = self.folder / "judged"
+        scratch = self.folder / "validated"
         scratch.mkdir(mode=0o700, exist_ok=True)
         files = static_files(
             settings.door,

@@ -1,4 +1,4 @@
-"""Where one machine keeps things: what must last, what ends with the process, and who holds it."""
+"""The state folder, which outlasts the process, and the runtime folder, which does not."""
 
 import fcntl
 import hashlib
@@ -20,22 +20,22 @@ RUNTIME_PREFIX, RUNTIME_LOCK = "daypass-", "daypass-runtime.lock"
 
 
 class InUseError(DaypassError):
-    """Another process runs the same stack."""
+    """Another process uses the same state folder."""
 
 
 def state_folder(config: Path) -> Path:
-    """The folder of what must outlive the process (the authority, the log), one a config file."""
+    """Return the default state folder for a config file."""
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     name = hashlib.sha256(str(config.resolve()).encode()).hexdigest()[:12]
     return Path(base) / "daypass" / name
 
 
 class Folders:
-    """The state folder, locked, and a runtime folder with a short name that goes when we go.
+    """The locked state folder, and a runtime folder. Use as a context manager.
 
-    `is_started`: to be set once the start has succeeded; until then, leaving removes what was put
-    into a state folder that was empty. Use as a context manager. Raises InUseError where another
-    process holds the state folder, and DaypassError where it cannot be made.
+    `is_started`: set it once the start has succeeded; until then, the exit empties a state folder
+    that was empty before. Raises InUseError if another process holds the state folder, and
+    DaypassError if it cannot be made.
     """
 
     def __init__(self, state: Path) -> None:
@@ -86,12 +86,12 @@ class Folders:
 
 @contextmanager
 def runtime_folder() -> Iterator[Path]:
-    """A private folder of a short name for keys and sockets, removed at the end.
+    """Yield a private folder with a short name, for keys and sockets, and remove it at the end.
 
-    What killed processes of this user have left is removed first.
+    Such folders of this user's killed processes are removed first.
     """
     base = tempfile.gettempdir()
-    with suppress(OSError):  # of a folder that may be written to, and not listed
+    with suppress(OSError):  # the folder may be writable, but not readable
         for name in os.listdir(base):
             if name.startswith(RUNTIME_PREFIX):
                 with suppress(OSError):
@@ -104,7 +104,7 @@ def runtime_folder() -> Iterator[Path]:
         )
         held.callback(os.close, lock)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        os.rename(folder / "new.lock", folder / RUNTIME_LOCK)  # under this name it is always held
+        os.rename(folder / "new.lock", folder / RUNTIME_LOCK)  # under this name it is always locked
         yield folder
 
 
@@ -112,11 +112,11 @@ def _remove_stale(path: str) -> None:
     """Remove a runtime folder whose process has ended; leave anything else as it is.
 
     1. It is a folder, not a link, of this user, and closed to others: nobody else has filled it.
-    2. It has a lock file, as only runtime folders have.
-    3. No process holds that lock: the kernel lets go of it however a process ends.
-    4. What is in it is removed by the descriptor that was looked at, and no link is followed.
+    2. It has a lock file, which only runtime folders have.
+    3. No process holds that lock: the kernel releases it however a process ends.
+    4. Its contents are removed through the descriptor that was checked, and no link is followed.
 
-    Raises OSError where it cannot be opened, is in use, or changes meanwhile.
+    Raises OSError if it cannot be opened, is in use, or changes meanwhile.
     """
     with ExitStack() as held:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -142,7 +142,7 @@ def _remove_stale(path: str) -> None:
 
 
 def _empty_into(folder: int, name: str) -> None:
-    """Move what is in a folder's folder up to it: however deep it goes, nothing recurses."""
+    """Move the contents of a subfolder up into the folder, so that no depth needs recursion."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     inner = os.open(name, flags, dir_fd=folder)
     try:

@@ -4,10 +4,9 @@ from daypass._core.clock import SYSTEM_CLOCK, Clock
 
 
 class MovableClock:
-    """The machine's clock, ahead of it or behind it by as much as a test says.
+    """The machine's clock, moved by as much as a test wants. It goes on as the machine's does.
 
-    It goes on by itself, as the machine's does. In a stack only the embedded API server goes by
-    it; Envoy, and every client, have the machine's own.
+    In a stack only the embedded API server uses it; Envoy and clients use the machine's own.
     """
 
     def __init__(self, base: Clock = SYSTEM_CLOCK) -> None:
@@ -17,17 +16,17 @@ class MovableClock:
 
     @property
     def ahead_seconds(self) -> float:
-        """How far it is ahead of the machine's; below zero: behind."""
+        """How far it is ahead of the machine's clock; negative: behind."""
         return self._ahead
 
     def move(self, seconds: float) -> None:
-        """Let this much time pass at once; below zero: go back."""
+        """Move the clock forward; negative: back."""
         self._ahead += seconds
-        # What was remembered for ten seconds is forgotten after them, but never remembered anew.
+        # Caches expire when it moves forward, and nothing is cached again when it moves back.
         self._passed += max(seconds, 0.0)
 
     def reset(self) -> None:
-        """Show the machine's time again."""
+        """Return to the machine's time."""
         self._ahead = 0.0
 
     def unix(self) -> float:
@@ -35,5 +34,5 @@ class MovableClock:
         return self._base.unix() + self._ahead
 
     def monotonic(self) -> float:
-        """Seconds on a clock that only goes forward, also when it is moved back."""
+        """Seconds on a clock that only goes forward, even if it is moved back."""
         return self._base.monotonic() + self._passed

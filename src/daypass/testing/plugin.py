@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def daypass_upstream() -> str:
     """What the gate guards; a project overrides it with the URL of its own service.
 
-    Empty: a service that answers with what it was sent.
+    Empty: a service that answers with what it received.
     """
     return ""
 
@@ -42,7 +42,7 @@ def _daypass_session_clock() -> MovableClock:
 def daypass_clock(
     daypass_stack: "LocalStack", _daypass_session_clock: MovableClock
 ) -> Iterator[MovableClock]:
-    """The API server's clock, which a test may move; it is put right after the test."""
+    """The API server's clock, which a test may move; it is reset after the test."""
     _daypass_session_clock.reset()
     yield _daypass_session_clock
     _daypass_session_clock.reset()
@@ -57,7 +57,7 @@ def daypass_identity(daypass_stack: "LocalStack") -> "MadeIdentity":
 
 @pytest.fixture
 def daypass_credentials(daypass_identity: "MadeIdentity") -> "Credentials":
-    """What `daypass.Credentials.load` gives to a client that was handed `daypass_identity`."""
+    """The Credentials of `daypass_identity`."""
     return daypass_identity.credentials()
 
 
@@ -74,7 +74,7 @@ def daypass_environment(
 
 
 class TokenMaker:
-    """Makes short-lived tokens of an identity, good ones and others."""
+    """Issues short-lived tokens of an identity, valid and invalid ones."""
 
     def __init__(self, running: "LocalStack", identity: "MadeIdentity") -> None:
         self._stack = running
@@ -89,10 +89,10 @@ class TokenMaker:
         expired: bool = False,
         identity: "MadeIdentity | None" = None,
     ) -> "Secret":
-        """A token that the gate lets pass, unless one of these says otherwise.
+        """Return a token that passes the gate, unless a parameter makes it invalid.
 
-        `audiences`: instead of the gate's. `bound=False`: it hangs on no Secret. `expired`: its end
-        lies a minute back. `identity`: another one's.
+        `audiences`: instead of the gate's. `bound=False`: bound to no Secret. `expired`: since
+        a minute ago. `identity`: another one's.
         """
         from daypass.local.stack import AUDIENCE
 
@@ -107,5 +107,5 @@ class TokenMaker:
 
 @pytest.fixture
 def daypass_token(daypass_stack: "LocalStack", daypass_identity: "MadeIdentity") -> TokenMaker:
-    """Makes tokens of `daypass_identity`: `daypass_token(audiences=["elsewhere"])`."""
+    """Issues tokens of `daypass_identity`: `daypass_token(audiences=["elsewhere"])`."""
     return TokenMaker(daypass_stack, daypass_identity)

@@ -1,4 +1,4 @@
-"""A stack that looks after itself while a test does something else."""
+"""A stack that supervises itself while a test runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stack(*, upstream: str = "", clock: Clock | None = None) -> "Iterator[LocalStack]":
-    """Door, gate and API server on free ports of loopback, gone with the block.
+    """Run door, gate and API server on free ports of loopback during the `with` block.
 
-    `upstream`: what the gate guards, such as `http://127.0.0.1:8080`; left out, a service that
-    answers with what it was sent. `clock`: what the API server goes by. New signing keys reach the
-    gate within 5 s, and an Envoy that dies is started again. Use it on a thread that stays: Linux
-    ends Envoy together with the thread that has started it. Raises MissingExtraError,
-    EnvoyNotFoundError, EnvoyFailedError.
+    `upstream`: what the gate guards, such as `http://127.0.0.1:8080`; by default a service that
+    answers with what it received. `clock`: the API server's. New signing keys reach the gate
+    within 5 s, and an Envoy that dies is started again. Use it on a thread that stays: Linux kills
+    Envoy with the thread that has started it. Raises MissingExtraError, EnvoyNotFoundError,
+    EnvoyFailedError.
     """
     import threading
 
