@@ -22,7 +22,7 @@ from daypass.local.apiserver.kinds import Kind
 from daypass.local.apiserver.rbac import Attributes, User
 from daypass.local.apiserver.schema import ObjectReader, ShapeError, media_type, parse
 from daypass.local.apiserver.store import Object, Store
-from daypass.local.apiserver.tokens import Authenticator, Issuer, KeyRing
+from daypass.local.apiserver.tokens import Issuer, KeyRing, TokenAuthenticator
 
 _VERBS = {
     "POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch",
@@ -200,7 +200,7 @@ class ServerContext:
     keys: KeyRing
     clock: Clock
     issuer: Issuer
-    authenticator: Authenticator
+    authenticator: TokenAuthenticator
 
     def now(self) -> str:
         """Return the time as Kubernetes writes it."""

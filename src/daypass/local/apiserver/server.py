@@ -45,7 +45,7 @@ BACKLOG = 512
 _log = logging.getLogger("daypass.local.apiserver")
 
 
-class _Connection:
+class _ClientConnection:
     """One client's connection."""
 
     def __init__(
@@ -358,7 +358,7 @@ class ApiServer:
             return
         self._connections.add(task)
         try:
-            await _Connection(self._api, self._api.context.clock, reader, writer).serve()
+            await _ClientConnection(self._api, self._api.context.clock, reader, writer).serve()
             writer.close()
         except asyncio.CancelledError:
             writer.transport.abort()

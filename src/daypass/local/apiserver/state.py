@@ -21,7 +21,7 @@ from daypass.local.apiserver.kinds import STORED
 from daypass.local.apiserver.requests import ServerContext, ServerSettings
 from daypass.local.apiserver.schema import ObjectReader, ShapeError
 from daypass.local.apiserver.store import Object, Store
-from daypass.local.apiserver.tokens import Authenticator, Issuer, KeyRing, SigningKey
+from daypass.local.apiserver.tokens import Issuer, KeyRing, SigningKey, TokenAuthenticator
 
 FORMAT = 1
 LIMIT_BYTES = 256 * 1024 * 1024
@@ -66,7 +66,7 @@ def make_api(
     issuer = Issuer(
         store=store, keys=ring, clock=clock, name=settings.issuer, audiences=settings.audiences
     )
-    authenticator = Authenticator(
+    authenticator = TokenAuthenticator(
         issuer=issuer, clock=clock, admin_token=token, anonymous=anonymous
     )
     context = ServerContext(

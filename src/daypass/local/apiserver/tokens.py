@@ -348,7 +348,7 @@ _Authenticated = tuple[User, list[str]]
 
 
 @dataclass(slots=True, kw_only=True)
-class Authenticator:
+class TokenAuthenticator:
     """Finds the user of an Authorization header. Successes are cached, failures never."""
 
     issuer: Issuer
