@@ -1,8 +1,11 @@
-"""Bringing rendered manifests into a repository and a cluster: commit, apply, wait, verify.
+"""Bring rendered manifests into a repository and a cluster, and start a repository.
 
-What is applied was made by `render`; nothing is rendered here. An apply is a `State` that was asked
-of the cluster, a `Plan` that was made of it by dry runs, and `carry_out`: between these a person
-has seen all of it, and nothing was changed. What was applied is remembered in the cluster, with
-UIDs, and only that is ever removed; the API server's own record of who applied what has to agree.
-An apply, a removal and a commit can end at any step, and the same again goes on from there.
+`daypass apply`: cluster_state reads the cluster; plan compares it with the config by dry runs; the
+user confirms what exposure_diff lists; git commits; apply and remove change the cluster; wait waits
+and verifies. The inventory in the cluster records what was applied, with UIDs: only that is ever
+removed, and only if the object's managed fields agree. Each step may fail; a retry continues.
+
+prerequisites provides certificates. routes and gate_bypass find routes of others that collide with
+the door or bypass the gate. init is `daypass init`, edits changes files, and ekf adopts an EKF
+repository.
 """

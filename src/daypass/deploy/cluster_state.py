@@ -1,4 +1,4 @@
-"""A cluster before an apply: what it serves, its namespaces, and what was applied before."""
+"""A cluster before an apply: its kinds, its namespaces, and what was applied before."""
 
 from __future__ import annotations
 
@@ -31,14 +31,12 @@ _BRINGS = {
 
 
 class MissingError(DaypassError):
-    """Kinds or namespaces that have to be there before anything is applied."""
+    """Kinds or namespaces that must exist before anything is applied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterState:
-    """`namespaces`: names, each with whether it is being deleted. `inventories`: the latest first;
-    all of their entries count.
-    """
+    """`namespaces`: by name, whether it is being deleted. `inventories`: the latest first."""
 
     cluster: Cluster
     namespaces: dict[str, bool]
@@ -46,7 +44,7 @@ class ClusterState:
 
     @property
     def entries(self) -> dict[ObjectRef, AppliedObject]:
-        """What was applied, or nearly."""
+        """What was applied or about to be, of all inventories."""
         return {
             key: value for one in reversed(self.inventories) for key, value in one.entries.items()
         }
@@ -57,14 +55,14 @@ class ClusterState:
         return self.inventories[0].exposed if self.inventories else None
 
     def facts(self, config: Config) -> ClusterFacts:
-        """The cluster as the renderer needs to know it; it is asked for its issuer if need be."""
+        """Return the facts that rendering needs; the issuer is requested if needed."""
         in_cluster = config.gate is not None and config.gate.engine != "envoy"
         to_ask = in_cluster and config.cluster.issuer is None
         issuer = issuer_of(self.cluster) if to_ask else ""
         return read_facts(config, self.cluster.kinds().names, issuer)
 
     def require(self, documents: Sequence[Object]) -> None:
-        """Raise MissingError for kinds and namespaces that these need and nobody has brought."""
+        """Raise MissingError for kinds and namespaces that these need and that do not exist."""
         kinds = self.cluster.kinds().resources
         missing: dict[str, list[str]] = {}
         for document in documents:

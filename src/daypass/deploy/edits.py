@@ -13,12 +13,12 @@ from daypass.deploy.git import Commit, Repository
 
 NEW_FILE_MODE = 0o644
 LIMIT_BYTES = 1024 * 1024
-"""No file of a deployments repository that is read or changed is larger."""
+"""Larger files of a repository are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """A file before and after. `before` None: it is new; `after` None: it goes."""
+    """A file before and after. `before` None: it is new; `after` None: it is deleted."""
 
     path: Path
     before: str | None
@@ -26,11 +26,11 @@ class Edit:
 
 
 class WriteError(DaypassError):
-    """A file could not be written; those that were have been put back."""
+    """A file could not be written; the others were restored."""
 
 
 def diff(edits: Sequence[Edit], root: Path) -> str:
-    """What would change, as a unified diff with paths relative to `root`."""
+    """Return what would change, as a unified diff with paths relative to `root`."""
     parts = []
     for edit in edits:
         name = os.path.relpath(edit.path, root)
@@ -39,10 +39,10 @@ def diff(edits: Sequence[Edit], root: Path) -> str:
 
 
 def write(edits: Sequence[Edit], root: Path) -> list[Path]:
-    """Make all of them, each file replaced whole and with the mode it had; the folders it made.
+    """Write all edits, keeping modes; return the folders that were created.
 
-    Raises WriteError where one cannot be made, where a link below `root` is on the way to it, or
-    where a file is no longer what the edit was made for; then everything is as it was.
+    Raises WriteError if a file cannot be written, is not what it was when the edit was made, or is
+    reached by a link below `root`; then everything is as it was.
     """
     done: list[Edit] = []
     folders: list[Path] = []
@@ -94,7 +94,7 @@ def commit_edits(
 
 
 def undo(edits: Sequence[Edit], folders: Sequence[Path]) -> None:
-    """Put back what was there before edits that were made, and the folders that were made."""
+    """Restore the files before these edits, and remove the folders that were created."""
     for edit in reversed(edits):
         with contextlib.suppress(OSError):
             _make_folders(edit.path.parent)
@@ -105,17 +105,14 @@ def undo(edits: Sequence[Edit], folders: Sequence[Path]) -> None:
 
 
 def link_on_the_way(path: Path, root: Path) -> Path | None:
-    """The first link on the way from `root` to a file below it: it may lead out of there."""
+    """Return the first link on the path from `root` to a file: it may lead out of there."""
     steps = [path, *path.parents]
     way = steps[: steps.index(root)]
     return next((step for step in reversed(way) if step.is_symlink()), None)
 
 
 def read(path: Path) -> str | None:
-    """A file's text with its line ends as they are; None where there is none.
-
-    Raises DaypassError where it cannot be read.
-    """
+    """Return a file's text with its line endings, or None. Raises DaypassError."""
     try:
         return read_ordinary(str(path), limit_bytes=LIMIT_BYTES).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
@@ -139,7 +136,7 @@ def _put(path: Path, text: str | None) -> None:
 
 
 def _make_folders(folder: Path) -> list[Path]:
-    """Make it and its parents; those that were missing, from the top."""
+    """Create a folder and its parents; return those that were missing, from the top."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing[::-1]

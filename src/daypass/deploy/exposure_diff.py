@@ -1,6 +1,4 @@
-"""What a config opens, as plain values that are kept beside what was applied; and what a new one
-opens beyond that.
-"""
+"""What a config exposes, as plain values for the inventory; and what a new one exposes beyond."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from daypass.render.istio.settings import IstioGate
 from daypass.render.published_domain import published_domains
 
 Exposure = Mapping[str, Any]
-"""JSON. A value that is not known there (an older daypass kept it) counts as never allowed."""
+"""JSON. What is absent (an older daypass wrote it) counts as not allowed before."""
 
 _MODES = ("deny", "warn", "audit")  # from strict to lax
 _BINDINGS = ("required", "optional")
@@ -23,7 +21,7 @@ ANYWHERE = "anywhere"
 
 
 def exposure(config: Config) -> Exposure:
-    """Whatever in a config decides how much is open, of what is in a cluster."""
+    """Return everything in a config that decides how much of the cluster is open."""
     return {
         "server": config.cluster.server,
         "addresses": list(config.cluster.addresses) or [ANYWHERE],
@@ -44,7 +42,7 @@ def exposure(config: Config) -> Exposure:
 
 
 def widened(before: Exposure | None, after: Exposure) -> list[str]:
-    """What `after` opens and `before` did not, a line each. Before the first apply all is shut."""
+    """Return what `after` opens and `before` did not, a line each. None: nothing was open."""
     if before is None:
         return list(_hosts({}, after))
     return [
@@ -125,7 +123,7 @@ def _looser(before: Exposure | None, after: Exposure | None) -> Iterator[str]:
     if before is None:
         return
     if after is None:
-        yield "policy: none any more; short-lived tokens of any lifetime, audience and binding"
+        yield "policy: removed; short-lived tokens may have any lifetime, audience and binding"
         return
     for name in ("longestLifetimeSeconds", "federatedLifetimeSeconds"):
         yield from _higher(f"policy.{name}", before.get(name), after[name])
@@ -142,10 +140,10 @@ def _less_guarded(before: Exposure | None, after: Exposure | None) -> Iterator[s
     if before is None:
         return
     if after is None:
-        yield "gate: none any more; whoever comes in may name himself"
+        yield "gate: removed; callers can set identity headers themselves"
         return
     if after["where"] != before.get("where"):
-        yield "gate: another gateway is guarded, and no longer the one from before"
+        yield "gate: another gateway is guarded, the previous one no longer is"
     if EVERY_HOST not in after["hosts"] and (
         gone := _more(after["hosts"], before.get("hosts", []))
     ):

@@ -36,9 +36,7 @@ _WEB = ("HTTP", "HTTPS")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOwner:
-    """A host (also `*`, `*.example.com`) that `owner`'s object brings to a gateway, and the
-    services that it leads to.
-    """
+    """A host (or `*`, `*.example.com`) that `owner` adds to a gateway, and its services."""
 
     owner: str
     gateway: str
@@ -49,7 +47,7 @@ class HostOwner:
 def by_virtual_services(
     listed: ListedObjects, selects: Callable[[Object], bool]
 ) -> Iterator[HostOwner]:
-    """What Istio's Gateways serve whose selector `selects` the pods in question."""
+    """Yield what Istio Gateways serve whose selector `selects` the gateway's pods."""
     gateways = {
         _named(gateway): gateway
         for gateway in listed.of(ISTIO_GATEWAY)
@@ -76,7 +74,7 @@ def by_virtual_services(
 def by_routes(
     listed: ListedObjects, concerns: Callable[[Object, Object], bool]
 ) -> Iterator[HostOwner]:
-    """What listeners of the Gateway API serve that are concerned, by Gateway and listener."""
+    """Yield what Gateway API listeners serve for which `concerns(gateway, listener)`."""
     gateways = {_named(gateway): gateway for gateway in listed.of(GATEWAY)}
     for route in [*listed.of(HTTP_ROUTE), *listed.of(GRPC_ROUTE)]:
         leads_to = frozenset(_backends(route))
@@ -101,7 +99,7 @@ def by_routes(
 
 
 def in_common(one: str, other: str) -> str | None:
-    """The hosts that two names, or wildcards, have in common; None if there are none."""
+    """Return the hosts that two names or wildcards have in common, or None."""
     if one in (ANY, other):
         return other
     if other == ANY:
@@ -117,8 +115,8 @@ def _common(some: Sequence[str], others: Sequence[str]) -> list[str]:
 
 
 def _gateway_named(reference: str, namespace: str) -> str:
-    """NAMESPACE/NAME of what a VirtualService calls a Gateway: `NAME`, `NAMESPACE/NAME`, `./NAME`,
-    and still `NAME.NAMESPACE.svc.cluster.local` (resolveGatewayName in pilot/pkg/model).
+    """Return NAMESPACE/NAME for a VirtualService's reference to a Gateway: `NAME`, `./NAME`,
+    `NAMESPACE/NAME`, `NAME.NAMESPACE.svc.cluster.local` (resolveGatewayName in pilot/pkg/model).
     """
     whose, slash, name = reference.partition("/")
     if slash:
@@ -128,7 +126,7 @@ def _gateway_named(reference: str, namespace: str) -> str:
 
 
 def _hosts_for(gateway: Object, namespace: str) -> list[str]:
-    """A Gateway's hosts for VirtualServices of a namespace: `NAMESPACE/HOST`, `./HOST`, `HOST`."""
+    """Return the hosts (`NAMESPACE/HOST`, `./HOST`, `HOST`) of a Gateway for a namespace."""
     hosts = []
     for server in (gateway.get("spec") or {}).get("servers") or ():
         protocol = (server.get("port") or {}).get("protocol", "")
@@ -166,7 +164,7 @@ def _backends(route: Object) -> Iterator[str]:
 
 
 def _is_meant(parent: Object, listener: Object) -> bool:
-    """Whether a route's reference to a Gateway is to this listener of it."""
+    """Return whether a route's reference to a Gateway includes this listener."""
     return (
         listener.get("protocol") in _WEB
         and parent.get("sectionName") in (None, listener["name"])
@@ -193,15 +191,13 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pods:
-    """The labels of the gateway's pods. `complete`: all of them, as seen; else the config's alone,
-    and there may be others.
-    """
+    """The labels of the gateway's pods. `complete`: as listed; else only those of the config."""
 
     labels: Sequence[Labels]
     complete: bool
 
     def selected_by(self, selector: Labels) -> bool:
-        """Whether a selector may choose one of them."""
+        """Return whether a selector may select one of them."""
         return any(
             all(
                 labels.get(name) == value or not (self.complete or name in labels)
@@ -213,14 +209,14 @@ class Pods:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateBypass:
-    """What was found: a line for each host of a gateway, and what to do about all of them."""
+    """A line for each host that bypasses the gate, and what to do about all of them."""
 
     lines: tuple[str, ...] = ()
     hint: str = ""
 
 
 def kinds_of(gate: Gate | None) -> tuple[GroupKind, ...]:
-    """The kinds that say it; none where nothing on that gateway can be past the gate."""
+    """Return the kinds to list; none if nothing on that gateway can bypass the gate."""
     if gate is None or gate.guards_every_host:
         return ()
     if gate.engine == "istio":
@@ -230,7 +226,7 @@ def kinds_of(gate: Gate | None) -> tuple[GroupKind, ...]:
 
 
 def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) -> GateBypass:
-    """Look at what was listed of the kinds that `kinds_of` names."""
+    """Return what bypasses the gate, by the listed objects of `kinds_of`."""
     gate = config.gate
     if gate is None or not kinds_of(gate):
         return GateBypass()
@@ -251,7 +247,7 @@ def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) ->
 
 
 def find_pods(cluster: Cluster, namespace: str, labels: Labels) -> Pods:
-    """The gateway's pods, if there are some, and if they may be seen."""
+    """Return the gateway's pods, if there are some and the user may list them."""
     selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
     try:
         found = cluster.list(PODS, namespace, labels=selector, metadata_only=True)
@@ -262,13 +258,13 @@ def find_pods(cluster: Cluster, namespace: str, labels: Labels) -> Pods:
 
 
 def on_istio(listed: ListedObjects, namespace: str, pods: Pods) -> list[HostOwner]:
-    """What Istio's gateway in a namespace serves, by its own kinds and by the Gateway API's."""
+    """Return what Istio's gateway in a namespace serves, by Istio and Gateway API kinds."""
     names = {labels[_GATEWAY_NAME] for labels in pods.labels if _GATEWAY_NAME in labels}
 
     def concerns(gateway: Object, listener: Object) -> bool:
         metadata, spec = gateway["metadata"], gateway["spec"]
         made = metadata["namespace"] == namespace and metadata["name"] in names
-        # Pods that somebody else has made are named by their Service: NAME.NAMESPACE.svc...
+        # A gateway that Istio did not make is named by its Service: NAME.NAMESPACE.svc...
         services = (str(each.get("value")).split(".") for each in spec.get("addresses") or ())
         return made or any(service[1:2] == [namespace] for service in services)
 
@@ -276,9 +272,7 @@ def on_istio(listed: ListedObjects, namespace: str, pods: Pods) -> list[HostOwne
 
 
 def by_another_name(served: Iterable[HostOwner], hosts: Collection[str]) -> tuple[str, ...]:
-    """A line for each host that is not among `hosts`, and is a wildcard, or leads to a service that
-    one of them leads to.
-    """
+    """Return a line for each host outside `hosts` that is a wildcard or shares a service."""
     everything = list(served)
     guarded = {service for one in everything if one.host in hosts for service in one.leads_to}
     past = [
@@ -288,8 +282,8 @@ def by_another_name(served: Iterable[HostOwner], hosts: Collection[str]) -> tupl
     ]
     return tuple(
         f"{_some(owners)} {_serve(owners)} {'any host' if host == ANY else host} on {gateway}; "
-        f"gate.hosts names only {_some(hosts)}: whoever asks by "
-        f"{'another name' if '*' in host else 'that name'} isn't checked"
+        f"gate.hosts names only {_some(hosts)}: requests for "
+        f"{'other names' if '*' in host else 'that name'} aren't checked"
         for (gateway, host), owners in _grouped(past).items()
     )
 
@@ -297,11 +291,11 @@ def by_another_name(served: Iterable[HostOwner], hosts: Collection[str]) -> tupl
 def by_another_listener(
     served: Iterable[HostOwner], hosts: Collection[str], listener: str
 ) -> tuple[str, ...]:
-    """A line for each of `hosts`, or a wildcard for it, that other listeners serve as well."""
+    """Return a line for each of `hosts` that other listeners serve too, also by a wildcard."""
     past = [one for one in served if any(in_common(one.host, host) for host in hosts)]
     return tuple(
         f"{_some(owners)} {_serve(owners)} {'any host' if host == ANY else host} on {gateway}, "
-        f"too; gate.gateway names only the listener {listener}: whoever asks there isn't checked"
+        f"too; gate.gateway names only the listener {listener}: requests there aren't checked"
         for (gateway, host), owners in _grouped(past).items()
     )
 
@@ -336,7 +330,7 @@ def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
     """
     gate = config.gate
     if gate is not None and gate.guards_every_host:
-        return [ok(GATE_HOSTS, "the gate guards whatever name is asked for")]
+        return [ok(GATE_HOSTS, "the gate guards every name")]
     if gate is None or not kinds_of(gate):
         return []
     if cluster is None:

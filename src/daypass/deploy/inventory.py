@@ -1,12 +1,11 @@
-"""What was applied, as the cluster remembers it: a ConfigMap in the door's namespace.
+"""The record of what was applied: a ConfigMap in the door's namespace.
 
-Its keys are identifiers as kpt, Flux and cli-utils write them. What a value adds is why pruning is
-safe: the UID of the very object that was applied. The annotation EXPOSED holds what was confirmed
-to be open.
+Keys identify objects as in kpt, Flux and cli-utils. Values hold the UID of the object that was
+applied, which makes pruning safe. The annotation EXPOSED holds what was confirmed to be open.
 
-The namespace that holds it bears the label HOLDS: labels of namespaces are for admins, while a
-ConfigMap of any name can be made by whoever may edit some namespace, and what stands in this one is
-deleted by an admin.
+The namespace has the label HOLDS. Only administrators can label namespaces, while a user who may
+edit one namespace can create a ConfigMap of any name there; what this one lists, an administrator
+deletes.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ EXPOSED = f"{DOMAIN}/exposed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedObject:
-    """An object that was applied, or is just about to be: then without `uid`.
+    """An object that was applied, or is about to be: then without `uid`.
 
-    `taken_over`: it was there before, without our labels, and outlives a removal. `certificate`:
-    cert-manager made this Secret, for our Certificate of that name.
+    `taken_over`: it existed before, without our labels, and stays on removal. `certificate`:
+    cert-manager made this Secret for our Certificate of that name.
     """
 
     api_version: str
@@ -45,7 +44,7 @@ class AppliedObject:
 
     @classmethod
     def parse(cls, text: str) -> AppliedObject:
-        """That of a value. Raises ValueError, KeyError, TypeError."""
+        """Parse a value. Raises ValueError, KeyError, TypeError."""
         value = json.loads(text)
         return cls(
             api_version=str(value["apiVersion"]),
@@ -55,7 +54,7 @@ class AppliedObject:
         )
 
     def text(self) -> str:
-        """A value, without what is not set."""
+        """Return the value, without what is not set."""
         value = {
             "apiVersion": self.api_version,
             "uid": self.uid,
@@ -70,7 +69,7 @@ Entries = Mapping[ObjectRef, AppliedObject]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """Where one is kept, and what stands in it. `version` is empty where there is none yet."""
+    """The inventory of a namespace. `version` is empty if there is none yet."""
 
     namespace: str
     version: str = ""
@@ -80,8 +79,9 @@ class Inventory:
 
 
 def read_inventories(cluster: Cluster, namespaces: list[str]) -> list[Inventory]:
-    """Those that are kept in these namespaces, the latest first. More than one: the door has moved
-    to another namespace, and not all of it has gone from the old one.
+    """Return the inventories of these namespaces, the latest first.
+
+    There are several if the door has moved to another namespace and some of the old one is left.
     """
     found = [
         document
@@ -95,7 +95,7 @@ def read_inventories(cluster: Cluster, namespaces: list[str]) -> list[Inventory]
 def write_inventory(
     cluster: Cluster, inventory: Inventory, entries: Entries, exposed: Exposure | None
 ) -> Inventory:
-    """Replace what stands in it, if nobody else has meanwhile. No request if nothing changes."""
+    """Replace an inventory, if it has not changed meanwhile. No request if nothing changes."""
     if inventory.version and inventory.entries == entries and inventory.exposed == exposed:
         return inventory
     data: dict[str, str | None] = {key.key: entry.text() for key, entry in sorted(entries.items())}

@@ -1,4 +1,4 @@
-"""Whether an object has been applied as it is, by what the API server notes of each field.
+"""Whether an object has already been applied as it is, by its managed fields.
 
 Server-side apply keeps, for each manager, the set of fields that it has applied
 (`metadata.managedFields`, FieldsV1 of sigs.k8s.io/structured-merge-diff). Where that set is exactly
@@ -17,13 +17,13 @@ from daypass.kube.resources import Object
 
 
 def managed_fields(live: Object) -> Any:
-    """The fields that daypass has applied to an object; None if it never did."""
+    """Return the fields that daypass has applied to an object, or None."""
     entry = _managed_entry(live)
     return None if entry is None else entry.get("fieldsV1")
 
 
 def is_applied(document: Object, live: Object) -> bool:
-    """Whether applying a document to this object is known to change nothing."""
+    """Return whether applying a document to this object would certainly change nothing."""
     entry = _managed_entry(live)
     if entry is None or entry.get("apiVersion") != document["apiVersion"]:
         return False
@@ -40,7 +40,7 @@ def _managed_entry(live: Object) -> Mapping[str, Any] | None:
 
 
 def _without_names(document: Object) -> Object:
-    """A document without what is in no set of fields."""
+    """Return a document without what managed fields never contain."""
     metadata = {k: v for k, v in document["metadata"].items() if k not in ("name", "namespace")}
     rest = {k: v for k, v in document.items() if k not in ("apiVersion", "kind", "metadata")}
     return {**rest, "metadata": metadata} if metadata else rest
@@ -64,7 +64,7 @@ def _holds(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
 
 
 def _item_holds(key: str, fields: Mapping[str, Any], wanted: list[Any], live: list[Any]) -> bool:
-    """An item of a list, known by its value (`v:`) or by some of its fields (`k:`)."""
+    """Compare an item of a list, identified by its value (`v:`) or key fields (`k:`)."""
     mark, _, text = key.partition(":")
     which = json.loads(text)
     if mark == "v":
@@ -76,7 +76,7 @@ def _item_holds(key: str, fields: Mapping[str, Any], wanted: list[Any], live: li
 
 
 def _picked(which: Mapping[str, Any], items: Sequence[Any]) -> list[Any]:
-    """Items with these fields; one that the API server would fill in may be left out."""
+    """Return the items with these fields; a default of the API server may be absent."""
     return [
         item
         for item in items

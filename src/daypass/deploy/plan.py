@@ -27,7 +27,7 @@ from daypass.render.prerequisites import Prerequisite, prerequisites
 
 
 class OwnershipConflictError(DaypassError):
-    """Fields that somebody else has set, to something else; a line for each."""
+    """Another manager owns fields with other values; `owners` has a line for each."""
 
     def __init__(self, owners: Sequence[str]) -> None:
         super().__init__(
@@ -38,19 +38,19 @@ class OwnershipConflictError(DaypassError):
 
 
 class RejectedObjectsError(DaypassError):
-    """Objects that the API server would not take; nothing was applied."""
+    """The API server refuses objects; nothing was applied."""
 
 
-def raise_apply_errors(troubles: Sequence[ApiError]) -> None:
-    """Raise RefusedError where there are any: each once, with what to do about it."""
-    if troubles:
-        (fact, hint), *rest = dict.fromkeys((error.fact, error.hint) for error in troubles)
+def _raise_all(errors: Sequence[ApiError]) -> None:
+    """Raise RejectedObjectsError with each distinct error, if there are any."""
+    if errors:
+        (fact, hint), *rest = dict.fromkeys((error.fact, error.hint) for error in errors)
         lines = [hint, *(line for pair in rest for line in pair), "nothing was applied"]
         raise RejectedObjectsError(fact, "\n".join(line for line in lines if line))
 
 
-def owners_of(identifier: ObjectRef, error: ConflictError) -> tuple[str, ...]:
-    """A line for each field: the API server names the manager in words, in quotes."""
+def _conflicts(identifier: ObjectRef, error: ConflictError) -> tuple[str, ...]:
+    """Return a line for each field; the API server quotes the name of its manager."""
     details = error.status.document.get("details") or {}
     return tuple(
         f"{identifier}: {printable(str(cause.get('field')))} is"
@@ -65,10 +65,10 @@ Verdict: TypeAlias = Literal["create", "change", "own", "same"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectChange:
-    """An object to be applied. `live`: as it is, None if it is not there; `result`: as it would be.
+    """An object to apply. `live`: as it is, None if it does not exist; `result`: as it would be.
 
-    Verdicts: `own` changes no field, but who owns them. `same` takes no request. `owners`: a line
-    for each field that somebody else has set otherwise, and `result` takes over.
+    Verdicts: `own` changes only the owner of fields; `same` needs no request. `owners`: a line for
+    each field that another manager has set otherwise; `result` takes it over.
     """
 
     document: Object
@@ -79,20 +79,20 @@ class ObjectChange:
 
     @property
     def identifier(self) -> ObjectRef:
-        """Which object."""
+        """The object."""
         return ObjectRef.of(self.document)
 
     def diff(self) -> str:
-        """What would change, as a unified diff."""
+        """Return what would change, as a unified diff."""
         return object_diff(self.identifier, self.live, self.result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyPlan:
-    """An apply that has not been done. `entries`: the inventory as it will be, without new UIDs.
+    """What an apply would do. `entries`: the inventory after it, without the UIDs of new objects.
 
-    `collisions`: routes of others that have the prefix; `unguarded`: what leads past the gate;
-    `unseen`: what may not be looked at for these two, in words.
+    `collisions`: routes of others under the prefix; `unguarded`: what bypasses the gate;
+    `unseen`: the kinds that the user may not list for these two.
     """
 
     namespace: str
@@ -115,28 +115,28 @@ class ApplyPlan:
 
     @property
     def to_apply(self) -> list[ObjectChange]:
-        """The changes that take a request."""
+        """The changes that need a request."""
         return [change for change in self.changes if change.verdict != "same"]
 
     @property
     def takes_yes(self) -> bool:
-        """Whether somebody has to confirm it: it opens more, or puts a route where others have one.
+        """Whether it needs confirmation: it opens more, or adds a route that collides with others.
 
-        What has been there is not asked about again.
+        Routes that have not changed need none.
         """
         routes = [c for c in self.changes if (c.identifier.group, c.identifier.kind) in KINDS]
         is_new = any(change.verdict in ("create", "change") for change in routes)
         return bool(self.widened or (self.collisions and is_new))
 
     def verify_unowned(self) -> None:
-        """Raise OwnedError where somebody else has set what this would set otherwise."""
+        """Raise OwnershipConflictError if another manager has set a field otherwise."""
         owners = [line for change in self.changes for line in change.owners]
         if owners:
             raise OwnershipConflictError(owners)
 
     @property
     def differs(self) -> bool:
-        """Whether the cluster is not what the config says. Who owns its fields does not count."""
+        """Whether the cluster differs from the config, apart from the owners of fields."""
         return any(change.verdict in ("create", "change") for change in self.changes) or any(
             removal.fate in ("remove", "release") for removal in self.removals
         )
@@ -145,8 +145,8 @@ class ApplyPlan:
 def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     """Compare a config with a cluster.
 
-    Raises, with all of it at once: kinds and namespaces that are missing, rights that are missing,
-    and whatever else the API server would refuse.
+    Raises MissingError for missing kinds and namespaces; RejectedObjectsError, with all errors at
+    once, for missing permissions and whatever else the API server refuses.
     """
     cluster, namespace = state.cluster, config.door.namespace
     documents = _documents(state, config)
@@ -175,7 +175,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
 
 
 def _documents(state: ClusterState, config: Config) -> list[Object]:
-    """Everything rendered; the door's namespace is there even if no door is, for the inventory."""
+    """Return the rendered objects; the door's namespace always, for the inventory."""
     documents = render_objects(config, state.facts(config))
     name = config.door.namespace
     if not any(d["kind"] == "Namespace" for d in documents):
@@ -194,7 +194,7 @@ def _changes(state: ClusterState, documents: Sequence[Object]) -> list[ObjectCha
             return error
 
     compared = in_parallel(compare, documents)
-    raise_apply_errors([found for found in compared if isinstance(found, ApiError)])
+    _raise_all([found for found in compared if isinstance(found, ApiError)])
     return [found for found in compared if isinstance(found, ObjectChange)]
 
 
@@ -209,7 +209,7 @@ def _compared(state: ClusterState, document: Object) -> ObjectChange:
     try:
         result = state.cluster.apply(document, dry_run=True, strict=True)
     except ConflictError as error:
-        owners = owners_of(ObjectRef.of(document), error)
+        owners = _conflicts(ObjectRef.of(document), error)
         result = state.cluster.apply(document, dry_run=True, force=True, strict=True)
     return ObjectChange(
         document=document, live=live, result=result, verdict=_verdict(live, result), owners=owners
@@ -252,7 +252,7 @@ def _entries(
 def _entry(
     state: ClusterState, identifier: ObjectRef, api_version: str, live: Object | None
 ) -> AppliedObject:
-    """What to note of an object: its UID where it is there, and whether it was before us."""
+    """Return the entry of an object: its UID, and whether it existed before daypass."""
     if live is None:
         return AppliedObject(api_version=api_version)
     known = state.entries.get(identifier)

@@ -1,4 +1,4 @@
-"""A plan in words and as JSON."""
+"""A plan as text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _WIDTH = 9
 
 
 def diffs(plan: ApplyPlan, *, whole: bool) -> str:
-    """What would change, as unified diffs; what would be created only if it is to be `whole`."""
+    """Return the changes as unified diffs; `whole`: those of new objects too."""
     verdicts = ("create", "change") if whole else ("change",)
     return "".join(change.diff() for change in plan.changes if change.verdict in verdicts)
 
 
 def overview(plan: ApplyPlan) -> str:
-    """A line for each object that is touched, in the order in which that is done."""
+    """Return a line for each object that is changed or removed, in that order."""
     changes = sorted(plan.to_apply, key=lambda change: change.identifier.wave)
     rows = [(_VERBS[change.verdict], str(change.identifier)) for change in changes]
     return _lines(rows) + removals_overview(plan.removals)
 
 
 def removals_overview(removals: Sequence[Removal]) -> str:
-    """The same for what is removed."""
+    """Return a line for each removal."""
     return _lines([(removal.fate, _with_reason(removal)) for removal in removals])
 
 
 def counts(plan: ApplyPlan) -> str:
-    """`3 to create, 1 to change`, or that all is as it should be."""
+    """Return `3 to create, 1 to change`, or that nothing is to do."""
     found = Counter(_VERBS[change.verdict] for change in plan.to_apply)
     found.update(removal.fate for removal in plan.removals)
     return ", ".join(f"{number} to {verb}" for verb, number in found.items()) or (
@@ -43,19 +43,19 @@ def counts(plan: ApplyPlan) -> str:
 
 
 def missing_lines(plan: ApplyPlan) -> Iterator[str]:
-    """What somebody else has to bring, and has not."""
+    """Yield what the user has to provide, and is missing."""
     for need in plan.missing:
         yield f"{_named(need)} is not there: the certificate of {need.host} and its key"
 
 
 def waiting_lines(plan: ApplyPlan) -> Iterator[str]:
-    """What can only be copied when cert-manager has made it."""
+    """Yield what can only be copied once cert-manager has made it."""
     for need in plan.waiting:
         yield f"{_named(need)} is a copy of what cert-manager has not made yet"
 
 
 def warnings(plan: ApplyPlan) -> Iterator[tuple[str, str]]:
-    """What somebody should know before it is applied: facts, and what to do."""
+    """Yield what to know before applying: a fact, and what to do."""
     for line in plan.collisions:
         yield line, "which of the two is served is for the front to choose"
     *lines, last = plan.unguarded.lines or ("",)
@@ -69,7 +69,7 @@ def warnings(plan: ApplyPlan) -> Iterator[tuple[str, str]]:
 
 
 def as_json(plan: ApplyPlan) -> dict[str, Any]:
-    """Everything, for programs."""
+    """Return everything, for programs."""
     return {
         "objects": [
             {
@@ -90,7 +90,7 @@ def as_json(plan: ApplyPlan) -> dict[str, Any]:
 
 
 def removals_json(removals: Sequence[Removal]) -> list[dict[str, str]]:
-    """The same for what is removed."""
+    """Return the removals, for programs."""
     return [{**_json(r.identifier), "action": r.fate, "why": r.why} for r in removals]
 
 

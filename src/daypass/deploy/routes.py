@@ -1,4 +1,4 @@
-"""What publishes hosts in a cluster already: Ingresses, Istio's kinds, the Gateway API's.
+"""Hosts and routes that a cluster publishes already: Ingress, Istio, the Gateway API.
 
 Pure functions from objects to two values: a Host that somebody serves, and a Route on it.
 
@@ -30,7 +30,7 @@ NGINX_CONTROLLER = "k8s.io/ingress-nginx"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedRoute:
-    """A path on a host, and whose it is. prefix: of whole parts; text: of characters."""
+    """A path on a host, and its owner. prefix: of path segments; text: of characters."""
 
     host: str
     path: str
@@ -54,7 +54,7 @@ class PublishedRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedHost:
-    """A public name that is served. `ends_tls`: by this object, which has the certificate.
+    """A public name that is served. `ends_tls`: this object has the certificate.
 
     `gateway`: NAMESPACE/NAME, or for the Gateway API NAMESPACE/NAME/LISTENER.
     """
@@ -70,7 +70,7 @@ class PublishedHost:
 def of_ingress(
     ingress: Object, controllers: Mapping[str, str]
 ) -> Iterator[PublishedHost | PublishedRoute]:
-    """An Ingress' hosts and paths. `controllers`: by the name of the IngressClass."""
+    """Yield the hosts and paths of an Ingress. `controllers`: by IngressClass."""
     if is_handed_over(ingress):
         return
     annotations = ingress["metadata"].get("annotations") or {}
@@ -103,7 +103,7 @@ def of_ingress(
 
 
 def of_virtual_service(service: Object) -> Iterator[PublishedRoute]:
-    """The paths of an Istio VirtualService that some gateway serves."""
+    """Yield the paths of an Istio VirtualService that some gateway serves."""
     spec = service.get("spec") or {}
     if spec.get("gateways", ["mesh"]) == ["mesh"]:
         return
@@ -119,7 +119,7 @@ def of_virtual_service(service: Object) -> Iterator[PublishedRoute]:
 
 
 def of_istio_gateway(gateway: Object) -> Iterator[PublishedHost]:
-    """The hosts of an Istio Gateway. Those of `NAMESPACE/HOST` are for that namespace alone."""
+    """Yield the hosts of an Istio Gateway; `NAMESPACE/HOST` is for that namespace alone."""
     metadata = gateway["metadata"]
     for server in (gateway.get("spec") or {}).get("servers") or ():
         for host in server.get("hosts") or ():
@@ -133,7 +133,7 @@ def of_istio_gateway(gateway: Object) -> Iterator[PublishedHost]:
 
 
 def of_http_route(route: Object) -> Iterator[PublishedRoute]:
-    """The paths of an HTTPRoute."""
+    """Yield the paths of an HTTPRoute."""
     kinds: dict[str, Kind] = {"PathPrefix": "prefix", "RegularExpression": "pattern"}
     spec = route.get("spec") or {}
     for host in spec.get("hostnames") or ():
@@ -149,7 +149,7 @@ def of_http_route(route: Object) -> Iterator[PublishedRoute]:
 
 
 def of_gateway(gateway: Object) -> Iterator[PublishedHost]:
-    """The hosts of a Gateway of the Gateway API, of listeners that end TLS."""
+    """Yield the hosts of a Gateway API Gateway, of listeners that terminate TLS."""
     metadata = gateway["metadata"]
     for listener in (gateway.get("spec") or {}).get("listeners") or ():
         if listener.get("hostname") and listener.get("protocol") == "HTTPS":
@@ -163,15 +163,15 @@ def of_gateway(gateway: Object) -> Iterator[PublishedHost]:
 
 
 def is_ours(document: Object) -> bool:
-    """Whether daypass made it."""
+    """Return whether daypass made an object."""
     labels: dict[str, Any] = document["metadata"].get("labels") or {}
     return LABELS.items() <= labels.items()
 
 
 def serving(hosts: Sequence[PublishedHost], name: str) -> PublishedHost | None:
-    """Who serves a name: by this name, or else by a wildcard; who ends TLS for it comes first.
+    """Return what serves a name, by this name or else by a wildcard; with TLS comes first.
 
-    Who takes every name counts only if he ends TLS: many listen to `*` in the clear, behind others.
+    For `*` only what terminates TLS counts: much listens to `*` in the clear, behind others.
     """
     star = "*." + name.partition(".")[2]
     for wanted in (name, star, "*"):
@@ -182,7 +182,7 @@ def serving(hosts: Sequence[PublishedHost], name: str) -> PublishedHost | None:
 
 
 def losing(found: Sequence[PublishedRoute], hosts: Sequence[PublishedHost], name: str) -> list[str]:
-    """VirtualServices for a wildcard that would lose a name to one for that name alone.
+    """Return VirtualServices for a wildcard that would lose a name to one for that name alone.
 
     Where no Gateway names it, Istio makes it a virtual host of its own, without the others' routes.
     """
@@ -197,7 +197,7 @@ def losing(found: Sequence[PublishedRoute], hosts: Sequence[PublishedHost], name
 
 
 def owner_of(document: Object) -> str:
-    """An object in words: KIND NAMESPACE/NAME."""
+    """Return the name of an object in messages: KIND NAMESPACE/NAME."""
     metadata = document["metadata"]
     return f"{document.get('kind', 'object')} {metadata['namespace']}/{metadata['name']}"
 
@@ -214,21 +214,21 @@ GroupKind = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedObjects:
-    """Objects by group and kind, each with its `kind`; of kinds that nobody serves there are none.
+    """Objects by group and kind, each with its `kind`.
 
-    `unseen`: kinds that may not be listed, in words.
+    `unseen`: the kinds that the user may not list.
     """
 
     objects: Mapping[GroupKind, Sequence[Object]]
     unseen: tuple[str, ...] = ()
 
     def of(self, kind: GroupKind) -> Sequence[Object]:
-        """The objects of a kind."""
+        """Return the objects of a kind."""
         return self.objects.get(kind, ())
 
 
 def list_all(cluster: Cluster, wanted: Iterable[GroupKind]) -> ListedObjects:
-    """List these kinds in all namespaces, several at a time."""
+    """List these kinds in all namespaces."""
 
     def look(wanted: GroupKind) -> tuple[GroupKind, list[Object] | None]:
         resource = cluster.find_kind(*wanted)
@@ -238,7 +238,7 @@ def list_all(cluster: Cluster, wanted: Iterable[GroupKind]) -> ListedObjects:
             listed = cluster.list(resource)
         except ForbiddenError:
             return wanted, None
-        # In a list the items do not say what they are.
+        # The items of a list have no kind.
         return wanted, [{**document, "kind": resource.kind} for document in listed]
 
     found = dict(in_parallel(look, wanted))
@@ -258,11 +258,11 @@ KINDS: Mapping[GroupKind, _Read] = {
     VIRTUAL_SERVICE: of_virtual_service,
     HTTP_ROUTE: of_http_route,
 }
-"""The kinds that lead a path somewhere."""
+"""The kinds that route paths."""
 
 
 def collisions(listed: ListedObjects, config: Config) -> list[str]:
-    """A line for each. `listed`: what there is of KINDS; what may not be seen is left out."""
+    """Return a line for each route of others, in `listed`, that takes requests for the door."""
     found = [
         part
         for kind, read in KINDS.items()
