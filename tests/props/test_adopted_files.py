@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
-from daypass.deploy.ekf import load_kustomization, with_patch
-from daypass.deploy.host_patch import read_patch
+from daypass.deploy.ekf import load_kustomization, read_patch, with_patch
 from support.ekf import KUSTOMIZATION, LONG_PATCH
 
 PIECES = st.sampled_from(

@@ -1,28 +1,20 @@
-"""The layout of an EKF deployments repository, as far as adopting it relies on it.
+"""Adopt an EKF deployments repository, laid out as the published guide has it.
 
     rok/kubernetes-proxy/overlays/deploy/             the EKF domain
     rok/kubernetes-proxy-serving/overlays/deploy/     the Serving domain
         kustomization.yaml                            lists the patch, with an Ingress as its target
-        patches/ingress_host.json                     the patch that sets the Ingress' host
+        patches/ingress_host.json                     the patch that sets the host of the Ingress
 
-That is what the published guide shows (docs.arrikto.com, "Expose TokenRequest API for External
-Clients"). The bases below are not public: nothing is assumed of them.
+The guide: docs.arrikto.com, "Expose TokenRequest API for External Clients". The bases below the
+overlays are not public: nothing is assumed of them. Nothing is written here: functions return
+edits. Files are edited as text, so that formatting, comments and line endings stay.
 
-Adopting an EKF deployments repository: the edit of the published guide, and nothing else.
-
-Nothing is written here.
-
-Handing EKF's hosts over to the door: which files change, and how. Nothing is written here.
-
-EKF's Ingress leads to the API server itself, from whatever namespace it is in, and an Ingress
-reaches Services of its own namespace only. So it isn't bent towards the door: that would take a
-Service of type ExternalName (which controllers refuse, or resolve in ways of their own), the door's
-authority copied into that namespace, and a rewrite and a pattern undone that are in a base nobody
-can see. It is given a class that no controller serves, and daypass' own Ingress, beside the door,
-takes the host and the prefix. It is the same object before and after: applying the overlay takes
-effect at once, and `git revert` takes it back.
-
-Overlays of an EKF repository built and applied, by the tools that its people use.
+`--adopt hosts` is the edit of the guide. `--adopt door` hands the hosts over to the door. EKF's
+Ingress leads to the API server itself, and an Ingress reaches only Services of its own namespace.
+To lead it to the door would take a Service of type ExternalName (which controllers refuse, or
+resolve in ways of their own), a copy of the door's authority, and a rewrite undone in a base nobody
+can see. So it gets a class that no controller serves, and daypass's own Ingress takes the host and
+the prefix. Applying the overlay takes effect at once, and `git revert` restores it.
 """
 
 import os
@@ -40,33 +32,108 @@ import yaml
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass.deploy.edits import Edit, link_on_the_way, read
-from daypass.deploy.host_patch import HostPatch, compose, load, read_patch
 
 FOLDERS = {
     "ekf": "rok/kubernetes-proxy/overlays/deploy",
     "serving": "rok/kubernetes-proxy-serving/overlays/deploy",
 }
-"""The overlays, by the name of their domain."""
-
+"""The overlays, by domain."""
 PLACEHOLDERS = frozenset(
     {"arrikto-cluster.apps.example.com", "arrikto-cluster-serving.serving.example.com"}
 )
-"""The guide's own hosts: an overlay that has one of them publishes nothing yet."""
+"""The guide's own hosts: an overlay with one of them publishes nothing yet."""
+LIMIT_CHARACTERS = 256 * 1024
+LIMIT_NODES = 10_000
 
-KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _HOST_PATCHES = tuple(f"patches/ingress_host.{end}" for end in ("json", "yaml", "yml"))
+_DOOR_PATCH = "patches/daypass_door.yaml"
+_HOST = "/spec/rules/0/host"
+_HOST_PARENTS = ("", "/spec", "/spec/rules", "/spec/rules/0")
+_USUAL_PATCH = (
+    f'the usual one: [{{"op": "replace", "path": "{_HOST}", "value": "ekf.example.com"}}]'
+)
+_HANDED_OVER = "handed-over-to-daypass"
+"""The class of an Ingress that no controller serves."""
+_CLASS = "kubernetes.io/ingress.class"
+_DOOR_PATCH_TEXT = f"""\
+# daypass publishes this host, by an Ingress of its own that leads to the door. This one led to the
+# API server itself: with this class no controller serves it. `git revert` takes it back.
+- op: {{op}}
+  path: {{path}}
+  value: {_HANDED_OVER}
+"""
+# An Ingress can't have both: the annotation where the base has it, else the field.
+_BY_ANNOTATION = _DOOR_PATCH_TEXT.format(
+    op="replace", path="/metadata/annotations/kubernetes.io~1ingress.class"
+)
+_BY_FIELD = _DOOR_PATCH_TEXT.format(op="add", path="/spec/ingressClassName")
+_ROK_DEPLOY = "rok-deploy"
+_BUILDERS = (("kubectl", "kustomize"), ("kustomize", "build"))
 
 
 class LayoutError(DaypassError):
-    """A repository that is not laid out as an EKF one is: nothing is changed."""
+    """A repository that is not laid out as an EKF one; nothing is changed."""
+
+
+class PatchError(DaypassError):
+    """A patch in an unknown form; nothing is changed."""
+
+
+class BuildError(DaypassError):
+    """An overlay could not be built on this machine."""
+
+
+class ApplyError(DaypassError):
+    """An overlay could not be applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPatch:
+    """A patch that sets a host. `start`, `end`: where the value is in `text`."""
+
+    name: str
+    text: str
+    keys: tuple[str | int, ...]
+    start: int
+    end: int
+
+    @property
+    def host(self) -> str:
+        """The host that the patch sets."""
+        value = yaml.safe_load(_without_tabs(self.text))
+        for key in self.keys:
+            value = value[key]
+        return str(value)
+
+    def mentions(self) -> list[str]:
+        """Return other places of the patch with the same host, as JSON pointers."""
+        found = _places(yaml.safe_load(_without_tabs(self.text)), self.host)
+        return ["/" + "/".join(map(str, keys)) for keys in found if keys != self.keys]
+
+    def with_host(self, host: str) -> str:
+        """Return the text with another host. Raises PatchError if more than the host changes."""
+        quote = self.text[self.start] if self.text[self.start] in "\"'" else ""
+        text = f"{self.text[: self.start]}{quote}{host}{quote}{self.text[self.end :]}"
+        expected = parent = yaml.safe_load(_without_tabs(self.text))
+        for key in self.keys[:-1]:
+            parent = parent[key]
+        parent[self.keys[-1]] = host
+        try:
+            result = yaml.safe_load(_without_tabs(text))
+        except yaml.YAMLError:
+            result = None
+        if result != expected:
+            raise PatchError(
+                f"{self.name}: the host stands in it in a way that cannot be edited alone",
+                f"edit it yourself: the host is {host}",
+            )
+        return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
-    """One of the two overlays. `folder` is relative to `root`, the top of the repository's tree.
-
-    `kustomization`: the file. `target`: what its entry for the host patch says it is for.
-    """
+    """An overlay; `folder` is relative to `root`. `target`: that of its entry for the patch."""
 
     domain: str
     root: Path
@@ -78,9 +145,9 @@ class Overlay:
 
 
 def overlays(root: Path) -> list[Overlay]:
-    """The overlays in a repository, the EKF domain's first.
+    """Return the overlays of a repository, the EKF domain's first.
 
-    Raises LayoutError where there is none, or where one is not as assumed, and PatchError.
+    Raises LayoutError and PatchError.
     """
     found = [
         _overlay(root, domain, folder)
@@ -97,7 +164,7 @@ def overlays(root: Path) -> list[Overlay]:
 
 
 def _overlay(root: Path, domain: str, folder: str) -> Overlay:
-    files = [root / folder / name for name in KUSTOMIZATIONS if (root / folder / name).is_file()]
+    files = [root / folder / name for name in _KUSTOMIZATIONS if (root / folder / name).is_file()]
     if len(files) != 1:
         what = "no kustomization.yaml" if not files else "more than one kustomization"
         raise LayoutError(f"{folder} has {what}", "is the checkout complete? git status")
@@ -126,7 +193,7 @@ def _overlay(root: Path, domain: str, folder: str) -> Overlay:
 
 
 def _entries(text: str, name: str) -> Iterator[dict[str, Any]]:
-    """What a kustomization lists as patches, in each of the three forms that kustomize knows."""
+    """Yield the patches of a kustomization, in each of kustomize's three forms."""
     document = load_kustomization(text, name)
     for key in ("patches", "patchesJson6902", "patchesStrategicMerge"):
         for entry in document.get(key) or ():
@@ -136,20 +203,8 @@ def _entries(text: str, name: str) -> Iterator[dict[str, Any]]:
                 yield {**entry, "path": posixpath.normpath(entry["path"])}
 
 
-def load_kustomization(text: str, name: str) -> dict[str, Any]:
-    """A kustomization as a mapping. Raises LayoutError."""
-    try:
-        compose(text)
-        document = load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise LayoutError(f"{name} is no kustomization", "restore it with git")
-    return document
-
-
 def _text(root: Path, name: str) -> str:
-    """A file of the repository. A link, also of a folder, may lead out of it: refused."""
+    """Return the text of a file. A link may lead out of the repository and is refused."""
     link = link_on_the_way(root / name, root)
     if link is not None:
         raise LayoutError(f"{link.relative_to(root)} is a link", "edit what it leads to yourself")
@@ -159,11 +214,116 @@ def _text(root: Path, name: str) -> str:
     return text
 
 
-def adopt_hosts(overlays: Sequence[Overlay], hosts: Mapping[str, str]) -> list[Edit]:
-    """The guide's edit: these hosts, by domain, in the patches of the overlays.
+def load_kustomization(text: str, name: str) -> dict[str, Any]:
+    """Return a kustomization as a mapping. Raises LayoutError."""
+    try:
+        _, document = _load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise LayoutError(f"{name} is no kustomization", "restore it with git")
+    return document
 
-    Raises UsageError for a domain that the repository has not, or one host for both; PatchError
-    where a patch cannot be edited.
+
+def read_patch(text: str, name: str) -> HostPatch:
+    """Return the patch in a text; `name` is its name in messages.
+
+    Accepts a JSON patch (RFC 6902) with one `add` or `replace` of the first host, among other
+    operations, and an Ingress as a strategic merge patch. Raises PatchError for all else.
+    """
+    try:
+        node, value = _load(_without_tabs(text))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" on line {where.line + 1}" if where is not None else ""
+        raise PatchError(f"{name} is neither JSON nor YAML{line}", "restore it with git") from None
+    keys: tuple[str | int, ...]
+    if isinstance(value, list):
+        keys = _host_operation(value, name), "value"
+    elif isinstance(value, dict) and value.get("kind") == "Ingress":
+        keys = ("spec", "rules", 0, "host")
+    else:
+        raise PatchError(f"{name} is neither a JSON patch nor a patch of an Ingress", _USUAL_PATCH)
+    for key in keys:
+        if isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+            node = node.value[key] if key < len(node.value) else None
+        elif isinstance(node, yaml.MappingNode):
+            # Of a duplicate key the last, as the loader takes it.
+            node = next((v for k, v in reversed(node.value) if k.value == key), None)
+        else:
+            node = None
+    if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:str":
+        raise PatchError(f"{name} sets no host as a text at {_HOST}", _USUAL_PATCH)
+    start, end = node.start_mark.index, node.end_mark.index
+    return HostPatch(name=name, text=text, keys=keys, start=start, end=end)
+
+
+def _host_operation(operations: list[Any], name: str) -> int:
+    """Return the index of the operation of a JSON patch that sets the host."""
+    found = []
+    for index, operation in enumerate(operations):
+        if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
+            raise PatchError(f"{name}: operation {index + 1} is none of a JSON patch", _USUAL_PATCH)
+        verb, path = operation.get("op"), operation["path"]
+        if path in _HOST_PARENTS or (path == _HOST and verb not in ("add", "replace", "test")):
+            raise PatchError(
+                f"{name}: operation {index + 1} is `{verb}` at {path or 'the root'}",
+                "what the host becomes is not its own there: edit it yourself",
+            )
+        if path == _HOST and verb != "test":
+            found.append(index)
+    if len(found) != 1:
+        count = "no operation sets" if not found else f"{len(found)} operations set"
+        raise PatchError(f"{name}: {count} {_HOST}", _USUAL_PATCH)
+    return found[0]
+
+
+def _load(text: str) -> tuple[Any, Any]:
+    """Return the root node and the value of a YAML document.
+
+    The pure loader counts characters, not bytes. Raises YAMLError, RecursionError, and ValueError
+    for a value that does not fit its tag, and for more text or nodes, those of aliases counted each
+    time, than people write: visiting all of them might not end.
+    """
+    if len(text) > LIMIT_CHARACTERS:
+        raise ValueError("too long")
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = LIMIT_NODES + 1  # for one that contains itself
+            parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+            if isinstance(node, yaml.MappingNode):
+                parts = [each for pair in parts for each in pair]
+            sizes[id(node)] = 1 + sum(size(each) for each in parts)
+        return sizes[id(node)]
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is not None and size(root) > LIMIT_NODES:
+        raise ValueError("too many nodes")
+    try:
+        return root, yaml.safe_load(text)
+    except (ArithmeticError, AttributeError, LookupError, TypeError):  # such as of `!!int ""`
+        raise ValueError("a value does not fit its tag") from None
+
+
+def _without_tabs(text: str) -> str:
+    """Return text of the same length: JSON may be indented by tabs, YAML may not."""
+    return text.replace("\t", " ")
+
+
+def _places(value: Any, host: str, keys: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    if isinstance(value, dict):
+        return [p for key, each in value.items() for p in _places(each, host, (*keys, key))]
+    if isinstance(value, list):
+        return [p for i, each in enumerate(value) for p in _places(each, host, (*keys, i))]
+    return [keys] if value == host else []
+
+
+def adopt_hosts(overlays: Sequence[Overlay], hosts: Mapping[str, str]) -> list[Edit]:
+    """Return the guide's edit: these hosts, by domain, in the patches.
+
+    Raises UsageError as `resulting_hosts`, and PatchError.
     """
     after = resulting_hosts(overlays, hosts)
     return [
@@ -178,7 +338,10 @@ def adopt_hosts(overlays: Sequence[Overlay], hosts: Mapping[str, str]) -> list[E
 
 
 def resulting_hosts(overlays: Sequence[Overlay], hosts: Mapping[str, str]) -> dict[str, str]:
-    """The host of each domain of the repository, once these are in it. Raises UsageError."""
+    """Return the host of each domain after the edit.
+
+    Raises UsageError for a domain without an overlay, or one host for both domains.
+    """
     present = {overlay.domain: overlay.patch.host for overlay in overlays}
     for domain in hosts.keys() - present.keys():
         raise UsageError(f"this repository has no {FOLDERS[domain]}", f"leave --{domain}-host out")
@@ -191,59 +354,40 @@ def resulting_hosts(overlays: Sequence[Overlay], hosts: Mapping[str, str]) -> di
     return after
 
 
-HANDED_OVER = "handed-over-to-daypass"
-"""The class of an Ingress that nobody serves any more."""
+def hand_over(overlay: Overlay) -> list[Edit]:
+    """Return edits after which no controller serves the overlay's Ingress.
 
-DOOR_PATCH = "patches/daypass_door.yaml"
-_ANNOTATION = "kubernetes.io/ingress.class"
-_TEXT = f"""\
-# daypass publishes this host, by an Ingress of its own that leads to the door. This one led to the
-# API server itself: with this class no controller serves it. `git revert` takes it back.
-- op: {{op}}
-  path: {{path}}
-  value: {HANDED_OVER}
-"""
-# As the base has it, since an Ingress can't have both: the older way, or the newer one.
-_BY_ANNOTATION = _TEXT.format(
-    op="replace", path="/metadata/annotations/kubernetes.io~1ingress.class"
-)
-_BY_FIELD = _TEXT.format(op="add", path="/spec/ingressClassName")
-
-
-def hand_over(overlay: Overlay, ingress: Mapping[str, Any]) -> list[Edit]:
-    """What takes the Ingress that an overlay builds out of service. Raises LayoutError."""
-    path = overlay.root / overlay.folder / DOOR_PATCH
+    Raises LayoutError, and BuildError if the overlay can't be built here.
+    """
+    ingresses = _build_ingresses(overlay.root, overlay.folder)
+    if len(ingresses) != 1:
+        raise LayoutError(
+            f"{overlay.folder} builds {len(ingresses)} Ingresses, where one is expected", ""
+        )
+    (ingress,) = ingresses
+    path = overlay.root / overlay.folder / _DOOR_PATCH
     before = read(path)
     if before not in (None, _BY_ANNOTATION, _BY_FIELD):
         raise LayoutError(
-            f"{overlay.folder}/{DOOR_PATCH} is there, and is not as daypass writes it",
+            f"{overlay.folder}/{_DOOR_PATCH} is there, and is not as daypass writes it",
             "move it away, or restore it with git",
         )
     listing = read(overlay.kustomization) or ""
     name = posixpath.join(overlay.folder, overlay.kustomization.name)
     target = overlay.target or {"kind": "Ingress", "name": ingress["metadata"]["name"]}
-    text = _BY_ANNOTATION if _ANNOTATION in _annotations(ingress) else _BY_FIELD
+    text = _BY_ANNOTATION if _CLASS in _annotations(ingress) else _BY_FIELD
+    listed = with_patch(listing, name, target)
     edits = [
         Edit(path=path, before=before, after=text),
-        Edit(
-            path=overlay.kustomization,
-            before=listing,
-            after=with_patch(listing, name, target),
-        ),
+        Edit(path=overlay.kustomization, before=listing, after=listed),
     ]
     return [edit for edit in edits if edit.after != edit.before]
 
 
 def is_handed_over(ingress: Mapping[str, Any]) -> bool:
-    """Whether no controller serves an Ingress any more."""
-    classes = {_annotations(ingress).get(_ANNOTATION), ingress["spec"].get("ingressClassName")}
-    return classes - {None} == {HANDED_OVER}
-
-
-def first_host(ingress: Mapping[str, Any]) -> object:
-    """The host of its first rule."""
-    rules = ingress["spec"].get("rules") or [{}]
-    return rules[0].get("host")
+    """Return whether no controller serves an Ingress."""
+    classes = {_annotations(ingress).get(_CLASS), ingress["spec"].get("ingressClassName")}
+    return classes - {None} == {_HANDED_OVER}
 
 
 def _annotations(ingress: Mapping[str, Any]) -> dict[str, str]:
@@ -251,14 +395,11 @@ def _annotations(ingress: Mapping[str, Any]) -> dict[str, str]:
 
 
 def with_patch(text: str, name: str, target: Mapping[str, Any]) -> str:
-    """A kustomization that also lists DOOR_PATCH, for a target; all else stays as it is written.
-
-    Raises LayoutError where it is written so that lines can't be added.
-    """
+    """Return a kustomization that also lists the door's patch. Raises LayoutError if it can't."""
     document = load_kustomization(text, name)
-    entry = {"path": DOOR_PATCH, "target": dict(target)}
+    entry = {"path": _DOOR_PATCH, "target": dict(target)}
     patches = document.get("patches") or []
-    if any(isinstance(each, dict) and each.get("path") == DOOR_PATCH for each in patches):
+    if any(isinstance(each, dict) and each.get("path") == _DOOR_PATCH for each in patches):
         return text
     lines = yaml.safe_dump([entry], sort_keys=False, default_flow_style=False)
     end = "\r\n" if "\r\n" in text else "\n"
@@ -283,29 +424,47 @@ def _with_lines(text: str, lines: list[str], end: str) -> str:
         return whole + end.join(["patches:", *lines, ""])
     last = items.value[-1] if isinstance(items, yaml.SequenceNode) and items.value else items
     indent = " " * (items.start_mark.column)
-    # A node ends where the next one begins: blank lines and comments between are not its own.
+    # A node ends where the next one begins: blank lines and comments between are not part of it.
     content = len(text[: last.end_mark.index].rstrip())
     stop = text.find("\n", content)
     head, tail = (text + end, "") if stop < 0 else (text[: stop + 1], text[stop + 1 :])
     return head + "".join(f"{indent}{line}{end}" for line in lines) + tail
 
 
-_ROK_DEPLOY = "rok-deploy"
-_BUILDERS = (("kubectl", "kustomize"), ("kustomize", "build"))
+def _build_ingresses(root: Path, folder: str) -> list[dict[str, Any]]:
+    line = next(([*each, folder] for each in _BUILDERS if shutil.which(each[0])), None)
+    if line is None:
+        raise BuildError(f"{folder} was not built", "neither kubectl nor kustomize is on the PATH")
+    done = subprocess.run(line, cwd=root, capture_output=True, check=False)
+    if done.returncode != 0:
+        words = (done.stderr or done.stdout).decode(errors="replace").strip()
+        raise BuildError(f"{folder} was not built: {' '.join(line)} failed", words)
+    return [
+        document
+        for document in yaml.safe_load_all(done.stdout)
+        if isinstance(document, dict) and document.get("kind") == "Ingress"
+    ]
 
 
-class BuildError(DaypassError):
-    """An overlay could not be built on this machine, as its tool says."""
-
-
-class ApplyError(DaypassError):
-    """An overlay could not be applied, as its tool says."""
+def verify_built(root: Path, folder: str, host: str, *, handed_over: bool) -> None:
+    """Raise LayoutError if an overlay builds an Ingress with another host or class; BuildError."""
+    ingresses = _build_ingresses(root, folder)
+    if handed_over and not (ingresses and all(map(is_handed_over, ingresses))):
+        raise LayoutError(
+            f"{folder} still builds an Ingress that is served", "what other patch sets its class?"
+        )
+    hosts = [(each["spec"].get("rules") or [{}])[0].get("host") for each in ingresses]
+    if not handed_over and host not in hosts:
+        raise LayoutError(
+            f"{folder} builds no Ingress with the host {host}",
+            f"it builds {', '.join(map(str, hosts)) or 'none'}: what other patch changes it?",
+        )
 
 
 def apply_command(
     folder: str, kubeconfig: str | None = None, context: str | None = None
 ) -> list[str]:
-    """What applies an overlay: rok-deploy where it is there, else kubectl, server-side."""
+    """Return the command that applies an overlay: rok-deploy if installed, else kubectl."""
     if shutil.which(_ROK_DEPLOY):
         return [_ROK_DEPLOY, "--apply", folder]
     cluster = [
@@ -316,7 +475,7 @@ def apply_command(
 
 
 def verify_appliable(context: str | None) -> None:
-    """Raise UsageError where `apply` could not even begin."""
+    """Raise UsageError if `apply` could not even begin."""
     if shutil.which(_ROK_DEPLOY):
         if context:
             raise UsageError(
@@ -329,55 +488,12 @@ def verify_appliable(context: str | None) -> None:
 
 
 def apply(root: Path, folder: str, *, kubeconfig: str | None, context: str | None) -> None:
-    """Apply an overlay, in `root` as the guide does; its output goes to stderr.
-
-    Raises ApplyError where the tool fails.
-    """
-    command = apply_command(folder, kubeconfig, context)
-    environment = {
-        **os.environ,
-        **({"KUBECONFIG": os.path.abspath(kubeconfig)} if kubeconfig else {}),
-    }
-    done = subprocess.run(command, cwd=root, env=environment, stdout=2, check=False)
+    """Apply an overlay in `root`, with its output on stderr. Raises ApplyError."""
+    line = apply_command(folder, kubeconfig, context)
+    variables = {"KUBECONFIG": os.path.abspath(kubeconfig)} if kubeconfig else {}
+    done = subprocess.run(line, cwd=root, env={**os.environ, **variables}, stdout=2, check=False)
     if done.returncode != 0:
         raise ApplyError(
-            f"{command[0]} could not apply {folder} (it ended with {done.returncode})",
-            f"its own words are above; again: {shlex.join(command)}",
-        )
-
-
-def build_ingresses(root: Path, folder: str) -> list[dict[str, Any]]:
-    """The Ingresses that an overlay builds. Raises BuildError where it can't be built here."""
-    command = next(
-        ([*each, folder] for each in _BUILDERS if shutil.which(each[0])),
-        None,
-    )
-    if command is None:
-        raise BuildError(f"{folder} was not built", "neither kubectl nor kustomize is on the PATH")
-    done = subprocess.run(command, cwd=root, capture_output=True, check=False)
-    if done.returncode != 0:
-        words = (done.stderr or done.stdout).decode(errors="replace").strip()
-        raise BuildError(f"{folder} was not built: {' '.join(command)} failed", words)
-    return [
-        document
-        for document in yaml.safe_load_all(done.stdout)
-        if isinstance(document, dict) and document.get("kind") == "Ingress"
-    ]
-
-
-def verify_built(root: Path, folder: str, host: str, *, handed_over: bool) -> None:
-    """Build an overlay and look at its Ingress.
-
-    Raises LayoutError where it has another host, or another class than it was given; BuildError.
-    """
-    ingresses = build_ingresses(root, folder)
-    hosts = [first_host(each) for each in ingresses]
-    if handed_over and not (ingresses and all(is_handed_over(each) for each in ingresses)):
-        raise LayoutError(
-            f"{folder} still builds an Ingress that is served", "what other patch sets its class?"
-        )
-    if not handed_over and host not in hosts:
-        raise LayoutError(
-            f"{folder} builds no Ingress with the host {host}",
-            f"it builds {', '.join(map(str, hosts)) or 'none'}: what other patch changes it?",
+            f"{line[0]} could not apply {folder} (it ended with {done.returncode})",
+            f"its own words are above; again: {shlex.join(line)}",
         )

@@ -1,6 +1,6 @@
-"""What a cluster already has that a door could be put behind. Only questions, each one optional.
+"""Look up what a cluster already has that a door can be published by.
 
-What may not be asked, or is not there, is noted in words and left out; nothing here fails.
+Every lookup is optional: what the user may not read, or does not exist, becomes a note.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,11 +51,11 @@ _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 @dataclass(slots=True, kw_only=True)
 class DiscoveredCluster:
-    """What was found. `asked`: whether any API server was. None: could not be asked.
+    """What was found; None where it could not be looked up. `asked`: whether a cluster answered.
 
-    `classes`: controller by IngressClass. `ingress_gateways`: Services of Istio's, NAMESPACE/NAME.
-    `addresses`: IP addresses of the API servers. `objects`: those of Istio and the Gateway API that
-    publish hosts, with the labels of Istio's `ingress_pods`. `notes`: what is not known, and why.
+    `classes`: controller by IngressClass. `ingress_gateways`: Services of Istio, NAMESPACE/NAME.
+    `addresses`: of the API servers. `objects`: of Istio and the Gateway API that publish hosts.
+    `ingress_pods`: the labels of Istio's gateway pods. `notes`: what is not known, and why.
     """
 
     asked: bool = False
@@ -77,7 +77,7 @@ class DiscoveredCluster:
 
 
 def discover(open_cluster: Callable[[], Cluster]) -> DiscoveredCluster:
-    """Look around. Without an API server that answers: nothing found, and one note."""
+    """Look a cluster up. If no API server answers, nothing is found, with one note."""
     found = DiscoveredCluster()
     try:
         cluster = open_cluster()
@@ -189,14 +189,14 @@ def _list(
 ) -> list[Object] | None:
     with _optional(found, f"which {resource.plural} there are"):
         listed = cluster.list(resource, labels=labels, metadata_only=metadata_only)
-        # In a list the items do not say what they are.
+        # The items of a list have no kind.
         return [{**each, "kind": resource.kind} for each in listed]
     return None
 
 
 @contextmanager
 def _optional(found: DiscoveredCluster, what: str) -> Iterator[None]:
-    """One question. An API server that answers, but not this, ends this question alone."""
+    """Turn an API error of one lookup into a note."""
     try:
         yield
     except UnauthorizedError:

@@ -1,4 +1,4 @@
-"""What a new daypass.yaml says, and its text: commented, only what differs from the defaults."""
+"""A new daypass.yaml: its text, with comments, and only what differs from the defaults."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ USUAL_PREFIX = "/kubernetes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDomain:
-    """A domain of the config. `tls`: as the config has it, `{"secret": ...}` or `outside`."""
+    """A domain of the config. `tls`: `{"secret": ...}`, `{"issuer": ...}` or `outside`."""
 
     name: str
     host: str
@@ -25,7 +25,7 @@ class NewDomain:
     external_dns: bool = False
 
     def keys(self) -> dict[str, Any]:
-        """As the config has it."""
+        """Return the keys of the domain in the config."""
         keys = {
             "host": self.host,
             "front": self.front,
@@ -40,9 +40,9 @@ class NewDomain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewConfig:
-    """Everything that a new config says. `addresses` are shown, and not in force.
+    """What a new config contains; `addresses` in a comment.
 
-    `other_names`: whether more than the hosts of the domains leads to what a gate would guard.
+    `other_names`: whether names other than the domains' hosts bypass a gate.
     """
 
     domains: Sequence[NewDomain]
@@ -54,7 +54,7 @@ class NewConfig:
 
 
 def config_text(setup: NewConfig) -> str:
-    """The text of a daypass.yaml; the same for the same setup."""
+    """Return the text of a daypass.yaml; the same for the same setup."""
     blocks = [
         f"# Where the door is published, and for whom. `{command('render', '--help')}` says what"
         " becomes of it.\nversion: 1\n",
@@ -97,7 +97,7 @@ def _policy(audience: str | None) -> str:
 
 
 def _gate(audience: str | None, *, other_names: bool) -> str:
-    hosts = "#   hosts: ['*']    # other names lead to the same services: guard them as well\n"
+    hosts = "#   hosts: ['*']    # other names lead to the same services: guard them too\n"
     return (
         "# The check in front of the APIs that the tokens are for: it would refuse every other"
         " token there.\n"
@@ -107,6 +107,6 @@ def _gate(audience: str | None, *, other_names: bool) -> str:
 
 
 def _flow(value: Any) -> str:
-    """A value on one line, quoted where YAML would take it for something else."""
+    """Return a value on one line, quoted if YAML would read it as something else."""
     text: str = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=4096)
     return text.strip()[1:-1]

@@ -1,4 +1,4 @@
-"""`daypass init`, planned: which files it would make or change. Nothing is written here."""
+"""Plan `daypass init`: which files it would create or change. Nothing is written here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,8 @@ from daypass.deploy.edits import Edit, read
 from daypass.deploy.ekf import (
     PLACEHOLDERS,
     BuildError,
-    LayoutError,
     Overlay,
     adopt_hosts,
-    build_ingresses,
     hand_over,
     resulting_hosts,
     verify_built,
@@ -27,12 +25,12 @@ from daypass.render.output_tree import drifts
 
 CONFIG = "daypass.yaml"
 TREE = "deploy"
-"""The folder of the kustomize tree, beside the config."""
+"""The folder of the kustomize tree, next to the config."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitPlan:
-    """What is to be done in `folder`. `overlays`: what of EKF's is concerned, `hosts` by domain."""
+    """What to do in `folder`. `overlays`: the EKF overlays that change. `hosts`: by domain."""
 
     folder: Path
     edits: Sequence[Edit]
@@ -43,20 +41,20 @@ class InitPlan:
 
     @property
     def places(self) -> list[str]:
-        """What changed, relative to the folder, as briefly as `git add` takes it."""
+        """What changes, relative to the folder, for `git add`."""
         if not self.handed_over and self.overlays:
             return [str(edit.path.relative_to(self.folder)) for edit in self.edits]
         return [CONFIG, TREE, *(overlay.folder for overlay in self.overlays)]
 
     @property
     def message(self) -> str:
-        """The commit's, as the guide has it."""
+        """The commit message, that of the guide."""
         return f"Expose Kubernetes TokenRequest API under {self.prefix}"
 
     def verify(self) -> list[BuildError]:
-        """Build the overlays as they are now; what could not be looked at.
+        """Build the overlays and check their Ingresses; return what could not be built.
 
-        Raises LayoutError where an Ingress is not as it should be.
+        Raises LayoutError if an Ingress is not as expected.
         """
         notes = []
         for overlay in self.overlays:
@@ -75,9 +73,9 @@ def ekf_hosts(
     *,
     keep: bool,
 ) -> dict[str, str]:
-    """The hosts by domain: those that are given, or else what a person answers for each overlay.
+    """Return the hosts by domain: those given, or else what the user answers for each overlay.
 
-    `keep`: without anybody to ask, the hosts that are in the overlays will do, but the guide's own.
+    `keep`: without a terminal, take the hosts of the overlays, except the guide's placeholders.
     Raises UsageError.
     """
     said = {
@@ -111,7 +109,7 @@ def _asked(overlay: Overlay, host: str | None, questions: Questions) -> str:
 
 
 def plan_hosts(folder: Path, overlays: Sequence[Overlay], hosts: Mapping[str, str]) -> InitPlan:
-    """The guide's edit alone."""
+    """Return a plan of the guide's edit alone."""
     return InitPlan(
         folder=folder,
         edits=adopt_hosts(overlays, hosts),
@@ -124,10 +122,10 @@ def plan_hosts(folder: Path, overlays: Sequence[Overlay], hosts: Mapping[str, st
 def plan_config(
     folder: Path, setup: NewConfig, *, force: bool, overlays: Sequence[Overlay] = ()
 ) -> InitPlan:
-    """A config and its tree; with overlays, their hosts handed over to the door.
+    """Return a plan of a config and its tree; with overlays, their hosts go over to the door.
 
-    Raises UsageError where a config is there and is not to be replaced, OccupiedError, LayoutError,
-    and ConfigError, RenderError where the answers fit each by itself and not together.
+    Raises UsageError if a config exists and `force` is not set; OccupiedError, LayoutError;
+    ConfigError, RenderError if the answers do not fit together.
     """
     path = folder / CONFIG
     before = read(path)
@@ -146,18 +144,9 @@ def plan_config(
     ]
     return InitPlan(
         folder=folder,
-        edits=[*edits, *(e for overlay in overlays for e in _handed_over(overlay))],
+        edits=[*edits, *(e for overlay in overlays for e in hand_over(overlay))],
         prefix=setup.prefix,
         overlays=overlays,
         hosts={domain.name: domain.host for domain in setup.domains},
         handed_over=bool(overlays),
     )
-
-
-def _handed_over(overlay: Overlay) -> list[Edit]:
-    ingresses = build_ingresses(overlay.root, overlay.folder)
-    if len(ingresses) != 1:
-        raise LayoutError(
-            f"{overlay.folder} builds {len(ingresses)} Ingresses, where one is expected", ""
-        )
-    return hand_over(overlay, ingresses[0])

@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from daypass.deploy.ekf import LayoutError, load_kustomization
-from daypass.deploy.host_patch import PatchError, read_patch
+from daypass.deploy.ekf import LayoutError, PatchError, load_kustomization, read_patch
 from support.ekf import LONG_PATCH, PLACEHOLDER, SHORT_PATCH
 from support.messages import raises
 
