@@ -110,7 +110,7 @@ def write_inventory(
             written = cluster.create(_document(inventory.namespace, annotations, data))
     except (AlreadyExistsError, ConflictError):
         raise DaypassError(
-            "somebody else is applying at the same time, or was just now",
+            "another apply is running, or has just finished",
             "see what is there now: " + command("diff"),
         ) from None
     return _parse(written)

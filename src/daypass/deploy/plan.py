@@ -31,7 +31,7 @@ class OwnershipConflictError(DaypassError):
 
     def __init__(self, owners: Sequence[str]) -> None:
         super().__init__(
-            "somebody else has set what this would set otherwise: nothing was applied",
+            "other managers own fields with other values: nothing was applied",
             "\n".join([*owners, "leave it to them, or take it over: --force-conflicts"]),
         )
         self.args = (owners,)

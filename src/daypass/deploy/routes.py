@@ -1,10 +1,7 @@
 """Hosts and routes that a cluster publishes already: Ingress, Istio, the Gateway API.
 
-Pure functions from objects to two values: a Host that somebody serves, and a Route on it.
-
-The objects of a cluster that publish hosts, listed once for whoever looks at them.
-
-Routes of others on the hosts of a config that would take requests for the door.
+Pure functions turn objects into a PublishedHost or a PublishedRoute on it. `list_all` lists them in
+a cluster; `collisions` finds routes of others that would take requests for the door.
 """
 
 from __future__ import annotations

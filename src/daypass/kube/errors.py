@@ -87,7 +87,7 @@ def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
     if code == 409:
         if status.reason == "AlreadyExists":
             return AlreadyExistsError(status, fact)
-        return ConflictError(status, fact, "somebody else changed it: look at it, and try again")
+        return ConflictError(status, fact, "it has changed meanwhile: look at it, and try again")
     return ApiError(status, fact, "")
 
 
@@ -95,7 +95,7 @@ def _missing_right(message: str) -> str:
     found = _CANNOT.search(message)
     if found is None:
         if "not currently held" in message:
-            return "nobody can hand out rights that they do not hold: ask an admin who does"
+            return "no user can grant permissions that they do not hold: ask an administrator who does"
         return ""
     kind = "Role" if found["namespace"] else "ClusterRole"
     where = f" in namespace {found['namespace']}" if found["namespace"] else ""
