@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.fake_door import Signer
+from daypass.kube.cluster import Cluster
+from daypass.kube.kubeconfig import find_connection_config
+from support.fake_door import Behaviour, FakeDoor, Signer
 
 Write = Callable[..., Path]
+Open = Callable[..., tuple[Cluster, FakeDoor]]
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +61,30 @@ def write(tmp_path: Path) -> Write:
         return file
 
     return make
+
+
+@pytest.fixture
+def opened(write: Write, signer: Signer) -> Iterator[Open]:
+    """A cluster, by a kubeconfig, whose API server follows a script."""
+    with ExitStack() as stack:
+
+        def make(
+            *script: bytes | Behaviour, name: str = "127.0.0.1", user: dict[str, Any] | None = None,
+            environ: dict[str, str] | None = None, context: ssl.SSLContext | None = None,
+            sleeps: list[float] | None = None, path: str = "", **cluster: object,
+        ) -> tuple[Cluster, FakeDoor]:  # fmt: skip
+            server = FakeDoor(*script, context=context or signer.context(name))
+            stack.enter_context(server)
+            fields = {
+                "server": f"https://127.0.0.1:{server.port}{path}",
+                "certificate-authority-data": base64.b64encode(signer.pem.encode()).decode(),
+                **cluster,
+            }
+            file = write(cluster=fields, user=user or {"token": "t"})
+            config = find_connection_config(environ or {}, kubeconfig=str(file))
+            sleep = ([] if sleeps is None else sleeps).append
+            cluster_ = Cluster(config, sleep=sleep)
+            stack.callback(cluster_.close)
+            return cluster_, server
+
+        yield make

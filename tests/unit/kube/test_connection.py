@@ -1,18 +1,14 @@
-"""Connections to an API server: TLS, proxies, credentials, and failures."""
+"""Connections to an API server: TLS, proxies, credentials."""
 
 from __future__ import annotations
 
 import base64
-import gzip
 import json
-import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -20,32 +16,22 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
-from daypass._core.errors import DaypassError
-from daypass.kube import cluster as limits
 from daypass.kube.cluster import Cluster
-from daypass.kube.connection import ConnectionConfig
+from daypass.kube.connection import proxy_of
 from daypass.kube.errors import (
-    ApiError,
-    BrokenAnswerError,
     ClusterUnreachableError,
     KubeconfigError,
     UnauthorizedError,
 )
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import NAMESPACES, SECRETS
+from daypass.kube.resources import NAMESPACES
 from support.authority import Authority
 from support.fake_door import (
-    Behaviour,
     FakeDoor,
     FakeProxy,
     Signer,
     answer,
-    long_lived_token,
-    read_request,
-    reset,
     status_answer,
 )
 from support.messages import raises
@@ -55,33 +41,6 @@ Open = Callable[..., tuple[Cluster, FakeDoor]]
 SENTINEL = "SENTINEL-of-a-kubeconfig"
 EMPTY = answer(200, json.dumps({"items": [], "metadata": {"resourceVersion": "7"}}))
 OBJECT = answer(200, json.dumps({"metadata": {"name": "x"}}))
-
-
-@pytest.fixture
-def opened(write: Write, signer: Signer) -> Iterator[Open]:
-    """A cluster, by a kubeconfig, whose API server follows a script."""
-    with ExitStack() as stack:
-
-        def make(
-            *script: bytes | Behaviour, name: str = "127.0.0.1", user: dict[str, Any] | None = None,
-            environ: dict[str, str] | None = None, context: ssl.SSLContext | None = None,
-            sleeps: list[float] | None = None, path: str = "", **cluster: object,
-        ) -> tuple[Cluster, FakeDoor]:  # fmt: skip
-            server = FakeDoor(*script, context=context or signer.context(name))
-            stack.enter_context(server)
-            fields = {
-                "server": f"https://127.0.0.1:{server.port}{path}",
-                "certificate-authority-data": base64.b64encode(signer.pem.encode()).decode(),
-                **cluster,
-            }
-            file = write(cluster=fields, user=user or {"token": "t"})
-            access = find_connection_config(environ or {}, kubeconfig=str(file))
-            sleep = ([] if sleeps is None else sleeps).append
-            cluster_ = Cluster(access, sleep=sleep)
-            stack.callback(cluster_.close)
-            return cluster_, server
-
-        yield make
 
 
 def authorization(server: FakeDoor) -> list[str]:
@@ -301,88 +260,6 @@ def test_an_unusable_proxy_is_reported_without_its_password(write: Write, url: s
     assert SENTINEL not in repr(refused.value)
 
 
-def twice(first: bytes, then: Behaviour) -> Behaviour:
-    """Keep the connection after an answer, and do something else with the next request."""
-
-    def behave(connection: Any) -> None:
-        connection.sendall(first)
-        read_request(connection)
-        then(connection)
-
-    return behave
-
-
-def test_a_broken_idle_connection_is_reopened(opened: Open) -> None:
-    cluster, server = opened(twice(EMPTY, reset), EMPTY)
-    assert cluster.list(NAMESPACES) == []
-    assert cluster.list(NAMESPACES) == []
-    assert len(server.requests) == 2
-
-
-def test_a_create_request_is_never_sent_twice(opened: Open) -> None:
-    cluster, server = opened(reset, OBJECT)
-    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
-    with pytest.raises(ClusterUnreachableError):
-        cluster.create(document)
-    assert len(server.requests) == 1
-
-
-def test_an_overloaded_api_server_is_retried_after_its_retry_after(opened: Open) -> None:
-    busy = status_answer(429, "too many requests", "Retry-After: 3")
-    slow = status_answer(503, "later", "Retry-After: 86400")
-    sleeps: list[float] = []
-    cluster, _ = opened(busy, slow, EMPTY, sleeps=sleeps)
-    assert cluster.list(NAMESPACES) == []
-    assert sleeps == [3.0, 10.0]
-
-
-def test_a_connection_that_broke_during_a_wait_is_reopened(opened: Open) -> None:
-    busy = status_answer(429, "too many requests", "Retry-After: 3")
-    cluster, server = opened(twice(busy, reset), EMPTY, sleeps=[])
-    assert cluster.list(NAMESPACES) == []
-    assert len(server.requests) == 2
-
-
-def test_retries_are_limited_and_need_a_retry_after(opened: Open) -> None:
-    sleeps: list[float] = []
-    cluster, server = opened(status_answer(429, "too many", "Retry-After: 1"), sleeps=sleeps)
-    with pytest.raises(ApiError, match="too many"):
-        cluster.list(NAMESPACES)
-    assert (len(server.requests), sleeps) == (5, [1.0] * 4)
-    cluster, server = opened(status_answer(503, "broken"), sleeps=sleeps)
-    with pytest.raises(ApiError, match="broken"):
-        cluster.list(NAMESPACES)
-    assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize(
-    "body",
-    ["<html>please log in</html>", "[1]", "[" * 100_000],
-    ids=["a page", "a list", "nested"],
-)
-def test_an_answer_that_is_not_from_an_api_server_is_an_error(opened: Open, body: str) -> None:
-    cluster, _ = opened(answer(200, body, content_type="text/html"))
-    with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+"):
-        cluster.list(NAMESPACES)
-
-
-def test_a_redirect_is_not_followed(opened: Open) -> None:
-    cluster, server = opened(answer(302, "", "Location: https://evil.test/"))
-    with raises(ApiError, match="302"):
-        cluster.list(NAMESPACES)
-    assert len(server.requests) == 1
-
-
-def test_secrets_are_listed_by_metadata_only(opened: Open) -> None:
-    cluster, server = opened(EMPTY)
-    cluster.list(SECRETS, "team", labels="a=b", fields="type=c", metadata_only=True)
-    head = server.requests[0].decode()
-    line = "GET /api/v1/namespaces/team/secrets?labelSelector=a%3Db&fieldSelector=type%3Dc HTTP/1.1"
-    assert head.startswith(line)
-    accepted = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-    assert f"\r\naccept: {accepted}\r\n" in head.replace("Accept", "accept")
-
-
 def test_a_tls_context_is_not_changed_per_request(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,162 +272,47 @@ def test_a_tls_context_is_not_changed_per_request(
     assert (len(server.requests), len(changes)) == (3, before)
 
 
-def events(*objects: object) -> bytes:
-    body = "".join(json.dumps(each) + "\n" for each in objects)
-    return answer(200, body)
-
-
-def test_a_watch_yields_events_until_it_ends(opened: Open) -> None:
-    happened = [("ADDED", {"metadata": {"name": "a"}}), ("DELETED", {"metadata": {"name": "a"}})]
-    cluster, server = opened(events(*({"type": t, "object": o} for t, o in happened)))
-    assert list(cluster.watch(NAMESPACES, None, "7", timeout_seconds=9)) == happened
-    assert b"resourceVersion=7" in server.requests[0]
-    assert b"timeoutSeconds=9" in server.requests[0]
-
-
-@pytest.mark.parametrize("as_event", [False, True])
-def test_a_watch_from_an_expired_version_is_a_410(opened: Open, as_event: bool) -> None:
-    status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
-    expired = events({"type": "ERROR", "object": status})
-    cluster, _ = opened(expired if as_event else status_answer(410, "too old"))
-    with pytest.raises(ApiError, match="too old") as gone:
-        list(cluster.watch(NAMESPACES, None, "1"))
-    assert gone.value.status.code == 410
+PROXY = "http://proxy.test:3128"
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("server", "no_proxy", "direct"),
     [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"ty\r\n",
-        answer(200, '{"type": "ADDED", "obj'),
+        ("https://api.example.com:6443", "", False),
+        ("https://api.example.com:6443", "other.com, example.com", True),
+        ("https://api.example.com:6443", ".example.com", True),
+        ("https://example.com", ".example.com", False),
+        ("https://example.com", "*.example.com", True),
+        ("https://example.com", "ample.com", False),
+        ("https://api.example.com:6443", "API.example.com:6443", True),
+        ("https://api.example.com:6443", "api.example.com:443", False),
+        ("https://api.example.com", "*", True),
+        ("https://10.1.2.3:6443", "10.0.0.0/8", True),
+        ("https://11.1.2.3:6443", "10.0.0.0/8", False),
+        ("https://10.1.2.3:6443", "10.1.2.3", True),
+        ("https://[fd00::1]:6443", "fd00::/8", True),
+        ("https://[fd00::1]:6443", "[fd00::1]:6443", True),
+        ("https://127.0.0.1:6443", "", True),
+        ("https://[::1]:6443", "", True),
+        ("https://localhost:6443", "", True),
     ],
-    ids=["length", "chunks", "json"],
-)  # fmt: skip
-def test_a_broken_watch_is_an_error(opened: Open, broken: bytes) -> None:
-    cluster, _ = opened(broken)
-    with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+", hide="(?<=reached: ).*"):
-        list(cluster.watch(NAMESPACES, None, "1"))
-
-
-QUOTED = f"Bearer {long_lived_token()}, {long_lived_token()[60:]}"
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        status_answer(403, QUOTED),
-        status_answer(403, QUOTED.replace(".", "%2E")),
-        answer(502, QUOTED),
-        answer(200, QUOTED),
-        answer(200, json.dumps([QUOTED])),
-        f"HTTP/1.1 {QUOTED}\r\n\r\n".encode(),
-        f"HTTP/1.1 200 OK\r\n{QUOTED}\r\n\r\n".encode(),
-    ],
-    ids=["403", "403 encoded", "502", "200", "200 list", "status line", "header"],
 )
-def test_no_error_quotes_a_part_of_the_token_that_was_sent(opened: Open, raw: bytes) -> None:
-    token = long_lived_token()
-    cluster, _ = opened(raw, raw, user={"token": token})
-    watch = cluster.watch(SECRETS, None, "1")
-    for ask in (lambda: cluster.list(SECRETS), lambda: next(watch)):
-        with pytest.raises(DaypassError) as raised:
-            ask()
-        told = f"{raised.value} {vars(raised.value)} {getattr(raised.value, 'status', '')!r}"
-        assert not any(token[at : at + 16] in told for at in range(len(token) - 15))
-
-
-def endless(head: str, piece: bytes) -> Behaviour:
-    """An answer that never ends, until the other side hangs up."""
-
-    def behave(connection: socket.socket) -> None:
-        connection.sendall(f"HTTP/1.1 {head}\r\nConnection: close\r\n\r\n".encode())
-        with suppress(OSError):
-            while True:
-                connection.sendall(piece)
-
-    return behave
-
-
-BOMB = gzip.compress(bytes(2**24))
-
-
-@pytest.mark.parametrize("head", ["200 OK", "403 Forbidden", "503 Busy\r\nRetry-After: 1"])
-def test_an_endless_answer_is_aborted(
-    opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
+def test_hosts_in_no_proxy_and_loopback_are_reached_directly(
+    server: str, no_proxy: str, direct: bool
 ) -> None:
-    monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
-    cluster, _ = opened(endless(head, bytes(65536)))
-    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
-        cluster.list(SECRETS)
+    found = proxy_of(server, {"HTTPS_PROXY": PROXY, "NO_PROXY": no_proxy})
+    assert found == (None if direct else PROXY)
 
 
-def test_a_slow_answer_is_aborted(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LIMIT_SECONDS", 0.2)
-    cluster, _ = opened(endless("200 OK", b" "))
-    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
-        cluster.list(SECRETS)
-
-
-def test_a_gzip_bomb_is_aborted(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n"
-    cluster, _ = opened(head.encode() + BOMB)
-    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
-        cluster.list(SECRETS)
-
-
-@pytest.mark.parametrize("head", ["200 OK", "403 Forbidden"])
-def test_an_endless_watch_event_is_aborted(
-    opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
-    monkeypatch.setattr(limits, "LIMIT_LINE_BYTES", 2**20)
-    cluster, _ = opened(endless(head, bytes(65536)))
-    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
-        next(cluster.watch(SECRETS, None, "1"))
-
-
-def test_an_endless_401_does_not_prevent_a_new_plugin_token(opened: Open, tmp_path: Path) -> None:
-    document = {
-        "apiVersion": "client.authentication.k8s.io/v1",
-        "kind": "ExecCredential",
-        "status": {"token": "from-a-plugin"},
-    }
-    (tmp_path / "answer").write_text(json.dumps(document))
-    plugin = {
-        "apiVersion": document["apiVersion"],
-        "command": "cat",
-        "args": [str(tmp_path / "answer")],
-        "interactiveMode": "Never",
-    }
-    cluster, server = opened(
-        endless("401 Unauthorized", bytes(65536)), EMPTY, user={"exec": plugin}
-    )
-    assert cluster.list(SECRETS) == []
-    assert authorization(server) == ["Bearer from-a-plugin"] * 2
-
-
-@given(lines=st.lists(st.one_of(
-    st.binary(max_size=40),
-    st.recursive(
-        st.one_of(st.none(), st.integers(), st.sampled_from(["ERROR", "ADDED", "Status"])),
-        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
-            st.sampled_from(["type", "object", "code", "kind", "message"]), inner, max_size=4),
-        max_leaves=6,
-    ).map(lambda value: json.dumps(value).encode()),
-), max_size=4))  # fmt: skip
-def test_any_watch_line_is_an_event_or_a_daypass_error(lines: list[bytes]) -> None:
-    def behave(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, content=b"\n".join(lines), request=request)
-
-    access = ConnectionConfig(server="https://api.example.com", origin="x", namespace="team")
-    cluster = Cluster(access, transport=httpx2.MockTransport(behave))
-    try:
-        for kind, document in cluster.watch(SECRETS, None, "1"):
-            assert isinstance(kind, str)
-            assert isinstance(document, dict)
-    except DaypassError:
-        pass
-    finally:
-        cluster.close()
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, None),
+        ({"https_proxy": PROXY}, PROXY),
+        ({"HTTPS_PROXY": "proxy.test:3128"}, PROXY),
+        ({"HTTP_PROXY": PROXY, "ALL_PROXY": PROXY}, None),
+        ({"HTTPS_PROXY": PROXY, "no_proxy": "api.test"}, None),
+    ],
+)
+def test_the_proxy_variables_are_those_of_go(environ: dict[str, str], expected: str | None) -> None:
+    assert proxy_of("https://api.test", environ) == expected
