@@ -16,7 +16,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, Object, group_of, name_of
 from daypass.render.cluster_facts import ClusterFacts, read_facts
 
-APPLY_WITH_KUBECTL = f"{command('render')} | {kubectl('apply', '--server-side', '-f', '-')}"
+_APPLY_WITH_KUBECTL = f"{command('render')} | {kubectl('apply', '--server-side', '-f', '-')}"
 DIFF_WITH_KUBECTL = f"{command('render')} | {kubectl('diff', '--server-side', '-f', '-')}"
 DELETE_WITH_KUBECTL = f"""{command("render")} | {kubectl("delete", "-f", "-")}
 look at what it prints first: a namespace is deleted with everything in it"""
@@ -102,7 +102,7 @@ def _bring(group: str) -> str:
     return f"install {what}, or choose another front"
 
 
-def read_cluster_state(cluster: Cluster, *, instead: str = APPLY_WITH_KUBECTL) -> ClusterState:
+def read_cluster_state(cluster: Cluster, *, instead: str = _APPLY_WITH_KUBECTL) -> ClusterState:
     """Read a cluster. Raises as `Cluster.kinds`, with `instead` as the hint."""
     cluster.kinds(refresh=True, hint=instead)
     namespaces, holders = {}, []

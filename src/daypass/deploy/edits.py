@@ -11,7 +11,7 @@ from daypass._core.files import read_ordinary, write_private
 from daypass._core.text import unified_diff
 from daypass.deploy.git import Commit, Repository
 
-NEW_FILE_MODE = 0o644
+_NEW_FILE_MODE = 0o644
 LIMIT_BYTES = 1024 * 1024
 """Larger files of a repository are refused."""
 
@@ -130,7 +130,7 @@ def _put(path: Path, text: str | None) -> None:
     try:
         mode = path.stat().st_mode & 0o7777
     except FileNotFoundError:
-        mode = NEW_FILE_MODE
+        mode = _NEW_FILE_MODE
     content = text.encode("utf-8", "surrogateescape")
     write_private(str(path), content, mode=mode, durable=False)
 

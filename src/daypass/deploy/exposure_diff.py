@@ -17,20 +17,20 @@ Exposure = Mapping[str, Any]
 _MODES = ("deny", "warn", "audit")  # from strict to lax
 _BINDINGS = ("required", "optional")
 _SUCCESSORS = ("forbidden", "allowed")
-ANYWHERE = "anywhere"
+_ANYWHERE = "anywhere"
 
 
 def exposure(config: Config) -> Exposure:
     """Return everything in a config that decides how much of the cluster is open."""
     return {
         "server": config.cluster.server,
-        "addresses": list(config.cluster.addresses) or [ANYWHERE],
+        "addresses": list(config.cluster.addresses) or [_ANYWHERE],
         "prefix": config.prefix,
         "hosts": {
             each.domain.host: {
                 "direct": each.domain.direct,
                 "outside": not each.ends_tls,
-                "from": each.front_namespace or ANYWHERE,
+                "from": each.front_namespace or _ANYWHERE,
             }
             for each in published_domains(config, ClusterFacts())
         },
@@ -108,14 +108,14 @@ def _hosts(before: Exposure, after: Exposure) -> Iterator[str]:
 
 
 def _named(place: str) -> str:
-    return "any namespace" if place == ANYWHERE else f"the namespace {place}"
+    return "any namespace" if place == _ANYWHERE else f"the namespace {place}"
 
 
 def _places(before: Exposure, after: Exposure) -> Iterator[str]:
     if after["server"] != before.get("server"):
         yield f"cluster.server: another API server is published, {after['server']}"
     known = before.get("addresses", [])
-    if ANYWHERE not in known and (more := _more(known, after["addresses"])):
+    if _ANYWHERE not in known and (more := _more(known, after["addresses"])):
         yield f"cluster.addresses: the door may connect to {', '.join(more)}"
 
 

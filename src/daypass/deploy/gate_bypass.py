@@ -44,7 +44,7 @@ class HostOwner:
     leads_to: frozenset[str]
 
 
-def by_virtual_services(
+def _by_virtual_services(
     listed: ListedObjects, selects: Callable[[Object], bool]
 ) -> Iterator[HostOwner]:
     """Yield what Istio Gateways serve whose selector `selects` the gateway's pods."""
@@ -180,7 +180,7 @@ def _named(document: Object) -> str:
 NAME_THEM = (
     "guard every name with gate.hosts: ['*'], or name the hosts in that Gateway and in gate.hosts"
 )
-WHOLE_GATEWAY = "guard all of the Gateway: gate.gateway without a listener"
+_WHOLE_GATEWAY = "guard all of the Gateway: gate.gateway without a listener"
 
 _GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 """Label of the pods that Istio makes for a Gateway of the Gateway API."""
@@ -232,7 +232,7 @@ def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) ->
         return GateBypass()
     if gate.engine == "istio":
         settings = IstioGate.of(config, issuer="")
-        pods = find_pods(cluster, settings.namespace, settings.labels)
+        pods = _find_pods(cluster, settings.namespace, settings.labels)
         lines = by_another_name(on_istio(listed, settings.namespace, pods), gate.hosts)
         return GateBypass(lines=lines, hint=NAME_THEM if lines else "")
     namespace, name, listener = str(gate.gateway).split("/")
@@ -243,10 +243,10 @@ def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) ->
         return bool(here and other["name"] != listener)
 
     lines = by_another_listener(by_routes(listed, concerns), gate.hosts, listener)
-    return GateBypass(lines=lines, hint=WHOLE_GATEWAY if lines else "")
+    return GateBypass(lines=lines, hint=_WHOLE_GATEWAY if lines else "")
 
 
-def find_pods(cluster: Cluster, namespace: str, labels: Labels) -> Pods:
+def _find_pods(cluster: Cluster, namespace: str, labels: Labels) -> Pods:
     """Return the gateway's pods, if there are some and the user may list them."""
     selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
     try:
@@ -268,7 +268,7 @@ def on_istio(listed: ListedObjects, namespace: str, pods: Pods) -> list[HostOwne
         services = (str(each.get("value")).split(".") for each in spec.get("addresses") or ())
         return made or any(service[1:2] == [namespace] for service in services)
 
-    return [*by_virtual_services(listed, pods.selected_by), *by_routes(listed, concerns)]
+    return [*_by_virtual_services(listed, pods.selected_by), *by_routes(listed, concerns)]
 
 
 def by_another_name(served: Iterable[HostOwner], hosts: Collection[str]) -> tuple[str, ...]:
@@ -319,7 +319,7 @@ def _some(names: Iterable[str]) -> str:
     return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))
 
 
-GATE_HOSTS = "gate-hosts"
+_GATE_HOSTS = "gate-hosts"
 _QUESTION = "whether other names lead past the gate"
 
 
@@ -330,18 +330,18 @@ def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
     """
     gate = config.gate
     if gate is not None and gate.guards_every_host:
-        return [ok(GATE_HOSTS, "the gate guards every name")]
+        return [ok(_GATE_HOSTS, "the gate guards every name")]
     if gate is None or not kinds_of(gate):
         return []
     if cluster is None:
-        return [skipped(GATE_HOSTS, f"{_QUESTION}: --kubeconfig FILE looks at the cluster")]
+        return [skipped(_GATE_HOSTS, f"{_QUESTION}: --kubeconfig FILE looks at the cluster")]
     try:
         listed = list_all(cluster, kinds_of(gate))
         found = find_gate_bypass(cluster, listed, config)
     except DaypassError as error:
-        return [skipped(GATE_HOSTS, f"{_QUESTION}: {error.fact}")]
+        return [skipped(_GATE_HOSTS, f"{_QUESTION}: {error.fact}")]
     if found.lines:
-        return [warning(GATE_HOSTS, "\n".join(found.lines), found.hint)]
+        return [warning(_GATE_HOSTS, "\n".join(found.lines), found.hint)]
     if listed.unseen:
-        return [skipped(GATE_HOSTS, f"{_QUESTION}: no right to list {', '.join(listed.unseen)}")]
-    return [ok(GATE_HOSTS, "no other name on that gateway leads to what it guards")]
+        return [skipped(_GATE_HOSTS, f"{_QUESTION}: no right to list {', '.join(listed.unseen)}")]
+    return [ok(_GATE_HOSTS, "no other name on that gateway leads to what it guards")]

@@ -1,7 +1,7 @@
 """The record of what was applied: a ConfigMap in the door's namespace.
 
 Keys identify objects as in kpt, Flux and cli-utils. Values hold the UID of the object that was
-applied, which makes pruning safe. The annotation EXPOSED holds what was confirmed to be open.
+applied, which makes pruning safe. An annotation holds what was confirmed to be open.
 
 The namespace has the label HOLDS. Only administrators can label namespaces, while a user who may
 edit one namespace can create a ConfigMap of any name there; what this one lists, an administrator
@@ -26,7 +26,7 @@ from daypass.kube.resources import CONFIG_MAPS, Object, name_of, uid_of
 NAME = "daypass-inventory"
 HOLDS = f"{DOMAIN}/inventory"
 HOLDS_ONE = {HOLDS: "true"}
-EXPOSED = f"{DOMAIN}/exposed"
+_EXPOSED = f"{DOMAIN}/exposed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def write_inventory(
     if inventory.version and inventory.entries == entries and inventory.exposed == exposed:
         return inventory
     data: dict[str, str | None] = {key.key: entry.text() for key, entry in sorted(entries.items())}
-    annotations = {EXPOSED: json.dumps(exposed)}
+    annotations = {_EXPOSED: json.dumps(exposed)}
     try:
         if inventory.version:
             data |= {key.key: None for key in inventory.entries if key not in entries}
@@ -136,7 +136,7 @@ def _parse(document: Object) -> Inventory:
             for key, text in (document.get("data") or {}).items()
             if (identifier := ObjectRef.parse(key)) is not None
         }
-        exposed = json.loads(metadata["annotations"][EXPOSED])
+        exposed = json.loads(metadata["annotations"][_EXPOSED])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DaypassError(
             f"ConfigMap {metadata['namespace']}/{name_of(document)} is not as daypass writes it",

@@ -99,7 +99,7 @@ class ObjectRef:
         return f"{self.kind} {self.where}"
 
 
-PARALLEL_REQUESTS = 4
+_PARALLEL_REQUESTS = 4
 """More are not faster, and each costs a handshake."""
 
 T = TypeVar("T")
@@ -127,7 +127,7 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     todo = list(items)
     if len(todo) < 2:
         return [work(item) for item in todo]
-    with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
         futures = [pool.submit(work, item) for item in todo]
         try:
             return [future.result() for future in futures]

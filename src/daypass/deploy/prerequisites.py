@@ -27,7 +27,7 @@ from daypass.render.objects import (
 )
 from daypass.render.prerequisites import Content, Prerequisite
 
-RENEW_AFTER = f"{DOMAIN}/renew-after"
+_RENEW_AFTER = f"{DOMAIN}/renew-after"
 """Annotation of the Secret, RFC 3339 in UTC: the next `apply` makes a new certificate."""
 
 LIFETIME = datetime.timedelta(days=5 * 365)
@@ -60,14 +60,14 @@ def make_serving_certificate(
     due = utc(clock.unix()) + LIFETIME - RENEWED_BEFORE
     return annotated(
         new_object("v1", "Secret", name, namespace, type="kubernetes.io/tls", data=data),
-        {RENEW_AFTER: due.strftime("%Y-%m-%dT%H:%M:%SZ")},
+        {_RENEW_AFTER: due.strftime("%Y-%m-%dT%H:%M:%SZ")},
     )
 
 
 def is_due(metadata: Object, clock: Clock) -> bool:
     """Return whether a certificate made by daypass is due for renewal."""
     try:
-        due = datetime.datetime.fromisoformat((metadata.get("annotations") or {})[RENEW_AFTER])
+        due = datetime.datetime.fromisoformat((metadata.get("annotations") or {})[_RENEW_AFTER])
         return due.timestamp() <= clock.unix()
     except (KeyError, ValueError):
         return False  # not made by daypass

@@ -43,7 +43,7 @@ _OF_THE_GATE = {
 _LEFTOVERS = {"Event", "Endpoints"}
 """Kinds that remain without an owner."""
 
-Fate: TypeAlias = Literal["remove", "release", "keep", "leave"]
+_Fate: TypeAlias = Literal["remove", "release", "keep", "leave"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Removal:
     """
 
     identifier: ObjectRef
-    fate: Fate
+    fate: _Fate
     uid: str
     why: str = ""
 

@@ -81,14 +81,14 @@ def wait_for_rollout(cluster: Cluster, deployment: ObjectRef, deadline: Deadline
             raise NotReadyError(f"{deployment} is gone", f"`{command('apply')}` makes it again")
         if reason := _failure(document):
             raise NotReadyError(f"{deployment}: {reason}", hint)
-        ready = rollout_progress(document)
+        ready = _rollout_progress(document)
         return f"{deployment}: {ready}" if isinstance(ready, str) else ready
 
     ready = deadline.wait(check, log, hint)
     log(f"{deployment}: {ready} of {ready} ready")
 
 
-def rollout_progress(document: Object) -> int | str:
+def _rollout_progress(document: Object) -> int | str:
     """Return how many replicas a finished Deployment has, or what an unfinished one lacks.
 
     As `kubectl rollout status` (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).
@@ -130,32 +130,32 @@ def wait_for_policies(
         hint = kubectl("describe", policy.kind.lower(), policy.name, "-n", policy.namespace)
         if policy.kind == "SecurityPolicy":
             document = deadline.wait(lambda: _accepted(cluster, policy), log, hint)  # noqa: B023
-            if others := [name for name in overriding_policies(document) if name not in own]:
+            if others := [name for name in _overriding_policies(document) if name not in own]:
                 problems.append(
                     f"{policy}: other policies replace it for {', '.join(others)}, where the gate"
                     " checks nothing: set mergeType: StrategicMerge in them"
                 )
-        elif reason := rejection_reason(find_object(cluster, policy) or {}):
+        elif reason := _rejection_reason(find_object(cluster, policy) or {}):
             problems.append(f"{policy} is not in force: {reason}")
     return problems
 
 
 def _accepted(cluster: Cluster, policy: ObjectRef) -> Object | str:
     document = find_object(cluster, policy) or {}
-    if reason := rejection_reason(document):
+    if reason := _rejection_reason(document):
         return f"{policy}: {reason}"
     if not list(_conditions(document, "Accepted")):
         return f"{policy}: Envoy Gateway has not seen it yet"
     return document
 
 
-def rejection_reason(document: Object) -> str:
+def _rejection_reason(document: Object) -> str:
     """Return why a policy is not accepted, by its status; empty if its status does not say so."""
     found = (each for each in _conditions(document, "Accepted") if each.get("status") != "True")
     return next((printable(str(each.get("message"))) for each in found), "")
 
 
-def overriding_policies(document: Object) -> list[str]:
+def _overriding_policies(document: Object) -> list[str]:
     """Return `NAMESPACE/NAME` of the routes and listeners where other policies replace this one.
 
     The status lists them in its message: `... for these routes: [team/a team/b]`.

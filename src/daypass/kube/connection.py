@@ -134,7 +134,7 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
-LIMIT_TOKEN_BYTES = 1024 * 1024
+_LIMIT_TOKEN_BYTES = 1024 * 1024
 CONNECTIONS = 16
 IDLE_SECONDS = 30.0
 
@@ -273,7 +273,7 @@ class _Authentication(httpx2.Auth):
 def _read_token(path: str) -> Secret:
     try:
         with Path(path).open("rb") as file:
-            return Secret(file.read(LIMIT_TOKEN_BYTES).decode().strip())
+            return Secret(file.read(_LIMIT_TOKEN_BYTES).decode().strip())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise KubeconfigError(f"the token's file {path} cannot be read: {reason}", "") from None

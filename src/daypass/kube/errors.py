@@ -95,7 +95,9 @@ def _missing_right(message: str) -> str:
     found = _CANNOT.search(message)
     if found is None:
         if "not currently held" in message:
-            return "no user can grant permissions that they do not hold: ask an administrator who does"
+            return (
+                "no user can grant permissions that they do not hold: ask an administrator who does"
+            )
         return ""
     kind = "Role" if found["namespace"] else "ClusterRole"
     where = f" in namespace {found['namespace']}" if found["namespace"] else ""

@@ -35,7 +35,7 @@ class ExecPlugin:
 
 LIMIT_BYTES = 1024 * 1024
 TIMEOUT_SECONDS = 120.0
-TIMEOUT_TERMINAL_SECONDS = 900.0
+_TIMEOUT_TERMINAL_SECONDS = 900.0
 """On a terminal, where the user may be logging in by a browser."""
 
 
@@ -85,7 +85,7 @@ class ExecPluginCredentials:
     def _ask(self) -> dict[str, Any]:
         plugin = self._plugin
         terminal = plugin.interactive and sys.stdin is not None and sys.stdin.isatty()
-        usual = TIMEOUT_TERMINAL_SECONDS if terminal else TIMEOUT_SECONDS
+        usual = _TIMEOUT_TERMINAL_SECONDS if terminal else TIMEOUT_SECONDS
         environment = {
             **os.environ,
             **dict(plugin.environment),

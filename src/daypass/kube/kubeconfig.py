@@ -28,7 +28,7 @@ LIMIT_BYTES = 4 * 1024 * 1024
 Fields = dict[str, Any]
 
 
-def read_yaml(path: Path) -> Fields:
+def _read_yaml(path: Path) -> Fields:
     """Return the mapping in a file. Every function here raises KubeconfigError."""
     content = _content(path)
     try:
@@ -63,7 +63,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def entries_of(fields: Fields, name: str, path: Path) -> list[Fields]:
+def _entries_of(fields: Fields, name: str, path: Path) -> list[Fields]:
     """Return a field that is a list of mappings; empty if absent."""
     entries = fields.get(name) or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -71,7 +71,7 @@ def entries_of(fields: Fields, name: str, path: Path) -> list[Fields]:
     return entries
 
 
-def fields_of(fields: Fields, name: str, path: Path) -> Fields:
+def _fields_of(fields: Fields, name: str, path: Path) -> Fields:
     """Return a field that is a mapping; empty if absent."""
     value = fields.get(name) or {}
     if not isinstance(value, dict):
@@ -79,7 +79,7 @@ def fields_of(fields: Fields, name: str, path: Path) -> Fields:
     return value
 
 
-def texts_of(fields: Fields, name: str, path: Path) -> list[str]:
+def _texts_of(fields: Fields, name: str, path: Path) -> list[str]:
     """Return a field that is a list of strings; empty if absent."""
     values = fields.get(name) or []
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
@@ -99,7 +99,7 @@ def text_of(fields: Fields, name: str, path: Path) -> str | None:
     return value
 
 
-def material_of(fields: Fields, name: str, path: Path) -> str | None:
+def _material_of(fields: Fields, name: str, path: Path) -> str | None:
     """Return PEM: inline (`NAME-data`, base64), or the file at path NAME."""
     inline, file = text_of(fields, f"{name}-data", path), text_of(fields, name, path)
     try:
@@ -110,8 +110,8 @@ def material_of(fields: Fields, name: str, path: Path) -> str | None:
         raise KubeconfigError(f"{path}: `{name}` is not PEM", "") from None
 
 
-SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-EXTENSION = "client.authentication.k8s.io/exec"
+_SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_EXTENSION = "client.authentication.k8s.io/exec"
 """The extension of a cluster entry that a credential plugin gets."""
 
 Named = dict[str, tuple[Path, Fields]]
@@ -124,7 +124,7 @@ def find_connection_config(
     kubeconfig: str | None = None,
     context: str | None = None,
     namespace: str | None = None,
-    service_account_folder: Path = SERVICE_ACCOUNT_FOLDER,
+    service_account_folder: Path = _SERVICE_ACCOUNT_FOLDER,
 ) -> ConnectionConfig:
     """Return the connection that kubectl would use. Raises KubeconfigError."""
     files = _files(environ, kubeconfig)
@@ -179,7 +179,7 @@ def _from_files(
         user_file, user = _named(sections, "users", user_name, origin)
     namespace = namespace or text_of(chosen, "namespace", place) or "default"
     server = _server(cluster, cluster_file)
-    authority = material_of(cluster, "certificate-authority", cluster_file)
+    authority = _material_of(cluster, "certificate-authority", cluster_file)
     proxy = text_of(cluster, "proxy-url", cluster_file)
     info: Fields = {
         "server": text_of(cluster, "server", cluster_file),
@@ -204,14 +204,14 @@ def _merged(files: list[Path]) -> tuple[str | None, dict[str, Named]]:
     current: str | None = None
     sections: dict[str, Named] = {}
     for path in files:
-        document = read_yaml(path)
+        document = _read_yaml(path)
         current = current or text_of(document, "current-context", path)
         for section, kind in (("contexts", "context"), ("clusters", "cluster"), ("users", "user")):
-            for entry in entries_of(document, section, path):
+            for entry in _entries_of(document, section, path):
                 name = text_of(entry, "name", path)
                 if name:
                     known = sections.setdefault(section, {})
-                    known.setdefault(name, (path, fields_of(entry, kind, path)))
+                    known.setdefault(name, (path, _fields_of(entry, kind, path)))
     return current, sections
 
 
@@ -256,14 +256,14 @@ def _credentials(user: Fields, path: Path, info: Fields) -> dict[str, Any]:
         )
     name, password = text_of(user, "username", path), text_of(user, "password", path)
     token_file, token = text_of(user, "tokenFile", path), text_of(user, "token", path)
-    key = material_of(user, "client-key", path)
+    key = _material_of(user, "client-key", path)
     return {
         "token": Secret(token) if token else None,
         "token_file": str(path.parent / token_file) if token_file else None,
         "basic": (name, Secret(password or "")) if name else None,
-        "certificate": material_of(user, "client-certificate", path),
+        "certificate": _material_of(user, "client-certificate", path),
         "key": Secret(key) if key is not None else None,
-        "plugin": _plugin(fields_of(user, "exec", path), path, info) if user.get("exec") else None,
+        "plugin": _plugin(_fields_of(user, "exec", path), path, info) if user.get("exec") else None,
         "impersonate": tuple(_impersonation(user, path)),
     }
 
@@ -274,7 +274,7 @@ def _impersonation(user: Fields, path: Path) -> Iterator[tuple[str, str]]:
     for field, header in (("as", "Impersonate-User"), ("as-uid", "Impersonate-Uid")):
         if value := text_of(user, field, path):
             yield header, value
-    for group in texts_of(user, "as-groups", path):
+    for group in _texts_of(user, "as-groups", path):
         yield "Impersonate-Group", group
 
 
@@ -294,10 +294,10 @@ def _plugin(fields: Fields, path: Path, info: Fields) -> ExecPlugin:
     return ExecPlugin(
         api_version=version,
         command=command,
-        arguments=tuple(texts_of(fields, "args", path)),
+        arguments=tuple(_texts_of(fields, "args", path)),
         environment=tuple(
             (text_of(each, "name", path) or "", text_of(each, "value", path) or "")
-            for each in entries_of(fields, "env", path)
+            for each in _entries_of(fields, "env", path)
         ),
         install_hint=text_of(fields, "installHint", path) or "",
         interactive=fields.get("interactiveMode") != "Never",
@@ -306,8 +306,8 @@ def _plugin(fields: Fields, path: Path, info: Fields) -> ExecPlugin:
 
 
 def _extension(cluster: Fields, path: Path) -> object:
-    for each in entries_of(cluster, "extensions", path):
-        if each.get("name") == EXTENSION:
+    for each in _entries_of(cluster, "extensions", path):
+        if each.get("name") == _EXTENSION:
             return each.get("extension")
     return None
 

@@ -24,24 +24,24 @@ from daypass.kube.resources import PODS, Object, Resource
 
 _NETWORKING, _ISTIO = "networking.k8s.io/v1", "networking.istio.io"
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
-INGRESSES = Resource(api_version=_NETWORKING, kind="Ingress", plural="ingresses")
-INGRESS_CLASSES = Resource(
+_INGRESSES = Resource(api_version=_NETWORKING, kind="Ingress", plural="ingresses")
+_INGRESS_CLASSES = Resource(
     api_version=_NETWORKING, kind="IngressClass", plural="ingressclasses", namespaced=False
 )
-ISSUERS = Resource(
+_ISSUERS = Resource(
     api_version="cert-manager.io/v1",
     kind="ClusterIssuer",
     plural="clusterissuers",
     namespaced=False,
 )
 GATEWAYS = Resource(api_version=_GATEWAY_API, kind="Gateway", plural="gateways")
-GATEWAY_CLASSES = Resource(
+_GATEWAY_CLASSES = Resource(
     api_version=_GATEWAY_API, kind="GatewayClass", plural="gatewayclasses", namespaced=False
 )
-HTTP_ROUTES = Resource(api_version=_GATEWAY_API, kind="HTTPRoute", plural="httproutes")
-DEPLOYMENTS = Resource(api_version="apps/v1", kind="Deployment", plural="deployments")
-SERVICES = Resource(api_version="v1", kind="Service", plural="services")
-ENDPOINT_SLICES = Resource(
+_HTTP_ROUTES = Resource(api_version=_GATEWAY_API, kind="HTTPRoute", plural="httproutes")
+_DEPLOYMENTS = Resource(api_version="apps/v1", kind="Deployment", plural="deployments")
+_SERVICES = Resource(api_version="v1", kind="Service", plural="services")
+_ENDPOINT_SLICES = Resource(
     api_version="discovery.k8s.io/v1", kind="EndpointSlice", plural="endpointslices"
 )
 _DISCOVERY_DOCUMENT = "/.well-known/openid-configuration"
@@ -95,21 +95,21 @@ def discover(open_cluster: Callable[[], Cluster]) -> DiscoveredCluster:
 
 
 def _ask_all(cluster: Cluster, found: DiscoveredCluster) -> None:
-    classes = _list(cluster, found, INGRESS_CLASSES)
+    classes = _list(cluster, found, _INGRESS_CLASSES)
     if classes is not None:
         found.classes = {_name(each): each["spec"].get("controller", "") for each in classes}
         found.default_class = next((_name(c) for c in classes if _is_default(c)), None)
-    for each in _list(cluster, found, INGRESSES) or ():
+    for each in _list(cluster, found, _INGRESSES) or ():
         _note(found, each, routes.of_ingress(each, found.classes or {}))
-    if cluster.serves(ISSUERS):
-        issuers = _list(cluster, found, ISSUERS)
+    if cluster.serves(_ISSUERS):
+        issuers = _list(cluster, found, _ISSUERS)
         found.issuers = None if issuers is None else sorted(_name(each) for each in issuers)
     else:
         found.issuers = []
         found.notes.append("there is no cert-manager")
     _ask_istio(cluster, found)
     _ask_gateway_api(cluster, found)
-    deployments = _list(cluster, found, DEPLOYMENTS, metadata_only=True)
+    deployments = _list(cluster, found, _DEPLOYMENTS, metadata_only=True)
     if deployments is not None:
         found.external_dns = any("external-dns" in _name(each) for each in deployments)
     with _optional(found, "the issuer of tokens"):
@@ -117,7 +117,7 @@ def _ask_all(cluster: Cluster, found: DiscoveredCluster) -> None:
         found.issuer = str(document["issuer"]) if document.get("issuer") else None
     with _optional(found, "the addresses of the API servers"):
         slices = cluster.list(
-            ENDPOINT_SLICES, "default", labels="kubernetes.io/service-name=kubernetes"
+            _ENDPOINT_SLICES, "default", labels="kubernetes.io/service-name=kubernetes"
         )
         found.addresses = sorted(
             {a for each in slices for e in each.get("endpoints") or () for a in e["addresses"]}
@@ -141,22 +141,22 @@ def _ask_istio(cluster: Cluster, found: DiscoveredCluster) -> None:
         _note(found, each, routes.of_virtual_service(each))
     pods = _list(cluster, found, PODS, labels=_INGRESS, metadata_only=True)
     found.ingress_pods = [dict(each["metadata"].get("labels") or {}) for each in pods or ()]
-    services = _list(cluster, found, SERVICES, labels=_INGRESS)
+    services = _list(cluster, found, _SERVICES, labels=_INGRESS)
     found.ingress_gateways = sorted(
         f"{each['metadata']['namespace']}/{_name(each)}" for each in services or ()
     )
 
 
 def _ask_gateway_api(cluster: Cluster, found: DiscoveredCluster) -> None:
-    found.gateway_api = cluster.serves(HTTP_ROUTES)
+    found.gateway_api = cluster.serves(_HTTP_ROUTES)
     if not found.gateway_api:
         found.notes.append("there is no Gateway API")
         return
-    classes = _list(cluster, found, GATEWAY_CLASSES)
+    classes = _list(cluster, found, _GATEWAY_CLASSES)
     found.gateway_classes = None if classes is None else sorted(_name(each) for each in classes)
     for each in _kept(cluster, found, GATEWAY, GATEWAYS):
         _note(found, each, routes.of_gateway(each))
-    for each in _kept(cluster, found, HTTP_ROUTE, HTTP_ROUTES):
+    for each in _kept(cluster, found, HTTP_ROUTE, _HTTP_ROUTES):
         _note(found, each, routes.of_http_route(each))
 
 

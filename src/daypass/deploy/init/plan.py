@@ -24,7 +24,7 @@ from daypass.render.manifests import render_tree
 from daypass.render.output_tree import drifts
 
 CONFIG = "daypass.yaml"
-TREE = "deploy"
+_TREE = "deploy"
 """The folder of the kustomize tree, next to the config."""
 
 
@@ -44,7 +44,7 @@ class InitPlan:
         """What changes, relative to the folder, for `git add`."""
         if not self.handed_over and self.overlays:
             return [str(edit.path.relative_to(self.folder)) for edit in self.edits]
-        return [CONFIG, TREE, *(overlay.folder for overlay in self.overlays)]
+        return [CONFIG, _TREE, *(overlay.folder for overlay in self.overlays)]
 
     @property
     def message(self) -> str:
@@ -139,8 +139,8 @@ def plan_config(
     tree = render_tree(config, read_facts(config))
     edits = [Edit(path=path, before=before, after=text)] if before != text else []
     edits += [
-        Edit(path=folder / TREE / drift.path, before=drift.found, after=drift.rendered)
-        for drift in drifts(folder / TREE, tree)
+        Edit(path=folder / _TREE / drift.path, before=drift.found, after=drift.rendered)
+        for drift in drifts(folder / _TREE, tree)
     ]
     return InitPlan(
         folder=folder,
