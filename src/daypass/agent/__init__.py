@@ -1,16 +1,14 @@
-"""The file agent: keeps token files fresh for programs that know nothing of daypass.
+"""The file agent: keeps token files fresh for programs that do not use daypass.
 
-`reading` makes an AgentConfig (`config`) of a TOML file; `schedule` decides, purely, when a file
-is due; a `keeper` keeps one file: it asks for a token, has it put in place whole (`placing`), and
-tells whoever has to know (`hooks`). `daemon` runs the keepers, each on a thread of its own so that
-none waits for another's slow door or hook, and is what signals, a changed config and systemd
-(`notify`) talk to. `events` is the closed list of what is logged; `health` answers probes.
+`config` reads the TOML file. A `file_renewer` renews one file: it requests a token, writes it
+(`atomic_write`) and runs the hooks (`hooks`). `daemon` runs one renewer per file, each on its own
+thread so that a slow door or hook delays no other file, and handles signals, a changed config and
+systemd. `log` defines all events; `health` answers probes.
 
-Why TOML: the standard library reads it, it has comments, and a mistake has a line. Why the
-credentials are read again for each renewal: a rotated identity is then a replaced file and nothing
-else.
+The config is TOML because the standard library reads it, it has comments, and errors have a line.
+The credentials are read again for each renewal, so rotating an identity means replacing a file.
 
-What it refuses to do: hand a token to a hook, open a token file to everybody, judge what a token is
-for, or take a token file away. A file stays until its successor is in place, even if its token has
-ended; that is said loudly instead.
+The agent never passes a token to a hook, never makes a token file readable by everyone, and never
+deletes a token file: an expired token stays in its file, with an error in the log, until a new one
+replaces it.
 """

@@ -1,16 +1,19 @@
-"""Putting a token file in place whole: a reader finds the old token or the new one, nothing else.
+"""Atomic writes of token files: a reader finds the old token or the new one, nothing else.
 
-`file`: written beside the old one and renamed over it. `volume`: as the kubelet does with what it
-mounts, so that who watches `..data` sees all files of a folder change at once:
+Layout `file`: the new file is written next to the old one and renamed over it. Layout `volume`: as
+the kubelet does for mounted volumes, so that all files of a folder change at once:
 
     gate   -> ..data/gate
-    ..data -> ..daypass-1f0c22aa            swapped by a rename
-    ..daypass-1f0c22aa/gate                 the files; those of the generation before stay one
-                                            renewal longer, for who was just opening them
+    ..data -> ..daypass-1f0c22aa            replaced by a rename
+    ..daypass-1f0c22aa/gate                 the files; those of the previous generation stay for
+                                            one more renewal, for readers that are opening them
 
-All of it happens in the folder that was opened first, whatever takes the folder's place meanwhile,
-and no link in it is followed: an agent may run as root and the folder be another user's. One agent
-at a time writes there. Whatever moment it is killed at, the next placing sweeps what it left.
+An agent may run as root in a folder of another user. So everything is done relative to the folder's
+descriptor, even if the folder is replaced meanwhile, and no link in it is followed. A lock keeps
+other agents out. If an agent is killed, the next write removes what it left.
+
+This is not `_core.files.write_private`: here the folder belongs to others, and owner and mode of
+the file are configured.
 """
 
 import errno
@@ -28,17 +31,19 @@ from daypass.agent.config import TokenFile
 _GENERATION = "..daypass-"
 _CURRENT, _NEXT = "..data", "..data_next"
 _FOLDER_MODE = 0o755
-"""Who may read which file is up to the files' modes."""
+"""The modes of the files decide who may read them."""
 _AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LOCK_TRIES, _LOCK_PAUSE_SECONDS = 100, 0.05
 _one_at_a_time = threading.Lock()
 
 
 def write_atomically(target: TokenFile, content: bytes) -> None:
-    """Make `content` what the file holds, with its mode and owner; raises OSError, and then
-    everything is as it was."""
+    """Replace the file by `content`, with its configured mode and owner.
+
+    Raises OSError; then nothing has changed.
+    """
     folder, name = os.path.split(target.path)
-    # Tokens of a volume share its generations.
+    # Token files of one volume share its generations.
     with _one_at_a_time, _opened(folder) as descriptor:
         if target.layout == "file":
             _replace(descriptor, name, content, target)
@@ -53,13 +58,13 @@ def _opened(folder: str) -> Iterator[int]:
         _lock(descriptor, folder)
         yield descriptor
         if not os.path.samestat(os.stat(folder), os.fstat(descriptor)):
-            raise FileNotFoundError(errno.ENOENT, "another folder took its place", folder)
+            raise FileNotFoundError(errno.ENOENT, "the folder was replaced", folder)
     finally:
         os.close(descriptor)
 
 
 def _lock(descriptor: int, folder: str) -> None:
-    """Keep other agents out until the descriptor is closed."""
+    """Lock the folder until the descriptor is closed. Raises BlockingIOError after five seconds."""
     for _ in range(_LOCK_TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,14 +105,14 @@ def _swap(folder: int, name: str, content: bytes, target: TokenFile) -> None:
     except BaseException:
         shutil.rmtree(after, ignore_errors=True, dir_fd=folder)
         raise
-    leads_to = f"{_CURRENT}/{name}"
-    if _leads_to(folder, name) != leads_to:
-        _link(folder, leads_to, f"..{name}_next", name)
+    link_target = f"{_CURRENT}/{name}"
+    if _target_of(folder, name) != link_target:
+        _link(folder, link_target, f"..{name}_next", name)
 
 
 def _generation(folder: int) -> str:
-    """The name of the folder that `..data` leads to, or nothing where there is none of ours."""
-    name = _leads_to(folder, _CURRENT)
+    """Return the name of the folder that `..data` points to; empty if it is not one of ours."""
+    name = _target_of(folder, _CURRENT)
     if not name.startswith(_GENERATION) or "/" in name:
         return ""
     try:
@@ -117,8 +122,8 @@ def _generation(folder: int) -> str:
     return name if stat.S_ISDIR(status.st_mode) else ""
 
 
-def _leads_to(folder: int, name: str) -> str:
-    """What a link holds; nothing where there is none of that name."""
+def _target_of(folder: int, name: str) -> str:
+    """Return the target of a link; empty if there is no such link."""
     try:
         return os.readlink(name, dir_fd=folder)
     except OSError:
@@ -126,7 +131,7 @@ def _leads_to(folder: int, name: str) -> str:
 
 
 def _link_others(folder: int, before: str, fresh: int, name: str) -> None:
-    """Take the files of the generation before along, but for the one that is renewed."""
+    """Link the files of the previous generation into the new one, except the renewed one."""
     old = os.open(before, _AS_FOLDER | os.O_NOFOLLOW, dir_fd=folder)
     try:
         for other in os.listdir(old):
@@ -136,9 +141,9 @@ def _link_others(folder: int, before: str, fresh: int, name: str) -> None:
         os.close(old)
 
 
-def _link(folder: int, leads_to: str, partial: str, name: str) -> None:
+def _link(folder: int, link_target: str, partial: str, name: str) -> None:
     _discard(folder, partial)
-    os.symlink(leads_to, partial, dir_fd=folder)
+    os.symlink(link_target, partial, dir_fd=folder)
     os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
@@ -152,7 +157,7 @@ def _write_new(folder: int, name: str, content: bytes, target: TokenFile) -> Non
         if target.user_id is not None or target.group_id is not None:
             user = -1 if target.user_id is None else target.user_id
             os.fchown(descriptor, user, -1 if target.group_id is None else target.group_id)
-        os.fchmod(descriptor, target.mode)  # the last: whoever may not have it never could
+        os.fchmod(descriptor, target.mode)  # last: before, nobody else could open it
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,13 +1,8 @@
-"""When a token file is due: decided from what is known of it, with no clock and no I/O of its own.
+"""Renews one token file: requests a token, writes it, runs the hooks, and schedules the next time.
 
-The seconds are those of the library (`client.token`), so that a fleet of agents is spread as a
-fleet of programs is. An agent adds that it never gives up: what only a person can mend, such as a
-refused identity, is tried every few minutes.
-
-New tokens with credentials that are read again each time, so that a rotated identity is used as
-soon as its file is replaced.
-
-One token file: asks, places, tells, counts; over and over on a thread of its own.
+The schedule (`Schedule`, `renewed`, `failed`) is pure. Its delays are the client's, so that a fleet
+of agents is spread like a fleet of clients. In addition an agent never gives up: failures that only
+a person can fix, such as a refused identity, are retried every few minutes.
 """
 
 import json
@@ -36,16 +31,16 @@ from daypass.client.token import (
 )
 
 SHORTEST_PAUSE_SECONDS = 1.0
-"""Whatever a server grants, a file is not renewed more often than so."""
-LONGEST_HOPELESS_PAUSE_SECONDS = 300.0
-"""Between attempts where nothing changes unless somebody acts, such as after a 401."""
+"""A file is not renewed more often than this, however short its tokens live."""
+LONGEST_PERMANENT_PAUSE_SECONDS = 300.0
+"""Between attempts after an error that only a person can fix, such as a 401."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """A moment on both clocks of a machine, in seconds.
+    """A point in time on both clocks, in seconds.
 
-    The monotonic one may stand still while a machine sleeps, the other one may be set.
+    The monotonic clock may stop while a machine sleeps; the other one may be set.
     """
 
     unix: float
@@ -53,29 +48,29 @@ class Moment:
 
     @classmethod
     def now(cls, clock: Clock) -> "Moment":
-        """This moment."""
+        """Return the current time."""
         return cls(unix=clock.unix(), monotonic=clock.monotonic())
 
     def since(self, earlier: "Moment") -> float:
-        """Seconds since then by the clock that saw more of them."""
+        """Return the seconds since `earlier`, by the clock that counted more."""
         return max(self.unix - earlier.unix, self.monotonic - earlier.monotonic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The token that is in the file: when it was asked for, and for how long it is good."""
+    """The token in the file: when it was requested, and how long it may be used."""
 
     asked: Moment
     life_seconds: float
 
     def left_seconds(self, now: Moment) -> float:
-        """How much of its life is left; less than nothing after its end."""
+        """Return how long it may still be used; negative after that."""
         return self.life_seconds - now.since(self.asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """What is known of one file: the next attempt is `pause_seconds` after `since`."""
+    """The state of one file: the next attempt is `pause_seconds` after `since`."""
 
     since: Moment
     pause_seconds: float
@@ -83,21 +78,21 @@ class Schedule:
     held: Held | None = None
 
     def wait_seconds(self, now: Moment) -> float:
-        """How long to wait before the next attempt; 0 when it is due."""
+        """Return how long to wait before the next attempt; 0 if it is due."""
         return max(0.0, self.pause_seconds - now.since(self.since))
 
     def is_good(self, now: Moment) -> bool:
-        """Whether the file holds a token that has not ended."""
+        """Return whether the token in the file may be used."""
         return self.held is not None and self.held.left_seconds(now) > 0
 
 
 def begin(now: Moment, *, stagger_seconds: float, chance: float) -> Schedule:
-    """A file that this agent has put nothing into yet. `chance`: from 0 up to 1."""
+    """Return the schedule of a file that this agent has not written yet. `chance`: 0 up to 1."""
     return Schedule(since=now, pause_seconds=stagger_seconds * chance)
 
 
 def renewed(before: Schedule, asked: Moment, *, usable_seconds: float, chance: float) -> Schedule:
-    """After a token came that is good for `usable_seconds`."""
+    """Return the schedule after a renewal with a token that may be used for `usable_seconds`."""
     is_first = before.held is None or before.failures > 0
     quiet = fresh_seconds(usable_seconds, chance, is_first=is_first)
     held = Held(asked=asked, life_seconds=usable_seconds)
@@ -112,27 +107,27 @@ def failed(
     retry_after_seconds: float | None,
     chance: float,
 ) -> Schedule:
-    """After an attempt failed."""
+    """Return the schedule after a failed attempt."""
     failures = before.failures + 1
     left = 0.0 if before.held is None else max(0.0, before.held.left_seconds(now))
     pause = max(backoff_seconds(failures, chance), retry_delay_seconds(left, chance))
     if not heals_by_itself:
-        hopeless = 5.0 * 2.0 ** min(failures, 10)
-        pause = max(pause, min(LONGEST_HOPELESS_PAUSE_SECONDS, hopeless) * (0.5 + 0.5 * chance))
+        permanent = 5.0 * 2.0 ** min(failures, 10)
+        pause = max(pause, min(LONGEST_PERMANENT_PAUSE_SECONDS, permanent) * (0.5 + 0.5 * chance))
     if retry_after_seconds is not None:
         pause = max(pause, requested_delay_seconds(retry_after_seconds, chance))
     return Schedule(since=now, pause_seconds=pause, failures=failures, held=before.held)
 
 
-Ask = Callable[[str | None, int | None], CachedToken]
-"""A new token for an audience and a lifetime; raises the errors of `daypass.client.errors`."""
+RequestToken = Callable[[str | None, int | None], CachedToken]
+"""Returns a new token for an audience and a lifetime. Raises the errors of `client.errors`."""
 
 
 class TokenRequester:
-    """Credentials where they stand: in the file `path`, or where `environ` says.
+    """Requests tokens with the credentials in `path` or `environ`, read again for each request.
 
-    `variables`: of the environment, that led to a long-lived token whenever this was read: after a
-    rotation to a file, the old one may still be good.
+    `variables` are all environment variables that ever led to a long-lived token. They grow only:
+    after a rotation to a file, the old token in a variable may still be valid.
     """
 
     def __init__(self, environ: Mapping[str, str], path: str | None, timing: Timing) -> None:
@@ -141,13 +136,13 @@ class TokenRequester:
         self._timing = timing
         self.variables: tuple[str, ...] = ()
 
-    def ask(self, audience: str | None, lifetime_seconds: int | None) -> CachedToken:
-        """A new token, as `Ask` says."""
+    def request(self, audience: str | None, lifetime_seconds: int | None) -> CachedToken:
+        """Exchange for a new token. Raises the errors of `client.errors`."""
         settings = self._read()
         return exchange(settings, settings.key(audience, lifetime_seconds), self._timing)
 
     def identity(self) -> object:
-        """All of the credentials, to be compared; None where they cannot be read just now."""
+        """Return a value that changes with the credentials; None if they can't be read now."""
         try:
             settings = self._read()
         except DaypassError:
@@ -162,12 +157,12 @@ class TokenRequester:
 
 
 LONGEST_SLEEP_SECONDS = 30.0
-"""A machine that was asleep does not tell: look at the clock so often."""
+"""Check the clock this often: a machine does not report that it was asleep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewerStatus:
-    """How a file is doing. `left_seconds` None: nothing was put into it yet."""
+    """The state of a file for probes and metrics. `left_seconds` None: not written yet."""
 
     path: str
     is_good: bool
@@ -178,17 +173,16 @@ class RenewerStatus:
 
 
 class FileRenewer:
-    """Keeps one file. `renew` is one attempt; `run` goes on until `stop`.
+    """Keeps one file fresh. `renew` makes one attempt; `run` repeats it until `stop`.
 
-    `renewed` is called after each renewal. `variables` are those that hooks do
-    not get. What changes is written by the thread of `run` alone;
-    the others' `status` reads it.
+    `renewed` is called after each renewal. `variables` returns those that hooks must not get. Only
+    the thread of `run` changes state; other threads read it with `status`.
     """
 
     def __init__(
         self,
         target: TokenFile,
-        ask: Ask,
+        request: RequestToken,
         log: AgentLog,
         timing: Timing,
         *,
@@ -197,39 +191,39 @@ class FileRenewer:
         variables: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self.target = target
-        self._ask = ask
+        self._request = request
         self._log = log
         self._timing = timing
         self._renewed = renewed
         self._variables = variables
         self._wake = threading.Event()
-        self._stopped = self._hurry = self._told_end = False
+        self._stopped = self._hurry = self._expiry_reported = False
         self._renewals = self._failures = self._hook_failures = 0
         self._schedule = begin(self._now(), stagger_seconds=stagger_seconds, chance=timing.chance())
 
     def run(self) -> None:
-        """Keep the file until `stop`."""
+        """Renew the file when it is due, until `stop`."""
         while not self._stopped:
             wait = 0.0 if self._hurry else self._schedule.wait_seconds(self._now())
             if wait > 0:
                 self._wake.wait(min(wait, LONGEST_SLEEP_SECONDS))
                 self._wake.clear()
             else:
-                self._hurry = False  # before it: who asks again meanwhile is heard
+                self._hurry = False  # before renewing, so that a request meanwhile counts
                 self.renew()
 
     def stop(self) -> None:
-        """Let `run` end; what is under way is finished first."""
+        """Make `run` return after the renewal in progress."""
         self._stopped = True
         self._wake.set()
 
     def renew_now(self) -> None:
-        """Do not wait until the file is due."""
+        """Make `run` renew the file without waiting until it is due."""
         self._hurry = True
         self._wake.set()
 
     def status(self) -> RenewerStatus:
-        """How the file is doing."""
+        """Return the state of the file."""
         now, held = self._now(), self._schedule.held
         return RenewerStatus(
             path=self.target.path,
@@ -240,32 +234,31 @@ class FileRenewer:
             hook_failures=self._hook_failures,
         )
 
-    def tell_end(self) -> None:
-        """Log, once, that the token in the file has ended."""
+    def report_expiry(self) -> None:
+        """Log once that the token in the file has expired."""
         status = self.status()
-        if status.left_seconds is None or status.is_good or self._told_end:
+        if status.left_seconds is None or status.is_good or self._expiry_reported:
             return
-        self._told_end = True
-        self._log.tell(
+        self._expiry_reported = True
+        self._log.write(
             AgentEvent.TOKEN_ENDED,
-            f"the token in {self.target.path} has ended, and no new one came",
+            f"the token in {self.target.path} has expired and could not be renewed",
             path=self.target.path,
         )
 
     def renew(self) -> bool:
-        """One attempt and, if a token came, its hooks; whether all of it went well."""
+        """Make one attempt and run the hooks; return whether all of it succeeded."""
         try:
             token = self.attempt()
         except Exception as error:
             self._note_failure(error)
             return False
-        return self._tell_others(token.value)
+        return self._run_hooks(token.value)
 
     def attempt(self) -> Token:
-        """One attempt; the token that is in the file now. Raises what stood in its way:
-        DaypassError, OSError."""
+        """Make one attempt; return the token now in the file. Raises DaypassError, OSError."""
         asked = self._now()
-        grant = self._ask(self.target.audience, self.target.lifetime_seconds)
+        grant = self._request(self.target.audience, self.target.lifetime_seconds)
         write_atomically(self.target, content(self.target.format, grant.token))
         self._note_renewal(asked, grant)
         return grant.token
@@ -278,10 +271,10 @@ class FileRenewer:
             chance=self._timing.chance(),
         )
         self._renewals += 1
-        self._told_end = False
+        self._expiry_reported = False
         self._renewed()
         ends = rfc3339(grant.token.expires_at)
-        self._log.tell(
+        self._log.write(
             AgentEvent.RENEWED,
             "; ".join((f"{self.target.path} is good until {ends}", *grant.token.warnings)),
             path=self.target.path,
@@ -297,7 +290,7 @@ class FileRenewer:
             chance=self._timing.chance(),
         )
         self._failures += 1
-        self._log.tell(
+        self._log.write(
             AgentEvent.RENEWAL_FAILED,
             f"{self.target.path} was not renewed: {explain(error)}",
             path=self.target.path,
@@ -306,29 +299,29 @@ class FileRenewer:
             again_in_seconds=round(self._schedule.pause_seconds),
         )
 
-    def _tell_others(self, token: Secret) -> bool:
-        told = True
+    def _run_hooks(self, token: Secret) -> bool:
+        succeeded = True
         for number, hook in enumerate(self.target.hooks, 1):
             try:
                 run_hook(hook, self.target.path, token, self._variables(), self._timing.clock)
             except Exception as error:
-                told = False
+                succeeded = False
                 self._hook_failures += 1
                 reason = explain(error)
-                self._log.tell(
+                self._log.write(
                     AgentEvent.HOOK_FAILED,
                     f"{self.target.path} was renewed, and on_renewal {number} failed: {reason}",
                     path=self.target.path,
                     hook=number,
                 )
-        return told
+        return succeeded
 
     def _now(self) -> Moment:
         return Moment.now(self._timing.clock)
 
 
 def content(form: str, token: Token) -> bytes:
-    """What a file of this format holds; `token` has no line end, as what the kubelet mounts."""
+    """Return a file's content. The format `token` has no newline, as in a mounted volume."""
     value = token.value.reveal()
     if form == "header":
         return f"Authorization: Bearer {value}\n".encode()
@@ -343,7 +336,7 @@ def content(form: str, token: Token) -> bytes:
 
 
 def explain(error: Exception) -> str:
-    """An error on one line; of one that nobody foresaw only its kind: it may quote anything."""
+    """Return an error on one line. Of an unexpected error only its class: it may quote anything."""
     if isinstance(error, DaypassError):
         return str(error).replace("\n", "; ")
     if isinstance(error, OSError):
@@ -351,4 +344,4 @@ def explain(error: Exception) -> str:
             f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         )
         return f"{where}{error.strerror}"
-    return f"an unexpected {type(error).__name__}, which is a bug of daypass'"
+    return f"unexpected {type(error).__name__} (this is a bug in daypass)"

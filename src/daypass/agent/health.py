@@ -1,4 +1,4 @@
-"""What probes and Prometheus ask: /healthz, /readyz and /metrics. Paths and numbers, no token."""
+"""Endpoints for probes and Prometheus: /healthz, /readyz and /metrics. They show no token."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,9 +23,9 @@ _METRICS: tuple[tuple[str, str, str, Figure], ...] = (
 
 
 def readiness(statuses: Sequence[RenewerStatus]) -> tuple[int, str]:
-    """200 where every file holds a good token, else 503 and which do not."""
+    """Return 200 if every file holds a usable token, else 503 and the files that do not."""
     bad = [
-        f"{status.path}: {'no token yet' if status.left_seconds is None else 'its token has ended'}"
+        f"{status.path}: {'no token yet' if status.left_seconds is None else 'token expired'}"
         for status in statuses
         if not status.is_good
     ]
@@ -33,7 +33,7 @@ def readiness(statuses: Sequence[RenewerStatus]) -> tuple[int, str]:
 
 
 def metrics(statuses: Sequence[RenewerStatus]) -> str:
-    """All figures in Prometheus' text format."""
+    """Return all metrics in the text format of Prometheus."""
     lines = []
     for name, kind, words, figure in _METRICS:
         full = f"daypass_agent_{name}"
@@ -47,7 +47,7 @@ def metrics(statuses: Sequence[RenewerStatus]) -> str:
 
 
 class Health(StatusServer):
-    """The endpoints, on a thread of their own until the block ends. `address`: host and port."""
+    """Serves the endpoints on a background thread until the block ends."""
 
     def __init__(self, listen: tuple[str, int], statuses: Statuses) -> None:
         answers = {

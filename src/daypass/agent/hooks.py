@@ -1,4 +1,4 @@
-"""Telling others that a file was renewed. None of them is given a token, all have bounded time."""
+"""Hooks that run after a renewal: a signal, a command, or a POST. None of them gets the token."""
 
 import os
 import signal
@@ -25,13 +25,13 @@ _OURS = ("DAYPASS_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY")
 
 
 class HookError(DaypassError):
-    """Somebody could not be told."""
+    """A hook failed."""
 
 
 def run_hook(hook: Hook, path: str, token: Secret, variables: Sequence[str], clock: Clock) -> None:
-    """Tell that `path` was renewed; raises HookError.
+    """Run a hook after `path` was renewed. Raises HookError.
 
-    `token`: what a command may quote of it. `variables`: those that no command gets.
+    `token` is redacted from a command's output. `variables` are removed from its environment.
     """
     if isinstance(hook, SignalHook):
         _signal(hook)
@@ -47,7 +47,7 @@ def _signal(hook: SignalHook) -> None:
         descriptor = os.open(hook.pid_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
             text = (file.read(_PID_FILE_LIMIT_BYTES) or b"").strip()
-        # Never 0 or less: that would be a whole group of processes, or every one.
+        # Never 0 or less, which would signal a process group or every process.
         number = int(text) if text.isdigit() else 0
         if not 0 < number < 2**31:
             raise HookError(f"{hook.pid_file} holds no process number")
@@ -87,7 +87,7 @@ def _command(hook: CommandHook, path: str, token: Secret, variables: Sequence[st
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    # All that it started, too: it has a session of its own.
+    # The command has its own session: this kills its children too.
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
@@ -95,8 +95,10 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 def hook_environment(
     environ: Mapping[str, str], path: str, variables: Sequence[str]
 ) -> dict[str, str]:
-    """What a command finds in its environment: ours without what is the agent's alone and without
-    `variables`, and DAYPASS_RENEWED with the path of the file."""
+    """Return the environment of a command, with DAYPASS_RENEWED set to the path of the file.
+
+    The agent's own variables and `variables` are left out.
+    """
     kept = {
         name: value
         for name, value in environ.items()

@@ -46,7 +46,7 @@ class AgentLog:
         self._quiet = quiet
         self._lock = threading.Lock()
 
-    def tell(self, event: AgentEvent, message: str, **fields: str | int) -> None:
+    def write(self, event: AgentEvent, message: str, **fields: str | int) -> None:
         """One event: a sentence for people, and what it is about for machines."""
         name, level = event.value
         if self._quiet and level == "info":

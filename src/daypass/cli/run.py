@@ -125,7 +125,7 @@ def _start_with_file(
     from daypass.integrations.run_with_token import (
         become,
         child_environment,
-        keep_beside,
+        keep_fresh,
         private_folder,
         remove,
     )
@@ -136,15 +136,15 @@ def _start_with_file(
         target = TokenFile.private(
             f"{folder}/token", audience=options.get("--audience"), lifetime_seconds=lifetime
         )
-        holder = TokenRequester(os.environ, options.get("--credentials"), SYSTEM_TIMING)
+        requester = TokenRequester(os.environ, options.get("--credentials"), SYSTEM_TIMING)
         log = AgentLog(SYSTEM_CLOCK, _write, quiet=True)
-        keeper = FileRenewer(target, holder.ask, log, SYSTEM_TIMING)
-        keeper.attempt()
+        renewer = FileRenewer(target, requester.request, log, SYSTEM_TIMING)
+        renewer.attempt()
         passes = "--pass-credentials" in options
         environment = child_environment(
-            os.environ, name, target.path, variables=holder.variables, with_credentials=passes
+            os.environ, name, target.path, variables=requester.variables, with_credentials=passes
         )
-        keep_beside(keeper, folder)
+        keep_fresh(renewer, folder)
     except BaseException as error:
         if folder:
             remove(folder)

@@ -1,12 +1,13 @@
-"""Running a command with a token: in its environment, or in a file that is kept fresh.
+"""Run a command with a token in its environment, or in a file that is kept fresh.
 
-The command takes the place of this process (execve), so its signals, its terminal, its exit code
-and its death are its own, with nobody in between. Where a file has to be kept fresh, that is done
-beside it, by a process that is no child of it: in a session of its own, so that no Ctrl-C reaches
-it, with neither the command's input nor its output, watching for the command's end.
+The command replaces this process (execve), so signals, terminal and exit code are its own. A file
+is kept fresh by a background process that is not a child of the command. It has its own session, so
+that Ctrl-C does not reach it, and neither the command's input nor its output. It exits with the
+command.
 
-What the command does not get: the variables that lead to the long-lived token. That keeps it out of
-crash reports and dumps of environments. It is no wall: the command runs as the same user.
+The command does not get the variables that lead to the long-lived token, which keeps it out of
+crash reports and dumps of environments. This is no security boundary: the command runs as the same
+user.
 """
 
 import fcntl
@@ -31,7 +32,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
 
 class CommandError(DaypassError):
-    """The command could not be started; `exit_code` says why, as a shell's would."""
+    """The command could not be started; `exit_code` is the one that a shell would use."""
 
     def __init__(self, fact: str, hint: str, exit_code: int) -> None:
         super().__init__(fact, hint)
@@ -47,9 +48,9 @@ def child_environment(
     variables: Sequence[str],
     with_credentials: bool,
 ) -> dict[str, str]:
-    """The command's environment: `name` is set, and what leads to the credentials is left out.
+    """Return the command's environment, with `name` set and without the credentials.
 
-    `variables`: those that the credentials name. Raises UsageError if `name` is one of them.
+    `variables` are those that the credentials name. Raises UsageError if `name` is one of them.
     """
     if name in variables:
         raise UsageError(
@@ -62,8 +63,8 @@ def child_environment(
 
 
 def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
-    """Go on as `command`. Raises CommandError where there is no such command."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and execve would too
+    """Replace this process by `command`. Raises CommandError if it can't be started."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and execve keeps that
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is meant
@@ -80,18 +81,19 @@ def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
 
 
 def private_folder(environ: Mapping[str, str]) -> str:
-    """A new folder for one token file, that only this user can look into, in memory where there is
-    such a place; raises OSError."""
+    """Return a new private folder for one token file, in memory if possible. Raises OSError."""
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     base = runtime if runtime.startswith("/") and os.access(runtime, os.W_OK | os.X_OK) else None
     return tempfile.mkdtemp(prefix="daypass-run-", dir=base)
 
 
-def keep_beside(keeper: FileRenewer, folder: str) -> None:
-    """Leave a process behind that keeps the file until this process, whatever it becomes, has
-    ended, and then removes `folder`."""
+def keep_fresh(renewer: FileRenewer, folder: str) -> None:
+    """Start a background process that keeps the file fresh.
+
+    When this process, or the command that replaces it, has ended, it removes `folder`.
+    """
     watched = os.getpid()
-    # Opened now: the number could be another's by the time that the other process looks.
+    # Opened now, because the process id could be reused later.
     descriptor = _above_the_standard_ones(os.pidfd_open(watched)) if _HAS_PIDFD else -1
     between = os.fork()
     if between:
@@ -101,14 +103,14 @@ def keep_beside(keeper: FileRenewer, folder: str) -> None:
         return
     try:
         os.setsid()
-        if os.fork() == 0:  # adopted by init: the command does not find a child that it never had
-            _keep(keeper, folder, watched, descriptor)
+        if os.fork() == 0:  # adopted by init, so that the command has no unexpected child
+            _keep(renewer, folder, watched, descriptor)
     finally:
         os._exit(0)
 
 
 def _above_the_standard_ones(descriptor: int) -> int:
-    """The same at a number from 3 on: it is 0 or 1 where the command has no input or output."""
+    """Return the descriptor moved to 3 or above; it is 0 or 1 if stdin or stdout is closed."""
     if descriptor > 2:
         return descriptor
     above = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -116,14 +118,14 @@ def _above_the_standard_ones(descriptor: int) -> int:
     return above
 
 
-def _keep(keeper: FileRenewer, folder: str, watched: int, descriptor: int) -> None:
-    # What ends the command ends this; what is sent to both must not end this first.
+def _keep(renewer: FileRenewer, folder: str, watched: int, descriptor: int) -> None:
+    # A signal to both processes must not end this one before the command.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
-    os.dup2(nothing, 1)  # who reads the command's output waits for all who could write to it
-    threading.Thread(target=keeper.run, daemon=True).start()
+    os.dup2(nothing, 1)  # or readers of the command's output would wait for this process
+    threading.Thread(target=renewer.run, daemon=True).start()
     _await_end(watched, descriptor)
     remove(folder)
 
@@ -147,8 +149,7 @@ def _is_there(watched: int) -> bool:
 
 
 def remove(folder: str) -> None:
-    """Remove a folder whose file may be in the middle of a renewal: renamed first, so that nothing
-    can be added to it any more."""
+    """Remove a folder during a possible renewal: rename it first, so that nothing is added."""
     gone = f"{folder}.gone"
     os.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)

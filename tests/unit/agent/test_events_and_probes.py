@@ -66,7 +66,7 @@ def test_metrics_are_in_the_format_that_prometheus_reads() -> None:
 
 def test_a_json_event_is_one_line() -> None:
     lines: list[str] = []
-    AgentLog(FakeClock(), lines.append, as_json=True).tell(
+    AgentLog(FakeClock(), lines.append, as_json=True).write(
         AgentEvent.RENEWED, "a\nb", path="/x", tokens=1
     )
     assert json.loads(lines[0]) == {
@@ -78,15 +78,15 @@ def test_a_json_event_is_one_line() -> None:
 
 def test_a_text_event_is_one_line_without_control_characters() -> None:
     lines: list[str] = []
-    AgentLog(FakeClock(), lines.append).tell(AgentEvent.TOKEN_ENDED, "a\n\x1b[2Jb")
+    AgentLog(FakeClock(), lines.append).write(AgentEvent.TOKEN_ENDED, "a\n\x1b[2Jb")
     assert lines == ["daypass: error: a  [2Jb\n"]
 
 
 def test_a_quiet_log_has_warnings_and_errors_only() -> None:
     lines: list[str] = []
     log = AgentLog(FakeClock(), lines.append, quiet=True)
-    log.tell(AgentEvent.RENEWED, "fine")
-    log.tell(AgentEvent.RENEWAL_FAILED, "not fine")
+    log.write(AgentEvent.RENEWED, "fine")
+    log.write(AgentEvent.RENEWAL_FAILED, "not fine")
     assert lines == ["daypass: warning: not fine\n"]
 
 
@@ -95,7 +95,7 @@ def test_a_closed_log_stops_nothing(error: Exception) -> None:
     def write(_: str) -> None:
         raise error
 
-    AgentLog(FakeClock(), write).tell(AgentEvent.STARTED, "up")
+    AgentLog(FakeClock(), write).write(AgentEvent.STARTED, "up")
 
 
 def test_exactly_the_existing_events_are_documented() -> None:
@@ -135,4 +135,4 @@ def test_the_watchdog_interval_is_read_if_it_is_for_this_process(
 
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/socket", "@nobody-listens"])
 def test_a_missing_service_manager_is_no_error(address: str) -> None:
-    ServiceManager({"NOTIFY_SOCKET": address}).tell("READY=1")
+    ServiceManager({"NOTIFY_SOCKET": address}).notify("READY=1")

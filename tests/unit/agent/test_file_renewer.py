@@ -26,7 +26,7 @@ VALUE = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJnYXRlIn0.c2hvcnQ"
 
 
 class Scene:
-    """A keeper with a door that answers from a list, in a time that a test moves."""
+    """A renewer with a door that answers from a list, in a time that a test moves."""
 
     def __init__(self, folder: Path) -> None:
         self.timing = FakeTiming()
@@ -37,7 +37,7 @@ class Scene:
         self.file = TokenFile.private(str(folder / "token"), audience="gate", lifetime_seconds=1800)
         self.renewed = 0
 
-    def keeper(self, **changes: object) -> FileRenewer:
+    def renewer(self, **changes: object) -> FileRenewer:
         target = replace(self.file, **changes)  # type: ignore[arg-type]
         return FileRenewer(target, self._ask, self.log, self.timing, renewed=self._count)
 
@@ -88,17 +88,17 @@ def text(scene: Scene) -> bytes:
 def test_the_file_holds_the_token_in_the_configured_format(
     scene: Scene, form: str, content: str
 ) -> None:
-    assert scene.keeper(format=form).renew()
+    assert scene.renewer(format=form).renew()
     assert text(scene) == content.encode()
     assert scene.asked == [("gate", 1800)]
 
 
 def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None:
-    keeper = scene.keeper()
-    assert keeper.status().left_seconds is None
-    assert not keeper.status().is_good
-    assert keeper.renew()
-    status = keeper.status()
+    renewer = scene.renewer()
+    assert renewer.status().left_seconds is None
+    assert not renewer.status().is_good
+    assert renewer.renew()
+    status = renewer.status()
     assert (status.is_good, status.left_seconds, status.renewals) == (True, 3600, 1)
     assert scene.renewed == 1
     (event,) = scene.events()
@@ -127,12 +127,12 @@ def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
     scene: Scene, error: Exception, reason: str
 ) -> None:
     scene.answers = [3600.0, error]
-    keeper = scene.keeper()
-    keeper.renew()
+    renewer = scene.renewer()
+    renewer.renew()
     before = text(scene)
-    assert not keeper.renew()
+    assert not renewer.renew()
     assert text(scene) == before
-    status = keeper.status()
+    status = renewer.status()
     assert (status.is_good, status.renewals, status.failures) == (True, 1, 1)
     event = scene.events()[-1]
     assert (event["event"], event["level"]) == ("renewal_failed", "warning")
@@ -144,37 +144,37 @@ def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
 
 def test_an_expired_token_stays_in_its_file_and_is_reported_once(scene: Scene) -> None:
     scene.answers = [3600.0, DaypassError("no"), DaypassError("no"), 3600.0, DaypassError("no")]
-    keeper = scene.keeper()
-    keeper.renew()
+    renewer = scene.renewer()
+    renewer.renew()
     scene.timing.fake_clock.advance(3599)
-    keeper.renew()
-    keeper.tell_end()
+    renewer.renew()
+    renewer.report_expiry()
     assert [event["event"] for event in scene.events()] == ["renewed", "renewal_failed"]
     scene.timing.fake_clock.advance(1)
-    keeper.renew()
-    keeper.tell_end()
-    keeper.tell_end()
+    renewer.renew()
+    renewer.report_expiry()
+    renewer.report_expiry()
     assert text(scene) == VALUE.encode()
-    assert not keeper.status().is_good
+    assert not renewer.status().is_good
     ended = [event for event in scene.events() if event["event"] == "token_ended"]
     assert [event["level"] for event in ended] == ["error"]
     check(str(ended[0]["message"]), reason="token_ended")
-    keeper.renew()
-    assert keeper.status().is_good
+    renewer.renew()
+    assert renewer.status().is_good
     scene.timing.fake_clock.advance(3600)
-    keeper.tell_end()
+    renewer.report_expiry()
     assert [event["event"] for event in scene.events()].count("token_ended") == 2
 
 
 def test_a_file_that_was_never_written_is_not_reported_as_expired(scene: Scene) -> None:
-    keeper = scene.keeper()
-    keeper.tell_end()
+    renewer = scene.renewer()
+    renewer.report_expiry()
     assert scene.lines == []
 
 
 def test_the_retry_after_of_a_busy_door_is_waited(scene: Scene) -> None:
     scene.answers = [DoorBusyError("busy", retry_after_seconds=120)]
-    scene.keeper().renew()
+    scene.renewer().renew()
     assert scene.events()[-1]["again_in_seconds"] == 120
 
 
@@ -185,10 +185,10 @@ def test_a_failing_hook_is_reported_and_stops_neither_other_hooks_nor_renewals(
         SignalHook(number=1, pid_file=str(tmp_path / "no.pid")),
         CommandHook(command=("touch", str(tmp_path / "second")), timeout_seconds=30),
     )
-    keeper = scene.keeper(hooks=hooks)
-    assert not keeper.renew()
+    renewer = scene.renewer(hooks=hooks)
+    assert not renewer.renew()
     assert (tmp_path / "second").exists()
-    status = keeper.status()
+    status = renewer.status()
     assert (status.is_good, status.renewals, status.failures, status.hook_failures) == (
         True, 1, 0, 1,
     )  # fmt: skip
@@ -203,7 +203,7 @@ def test_a_proxy_that_cannot_be_used_fails_the_hook_and_not_the_agent(
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.delenv("https_proxy", raising=False)
     hook = PostHook(url="https://gate.example.com/reload", timeout_seconds=1)
-    assert not scene.keeper(hooks=(hook,)).renew()
+    assert not scene.renewer(hooks=(hook,)).renew()
     event = scene.events()[-1]
     assert event["event"] == "hook_failed"
     assert "socks5" in str(event["message"])
@@ -213,7 +213,7 @@ def test_a_proxy_that_cannot_be_used_fails_the_hook_and_not_the_agent(
 def test_a_pid_file_that_is_a_pipe_does_not_block(scene: Scene, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.pid")
     hook = SignalHook(number=15, pid_file=str(tmp_path / "x.pid"))
-    assert not scene.keeper(hooks=(hook,)).renew()
+    assert not scene.renewer(hooks=(hook,)).renew()
     event = scene.events()[-1]
     assert event["event"] == "hook_failed"
     assert str(tmp_path / "x.pid") in str(event["message"])
@@ -223,35 +223,35 @@ def test_a_pid_file_that_is_a_pipe_does_not_block(scene: Scene, tmp_path: Path) 
 def test_hooks_do_not_run_after_a_failed_renewal(scene: Scene, tmp_path: Path) -> None:
     scene.answers = [DaypassError("no")]
     hook = CommandHook(command=("touch", str(tmp_path / "told")), timeout_seconds=30)
-    scene.keeper(hooks=(hook,)).renew()
+    scene.renewer(hooks=(hook,)).renew()
     assert not (tmp_path / "told").exists()
 
 
 def test_a_renewal_requested_during_another_runs_afterwards(scene: Scene) -> None:
     """Credentials may be replaced while a token is being had with the old ones."""
-    keeper = scene.keeper()
+    renewer = scene.renewer()
     asked: Callable[[str | None, int | None], CachedToken] = scene._ask
     turns = []
 
     def ask(audience: str | None, lifetime_seconds: int | None) -> CachedToken:
         turns.append(1)
-        keeper.renew_now() if len(turns) == 1 else keeper.stop()
+        renewer.renew_now() if len(turns) == 1 else renewer.stop()
         return asked(audience, lifetime_seconds)
 
-    keeper._ask = ask
-    thread = threading.Thread(target=keeper.run)
+    renewer._request = ask
+    thread = threading.Thread(target=renewer.run)
     thread.start()
     thread.join(60)
     assert not thread.is_alive()
     assert len(turns) == 2
 
 
-def test_a_waiting_keeper_stops_when_asked(scene: Scene) -> None:
-    keeper = scene.keeper()
-    keeper.renew()
-    thread = threading.Thread(target=keeper.run)
+def test_a_waiting_renewer_stops_when_asked(scene: Scene) -> None:
+    renewer = scene.renewer()
+    renewer.renew()
+    thread = threading.Thread(target=renewer.run)
     thread.start()
-    keeper.stop()
+    renewer.stop()
     thread.join(60)
     assert not thread.is_alive()
     assert len(scene.asked) == 1
