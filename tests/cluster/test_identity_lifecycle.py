@@ -241,11 +241,11 @@ def test_a_revocation_ends_the_long_lived_token_and_all_bound_to_its_secret(desk
     message = message_with(words, f"{desk.bot.key} ")
     assert secret.name in message
     check(message, reason="revoked")
-    # At once, though the API server remembers the long-lived token: there is nothing to hang on.
+    # At once, although the API server caches the long-lived token: there is no Secret to bind to.
     assert not isinstance(mint(holder, desk.bot, bound_to=secret.name), Secret)
     holder.close()
     ends("the long-lived token", lambda: not is_good(desk.cluster, long_lived))
-    ends("a token that hangs on it", lambda: not is_good(desk.cluster, child, GATE))
+    ends("a token that is bound to it", lambda: not is_good(desk.cluster, child, GATE))
     with pytest.raises(DaypassError):
         desk.credentials().token()
     desk.run("create", "bot", "-n", desk.namespace)
@@ -266,7 +266,7 @@ def test_a_deletion_also_ends_unbound_tokens_at_once(desk: Desk) -> None:
     holder.close()
     assert out.splitlines()[0] == f"rolebindings/bot-daypass-token in {desk.namespace}"
     assert out.splitlines()[-1] == f"serviceaccounts/bot in {desk.namespace}"
-    ends("a token that hangs on nothing", lambda: not is_good(desk.cluster, unbound, GATE))
+    ends("an unbound token", lambda: not is_good(desk.cluster, unbound, GATE))
     assert not is_good(desk.cluster, long_lived)
     desk.run("delete", "bot", "-n", desk.namespace, code=1)
 
@@ -325,7 +325,7 @@ def test_an_interrupted_deletion_resumes_from_any_request(desk: Desk) -> None:
 
 
 def _broken_off(cluster: CrashingCluster, action: Callable[[], object]) -> None:
-    """Do it until it ends by itself, each time a request later."""
+    """Do it until it ends, each time a request later."""
     for call in range(1, 20):
         for acted in (False, True):
             with cluster.crashing(call, acted=acted):

@@ -195,7 +195,7 @@ def test_in_mode_audit_the_violation_is_only_in_the_audit_log(
 
 @pytest.fixture
 def editor(plane: ControlPlane, bot: Identity) -> Iterator[Cluster]:
-    """The bot as somebody gave it Kubernetes' own `edit`, beside a ServiceAccount `other`."""
+    """The bot as somebody gave it Kubernetes' own `edit`, next to a ServiceAccount `other`."""
     identities.ensure_service_account(plane.admin, bot.namespace, "other")
     identities.bind(
         plane.admin, bot.namespace, bot.service_account, kind="ClusterRole", role="edit"

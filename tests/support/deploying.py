@@ -76,7 +76,7 @@ def clear(cluster: Cluster, namespace: str = "daypass") -> None:
 def prepared_plane(
     folder: Path, kinds: Iterable[Callable[[ControlPlane], None]], namespace: str
 ) -> Iterator[ControlPlane]:
-    """A control plane with these kinds and a namespace beside its own, after its first writes."""
+    """A control plane with these kinds and another namespace, after its first writes."""
     with ControlPlane.start(folder) as plane:
         for install in kinds:
             install(plane)

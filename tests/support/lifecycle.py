@@ -8,6 +8,13 @@ from typing import Any
 from daypass._core.secret import Secret
 from daypass.identity.create import CreatedIdentity, IdentitySpec, create
 from daypass.identity.credentials_file import CredentialsSettings
+from daypass.identity.grants import (
+    INGRESS_GATEWAY,
+    USER_HEADER,
+    Grant,
+    authorization_policy,
+    role_binding,
+)
 from daypass.identity.model import Account, IdentityName, find_account, get_identity
 from daypass.identity.rotate import Rotation, rotate
 from daypass.identity.tokens import TokenSecret, live_secrets, token_secrets
@@ -30,6 +37,15 @@ def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIden
     """Create an identity."""
     wished = IdentitySpec(name=name, **{"credentials": SETTINGS, **spec})
     return create(cluster, find_account(cluster, name), wished, warn=deaf)
+
+
+def grant(cluster: Cluster, name: IdentityName = BOT) -> None:
+    """Give an identity Kubeflow's edit in the namespace `far`."""
+    given = Grant(identity=name, namespace="far", cluster_role="kubeflow-edit")
+    cluster.apply(role_binding(given, "grant"))
+    cluster.apply(
+        authorization_policy(given, "grant", principals=(INGRESS_GATEWAY,), header=USER_HEADER)
+    )
 
 
 def turn(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 60) -> Rotation:

@@ -1,28 +1,72 @@
-"""Names that the policy knows namespaces, requesters and tokens by.
+"""The labels, annotations and names by which daypass knows objects in a cluster.
 
-Labels and annotations by which daypass knows its own objects again, and what they promise.
-
-An object belongs to an identity by the annotation IDENTITY alone (a label's value is too short for
-some names); the label MANAGED_BY makes all of them one cheap list.
+An object is part of an identity if it has the label MANAGED_BY and the annotation IDENTITY. The
+label makes one cheap list of all of them; its value is too short for some names.
 """
 
 DOMAIN = "daypass.dev"
 
+# Labels of every object that daypass creates.
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "daypass"
+SELECTOR = f"{MANAGED_BY}={MANAGER}"
+PART_OF = "app.kubernetes.io/part-of"
+COMPONENT = "app.kubernetes.io/component"
+OWNED = {MANAGED_BY: MANAGER, PART_OF: MANAGER}
+
+# Annotations of an identity's objects. DOOR, AUDIENCE, LIFETIME and AUTHORITY are all of a
+# credentials file but the token, so that a rotation needs no config.
+IDENTITY = f"{DOMAIN}/identity"
+"""On every object of an identity: `NAMESPACE/NAME` of its ServiceAccount."""
+
+DOOR = f"{DOMAIN}/door"
+"""On the ServiceAccount: the URL of the door."""
+
+AUDIENCE = f"{DOMAIN}/audience"
+"""On the ServiceAccount: the default audience."""
+
+LIFETIME = f"{DOMAIN}/lifetime"
+"""On the ServiceAccount: the default lifetime, in seconds."""
+
+AUTHORITY = f"{DOMAIN}/certificate-authority"
+"""On the ServiceAccount: PEM of the door's authority; absent for a public one."""
+
+ADOPTED = f"{DOMAIN}/adopted"
+"""On a ServiceAccount that daypass did not create, with the value `true`: `delete` keeps it."""
+
+DEADLINE = f"{DOMAIN}/deadline"
+"""On the ServiceAccount: when the identity expires (RFC 3339, UTC)."""
+
+REPLACES = f"{DOMAIN}/replaces"
+"""On a Secret: the name of the one that it replaces. The rotation is unfinished while that is live.
+"""
+
+RETIRE_AFTER = f"{DOMAIN}/retire-after"
+"""On a retired Secret: when it may be deleted (RFC 3339, UTC)."""
+
+SECRET_INFIX = "-daypass-"  # noqa: S105 - a part of names
+SECRET_SUFFIX = "[a-z0-9]{20}"  # noqa: S105
+SECRET_SUFFIX_LENGTH = 20
+
+# Labels and annotations of namespaces. Only cluster administrators can set them.
+GATE = f"{DOMAIN}/gate"
+"""Label, with the value `true`, of the namespace where a gate keeps its state. No other user
+can set it, and so forge what was published."""
+
 POLICY = f"{DOMAIN}/policy"
-"""Label of a Namespace whose TokenRequests are held to the policy, with the value ENFORCED."""
+"""Label of a namespace in which the policy is enforced, with the value POLICY_ENFORCED."""
 
 POLICY_ENFORCED = "enforced"
 
 OVERRIDES = f"policy.{DOMAIN}/"
-"""What the annotations of a Namespace begin with that say otherwise there than the config. One
-that is not among those below is a mistake and refuses every token: it was meant to say something.
-"""
+"""Prefix of the annotations that override the config in a namespace. One that is not listed below
+is a mistake, and every token is refused: it was meant to change something."""
 
 POLICY_LONGEST_LIFETIME = f"{OVERRIDES}longest-lifetime"
-"""A duration as in the config, or seconds. Federated users never get more than their own row."""
+"""A duration as in the config, or seconds. It does not raise the limit of federated users."""
 
 POLICY_AUDIENCES = f"{OVERRIDES}audiences"
-"""Audiences, with one space between two: no audience in a config holds one."""
+"""Audiences, separated by one space: no audience in a config contains one."""
 
 POLICY_BINDING = f"{OVERRIDES}binding"
 """`required` or `optional`."""
@@ -31,13 +75,14 @@ POLICY_SUCCESSORS = f"{OVERRIDES}successors"
 """`forbidden` or `allowed`."""
 
 POLICY_NAME = "daypass"
-"""Of the ValidatingAdmissionPolicy and of its binding."""
+"""The name of the ValidatingAdmissionPolicy and of its binding."""
 
+# Users and groups.
 FEDERATED_PREFIX = "federated:"
-"""What the user names begin with of those whom an issuer outside the cluster vouches for."""
+"""Prefix of the names of users whose tokens an issuer outside the cluster signs."""
 
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
-"""In a requester's extra where it came with a short-lived token (or with a certificate)."""
+"""In a requester's extra if it was authenticated by a short-lived token (or by a certificate)."""
 
 CONTROL_PLANE = (
     "system:apiserver",
@@ -47,42 +92,3 @@ CONTROL_PLANE = (
 NODE, NODES = "system:node:", "system:nodes"
 SERVICE_ACCOUNT = "system:serviceaccount:"
 KUBE_SYSTEM = f"{SERVICE_ACCOUNT}kube-system:"
-
-SECRET_INFIX = "-daypass-"  # noqa: S105 - a part of names
-SECRET_SUFFIX = "[a-z0-9]{20}"  # noqa: S105
-SECRET_SUFFIX_LENGTH = 20
-
-
-MANAGED_BY = "app.kubernetes.io/managed-by"
-MANAGER = "daypass"
-SELECTOR = f"{MANAGED_BY}={MANAGER}"
-
-IDENTITY = f"{DOMAIN}/identity"
-"""On every object of an identity: `NAMESPACE/NAME` of its ServiceAccount."""
-
-DOOR = f"{DOMAIN}/door"
-"""On the ServiceAccount: the URL of the door that its credentials name."""
-
-AUDIENCE = f"{DOMAIN}/audience"
-"""On the ServiceAccount: the audience that its credentials name."""
-
-LIFETIME = f"{DOMAIN}/lifetime"
-"""On the ServiceAccount: the lifetime that its credentials name, in seconds."""
-
-AUTHORITY = f"{DOMAIN}/certificate-authority"
-"""On the ServiceAccount: PEM of whom its credentials trust at the door; left out: the public
-authorities of each machine. With DOOR, AUDIENCE and LIFETIME all of a credentials file but the
-token, so that a rotation needs no config."""
-
-ADOPTED = f"{DOMAIN}/adopted"
-"""On a ServiceAccount that somebody else made, with the value `true`: it outlives the identity."""
-
-DEADLINE = f"{DOMAIN}/deadline"
-"""On the ServiceAccount: RFC 3339, UTC; the identity is to end then."""
-
-REPLACES = f"{DOMAIN}/replaces"
-"""On a Secret: the name of the one that a rotation made it for. While that one is live, the
-rotation is not finished."""
-
-RETIRE_AFTER = f"{DOMAIN}/retire-after"
-"""On a Secret that was rotated out: RFC 3339, UTC; it is to be deleted then."""

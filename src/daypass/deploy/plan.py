@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
+from daypass._core.labels import OWNED
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
@@ -22,7 +23,7 @@ from daypass.deploy.routes import KINDS, collisions, list_all
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.resources import Object, name_of
 from daypass.render.manifests import render_objects
-from daypass.render.objects import DOOR_PAIR, LABELS, new_object
+from daypass.render.objects import DOOR_PAIR, new_object
 from daypass.render.prerequisites import Prerequisite, prerequisites
 
 
@@ -267,4 +268,4 @@ def _entry(
 
 def _is_labelled(live: Object) -> bool:
     labels = live["metadata"].get("labels") or {}
-    return all(labels.get(name) == value for name, value in LABELS.items())
+    return all(labels.get(name) == value for name, value in OWNED.items())

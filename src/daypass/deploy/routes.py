@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from daypass._core.labels import OWNED
 from daypass.config import Config
 from daypass.deploy.ekf import is_handed_over
 from daypass.deploy.object_ref import in_parallel
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
-from daypass.render.objects import LABELS, Object
+from daypass.render.objects import Object
 
 Kind = Literal["prefix", "exact", "text", "pattern"]
 _NGINX = "nginx.ingress.kubernetes.io"
@@ -162,7 +163,7 @@ def of_gateway(gateway: Object) -> Iterator[PublishedHost]:
 def is_ours(document: Object) -> bool:
     """Return whether daypass made an object."""
     labels: dict[str, Any] = document["metadata"].get("labels") or {}
-    return LABELS.items() <= labels.items()
+    return OWNED.items() <= labels.items()
 
 
 def serving(hosts: Sequence[PublishedHost], name: str) -> PublishedHost | None:

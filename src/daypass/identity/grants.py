@@ -24,7 +24,6 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass.identity.model import (
-    LABELS,
     RBAC_GROUP,
     IdentityName,
     Warn,
@@ -236,7 +235,7 @@ def _new_object(resource: Resource, grant: Grant, name: str) -> Object:
         "metadata": {
             "name": name,
             "namespace": grant.namespace,
-            "labels": {**LABELS, "app.kubernetes.io/component": "grant"},
+            "labels": {**labels.OWNED, labels.COMPONENT: "grant"},
             "annotations": annotations,
         },
     }

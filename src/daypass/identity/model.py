@@ -26,11 +26,7 @@ Warn: TypeAlias = Callable[[str, str], None]
 
 TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secrets
 ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
-LABELS = {
-    labels.MANAGED_BY: labels.MANAGER,
-    "app.kubernetes.io/part-of": "daypass",
-    "app.kubernetes.io/component": "identity",
-}
+LABELS = {**labels.OWNED, labels.COMPONENT: "identity"}
 RBAC_GROUP = "rbac.authorization.k8s.io"
 LONGEST_NAME_CHARACTERS = 253 - len(labels.SECRET_INFIX) - labels.SECRET_SUFFIX_LENGTH
 """The names of an identity's token Secrets are longer than its own, and may have 253."""

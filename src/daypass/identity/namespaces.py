@@ -23,10 +23,10 @@ from daypass.kube.resources import (
     Object,
     name_of,
 )
-from daypass.render.objects import GATE_LABEL, GATE_WATCH
+from daypass.render.objects import GATE_WATCH
 from daypass.render.rbac import namespace_rights
 
-GATE_NAMESPACES = f"{GATE_LABEL}=true"
+GATE_NAMESPACES = f"{labels.GATE}=true"
 """Selects the namespaces of gates. Only cluster administrators can label namespaces."""
 _VOLUNTARY = (
     "without it, binding is voluntary: a client with the long-lived token can make short-lived"

@@ -36,7 +36,7 @@ _NAME = "daypass-reap"
 _SCHEDULE = "*/10 * * * *"
 _LABELS = {
     "app.kubernetes.io/name": _NAME,
-    "app.kubernetes.io/part-of": "daypass",
+    labels.PART_OF: labels.MANAGER,
     labels.MANAGED_BY: labels.MANAGER,
 }
 

@@ -9,6 +9,7 @@ lists what must exist, and who creates it. Domains with the front `envoy` are fo
 left out. Raises RenderError if a config leaves something open that the manifests need.
 """
 
+from daypass._core import labels
 from daypass._core.hints import command
 from daypass.config import Config
 from daypass.render.certificates import door_certificates, public_certificate
@@ -19,7 +20,7 @@ from daypass.render.fronts import front_objects
 from daypass.render.fronts.gateways import backend_tls_policy, destination_rule
 from daypass.render.fronts.ingress import api_server_authority
 from daypass.render.istio.objects import istio_objects
-from daypass.render.objects import GATE_LABEL, Object, RenderError, in_order, new_object
+from daypass.render.objects import Object, RenderError, in_order, new_object
 from daypass.render.policy.policy_objects import policy_objects
 from daypass.render.published_domain import PublishedDomain, published_domains
 from daypass.render.workloads import authorizer_objects, door_objects, watcher_objects
@@ -125,7 +126,7 @@ def _namespace(config: Config) -> Object:
     namespace = new_object("v1", "Namespace", config.door.namespace)
     namespace["metadata"]["labels"].update(_POD_SECURITY)
     if _has_gate(config):
-        namespace["metadata"]["labels"][GATE_LABEL] = "true"
+        namespace["metadata"]["labels"][labels.GATE] = "true"
     return namespace
 
 

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from daypass._core.errors import UsageError
+from daypass._core.labels import OWNED
 from daypass.config import Config, Gate
 
 Object = dict[str, Any]
-
-LABELS = {"app.kubernetes.io/managed-by": "daypass", "app.kubernetes.io/part-of": "daypass"}
 
 DOOR = "daypass-door"
 """The door's Deployment, Service, ConfigMap and other objects."""
@@ -38,10 +37,6 @@ GATE_DENIED = "daypass-denied"
 """ConfigMap of denials that an administrator has entered."""
 
 KNOWN_PARTS = "0123456789abcdef"
-
-GATE_LABEL = "daypass.dev/gate"
-"""Label, with the value `true`, of the namespace where a gate keeps its state. Only a cluster
-administrator can set it, so no other user can forge what was published."""
 
 GATE_PAIR = "daypass-gate-tls"
 """Secret: the authorizer's serving certificate, its key, and the `ca.crt` that verifies it."""
@@ -86,7 +81,7 @@ def new_object(
     metadata: Object = {"name": name}
     if namespace:
         metadata["namespace"] = namespace
-    metadata["labels"] = dict(LABELS)
+    metadata["labels"] = dict(OWNED)
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
 
 

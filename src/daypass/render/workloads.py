@@ -17,6 +17,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from daypass._core.labels import DOMAIN
 from daypass._core.net import is_address
 from daypass.config import Config, Gate
 from daypass.render.certificates import gate_certificates
@@ -67,7 +68,7 @@ _API_SERVER_PORTS = (443, 6443)
 _AUTHORIZER_PORT, _AUTHORIZER_STATUS_PORT, _WATCHER_STATUS_PORT = 9443, 9003, 9004
 _AUTHORIZER_PAIR_FOLDER = "/etc/daypass-tls"
 _CONFIG_FOLDER, _CONFIG_FILE = "/etc/daypass", "daypass.yaml"
-_CONFIG_HASH = "daypass.dev/config-hash"
+_CONFIG_HASH = f"{DOMAIN}/config-hash"
 
 BOOTSTRAP = "envoy.json"
 

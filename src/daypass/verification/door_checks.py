@@ -25,7 +25,7 @@ from daypass.verification.target import VerificationTarget
 ANONYMOUS = 'User "system:anonymous" cannot get resource "serviceaccounts/token"'
 BLOCKED = "nothing-else"
 _USER = re.compile(r'User "([^"]*)" cannot')
-_TAKE_DOWN = "more than TokenRequests is reachable: remove the front's route, and check what it is"
+_TAKE_DOWN = "more than TokenRequests is reachable: remove the route, and check what it leads to"
 
 
 def judge_anonymous(response: HttpResponse, target: VerificationTarget) -> Finding:
@@ -89,28 +89,28 @@ def _judge_foreign(check: str, response: HttpResponse, target: VerificationTarge
             f"it redirects to {location or 'nowhere'} ({code})",
             f"the gateway's login covers {target.door.path}: exclude the prefix from it"
             if login
-            else "does the name lead to the front that this config is for?",
+            else "does the name lead to the ingress or gateway of this config?",
         )
     page = "an HTML page" if "html" in response.header("content-type") else "no Kubernetes Status"
     if code == 404:
         return failure(
             check,
-            f"the front has no route for {target.door.path} (404, {page})",
+            f"the ingress or gateway has no route for {target.door.path} (404, {page})",
             f"does `{command('up')}` run with this config?"
             if target.front == "envoy"
-            else f"is it applied, and does the front's class match? `{command('apply')}`, then\n"
+            else f"is it applied, and does its class match? `{command('apply')}`, then\n"
             + kubectl("get", "ingress,virtualservice,httproute", "-A"),
         )
     if code in (502, 503, 504):
         return failure(
             check,
-            f"the front cannot reach the door ({code}, {page})",
-            "are the door's pods ready, and does the front trust the door's certificate?",
+            f"the ingress or gateway cannot reach the door ({code}, {page})",
+            "are the door's pods ready, and is the door's certificate trusted?",
         )
     return failure(
         check,
         f"something other than a door answers ({code}, {page})",
-        "does the name lead to the front that this config is for?",
+        "does the name lead to the ingress or gateway of this config?",
     )
 
 
@@ -127,7 +127,7 @@ def judge_tokenless(response: HttpResponse, target: VerificationTarget) -> Findi
             f"a POST without a token reaches the API server, which refuses it ({code})",
             "this is as expected without a door (`direct: true`)"
             if target.direct
-            else "is there a door between the front and the API server?",
+            else "is there a door before the API server?",
         )
     if 200 <= code < 300:
         return failure(
@@ -209,7 +209,9 @@ def judge_blocked(
         return ok(BLOCKED, f"{request.what}: {code}")
     fact = f"{request.what} reaches the API server ({code}): {shown}"
     if '"serviceaccounts/token"' in message and request.method == "GET":
-        return warning(BLOCKED, fact, "it is still a TokenRequest, but the front changes the path")
+        return warning(
+            BLOCKED, fact, "it is still a TokenRequest, but its path is changed on the way"
+        )
     if target.direct:
         return warning(BLOCKED, fact, "`direct: true` can't refuse this: use a door")
     return failure(BLOCKED, fact, _TAKE_DOWN)

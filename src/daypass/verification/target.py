@@ -91,7 +91,7 @@ def _target(
 
 def _gate_host(gate: Gate, domain: Domain) -> str | None:
     """Return a host at which the gate answers, or None if none is known."""
-    # The host of another front need not lead to the gateway that has the gate.
+    # The host of another ingress need not lead to the gateway that has the gate.
     if domain.host in gate.hosts or (gate.guards_every_host and domain.front == "istio"):
         return domain.host
     return next(iter(gate.named_hosts), None)

@@ -192,13 +192,13 @@ class Verifier:
             return failure(
                 "certificate",
                 f"TLS with {address} fails: {printable(error.reason or type(error).__name__)}",
-                "does this port speak TLS, and is it the front's?",
+                "does this port speak TLS, and is it that of the ingress or gateway?",
             )
         except OSError as error:
             return failure(
                 "certificate",
                 f"no connection to {address}: {error.strerror or type(error).__name__}",
-                "does the front listen there, and does a firewall let you through?",
+                "does the ingress or gateway listen there, and does a firewall let you through?",
             )
         return judge_certificate(read_certificate(fields), target, self.clock.unix())
 
@@ -264,7 +264,9 @@ def _check_name(target: VerificationTarget) -> Finding:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError:
-        hint = "create a DNS record that leads to the front, and check this machine's DNS"
+        hint = (
+            "create a DNS record that leads to the ingress or gateway, and check this machine's DNS"
+        )
         if target.dns == "external-dns":
             hint = (
                 f"ExternalDNS may need minutes after `{command('apply')}`: --wait 10m waits for it"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 import yaml
 
+from daypass._core.labels import OWNED
 from daypass.deploy.gate_bypass import (
     Pods,
     by_another_listener,
@@ -24,7 +25,7 @@ from daypass.deploy.routes import (
     VIRTUAL_SERVICE,
     ListedObjects,
 )
-from daypass.render.objects import LABELS, Object
+from daypass.render.objects import Object
 from support.messages import check
 from support.rendered import config_of
 
@@ -95,7 +96,7 @@ def test_a_virtual_service_for_any_host_is_reported() -> None:
               servers=[{"hosts": ["*"]}]), STAR],
         [gateway("*"), made("VirtualService", "kubeflow/r", hosts=["*"],
                             gateways=["kubeflow-gateway"], http=[{"redirect": {"uri": "/x"}}])],
-        [gateway("*"), {**STAR, "metadata": {**STAR["metadata"], "labels": LABELS}}],
+        [gateway("*"), {**STAR, "metadata": {**STAR["metadata"], "labels": OWNED}}],
         [gateway("*"), OURS, service("team/x", "x.example.com", to="x",
                                      at="kubeflow/kubeflow-gateway")],
     ],

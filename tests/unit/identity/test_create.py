@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from daypass._core import labels
-from daypass._core import labels as policy_marks
 from daypass.identity.create import NEVER, IdentitySpec, create, plan
 from daypass.identity.model import (
     ForeignAccountError,
@@ -17,14 +15,11 @@ from daypass.identity.model import (
     find_account,
     identity_objects,
 )
-from daypass.identity.namespaces import enforce_policy
-from daypass.identity.tokens import NoTokenError, wait_for_token
+from daypass.identity.tokens import wait_for_token
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import (
-    NAMESPACES,
     ROLES,
-    SECRETS,
     SERVICE_ACCOUNTS,
     Object,
 )
@@ -141,34 +136,6 @@ def test_a_missing_namespace_is_an_error_before_anything_is_created(
         make(world.cluster, replace(BOT, namespace="nowhere"))
 
 
-def test_the_namespace_is_labelled_and_a_missing_policy_gives_a_warning(
-    world: EmbeddedCluster,
-) -> None:
-    warnings: list[str] = []
-    enforce_policy(world.cluster, "team", lambda *words: warnings.append("\n".join(words)))
-    found = world.cluster.get(NAMESPACES, "team")["metadata"]["labels"]
-    assert found[labels.POLICY] == labels.POLICY_ENFORCED
-    assert (labels.POLICY, labels.POLICY_ENFORCED) == (
-        policy_marks.POLICY,
-        policy_marks.POLICY_ENFORCED,
-    )
-    label, missing = warnings
-    assert "team" in label
-    assert missing.endswith("daypass policy apply")
-    for warning in warnings:
-        check(warning, reason="warning")
-
-
-def test_a_namespace_that_the_policy_exempts_gives_a_warning(world: EmbeddedCluster) -> None:
-    warnings: list[str] = []
-    enforce_policy(world.cluster, "kube-system", lambda *words: warnings.append("\n".join(words)))
-    label, exempt, missing = warnings
-    assert "kube-system" in label
-    assert "kube-system" in exempt
-    assert missing.endswith("daypass policy apply")
-    check(exempt, reason="warning")
-
-
 def test_a_namespace_admin_creates_identities_with_a_warning_about_the_label(
     world: EmbeddedCluster,
 ) -> None:
@@ -191,27 +158,6 @@ def test_a_missing_permission_is_shown_as_the_rbac_rule_to_add(world: EmbeddedCl
             warn=deaf,
         )
     assert 'resources: ["serviceaccounts"]' in raised.value.hint
-
-
-def test_a_secret_without_a_token_is_an_error_after_30_seconds(world: EmbeddedCluster) -> None:
-    metadata = {"name": "empty", "namespace": "team"}
-    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
-    began = world.clock.now_unix
-    with raises(NoTokenError, match="(?s)empty.*30 s"):
-        wait_for_token(world.cluster, "team", "empty")
-    assert 30 <= world.clock.now_unix - began < 32
-
-
-def test_a_late_token_is_waited_for(world: EmbeddedCluster) -> None:
-    metadata = {"name": "late", "namespace": "team"}
-    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
-
-    def sleep(seconds: float) -> None:
-        data = {"token": base64.b64encode(b"it is").decode()}
-        world.cluster.patch(SECRETS, "late", {"data": data}, "team")
-
-    world.cluster.sleep = sleep
-    assert wait_for_token(world.cluster, "team", "late").reveal() == "it is"
 
 
 def test_a_plan_names_the_live_secret_and_changes_nothing(world: EmbeddedCluster) -> None:

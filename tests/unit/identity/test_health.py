@@ -56,6 +56,11 @@ def move_to_kube_system(world: World) -> None:
     world.lists = json.loads(json.dumps(world.lists).replace("team", "kube-system"))
 
 
+def lack_policy_and_label(world: World) -> None:
+    world.namespace["metadata"].pop("labels")
+    lose(world, "policy_bindings")
+
+
 def give_edit(world: World) -> None:
     both = grant(BOT, "bob", "kubeflow-edit")
     world.lists["bindings"].append(both[0])
@@ -114,6 +119,7 @@ PROBLEMS: list[tuple[str, Spoil, *tuple[str, ...]]] = [
     ),
     ("no-policy", lambda w: w.namespace["metadata"].pop("labels"), "daypass.dev/policy=enforced"),
     ("no-policy", lambda w: lose(w, "policy_bindings"), "daypass policy apply"),
+    ("no-policy", lack_policy_and_label, "daypass policy apply"),
     ("no-policy", move_to_kube_system, "kube-system"),
 ]  # fmt: skip
 
@@ -193,14 +199,6 @@ def test_an_annotated_binding_of_other_subjects_is_misplaced_and_grants_nothing(
         world.binding["subjects"] = [{"kind": "User", "name": "somebody"}]
 
     assert [each.code for each in findings(spoil)] == ["half-grant", "misplaced"]
-
-
-def test_a_missing_policy_and_a_missing_label_are_one_finding() -> None:
-    def spoil(world: World) -> None:
-        world.namespace["metadata"].pop("labels")
-        lose(world, "policy_bindings")
-
-    assert [each.code for each in findings(spoil)] == ["no-policy"]
 
 
 def test_an_annotation_alone_makes_no_orphan() -> None:

@@ -1,20 +1,19 @@
-"""Objects in, rows out: the rights of each identity, and where they come from."""
+"""Lists of objects in, records of identities out: their rights, and where they come from."""
 
 from __future__ import annotations
 
-import json
-import re
+import threading
+from collections.abc import Callable
 
+import httpx2
 import pytest
 
 from daypass._core import labels
-from daypass.cli.output import table
-from daypass.identity.health import examine
-from daypass.identity.inventory import identity_records
-from daypass.identity.report import HEADINGS, display_age, json_document, table_rows
-from daypass.kube.resources import Object
+from daypass.identity.inventory import InventoryWatcher, identity_records, list_objects
+from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
+from daypass.kube.resources import VALIDATING_ADMISSION_POLICY_BINDINGS, Object
 from support.inventories import BOT, World, binding, grant
-from support.timing import FakeClock
 
 ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
 
@@ -111,44 +110,73 @@ def test_an_annotation_that_names_no_identity_is_ignored() -> None:
     assert [record.name for record in identity_records(world.objects())] == [BOT]
 
 
-def test_the_table_has_no_control_characters() -> None:
-    world = World()
-    world.account["metadata"]["annotations"][labels.DOOR] = "https://door\x1b[2J\n.test"
-    for name in ("a", "b", "c"):
-        world.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
-    clock = FakeClock()
-    examined = examine(world.objects(), clock, unused_seconds=10**9)
-    drawn = table(HEADINGS, table_rows(examined, clock))
-    heading, row = (re.split(" {3,}", line) for line in drawn.splitlines())
-    assert heading == list(HEADINGS)
-    assert row == [
-        "team", "bot", "a=view, alice=view, and 2 more", "https://door [2J .test", "5d",
-        "2027-01-14", "-", "half-grant",
-    ]  # fmt: skip
-    wide = table(HEADINGS, table_rows(examined, clock, wide=True))
-    assert "a=view, alice=view, b=view, c=view" in wide
-    assert len(examined[0].findings) == 3
-    assert all(finding.text in wide for finding in examined[0].findings)
+POLICY_PATH = VALIDATING_ADMISSION_POLICY_BINDINGS.path()
 
 
-def test_the_json_document_has_all_fields_and_no_secret() -> None:
-    world = World()
-    (examined,) = examine(world.objects(), FakeClock(), unused_seconds=10**9)
-    whole = json.loads(json.dumps(json_document(examined)))
-    assert whole["findings"] == []
-    assert whole["grants"] == [
-        {
-            "namespace": "alice", "role": "kubeflow-view", "kind": "ClusterRole",
-            "binding": "user-system-serviceaccount-team-bot-clusterrole-view",
-            "daypass": True, "authorizationPolicy": True,
-        }
-    ]  # fmt: skip
-    assert whole["lastUsed"] == "2027-01-14"
+BINDING = {"metadata": {"name": "daypass", "uid": "1"}}
+
+
+Answer = Callable[[], httpx2.Response]
+
+
+def status(code: int) -> httpx2.Response:
+    return httpx2.Response(code, json={"kind": "Status", "code": code, "message": "no"})
+
+
+class Api(httpx2.BaseTransport):
+    """Empty lists. `policy`: the response about the policy; `version`: that of the server."""
+
+    def __init__(self, policy: Answer, version: str = "v1.37.2") -> None:
+        self.policy, self.version = policy, version
+        self.ended = threading.Event()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/version":
+            return httpx2.Response(200, json={"gitVersion": self.version})
+        if request.url.path == POLICY_PATH:
+            return self.policy()
+        if "watch" in request.url.params:
+            self.ended.wait()
+            return status(403)
+        return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": []})
+
+    def cluster(self) -> Cluster:
+        access = ConnectionConfig(server="https://api.test", namespace="team", origin="a test")
+        return Cluster(access, transport=self, sleep=lambda _: None)
+
+
+def listed(*items: object) -> Answer:
+    return lambda: httpx2.Response(
+        200, json={"metadata": {"resourceVersion": "1"}, "items": list(items)}
+    )
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(-5, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_800, "2d"), (800 * 86_400, "2y")],
+    ("policy", "expected"),
+    [
+        (listed(BINDING), [BINDING]),
+        (listed(), []),
+        (lambda: status(404), []),  # Kubernetes 1.29
+        (lambda: status(403), None),  # an administrator of a namespace
+    ],
+    ids=["installed", "not installed", "not served", "forbidden"],
 )
-def test_ages_are_short(seconds: float, shown: str) -> None:
-    assert display_age(seconds) == shown
+def test_an_installed_policy_is_found_if_the_caller_may_read_it(
+    policy: Answer, expected: object
+) -> None:
+    warnings: list[str] = []
+    cluster = Api(policy).cluster()
+    assert list_objects(
+        cluster, "team", warn=lambda *words: warnings.extend(words)
+    ).policy_bindings == (expected)
+    assert warnings == []
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_a_watch_continues_without_permission_to_read_the_policy(code: int) -> None:
+    api = Api(lambda: status(code), version="v1.37.2+daypass-embedded")
+    try:
+        objects = next(iter(InventoryWatcher(api.cluster(), "team").changes(60)))
+    finally:
+        api.ended.set()
+    assert objects.policy_bindings is None

@@ -1,4 +1,4 @@
-"""The policy against API servers with rare answers."""
+"""The policy at API servers with rare answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from daypass.testing.clock import MovableClock
 from support.messages import raises
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
+
+
 POLICY = Policy(audiences=("gate",))
+
+
 Answering = Callable[[httpx2.Request], tuple[int, dict[str, Any]]]
 
 

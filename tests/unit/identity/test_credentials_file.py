@@ -1,0 +1,202 @@
+"""The content of credentials files, and where they may be written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daypass._core import labels
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.secret import Secret
+from daypass._core.tls import BadCertificateAuthorityError
+from daypass.client.config import parse_source, read_source
+from daypass.client.errors import CredentialsError
+from daypass.config import Config, parse
+from daypass.identity.credentials_file import CredentialsOptions as Options
+from daypass.identity.credentials_file import (
+    CredentialsSettings,
+    FileInUseError,
+    IncompleteCredentialsError,
+    check_file,
+    find_domain,
+    resolve_settings,
+)
+from daypass.identity.model import (
+    Account,
+)
+from support.authority import Authority
+from support.embedded import EmbeddedCluster
+from support.lifecycle import BOT, SETTINGS, make
+from support.messages import raises
+
+CONFIG = """
+version: 1
+prefix: /tokens
+domains:
+  ekf: {host: ekf.example.com, front: istio, tls: outside}
+"""
+
+
+SECOND = "  serving: {host: serving.example.com, front: istio, tls: outside}\n"
+
+
+def config(text: str = CONFIG) -> Config:
+    return parse(text.encode(), name="daypass.yaml", folder=Path("/nowhere"))
+
+
+def known(**annotations: str) -> Account:
+    merged = {labels.IDENTITY: BOT.key, **annotations}
+    return Account(name=BOT, uid="u", is_ours=True, manager="daypass", annotations=merged)
+
+
+def resolve(
+    options: Options, text: str | None, account: Account | None = None
+) -> CredentialsSettings:
+    spec = None if text is None else config(text)
+    domain = None if spec is None else find_domain(options, spec, account)
+    return resolve_settings(options, spec, domain, account)
+
+
+GATE = "gate: {audience: gate}\n"
+
+
+POLICY = "policy: {audiences: [one], longestLifetime: 30m}\n"
+
+
+EKF, OTHER = "https://ekf.example.com/tokens", "https://d.example.com/k"
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "door", "audience", "lifetime"),
+    [
+        (Options(audience="x"), CONFIG, EKF, "x", 3600),
+        (Options(), CONFIG + GATE, EKF, "gate", 3600),
+        (Options(), CONFIG + POLICY, EKF, "one", 1800),
+        (Options(domain="serving", audience="x", lifetime_seconds=900), CONFIG + SECOND,
+         "https://serving.example.com/tokens", "x", 900),
+        (Options(door=OTHER, audience="x"), CONFIG + SECOND, OTHER, "x", 3600),
+        (Options(door=f"{OTHER}/", audience="x"), None, OTHER, "x", 3600),
+    ],
+)  # fmt: skip
+def test_the_door_comes_from_options_or_the_config(
+    options: Options, text: str | None, door: str, audience: str, lifetime: int
+) -> None:
+    assert resolve(options, text) == CredentialsSettings(
+        door=door, audience=audience, lifetime_seconds=lifetime
+    )
+
+
+@pytest.mark.parametrize(
+    ("local", "host", "door"),
+    [
+        ("127.0.0.1:9443", "localhost", "https://localhost:9443/kubernetes"),
+        ("127.0.0.1:443", "localhost", "https://localhost/kubernetes"),
+        ("'[::1]:9443'", "'::1'", "https://[::1]:9443/kubernetes"),
+    ],
+)
+def test_a_local_door_has_the_host_and_port_it_listens_on(local: str, host: str, door: str) -> None:
+    text = f"version: 1\ndomains: {{x: {{host: {host}, front: envoy}}}}\nlocal: {{door: {local}}}\n"
+    assert resolve(Options(audience="x"), text).door == door
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "error", "value"),
+    [
+        (Options(audience="x"), None, IncompleteCredentialsError, "--door"),
+        (Options(), CONFIG, IncompleteCredentialsError, "--audience"),
+        (Options(audience="x"), CONFIG + SECOND, UsageError, "--domain: ekf, serving"),
+        (Options(domain="nope"), CONFIG, UsageError, "'nope'"),
+        (Options(door="http://d.example.com/k", audience="x"), None, CredentialsError, "http://"),
+        (Options(audience="x", lifetime_seconds=599), CONFIG, UsageError, "599"),
+        (Options(audience="one", lifetime_seconds=1801), CONFIG + POLICY, UsageError, "1801"),
+        (Options(audience="x", authority="not PEM"), CONFIG, BadCertificateAuthorityError, "PEM"),
+        (Options(audience="two words "), CONFIG, CredentialsError, "audience"),
+    ],
+    ids=["no door", "no audience", "two domains", "unknown domain", "http", "too short",
+         "too long", "authority", "audience"],
+)  # fmt: skip
+def test_options_that_give_no_valid_credentials_are_refused(
+    options: Options, text: str | None, error: type[DaypassError], value: str
+) -> None:
+    with raises(error, match=value) as caught:
+        resolve(options, text)
+    assert type(caught.value) is error
+
+
+def test_omitted_options_keep_the_values_in_the_annotations() -> None:
+    pem = Authority().pem
+    before = replace(SETTINGS, lifetime_seconds=900, authority=pem)
+    account = known(**before.annotations())
+    assert resolve(Options(), None, account) == before
+    assert resolve(Options(audience="x"), None, account) == replace(before, audience="x")
+    # Another door has another certificate.
+    moved = resolve(Options(door="https://new.example.com/k"), None, account)
+    assert (moved.door, moved.authority) == ("https://new.example.com/k", None)
+
+
+def test_the_domain_in_the_annotations_is_chosen_among_several() -> None:
+    account = known(**{labels.DOOR: "https://serving.example.com/tokens"})
+    found = resolve(Options(audience="x"), CONFIG + SECOND, account)
+    assert found.door == "https://serving.example.com/tokens"
+
+
+def test_annotations_of_a_foreign_account_are_ignored() -> None:
+    account = replace(known(**SETTINGS.annotations()), is_ours=False)
+    with raises(IncompleteCredentialsError, match="--door"):
+        resolve(Options(), None, account)
+
+
+def test_the_client_reads_the_credentials_file(world: EmbeddedCluster, tmp_path: Path) -> None:
+    pem, token = Authority().pem, make(world.cluster).token
+    file = tmp_path / "bot.json"
+    file.touch(0o600)
+    file.write_bytes(replace(SETTINGS, authority=pem).file_content(token))
+    settings = parse_source(read_source({}, str(file)), world.clock.unix())
+    assert (settings.door.url, settings.audience) == (SETTINGS.door, SETTINGS.audience)
+    assert settings.certificate_authority == pem
+    assert settings.lifetime_seconds == SETTINGS.lifetime_seconds
+    without = json.loads(SETTINGS.file_content(Secret("x")))
+    assert "certificateAuthority" not in without
+
+
+def test_only_credentials_of_the_same_identity_are_overwritten(
+    world: EmbeddedCluster, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "bot.json", replace(BOT, namespace="far")
+    now = world.clock.unix()
+    check_file(str(path), BOT, now_unix=now)
+    path.touch(0o600)
+    with raises(FileInUseError, match="(?s)bot.json.*team/bot.*--force"):
+        check_file(str(path), BOT, now_unix=now)
+    path.write_bytes(SETTINGS.file_content(make(world.cluster).token))
+    check_file(str(path), BOT, now_unix=now)
+    with raises(FileInUseError, match="(?s)bot.json.*far/bot.*--force"):
+        check_file(str(path), other, now_unix=now)
+    check_file(str(path), other, now_unix=now, force=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "value"),
+    [
+        (".", "./bot.json"),
+        ("no/bot.json", "no "),
+        ("link.json", "link.json"),
+        ("pipe", "pipe"),
+        ("/dev/null", "/dev/null"),
+        ("yaml", "-o ./yaml"),
+    ],
+)
+def test_force_does_not_replace_anything_but_a_regular_file(
+    file: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bot.json").touch(0o600)
+    (tmp_path / "link.json").symlink_to("bot.json")
+    os.mkfifo("pipe")
+    with raises(UsageError, match=re.escape(value)):
+        check_file(file, BOT, now_unix=0.0, force=True)

@@ -1,0 +1,124 @@
+"""Revocation and deletion: what stops working, and what stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from daypass._core import labels
+from daypass._core.errors import DaypassError
+from daypass.identity.delete import delete, revoke
+from daypass.identity.model import (
+    ForeignAccountError,
+    IdentityNotFoundError,
+    get_identity,
+    token_secret,
+)
+from daypass.kube.resources import (
+    CONFIG_MAPS,
+    ROLE_BINDINGS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+)
+from support.embedded import EmbeddedCluster
+from support.lifecycle import BOT, deaf, grant, is_good, make, mint, ours, turn
+from support.messages import check, raises
+
+
+def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
+    world: EmbeddedCluster,
+) -> None:
+    tokens = [make(world.cluster).token]
+    turn(world.cluster)
+    foreign = token_secret("team", "bot", "by-hand")
+    foreign["metadata"]["labels"], foreign["metadata"]["annotations"] = (
+        {},
+        {"kubernetes.io/service-account.name": "bot"},
+    )
+    world.cluster.create(foreign)
+    make(world.cluster, replace(BOT, name="bot-daypass"))
+    revoked = revoke(world.cluster, BOT)
+    assert len(revoked.deleted) == 2
+    assert revoked.left == ("by-hand",)
+    world.clock.advance(11)
+    assert not is_good(world.cluster, tokens[0])
+    assert len(ours(world.cluster, replace(BOT, name="bot-daypass"))) == 1
+
+
+def test_after_a_revocation_the_secret_has_another_name_and_token(
+    world: EmbeddedCluster,
+) -> None:
+    old = make(world.cluster)
+    revoke(world.cluster, BOT)
+    new = make(world.cluster)
+    assert new.secret_name != old.secret_name
+    assert new.token != old.token
+    # Why names are never reused: a Secret of the same name gets the same token, byte for byte.
+    world.cluster.create(token_secret("team", "bot", old.secret_name))
+    again = world.cluster.get(SECRETS, old.secret_name, "team")
+    assert again["data"]["token"]
+    assert is_good(world.cluster, old.token)
+
+
+def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
+    world: EmbeddedCluster,
+) -> None:
+    other = replace(BOT, name="bot-daypass")
+    kept = make(world.cluster, other)
+    make(world.cluster)
+    grant(world.cluster)
+    metadata = {"name": "bot-daypass-token", "namespace": "far"}
+    world.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    warnings: list[tuple[str, str]] = []
+    planned = delete(world.cluster, BOT, warn=deaf, dry_run=True)
+    assert len(ours(world.cluster)) == 1
+    deleted = delete(world.cluster, BOT, warn=lambda *words: warnings.append(words))
+    assert planned == deleted
+    assert deleted.left == ()
+    assert [each.partition("/")[0] for each in deleted.deleted] == [
+        "rolebindings", "secrets", "rolebindings", "authorizationpolicies", "roles",
+        "serviceaccounts",
+    ]  # fmt: skip
+    assert deleted.deleted[0] == "rolebindings/bot-daypass-token in team"
+    ((fact, hint),) = warnings
+    assert fact.startswith("far ")
+    check(f"{fact}\n{hint}", reason="warning")
+    assert not isinstance(
+        mint(world.as_holder_of(kept.token), other, bound_to=kept.secret_name), DaypassError
+    )
+    assert world.cluster.find(CONFIG_MAPS, "bot-daypass-token", "far") is not None
+    with raises(IdentityNotFoundError, match="team/bot"):
+        delete(world.cluster, BOT, warn=deaf)
+
+
+def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
+    world: EmbeddedCluster,
+) -> None:
+    metadata = {"name": "bot", "namespace": "team", "labels": {"app": "x"}}
+    world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    created = make(world.cluster, adopt=True, deadline="2027-02-01T00:00:00Z")
+    deleted = delete(world.cluster, BOT, warn=deaf)
+    assert deleted.left == ("serviceaccounts/bot in team",)
+    left = world.cluster.get(SERVICE_ACCOUNTS, "bot", "team")["metadata"]
+    assert left["labels"] == {"app": "x"}
+    assert left.get("annotations", {}) == {}
+    assert isinstance(mint(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
+
+
+def test_a_foreign_account_is_neither_deleted_nor_revoked(
+    world: EmbeddedCluster,
+) -> None:
+    metadata = {"name": "bot", "namespace": "team"}
+    world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    with raises(ForeignAccountError, match="team/bot"):
+        delete(world.cluster, BOT, warn=deaf)
+    with raises(ForeignAccountError, match="team/bot"):
+        get_identity(world.cluster, BOT)
+
+
+def test_a_deletion_without_the_account_finds_the_rest(world: EmbeddedCluster) -> None:
+    make(world.cluster)
+    grant(world.cluster)
+    world.cluster.delete(SERVICE_ACCOUNTS, "bot", "team")
+    deleted = delete(world.cluster, BOT, warn=deaf)
+    assert "rolebindings/grant in far" in deleted.deleted
+    assert world.cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR) == []

@@ -1,0 +1,42 @@
+"""Names of identities: what Kubernetes allows, and what fits into the names of Secrets."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass.identity.model import (
+    LONGEST_NAME_CHARACTERS,
+    BadNameError,
+    IdentityName,
+    new_secret_name,
+)
+from support.messages import raises
+
+
+@pytest.mark.parametrize(
+    "name", ["bot", "a.b-c.1", pytest.param("x" * LONGEST_NAME_CHARACTERS, id="longest")]
+)
+def test_an_accepted_name_gives_valid_secret_names(name: str) -> None:
+    assert IdentityName.parse("team", name).key == f"team/{name}"
+    assert len(new_secret_name(name)) <= 253
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "value"),
+    [
+        ("team", "Bot", "'Bot'"),
+        ("team", "", "''"),
+        ("team", "-bot", "'-bot'"),
+        ("team", "bot/x", "'bot/x'"),
+        ("team", "bot.", "'bot.'"),
+        pytest.param("team", "b\u00f6t", "'b\u00f6t'", id="umlaut"),
+        pytest.param("team", "x" * (LONGEST_NAME_CHARACTERS + 1), "225 characters", id="long name"),
+        ("te.am", "bot", "'te.am'"),
+        ("", "bot", "''"),
+        ("T", "bot", "'T'"),
+        pytest.param("x" * 64, "bot", f"'{'x' * 64}'", id="long namespace"),
+    ],
+)
+def test_invalid_kubernetes_names_are_refused(namespace: str, name: str, value: str) -> None:
+    with raises(BadNameError, match=value):
+        IdentityName.parse(namespace, name)

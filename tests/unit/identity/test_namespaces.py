@@ -1,0 +1,55 @@
+"""The policy's label on the namespaces of identities, and warnings about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from daypass._core import labels
+from daypass.identity.delete import delete
+from daypass.identity.namespaces import enforce_policy
+from daypass.kube.resources import (
+    NAMESPACES,
+)
+from support.embedded import EmbeddedCluster
+from support.lifecycle import BOT, make
+from support.messages import check
+
+
+def test_the_namespace_is_labelled_and_a_missing_policy_gives_a_warning(
+    world: EmbeddedCluster,
+) -> None:
+    warnings: list[str] = []
+    enforce_policy(world.cluster, "team", lambda *words: warnings.append("\n".join(words)))
+    found = world.cluster.get(NAMESPACES, "team")["metadata"]["labels"]
+    assert found[labels.POLICY] == labels.POLICY_ENFORCED
+    label, missing = warnings
+    assert "team" in label
+    assert missing.endswith("daypass policy apply")
+    for warning in warnings:
+        check(warning, reason="warning")
+
+
+def test_a_namespace_that_the_policy_exempts_gives_a_warning(world: EmbeddedCluster) -> None:
+    warnings: list[str] = []
+    enforce_policy(world.cluster, "kube-system", lambda *words: warnings.append("\n".join(words)))
+    label, exempt, missing = warnings
+    assert "kube-system" in label
+    assert "kube-system" in exempt
+    assert missing.endswith("daypass policy apply")
+    check(exempt, reason="warning")
+
+
+def test_deleting_the_last_identity_warns_that_the_namespace_keeps_its_label(
+    world: EmbeddedCluster,
+) -> None:
+    other = replace(BOT, name="other")
+    make(world.cluster, other)
+    make(world.cluster)
+    warnings: list[tuple[str, str]] = []
+    delete(world.cluster, BOT, warn=lambda *words: warnings.append(words))
+    assert warnings == []
+    delete(world.cluster, other, warn=lambda *words: warnings.append(words))
+    ((fact, hint),) = warnings
+    assert "team" in fact
+    assert "kubectl label namespace team daypass.dev/policy-" in hint
+    check(f"{fact}\n{hint}", reason="warning")

@@ -1,0 +1,82 @@
+"""The table and the JSON document of identities."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from daypass._core import labels
+from daypass.cli import main
+from daypass.cli.output import table
+from daypass.identity.health import examine
+from daypass.identity.report import HEADINGS, display_age, json_document, table_rows
+from daypass.kube.cluster import Cluster
+from support.embedded import EmbeddedCluster
+from support.inventories import BOT, World, grant
+from support.messages import check
+from support.timing import FakeClock
+
+
+def test_the_table_has_no_control_characters() -> None:
+    world = World()
+    world.account["metadata"]["annotations"][labels.DOOR] = "https://door\x1b[2J\n.test"
+    for name in ("a", "b", "c"):
+        world.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
+    clock = FakeClock()
+    examined = examine(world.objects(), clock, unused_seconds=10**9)
+    drawn = table(HEADINGS, table_rows(examined, clock))
+    heading, row = (re.split(" {3,}", line) for line in drawn.splitlines())
+    assert heading == list(HEADINGS)
+    assert row == [
+        "team", "bot", "a=view, alice=view, and 2 more", "https://door [2J .test", "5d",
+        "2027-01-14", "-", "half-grant",
+    ]  # fmt: skip
+    wide = table(HEADINGS, table_rows(examined, clock, wide=True))
+    assert "a=view, alice=view, b=view, c=view" in wide
+    assert len(examined[0].findings) == 3
+    assert all(finding.text in wide for finding in examined[0].findings)
+
+
+def test_the_json_document_has_all_fields_and_no_secret() -> None:
+    world = World()
+    (examined,) = examine(world.objects(), FakeClock(), unused_seconds=10**9)
+    whole = json.loads(json.dumps(json_document(examined)))
+    assert whole["findings"] == []
+    assert whole["grants"] == [
+        {
+            "namespace": "alice", "role": "kubeflow-view", "kind": "ClusterRole",
+            "binding": "user-system-serviceaccount-team-bot-clusterrole-view",
+            "daypass": True, "authorizationPolicy": True,
+        }
+    ]  # fmt: skip
+    assert whole["lastUsed"] == "2027-01-14"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-5, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_800, "2d"), (800 * 86_400, "2y")],
+)
+def test_ages_are_short(seconds: float, shown: str) -> None:
+    assert display_age(seconds) == shown
+
+
+def test_the_embedded_api_server_gives_a_note_and_no_finding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = EmbeddedCluster()
+    world.make_namespace("team")
+    token = world.cluster.connection.token
+    assert token is not None
+    monkeypatch.setattr(Cluster, "open", lambda **_: world.as_holder_of(token))
+    assert main(["identity", "create", "bot", "--door", "https://d.test/k", "--audience", "a",
+                 "-o", "-"]) == 0  # fmt: skip
+    capsys.readouterr()
+    for arguments in (["list"], ["show", "bot"]):
+        assert main(["identity", *arguments, "--check"]) == 0
+        captured = capsys.readouterr()
+        assert len(captured.err.splitlines()) == 1
+        check(captured.err, reason="note")
+        assert "daypass policy" not in captured.err + captured.out
+        assert "no-policy" not in captured.out

@@ -1,0 +1,90 @@
+"""Which Secret of an identity is live and current, and waiting for its token."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from daypass.identity.tokens import (
+    NoTokenError,
+    TokenSecret,
+    current_secret,
+    is_rotation_unfinished,
+    live_secrets,
+    wait_for_token,
+)
+from daypass.kube.resources import (
+    SECRETS,
+)
+from support.embedded import EmbeddedCluster
+from support.lifecycle import BOT
+from support.messages import raises
+
+
+def secret(name: str, created: int = 1, **fields: Any) -> TokenSecret:
+    whole: dict[str, Any] = {
+        "account": BOT,
+        "account_uid": "u",
+        "name": name,
+        "uid": name,
+        "created": f"2026-11-24T16:00:0{created}Z",
+        "is_ours": True,
+        "replaces": None,
+        "retire_after": None,
+    }
+    return TokenSecret(**{**whole, **fields})
+
+
+def test_live_secrets_are_managed_not_retired_and_of_this_account() -> None:
+    secrets = [
+        secret("a"),
+        secret("b", is_ours=False),
+        secret("c", retire_after="2026-11-24T16:00:00Z"),
+        secret("d", account_uid="of an account that is gone"),
+        secret("e", account_uid=""),
+    ]
+    assert [each.name for each in live_secrets(secrets, "u")] == ["a", "e"]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "name", "unfinished"),
+    [
+        ([secret("a")], "a", False),
+        ([secret("a", replaces="gone")], "a", False),
+        # One second, one of them random: only the annotation tells which is newer.
+        ([secret("a", replaces="b"), secret("b")], "a", True),
+        ([secret("b"), secret("a", replaces="b")], "a", True),
+        ([secret("a", 2), secret("b", 1)], "a", False),
+        ([secret("a", 1, replaces="b"), secret("b", 1, replaces="a")], "b", True),
+    ],
+    ids=["one", "replaces one that is gone", "a replaces b", "b, a replaces b", "newer", "cycle"],
+)
+def test_the_current_secret_is_the_one_that_no_other_replaces(
+    secrets: list[TokenSecret], name: str, unfinished: bool
+) -> None:
+    found = current_secret(secrets)
+    assert found is not None
+    assert (found.name, is_rotation_unfinished(found, secrets)) == (name, unfinished)
+
+
+def test_a_secret_without_a_token_is_an_error_after_30_seconds(world: EmbeddedCluster) -> None:
+    metadata = {"name": "empty", "namespace": "team"}
+    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    began = world.clock.now_unix
+    with raises(NoTokenError, match="(?s)empty.*30 s"):
+        wait_for_token(world.cluster, "team", "empty")
+    assert 30 <= world.clock.now_unix - began < 32
+
+
+def test_a_late_token_is_waited_for(world: EmbeddedCluster) -> None:
+    metadata = {"name": "late", "namespace": "team"}
+    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+
+    def sleep(seconds: float) -> None:
+        data = {"token": base64.b64encode(b"it is").decode()}
+        world.cluster.patch(SECRETS, "late", {"data": data}, "team")
+
+    world.cluster.sleep = sleep
+    assert wait_for_token(world.cluster, "team", "late").reveal() == "it is"
