@@ -199,7 +199,7 @@ class Option:
     def resolve(self, answers: _Answers, questions: Questions) -> str | None:
         """Return the answer, checked; None if there is none and it is not asked for."""
         given = getattr(answers.options, self.flag.removeprefix("--").replace("-", "_"))
-        if given is not None:
+        if given:  # empty, as of an unset shell variable: not given
             return checked(self.flag, given, self.check)
         if (found := self.found(answers)) is not None:
             return found
