@@ -20,30 +20,28 @@ from daypass.deploy.routes import (
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
-from daypass.kube.resources import PODS, Object, Resource
+from daypass.kube.resources import PODS, Object, Resource, name_of
 
-_NETWORKING, _ISTIO = "networking.k8s.io/v1", "networking.istio.io"
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
-_INGRESSES = Resource(api_version=_NETWORKING, kind="Ingress", plural="ingresses")
-_INGRESS_CLASSES = Resource(
-    api_version=_NETWORKING, kind="IngressClass", plural="ingressclasses", namespaced=False
-)
-_ISSUERS = Resource(
-    api_version="cert-manager.io/v1",
-    kind="ClusterIssuer",
-    plural="clusterissuers",
-    namespaced=False,
-)
-GATEWAYS = Resource(api_version=_GATEWAY_API, kind="Gateway", plural="gateways")
-_GATEWAY_CLASSES = Resource(
-    api_version=_GATEWAY_API, kind="GatewayClass", plural="gatewayclasses", namespaced=False
-)
-_HTTP_ROUTES = Resource(api_version=_GATEWAY_API, kind="HTTPRoute", plural="httproutes")
-_DEPLOYMENTS = Resource(api_version="apps/v1", kind="Deployment", plural="deployments")
-_SERVICES = Resource(api_version="v1", kind="Service", plural="services")
-_ENDPOINT_SLICES = Resource(
-    api_version="discovery.k8s.io/v1", kind="EndpointSlice", plural="endpointslices"
-)
+
+
+def _cluster_scoped(api_version: str, kind: str, plural: str) -> Resource:
+    return Resource(api_version=api_version, kind=kind, plural=plural, namespaced=False)
+
+
+def _namespaced(api_version: str, kind: str, plural: str) -> Resource:
+    return Resource(api_version=api_version, kind=kind, plural=plural)
+
+
+_INGRESSES = _namespaced("networking.k8s.io/v1", "Ingress", "ingresses")
+_INGRESS_CLASSES = _cluster_scoped("networking.k8s.io/v1", "IngressClass", "ingressclasses")
+_ISSUERS = _cluster_scoped("cert-manager.io/v1", "ClusterIssuer", "clusterissuers")
+_GATEWAYS = _namespaced(_GATEWAY_API, "Gateway", "gateways")
+_GATEWAY_CLASSES = _cluster_scoped(_GATEWAY_API, "GatewayClass", "gatewayclasses")
+_HTTP_ROUTES = _namespaced(_GATEWAY_API, "HTTPRoute", "httproutes")
+_DEPLOYMENTS = _namespaced("apps/v1", "Deployment", "deployments")
+_SERVICES = _namespaced("v1", "Service", "services")
+_ENDPOINT_SLICES = _namespaced("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 _DISCOVERY_DOCUMENT = "/.well-known/openid-configuration"
 _INGRESS = "istio=ingressgateway"
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
@@ -85,7 +83,7 @@ def discover(open_cluster: Callable[[], Cluster]) -> DiscoveredCluster:
         found.notes.append(f"no cluster was looked at: {error.fact}")
         return found
     try:
-        _ask_all(cluster, found)
+        _Lookup(cluster, found).run()
         found.asked = True
     except DaypassError as error:
         return DiscoveredCluster(notes=[f"no cluster was looked at: {error.fact}"])
@@ -94,121 +92,115 @@ def discover(open_cluster: Callable[[], Cluster]) -> DiscoveredCluster:
     return found
 
 
-def _ask_all(cluster: Cluster, found: DiscoveredCluster) -> None:
-    classes = _list(cluster, found, _INGRESS_CLASSES)
-    if classes is not None:
-        found.classes = {_name(each): each["spec"].get("controller", "") for each in classes}
-        found.default_class = next((_name(c) for c in classes if _is_default(c)), None)
-    for each in _list(cluster, found, _INGRESSES) or ():
-        _note(found, each, routes.of_ingress(each, found.classes or {}))
-    if cluster.serves(_ISSUERS):
-        issuers = _list(cluster, found, _ISSUERS)
-        found.issuers = None if issuers is None else sorted(_name(each) for each in issuers)
-    else:
-        found.issuers = []
-        found.notes.append("there is no cert-manager")
-    _ask_istio(cluster, found)
-    _ask_gateway_api(cluster, found)
-    deployments = _list(cluster, found, _DEPLOYMENTS, metadata_only=True)
-    if deployments is not None:
-        found.external_dns = any("external-dns" in _name(each) for each in deployments)
-    with _optional(found, "the issuer of tokens"):
-        document = cluster.request("GET", _DISCOVERY_DOCUMENT, what=f"get {_DISCOVERY_DOCUMENT}")
-        found.issuer = str(document["issuer"]) if document.get("issuer") else None
-    with _optional(found, "the addresses of the API servers"):
-        slices = cluster.list(
-            _ENDPOINT_SLICES, "default", labels="kubernetes.io/service-name=kubernetes"
-        )
-        found.addresses = sorted(
-            {a for each in slices for e in each.get("endpoints") or () for a in e["addresses"]}
-        )
+class _Lookup:
+    """Looks a cluster up and adds what it has to `found`."""
 
+    def __init__(self, cluster: Cluster, found: DiscoveredCluster) -> None:
+        self._cluster = cluster
+        self._found = found
 
-def _ask_istio(cluster: Cluster, found: DiscoveredCluster) -> None:
-    kinds = {"VirtualService": "virtualservices", "Gateway": "gateways"}
-    served = [
-        {k: Resource(api_version=f"{_ISTIO}/{v}", kind=k, plural=p) for k, p in kinds.items()}
-        for v in ("v1", "v1beta1")
-    ]
-    known = next((each for each in served if cluster.serves(each["VirtualService"])), None)
-    found.istio = known is not None
-    if known is None:
-        found.notes.append("there is no Istio")
-        return
-    for each in _kept(cluster, found, ISTIO_GATEWAY, known["Gateway"]):
-        _note(found, each, routes.of_istio_gateway(each))
-    for each in _kept(cluster, found, VIRTUAL_SERVICE, known["VirtualService"]):
-        _note(found, each, routes.of_virtual_service(each))
-    pods = _list(cluster, found, PODS, labels=_INGRESS, metadata_only=True)
-    found.ingress_pods = [dict(each["metadata"].get("labels") or {}) for each in pods or ()]
-    services = _list(cluster, found, _SERVICES, labels=_INGRESS)
-    found.ingress_gateways = sorted(
-        f"{each['metadata']['namespace']}/{_name(each)}" for each in services or ()
-    )
-
-
-def _ask_gateway_api(cluster: Cluster, found: DiscoveredCluster) -> None:
-    found.gateway_api = cluster.serves(_HTTP_ROUTES)
-    if not found.gateway_api:
-        found.notes.append("there is no Gateway API")
-        return
-    classes = _list(cluster, found, _GATEWAY_CLASSES)
-    found.gateway_classes = None if classes is None else sorted(_name(each) for each in classes)
-    for each in _kept(cluster, found, GATEWAY, GATEWAYS):
-        _note(found, each, routes.of_gateway(each))
-    for each in _kept(cluster, found, HTTP_ROUTE, _HTTP_ROUTES):
-        _note(found, each, routes.of_http_route(each))
-
-
-def _note(
-    found: DiscoveredCluster, document: Object, parts: Iterator[PublishedHost | PublishedRoute]
-) -> None:
-    if routes.is_ours(document):
-        return
-    for part in parts:
-        if isinstance(part, PublishedHost):
-            found.hosts.append(part)
+    def run(self) -> None:
+        cluster, found = self._cluster, self._found
+        classes = self._list(_INGRESS_CLASSES)
+        if classes is not None:
+            found.classes = {name_of(each): each["spec"].get("controller", "") for each in classes}
+            found.default_class = next((name_of(c) for c in classes if _is_default(c)), None)
+        for each in self._list(_INGRESSES) or ():
+            self._add(each, routes.of_ingress(each, found.classes or {}))
+        if cluster.serves(_ISSUERS):
+            found.issuers = self._names(_ISSUERS)
         else:
-            found.routes.append(part)
+            found.issuers = []
+            found.notes.append("there is no cert-manager")
+        self._look_up_istio()
+        self._look_up_gateway_api()
+        deployments = self._list(_DEPLOYMENTS, metadata_only=True)
+        if deployments is not None:
+            found.external_dns = any("external-dns" in name_of(each) for each in deployments)
+        with self._optional("the issuer of tokens"):
+            document = cluster.request(
+                "GET", _DISCOVERY_DOCUMENT, what=f"get {_DISCOVERY_DOCUMENT}"
+            )
+            found.issuer = str(document["issuer"]) if document.get("issuer") else None
+        with self._optional("the addresses of the API servers"):
+            slices = cluster.list(
+                _ENDPOINT_SLICES, "default", labels="kubernetes.io/service-name=kubernetes"
+            )
+            found.addresses = sorted(
+                {a for each in slices for e in each.get("endpoints") or () for a in e["addresses"]}
+            )
 
+    def _look_up_istio(self) -> None:
+        group, found = "networking.istio.io", self._found
+        versions = [f"{group}/{version}" for version in ("v1", "v1beta1")]
+        services = [_namespaced(v, "VirtualService", "virtualservices") for v in versions]
+        known = next((each for each in services if self._cluster.serves(each)), None)
+        found.istio = known is not None
+        if known is None:
+            found.notes.append("there is no Istio")
+            return
+        gateways = _namespaced(known.api_version, "Gateway", "gateways")
+        self._add_all(ISTIO_GATEWAY, gateways, routes.of_istio_gateway)
+        self._add_all(VIRTUAL_SERVICE, known, routes.of_virtual_service)
+        pods = self._list(PODS, labels=_INGRESS, metadata_only=True)
+        found.ingress_pods = [dict(each["metadata"].get("labels") or {}) for each in pods or ()]
+        found.ingress_gateways = sorted(
+            f"{each['metadata']['namespace']}/{name_of(each)}"
+            for each in self._list(_SERVICES, labels=_INGRESS) or ()
+        )
 
-def _kept(
-    cluster: Cluster, found: DiscoveredCluster, kind: GroupKind, resource: Resource
-) -> list[Object]:
-    found.objects[kind] = _list(cluster, found, resource) or []
-    return found.objects[kind]
+    def _look_up_gateway_api(self) -> None:
+        self._found.gateway_api = self._cluster.serves(_HTTP_ROUTES)
+        if not self._found.gateway_api:
+            self._found.notes.append("there is no Gateway API")
+            return
+        self._found.gateway_classes = self._names(_GATEWAY_CLASSES)
+        self._add_all(GATEWAY, _GATEWAYS, routes.of_gateway)
+        self._add_all(HTTP_ROUTE, _HTTP_ROUTES, routes.of_http_route)
 
+    def _add_all(
+        self,
+        kind: GroupKind,
+        resource: Resource,
+        read: Callable[[Object], Iterator[PublishedHost | PublishedRoute]],
+    ) -> None:
+        self._found.objects[kind] = self._list(resource) or []
+        for each in self._found.objects[kind]:
+            self._add(each, read(each))
 
-def _list(
-    cluster: Cluster,
-    found: DiscoveredCluster,
-    resource: Resource,
-    *,
-    labels: str | None = None,
-    metadata_only: bool = False,
-) -> list[Object] | None:
-    with _optional(found, f"which {resource.plural} there are"):
-        listed = cluster.list(resource, labels=labels, metadata_only=metadata_only)
-        # The items of a list have no kind.
-        return [{**each, "kind": resource.kind} for each in listed]
-    return None
+    def _add(self, document: Object, parts: Iterator[PublishedHost | PublishedRoute]) -> None:
+        if routes.is_ours(document):
+            return
+        for part in parts:
+            if isinstance(part, PublishedHost):
+                self._found.hosts.append(part)
+            else:
+                self._found.routes.append(part)
 
+    def _names(self, resource: Resource) -> list[str] | None:
+        listed = self._list(resource)
+        return None if listed is None else sorted(name_of(each) for each in listed)
 
-@contextmanager
-def _optional(found: DiscoveredCluster, what: str) -> Iterator[None]:
-    """Turn an API error of one lookup into a note."""
-    try:
-        yield
-    except UnauthorizedError:
-        raise
-    except ForbiddenError:
-        found.notes.append(f"no right to ask {what}")
-    except ApiError as error:
-        found.notes.append(f"{what}: not known ({error.status.message})")
+    def _list(
+        self, resource: Resource, *, labels: str | None = None, metadata_only: bool = False
+    ) -> list[Object] | None:
+        with self._optional(f"which {resource.plural} there are"):
+            listed = self._cluster.list(resource, labels=labels, metadata_only=metadata_only)
+            # The items of a list have no kind.
+            return [{**each, "kind": resource.kind} for each in listed]
+        return None
 
-
-def _name(document: Object) -> str:
-    return str(document["metadata"]["name"])
+    @contextmanager
+    def _optional(self, what: str) -> Iterator[None]:
+        """Turn an API error of one lookup into a note."""
+        try:
+            yield
+        except UnauthorizedError:
+            raise
+        except ForbiddenError:
+            self._found.notes.append(f"no right to ask {what}")
+        except ApiError as error:
+            self._found.notes.append(f"{what}: not known ({error.status.message})")
 
 
 def _is_default(document: Object) -> bool:
