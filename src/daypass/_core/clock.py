@@ -1,7 +1,4 @@
-"""Time as something that is handed in.
-
-Chance for spreading what would happen at the same moment; nothing here is secret.
-"""
+"""Clocks, which callers pass in, and random delays that spread simultaneous requests."""
 
 import os
 import time
@@ -15,7 +12,7 @@ else:
 
 
 class Clock(Protocol):
-    """Where a piece of code gets its times from."""
+    """Where code gets the time from."""
 
     def unix(self) -> float:
         """Seconds since the epoch, UTC."""
@@ -24,7 +21,7 @@ class Clock(Protocol):
         """Seconds on a clock that only goes forward, for intervals."""
 
 
-_BOOT = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; it goes on while a machine sleeps
+_BOOT = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; it runs while the machine is suspended
 if _BOOT is not None:
     try:
         time.clock_gettime(_BOOT)
@@ -33,7 +30,7 @@ if _BOOT is not None:
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The clocks of this machine."""
 
     __slots__ = ()
 
@@ -50,21 +47,21 @@ SYSTEM_CLOCK = SystemClock()
 
 
 def utc(unix_seconds: float) -> "datetime":
-    """An aware UTC datetime of seconds since the epoch."""
+    """Return seconds since the epoch as an aware UTC datetime."""
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(unix_seconds, UTC)
 
 
 def random_fraction() -> float:
-    """A number from 0 up to 1.
+    """Return a random number from 0 up to 1, for delays and not for secrets.
 
-    From the system: a seed that a user has set for `random` is neither used nor moved on, and
-    processes that set the same one do not wait alike.
+    It comes from the system: the state of `random` is neither used nor changed, and processes with
+    the same seed do not wait equally long.
     """
     return int.from_bytes(os.urandom(4), "big") / 2**32  # `random` would load hashlib
 
 
 def jitter(seconds: float) -> float:
-    """`seconds`, a fifth more or less."""
+    """Return `seconds`, up to a fifth more or less."""
     return seconds * (0.8 + 0.4 * random_fraction())

@@ -1,4 +1,4 @@
-"""The root of every error that daypass raises on purpose."""
+"""The base class of daypass's errors, and those that more than one package raises."""
 
 
 class DaypassError(Exception):
@@ -26,13 +26,13 @@ class DaypassError(Exception):
 
 
 class UsageError(DaypassError):
-    """The command line or the environment asks for something that makes no sense."""
+    """A mistake in the command line, the environment or a file that the user wrote."""
 
     exit_code = 2
 
 
 class MissingExtraError(DaypassError):
-    """A part of daypass is used whose libraries are not installed."""
+    """The libraries for a part of daypass are not installed."""
 
     exit_code = 2
 
@@ -42,5 +42,5 @@ class MissingExtraError(DaypassError):
 
 
 def install_hint(extra: str) -> str:
-    """The line that brings an extra."""
+    """Return the hint that names the command which installs an extra."""
     return f"install them with: pip install 'daypass[{extra}]'"

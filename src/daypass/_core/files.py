@@ -1,4 +1,4 @@
-"""Files that hold secrets: read only if nobody else could read or write them, written whole."""
+"""Files with secrets: read only if no other user has access, and written atomically."""
 
 import errno
 import os
@@ -8,21 +8,21 @@ from daypass._core.errors import DaypassError
 
 
 class UnsafeFileError(DaypassError):
-    """A file of secrets that others can read or write, or that is not an ordinary file of ours."""
+    """A file with secrets that others can read or write, or that is not an ordinary file."""
 
 
 def read_private(path: str, *, limit_bytes: int, may_be_mounted: bool = False) -> bytes:
-    """The contents of a file of secrets.
+    """Return the contents of a file with secrets.
 
-    Refuses (UnsafeFileError) a symbolic link, anything but an ordinary file, another owner than
-    this user or root, a mode that lets group or others in, and more than `limit_bytes`. Raises
-    OSError where the file cannot be opened. All is asked of the open file, so nothing can be
-    swapped in between.
+    Raises UnsafeFileError for a symbolic link, anything but an ordinary file, another owner than
+    this user or root, a mode that gives group or others access, and more than `limit_bytes`.
+    Raises OSError if the file cannot be opened. The open file is checked, not the path, so that it
+    cannot be swapped in between.
 
-    `may_be_mounted`: it may also be one that the kubelet or systemd provides. A group may read what
-    is root's, as root says who that is (an `fsGroup`; an ACL, whose mask shows as a group); and the
-    path may be a link into `..data` beside it, as the kubelet makes them (k8s.io/kubernetes
-    pkg/volume/util/atomic_writer.go), if that leads nowhere outside of its folder.
+    `may_be_mounted`: also accept files of the kubelet or systemd. A group may read root's files,
+    since root chose the group (an `fsGroup`, or an ACL, whose mask shows as the group's mode). The
+    path may be a link into `..data` in its folder, as the kubelet makes them (k8s.io/kubernetes
+    pkg/volume/util/atomic_writer.go), unless that leads out of the folder.
     """
     descriptor = _open(path, may_be_mounted)
     try:
@@ -42,14 +42,14 @@ def _open(path: str, may_be_mounted: bool) -> int:
         leads_to, folder = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
         if leads_to.startswith(folder + "/"):
             return os.open(leads_to, flags)
-    raise UnsafeFileError(f"{path} is a symbolic link", "name the file that it leads to")
+    raise UnsafeFileError(f"{path} is a symbolic link", "name the file that it points to")
 
 
 def read_ordinary(path: str, *, limit_bytes: int) -> bytes:
-    """The contents of an ordinary file that holds no secret.
+    """Return the contents of an ordinary file without secrets.
 
-    Raises UnsafeFileError for anything else (a pipe would never end) and for more than
-    `limit_bytes`, OSError where it cannot be opened.
+    Raises UnsafeFileError for anything else (reading a pipe could block) and for more than
+    `limit_bytes`, and OSError if it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -95,10 +95,7 @@ def _read_bounded(descriptor: int, path: str, limit_bytes: int) -> bytes:
 
 
 def fingerprint(path: str) -> str:
-    """What changes when a file does, without reading it: times, size, and which file it is.
-
-    Empty where there is none.
-    """
+    """Return a text that changes when the file does, from its metadata; empty without a file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -107,10 +104,10 @@ def fingerprint(path: str) -> str:
 
 
 def write_private(path: str, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
-    """Put a file in place whole, with its mode, or leave what is there as it is (raises OSError).
+    """Replace a file atomically. Raises OSError, which leaves the old file in place.
 
-    The new file is made beside the old one, never wider than `mode`, synced and renamed over it.
-    `durable=False` leaves the sync out, for what can be had again and says itself if it is torn.
+    A new file in the same folder, never with a wider mode than `mode`, is synced and renamed.
+    `durable=False` skips the sync, for content that can be obtained again and is checked on read.
     """
     partial = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
@@ -130,17 +127,17 @@ def write_private(path: str, content: bytes, *, mode: int = 0o600, durable: bool
             os.unlink(partial)
         except OSError:
             pass
-        if isinstance(error, OSError):  # the same failure has the same words each time
+        if isinstance(error, OSError):  # without the random name
             error.filename, error.filename2 = path, None
         raise
 
 
 def make_private_folder(path: str) -> None:
-    """A folder, with its parents, that only this user can look into.
+    """Make a folder and its parents, with access for this user only.
 
-    Raises UnsafeFileError if it exists and is somebody else's or open to others.
+    Raises UnsafeFileError if it exists and belongs to, or is open to, another user.
     """
-    missing = [path]  # one by one: os.makedirs gives its mode to the last one only
+    missing = [path]  # one by one: os.makedirs sets the mode of the last one only
     while (parent := os.path.dirname(missing[-1])) and not os.path.isdir(parent):
         missing.append(parent)
     for folder in reversed(missing):
@@ -150,7 +147,9 @@ def make_private_folder(path: str) -> None:
             pass
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise UnsafeFileError(f"{path} is not a folder of yours", "remove it, or name another one")
+        raise UnsafeFileError(
+            f"{path} is not a folder of yours", "remove it, or name another folder"
+        )
     if status.st_mode & 0o077:
         raise UnsafeFileError(
             f"{path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})",

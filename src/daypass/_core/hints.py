@@ -1,7 +1,7 @@
-"""The commands that messages name: each is a line that a reader can paste into a shell.
+"""The command lines in messages, which a reader can paste into a shell.
 
-Every message that names a command line of `daypass` or `kubectl` gets it from here. So words are
-quoted in one place, and tests check that the program takes each line.
+Every message that names a command of `daypass` or `kubectl` gets it from here, so words are quoted
+in one place, and tests check that the program accepts each line.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ def command(*words: str) -> str:
 
 
 def kubectl(*words: str) -> str:
-    """The same for `kubectl`. The embedded API server of `daypass up` takes few of its commands."""
+    """The same for `kubectl`. The embedded API server of `daypass up` has few of its commands."""
     return _line("kubectl", words)
 
 
 def _line(program: str, words: tuple[str, ...]) -> str:
-    from shlex import quote  # here: its imports cost more than a cached token may take
+    from shlex import quote  # here: its imports take longer than printing a cached token
 
     return " ".join(
         [program, *(word if isinstance(word, Placeholder) else quote(word) for word in words)]

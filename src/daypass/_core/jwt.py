@@ -1,7 +1,7 @@
-"""Reading a JSON Web Token without believing it.
+"""Decoding of JSON Web Tokens without verification.
 
-Nothing here verifies a signature. What is read is used to fill in a request to the API server,
-which does verify, or to tell a person what they hold.
+Nothing here verifies a signature. The claims fill in a request to the API server, which does
+verify, or are shown to the holder of the token.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 LIMIT_CHARACTERS = 16 * 1024
-"""Tokens of Kubernetes are about 1,000 characters long; a header of Envoy's may be 60 KiB."""
+"""Kubernetes's tokens have about 1,000 characters; Envoy accepts headers of 60 KiB."""
 
 
 class MalformedTokenError(DaypassError):
-    """A string that is no JSON Web Token. The message never shows it."""
+    """A string that is not a JSON Web Token. The message never shows it."""
 
 
 def decode_unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header and the claims of a JWT in compact form (RFC 7519), neither of them verified.
+    """Return the unverified header and claims of a JWT in compact form (RFC 7519).
 
-    Raises MalformedTokenError for whatever is not three base64url parts, the first two of which
-    are JSON objects, or is longer than LIMIT_CHARACTERS. So what is decoded holds nothing that
-    could end a header line; the third part may be empty.
+    Raises MalformedTokenError for a token that is longer than LIMIT_CHARACTERS or is not three
+    base64url parts, the first two of them JSON objects; the third may be empty. So a decoded token
+    has no character that could end a header line.
     """
     if len(token) > LIMIT_CHARACTERS:
         raise MalformedTokenError(f"a token of more than {LIMIT_CHARACTERS} characters is not read")
@@ -59,16 +59,16 @@ def _object(part: str, what: str) -> dict[str, Any]:
 
 
 def _strict_json(text: str) -> Any:
-    """JSON that all parsers of tokens read alike. Raises ValueError for any other."""
+    """Return JSON that all parsers of tokens read alike. Raises ValueError for any other."""
     value = json.loads(
-        text, object_pairs_hook=_named_once, parse_int=_bounded, parse_constant=_refuse
+        text, object_pairs_hook=_unique_keys, parse_int=_bounded, parse_constant=_refuse
     )
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode()  # raises for half a surrogate pair
     return value
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         raise ValueError

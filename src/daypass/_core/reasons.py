@@ -1,4 +1,4 @@
-"""Why the gate lets a request through or not: a closed list, for answers, metrics and audit."""
+"""Why the gate allows or refuses a request: a closed list, for responses, metrics and audit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ REASON_HEADER = "daypass-reason"
 
 
 class Reason(StrEnum):
-    """One word for each way that a decision can end."""
+    """One word for each outcome of a decision."""
 
     ALLOWED = "allowed"
     NOT_GUARDED = "not-guarded"
@@ -43,7 +43,7 @@ CODES = {
     Reason.UNBOUND: 403,
     Reason.UNKNOWN: 503,
 }
-"""The HTTP code of each reason; 401 for those that are not here."""
+"""The HTTP status code of each reason; 401 for all others."""
 
 MESSAGES = {
     Reason.ALLOWED: "this is a short-lived token for this gate",
@@ -71,4 +71,4 @@ MESSAGES = {
     Reason.REVIEW_AUDIENCE: "the API server takes this token, but not for this audience",
     Reason.UNKNOWN: "the API server could not be asked about this token",
 }
-"""What a caller is told; none of it is taken from the request."""
+"""The message for the caller; it contains nothing of the request."""

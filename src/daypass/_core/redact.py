@@ -1,7 +1,7 @@
-"""Removing secrets from text that a server or a program wrote, before any of it is shown.
+"""Removal of secrets from the text of servers and programs, before any of it is shown.
 
-Servers and proxies quote the request that they refuse, the Authorization header included, in whole
-or in part, plain or encoded: in escapes of JSON and HTML, percent-encoded, and in base64 of either
+Servers and proxies quote the request that they refuse, with its Authorization header, in whole or
+in part, plain or encoded: with escapes of JSON and HTML, percent-encoded, and in base64 of either
 alphabet, as Kubernetes shows the data of Secrets. Other encodings (hexadecimal, octal, text with
 characters in between) are not recognised.
 """
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 
 RUN_CHARACTERS = 16
-"""A run of a secret that is shorter than this does not help to guess the rest of it."""
+"""Shorter runs of a secret do not help to guess the rest of it."""
 STARS = "***"
 _SHORTEST = 6
-"""Shorter secrets would be found by chance."""
+"""Shorter secrets would match by chance."""
 LIMIT_ANSWER_BYTES = 256 * 1024
-"""Answers that are to be shown are cut here, which bounds what searching them costs."""
+"""Responses are cut here before they are searched, which bounds the cost."""
 _URL_SAFE = str.maketrans("+/", "-_")
 _LEVELS = 4
-"""How deep encodings may be nested. Text that is encoded more often is not shown at all."""
+"""How deep encodings may be nested. Text with more levels is not shown at all."""
 _JWT = re.compile(r"eyJ[A-Za-z0-9_.-]{13,}")
 """`{"` in base64: every JSON Web Token begins like this."""
 _BACKSLASH = re.compile(r"(?<!\\)\\++(?:u00|x)([0-9A-Fa-f]{2})")
 
 
 class _Runs:
-    """The runs of secrets that must not be shown."""
+    """The runs of some secrets, which must not be shown."""
 
     __slots__ = ("_long", "_short")
 
@@ -48,7 +48,7 @@ class _Runs:
             for at in range(len(value) - RUN_CHARACTERS + 1)
         }
 
-    def scrub(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         if len(text) < _SHORTEST:
             return text
         shown = text = self._remove(text)
@@ -61,13 +61,13 @@ class _Runs:
                 shown = text
         return shown if _decode(text) == text else STARS
 
-    def scrub_document(self, value: Any) -> Any:
+    def redact_document(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self.scrub(value)
+            return self.redact(value)
         if isinstance(value, list):
-            return [self.scrub_document(each) for each in value]
+            return [self.redact_document(each) for each in value]
         if isinstance(value, dict):
-            return {self.scrub(key): self.scrub_document(each) for key, each in value.items()}
+            return {self.redact(key): self.redact_document(each) for key, each in value.items()}
         return value
 
     def _remove(self, text: str) -> str:
@@ -95,33 +95,33 @@ def redact(text: str, *secrets: Secret) -> str:
     which is what is returned if something was found there. Base64 is recognised of these secrets
     alone, and of no other token. The cost is linear in the length.
     """
-    return _Runs(secrets).scrub(text)
+    return _Runs(secrets).redact(text)
 
 
 def redact_answer(body: bytes, *secrets: Secret) -> bytes:
-    """Return the body of an answer, with every string in it scrubbed if it is JSON."""
+    """Return the body of a response without secrets, string by string if it is JSON."""
     body = body[:LIMIT_ANSWER_BYTES]
     runs = _Runs(secrets)
 
     def whole(text: str) -> object:
-        return int(text) if runs.scrub(text) == text else STARS
+        return int(text) if runs.redact(text) == text else STARS
 
     def decimal(text: str) -> object:
-        return float(text) if runs.scrub(text) == text else STARS
+        return float(text) if runs.redact(text) == text else STARS
 
     text = body.decode("utf-8", "replace")
     try:
         document = json.loads(body, parse_int=whole, parse_float=decimal)
-        clean = runs.scrub_document(document)
+        clean = runs.redact_document(document)
         if clean != document:
             text = json.dumps(clean, ensure_ascii=False)
     except (ValueError, RecursionError):
-        pass  # It is not JSON, or JSON that nothing reads: the text is scrubbed as it is.
-    return runs.scrub(text).encode("utf-8", "replace")
+        pass  # It is not JSON, or is nested too deep: it is redacted as text.
+    return runs.redact(text).encode("utf-8", "replace")
 
 
 def _base64(value: str) -> list[str]:
-    """What stands for a secret in base64 of a longer text, wherever in that text it begins."""
+    """Return the base64 of a secret inside a longer text, for each offset at which it may begin."""
     from binascii import b2a_base64
 
     plain = value.encode("utf-8", "replace")
@@ -134,7 +134,7 @@ def _base64(value: str) -> list[str]:
 
 
 def _decode(text: str) -> str:
-    """One level of encoding less."""
+    """Return the text with one level of encoding removed."""
     if "\\" in text:
         text = _BACKSLASH.sub(lambda found: chr(int(found[1], 16)), text)
     if "%" in text:

@@ -13,7 +13,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The secret itself; the only way to it, so that it can be grepped for."""
+        """Return the secret itself. Its uses can be found by this name."""
         return self._value
 
     def __repr__(self) -> str:
@@ -38,4 +38,4 @@ class Secret:
         return bool(self._value)
 
     def __reduce__(self) -> tuple[object, ...]:
-        raise TypeError("a Secret is not pickled: reveal() it where it goes onto the wire")
+        raise TypeError("a Secret cannot be pickled: reveal() it where it goes onto the wire")

@@ -1,4 +1,4 @@
-"""Kubernetes' Status, the object that every error of an API server comes as."""
+"""Kubernetes's Status, the object in every error response of an API server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Status:
 
     @classmethod
     def parse(cls, body: bytes) -> Status | None:
-        """The Status in a response body, or None where the body is something else."""
+        """Return the Status in a response body, or None for any other body."""
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
@@ -39,5 +39,5 @@ class Status:
 
 
 def excerpt(body: bytes) -> str:
-    """The beginning of a body that is no Status, printable and on one line, for a message."""
+    """Return the beginning of a body that is not a Status, printable and on one line."""
     return printable(body[: 4 * LIMIT_FOREIGN_CHARACTERS].decode("utf-8", "replace"))

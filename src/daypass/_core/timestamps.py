@@ -1,4 +1,4 @@
-"""The two ways in which an answer writes a time."""
+"""Timestamps of Kubernetes (RFC 3339) and of HTTP headers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def parse_rfc3339(text: str) -> datetime | None:
-    """Kubernetes' times (`2026-11-24T16:00:00Z`; RFC 3339) as aware UTC, or None."""
+    """Return a timestamp such as `2026-11-24T16:00:00Z` (RFC 3339) as aware UTC, or None."""
     if len(text) < 20 or text[10] not in "Tt ":
         return None
     try:
@@ -19,8 +19,10 @@ def parse_rfc3339(text: str) -> datetime | None:
 
 
 def parse_http_date(text: str) -> float | None:
-    """HTTP's times (`Tue, 24 Nov 2026 16:00:00 GMT`; RFC 9110 section 5.6.7) as seconds since the
-    epoch, or None; the two obsolete forms, which nobody may send, are not read."""
+    """Return a date such as `Tue, 24 Nov 2026 16:00:00 GMT` as seconds since the epoch, or None.
+
+    The two obsolete formats of RFC 9110, section 5.6.7, are not supported.
+    """
     parts = text.split(" ")
     if len(parts) != 6 or parts[5] != "GMT" or parts[2] not in _MONTHS:
         return None
@@ -39,5 +41,5 @@ def parse_http_date(text: str) -> float | None:
 
 
 def rfc3339(moment: datetime) -> str:
-    """A time as Kubernetes writes it, whole seconds, UTC."""
+    """Return a time in Kubernetes's format, whole seconds, UTC."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

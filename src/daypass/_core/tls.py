@@ -1,4 +1,4 @@
-"""TLS contexts of a client. There is no way here to leave verification out."""
+"""TLS contexts. There is no way to turn verification off."""
 
 import os
 import ssl
@@ -6,18 +6,15 @@ import ssl
 from daypass._core.errors import UsageError
 
 LIMIT_BYTES = 1024 * 1024
-"""Of a file of authorities; a whole machine's own have a quarter of it."""
+"""Of a file of authorities; those of a whole operating system have a quarter of it."""
 
 
 class BadCertificateAuthorityError(UsageError):
-    """A certificate authority that is no PEM certificate, or a file of it that cannot be read."""
+    """A certificate authority that is not a PEM certificate, or whose file cannot be read."""
 
 
 def read_authority(path: str | os.PathLike[str]) -> str:
-    """The PEM text of authorities in a file, which `client_context` takes.
-
-    Raises BadCertificateAuthorityError.
-    """
+    """Return the PEM text of a file, for `client_context`. Raises BadCertificateAuthorityError."""
     try:
         with open(path, "rb") as file:
             content = file.read(LIMIT_BYTES + 1)
@@ -36,10 +33,10 @@ def read_authority(path: str | os.PathLike[str]) -> str:
 
 
 def client_context(certificate_authority: str | None) -> ssl.SSLContext:
-    """A context that verifies the server's chain and name, TLS 1.2 or newer.
+    """Return a context that verifies the server's chain and name, with TLS 1.2 or newer.
 
-    `certificate_authority`: PEM text of the only authorities to trust; None for the machine's own
-    (OpenSSL's defaults, so SSL_CERT_FILE and SSL_CERT_DIR are honoured).
+    `certificate_authority`: PEM text of the only authorities to trust; None for those of the
+    machine (OpenSSL's defaults, so SSL_CERT_FILE and SSL_CERT_DIR apply).
     """
     context = (
         ssl.create_default_context()
@@ -53,7 +50,7 @@ def client_context(certificate_authority: str | None) -> ssl.SSLContext:
 def _only(certificate_authority: str) -> ssl.SSLContext:
     try:
         if "-----BEGIN" not in certificate_authority:
-            raise ValueError  # an empty text would mean the machine's own authorities to OpenSSL
+            raise ValueError  # for OpenSSL an empty text means the machine's own authorities
         return ssl.create_default_context(cadata=certificate_authority)
     except (ssl.SSLError, ValueError, TypeError):  # TypeError: characters beyond ASCII
         raise _not_pem() from None
@@ -67,12 +64,12 @@ def _not_pem() -> BadCertificateAuthorityError:
 
 
 def server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
-    """A context that shows this certificate (PEM files), TLS 1.2 or newer.
+    """Return a context with this certificate (PEM files), for TLS 1.2 or newer.
 
-    Raises OSError (ssl.SSLError among them) and ValueError for what cannot be shown.
+    Raises OSError (including ssl.SSLError) and ValueError for files that cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # With a password to try, OpenSSL does not ask for that of an encrypted key.
+    # Without a password, OpenSSL would prompt for that of an encrypted key.
     context.load_cert_chain(certificate_file, key_file, password="")
     return context

@@ -1,12 +1,12 @@
-"""The config file and what it means: domains, door, policy, gate, and the one exposure.
+"""`daypass.yaml`: its sections, how it is read, and which requests the door lets through.
 
-`daypass.yaml` is read here, and only here, into immutable values; the mistakes in it become one
-error, each with file, line and column. `exposure` defines which requests pass the door; the door's
-config is compiled from it, the auditor probes it, the tests enumerate it.
+`load` reads the file into immutable values; the mistakes in it become one error, each with file,
+line and column. `models`, `domain` and `gate` are its sections, `types` and `locations` their
+values. `exposure` is the one definition of what passes the door: Envoy's config is compiled from
+it, `daypass verify` probes it, and the tests enumerate it.
 
-This package does no I/O beyond reading the file it is given, and knows no cluster. It does not look
-at the files that a config names, at the DNS, or at what a Secret holds: that is for whoever uses
-the config, and for `verify`.
+This package only reads the file it is given. It does not look at the files, DNS names and Secrets
+that a config names; the code that uses the config and `daypass verify` do.
 """
 
 from daypass.config.domain import Domain, Front, Tls, TlsFilePair, TlsFiles, TlsIssuer, TlsSecret

@@ -1,4 +1,4 @@
-"""The base of every part of a config: immutable, strict, no unknown keys."""
+"""The base class of all sections of a config: immutable, strict, without unknown keys."""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -8,7 +8,7 @@ _UNITS = ("_seconds", "_bytes")
 
 
 def key_of(name: str) -> str:
-    """The key in the file of a field: `longest_lifetime_seconds` is `longestLifetime`."""
+    """Return the key of a field in the file: `longest_lifetime_seconds` is `longestLifetime`."""
     for unit in _UNITS:
         name = name.removesuffix(unit)
     return to_camel(name)

@@ -1,7 +1,4 @@
-"""Where the certificate of a public name comes from.
-
-A public name under which the door is published, and what terminates it.
-"""
+"""A public name of the door: what terminates it, and where its certificate comes from."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -23,14 +20,14 @@ from daypass.config.types import GatewayName, Host, Label, Subdomain, is_public_
 
 
 class TlsSecret(Section):
-    """A Secret of type kubernetes.io/tls that is there, beside the front."""
+    """An existing Secret of type kubernetes.io/tls in the namespace of the front."""
 
     secret: Subdomain = Field(examples=["ekf-tls"])
     """Name of the Secret."""
 
 
 class TlsIssuer(Section):
-    """cert-manager gets the certificate."""
+    """cert-manager issues the certificate."""
 
     issuer: Subdomain = Field(examples=["letsencrypt"])
     """Name of the ClusterIssuer."""
@@ -54,7 +51,7 @@ class TlsFiles(Section):
 
 
 Outside: TypeAlias = Literal["outside"]
-"""The front has its certificate already, from somewhere that daypass does not manage."""
+"""The front already has a certificate, which daypass does not manage."""
 
 WAYS: dict[str, type[Section]] = {"secret": TlsSecret, "issuer": TlsIssuer, "files": TlsFiles}
 OUTSIDE: Outside = "outside"
@@ -65,16 +62,16 @@ _HINT = (
 
 
 def _known_way(value: Any) -> Any:
-    """Refuse what is none of the four ways, in words that a union of types has not."""
+    """Refuse anything but the four ways, with a better message than a union of types has."""
     if isinstance(value, Section) or value == OUTSIDE:
         return value
     if isinstance(value, str):
-        raise fault(f"{shown(value)} is no way to get a certificate", _HINT)
+        raise fault(f"{shown(value)} is not a source of certificates", _HINT)
     if not isinstance(value, dict):
         raise expected("a mapping, or the word outside")
     ways = [key for key in value if key in WAYS]
     if len(ways) > 1:
-        raise fault(f"both {ways[0]} and {ways[1]}", "a domain has one certificate")
+        raise fault(f"both {ways[0]} and {ways[1]}", "use one of them")
     if not value:
         raise fault("an empty mapping", _HINT)
     if not ways:
@@ -83,7 +80,7 @@ def _known_way(value: Any) -> Any:
 
 
 def _way(value: Any) -> str:
-    """The tag of a way. Tags stand in pydantic's locations, after `tls`."""
+    """Return the tag of a way, which pydantic's locations have after `tls`."""
     keys = (
         value
         if isinstance(value, dict)
@@ -171,28 +168,28 @@ class Domain(Section):
 
     tls: Tls | None = Field(default=None, validate_default=True)
     """Where the certificate comes from: {secret: NAME}, {issuer: NAME}, {files: {certificate: FILE,
-    key: FILE}} or the word outside. The front envoy takes files, or makes a certificate of its own
-    where this is left out; the other fronts take anything else."""
+    key: FILE}} or the word outside. The front envoy needs files, or makes its own certificate if
+    this is left out; the other fronts accept the other three."""
 
     dns: Dns = "none"
-    """Who makes the DNS record: external-dns, or none (you)."""
+    """What creates the DNS record: external-dns, or none (you do)."""
 
     direct: bool = False
-    """ingress-nginx straight to the API server, with no door in between: it can't refuse all that
-    the door refuses."""
+    """ingress-nginx forwards to the API server without the door. It can't refuse all that the
+    door refuses."""
 
     class_name: Subdomain | None = Field(default=None, examples=["nginx"])
-    """IngressClass of the Ingress, or GatewayClass of the Gateway that is made. Left out: nginx for
+    """IngressClass of the Ingress, or GatewayClass of the new Gateway. Default: nginx for
     ingress-nginx, the cluster's default for ingress; gateway-api needs it, or `gateway`."""
 
     gateway: GatewayName | None = Field(default=None, examples=["istio-system/ingress"])
-    """istio and gateway-api: a Gateway that is there, as NAMESPACE/NAME, or for gateway-api
-    NAMESPACE/NAME/LISTENER (https). It has the certificate, so tls is outside. Left out: one is
-    made for this host."""
+    """istio and gateway-api: an existing Gateway, as NAMESPACE/NAME, or for gateway-api
+    NAMESPACE/NAME/LISTENER (https). It has the certificate, so tls is outside. Default: a new
+    Gateway for this host."""
 
     front_namespace: Label | None = Field(default=None, examples=["ingress-nginx"])
-    """Namespace of the pods that terminate the name; no others reach the door. Left out:
-    ingress-nginx and istio-system for these two fronts, and any pod for the others."""
+    """Namespace of the front's pods; no others reach the door. Default: ingress-nginx and
+    istio-system for these two fronts, and any pod for the others."""
 
     @field_validator("host")
     @classmethod
@@ -200,8 +197,8 @@ class Domain(Section):
         front = info.data.get("front", "envoy")
         if front != "envoy" and not is_public_name(host):
             raise fault(
-                f"{shown(host)} is no public name, and the front {front} needs one",
-                "write the DNS name; front: envoy takes addresses, for one machine",
+                f"{shown(host)} is not a public name, which the front {front} needs",
+                "write the DNS name; only front: envoy (one machine) accepts addresses",
             )
         return host
 
@@ -211,23 +208,23 @@ class Domain(Section):
         front = info.data.get("front")
         if front == "envoy" and tls == OUTSIDE:
             raise fault(
-                "the front envoy serves no plain http, so its certificate can't be outside",
+                "the front envoy does not serve plain http, so its certificate can't be outside",
                 "name its files, or leave tls out: a local authority makes one",
             )
         if front == "envoy" and not isinstance(tls, TlsFiles | None):
             raise fault(
-                "the front envoy runs on one machine, where no Secret or Issuer is",
+                "the front envoy runs on one machine, without Secrets and Issuers",
                 "write {files: {certificate: FILE, key: FILE}}, or leave tls out:"
                 " a local authority makes one",
             )
         if front not in (None, "envoy") and isinstance(tls, TlsFiles):
             raise fault(
-                f"the front {front} runs in a cluster and reads no files",
-                "put them into a Secret and write {secret: NAME}",
+                f"the front {front} runs in a cluster and does not read files",
+                "put them into a Secret, and write {secret: NAME}",
             )
         if front not in (None, "envoy") and tls is None:
             raise fault(
-                f"missing, and the front {front} needs a certificate",
+                f"is missing, and the front {front} needs a certificate",
                 "write tls: {secret: NAME}, tls: {issuer: NAME} or tls: outside",
             )
         return tls
@@ -236,7 +233,7 @@ class Domain(Section):
     @classmethod
     def _envoy_has_no_dns_controller(cls, dns: Dns, info: ValidationInfo) -> Dns:
         if dns != "none" and info.data.get("front") == "envoy":
-            raise fault("external-dns does not see the front envoy", "write none")
+            raise fault("external-dns does not support the front envoy", "write none")
         return dns
 
     @field_validator("direct")
@@ -244,9 +241,7 @@ class Domain(Section):
     def _only_nginx_goes_direct(cls, direct: bool, info: ValidationInfo) -> bool:
         front = info.data.get("front", "ingress-nginx")
         if direct and front != "ingress-nginx":
-            raise fault(
-                f"the front {front} always goes through the door", "leave direct out, or false"
-            )
+            raise fault(f"the front {front} always forwards to the door", "leave direct out")
         return direct
 
     @field_validator("class_name", "gateway", "front_namespace")
@@ -255,8 +250,8 @@ class Domain(Section):
         front, key = info.data.get("front"), key_of(str(info.field_name))
         if value is not None and front is not None and front not in _FRONTS_WITH[key]:
             raise fault(
-                f"the front {front} has none",
-                f"leave it out: it is for {', '.join(_FRONTS_WITH[key])}",
+                f"the front {front} does not have it",
+                f"leave it out (it is for {', '.join(_FRONTS_WITH[key])})",
             )
         return value
 
@@ -269,11 +264,11 @@ class Domain(Section):
             return gateway
         if info.data.get("tls", OUTSIDE) != OUTSIDE:
             raise fault(
-                f"the Gateway {gateway} has its certificate already",
-                "write tls: outside, or leave gateway out: one is made for this host",
+                f"the Gateway {gateway} already has its certificate",
+                "write tls: outside, or leave gateway out for a new one",
             )
         if info.data.get("class_name") is not None:
-            raise fault(f"the Gateway {gateway} has its class already", "leave className out")
+            raise fault(f"the Gateway {gateway} already has its class", "leave className out")
         if gateway.count("/") == 2 and info.data.get("front") == "istio":
-            raise fault("a Gateway of Istio's has no named listener", "write NAMESPACE/NAME")
+            raise fault("a Gateway of Istio has no named listeners", "write NAMESPACE/NAME")
         return gateway

@@ -1,10 +1,9 @@
 """The one definition of what passes the door.
 
-Two readers compile it: `Exposure.judge`, a pure predicate for tests and the auditor, and
-`render`, which turns the same patterns into an engine's config. Patterns are written in the part
-of the regular expression language that Python and RE2 read alike, are matched against the whole
-text, and see the request target as it came over the wire: nothing is decoded, merged or resolved
-first, because Go's router decodes the path, and `bot%2ftoken` would reach TokenRequest as well.
+`Exposure.judge` is a pure predicate for tests and `daypass verify`; `render` turns the same
+patterns into Envoy's config. Python and RE2 read the patterns alike. They match the whole text of
+the request target as it came over the wire. Nothing is decoded, merged or resolved first: Go's
+router decodes the path, so `bot%2ftoken` would reach TokenRequest, too.
 """
 
 import enum
@@ -14,12 +13,12 @@ from dataclasses import dataclass
 from daypass._core.k8s_names import LABEL, SUBDOMAIN, SUBDOMAIN_LENGTH
 
 BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
-"""Exactly one scheme, one space, one JWT. The API server takes the scheme in any case and ignores
-what follows the token; two spaces or a tab make the request anonymous there. A proxy and it must
-never read the header differently, so only the form that everybody reads alike passes."""
+"""Exactly one scheme, one space, one JWT. The API server accepts the scheme in any case and ignores
+what follows the token; two spaces or a tab make the request anonymous there. It and a proxy must
+never read the header differently, so only the form that all read alike passes."""
 
 SERVICE_ACCOUNT_USER = r"system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+"
-"""`sub` of a ServiceAccount's token. The API server has made sure of the lengths."""
+"""`sub` of a ServiceAccount's token. The API server has checked the lengths."""
 
 
 def _any_case(text: str) -> str:
@@ -42,15 +41,15 @@ REQUEST_HEADERS = (
     "x-forwarded-for",  # written by the door, never the client's own
     "x-request-id",
 )
-"""What travels on to the API server. Whatever could speak for somebody else is not among them."""
+"""The headers that are forwarded to the API server; none of them can impersonate somebody."""
 
 BODY_LIMIT_BYTES = 8 * 1024
 CHECK_BODY_LIMIT_BYTES = 1
-"""A GET has no body; one byte is the least that Envoy takes as a limit."""
+"""A GET has no body; one byte is the smallest limit that Envoy accepts."""
 
 
 class Verdict(enum.Enum):
-    """What the door does with a request: lets it pass, or answers it by itself with this code."""
+    """What the door does with a request: forwards it, or answers with this code."""
 
     PASS = 200
     NOT_PUBLISHED = 404
@@ -71,8 +70,8 @@ class DoorRequest:
     body_bytes: int = 0
 
     def header(self, name: str) -> str | None:
-        """A header's value, or None. Several are joined by a comma and empty ones left out, as
-        Envoy does before it looks at them and sends them on as one.
+        """Return a header's value, or None. Several are joined by a comma, without empty ones, as
+        Envoy does before it matches and forwards them.
         """
         values = [value for key, value in self.headers if key == name]
         return ",".join(filter(None, values)) if values else None
@@ -82,8 +81,8 @@ class DoorRequest:
 class Exposure:
     """TokenRequest under `prefix` on `hosts`, and nothing else.
 
-    `hosts`: names in lower case or addresses, neither port nor brackets. `prefix`: begins with a
-    slash, has none at its end.
+    `hosts`: names in lower case or addresses, without ports and brackets. `prefix` begins with a
+    slash and does not end with one.
     """
 
     prefix: str
@@ -92,15 +91,15 @@ class Exposure:
 
     @property
     def path_prefix(self) -> str:
-        """What every published path begins with, as text."""
+        """The text that every published path begins with."""
         return f"{self.prefix}/api/v1/namespaces/"
 
     @property
     def path_patterns(self) -> tuple[str, ...]:
         """Patterns that a whole request target has to match, all of them.
 
-        The first is the grammar. The second bounds the ServiceAccount's name, which the first
-        could not without growing beyond what engines allow.
+        The first is the grammar. The second bounds the length of the ServiceAccount's name; a
+        single pattern for both would be larger than Envoy allows.
         """
         start = re.escape(self.path_prefix)
         return (
@@ -113,25 +112,25 @@ class Exposure:
         return all(re.fullmatch(pattern, target) for pattern in self.path_patterns)
 
     def judge(self, request: DoorRequest) -> Verdict:
-        """What the door does with a request, in the order in which it looks at things."""
-        # 1. A request is there as a whole before it is looked at; a larger one is read of nobody.
+        """Return what the door does with a request. The order is that of the door."""
+        # 1. The size: the door buffers a whole request first.
         if request.body_bytes > self.body_limit_bytes:
             return Verdict.TOO_LARGE
-        # 2. The name and the path. No other answer tells a scanner that it came close.
+        # 2. Host and path, before all that a scanner could learn from.
         named = _without_port(request.host) in map(bracketed, self.hosts)
         if not named or not self.publishes(request.target):
             return Verdict.NOT_PUBLISHED
         # 3. The method.
         if request.method not in ("GET", "POST"):
             return Verdict.METHOD_NOT_ALLOWED
-        # 4. Who asks. A GET may come without: the API server's own 403 is how people check the way.
+        # 4. The token. A GET may come without: the API server's own 403 shows the way works.
         authorization = request.header("authorization")
         if authorization is None:
             if request.method == "POST":
                 return Verdict.UNAUTHORIZED
         elif not re.fullmatch(BEARER_JWT, authorization):
             return Verdict.UNAUTHORIZED
-        # 5. What is sent.
+        # 5. The body.
         if not re.fullmatch(MEDIA_TYPE, request.header("content-type") or ""):
             return Verdict.UNSUPPORTED_MEDIA_TYPE
         if request.method == "GET" and request.body_bytes > CHECK_BODY_LIMIT_BYTES:
@@ -140,13 +139,13 @@ class Exposure:
 
 
 def bracketed(host: str) -> str:
-    """A name or an address as it stands in a Host header (RFC 3986, 3.2.2)."""
+    """Return a host as it is written in a Host header (RFC 3986, 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 
 def _without_port(host: str) -> str:
-    """The name in a Host header. What follows the colon is not looked at: TLS brought the request
-    here, whatever port the client calls it.
+    """Return the host in a Host header. The port is ignored: clients may reach the door through
+    any port.
     """
     name, colon, port = host.lower().rpartition(":")
     return name if colon and "]" not in port else host.lower()
@@ -154,7 +153,7 @@ def _without_port(host: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The answer of the door itself, in the fields of a Kubernetes Status."""
+    """An answer of the door itself, in the fields of a Kubernetes Status."""
 
     code: int
     reason: str
@@ -162,7 +161,7 @@ class Refusal:
 
 
 def refusals(exposure: Exposure) -> tuple[Refusal, ...]:
-    """Every answer that the door gives by itself, by code; each says what is published."""
+    """Return every answer that the door itself gives, by code."""
     published = f"{exposure.path_prefix}<namespace>/serviceaccounts/<name>/token"
     texts = {
         400: ("BadRequest", "the request is not HTTP as the door reads it"),

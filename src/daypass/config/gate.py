@@ -44,7 +44,7 @@ _ISTIO: JsonValue = {"properties": {"engine": {"const": "istio"}}}
 
 
 def _only_with(key: str, engines: tuple[str, ...]) -> JsonValue:
-    # istio is the engine where none is named.
+    # istio is the default engine.
     named: list[JsonValue] = [] if "istio" in engines else ["engine"]
     known: JsonValue = {"properties": {"engine": {"enum": [*engines]}}, "required": named}
     return {"if": {"required": [key]}, "then": known}
@@ -77,7 +77,7 @@ def _write(labels: Mapping[str, str], handler: Any) -> Any:
 
 
 class IdentityHeaders(Section):
-    """How the gate tells the APIs behind it who the caller is."""
+    """The headers in which the gate passes the caller's identity to the APIs."""
 
     user: Header = Field(default="kubeflow-userid", examples=["kubeflow-userid"])
     """Header for the user: system:serviceaccount:NAMESPACE:NAME."""
@@ -89,7 +89,7 @@ class IdentityHeaders(Section):
     @classmethod
     def _differ(cls, groups: str, info: ValidationInfo) -> str:
         if groups == info.data.get("user"):
-            raise fault(f"{shown(groups)} is the header for the user", "name another")
+            raise fault(f"{shown(groups)} is already the header for the user", "use another name")
         return groups
 
 
@@ -99,88 +99,87 @@ class Gate(Section):
     model_config = ConfigDict(json_schema_extra=dict(_ENGINE_RULES))
 
     audience: Audience = Field(examples=["istio-ingressgateway.istio-system.svc.cluster.local"])
-    """The audience that a token must have been made for. Nothing else may take tokens of it."""
+    """The audience that a token must have. No other service may accept tokens with it."""
 
     engine: Engine = "istio"
-    """What checks: istio, envoy-gateway, or envoy (one machine)."""
+    """The proxy that checks: istio, envoy-gateway, or envoy (one machine)."""
 
     check: Check = "jwt"
-    """jwt: signature, issuer, audience and lifetime, in the proxy. review: ask the API server
-    (TokenReview), and cache. both: one after the other."""
+    """jwt: signature, issuer, audience and lifetime, in the proxy. review: a TokenReview of the API
+    server, cached. both: one after the other."""
 
     require_bound: bool = True
-    """Refuse tokens that hang on no Secret: they can't be revoked."""
+    """Refuse tokens that are not bound to a Secret: they can't be revoked."""
 
     hosts: Annotated[tuple[GuardedHost, ...], AfterValidator(unique)] = Field(
         default_factory=tuple, min_length=1, max_length=100, examples=[["ekf.example.com"]]
     )
-    """Hosts that the gate guards. istio: * is every host that the gateway serves, whatever a client
-    calls it; others beside it are where `daypass verify` asks. Left out: the hosts of all domains.
-    """
+    """Hosts that the gate guards. istio: * is every host of the gateway, by any name; other hosts
+    are those that `daypass verify` checks. Default: the hosts of all domains."""
 
     headers: IdentityHeaders = Field(default_factory=IdentityHeaders)
     """Headers that the gate sets, and that it removes from what clients send."""
 
     forward_token: bool = False
-    """Whether the APIs behind the gate get the token, too."""
+    """Whether the token is passed on to the APIs behind the gate."""
 
     others: Others = "refuse"
-    """istio: what happens to requests that carry no token of this cluster's. refuse: they are
-    refused. login: they are left to the browser login on the same gateway (oauth2-proxy,
-    AuthService), with whatever other token they carry."""
+    """istio: what happens to requests without a token of this cluster. refuse: they are refused.
+    login: they pass on to the browser login on the same gateway (oauth2-proxy, AuthService), with
+    any other token they carry."""
 
     remember_seconds: Annotated[
         int,
         Duration(
             lowest=1,
             highest=3600,
-            why_lowest="an API server remembers its own answers for longer",
-            why_highest="what the API server says of a token is to be asked again within an hour",
+            why_lowest="an API server caches its own answers for longer",
+            why_highest="a token must be reviewed again within an hour",
         ),
     ] = Field(default=60, examples=["60s"])
-    """check review: for how long the API server's good word for a token counts, at most. A
-    revocation that is seen by the watch ends it at once."""
+    """check review: how long a successful TokenReview is cached, at most. A revocation that
+    the watch sees ends it at once."""
 
     close_after_seconds: Annotated[
         int,
         Duration(
             lowest=10,
             highest=86_400,
-            why_lowest="a watch is silent for longer in ordinary life",
-            why_highest="whoever hears nothing for a day knows nothing",
+            why_lowest="a healthy watch can be silent for longer",
+            why_highest="a watch that has been silent for a day can't be trusted",
         ),
     ] = Field(default=600, examples=["10m"])
-    """How long nothing may be heard of what is revoked before every token is refused."""
+    """How long the watch for revocations may be silent before every token is refused."""
 
     front_namespace: Label | None = Field(default=None, examples=["istio-system"])
-    """Namespace of the gateway's pods. Left out: istio-system, or envoy-gateway-system."""
+    """Namespace of the gateway's pods. Default: istio-system, or envoy-gateway-system."""
 
     front_labels: Annotated[
         Mapping[LabelName, LabelValue] | None,
         AfterValidator(_read_only),
         WrapSerializer(_write),
     ] = Field(default=None, min_length=1, max_length=10, examples=[{"istio": "ingressgateway"}])
-    """istio: labels of the gateway's pods. Left out: istio: ingressgateway."""
+    """istio: labels of the gateway's pods. Default: istio: ingressgateway."""
 
     gateway: GatewayName | None = Field(default=None, examples=["envoy-gateway-system/public"])
-    """envoy-gateway: the Gateway that is guarded, as NAMESPACE/NAME; for one listener of it, as
+    """envoy-gateway: the Gateway to guard, as NAMESPACE/NAME; for one of its listeners, as
     NAMESPACE/NAME/LISTENER."""
 
     image: Image | None = Field(default=None, examples=["registry.example.com/daypass:0.1.0"])
-    """In a cluster: the image that `daypass gate watch` and `daypass gate serve` run in, built from
-    the Containerfile. The gate's parts of a cluster cannot be rendered without it."""
+    """In a cluster: the image for `daypass gate watch` and `daypass gate serve`, built from the
+    Containerfile. Required to render them."""
 
     replicas: int = Field(default=2, ge=1, le=1000)
-    """In a cluster, check review: how many of `daypass gate serve` run."""
+    """In a cluster, check review: number of replicas of `daypass gate serve`."""
 
     @property
     def guards_every_host(self) -> bool:
-        """Whether it guards what a client asks for by any name."""
+        """Whether it guards every host, by any name."""
         return EVERY_HOST in self.hosts
 
     @property
     def named_hosts(self) -> tuple[str, ...]:
-        """The hosts that are named."""
+        """The hosts with a name."""
         return tuple(host for host in self.hosts if host != EVERY_HOST)
 
     @field_validator("hosts")
@@ -192,13 +191,13 @@ class Gate(Section):
         for index, host in enumerate(hosts):
             if engine in ("envoy", "envoy-gateway") and host == EVERY_HOST:
                 raise fault(
-                    f"the engine {engine} guards no host that has no name",
-                    "it refuses what nobody has named: list the hosts",
+                    f"the engine {engine} cannot guard unnamed hosts",
+                    "list the hosts by name",
                     at=(index,),
                 )
             if engine in ("istio", "envoy-gateway") and not is_public_name(host):
                 raise fault(
-                    f"{shown(host)} is no public name, and the engine {engine} needs one",
+                    f"{shown(host)} is not a public name, which the engine {engine} needs",
                     "write the DNS name",
                     at=(index,),
                 )
@@ -209,7 +208,7 @@ class Gate(Section):
     def _only_istio_has_a_login(cls, others: Others, info: ValidationInfo) -> Others:
         engine = info.data.get("engine", "istio")
         if others == "login" and engine != "istio":
-            raise fault(f"the engine {engine} leaves nothing to a login", "write refuse")
+            raise fault(f"the engine {engine} does not support a login", "write refuse")
         return others
 
     @field_validator("front_labels", "gateway", "image")
@@ -218,7 +217,7 @@ class Gate(Section):
         engine, key = info.data.get("engine"), key_of(str(info.field_name))
         if value is not None and engine is not None and engine not in _ENGINES_WITH[key]:
             raise fault(
-                f"the engine {engine} has none",
-                f"leave it out: it is for {', '.join(_ENGINES_WITH[key])}",
+                f"the engine {engine} does not have it",
+                f"leave it out (it is for {', '.join(_ENGINES_WITH[key])})",
             )
         return value

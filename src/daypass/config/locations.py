@@ -1,10 +1,6 @@
-"""URLs in a config: servers, and the issuer of tokens.
+"""Where things are: URLs, the issuer, the prefix, addresses to listen on, files.
 
-Each function returns the value or raises a fault that says what to write instead.
-
-Where things are: the prefix, addresses to listen on, files.
-
-Each function returns the value or raises a fault that says what to write instead.
+Each check returns the value, or raises a fault that names what to write instead.
 """
 
 import ipaddress
@@ -26,7 +22,7 @@ _ISSUER = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#]+[^\s?#]*|[^\s:]+", re.ASCII)
 
 
 def split_origin(origin: str) -> tuple[str, int]:
-    """Host (no brackets) and port of an origin that was checked; 443 or 80 where it names none."""
+    """Return host (no brackets) and port of a checked origin; 443 or 80 if it names no port."""
     match = _UPSTREAM.fullmatch(origin)
     assert match is not None, origin  # noqa: S101 - every origin in a config has been checked
     scheme, name, port = match.groups()
@@ -34,13 +30,13 @@ def split_origin(origin: str) -> tuple[str, int]:
 
 
 def origin(text: str, *, usual: str = "http", known: re.Pattern[str] = _ORIGIN) -> str:
-    """A URL that is a scheme (http or https), a host and maybe a port, and nothing else.
+    """A URL of a scheme (http or https), a host and an optional port, and nothing else.
 
-    `usual`: the scheme that is suggested where there is none.
+    `usual`: the scheme to suggest if there is none.
     """
     match = known.fullmatch(text)
     if match is None:
-        # A password must not be seen in a message.
+        # It may hold a password.
         value = "the URL" if "@" in text else shown(text)
         raise fault(f"{value} {_origin_mistake(text, known)}", _origin_hint(text, usual))
     host(match[2].strip("[]"))
@@ -57,7 +53,7 @@ def https_origin(text: str) -> str:
 
 
 def upstream_origin(text: str) -> str:
-    """An `origin`, or one with h2c: HTTP/2 without TLS, as gRPC servers speak it."""
+    """An `origin`, or one with h2c: HTTP/2 without TLS, for gRPC servers."""
     return origin(text, known=_UPSTREAM)
 
 
@@ -65,16 +61,16 @@ def _origin_mistake(text: str, known: re.Pattern[str]) -> str:
     rest = text.partition("://")[2]
     authority, slash, _ = rest.partition("/")
     reasons = [
-        (not rest, "is no URL"),
+        (not rest, "is not a URL"),
         (
             known.match(f"{text.partition('://')[0]}://host") is None,
-            "has a scheme that is not known here",
+            "has an unknown scheme",
         ),
         ("@" in authority, "has a user name or a password in it"),
         ("?" in rest or "#" in rest, "has a query or a fragment"),
         (bool(slash), "has a path"),
     ]
-    return next((reason for wrong, reason in reasons if wrong), "is no URL of a server")
+    return next((reason for wrong, reason in reasons if wrong), "is not the URL of a server")
 
 
 def _origin_hint(text: str, usual: str) -> str:
@@ -87,13 +83,13 @@ def _origin_hint(text: str, usual: str) -> str:
 
 
 def issuer(text: str) -> str:
-    """The `iss` of tokens, letter by letter as the API server's --service-account-issuer has it.
+    """The `iss` of tokens, exactly as in the API server's --service-account-issuer.
 
     A URL, or a string without a colon (k8s.io/kubernetes/pkg/kubeapiserver/options).
     """
     if len(text) > LIMIT_CHARACTERS or not text.isprintable() or not _ISSUER.fullmatch(text):
         raise fault(
-            f"{shown(text)} is no issuer", "write what the claim `iss` of a short-lived token says"
+            f"{shown(text)} is not a valid issuer", "copy the claim `iss` of a short-lived token"
         )
     return text
 
@@ -119,7 +115,7 @@ _ADDRESS = re.compile(ADDRESS)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address of this machine to listen on. `port` 0: any free one."""
+    """An address of this machine to listen on. `port` 0: any free port."""
 
     host: str
     port: int
@@ -129,18 +125,18 @@ class Address:
 
 
 def prefix(text: str) -> str:
-    """The path under which the door is published: characters that mean themselves in any regex."""
+    """The path under which the door is published: only characters without a meaning in a regex."""
     mistakes = [
         (not text.startswith("/"), "does not begin with /", "write /kubernetes"),
-        (text == "/", "would put the door at the root of the domain", "write /kubernetes"),
+        (text == "/", "would publish the door at the root of the domain", "write /kubernetes"),
         (text.endswith("/"), "ends with /", f"write {shown(text.rstrip('/'))}"),
         ("//" in text, "has an empty part", "write a single /"),
-        ("%" in text, "has a percent sign", "proxies do not agree on what it means"),
+        ("%" in text, "has a percent sign", "proxies disagree about its meaning"),
         (text != text.lower(), "has capital letters", f"write {shown(text.lower())}"),
         (
             not _PREFIX.fullmatch(text),
-            "is no prefix",
-            "its parts are made of a-z, 0-9 and -, and begin and end with a letter or digit",
+            "is not a valid prefix",
+            "use parts of a-z, 0-9 and -, each beginning and ending with a letter or digit",
         ),
         (len(text) > LIMIT_PREFIX_CHARACTERS, f"is longer than {LIMIT_PREFIX_CHARACTERS}", ""),
     ]
@@ -151,7 +147,7 @@ def prefix(text: str) -> str:
 
 
 def address(value: object) -> Address:
-    """HOST:PORT of an address of this machine."""
+    """HOST:PORT on this machine."""
     if isinstance(value, Address):
         return value
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -159,15 +155,17 @@ def address(value: object) -> Address:
     text = str(value)
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match[2]) > 65535:
-        raise fault(f"{shown(text)} is no address to listen on", _address_hint(text))
+        raise fault(f"{shown(text)} is not an address to listen on", _address_hint(text))
     name = match[1].strip("[]")
     if name != "localhost":
         try:
             name = str(ipaddress.ip_address(name))
         except ValueError:
-            raise fault(f"{shown(text)} is no address to listen on", "the IP is wrong") from None
+            raise fault(
+                f"{shown(text)} is not an address to listen on", "write a valid IP address"
+            ) from None
         if (":" in name) != match[1].startswith("["):
-            raise fault(f"{shown(text)} is no address to listen on", "brackets are for IPv6")
+            raise fault(f"{shown(text)} is not an address to listen on", "brackets are for IPv6")
     return Address(name, int(match[2]))
 
 
@@ -177,7 +175,7 @@ def _address_hint(text: str) -> str:
         return f"write 127.0.0.1:{port[1]}"
     if re.fullmatch(r"[a-z0-9.-]*[a-z][a-z0-9.-]*:[0-9]+", text):
         return "write an IP address of this machine, or localhost, and the port"
-    return 'write it like 127.0.0.1:8443, localhost:8443 or "[::1]:8443"; the port ends at 65535'
+    return 'write it like 127.0.0.1:8443, localhost:8443 or "[::1]:8443"; ports go up to 65535'
 
 
 def file_path(value: object, info: ValidationInfo) -> Path:
@@ -189,7 +187,7 @@ def file_path(value: object, info: ValidationInfo) -> Path:
     if value.startswith("-----BEGIN"):
         raise fault("this is a certificate", "put it into a file, and write the file's name")
     if not value or not value.isprintable() or len(value) > LIMIT_CHARACTERS:
-        raise fault(f"{shown(value)} is no path", "write a path, relative to the config file")
+        raise fault(f"{shown(value)} is not a path", "write a path, relative to the config file")
     if value.startswith("~"):
         raise fault(f"{shown(value)} begins with ~, which is not expanded", "write the whole path")
     folder = (info.context or {}).get("folder")

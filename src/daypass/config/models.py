@@ -1,13 +1,4 @@
-"""The API server behind the door, as the door and the gate see it.
-
-The door's Deployment, and how much of everything it lets through.
-
-One machine: where `daypass up` listens, and what it runs.
-
-What short-lived tokens the API server may issue (a ValidatingAdmissionPolicy).
-
-The whole of `daypass.yaml`.
-"""
+"""The whole of `daypass.yaml`, and its smaller sections: cluster, door, limits, local, policy."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -51,27 +42,27 @@ def _host_of_server(validated: dict[str, Any]) -> str:
 
 
 class ClusterConfig(Section):
-    """Where the API server is, and how it proves that it is the one."""
+    """The API server behind the door, and how it is verified."""
 
     server: HttpsOrigin = Field(default=IN_CLUSTER, examples=["https://10.0.0.1:6443"])
-    """URL of the API server as seen from the door: https, a host and maybe a port."""
+    """URL of the API server as seen from the door: https, a host and an optional port."""
 
     certificate_authority: FilePath | None = Field(default=None, examples=["ca.crt"])
     """PEM file, relative to this file, of the authority that signed the API server's certificate.
-    Left out in a cluster: the ConfigMap kube-root-ca.crt."""
+    Default in a cluster: the ConfigMap kube-root-ca.crt."""
 
     server_name: Host = Field(default_factory=_host_of_server, examples=["kubernetes.default.svc"])
-    """The name (or IP address) that the API server's certificate must hold. Left out: the host of
+    """The name (or IP address) that the API server's certificate must contain. Default: the host of
     `server`."""
 
     addresses: Annotated[tuple[IpAddress, ...], AfterValidator(unique)] = Field(
         default_factory=tuple, max_length=100, examples=[["10.0.0.1", "10.0.0.2"]]
     )
     """IP addresses of the API servers as pods reach them (kubectl get endpointslices -n default);
-    the door may connect to no others. Left out: to any, on the ports of API servers."""
+    the door may connect to no others. Default: any address, on the ports of API servers."""
 
     issuer: Issuer | None = Field(default=None, examples=["https://kubernetes.default.svc"])
-    """The claim `iss` of short-lived tokens, letter by letter. Left out: asked from the cluster."""
+    """The exact claim `iss` of short-lived tokens. Default: read from the cluster."""
 
     @property
     def server_host(self) -> str:
@@ -80,7 +71,7 @@ class ClusterConfig(Section):
 
     @property
     def server_port(self) -> int:
-        """The port of `server`, 443 where it names none."""
+        """The port of `server`; 443 if it names none."""
         return split_origin(self.server)[1]
 
 
@@ -91,29 +82,29 @@ class Door(Section):
     """Namespace of the door's objects."""
 
     replicas: int = Field(default=2, ge=1, le=1000)
-    """How many of it run."""
+    """Number of replicas."""
 
     trusted_hops: int = Field(default=1, ge=0, le=10)
-    """How many proxies before the door append to X-Forwarded-For, the front included. Too many, and
-    a client can pretend to come from anywhere."""
+    """How many proxies in front of the door append to X-Forwarded-For, the front included. If this
+    is too large, clients can forge their source address."""
 
     certificate_issuer: Subdomain | None = Field(default=None, examples=["internal-authority"])
-    """ClusterIssuer of cert-manager that gives the door the certificate it shows to the fronts, and
-    has an authority of its own (not ACME). Left out: `daypass apply` makes one and renews it."""
+    """ClusterIssuer of cert-manager that issues the door's certificate for the fronts; it needs its
+    own authority (not ACME). Default: `daypass apply` makes and renews a certificate."""
 
 
 class Limits(Section):
-    """What one replica of the door lets through."""
+    """Rate and size limits of one replica of the door."""
 
     requests_per_second: int = Field(default=200, ge=1, le=100_000)
-    """Of all clients together."""
+    """Requests per second of all clients together."""
 
     per_source_per_second: int = Field(default=10, ge=1, le=100_000)
-    """Of one client address."""
+    """Requests per second of one client address."""
 
     request_body_bytes: Annotated[
         int,
-        Size(lowest=1024, highest=65536, why="a TokenRequest takes a few hundred bytes"),
+        Size(lowest=1024, highest=65536, why="a TokenRequest has a few hundred bytes"),
     ] = Field(default=8192, examples=["8Ki"])
     """Largest body of a request, such as 8Ki, or bytes."""
 
@@ -125,32 +116,32 @@ class Local(Section):
     """Door and gate on this machine."""
 
     door: ListenAddress = Field(default=Address("127.0.0.1", 8443), examples=["127.0.0.1:8443"])
-    """Where the door listens: HOST:PORT; port 0 is any free one."""
+    """Where the door listens: HOST:PORT; port 0 is any free port."""
 
     gate: ListenAddress = Field(default=Address("127.0.0.1", 8444), examples=["127.0.0.1:8444"])
-    """Where the gate listens: HOST:PORT; port 0 is any free one."""
+    """Where the gate listens: HOST:PORT; port 0 is any free port."""
 
     upstream: UpstreamOrigin | None = Field(
         default=None, examples=["http://127.0.0.1:8080", "h2c://127.0.0.1:50051"]
     )
-    """What the gate protects: a URL with a host and maybe a port. http: HTTP/1.1. https: HTTP/2
-    where the server offers it. h2c: HTTP/2 without TLS (gRPC). Left out: an echo service."""
+    """What the gate protects: a URL with a host and an optional port. http: HTTP/1.1. https: HTTP/2
+    if the server offers it. h2c: HTTP/2 without TLS (gRPC). Default: an echo service."""
 
     api_server: ApiServer = "embedded"
-    """embedded: one that daypass brings, for a first run. external: the one at `cluster.server`."""
+    """embedded: an API server in daypass, for a first run. external: that at `cluster.server`."""
 
     @field_validator("gate")
     @classmethod
     def _door_and_gate_differ(cls, gate: Address, info: ValidationInfo) -> Address:
         if gate.port and gate == info.data.get("door"):
-            raise fault(f"the door listens on {gate} already", "choose another port")
+            raise fault(f"the door already listens on {gate}", "choose another port")
         return gate
 
 
 SHORTEST_LIFETIME_SECONDS = 600
 LONGEST_LIFETIME_SECONDS = 2**32
 DEFAULT_LONGEST_LIFETIME_SECONDS = 86_400
-"""What holds where the config says nothing."""
+"""The default, also without a policy."""
 
 Binding: TypeAlias = Literal["required", "optional"]
 Successors: TypeAlias = Literal["forbidden", "allowed"]
@@ -168,33 +159,33 @@ Lifetime: TypeAlias = Annotated[
 
 
 class Federated(Section):
-    """What counts for users whom an issuer outside the cluster vouches for: no Secret of theirs
-    could be deleted, so that their tokens end by time alone."""
+    """Rules for users of an issuer outside the cluster. They have no Secret that could be deleted,
+    so their tokens only expire."""
 
     longest_lifetime_seconds: Lifetime = Field(default=3600, examples=["1h"])
-    """Longest lifetime that they may ask for; a namespace's shorter one counts for them, too."""
+    """Longest lifetime that they may request; a shorter one of a namespace applies to them, too."""
 
 
 class Policy(Section):
-    """The rules that TokenRequests are held to in the namespaces of identities."""
+    """The rules for TokenRequests in the namespaces of identities."""
 
     longest_lifetime_seconds: Lifetime = Field(
         default=DEFAULT_LONGEST_LIFETIME_SECONDS, examples=["24h"]
     )
-    """Longest lifetime that may be asked for, such as 24h, 1h30m, 90d, or seconds."""
+    """Longest lifetime that may be requested, such as 24h, 1h30m, 90d, or seconds."""
 
     audiences: Annotated[tuple[Audience, ...], AfterValidator(unique)] = Field(
         min_length=1,
         max_length=100,
         examples=[["istio-ingressgateway.istio-system.svc.cluster.local"]],
     )
-    """Audiences that may be asked for."""
+    """Audiences that may be requested."""
 
     binding: Binding = "required"
-    """required: a short-lived token hangs on the Secret of the long-lived one, and ends with it."""
+    """required: a short-lived token is bound to the Secret of the long-lived one."""
 
     successors: Successors = "forbidden"
-    """forbidden: a short-lived token can't mint another."""
+    """forbidden: a short-lived token can't be used to request another."""
 
     federated: Federated = Field(default_factory=Federated)
     """Users without a long-lived token, such as a CI job with its own OIDC token."""
@@ -204,7 +195,7 @@ class Policy(Section):
         max_length=100,
         examples=[["system:serviceaccount:vault:vault"]],
     )
-    """User names of further requesters that are not held to it."""
+    """User names of further requesters that the policy does not apply to."""
 
     mode: Mode = "deny"
     """What happens to a request that breaks a rule."""
@@ -215,7 +206,7 @@ _AUDIENCES_OF_API_SERVERS = frozenset({IN_CLUSTER, f"{IN_CLUSTER}.cluster.local"
 
 
 def repeated_hosts(hosts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Domains whose host is another's already: (the later domain, the earlier one)."""
+    """Yield domains with the host of an earlier domain: (the later domain, the earlier one)."""
     first: dict[str, str] = {}
     for domain, host in hosts.items():
         earlier = first.setdefault(host, domain)
@@ -238,7 +229,7 @@ class Config(Section):
     """Version of the format of this file: 1."""
 
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
-    """The API server behind the door. Left out: the one of the cluster that the door runs in."""
+    """The API server behind the door. Default: that of the cluster in which the door runs."""
 
     prefix: Prefix = Field(default="/kubernetes", examples=["/kubernetes"])
     """Path under which the door is published on every domain."""
@@ -257,14 +248,14 @@ class Config(Section):
     """The door's Deployment."""
 
     policy: Policy | None = None
-    """Rules for short-lived tokens, enforced by the API server. Left out: none are set up, and
-    binding is up to the client."""
+    """Rules for short-lived tokens, enforced by the API server. Default: no rules; clients decide
+    whether tokens are bound."""
 
     gate: Gate | None = None
-    """The check in front of the APIs. Left out: there is only the door."""
+    """The check in front of the APIs. Default: only the door is set up."""
 
     limits: Limits = Field(default_factory=Limits)
-    """How many requests, and how large, one replica of the door lets through."""
+    """How many requests, and of what size, one replica of the door lets through."""
 
     local: Local = Field(default_factory=Local)
     """One machine: what `daypass up` does."""
@@ -295,7 +286,7 @@ class Config(Section):
         if gate is not None and policy is not None and gate.audience not in policy.audiences:
             known = one_of([shown(audience) for audience in policy.audiences[:3]])
             raise fault(
-                f"{shown(gate.audience)} is not in policy.audiences: no token can be made for it",
+                f"{shown(gate.audience)} is not in policy.audiences: no token can be issued for it",
                 f"write {known}, or add it there",
                 at=("audience",),
             )
@@ -311,8 +302,8 @@ class Config(Section):
         if gate is not None and gate.audience in _AUDIENCES_OF_API_SERVERS | issuer:
             raise fault(
                 f"{shown(gate.audience)} is the API server's own audience",
-                "name one that is the gate's alone: whoever sees such a token could use it at the"
-                " API server",
+                "use one for the gate alone: tokens with this audience would be valid at the API"
+                " server",
                 at=("audience",),
             )
         return gate
@@ -328,7 +319,7 @@ class Config(Section):
             hosts = [host for host in hosts if is_public_name(host)]
         if not hosts:
             raise fault(
-                f"no domain has a public name that the engine {gate.engine} could guard",
+                f"no domain has a public name for the engine {gate.engine} to guard",
                 "list the hosts in gate.hosts, or write engine: envoy for one machine",
             )
         return gate.model_copy(update={"hosts": tuple(hosts)})
@@ -340,7 +331,7 @@ class Config(Section):
         external = local.api_server == "external"
         if external and cluster is not None and "server" not in cluster.model_fields_set:
             raise fault(
-                "'external' needs an API server to go to",
+                "'external' needs the URL of an API server",
                 "add cluster.server, such as https://10.0.0.1:6443",
                 at=("apiServer",),
             )

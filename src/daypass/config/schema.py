@@ -1,7 +1,7 @@
-"""The JSON Schema of `daypass.yaml`, for editors; `daypass.schema.json` beside this file holds it.
+"""The JSON Schema of `daypass.yaml`, for editors; `daypass.schema.json` in this folder is a copy.
 
-It says less than the parser where JSON Schema can't: bounds of spelled durations, references from
-one part of the file to another, YAML itself.
+It accepts more than the parser: JSON Schema has no bounds for durations as text, and no references
+from one part of the file to another.
 """
 
 import json
@@ -17,8 +17,8 @@ from daypass.config.models import Config
 FILE = Path(__file__).with_name("daypass.schema.json")
 
 
-class _Editors(GenerateJsonSchema):
-    """What can be left out can't be null: a key without a value is a mistake in the file."""
+class _SchemaGenerator(GenerateJsonSchema):
+    """Does not allow null for optional keys: a key without a value is a mistake in the file."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -34,8 +34,8 @@ class _Editors(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the config file, made from the model."""
-    schema = Config.model_json_schema(schema_generator=_Editors)
+    """Return the JSON Schema (2020-12) of the config file, made from the model."""
+    schema = Config.model_json_schema(schema_generator=_SchemaGenerator)
     definitions = schema.pop("$defs")
     schema |= {"title": "daypass.yaml", "$defs": definitions}
     described: dict[str, Any] = _one_line({"$schema": GenerateJsonSchema.schema_dialect, **schema})
@@ -43,12 +43,12 @@ def json_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The contents of FILE."""
+    """Return the contents of FILE."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _one_line(schema: Any) -> Any:
-    """Descriptions, which come from docstrings, without their line ends."""
+    """Join the lines of descriptions, which come from docstrings."""
     if isinstance(schema, list):
         return [_one_line(item) for item in schema]
     if not isinstance(schema, dict):

@@ -1,12 +1,6 @@
-"""Lists in which nothing stands twice.
+"""The types of a config's values: names, host names, durations and sizes.
 
-Names in a config: Kubernetes objects, audiences, users, header names.
-
-Each function returns the name or raises a fault that says what to write instead.
-
-Host names and IP addresses in a config.
-
-Lengths of time and amounts of data: written `24h` and `8Ki`, kept as seconds and bytes.
+Each check returns the value, or raises a fault that names what to write instead.
 """
 
 import ipaddress
@@ -36,7 +30,7 @@ T = TypeVar("T")
 
 
 def unique(items: tuple[T, ...]) -> tuple[T, ...]:
-    """The items, or a fault at the second of two equal ones."""
+    """Return the items; raise a fault at the second of two equal ones."""
     seen: set[T] = set()
     for index, item in enumerate(items):
         if item in seen:
@@ -74,7 +68,8 @@ def label(text: str) -> str:
     """An RFC 1123 label: a namespace, the name of a domain."""
     if not is_label(text):
         raise fault(
-            f"{shown(text)} is no name", "use up to 63 of a-z, 0-9 and -, with no - at either end"
+            f"{shown(text)} is not a valid name",
+            "use up to 63 of a-z, 0-9 and -, with no - at either end",
         )
     return text
 
@@ -83,17 +78,17 @@ def subdomain(text: str) -> str:
     """An RFC 1123 subdomain: the name of a Secret or Issuer."""
     if not is_subdomain(text):
         raise fault(
-            f"{shown(text)} is no name of a Kubernetes object",
+            f"{shown(text)} is not a valid name of a Kubernetes object",
             "use a-z, 0-9, - and ., beginning and ending with a letter or digit",
         )
     return text
 
 
 def gateway(text: str) -> str:
-    """A Gateway in its namespace, and maybe one of its listeners."""
+    """A Gateway in its namespace, with or without one of its listeners."""
     namespace, *names = text.split("/")
     if not is_label(namespace) or len(names) not in (1, 2):
-        raise fault(f"{shown(text)} names no Gateway", "write NAMESPACE/NAME")
+        raise fault(f"{shown(text)} does not name a Gateway", "write NAMESPACE/NAME")
     for name in names:
         subdomain(name)
     return text
@@ -103,27 +98,28 @@ def audience(text: str) -> str:
     """What a token is for: visible ASCII without quotes or backslashes."""
     if len(text) > LIMIT_CHARACTERS or not _AUDIENCE.fullmatch(text):
         raise fault(
-            f"{shown(text)} is no audience",
+            f"{shown(text)} is not a valid audience",
             "use 1 to 253 visible ASCII characters without spaces, quotes and backslashes",
         )
     return text
 
 
 def label_value(text: str) -> str:
-    """The value of a label of Kubernetes'."""
+    """The value of a Kubernetes label."""
     if not _LABEL_VALUE.fullmatch(text):
         raise fault(
-            f"{shown(text)} is no value of a label",
-            "use up to 63 of letters, digits, -, _ and ., with a letter or digit at both ends",
+            f"{shown(text)} is not a valid label value",
+            "use up to 63 letters, digits, -, _ and ., with a letter or digit at both ends",
         )
     return text
 
 
 def label_name(text: str) -> str:
-    """The name of a label of Kubernetes', with or without a prefix."""
+    """The key of a Kubernetes label, with or without a prefix."""
     if len(text) > LIMIT_CHARACTERS or not _LABEL_KEY.fullmatch(text):
         raise fault(
-            f"{shown(text)} is no name of a label", "such as istio, or app.example.com/name"
+            f"{shown(text)} is not a valid label key",
+            "write one such as istio or app.example.com/name",
         )
     return text
 
@@ -132,14 +128,14 @@ def image(text: str) -> str:
     """A container image, pinned by a tag or a digest."""
     if len(text) > LIMIT_CHARACTERS or not _IMAGE.fullmatch(text):
         raise fault(
-            f"{shown(text)} is no image with a version",
+            f"{shown(text)} is not an image with a version",
             "write it with its tag or digest, such as registry.example.com/daypass:0.1.0",
         )
     return text
 
 
 def user(text: str) -> str:
-    """A user name of Kubernetes'. Groups and wildcards would silently match nobody: refused."""
+    """A Kubernetes user name. Groups and wildcards are refused: they would match no user."""
     if text.startswith(_GROUPS):
         raise fault(
             f"{shown(text)} is a group", "list users, such as system:serviceaccount:NAMESPACE:NAME"
@@ -149,14 +145,14 @@ def user(text: str) -> str:
     readable = len(text) <= LIMIT_CHARACTERS and text == text.strip() and text.isprintable()
     if not readable or not _USER.fullmatch(text):
         raise fault(
-            f"{shown(text)} is no user name",
+            f"{shown(text)} is not a valid user name",
             "use up to 253 characters without quotes, backslashes, and spaces at the ends",
         )
     return text
 
 
 def header(text: str) -> str:
-    """The name of a header that the gate may set: lower case, and none that servers act upon."""
+    """The name of a header that the gate may set: in lower case, and without a standard meaning."""
     if text != text.lower():
         raise fault(f"{shown(text)} has capital letters", f"write {shown(text.lower())}")
     if "_" in text:
@@ -164,14 +160,14 @@ def header(text: str) -> str:
             f"{shown(text)} has an underscore", "proxies drop such headers, or read them as -"
         )
     if not _HEADER.fullmatch(text):
-        raise fault(f"{shown(text)} is no name of a header", "use up to 64 of a-z, 0-9 and -")
+        raise fault(f"{shown(text)} is not a valid header name", "use up to 64 of a-z, 0-9 and -")
     if text in _HEADERS_OF_HTTP or text.startswith(_FAMILIES):
-        raise fault(f"the header {shown(text)} has a meaning of its own", "choose another")
+        raise fault(f"the header {shown(text)} has a standard meaning", "choose another")
     return text
 
 
 def text_schema(pattern: str, length: int = LIMIT_CHARACTERS) -> WithJsonSchema:
-    """How a JSON Schema describes a text that matches a pattern as a whole."""
+    """Return the JSON Schema of a text that matches a pattern as a whole."""
     return WithJsonSchema(
         {"type": "string", "minLength": 1, "maxLength": length, "pattern": f"^(?:{pattern})$"}
     )
@@ -192,7 +188,7 @@ Image = Annotated[str, AfterValidator(image), text_schema(IMAGE)]
 Header = Annotated[str, AfterValidator(header), text_schema(HEADER, 64)]
 
 EVERY_HOST = "*"
-"""In `gate.hosts`: whatever a client asks for."""
+"""In `gate.hosts`: any host that a client asks for."""
 
 
 def is_public_name(host: str) -> bool:
@@ -223,35 +219,37 @@ def guarded_host(text: str) -> str:
 def ip_address(text: str) -> str:
     """An IP address (RFC 5952), without brackets and port."""
     if "%" in text or not is_address(text):
-        raise fault(f"{shown(text)} is no IP address", "write the address alone, such as 10.0.0.1")
+        raise fault(
+            f"{shown(text)} is not an IP address", "write only the address, such as 10.0.0.1"
+        )
     return _canonical(text)
 
 
 def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
-    """What can be wrong with a host, the most telling first: is it, what is it, what to do."""
+    """What can be wrong with a host: whether it is, the message and the hint. The first counts."""
     too_long = len(text) > LIMIT_CHARACTERS
     labels = text.split(".")
     no_label = next((part for part in labels if not is_label(part)), None)
     return [
-        (not text, "is no host", "write a name such as ekf.example.com"),
+        (not text, "is not a host name", "write a name such as ekf.example.com"),
         (too_long, f"is longer than {LIMIT_CHARACTERS} characters", ""),
-        ("://" in text, "is a URL", "write the host alone, such as ekf.example.com"),
+        ("://" in text, "is a URL", "write only the host, such as ekf.example.com"),
         (
             "*" in text,
             "is a wildcard",
-            "write the host itself: what is reachable is listed name by name",
+            "write each host by its name",
         ),
         (text.startswith("["), "has brackets", "write the address without them"),
-        ("/" in text, "has a path", "write the host alone"),
-        (bool(re.search(r":[0-9]+$", text)), "has a port", "write the host alone"),
+        ("/" in text, "has a path", "write only the host"),
+        (bool(re.search(r":[0-9]+$", text)), "has a port", "write only the host"),
         (text.endswith("."), "ends with a dot", "leave the dot out"),
         (not text.isascii(), "is not ASCII", "" if too_long else _punycode_hint(text)),
         (text != text.lower(), "has capital letters", f"write {shown(text.lower())}"),
         ("" in labels, "has an empty part", "write one dot between the parts"),
-        ("_" in text, "has an underscore, which no host name has", "write - instead?"),
+        ("_" in text, "has an underscore, which host names cannot have", "use - instead"),
         (
             no_label is not None,
-            "is no host",
+            "is not a host name",
             f"the part {shown(no_label or '')} must be 1 to 63 of a-z, 0-9 and -,"
             " with no - at either end",
         ),
@@ -262,20 +260,22 @@ def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
 def _canonical(text: str) -> str:
     canonical = str(ipaddress.ip_address(text)) if text != "localhost" else text
     if text != canonical:
-        raise fault(f"{shown(text)} is not how that address is written", f"write {canonical}")
+        raise fault(
+            f"{shown(text)} is not the canonical form of that address", f"write {canonical}"
+        )
     return text
 
 
 def _punycode_hint(text: str) -> str:
-    """The name as the DNS has it (RFC 3492), if that is all that is wrong with it."""
+    """Return how to write a name in Punycode (RFC 3492)."""
     parts = unicodedata.normalize("NFKC", text).lower().split(".")
     encoded = [
         part if part.isascii() else "xn--" + part.encode("punycode").decode() for part in parts
     ]
     name = ".".join(encoded)
     if all(map(is_label, encoded)):
-        return f"write the name as the DNS has it: {name}"
-    return "write the name as the DNS has it, with xn--"
+        return f"write it in Punycode: {name}"
+    return "write it in Punycode, with xn--"
 
 
 _HOST = rf"{LABEL}(\.{LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*"
@@ -290,7 +290,7 @@ _FACTORS_BYTES = {None: 1, "Ki": 1024, "Mi": 1024 * 1024}
 
 
 def format_size(size: int) -> str:
-    """Bytes as one would write them in the file: 8192 is `8Ki`."""
+    """Return bytes as one would write them: 8192 is `8Ki`."""
     for unit in ("Mi", "Ki"):
         if size and size % _FACTORS_BYTES[unit] == 0:
             return f"{size // _FACTORS_BYTES[unit]}{unit}"
@@ -299,7 +299,7 @@ def format_size(size: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duration:
-    """Marks an int as seconds that the file may spell as a duration, within bounds that say why."""
+    """Marks an int as seconds, which the file may write as a duration, within bounds."""
 
     lowest: int
     highest: int
@@ -307,13 +307,13 @@ class Duration:
     why_highest: str
 
     def read(self, value: object) -> int:
-        """Seconds of a duration or an integer; raises a fault."""
+        """Return the seconds of a duration or an integer. Raises a fault."""
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise expected("a duration such as 24h")
         seconds = parse_duration(value) if isinstance(value, str) else value
         text = shown(str(value))
         if seconds is None:
-            raise fault(f"{text} is no duration", _duration_hint(str(value)))
+            raise fault(f"{text} is not a duration", _duration_hint(str(value)))
         if seconds < self.lowest:
             raise fault(f"{text} is shorter than {format_duration(self.lowest)}", self.why_lowest)
         if seconds > self.highest:
@@ -331,20 +331,20 @@ class Duration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """Marks an int as bytes that the file may spell as a size, within bounds that say why."""
+    """Marks an int as bytes, which the file may write as a size, within bounds."""
 
     lowest: int
     highest: int
     why: str
 
     def read(self, value: object) -> int:
-        """Bytes of a size or an integer; raises a fault."""
+        """Return the bytes of a size or an integer. Raises a fault."""
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise expected("a size such as 8Ki")
         match = _SIZE.fullmatch(str(value))
         text = shown(str(value))
         if match is None:
-            raise fault(f"{text} is no size", "sizes are written like 8Ki or 1Mi")
+            raise fault(f"{text} is not a size", "sizes are written like 8Ki or 1Mi")
         amount = int(match[1]) * _FACTORS_BYTES[match[2]]
         if not self.lowest <= amount <= self.highest:
             bounds = f"{format_size(self.lowest)} to {format_size(self.highest)}"

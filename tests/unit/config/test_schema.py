@@ -1,7 +1,7 @@
 """The JSON Schema: the committed file, and its agreement with the parser.
 
 To rewrite the file:
-    python -c "from daypass.spec import schema; schema.FILE.write_text(schema.schema_text())"
+    python -c "from daypass.config import schema; schema.FILE.write_text(schema.schema_text())"
 """
 
 import json
