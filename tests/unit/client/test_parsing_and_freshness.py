@@ -1,13 +1,11 @@
-"""Names, times, warnings, masked tokens and freshness: pure functions."""
+"""Warnings, masked tokens and freshness: pure functions."""
 
 from __future__ import annotations
 
 import pytest
 
-from daypass._core.k8s_names import is_label, is_subdomain
 from daypass._core.redact import redact
 from daypass._core.secret import Secret
-from daypass._core.timestamps import parse_http_date, parse_rfc3339, rfc3339
 from daypass.client.errors import NotADoorError
 from daypass.client.exchange import parse_warnings
 from daypass.client.token import (
@@ -21,61 +19,6 @@ from support.exchanges import run_exchange
 from support.fake_door import AUDIENCE, long_lived_token, token_answer
 from support.messages import raises
 from support.timing import NOON, FakeClock, FakeTiming
-
-
-@pytest.mark.parametrize("name", ["a", "a-b", "0", "a" * 63])
-def test_a_dns_label_is_accepted(name: str) -> None:
-    assert is_label(name)
-    assert is_subdomain(name)
-
-
-@pytest.mark.parametrize("name", ["a.b", "a" * 64, "a" * 253, "1.2.3"])
-def test_a_subdomain_is_no_label(name: str) -> None:
-    assert not is_label(name)
-    assert is_subdomain(name)
-
-
-@pytest.mark.parametrize(
-    "name", ["", "-a", "a-", "A", "a_b", "a/b", "a b", "é", "a\n", ".", "..", "a..b", ".a", "a."]
-)  # fmt: skip
-def test_an_invalid_name_is_refused(name: str) -> None:
-    assert not is_label(name)
-    assert not is_subdomain(name)
-
-
-@pytest.mark.parametrize(
-    "text", ["2027-01-15T08:00:00Z", "2027-01-15T08:00:00.000Z", "2027-01-15T10:00:00+02:00"]
-)
-def test_kubernetes_times_are_read(text: str) -> None:
-    moment = parse_rfc3339(text)
-    assert moment is not None
-    assert moment.timestamp() == NOON
-    assert rfc3339(moment) == "2027-01-15T08:00:00Z"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "tomorrow", "2027-01-15", "2027-01-15T08:00:00", "20270115T080000Z",
-     "2027-13-15T08:00:00Z", "0001-01-01T00:00:00+23:00", "None"],
-)  # fmt: skip
-def test_an_invalid_kubernetes_time_is_refused(text: str) -> None:
-    assert parse_rfc3339(text) is None
-
-
-def test_http_times_are_read() -> None:
-    assert parse_http_date("Fri, 15 Jan 2027 08:00:00 GMT") == NOON
-    assert parse_http_date("Fri, 15 Jan 2027 07:59:60 GMT") == NOON - 1  # a leap second
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "Friday, 15-Jan-27 08:00:00 GMT", "Fri Jan 15 08:00:00 2027",
-     "Fri, 15 Jan 2027 08:00:00 CET", "Fri, 15 Jan 2027 08:00 GMT", "Fri, 32 Jan 2027 08:00:00 GMT",
-     "Fri, 15 Jän 2027 08:00:00 GMT", "Fri, 15 Jan 99999 08:00:00 GMT",
-     "Fri, \u0661\u0665 Jan 2027 08:00:00 GMT", "Fri, 15 Jan 2027 :: GMT"],
-)  # fmt: skip
-def test_an_invalid_http_date_is_refused(text: str) -> None:
-    assert parse_http_date(text) is None
 
 
 @pytest.mark.parametrize(

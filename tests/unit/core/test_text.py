@@ -2,7 +2,13 @@
 
 import pytest
 
-from daypass._core.text import mask_unprintable, suggest, unified_diff
+from daypass._core.text import mask_unprintable, printable, suggest, unified_diff
+
+
+def test_foreign_text_becomes_one_printable_line_of_limited_length() -> None:
+    assert printable("a\n\tb\x1b[2J c") == "a b [2J c"
+    assert printable("a\u202eb", 10) == "a b"
+    assert printable("x" * 100, 10) == "x" * 10
 
 
 def test_unprintable_characters_are_masked_unless_kept() -> None:
