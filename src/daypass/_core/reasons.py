@@ -48,27 +48,27 @@ CODES = {
 MESSAGES = {
     Reason.ALLOWED: "this is a short-lived token for this gate",
     Reason.NOT_GUARDED: "the gate does not guard this host",
-    Reason.NO_TOKEN: "no token came with the request",
+    Reason.NO_TOKEN: "the request has no token",
     Reason.UNREADABLE: "exactly one 'Authorization: Bearer <token>' header is needed: one space, "
     "a JSON Web Token, nothing after it",
-    Reason.MALFORMED: "this is no JSON Web Token that can be read",
+    Reason.MALFORMED: "this token is not a valid JSON Web Token",
     Reason.LONG_LIVED: "this is a long-lived token, which opens only the door: trade it there",
-    Reason.FOREIGN_ISSUER: "this token is by another issuer than the cluster",
-    Reason.ALGORITHM: "this token is signed by an algorithm that no API server uses",
-    Reason.SIGNATURE: "no key of the API server has signed this token",
+    Reason.FOREIGN_ISSUER: "the issuer of this token is not the cluster",
+    Reason.ALGORITHM: "this token is signed with an algorithm that no API server uses",
+    Reason.SIGNATURE: "this token is not signed by a key of the API server",
     Reason.AUDIENCE: "this token is made for another audience",
-    Reason.SEVERAL_AUDIENCES: "this token is made for more than this gate: ask for one with this "
-    "audience alone",
-    Reason.NO_EXPIRY: "this token names no time at which it ends",
-    Reason.EXPIRED: "this token has ended",
+    Reason.SEVERAL_AUDIENCES: "this token has more than one audience: request one for this gate "
+    "alone",
+    Reason.NO_EXPIRY: "this token has no expiry time",
+    Reason.EXPIRED: "this token has expired",
     Reason.NOT_YET_VALID: "this token is not valid yet: are the clocks right?",
-    Reason.LIVES_TOO_LONG: "this token lives longer than the gate takes",
-    Reason.SUBJECT: "this token is not one of a ServiceAccount",
-    Reason.UNBOUND: "this token hangs on no Secret, so it could not be revoked: ask for one with "
-    "boundObjectRef",
+    Reason.LIVES_TOO_LONG: "the lifetime of this token is longer than the gate allows",
+    Reason.SUBJECT: "this token does not belong to a ServiceAccount",
+    Reason.UNBOUND: "this token is not bound to a Secret and cannot be revoked: request one "
+    "with boundObjectRef",
     Reason.DENIED: "this token was revoked",
-    Reason.REVIEW_REFUSED: "the API server does not take this token (any more)",
-    Reason.REVIEW_AUDIENCE: "the API server takes this token, but not for this audience",
-    Reason.UNKNOWN: "the API server could not be asked about this token",
+    Reason.REVIEW_REFUSED: "the API server does not accept this token (any more)",
+    Reason.REVIEW_AUDIENCE: "the API server accepts this token, but not for this audience",
+    Reason.UNKNOWN: "the API server could not review this token",
 }
 """The message for the caller; it contains nothing of the request."""
