@@ -13,10 +13,17 @@ from pydantic import (
     field_validator,
 )
 
-from daypass.config.base import Section, key_of
 from daypass.config.errors import expected, fault, shown, unknown_key
 from daypass.config.locations import FilePath
-from daypass.config.types import GatewayName, Host, Label, Subdomain, is_public_name
+from daypass.config.types import (
+    GatewayName,
+    Host,
+    Label,
+    Section,
+    Subdomain,
+    is_public_name,
+    key_of,
+)
 
 
 class TlsSecret(Section):

@@ -14,7 +14,6 @@ from pydantic import (
     field_validator,
 )
 
-from daypass.config.base import Section, key_of
 from daypass.config.errors import fault, shown
 from daypass.config.types import (
     EVERY_HOST,
@@ -27,7 +26,9 @@ from daypass.config.types import (
     Label,
     LabelName,
     LabelValue,
+    Section,
     is_public_name,
+    key_of,
     unique,
 )
 

@@ -1,21 +1,63 @@
-"""From `daypass.yaml` to a Config, or to one error with everything that is wrong with it."""
+"""From `daypass.yaml` to a Config, or to one error with everything that is wrong with it.
 
+1. `yaml_loader` reads the file into values and their places.
+2. pydantic validates the values.
+3. Its errors become problems with line, column and a remedy, none of them in pydantic's own words.
+"""
+
+import json
 import os
+import re
 import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
-from daypass.config.errors import Problems, shown
-from daypass.config.explain import dotted, explain
+from daypass._core.text import normalize_key, suggest
+from daypass.config.domain import EXAMPLE
+from daypass.config.errors import (
+    EXPECTED,
+    FAULT,
+    LIMIT_SHOWN,
+    SAME_HOST,
+    Mark,
+    Problems,
+    one_of,
+    shown,
+)
 from daypass.config.models import VERSION, Config, repeated_hosts
-from daypass.config.yaml_loader import LIMIT_BYTES, Document, described, read_document
+from daypass.config.types import Section, key_of
+from daypass.config.yaml_loader import (
+    LIMIT_BYTES,
+    MISSING,
+    Document,
+    Location,
+    Place,
+    described,
+    read_document,
+)
+
+_EXPECTED_OF_TYPE = {
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
 
 
 def load(path: str | os.PathLike[str]) -> Config:
     """Return the config in a file. Files that it names are relative to the folder of that file.
 
-    Raises ConfigError, also if there is no such file or it cannot be read.
+    Raises ConfigError, including for a file that is missing or cannot be read.
     """
     name = os.fspath(path)
     content = _read(name, Problems(name))
@@ -36,7 +78,7 @@ def parse(text: bytes, *, name: str, folder: Path) -> Config:
             document.data, context={"folder": folder}, by_alias=True, by_name=False
         )
     except ValidationError as error:
-        explain(error.errors(include_url=False, include_input=False), document, problems)
+        _explain(error.errors(include_url=False, include_input=False), document, problems)
     _check_hosts(document, problems)
     problems.raise_any()
     if config is None:
@@ -68,7 +110,7 @@ def _check_hosts(document: Document, problems: Problems) -> None:
         first, _ = document.find(("domains", earlier, "host"))
         problems.add(
             second.mark,
-            f"{dotted(location)}: {shown(hosts[later])} is already the host of {shown(earlier)}"
+            f"{_dotted(location)}: {shown(hosts[later])} is already the host of {shown(earlier)}"
             f" on line {first.mark[0]}",
             "a host belongs to one domain",
         )
@@ -99,3 +141,227 @@ def _read(name: str, problems: Problems) -> bytes:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or "its name is not valid"
+
+
+def _fields(section: type[Section], level: str) -> Iterator[tuple[str, str, FieldInfo]]:
+    """Yield level, key and field of all that a section may hold, however deep."""
+    for name, field in section.model_fields.items():
+        key = key_of(name)
+        yield level, key, field
+        named = ".NAME" if get_origin(field.annotation) is Mapping else ""
+        for inner in _sections_in(field.annotation):
+            yield from _fields(inner, f"{level}.{key}{named}".lstrip("."))
+
+
+def _sections_in(annotation: Any) -> Iterable[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in _sections_in(part)]
+
+
+_FIELDS: dict[str, dict[str, FieldInfo]] = {}
+"""By level of the file, such as `domains.NAME.tls`: its keys and their fields."""
+for _level, _key, _field in _fields(Config, ""):
+    _FIELDS.setdefault(_level, {})[_key] = _field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding:
+    """An error of pydantic's, and what is at its place in the document."""
+
+    error: ErrorDetails
+    location: Location
+    place: Place
+    mark: Mark
+
+    @property
+    def is_unknown_key(self) -> bool:
+        return self.error["type"] == "extra_forbidden"
+
+
+def _explain(errors: Sequence[ErrorDetails], document: Document, problems: Problems) -> None:
+    """Note a problem for each error, and for each key without a value."""
+    findings = [_finding(error, document) for error in errors]
+    unknown = {finding.location for finding in findings if finding.is_unknown_key}
+    for location, mark in document.empty_values():
+        if location not in unknown:
+            problems.add(mark, *_without_value(location))
+    findings = [f for f in findings if f.is_unknown_key or not _is_silent(f)]
+    findings.sort(key=lambda finding: finding.mark)
+    misspelt = {
+        (*f.location[:-1], _near_key(f.location))
+        for f in findings[:LIMIT_SHOWN]
+        if f.is_unknown_key
+    }
+    findings = [f for f in findings if f.error["type"] != "missing" or f.location not in misspelt]
+    for finding in findings[:LIMIT_SHOWN]:
+        problems.add(finding.mark, *_words(finding))
+    for finding in findings[LIMIT_SHOWN:]:
+        # Only counted: to suggest a key for each of thousands would take seconds.
+        problems.add(finding.mark, "")
+
+
+def _dotted(location: Location) -> str:
+    """Return a location as people write it: `policy.audiences[0]`."""
+    text = ""
+    for step in location:
+        text += f"[{step}]" if isinstance(step, int) else f".{shown(step)[1:-1]}"
+    return text.lstrip(".")
+
+
+def _finding(error: ErrorDetails, document: Document) -> _Finding:
+    location = error["loc"]
+    is_name = _is_domain_name(error)
+    if location[:1] == ("domains",) and location[2:3] == ("tls",):
+        location = location[:3] + location[4:]  # without the tag of the union's member
+    location = location[:-1] if is_name else (*location, *error.get("ctx", {}).get("at", ()))
+    place, is_exact = document.find(location)
+    at_key = is_name or not is_exact or isinstance(place.value, dict)
+    at_key = at_key or error["type"] == "extra_forbidden"
+    mark = place.key_mark if at_key else place.mark
+    return _Finding(error=error, location=location, place=place, mark=mark)
+
+
+def _is_domain_name(error: ErrorDetails) -> bool:
+    """Whether the name of a domain is wrong; in a domain, `[key]` is only an unknown key."""
+    location = error["loc"]
+    in_domains = len(location) == 3 and location[0] == "domains" and location[2] == "[key]"
+    return in_domains and error["type"] != "extra_forbidden"
+
+
+def _is_silent(finding: _Finding) -> bool:
+    """Whether the error is only a consequence of a problem that is noted anyway."""
+    error, value = finding.error, finding.place.value
+    if error["type"] in ("default_factory_not_called", SAME_HOST):
+        return True
+    if error["type"] == "too_short" and isinstance(value, tuple) and value:
+        return True  # pydantic counts those that are valid
+    return value is MISSING and not _is_domain_name(error)
+
+
+def _level_of(location: Location) -> str:
+    """Return the level of the file that a location leads to, in the names of _FIELDS."""
+    named = [
+        "NAME" if index == 1 and location[0] == "domains" else str(step)
+        for index, step in enumerate(location)
+    ]
+    return ".".join(named)
+
+
+def _field_of(location: Location) -> FieldInfo | None:
+    return _FIELDS.get(_level_of(location[:-1]), {}).get(str(location[-1]))
+
+
+def _example_of(location: Location) -> str | None:
+    """Return what can be written at a location: its choices or an example; None if unknown."""
+    if _level_of(location) == "domains.NAME":
+        return _flow(EXAMPLE)
+    field = _field_of(location)
+    if field is None:
+        return None
+    if get_origin(field.annotation) is Literal:
+        return " | ".join(map(str, get_args(field.annotation)))
+    return _flow(field.examples[0]) if field.examples else None
+
+
+def _without_value(location: Location) -> tuple[str, str]:
+    """Message and hint for a key or list item without a value."""
+    if isinstance(location[-1], int):
+        return f"{_dotted(location)} is an empty list item", "remove it"
+    example, field = _example_of(location), _field_of(location)
+    remedies = [] if example is None else [f"write {location[-1]}: {example}"]
+    remedies += [] if field is not None and field.is_required() else ["leave the key out"]
+    return f"{_dotted(location)} has no value", ", or ".join(remedies)
+
+
+def _words(finding: _Finding) -> tuple[str, str]:
+    """Message and hint."""
+    error, location = finding.error, finding.location
+    kind, context = error["type"], error.get("ctx", {})
+    name = _dotted(location)
+    prefix = f"{name}: " if name else ""
+    value, found = finding.place.value, described(finding.place.value)
+    if kind == FAULT:
+        return f"{prefix}{context['message']}", context["hint"]
+    if kind == "extra_forbidden":
+        return f"unknown key {shown(str(location[-1]))}", _remedy(location)
+    if kind == "missing":
+        return f"{name} is missing", _missing_hint(location)
+    if kind == EXPECTED:
+        return f"{prefix}expected {context['what']}, found {found}", ""
+    if kind in _EXPECTED_OF_TYPE:
+        wanted = _EXPECTED_OF_TYPE[kind]
+        return f"{prefix}expected {wanted}, found {found}", _type_hint(kind, value)
+    if kind == "literal_error":
+        return _choice(prefix, context["expected"], value)
+    bounds = {
+        "greater_than_equal": f"{found} is less than {context.get('ge')}",
+        "less_than_equal": f"{found} is more than {context.get('le')}",
+        "too_short": f"{found}, where at least one entry is needed",
+        "too_long": f"more than {context.get('max_length')} entries",
+    }
+    return f"{prefix}{bounds.get(kind, f'{found} is not valid here ({kind})')}", ""
+
+
+def _near_key(location: Location) -> str | None:
+    """Return the key that was probably meant by the one that a location ends with."""
+    return suggest(str(location[-1]), _FIELDS.get(_level_of(location[:-1]), ()))
+
+
+def _remedy(location: Location) -> str:
+    """What to do about an unknown key: the nearest here, the level it belongs to, or all keys."""
+    key, level = str(location[-1]), _level_of(location[:-1])
+    known = _FIELDS.get(level, {})
+    if near := _near_key(location):
+        return f"did you mean {shown(near)}?"
+    elsewhere = [
+        other or "the top level"
+        for other, keys in _FIELDS.items()
+        if other != level and normalize_key(key) in map(normalize_key, keys)
+    ]
+    if elsewhere:
+        return f"it belongs to {one_of(elsewhere)}"
+    return f"known here: {', '.join(known)}" if known else "remove it"
+
+
+def _choice(prefix: str, wanted: str, value: Any) -> tuple[str, str]:
+    words = re.findall(r"'([^']*)'", wanted)
+    found = described(value)
+    if not words:  # the version
+        return f"{prefix}expected {wanted}, found {found}", f"write {wanted}, with no quotes"
+    near = suggest(value, words) if isinstance(value, str) else None
+    hint = f"did you mean {shown(near)}?" if near else ""
+    return f"{prefix}expected {one_of(words)}, found {found}", hint
+
+
+def _missing_hint(location: Location) -> str:
+    if location == ("version",):
+        return "begin the file with: version: 1"
+    example = _example_of(location)
+    return "" if example is None else f"write {location[-1]}: {example}"
+
+
+def _type_hint(kind: str, value: Any) -> str:
+    if value is MISSING or isinstance(value, dict | tuple):
+        return ""
+    if kind == "string_type":
+        return "put it in quotes"
+    if kind == "tuple_type":
+        return f"write [{shown(str(value))[1:-1]}]"
+    if kind == "int_type" and isinstance(value, str):
+        digits = value.replace("_", "").lstrip("+0")
+        is_number = digits.isascii() and digits.isdigit()
+        return f"write {digits[:20]}, with no quotes" if is_number else ""
+    if kind == "bool_type" and isinstance(value, str):
+        words = {"true": ("yes", "on", "true", "y"), "false": ("no", "off", "false", "n")}
+        return next((f"write {w}" for w, forms in words.items() if value.lower() in forms), "")
+    return ""
+
+
+def _flow(example: object) -> str:
+    """Return an example as YAML on one line, with as few quotes as it takes."""
+    if isinstance(example, dict):
+        return "{" + ", ".join(f"{key}: {_flow(value)}" for key, value in example.items()) + "}"
+    if isinstance(example, list):
+        return "[" + ", ".join(map(_flow, example)) + "]"
+    return example if isinstance(example, str) else json.dumps(example)

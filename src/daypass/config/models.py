@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field, ValidationInfo, WrapSerializer, field_validator
 from pydantic_core import PydanticCustomError
 
-from daypass.config.base import Section
 from daypass.config.domain import EXAMPLE, Domain
 from daypass.config.errors import SAME_HOST, fault, one_of, shown
 from daypass.config.gate import Gate
@@ -27,6 +26,7 @@ from daypass.config.types import (
     Host,
     IpAddress,
     Label,
+    Section,
     Size,
     Subdomain,
     User,

@@ -1,4 +1,4 @@
-"""The types of a config's values: names, host names, durations and sizes.
+"""The base of a config's sections, and the types of its values: names, hosts, durations, sizes.
 
 Each check returns the value, or raises a fault that names what to write instead.
 """
@@ -9,7 +9,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, GetCoreSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, WithJsonSchema
+from pydantic.alias_generators import to_camel
+from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
@@ -27,6 +29,41 @@ from daypass._core.net import is_address
 from daypass.config.errors import expected, fault, shown
 
 T = TypeVar("T")
+_UNITS = ("_seconds", "_bytes")
+
+
+def key_of(name: str) -> str:
+    """Return the key of a field in the file: `longest_lifetime_seconds` is `longestLifetime`."""
+    for unit in _UNITS:
+        name = name.removesuffix(unit)
+    return to_camel(name)
+
+
+def _title(name: str, _: FieldInfo | ComputedFieldInfo) -> str:
+    for unit in _UNITS:
+        name = name.removesuffix(unit)
+    return name.replace("_", " ").capitalize()
+
+
+class Section(BaseModel):
+    """Fields are constructed by their Python names, and read and written by their keys.
+
+    `model_dump(mode="json", exclude_none=True)` gives what a file would hold. Made in Python, a
+    section raises pydantic's ValidationError; made from a file, `load` and `parse` raise
+    ConfigError.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        alias_generator=key_of,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,
+        field_title_generator=_title,
+    )
 
 
 def unique(items: tuple[T, ...]) -> tuple[T, ...]:
