@@ -5,7 +5,12 @@ import time
 import pytest
 
 from daypass.config import yaml_loader
-from daypass.config.yaml_loader import PurePythonLoader
+from daypass.config.yaml_loader import (
+    LIMIT_CHARACTERS,
+    LIMIT_DEPTH,
+    LIMIT_NODES,
+    PurePythonLoader,
+)
 from unit.config.texts import (
     DESIGN,
     MINIMAL,
@@ -18,6 +23,7 @@ from unit.config.texts import (
 )
 
 BOUND_SECONDS = 1.0
+TOO_LONG = "x" * (LIMIT_CHARACTERS + 1)
 
 
 @pytest.fixture(params=["libyaml", "pure"], autouse=True)
@@ -77,6 +83,38 @@ def test_yaml_features_beyond_plain_values_are_rejected_with_their_place(
     text: str, place: str, values: tuple[str, ...]
 ) -> None:
     assert_refused(text, place, values)
+
+
+@refuses(
+    case("a: " + "[" * 40 + "]" * 40, "1:35", f"{LIMIT_DEPTH} levels"),
+    case("{a: " * 40, "1:126", f"{LIMIT_DEPTH} levels"),
+    case("a:\n" + "- 1\n" * LIMIT_NODES, "9999:3", f"{LIMIT_NODES} values"),
+    more(f"prefix: {TOO_LONG}", "7:9", f"{len(TOO_LONG)} characters"),
+    more(f"? {TOO_LONG}\n: 1", "7:3", f"{len(TOO_LONG)} characters"),
+)
+def test_depth_number_and_length_of_values_are_limited(
+    text: str, place: str, values: tuple[str, ...]
+) -> None:
+    assert_refused(text, place, values)
+
+
+@pytest.mark.parametrize(
+    "text", ["0x10", "0o10", "010", "1_000", "1:30", "2026-01-01", "on", "Yes", "TRUE", "+1", ".5",
+             "0b1", ".inf", ".nan", "99999999999999999999999999999999999999999999x"],
+)  # fmt: skip
+def test_what_json_cannot_express_is_text(text: str) -> None:
+    (problem,) = problems(f"{MINIMAL}door: {{replicas: {text}}}\n")
+    assert f"found the text '{text}'" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("1e2", "the number 100.0"), ("-1.5", "the number -1.5"), ("true", "true"), ("~", "no value"),
+     ("99999999999999999999", "the number 1e+20"), ("Null", "no value")],
+)  # fmt: skip
+def test_numbers_booleans_and_null_are_those_of_json(text: str, found: str) -> None:
+    (problem,) = problems(f"{MINIMAL}door: {{replicas: {text}}}\n")
+    assert found in problem.message
 
 
 def broken(old: str, new: str, place: str, *values: str) -> object:
