@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
-    from daypass.deploy.wait import Deadline
+    from daypass.deploy.wait import Waiter
 
 EXTRA = "admin"
 SUMMARY = "show what would change, commit it, apply it, wait for it, verify it"
@@ -124,24 +124,24 @@ def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan)
     """Wait for the rollout, the policy and the gate, then verify the published door."""
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
-    from daypass.deploy.wait import Deadline, wait_for_certificate, wait_for_rollout
+    from daypass.deploy.wait import Waiter, wait_for_certificate, wait_for_rollout
 
-    deadline = Deadline(state.cluster, args.timeout)
+    waiter = Waiter(state.cluster, args.timeout)
     if plan.waiting:
-        wait_for_certificate(state.cluster, plan.pair, deadline, log)
+        wait_for_certificate(state.cluster, plan.pair, waiter, log)
         state = read_cluster_state(state.cluster)
         _execute(args, state, make_plan(state, config))
     for change in plan.changes:
         if change.identifier.kind == "Deployment":
-            wait_for_rollout(state.cluster, change.identifier, deadline, log)
+            wait_for_rollout(state.cluster, change.identifier, waiter, log)
     _wait_for_policy(state, config, plan)
-    problems = _wait_for_gate(state, plan, deadline)
+    problems = _wait_for_gate(state, plan, waiter)
     if args.no_verify:
         return 3 if problems else 0
     from daypass.deploy.wait import verify_published
     from daypass.verification import report
 
-    findings = verify_published(config, deadline, log)
+    findings = verify_published(config, waiter, log)
     log("seen from outside:", report.text(findings))
     return 3 if problems or report.has_failures(findings) else 0
 
@@ -157,12 +157,12 @@ def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> No
         log(f"the policy is {where}; mode {config.policy.mode}")
 
 
-def _wait_for_gate(state: ClusterState, plan: ApplyPlan, deadline: Deadline) -> list[str]:
+def _wait_for_gate(state: ClusterState, plan: ApplyPlan, waiter: Waiter) -> list[str]:
     """Wait until the gateway has accepted the gate's policies; return the problems that remain."""
     from daypass.deploy.wait import GATEWAY_POLICIES, wait_for_policies
 
     policies = [c.identifier for c in plan.changes if c.identifier.group == GATEWAY_POLICIES]
-    problems = wait_for_policies(state.cluster, policies, deadline, log)
+    problems = wait_for_policies(state.cluster, policies, waiter, log)
     if problems:
         log("the gate has problems:", "\n".join(problems))
     return problems

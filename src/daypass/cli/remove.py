@@ -44,7 +44,7 @@ def run(args: Namespace) -> int:
     with open_cluster(args) as cluster:
         from daypass.deploy.cluster_state import DELETE_WITH_KUBECTL, read_cluster_state
         from daypass.deploy.remove import find_removals, remove_all
-        from daypass.deploy.wait import Deadline, wait_until_gone
+        from daypass.deploy.wait import Waiter, wait_until_gone
 
         state = read_cluster_state(cluster, instead=DELETE_WITH_KUBECTL)
         removals = find_removals(cluster, state.entries)
@@ -58,8 +58,8 @@ def run(args: Namespace) -> int:
             confirm("remove it?", command("remove", "--yes"))
         done = remove_all(state, removals)
         if not args.no_wait:
-            deadline = Deadline(cluster, args.timeout)
-            wait_until_gone(cluster, removals, done, deadline, log)
+            waiter = Waiter(cluster, args.timeout)
+            wait_until_gone(cluster, removals, done, waiter, log)
     log(f"removed {done.removed}; the files in git are unchanged")
     for removal in done.left:
         log(f"left {removal.identifier}: {removal.why}")

@@ -31,8 +31,8 @@ class NotReadyError(DaypassError):
     """It was applied and does not work yet."""
 
 
-class Deadline:
-    """How long to wait in all, by the cluster's clock."""
+class Waiter:
+    """Waits until a deadline, by the cluster's clock."""
 
     def __init__(self, cluster: Cluster, seconds: float) -> None:
         self._cluster = cluster
@@ -59,14 +59,14 @@ class Deadline:
         return result
 
 
-def wait_for_certificate(cluster: Cluster, secret: ObjectRef, deadline: Deadline, log: Log) -> None:
+def wait_for_certificate(cluster: Cluster, secret: ObjectRef, waiter: Waiter, log: Log) -> None:
     """Wait until cert-manager has made the door's certificate. Raises NotReadyError."""
     waiting = f"{secret}, which cert-manager makes"
     hint = kubectl("describe", "certificates", "-n", secret.namespace)
-    deadline.wait(lambda: None if find_metadata(cluster, secret) else waiting, log, hint)
+    waiter.wait(lambda: None if find_metadata(cluster, secret) else waiting, log, hint)
 
 
-def wait_for_rollout(cluster: Cluster, deployment: ObjectRef, deadline: Deadline, log: Log) -> None:
+def wait_for_rollout(cluster: Cluster, deployment: ObjectRef, waiter: Waiter, log: Log) -> None:
     """Wait until all replicas are of the newest version and available, as kubectl does.
 
     Raises NotReadyError, at once if Kubernetes has given up.
@@ -84,7 +84,7 @@ def wait_for_rollout(cluster: Cluster, deployment: ObjectRef, deadline: Deadline
         ready = _rollout_progress(document)
         return f"{deployment}: {ready}" if isinstance(ready, str) else ready
 
-    ready = deadline.wait(check, log, hint)
+    ready = waiter.wait(check, log, hint)
     log(f"{deployment}: {ready} of {ready} ready")
 
 
@@ -117,7 +117,7 @@ def _failure(document: Object) -> str:
 
 
 def wait_for_policies(
-    cluster: Cluster, policies: Collection[ObjectRef], deadline: Deadline, log: Log
+    cluster: Cluster, policies: Collection[ObjectRef], waiter: Waiter, log: Log
 ) -> list[str]:
     """Wait until each SecurityPolicy is accepted; return what is wrong even then, a line each.
 
@@ -129,7 +129,7 @@ def wait_for_policies(
     for policy in sorted(policies):
         hint = kubectl("describe", policy.kind.lower(), policy.name, "-n", policy.namespace)
         if policy.kind == "SecurityPolicy":
-            document = deadline.wait(lambda: _accepted(cluster, policy), log, hint)  # noqa: B023
+            document = waiter.wait(lambda: _accepted(cluster, policy), log, hint)  # noqa: B023
             if others := [name for name in _overriding_policies(document) if name not in own]:
                 problems.append(
                     f"{policy}: other policies replace it for {', '.join(others)}, where the gate"
@@ -179,7 +179,7 @@ def wait_until_gone(
     cluster: Cluster,
     removals: Sequence[Removal],
     done: ApplyResult,
-    deadline: Deadline,
+    waiter: Waiter,
     log: Log,
 ) -> None:
     """Wait until all that was removed is gone: finalizers take time. Raises NotReadyError."""
@@ -189,7 +189,7 @@ def wait_until_gone(
         if removal.fate == "remove" and ref not in left:
             where = ("-n", ref.namespace) if ref.namespace else ()
             hint = kubectl("describe", ref.kind.lower(), ref.name, *where)
-            deadline.wait(lambda: _gone(cluster, removal), log, hint)  # noqa: B023 - used at once
+            waiter.wait(lambda: _gone(cluster, removal), log, hint)  # noqa: B023 - used at once
 
 
 def _gone(cluster: Cluster, removal: Removal) -> str | None:
@@ -200,11 +200,11 @@ def _gone(cluster: Cluster, removal: Removal) -> str | None:
     return f"{removal.identifier} is going" + (f" ({finalizers})" if finalizers else "")
 
 
-def verify_published(config: Config, deadline: Deadline, log: Log) -> dict[str, list[Finding]]:
+def verify_published(config: Config, waiter: Waiter, log: Log) -> dict[str, list[Finding]]:
     """Return what `daypass verify` finds about each domain; failures are retried for a while."""
     return {
         target.name: Verifier(
-            wait_seconds=deadline.left(), progress=lambda words: log(f"waiting: {words}")
+            wait_seconds=waiter.left(), progress=lambda words: log(f"waiting: {words}")
         ).verify(target)
         for target in targets_of(config, None, None)
         if target.front != "envoy"
