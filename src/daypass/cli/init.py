@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from daypass.deploy.ekf import BuildError, Overlay
     from daypass.deploy.init.plan import InitPlan
-    from daypass.deploy.init.wizard import Questions
+    from daypass.deploy.init.questions import Questions
 
 _CONFIG_OPTIONS = (
     "host", "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix",
@@ -91,7 +91,7 @@ def _add_config_options(group: _ArgumentGroup) -> None:
 def run(args: Namespace) -> int:
     """Start or adopt."""
     from daypass.deploy.edits import diff
-    from daypass.deploy.init.wizard import terminal
+    from daypass.deploy.init.questions import terminal
 
     _check_options(args)
     questions = terminal(lambda words: log(*words.split("\n", 1)))

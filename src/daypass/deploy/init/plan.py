@@ -18,7 +18,7 @@ from daypass.deploy.ekf import (
     verify_built,
 )
 from daypass.deploy.init.new_config import USUAL_PREFIX, NewConfig, config_text
-from daypass.deploy.init.wizard import Questions, checked, public_name
+from daypass.deploy.init.questions import Questions, checked, public_name
 from daypass.render.cluster_facts import read_facts
 from daypass.render.manifests import render_tree
 from daypass.render.output_tree import drifts
