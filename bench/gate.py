@@ -17,8 +17,8 @@ from typing import Any
 
 from bench.loads import Target, build, cpu_seconds, fire, stub
 from daypass.render.envoy.filters import RevocationSnapshot
-from daypass.render.envoy.gate_listener import PROTECTED
 from daypass.render.envoy.settings import Protected, SocketAddress
+from daypass.render.envoy.upstream import PROTECTED
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.doors import EKF

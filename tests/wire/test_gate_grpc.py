@@ -18,9 +18,9 @@ from daypass.client.config import CredentialsConfig
 from daypass.client.http1 import HttpRequest
 from daypass.integrations.grpc import channel_credentials
 from daypass.render.envoy.filters import RevocationSnapshot
-from daypass.render.envoy.gate_listener import PROTECTED
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected, SocketAddress
+from daypass.render.envoy.upstream import PROTECTED
 from support.deadline import eventually
 from support.doors import EKF
 from support.exchanges import FakeSend

@@ -273,7 +273,7 @@ def door_objects(
     namespace = config.door.namespace
     own_authority = config.cluster.certificate_authority is not None
     authority = API_SERVER_AUTHORITY if own_authority else CLUSTER_AUTHORITY
-    files = door_files(config, domains)
+    files = _door_files(config, domains)
     digest = hashlib.sha256()
     for name, text in files.items():
         digest.update(f"{name}\0{text}\0".encode())
@@ -322,7 +322,7 @@ def door_objects(
     return objects
 
 
-def door_files(config: Config, domains: list[PublishedDomain]) -> dict[str, str]:
+def _door_files(config: Config, domains: list[PublishedDomain]) -> dict[str, str]:
     """Return the files of the door's ConfigMap, by name.
 
     They are fixed except for certificates, which Envoy watches: a new config needs new pods, which

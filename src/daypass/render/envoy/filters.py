@@ -46,14 +46,14 @@ from daypass.render.envoy.replies import (
 from daypass.render.envoy.settings import GateSettings
 
 AUTHORIZER = "authorizer"
-FILTER = "envoy.filters.http.ext_authz"
+_FILTER = "envoy.filters.http.ext_authz"
 UNAVAILABLE = 429
 """The authorizer's HTTP code in place of 503: Envoy takes a 503 for a failure of the authorizer and
 drops its message and Retry-After. A mapper turns it back into 503.
 """
 TIMEOUT_SECONDS = 2.0
 """The authorizer responds within half a second, even if it can't decide."""
-CLIENT_HEADER = "x-envoy-external-address"
+_CLIENT_HEADER = "x-envoy-external-address"
 """The client's address according to Envoy, which replaces a client's own header of this name."""
 
 
@@ -65,7 +65,7 @@ def authorizer_filter(settings: GateSettings) -> Json:
 def asking_filter(
     set_headers: tuple[str, ...],
     *,
-    name: str = FILTER,
+    name: str = _FILTER,
     cluster: str = AUTHORIZER,
     uri: str = f"http://{AUTHORIZER}",
 ) -> Json:
@@ -86,7 +86,7 @@ def asking_filter(
                 "allowed_client_headers": _exactly(returned),
             },
         },
-        allowed_headers=_exactly(["authorization", CLIENT_HEADER]),
+        allowed_headers=_exactly(["authorization", _CLIENT_HEADER]),
         failure_mode_allow=False,
         status_on_error={"code": "ServiceUnavailable"},
     )
@@ -95,7 +95,7 @@ def asking_filter(
 def without_authorizer() -> Json:
     """Return the `typed_per_filter_config` of a route that does not ask the authorizer."""
     message = "extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
-    return {FILTER: protobuf_any(message, disabled=True)}
+    return {_FILTER: protobuf_any(message, disabled=True)}
 
 
 def authorizer_replies(where: str = "true") -> list[Json]:

@@ -1,4 +1,4 @@
-"""The gate on Envoy: its listener, the decision, and the cluster of the guarded service.
+"""The gate on Envoy: its listener, and the decision.
 
 Envoy's `jwt_authn` filter verifies signature, issuer, audience and times. What it can't check (is
 the token bound, is it the long-lived one, do two parsers read the header alike) are routes that
@@ -9,7 +9,6 @@ requires everything at once: whatever is missing, the request is refused.
 import json
 from collections.abc import Iterator
 
-from daypass._core.net import is_address
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import BEARER_JWT, bracketed
 from daypass.render.envoy.filters import (
@@ -36,7 +35,6 @@ from daypass.render.envoy.matching import (
 )
 from daypass.render.envoy.protobuf_any import (
     Json,
-    connection_limits,
     duration,
     extension,
     full_match,
@@ -51,16 +49,14 @@ from daypass.render.envoy.replies import (
     status_format,
 )
 from daypass.render.envoy.routes import CLIENT_ADDRESS, header_match
-from daypass.render.envoy.settings import GateSettings, Protected
+from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.upstream import (
     NO_ADDRESS_IS_INTERNAL,
-    certificate_names,
-    load_assignment,
+    PROTECTED,
+    protected_cluster,
     tls_listener,
-    verified_tls,
 )
 
-PROTECTED = "protected"
 LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
 """`iss` of the token in a Secret of type kubernetes.io/service-account-token."""
 CLOCK_SKEW_SECONDS = 10
@@ -164,7 +160,7 @@ _JWT_MESSAGES = {
 _UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket through"
 
 
-def gate_replies(settings: GateSettings) -> Json:
+def _gate_replies(settings: GateSettings) -> Json:
     """Return the gate's own responses, each a Kubernetes Status; none is a redirect."""
     hint = gate_hint(settings.audience)
     with_hint = f"%LOCAL_REPLY_BODY% ({hint})"
@@ -304,7 +300,7 @@ def key_following_filter(source: Json) -> Json:
     }
 
 
-def forget_claimed_identity(settings: GateSettings) -> Json:
+def _forget_claimed_identity(settings: GateSettings) -> Json:
     """Return the mutation that removes headers that only the gate sets, before any filter."""
     names = (settings.user_header, settings.groups_header, REASON_HEADER)
     return extension(
@@ -365,8 +361,8 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
         request_headers_timeout=duration(timeouts.request_headers_seconds),
         drain_timeout="5s",
         delayed_close_timeout=duration(timeouts.close_seconds),
-        local_reply_config=gate_replies(settings),
-        early_header_mutation_extensions=[forget_claimed_identity(settings)],
+        local_reply_config=_gate_replies(settings),
+        early_header_mutation_extensions=[_forget_claimed_identity(settings)],
         http_filters=[
             *((keys, claims_filter({USER_STATE: ("sub",)}), revoked) if settings.is_native else ()),
             *((authorizer_filter(settings),) if settings.is_reviewed else ()),
@@ -406,31 +402,3 @@ def gate_clusters(settings: GateSettings) -> list[Json]:
     """Return the clusters of the guarded service and of the authorizer."""
     authorizer = [authorizer_cluster(settings)] if settings.is_reviewed else []
     return [protected_cluster(settings), *authorizer]
-
-
-def protected_cluster(settings: GateSettings) -> Json:
-    """Return the cluster of the guarded service."""
-    address = settings.protected.address
-    cluster: Json = {
-        "name": PROTECTED,
-        # LOGICAL_DNS takes whichever address of a name answers: localhost may also be ::1.
-        "type": "STATIC" if is_address(address.host) else "LOGICAL_DNS",
-        "dns_lookup_family": "ALL",
-        "connect_timeout": duration(settings.timeouts.connect_seconds),
-        **connection_limits(settings.timeouts, **_protocol(settings.protected)),
-        "load_assignment": load_assignment(PROTECTED, address),
-    }
-    if settings.protected.authority_file:
-        authority = {"trusted_ca": {"filename": settings.protected.authority_file}}
-        trust = {"validation_context": {**authority, **certificate_names(address.host)}}
-        cluster["transport_socket"] = verified_tls(address.host, trust)
-    return cluster
-
-
-def _protocol(protected: Protected) -> Json:
-    """Return the upstream's protocol options; empty for HTTP/1.1."""
-    keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
-    http2 = {"http2_protocol_options": keepalive}
-    if protected.authority_file:
-        return {"auto_config": http2}
-    return {"explicit_http_config": http2} if protected.is_http2 else {}

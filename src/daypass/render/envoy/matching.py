@@ -10,7 +10,7 @@ from daypass._core.clock import utc
 from daypass.config.exposure import SERVICE_ACCOUNT_USER
 from daypass.render.envoy.protobuf_any import Json, extension, full_match, protobuf_any
 
-JWT_FILTER = "envoy.filters.http.jwt_authn"
+_JWT_FILTER = "envoy.filters.http.jwt_authn"
 """Name of the metadata; the same for every JWT filter."""
 
 PAYLOAD = "payload"
@@ -18,7 +18,7 @@ PAYLOAD = "payload"
 
 USER_STATE = "daypass.user"
 JTI_STATE = "daypass.tokens"
-NAMESPACE_STATE = "daypass.namespaces"
+_NAMESPACE_STATE = "daypass.namespaces"
 """Claims that are copied to filter state: no client can write to it, it ends with the request, and
 logging it costs a tenth of metadata."""
 
@@ -30,7 +30,7 @@ AN_EXACT_TIME: Json = {"double_match": {"range": {"start": 0.0, "end": 2.0**53}}
 """Envoy's `max_lifetime` overflows with times beyond 2**63."""
 
 
-def claim_path(*keys: str, within: str = PAYLOAD) -> list[Json]:
+def _claim_path(*keys: str, within: str = PAYLOAD) -> list[Json]:
     """Return the path to a claim: a list of keys, so the dot in `kubernetes.io` is no separator."""
     return [{"key": key} for key in (within, *keys)]
 
@@ -38,15 +38,15 @@ def claim_path(*keys: str, within: str = PAYLOAD) -> list[Json]:
 def claim(keys: Iterable[str], value: Json | None = None, within: str = PAYLOAD) -> Json:
     """Return a MetadataMatcher for a claim; without `value` it matches any value."""
     return {
-        "filter": JWT_FILTER,
-        "path": claim_path(*keys, within=within),
+        "filter": _JWT_FILTER,
+        "path": _claim_path(*keys, within=within),
         "value": value or {"present_match": True},
     }
 
 
 def claim_text(*keys: str) -> str:
     """Return a claim as an operator of Envoy's formats."""
-    return f"%DYNAMIC_METADATA({JWT_FILTER}:{':'.join((PAYLOAD, *keys))})%"
+    return f"%DYNAMIC_METADATA({_JWT_FILTER}:{':'.join((PAYLOAD, *keys))})%"
 
 
 def state_text(state: str) -> str:
@@ -58,7 +58,7 @@ USER = state_text(USER_STATE)
 GROUPS = ",".join(
     (
         "system:serviceaccounts",
-        f"system:serviceaccounts:{state_text(NAMESPACE_STATE)}",
+        f"system:serviceaccounts:{state_text(_NAMESPACE_STATE)}",
         "system:authenticated",
     )
 )
@@ -111,8 +111,8 @@ def has_claim(keys: Iterable[str], value: Json = _PRESENT, within: str = PAYLOAD
     source = extension(
         "envoy.matching.inputs.dynamic_metadata",
         "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
-        filter=JWT_FILTER,
-        path=claim_path(*keys, within=within),
+        filter=_JWT_FILTER,
+        path=_claim_path(*keys, within=within),
     )
     matcher = extension(
         "envoy.matching.matchers.metadata_matcher",

@@ -1,4 +1,4 @@
-"""TLS on both sides of Envoy: the API server's cluster, and a listener that speaks TLS only.
+"""The clusters of the API server and of the guarded service, and listeners that speak TLS only.
 
 Connections to the API server are verified by authority and name, and carry only the request headers
 on a list.
@@ -6,10 +6,24 @@ on a list.
 
 from daypass._core.net import is_address
 from daypass.config.exposure import REQUEST_HEADERS, bracketed
-from daypass.render.envoy.protobuf_any import Json, duration, extension, protobuf_any
+from daypass.render.envoy.protobuf_any import (
+    Json,
+    connection_limits,
+    duration,
+    extension,
+    protobuf_any,
+)
 from daypass.render.envoy.routes import UPSTREAM, keep_only
-from daypass.render.envoy.settings import Certificate, SocketAddress, Timeouts, Upstream
+from daypass.render.envoy.settings import (
+    Certificate,
+    GateSettings,
+    Protected,
+    SocketAddress,
+    Timeouts,
+    Upstream,
+)
 
+PROTECTED = "protected"
 AUTHORITY = "api-server.authority"
 """Name of the TLS secret. The dot keeps it apart from those of domains, whose names are labels."""
 
@@ -33,7 +47,7 @@ def cluster(
         "connect_timeout": duration(timeouts.connect_seconds),
         "dns_lookup_family": "ALL",
         "per_connection_buffer_limit_bytes": 1024 * 1024,
-        "load_assignment": load_assignment(UPSTREAM, upstream.address),
+        "load_assignment": _load_assignment(UPSTREAM, upstream.address),
         "circuit_breakers": {
             "thresholds": [
                 {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 1024}
@@ -90,8 +104,35 @@ def _health_check(upstream: Upstream) -> Json:
     }
 
 
-def load_assignment(name: str, address: SocketAddress) -> Json:
-    """Return the load assignment of a cluster with one endpoint."""
+def protected_cluster(settings: GateSettings) -> Json:
+    """Return the cluster of the guarded service."""
+    address = settings.protected.address
+    cluster: Json = {
+        "name": PROTECTED,
+        # LOGICAL_DNS takes whichever address of a name answers: localhost may also be ::1.
+        "type": "STATIC" if is_address(address.host) else "LOGICAL_DNS",
+        "dns_lookup_family": "ALL",
+        "connect_timeout": duration(settings.timeouts.connect_seconds),
+        **connection_limits(settings.timeouts, **_protocol(settings.protected)),
+        "load_assignment": _load_assignment(PROTECTED, address),
+    }
+    if settings.protected.authority_file:
+        authority = {"trusted_ca": {"filename": settings.protected.authority_file}}
+        trust = {"validation_context": {**authority, **certificate_names(address.host)}}
+        cluster["transport_socket"] = verified_tls(address.host, trust)
+    return cluster
+
+
+def _protocol(protected: Protected) -> Json:
+    """Return the upstream's protocol options; empty for HTTP/1.1."""
+    keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+    http2 = {"http2_protocol_options": keepalive}
+    if protected.authority_file:
+        return {"auto_config": http2}
+    return {"explicit_http_config": http2} if protected.is_http2 else {}
+
+
+def _load_assignment(name: str, address: SocketAddress) -> Json:
     where = {"socket_address": {"address": address.host, "port_value": address.port}}
     return {
         "cluster_name": name,

@@ -19,7 +19,7 @@ from daypass.render.published_domain import PublishedDomain
 
 VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1")
 _USUAL_SELECTOR = {"istio": "ingressgateway"}
-TIMEOUT = "30s"
+_TIMEOUT = "30s"
 """Longer than the door's own timeouts, whose responses say what was too slow."""
 
 
@@ -88,7 +88,7 @@ def _virtual_service(domain: PublishedDomain, gateway: str) -> Object:
         "route": [{"destination": {"host": DOOR, "port": {"number": SERVICE_PORT}}}],
         # Only if no door was reached: some of Istio's defaults also repeat what got a 503.
         "retries": {"attempts": 2, "retryOn": "connect-failure,refused-stream"},
-        "timeout": TIMEOUT,
+        "timeout": _TIMEOUT,
     }
     document = new_object(
         _version(domain, "VirtualService"),

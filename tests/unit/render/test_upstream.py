@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from daypass.render.envoy.gate_listener import protected_cluster
 from daypass.render.envoy.protobuf_any import MOST_CONNECTIONS
 from daypass.render.envoy.settings import GateSettings, Protected, SocketAddress, Timeouts
+from daypass.render.envoy.upstream import protected_cluster
 
 ADDRESS = SocketAddress(host="127.0.0.1", port=8080)
 SETTINGS = GateSettings(
