@@ -1,12 +1,6 @@
-"""What the agent is to do, checked.
+"""The agent's config: one TOML file with a top table and a table for each token.
 
-One table of a TOML file, whose keys are taken one by one, and errors that say where and what.
-
-Users and groups that a token file may be given to.
-
-The entries of `on_renewal`.
-
-The agent's config file: read, checked, and every mistake told with its key.
+`load_config` reads and checks it. Every error names the file, the table and the key.
 """
 
 import grp
@@ -55,7 +49,7 @@ Hook = SignalHook | CommandHook | PostHook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFile:
-    """One file and the token that belongs in it.
+    """A file and the token that is written to it.
 
     `audience`, `lifetime_seconds` None: the credentials' own. `user_id`, `group_id` None: as the
     agent itself. `layout`: `file`, or `volume` for a folder that is swapped as a whole, as
@@ -101,13 +95,13 @@ class AgentConfig:
 
 
 class AgentConfigError(UsageError):
-    """A config that the agent does not run with; `fact` names file and key."""
+    """An invalid config; `fact` names file and key."""
 
 
-class TomlTable:
-    """A table of `file`, called `name` there (empty for the top), with the keys it may have.
+class _Table:
+    """A table of `file` with these keys; `name` is empty for the top table.
 
-    Making one raises AgentConfigError for what is no table and for a key that is not known.
+    Every method and the constructor raise AgentConfigError.
     """
 
     def __init__(self, value: object, file: str, name: str, keys: tuple[str, ...]) -> None:
@@ -126,7 +120,7 @@ class TomlTable:
                 )
 
     def problem(self, key: str, what: str, hint: str) -> AgentConfigError:
-        """The error for a key of this table, or for all of it (an empty key)."""
+        """Return the error for a key of this table; an empty key means the whole table."""
         place = ": ".join(part for part in (self.file, self.name, key) if part)
         return AgentConfigError(f"{place} {what}", hint)
 
@@ -134,7 +128,7 @@ class TomlTable:
         return key in self._value
 
     def text(self, key: str, hint: str) -> str | None:
-        """A string that holds no control character, or None where it is left out."""
+        """Return a string without control characters, or None if the key is missing."""
         if key not in self._value:
             return None
         value = self._typed(key, str, hint)
@@ -143,14 +137,14 @@ class TomlTable:
         return str(value)
 
     def required(self, key: str, hint: str) -> str:
-        """A string that must be there."""
+        """Return a string that must be present."""
         value = self.text(key, hint)
         if value is None:
             raise self.problem(key, "is missing", hint)
         return value
 
     def choice(self, key: str, choices: tuple[str, ...]) -> str:
-        """One of these; the first where it is left out."""
+        """Return one of the choices; the first if the key is missing."""
         value = self.text(key, f"one of: {', '.join(choices)}") or choices[0]
         if value not in choices:
             raise self.problem(
@@ -159,7 +153,7 @@ class TomlTable:
         return value
 
     def path(self, key: str, hint: str) -> str | None:
-        """A path from the root on, in its plain form."""
+        """Return an absolute, normalized path, or None if the key is missing."""
         value = self.text(key, hint)
         if value is None:
             return None
@@ -167,7 +161,7 @@ class TomlTable:
             raise self.problem(
                 key,
                 f"is relative: {printable(value, 60)}",
-                "write the whole path: an agent runs in no folder that you would expect",
+                "write an absolute path",
             )
         if any(part in ("", ".") or part.startswith("..") for part in value.split("/")[1:]):
             raise self.problem(
@@ -178,7 +172,7 @@ class TomlTable:
         return value
 
     def seconds(self, key: str, lowest: int, highest: int) -> int | None:
-        """A length of time: whole seconds, or text such as "1h30m"."""
+        """Return a duration in seconds, written as seconds or as text such as "1h30m"."""
         value = self._value.get(key)
         if value is None:
             return None
@@ -194,11 +188,11 @@ class TomlTable:
         return value
 
     def items(self, key: str, hint: str) -> list[Any]:
-        """A list; empty where it is left out."""
+        """Return a list; empty if the key is missing."""
         return list(self._typed(key, list, hint)) if key in self._value else []
 
     def raw(self, key: str) -> object:
-        """The value as it stands, or None."""
+        """Return the unchecked value, or None."""
         return self._value.get(key)
 
     def _typed(self, key: str, kind: type, hint: str) -> Any:
@@ -212,8 +206,8 @@ class TomlTable:
 _LARGEST_ID = 2**32 - 2
 
 
-def user_id(table: TomlTable) -> int | None:
-    """The user that `owner` names, by name or number; raises AgentConfigError."""
+def _user_id(table: _Table) -> int | None:
+    """Return the uid that `owner` names, or None."""
     value = table.raw("owner")
     if not isinstance(value, str):
         return _number(table, "owner", value)
@@ -223,8 +217,8 @@ def user_id(table: TomlTable) -> int | None:
         raise _unknown(table, "owner", value, "passwd") from None
 
 
-def group_id(table: TomlTable) -> int | None:
-    """The group that `group` names, by name or number; raises AgentConfigError."""
+def _group_id(table: _Table) -> int | None:
+    """Return the gid that `group` names, or None."""
     value = table.raw("group")
     if not isinstance(value, str):
         return _number(table, "group", value)
@@ -234,7 +228,7 @@ def group_id(table: TomlTable) -> int | None:
         raise _unknown(table, "group", value, "group") from None
 
 
-def _number(table: TomlTable, key: str, value: object) -> int | None:
+def _number(table: _Table, key: str, value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_ID:
@@ -242,11 +236,11 @@ def _number(table: TomlTable, key: str, value: object) -> int | None:
     return value
 
 
-def _unknown(table: TomlTable, key: str, value: str, database: str) -> Exception:
+def _unknown(table: _Table, key: str, value: str, database: str) -> Exception:
     return table.problem(
         key,
         f"is unknown on this machine: {printable(repr(value), 40)}",
-        f"`getent {database}` lists those that are known; a number does as well",
+        f"`getent {database}` lists those that are known; a number works too",
     )
 
 
@@ -259,9 +253,9 @@ _EXAMPLE = (
 )
 
 
-def read_hook(value: object, file: str, name: str) -> Hook:
-    """One hook; raises AgentConfigError."""
-    table = TomlTable(value, file, name, (*_KINDS, "pid_file", "timeout"))
+def _hook(value: object, file: str, name: str) -> Hook:
+    """Return a hook."""
+    table = _Table(value, file, name, (*_KINDS, "pid_file", "timeout"))
     kinds = [kind for kind in _KINDS if kind in table]
     if len(kinds) != 1 or ("pid_file" in table) != (kinds == ["signal"]):
         raise table.problem("", "is not one thing to do", _EXAMPLE)
@@ -276,14 +270,14 @@ def read_hook(value: object, file: str, name: str) -> Hook:
     return PostHook(url=_url(table), timeout_seconds=timeout)
 
 
-def _signal(table: TomlTable) -> int:
+def _signal(table: _Table) -> int:
     name = table.required("signal", _EXAMPLE).upper().removeprefix("SIG")
     if name not in SIGNALS:
         raise table.problem("signal", "is not one that is sent", f"one of: {', '.join(SIGNALS)}")
     return int(signal.Signals[f"SIG{name}"])
 
 
-def _command(table: TomlTable) -> tuple[str, ...]:
+def _command(table: _Table) -> tuple[str, ...]:
     hint = 'a list of words, as in ["systemctl", "reload", "nginx"]; no shell reads them'
     words = table.items("command", hint)
     if not words or not all(isinstance(word, str) and "\0" not in word for word in words):
@@ -295,7 +289,7 @@ def _command(table: TomlTable) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _url(table: TomlTable) -> str:
+def _url(table: _Table) -> str:
     hint = "it looks like http://127.0.0.1:8080/reload"
     url = table.required("post", hint)
     try:
@@ -324,7 +318,7 @@ _SHORTEST_LIFETIME = 600
 
 
 def load_config(path: str) -> AgentConfig:
-    """The config in a file; raises AgentConfigError."""
+    """Return the config in a file. Raises AgentConfigError."""
     content = _read(path)
     try:
         value = tomllib.loads(content.decode())
@@ -335,9 +329,9 @@ def load_config(path: str) -> AgentConfig:
         raise AgentConfigError(
             f"{path} is not TOML: {reason}", 'it is made of lines like: path = "/run/gate.token"'
         ) from None
-    top = TomlTable(value, path, "", _TOP)
+    top = _Table(value, path, "", _TOP)
     tokens = tuple(
-        _token(TomlTable(item, path, f"token {number}", _TOKEN))
+        _token(_Table(item, path, f"token {number}", _TOKEN))
         for number, item in enumerate(top.items("token", "begin each one with [[token]]"), 1)
     )
     if not tokens:
@@ -346,7 +340,7 @@ def load_config(path: str) -> AgentConfig:
         raise AgentConfigError(
             f"{path} names {len(tokens)} tokens", f"{TOKENS_LIMIT} is what one agent keeps"
         )
-    _refuse_twins(tokens, path)
+    _check_duplicates(tokens, path)
     return AgentConfig(
         credentials=top.path("credentials", "it takes the path of a credentials file"),
         listen=_listen(top),
@@ -361,7 +355,7 @@ def _read(path: str) -> bytes:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise AgentConfigError(f"{path} is not an ordinary file", "name a file")
-            # Who may write it decides what commands run here.
+            # A user who can write it can run commands as this user.
             if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
                 raise AgentConfigError(
                     f"{path} can be written by others", f"chmod go-w {path}, and own it"
@@ -378,10 +372,10 @@ def _read(path: str) -> bytes:
 
 
 def _open_now(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # not waiting for who would write to a pipe
+    return os.open(path, flags | os.O_NONBLOCK)  # do not wait for the writer of a pipe
 
 
-def _token(table: TomlTable) -> TokenFile:
+def _token(table: _Table) -> TokenFile:
     path = table.path("path", "it takes the file that the token goes into")
     if path is None:
         raise table.problem("path", "is missing", 'write: path = "/run/daypass/gate.token"')
@@ -397,10 +391,10 @@ def _token(table: TomlTable) -> TokenFile:
         format=table.choice("format", FORMATS),
         layout=layout,
         mode=_mode(table),
-        user_id=user_id(table),
-        group_id=group_id(table),
+        user_id=_user_id(table),
+        group_id=_group_id(table),
         hooks=tuple(
-            read_hook(item, table.file, f"{table.name}: on_renewal {number}")
+            _hook(item, table.file, f"{table.name}: on_renewal {number}")
             for number, item in enumerate(
                 table.items("on_renewal", 'such as [{ command = ["systemctl", "reload", "x"] }]'), 1
             )
@@ -408,7 +402,7 @@ def _token(table: TomlTable) -> TokenFile:
     )
 
 
-def _mode(table: TomlTable) -> int:
+def _mode(table: _Table) -> int:
     hint = 'write it in quotes: "0600", or "0640" together with a group'
     text = table.text("mode", hint)
     if text is None:
@@ -422,7 +416,7 @@ def _mode(table: TomlTable) -> int:
     return mode
 
 
-def _check_place(table: TomlTable, path: str, layout: str) -> None:
+def _check_place(table: _Table, path: str, layout: str) -> None:
     folder, name = os.path.split(path)
     try:
         status = os.stat(folder)
@@ -450,7 +444,7 @@ def _check_place(table: TomlTable, path: str, layout: str) -> None:
         raise table.problem("path", f"is not an ordinary file: {path}", "name another one")
 
 
-def _refuse_twins(tokens: tuple[TokenFile, ...], file: str) -> None:
+def _check_duplicates(tokens: tuple[TokenFile, ...], file: str) -> None:
     seen: dict[str, int] = {}
     layouts: dict[str, str] = {}
     for number, token in enumerate(tokens, 1):
@@ -469,7 +463,7 @@ def _refuse_twins(tokens: tuple[TokenFile, ...], file: str) -> None:
             )
 
 
-def _listen(table: TomlTable) -> tuple[str, int] | None:
+def _listen(table: _Table) -> tuple[str, int] | None:
     hint = 'write a port, which is then one of 127.0.0.1, or "ADDRESS:PORT"'
     value = table.raw("listen")
     if value is None:

@@ -24,7 +24,7 @@ EPILOG = """\
 examples:
   daypass apply                                the tree in deploy/, a commit of it, the cluster
   daypass apply --dry-run                      only show what would change
-  daypass apply --yes                          without a terminal; also if it opens more
+  daypass apply --yes                          without a terminal; even if it opens more
   daypass apply --no-commit --no-wait          no git; returns once the API server has the objects
 
 It can be interrupted at any time: run the same command again to continue. Everything that opens

@@ -1,4 +1,4 @@
-"""The URL of a door, and its host and port."""
+"""The URL of a door, and whose host and port it names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class HostPort:
 
 
 class DoorUrl:
-    """The URL of a door: scheme, host and port, and the path under which it is published."""
+    """The address of a door: scheme, host and port, and the path under which it is published."""
 
     __slots__ = ("address", "path", "tls", "url")
 
@@ -58,32 +58,34 @@ class DoorUrl:
         self.url = url
 
     def __repr__(self) -> str:
-        return f"DoorUrl({self.url!r})"
+        return f"Door({self.url!r})"
 
     @property
     def authority(self) -> str:
-        """The value of the Host header: without the port if it is the scheme's default."""
+        """What the Host header says: the port only where it is not the scheme's own."""
         text = str(self.address)
         return text.removesuffix(":443") if self.tls else text.removesuffix(":80")
 
     @classmethod
     def parse(cls, text: str) -> DoorUrl:
-        """Return the door's URL; raises CredentialsError, which never quotes a user or password."""
+        """The door's URL; raises CredentialsError, which never quotes a user or password."""
         scheme, separator, rest = text.partition("://")
         authority, slash, path = rest.partition("/")
         scheme, path = scheme.lower(), slash + path
         if "@" in authority:
-            raise _invalid("contains a user name", "remove everything before the @")
+            raise CredentialsError(
+                "the door's URL holds a user name", "take out what stands before the @"
+            )
         if not separator or scheme not in ("https", "http"):
-            raise _invalid("does not begin with https://", _EXAMPLE)
+            raise CredentialsError("the door's URL does not begin with https://", _EXAMPLE)
         if "?" in text or "#" in text:
-            raise _invalid("has a query or a fragment", _EXAMPLE)
+            raise CredentialsError("the door's URL has a query or a fragment", _EXAMPLE)
         address = HostPort.parse(authority, default_port=443 if scheme == "https" else 80)
         if address is None:
-            raise _invalid("has no valid host and port", _EXAMPLE)
+            raise CredentialsError("the door's URL names no host and port", _EXAMPLE)
         if scheme == "http" and not address.is_loopback:
-            raise _invalid(
-                "begins with http://, which would send the token unencrypted",
+            raise CredentialsError(
+                "the door's URL begins with http://, which would send the token in the clear",
                 f"use https://{authority}{path}; plain http is for loopback addresses only",
             )
         path = _path(path, authority)
@@ -91,21 +93,20 @@ class DoorUrl:
         return cls(tls=scheme == "https", address=address, path=path, url=url)
 
 
-def _invalid(what: str, hint: str) -> CredentialsError:
-    return CredentialsError(f"the door's URL {what}", hint, reason="invalid-door-url")
-
-
 def _path(path: str, authority: str) -> str:
     path = path.rstrip("/")
     if not path:
-        raise _invalid(
-            "has no path", f"doors are published below a prefix: try https://{authority}/kubernetes"
+        raise CredentialsError(
+            "the door's URL has no path",
+            f"doors are published below a prefix: try https://{authority}/kubernetes",
         )
     parts = path.split("/")[1:]
     if not _PATH.issuperset(path) or not all(p.strip(".") for p in parts):
-        raise _invalid("has a path with characters that are not allowed", _EXAMPLE)
+        raise CredentialsError("the path of the door's URL is not a plain one", _EXAMPLE)
     if parts[-2:] == ["api", "v1"] or "/api/v1/" in path:
-        raise _invalid("continues after the prefix", f"end it before /api/v1: {_EXAMPLE}")
+        raise CredentialsError(
+            "the door's URL goes on behind the door", f"end it before /api/v1: {_EXAMPLE}"
+        )
     return path
 
 

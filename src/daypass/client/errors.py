@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 class CredentialsError(DaypassError):
     """The credentials, or the requested audience or lifetime, are invalid. No token was traded."""
 
-    reason = "credentials"
     exit_code = 2
 
 
@@ -24,8 +23,6 @@ class DoorUnreachableError(DaypassError):
 
     `retry_after_seconds`: the response's Retry-After, or None.
     """
-
-    reason = "door-unreachable"
 
     def __init__(
         self,
@@ -44,19 +41,13 @@ class DoorUnreachableError(DaypassError):
 class DoorNotTrustedError(DaypassError):
     """The server's certificate is not one that the credentials trust."""
 
-    reason = "door-not-trusted"
-
 
 class NotADoorError(DaypassError):
     """The response is not one of a door to a TokenRequest API."""
 
-    reason = "not-a-door"
-
 
 class ExchangeRefusedError(DaypassError):
     """The API server, its policy or the door refused the exchange. `status`: the whole Status."""
-
-    reason = "refused"
 
     def __init__(
         self, fact: str, hint: str = "", *, reason: str = "", status: Status | None = None
@@ -68,7 +59,6 @@ class ExchangeRefusedError(DaypassError):
 class DoorBusyError(DaypassError):
     """There were too many requests. `retry_after_seconds`: the response's Retry-After, or None."""
 
-    reason = "door-busy"
     heals_by_itself = True
 
     def __init__(

@@ -55,8 +55,6 @@ _FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.3
 class CacheWarning(DaypassError):
     """Why the cache was not used."""
 
-    reason = "cache"
-
 
 def cached_token(
     source: CredentialsSource,

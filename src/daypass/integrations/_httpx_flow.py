@@ -88,7 +88,7 @@ def _steps(bearer: Bearer, request: Request) -> Generator[Any, Any, None]:
 
 
 def _wants_a_token(request: Request) -> bool:
-    """No where there is somebody else's, or ours was taken off: a redirect that leads elsewhere."""
+    """False if the request has another token, or none after a redirect to another origin."""
     sent = request.extensions.get(_SENT)
     if sent is None:
         return AUTHORIZATION not in request.headers

@@ -8,7 +8,7 @@ or after a 401. A token without one it would keep for ever.
 So `expirationTimestamp` is not the token's end, which is by the API server's clock and would be
 acted upon only after it: it is when the token stops being fresh, by this machine's clock, while
 there is some of its life left for requests that are under way. At that moment it has gone from the
-cache as well, so the plugin that is run then gives a new one.
+cache too, so the plugin that is run then prints a new one.
 
 On the cached path of a command that kubectl runs for each of its own runs: next to no imports.
 """

@@ -197,7 +197,7 @@ ROWS = [
         embedded=True,
     ),
     Row(
-        site="cli/identity/create.py::_tell: daypass identity reap",
+        site="cli/identity/create.py::_report: daypass identity reap",
         command=f"{CREATE} --expires 90d",
     ),
     Row(
@@ -226,7 +226,7 @@ ROWS = [
         for option in ("--jti", "--uid")
     ),
     Row(
-        site="cli/gate/deny.py::_order: daypass identity revoke NAME -n NAMESPACE",
+        site="cli/gate/deny.py::_denial: daypass identity revoke NAME -n NAMESPACE",
         state=long_lived_token,
         command="gate deny --token-file token",
         fill={"NAME": "bot", "NAMESPACE": "team"},
@@ -270,7 +270,7 @@ REAL = "cluster/test_hints_lead_on.py"
 EXCHANGE = f"{REAL}::test_the_exchange_with_kubectl"
 ELSEWHERE = {
     f"{LOCAL}::test_commands_named_by_refusals_lead_to_an_accepted_token": (
-        "cli/identity/create.py::_tell: daypass token",
+        "cli/identity/create.py::_report: daypass token",
         "client/error_mapping.py::_forbidden: daypass identity create _ -n _",
         "render/envoy/replies.py::next_step: daypass token --audience _",
         "render/envoy/replies.py::next_step: daypass token --audience _ --no-cache",

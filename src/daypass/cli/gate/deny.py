@@ -1,4 +1,4 @@
-"""`daypass gate deny`: a token, a Secret or a ServiceAccount is refused from now on."""
+"""`daypass gate deny`: refuse a token, a Secret or a ServiceAccount at the gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command
 from daypass.cli import log
 from daypass.cli.gate import load_gate, read_token
-from daypass.cli.options import DEFAULT_CONFIG, add_cluster, add_config, add_output, open_cluster
+from daypass.cli.options import add_cluster, add_config, add_output, open_cluster, target_options
 from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
-SUMMARY = "refuse one token, or all that hang on a Secret or a ServiceAccount, from now on"
+SUMMARY = "refuse one token, or all that are bound to a Secret or a ServiceAccount, from now on"
 EPILOG = """examples:
-  daypass gate deny --token-file stolen                     until that token ends
+  daypass gate deny --token-file stolen                     until that token expires
   daypass gate deny --jti 0b2c8d0e-5d0f-4d8e-9b1a-6a52f1c0a0c4
   daypass gate deny --uid 7d3f... --until 2027-01-31T12:00:00Z
 
-It is written to ConfigMap daypass-denied in the door's namespace, which every gate with a view of
-the cluster follows. What is denied here can still be used at the API server: to end it everywhere,
-delete its Secret (`daypass identity revoke`).
+It is written to ConfigMap daypass-denied in the door's namespace, which every gate that reads the
+cluster watches. A denied token still works at the API server: to revoke it everywhere, delete its
+Secret (`daypass identity revoke`).
 """
 
 
@@ -36,70 +36,64 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--token-file", metavar="FILE", help="this short-lived token; - for stdin")
-    what.add_argument("--jti", metavar="JTI", help="the token of this `jti`, as logs name it")
-    what.add_argument("--uid", metavar="UID", help="all that hangs on what has this UID")
+    what.add_argument("--jti", metavar="JTI", help="the token with this `jti`, as shown in logs")
+    what.add_argument("--uid", metavar="UID", help="all tokens bound to the object with this UID")
     parser.add_argument(
         "--until", type=_time, metavar="TIME",
-        help="such as 2027-01-31T12:00:00Z (default: until the last token concerned has ended)",
+        help="such as 2027-01-31T12:00:00Z (default: when the last of these tokens expires)",
     )  # fmt: skip
-    parser.add_argument("--undo", action="store_true", help="take an earlier denial back")
+    parser.add_argument("--undo", action="store_true", help="remove an earlier denial")
     add_output(parser)
     add_config(parser)
     add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
-    """Write the entry."""
+    """Add or remove the entry."""
     config, _ = load_gate(args.config)
     now = SYSTEM_CLOCK.unix()
-    order = _order(args, now + config.longest_lifetime_seconds)
+    denial = _denial(args, now + config.longest_lifetime_seconds)
     if args.undo:
-        return _undo(args, config.door.namespace, order)
-    if order.until_unix <= now:
-        raise UsageError(f"{_shown(order.until_unix)} is over", "there is nothing left to deny")
+        return _undo(args, config.door.namespace, denial)
+    if denial.until_unix <= now:
+        raise UsageError(
+            f"{_shown(denial.until_unix)} is in the past", "there is nothing left to deny"
+        )
     with open_cluster(args) as cluster:
         from daypass.gate.revocation.deny_list import deny
         from daypass.render.objects import GATE_DENIED
 
         namespace = config.door.namespace
-        key = deny(cluster, namespace, order)
-        is_told = _publish(cluster, namespace)
-    until = _shown(order.until_unix)
+        key = deny(cluster, namespace, denial)
+        is_published = _publish(cluster, namespace)
+    until = _shown(denial.until_unix)
     if args.output == "json":
         document = {"namespace": namespace, "configMap": GATE_DENIED, "key": key}
         write_json({**document, "until": until}, indent=None)
     undo = command(
-        "gate", "deny", *(("--jti", order.name) if order.is_token else ("--uid", order.name)),
-        "--undo", *_given(args),
+        "gate", "deny", *(("--jti", denial.name) if denial.is_token else ("--uid", denial.name)),
+        "--undo", *target_options(args),
     )  # fmt: skip
-    log(f"{_named(order)} is denied until {until}", f"take it back: {undo}")
-    return 0 if is_told else 3
+    log(f"{_named(denial)} is denied until {until}", f"undo it with: {undo}")
+    return 0 if is_published else 3
 
 
-def _undo(args: Namespace, namespace: str, order: Denial) -> int:
+def _undo(args: Namespace, namespace: str, denial: Denial) -> int:
     from daypass.gate.revocation.deny_list import take_back
 
     with open_cluster(args) as cluster:
-        take_back(cluster, namespace, order)
-        is_told = _publish(cluster, namespace)
-    log(f"{_named(order)} is not denied any more")
-    return 0 if is_told else 3
+        take_back(cluster, namespace, denial)
+        is_published = _publish(cluster, namespace)
+    log(f"{_named(denial)} is no longer denied")
+    return 0 if is_published else 3
 
 
-def _named(order: Denial) -> str:
-    return f"{'token' if order.is_token else 'whatever names'} {order.name}"
-
-
-def _given(args: Namespace) -> list[str]:
-    """The options that name the same gate once more."""
-    config = None if args.config == DEFAULT_CONFIG else str(args.config)
-    values = {"--config": config, "--kubeconfig": args.kubeconfig, "--context": args.context}
-    given = [(option, value) for option, value in values.items() if value is not None]
-    return [word for pair in given for word in pair]
+def _named(denial: Denial) -> str:
+    return f"{'token' if denial.is_token else 'every token bound to'} {denial.name}"
 
 
 def _publish(cluster: Cluster, namespace: str) -> bool:
-    """Put it in force at the gate of the cluster, if there is one; whether that went well."""
+    """Publish it to the gate of the cluster, if there is one; return whether that succeeded."""
     from daypass._core.errors import DaypassError
     from daypass.gate.revocation.publish_once import publish_once
 
@@ -107,13 +101,14 @@ def _publish(cluster: Cluster, namespace: str) -> bool:
         publish_once(cluster, namespace, ())
     except DaypassError as error:
         log(
-            f"the gate was not told, and obeys once its watch has seen it: {error.fact}", error.hint
+            f"the gate was not updated, and obeys once its watch has seen it: {error.fact}",
+            error.hint,
         )
         return False
     return True
 
 
-def _order(args: Namespace, otherwise_unix: float) -> Denial:
+def _denial(args: Namespace, otherwise_unix: float) -> Denial:
     from daypass._core.jwt import decode_unverified
     from daypass.gate.revocation.revocation_list import Denial
 
@@ -125,8 +120,8 @@ def _order(args: Namespace, otherwise_unix: float) -> Denial:
     jti, ends = claims.get("jti"), claims.get("exp")
     if not isinstance(jti, str) or not isinstance(ends, int):
         raise UsageError(
-            "this is no short-lived token: it has no `jti` and no end",
-            "a long-lived one ends with its Secret: "
+            "this is not a short-lived token: it has no `jti` or no expiry",
+            "a long-lived one is revoked with its Secret: "
             + command("identity", "revoke", Placeholder("NAME"), "-n", Placeholder("NAMESPACE")),
         )
     if args.until is None:
@@ -140,7 +135,7 @@ def _time(text: str) -> float:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text[:40]!r} is no time", "such as 2027-01-31T12:00:00Z") from None
+        raise UsageError(f"{text[:40]!r} is not a time", "such as 2027-01-31T12:00:00Z") from None
     return time.replace(tzinfo=time.tzinfo or UTC).timestamp()
 
 

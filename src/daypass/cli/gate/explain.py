@@ -1,4 +1,4 @@
-"""`daypass gate explain`: what the gate would do with a token, and why."""
+"""`daypass gate explain`: whether the gate would accept a token, and why."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
-SUMMARY = "say step by step what the gate would do with a token, without sending it anywhere"
+SUMMARY = "show step by step what the gate would do with a token, without sending it anywhere"
 EPILOG = """examples:
   daypass token | daypass gate explain --token-file - --host ekf.example.com
   daypass gate explain --token-file token --host ekf.example.com --kubeconfig admin.kubeconfig
 
-With --kubeconfig, or KUBECONFIG in the environment, the cluster is asked for its keys, and whether
-the Secret and the ServiceAccount of the token are still there; the token itself goes nowhere. With
---keys it is asked only if --kubeconfig or --context names it. Exit code 3: it would be refused.
+With --kubeconfig, or KUBECONFIG in the environment, it reads from the cluster its keys, and whether
+the Secret and the ServiceAccount of the token still exist; the token itself is sent nowhere. With
+--keys it reads the cluster only if --kubeconfig or --context is given. Exit code 3: it would be
+refused.
 """
 
 
@@ -48,8 +49,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Explain; 0 where it would be allowed, else 3."""
-    config, gate = load_gate(args.config)  # first: it names the extra that what follows needs
+    """Explain; return 0 if the token would be accepted, else 3."""
+    config, gate = load_gate(args.config)  # first: its errors take precedence
     from daypass.gate.decision import Rules
     from daypass.gate.explain import explain
 
@@ -66,7 +67,7 @@ def run(args: Namespace) -> int:
     named = args.kubeconfig or args.context
     if named or (keys is None and os.environ.get("KUBECONFIG")):
         with open_cluster(args) as cluster:
-            keys, rules = _asked(cluster, token, rules, config.door.namespace, keys)
+            keys, rules = _read_cluster(cluster, token, rules, config.door.namespace, keys)
     if not rules.issuer:
         raise UsageError(
             "the issuer of the cluster is not known",
@@ -80,7 +81,7 @@ def run(args: Namespace) -> int:
     return 0 if explained.passes else 3
 
 
-def _asked(
+def _read_cluster(
     cluster: Cluster, token: str, rules: Rules, namespace: str, keys: str | None
 ) -> tuple[str, Rules]:
     from daypass.gate.explain import denied_in, issuer_of, keys_of, watched_namespaces
@@ -119,5 +120,5 @@ def _text(explained: Explanation) -> str:
         lines.append(f"{len(steps) + 1:>2}  refused ({explained.code}): {explained.message}")
     else:
         lines.append(f"allowed: {explained.message}")
-    lines += [f"not looked at: {what}" for what in explained.not_looked_at]
+    lines += [f"not checked: {what}" for what in explained.not_looked_at]
     return "".join(mask_unprintable(line) + "\n" for line in lines)

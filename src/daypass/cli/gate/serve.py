@@ -1,4 +1,4 @@
-"""`daypass gate serve`: the authorizer that asks the API server about each token."""
+"""`daypass gate serve`: the authorizer, which checks each token with TokenReview."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from daypass.render.envoy.filters import RevocationSnapshot
 
 EXTRA = "gate"
-SUMMARY = "answer a gateway's ext_authz by the API server's word for each token"
+SUMMARY = "answer a gateway's ext_authz requests with a TokenReview of each token"
 EPILOG = """examples:
   daypass gate serve                                    in a Pod, by its ServiceAccount
   daypass gate serve --listen '*:9443' --certificate tls.crt --key tls.key
   daypass gate serve --kubeconfig gate.kubeconfig --listen unix:/run/gate.sock --without-watch
 
-It asks as somebody who may create tokenreviews (ClusterRole system:auth-delegator). What it is
-asked, and over which connection, is on you: it listens with a certificate, on a Unix socket, or on
-loopback. Audit events are lines of JSON on stdout. SIGTERM ends it after what is under way.
+Its user must be allowed to create tokenreviews (ClusterRole system:auth-delegator). It listens with
+a certificate, on a Unix socket, or on loopback. Audit events are lines of JSON on stdout. SIGTERM
+stops it after the requests in progress.
 """
 DEFAULT_LISTEN = "127.0.0.1:9002"
 DEFAULT_STATUS = "127.0.0.1:9003"
@@ -45,10 +45,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT|unix:PATH",
-        help=f"where the gateway asks; *:PORT: on all addresses (default: {DEFAULT_LISTEN})",
+        help=f"where the gateway connects; *:PORT: on all addresses (default: {DEFAULT_LISTEN})",
     )  # fmt: skip
     parser.add_argument(
-        "--certificate", metavar="FILE", help="what to show there (PEM); followed when renewed"
+        "--certificate",
+        metavar="FILE",
+        help="the server certificate (PEM); reloaded when it changes",
     )
     parser.add_argument("--key", metavar="FILE", help="the certificate's key (PEM)")
     parser.add_argument(
@@ -57,19 +59,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--without-watch", action="store_true",
-        help="do not follow ConfigMap daypass-gate-revoked: what is revoked is then seen once an "
-        "answer is no longer remembered",
+        help="do not watch ConfigMap daypass-gate-revoked: revocations then take effect when a "
+        "cached answer expires",
     )  # fmt: skip
     parser.add_argument(
         "--drain", type=parse_seconds, default=5, metavar="T",
-        help="how long to go on after SIGTERM, while the gateway turns elsewhere (default: 5s)",
+        help="how long to serve after SIGTERM, while the gateway moves on (default: 5s)",
     )  # fmt: skip
     add_config(parser)
     add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
-    """Serve until a signal; 0 at an ordered end."""
+    """Serve until a signal; return 0 after an orderly end."""
     import uvloop
 
     from daypass.gate.authorizer.service import ReviewSettings, Service
@@ -119,7 +121,7 @@ async def _serve(
             reporting = asyncio.create_task(_report_troubles(service, follower))
             await ended.wait()
             reporting.cancel()
-            log("the authorizer ends after what is under way")
+            log("the authorizer stops after the requests in progress")
             await service.drain(drain_seconds)
     finally:
         await service.stop()
@@ -146,13 +148,13 @@ def _follower(
 
 
 async def _report_troubles(service: Service, follower: RevocationListClient | None) -> None:
-    told = ""
+    reported = ""
     while True:
         lines = (service.trouble, "" if follower is None else follower.trouble)
         trouble = "\n".join(line for line in lines if line)
-        if trouble != told:
-            told = trouble
-            log("all is well again" if not trouble else "not all is well", trouble)
+        if trouble != reported:
+            reported = trouble
+            log("all problems are solved" if not trouble else "there are problems:", trouble)
         await asyncio.sleep(1.0)
 
 
@@ -166,11 +168,11 @@ def _listen(args: Namespace) -> Listen:
         files = CertificateFiles(certificate=args.certificate, key=args.key)
     where: str = args.listen
     if where.startswith("unix:"):
-        return Listen(path=where.removeprefix("unix:"))  # nobody reads along there
+        return Listen(path=where.removeprefix("unix:"))  # needs no TLS
     host, port = _address(where, "--listen")
     if files is None and host not in LOOPBACK:
         raise UsageError(
-            f"tokens would travel to {where} for all to read",
+            f"tokens would be sent to {where} unencrypted",
             "name a certificate (--certificate, --key), or listen on loopback",
         )
     return Listen(host=host, port=port, files=files)
@@ -179,5 +181,5 @@ def _listen(args: Namespace) -> Listen:
 def _address(text: str, option: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"{option} {text[:60]!r} is no HOST:PORT", "such as 0.0.0.0:9443")
+        raise UsageError(f"{option} {text[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9443")
     return "" if host == "*" else host.strip("[]"), int(port)

@@ -1,4 +1,4 @@
-"""`daypass gate watch`: what is revoked in a cluster is refused at its gate."""
+"""`daypass gate watch`: publish revocations in a cluster at its gate."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from daypass.gate.revocation.controller import RevocationController
 
 EXTRA = "admin"
-SUMMARY = "follow what is revoked in a cluster, and publish it at its gate"
+SUMMARY = "watch for revocations in a cluster, and publish them at its gate"
 EPILOG = """examples:
   daypass gate watch                                   in a Pod, by its ServiceAccount
-  daypass gate watch --once                            look once and publish, for cron and CI
+  daypass gate watch --once                            read and publish once, for cron and CI
   daypass gate watch --listen '*:9004'                 for probes and Prometheus
 
-Any number of them may run: one publishes, the others are ready to. Audit events are lines of JSON
-on stdout. `daypass render` has the Deployment and the rights that it needs.
+Any number of replicas may run: one publishes, the others stand by. Audit events are lines of JSON
+on stdout. `daypass render` includes its Deployment and RBAC objects.
 """
 DEFAULT_LISTEN = "127.0.0.1:9004"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--once", action="store_true", help="look once, publish, and end")
+    parser.add_argument("--once", action="store_true", help="read and publish once, then exit")
     parser.add_argument(
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT",
         help=f"/healthz, /readyz, /status, /metrics; *: all addresses (default: {DEFAULT_LISTEN})",
@@ -45,16 +45,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Watch until a signal; 0 at an ordered end. With --once: 0 where all is published."""
+    """Watch until a signal; return 0 after an orderly end. With --once: 0 if all is published."""
     config, gate = load_gate(args.config)
     if gate.engine == "envoy":
         raise UsageError(
             f"{args.config} has a gate on one machine",
-            f"`{command('up')}` watches for it by itself",
+            f"`{command('up')}` watches for it",
         )
     host, colon, port = args.listen.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise UsageError(f"{args.listen[:60]!r} is no HOST:PORT", "such as 0.0.0.0:9004")
+        raise UsageError(f"{args.listen[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9004")
     from daypass.gate.revocation.controller import revocation_controller
     from daypass.gate.revocation.watcher import FEEDS_AT_MOST
     from daypass.kube.cluster import Cluster
@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
     if args.once:
         with closing(cluster):
             return _once(watch)
-    # Its connections end with the process: feeds read from them until then.
+    # The watches use its connections until the process exits, so it is not closed.
     return _keep(watch, (host.strip("[]"), int(port)))
 
 
@@ -84,7 +84,7 @@ def _keep(watch: RevocationController, listen: tuple[str, int]) -> int:
     answers = WatchHealth(watch, SYSTEM_CLOCK).answers
     with StatusServer(listen, answers, "name another with --listen") as endpoints:
         host, port = endpoints.address
-        log(f"the watch follows; its health is at {bracketed(host)}:{port}")
+        log(f"the watch runs; its health is at {bracketed(host)}:{port}")
         watch.run(stop)
     log("the watch has ended")
     return 0
@@ -97,7 +97,7 @@ def _once(watch: RevocationController) -> int:
     watch.lease.attempt()
     try:
         if not watch.lease.is_held and watch.lease.holder:
-            log(f"{watch.lease.holder} publishes: nothing is left to do here")
+            log(f"{watch.lease.holder} publishes: there is nothing to do here")
             return 0
         is_done = watch.turn()
         if not is_done and not watch.trouble:  # a lost record: not before this second is over
@@ -115,5 +115,5 @@ def _once(watch: RevocationController) -> int:
         troubles = (watch.trouble, watch.lease.trouble, watch.following.trouble)
         keys = "" if watch.keys is None else watch.keys.trouble
         why = "\n".join(dict.fromkeys(filter(None, (*troubles, keys))))
-        raise DaypassError("what is revoked could not be published", why)
+        raise DaypassError("the revocations could not be published", why)
     return 3 if unfollowed else 0

@@ -1,4 +1,4 @@
-"""`daypass identity authorize`: a role for an identity in namespaces."""
+"""`daypass identity authorize`: grant an identity a role in namespaces."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ EPILOG = """examples:
   daypass identity authorize bot -n team --in alice --cluster-role pipelines-runner
   daypass identity authorize bot -n team --in alice --role view -o yaml > grant.yaml
 
-In each namespace it makes a RoleBinding and an AuthorizationPolicy of Istio, always both, as
-Kubeflow's own access management does: its UI lists them.
+In each namespace it creates a RoleBinding and an AuthorizationPolicy of Istio, always both, like
+Kubeflow's own access management. Kubeflow's UI lists them.
 """
 ROLES = ("view", "edit", "admin")
 
@@ -31,64 +31,67 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the identity")
     parser.add_argument(
         "--in", dest="places", metavar="NS[,NS]", action="append", required=True,
-        help="the namespaces (profiles) that it is to work in",
+        help="the namespaces (profiles) that it may work in",
     )  # fmt: skip
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("--role", choices=ROLES, help="Kubeflow's role (ClusterRole kubeflow-ROLE)")
     role.add_argument("--cluster-role", metavar="NAME", help="any other ClusterRole")
     parser.add_argument(
         "--yes", action="store_true",
-        help="also where the role mints tokens, reads Secrets or acts as others",
+        help="even if the role can create tokens, read Secrets or impersonate",
     )  # fmt: skip
     parser.add_argument(
         "--principal", metavar="P", action="append",
-        help="who in the mesh may say which user a request is of, instead of Kubeflow's ingress"
+        help="the workload in the mesh that may set the user header, instead of Kubeflow's ingress"
         " gateway; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--user-header", metavar="H", help="by which header (default: kubeflow-userid)"
+        "--user-header", metavar="H", help="the user header (default: kubeflow-userid)"
     )
     parser.add_argument(
         "--no-istio", action="store_true", help="the cluster has no Istio: the RoleBinding alone"
     )
     parser.add_argument(
-        "--dry-run", choices=("client", "server"), help="make nothing: say what would be made"
+        "--dry-run", choices=("client", "server"), help="create nothing: show what would be created"
     )
     parser.add_argument(
-        "-o", "--output", choices=("yaml", "json"), help="print the objects instead of making them"
+        "-o",
+        "--output",
+        choices=("yaml", "json"),
+        help="print the objects instead of creating them",
     )
     add_cluster(parser)
 
 
 def split(places: list[str]) -> tuple[str, ...]:
-    """The namespaces of `--in`, each once. Raises UsageError for what is none."""
+    """Return the namespaces of `--in`, each once. Raises UsageError for an invalid name."""
     from daypass._core.k8s_names import is_label
 
     names = [name.strip() for each in places for name in each.split(",")]
     for name in names:
         if not is_label(name):
-            raise UsageError(f"{name[:80]!r} is no namespace", "write --in alice,bob")
+            raise UsageError(f"{name[:80]!r} is not a namespace", "write --in alice,bob")
     return tuple(dict.fromkeys(names))
 
 
 def cluster_role_of(role: str | None, cluster_role: str | None) -> str | None:
-    """The ClusterRole that --role or --cluster-role names."""
+    """Return the ClusterRole that --role or --cluster-role names."""
     return cluster_role if role is None else f"kubeflow-{role}"
 
 
 def _check_proof(principals: list[str], header: str) -> None:
-    """Raise UsageError for what would let anybody in the mesh be anybody, or match nothing."""
+    """Raise UsageError for a principal or header that matches everything or nothing."""
     if any(not principal.strip() or "*" in principal for principal in principals):
         raise UsageError(
-            "a principal that may be anybody's proves nothing",
-            "name a workload's whole, such as cluster.local/ns/NS/sa/NAME",
+            "a principal with * or without a name matches any workload",
+            "name one workload, such as cluster.local/ns/NS/sa/NAME",
         )
     if not header.isascii() or not header.replace("-", "").isalnum():
-        raise UsageError(f"{header[:40]!r} is no name of a header", "such as kubeflow-userid")
+        raise UsageError(f"{header[:40]!r} is not a header name", "such as kubeflow-userid")
 
 
 def run(args: Namespace) -> int:
-    """Make the grants, or say what would be made."""
+    """Create the grants, or show what would be created."""
     namespaces = split(args.places)
     _check_proof(args.principal or [], args.user_header or "x")
     with open_cluster(args) as cluster:

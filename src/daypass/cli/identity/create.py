@@ -1,4 +1,4 @@
-"""`daypass identity create`: an identity, and the credentials file for it."""
+"""`daypass identity create`: an identity and its credentials file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from daypass.cli import log, warn, write
 from daypass.cli.options import (
     add_cluster,
     add_door,
+    as_words,
     credentials_options,
     credentials_settings,
     load_door_config,
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
-SUMMARY = "make an identity and write its credentials file"
+SUMMARY = "create an identity and write its credentials file"
 EPILOG = """examples:
   daypass identity create bot -n team                            at the door of ./daypass.yaml
   daypass identity create bot -n team --domain serving --expires 90d -o bot.json
   daypass identity create bot -n team --door https://ekf.example.com/kubernetes --audience gate
-  daypass identity create bot -n team --output yaml > bot.yaml   for GitOps: nothing is made
+  daypass identity create bot -n team --output yaml > bot.yaml   for GitOps: nothing is created
 
-It may be run again, after anything: what is missing is made, what is there stays.
+It can be run again at any time: it creates what is missing and keeps what exists.
 """
 
 
@@ -49,35 +50,33 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-o", "--credentials", metavar="FILE",
         help="the credentials file to write (default: NAME.json); - for stdout",
     )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace any FILE that is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
     parser.add_argument(
         "--expires", metavar="TIME",
-        help="it is to end after so long, such as 90d (see `daypass identity reap`); or never",
+        help="expire after this time, such as 90d (see `daypass identity reap`); or never",
     )  # fmt: skip
-    parser.add_argument(
-        "--adopt", action="store_true", help="take a ServiceAccount that somebody else made"
-    )
+    parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
     parser.add_argument(
         "--create-namespace", action="store_true", help="create the namespace too, if it is missing"
     )
     parser.add_argument(
-        "--dry-run", choices=("client", "server"), help="make nothing, say what would be made"
+        "--dry-run", choices=("client", "server"), help="create nothing, show what would be created"
     )
     parser.add_argument(
         "--output", choices=("yaml", "json"),
-        help="make nothing, print the objects (without any token)",
+        help="create nothing, print the objects (without any token)",
     )  # fmt: skip
     add_door(parser)
     add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
-    """Make the identity, or print its objects."""
+    """Create the identity, or print its objects."""
     if args.credentials is not None and (args.output or args.dry_run):
         raise UsageError("no credentials are made with --output and --dry-run", "leave -o out")
     if args.create_namespace and (args.output or args.dry_run):
         raise UsageError("nothing is created with --output and --dry-run", "leave one out")
-    _seconds(args.expires)  # before anybody is asked
+    _seconds(args.expires)  # before any request
     config = load_door_config(args)
     said = credentials_options(args, config), config
     if args.output or args.dry_run:
@@ -112,7 +111,7 @@ def run(args: Namespace) -> int:
         write(content.decode())
     else:
         write_file(path, content)
-    _tell(created, spec, path, embedded=embedded)
+    _report(created, spec, path, embedded=embedded)
     return 0
 
 
@@ -125,26 +124,25 @@ def _create_namespace(cluster: Cluster, namespace: str) -> None:
 
 
 def _given(args: Namespace) -> list[str]:
-    """The options of this command line that its repetition needs as well."""
+    """Return the options of this command line, for a hint that repeats it."""
     values = {
         "-o": args.credentials, "--expires": args.expires, "--config": args.config,
         "--domain": args.domain, "--door": args.door, "--audience": args.audience,
         "--certificate-authority": args.certificate_authority, "--lifetime": args.lifetime,
         "--kubeconfig": args.kubeconfig, "--context": args.context,
     }  # fmt: skip
-    given = [(option, value) for option, value in values.items() if value is not None]
-    return [word for pair in given for word in pair] + (["--force"] if args.force else [])
+    return as_words(values) + (["--force"] if args.force else [])
 
 
 def _seconds(text: str | None) -> int | None:
-    """In how many seconds it is to end; 0 for never, None where nothing is said."""
+    """Return the seconds until it expires; 0 for never, None without --expires."""
     if text is None or text == "never":
         return None if text is None else 0
     from daypass.identity.model import LONGEST_SECONDS
 
     seconds = parse_seconds(text)
     if not 0 < seconds <= LONGEST_SECONDS:
-        raise UsageError(f"an identity cannot end after {text}", "try 90d, or never")
+        raise UsageError(f"an identity cannot expire after {text}", "try 90d, or never")
     return seconds
 
 
@@ -173,7 +171,7 @@ def _watcher_namespace(config: Config | None) -> str | None:
 
 
 def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> int:
-    """Print the objects, or say what would be made."""
+    """Print the objects, or log what would be created."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import dry_run, plan
     from daypass.render.rbac import namespace_rights
@@ -199,12 +197,12 @@ def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> in
     if secret_name is None:
         log(
             f"the Secret has a new name, {last}",
-            "once it is in the cluster, the same command prints the same",
+            "once it is in the cluster, the same command prints the same objects",
         )
     write(_written(documents, args.output))
     if not embedded:
         log(
-            "the label for the policy is not among them",
+            "the objects do not include the label for the policy",
             kubectl(
                 "label", "namespace", name.namespace, f"{labels.POLICY}={labels.POLICY_ENFORCED}"
             ),
@@ -216,18 +214,18 @@ def _say_label(cluster: Cluster, namespace: str) -> None:
     from daypass.identity.namespaces import enforces_policy
     from daypass.kube.errors import ForbiddenError
 
-    with suppress(ForbiddenError):  # whoever may not see it does not label it either
+    with suppress(ForbiddenError):  # who may not read the namespace may not label it either
         if not enforces_policy(cluster, namespace):
             log(
                 f"would label Namespace {namespace}: {labels.POLICY}={labels.POLICY_ENFORCED}",
-                "it is held to the policy from then on, others' tokens too",
+                "the policy is then enforced there, for other tokens too",
             )
 
 
 def _look(
     args: Namespace, stack: ExitStack
 ) -> tuple[Cluster | None, IdentityName, Account | None, str | None]:
-    """What is in the cluster already; without a cluster one can print objects all the same."""
+    """Return what exists in the cluster. Objects can be printed without a cluster too."""
     from daypass._core.errors import DaypassError
     from daypass.identity.model import IdentityName
     from daypass.kube.errors import ApiError, ClusterUnreachableError, KubeconfigError
@@ -241,7 +239,7 @@ def _look(
         if args.dry_run == "server" or not args.output:
             raise
         reason: DaypassError = error
-    warn(f"the cluster is not asked what is there already: {reason.fact}", reason.hint)
+    warn(f"what exists in the cluster is not known: {reason.fact}", reason.hint)
     namespace = args.namespace or (cluster.namespace if cluster else "default")
     return None, IdentityName.parse(namespace, args.name), None, None
 
@@ -265,22 +263,22 @@ def _written(documents: list[dict[str, Any]], form: str) -> str:
     return stream(documents)
 
 
-def _tell(created: CreatedIdentity, spec: IdentitySpec, path: str, *, embedded: bool) -> None:
+def _report(created: CreatedIdentity, spec: IdentitySpec, path: str, *, embedded: bool) -> None:
     from daypass.identity.create import NEVER
     from daypass.identity.credentials_file import exchange_instructions
 
-    whence = "made just now" if created.is_new else "as before"
+    whence = "newly created" if created.is_new else "as before"
     log(f"identity {created.name} is ready: Secret {created.secret_name}, {whence}")
     if embedded:
         log("note: the embedded API server enforces no policy; a cluster does")
     if spec.deadline and spec.deadline != NEVER:
-        log(f"it ends at {spec.deadline}", f"once `{command('identity', 'reap')}` runs then")
+        log(f"it expires at {spec.deadline}", f"once `{command('identity', 'reap')}` runs then")
     file = f"{created.name.name}.json" if path == "-" else path
     if path != "-":
         log(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
     log(
-        f"the client sets DAYPASS_CREDENTIALS to its path, and runs `{command('token')}`; or, with"
-        " nothing installed, beside it:",
+        f"the client sets DAYPASS_CREDENTIALS to its path, and runs `{command('token')}`; without"
+        " daypass, run next to the file:",
         exchange_instructions(
             created.name, created.secret_name, spec.credentials, file, by_kubectl=not embedded
         ),

@@ -1,4 +1,4 @@
-"""`daypass identity delete`: everything that was made for an identity goes."""
+"""`daypass identity delete`: delete everything that was created for an identity."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 EXTRA = "admin"
-SUMMARY = "remove an identity: tokens, rights in every namespace, the ServiceAccount"
+SUMMARY = "delete an identity: tokens, grants in every namespace, the ServiceAccount"
 EPILOG = """examples:
   daypass identity delete bot -n team --dry-run
   daypass identity delete bot -n team
 
-As kubectl, it does not ask back. Only what daypass made goes: a ServiceAccount that was adopted
-stays. It may be run again where it broke off. Exit code 3: the gate of the cluster could not be
-told.
+Like kubectl, it asks for no confirmation. Only what daypass created is deleted: an adopted
+ServiceAccount stays. If it was interrupted, run it again. Exit code 3: the gate of the cluster
+could not be updated.
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="the identity")
-    parser.add_argument("--dry-run", action="store_true", help="say what would go")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be deleted")
     add_output(parser, "the summary")
     add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
-    """Delete it, and say what went and what stays."""
+    """Delete it, and report what was deleted and what stays."""
     with open_cluster(args) as cluster:
         from daypass.identity.delete import delete
         from daypass.identity.model import IdentityName
 
         name = IdentityName.parse(cluster.namespace, args.name)
         deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run)
-        is_told = args.dry_run or publish_ended(
+        is_published = args.dry_run or publish_ended(
             cluster,
             [(name.namespace, uid) for uid in deleted.secret_uids],
             [(name.namespace, deleted.account_uid)] if deleted.account_uid else [],
@@ -59,5 +59,5 @@ def run(args: Namespace) -> int:
     would = "would be" if args.dry_run else "is"
     log(f"identity {name} {would} deleted: {len(deleted.deleted)} objects")
     for each in deleted.left:
-        log(f"{each} stays: daypass did not make it")
-    return 0 if is_told else 3
+        log(f"{each} stays: daypass did not create it")
+    return 0 if is_published else 3

@@ -1,4 +1,4 @@
-"""`daypass identity federate`: an identity for whoever has a token of its own, such as a CI job."""
+"""`daypass identity federate`: an identity for holders of OIDC tokens, such as CI jobs."""
 
 from __future__ import annotations
 
@@ -26,32 +26,34 @@ if TYPE_CHECKING:
     from daypass.identity.model import IdentityName
 
 EXTRA = "admin"
-SUMMARY = "make an identity that a CI job's own OIDC token opens, without a long-lived secret"
+SUMMARY = "create an identity that CI jobs use with their own OIDC tokens"
 EPILOG = """examples:
   daypass identity federate ci -n team --config daypass.yaml -o ci.json \\
     --issuer https://token.actions.githubusercontent.com \\
     --subject repo:org/app:ref:refs/heads/main --source github > authentication.yaml
 
-On stdout comes the API server's own configuration, for its --authentication-config: whoever runs
-the control plane has to put it there. With --merge, what is there already stays in it.
+stdout gets the configuration for the API server's --authentication-config, which an administrator
+of the control plane has to install. With --merge it keeps what an existing one contains.
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("name", metavar="NAME", help="the ServiceAccount's name")
-    trust = parser.add_argument_group("who may come")
+    trust = parser.add_argument_group("trusted tokens")
     trust.add_argument("--issuer", required=True, metavar="URL", help="the claim `iss`")
     trust.add_argument(
         "--subject", required=True, action="append", metavar="S",
-        help="the whole claim `sub`; may be repeated. Those of an earlier run that are not named "
-        "again lose their right",
+        help="the whole claim `sub`; may be repeated. Subjects of an earlier run that are not "
+        "named again lose access",
     )  # fmt: skip
     trust.add_argument(
         "--token-audience", metavar="A", help="the claim `aud` (default: the door's URL)"
     )
     trust.add_argument(
-        "--issuer-authority", metavar="FILE", help="PEM, where the issuer's authority is private"
+        "--issuer-authority",
+        metavar="FILE",
+        help="PEM, if the issuer's certificate authority is a private one",
     )
     trust.add_argument(
         "--source", required=True, metavar="SOURCE",
@@ -63,15 +65,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )
-    parser.add_argument(
-        "--adopt", action="store_true", help="take a ServiceAccount that somebody else made"
-    )
+    parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
     add_door(parser)
     add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
-    """Make the identity, write its credentials file, print the API server's configuration."""
+    """Create the identity, write its credentials file, print the API server's configuration."""
     from daypass._core.tls import read_authority
 
     file: str | None = args.issuer_authority
@@ -98,7 +98,7 @@ def run(args: Namespace) -> int:
     log(
         f"identity {name} is for {', '.join(federation.trusted.users)}",
         f"credentials file: {args.credentials}\n"
-        "it works once the API server has what is on stdout as its --authentication-config",
+        "it works once the output is the API server's --authentication-config",
     )
     return 0
 
@@ -123,7 +123,7 @@ def _federation(
 def _shortened(
     args: Namespace, config: Config | None, settings: CredentialsSettings
 ) -> CredentialsSettings:
-    """As for `create`, with the lifetime that the policy leaves to federated users."""
+    """Limit the lifetime to what the policy allows federated users."""
     longest = config.policy.federated.longest_lifetime_seconds if config and config.policy else None
     if longest is None or settings.lifetime_seconds <= longest:
         return settings
@@ -145,12 +145,15 @@ def _yaml(path: str | None) -> dict[str, Any] | None:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"{path} cannot be read: {reason}", "is the path right?") from None
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError:
         document = None
     if not isinstance(document, dict):
-        raise UsageError(f"{path} is no YAML object", "name what --authentication-config names")
+        raise UsageError(
+            f"{path} is not a YAML object",
+            "use the file of the API server's --authentication-config",
+        )
     return document

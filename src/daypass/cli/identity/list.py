@@ -1,4 +1,4 @@
-"""`daypass identity list`: who has access to what, and what is wrong with it."""
+"""`daypass identity list`: identities with their grants, tokens and health."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SUMMARY = "who has access to what, and what is wrong with it"
 EPILOG = """examples:
   daypass identity list -n team
   daypass identity list -A -o wide
-  daypass identity list -A --check --unused-after 30d     exit code 3 where something is wrong
+  daypass identity list -A --check --unused-after 30d     exit code 3 if there is a problem
   daypass identity list -A --watch
 
-GRANTS are read from all RoleBindings, whoever made them: alice=edit is Kubeflow's edit in the
-namespace alice, *=clusterrole/x a ClusterRoleBinding. No token leaves the cluster for this.
+GRANTS come from all RoleBindings, no matter who created them: alice=edit is Kubeflow's edit in the
+namespace alice, *=clusterrole/x a ClusterRoleBinding. No token is read for this.
 """
 REDRAW_SECONDS, AGE_SECONDS = 0.5, 30.0
 CLEAR = "\x1b[H\x1b[2J"
@@ -45,17 +45,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="wide: all grants, and health in sentences (default: table)",
     )  # fmt: skip
     parser.add_argument(
-        "--watch", action="store_true", help="again as things change; json: one line each time"
+        "--watch",
+        action="store_true",
+        help="print it again after each change; json: one line each time",
     )
     add_health(parser)
     add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
-    """Print the inventory; 3 where --check finds a problem."""
+    """Print the inventory; return 3 if --check finds a problem."""
     unused_seconds = parse_seconds(args.unused_after)
     if args.watch and args.check:
-        raise UsageError("--watch has no end that --check could tell", "leave one out")
+        raise UsageError("--watch never ends, so --check has no result", "leave one out")
     with open_cluster(args) as cluster:
         from daypass.identity.health import examine
         from daypass.identity.inventory import list_objects
@@ -102,7 +104,7 @@ def _drawn(
 
 
 def _watch(cluster: Cluster, namespace: str | None, args: Namespace, unused_seconds: int) -> int:
-    """Draw until Ctrl-C; at most twice a second, and only what is new."""
+    """Print the inventory until Ctrl-C, after each change, at most twice a second."""
     from daypass.identity.health import examine
     from daypass.identity.inventory import InventoryWatcher
 

@@ -1,4 +1,4 @@
-"""Telling the gate of a cluster what a command has ended, so that nobody waits for its watch."""
+"""Publish a revocation to the cluster's gate immediately, instead of waiting for its watch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def publish_secrets(cluster: Cluster, secrets: Iterable[tuple[str, str]]) -> bool:
-    """The same for Secrets alone, by namespace and UID."""
+    """Do the same for Secrets only, by namespace and UID."""
     return publish_ended(cluster, secrets, ())
 
 
 def publish_ended(
     cluster: Cluster, secrets: Iterable[tuple[str, str]], accounts: Iterable[tuple[str, str]]
 ) -> bool:
-    """Have the gate refuse what hung on these Secrets and ServiceAccounts (namespaces and UIDs).
+    """Have the gate refuse tokens bound to these Secrets and ServiceAccounts (namespaces and UIDs).
 
-    False where there is a gate that could not be told; what keeps it from being done is said.
+    Returns False, after a warning, if there is a gate and it could not be updated.
     """
     from daypass._core.errors import DaypassError
     from daypass.gate.revocation.publish_once import DeletedObject, publish_once
@@ -41,22 +41,22 @@ def publish_ended(
         homes = gate_namespaces(cluster)
     except ForbiddenError:
         warn(
-            "whether there is a gate in this cluster is not yours to see: it is not told",
-            "its watch sees it by itself, within a second",
+            "you may not see whether this cluster has a gate: it was not updated",
+            "its watch sees the revocation within a second",
         )
         return True
-    told = False
+    published = False
     for home in homes:
         try:
-            told = publish_once(cluster, home, ended) or told
+            published = publish_once(cluster, home, ended) or published
         except DaypassError as error:
             warn(
-                f"the gate was not told, and refuses these tokens once its watch has seen it:"
+                f"the gate was not updated, and refuses these tokens once its watch has seen it:"
                 f" {error.fact}",
                 f"{error.hint}\nis one running? "
                 + kubectl("get", "lease", "daypass-gate-watch", "-n", home),
             )
             return False
-    if told:
-        log("the gate refuses what hung on it from now on, on open connections as well")
+    if published:
+        log("the gate now refuses the tokens bound to it, on open connections too")
     return True

@@ -1,4 +1,4 @@
-"""`daypass identity reap`: what is to have ended by now, ends."""
+"""`daypass identity reap`: revoke identities and tokens whose time is over."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 EXTRA = "admin"
-SUMMARY = "end identities after their deadline, and tokens that were rotated out"
+SUMMARY = "revoke identities after their deadline, and tokens that were rotated out"
 EPILOG = """examples:
   daypass identity reap -n team --dry-run
   daypass identity reap --all-namespaces
   daypass identity reap --all-namespaces --render --image registry.example.com/daypass:0.1.0 |
     kubectl apply --server-side -f -
 
-An identity after its deadline loses its tokens and all rights given to it; its ServiceAccount
-stays, so that it is still listed.
+An identity after its deadline loses its tokens and all its grants; its ServiceAccount stays, so
+that it is still listed.
 
---render prints a CronJob that does this every ten minutes, with the rights that it needs. No image
-of daypass is published; this makes one:
+--render prints a CronJob that does this every ten minutes, with its RBAC objects. No image of
+daypass is published; this builds one:
   FROM python:3.13-slim
   COPY daypass-*.whl /
   RUN pip install --no-cache-dir "$(echo /daypass-*.whl)[admin]"
@@ -35,10 +35,10 @@ HOME = "daypass"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="not one namespace")
-    parser.add_argument("--dry-run", action="store_true", help="say what would end")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be revoked")
     add_output(parser, "the summary")
-    render = parser.add_argument_group("a CronJob instead")
+    render = parser.add_argument_group("render a CronJob instead")
     render.add_argument(
         "--render", action="store_true",
         help="print it: for one namespace and in it (-n), or for all (-A) in namespace daypass",
@@ -48,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Reap, or print what reaps."""
+    """Reap, or print the CronJob."""
     if args.namespace and args.all_namespaces:
         raise UsageError("-n and -A are both named", "leave one out")
     if args.render:
@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
 
         namespace = None if args.all_namespaces else cluster.namespace
         reaped = reap(cluster, namespace, warn=warn, dry_run=args.dry_run)
-        is_told = args.dry_run or publish_secrets(cluster, reaped.secrets)
+        is_published = args.dry_run or publish_secrets(cluster, reaped.secrets)
     if args.output == "json":
         document = {
             "dryRun": args.dry_run,
@@ -73,13 +73,14 @@ def run(args: Namespace) -> int:
         log(f"identity {key} {'would end' if args.dry_run else 'has ended'}")
     for error in reaped.errors:
         log(error.fact, error.hint)
-    return 1 if reaped.errors else 0 if is_told else 3
+    return 1 if reaped.errors else 0 if is_published else 3
 
 
 def _render(args: Namespace) -> int:
     if not args.image:
         raise UsageError(
-            "no image of daypass is published", "name one of your own: --image (--help says how)"
+            "no image of daypass is published",
+            "name your own: --image (--help shows how to build it)",
         )
     if not args.namespace and not args.all_namespaces:
         raise UsageError("no namespace is named", "name it with -n, or all of them with -A")

@@ -1,4 +1,4 @@
-"""`daypass identity revoke`: its long-lived tokens end now."""
+"""`daypass identity revoke`: delete the long-lived tokens of an identity."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 EXTRA = "admin"
-SUMMARY = "end all long-lived tokens of an identity now, and what hangs on them"
+SUMMARY = "revoke all long-lived tokens of an identity now, and the tokens bound to them"
 EPILOG = """examples:
   daypass identity revoke bot -n team
-  daypass identity create bot -n team -o bot.json        let it in again, with another token
+  daypass identity create bot -n team -o bot.json        give it a new token
 
-The identity and its rights stay; `delete` removes them. Exit code 3: somebody else's Secret holds
-a token of it, too, or the gate of the cluster could not be told.
+The identity and its grants stay; `delete` removes them. Exit code 3: another Secret holds a token
+of it too, or the gate of the cluster could not be updated.
 """
 
 
@@ -41,7 +41,7 @@ def run(args: Namespace) -> int:
         get_identity(cluster, name)
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
-        is_told = publish_secrets(cluster, [(name.namespace, uid) for uid in revoked.uids])
+        is_published = publish_secrets(cluster, [(name.namespace, uid) for uid in revoked.uids])
     if args.output == "json":
         document = {
             "namespace": name.namespace,
@@ -53,23 +53,22 @@ def run(args: Namespace) -> int:
     if revoked.deleted:
         log(
             f"identity {name} is revoked: {', '.join(revoked.deleted)}",
-            f"its long-lived token ends at once, or within {REMEMBERED_SECONDS} s where the API"
-            " server remembers it;\n"
-            "so do the short-lived ones that hang on it, for whoever asks the API server"
-            " (TokenReview);\n"
-            "a gate on another machine that follows the cluster refuses them within a second, one"
-            " that\ndoes not lets them pass until they expire",
+            f"its long-lived token is refused now, or within {REMEMBERED_SECONDS} s if the API"
+            " server has cached it;\n"
+            "so are the short-lived tokens bound to it, if they are checked with TokenReview;\n"
+            "a gate on another machine refuses them within a second if it watches the cluster,"
+            " or else\nwhen they expire",
         )
     else:
         log(
-            f"identity {name} has no token of daypass': nothing to revoke",
-            "if it is federated, this ends it: "
+            f"identity {name} has no token from daypass: nothing to revoke",
+            "if it is federated, this revokes it: "
             + command("identity", "delete", name.name, "-n", name.namespace),
         )
     for secret in revoked.left:
         log(
-            f"Secret {secret} holds a token of it, too, and daypass did not make it",
-            "end that as well"
+            f"Secret {secret} holds a token of it too, and daypass did not create it",
+            "delete it too"
             + (": " + kubectl("delete", "secret", secret, "-n", name.namespace) if by_hand else ""),
         )
-    return 3 if revoked.left or not is_told else 0
+    return 3 if revoked.left or not is_published else 0

@@ -1,4 +1,4 @@
-"""`daypass identity rotate`: another long-lived token, handed over before the old one ends."""
+"""`daypass identity rotate`: a new long-lived token, before the old one is revoked."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
-SUMMARY = "give an identity another long-lived token; the old one works on for a while"
+SUMMARY = "give an identity a new long-lived token; the old one keeps working for a while"
 EPILOG = """examples:
   daypass identity rotate bot -n team -o bot.json
-  daypass identity rotate bot -n team --overlap 0                   the old one ends at once
+  daypass identity rotate bot -n team --overlap 0                   revokes the old one now
   daypass identity rotate --all -A --older-than 90d --output-dir credentials
 
-Where a token may have leaked: `daypass identity revoke`, and then `create`. The old one is deleted
+If a token may have leaked, use `daypass identity revoke`, then `create`. The old token is deleted
 by `daypass identity reap`, or by the next rotation after its time.
 """
 
@@ -40,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace any FILE that is there")
     parser.add_argument(
         "--overlap", metavar="TIME", default="1d",
-        help="how long the old one works on (default: 1d); 0: it is deleted at once",
+        help="how long the old one keeps working (default: 1d); 0: it is deleted now",
     )  # fmt: skip
     fleet = parser.add_argument_group("many at once")
     fleet.add_argument("--all", action="store_true", help="all identities of the namespace")
@@ -59,7 +59,7 @@ def run(args: Namespace) -> int:
 
     overlap_seconds = parse_seconds(args.overlap)
     if overlap_seconds > LONGEST_SECONDS:
-        raise UsageError(f"a token is not to work on for {args.overlap}", "try 1d, or 0")
+        raise UsageError(f"an overlap of {args.overlap} is too long", "try 1d, or 0")
     older_than_seconds = parse_seconds(args.older_than) if args.older_than else 0
     _check(args)
     with open_cluster(args) as cluster:
@@ -72,7 +72,8 @@ def _check(args: Namespace) -> None:
     if args.all:
         if args.name or args.credentials or args.force:
             raise UsageError(
-                "--all goes with no NAME and no -o", "its files go to --output-dir DIR"
+                "--all can't be combined with NAME, -o or --force",
+                "its files go to --output-dir DIR",
             )
         if not args.output_dir:
             raise UsageError(
@@ -106,14 +107,14 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
         ),
         overlap_seconds=overlap_seconds,
     )
-    is_told = publish_secrets(cluster, [(name.namespace, uid) for uid in rotated.uids])
+    is_published = publish_secrets(cluster, [(name.namespace, uid) for uid in rotated.uids])
     log(f"identity {name} is rotated: Secret {rotated.secret_name}", _ends(rotated))
     log(f"its credentials are for the door {rotated.door}")
     if path != "-":
         log(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
     if args.output == "json":
         write_json(_document(rotated, path))
-    return 0 if is_told else 3
+    return 0 if is_published else 3
 
 
 def _rotate_all(
@@ -129,27 +130,27 @@ def _rotate_all(
         _progress(len(outcomes), len(members))
     outcomes.sort(key=lambda outcome: outcome.name)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
-    ended = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
-    is_told = publish_secrets(cluster, ended)
+    revoked = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
+    is_published = publish_secrets(cluster, revoked)
     if args.output == "json":
         write_json([_summary(outcome) for outcome in outcomes])
     else:
-        write_printable("".join(f"{outcome.name}  {_word(outcome)}\n" for outcome in outcomes))
+        write_printable("".join(f"{outcome.name}  {_result(outcome)}\n" for outcome in outcomes))
     log(f"{len(outcomes) - len(failed)} of {len(outcomes)} identities are rotated")
     for outcome in failed:
         if outcome.error is not None:
             log(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
-    return 1 if failed else 0 if is_told else 3
+    return 1 if failed else 0 if is_published else 3
 
 
 def _progress(done: int, total: int) -> None:
-    """On a terminal only; a line that the next one overwrites."""
+    """Show the progress on a terminal, in one line that is overwritten."""
     if sys.stderr is not None and sys.stderr.isatty():
         sys.stderr.write(f"\rdaypass: {done} of {total}" + ("\n" if done == total else ""))
         sys.stderr.flush()
 
 
-def _word(outcome: RotationOutcome) -> str:
+def _result(outcome: RotationOutcome) -> str:
     if outcome.rotated is None:
         return "failed"
     return f"{outcome.file}  {outcome.rotated.door}"
@@ -180,5 +181,5 @@ def _document(rotated: Rotation, file: str) -> dict[str, Any]:
 
 
 def _ends(rotated: Rotation) -> str:
-    lines = [f"{each} works on until {rotated.retire_after}" for each in rotated.retired]
+    lines = [f"{each} keeps working until {rotated.retire_after}" for each in rotated.retired]
     return "\n".join([*lines, *(f"{each} is deleted" for each in rotated.deleted)])

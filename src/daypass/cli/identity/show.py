@@ -1,4 +1,4 @@
-"""`daypass identity show`: all about one identity."""
+"""`daypass identity show`: details of one identity."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print it; 3 where --check finds a problem."""
+    """Print it; return 3 if --check finds a problem."""
     unused_seconds = parse_seconds(args.unused_after)
     with open_cluster(args) as cluster:
         from daypass.identity.health import examine
@@ -75,7 +75,7 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
         )
     ]  # fmt: skip
     if whole["federated"]:
-        facts.append("for users whom another issuer's tokens prove")
+        facts.append("for users with tokens of another issuer")
     grants = [
         f"{role.display:<30} by {'daypass' if role.is_ours else 'others'}: {role.binding}"
         for role in sorted(found.record.roles)

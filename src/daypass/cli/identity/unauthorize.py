@@ -1,4 +1,4 @@
-"""`daypass identity unauthorize`: a role in namespaces taken away."""
+"""`daypass identity unauthorize`: remove the grants of an identity in namespaces."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 EXTRA = "admin"
-SUMMARY = "take away what authorize gave"
+SUMMARY = "remove grants that authorize created"
 EPILOG = """examples:
   daypass identity unauthorize bot -n team --in alice,bob
   daypass identity unauthorize bot -n team --in alice --role edit
   daypass identity unauthorize bot -n team --everywhere
 
-What others gave it stays, and is shown by `daypass identity show`. It may be run again, and also
-when the identity is gone.
+Grants by others stay; `daypass identity show` shows them. It can be run again, even after the
+identity was deleted.
 """
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     role.add_argument("--role", choices=ROLES, help="only this role")
     role.add_argument("--cluster-role", metavar="NAME", help="only this ClusterRole")
     parser.add_argument(
-        "--dry-run", action="store_true", help="remove nothing: say what would be removed"
+        "--dry-run", action="store_true", help="remove nothing: show what would be removed"
     )
     add_cluster(parser)
 

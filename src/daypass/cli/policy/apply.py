@@ -1,4 +1,4 @@
-"""`daypass policy apply`: the policy into the cluster."""
+"""`daypass policy apply`: apply the policy to the cluster."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 EXTRA = "admin"
-SUMMARY = "put the policy into the cluster, and wait until it is in force"
+SUMMARY = "apply the policy to the cluster, and wait until it is in force"
 EPILOG = """examples:
   daypass policy apply
   daypass policy apply --dry-run
 
-It counts in namespaces with the label daypass.dev/policy=enforced, which `daypass identity create`
+It applies to namespaces with the label daypass.dev/policy=enforced, which `daypass identity create`
 sets.
 """
 

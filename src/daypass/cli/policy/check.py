@@ -1,4 +1,4 @@
-"""`daypass policy check`: what the running cluster would answer, without making a token."""
+"""`daypass policy check`: whether the cluster would issue a token, without issuing one."""
 
 from __future__ import annotations
 
@@ -27,24 +27,26 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
-SUMMARY = "say what the cluster would answer to a request for a token, without making one"
+SUMMARY = "show what the cluster would answer to a TokenRequest, without issuing a token"
 EPILOG = """examples:
   daypass policy check -n team --service-account bot
   daypass policy check -n team --service-account bot --lifetime 48h --audience kfp
   daypass policy check -n team --service-account bot --unbound --output json
 
-It asks as the ServiceAccount itself unless --as names somebody else, so it takes the right to
-impersonate. Exit code 3: the request is not allowed, or the policy is not in force as written.
+It impersonates the ServiceAccount, or the user of --as, so it needs the right to impersonate. Exit
+code 3: the request is not allowed, or the policy is not in force as written.
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_config(parser)
-    parser.add_argument("--service-account", required=True, metavar="SA", help="whose token")
+    parser.add_argument(
+        "--service-account", required=True, metavar="SA", help="the token's ServiceAccount"
+    )
     parser.add_argument(
         "--audience", action="append", metavar="A",
-        help="for whom; may be repeated (default: the config's first)",
+        help="the token's audience; may be repeated (default: the config's first)",
     )  # fmt: skip
     parser.add_argument(
         "--lifetime", type=parse_seconds, default=3600, metavar="T", help="such as 1h (the default)"
@@ -55,14 +57,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     bound.add_argument("--unbound", action="store_true", help="bound to nothing")
     parser.add_argument(
-        "--as", dest="user", metavar="USER", help="who asks (default: the ServiceAccount itself)"
+        "--as",
+        dest="user",
+        metavar="USER",
+        help="the requesting user (default: the ServiceAccount itself)",
     )
     add_output(parser)
     add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
-    """Ask and tell; 0 where it is allowed and all is as written, else 3."""
+    """Check; return 0 if the request is allowed and the policy is as written, else 3."""
     policy = _policy(args)
     with open_cluster(args) as cluster:
         from daypass.identity.policy import check
@@ -84,7 +89,7 @@ def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Polic
         secret = f"{IdentityName.parse(namespace, account).name}-daypass-{'0' * 20}"
     audiences = args.audience or (policy.audiences[:1] if policy else ())
     if not audiences:
-        raise UsageError("no audience is named", "add --audience: whom the token is for")
+        raise UsageError("no audience is named", "add --audience")
     return PolicyQuery(
         namespace=namespace,
         service_account=account,
@@ -97,7 +102,7 @@ def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Polic
 
 def _policy(args: Namespace) -> Policy | None:
     if args.config == DEFAULT_CONFIG and not args.config.exists():
-        return None  # whoever looks for the reason of a refusal may not have it
+        return None  # a user who looks for the reason of a refusal may not have it
     return load_config(args.config).policy
 
 
@@ -136,5 +141,5 @@ def _text(checked: PolicyCheck) -> str:
         "answer": answer.verdict + (f": {answer.message}" if answer.message else ""),
         "breaks": broken if answer.verdict != "denied" else "",
     }
-    told = [*lines.items(), *(("finding", words) for words in state.findings)]
-    return "".join(f"{name:<11}{printable(words, 4096)}\n" for name, words in told if words)
+    shown = [*lines.items(), *(("finding", words) for words in state.findings)]
+    return "".join(f"{name:<11}{printable(words, 4096)}\n" for name, words in shown if words)
