@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +77,8 @@ class Discovery:
     def all(self, *, refresh: bool = False) -> ServedKinds | None:
         """Return all kinds, or None if the API server is older than Kubernetes 1.30."""
         if self._all is None or refresh:
+            from concurrent.futures import ThreadPoolExecutor  # most commands need no discovery
+
             with ThreadPoolExecutor(2) as pool:
                 answers = list(pool.map(self._load_all, ("/api", "/apis")))
             if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):
