@@ -231,7 +231,7 @@ class ClientModel(RuleBasedStateMachine):
 
     def handed_out(self, caller: Caller, cached: CachedToken) -> None:
         value = cached.value
-        assert self.truth < self.ends[value], "a token is handed out past its end"
+        assert self.truth < self.ends[value], "a token is returned after its expiry"
         if caller.refused is not None and cached.token.value == caller.refused.value:
             process = self.sources[caller.process]._process()
             state = process.states[QUESTIONS[caller.question]]

@@ -353,7 +353,7 @@ class FileLock:
     def acquire(self) -> bool:
         """Return False if another process has the lock. Does not wait.
 
-        Returns True also if there are no locks (a network file system, a full or a read-only one):
+        Returns True too if there are no locks (a network file system, a full or a read-only one):
         then no process waits for another.
         """
         import fcntl

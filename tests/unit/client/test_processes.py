@@ -367,7 +367,7 @@ def test_a_forked_child_uses_its_parents_token(wired: Wired) -> None:
 
 
 def test_a_child_forked_during_an_exchange_makes_its_own(wired: Wired, timing: FakeTiming) -> None:
-    timing.exchange_seconds = 1000  # so long it would wait for a flight of its parent's
+    timing.exchange_seconds = 1000  # so long it would wait for an exchange of its parent
     begun, may_end = threading.Event(), threading.Event()
     parent = os.getpid()
 

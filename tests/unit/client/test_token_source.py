@@ -312,10 +312,10 @@ def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_refere
     wired: Wired,
 ) -> None:
     """A referenced error keeps the frames of its exchange alive."""
-    kept: list[BaseException] = []
+    referenced: list[BaseException] = []
 
     def door(_: HttpRequest) -> bytes:
-        if not kept:
+        if not referenced:
             raise KeyboardInterrupt
         return token_answer()
 
@@ -323,7 +323,7 @@ def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_refere
     try:
         credentials.token()
     except KeyboardInterrupt as error:
-        kept.append(error)
+        referenced.append(error)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(credentials.token).result(timeout=20).audiences
 
