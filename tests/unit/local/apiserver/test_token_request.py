@@ -37,18 +37,6 @@ def test_a_token_carries_the_claims_of_kubernetes(world: World) -> None:
     }
 
 
-def test_a_lifetime_above_the_maximum_is_shortened_with_a_warning(world: World) -> None:
-    reply = world.request("POST", TOKEN_PATH, {"spec": {"expirationSeconds": 999_999}})
-    assert reply.document["spec"]["expirationSeconds"] == 86400
-    shortened = "requested expiration of 999999 seconds shortened to 86400 seconds"
-    assert reply.warnings == [f'299 - "{shortened}"']
-
-
-def test_a_dry_run_returns_a_valid_token(world: World) -> None:
-    reply = world.request("POST", f"{TOKEN_PATH}?dryRun=All", {})
-    assert world.review(reply.document["status"]["token"])["authenticated"] is True
-
-
 def test_unknown_and_duplicate_fields_warn_in_their_order_and_the_last_value_wins(
     world: World,
 ) -> None:
@@ -64,12 +52,6 @@ def test_unknown_and_duplicate_fields_warn_in_their_order_and_the_last_value_win
     assert strict.message.endswith(
         'strict decoding error: unknown field "spec.x", duplicate field "spec.audiences"'
     )
-
-
-def test_yaml_is_accepted_and_json_is_the_default(world: World) -> None:
-    reply = world.request("POST", TOKEN_PATH, b"spec: {audiences: [a]}", media="application/yaml")
-    assert reply.document["spec"]["audiences"] == ["a"]
-    assert world.request("POST", TOKEN_PATH, b"{}", media="").code == 201
 
 
 def test_yaml_anchors_are_refused(world: World) -> None:
@@ -104,19 +86,6 @@ def test_an_invalid_body_gets_a_status(
     reply = world.request("POST", TOKEN_PATH, body, media=media)
     assert reply.code == code
     assert words in reply.message
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        f"{TEAM}/serviceaccounts/bot%2ftoken",
-        f"{TEAM}/serviceaccounts/bot/%74oken",
-        f"{TOKEN_PATH}/",
-        f"{TOKEN_PATH}?x=y",
-    ],
-)
-def test_encoded_paths_of_a_token_request_are_decoded_as_in_go(world: World, path: str) -> None:
-    assert world.request("POST", path, {}).code == 201
 
 
 @pytest.mark.parametrize(
