@@ -9,7 +9,6 @@ from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import Cause, invalid_value, quote
 from daypass.local.apiserver.kinds import (
     AUTHORIZATION,
-    LOCAL_SUBJECT_ACCESS_REVIEW,
     SECRET,
     SELF_SUBJECT_ACCESS_REVIEW,
     SELF_SUBJECT_REVIEW,
@@ -175,14 +174,6 @@ def _review_access(call: ApiCall, spec: Object) -> Object:
     return _decide(call, user, spec)
 
 
-def _review_local_access(call: ApiCall, spec: Object) -> Object:
-    attributes = spec.get("resourceAttributes", {})
-    if attributes and attributes.get("namespace") != call.namespace:
-        field, why = "spec.resourceAttributes.namespace", "must match metadata.namespace"
-        _refuse([invalid_value(field, attributes.get("namespace", ""), why)])
-    return _review_access(call, spec)
-
-
 def _attribute_causes(spec: Object) -> list[Cause]:
     if ("resourceAttributes" in spec) != ("nonResourceAttributes" in spec):
         return []
@@ -215,5 +206,4 @@ _ANSWERS: dict[str, Callable[[ApiCall, Object], Object]] = {
     SELF_SUBJECT_REVIEW.kind: _review_self,
     SELF_SUBJECT_ACCESS_REVIEW.kind: _review_own_access,
     SUBJECT_ACCESS_REVIEW.kind: _review_access,
-    LOCAL_SUBJECT_ACCESS_REVIEW.kind: _review_local_access,
 }

@@ -79,7 +79,7 @@ def check(kind: Kind, obj: Object, before: Object | None) -> None:
         causes += _secret_causes(obj, before)
     elif kind in (ROLE, CLUSTER_ROLE):
         for index, rule in enumerate(obj["rules"] or []):
-            causes += _rule_causes(rule, f"rules[{index}]", namespaced=kind is ROLE)
+            causes += _rule_causes(rule, f"rules[{index}]")
     elif kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING):
         causes += _binding_causes(kind, obj, before)
     if causes:
@@ -146,21 +146,12 @@ def _secret_causes(obj: Object, before: Object | None) -> list[Cause]:
     return causes
 
 
-def _rule_causes(rule: dict[str, list[str]], path: str, *, namespaced: bool) -> list[Cause]:
+def _rule_causes(rule: dict[str, list[str]], path: str) -> list[Cause]:
     if not rule.get("verbs"):
         return [required(f"{path}.verbs")]
-    if urls := rule.get("nonResourceURLs"):
-        faults = []
-        if namespaced:
-            faults.append("namespaced rules cannot apply to non-resource URLs")
-        if any(rule.get(key) for key in ("apiGroups", "resources", "resourceNames")):
-            faults.append("rules cannot apply to both regular resources and non-resource URLs")
-        return [invalid_value(f"{path}.nonResourceURLs", urls, why) for why in faults]
-    return [
-        required(f"{path}.{key}", f"resource rules must supply at least one {word}")
-        for key, word in (("apiGroups", "api group"), ("resources", "resource"))
-        if not rule.get(key)
-    ]
+    if rule.get("nonResourceURLs"):
+        return []
+    return [required(f"{path}.{key}") for key in ("apiGroups", "resources") if not rule.get(key)]
 
 
 def _binding_causes(kind: Kind, obj: Object, before: Object | None) -> list[Cause]:
@@ -180,18 +171,13 @@ def _binding_causes(kind: Kind, obj: Object, before: Object | None) -> list[Caus
 
 
 def _subject_causes(kind: Kind, subject: Object, path: str) -> list[Cause]:
-    subject_kind, group = subject["kind"], subject.get("apiGroup", "")
     causes = []
-    if subject_kind not in _SUBJECTS:
-        causes.append(unsupported(f"{path}.kind", subject_kind, _SUBJECTS))
-    elif group != (expected := "" if subject_kind == "ServiceAccount" else RBAC):
-        causes.append(unsupported(f"{path}.apiGroup", group, (expected,)))
-    if not subject.get("name"):
-        causes.append(required(f"{path}.name"))
-    needs_namespace = subject_kind == "ServiceAccount" and kind is CLUSTER_ROLE_BINDING
-    if needs_namespace and not subject.get("namespace"):
-        causes.append(required(f"{path}.namespace"))
-    return causes
+    if subject["kind"] not in _SUBJECTS:
+        causes.append(unsupported(f"{path}.kind", subject["kind"], _SUBJECTS))
+    needed = ["name"]
+    if subject["kind"] == "ServiceAccount" and kind is CLUSTER_ROLE_BINDING:
+        needed.append("namespace")
+    return causes + [required(f"{path}.{key}") for key in needed if not subject.get(key)]
 
 
 def protected(kind: Kind, name: str) -> StatusError | None:
