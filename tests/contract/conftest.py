@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from contract.embedded import HAS, embedded_api_server
+from contract.embedded import embedded_api_server
 from contract.interface import CAPABILITIES, ApiServer
 from daypass._core.secret import Secret
 from support import identities
@@ -31,7 +31,7 @@ IMPLEMENTATIONS: Mapping[str, Implementation] = {
     "kubernetes": Implementation(
         fixture="kubernetes_api_server", capabilities=frozenset(CAPABILITIES)
     ),
-    "embedded": Implementation(fixture="embedded_api_server", capabilities=HAS),
+    "embedded": Implementation(fixture="embedded_api_server", capabilities=frozenset()),
 }
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
-from contract.interface import CAPABILITIES
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
@@ -17,23 +16,9 @@ from daypass.local.apiserver import ApiServer
 from support.admin import Admin
 from support.authority import Authority
 
-LACKS: Final = frozenset(
-    {
-        "admission-policies",
-        "extended-tokens",
-        "flow-control",
-        "impersonation",
-        "mutating-policies",
-        "pods-and-nodes",
-        "protobuf",
-    }
-)
-"""What only a cluster has, in the words of `contract.interface.CAPABILITIES`."""
-HAS: Final = frozenset(CAPABILITIES) - LACKS
-
 
 class EmbeddedApiServer:
-    """`daypass.local.apiserver.ApiServer`, as the suite asks for it."""
+    """`daypass.local.apiserver.ApiServer`, as the suite needs it."""
 
     longest_lifetime_seconds = 86400
 

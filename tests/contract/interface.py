@@ -14,22 +14,15 @@ from daypass._core.tls import client_context
 from support.admin import Admin, Answer
 
 CAPABILITIES: Final[Mapping[str, str]] = {
-    "admission-policies": "ValidatingAdmissionPolicies are CEL, which only a Kubernetes evaluates",
-    "aggregated-cluster-roles": "`edit` and the like are filled in by a controller of a cluster",
-    "authentication-cache": "how long an answer is kept is how kube-apiserver works, not its API",
+    "admission-policies": "ValidatingAdmissionPolicies are CEL, which only Kubernetes evaluates",
     "extended-tokens": "a token of a year is for pods of old clusters, whose kubelet renews it",
-    "impersonation": "the door lets no such header through; only the real one has to know it",
+    "impersonation": "the door lets no such header through, and the embedded one refuses it",
     "flow-control": "FlowSchemas and PriorityLevelConfigurations come with a cluster",
     "mutating-policies": "MutatingAdmissionPolicies are CEL, too",
-    "legacy-token-labels": "labels on used Secrets are bookkeeping of a cluster's cleaner",
     "pods-and-nodes": "tokens bound to Pods and Nodes belong to kubelets",
     "protobuf": "a body of protobuf needs Kubernetes' own generated types",
 }
-"""What a test may need beyond the API itself, and why not every API server has it.
-
-The one list of what is not asked of every implementation: a test says `@needs("...")`, and runs on
-the implementations that have it.
-"""
+"""What only a real API server has, and why. A test with `@needs("...")` runs on the real one."""
 
 
 class ApiServer(Protocol):

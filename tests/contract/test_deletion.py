@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contract.calls import claims, is_authenticated, issued_token, needs, request_token, review
+from contract.calls import claims, is_authenticated, issued_token, request_token, review
 from contract.interface import ApiServer
 from contract.keys import signature_is_good
 from daypass._core.clock import SYSTEM_CLOCK
@@ -41,7 +41,6 @@ def test_deleting_a_secret_invalidates_an_uncached_long_lived_token_at_once(
     assert request_token(api_server, bot).code == 401
 
 
-@needs("authentication-cache")
 def test_a_token_just_used_stays_valid_for_the_ten_seconds_of_the_cache(
     api_server: ApiServer, bot: Identity
 ) -> None:

@@ -11,12 +11,10 @@ from contract.interface import ApiServer, send
 from support import identities
 from support.identities import Identity
 
-pytestmark = needs("aggregated-cluster-roles")
-
 
 @pytest.fixture
 def editor(api_server: ApiServer, bot: Identity) -> Identity:
-    """A bot with `edit` in its namespace, beside a ServiceAccount `other`."""
+    """A bot with `edit` in its namespace, next to a ServiceAccount `other`."""
     identities.ensure_service_account(api_server.admin, bot.namespace, "other")
     identities.bind(api_server.admin, bot.namespace, "bot", kind="ClusterRole", role="edit")
     attributes = {"namespace": bot.namespace, "verb": "create", "resource": "secrets"}

@@ -13,7 +13,6 @@ from contract.calls import (
     claims,
     is_authenticated,
     issued_token,
-    needs,
     request_token,
     review,
 )
@@ -137,7 +136,6 @@ def test_only_a_short_lived_token_has_a_credential_id(api_server: ApiServer, bot
     assert "extra" not in review(api_server, bot.token)["user"]
 
 
-@needs("legacy-token-labels")
 def test_use_of_a_long_lived_token_labels_its_secret_with_the_day(
     api_server: ApiServer, bot: Identity
 ) -> None:
@@ -155,7 +153,6 @@ def test_use_of_a_long_lived_token_labels_its_secret_with_the_day(
     assert used in days
 
 
-@needs("legacy-token-labels")
 def test_a_token_is_invalid_while_its_secret_is_labelled_invalid(
     api_server: ApiServer, bot: Identity
 ) -> None:

@@ -161,7 +161,7 @@ def test_without_its_api_server_the_gate_keeps_its_keys_and_the_door_answers_503
 
         taken = len(told())
         stack.server.stop()
-        within("it is told", lambda: len(told()) > taken)
+        within("it is reported", lambda: len(told()) > taken)
         assert passes(stack, token)
         reply = ask(stack, stack.door, ANONYMOUS_PATH)
         assert reply.code == 503

@@ -77,7 +77,7 @@ class EmbeddedCluster:
         )
 
     def as_holder_of(self, token: Secret) -> Cluster:
-        """A Cluster for whoever holds a token."""
+        """Return a Cluster for the holder of a token."""
         return Cluster(
             self._access(token),
             transport=self._transport,
