@@ -211,22 +211,26 @@ def _dotted(location: Location) -> str:
 
 def _finding(error: ErrorDetails, document: Document) -> _Finding:
     location = error["loc"]
-    is_name = _is_domain_name(error)
+    is_chosen = _is_chosen_key(error)
     if location[:1] == ("domains",) and location[2:3] == ("tls",):
         location = location[:3] + location[4:]  # without the tag of the union's member
-    location = location[:-1] if is_name else (*location, *error.get("ctx", {}).get("at", ()))
+    location = location[:-1] if is_chosen else (*location, *error.get("ctx", {}).get("at", ()))
     place, is_exact = document.find(location)
-    at_key = is_name or not is_exact or isinstance(place.value, dict)
+    at_key = is_chosen or not is_exact or isinstance(place.value, dict)
     at_key = at_key or error["type"] == "extra_forbidden"
     mark = place.key_mark if at_key else place.mark
     return _Finding(error=error, location=location, place=place, mark=mark)
 
 
-def _is_domain_name(error: ErrorDetails) -> bool:
-    """Whether the name of a domain is wrong; in a domain, `[key]` is only an unknown key."""
+def _is_chosen_key(error: ErrorDetails) -> bool:
+    """Whether a key of the user's own choice is wrong: the name of a domain or of a label.
+
+    pydantic adds `[key]` to its location. In a section, that is only an unknown key.
+    """
     location = error["loc"]
-    in_domains = len(location) == 3 and location[0] == "domains" and location[2] == "[key]"
-    return in_domains and error["type"] != "extra_forbidden"
+    depth = 3 if location[:1] == ("domains",) else 4
+    chosen = len(location) == depth and location[-1] == "[key]"
+    return chosen and error["type"] != "extra_forbidden"
 
 
 def _is_silent(finding: _Finding) -> bool:
@@ -236,7 +240,7 @@ def _is_silent(finding: _Finding) -> bool:
         return True
     if error["type"] == "too_short" and isinstance(value, tuple) and value:
         return True  # pydantic counts those that are valid
-    return value is MISSING and not _is_domain_name(error)
+    return value is MISSING and not _is_chosen_key(error)
 
 
 def _level_of(location: Location) -> str:
