@@ -15,10 +15,12 @@ from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
 from daypass.agent.config import CommandHook, PostHook, SignalHook, TokenFile
-from daypass.agent.file_renewer import FileRenewer
+from daypass.agent.file_renewer import FileRenewer, TokenRequester
 from daypass.agent.log import AgentLog
 from daypass.client.errors import DoorBusyError, ExchangeRefusedError
+from daypass.client.exchange import SYSTEM_TIMING
 from daypass.client.token import CachedToken, Token
+from support.fake_door import long_lived_token
 from support.messages import check
 from support.timing import NOON, FakeTiming
 
@@ -256,3 +258,16 @@ def test_a_waiting_renewer_stops_when_asked(scene: Scene) -> None:
     assert not thread.is_alive()
     assert len(scene.asked) == 1
     assert scene.timing.clock.unix() == NOON
+
+
+def test_a_variable_that_once_held_the_token_is_kept_from_hooks(tmp_path: Path) -> None:
+    """After a rotation from a variable to a file the variable still holds a long-lived token."""
+    file = tmp_path / "bot.json"
+    file.touch(0o600)
+    environ = {"LONG": long_lived_token(), "OTHER": long_lived_token()}
+    holder = TokenRequester(environ, str(file), SYSTEM_TIMING)
+    for token in ({"variable": "LONG"}, {"variable": "OTHER"}, long_lived_token()):
+        fields = {"type": "daypass", "version": 1, "door": "https://localhost:1/kubernetes"}
+        file.write_text(json.dumps({**fields, "audience": "a", "token": token}))
+        assert holder.identity() is not None
+    assert {"LONG", "OTHER"} <= set(holder.variables)
