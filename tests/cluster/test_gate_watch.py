@@ -7,7 +7,6 @@ import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -304,21 +303,21 @@ def test_a_list_after_the_version_was_forgotten_loses_nothing(plane: ControlPlan
     """410 from a real API server: its oldest version is asked for."""
     identity = plane.make_identity(identity_namespace(plane))
     with closing(admin_cluster(plane)) as cluster:
-        following = RevocationWatcher(
-            cluster, SYSTEM_CLOCK, Scope(orders_namespace=HOME, each_namespace=True),
+        watcher = RevocationWatcher(
+            cluster, SYSTEM_CLOCK, Scope(denials_namespace=HOME, each_namespace=True),
             longest_lifetime_seconds=3600, close_after_seconds=600,
         )  # fmt: skip
-        following.look()
+        watcher.sync()
         plane.admin.delete(identity.secret_path)
-        for feed in following.feeds:
-            feed._since = "1"
-            feed.followed = replace(feed.followed, watch_seconds=1)
-        feeds = following.feeds
-        following.start()
-        eventually("it is seen", lambda: identity.secret_uid in following.revoked().secrets)
-        following.stop()
-        for feed in feeds:
-            feed.join()
+        informers = watcher.informers
+        for informer in informers:
+            informer._resource_version = "1"
+            informer.watch_seconds = 1
+        watcher.start()
+        eventually("it is seen", lambda: identity.secret_uid in watcher.revoked().secrets)
+        watcher.stop()
+        for informer in informers:
+            informer.join()
 
 
 def test_of_two_who_write_the_record_the_later_one_has_to_read_again(plane: ControlPlane) -> None:

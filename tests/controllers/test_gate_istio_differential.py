@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from daypass._core.reasons import MESSAGES, Reason
 from daypass.gate.decision import Decision, GateRequest, decide
-from daypass.gate.explain import is_signed
+from daypass.gate.signing_keys import is_signed
 from support.deadline import eventually
 from support.gate_differences import assert_documented, found, passes_knowingly, told
 from support.istio_gates import AUDIENCE, GUARDED, IstioGate, running_istio_gate, seen

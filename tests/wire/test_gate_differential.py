@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from daypass._core.jwt import decode_unverified
 from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.gate.decision import Decision, GateRequest, Review, decide
-from daypass.gate.explain import is_signed
+from daypass.gate.signing_keys import is_signed
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.doors import EKF
 from support.fake_reviews import fake_reviews

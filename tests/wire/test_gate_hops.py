@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.gate.explain import is_signed
+from daypass.gate.signing_keys import is_signed
 from support.authorizers import reviewed_gate
 from support.deadline import eventually
 from support.fake_reviews import fake_reviews

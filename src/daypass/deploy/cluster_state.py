@@ -11,7 +11,7 @@ from daypass.config import Config
 from daypass.deploy.exposure_diff import Exposure
 from daypass.deploy.inventory import HOLDS, HOLDS_ONE, AppliedObject, Inventory, read_inventories
 from daypass.deploy.object_ref import ObjectRef
-from daypass.gate.explain import issuer_of
+from daypass.gate.signing_keys import issuer_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, Object, group_of, name_of
 from daypass.render.cluster_facts import ClusterFacts, read_facts

@@ -21,7 +21,7 @@ from daypass.identity.namespaces import GATE_NAMESPACES
 from daypass.identity.tokens import TOKEN_SECRETS, TokenSecret
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
-from daypass.kube.informer import ObjectMirror
+from daypass.kube.informer import Informer, ObjectStore, is_transient
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     CLUSTER_ROLE_BINDINGS,
@@ -37,6 +37,7 @@ from daypass.kube.resources import (
     name_of,
 )
 
+WATCH_SECONDS = 300
 _LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
 _INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
 _BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"
@@ -170,44 +171,32 @@ class InventoryWatcher:
         if _try_list(cluster, queries["policy_bindings"], namespace)[0] is None:
             del queries["policy_bindings"]
         self._changed = threading.Event()
-        self._error: Exception | None = None
-        self._mirrors = {
-            name: ObjectMirror(
-                cluster,
-                query.resource,
-                query.namespace,
-                labels=query.labels,
-                fields=query.fields,
-                metadata_only=query.metadata_only,
+        self._stores = {name: ObjectStore() for name in queries}
+        self._informers = [
+            Informer(
+                cluster, query.resource, query.namespace, self._stores[name].update, cluster.clock,
+                labels=query.labels or "", fields=query.fields or "",
+                metadata_only=query.metadata_only, watch_seconds=WATCH_SECONDS,
+                changed=self._changed,
             )
             for name, query in queries.items()
-        }
-        self._pending = set(self._mirrors)
+        ]  # fmt: skip
 
     def changes(self, every_seconds: float) -> Iterator[ClusterObjects]:
         """Yield all objects once they are listed, after each change, and every so often.
 
-        Raises the error that has stopped a watch.
+        Raises the error of a watch that no retry can repair.
         """
-        for name in self._mirrors:
-            threading.Thread(target=self._watch, args=(name,), daemon=True).start()
+        for informer in self._informers:
+            informer.start()
         while True:
             self._changed.wait(every_seconds)
             self._changed.clear()
-            if self._error is not None:
-                raise self._error
-            if not self._pending:
-                objects = {name: each.objects() for name, each in self._mirrors.items()}
-                yield ClusterObjects(**objects)
-
-    def _watch(self, name: str) -> None:
-        try:
-            for _ in self._mirrors[name].follow():
-                self._pending.discard(name)
-                self._changed.set()
-        except Exception as error:  # raised again by `changes`
-            self._error = error
-            self._changed.set()
+            for error in [informer.error for informer in self._informers]:
+                if error is not None and not is_transient(error):
+                    raise error
+            if all(informer.heard_at is not None for informer in self._informers):
+                yield ClusterObjects(**{n: each.objects() for n, each in self._stores.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,15 @@
-"""The objects of a kind as they are in the cluster right now, by a list and a watch.
+"""List and watch: the objects of one resource, as they change, until the informer is stopped.
 
-The objects of one kind, in one place, as they come and go: a list, then watches, for ever.
-
-A watch that breaks is taken up where it broke. Where the API server has forgotten that point, or
-the watch breaks there again, all is listed anew and whoever takes the list compares. A thread each,
-which sleeps in a read.
+An interrupted watch is resumed where it broke. If the API server no longer knows that point, or the
+watch breaks there again, the informer lists again, and whoever handles the changes compares.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeAlias
 
 from daypass._core.clock import Clock, jitter
 from daypass._core.errors import DaypassError
@@ -26,265 +23,235 @@ from daypass.kube.errors import (
 )
 from daypass.kube.resources import Object, Resource, uid_of
 
-GONE = 410
-MIRROR_FIRST_PAUSE_SECONDS, MIRROR_LONGEST_PAUSE_SECONDS = 0.5, 30.0
+LISTED = "LISTED"
+GONE, TOO_MANY_REQUESTS = 410, 429
+WATCH_SECONDS = 15
+"""A silent watch ends and begins anew after this: a sign of life from the API server."""
+LASTING_SECONDS = 5.0
+"""A failure is reported at once only after a silence this much longer than a watch."""
+STEADY_SECONDS = 1.0
+"""After a watch that ends sooner, the informer waits."""
+BREAKS_AT_MOST = 2
+"""At one point: the event there can't be read, and a list leaves it out."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
+
+OnChange: TypeAlias = Callable[[str, list[Object]], None]
+"""Called with LISTED and all objects, or with ADDED, MODIFIED or DELETED and one object."""
 
 
-class ObjectMirror:
-    """Filled and kept current by whoever iterates over `follow`, read by anybody."""
+def is_transient(error: Exception) -> bool:
+    """Return whether a request that failed with this error may succeed later."""
+    if isinstance(error, ApiError):
+        return error.status.code >= 500 or error.status.code in (GONE, TOO_MANY_REQUESTS)
+    return isinstance(error, ClusterUnreachableError)
+
+
+class ObjectStore:
+    """The current objects of an informer, whose `on_change` is `update`."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, Object] = {}
+
+    def objects(self) -> list[Object]:
+        """Return the objects; none before the first list."""
+        return list(self._objects.values())
+
+    def update(self, event: str, objects: list[Object]) -> None:
+        """Apply a change."""
+        if event == LISTED:
+            self._objects = {uid_of(each): each for each in objects}
+        elif event == "DELETED":
+            self._objects.pop(uid_of(objects[0]), None)
+        else:
+            self._objects[uid_of(objects[0])] = objects[0]
+
+
+class Informer:
+    """Lists and watches on a thread of its own, from `start` to `stop`.
+
+    `namespace` None: all namespaces. `name`: one object, which is read by its name, since a Role
+    may allow nothing else. `lock` is held during `on_change`; `changed` is set afterwards, and
+    after a failure. `list_slots` is held while it lists.
+
+    `heard_at`: the last sign of life (monotonic). `error`: the failure since then. `trouble`: the
+    same in words, once the failure lasts.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
         resource: Resource,
-        namespace: str | None = None,
-        *,
-        labels: str | None = None,
-        fields: str | None = None,
-        metadata_only: bool = False,
-    ) -> None:
-        self._cluster = cluster
-        self._resource = resource
-        self._namespace = namespace
-        self._labels = labels
-        self._fields = fields
-        self._metadata_only = metadata_only
-        self._objects: dict[str, Object] = {}
-
-    def objects(self) -> list[Object]:
-        """Those that are there now; none before the first turn of `follow`."""
-        return list(self._objects.values())
-
-    def follow(self) -> Iterator[None]:
-        """One turn for each change, for ever; the first once all is there.
-
-        What breaks is tried again, and after it all is listed anew. Raises ApiError for what will
-        not heal, such as a right that is missing (ForbiddenError).
-        """
-        pause = MIRROR_FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                found, since = self._cluster.snapshot(
-                    self._resource, self._namespace, labels=self._labels, fields=self._fields,
-                    metadata_only=self._metadata_only,
-                )  # fmt: skip
-                self._objects = {uid_of(each): each for each in found}
-                yield
-                pause = MIRROR_FIRST_PAUSE_SECONDS
-                yield from self._watch(since)
-            except (ApiError, ClusterUnreachableError) as error:
-                if isinstance(error, ApiError) and error.status.code == GONE:
-                    continue
-                if isinstance(error, ApiError) and error.status.code < 500:
-                    raise
-                self._cluster.sleep(pause)
-                pause = min(2 * pause, MIRROR_LONGEST_PAUSE_SECONDS)
-
-    def _watch(self, since: str) -> Iterator[None]:
-        while True:
-            for kind, document in self._cluster.watch(
-                self._resource, self._namespace, since, labels=self._labels, fields=self._fields,
-                metadata_only=self._metadata_only,
-            ):  # fmt: skip
-                since = document["metadata"]["resourceVersion"]
-                if kind == "BOOKMARK":
-                    continue
-                if kind == "DELETED":
-                    self._objects.pop(uid_of(document), None)
-                else:
-                    self._objects[uid_of(document)] = document
-                yield
-
-
-WATCH_SECONDS = 15
-"""A watch that is silent ends and begins anew after this: a sign of life from the API server."""
-LASTING_SECONDS = 5.0
-"""A failure is reported at once only where nothing was heard for so long after a watch's end."""
-STEADY_SECONDS = 1.0
-"""A watch that ends sooner is not begun again at once."""
-BREAKS_AT_MOST = 2
-"""At one point: what follows there cannot be read, and a list leaves it out."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchSpec:
-    """What a feed follows, and what to do with it; both callables are called under the lock.
-
-    `namespace` None: everywhere. `fields`: a field selector. `listed` gets all that there is,
-    `happened` ADDED, MODIFIED or DELETED and the object.
-    """
-
-    resource: Resource
-    namespace: str | None = None
-    fields: str = ""
-    metadata_only: bool = True
-    watch_seconds: int = WATCH_SECONDS
-    listed: Callable[[list[Object]], None]
-    happened: Callable[[str, Object], None]
-
-    @property
-    def shown(self) -> str:
-        """In words: `secrets in team`."""
-        where = "" if self.namespace is None else f" in {self.namespace}"
-        return f"{self.resource.plural}{where}"
-
-
-class Informer:
-    """Follows on a thread of its own from `start` to `stop`.
-
-    `lock`: held while somebody is told; `changed`: set afterwards. `listing`: held while it lists.
-    `trouble`: why nothing is heard, once a second try has failed or nothing was heard for long.
-    """
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        followed: WatchSpec,
+        namespace: str | None,
+        on_change: OnChange,
         clock: Clock,
         *,
-        lock: AbstractContextManager[object],
-        changed: threading.Event,
-        listing: threading.BoundedSemaphore,
+        name: str = "",
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+        watch_seconds: int = WATCH_SECONDS,
+        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
+        lock: AbstractContextManager[object] | None = None,
+        changed: threading.Event | None = None,
+        list_slots: threading.BoundedSemaphore | None = None,
     ) -> None:
-        self.followed = followed
+        self.resource = resource
+        self.namespace = namespace
+        self.watch_seconds = watch_seconds
         self.heard_at: float | None = None
+        self.error: Exception | None = None
         self.trouble = ""
-        self.is_forbidden = False
         self._cluster = cluster
+        self._on_change = on_change
         self._clock = clock
-        self._lock = lock
-        self._changed = changed
-        self._listing = listing
-        self._since: str | None = None
+        self._name = name
+        self._labels = labels or None
+        self._fields = (f"metadata.name={name}" if name else fields) or None
+        self._metadata_only = metadata_only
+        self._longest_pause_seconds = longest_pause_seconds
+        self._lock = lock or threading.Lock()
+        self._changed = changed or threading.Event()
+        self._list_slots: AbstractContextManager[object] = list_slots or nullcontext()
+        self._resource_version: str | None = None
         self._breaks = 0
         self._failures = 0
-        self._ended = threading.Event()
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
+    def is_forbidden(self) -> bool:
+        """Whether the last request was refused for a missing permission."""
+        return isinstance(self.error, ForbiddenError)
+
+    @property
     def is_tried(self) -> bool:
-        """Whether it has been listed, or may not be."""
+        """Whether the objects have been listed, or may not be."""
         return self.heard_at is not None or self.is_forbidden
 
     @property
     def is_running(self) -> bool:
-        """Whether its thread is alive, also after `stop`."""
+        """Whether its thread is alive, even after `stop`."""
         return self._thread is not None and self._thread.is_alive()
 
     def silent_seconds(self) -> float | None:
-        """How long it has heard nothing; None where it never did."""
+        """Return the time since the last sign of life, or None if there was none."""
         return None if self.heard_at is None else self._clock.monotonic() - self.heard_at
 
-    def look(self) -> None:
-        """Take all that there is, and remember the version to go on from."""
-        followed = self.followed
+    def sync(self) -> None:
+        """List once, on this thread; the watch goes on from there."""
         try:
-            with self._listing:
-                found, since = self._cluster.snapshot(
-                    followed.resource, followed.namespace, fields=followed.fields or None,
-                    metadata_only=followed.metadata_only,
-                )  # fmt: skip
+            with self._list_slots:
+                found, version = self._list()
         except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
             self._failed(error)
             return
         with self._lock:
-            if self._ended.is_set():
+            if self._stopped.is_set():
                 return
-            followed.listed(found)
-            self._since = since
+            self._on_change(LISTED, found)
+            self._resource_version = version
             self._heard()
         self._changed.set()
 
     def start(self) -> None:
-        """Follow, beside."""
+        """List and watch in the background."""
+        where = "" if self.namespace is None else f" in {self.namespace}"
         self._thread = threading.Thread(
-            target=self._follow, name=f"daypass-{self.followed.shown}", daemon=True
+            target=self._run, name=f"daypass-{self.resource.plural}{where}", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; a watch that is under way is not waited for, and tells nobody anything more."""
+        """Stop without waiting for the current request; `on_change` is not called any more."""
         with self._lock:
-            self._ended.set()
+            self._stopped.set()
 
     def join(self) -> None:
         """Wait for its end, after `stop`."""
         if self._thread is not None:
             self._thread.join()
 
-    def _follow(self) -> None:
+    def _list(self) -> tuple[list[Object], str]:
+        if not self._name:
+            return self._cluster.snapshot(
+                self.resource, self.namespace, labels=self._labels, fields=self._fields,
+                metadata_only=self._metadata_only,
+            )  # fmt: skip
+        found = self._cluster.find(self.resource, self._name, self.namespace)
+        if found is None:
+            return [], "0"
+        return [found], str(found["metadata"]["resourceVersion"])
+
+    def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS
-        while not self._ended.is_set():
+        while not self._stopped.is_set():
             began = self._clock.monotonic()
             try:
-                if self._since is None:
-                    self.look()
-                if self._since is not None:
-                    self._watch(self._since)
+                if self._resource_version is None:
+                    self.sync()
+                if self._resource_version is not None:
+                    self._watch(self._resource_version)
             except BrokenAnswerError as error:
                 self._broke()
                 self._failed(error)
             except (ClusterUnreachableError, KubeconfigError) as error:
                 self._failed(error)
             except ApiError as error:
-                # Also 410: from here on only a list says what there is.
-                self._since = None
+                # 410 among others: from here on only a list shows the current objects.
+                self._resource_version = None
                 if error.status.code != GONE:
                     self._failed(error)
             except Exception as error:
-                if self._ended.is_set():  # the connections are closed already
+                if self._stopped.is_set():  # the connections are closed already
                     return
-                # Whatever it is, one that goes on is better than one that is silently gone.
-                self._since = None
-                self._failed(DaypassError(f"an unexpected {type(error).__name__}"))
+                # Whatever it is: an informer that ended unnoticed would be worse.
+                self._resource_version = None
+                self._failed(DaypassError(f"unexpected {type(error).__name__}"))
             if self._clock.monotonic() - began >= STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
                 continue
-            self._ended.wait(jitter(pause))
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            self._stopped.wait(jitter(pause))
+            pause = min(2 * pause, self._longest_pause_seconds)
 
-    def _watch(self, since: str) -> None:
-        """Take what happens until the API server ends this watch."""
-        followed = self.followed
-        for what, found in self._cluster.watch(
-            followed.resource, followed.namespace, since, fields=followed.fields or None,
-            metadata_only=followed.metadata_only, timeout_seconds=followed.watch_seconds,
+    def _watch(self, resource_version: str) -> None:
+        """Handle events until the API server ends the watch."""
+        for event, found in self._cluster.watch(
+            self.resource, self.namespace, resource_version, labels=self._labels,
+            fields=self._fields, metadata_only=self._metadata_only,
+            timeout_seconds=self.watch_seconds,
         ):  # fmt: skip
             with self._lock:
-                if self._ended.is_set():
+                if self._stopped.is_set():
                     return
-                if what != "BOOKMARK":
-                    followed.happened(what, found)
-                self._since = str(found["metadata"]["resourceVersion"])
+                if event != "BOOKMARK":
+                    self._on_change(event, [found])
+                self._resource_version = str(found["metadata"]["resourceVersion"])
                 self._breaks = 0
                 self._heard()
-            if what != "BOOKMARK":
+            if event != "BOOKMARK":
                 self._changed.set()
         self._breaks = 0
         self._heard()
 
     def _broke(self) -> None:
-        """Go on where it broke; list anew where it has broken before."""
+        """Resume the watch where it broke; list again if it broke there before."""
         self._breaks += 1
         if self._breaks >= BREAKS_AT_MOST:
-            self._since, self._breaks = None, 0
+            self._resource_version, self._breaks = None, 0
 
     def _heard(self) -> None:
         self.heard_at = self._clock.monotonic()
-        self.trouble, self.is_forbidden, self._failures = "", False, 0
+        self.error, self.trouble, self._failures = None, "", 0
 
     def _failed(self, error: Exception) -> None:
-        was_tried = self.is_tried
-        self.is_forbidden = isinstance(error, ForbiddenError)
+        self.error = error
         self._failures += 1
         if self.is_forbidden or self._lasts():
             self.trouble = str(error)
-        if not was_tried:
-            self._changed.set()
+        self._changed.set()
 
     def _lasts(self) -> bool:
-        """Whether this is more than a connection that was cut and is made again at once."""
+        """Whether this is more than one interrupted connection."""
         silent = self.silent_seconds()
-        is_silent = silent is None or silent > self.followed.watch_seconds + LASTING_SECONDS
+        is_silent = silent is None or silent > self.watch_seconds + LASTING_SECONDS
         return is_silent or self._failures > 1

@@ -23,7 +23,7 @@ from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context, read_authority
 from daypass.config import Config
 from daypass.config.exposure import bracketed
-from daypass.gate.explain import KeySetError, key_set
+from daypass.gate.signing_keys import KeySetError, key_set
 from daypass.kube.certificates import Authority
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.kubeconfig import find_connection_config

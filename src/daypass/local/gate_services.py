@@ -73,7 +73,7 @@ class Revocations:
             ),
             clock,
             longest_lifetime_seconds=longest_lifetime_seconds,
-            scope=Scope(orders_namespace=config.door.namespace),
+            scope=Scope(denials_namespace=config.door.namespace),
             close_after_seconds=close_after_seconds,
         )
         if self._watch.record_is_lost:

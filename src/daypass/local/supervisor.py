@@ -6,8 +6,8 @@ from pathlib import Path
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.poller import Poller
 from daypass.config import Config, load
-from daypass.gate.revocation.controller import Poller
 from daypass.kube.certificates import Authority
 from daypass.local.api_backend import ApiBackend
 from daypass.local.echo import Echo

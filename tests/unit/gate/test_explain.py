@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
 from daypass.gate.decision import Rules
-from daypass.gate.explain import NO_LIST, Explanation, KeySetError, explain, is_signed
+from daypass.gate.explain import NO_LIST, Explanation, explain
+from daypass.gate.signing_keys import KeySetError, is_signed
 from daypass.kube.cluster import Cluster
 from support.embedded import EmbeddedCluster
 from support.messages import check, raises

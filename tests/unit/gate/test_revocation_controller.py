@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from daypass._core.labels import POLICY, POLICY_ENFORCED
-from daypass.gate.revocation.controller import Poller, RevocationController, WatchEvent
+from daypass._core.poller import Poller
+from daypass.gate.revocation.controller import RevocationController, WatchEvent
 from daypass.gate.revocation.publish_once import DeletedObject, publish_once
 from daypass.gate.revocation.publishers import publisher_of
 from daypass.gate.revocation.revocation_list import SETTLE_SECONDS, ObjectKind
@@ -51,43 +52,43 @@ class World:
         assert gate is not None
         cluster = self.objects.cluster(self.clock)
         watch = RevocationController(
-            following=RevocationWatcher(
-                cluster_of(self.seen), self.clock, Scope(orders_namespace="daypass",
+            watcher=RevocationWatcher(
+                cluster_of(self.seen), self.clock, Scope(denials_namespace="daypass",
                 each_namespace=True), longest_lifetime_seconds=7200, close_after_seconds=600,
             ),
-            record=StateStore(cluster, "daypass"),
+            store=StateStore(cluster, "daypass"),
             publisher=publisher_of(cluster, CONFIG, gate),
             lease=Lease(cluster, self.clock, namespace="daypass", name="watch", me=name),
             keys=Poller(lambda: self.keys, 3600),
             clock=self.clock,
-            tell=lambda event, **fields: self.events.append((name, event)),
+            log=lambda event, **fields: self.events.append((name, event)),
             config=CONFIG,
             close_after_seconds=600,
         )  # fmt: skip
         self.watches.append(watch)
-        watch.following.start()
-        eventually("all objects are seen", lambda: watch.following.is_settled)
+        watch.watcher.start()
+        eventually("all objects are seen", lambda: watch.watcher.is_settled)
         return watch
 
     def turn(self, watch: RevocationController) -> bool:
         assert watch.keys is not None
         watch.keys.fetch()
         watch.lease.attempt()
-        return watch.turn()
+        return watch.reconcile()
 
     def wait_for_events(self, watch: RevocationController) -> None:
         """Return once every watch has had an event at the current time."""
         now = self.clock.monotonic()
         eventually(
             "events arrive",
-            lambda: all((f.heard_at or 0) >= now for f in watch.following.feeds),
+            lambda: all((f.heard_at or 0) >= now for f in watch.watcher.informers),
             seconds=60,
         )
 
     def wait_for_deletion(self, watch: RevocationController, *uids: str) -> None:
         eventually(
             "the deletion is seen",
-            lambda: watch.following.revoked().secrets >= set(uids),
+            lambda: watch.watcher.revoked().secrets >= set(uids),
             seconds=60,
         )
 
@@ -111,7 +112,7 @@ def world() -> Iterator[World]:
     made = World()
     yield made
     for watch in made.watches:
-        watch.following.stop()
+        watch.watcher.stop()
 
 
 def test_a_deletion_is_recorded_before_it_is_published(world: World) -> None:
@@ -148,7 +149,7 @@ def test_a_controller_that_loses_the_lease_stops_publishing(world: World) -> Non
     world.wait_for_deletion(watch, "s-1")
     # It holds the lease at first, and loses it once the record is written.
     world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
-    assert not watch.turn()
+    assert not watch.reconcile()
     assert "s-1" not in world.published()
 
 
@@ -159,7 +160,7 @@ def test_a_successor_knows_deletions_it_did_not_see_from_the_record(world: World
     world.seen.delete("secrets", "s-3")
     world.wait_for_deletion(one, "s-3")
     world.turn(one)
-    one.following.stop()
+    one.watcher.stop()
     world.seen.delete("secrets", "s-1")  # while no controller runs
     world.seen.events.clear()
     two = world.watch("two")
@@ -211,7 +212,7 @@ def test_without_events_nothing_is_renewed_and_the_gate_closes(world: World) -> 
     world.turn(watch)
     first = world.closes_at()
     world.seen.fails = 0
-    eventually("the failure is seen", lambda: watch.following.trouble)
+    eventually("the failure is seen", lambda: watch.watcher.trouble)
     world.clock.advance(500)
     world.turn(watch)
     assert world.closes_at() == first
@@ -219,7 +220,7 @@ def test_without_events_nothing_is_renewed_and_the_gate_closes(world: World) -> 
     world.turn(watch)
     assert ("one", WatchEvent.CLOSED) in world.events
     world.seen.fails = None
-    eventually("events arrive again", lambda: not watch.following.is_closed, seconds=60)
+    eventually("events arrive again", lambda: not watch.watcher.is_closed, seconds=60)
     eventually(
         "the gate opens", lambda: world.turn(watch) and world.closes_at() > first, seconds=60
     )
@@ -276,7 +277,7 @@ def test_an_entry_is_removed_after_the_longest_lifetime(world: World) -> None:
 def test_a_recent_entry_is_published_alone_however_long_the_list_is(world: World) -> None:
     watch = world.watch("one")
     for number in range(600):
-        watch.following.denials.gone(
+        watch.watcher.revocations.gone(
             ObjectKind.SECRET, f"before-{number}", "team", world.clock.unix()
         )
     world.turn(watch)
@@ -324,7 +325,7 @@ def test_an_entry_stays_in_place_until_its_copy_is_published(
     watch.lease.attempt()
     # The copy is due. The lease expires once it is recorded, and is held again in the next turn.
     world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
-    assert not watch.turn()
+    assert not watch.reconcile()
     _advance(world, watch, SETTLE_SECONDS)
     assert world.turn(watch)
     assert _parts_with(world, "s-1") > {"daypass-gate-revoked-0"}
@@ -375,7 +376,7 @@ def test_without_the_complete_record_older_tokens_are_refused(world: World, lost
     world.turn(one)
     _advance(world, one, 301)
     world.turn(one)
-    one.following.stop()
+    one.watcher.stop()
     for path in [*world.objects.objects]:
         is_part = path.startswith(f"{HOME}daypass-gate-known-")
         if path.startswith(HOME) and (not lost or is_part is lost.endswith("-")):
@@ -392,7 +393,7 @@ def test_without_the_complete_record_older_tokens_are_refused(world: World, lost
             _advance(world, watch, 1)
         assert world.turn(watch)
         assert began < world.issued_after() <= world.clock.unix()
-        watch.following.stop()
+        watch.watcher.stop()
         world.clock.advance(DURATION_SECONDS + 1)
     assert [name for name, event in world.events if event is WatchEvent.RECORD_LOST] == ["two"]
 
@@ -403,7 +404,7 @@ def test_after_a_damaged_record_is_deleted_older_tokens_are_refused(
 ) -> None:
     one = world.watch("one")
     world.turn(one)
-    one.following.stop()
+    one.watcher.stop()
     text = content if isinstance(content, bytes) else gzip.compress(json.dumps(content).encode())
     damaged = world.objects.objects[f"{HOME}daypass-gate-known"]
     damaged["binaryData"] = {"content.json.gz": base64.b64encode(text).decode()}

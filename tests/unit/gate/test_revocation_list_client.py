@@ -9,6 +9,7 @@ import pytest
 from daypass.gate.authorizer.revocation_list_client import CLOSED, RevocationListClient
 from daypass.gate.revocation.published_list import PublishedRevocations, revocation_config_map
 from daypass.kube.cluster import Cluster
+from daypass.kube.informer import LISTED
 from daypass.render.envoy.filters import RevocationSnapshot
 from support.messages import check
 from support.timing import FakeClock
@@ -22,68 +23,68 @@ class Followed:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.taken: list[RevocationSnapshot] = []
-        self.follower = RevocationListClient(
+        self.client = RevocationListClient(
             cast("Cluster", None), "daypass", self.taken.append, self.clock,
             close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 
-    def see(self, *, heard: float = 0.0, **names: Any) -> None:
+    def receive(self, *, heard: float = 0.0, **names: Any) -> None:
         """Receive a list whose heartbeat is `heard` seconds old."""
         listed = PublishedRevocations(
             revoked=RevocationSnapshot(**names), heard_unix=self.clock.unix() - heard
         )
-        self.follower.see(revocation_config_map(listed, "daypass"))
+        self.client.update("MODIFIED", [revocation_config_map(listed, "daypass")])
 
     @property
     def is_closed(self) -> bool:
         """Whether the last list closes the gate."""
-        self.follower.tell()
+        self.client.check()
         return self.taken[-1].closed
 
 
 def test_an_unchanged_list_is_passed_on_once() -> None:
     followed = Followed()
-    followed.see(secrets={"a"})
-    followed.see(secrets={"a"})
-    followed.follower.tell()
+    followed.receive(secrets={"a"})
+    followed.receive(secrets={"a"})
+    followed.client.check()
     assert [each.secrets for each in followed.taken] == [{"a"}]
 
 
 def test_before_the_first_list_nothing_is_passed_on() -> None:
     followed = Followed()
-    followed.follower.see(None)
-    followed.follower.tell()
+    followed.client.update(LISTED, [])
+    followed.client.check()
     assert followed.taken == []
-    assert "ConfigMap daypass-gate-revoked" in followed.follower.trouble
-    assert "`daypass gate watch`" in followed.follower.trouble
-    check(followed.follower.trouble, reason="trouble")
+    assert "ConfigMap daypass-gate-revoked" in followed.client.trouble
+    assert "`daypass gate watch`" in followed.client.trouble
+    check(followed.client.trouble, reason="trouble")
 
 
 def test_a_stale_list_closes_the_gate_and_keeps_its_entries() -> None:
     followed = Followed()
-    followed.see(secrets={"a"})
+    followed.receive(secrets={"a"})
     followed.clock.advance(CLOSE_AFTER - 1)
     assert not followed.is_closed
     followed.clock.advance(1)
     assert followed.is_closed
     assert followed.taken[-1].secrets == {"a"}
-    followed.see(secrets={"a"})
+    followed.receive(secrets={"a"})
     assert not followed.is_closed
 
 
 @pytest.mark.parametrize(("heard", "closed"), [(59, False), (60, True), (10**6, True), (-5, False)])
 def test_the_age_of_a_list_is_measured_from_its_heartbeat(heard: float, closed: bool) -> None:
     followed = Followed()
-    followed.see(heard=heard)
+    followed.receive(heard=heard)
     assert followed.is_closed is closed
 
 
 def test_a_heartbeat_from_the_future_does_not_keep_the_gate_open() -> None:
     followed = Followed()
-    followed.see(heard=-3600)
+    followed.receive(heard=-3600)
     assert followed.is_closed
-    followed.see(secrets={"a"})
-    followed.see(heard=-3600, secrets={"a", "b"})
+    followed.receive(secrets={"a"})
+    followed.receive(heard=-3600, secrets={"a", "b"})
     assert followed.taken[-1].secrets == {"a", "b"}, "its entries are refused all the same"
     followed.clock.advance(CLOSE_AFTER)
     assert followed.is_closed
@@ -91,7 +92,7 @@ def test_a_heartbeat_from_the_future_does_not_keep_the_gate_open() -> None:
 
 def test_a_clock_that_is_set_back_does_not_keep_the_gate_open() -> None:
     followed = Followed()
-    followed.see()
+    followed.receive()
     followed.clock.advance(CLOSE_AFTER)
     followed.clock.now_unix -= 3600
     assert followed.is_closed
@@ -104,10 +105,10 @@ def test_a_clock_that_is_set_back_does_not_keep_the_gate_open() -> None:
 )
 def test_an_unreadable_list_leaves_the_last_one_in_force_until_it_is_stale(found: Any) -> None:
     followed = Followed()
-    followed.see(secrets={"a"})
-    followed.follower.see(found)
-    assert followed.follower.trouble
-    check(followed.follower.trouble, reason="trouble")
+    followed.receive(secrets={"a"})
+    followed.client.update("MODIFIED", [] if found is None else [found])
+    assert followed.client.trouble
+    check(followed.client.trouble, reason="trouble")
     assert followed.taken[-1].secrets == {"a"}
     assert not followed.is_closed
     followed.clock.advance(CLOSE_AFTER)

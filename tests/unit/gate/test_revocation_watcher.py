@@ -18,25 +18,20 @@ from support.watched_api import WatchedApi, cluster_of
 
 CLOSE_AFTER = 600
 LABELS = {POLICY: POLICY_ENFORCED}
-SCOPE = Scope(orders_namespace="daypass", each_namespace=True)
+SCOPE = Scope(denials_namespace="daypass", each_namespace=True)
 
 
 class Running:
     def __init__(self, api: WatchedApi, scope: Scope = SCOPE) -> None:
         self.api, self.clock = api, MovableClock()
-        self.following = RevocationWatcher(
+        self.watcher = RevocationWatcher(
             cluster_of(api), self.clock, scope, longest_lifetime_seconds=3600,
             close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 
-    @property
-    def each(self) -> PerNamespaceInformers:
-        assert self.following.each is not None
-        return self.following.each
-
     def eventually_is(self, **expected: object) -> RevocationSnapshot:
         def matching() -> RevocationSnapshot | None:
-            now = self.following.revoked()
+            now = self.watcher.revoked()
             return now if all(getattr(now, k) == v for k, v in expected.items()) else None
 
         return eventually(f"it is {expected}", matching, seconds=60)
@@ -55,10 +50,10 @@ def running() -> Iterator[Running]:
     made.api.put("secrets", "s-1")
     made.api.put("secrets", "s-2", namespace="other")
     made.api.put("serviceaccounts", "a-1")
-    made.following.start()
+    made.watcher.start()
     made.eventually_is(followed={"team", "other"})
     yield made
-    made.following.stop()
+    made.watcher.stop()
 
 
 def test_a_deletion_in_an_identity_namespace_is_seen(running: Running) -> None:
@@ -72,7 +67,7 @@ def test_unicode_line_separators_do_not_split_watch_events(running: Running) -> 
     running.api.delete("serviceaccounts", "a-1")
     running.api.delete("secrets", "s-1")
     running.eventually_is(secrets={"s-1"}, service_accounts={"a-1"})
-    assert running.following.trouble == ""
+    assert running.watcher.trouble == ""
 
 
 def test_secrets_are_watched_only_in_identity_namespaces(running: Running) -> None:
@@ -105,7 +100,7 @@ def test_deleting_a_namespace_revokes_everything_in_it(running: Running) -> None
     running.api.forbidden.clear()
     add_namespace(running.api, "team")  # a new one with that name
     running.eventually_is(followed={"team", "other"})
-    assert "s-1" in running.following.record()["gone"]
+    assert "s-1" in running.watcher.record()["gone"]
 
 
 def test_authorizers_get_what_was_deleted_with_a_namespace() -> None:
@@ -114,27 +109,27 @@ def test_authorizers_get_what_was_deleted_with_a_namespace() -> None:
     add_namespace(running.api, "team")
     running.api.put("secrets", "s-1")
     running.api.put("serviceaccounts", "a-1")
-    running.following.start()
+    running.watcher.start()
     try:
-        eventually("it is watched", lambda: "team" in running.following.followed, seconds=60)
+        eventually("it is watched", lambda: "team" in running.watcher.watched, seconds=60)
         running.api.delete("namespaces", "team")
         running.eventually_is(
             secrets={"s-1"}, service_accounts={"a-1"}, followed=None, closed=False
         )
-        assert not running.following.followed
+        assert not running.watcher.watched
     finally:
-        running.following.stop()
+        running.watcher.stop()
 
 
 def test_a_namespace_deleted_during_an_outage_is_noticed(running: Running) -> None:
     running.api.fails = 0
-    eventually("the failure is seen", lambda: running.following.trouble)
+    eventually("the failure is seen", lambda: running.watcher.trouble)
     running.api.delete("namespaces", "team")
     running.api.events.clear()
     running.api.forgotten = running.api.version
     running.api.fails = None
     running.eventually_is(followed={"other"})
-    assert "s-1" in running.following.record()["gone"]
+    assert "s-1" in running.watcher.record()["gone"]
 
 
 def test_a_namespace_without_the_role_is_reported_and_not_watched(running: Running) -> None:
@@ -142,12 +137,12 @@ def test_a_namespace_without_the_role_is_reported_and_not_watched(running: Runni
     running.api.forbidden.update({"new", "left"})
     add_namespace(running.api, "left")  # its last identity is deleted, and the policy still applies
     add_namespace(running.api, "new")
-    eventually("it is reported", lambda: running.following.unfollowed == {"new"})
+    eventually("it is reported", lambda: running.watcher.unwatched == {"new"})
     eventually(
-        "the reason is reported", lambda: 'resources: ["secrets"]' in running.following.trouble
+        "the reason is reported", lambda: 'resources: ["secrets"]' in running.watcher.trouble
     )
     running.eventually_is(followed={"team", "other"}, closed=False)
-    assert running.following.is_settled
+    assert running.watcher.is_settled
     running.api.forbidden.remove("new")
     running.eventually_is(followed={"team", "other", "new"})
 
@@ -156,7 +151,7 @@ def test_a_namespace_that_loses_the_role_counts_as_watched_until_it_is_stale(
     running: Running,
 ) -> None:
     running.api.forbidden.add("team")
-    eventually("the failure is seen", lambda: running.following.trouble)
+    eventually("the failure is seen", lambda: running.watcher.trouble)
     running.eventually_is(followed={"team", "other"})
     running.clock.move(CLOSE_AFTER + 1)
     running.eventually_is(followed={"other"}, closed=False)
@@ -175,20 +170,20 @@ def test_two_hundred_namespaces_are_watched(running: Running) -> None:
 
 def test_namespaces_beyond_the_limit_wait_and_are_not_watched() -> None:
     made = Running(WatchedApi())
-    made.following.each = each = PerNamespaceInformers(
-        made.each._make, made.following.denials, made.clock.unix, feeds_at_most=2
+    made.watcher.namespaces = each = PerNamespaceInformers(
+        made.watcher._secrets, made.watcher.revocations, made.clock.unix, limit=2
     )
-    made.following._wide = [made.following._feed(f) for f in made.following._everywhere()]
+    made.watcher._cluster_wide = made.watcher._cluster_wide_informers()
     for name in ("a", "b", "c"):
         add_namespace(made.api, name)
         made.api.put("serviceaccounts", f"a-{name}", namespace=name, labels={OURS[0]: OURS[1]})
-    made.following.start()
+    made.watcher.start()
     made.eventually_is(followed={"a", "b"})
-    assert made.following.unfollowed == {"c"}
+    assert made.watcher.unwatched == {"c"}
     made.api.delete("namespaces", "a")
     made.eventually_is(followed={"b", "c"})
     assert each.waiting == set()
-    made.following.stop()
+    made.watcher.stop()
 
 
 def test_the_record_of_another_controller_is_compared_with_the_cluster(running: Running) -> None:
@@ -199,9 +194,9 @@ def test_the_record_of_another_controller_is_compared_with_the_cluster(running: 
         "gone": {"s-before": ["secret", "team", running.clock.unix()]},
         "namespaces": {},
     }  # fmt: skip
-    running.following.absorb(record)
+    running.watcher.absorb(record)
     running.eventually_is(secrets={"s-old", "s-before"}, service_accounts={"a-old"})
-    assert running.following.record()["known"][ObjectKind.SECRET]["s-far"] == "plain"
+    assert running.watcher.record()["known"][ObjectKind.SECRET]["s-far"] == "plain"
 
 
 @pytest.mark.parametrize("close_after_seconds", [6, 12, 600])
@@ -209,8 +204,8 @@ def test_the_record_of_another_controller_is_compared_with_the_cluster(running: 
 def test_every_watch_restarts_at_least_twice_before_the_gate_closes(
     *, each_namespace: bool, close_after_seconds: int
 ) -> None:
-    following = RevocationWatcher(
+    watcher = RevocationWatcher(
         cluster_of(WatchedApi()), MovableClock(), replace(SCOPE, each_namespace=each_namespace),
         longest_lifetime_seconds=3600, close_after_seconds=close_after_seconds,
     )  # fmt: skip
-    assert max(feed.followed.watch_seconds for feed in following.feeds) <= close_after_seconds / 2
+    assert max(informer.watch_seconds for informer in watcher.informers) <= close_after_seconds / 2

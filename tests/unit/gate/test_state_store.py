@@ -189,25 +189,25 @@ def test_foreign_changes_are_reverted() -> None:
     api = ObjectsApi()
     publisher = ClusterPublisher(api.cluster(), Parts(), for_authorizers=None)
     publish(publisher, "s-2", number=1)
-    assert publisher.put_back() == []
+    assert publisher.restore() == []
     path = "/api/v1/namespaces/front/configmaps/one"
     api.objects[path] = {**api.objects[path], "content": []}
     api.objects[path]["metadata"] = {**api.objects[path]["metadata"], "resourceVersion": "x"}
     del api.objects["/api/v1/namespaces/front/configmaps/two"]
-    assert sorted(publisher.put_back()) == ["one", "two"]
+    assert sorted(publisher.restore()) == ["one", "two"]
     assert (in_force(api, "one"), in_force(api, "two")) == (["s-2"], [])
 
 
 def test_authorizers_get_a_heartbeat() -> None:
     api = ObjectsApi()
     publisher = ClusterPublisher(api.cluster(), None, for_authorizers="daypass")
-    publisher.tell_heard(NOW)
+    publisher.publish_heartbeat(NOW)
     assert not api.objects
     publish(publisher, "s-2", number=1)
-    publisher.tell_heard(NOW + 10)
+    publisher.publish_heartbeat(NOW + 10)
     (found,) = api.objects.values()
     assert found["data"]["heardAt"] == "2027-01-15T08:00:10Z"
     api.objects.clear()
-    publisher.tell_heard(NOW + 20)
+    publisher.publish_heartbeat(NOW + 20)
     (found,) = api.objects.values()
     assert found["data"]["heardAt"] == "2027-01-15T08:00:20Z"

@@ -1,114 +1,114 @@
-"""A list kept current by a watch, whatever breaks."""
+"""The informer: a current list of objects, and the failures that it reports."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 import pytest
 
-from daypass.kube.cluster import Cluster
-from daypass.kube.connection import ConnectionConfig
-from daypass.kube.errors import ForbiddenError
-from daypass.kube.informer import ObjectMirror
-from daypass.kube.resources import NAMESPACES, Object
-from support.fake_door import Behaviour, FakeDoor, Signer, answer, reset, status_answer
+from daypass.kube.errors import BrokenAnswerError, ClusterUnreachableError, KubeconfigError, explain
+from daypass.kube.informer import LISTED, Informer, ObjectStore, is_transient
+from daypass.kube.resources import SECRETS, Object
+from support.messages import check
+from support.timing import FakeClock
+from support.watched_api import WatchedApi, cluster_of
 
-# The fake serves one request a connection: a client that kept it would meet its end by chance.
-CLOSE = "Connection: close"
-
-
-def thing(name: str, version: int) -> Object:
-    return {"metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": str(version)}}
+WATCH_SECONDS = 15
 
 
-def listed(version: int, *things: Object) -> bytes:
-    body = {"metadata": {"resourceVersion": str(version)}, "items": list(things)}
-    return answer(200, json.dumps(body), CLOSE)
+@dataclass
+class Running:
+    api: WatchedApi = field(default_factory=WatchedApi)
+    clock: FakeClock = field(default_factory=FakeClock)
 
-
-def happened(*events: tuple[str, Object]) -> bytes:
-    lines = (json.dumps({"type": kind, "object": document}) for kind, document in events)
-    return answer(200, "".join(f"{line}\n" for line in lines), CLOSE)
-
-
-@contextmanager
-def mirror(
-    signer: Signer, *script: bytes | Behaviour
-) -> Iterator[tuple[ObjectMirror, FakeDoor, list[float]]]:
-    sleeps: list[float] = []
-    with ExitStack() as stack:
-        server = stack.enter_context(FakeDoor(*script, context=signer.context("127.0.0.1")))
-        access = ConnectionConfig(
-            server=f"https://127.0.0.1:{server.port}", namespace="x", origin="tests",
-            authority=signer.pem,
+    def __post_init__(self) -> None:
+        self.store = ObjectStore()
+        self.informer = Informer(
+            cluster_of(self.api), SECRETS, None, self.store.update, self.clock,
+            watch_seconds=WATCH_SECONDS,
         )  # fmt: skip
-        cluster = Cluster(access, sleep=sleeps.append)
-        stack.callback(cluster.close)
-        yield ObjectMirror(cluster, NAMESPACES), server, sleeps
+
+    def trouble_after_attempt(self, fails: int | None) -> str:
+        self.api.fails = fails
+        self.informer.sync()
+        return self.informer.trouble
 
 
-def names(mirror: ObjectMirror) -> list[str]:
-    return sorted(each["metadata"]["name"] for each in mirror.objects())
+@pytest.fixture
+def running() -> Running:
+    made = Running()
+    assert made.trouble_after_attempt(None) == ""
+    return made
 
 
-def test_a_mirror_holds_the_list_and_then_each_change(signer: Signer) -> None:
-    events = happened(
-        ("ADDED", thing("b", 11)), ("BOOKMARK", thing("", 12)), ("DELETED", thing("a", 13))
-    )
-    with mirror(signer, listed(10, thing("a", 5)), events) as (mirrored, server, _):
-        turns = mirrored.follow()
-        seen = []
-        for _ in range(3):
-            next(turns)
-            seen.append(names(mirrored))
-    assert seen == [["a"], ["a", "b"], ["b"]]
-    assert b"resourceVersion=10" in server.requests[1]
+UNREACHABLE, BROKEN, FORBIDDEN = 0, 500, 403
 
 
-def test_a_watch_resumes_from_the_last_event_or_bookmark(signer: Signer) -> None:
-    first = happened(("ADDED", thing("b", 11)), ("BOOKMARK", thing("", 20)))
-    with mirror(signer, listed(10), first, happened(("ADDED", thing("c", 21)))) as (m, server, _):
-        turns = m.follow()
-        for _ in range(3):
-            next(turns)
-        assert names(m) == ["b", "c"]
-    assert b"resourceVersion=20" in server.requests[2]
+@pytest.mark.parametrize("fails", [UNREACHABLE, BROKEN], ids=["unreachable", "broken"])
+def test_a_failure_that_repeats_is_reported(running: Running, fails: int) -> None:
+    assert running.trouble_after_attempt(fails) == ""
+    check(running.trouble_after_attempt(fails), reason="trouble")
+    assert running.informer.trouble
+
+
+def test_transient_failures_are_not_reported(running: Running) -> None:
+    for _ in range(3):
+        assert running.trouble_after_attempt(UNREACHABLE) == ""
+        assert running.trouble_after_attempt(None) == ""
+
+
+def test_recovery_clears_the_reported_failure(running: Running) -> None:
+    running.trouble_after_attempt(UNREACHABLE)
+    assert running.trouble_after_attempt(UNREACHABLE)
+    assert running.trouble_after_attempt(None) == ""
+    assert running.trouble_after_attempt(UNREACHABLE) == ""
+
+
+def test_a_failure_after_a_long_silence_is_reported_at_once(running: Running) -> None:
+    running.clock.advance(WATCH_SECONDS)  # a watch without events that has timed out
+    assert running.trouble_after_attempt(UNREACHABLE) == ""
+    running.trouble_after_attempt(None)
+    running.clock.advance(2 * WATCH_SECONDS)
+    assert running.trouble_after_attempt(UNREACHABLE)
+
+
+def test_a_missing_permission_is_reported_at_once(running: Running) -> None:
+    trouble = running.trouble_after_attempt(FORBIDDEN)
+    assert 'verbs: ["list"]' in trouble
+    check(trouble, reason="forbidden")
+
+
+def test_the_first_failure_before_any_event_is_reported() -> None:
+    assert Running().trouble_after_attempt(UNREACHABLE)
+
+
+def thing(uid: str, version: int = 1) -> Object:
+    return {"metadata": {"uid": uid, "resourceVersion": str(version)}}
+
+
+def test_a_store_holds_the_last_list_and_the_changes_since() -> None:
+    store = ObjectStore()
+    seen = []
+    for event, objects in [
+        (LISTED, [thing("a")]), ("ADDED", [thing("b")]), ("MODIFIED", [thing("b", 2)]),
+        ("DELETED", [thing("a")]), ("DELETED", [thing("unknown")]), (LISTED, [thing("c")]),
+    ]:  # fmt: skip
+        store.update(event, objects)
+        seen.append([each["metadata"]["uid"] for each in store.objects()])
+    assert seen == [["a"], ["a", "b"], ["a", "b"], ["b"], ["b"], ["c"]]
 
 
 @pytest.mark.parametrize(
-    ("broken", "pauses"),
+    ("error", "transient"),
     [
-        (status_answer(410, "too old", CLOSE), []),
-        (happened(("ERROR", {"kind": "Status", "code": 410, "message": "too old"})), []),
-        (status_answer(500, "broken", CLOSE), [0.5]),
-        (reset, [0.5]),
+        (ClusterUnreachableError("x"), True),
+        (BrokenAnswerError("x"), True),
+        (explain(500, b"", "x"), True),
+        (explain(410, b"", "x"), True),
+        (explain(403, b"", "x"), False),
+        (KubeconfigError("x", ""), False),
+        (KeyError("x"), False),
     ],
 )
-def test_a_broken_watch_lists_again_and_drops_deleted_objects(
-    signer: Signer, broken: bytes | Behaviour, pauses: list[float]
-) -> None:
-    script: list[bytes | Behaviour] = [listed(10, thing("a", 5)), broken]
-    if broken is reset:
-        script.append(reset)
-    with mirror(signer, *script, listed(30, thing("z", 25))) as (mirrored, _, sleeps):
-        turns = mirrored.follow()
-        next(turns)
-        next(turns)
-        assert (names(mirrored), sleeps) == (["z"], pauses)
-
-
-def test_a_missing_permission_ends_the_watch(signer: Signer) -> None:
-    with (
-        mirror(signer, status_answer(403, "no", reason="Forbidden")) as (mirrored, _, _),
-        pytest.raises(ForbiddenError),
-    ):
-        next(mirrored.follow())
-
-
-def test_requests_to_an_unavailable_api_server_back_off(signer: Signer) -> None:
-    down: list[bytes | Behaviour] = [status_answer(500, "no", CLOSE)] * 8
-    with mirror(signer, *down, listed(1)) as (mirrored, _, sleeps):
-        next(mirrored.follow())
-    assert sleeps == [0.5, 1, 2, 4, 8, 16, 30, 30]
+def test_an_error_is_transient_if_a_retry_may_succeed(error: Exception, transient: bool) -> None:
+    assert is_transient(error) is transient

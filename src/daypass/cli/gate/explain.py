@@ -84,7 +84,8 @@ def run(args: Namespace) -> int:
 def _read_cluster(
     cluster: Cluster, token: str, rules: Rules, namespace: str, keys: str | None
 ) -> tuple[str, Rules]:
-    from daypass.gate.explain import denied_in, issuer_of, keys_of, watched_namespaces
+    from daypass.gate.explain import denied_in, watched_namespaces
+    from daypass.gate.signing_keys import issuer_of, keys_of
 
     return keys or keys_of(cluster), replace(
         rules,

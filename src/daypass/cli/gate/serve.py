@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
     import uvloop
 
     from daypass.gate.authorizer.service import ReviewSettings, Service
-    from daypass.gate.explain import issuer_of
+    from daypass.gate.signing_keys import issuer_of
 
     allow_many_files()
     config, gate = load_gate(args.config)

@@ -56,11 +56,11 @@ def run(args: Namespace) -> int:
     if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise UsageError(f"{args.listen[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9004")
     from daypass.gate.revocation.controller import revocation_controller
-    from daypass.gate.revocation.watcher import FEEDS_AT_MOST
+    from daypass.gate.revocation.watcher import LIMIT_INFORMERS
     from daypass.kube.cluster import Cluster
 
     cluster = Cluster.open(
-        kubeconfig=args.kubeconfig, context=args.context, connections=FEEDS_AT_MOST + 32
+        kubeconfig=args.kubeconfig, context=args.context, connections=LIMIT_INFORMERS + 32
     )
     watch = revocation_controller(
         cluster, config, gate, SYSTEM_CLOCK, JsonLog(write_stdout, SYSTEM_CLOCK).event,
@@ -76,13 +76,13 @@ def run(args: Namespace) -> int:
 def _keep(watch: RevocationController, listen: tuple[str, int]) -> int:
     from daypass._core.status_server import StatusServer
     from daypass.config.exposure import bracketed
-    from daypass.gate.revocation.health import WatchHealth
+    from daypass.gate.revocation.controller_status import ControllerStatus
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    answers = WatchHealth(watch, SYSTEM_CLOCK).answers
-    with StatusServer(listen, answers, "name another with --listen") as endpoints:
+    routes = ControllerStatus(watch, SYSTEM_CLOCK).routes
+    with StatusServer(listen, routes, "name another with --listen") as endpoints:
         host, port = endpoints.address
         log(f"the watch runs; its health is at {bracketed(host)}:{port}")
         watch.run(stop)
@@ -91,7 +91,7 @@ def _keep(watch: RevocationController, listen: tuple[str, int]) -> int:
 
 
 def _once(watch: RevocationController) -> int:
-    watch.following.look()
+    watch.watcher.sync()
     if watch.keys is not None:
         watch.keys.fetch()
     watch.lease.attempt()
@@ -99,20 +99,20 @@ def _once(watch: RevocationController) -> int:
         if not watch.lease.is_held and watch.lease.holder:
             log(f"{watch.lease.holder} publishes: there is nothing to do here")
             return 0
-        is_done = watch.turn()
+        is_done = watch.reconcile()
         if not is_done and not watch.trouble:  # a lost record: not before this second is over
             threading.Event().wait(1.0)
-            is_done = watch.turn()
+            is_done = watch.reconcile()
     finally:
         watch.lease.stop()
-    unfollowed = sorted(watch.following.unfollowed)
+    unfollowed = sorted(watch.watcher.unwatched)
     if unfollowed:
         log(
             f"tokens of these namespaces are refused: {', '.join(unfollowed)}",
-            watch.following.trouble,
+            watch.watcher.trouble,
         )
     if not is_done or (watch.keys is not None and watch.keys.trouble):
-        troubles = (watch.trouble, watch.lease.trouble, watch.following.trouble)
+        troubles = (watch.trouble, watch.lease.trouble, watch.watcher.trouble)
         keys = "" if watch.keys is None else watch.keys.trouble
         why = "\n".join(dict.fromkeys(filter(None, (*troubles, keys))))
         raise DaypassError("the revocations could not be published", why)

@@ -5,26 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
+from prometheus_client.core import HistogramMetricFamily, Metric
 
 from daypass._core.reasons import Reason
+from daypass.gate.metrics import METRIC_PREFIX, counter, labelled_counter
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_PREFIX = "daypass_gate_"
-
-
-def exposition(collector: Collector) -> str:
-    """Return the metrics of a collector in Prometheus's text format."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
-    return generate_latest(registry).decode()
 
 
 class AuthorizerMetrics:
@@ -71,25 +57,7 @@ class AuthorizerMetrics:
         for bound, count in zip(bounds, self._buckets, strict=True):
             total += count
             buckets.append((bound, float(total)))
-        name = f"{_PREFIX}review_seconds"
+        name = f"{METRIC_PREFIX}review_seconds"
         return HistogramMetricFamily(
             name, "Duration of TokenReviews.", buckets=buckets, sum_value=self._seconds
         )
-
-
-def gauge(name: str, text: str, value: float) -> Metric:
-    """Return a gauge without labels."""
-    return GaugeMetricFamily(_PREFIX + name, text, value=value)
-
-
-def counter(name: str, text: str, value: float) -> Metric:
-    """Return a counter without labels; `name` is without `_total`."""
-    return CounterMetricFamily(_PREFIX + name, text, value=value)
-
-
-def labelled_counter(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
-    """Return a counter with one label."""
-    family = CounterMetricFamily(_PREFIX + name, text, labels=[label])
-    for value, count in values.items():
-        family.add_metric([value], count)
-    return family

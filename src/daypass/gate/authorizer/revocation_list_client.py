@@ -1,7 +1,7 @@
-"""Follows the list of the revoked that the watch of a cluster publishes, on a thread of its own.
+"""The revocation list of a cluster, as its authorizers read it.
 
-What it hands on is closed where it cannot be known what is revoked: where there is no list, or its
-watch has not said for too long that it still knows all.
+The controller of the gate publishes it in a ConfigMap. The client passes on a closed list while it
+can't be known what is revoked: if there is no list, or its last heartbeat is too old.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from daypass._core.clock import Clock
-from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass.gate.revocation.published_list import RevocationListError, read_revocation_list
 from daypass.kube.cluster import Cluster
+from daypass.kube.informer import Informer
 from daypass.kube.resources import CONFIG_MAPS, Object
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.objects import GATE_REVOKED
 
 WATCH_SECONDS = 30
-TICK_SECONDS = 1.0
-PAUSE_SECONDS = 1.0
+CHECK_EVERY_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 1.0
 FUTURE_SECONDS = 60.0
-"""How far a heartbeat may be ahead of our clock before it is not believed."""
+"""A heartbeat further ahead of the local clock is not believed."""
 CLOSED = RevocationSnapshot(closed=True)
 
 
 class RevocationListClient:
-    """Calls `take` with each list, from its own threads: `start`, at the end `stop`.
+    """Calls `take` with each list on threads of its own, from `start` to `stop`.
 
-    It closes `cluster`. `close_after_seconds`: how old the watch's last word may be.
+    `close_after_seconds`: the age of a heartbeat at which the gate closes.
     """
 
     def __init__(
@@ -42,39 +42,48 @@ class RevocationListClient:
         *,
         close_after_seconds: float,
     ) -> None:
-        self._cluster = cluster
+        self._informer = Informer(
+            cluster, CONFIG_MAPS, namespace, self.update, clock, name=GATE_REVOKED,
+            watch_seconds=WATCH_SECONDS, longest_pause_seconds=LONGEST_PAUSE_SECONDS,
+        )  # fmt: skip
         self._namespace = namespace
         self._take = take
         self._clock = clock
         self._close_after_seconds = close_after_seconds
         self._revoked: RevocationSnapshot | None = None
         self._fresh_until = 0.0
-        self._given: RevocationSnapshot | None = None
+        self._taken: RevocationSnapshot | None = None
+        self._list_trouble = ""
         self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self.trouble = ""
+        self._stopped = threading.Event()
+
+    @property
+    def trouble(self) -> str:
+        """What does not work right now, or ""."""
+        return self._informer.trouble or self._list_trouble
 
     def start(self) -> None:
-        """Follow, beside."""
-        for work in (self._follow, self._look):
-            threading.Thread(target=work, daemon=True).start()
+        """Watch in the background."""
+        self._informer.start()
+        threading.Thread(target=self._check_age, daemon=True).start()
 
     def stop(self) -> None:
-        """End it; a watch that is under way is not waited for, and does nothing more."""
-        self._ended.set()
+        """Stop without waiting for the watch; `take` is not called any more."""
+        self._informer.stop()
+        self._stopped.set()
 
-    def see(self, found: Object | None) -> None:
-        """Take the ConfigMap as it is now, or that there is none."""
-        if found is None:
-            self.trouble = (
+    def update(self, event: str, found: list[Object]) -> None:
+        """Take the ConfigMap, or that there is none."""
+        if event == "DELETED" or not found:
+            self._list_trouble = (
                 f"there is no ConfigMap {GATE_REVOKED} in {self._namespace}: "
                 f"does `{command('gate', 'watch')}` run?"
             )
             return
         try:
-            listed = read_revocation_list(found)
+            listed = read_revocation_list(found[0])
         except RevocationListError as error:
-            self.trouble = str(error)  # the last good list goes on, until it is too old
+            self._list_trouble = str(error)  # the last list stays in force until it is too old
             return
         age = self._clock.unix() - listed.heard_unix
         with self._lock:
@@ -82,52 +91,23 @@ class RevocationListClient:
             if age > -FUTURE_SECONDS:
                 left = self._close_after_seconds - max(0.0, age)
                 self._fresh_until = self._clock.monotonic() + left
-        self.trouble = ""
-        self.tell()
+        self._list_trouble = ""
+        self.check()
 
-    def tell(self) -> None:
-        """Hand on the list as it counts now, if that is another one."""
+    def check(self) -> None:
+        """Pass on the list as it applies now, if it differs from the last one."""
         with self._lock:
             revoked = self._revoked
             is_fresh = self._clock.monotonic() < self._fresh_until
             now = CLOSED if revoked is None else revoked
             if not is_fresh:
                 now = replace(now, closed=True)
-            if revoked is None and self._given is None:
-                return  # it has only just begun to look
-            if now != self._given:
-                self._given = now
+            if revoked is None and self._taken is None:
+                return  # nothing has been read yet
+            if now != self._taken:
+                self._taken = now
                 self._take(now)
 
-    def _follow(self) -> None:
-        try:
-            while not self._ended.is_set():
-                try:
-                    self._watch()
-                except DaypassError as error:
-                    self.trouble = str(error)
-                except Exception as error:  # whatever it is: it must not end the following
-                    self.trouble = f"what is revoked cannot be followed ({type(error).__name__})"
-                self._ended.wait(PAUSE_SECONDS)
-        finally:
-            self._cluster.close()
-
-    def _watch(self) -> None:
-        fields = f"metadata.name={GATE_REVOKED}"
-        # By name: the Role allows nothing else.
-        found = self._cluster.find(CONFIG_MAPS, GATE_REVOKED, self._namespace)
-        self.see(found)
-        since = "0" if found is None else str(found["metadata"]["resourceVersion"])
-        for what, each in self._cluster.watch(
-            CONFIG_MAPS, self._namespace, since, fields=fields, timeout_seconds=WATCH_SECONDS
-        ):
-            if self._ended.is_set():
-                return
-            if what in ("ADDED", "MODIFIED"):
-                self.see(each)
-            elif what == "DELETED":
-                self.see(None)
-
-    def _look(self) -> None:
-        while not self._ended.wait(TICK_SECONDS):
-            self.tell()
+    def _check_age(self) -> None:
+        while not self._stopped.wait(CHECK_EVERY_SECONDS):
+            self.check()

@@ -19,10 +19,11 @@ from daypass.config.exposure import bracketed
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpTransport
-from daypass.gate.authorizer.metrics import AuthorizerMetrics, counter, exposition, gauge
+from daypass.gate.authorizer.metrics import AuthorizerMetrics
 from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.decision import Rules
+from daypass.gate.metrics import counter, exposition, gauge
 from daypass.kube.connection import ConnectionConfig
 from daypass.render.envoy.filters import RevocationSnapshot
 

@@ -1,9 +1,9 @@
-"""Follows what tokens hang on in a cluster, and publishes whatever has to be refused.
+"""The controller of the gate on one machine: watches revocations and hands them to its Envoy.
 
-What happens while a list is being published goes out together afterwards, so a fleet's rotation is
-a few lists and not thousands. Who has not heard from the API server for too long knows nothing any
-more, and closes the gate. Each list is valid until `close_after_seconds` after that, and is renewed
-at half of it: Envoy closes the gate where nothing can be published any more.
+Changes during a publication are published together afterwards, so that rotating many identities
+takes few lists. After too long a silence of the API server the gate closes. Each list is valid
+until `close_after_seconds` later and is renewed at half of that: Envoy closes the gate if no list
+can be published any more.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TICK_SECONDS = 1.0
 
 
 class LocalRevocationController:
-    """Keeps the list of a gate of our own current: `first`, then `start`, at the end `stop`.
+    """Keeps the list of a local gate current: `first`, then `start`; at the end `stop`.
 
-    It closes `cluster`. `record_is_lost`: there was no record of an earlier run, so that tokens
-    issued before this start are refused. Raises RecordError.
+    It closes `cluster`. `record_is_lost`: there is no record of an earlier run, so tokens issued
+    before this start are refused. Raises RecordError.
     """
 
     def __init__(
@@ -44,17 +44,17 @@ class LocalRevocationController:
         self._publisher = publisher
         self._clock = clock
         self._close_after_seconds = close_after_seconds
-        self._following = RevocationWatcher(
+        self._watcher = RevocationWatcher(
             cluster, clock, scope, longest_lifetime_seconds=longest_lifetime_seconds,
             close_after_seconds=close_after_seconds,
         )  # fmt: skip
-        record = publisher.kept()
+        record = publisher.load()
         self.record_is_lost = record is None and not publisher.is_first_start
         if record is not None:
-            _recall(self._following, record)
+            _recall(self._watcher, record)
         elif self.record_is_lost:
-            self._following.record_is_lost()
-        self._ended = threading.Event()
+            self._watcher.record_is_lost()
+        self._stopped = threading.Event()
         self._is_started = False
         self._trouble = ""
         self._published: RevocationSnapshot | None = None
@@ -63,66 +63,66 @@ class LocalRevocationController:
 
     @property
     def trouble(self) -> str:
-        """What does not work right now, in words."""
-        return "\n".join(filter(None, (self._following.trouble, self._trouble)))
+        """What does not work right now, or ""."""
+        return "\n".join(filter(None, (self._watcher.trouble, self._trouble)))
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has heard nothing for so long that all tokens have to be refused."""
-        return self._following.is_closed
+        """Whether the API server was silent for so long that all tokens are refused."""
+        return self._watcher.is_closed
 
     @property
     def is_expired(self) -> bool:
-        """Whether the list that Envoy has is no longer valid; with `review` Envoy has none."""
+        """Whether the list that Envoy has is no longer valid; with `check: review` it has none."""
         until = 0 if self._published is None else self._published.closed_after_unix
         return 0 < until <= self._clock.unix()
 
     @property
     def opens_in_seconds(self) -> float:
-        """How long it stays closed since its record was lost; see `Following.record_is_lost`."""
-        return max(0.0, self._following.denials.recorded_since_unix - self._clock.unix())
+        """How long it stays closed after its record was lost (RevocationWatcher.record_is_lost)."""
+        return max(0.0, self._watcher.revocations.recorded_since_unix - self._clock.unix())
 
     def longest_lifetime(self, seconds: int) -> None:
-        """Take another longest lifetime; what is on the list stays for that long."""
-        with self._following.lock:
-            self._following.denials.longest_lifetime_seconds = seconds
-        self._following.changed.set()
+        """Change the longest lifetime, which is how long entries stay on the list."""
+        with self._watcher.lock:
+            self._watcher.revocations.longest_lifetime_seconds = seconds
+        self._watcher.changed.set()
 
     def first(self) -> RevocationSnapshot:
-        """List once, here and now; what has to be refused from the first request on."""
-        self._following.look()
-        self._published = self._following.revoked()
+        """List once on this thread; return what is refused from the first request on."""
+        self._watcher.sync()
+        self._published = self._watcher.revoked()
         return self._published
 
     def start(self) -> None:
-        """Follow and publish, beside."""
-        self._following.start()
+        """Watch and publish in the background."""
+        self._watcher.start()
         self._is_started = True
         threading.Thread(target=self._keep_publishing, daemon=True).start()
 
     def stop(self) -> None:
-        """End it; a watch that is under way is not waited for, and does nothing more."""
-        self._following.stop()
-        self._ended.set()
-        self._following.changed.set()
+        """Stop without waiting for the watches; nothing is published any more."""
+        self._watcher.stop()
+        self._stopped.set()
+        self._watcher.changed.set()
         if not self._is_started:
             self._cluster.close()
 
     def _keep_publishing(self) -> None:
-        feeds = self._following.feeds
-        while not self._ended.is_set():
+        informers = self._watcher.informers
+        while not self._stopped.is_set():
             self._publish()
-            self._following.changed.wait(TICK_SECONDS)
-            self._following.changed.clear()
-        for feed in feeds:
-            feed.join()
+            self._watcher.changed.wait(TICK_SECONDS)
+            self._watcher.changed.clear()
+        for informer in informers:
+            informer.join()
         self._cluster.close()
 
     def _publish(self) -> None:
-        revoked, record = self._following.revoked(), self._following.record()
+        revoked, record = self._watcher.revoked(), self._watcher.record()
         before = self._published
         if not self._is_recorded and before is not None and before.closed_after_unix:
-            # A later start would not know of it: the gate closes, unless it is recorded in time.
+            # A later start would not know of it: the gate closes unless it is recorded in time.
             revoked = replace(revoked, closed_after_unix=before.closed_after_unix)
         try:
             if before is None or is_due(before, revoked, self._close_after_seconds):
@@ -130,16 +130,16 @@ class LocalRevocationController:
                 self._published = revoked
             self._is_recorded = record == self._recorded
             if not self._is_recorded:
-                self._publisher.keep(record)
+                self._publisher.save(record)
                 self._recorded, self._is_recorded = record, True
             self._trouble = ""
         except (OSError, DaypassError) as error:
-            self._trouble = f"the list of the revoked could not be published: {error}"
+            self._trouble = f"the revocation list could not be published: {error}"
 
 
-def _recall(following: RevocationWatcher, record: dict[str, Any]) -> None:
+def _recall(watcher: RevocationWatcher, record: dict[str, Any]) -> None:
     try:
-        following.denials.recall(record)
+        watcher.revocations.recall(record)
     except DAMAGES:
         raise RecordError(
             "revocations.json in the state folder is damaged, or was written by another version",

@@ -54,10 +54,10 @@ class Publisher(Protocol):
     def publish(self, revoked: RevocationSnapshot) -> None:
         """Put the list in force."""
 
-    def keep(self, record: dict[str, Any]) -> None:
+    def save(self, record: dict[str, Any]) -> None:
         """Keep what was known, for the next run."""
 
-    def kept(self) -> dict[str, Any] | None:
+    def load(self) -> dict[str, Any] | None:
         """What was kept, or None where nothing was. Raises RecordError."""
 
 
@@ -75,12 +75,12 @@ class LocalPublisher:
         """Put the list in force."""
         self._take(revoked)
 
-    def keep(self, record: dict[str, Any]) -> None:
+    def save(self, record: dict[str, Any]) -> None:
         """Keep what was known."""
         if self._file is not None:
             write_private(str(self._file), json.dumps(record).encode())
 
-    def kept(self) -> dict[str, Any] | None:
+    def load(self) -> dict[str, Any] | None:
         """What was kept. Raises RecordError."""
         return None if self._file is None else read_record(self._file)
 
@@ -157,7 +157,7 @@ class ClusterPublisher:
             documents.append(revocation_config_map(nothing, self._for_authorizers))
         return any(self._find(document, metadata_only=True) for document in documents)
 
-    def tell_heard(self, heard_unix: float) -> None:
+    def publish_heartbeat(self, heard_unix: float) -> None:
         """Tell authorizers that all is known; they want to hear it every HEARTBEAT_SECONDS."""
         key = f"ConfigMap/{GATE_REVOKED}"
         if self._for_authorizers is None or key not in self._put:
@@ -176,16 +176,16 @@ class ClusterPublisher:
         for document in self._native.keys(issuer, keys) if self._native else ():
             self._replace(document, number)
 
-    def put_back(self) -> list[str]:
+    def restore(self) -> list[str]:
         """Put in place again what somebody else has changed or deleted meanwhile; its names."""
-        mended = []
+        restored = []
         for key, (document, number) in list(self._put.items()):
             found = self._find(document, metadata_only=True)
             if found is None or found["metadata"]["resourceVersion"] != self._versions.get(key):
                 self._forget(key)
                 self._replace(document, number)
-                mended.append(name_of(document))
-        return mended
+                restored.append(name_of(document))
+        return restored
 
     def _replace(self, document: Object, number: int) -> None:
         if self._is_put(document):

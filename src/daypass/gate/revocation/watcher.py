@@ -1,22 +1,22 @@
-"""The token Secrets of each namespace of identities by itself, so that no right goes further.
+"""Watches what tokens are bound to: Secrets, ServiceAccounts, and denials by hand.
 
-Which namespaces these are is what `identity create` labels for the policy. Each has a feed of its
-own, begun and ended as namespaces come and go, with the right that a Role there gives. Where that
-is missing, or there are more namespaces than FEEDS_AT_MOST, nobody sees what is deleted: such a
-namespace is not followed, and the gate takes no token of it.
+Nothing is published here. A publisher calls `revoked` whenever `changed` is set, and regularly,
+since entries expire and silence closes the gate.
 
-What tokens hang on in a cluster, followed: Secrets, ServiceAccounts, and denials by hand.
-
-Nothing is published here. Whoever does asks for `revoked`, whenever `changed` is set and every so
-often: what nobody has heard of for too long ends by time.
+In a cluster, the token Secrets of each identity namespace have an informer of their own, so that
+its permission comes from a Role in that namespace and reaches no further. Identity namespaces are
+those that `identity create` labels for the policy. If the Role is missing, or there are more
+namespaces than LIMIT_INFORMERS, deletions there can't be seen: the namespace is not watched, and
+the gate refuses its tokens.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from daypass._core.clock import Clock, random_fraction
@@ -24,113 +24,110 @@ from daypass._core.labels import POLICY, POLICY_ENFORCED
 from daypass.gate.revocation.deny_list import denials_in
 from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
 from daypass.kube.cluster import Cluster
-from daypass.kube.informer import WATCH_SECONDS, Informer, WatchSpec
+from daypass.kube.informer import LISTED, WATCH_SECONDS, Informer, OnChange
 from daypass.kube.resources import (
     CONFIG_MAPS,
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
     Object,
+    Resource,
     name_of,
     uid_of,
 )
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.objects import GATE_DENIED
 
-FEEDS_AT_MOST = 500
-"""Each is a thread and a connection."""
+LIMIT_INFORMERS = 500
+"""Namespaces with an informer; each takes a thread and a connection."""
 
 
 class PerNamespaceInformers:
-    """Feeds by namespace; all methods are called under the lock of whoever follows.
+    """One informer of token Secrets per namespace; call its methods under the watcher's lock.
 
-    `make`: a feed of a namespace's token Secrets. `unix`: the time.
+    `make` returns the informer of a namespace. `waiting`: namespaces beyond `limit`.
     """
 
     def __init__(
         self,
         make: Callable[[str], Informer],
-        denials: RevocationList,
+        revocations: RevocationList,
         unix: Callable[[], float],
         *,
-        feeds_at_most: int = FEEDS_AT_MOST,
+        limit: int = LIMIT_INFORMERS,
     ) -> None:
-        self.feeds: dict[str, Informer] = {}
+        self.informers: dict[str, Informer] = {}
         self.waiting: set[str] = set()
-        self._ending: list[Informer] = []
+        self._stopping: list[Informer] = []
         self._make = make
-        self._denials = denials
+        self._revocations = revocations
         self._unix = unix
-        self._feeds_at_most = feeds_at_most
+        self._limit = limit
         self._is_started = False
 
-    def namespaces(self) -> WatchSpec:
-        """What says which there are: all are, so that a lost label is told from an end."""
-        return WatchSpec(resource=NAMESPACES, listed=self._listed, happened=self._happened)
-
     def start(self) -> None:
-        """Let the feeds follow, those that are there and those to come."""
+        """Start the informers, those that exist and those to come."""
         self._is_started = True
-        for feed in self.feeds.values():
-            feed.start()
+        for informer in self.informers.values():
+            informer.start()
 
     def stop(self) -> None:
-        """End all."""
-        for name in list(self.feeds):
-            self._end(name)
+        """Stop all informers."""
+        for name in list(self.informers):
+            self._remove(name)
         self.waiting.clear()
 
-    def begin_waiting(self) -> None:
-        """Begin what there was no room for before."""
+    def add_waiting(self) -> None:
+        """Add the namespaces that were beyond the limit before."""
         for name in sorted(self.waiting):
-            self._begin(name)
+            self._add(name)
 
-    def followed(self, silent_at_most_seconds: float) -> frozenset[str]:
-        """The namespaces of which something was heard lately."""
+    def watched(self, silent_at_most_seconds: float) -> frozenset[str]:
+        """Return the namespaces whose informer gave a sign of life lately."""
         return frozenset(
             name
-            for name, feed in self.feeds.items()
-            if (silent := feed.silent_seconds()) is not None and silent <= silent_at_most_seconds
+            for name, informer in self.informers.items()
+            if (silent := informer.silent_seconds()) is not None
+            and silent <= silent_at_most_seconds
         )
 
-    def _listed(self, found: list[Object]) -> None:
-        there = {name_of(each) for each in found}
-        for name in self._denials.known_namespaces() - there:
-            self._denials.namespace_gone(name, self._unix())
+    def namespaces_changed(self, event: str, found: list[Object]) -> None:
+        """Follow the namespaces; all of them are watched, to tell a lost label from a deletion."""
+        names = {name_of(each) for each in found}
         labelled = {name_of(each) for each in found if _is_labelled(each)}
-        for name in (self.feeds.keys() | self.waiting) - labelled:
-            self._end(name)
-        for name in sorted(labelled):
-            self._begin(name)
-
-    def _happened(self, what: str, found: Object) -> None:
-        name = name_of(found)
-        if what == "DELETED":
-            self._denials.namespace_gone(name, self._unix())
-        if what != "DELETED" and _is_labelled(found):
-            self._begin(name)
+        if event == LISTED:
+            deleted = set(self._revocations.known_namespaces() - names)
+            removed = (self.informers.keys() | self.waiting) - labelled
         else:
-            self._end(name)
+            deleted = names if event == "DELETED" else set()
+            labelled -= deleted
+            removed = names - labelled
+        for name in deleted:
+            self._revocations.namespace_gone(name, self._unix())
+        for name in removed:
+            self._remove(name)
+        for name in sorted(labelled):
+            self._add(name)
 
-    def _begin(self, name: str) -> None:
-        if name in self.feeds:
+    def _add(self, name: str) -> None:
+        if name in self.informers:
             return
-        self._ending = [feed for feed in self._ending if feed.is_running]
-        if len(self.feeds) + len(self._ending) >= self._feeds_at_most:
+        self._stopping = [informer for informer in self._stopping if informer.is_running]
+        if len(self.informers) + len(self._stopping) >= self._limit:
             self.waiting.add(name)
             return
         self.waiting.discard(name)
-        self.feeds[name] = self._make(name)
+        self.informers[name] = self._make(name)
         if self._is_started:
-            self.feeds[name].start()
+            self.informers[name].start()
 
-    def _end(self, name: str) -> None:
-        """What is known of it stays known: labelled again, it is compared with what is there."""
+    def _remove(self, name: str) -> None:
+        """Its objects stay known: if it is labelled again, they are compared with a new list."""
         self.waiting.discard(name)
-        feed = self.feeds.pop(name, None)
-        if feed is not None:
-            feed.stop()
-            self._ending.append(feed)
+        informer = self.informers.pop(name, None)
+        if informer is not None:
+            informer.stop()
+            self._stopping.append(informer)
 
 
 def _is_labelled(found: Object) -> bool:
@@ -139,24 +136,23 @@ def _is_labelled(found: Object) -> bool:
 
 TOKEN_SECRETS = "type=kubernetes.io/service-account-token"  # noqa: S105 - a field selector
 NAMESPACE_WATCH_SECONDS = 60
-"""At least, and up to twice that: hundreds of them are not to begin anew at the same time."""
+"""At least, and up to twice that: hundreds of watches should not restart at the same time."""
 LISTS_AT_ONCE = 16
 OURS = ("app.kubernetes.io/managed-by", "daypass")
-"""What ServiceAccounts of identities are labelled with."""
+"""The label of ServiceAccounts of identities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Where to look. `orders_namespace`: of the ConfigMap of denials by hand.
+    """What to watch. `denials_namespace`: of the ConfigMap of denials by hand.
 
-    `each_namespace`: of Secrets only those in namespaces of identities, each by itself.
-    `names_followed`: whoever gets the list refuses tokens of namespaces that nobody looks at, so
-    that nothing else of them has to be on it. Authorizers do not: they ask the API server, which
-    takes a token for seconds after its namespace has gone.
-    `metadata_only`: ask for nothing but the metadata of objects.
+    `each_namespace`: Secrets of identity namespaces only, with one informer each. `names_followed`:
+    the gateway refuses tokens of namespaces that are not watched, so the list holds nothing else of
+    them. Authorizers don't: they send a TokenReview, and the API server accepts a token for seconds
+    after its namespace was deleted. `metadata_only`: request only the metadata of objects.
     """
 
-    orders_namespace: str
+    denials_namespace: str
     each_namespace: bool = False
     names_followed: bool = True
     metadata_only: bool = True
@@ -175,7 +171,7 @@ def is_due(
 
 
 class RevocationWatcher:
-    """The feeds and what they have told. Read `denials` and what else is here under `lock`."""
+    """The informers and the revocation list that they keep up; read the list under `lock`."""
 
     def __init__(
         self,
@@ -186,214 +182,224 @@ class RevocationWatcher:
         longest_lifetime_seconds: int,
         close_after_seconds: float,
     ) -> None:
-        self.denials = RevocationList(longest_lifetime_seconds)
+        self.revocations = RevocationList(longest_lifetime_seconds)
         self.lock = threading.RLock()
         self.changed = threading.Event()
-        self.each: PerNamespaceInformers | None = None
+        self.namespaces: PerNamespaceInformers | None = None
         self._cluster = cluster
         self._clock = clock
         self._scope = scope
         self._close_after_seconds = close_after_seconds
         # A silent watch has to give several signs of life before the gate closes.
-        self._watch_at_most = max(1, int(close_after_seconds / 4))
-        self._watch_seconds = min(WATCH_SECONDS, self._watch_at_most)
-        self._listing = threading.BoundedSemaphore(LISTS_AT_ONCE)
+        self._longest_watch_seconds = max(1, int(close_after_seconds / 4))
+        self._watch_seconds = min(WATCH_SECONDS, self._longest_watch_seconds)
+        self._list_slots = threading.BoundedSemaphore(LISTS_AT_ONCE)
         self._identities: dict[str, str] = {}
         if scope.each_namespace:
-            self.each = PerNamespaceInformers(
-                lambda name: self._feed(self._secrets(name)), self.denials, clock.unix
-            )
-        self._wide = [self._feed(each) for each in self._everywhere()]
+            self.namespaces = PerNamespaceInformers(self._secrets, self.revocations, clock.unix)
+        self._cluster_wide = self._cluster_wide_informers()
 
     @property
-    def feeds(self) -> list[Informer]:
-        """All of them."""
+    def informers(self) -> list[Informer]:
+        """All informers, those for the whole cluster first."""
         with self.lock:
-            return [*self._wide, *(self.each.feeds.values() if self.each else ())]
+            each = self.namespaces.informers.values() if self.namespaces else ()
+            return [*self._cluster_wide, *each]
 
     @property
     def trouble(self) -> str:
-        """What does not work right now, in words."""
-        return "\n".join(dict.fromkeys(feed.trouble for feed in self.feeds if feed.trouble))
+        """What does not work right now, or ""."""
+        troubles = (informer.trouble for informer in self.informers)
+        return "\n".join(dict.fromkeys(filter(None, troubles)))
 
     @property
     def heard_at(self) -> float | None:
-        """When the last sign of life came from the feed that is silent for longest, of those that
-        are for the whole cluster (monotonic); None where one never gave any.
+        """The last sign of life (monotonic) of the cluster-wide informer that is silent for
+        longest; None before each has given one.
         """
-        heard = [feed.heard_at for feed in self._wide]
+        heard = [informer.heard_at for informer in self._cluster_wide]
         known = [at for at in heard if at is not None]
         return min(known) if len(known) == len(heard) else None
 
     @property
     def heard_unix(self) -> float:
-        """The same in seconds, UTC; 0 where one never gave any."""
+        """`heard_at` as seconds, UTC; 0 for None."""
         at = self.heard_at
         return 0.0 if at is None else self._clock.unix() - (self._clock.monotonic() - at)
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has heard nothing for so long that all tokens have to be refused."""
+        """Whether it was silent for so long that all tokens have to be refused."""
         at = self.heard_at
         return at is None or self._clock.monotonic() - at > self._close_after_seconds
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything was listed once, as far as it may be."""
+        """Whether everything was listed once, as far as permissions allow."""
         with self.lock:
-            return self.heard_at is not None and all(feed.is_tried for feed in self.feeds)
+            return self.heard_at is not None and all(each.is_tried for each in self.informers)
 
     @property
-    def followed(self) -> frozenset[str]:
-        """Namespaces of identities of which something was heard lately."""
-        if self.each is None:
+    def watched(self) -> frozenset[str]:
+        """Identity namespaces whose informer gave a sign of life lately."""
+        if self.namespaces is None:
             return frozenset()
         with self.lock:
-            return self.each.followed(self._close_after_seconds)
+            return self.namespaces.watched(self._close_after_seconds)
 
     @property
-    def unfollowed(self) -> frozenset[str]:
-        """Namespaces of which nothing is heard, and there are identities in them.
+    def unwatched(self) -> frozenset[str]:
+        """Identity namespaces that should be watched and are not, and have identities.
 
-        One that was left by its last identity is still held to the policy, and nobody misses it.
+        A namespace that lost its last identity keeps its label, and nobody needs it.
         """
-        if self.each is None:
+        if self.namespaces is None:
             return frozenset()
         with self.lock:
-            there = self.each.feeds.keys() | self.each.waiting
-            return frozenset(self._identities.values()) & there - self.followed
+            wanted = self.namespaces.informers.keys() | self.namespaces.waiting
+            return frozenset(self._identities.values()) & wanted - self.watched
 
-    def look(self) -> None:
-        """List all once, here and now; first which namespaces there are."""
-        for feed in self._wide:
-            feed.look()
-        for feed in self.feeds[len(self._wide) :]:
-            feed.look()
+    def sync(self) -> None:
+        """List everything once, on this thread; namespaces first."""
+        for informer in self._cluster_wide:
+            informer.sync()
+        for informer in self.informers[len(self._cluster_wide) :]:
+            informer.sync()
 
     def start(self) -> None:
-        """Follow, beside."""
-        for feed in self._wide:
-            feed.start()
-        if self.each is not None:
+        """Start all informers."""
+        for informer in self._cluster_wide:
+            informer.start()
+        if self.namespaces is not None:
             with self.lock:
-                self.each.start()
+                self.namespaces.start()
 
     def stop(self) -> None:
-        """End all feeds; none is waited for, and none tells anything more."""
+        """Stop all informers without waiting for them; the list does not change any more."""
         with self.lock:
-            for feed in self._wide:
-                feed.stop()
-            if self.each is not None:
-                self.each.stop()
+            for informer in self._cluster_wide:
+                informer.stop()
+            if self.namespaces is not None:
+                self.namespaces.stop()
 
     def revoked(self, *, is_in_force: bool = False) -> RevocationSnapshot:
-        """What is to be refused now. `is_in_force`: whether what it gave last is."""
+        """Return what has to be refused now. `is_in_force`: whether the last snapshot is."""
         with self.lock:
-            if self.each is not None:
-                self.each.begin_waiting()
+            if self.namespaces is not None:
+                self.namespaces.add_waiting()
                 if self._scope.names_followed:
-                    self.denials.followed = self.each.followed(self._close_after_seconds)
+                    self.revocations.followed = self.namespaces.watched(self._close_after_seconds)
             now = self._clock.unix()
-            self.denials.settle(now, is_in_force=is_in_force)
-            revoked = self.denials.revoked(now, closed=self.is_closed)
+            self.revocations.settle(now, is_in_force=is_in_force)
+            revoked = self.revocations.revoked(now, closed=self.is_closed)
             until = math.ceil(self.heard_unix + self._close_after_seconds)
             return replace(revoked, closed_after_unix=0 if revoked.closed else until)
 
     def record(self) -> dict[str, Any]:
-        """What has to outlive the process."""
+        """Return what has to outlive the process."""
         with self.lock:
-            return self.denials.record()
+            return self.revocations.record()
 
     def record_is_lost(self) -> None:
-        """Refuse what was issued until now: nobody knows what of it was revoked."""
+        """Refuse tokens issued until now, since revocations among them are unknown."""
         with self.lock:
             # `iat` is in whole seconds. The gate stays closed for the rest of this second, so that
             # no token can carry the same `iat` as one that was revoked before.
-            self.denials.recorded_since_unix = int(self._clock.unix()) + 1
+            self.revocations.recorded_since_unix = int(self._clock.unix()) + 1
 
     def absorb(self, record: dict[str, Any]) -> None:
-        """Take over what another one has recorded. Raises as `Denials.recall`."""
+        """Add what another controller recorded. Raises as `RevocationList.recall`."""
         with self.lock:
-            self.denials.absorb(record, self._clock.unix(), self._is_listed)
+            self.revocations.absorb(record, self._clock.unix(), self._is_listed)
 
     def _is_listed(self, kind: ObjectKind, namespace: str) -> bool:
-        if kind is ObjectKind.SECRET and self.each is not None:
-            feed = self.each.feeds.get(namespace)
-            return feed is not None and feed.heard_at is not None
+        if kind is ObjectKind.SECRET and self.namespaces is not None:
+            informer = self.namespaces.informers.get(namespace)
+            return informer is not None and informer.heard_at is not None
         return all(
-            feed.heard_at is not None
-            for feed in self._wide
-            if feed.followed.resource in (SECRETS, SERVICE_ACCOUNTS)
+            informer.heard_at is not None
+            for informer in self._cluster_wide
+            if informer.resource in (SECRETS, SERVICE_ACCOUNTS)
         )
 
-    def _feed(self, followed: WatchSpec) -> Informer:
-        return Informer(
-            self._cluster, followed, self._clock,
-            lock=self.lock, changed=self.changed, listing=self._listing,
+    def _cluster_wide_informers(self) -> list[Informer]:
+        if self.namespaces is None:
+            first = self._secrets(None)
+        else:
+            first = self._informer(
+                NAMESPACES, None, self.namespaces.namespaces_changed, metadata_only=True
+            )
+        accounts = self._informer(
+            SERVICE_ACCOUNTS, None, self._accounts_changed, metadata_only=self._scope.metadata_only
+        )
+        denied = self._informer(
+            CONFIG_MAPS, self._scope.denials_namespace, self._denials_changed,
+            fields=f"metadata.name={GATE_DENIED}",
+        )  # fmt: skip
+        return [first, accounts, denied]
+
+    def _secrets(self, namespace: str | None) -> Informer:
+        seconds = self._watch_seconds
+        if namespace is not None:
+            spread = int(NAMESPACE_WATCH_SECONDS * (1 + random_fraction()))
+            seconds = min(spread, self._longest_watch_seconds)
+        return self._informer(
+            SECRETS, namespace, partial(self._objects_changed, ObjectKind.SECRET, namespace),
+            fields=TOKEN_SECRETS, metadata_only=self._scope.metadata_only, watch_seconds=seconds,
         )  # fmt: skip
 
-    def _everywhere(self) -> Iterator[WatchSpec]:
-        if self.each is None:
-            yield self._secrets(None)
-        else:
-            yield replace(self.each.namespaces(), watch_seconds=self._watch_seconds)
-        yield self._uids(ObjectKind.SERVICE_ACCOUNT, None)
-        yield WatchSpec(
-            resource=CONFIG_MAPS,
-            namespace=self._scope.orders_namespace,
-            fields=f"metadata.name={GATE_DENIED}",
-            metadata_only=False,
-            watch_seconds=self._watch_seconds,
-            listed=self._ordered,
-            happened=lambda what, found: self._ordered([] if what == "DELETED" else [found]),
-        )
+    def _informer(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        on_change: OnChange,
+        *,
+        fields: str = "",
+        metadata_only: bool = False,
+        watch_seconds: int | None = None,
+    ) -> Informer:
+        return Informer(
+            self._cluster, resource, namespace, on_change, self._clock, fields=fields,
+            metadata_only=metadata_only, watch_seconds=watch_seconds or self._watch_seconds,
+            lock=self.lock, changed=self.changed, list_slots=self._list_slots,
+        )  # fmt: skip
 
-    def _ordered(self, found: list[Object]) -> None:
-        self.denials.orders = tuple(order for each in found for order in denials_in(each))
+    def _denials_changed(self, event: str, found: list[Object]) -> None:
+        there = () if event == "DELETED" else found
+        self.revocations.orders = tuple(denial for each in there for denial in denials_in(each))
 
-    def _secrets(self, namespace: str | None) -> WatchSpec:
-        return self._uids(ObjectKind.SECRET, namespace)
+    def _accounts_changed(self, event: str, found: list[Object]) -> None:
+        if event == LISTED:
+            self._identities = {}
+        for each in found:
+            if event == "DELETED" or _is_being_deleted(each):
+                self._identities.pop(uid_of(each), None)
+            elif _is_identity(each):
+                self._identities[uid_of(each)] = _namespace(each)
+        self._objects_changed(ObjectKind.SERVICE_ACCOUNT, None, event, found)
 
-    def _uids(self, kind: ObjectKind, namespace: str | None) -> WatchSpec:
-        def listed(found: list[Object]) -> None:
-            present = {uid_of(each): _namespace(each) for each in found if not _is_ending(each)}
-            self.denials.listed(kind, present, self._clock.unix(), namespace=namespace)
-            if kind is ObjectKind.SERVICE_ACCOUNT:
-                self._identities = {
-                    uid_of(each): _namespace(each) for each in found if _is_identity(each)
-                }
-            for each in filter(_is_ending, found):
-                happened("DELETED", each)
-
-        def happened(what: str, found: Object) -> None:
-            if what == "DELETED" or _is_ending(found):
-                now = self._clock.unix()
-                self.denials.gone(kind, uid_of(found), _namespace(found), now)
-                self._identities.pop(uid_of(found), None)
-            else:
-                self.denials.present(kind, uid_of(found), _namespace(found))
-                if kind is ObjectKind.SERVICE_ACCOUNT and _is_identity(found):
-                    self._identities[uid_of(found)] = _namespace(found)
-
-        is_secret = kind is ObjectKind.SECRET
-        longer = min(int(NAMESPACE_WATCH_SECONDS * (1 + random_fraction())), self._watch_at_most)
-        return WatchSpec(
-            resource=SECRETS if is_secret else SERVICE_ACCOUNTS,
-            namespace=namespace,
-            fields=TOKEN_SECRETS if is_secret else "",
-            metadata_only=self._scope.metadata_only,
-            watch_seconds=self._watch_seconds if namespace is None else longer,
-            listed=listed,
-            happened=happened,
-        )
+    def _objects_changed(
+        self, kind: ObjectKind, namespace: str | None, event: str, found: list[Object]
+    ) -> None:
+        """Keep the list up. The API server refuses tokens of an object that is being deleted."""
+        now = self._clock.unix()
+        present = {uid_of(each): _namespace(each) for each in found if not _is_being_deleted(each)}
+        if event == LISTED:
+            self.revocations.listed(kind, present, now, namespace=namespace)
+        for each in found:
+            uid, place = uid_of(each), _namespace(each)
+            if event == "DELETED" or _is_being_deleted(each):
+                self.revocations.gone(kind, uid, place, now)
+            elif event != LISTED:
+                self.revocations.present(kind, uid, place)
 
 
 def _namespace(found: Object) -> str:
     return str(found["metadata"]["namespace"])
 
 
-def _is_ending(found: Object) -> bool:
-    """Whether it is being deleted: the API server refuses its tokens from then on."""
+def _is_being_deleted(found: Object) -> bool:
+    """Return whether an object has a deletion timestamp."""
     return bool(found["metadata"].get("deletionTimestamp"))
 
 

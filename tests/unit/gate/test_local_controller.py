@@ -48,12 +48,12 @@ class Published:
         self.lists.append(revoked)
         self.held.wait(20)
 
-    def keep(self, record: dict[str, Any]) -> None:
+    def save(self, record: dict[str, Any]) -> None:
         if self.cannot_keep:
             raise OSError(28, "No space left on device")
         self.record = record
 
-    def kept(self) -> dict[str, Any] | None:
+    def load(self) -> dict[str, Any] | None:
         return self.record
 
 
@@ -62,7 +62,7 @@ class Running:
         self.api, self.published, self.clock = api, publisher, MovableClock()
         self.watch = LocalRevocationController(
             cluster_of(api), publisher, self.clock, longest_lifetime_seconds=LONGEST,
-            scope=Scope(orders_namespace="daypass"), close_after_seconds=CLOSE_AFTER,
+            scope=Scope(denials_namespace="daypass"), close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 
     def eventually_is(self, **expected: Any) -> None:

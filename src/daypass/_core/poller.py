@@ -1,0 +1,44 @@
+"""A value that is fetched again and again in the background."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from daypass._core.errors import DaypassError
+
+
+class Poller:
+    """Calls `fetch` every `every_seconds` on a thread of its own, from `start` to `stop`.
+
+    `latest`: the last value. `trouble`: why the last call failed, or "".
+    """
+
+    def __init__(self, fetch: Callable[[], str], every_seconds: float) -> None:
+        self.latest: str | None = None
+        self.trouble = ""
+        self._fetch = fetch
+        self._every_seconds = every_seconds
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Fetch once on this thread, and then in the background."""
+        self.fetch()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop without waiting for a fetch in progress."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._every_seconds):
+            self.fetch()
+
+    def fetch(self) -> None:
+        """Fetch once on this thread. An error is kept in `trouble`."""
+        try:
+            self.latest = self._fetch()
+            self.trouble = ""
+        except DaypassError as error:
+            self.trouble = str(error)
