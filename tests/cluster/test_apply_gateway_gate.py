@@ -11,8 +11,8 @@ from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_cer
 
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.wait import NotReadyError, Waiter, wait_for_policies
-from daypass.gate.signing_keys import key_set
 from daypass.gate.revocation.publishers import publisher_of
+from daypass.gate.signing_keys import key_set
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.kubeconfig import find_connection_config

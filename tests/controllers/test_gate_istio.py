@@ -427,11 +427,11 @@ def asked(conversation: Any, request: bytes, code: int = 200) -> Answer | None:
         RevocationSnapshot(namespaces={"team"}),
         RevocationSnapshot(secrets={"secret-1"} | {f"s-{number}" for number in range(20_000)}),
         RevocationSnapshot(secrets={"secret-1"}, closed=True),
-        RevocationSnapshot(secrets={"secret-1"}, settled={"secret-1"}),
-        RevocationSnapshot(service_accounts={"sa-1"}, settled={"sa-1"}),
-        RevocationSnapshot(secrets={"secret-1"}, settling={"secret-1"}),
+        RevocationSnapshot(secrets={"secret-1"}, stable={"secret-1"}),
+        RevocationSnapshot(service_accounts={"sa-1"}, stable={"sa-1"}),
+        RevocationSnapshot(secrets={"secret-1"}, compacting={"secret-1"}),
     ],
-    ids=["account", "token", "namespace", "many", "closed", "settled", "settled account", "both"],
+    ids=["account", "token", "namespace", "many", "closed", "stable", "stable account", "both"],
 )
 def test_each_kind_of_entry_is_refused(gate: IstioGate, revoked: RevocationSnapshot) -> None:
     bound = {

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from daypass.gate.decision import SKEW_SECONDS
 from daypass.gate.revocation.publishers import ClusterPublisher, IstioObjects
 from daypass.gate.revocation.revocation_list import (
-    SETTLE_SECONDS,
-    SETTLE_SOON_SECONDS,
+    COMPACT_SECONDS,
+    COMPACT_SOON_SECONDS,
     ObjectKind,
     RevocationList,
 )
@@ -42,7 +42,7 @@ class World:
         self.begin()
 
     def denials(self) -> RevocationList:
-        return RevocationList(LONGEST, fresh_limit=4)
+        return RevocationList(LONGEST, recent_limit=4)
 
     def publisher(self) -> ClusterPublisher:
         return ClusterPublisher(
@@ -69,7 +69,7 @@ class World:
         """Publish; after `writes` writes the API server is unreachable."""
         if self.is_changed:
             self.absorb()
-        self.watch.settle(self.clock.unix(), is_in_force=self.is_in_force)
+        self.watch.compact(self.clock.unix(), is_in_force=self.is_in_force)
         self.is_in_force = self.put(self.watch, self.publishes, writes)
 
     def publish_by_command(self, writes: int) -> None:
@@ -112,11 +112,13 @@ steps = st.one_of(
     st.tuples(st.sampled_from(["delete", "restart"]), st.just(0)),
     st.tuples(st.sampled_from(["publish", "command"]), st.integers(0, 4)),
     st.tuples(st.just("publish"), st.just(4)),
-    st.tuples(st.just("later"), st.sampled_from([1, SETTLE_SOON_SECONDS, SETTLE_SECONDS, LONGEST])),
+    st.tuples(
+        st.just("later"), st.sampled_from([1, COMPACT_SOON_SECONDS, COMPACT_SECONDS, LONGEST])
+    ),
 )
 
 
-WAIT = ("later", SETTLE_SECONDS)
+WAIT = ("later", COMPACT_SECONDS)
 FIRST = [("publish", 4), ("delete", 0), ("publish", 4), WAIT]
 
 
@@ -140,7 +142,7 @@ def test_an_entry_is_always_in_at_least_one_published_part(
             world.clock.advance(argument)
         refused, (_, after) = world.refused(), world.seen[-1]
         recent = [
-            parts for at, parts in world.seen if world.clock.unix() - at < SETTLE_SOON_SECONDS
+            parts for at, parts in world.seen if world.clock.unix() - at < COMPACT_SOON_SECONDS
         ]
         for before in [*(parts for _, parts in world.seen[-2:]), *recent]:
             for uid in refused & set().union(*before.values()):

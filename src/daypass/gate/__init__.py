@@ -1,7 +1,8 @@
-"""The gate's decision: who calls, as a pure function of numbered steps.
+"""The gate: which requests pass, and what has been revoked.
 
-`decide` is what `check: review` runs, what `gate explain` shows step by step, and the oracle that
-the native engines (Envoy's jwt_authn and routes, Istio) are tested against. It reads no clock, asks
-nobody and verifies no signature itself: whoever calls it brings these answers along. A transport
-carries questions and answers and decides nothing.
+- `decision`: the decision in numbered steps, a pure function; the oracle for the native engines.
+- `explain`, `signing_keys`: what would happen to a token, for `daypass gate explain`.
+- `authorizer`: `check: review`, an ext_authz server that sends TokenReviews.
+- `revocation`: watches what tokens are bound to and publishes what has to be refused.
+- `metrics`: Prometheus's text format for both programs.
 """

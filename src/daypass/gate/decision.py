@@ -1,7 +1,12 @@
-"""The decision in numbered steps, from what came and what is known to allow or a reason.
+"""The decision in numbered steps: from a request and what is known, to allowed or a reason.
+
+`decide` is what `gate explain` shows step by step, and the oracle that the native engines (Envoy's
+jwt_authn and routes, Istio) are tested against. The authorizer runs the same checks in two calls:
+`check_claims` when a token arrives, `check_current` and `check_review` after its TokenReview. All
+are pure: the caller passes the time, and whether the signature and the TokenReview are good.
 
 Sources: k8s.io/kubernetes/pkg/serviceaccount/claims.go (claims of a bound token),
-k8s.io/api/authentication/v1 TokenReview (status.audiences is the caller's to check), RFC 7519.
+k8s.io/api/authentication/v1 TokenReview (its caller has to check status.audiences), RFC 7519.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from daypass.config.exposure import BEARER_JWT, SERVICE_ACCOUNT_USER
 from daypass.config.types import EVERY_HOST
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
-"""What a kube-apiserver can sign with (pkg/serviceaccount/jwt.go); none of them is symmetric."""
+"""The algorithms of kube-apiserver (pkg/serviceaccount/jwt.go); none is symmetric."""
 
 LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
 SKEW_SECONDS = 10
@@ -25,7 +30,7 @@ SKEW_SECONDS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRequest:
-    """What came. `headers`: names in lower case and values, in order, repeated ones apart."""
+    """A request. `headers`: names in lower case and values, in order; repeated ones separately."""
 
     host: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -33,10 +38,10 @@ class GateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the gate asks of a token.
+    """What the gate requires of a token.
 
-    `denied`: `jti`s, UIDs of Secrets and ServiceAccounts, and names of whole namespaces; None where
-    nobody has looked. `followed`: the namespaces where somebody looks; None where that is all.
+    `denied`: revoked `jti`s, UIDs of Secrets and ServiceAccounts, and names of namespaces; None if
+    it was not checked. `followed`: the watched namespaces; None if all are watched.
     """
 
     hosts: frozenset[str]
@@ -51,7 +56,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """The API server's answer to a TokenReview with the gate's audience."""
+    """The result of a TokenReview with the gate's audience."""
 
     authenticated: bool
     user: str = ""
@@ -60,7 +65,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerIdentity:
-    """Who calls, as the services behind the gate are told."""
+    """The caller's identity for the services behind the gate."""
 
     user: str
     groups: tuple[str, ...]
@@ -68,7 +73,7 @@ class CallerIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionStep:
-    """A step of the decision that passed: its number and what was found."""
+    """A step of the decision that passed: its number and its result."""
 
     number: int
     found: str
@@ -76,8 +81,8 @@ class DecisionStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """How it ended. `found`: by the steps that passed, each of them. `identity` is there if it is
-    allowed, only then.
+    """The decision. `found`: the result of each step that passed. `identity`: set only if the
+    request is allowed.
     """
 
     reason: Reason
@@ -86,14 +91,14 @@ class Decision:
 
     @property
     def steps(self) -> tuple[DecisionStep, ...]:
-        """Those that passed."""
+        """The steps that passed."""
         return tuple(
             DecisionStep(number=number, found=each) for number, each in enumerate(self.found, 1)
         )
 
     @property
     def is_allowed(self) -> bool:
-        """Whether the request goes on to what the gate guards."""
+        """Whether the request passes the gate."""
         return self.reason is Reason.ALLOWED
 
 
@@ -242,7 +247,7 @@ def check_review(claims: BoundClaims, rules: Rules, review: Review) -> None:
 
 
 def _name(host: str) -> str:
-    """A Host header as `gate.hosts` has it: in lower case, without a port and brackets."""
+    """Return a Host header in the form of `gate.hosts`: lower case, no port, no brackets."""
     host = host.lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
@@ -250,7 +255,7 @@ def _name(host: str) -> str:
 
 
 def _bearer(request: GateRequest) -> str:
-    # Envoy joins several to one, and leaves empty ones out.
+    # Envoy joins several values into one, without empty ones.
     values = [value for name, value in request.headers if name == "authorization" and value]
     if not values:
         raise RefusedError(Reason.NO_TOKEN)
@@ -260,7 +265,7 @@ def _bearer(request: GateRequest) -> str:
 
 
 def _check_audience(claims: dict[str, Any], rules: Rules) -> None:
-    audiences = claims.get("aud")  # Kubernetes writes a list, also of one
+    audiences = claims.get("aud")  # Kubernetes always writes a list
     if not isinstance(audiences, list) or rules.audience not in audiences:
         raise RefusedError(Reason.AUDIENCE)
     if any(audience != rules.audience for audience in audiences):
@@ -298,7 +303,7 @@ def _uid(bound: object) -> str:
 
 
 def _has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool:
-    """Whether what RFC 7515 and RFC 7519 register has their types, as Envoy asks of a token."""
+    """Return whether registered claims have their types (RFC 7515, RFC 7519), as Envoy requires."""
     texts = [header.get("alg"), header.get("kid", "")]
     texts += [claims.get(name, "") for name in ("iss", "sub", "jti")]
     audiences = claims.get("aud", [])

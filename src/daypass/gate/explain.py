@@ -20,7 +20,7 @@ NO_LIST = "whether it was revoked (no cluster was asked)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A decision, and what it did not know. `passes`: nothing that was looked at is against it."""
+    """A decision, and what was not checked. `passes`: no check refuses the token."""
 
     decision: Decision
     passes: bool
@@ -28,18 +28,18 @@ class Explanation:
 
     @property
     def code(self) -> int:
-        """The HTTP code of the gate's answer."""
+        """The HTTP status code of the gate's response."""
         return 200 if self.passes else CODES.get(self.decision.reason, 401)
 
     @property
     def message(self) -> str:
-        """How it ends, in words."""
+        """The message of the result."""
         reason = Reason.ALLOWED if self.passes else self.decision.reason
         return MESSAGES[reason]
 
 
 def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | None) -> Explanation:
-    """What the gate would do with a token. `keys`: a JSON Web Key Set, or None without one."""
+    """Return what the gate would do with a token. `keys`: a JSON Web Key Set, or None."""
     signed: bool | None = None
     if keys is not None:
         signed = is_signed(token, keys)
@@ -47,28 +47,28 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
     unknown = [NO_KEYS] if signed is None else []
     unknown += [NO_LIST] if rules.denied is None else []
     decision = decide(request, rules, now_unix, signed=signed)
-    # Without keys nobody knows whether it is signed; all else may still speak against it.
+    # Without keys the signature is unknown; the other checks may still refuse the token.
     passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
     return Explanation(decision=decision, passes=passes, not_looked_at=tuple(unknown))
 
 
 def watched_namespaces(cluster: Cluster, namespace: str) -> frozenset[str] | None:
-    """The namespaces that the watch of a gate follows; None where it publishes nothing.
+    """Return the namespaces that the gate's controller watches; None if it publishes none.
 
-    `namespace`: where it keeps its record. Raises RecordError, and as `keys_of`.
+    `namespace`: of its record. Raises RecordError and the errors of `daypass.kube.errors`.
     """
     followed = StateStore(cluster, namespace).read().published.get("followed")
     return None if followed is None else frozenset(map(str, followed))
 
 
 def denied_in(cluster: Cluster, namespace: str, token: str, now_unix: float) -> frozenset[str]:
-    """UIDs that the token names and the cluster has no more, and all that was denied by hand.
+    """Return the UIDs in the token whose objects were deleted, and all denials by hand.
 
-    `namespace`: where the ConfigMap of denials is. Raises as `keys_of`.
+    `namespace`: of the ConfigMap of denials. Raises the errors of `daypass.kube.errors`.
     """
     found = cluster.find(CONFIG_MAPS, GATE_DENIED, namespace)
-    orders = () if found is None else tuple(denials_in(found))
-    denied = {order.name for order in orders if order.until_unix > now_unix}
+    denials = () if found is None else tuple(denials_in(found))
+    denied = {each.name for each in denials if each.until_unix > now_unix}
     try:
         bound = decode_unverified(token)[1].get("kubernetes.io")
     except MalformedTokenError:

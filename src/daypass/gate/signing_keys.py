@@ -16,14 +16,14 @@ from daypass.kube.cluster import Cluster
 
 
 class KeySetError(DaypassError):
-    """What is given as keys is no JSON Web Key Set."""
+    """The input is not a JSON Web Key Set."""
 
 
 def key_set(body: bytes | str) -> str:
-    """The public keys of a set, as text, in a stable order. Raises KeySetError."""
+    """Return the public keys of a set as text, in a stable order. Raises KeySetError."""
     try:
         keys = json.loads(body)["keys"]
-        # Symmetric keys have no place in a published set, and would let anybody sign.
+        # A symmetric key in a published set would let any reader sign.
         public = [key for key in keys if key["kty"] in ("RSA", "EC")]
         ordered = sorted(public, key=lambda key: json.dumps(key, sort_keys=True))
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -34,12 +34,12 @@ def key_set(body: bytes | str) -> str:
 
 
 def key_ids(keys: str) -> list[str]:
-    """The `kid`s of a set that `key_set` gave."""
+    """Return the `kid`s of a set that `key_set` returned."""
     return [str(key.get("kid", "")) for key in json.loads(keys)["keys"]]
 
 
 def is_signed(token: str, keys: str) -> bool:
-    """Whether one of these keys has signed it. Raises KeySetError, MissingExtraError."""
+    """Return whether one of the keys signed the token. Raises KeySetError, MissingExtraError."""
     try:
         found = list(json.loads(keys)["keys"])
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -102,13 +102,13 @@ def _number(text: str) -> int:
 
 
 def keys_of(cluster: Cluster) -> str:
-    """The API server's JSON Web Key Set. Raises the errors of `daypass.kube.errors`."""
-    accept = {"Accept": "application/jwk-set+json"}  # it gives them as nothing else
+    """Return the API server's JSON Web Key Set. Raises the errors of `daypass.kube.errors`."""
+    accept = {"Accept": "application/jwk-set+json"}  # the only type it serves
     path, what = "/openid/v1/jwks", "read the signing keys"
     return json.dumps(cluster.request("GET", path, what=what, headers=accept))
 
 
 def issuer_of(cluster: Cluster) -> str:
-    """The `iss` of its short-lived tokens; raises as `keys_of`."""
+    """Return the `iss` of the API server's short-lived tokens. Raises as `keys_of`."""
     path = "/.well-known/openid-configuration"
     return str(cluster.request("GET", path, what="read who issues tokens").get("issuer", ""))

@@ -26,8 +26,8 @@ LONGEST, CLOSE_AFTER = 3600, 600
 def without_times(revoked: RevocationSnapshot) -> RevocationSnapshot:
     """A list without the fields that depend on the time."""
     return replace(
-        revoked, issued_after_unix=0, closed_after_unix=0, settled=frozenset(),
-        settling=frozenset(),
+        revoked, issued_after_unix=0, closed_after_unix=0, stable=frozenset(),
+        compacting=frozenset(),
     )  # fmt: skip
 
 

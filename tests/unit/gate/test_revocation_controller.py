@@ -15,7 +15,7 @@ from daypass._core.poller import Poller
 from daypass.gate.revocation.controller import RevocationController, WatchEvent
 from daypass.gate.revocation.publish_once import DeletedObject, publish_once
 from daypass.gate.revocation.publishers import publisher_of
-from daypass.gate.revocation.revocation_list import SETTLE_SECONDS, ObjectKind
+from daypass.gate.revocation.revocation_list import COMPACT_SECONDS, ObjectKind
 from daypass.gate.revocation.state_store import StateStore
 from daypass.gate.revocation.watcher import RevocationWatcher, Scope
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, Lease
@@ -321,15 +321,15 @@ def test_an_entry_stays_in_place_until_its_copy_is_published(
     world.seen.delete("secrets", "s-1")
     world.wait_for_deletion(watch, "s-1")
     world.turn(watch)
-    _advance(world, watch, SETTLE_SECONDS)
+    _advance(world, watch, COMPACT_SECONDS)
     watch.lease.attempt()
     # The copy is due. The lease expires once it is recorded, and is held again in the next turn.
     world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
     assert not watch.reconcile()
-    _advance(world, watch, SETTLE_SECONDS)
+    _advance(world, watch, COMPACT_SECONDS)
     assert world.turn(watch)
     assert _parts_with(world, "s-1") > {"daypass-gate-revoked-0"}
-    _advance(world, watch, SETTLE_SECONDS)
+    _advance(world, watch, COMPACT_SECONDS)
     assert world.turn(watch)
     assert "daypass-gate-revoked-0" not in _parts_with(world, "s-1") != set()
 
@@ -341,17 +341,17 @@ def test_a_successor_keeps_a_copy_until_its_own_is_in_force(world: World) -> Non
     world.wait_for_deletion(one, "s-1")
     world.turn(one)
     two = world.watch("two")
-    _advance(world, one, SETTLE_SECONDS)
+    _advance(world, one, COMPACT_SECONDS)
     world.turn(one)
     copied = _parts_with(world, "s-1")
     assert len(copied) == 2
     assert not world.turn(two)
-    _advance(world, two, SETTLE_SECONDS - 1)
+    _advance(world, two, COMPACT_SECONDS - 1)
     assert world.turn(two)
     _advance(world, two, 1)
     assert world.turn(two)
     assert _parts_with(world, "s-1") == copied
-    _advance(world, two, SETTLE_SECONDS)
+    _advance(world, two, COMPACT_SECONDS)
     assert world.turn(two)
     assert _parts_with(world, "s-1") == copied - {"daypass-gate-revoked-0"}
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from daypass.gate.decision import SKEW_SECONDS
 from daypass.gate.revocation.revocation_list import (
-    FRESH_LIMIT,
+    COMPACT_SECONDS,
+    COMPACT_SOON_SECONDS,
     GRAIN_SECONDS,
-    SETTLE_SECONDS,
-    SETTLE_SOON_SECONDS,
+    RECENT_LIMIT,
     Denial,
     ObjectKind,
     RevocationList,
@@ -29,13 +29,13 @@ def denials(limit: int = 100) -> RevocationList:
     return RevocationList(LONGEST, limit=limit)
 
 
-OVER = LONGEST + 2 * SKEW_SECONDS + GRAIN_SECONDS + SETTLE_SECONDS
+OVER = LONGEST + 2 * SKEW_SECONDS + GRAIN_SECONDS + COMPACT_SECONDS
 
 
 def revoked(list_: RevocationList, after_seconds: float = 0) -> RevocationSnapshot:
-    list_.settle(NOW + after_seconds, is_in_force=True)
+    list_.compact(NOW + after_seconds, is_in_force=True)
     found = list_.revoked(NOW + after_seconds, closed=False)
-    return replace(found, issued_after_unix=0, settled=frozenset(), settling=frozenset())
+    return replace(found, issued_after_unix=0, stable=frozenset(), compacting=frozenset())
 
 
 def test_existing_objects_are_not_on_the_list() -> None:
@@ -87,7 +87,7 @@ def test_a_longer_lifetime_applies_to_listed_entries_too() -> None:
 
 def test_manual_denials_expire_at_their_time() -> None:
     list_ = denials()
-    list_.orders = (
+    list_.manual_denials = (
         Denial(is_token=True, name="j-1", until_unix=NOW + 10),
         Denial(is_token=False, name="u-1", until_unix=NOW + 20),
     )
@@ -121,20 +121,20 @@ def parts(list_: RevocationList) -> tuple[set[str], set[str]]:
     """The entries of the recent part, and those of the other parts."""
     found = list_.revoked(NOW, closed=False)
     uids = found.secrets | found.service_accounts
-    return set(uids - found.settled), set(found.settled | found.settling)
+    return set(uids - found.stable), set(found.stable | found.compacting)
 
 
 def test_an_entry_is_recent_then_compacting_and_then_stable() -> None:
     list_ = denials()
-    list_.settle(NOW, is_in_force=False)
+    list_.compact(NOW, is_in_force=False)
     list_.gone(ObjectKind.SECRET, "s-1", "team", NOW)
     assert parts(list_) == ({"s-1"}, set())
-    list_.settle(NOW + SETTLE_SECONDS - 1, is_in_force=True)
+    list_.compact(NOW + COMPACT_SECONDS - 1, is_in_force=True)
     assert parts(list_) == ({"s-1"}, set())
-    list_.settle(NOW + SETTLE_SECONDS, is_in_force=True)
+    list_.compact(NOW + COMPACT_SECONDS, is_in_force=True)
     assert parts(list_) == ({"s-1"}, {"s-1"})
     list_.gone(ObjectKind.SERVICE_ACCOUNT, "a-1", "team", NOW)
-    list_.settle(NOW + 2 * SETTLE_SECONDS, is_in_force=True)
+    list_.compact(NOW + 2 * COMPACT_SECONDS, is_in_force=True)
     assert parts(list_) == ({"a-1"}, {"s-1", "a-1"})
 
 
@@ -142,7 +142,7 @@ def test_no_entry_leaves_the_recent_part_before_its_copy_is_in_force() -> None:
     list_ = denials()
     list_.gone(ObjectKind.SECRET, "s-1", "team", NOW)
     for number in range(3):
-        list_.settle(NOW + number * SETTLE_SECONDS, is_in_force=False)
+        list_.compact(NOW + number * COMPACT_SECONDS, is_in_force=False)
         assert parts(list_) == ({"s-1"}, {"s-1"})
 
 
@@ -150,21 +150,21 @@ def test_a_successor_continues_from_the_record() -> None:
     list_ = denials()
     for number in range(3):
         list_.gone(ObjectKind.SECRET, f"s-{number}", "team", NOW)
-        list_.settle(NOW + number * SETTLE_SECONDS, is_in_force=True)
+        list_.compact(NOW + number * COMPACT_SECONDS, is_in_force=True)
     list_.gone(ObjectKind.SECRET, "s-3", "team", NOW)
     record = json.loads(json.dumps(list_.record()))
     successor = denials()
     for number in range(4):  # it has seen the same deletions
         successor.gone(ObjectKind.SECRET, f"s-{number}", "team", NOW)
     successor.gone(ObjectKind.SECRET, "s-4", "team", NOW)
-    successor.absorb(record, NOW + 2 * SETTLE_SECONDS, lambda kind, namespace: True)
+    successor.absorb(record, NOW + 2 * COMPACT_SECONDS, lambda kind, namespace: True)
     assert parts(list_) == ({"s-2", "s-3"}, {"s-0", "s-1", "s-2"})
     assert parts(successor) == ({"s-2", "s-3", "s-4"}, {"s-0", "s-1", "s-2"})
-    successor.settle(NOW + 3 * SETTLE_SECONDS - 1, is_in_force=True)
+    successor.compact(NOW + 3 * COMPACT_SECONDS - 1, is_in_force=True)
     assert parts(successor) == ({"s-2", "s-3", "s-4"}, {"s-0", "s-1", "s-2"})
 
 
-@pytest.mark.parametrize("count", [3, FRESH_LIMIT + 1])
+@pytest.mark.parametrize("count", [3, RECENT_LIMIT + 1])
 def test_entries_of_an_older_version_stay_in_their_part_at_first(count: int) -> None:
     older = RevocationList(LONGEST)
     uids = {f"s-{number}" for number in range(count)}
@@ -174,20 +174,20 @@ def test_entries_of_an_older_version_stay_in_their_part_at_first(count: int) -> 
     list_ = RevocationList(LONGEST)
     list_.absorb(record, NOW, lambda kind, namespace: True)
     assert parts(list_) == (uids if count == 3 else set(), uids)
-    list_.settle(NOW + SETTLE_SECONDS - 1, is_in_force=True)
+    list_.compact(NOW + COMPACT_SECONDS - 1, is_in_force=True)
     assert parts(list_) == (uids if count == 3 else set(), uids)
 
 
 def test_too_many_recent_entries_are_compacted_at_once() -> None:
-    list_ = RevocationList(LONGEST, fresh_limit=10)
-    list_.settle(NOW, is_in_force=False)
+    list_ = RevocationList(LONGEST, recent_limit=10)
+    list_.compact(NOW, is_in_force=False)
     for number in range(15):
         list_.gone(ObjectKind.SECRET, f"s-{number}", "team", NOW)
     first, others = parts(list_)
     assert (len(first), len(others)) == (10, 5)
     assert not first & others
     for number in (1, 2):
-        list_.settle(NOW + number * SETTLE_SOON_SECONDS, is_in_force=True)
+        list_.compact(NOW + number * COMPACT_SOON_SECONDS, is_in_force=True)
     list_.gone(ObjectKind.SECRET, "s-15", "team", NOW)
     assert parts(list_) == ({"s-15"}, {f"s-{number}" for number in range(15)})
 
@@ -196,9 +196,9 @@ def test_an_entry_that_is_also_denied_manually_stays_in_its_parts() -> None:
     list_ = denials()
     list_.gone(ObjectKind.SECRET, "s-1", "team", NOW)
     for number in range(3):
-        list_.settle(NOW + number * SETTLE_SECONDS, is_in_force=True)
+        list_.compact(NOW + number * COMPACT_SECONDS, is_in_force=True)
     assert parts(list_) == (set(), {"s-1"})
-    list_.orders = (Denial(is_token=False, name="s-1", until_unix=NOW + 10),)
+    list_.manual_denials = (Denial(is_token=False, name="s-1", until_unix=NOW + 10),)
     assert parts(list_) == ({"s-1"}, {"s-1"})
 
 
@@ -220,7 +220,7 @@ def test_an_entry_is_removed_only_once_its_tokens_are_refused_by_age(later: floa
     """Even if the API server's clock is ahead by the allowed skew."""
     list_ = denials()
     list_.gone(ObjectKind.SECRET, "s-1", "team", NOW)
-    list_.settle(NOW + later, is_in_force=True)
+    list_.compact(NOW + later, is_in_force=True)
     found = list_.revoked(NOW + later, closed=False)
     last_issued = NOW + SKEW_SECONDS
     assert "s-1" in found.secrets or last_issued < found.issued_after_unix
@@ -279,7 +279,7 @@ def test_no_deleted_object_leaves_the_list_before_its_tokens_expire(
     if not watching:
         seen |= there
         list_.listed(ObjectKind.SECRET, dict.fromkeys(there, "team"), now)
-    list_.settle(now, is_in_force=True)
+    list_.compact(now, is_in_force=True)
     found = list_.revoked(now, closed=False)
     must_be_listed = {uid for uid in seen - there if now < deleted_at[uid] + LONGEST + SKEW_SECONDS}
     assert must_be_listed <= found.secrets or "team" in found.namespaces

@@ -58,9 +58,7 @@ def test_the_revocation_list_has_four_parts_below_the_size_limit() -> None:
     assert names == [f"daypass-gate-revoked-{number}" for number in range(4)]
     for count in (0, 1, 7000, 7001, 20_000):
         for settled in (0, count):
-            found = sizes(
-                RevocationSnapshot(secrets=set(UIDS[:count]), settled=set(UIDS[:settled]))
-            )
+            found = sizes(RevocationSnapshot(secrets=set(UIDS[:count]), stable=set(UIDS[:settled])))
             assert len(found) == 4
             assert max(found) < 1.4 * 1024 * 1024  # the API server accepts 1.5
 
@@ -72,7 +70,7 @@ def texts(revoked: RevocationSnapshot) -> list[str]:
 def test_a_recent_entry_changes_only_the_small_first_part() -> None:
     settled = set(UIDS[:10_000])
     before, after = (
-        texts(RevocationSnapshot(secrets=set(UIDS[:count]), settled=settled))
+        texts(RevocationSnapshot(secrets=set(UIDS[:count]), stable=settled))
         for count in (10_001, 10_002)
     )
     for uid in UIDS[:10_002:97]:
@@ -84,7 +82,7 @@ def test_a_recent_entry_changes_only_the_small_first_part() -> None:
 
 def test_an_entry_being_compacted_is_in_two_parts() -> None:
     uid = UIDS[0]
-    parts = texts(RevocationSnapshot(secrets={uid}, settling={uid}))
+    parts = texts(RevocationSnapshot(secrets={uid}, compacting={uid}))
     assert [uid in text for text in parts].count(True) == 2
     assert uid in parts[0]
 

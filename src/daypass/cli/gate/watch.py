@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from daypass.gate.revocation.controller import RevocationController
 
-EXTRA = "admin"
+EXTRA = "gate"
 SUMMARY = "watch for revocations in a cluster, and publish them at its gate"
 EPILOG = """examples:
   daypass gate watch                                   in a Pod, by its ServiceAccount

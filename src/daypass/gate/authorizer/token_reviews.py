@@ -1,12 +1,9 @@
-"""TokenReview as bytes: the question, and what an answer says. Pure.
+"""TokenReviews: their requests and results, and the connections to the API server.
 
-Source: k8s.io/api/authentication/v1. A refused token is a 201 as well, with `status.error`; which
-audiences hold is the caller's to check.
-
-The way to the API server: connections that stay open, each with one question at a time.
-
-A client of its own, since a general one costs more than all the rest of a review. What is read is
-bounded; the certificate is verified by what the kubeconfig or the Pod trusts.
+A refused token is a 201 too, with `status.error`; the caller checks which audiences hold
+(k8s.io/api/authentication/v1). The HTTP client is its own, since a general one costs more CPU than
+everything else in a review. What it reads is bounded; TLS verifies the API server by the CA of the
+kubeconfig or the Pod.
 """
 
 from __future__ import annotations
@@ -40,9 +37,9 @@ _ABOUT_TOKEN = (400, 413, 414, 422)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewFailure:
-    """The API server did not say whether it takes the token. `why` is for people, and has none.
+    """The API server gave no result. `why` is for people, and holds no token.
 
-    `about_token`: it may be well, and not know what to make of this one.
+    `about_token`: it failed because of this token, and may work for others.
     """
 
     why: str
@@ -51,7 +48,7 @@ class ReviewFailure:
 
 
 def body_for(audience: str) -> tuple[bytes, bytes]:
-    """The question's body, before and after the token, which needs no escaping in JSON."""
+    """Return the request's body before and after the token, which JSON need not escape."""
     review = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenReview",
@@ -64,7 +61,7 @@ def body_for(audience: str) -> tuple[bytes, bytes]:
 def read_answer(
     code: int, retry_after: str, body: bytes, *secrets: Secret
 ) -> Review | ReviewFailure:
-    """What came back. `retry_after`: that header, or "". `secrets`: what was sent."""
+    """Return the result. `retry_after`: that header, or "". `secrets`: what was sent."""
     if code not in (200, 201):
         return _failure(code, retry_after, redact_answer(body, *secrets))
     try:
@@ -98,7 +95,7 @@ def _failure(code: int, retry_after: str, body: bytes) -> ReviewFailure:
 
 
 def _seconds(text: str) -> float | None:
-    # A date is allowed as well (RFC 9110, 10.2.3), and no API server sends one.
+    # RFC 9110 (10.2.3) allows a date too; no API server sends one.
     try:
         seconds = float(text)
     except ValueError:
@@ -109,15 +106,15 @@ def _seconds(text: str) -> float | None:
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
 LIVES_SECONDS = 300.0
-"""Connections end then: every API server behind one address is to get some."""
+"""Connections are closed then, so that all API servers behind one address get some."""
 AUTHORIZED_SECONDS = 10.0
-"""How long the credentials are not read anew; the kubelet replaces them well before their end."""
+"""How long credentials are cached; the kubelet replaces them well before they expire."""
 
 
 class ApiServerReviews:
-    """Asks for TokenReviews; `ask` may run many times at once, in one event loop.
+    """Sends TokenReviews; `ask` may run many times at once, in one event loop.
 
-    Raises KubeconfigError where the access cannot be used.
+    Raises KubeconfigError if the connection can't be used.
     """
 
     def __init__(self, access: ConnectionConfig, audience: str, clock: Clock) -> None:
@@ -137,11 +134,11 @@ class ApiServerReviews:
         self._authorized_at: float | None = None
 
     async def ask(self, token: str) -> Review | ReviewFailure:
-        """The API server's word for a token."""
+        """Return the API server's result for a token."""
         body = b"".join((self._before, token.encode(), self._after))
         answer = await self._answer(self._request(await self._authorized(renew=False), body))
         if not isinstance(answer, ReviewFailure) and answer[0] == 401:
-            # It may be the credentials' end.
+            # Its own credentials may have expired.
             answer = await self._answer(self._request(await self._authorized(renew=True), body))
         if isinstance(answer, ReviewFailure):
             return answer
@@ -149,7 +146,7 @@ class ApiServerReviews:
         return read_answer(*answer, Secret(token), Secret(own))
 
     def close(self) -> None:
-        """End the connections that are not in use."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -158,7 +155,7 @@ class ApiServerReviews:
         at = self._authorized_at
         if renew or at is None or now - at > AUTHORIZED_SECONDS:
             self._authorized_at = now
-            # Beside: it may read a file or start a program.
+            # On another thread: it may read a file or start a program.
             loop = asyncio.get_running_loop()
             read = partial(self._asker.authorization, renew=renew)
             self._authorization = (await loop.run_in_executor(None, read)).encode("ascii")
@@ -178,7 +175,7 @@ class ApiServerReviews:
                 try:
                     answer = await connection.exchange(request, ANSWER_SECONDS)
                 except ConnectionError:
-                    if is_reused:  # it may have ended meanwhile; a review may be asked for twice
+                    if is_reused:  # it may be closed already; repeating a review is harmless
                         continue
                     raise
                 if connection.is_reusable:
@@ -214,7 +211,7 @@ class ApiServerReviews:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, with at most one request on its way."""
+    """One connection, with at most one request in flight."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -229,7 +226,7 @@ class _Connection(asyncio.Protocol):
         self._body: deque[bytes] = deque()
 
     async def exchange(self, request: bytes, seconds: float) -> tuple[int, str, bytes]:
-        """Send, and wait for the whole answer. Raises TimeoutError, OSError, HttpParserError."""
+        """Return the whole response. Raises TimeoutError, OSError, HttpParserError."""
         self._answered = answered = self._loop.create_future()
         self._received, self.is_reusable, self._retry_after = 0, False, b""
         self._body.clear()
@@ -247,7 +244,7 @@ class _Connection(asyncio.Protocol):
             timer.cancel()
 
     def close(self) -> None:
-        """End it."""
+        """Close it."""
         self.is_closed = True
         if self._transport is not None:
             self._transport.abort()

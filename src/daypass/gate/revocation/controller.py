@@ -26,7 +26,7 @@ from daypass.config import Config, Gate
 from daypass.gate.revocation.publish_once import published_state
 from daypass.gate.revocation.published_list import HEARTBEAT_SECONDS
 from daypass.gate.revocation.publishers import ClusterPublisher, is_native, publisher_of, takes_keys
-from daypass.gate.revocation.revocation_list import DAMAGES, SETTLE_SOON_SECONDS, ObjectKind
+from daypass.gate.revocation.revocation_list import COMPACT_SOON_SECONDS, DAMAGES, ObjectKind
 from daypass.gate.revocation.state_store import RevocationState, StateStore
 from daypass.gate.revocation.watcher import RevocationWatcher, Scope, is_due
 from daypass.gate.signing_keys import issuer_of, key_ids, key_set, keys_of
@@ -232,7 +232,7 @@ class RevocationController:
     def _is_in_force(self) -> bool:
         """Whether every publication has succeeded for long enough to have reached the gateways."""
         since = self._unbroken_since
-        return since is not None and self._clock.monotonic() - since >= SETTLE_SOON_SECONDS
+        return since is not None and self._clock.monotonic() - since >= COMPACT_SOON_SECONDS
 
     def _is_due(self, before: RevocationSnapshot, revoked: RevocationSnapshot) -> bool:
         # A changed bound for the age of tokens alone need not be published at once.

@@ -1,7 +1,7 @@
-"""Publishing a revocation by hand, beside a watch or without one.
+"""Publishing a revocation from a command, with or without a running controller.
 
-Whoever deletes something knows what has to be refused, and need not wait for a watch to see it. It
-goes the same way: recorded first, and then put in force with all that was in force before.
+A command that deletes an object knows what has to be refused, and does not wait for a watch. It
+does what the controller does: it records the change, and then publishes everything that is refused.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ TRIES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletedObject:
-    """A Secret or a ServiceAccount that somebody has deleted just now."""
+    """A Secret or a ServiceAccount that a command has just deleted."""
 
     kind: ObjectKind
     namespace: str
     uid: str
 
 
-def publish_once(cluster: Cluster, home: str, ended: Iterable[DeletedObject]) -> bool:
-    """Refuse what hung on these from now on, at the gate whose record is in the namespace `home`.
+def publish_once(cluster: Cluster, home: str, deleted: Iterable[DeletedObject]) -> bool:
+    """Refuse tokens bound to these objects, at the gate whose record is in the namespace `home`.
 
-    With nothing that ended: put denials by hand in force. False where nothing is published there
-    yet. Raises RecordError, and the errors of `daypass.kube.errors`.
+    Without objects, only denials by hand are published. Returns False if nothing is published there
+    yet. Raises RecordError and the errors of `daypass.kube.errors`.
     """
-    gone = tuple(ended)
+    gone = tuple(deleted)
     record = StateStore(cluster, home)
     for attempt in range(TRIES):
         recorded = record.read()
@@ -54,7 +54,7 @@ def publish_once(cluster: Cluster, home: str, ended: Iterable[DeletedObject]) ->
         for each in gone:
             denials.gone(each.kind, each.uid, each.namespace, now)
         found = cluster.find(CONFIG_MAPS, GATE_DENIED, home)
-        denials.orders = () if found is None else tuple(denials_in(found))
+        denials.manual_denials = () if found is None else tuple(denials_in(found))
         try:
             written = record.write(recorded, denials.record(), recorded.published)
         except ConflictError:
@@ -72,7 +72,7 @@ def publish_once(cluster: Cluster, home: str, ended: Iterable[DeletedObject]) ->
 def published_state(
     revoked: RevocationSnapshot, config: Config, heard_unix: float
 ) -> dict[str, Any]:
-    """What a record says of how a list is published, for whoever publishes next."""
+    """Return the part of a record that tells the next publisher how the list is published."""
     return {
         "config": config_text(config),
         "followed": None if revoked.followed is None else sorted(revoked.followed),
@@ -101,22 +101,22 @@ def _denials(recorded: RevocationState, longest_lifetime_seconds: int) -> Revoca
 def _config(recorded: RevocationState, home: str) -> tuple[Config, Gate]:
     try:
         text = str(recorded.published["config"]).encode()
-        config = parse(text, name=f"what is recorded in {home}", folder=Path("/"))
+        config = parse(text, name=f"the record in {home}", folder=Path("/"))
         if config.gate is not None:
             return config, config.gate
     except (KeyError, ConfigError):
         pass
     raise RecordError(
-        f"what is recorded in {home} does not say how the gate is published",
-        "was it written by another version? A watch of this version writes it anew",
+        f"the record in {home} does not tell how the gate is published",
+        "was it written by another version? A watch of this version writes it again",
     )
 
 
 def _heard_unix(cluster: Cluster, home: str, recorded: RevocationState) -> float:
-    """When the watch knew all, as it has said last: nobody else can say so."""
+    """Return the last heartbeat of the controller; a command can't give one."""
     found = cluster.find(CONFIG_MAPS, GATE_REVOKED, home)
     try:
-        told = 0.0 if found is None else read_revocation_list(found).heard_unix
+        heard = 0.0 if found is None else read_revocation_list(found).heard_unix
     except RevocationListError:
-        told = 0.0
-    return max(told, float(recorded.published.get("heard") or 0))
+        heard = 0.0
+    return max(heard, float(recorded.published.get("heard") or 0))

@@ -1,8 +1,8 @@
-"""The list of the revoked as a ConfigMap, from the watch to the authorizers of a cluster.
+"""The revocation list as a ConfigMap, which a cluster's authorizers read.
 
-`heardAt` says when the watch last knew all; whoever reads it refuses everything once that is too
-long ago. It is written anew at least every HEARTBEAT_SECONDS, also where nothing happens. The list
-itself is compressed, since 20,000 UIDs are most of what a ConfigMap can hold.
+`heardAt` is the time at which the publisher last knew everything that is revoked. It is renewed at
+least every HEARTBEAT_SECONDS; a reader refuses everything once it is too old. The list is
+compressed, since 20,000 UIDs nearly fill a ConfigMap.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _LIST, _HEARD = "revoked.json.gz", "heardAt"
 
 
 class RevocationListError(DaypassError):
-    """What is in the ConfigMap is no list of the revoked."""
+    """The ConfigMap has no readable revocation list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedRevocations:
-    """A list, and when its watch last knew all (seconds, UTC)."""
+    """A revocation list, and its last heartbeat (seconds, UTC)."""
 
     revoked: RevocationSnapshot
     heard_unix: float
 
 
 def revocation_config_map(listed: PublishedRevocations, namespace: str) -> Object:
-    """The ConfigMap; the same list gives the same bytes."""
+    """Return the ConfigMap; the same list gives the same bytes."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -55,7 +55,7 @@ def revocation_config_map(listed: PublishedRevocations, namespace: str) -> Objec
 
 
 def heartbeat(heard_unix: float) -> Object:
-    """The part of the ConfigMap that says when all was known, for a merge patch."""
+    """Return the heartbeat as a merge patch of the ConfigMap."""
     return {"data": {_HEARD: f"{utc(heard_unix):%Y-%m-%dT%H:%M:%SZ}"}}
 
 
@@ -82,8 +82,8 @@ def read_revocation_list(config_map: Object) -> PublishedRevocations:
         OSError, zlib.error, binascii.Error,
     ) as error:  # fmt: skip
         raise RevocationListError(
-            f"ConfigMap {GATE_REVOKED} is no list of the revoked ({type(error).__name__})",
-            f"`{command('gate', 'watch')}` of the same version writes it anew",
+            f"ConfigMap {GATE_REVOKED} has no readable revocation list ({type(error).__name__})",
+            f"`{command('gate', 'watch')}` of the same version writes it again",
         ) from None
 
 

@@ -1,12 +1,8 @@
-"""Where the list of the revoked goes, and where what was known is kept between two runs.
+"""Publishers: they put a revocation list in force, in a cluster or in a local Envoy.
 
-What is in force in a cluster, put there as objects: for the gateway itself, and for authorizers.
-
-Every object bears the number of the record that it is made from. Whoever would put an older one
-over a newer one leaves it: the newer record was made from the older one and holds all of it. So a
-watch, its successor and people at a command line may publish at the same time.
-
-Which gateways check by themselves, and are given keys and the list of the revoked.
+Every object in a cluster carries the number of the record that it was made from, and a publisher
+never replaces a newer one: the newer record was made from the older one and contains all of it. So
+a controller, its successor and commands may publish at the same time.
 """
 
 from __future__ import annotations
@@ -35,12 +31,12 @@ from daypass.render.objects import GATE_REVOKED
 LIMIT_BYTES = 256 * 1024 * 1024
 
 
-WITHOUT_RECORD = "Tokens issued before that are then refused; clients get new ones by themselves"
-"""What happens after a damaged record was removed."""
+WITHOUT_RECORD = "Tokens issued before are then refused; clients get new ones automatically"
+"""The consequence of removing a damaged record."""
 
 
 class RecordError(DaypassError):
-    """What was kept of an earlier run cannot be read."""
+    """The record of an earlier run can't be read."""
 
 
 class Publisher(Protocol):
@@ -100,24 +96,24 @@ def read_record(file: Path) -> dict[str, Any] | None:
 
 
 NUMBER = "daypass.dev/number"
-"""Annotation: of the record that an object is made from."""
+"""Annotation: the number of the record that the object was made from."""
 TRIES = 5
 
 
 class GatewayObjects(Protocol):
-    """A gateway that checks by itself, and follows what it is given while it runs."""
+    """The objects of a gateway that checks tokens itself and reloads them while it runs."""
 
     def keys(self, issuer: str, keys: str) -> list[Object]:
-        """The objects that hold the API server's JSON Web Key Set, `keys`, as text."""
+        """Return the objects that hold the API server's JSON Web Key Set."""
 
     def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
-        """The objects that hold a list; always the same ones."""
+        """Return the objects that hold a list; always the same names."""
 
 
 class ClusterPublisher:
-    """Where a cluster's list goes. `native`: None where only authorizers look at it.
+    """Publishes a cluster's list. `native`: the gateway's objects; None if it has none.
 
-    `for_authorizers`: the namespace of the ConfigMap that they follow; None where there are none.
+    `for_authorizers`: the namespace of the ConfigMap that authorizers read; None if there are none.
     Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
     """
 
@@ -132,15 +128,12 @@ class ClusterPublisher:
         self._found: dict[str, Object] = {}
 
     def publish(self, revoked: RevocationSnapshot, *, heard_unix: float, number: int) -> None:
-        """Put a list in force; what has not changed since is left alone.
-
-        `heard_unix`: when all was known.
-        """
+        """Publish a list; unchanged objects are not written. `heard_unix`: its heartbeat."""
         documents = self._native.revoked(revoked) if self._native else []
         documents = [document for document in documents if not self._is_put(document)]
         for document in documents:
             self._look(document)
-        # Entries that move from one object to another are at no time in neither.
+        # Growing objects first: an entry that moves is never in neither object.
         for document in sorted(documents, key=self._growth, reverse=True):
             self._replace(document, number)
         if self._for_authorizers is not None:
@@ -148,7 +141,7 @@ class ClusterPublisher:
             self._replace(revocation_config_map(listed, self._for_authorizers), number)
 
     def is_anything_published(self) -> bool:
-        """Return whether any object is there that a watch publishes, whatever it says."""
+        """Return whether any published object exists, whatever its content."""
         documents = []
         if self._native is not None:
             documents = [*self._native.keys("", ""), *self._native.revoked(RevocationSnapshot())]
@@ -158,7 +151,7 @@ class ClusterPublisher:
         return any(self._find(document, metadata_only=True) for document in documents)
 
     def publish_heartbeat(self, heard_unix: float) -> None:
-        """Tell authorizers that all is known; they want to hear it every HEARTBEAT_SECONDS."""
+        """Renew the heartbeat for authorizers; they expect one every HEARTBEAT_SECONDS."""
         key = f"ConfigMap/{GATE_REVOKED}"
         if self._for_authorizers is None or key not in self._put:
             return
@@ -172,12 +165,12 @@ class ClusterPublisher:
             self._replace({**document, **heartbeat(heard_unix)}, number)
 
     def publish_keys(self, issuer: str, keys: str, *, number: int) -> None:
-        """Put another JSON Web Key Set in force."""
+        """Publish another JSON Web Key Set."""
         for document in self._native.keys(issuer, keys) if self._native else ():
             self._replace(document, number)
 
     def restore(self) -> list[str]:
-        """Put in place again what somebody else has changed or deleted meanwhile; its names."""
+        """Write objects again that were changed or deleted; return their names."""
         restored = []
         for key, (document, number) in list(self._put.items()):
             found = self._find(document, metadata_only=True)
@@ -217,7 +210,7 @@ class ClusterPublisher:
         return put is not None and put[0] == document
 
     def _look(self, document: Object) -> None:
-        """See what is in its place, where that is not known."""
+        """Read the existing object, if its version is not known."""
         key = _key(document)
         if key in self._versions:
             return
@@ -254,7 +247,7 @@ def _key(document: Object) -> str:
 
 
 def _content(document: Object) -> Object:
-    """What an object says, without its head."""
+    """Return the content of an object, without its metadata."""
     return {k: v for k, v in document.items() if k not in ("apiVersion", "kind", "metadata")}
 
 
@@ -263,47 +256,47 @@ def _number(text: object) -> int:
 
 
 class IstioObjects:
-    """Istio's gateway, whose filters follow EnvoyFilters."""
+    """EnvoyFilters for Istio's gateway."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
 
     def keys(self, issuer: str, keys: str) -> list[Object]:
-        """The object that holds the key set."""
+        """Return the object that holds the key set."""
         return [keys_object(self._config, issuer, keys)]
 
     def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
-        """The objects that hold the list."""
+        """Return the objects that hold the list."""
         return revoked_objects(self._config, revoked)
 
 
 class EnvoyGatewayObjects:
-    """Envoy Gateway's JWT filter, which takes keys from a ConfigMap and knows of no revocation."""
+    """Envoy Gateway's JWT filter: keys from a ConfigMap, and no revocation."""
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
 
     def keys(self, issuer: str, keys: str) -> list[Object]:
-        """The ConfigMap that holds the key set; the issuer stands in the policy."""
+        """Return the ConfigMap that holds the key set; the issuer is in the policy."""
         return [keys_config_map(self._namespace, keys)]
 
     def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
-        """None: the authorizer looks at the list."""
+        """Return none: the authorizer checks the list."""
         return []
 
 
 def is_native(gate: Gate) -> bool:
-    """Whether a gateway in a cluster decides by itself, with or without authorizers beside it."""
+    """Return whether a cluster's gateway checks tokens itself, with or without authorizers."""
     return gate.engine == "istio" and gate.check != "review"
 
 
 def takes_keys(gate: Gate) -> bool:
-    """Whether a gateway has to be given the API server's keys."""
+    """Return whether a gateway needs the API server's keys."""
     return is_native(gate) or keys_namespace(gate) is not None
 
 
 def publisher_of(cluster: Cluster, config: Config, gate: Gate) -> ClusterPublisher:
-    """Where a cluster's list goes, by its config."""
+    """Return the publisher of a config."""
     native: GatewayObjects | None = IstioObjects(config) if is_native(gate) else None
     if (namespace := keys_namespace(gate)) is not None:
         native = EnvoyGatewayObjects(namespace)

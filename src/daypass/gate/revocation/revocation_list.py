@@ -1,13 +1,15 @@
-"""Which tokens the gate has to refuse, from what is there now and what was there before.
+"""Which tokens the gate has to refuse, from the objects that exist now and that existed before.
 
-A signature says nothing about the Secret that a token hangs on, or about its ServiceAccount. So
-whatever is gone is refused by its UID, until the last token that could name it has ended: an hour
-for tokens of an hour. UIDs are never used twice, so what is made again under the same name is
-another one, and is let in.
+A signature does not tell whether a token's Secret and ServiceAccount still exist. So the UID of
+each deleted object is refused until the last token that could name it has expired: for an hour if
+tokens live for an hour. UIDs are never reused, so a new object with the same name is not refused.
 
-An entry is fresh at first: where the list is published in parts, it is in one that is small, and
-soon in force. From time to time the fresh ones settle, in two steps: an entry is with the others,
-too, and at the next time only there. What has ended is forgotten then, and not in between.
+The list is published in parts, and Envoy reloads a part as a whole. The entries are in tiers, so
+that a new one is in force soon however long the list is: a new entry is *recent*, and recent
+entries are alone in the first, small part. From time to time they move to the other parts, in two
+steps, so that no entry is ever in no part: a *compacting* entry is in both; once that is in force,
+it is *stable* and leaves the first part. Expired entries are removed at the same time and not in
+between, so that the large parts seldom change.
 """
 
 from __future__ import annotations
@@ -23,22 +25,22 @@ from daypass.gate.decision import SKEW_SECONDS
 from daypass.render.envoy.filters import RevocationSnapshot
 
 LIMIT = 20_000
-"""Entries for single objects. Beyond it, whole namespaces are refused: the fullest ones first."""
+"""Entries for single objects; beyond it, whole namespaces are refused, the fullest first."""
 GRAIN_SECONDS = 60
-"""How often the bound for the age of tokens is another one."""
-SETTLE_SECONDS = 600
-"""How often entries settle. For so long one is with the fresh ones and with the others."""
-SETTLE_SOON_SECONDS = 60
-"""The same where many are fresh."""
-FRESH_LIMIT = 500
-"""Fresh entries at most; those beyond it have settled from the beginning."""
+"""The step in which the bound for the age of tokens moves."""
+COMPACT_SECONDS = 600
+"""How often entries move on: how long one is recent, and then compacting."""
+COMPACT_SOON_SECONDS = 60
+"""The same if many entries are recent."""
+RECENT_LIMIT = 500
+"""Recent entries at most; further ones are stable from the beginning."""
 FORMAT = 1
 DAMAGES = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
-"""What a record that is none raises."""
+"""The errors that reading a damaged record raises."""
 
 
 class ObjectKind(StrEnum):
-    """What a token names by its UID."""
+    """A kind of object that a token names by its UID."""
 
     SECRET = "secret"  # noqa: S105 - a kind
     SERVICE_ACCOUNT = "serviceAccount"
@@ -46,7 +48,7 @@ class ObjectKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokedObject:
-    """An object that is there no more, and since when at the latest (seconds, UTC)."""
+    """A deleted object, and the latest time at which it was deleted (seconds, UTC)."""
 
     kind: ObjectKind
     namespace: str
@@ -55,7 +57,7 @@ class RevokedObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
-    """What somebody has denied by hand: a `jti` or a UID, until a time (seconds, UTC)."""
+    """A denial by hand: of a `jti` or a UID, until a time (seconds, UTC)."""
 
     is_token: bool
     name: str
@@ -63,37 +65,47 @@ class Denial:
 
 
 class RevocationList:
-    """The list, kept up by whoever sees the objects; not safe to share between threads.
+    """The list. A watcher reports the objects to it. Not safe to share between threads.
 
-    `longest_lifetime_seconds`: no token that the gate takes lives longer. `followed`: namespaces
-    that somebody looks at, so that the others' tokens are refused; None: all are.
-    `recorded_since_unix`: tokens that were issued before are refused, since the record of what was
-    revoked until then is lost; 0 where it never was.
+    `longest_lifetime_seconds`: the longest lifetime of tokens that the gate accepts. `followed`:
+    the watched namespaces; tokens of others are refused. None: all are watched.
+    `recorded_since_unix`: tokens issued before are refused, since the record of earlier revocations
+    is lost; 0 if it never was.
     """
 
     __slots__ = (
-        "_fresh", "_fresh_limit", "_gone", "_known", "_limit", "_namespaces", "_settled_at",
-        "_settling", "followed", "longest_lifetime_seconds", "orders", "recorded_since_unix",
+        "_compacted_at",
+        "_compacting",
+        "_gone",
+        "_known",
+        "_limit",
+        "_namespaces",
+        "_recent",
+        "_recent_limit",
+        "followed",
+        "longest_lifetime_seconds",
+        "manual_denials",
+        "recorded_since_unix",
     )  # fmt: skip
 
     def __init__(
-        self, longest_lifetime_seconds: int, *, limit: int = LIMIT, fresh_limit: int = FRESH_LIMIT
+        self, longest_lifetime_seconds: int, *, limit: int = LIMIT, recent_limit: int = RECENT_LIMIT
     ) -> None:
         self.longest_lifetime_seconds = longest_lifetime_seconds
-        self.orders: tuple[Denial, ...] = ()
+        self.manual_denials: tuple[Denial, ...] = ()
         self.followed: frozenset[str] | None = None
         self.recorded_since_unix = 0
-        self._limit, self._fresh_limit = limit, fresh_limit
+        self._limit, self._recent_limit = limit, recent_limit
         self._known: dict[ObjectKind, dict[str, str]] = {kind: {} for kind in ObjectKind}
         self._gone: dict[str, RevokedObject] = {}
         self._namespaces: dict[str, float] = {}
-        self._fresh: set[str] = set()
-        self._settling: set[str] = set()
-        self._settled_at = 0.0
+        self._recent: set[str] = set()
+        self._compacting: set[str] = set()
+        self._compacted_at = 0.0
 
     @property
     def oldest_unix(self) -> float | None:
-        """Since when the oldest entry is on the list; None where there is none."""
+        """The time of the oldest entry, or None."""
         return min((gone.since_unix for gone in self._gone.values()), default=None)
 
     def listed(
@@ -104,8 +116,8 @@ class RevocationList:
         *,
         namespace: str | None = None,
     ) -> None:
-        """All that there is of a kind now, everywhere or in a namespace: UIDs and their namespaces.
-        Whatever else was known there is gone.
+        """Report all objects of a kind, in all namespaces or in one: UIDs and their namespaces.
+        Other known objects there have been deleted.
         """
         for uid, place in list(self._known[kind].items()):
             if namespace in (None, place) and uid not in present:
@@ -113,48 +125,48 @@ class RevocationList:
         self._known[kind].update(present)
 
     def namespace_gone(self, namespace: str, now_unix: float) -> None:
-        """A whole namespace is there no more, and with it all that was in it."""
+        """Report that a namespace was deleted, with everything in it."""
         for kind in ObjectKind:
             self.listed(kind, {}, now_unix, namespace=namespace)
 
     def known_namespaces(self) -> frozenset[str]:
-        """Where anything is known to be."""
+        """Return the namespaces of all known objects."""
         return frozenset(name for known in self._known.values() for name in known.values())
 
     def present(self, kind: ObjectKind, uid: str, namespace: str) -> None:
-        """An object is there."""
+        """Report that an object exists."""
         self._known[kind][uid] = namespace
 
     def gone(self, kind: ObjectKind, uid: str, namespace: str, now_unix: float) -> None:
-        """An object is there no more, also one that was never seen."""
+        """Report that an object was deleted, even one that was not known."""
         self._known[kind].pop(uid, None)
         if namespace in self._namespaces:
             self._namespaces[namespace] = now_unix
             return
         if uid not in self._gone:
             self._gone[uid] = RevokedObject(kind=kind, namespace=namespace, since_unix=now_unix)
-            if len(self._fresh) < self._fresh_limit:
-                self._fresh.add(uid)
+            if len(self._recent) < self._recent_limit:
+                self._recent.add(uid)
         self._keep_limit()
 
-    def settle(self, now_unix: float, *, is_in_force: bool) -> None:
-        """Let the fresh ones settle, and forget what has ended, where it is time.
+    def compact(self, now_unix: float, *, is_in_force: bool) -> None:
+        """Move recent entries on and remove expired ones, if it is time.
 
-        `is_in_force`: whether what `revoked` gave last is; otherwise none leaves the fresh ones.
+        `is_in_force`: whether the last result of `revoked` is; otherwise no entry becomes stable.
         """
-        many = len(self._fresh) > self._fresh_limit / 2
-        every = SETTLE_SOON_SECONDS if many else SETTLE_SECONDS
-        if abs(now_unix - self._settled_at) < every:
+        many = len(self._recent) > self._recent_limit / 2
+        every = COMPACT_SOON_SECONDS if many else COMPACT_SECONDS
+        if abs(now_unix - self._compacted_at) < every:
             return
-        self._settled_at = now_unix
+        self._compacted_at = now_unix
         self._forget(now_unix)
-        self._fresh &= self._gone.keys()
+        self._recent &= self._gone.keys()
         if is_in_force:
-            self._fresh -= self._settling
-        self._settling = set(self._fresh)
+            self._recent -= self._compacting
+        self._compacting = set(self._recent)
 
     def revoked(self, now_unix: float, *, closed: bool) -> RevocationSnapshot:
-        """What is to be refused now."""
+        """Return what has to be refused now."""
         uids = {
             kind: {
                 uid
@@ -163,23 +175,25 @@ class RevocationList:
             }
             for kind in ObjectKind
         }
-        orders = [order for order in self.orders if order.until_unix > now_unix]
-        ordered = {order.name for order in orders if not order.is_token}
+        denials = [denial for denial in self.manual_denials if denial.until_unix > now_unix]
+        denied = {denial.name for denial in denials if not denial.is_token}
         listed = uids[ObjectKind.SECRET] | uids[ObjectKind.SERVICE_ACCOUNT]
         return RevocationSnapshot(
             followed=self.followed,
-            secrets=uids[ObjectKind.SECRET] | ordered,
-            service_accounts=uids[ObjectKind.SERVICE_ACCOUNT] | ordered,
-            tokens={order.name for order in orders if order.is_token},
+            secrets=uids[ObjectKind.SECRET] | denied,
+            service_accounts=uids[ObjectKind.SERVICE_ACCOUNT] | denied,
+            tokens={denial.name for denial in denials if denial.is_token},
             namespaces=frozenset(self._namespaces),
             issued_after_unix=self._issued_after(now_unix),
             closed=closed or now_unix < self.recorded_since_unix,
-            settled=listed - self._fresh - ordered,
-            settling=listed & (self._settling | (ordered - self._fresh)),
+            stable=listed - self._recent - denied,
+            compacting=listed & (self._compacting | (denied - self._recent)),
         )
 
     def record(self) -> dict[str, Any]:
-        """What has to outlive the process, as JSON: with it, a deletion meanwhile is one, too."""
+        """Return what has to outlive the process, as JSON. A successor then notices deletions that
+        happened while no watch ran.
+        """
         return {
             "format": FORMAT,
             "known": {kind: dict(known) for kind, known in self._known.items()},
@@ -188,15 +202,15 @@ class RevocationList:
                 for uid, gone in self._gone.items()
             },
             "namespaces": dict(self._namespaces),
-            "fresh": {uid: uid in self._settling for uid in self._fresh},
-            "settledAt": self._settled_at,
+            "fresh": {uid: uid in self._compacting for uid in self._recent},
+            "settledAt": self._compacted_at,
             "recordedSince": self.recorded_since_unix,
         }
 
     def recall(self, record: Mapping[str, Any]) -> None:
-        """Take over what `record` gave. Raises one of DAMAGES."""
+        """Replace everything by a result of `record`. Raises one of DAMAGES."""
         self._known, self._gone, self._namespaces = {kind: {} for kind in ObjectKind}, {}, {}
-        self._fresh, self._settling, self._settled_at = set(), set(), 0.0
+        self._recent, self._compacting, self._compacted_at = set(), set(), 0.0
         self.recorded_since_unix = 0
         self.absorb(record, 0, lambda kind, namespace: False)
 
@@ -206,11 +220,12 @@ class RevocationList:
         now_unix: float,
         is_listed: Callable[[ObjectKind, str], bool],
     ) -> None:
-        """Add what another one has recorded. Of what it knew that is gone which is unknown here,
-        where all of that kind and namespace has been listed. Raises as `recall`, and takes nothing.
+        """Add what another list recorded. Objects that it knew and that are unknown here have been
+        deleted, if `is_listed` says that the kind was listed in the namespace. Raises as `recall`,
+        and changes nothing then.
         """
         known, gone, namespaces = _read(record)
-        fresh, settling, settled_at = _read_fresh(record, gone, now_unix)
+        recent, compacting, compacted_at = _read_recent(record, gone, now_unix)
         since = int(record.get("recordedSince", 0))
         self.recorded_since_unix = max(self.recorded_since_unix, since)
         self._forget(now_unix)
@@ -221,10 +236,10 @@ class RevocationList:
             self._known[each.kind].pop(uid, None)
             if mine is None or mine.since_unix < each.since_unix:
                 self._gone[uid] = each
-        # What is published is where the record has it.
-        self._fresh = (self._fresh - gone.keys()) | fresh
-        self._settling = (self._settling - gone.keys()) | settling
-        self._settled_at = max(self._settled_at, settled_at)
+        # The record tells in which part an entry is published.
+        self._recent = (self._recent - gone.keys()) | recent
+        self._compacting = (self._compacting - gone.keys()) | compacting
+        self._compacted_at = max(self._compacted_at, compacted_at)
         for kind, uids in known.items():
             for uid, namespace in uids.items():
                 if uid in self._gone or uid in self._known[kind]:
@@ -236,14 +251,14 @@ class RevocationList:
         self._keep_limit()
 
     def _issued_after(self, now_unix: float) -> int:
-        """A token that was issued before has ended, or lives for too long; in whole grains. Or
-        nobody knows whether it was revoked.
+        """Return the time before which issued tokens are refused: they have expired, live too long,
+        or may have been revoked before the record began. In steps of GRAIN_SECONDS.
         """
         oldest = now_unix - self.longest_lifetime_seconds - SKEW_SECONDS
         return max(int(oldest // GRAIN_SECONDS) * GRAIN_SECONDS, self.recorded_since_unix)
 
     def _forget(self, now_unix: float) -> None:
-        # Nothing is forgotten before every token that was issued until then is refused by its age.
+        # An entry stays until every token issued before it is refused for its age.
         since = self._issued_after(now_unix) - SKEW_SECONDS
         self._gone = {uid: each for uid, each in self._gone.items() if each.since_unix >= since}
         self._namespaces = {name: at for name, at in self._namespaces.items() if at >= since}
@@ -275,16 +290,16 @@ def _read(
     return known, gone, {str(name): float(at) for name, at in record["namespaces"].items()}
 
 
-def _read_fresh(
+def _read_recent(
     record: Mapping[str, Any], gone: Mapping[str, RevokedObject], now_unix: float
 ) -> tuple[set[str], set[str], float]:
-    """Which are fresh, which of them settle, and since when."""
-    if "fresh" not in record:  # an older version's, which had few in the first part, many in all
-        few = set(gone) if len(gone) <= FRESH_LIMIT else set()
+    """Return the recent UIDs, the compacting ones among them, and the time of the last move."""
+    if "fresh" not in record:  # written by an older version
+        few = set(gone) if len(gone) <= RECENT_LIMIT else set()
         return few, set(few), now_unix
-    fresh = {str(uid): bool(settles) for uid, settles in record["fresh"].items() if uid in gone}
+    recent = {str(uid): bool(moves) for uid, moves in record["fresh"].items() if uid in gone}
     return (
-        set(fresh),
-        {uid for uid, settles in fresh.items() if settles},
+        set(recent),
+        {uid for uid, moves in recent.items() if moves},
         float(record["settledAt"]),
     )

@@ -1,9 +1,12 @@
-"""What the watch of a cluster has to remember, in ConfigMaps beside it.
+"""The state of a cluster's controller, in ConfigMaps.
 
-`daypass-gate-known` says what is refused, since when, and how it is published. It changes with each
-deletion, and whoever changes it has read it just before, or starts over: so two writers lose
-nothing. `daypass-gate-known-0` to `-f` hold the UIDs that are there, each those that begin with its
-digit: a new one changes one of them.
+`daypass-gate-known` holds what is refused, since when, and how it is published. It changes with
+each revocation. A writer replaces exactly the version that it read and otherwise starts over, so
+two writers lose nothing.
+
+`daypass-gate-known-0` to `-f` hold the UIDs of all objects that exist, so that a deletion while no
+controller runs is noticed. There are sixteen, each for the UIDs that begin with its digit, since
+one ConfigMap could not hold them all (1 MiB), and so that a new UID rewrites only one of them.
 """
 
 from __future__ import annotations
@@ -26,22 +29,23 @@ from daypass.kube.resources import CONFIG_MAPS, Object
 from daypass.render.objects import GATE_KNOWN, KNOWN_PARTS
 
 LIMIT_BYTES = 64 * 1024 * 1024
-"""Of one ConfigMap's content, unpacked; it can hold 1 MiB packed."""
+"""The uncompressed content of one ConfigMap, which holds 1 MiB compressed."""
 _CONTENT, _NUMBER = "content.json.gz", "number"
 
 Record = dict[str, Any]
 
 
 def shard_name(shard: str) -> str:
-    """The ConfigMap with the UIDs that begin with this digit."""
+    """Return the name of the ConfigMap with the UIDs that begin with this digit."""
     return f"{GATE_KNOWN}-{shard}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationState:
-    """What `daypass-gate-known` says. `number` grows with each change; 0 where there is none yet.
+    """The content of `daypass-gate-known`. `number` grows with each change; 0 if there is none.
 
-    `refused`: what `Denials.record` gave, without what is known. `published`: how it is published.
+    `refused`: a result of `RevocationList.record`, without known UIDs. `published`: how it is
+    published.
     """
 
     number: int = 0
@@ -63,19 +67,19 @@ class StateStore:
         self._shards: dict[str, tuple[str, Record]] = {}
 
     def read(self) -> RevocationState:
-        """What is recorded now, without what is known."""
+        """Return the current record, without known UIDs."""
         found = self._cluster.find(CONFIG_MAPS, GATE_KNOWN, self._namespace)
         return RevocationState() if found is None else _recorded(found)
 
     def write(
         self, read: RevocationState, record: Record, published: Mapping[str, Any]
     ) -> RevocationState:
-        """Replace what was read; ConflictError where somebody else has done so meanwhile."""
+        """Replace the record that was read. Raises ConflictError if another writer did."""
         version = read.version or self._version_of(GATE_KNOWN)
         if not read.version and self.read().number:
             raise _changed(self._namespace)
         refused = {name: value for name, value in record.items() if name != "known"}
-        # Also where a record was lost, what is made from the next one has to count as newer.
+        # Even after a record was lost, objects made from the next one have to be newer.
         number = max(read.number + 1, int(self._cluster.clock.unix() * 1000))
         change = _change(version, {"refused": refused, **published})
         change["data"] = {_NUMBER: str(number)}
@@ -88,7 +92,7 @@ class StateStore:
         )
 
     def read_known(self) -> Record:
-        """All UIDs that were known, as in `Denials.record`."""
+        """Return all known UIDs, as in `RevocationList.record`."""
         known: Record = {kind: {} for kind in ObjectKind}
         for shard in KNOWN_PARTS:
             found = self._cluster.find(CONFIG_MAPS, shard_name(shard), self._namespace)
@@ -101,16 +105,16 @@ class StateStore:
 
     @property
     def shards(self) -> frozenset[str]:
-        """Which ConfigMaps hold UIDs, as they were read or written last."""
+        """The ConfigMaps that hold UIDs, as last read or written."""
         return frozenset(shard for shard, (_, content) in self._shards.items() if content)
 
     def damaged(self, name: str = GATE_KNOWN) -> RecordError:
-        """The error that says what to do about a ConfigMap that is no record."""
+        """Return the error for a ConfigMap that is not a record."""
         return _damaged(self._namespace, name)
 
     def write_known(self, known: Record) -> None:
-        """Replace what has changed of it since it was read or written here; ConflictError where
-        somebody else has: then `read_known` again.
+        """Write the ConfigMaps whose UIDs changed. Raises ConflictError if another writer changed
+        one: then call `read_known` again.
         """
         for shard, content in _divided(known):
             version, before = self._shards.get(shard, ("", {}))
@@ -122,14 +126,16 @@ class StateStore:
             self._shards[shard] = str(written["metadata"]["resourceVersion"]), content
 
     def _version_of(self, name: str) -> str:
-        """That of a ConfigMap, which is made if there is none; what stands in one stays."""
+        """Return the version of a ConfigMap, creating it if needed; its content stays."""
         metadata = {"name": name, "namespace": self._namespace}
         made = self._cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
         return str(made["metadata"]["resourceVersion"])
 
 
 def _change(version: str, content: Mapping[str, Any]) -> Object:
-    """A merge patch, for this version alone. (An apply would own what an apply without it ends.)"""
+    """Return a merge patch for this version. (An apply would own the content, and `_version_of`
+    applies without it.)
+    """
     text = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
     packed = base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()
     return {"metadata": {"resourceVersion": version}, "binaryData": {_CONTENT: packed}}
@@ -147,7 +153,7 @@ def _divided(known: Record) -> Iterator[tuple[str, Record]]:
 def _recorded(found: Object) -> RevocationState:
     content, metadata = _content(found), found["metadata"]
     version = str(metadata["resourceVersion"])
-    if not content:  # made, and not written yet
+    if not content:  # created, and not written yet
         return RevocationState(version=version)
     try:
         number = int(found["data"][_NUMBER])
@@ -177,7 +183,7 @@ def _content(found: Object) -> Record:
 
 def _damaged(namespace: str, name: str) -> RecordError:
     return RecordError(
-        f"ConfigMap {namespace}/{name}, which says what was revoked, cannot be read",
+        f"ConfigMap {namespace}/{name}, the record of revocations, cannot be read",
         f"was it edited? Delete it. {WITHOUT_RECORD}:\n"
         + kubectl("delete", "configmap", name, "-n", namespace),
     )
@@ -186,5 +192,5 @@ def _damaged(namespace: str, name: str) -> RecordError:
 def _changed(namespace: str) -> ConflictError:
     from daypass._core.status import Status
 
-    fact = f"ConfigMap {namespace}/{GATE_KNOWN} has been changed meanwhile"
+    fact = f"ConfigMap {namespace}/{GATE_KNOWN} was changed by another writer"
     return ConflictError(Status({"kind": "Status", "code": 409, "message": fact}), fact, "")

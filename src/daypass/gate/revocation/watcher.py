@@ -290,7 +290,7 @@ class RevocationWatcher:
                 if self._scope.names_followed:
                     self.revocations.followed = self.namespaces.watched(self._close_after_seconds)
             now = self._clock.unix()
-            self.revocations.settle(now, is_in_force=is_in_force)
+            self.revocations.compact(now, is_in_force=is_in_force)
             revoked = self.revocations.revoked(now, closed=self.is_closed)
             until = math.ceil(self.heard_unix + self._close_after_seconds)
             return replace(revoked, closed_after_unix=0 if revoked.closed else until)
@@ -366,7 +366,9 @@ class RevocationWatcher:
 
     def _denials_changed(self, event: str, found: list[Object]) -> None:
         there = () if event == "DELETED" else found
-        self.revocations.orders = tuple(denial for each in there for denial in denials_in(each))
+        self.revocations.manual_denials = tuple(
+            denial for each in there for denial in denials_in(each)
+        )
 
     def _accounts_changed(self, event: str, found: list[Object]) -> None:
         if event == LISTED:

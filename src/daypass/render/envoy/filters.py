@@ -162,8 +162,8 @@ class RevocationSnapshot:
     - `closed`: every token is refused, since the list is out of date.
     - `closed_after_unix`: the same from then on, unless a new list arrives; 0: never.
 
-    A list that is published in parts has its recent entries in the first part. `settled`: UIDs that
-    are in other parts only. `settling`: UIDs that are in both, while they move.
+    A list that is published in parts has its recent entries in the first part. `stable`: UIDs that
+    are in other parts only. `compacting`: UIDs that are in both, while they move.
     """
 
     secrets: Set[str] = frozenset()
@@ -174,8 +174,8 @@ class RevocationSnapshot:
     issued_after_unix: int = 0
     closed: bool = False
     closed_after_unix: int = 0
-    settled: Set[str] = frozenset()
-    settling: Set[str] = frozenset()
+    stable: Set[str] = frozenset()
+    compacting: Set[str] = frozenset()
 
 
 def claims_filter(also: Mapping[str, tuple[str, ...]] = _NOTHING) -> Json:

@@ -125,8 +125,8 @@ def revoked_objects(config: Config, revoked: RevocationSnapshot) -> list[Object]
 
 def _parts(revoked: RevocationSnapshot) -> Iterator[RevocationSnapshot]:
     entries = {name: getattr(revoked, name) for name in _LISTS}
-    fresh = {name: values - revoked.settled for name, values in entries.items()}
-    rest = revoked.settled | revoked.settling
+    fresh = {name: values - revoked.stable for name, values in entries.items()}
+    rest = revoked.stable | revoked.compacting
     others = {name: values & rest for name, values in entries.items()}
     if sum(map(len, fresh.values())) > _FIRST_LIMIT:
         fresh, others = {name: frozenset() for name in _LISTS}, entries
