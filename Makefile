@@ -36,10 +36,11 @@ test: .venv/.synced ## lint, types and every tier of tests, on a real kube-apise
 test-fast: .venv/.synced ## the tiers that need no process beside Python
 	$(PYTEST) tests/unit tests/golden tests/props
 
-lint: .venv/.synced ## ruff (format and lint) and the one-way order of imports
+lint: .venv/.synced ## ruff (format and lint), the order of imports, and wording
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	@$(BIN)/python -m tools.prose
 
 type: .venv/.synced ## mypy --strict on all of it, and pyright on what a user writes
 	$(BIN)/mypy

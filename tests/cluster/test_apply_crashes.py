@@ -22,7 +22,7 @@ from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, prepared
 
 
 class Dead(Exception):
-    """The process has ended. No code of daypass' knows of it."""
+    """The process has ended. No code of daypass handles it."""
 
 
 class Mortal(httpx2.BaseTransport):

@@ -128,7 +128,7 @@ def said(plane: ControlPlane, path: str, **conditions: tuple[str, str]) -> Calla
 
 
 def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str], list[str]]:
-    """What is told in the end, and on the way; each pause is a step of Envoy Gateway's."""
+    """What is reported at the end, and on the way; each pause is a step of Envoy Gateway's."""
     clock, left, told = MovableClock(), list(steps), list[str]()
 
     def sleep(seconds: float) -> None:

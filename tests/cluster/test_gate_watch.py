@@ -135,7 +135,7 @@ def test_a_namespace_without_the_role_is_reported_and_refused_until_it_has_it(
     labels = {"app.kubernetes.io/managed-by": "daypass"}
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
     plane.admin.create(path, {"metadata": {"name": "bot", "labels": labels}})
-    eventually("it is told", lambda: namespace in _get(watch, "/status")[1], seconds=60)
+    eventually("it is reported", lambda: namespace in _get(watch, "/status")[1], seconds=60)
     code, status = _get(watch, "/status")
     assert code == 503
     assert "secrets is forbidden" in json.loads(status)["problems"]["trouble"]
@@ -230,7 +230,7 @@ def test_a_watch_that_starts_without_the_record_refuses_what_was_issued_before(
         began = int(SYSTEM_CLOCK.unix())
         with watching(tmp_path / "second", plane, CONFIG) as second:
             if damage:
-                (told, *_) = eventually("it is told", lambda: second.events("not-published"))
+                (told, *_) = eventually("it is reported", lambda: second.events("not-published"))
                 assert f"kubectl delete configmap {GATE_KNOWN} -n {HOME}" in told["why"]
                 assert issued_after(cluster) < began - 7000
                 cluster.delete(CONFIG_MAPS, GATE_KNOWN, HOME)

@@ -1,4 +1,4 @@
-"""`daypass up` in front of a real API server: changes, crashes, ends, and what is told."""
+"""`daypass up` in front of a real API server: changes, crashes, shutdown, and what is reported."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from support.controlplane import ControlPlane
 
 
 def admin_access(plane: ControlPlane) -> ConnectionConfig:
-    """As whoever the control plane's kubeconfig is for: group system:masters."""
+    """As the user of the control plane's kubeconfig: group system:masters."""
     return find_connection_config({}, kubeconfig=str(plane.kubeconfig))
 
 

@@ -11,7 +11,7 @@ from daypass.kube.resources import Object
 
 
 class Crash(Exception):
-    """The process has ended here. No code of daypass' knows of it."""
+    """The process has ended here. No code of daypass handles it."""
 
 
 class CrashingCluster(Cluster):

@@ -67,7 +67,7 @@ class Holding:
         self._is_held = True
 
     def release(self) -> None:
-        """Answer all who wait, and whoever comes."""
+        """Answer all clients that wait, and those that come later."""
         self._is_held = False
         self._loop.call_soon_threadsafe(self._answer_all)
 

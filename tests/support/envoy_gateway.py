@@ -109,7 +109,7 @@ def config_map(name: str, namespace: str, **data: str) -> Object:
 
 
 def service(name: str, namespace: str, port: int) -> Object:
-    """A Service whose `endpoints` are told apart."""
+    """A Service with distinct `endpoints`."""
     metadata = {"name": name, "namespace": namespace}
     ports = [{"name": "https", "port": port, "targetPort": port}]
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports}}

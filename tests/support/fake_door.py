@@ -1,7 +1,7 @@
 """A tiny TLS server that answers what a test has written down, good or bad, byte for byte.
 
 It stands where a door would, for the client's drivers: one thread a connection, port 0, the
-certificates made on the spot. And a proxy that does what it is told, to stand in front of it.
+certificates made on the spot. And a scripted proxy in front of it.
 """
 
 from __future__ import annotations

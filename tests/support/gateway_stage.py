@@ -178,7 +178,7 @@ class Stage:
                 self.wait()
 
     def wait(self) -> None:
-        """Until whoever has a token is let in, and nobody else."""
+        """Wait until requests with a token pass, and no others."""
 
         def as_it_should_be() -> bool:
             return (self.send(self.bearer()).code, self.send().code) == (200, 401)

@@ -25,7 +25,7 @@ ENABLED = {
 """The same for a login that is an EnvoyFilter."""
 
 LOGIN_PATHS = ["/dex/*", "/oauth2/*"]
-"""Of the login itself: whoever is not signed in yet has to get there."""
+"""Paths of the login itself, which users reach before they are signed in."""
 
 _SECURITY = "security.istio.io/v1"
 _EXT_AUTHZ = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"

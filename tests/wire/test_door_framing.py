@@ -15,7 +15,7 @@ SMUGGLED = b"POST /api/v1/secrets HTTP/1.1\r\nHost: kubernetes.default.svc\r\nX:
 
 
 def framed(*headers: str, body: bytes = BODY) -> bytes:
-    """A TokenRequest whose length is told by these headers."""
+    """A TokenRequest with these headers for its length."""
     return "\r\n".join([*LINES, *headers]).encode("latin-1") + b"\r\n\r\n" + body
 
 

@@ -80,7 +80,7 @@ CHANGES: dict[str, Callable[[DoorSettings], DoorSettings]] = {
     "no rate limits": lambda s: replace(s, rate_limits=None),
     "no trusted hop": lambda s: replace(s, trusted_hops=0),
     "short timeouts": lambda s: replace(s, timeouts=Timeouts(close_seconds=0.05)),
-    "a certificate for whoever asks": lambda s: replace(
+    "a certificate for any name": lambda s: replace(
         s, certificates=(s.certificates[0], replace(s.certificates[1], server_names=()))
     ),
     "hosts that are addresses": lambda s: replace(

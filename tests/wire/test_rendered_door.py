@@ -189,7 +189,7 @@ def test_a_door_that_does_not_trust_the_api_server_lives_and_is_not_ready(
     ) as door:
         assert probe(door, "/ready") == 503
         assert probe(door, "/alive") == 200
-        # Whoever still asks gets an answer from the door itself.
+        # A client that still sends requests gets an answer from the door itself.
         assert_refused(check(door), 503)
         # kube-root-ca.crt is followed, as a volume brings it.
         door.volumes["authority"].put({"ca.crt": control_plane.ca_pem})

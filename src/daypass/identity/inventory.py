@@ -2,8 +2,8 @@
 
 `list_objects` lists what is needed in ten parallel requests, and never the data of Secrets.
 `InventoryWatcher` keeps the same lists current. `identity_records` makes one record per identity of
-them. It reads rights from the subjects of all bindings, whoever created them: daypass's annotations
-only tell which bindings were created by it.
+them. It reads rights from the subjects of all bindings, no matter who created them;
+the annotations only tell which ones daypass created.
 """
 
 from __future__ import annotations

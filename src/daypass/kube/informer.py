@@ -1,7 +1,7 @@
 """List and watch: the objects of one resource, as they change, until the informer is stopped.
 
 An interrupted watch is resumed where it broke. If the API server no longer knows that point, or the
-watch breaks there again, the informer lists again, and whoever handles the changes compares.
+watch breaks there again, the informer lists again, and the handler of the changes compares.
 """
 
 from __future__ import annotations

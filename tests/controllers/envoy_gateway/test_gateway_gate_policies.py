@@ -199,6 +199,6 @@ def test_apply_reports_only_the_routes_that_other_policies_take_out(stage: Stage
 
     eventually("all is well", lambda: problems() == [])
     with stage.added(on_route(CORS)):
-        (line,) = eventually("it is told", problems)
+        (line,) = eventually("it is reported", problems)
         assert f" {APPS}/echo," in line
         assert "mergeType: StrategicMerge" in line

@@ -1,4 +1,4 @@
-"""Placing a token file while others change the folder: whoever they are, nothing else is touched,
+"""Placing a token file while others change the folder: nothing else is touched,
 a reader finds whole tokens, and nothing is left behind."""
 
 from __future__ import annotations
