@@ -35,12 +35,12 @@ def up(
         yield running
 
 
-def reported(up: Up, since: int) -> str:
-    """The first line about the gate that it has printed since then."""
+def reported(up: Up, since: int, what: str = " gate ") -> str:
+    """The first line with these words that it has printed since then; by default, of the gate."""
 
     def line() -> str | None:
         lines = up.words[since:].splitlines(keepends=True)
-        return next((each for each in lines if " gate " in each and each.endswith("\n")), None)
+        return next((each for each in lines if what in each and each.endswith("\n")), None)
 
     return eventually("it is reported", line)
 
@@ -87,12 +87,12 @@ def test_a_gate_without_room_to_write_closes_and_opens_again(
         control_plane.admin.delete(revoked.secret_path)
         caller.becomes(503)
         bystander.becomes(503)
-        check(reported(up, before), reason="closed")
+        check(reported(up, before, "refuses every token"), reason="closed")
         before = len(up.words)
         limit_files(up.process.pid, resource.RLIM_INFINITY)
         caller.becomes(401)
         bystander.becomes(200)
-        check(reported(up, before), reason="open")
+        check(reported(up, before, "is open again"), reason="open")
 
 
 @CHECKS
