@@ -442,6 +442,9 @@ def ask():
     return credentials.token()
 assert threading.active_count() == 1
 token = ask()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(20)
 assert threading.active_count() == 1
 [state] = credentials._tokens._process().states.values()
 state.token.fresh_seconds = 0
