@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import daypass
-from daypass.client.exchange import SYSTEM_TIMING, Timing
+from daypass.client.transport import SYSTEM_TIMING, Timing
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
 from integrations.callers import CALLERS, Caller

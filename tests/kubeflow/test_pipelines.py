@@ -15,7 +15,7 @@ import pytest
 from kfp import compiler, dsl
 
 import daypass
-from daypass.client.exchange import SYSTEM_TIMING, Timing
+from daypass.client.transport import SYSTEM_TIMING, Timing
 from daypass.integrations.kfp import TokenCredentials
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock

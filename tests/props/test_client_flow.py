@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from daypass._core.errors import DaypassError
 from daypass._core.redact import redact
 from daypass.client.config import CredentialsConfig
-from daypass.client.exchange import TokenRequest
+from daypass.client.door import TokenRequest
 from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
 from support.exchanges import order, run_exchange

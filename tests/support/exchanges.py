@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.exchange import TokenRequest, request_token
+from daypass.client.door import TokenRequest
+from daypass.client.exchange import request_token
 from daypass.client.http1 import HttpRequest, HttpResponse, ResponseParser
 from daypass.client.token import CachedToken
 from daypass.client.transport import Deadline, Route

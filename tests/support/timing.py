@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from daypass.client.exchange import SYSTEM_TIMING, Timing
+from daypass.client.transport import SYSTEM_TIMING, Timing
 
 NOON = 1_800_000_000.0
 """2027-01-15T08:00:00Z, a moment as good as any."""

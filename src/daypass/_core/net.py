@@ -1,6 +1,8 @@
-"""Hosts: which are IP addresses, and which are this machine."""
+"""Hosts and ports: which are IP addresses, and which are this machine."""
 
 from __future__ import annotations
+
+_HOST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 
 
 def is_address(host: str) -> bool:
@@ -23,3 +25,51 @@ def is_loopback(host: str) -> bool:
     from ipaddress import ip_address
 
     return ip_address(host).is_loopback
+
+
+class HostPort:
+    """A host (lower case; an IPv6 address without its brackets) and a port."""
+
+    __slots__ = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """127.0.0.0/8, ::1, or localhost, which RFC 6761 reserves for them."""
+        return is_loopback(self.host)
+
+    @classmethod
+    def parse(cls, text: str, *, default_port: int) -> HostPort | None:
+        """`host`, `host:port`, `[::1]:port`; None for anything else."""
+        if text.startswith("["):
+            host, bracket, rest = text[1:].partition("]")
+            if not bracket or not _is_ipv6(host) or (rest and rest[0] != ":"):
+                return None
+            colon, port = rest[:1], rest[1:]
+        else:
+            host, colon, port = text.partition(":")
+            if not _is_host(host.lower()):
+                return None
+        if not colon:
+            return cls(host.lower(), default_port)
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+            return None
+        return cls(host.lower(), int(port))
+
+
+def _is_host(host: str) -> bool:
+    if not 0 < len(host) <= 253 or not _HOST.issuperset(host):
+        return False
+    return all(
+        0 < len(label) <= 63 and label[0] != "-" and label[-1] != "-" for label in host.split(".")
+    )
+
+
+def _is_ipv6(text: str) -> bool:
+    return ":" in text and "%" not in text and is_address(text)

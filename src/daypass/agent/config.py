@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
+from daypass._core.net import HostPort
 from daypass._core.text import printable, suggest
-from daypass.client.door_url import HostPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from daypass.agent.config import AgentConfig, TokenFile
 from daypass.agent.file_renewer import FileRenewer, RenewerStatus, TokenRequester
 from daypass.agent.health import Health
 from daypass.agent.log import AgentEvent, AgentLog
-from daypass.client.exchange import Timing
 from daypass.client.token import CachedToken
+from daypass.client.transport import Timing
 
 
 class ServiceManager:

@@ -20,7 +20,7 @@ from daypass.agent.config import TokenFile
 from daypass.agent.hooks import run_hook
 from daypass.agent.log import AgentEvent, AgentLog
 from daypass.client.config import CredentialsConfig, parse_source, read_source
-from daypass.client.exchange import Timing, exchange
+from daypass.client.exchange import exchange
 from daypass.client.token import (
     CachedToken,
     Token,
@@ -29,6 +29,7 @@ from daypass.client.token import (
     requested_delay_seconds,
     retry_delay_seconds,
 )
+from daypass.client.transport import Timing
 
 SHORTEST_PAUSE_SECONDS = 1.0
 """A file is not renewed more often than this, however short its tokens live."""

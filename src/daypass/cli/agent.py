@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
     from daypass.agent.config import load_config
     from daypass.agent.daemon import Agent, Inbox, Message
     from daypass.agent.log import AgentLog
-    from daypass.client.exchange import SYSTEM_TIMING
+    from daypass.client.transport import SYSTEM_TIMING
 
     inbox = Inbox()
     agent = Agent(

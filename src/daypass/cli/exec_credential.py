@@ -6,9 +6,8 @@ import os
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import warn, write
-from daypass.cli.fast_path import parse_simple
+from daypass.cli.fast_path import cached_token, parse_simple
 from daypass.client.config import read_source
-from daypass.client.shared_cache import cached_token
 from daypass.integrations.exec_credential import asked_version, exec_credential
 
 TYPE_CHECKING = False

@@ -1,6 +1,24 @@
-"""A command line parsed without `argparse`, whose import alone takes longer than a cached token."""
+"""What commands that print a token need, with few imports: each costs more than a cached token.
+
+`cached_token` is the whole use case; `parse_simple` parses a command line without `argparse`.
+"""
 
 from __future__ import annotations
+
+import os
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import DaypassError
+from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_folder, entry_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daypass.client.config import CredentialsSource
+    from daypass.client.shared_cache import Warn
+    from daypass.client.token import CachedToken
+
+MIN_LEFT_SECONDS = 60
+"""A command's token is passed on to something else: with less left it is not used."""
 
 
 def parse_simple(
@@ -25,3 +43,61 @@ def parse_simple(
                 return None
         options[name] = value
     return options
+
+
+def cached_token(
+    source: CredentialsSource,
+    audience: str | None,
+    lifetime_seconds: int | None,
+    *,
+    use_cache: bool,
+    warn: Warn,
+) -> CachedToken:
+    """Return a fresh token from the cache, or exchange for a new one and cache it.
+
+    `audience` and `lifetime_seconds`: None selects the credentials' own. Of several processes that
+    need the same token, one exchanges. If the exchange fails for a temporary reason, the last token
+    is returned while it is usable. `use_cache=False` neither reads nor writes the cache. Raises the
+    errors of `daypass.client.errors`.
+    """
+    cache, last = None, None
+    if use_cache:
+        name = entry_name(source.identity(), audience, lifetime_seconds)
+        try:
+            cache = SharedTokenCache(cache_folder(os.environ), os.environ, warn, only_entry=name)
+            last = cache.load(name)
+        except CacheWarning as problem:
+            if cache is None:
+                warn(problem.fact, problem.hint)
+            # Otherwise the exchange reads the entry again, and warns.
+    if last is not None and last.is_fresh(SYSTEM_CLOCK):
+        return last
+    try:
+        return _exchange(source, audience, lifetime_seconds, cache, warn)
+    except DaypassError as error:
+        if last is None or not error.heals_by_itself:
+            raise
+        left = last.usable_seconds - last.age_seconds(SYSTEM_CLOCK)
+        if left < MIN_LEFT_SECONDS:
+            raise
+        warn(f"using the last token, for {left:.0f} s more: {error.fact}", error.hint)
+        return last
+
+
+def _exchange(
+    source: CredentialsSource,
+    audience: str | None,
+    lifetime_seconds: int | None,
+    cache: SharedTokenCache | None,
+    warn: Warn,
+) -> CachedToken:
+    from daypass.client.config import ReloadingConfig, parse_source
+    from daypass.client.token_source import TokenSource
+    from daypass.client.transport import SYSTEM_TIMING
+
+    config = parse_source(source, SYSTEM_CLOCK.unix(), os.environ)
+    tokens = TokenSource(ReloadingConfig(config), SYSTEM_TIMING, shared_cache=cache)
+    cached = tokens.get(config.key(audience, lifetime_seconds))
+    for warning in cached.token.warnings:
+        warn(warning, "")
+    return cached

@@ -104,8 +104,8 @@ def _issuer(source: CredentialsSource) -> str | None:
     from daypass._core.errors import DaypassError
     from daypass._core.jwt import decode_unverified
     from daypass.cli import log, warn
+    from daypass.cli.fast_path import cached_token
     from daypass.client.config import check_audience
-    from daypass.client.shared_cache import cached_token
 
     try:
         entry = cached_token(source, None, None, use_cache=True, warn=warn)

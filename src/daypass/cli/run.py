@@ -94,8 +94,8 @@ def _start(
     options: dict[str, str], lifetime: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
+    from daypass.cli.fast_path import cached_token
     from daypass.client.config import parse_source, read_source
-    from daypass.client.shared_cache import cached_token
     from daypass.integrations.run_with_token import become, child_environment
 
     source = read_source(os.environ, options.get("--credentials"))
@@ -121,7 +121,7 @@ def _start_with_file(
     from daypass.agent.config import TokenFile
     from daypass.agent.file_renewer import FileRenewer, TokenRequester
     from daypass.agent.log import AgentLog
-    from daypass.client.exchange import SYSTEM_TIMING
+    from daypass.client.transport import SYSTEM_TIMING
     from daypass.integrations.run_with_token import (
         become,
         child_environment,

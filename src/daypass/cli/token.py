@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 
 from daypass.cli import warn, write
-from daypass.cli.fast_path import parse_simple
+from daypass.cli.fast_path import cached_token, parse_simple
 from daypass.client.config import read_source
-from daypass.client.shared_cache import cached_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

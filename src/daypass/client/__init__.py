@@ -6,8 +6,9 @@
 - `token_source`: which token is used, when it is replaced, and which caller does it.
 - `token`: a token, its record in a cache, and the times at which it is replaced.
 - `shared_cache`: tokens on disk, for all processes of a user.
-- `exchange`: the TokenRequest, its retries, and the response.
-- `transport`, `proxy`, `http1`, `door_url`: one HTTP request on a connection of its own.
+- `exchange`: one exchange: subject token, TokenRequest, retries, response.
+- `door`: the URL of a door, and the TokenRequest that is sent to it.
+- `transport`, `proxy`, `http1`: one HTTP request on a connection of its own.
 - `error_mapping`, `errors`: why an exchange failed, and the next step.
 
 It needs only `_core` and the standard library, so its import is cheap for any program. It does not

@@ -38,11 +38,7 @@ FIELD_VARIABLES = (
     "DAYPASS_AUDIENCE",
     "DAYPASS_CA_FILE",
 )
-_FIELDS = {
-    "DAYPASS_DOOR": "door",
-    "DAYPASS_TOKEN": "token",
-    "DAYPASS_AUDIENCE": "audience",
-}
+_FIELDS = {"DAYPASS_DOOR": "door", "DAYPASS_TOKEN": "token", "DAYPASS_AUDIENCE": "audience"}
 _KEYS = (
     "type", "version", "door", "certificateAuthority", "token", "audience", "lifetimeSeconds",
     "namespace", "serviceAccount",
@@ -221,7 +217,7 @@ class CredentialsConfig:
         environ: Mapping[str, str] | None = None,
         files: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        from daypass.client.door_url import DoorUrl
+        from daypass.client.door import DoorUrl
 
         self.origin = origin
         self.files = files
@@ -252,6 +248,22 @@ class CredentialsConfig:
         return (
             check_audience((self.audience or "") if audience is None else audience),
             self.lifetime_seconds if lifetime_seconds is None else check_lifetime(lifetime_seconds),
+        )
+
+    def cache_entry(self, key: tuple[str, int]) -> str | None:
+        """Return the name of the shared cache's entry for a key; None if it must not be shared.
+
+        A command without options computes the same name before it parses the config.
+        """
+        from daypass.client.shared_cache import entry_name
+
+        if self.source is None or self.inputs is None:
+            return None
+        audience, lifetime = key
+        return entry_name(
+            self.source.identity(),
+            None if audience == self.audience else audience,
+            None if lifetime == self.lifetime_seconds else lifetime,
         )
 
     def identity_of(self, token: Secret, now_unix: float) -> TokenIdentity:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 
 from daypass.client.config import FILE_VARIABLES, ReloadingConfig, parse_source, read_source
-from daypass.client.exchange import SYSTEM_TIMING
 from daypass.client.token_source import TokenSource, log_warning
-from daypass.client.transport import send
+from daypass.client.transport import SYSTEM_TIMING, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from daypass.client.config import CredentialsConfig
-    from daypass.client.exchange import Timing
     from daypass.client.shared_cache import SharedTokenCache
     from daypass.client.token import CachedToken, Token
-    from daypass.client.transport import Send
+    from daypass.client.transport import Send, Timing
 
 _LIMIT_TOKENS = 256
 """With more combinations of arguments than this, all are looked up again."""

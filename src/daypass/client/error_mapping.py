@@ -31,7 +31,7 @@ from daypass.client.transport import CONNECT, PROXY, RESOLVE, TLS, ProxyAnswerEr
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daypass._core.errors import DaypassError
-    from daypass.client.exchange import TokenRequest
+    from daypass.client.door import TokenRequest
     from daypass.client.http1 import HttpResponse
     from daypass.client.transport import Route, TransportError
 

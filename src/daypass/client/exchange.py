@@ -7,136 +7,34 @@ retries; `read_token_response` decides what a good response is.
 from __future__ import annotations
 
 import json
-import time
 
-from daypass._core.clock import SYSTEM_CLOCK, random_fraction
 from daypass._core.jwt import LIMIT_CHARACTERS
 from daypass._core.redact import redact
 from daypass._core.secret import Secret
 from daypass._core.text import printable
 from daypass._core.timestamps import parse_http_date, parse_rfc3339
 from daypass.client.config import LONGEST_LIFETIME_SECONDS
+from daypass.client.door import TokenRequest
 from daypass.client.error_mapping import explain_refusal, explain_transport, not_a_door
 from daypass.client.errors import NotADoorError
-from daypass.client.http1 import USER_AGENT, HttpRequest
 from daypass.client.token import CachedToken, Token, usable_seconds
 from daypass.client.transport import Deadline, TransportError, route_to, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    from daypass._core.clock import Clock
     from daypass.client.config import CredentialsConfig
-    from daypass.client.door_url import DoorUrl
     from daypass.client.error_mapping import Failure
     from daypass.client.http1 import HttpResponse
-    from daypass.client.subject_token import TokenIdentity
-    from daypass.client.transport import Route, Send
+    from daypass.client.transport import Route, Send, Timing
 
 
-EXCHANGE_SECONDS = 30.0
-"""The deadline of a whole exchange: DNS, connection, TLS, response, and all retries."""
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
 """The longest Retry-After that an exchange waits for. A longer one is an error."""
 _TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-
-
-class Timing:
-    """Everything about time that an exchange needs.
-
-    `chance` returns a number from 0 up to 1. `start` runs a function on a daemon thread with this
-    name; it raises RuntimeError if no thread can be started. `exchange_seconds` is the deadline of
-    an exchange.
-    """
-
-    __slots__ = ("chance", "clock", "exchange_seconds", "sleep", "start")
-
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        sleep: Callable[[float], None],
-        chance: Callable[[], float],
-        start: Callable[[str, Callable[[], None]], None],
-        exchange_seconds: float = EXCHANGE_SECONDS,
-    ) -> None:
-        self.clock = clock
-        self.sleep = sleep
-        self.chance = chance
-        self.start = start
-        self.exchange_seconds = exchange_seconds
-
-
-def _start(name: str, work: Callable[[], None]) -> None:
-    import threading
-
-    # A daemon: the interpreter does not wait for it. It ends at the deadline at the latest.
-    threading.Thread(target=work, name=name, daemon=True).start()
-
-
-SYSTEM_TIMING = Timing(clock=SYSTEM_CLOCK, sleep=time.sleep, chance=random_fraction, start=_start)
-
-
-class TokenRequest:
-    """What an exchange requests, and what its errors may name."""
-
-    __slots__ = ("audience", "door", "identity", "lifetime_seconds", "token")
-
-    def __init__(
-        self,
-        *,
-        door: DoorUrl,
-        identity: TokenIdentity,
-        token: Secret,
-        audience: str,
-        lifetime_seconds: int,
-    ) -> None:
-        self.door = door
-        self.identity = identity
-        self.token = token
-        self.audience = audience
-        self.lifetime_seconds = lifetime_seconds
-
-    def __repr__(self) -> str:
-        return f"TokenRequest({self.identity!r}, audience={self.audience!r})"
-
-    def encode(self) -> HttpRequest:
-        """Return the HTTP request.
-
-        The new token is bound to the Secret of the long-lived one, and is invalid once that is
-        deleted. The Secret's UID is not known here; the API server does not require it. A
-        federated subject token has no Secret.
-        """
-        spec: dict[str, object] = {
-            "audiences": [self.audience],
-            "expirationSeconds": self.lifetime_seconds,
-        }
-        if self.identity.secret_name is not None:
-            name = self.identity.secret_name
-            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": name}
-        document = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        body = json.dumps(document, separators=(",", ":")).encode()
-        names = (
-            f"namespaces/{self.identity.namespace}/serviceaccounts/{self.identity.service_account}"
-        )
-        return HttpRequest(
-            method="POST",
-            target=f"{self.door.path}/api/v1/{names}/token",
-            headers=(
-                ("Host", self.door.authority),
-                ("Authorization", f"Bearer {self.token.reveal()}"),
-                ("Content-Type", "application/json"),
-                ("Accept", "application/json"),
-                ("User-Agent", USER_AGENT),
-                ("Content-Length", str(len(body))),
-                ("Connection", "close"),
-            ),
-            body=body,
-        )
 
 
 def exchange(
@@ -160,7 +58,7 @@ def exchange(
         audience=key[0],
         lifetime_seconds=key[1],
     )
-    route = route_to(config.door, config.certificate_authority)
+    route = route_to(config.door.address, config.certificate_authority, tls=config.door.tls)
     return request_token(request, route, timing, deadline, send=send, tries=tries)
 
 

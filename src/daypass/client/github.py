@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+from daypass._core.net import HostPort
 from daypass._core.secret import Secret
-from daypass.client.door_url import HostPort
 from daypass.client.errors import CredentialsError, DoorUnreachableError
 from daypass.client.http1 import USER_AGENT, HttpRequest
-from daypass.client.transport import TransportError, route_to_host
+from daypass.client.transport import TransportError, route_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Ro
         ("Connection", "close"),
     )
     target = f"{slash or '/'}{path}{separator}audience={quote(audience, safe='')}"
-    return HttpRequest(method="GET", target=target, headers=headers), route_to_host(
+    return HttpRequest(method="GET", target=target, headers=headers), route_to(
         address, tls=scheme == "https"
     )
 

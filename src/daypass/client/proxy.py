@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daypass._core.errors import UsageError
-from daypass.client.door_url import HostPort
+from daypass._core.net import HostPort
 from daypass.client.http1 import USER_AGENT, HttpRequest
 
 TYPE_CHECKING = False

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from daypass._core.clock import Clock
-    from daypass.client.config import CredentialsConfig, CredentialsSource
-    from daypass.client.exchange import Timing
     from daypass.client.token import Token
+    from daypass.client.transport import Timing
 
     Inputs = tuple[tuple[str, str, str], ...]
     """What decides the exchange in addition to the credentials themselves, as (kind, name, digest)
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 
 FORMAT = b"daypass token 2"
 LIMIT_BYTES = 64 * 1024
-MIN_LEFT_SECONDS = 60
-"""A command's token is passed on to something else: with less left it is not used."""
 _ABANDONED_AFTER_SECONDS = 7 * 86400
 _WAIT_SHARE = 0.5
 """The part of an exchange's deadline for which a process waits for the exchange of another one."""
@@ -56,90 +53,18 @@ class CacheWarning(DaypassError):
     """Why the cache was not used."""
 
 
-def cached_token(
-    source: CredentialsSource,
-    audience: str | None,
-    lifetime_seconds: int | None,
-    *,
-    use_cache: bool,
-    warn: Warn,
-) -> CachedToken:
-    """Return a fresh token from the cache, or exchange for a new one and cache it.
-
-    `audience` and `lifetime_seconds`: None selects the credentials' own. Of several processes that
-    need the same token, one exchanges. If the exchange fails for a temporary reason, the last token
-    is returned while it is usable. `use_cache=False` neither reads nor writes the cache. Raises the
-    errors of `daypass.client.errors`.
-    """
-    cache, last = None, None
-    if use_cache:
-        name = entry_name(source.identity(), audience, lifetime_seconds)
-        try:
-            cache = SharedTokenCache(cache_folder(os.environ), os.environ, warn, name=name)
-            last = cache.load(name)
-        except CacheWarning as problem:
-            if cache is None:
-                warn(problem.fact, problem.hint)
-            # Otherwise the exchange reads the entry again, and warns.
-    if last is not None and last.is_fresh(SYSTEM_CLOCK):
-        return last
-    try:
-        return _exchange(source, audience, lifetime_seconds, cache, warn)
-    except DaypassError as error:
-        if last is None or not error.heals_by_itself:
-            raise
-        left = last.usable_seconds - last.age_seconds(SYSTEM_CLOCK)
-        if left < MIN_LEFT_SECONDS:
-            raise
-        warn(f"using the last token, for {left:.0f} s more: {error.fact}", error.hint)
-        return last
-
-
-def _exchange(
-    source: CredentialsSource,
-    audience: str | None,
-    lifetime_seconds: int | None,
-    cache: SharedTokenCache | None,
-    warn: Warn,
-) -> CachedToken:
-    from daypass.client.config import ReloadingConfig, parse_source
-    from daypass.client.exchange import SYSTEM_TIMING
-    from daypass.client.token_source import TokenSource
-
-    config = parse_source(source, SYSTEM_CLOCK.unix(), os.environ)
-    tokens = TokenSource(ReloadingConfig(config), SYSTEM_TIMING, shared_cache=cache)
-    cached = tokens.get(config.key(audience, lifetime_seconds))
-    for warning in cached.token.warnings:
-        warn(warning, "")
-    return cached
-
-
 class SharedTokenCache:
-    """A folder of cached tokens. `name`: the only entry to use, whatever the key is."""
+    """A folder of cached tokens. `only_entry`: the entry to use whatever the key is, or None."""
 
-    __slots__ = ("_environ", "_folder", "_name", "_warn")
+    __slots__ = ("_environ", "_folder", "_warn", "only_entry")
 
     def __init__(
-        self, folder: str, environ: Mapping[str, str], warn: Warn, *, name: str | None = None
+        self, folder: str, environ: Mapping[str, str], warn: Warn, *, only_entry: str | None = None
     ) -> None:
         self._folder = folder
         self._environ = environ
         self._warn = warn
-        self._name = name
-
-    def name_of(self, config: CredentialsConfig, key: tuple[str, int]) -> str | None:
-        """Return the name of the entry for this audience and lifetime; None if not to be cached."""
-        if config.source is None or config.inputs is None:
-            return None
-        if self._name is not None:
-            return self._name
-        audience, lifetime = key
-        # The same name as for a command without options, which reads it before the config.
-        return entry_name(
-            config.source.identity(),
-            None if audience == config.audience else audience,
-            None if lifetime == config.lifetime_seconds else lifetime,
-        )
+        self.only_entry = only_entry
 
     def load(self, name: str, clock: Clock = SYSTEM_CLOCK) -> CachedToken | None:
         """Return the entry, or None if there is none, or if an input of the exchange has changed.

@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from daypass.client.config import CredentialsConfig, ReloadingConfig
-    from daypass.client.exchange import Timing
     from daypass.client.shared_cache import SharedTokenCache
     from daypass.client.token import CachedToken, Token
-    from daypass.client.transport import Send
+    from daypass.client.transport import Send, Timing
 
     Key = tuple[str, int]
     """Audience and lifetime in seconds."""
@@ -415,10 +414,10 @@ class TokenSource:
     def _find_or_exchange(self, key: Key, rejected: Token | None, tries: int) -> CachedToken:
         """Return a token that another process has cached, or exchange for one and cache it."""
         config = self._current_config()
-        cache = self._shared_cache
-        name = None if cache is None else cache.name_of(config, key)
+        cache, name = self._shared_cache, config.cache_entry(key)
         if cache is None or name is None:
             return self._exchange(config, key, tries)
+        name = cache.only_entry or name
         lock = cache.lock(name)
         try:
             found = cache.wait(name, lock, rejected, self._timing)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 
+from daypass._core.clock import SYSTEM_CLOCK, random_fraction
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.client.errors import CredentialsError
 from daypass.client.http1 import (
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from daypass._core.clock import Clock
-    from daypass.client.door_url import DoorUrl, HostPort
+    from daypass._core.net import HostPort
     from daypass.client.http1 import HttpRequest, HttpResponse
     from daypass.client.proxy import Proxy
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 RESOLVE, CONNECT, PROXY, TLS, ANSWER = "resolve", "connect", "proxy", "tls", "answer"
 _READ_BYTES = 64 * 1024
+EXCHANGE_SECONDS = 30.0
+"""The deadline of a whole exchange: DNS, connection, TLS, response, and all retries."""
 
 
 class Route:
@@ -67,24 +71,18 @@ class Route:
 
 
 def route_to(
-    door: DoorUrl, certificate_authority: str | None, environ: Mapping[str, str] | None = None
-) -> Route:
-    """Return the route to a door. `environ` (os.environ) may name a proxy.
-
-    Raises CredentialsError for an invalid certificate authority, UsageError for a proxy that can't
-    be used.
-    """
-    return route_to_host(door.address, certificate_authority, environ, tls=door.tls)
-
-
-def route_to_host(
     address: HostPort,
     certificate_authority: str | None = None,
     environ: Mapping[str, str] | None = None,
     *,
     tls: bool,
 ) -> Route:
-    """Return the route to any host. The caller allows `tls=False` for loopback only."""
+    """Return the route to a host. The caller allows `tls=False` for loopback only.
+
+    `certificate_authority` is PEM, or None for those of this machine. `environ` (os.environ) may
+    name a proxy. Raises CredentialsError for an invalid certificate authority, UsageError for a
+    proxy that can't be used.
+    """
     if not tls:
         return Route(target=address)
     try:
@@ -122,6 +120,42 @@ class Deadline:
         if left <= 0:
             raise TimeoutError
         return left
+
+
+class Timing:
+    """Everything about time that an exchange needs.
+
+    `chance` returns a number from 0 up to 1. `start` runs a function on a daemon thread with this
+    name; it raises RuntimeError if no thread can be started. `exchange_seconds` is the deadline of
+    an exchange.
+    """
+
+    __slots__ = ("chance", "clock", "exchange_seconds", "sleep", "start")
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        chance: Callable[[], float],
+        start: Callable[[str, Callable[[], None]], None],
+        exchange_seconds: float = EXCHANGE_SECONDS,
+    ) -> None:
+        self.clock = clock
+        self.sleep = sleep
+        self.chance = chance
+        self.start = start
+        self.exchange_seconds = exchange_seconds
+
+
+def _start_daemon(name: str, work: Callable[[], None]) -> None:
+    # A daemon: the interpreter does not wait for it. It ends at the deadline at the latest.
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
+SYSTEM_TIMING = Timing(
+    clock=SYSTEM_CLOCK, sleep=time.sleep, chance=random_fraction, start=_start_daemon
+)
 
 
 class ProxyAnswerError(Exception):

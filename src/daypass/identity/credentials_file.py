@@ -19,6 +19,7 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import UnsafeFileError, read_private, write_private
 from daypass._core.hints import Placeholder, command, kubectl
+from daypass._core.net import HostPort
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
 from daypass.client.config import (
@@ -26,7 +27,7 @@ from daypass.client.config import (
     LONGEST_LIFETIME_SECONDS,
     check_audience,
 )
-from daypass.client.door_url import DoorUrl, HostPort
+from daypass.client.door import DoorUrl
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
 from daypass.identity.model import Account, IdentityName

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from daypass._core.errors import UsageError
+from daypass._core.net import HostPort
 from daypass._core.tls import read_authority
-from daypass.client.door_url import DoorUrl, HostPort
+from daypass.client.door import DoorUrl
 
 _EXAMPLE = "it looks like https://k8s.example.com:6443"
 

@@ -14,7 +14,7 @@ from daypass._core.status import Status
 from daypass._core.text import printable
 from daypass.client.config import LONGEST_LIFETIME_SECONDS, CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.exchange import TokenRequest
+from daypass.client.door import TokenRequest
 from daypass.client.http1 import HttpResponse
 from daypass.client.subject_token import TokenIdentity
 from daypass.client.token import Token

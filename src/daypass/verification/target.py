@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from daypass._core.errors import UsageError
-from daypass.client.door_url import DoorUrl
+from daypass.client.door import DoorUrl
 from daypass.config import Config, Domain, Gate, TlsIssuer, TlsSecret
 from daypass.config.domain import OUTSIDE
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.hints import command
+from daypass._core.net import HostPort
 from daypass._core.secret import Secret
 from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.door_url import HostPort
 from daypass.client.http1 import USER_AGENT, HttpRequest, HttpResponse
-from daypass.client.transport import RESOLVE, Deadline, Route, TransportError, route_to_host, send
+from daypass.client.transport import RESOLVE, Deadline, Route, TransportError, route_to, send
 from daypass.verification.certificate import (
     judge_certificate,
     judge_untrusted,
@@ -165,7 +165,7 @@ class Verifier:
         """Return a client with verified TLS, through HTTPS_PROXY if that is set."""
         token = self.credentials.token if self.credentials is not None else None
         return Prober(
-            route=route_to_host(address, target.certificate_authority, tls=True),
+            route=route_to(address, target.certificate_authority, tls=True),
             authority=authority,
             secrets=secrets if token is None else (token, *secrets),
             clock=self.clock,

@@ -18,8 +18,8 @@ from daypass.agent.config import CommandHook, PostHook, SignalHook, TokenFile
 from daypass.agent.file_renewer import FileRenewer, TokenRequester
 from daypass.agent.log import AgentLog
 from daypass.client.errors import DoorBusyError, ExchangeRefusedError
-from daypass.client.exchange import SYSTEM_TIMING
 from daypass.client.token import CachedToken, Token
+from daypass.client.transport import SYSTEM_TIMING
 from support.fake_door import long_lived_token
 from support.messages import check
 from support.timing import NOON, FakeTiming

@@ -141,7 +141,7 @@ def test_a_process_waiting_for_a_killed_one_continues_immediately(machine: Machi
 KILLED_AT = """
 import fcntl, os, sys
 from daypass.client.config import read_source
-from daypass.client.shared_cache import cached_token
+from daypass.cli.fast_path import cached_token
 
 point = int(sys.argv[2])
 calls = 0
@@ -192,7 +192,8 @@ def test_killed_processes_never_leave_a_partial_entry(machine: Machine) -> None:
         script = """
 import os, sys
 from daypass.client.config import read_source
-from daypass.client.shared_cache import SharedTokenCache, cached_token
+from daypass.cli.fast_path import cached_token
+from daypass.client.shared_cache import SharedTokenCache
 source = read_source({}, sys.argv[1])
 entry = cached_token(source, None, None, use_cache=True, warn=print)
 folder = os.environ["XDG_CACHE_HOME"] + "/daypass/tokens"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import UsageError
+from daypass._core.net import HostPort
 from daypass.client.credentials import Credentials
-from daypass.client.door_url import HostPort
 from daypass.client.errors import DoorNotTrustedError, DoorUnreachableError, NotADoorError
 from daypass.client.proxy import find_proxy, is_excluded, parse_proxy
 from daypass.client.token import Token

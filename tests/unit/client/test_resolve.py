@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from daypass.client.door_url import HostPort
+from daypass._core.net import HostPort
 from daypass.client.transport import resolve
 
 NAME = HostPort("ekf.example.com", 443)

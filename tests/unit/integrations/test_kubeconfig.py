@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from daypass._core.errors import UsageError
-from daypass.client.door_url import DoorUrl
+from daypass.client.door import DoorUrl
 from daypass.integrations.kubeconfig import (
     check_server,
     kubeconfig,

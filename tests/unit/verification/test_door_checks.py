@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.client.door_url import DoorUrl
+from daypass.client.door import DoorUrl
 from daypass.client.http1 import HttpResponse
 from daypass.verification.door_checks import (
     BlockedRequest,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.client.door_url import DoorUrl, HostPort
+from daypass._core.net import HostPort
+from daypass.client.door import DoorUrl
 from daypass.client.errors import CredentialsError
 from support.messages import raises
 

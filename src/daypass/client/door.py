@@ -1,0 +1,139 @@
+"""A door: its URL, and the TokenRequest that is sent to it."""
+
+from __future__ import annotations
+
+import json
+
+from daypass._core.net import HostPort
+from daypass.client.errors import CredentialsError
+from daypass.client.http1 import USER_AGENT, HttpRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daypass._core.secret import Secret
+    from daypass.client.subject_token import TokenIdentity
+
+_PATH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/")
+_EXAMPLE = "it looks like https://ekf.example.com/kubernetes"
+
+
+class DoorUrl:
+    """The URL of a door: scheme, host and port, and the path under which it is published."""
+
+    __slots__ = ("address", "path", "tls", "url")
+
+    def __init__(self, *, tls: bool, address: HostPort, path: str, url: str) -> None:
+        self.tls = tls
+        self.address = address
+        self.path = path
+        self.url = url
+
+    def __repr__(self) -> str:
+        return f"DoorUrl({self.url!r})"
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header: it has a port only if it is not the scheme's default."""
+        text = str(self.address)
+        return text.removesuffix(":443") if self.tls else text.removesuffix(":80")
+
+    @classmethod
+    def parse(cls, text: str) -> DoorUrl:
+        """Return the door of a URL; raises CredentialsError, which quotes no user or password."""
+        scheme, separator, rest = text.partition("://")
+        authority, slash, path = rest.partition("/")
+        scheme, path = scheme.lower(), slash + path
+        if "@" in authority:
+            raise CredentialsError(
+                "the door's URL holds a user name", "take out what stands before the @"
+            )
+        if not separator or scheme not in ("https", "http"):
+            raise CredentialsError("the door's URL does not begin with https://", _EXAMPLE)
+        if "?" in text or "#" in text:
+            raise CredentialsError("the door's URL has a query or a fragment", _EXAMPLE)
+        address = HostPort.parse(authority, default_port=443 if scheme == "https" else 80)
+        if address is None:
+            raise CredentialsError("the door's URL names no host and port", _EXAMPLE)
+        if scheme == "http" and not address.is_loopback:
+            raise CredentialsError(
+                "the door's URL begins with http://, which would send the token in the clear",
+                f"use https://{authority}{path}; plain http is for loopback addresses only",
+            )
+        path = _path(path, authority)
+        url = f"{scheme}://{authority}{path}"
+        return cls(tls=scheme == "https", address=address, path=path, url=url)
+
+
+def _path(path: str, authority: str) -> str:
+    path = path.rstrip("/")
+    if not path:
+        raise CredentialsError(
+            "the door's URL has no path",
+            f"doors are published below a prefix: try https://{authority}/kubernetes",
+        )
+    parts = path.split("/")[1:]
+    if not _PATH.issuperset(path) or not all(p.strip(".") for p in parts):
+        raise CredentialsError("the path of the door's URL is not a plain one", _EXAMPLE)
+    if parts[-2:] == ["api", "v1"] or "/api/v1/" in path:
+        raise CredentialsError(
+            "the door's URL goes on behind the door", f"end it before /api/v1: {_EXAMPLE}"
+        )
+    return path
+
+
+class TokenRequest:
+    """What an exchange requests, and what its errors may name."""
+
+    __slots__ = ("audience", "door", "identity", "lifetime_seconds", "token")
+
+    def __init__(
+        self,
+        *,
+        door: DoorUrl,
+        identity: TokenIdentity,
+        token: Secret,
+        audience: str,
+        lifetime_seconds: int,
+    ) -> None:
+        self.door = door
+        self.identity = identity
+        self.token = token
+        self.audience = audience
+        self.lifetime_seconds = lifetime_seconds
+
+    def __repr__(self) -> str:
+        return f"TokenRequest({self.identity!r}, audience={self.audience!r})"
+
+    def encode(self) -> HttpRequest:
+        """Return the HTTP request.
+
+        The new token is bound to the Secret of the long-lived one, and is invalid once that is
+        deleted. The Secret's UID is not known here; the API server does not require it. A
+        federated subject token has no Secret.
+        """
+        spec: dict[str, object] = {
+            "audiences": [self.audience],
+            "expirationSeconds": self.lifetime_seconds,
+        }
+        if self.identity.secret_name is not None:
+            name = self.identity.secret_name
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": name}
+        document = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        body = json.dumps(document, separators=(",", ":")).encode()
+        names = (
+            f"namespaces/{self.identity.namespace}/serviceaccounts/{self.identity.service_account}"
+        )
+        return HttpRequest(
+            method="POST",
+            target=f"{self.door.path}/api/v1/{names}/token",
+            headers=(
+                ("Host", self.door.authority),
+                ("Authorization", f"Bearer {self.token.reveal()}"),
+                ("Content-Type", "application/json"),
+                ("Accept", "application/json"),
+                ("User-Agent", USER_AGENT),
+                ("Content-Length", str(len(body))),
+                ("Connection", "close"),
+            ),
+            body=body,
+        )
