@@ -19,9 +19,8 @@ from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.exchange import Timing
 from daypass.client.http1 import HttpRequest, HttpResponse
-from daypass.client.transport import CONNECT, Route, TransportError
+from daypass.client.transport import CONNECT, Route, Timing, TransportError
 from support.exchanges import FakeSend
 from support.fake_door import AUDIENCE, credentials_document, short_lived_token
 from support.timing import FakeClock, FakeTiming
