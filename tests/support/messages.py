@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 import pytest
 
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, reason_code
 
 TESTS = Path(__file__).parent.parent
 GOLDEN = TESTS / "golden" / "messages.txt"
@@ -101,9 +101,8 @@ def message_with(text: str, value: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """The code of an error: its own reason, or else the name of its class."""
-    own = getattr(error, "reason", "") if isinstance(error, DaypassError) else ""
-    return str(own) or type(error).__name__
+    """The reason code of an error; for one of Python's own, the code that its class would have."""
+    return error.reason if isinstance(error, DaypassError) else reason_code(type(error))
 
 
 def read() -> dict[str, tuple[str, str]]:

@@ -1,18 +1,28 @@
 """The base class of daypass's errors, and those that more than one package raises."""
 
 
+def reason_code(kind: type[BaseException]) -> str:
+    """Return the reason code of a class of errors: "not-a-door" for NotADoorError."""
+    name = kind.__name__.removesuffix("Error")
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-_")
+
+
 class DaypassError(Exception):
     """Something that a user can act upon: a fact, and a hint at what to do next.
 
     `str(error)` is the fact followed by the hint. Errors hold no secret and survive pickling.
     `exit_code` is the exit code of a command (1 failed, 2 usage). `heals_by_itself` is true if
-    the same attempt may succeed later without a change. `reason` is a short code for the case,
-    such as "connect-timeout"; empty if the class is its only case.
+    the same attempt may succeed later without a change. `reason` is a stable code for the case,
+    such as "connect-timeout"; if the class is its only case, its name as `reason_code` forms it.
     """
 
     exit_code = 1
     heals_by_itself = False
-    reason = ""
+    reason = "failed"
+
+    def __init_subclass__(cls) -> None:
+        if "reason" not in cls.__dict__:
+            cls.reason = reason_code(cls)
 
     def __init__(self, fact: str, hint: str = "", *, reason: str = "") -> None:
         super().__init__(fact, hint)

@@ -294,7 +294,7 @@ def test_a_command_names_the_extra_that_it_needs(line: str, tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "pip install 'daypass[" in done.stderr
-    check(done.stderr, reason="MissingExtraError")
+    check(done.stderr, reason="missing-extra")
 
 
 @pytest.mark.parametrize("silence", ["0", "5", "0m"])

@@ -1,6 +1,7 @@
 """The base of all errors."""
 
 import pickle
+import re
 
 from daypass._core.errors import DaypassError, MissingExtraError, UsageError
 
@@ -18,3 +19,20 @@ def test_an_error_has_a_fact_and_a_hint_and_can_be_pickled() -> None:
         assert not again.heals_by_itself
     assert str(DaypassError("fact", "hint")) == "fact\nhint"
     assert str(DaypassError("fact")) == "fact"
+
+
+def test_every_error_has_a_reason_code() -> None:
+    class NotADogError(DaypassError):
+        pass
+
+    class BarksError(NotADogError):
+        reason = "too-loud"
+
+    assert DaypassError("fact").reason == "failed"
+    assert NotADogError("fact").reason == "not-a-dog"
+    assert (BarksError("fact").reason, BarksError("fact", reason="bites").reason) == (
+        "too-loud",
+        "bites",
+    )
+    for kind in DaypassError.__subclasses__():
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", kind.reason)
