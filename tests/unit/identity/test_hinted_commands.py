@@ -319,7 +319,7 @@ EXEMPT = {
     "gate/revocation/state_store.py::_damaged: kubectl delete configmap _ -n _": (
         "tests of the record do it"
     ),
-    "gate/authorizer/revocation_list_client.py::see: daypass gate watch": "runs until a signal",
+    "gate/authorizer/revocation_list_client.py::update: daypass gate watch": "runs until a signal",
     "gate/revocation/published_list.py::read_revocation_list: daypass gate watch":
         "runs until a signal",
     "identity/health.py::_check_gate: daypass identity create _ -n _":
