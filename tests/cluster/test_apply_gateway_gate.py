@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
+from daypass.deploy.apply import NotReadyError, Waiter, wait_for_policies
 from daypass.deploy.object_ref import ObjectRef
-from daypass.deploy.wait import NotReadyError, Waiter, wait_for_policies
 from daypass.gate.revocation.publishers import publisher_of
 from daypass.gate.signing_keys import key_set
 from daypass.kube.cluster import Cluster
@@ -144,7 +144,7 @@ def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str]
             for where, name in names
             for kind in ("SecurityPolicy", "ClientTrafficPolicy")[: 2 if where == "infra" else 1]
         ]
-        problems = wait_for_policies(opened, policies, Waiter(opened, 20), told.append)
+        problems = wait_for_policies(Waiter(opened, 20, told.append), policies)
     return problems, told
 
 

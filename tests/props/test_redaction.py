@@ -17,8 +17,7 @@ from daypass._core.redact import LIMIT_ANSWER_BYTES, RUN_CHARACTERS, redact, red
 from daypass._core.secret import Secret
 from daypass.client.http1 import HttpResponse
 from daypass.kube.errors import explain
-from daypass.verification.door_checks import judge_policy
-from daypass.verification.gate_checks import judge_gate
+from daypass.verification.checks import judge_gate, judge_policy
 from support.exchanges import order, run_exchange
 from support.fake_door import SENTINEL, answer, long_lived_token, token_answer
 

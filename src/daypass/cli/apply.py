@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass.cli import log, write_printable
-from daypass.cli.deployment import confirm, log_risks, open_plan
+from daypass.cli.deployment import (
+    confirm,
+    counts,
+    diffs,
+    log_risks,
+    name_of_need,
+    open_plan,
+    overview,
+    plan_json,
+)
 from daypass.cli.options import add_cluster, add_output, add_timeout, add_tree, tree_folder
 from daypass.cli.output import write_json
 
@@ -16,7 +25,6 @@ if TYPE_CHECKING:
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
-    from daypass.deploy.wait import Waiter
 
 EXTRA = "admin"
 SUMMARY = "show what would change, commit it, apply it, wait for it, verify it"
@@ -68,16 +76,14 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
-    from daypass.deploy import report
-
     if args.output == "json":
-        write_json(report.as_json(plan), indent=None)
+        write_json(plan_json(plan), indent=None)
     else:
-        write_printable(report.diffs(plan, whole=args.dry_run))
-        write_printable(report.overview(plan))
-    log(f"{state.cluster.connection.server}: {report.counts(plan)}")
-    for line in report.missing_lines(plan):
-        log(line)
+        write_printable(diffs(plan, whole=args.dry_run))
+        write_printable(overview(plan))
+    log(f"{state.cluster.connection.server}: {counts(plan)}")
+    for need in plan.missing:
+        log(f"{name_of_need(need)} is not there: the certificate of {need.host} and its key")
     log_risks(plan, "this opens more than is open now:")
 
 
@@ -110,10 +116,11 @@ def _execute(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
 
     done = execute(state.cluster, plan, force=args.force_conflicts)
     if args.no_wait:
-        from daypass.deploy.report import waiting_lines
-
-        for line in waiting_lines(plan):
-            log(line, "once it has: " + command("apply"))
+        for need in plan.waiting:
+            log(
+                f"{name_of_need(need)} is a copy of what cert-manager has not made yet",
+                "once it has: " + command("apply"),
+            )
     if done.applied or done.removed:
         log(f"applied {done.applied}, removed {done.removed}")
     for removal in done.left:
@@ -122,26 +129,33 @@ def _execute(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
 
 def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan) -> int:
     """Wait for the rollout, the policy and the gate, then verify the published door."""
+    from daypass.deploy.apply import (
+        Waiter,
+        verify_published,
+        wait_for_certificate,
+        wait_for_policies,
+        wait_for_rollout,
+    )
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
-    from daypass.deploy.wait import Waiter, wait_for_certificate, wait_for_rollout
 
-    waiter = Waiter(state.cluster, args.timeout)
+    waiter = Waiter(state.cluster, args.timeout, log)
     if plan.waiting:
-        wait_for_certificate(state.cluster, plan.pair, waiter, log)
+        wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
         _execute(args, state, make_plan(state, config))
     for change in plan.changes:
         if change.identifier.kind == "Deployment":
-            wait_for_rollout(state.cluster, change.identifier, waiter, log)
+            wait_for_rollout(waiter, change.identifier)
     _wait_for_policy(state, config, plan)
-    problems = _wait_for_gate(state, plan, waiter)
+    problems = wait_for_policies(waiter, [change.identifier for change in plan.changes])
+    if problems:
+        log("the gate has problems:", "\n".join(problems))
     if args.no_verify:
         return 3 if problems else 0
-    from daypass.deploy.wait import verify_published
     from daypass.verification import report
 
-    findings = verify_published(config, waiter, log)
+    findings = verify_published(waiter, config)
     log("seen from outside:", report.text(findings))
     return 3 if problems or report.has_failures(findings) else 0
 
@@ -155,14 +169,3 @@ def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> No
         seen_in = wait_until_enforced(state.cluster, config.policy)
         where = f"in force, as seen in {seen_in}" if seen_in else "installed"
         log(f"the policy is {where}; mode {config.policy.mode}")
-
-
-def _wait_for_gate(state: ClusterState, plan: ApplyPlan, waiter: Waiter) -> list[str]:
-    """Wait until the gateway has accepted the gate's policies; return the problems that remain."""
-    from daypass.deploy.wait import GATEWAY_POLICIES, wait_for_policies
-
-    policies = [c.identifier for c in plan.changes if c.identifier.group == GATEWAY_POLICIES]
-    problems = wait_for_policies(state.cluster, policies, waiter, log)
-    if problems:
-        log("the gate has problems:", "\n".join(problems))
-    return problems

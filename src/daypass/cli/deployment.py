@@ -1,10 +1,12 @@
-"""What `daypass apply`, `diff` and `remove` share: a plan, its risks, and confirmation."""
+"""What `daypass apply`, `diff` and `remove` share: a plan, how it is shown, and confirmation."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import DaypassError
 from daypass.cli import log, warn
@@ -12,11 +14,16 @@ from daypass.cli.options import load_config, open_cluster
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
+    from daypass.deploy.remove import Removal
+    from daypass.render.prerequisites import Prerequisite
+
+_VERBS = {"create": "create", "change": "change", "own": "take over"}
+_WIDTH = 9
 
 
 @contextmanager
@@ -37,14 +44,85 @@ def open_plan(
         yield config, state, make_plan(state, config)
 
 
-def log_risks(plan: ApplyPlan, headline: str) -> None:
-    """Log what the plan opens, below the headline, and its warnings."""
-    from daypass.deploy import report
+def diffs(plan: ApplyPlan, *, whole: bool) -> str:
+    """Return the changes as unified diffs; `whole`: those of new objects too."""
+    verdicts = ("create", "change") if whole else ("change",)
+    return "".join(change.diff() for change in plan.changes if change.verdict in verdicts)
 
+
+def overview(plan: ApplyPlan) -> str:
+    """Return a line for each object that is changed or removed, in that order."""
+    changes = sorted(plan.to_apply, key=lambda change: change.identifier.wave)
+    rows = [(_VERBS[change.verdict], str(change.identifier)) for change in changes]
+    return _lines(rows) + removals_overview(plan.removals)
+
+
+def removals_overview(removals: Sequence[Removal]) -> str:
+    """Return a line for each removal, with the reason if the object stays."""
+    reasons = [f": {removal.why}" if removal.why else "" for removal in removals]
+    return _lines(
+        [(r.fate, f"{r.identifier}{why}") for r, why in zip(removals, reasons, strict=True)]
+    )
+
+
+def counts(plan: ApplyPlan) -> str:
+    """Return `3 to create, 1 to change`, or that nothing is to do."""
+    found = Counter(_VERBS[change.verdict] for change in plan.to_apply)
+    found.update(removal.fate for removal in plan.removals)
+    return ", ".join(f"{number} to {verb}" for verb, number in found.items()) or (
+        "all is as the config says"
+    )
+
+
+def plan_json(plan: ApplyPlan) -> dict[str, Any]:
+    """Return everything in a plan, for programs."""
+    return {
+        "objects": [
+            {
+                **asdict(change.identifier),
+                "action": _VERBS[change.verdict],
+                "diff": change.diff(),
+            }
+            for change in plan.to_apply
+        ]
+        + removals_json(plan.removals),
+        "unchanged": len(plan.changes) - len(plan.to_apply),
+        "widens": list(plan.widened),
+        "collisions": list(plan.collisions),
+        "unguarded": list(plan.unguarded.lines),
+        "unseen": list(plan.unseen),
+        "missing": [name_of_need(need) for need in plan.missing],
+    }
+
+
+def removals_json(removals: Sequence[Removal]) -> list[dict[str, str]]:
+    """Return the removals, for programs."""
+    return [{**asdict(r.identifier), "action": r.fate, "why": r.why} for r in removals]
+
+
+def name_of_need(need: Prerequisite) -> str:
+    """Return the kind, namespace and name of a prerequisite."""
+    return f"{need.kind} {need.namespace}/{need.name}"
+
+
+def _lines(rows: list[tuple[str, str]]) -> str:
+    return "".join(f"{verb:<{_WIDTH}} {what}\n" for verb, what in rows)
+
+
+def log_risks(plan: ApplyPlan, headline: str) -> None:
+    """Log what the plan opens, below the headline, and warn of what to know before applying."""
     if plan.widened:
         log(headline, "\n".join(plan.widened))
-    for fact, hint in report.warnings(plan):
-        warn(fact, hint)
+    for line in plan.collisions:
+        warn(line, "which of the two is served is for the front to choose")
+    *lines, last = plan.unguarded.lines or ("",)
+    for line in lines:
+        warn(line)
+    if last:
+        warn(last, plan.unguarded.hint)
+    if plan.unseen:
+        what = ", ".join(plan.unseen)
+        warn(f"no right to list {what}: whether others' routes are in the way is not known")
 
 
 def confirm(question: str, otherwise: str) -> None:

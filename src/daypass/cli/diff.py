@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass.cli import log, write_printable
-from daypass.cli.deployment import log_risks, open_plan
+from daypass.cli.deployment import counts, diffs, log_risks, open_plan, overview, plan_json
 from daypass.cli.options import add_cluster, add_output, add_tree, tree_folder
 from daypass.cli.output import write_json
 
@@ -51,21 +51,19 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: list[str]) -> None:
-    from daypass.deploy import report
-
     if args.output == "json":
         changes = [{"path": drift.path, "diff": drift.diff()} for drift in files]
-        document = {"files": changes, "uncommitted": uncommitted, **report.as_json(plan)}
+        document = {"files": changes, "uncommitted": uncommitted, **plan_json(plan)}
         write_json(document, indent=None)
     else:
         write_printable("".join(drift.diff() for drift in files))
-        write_printable(report.diffs(plan, whole=True))
-        write_printable(report.overview(plan))
+        write_printable(diffs(plan, whole=True))
+        write_printable(overview(plan))
     folder = tree_folder(args)
     log(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
     for path in uncommitted:
         log(f"git does not have {path} as it is")
-    log(f"cluster: {report.counts(plan)}")
+    log(f"cluster: {counts(plan)}")
     for line in (owner for change in plan.changes for owner in change.owners):
         log(line)
     log_risks(plan, f"`{command('apply')}` would open more than is open now:")

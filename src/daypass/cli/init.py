@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from daypass.deploy.ekf import BuildError, Overlay
     from daypass.deploy.init.plan import InitPlan
-    from daypass.deploy.init.questions import Questions
+    from daypass.deploy.init.wizard import Questions
 
 _CONFIG_OPTIONS = (
     "host", "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix",
@@ -90,14 +90,13 @@ def _add_config_options(group: _ArgumentGroup) -> None:
 
 def run(args: Namespace) -> int:
     """Start or adopt."""
-    from daypass.deploy.edits import diff
-    from daypass.deploy.init.questions import terminal
+    from daypass.deploy.init.wizard import terminal
 
     _check_options(args)
     questions = terminal(lambda words: log(*words.split("\n", 1)))
     plan = _plan_hosts(args, questions) if args.adopt == "hosts" else _plan_config(args, questions)
     if args.dry_run:
-        write_printable(diff(plan.edits, args.folder))
+        write_printable("".join(edit.diff(args.folder) for edit in plan.edits))
         return 0
     _write_and_commit(args, plan)
     _log_next_steps(args, plan)
@@ -170,14 +169,14 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
 def _hosts(
     args: Namespace, overlays: Sequence[Overlay], questions: Questions, *, keep: bool
 ) -> dict[str, str]:
-    from daypass.deploy.init.plan import ekf_hosts
+    from daypass.deploy.init.wizard import ekf_hosts
 
     given = {"ekf": args.ekf_host, "serving": args.serving_host}
     return ekf_hosts(given, overlays, questions, keep=keep)
 
 
 def _write_and_commit(args: Namespace, plan: InitPlan) -> None:
-    from daypass.deploy.edits import commit_edits
+    from daypass.deploy.git import commit_edits
 
     not_built: list[BuildError] = []
     commit = commit_edits(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass.cli import log, write_printable
-from daypass.cli.deployment import confirm
+from daypass.cli.deployment import confirm, removals_json, removals_overview
 from daypass.cli.options import add_cluster, add_output, add_timeout, open_cluster
 from daypass.cli.output import write_json
 
@@ -42,9 +42,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Remove it."""
     with open_cluster(args) as cluster:
+        from daypass.deploy.apply import Waiter, wait_until_gone
         from daypass.deploy.cluster_state import DELETE_WITH_KUBECTL, read_cluster_state
         from daypass.deploy.remove import find_removals, remove_all
-        from daypass.deploy.wait import Waiter, wait_until_gone
 
         state = read_cluster_state(cluster, instead=DELETE_WITH_KUBECTL)
         removals = find_removals(cluster, state.entries)
@@ -58,8 +58,7 @@ def run(args: Namespace) -> int:
             confirm("remove it?", command("remove", "--yes"))
         done = remove_all(state, removals)
         if not args.no_wait:
-            waiter = Waiter(cluster, args.timeout)
-            wait_until_gone(cluster, removals, done, waiter, log)
+            wait_until_gone(Waiter(cluster, args.timeout, log), removals, done)
     log(f"removed {done.removed}; the files in git are unchanged")
     for removal in done.left:
         log(f"left {removal.identifier}: {removal.why}")
@@ -69,11 +68,9 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, removals: list[Removal]) -> None:
-    from daypass.deploy import report
-
     if args.output == "json":
-        write_json({"objects": report.removals_json(removals)}, indent=None)
+        write_json({"objects": removals_json(removals)}, indent=None)
     else:
-        write_printable(report.removals_overview(removals))
+        write_printable(removals_overview(removals))
     if any(r.identifier.kind == "ValidatingAdmissionPolicy" for r in removals):
         log("without the policy, nothing limits the short-lived tokens of identities any more")

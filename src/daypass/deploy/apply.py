@@ -1,18 +1,35 @@
-"""Apply a plan. Any request may fail: applying again continues from there."""
+"""Apply a plan, and wait until it works: certificates, rollouts, the gate's policies, removals.
+
+Any request may fail: applying again continues from there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from daypass._core.errors import DaypassError
-from daypass._core.hints import command
-from daypass.deploy.inventory import NAME, AppliedObject, Inventory, write_inventory
-from daypass.deploy.object_ref import LAST_WAVE, ObjectRef, in_parallel
+from daypass._core.hints import command, kubectl
+from daypass._core.text import printable
+from daypass.config import Config
+from daypass.deploy.inventory import NAME, AppliedObject, Inventory, merged, write_inventory
+from daypass.deploy.object_ref import LAST_WAVE, ObjectRef, find_object, in_parallel
 from daypass.deploy.plan import ApplyPlan, ObjectChange
-from daypass.deploy.remove import ApplyResult, PartialApplyError, remove
+from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, remove
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, Object
+from daypass.verification.report import Finding
+from daypass.verification.target import targets_of
+from daypass.verification.verify import Verifier
+
+_GATEWAY_POLICIES = "gateway.envoyproxy.io"
+_PAUSE_SECONDS = 1.0
+_LISTED = re.compile(r"\[([^\]]*)\]")
+
+T = TypeVar("T")
 
 
 def execute(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> ApplyResult:
@@ -26,12 +43,12 @@ def execute(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> ApplyR
     for change in plan.to_apply:
         waves[change.identifier.wave].append(change)
     total, applied = len(plan.to_apply), dict[ObjectRef, Object]()
+    known = merged(plan.inventories)
     try:
         current = next((i for i in plan.inventories if i.namespace == plan.namespace), None)
         if any(change.verdict == "create" for change in waves[0]):
             _apply(cluster, waves[0], applied, force=force)  # the inventory needs its namespace
             waves[0] = []
-        known = {k: v for one in reversed(plan.inventories) for k, v in one.entries.items()}
         current = write_inventory(
             cluster,
             current or Inventory(namespace=plan.namespace),
@@ -75,4 +92,175 @@ def _with_uids(
     return {
         ref: replace(entry, uid=str(applied[ref]["metadata"]["uid"])) if ref in applied else entry
         for ref, entry in entries.items()
+    }
+
+
+class NotReadyError(DaypassError):
+    """It was applied and does not work yet."""
+
+
+class Waiter:
+    """Waits until a deadline, by the cluster's clock. `log` gets what is waited for."""
+
+    def __init__(self, cluster: Cluster, seconds: float, log: Callable[[str], None]) -> None:
+        self.cluster = cluster
+        self.log = log
+        self._ends = cluster.clock.monotonic() + seconds
+        self._seconds = seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left, at least 0."""
+        return max(0.0, self._ends - self.cluster.clock.monotonic())
+
+    def wait(self, check: Callable[[], T | str], hint: str) -> T:
+        """Return the first result that is no text. Log each other text once.
+
+        Raises NotReadyError with the last text and `hint` after the deadline.
+        """
+        logged = ""
+        while isinstance(result := check(), str):
+            if result != logged:
+                self.log(f"waiting: {result}")
+                logged = result
+            if not self.left():
+                raise NotReadyError(f"not ready within {self._seconds:g} s: {result}", hint)
+            self.cluster.sleep(_PAUSE_SECONDS)
+        return result
+
+
+def wait_for_certificate(waiter: Waiter, secret: ObjectRef) -> None:
+    """Wait until cert-manager has made the door's certificate. Raises NotReadyError."""
+
+    def check() -> str | None:
+        there = find_object(waiter.cluster, secret, metadata_only=True)
+        return None if there else f"{secret}, which cert-manager makes"
+
+    waiter.wait(check, kubectl("describe", "certificates", "-n", secret.namespace))
+
+
+def wait_for_rollout(waiter: Waiter, deployment: ObjectRef) -> None:
+    """Wait until all replicas are of the newest version and available, as kubectl does.
+
+    Raises NotReadyError, at once if Kubernetes has given up.
+    """
+    where = ("-n", deployment.namespace)
+    described = kubectl("describe", "deployment", deployment.name, *where)
+    hint = f"{kubectl('get', 'pods', *where)}; {described}"
+
+    def check() -> int | str:
+        document = find_object(waiter.cluster, deployment)
+        if document is None:
+            raise NotReadyError(f"{deployment} is gone", f"`{command('apply')}` makes it again")
+        status = document.get("status") or {}
+        if status.get("observedGeneration", 0) < document["metadata"].get("generation", 0):
+            return f"{deployment}: no controller has seen it yet"
+        for condition in status.get("conditions") or ():
+            if condition.get("reason") == "ProgressDeadlineExceeded":
+                raise NotReadyError(f"{deployment}: {condition.get('message', '')}", hint)
+        replicas = int(document["spec"].get("replicas", 1))
+        lacking = _lacking(status, replicas)
+        return f"{deployment}: {lacking}" if lacking else replicas
+
+    ready = waiter.wait(check, hint)
+    waiter.log(f"{deployment}: {ready} of {ready} ready")
+
+
+def _lacking(status: Mapping[str, int], wanted: int) -> str:
+    """Return what a rollout lacks, empty if it is complete.
+
+    As `kubectl rollout status` (k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go).
+    """
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    if updated < wanted:
+        return f"{updated} of {wanted} replicas are new"
+    if status.get("replicas", 0) > updated:
+        return f"{status['replicas'] - updated} old replicas are leaving"
+    return f"{available} of {wanted} ready" if available < updated else ""
+
+
+def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[str]:
+    """Wait until Envoy Gateway accepts each SecurityPolicy; return what is wrong, a line each.
+
+    Policies of other kinds are reported if they are not accepted. Raises NotReadyError: until a
+    SecurityPolicy is accepted, the gate checks nothing.
+    """
+    policies = sorted(ref for ref in applied if ref.group == _GATEWAY_POLICIES)
+    own = {policy.where for policy in policies}
+    problems = []
+    for policy in policies:
+        if policy.kind == "SecurityPolicy":
+            hint = kubectl("describe", policy.kind.lower(), policy.name, "-n", policy.namespace)
+            document = waiter.wait(partial(_accepted, waiter.cluster, policy), hint)
+            if others := [name for name in _overriding_policies(document) if name not in own]:
+                problems.append(
+                    f"{policy}: other policies replace it for {', '.join(others)}, where the gate"
+                    " checks nothing: set mergeType: StrategicMerge in them"
+                )
+        elif reason := _rejection_reason(find_object(waiter.cluster, policy) or {}):
+            problems.append(f"{policy} is not in force: {reason}")
+    return problems
+
+
+def _accepted(cluster: Cluster, policy: ObjectRef) -> Object | str:
+    document = find_object(cluster, policy) or {}
+    if reason := _rejection_reason(document):
+        return f"{policy}: {reason}"
+    if not list(_conditions(document, "Accepted")):
+        return f"{policy}: Envoy Gateway has not seen it yet"
+    return document
+
+
+def _rejection_reason(document: Object) -> str:
+    """Return why a policy is not accepted, by its status; empty if its status does not say so."""
+    found = (each for each in _conditions(document, "Accepted") if each.get("status") != "True")
+    return next((printable(str(each.get("message"))) for each in found), "")
+
+
+def _overriding_policies(document: Object) -> list[str]:
+    """Return `NAMESPACE/NAME` of the routes and listeners where other policies replace this one.
+
+    The status lists them in its message: `... for these routes: [team/a team/b]`.
+    """
+    found = [each for each in _conditions(document, "Overridden") if each.get("status") == "True"]
+    lists = (listed for each in found for listed in _LISTED.findall(str(each.get("message"))))
+    return sorted({printable(name) for listed in lists for name in listed.split()})
+
+
+def _conditions(document: Object, kind: str) -> Iterator[Object]:
+    """Yield the conditions of any controller for the current generation."""
+    generation = (document.get("metadata") or {}).get("generation")
+    for ancestor in (document.get("status") or {}).get("ancestors") or ():
+        for condition in ancestor.get("conditions") or ():
+            current = condition.get("observedGeneration", generation) == generation
+            if current and condition.get("type") == kind:
+                yield condition
+
+
+def wait_until_gone(waiter: Waiter, removals: Sequence[Removal], done: ApplyResult) -> None:
+    """Wait until all that was removed is gone: finalizers take time. Raises NotReadyError."""
+    left = {removal.identifier for removal in done.left}
+    for removal in removals:
+        ref = removal.identifier
+        if removal.fate == "remove" and ref not in left:
+            where = ("-n", ref.namespace) if ref.namespace else ()
+            hint = kubectl("describe", ref.kind.lower(), ref.name, *where)
+            waiter.wait(partial(_gone, waiter.cluster, removal), hint)
+
+
+def _gone(cluster: Cluster, removal: Removal) -> str | None:
+    live = find_object(cluster, removal.identifier, metadata_only=True)
+    if live is None or live["metadata"]["uid"] != removal.uid:
+        return None
+    finalizers = ", ".join(live["metadata"].get("finalizers") or ())
+    return f"{removal.identifier} is going" + (f" ({finalizers})" if finalizers else "")
+
+
+def verify_published(waiter: Waiter, config: Config) -> dict[str, list[Finding]]:
+    """Return what `daypass verify` finds about each domain; failures are retried for a while."""
+    return {
+        target.name: Verifier(
+            wait_seconds=waiter.left(), progress=lambda words: waiter.log(f"waiting: {words}")
+        ).verify(target)
+        for target in targets_of(config, None, None)
+        if target.front != "envoy"
     }

@@ -9,7 +9,14 @@ from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass.config import Config
 from daypass.deploy.exposure_diff import Exposure
-from daypass.deploy.inventory import HOLDS, HOLDS_ONE, AppliedObject, Inventory, read_inventories
+from daypass.deploy.inventory import (
+    HOLDS,
+    HOLDS_ONE,
+    AppliedObject,
+    Inventory,
+    merged,
+    read_inventories,
+)
 from daypass.deploy.object_ref import ObjectRef
 from daypass.gate.signing_keys import issuer_of
 from daypass.kube.cluster import Cluster
@@ -45,9 +52,7 @@ class ClusterState:
     @property
     def entries(self) -> dict[ObjectRef, AppliedObject]:
         """What was applied or about to be, of all inventories."""
-        return {
-            key: value for one in reversed(self.inventories) for key, value in one.entries.items()
-        }
+        return merged(self.inventories)
 
     @property
     def exposed(self) -> Exposure | None:

@@ -31,7 +31,7 @@ import yaml
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass.deploy.edits import Edit, link_on_the_way, read
+from daypass.deploy.git import Edit, link_on_the_way, read_text
 
 FOLDERS = {
     "ekf": "rok/kubernetes-proxy/overlays/deploy",
@@ -208,7 +208,7 @@ def _text(root: Path, name: str) -> str:
     link = link_on_the_way(root / name, root)
     if link is not None:
         raise LayoutError(f"{link.relative_to(root)} is a link", "edit what it leads to yourself")
-    text = read(root / name)
+    text = read_text(root / name)
     if text is None:
         raise LayoutError(f"{name} is not there", "is the checkout complete? git status")
     return text
@@ -366,13 +366,13 @@ def hand_over(overlay: Overlay) -> list[Edit]:
         )
     (ingress,) = ingresses
     path = overlay.root / overlay.folder / _DOOR_PATCH
-    before = read(path)
+    before = read_text(path)
     if before not in (None, _BY_ANNOTATION, _BY_FIELD):
         raise LayoutError(
             f"{overlay.folder}/{_DOOR_PATCH} is there, and is not as daypass writes it",
             "move it away, or restore it with git",
         )
-    listing = read(overlay.kustomization) or ""
+    listing = read_text(overlay.kustomization) or ""
     name = posixpath.join(overlay.folder, overlay.kustomization.name)
     target = overlay.target or {"kind": "Ingress", "name": ingress["metadata"]["name"]}
     text = _BY_ANNOTATION if _CLASS in _annotations(ingress) else _BY_FIELD

@@ -1,22 +1,29 @@
-"""Commits to a git work tree, with the files that daypass has written and no others.
+"""Files of a git work tree: edited, and committed with no others.
 
 git runs as the user runs it: with their hooks, identity and signature. Other changes, staged or
-not, stay as they are. Where git refuses, the files stay as written and the index as it was.
+not, stay as they are. `Checkout` commits what `daypass apply` has rendered: where git refuses, the
+files stay as written and the index as it was. `commit_edits` writes and commits all or nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.files import read_ordinary, write_private
 from daypass._core.hints import command
+from daypass._core.text import unified_diff
 from daypass.render.manifests import MARK
 
 SUBJECT_CHARACTERS = 72
+LIMIT_BYTES = 1024 * 1024
+"""Larger files of a repository are not edited."""
+_NEW_FILE_MODE = 0o644
 _NO_COMMIT = "or leave git to yourself: " + command("apply", "--no-commit")
 _IN_PROGRESS = {
     "MERGE_HEAD": "a merge",
@@ -200,7 +207,7 @@ class Checkout:
         changes = [change for change in self._changes() if self._is_ours(change, tree)]
         if not changes:
             return None
-        subject, body = message([(c, self._in_tree(c)) for c in changes], widened)
+        subject, body = commit_message([(c, self._in_tree(c)) for c in changes], widened)
         try:
             return self._repository.commit(changes, f"{subject}\n\n{body}")
         except GitError as error:
@@ -241,7 +248,9 @@ def not_in_git(folder: Path, config: Path, tree: Mapping[str, str]) -> list[str]
     return Checkout(folder, config).uncommitted(tree)
 
 
-def message(changes: Sequence[tuple[FileChange, str]], widened: Sequence[str]) -> tuple[str, str]:
+def commit_message(
+    changes: Sequence[tuple[FileChange, str]], widened: Sequence[str]
+) -> tuple[str, str]:
     """Return subject and body of a commit; each change comes with its path in the tree."""
     domains: dict[str, list[str]] = {"Publish": [], "Withdraw": []}
     for change, path in changes:
@@ -265,3 +274,125 @@ def message(changes: Sequence[tuple[FileChange, str]], widened: Sequence[str]) -
         verb = "add" if change.is_new else "remove" if change.is_deleted else "change"
         lines.append(f"{verb} {change.path}")
     return subject, "\n".join([*lines, "", "By daypass apply."])
+
+
+class WriteError(DaypassError):
+    """A file could not be written; the others were restored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A file before and after. `before` None: it is new; `after` None: it is deleted."""
+
+    path: Path
+    before: str | None
+    after: str | None
+
+    def diff(self, root: Path) -> str:
+        """Return what would change, as a unified diff with a path relative to `root`."""
+        name = os.path.relpath(self.path, root)
+        return unified_diff(self.before, self.after, f"a/{name}", f"b/{name}")
+
+
+def commit_edits(
+    edits: Sequence[Edit],
+    *,
+    folder: Path,
+    message: str | None,
+    verify: Callable[[], None],
+) -> Commit | None:
+    """Write the edits; with a message, commit these files alone.
+
+    `verify` raises if the result is wrong. On any error all files are as they were. Raises
+    WriteError, GitError, and UsageError if there is no repository to commit to.
+    """
+    paths = [edit.path for edit in edits]
+    repository = None
+    if message is not None and edits:
+        repository = Repository(folder)
+        repository.verify_unchanged(paths)
+    folders = _write(edits, folder)
+    try:
+        verify()
+        if repository is None or message is None:
+            return None
+        return repository.commit(repository.changes(map(repository.relative, paths)), message)
+    except BaseException:
+        _undo(edits, folders)
+        raise
+
+
+def _write(edits: Sequence[Edit], root: Path) -> list[Path]:
+    """Write all edits, keeping modes; return the folders that were created.
+
+    Raises WriteError if a file cannot be written, is not what it was when the edit was made, or is
+    reached by a link below `root`; then everything is as it was.
+    """
+    done: list[Edit] = []
+    folders: list[Path] = []
+    try:
+        for edit in edits:
+            link = link_on_the_way(edit.path, root)
+            if link is not None:
+                raise WriteError(f"{link} is a link", "edit what it leads to yourself")
+            if read_text(edit.path) != edit.before:
+                raise WriteError(f"{edit.path} was changed meanwhile", "nothing is written: again")
+            folders += _make_folders(edit.path.parent)
+            _put(edit.path, edit.after)
+            done.append(edit)
+    except BaseException as error:
+        _undo(done, folders)
+        if isinstance(error, OSError):
+            fact = f"{error.filename}: {error.strerror}"
+            raise WriteError(fact, "nothing is written") from error
+        raise
+    return folders
+
+
+def _undo(edits: Sequence[Edit], folders: Sequence[Path]) -> None:
+    """Restore the files before these edits, and remove the folders that were created."""
+    for edit in reversed(edits):
+        with contextlib.suppress(OSError):
+            _make_folders(edit.path.parent)
+            _put(edit.path, edit.before)
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def link_on_the_way(path: Path, root: Path) -> Path | None:
+    """Return the first link on the path from `root` to a file: it may lead out of there."""
+    steps = [path, *path.parents]
+    way = steps[: steps.index(root)]
+    return next((step for step in reversed(way) if step.is_symlink()), None)
+
+
+def read_text(path: Path) -> str | None:
+    """Return a file's text with its line endings, or None. Raises DaypassError."""
+    try:
+        return read_ordinary(str(path), limit_bytes=LIMIT_BYTES).decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DaypassError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _put(path: Path, text: str | None) -> None:
+    if text is None:
+        path.unlink()
+        with contextlib.suppress(OSError):  # a folder that others have files in stays
+            path.parent.rmdir()
+        return
+    try:
+        mode = path.stat().st_mode & 0o7777
+    except FileNotFoundError:
+        mode = _NEW_FILE_MODE
+    content = text.encode("utf-8", "surrogateescape")
+    write_private(str(path), content, mode=mode, durable=False)
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Create a folder and its parents; return those that were missing, from the top."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]

@@ -69,6 +69,11 @@ class ObjectRef:
         )
 
     @classmethod
+    def core(cls, kind: str, namespace: str, name: str) -> ObjectRef:
+        """Return the reference to an object of the core group, such as a Secret."""
+        return cls(group="", kind=kind, namespace=namespace, name=name)
+
+    @classmethod
     def parse(cls, key: str) -> ObjectRef | None:
         """Return the reference for a `key`, or None for any other text."""
         parts = key.split("_")
@@ -107,16 +112,14 @@ R = TypeVar("R")
 
 
 def find_object(cluster: Cluster, ref: ObjectRef, *, metadata_only: bool = False) -> Object | None:
-    """Return an object in the preferred version of its kind, or None."""
+    """Return an object in the preferred version of its kind, or None.
+
+    `metadata_only`: no Secret's data is sent.
+    """
     resource = cluster.find_kind(ref.group, ref.kind)
     if resource is None:
         return None
     return cluster.find(resource, ref.name, ref.namespace or None, metadata_only=metadata_only)
-
-
-def find_metadata(cluster: Cluster, ref: ObjectRef) -> Object | None:
-    """Return the same with `metadata` alone: no Secret's data is sent."""
-    return find_object(cluster, ref, metadata_only=True)
 
 
 def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:

@@ -14,8 +14,7 @@ from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.exposure_diff import Exposure, exposure, widened
 from daypass.deploy.gate_bypass import GateBypass, find_gate_bypass, kinds_of
 from daypass.deploy.inventory import HOLDS_ONE, AppliedObject, Inventory
-from daypass.deploy.managed_fields import is_applied, managed_fields
-from daypass.deploy.object_diff import comparable, object_diff
+from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef, in_parallel
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object
@@ -112,7 +111,7 @@ class ApplyPlan:
     @property
     def pair(self) -> ObjectRef:
         """The Secret of the door's certificate."""
-        return ObjectRef(group="", kind="Secret", namespace=self.namespace, name=DOOR_PAIR)
+        return ObjectRef.core("Secret", self.namespace, DOOR_PAIR)
 
     @property
     def to_apply(self) -> list[ObjectChange]:
@@ -233,18 +232,14 @@ def _entries(
         identifier, document = change.identifier, change.document
         entries[identifier] = _entry(state, identifier, document["apiVersion"], change.live)
         if document["kind"] == "Certificate":
-            made = ObjectRef(
-                group="",
-                kind="Secret",
-                namespace=identifier.namespace,
-                name=document["spec"]["secretName"],
-            )
+            secret_name = document["spec"]["secretName"]
+            made = ObjectRef.core("Secret", identifier.namespace, secret_name)
             entries[made] = AppliedObject(api_version="v1", certificate=identifier.name)
     for identifier, live in brought.kept.items():
         if identifier in state.entries or _is_labelled(live):
             entries[identifier] = _entry(state, identifier, "v1", live)
     for need in brought.waiting:
-        identifier = ObjectRef(group="", kind=need.kind, namespace=need.namespace, name=need.name)
+        identifier = ObjectRef.core(need.kind, need.namespace, need.name)
         if identifier in state.entries:
             entries[identifier] = state.entries[identifier]
     return entries

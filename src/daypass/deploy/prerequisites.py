@@ -14,7 +14,7 @@ from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass._core.labels import DOMAIN
-from daypass.deploy.object_ref import ObjectRef, find_metadata, find_object, in_parallel
+from daypass.deploy.object_ref import ObjectRef, find_object, in_parallel
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
 from daypass.render.objects import (
@@ -123,31 +123,34 @@ def provide_prerequisites(
     Raises DaypassError if an authority to copy holds no certificate.
     """
     provided = ProvidedPrerequisites()
-    named = {_core_ref(need.kind, need.namespace, need.name): need for need in needs}
-    there = dict(zip(named, in_parallel(partial(find_metadata, cluster), named), strict=True))
+
+    def copy(need: Prerequisite, pem: str) -> None:
+        provided.objects.append(authority_object(need.kind, need.namespace, need.name, pem))
+
+    named = {ObjectRef.core(need.kind, need.namespace, need.name): need for need in needs}
+    look = partial(find_object, cluster, metadata_only=True)
+    there = dict(zip(named, in_parallel(look, named), strict=True))
     authorities: dict[str, str | None] = {}
-    for identifier, need in named.items():
-        found = there[identifier]
+    for ref, need in named.items():
+        found = there[ref]
         if need.content == "public-pair" and found is None:
             provided.missing.append(need)
         elif need.content in ("door-pair", "gate-pair"):
-            authorities[need.name] = _provide_certificate(
-                cluster, identifier, need, found, provided
-            )
+            authorities[need.name] = _provide_certificate(cluster, ref, need, found, provided)
         elif need.content == "api-server-authority":
-            source = _core_ref("ConfigMap", API_SERVER_NAMESPACE, CLUSTER_AUTHORITY)
-            provided.objects.append(_copy(need, _authority(cluster, source) or ""))
+            source = ObjectRef.core("ConfigMap", API_SERVER_NAMESPACE, CLUSTER_AUTHORITY)
+            copy(need, _authority(cluster, source) or "")
     for need in needs:
         pair = _COPIED.get(need.content)
         if pair is None:
             continue
         if not authorities.get(pair):
-            authorities[pair] = _authority(cluster, _core_ref("Secret", namespace, pair))
+            authorities[pair] = _authority(cluster, ObjectRef.core("Secret", namespace, pair))
         authority = authorities[pair]
         if authority is None:
             provided.waiting.append(need)
         else:
-            provided.objects.append(_copy(need, authority))
+            copy(need, authority)
     return provided
 
 
@@ -183,11 +186,3 @@ def _authority(cluster: Cluster, identifier: ObjectRef) -> str | None:
             ),
         )
     return found
-
-
-def _copy(need: Prerequisite, pem: str) -> Object:
-    return authority_object(need.kind, need.namespace, need.name, pem)
-
-
-def _core_ref(kind: str, namespace: str, name: str) -> ObjectRef:
-    return ObjectRef(group="", kind=kind, namespace=namespace, name=name)

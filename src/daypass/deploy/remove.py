@@ -12,8 +12,8 @@ from daypass._core.labels import MANAGER
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME as INVENTORY
 from daypass.deploy.inventory import AppliedObject, write_inventory
-from daypass.deploy.managed_fields import managed_fields
-from daypass.deploy.object_ref import ObjectRef, find_metadata, in_parallel
+from daypass.deploy.object_diff import managed_fields
+from daypass.deploy.object_ref import ObjectRef, find_object, in_parallel
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, Object, Resource
 from daypass.render.istio.filters import revoked_names
@@ -88,7 +88,7 @@ def find_removals(
 
     def find(item: tuple[ObjectRef, AppliedObject]) -> Removal | None:
         ref, entry = item
-        live = find_metadata(cluster, ref)
+        live = find_object(cluster, ref, metadata_only=True)
         if live is None:
             return None
         removal = Removal(identifier=ref, fate="remove", uid=str(live["metadata"]["uid"]))

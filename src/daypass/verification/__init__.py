@@ -1,7 +1,8 @@
 """Checks of a published door and gate from outside: `daypass verify`.
 
 - `target`: what is verified; `verify`: the checks of a target, in order
-- `certificate`, `door_checks`, `gate_checks`: what the responses mean, as pure functions
+- `checks`: the requests, and what the responses mean, as pure functions; `certificate`: the same
+  for the certificate that a door presents
 - `report`: findings, and their output as text, JSON and JUnit XML
 
 The checks need no cluster credential and change nothing. The long-lived token of `--credentials` is

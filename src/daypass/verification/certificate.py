@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from daypass._core.hints import command, kubectl
+from daypass._core.net import HostPort
+from daypass._core.text import printable
 from daypass.client.error_mapping import EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER
+from daypass.client.transport import Route
 from daypass.verification.report import Finding, failure, ok, warning
 from daypass.verification.target import VerificationTarget
 
 FAKE = "Kubernetes Ingress Controller Fake Certificate"
 """The subject of the certificate that ingress-nginx presents without one for the host."""
+_CONNECT_SECONDS = 5.0
 _RENEWAL_DAYS = 14
 _FAKE_REMEDIES = """the ingress controller has no certificate for {host}. Do one of these:
 1. put the certificate into the Secret of `tls: {{secret: NAME}}`, in the Ingress's namespace
@@ -22,8 +26,37 @@ _FAKE_REMEDIES = """the ingress controller has no certificate for {host}. Do one
 3. terminate TLS before the ingress (in an ALB, for example), with `tls: outside`"""
 
 
+def check_certificate(route: Route, target: VerificationTarget, now_unix: float) -> Finding:
+    """Connect to the door without sending anything, and judge its certificate."""
+    address, context = target.door.address, route.context
+    if route.proxy is not None or context is None:
+        return ok("certificate", "verified with each request (through a proxy)")
+    try:
+        with context.wrap_socket(_connect(address), server_hostname=address.host) as connection:
+            fields = connection.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        return _judge_untrusted(error, _read_untrusted(address), target)
+    except ssl.SSLError as error:
+        return failure(
+            "certificate",
+            f"TLS with {address} fails: {printable(error.reason or type(error).__name__)}",
+            "does this port speak TLS, and is it that of the ingress or gateway?",
+        )
+    except OSError as error:
+        return failure(
+            "certificate",
+            f"no connection to {address}: {error.strerror or type(error).__name__}",
+            "does the ingress or gateway listen there, and does a firewall let you through?",
+        )
+    return _judge_trusted(_read(fields), target, now_unix)
+
+
+def _connect(address: HostPort) -> socket.socket:
+    return socket.create_connection((address.host, address.port), _CONNECT_SECONDS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PresentedCertificate:
+class _PresentedCertificate:
     """The fields of a certificate that the checks use."""
 
     subject: str
@@ -32,9 +65,9 @@ class PresentedCertificate:
     ends_unix: float
 
 
-def read_certificate(fields: Mapping[str, Any]) -> PresentedCertificate:
+def _read(fields: Mapping[str, Any]) -> _PresentedCertificate:
     """Read what `SSLSocket.getpeercert` returns."""
-    return PresentedCertificate(
+    return _PresentedCertificate(
         subject=_common_name(fields.get("subject", ())),
         issuer=_common_name(fields.get("issuer", ())),
         names=tuple(value for _, value in fields.get("subjectAltName", ())),
@@ -42,8 +75,8 @@ def read_certificate(fields: Mapping[str, Any]) -> PresentedCertificate:
     )
 
 
-def judge_certificate(
-    certificate: PresentedCertificate, target: VerificationTarget, now_unix: float
+def _judge_trusted(
+    certificate: _PresentedCertificate, target: VerificationTarget, now_unix: float
 ) -> Finding:
     """Judge a trusted certificate by the time that it is still valid."""
     days = int((certificate.ends_unix - now_unix) // 86400)
@@ -59,9 +92,9 @@ def judge_certificate(
     )
 
 
-def judge_untrusted(
+def _judge_untrusted(
     error: ssl.SSLCertVerificationError,
-    seen: PresentedCertificate | None,
+    seen: _PresentedCertificate | None,
     target: VerificationTarget,
 ) -> Finding:
     """Judge a certificate that failed verification. `seen`: its fields, if they can be read."""
@@ -98,9 +131,7 @@ def judge_untrusted(
     return failure("certificate", f"the certificate is not trusted: {error.verify_message}")
 
 
-def read_untrusted_certificate(
-    connect: Callable[[], socket.socket], host: str
-) -> PresentedCertificate | None:
+def _read_untrusted(address: HostPort) -> _PresentedCertificate | None:
     """Return the fields of an untrusted certificate, or None. Only for a diagnosis.
 
     Opens two connections and sends nothing on either. The certificate is parsed by trusting it
@@ -110,14 +141,14 @@ def read_untrusted_certificate(
         unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         unverified.check_hostname = False
         unverified.verify_mode = ssl.CERT_NONE
-        with unverified.wrap_socket(connect(), server_hostname=host) as connection:
+        with unverified.wrap_socket(_connect(address), server_hostname=address.host) as connection:
             content = connection.getpeercert(binary_form=True)
         pinned = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         pinned.check_hostname = False
         pinned.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         pinned.load_verify_locations(cadata=content or b"")
-        with pinned.wrap_socket(connect(), server_hostname=host) as connection:
-            return read_certificate(connection.getpeercert() or {})
+        with pinned.wrap_socket(_connect(address), server_hostname=address.host) as connection:
+            return _read(connection.getpeercert() or {})
     except (OSError, ValueError, KeyError):
         return None
 

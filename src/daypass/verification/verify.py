@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.hints import command
@@ -18,34 +18,28 @@ from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.http1 import USER_AGENT, HttpRequest, HttpResponse
 from daypass.client.transport import RESOLVE, Deadline, Route, TransportError, route_to, send
-from daypass.verification.certificate import (
-    judge_certificate,
-    judge_untrusted,
-    read_certificate,
-    read_untrusted_certificate,
-)
-from daypass.verification.door_checks import (
+from daypass.verification.certificate import check_certificate
+from daypass.verification.checks import (
+    GATE_CLOSED,
+    NO_HOST,
+    NO_ISSUER,
+    BlockedRequest,
     blocked_requests,
     exchange,
-    judge_all_blocked,
+    forged_token,
     judge_anonymous,
+    judge_blocked,
+    judge_forged,
+    judge_gate,
     judge_plain_http,
     judge_policy,
     judge_tokenless,
     policy_request,
-)
-from daypass.verification.gate_checks import (
-    GATE_CLOSED,
-    NO_HOST,
-    NO_ISSUER,
-    forged_token,
-    judge_forged,
-    judge_gate,
+    worst_of_blocked,
 )
 from daypass.verification.report import Finding, Level, failure, ok, skipped
 from daypass.verification.target import VerificationTarget
 
-CONNECT_SECONDS = 5.0
 PLAIN_HTTP_SECONDS = 3.0
 REQUEST_SECONDS = 10.0
 POLL_SECONDS = 5.0
@@ -136,26 +130,35 @@ class Verifier:
             yield skipped("certificate", "there is no address to connect to")
             return
         prober = self._prober(target, target.door.address, target.door.authority)
-        certificate = self._check_certificate(prober, target)
+        certificate = check_certificate(prober.route, target, self.clock.unix())
         yield certificate
         if certificate.level in (Level.FAILURE, Level.SKIPPED):
             yield skipped("api-server", "nothing is sent over an untrusted connection")
             return
         with ThreadPoolExecutor(THREADS) as pool:
-            anonymous = pool.submit(_try_request, prober, "GET", target.token_path)
-            tokenless = pool.submit(_try_request, prober, "POST", target.token_path)
+            anonymous = pool.submit(
+                _judged,
+                lambda: prober.request("GET", target.token_path),
+                lambda response: judge_anonymous(response, target),
+                partial(failure, "api-server"),
+            )
+            tokenless = pool.submit(
+                _judged,
+                lambda: prober.request("POST", target.token_path),
+                lambda response: judge_tokenless(response, target),
+                partial(failure, "no-token"),
+            )
             plain = pool.submit(self._check_plain_http, target)
             blocked = [
-                (each, pool.submit(_try_request, prober, each.method, each.target))
+                pool.submit(_check_blocked, prober, each, target)
                 for each in blocked_requests(target)
             ]
             forged = pool.submit(self._check_forged_token, target)
             with_credentials = pool.submit(self._check_credentials, prober, target)
-            yield _judged("api-server", anonymous.result(), judge_anonymous, target)
-            yield _judged("no-token", tokenless.result(), judge_tokenless, target)
+            yield anonymous.result()
+            yield tokenless.result()
             yield plain.result()
-            responses = [(each, _response(task.result())) for each, task in blocked]
-            yield judge_all_blocked(responses, target)
+            yield worst_of_blocked([each.result() for each in blocked])
             yield from forged.result()
             yield from with_credentials.result()
 
@@ -177,30 +180,6 @@ class Verifier:
         address = HostPort.parse(authority, default_port=443)
         assert address is not None  # noqa: S101 - from a validated config
         return self._prober(target, address, authority, *secrets)
-
-    def _check_certificate(self, prober: Prober, target: VerificationTarget) -> Finding:
-        address, context = target.door.address, prober.route.context
-        if prober.route.proxy is not None or context is None:
-            return ok("certificate", "verified with each request (through a proxy)")
-        try:
-            with context.wrap_socket(_connect(address), server_hostname=address.host) as connection:
-                fields = connection.getpeercert() or {}
-        except ssl.SSLCertVerificationError as error:
-            seen = read_untrusted_certificate(lambda: _connect(address), address.host)
-            return judge_untrusted(error, seen, target)
-        except ssl.SSLError as error:
-            return failure(
-                "certificate",
-                f"TLS with {address} fails: {printable(error.reason or type(error).__name__)}",
-                "does this port speak TLS, and is it that of the ingress or gateway?",
-            )
-        except OSError as error:
-            return failure(
-                "certificate",
-                f"no connection to {address}: {error.strerror or type(error).__name__}",
-                "does the ingress or gateway listen there, and does a firewall let you through?",
-            )
-        return judge_certificate(read_certificate(fields), target, self.clock.unix())
 
     def _check_plain_http(self, target: VerificationTarget) -> Finding:
         address = target.door.address
@@ -225,10 +204,13 @@ class Verifier:
             return [skipped(GATE_CLOSED, NO_ISSUER)]
         prober = self._gate_prober(target, target.gate_url)
         token = forged_token(target.issuer, target.gate_audience, self.clock.unix())
-        try:
-            return [judge_forged(prober.get_with_token(token))]
-        except TransportError as error:
-            return [skipped(GATE_CLOSED, f"{prober.authority}: {_no_response(error)}")]
+        return [
+            _judged(
+                lambda: prober.get_with_token(token),
+                judge_forged,
+                lambda words: skipped(GATE_CLOSED, f"{prober.authority}: {words}"),
+            )
+        ]
 
     def _check_credentials(self, prober: Prober, target: VerificationTarget) -> list[Finding]:
         config = self.credentials
@@ -241,21 +223,25 @@ class Verifier:
         findings = [finding]
         if token is None:
             return findings
-        request = policy_request(config)
-        if request is not None:
-            try:
-                response = prober.send(request.encode())
-                findings.append(
-                    judge_policy(response, expected=target.has_policy, embedded=target.is_embedded)
+        if (request := policy_request(config)) is not None:
+            findings.append(
+                _judged(
+                    lambda: prober.send(request.encode()),
+                    lambda response: judge_policy(
+                        response, expected=target.has_policy, embedded=target.is_embedded
+                    ),
+                    partial(failure, "policy"),
                 )
-            except TransportError as error:
-                findings.append(failure("policy", _no_response(error)))
+            )
         if target.gate_url is not None:
             gate = self._gate_prober(target, target.gate_url, token.value)
-            try:
-                findings.append(judge_gate(gate.get_with_token(token.value.reveal())))
-            except TransportError as error:
-                findings.append(failure("gate", f"{gate.authority}: {_no_response(error)}"))
+            findings.append(
+                _judged(
+                    lambda: gate.get_with_token(token.value.reveal()),
+                    judge_gate,
+                    lambda words: failure("gate", f"{gate.authority}: {words}"),
+                )
+            )
         return findings
 
 
@@ -277,30 +263,25 @@ def _check_name(target: VerificationTarget) -> Finding:
     return ok("name", f"{address.host} is {', '.join(addresses)}")
 
 
-def _connect(address: HostPort) -> socket.socket:
-    return socket.create_connection((address.host, address.port), CONNECT_SECONDS)
-
-
-def _try_request(prober: Prober, method: str, target: str) -> HttpResponse | TransportError:
-    try:
-        return prober.request(method, target)
-    except TransportError as error:
-        return error
-
-
-def _response(result: HttpResponse | TransportError) -> HttpResponse | None:
-    return None if isinstance(result, TransportError) else result
-
-
 def _judged(
-    check: str,
-    result: HttpResponse | TransportError,
-    judge: Callable[[HttpResponse, VerificationTarget], Finding],
-    target: VerificationTarget,
+    send_request: Callable[[], HttpResponse],
+    judge: Callable[[HttpResponse], Finding],
+    unanswered: Callable[[str], Finding],
 ) -> Finding:
-    if isinstance(result, TransportError):
-        return failure(check, _no_response(result))
-    return judge(result, target)
+    """Judge the response to a request; without one, return `unanswered` with the reason."""
+    try:
+        response = send_request()
+    except TransportError as error:
+        return unanswered(_no_response(error))
+    return judge(response)
+
+
+def _check_blocked(prober: Prober, request: BlockedRequest, target: VerificationTarget) -> Finding:
+    try:
+        response = prober.request(request.method, request.target)
+    except TransportError:
+        return judge_blocked(request, None, target)
+    return judge_blocked(request, response, target)
 
 
 def _no_response(error: TransportError) -> str:

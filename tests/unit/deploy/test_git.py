@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.deploy.git import SUBJECT_CHARACTERS, FileChange, message
+from daypass.deploy.git import SUBJECT_CHARACTERS, FileChange, commit_message
 
 NEW, OTHER, GONE = "??", " M", " D"
 
 
 def message_of(*changes: tuple[str, str], opens: tuple[str, ...] = ()) -> tuple[str, str]:
     """The message for files of a tree."""
-    return message([(FileChange(letters=how, path=f"deploy/{p}"), p) for how, p in changes], opens)
+    return commit_message(
+        [(FileChange(letters=how, path=f"deploy/{p}"), p) for how, p in changes], opens
+    )
 
 
 @pytest.mark.parametrize(

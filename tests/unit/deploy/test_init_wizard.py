@@ -10,9 +10,8 @@ import pytest
 from daypass._core.errors import UsageError
 from daypass.config import Config, parse
 from daypass.deploy.init.discover import DiscoveredCluster
-from daypass.deploy.init.new_config import NewConfig, NewDomain, config_text
-from daypass.deploy.init.questions import Questions
-from daypass.deploy.init.wizard import InitOptions, resolve_options
+from daypass.deploy.init.plan import NewConfig, NewDomain, config_text
+from daypass.deploy.init.wizard import InitOptions, Questions, resolve_options
 from daypass.deploy.routes import NGINX_CONTROLLER, PublishedHost, PublishedRoute
 from support.messages import check, raises
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daypass.deploy.managed_fields import is_applied
+from daypass.deploy.object_diff import is_applied
 
 DOCUMENT: dict[str, Any] = {
     "apiVersion": "v1",

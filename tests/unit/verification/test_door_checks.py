@@ -6,7 +6,7 @@ import pytest
 
 from daypass.client.door import DoorUrl
 from daypass.client.http1 import HttpResponse
-from daypass.verification.door_checks import (
+from daypass.verification.checks import (
     BlockedRequest,
     blocked_requests,
     judge_anonymous,

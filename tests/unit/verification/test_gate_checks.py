@@ -9,7 +9,7 @@ import pytest
 from daypass._core.reasons import Reason
 from daypass.client.http1 import HttpResponse
 from daypass.gate.decision import GateRequest, Rules, decide
-from daypass.verification.gate_checks import forged_token, judge_forged, judge_gate
+from daypass.verification.checks import forged_token, judge_forged, judge_gate
 from daypass.verification.report import Level
 from unit.verification.judging import answer, status, worded
 

@@ -1,31 +1,135 @@
-"""Plan `daypass init`: which files it would create or change. Nothing is written here."""
+"""Plan `daypass init`: the text of a new config, and the files to create or change.
+
+Nothing is written here. The text has comments, and only what differs from the defaults.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.config import parse
-from daypass.deploy.edits import Edit, read
 from daypass.deploy.ekf import (
-    PLACEHOLDERS,
     BuildError,
     Overlay,
     adopt_hosts,
     hand_over,
-    resulting_hosts,
     verify_built,
 )
-from daypass.deploy.init.new_config import USUAL_PREFIX, NewConfig, config_text
-from daypass.deploy.init.questions import Questions, checked, public_name
+from daypass.deploy.git import Edit, read_text
 from daypass.render.cluster_facts import read_facts
 from daypass.render.manifests import render_tree
 from daypass.render.output_tree import drifts
 
+USUAL_PREFIX = "/kubernetes"
 CONFIG = "daypass.yaml"
 _TREE = "deploy"
 """The folder of the kustomize tree, next to the config."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDomain:
+    """A domain of the config. `tls`: `{"secret": ...}`, `{"issuer": ...}` or `outside`."""
+
+    name: str
+    host: str
+    front: str
+    tls: Mapping[str, str] | str
+    class_name: str | None = None
+    gateway: str | None = None
+    front_namespace: str | None = None
+    external_dns: bool = False
+
+    def keys(self) -> dict[str, Any]:
+        """Return the keys of the domain in the config."""
+        keys = {
+            "host": self.host,
+            "front": self.front,
+            "className": self.class_name,
+            "gateway": self.gateway,
+            "frontNamespace": self.front_namespace,
+            "tls": self.tls if isinstance(self.tls, str) else dict(self.tls),
+            "dns": "external-dns" if self.external_dns else None,
+        }
+        return {key: value for key, value in keys.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewConfig:
+    """What a new config contains; `addresses` in a comment.
+
+    `other_names`: whether names other than the domains' hosts bypass a gate.
+    """
+
+    domains: Sequence[NewDomain]
+    prefix: str = USUAL_PREFIX
+    issuer: str | None = None
+    addresses: Sequence[str] = field(default=())
+    audience: str | None = None
+    other_names: bool = False
+
+
+def config_text(setup: NewConfig) -> str:
+    """Return the text of a daypass.yaml; the same for the same setup."""
+    blocks = [
+        f"# Where the door is published, and for whom. `{command('render', '--help')}` says what"
+        " becomes of it.\nversion: 1\n",
+        *_cluster(setup),
+    ]
+    if setup.prefix != USUAL_PREFIX:
+        blocks.append(f"prefix: {setup.prefix}\n")
+    blocks.append(_domains(setup))
+    blocks += [_policy(setup.audience), _gate(setup.audience, other_names=setup.other_names)]
+    return "\n".join(blocks)
+
+
+def _cluster(setup: NewConfig) -> list[str]:
+    lines = []
+    if setup.issuer is not None:
+        lines.append(f"  issuer: {_flow(setup.issuer)}    # `iss` of short-lived tokens\n")
+    if setup.addresses:
+        lines.append(
+            "  # If the addresses of your API servers never change, let the door reach no others:\n"
+            f"  # addresses: {_flow(list(setup.addresses))}\n"
+        )
+    if not lines:
+        return []
+    return ["".join([f"{'' if setup.issuer else '# '}cluster:\n", *lines])]
+
+
+def _domains(setup: NewConfig) -> str:
+    lines = ["domains:\n"]
+    for domain in setup.domains:
+        lines.append(f"  {_flow(domain.name)}:\n")
+        lines += [f"    {key}: {_flow(value)}\n" for key, value in domain.keys().items()]
+    return "".join(lines)
+
+
+def _policy(audience: str | None) -> str:
+    what = "# What short-lived tokens the API server may issue in the namespaces of identities.\n"
+    if audience is not None:
+        return f"{what}policy:\n  audiences: {_flow([audience])}\n"
+    return f"{what}# policy:\n#   audiences: [YOUR-AUDIENCE]\n"
+
+
+def _gate(audience: str | None, *, other_names: bool) -> str:
+    hosts = "#   hosts: ['*']    # other names lead to the same services: guard them too\n"
+    return (
+        "# The check in front of the APIs that the tokens are for: it would refuse every other"
+        " token there.\n"
+        f"# gate:\n#   audience: {_flow(audience) if audience else 'YOUR-AUDIENCE'}\n"
+        f"{hosts if other_names else ''}"
+    )
+
+
+def _flow(value: Any) -> str:
+    """Return a value on one line, quoted if YAML would read it as something else."""
+    text: str = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=4096)
+    return text.strip()[1:-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,48 +170,6 @@ class InitPlan:
         return notes
 
 
-def ekf_hosts(
-    given: Mapping[str, str | None],
-    overlays: Sequence[Overlay],
-    questions: Questions,
-    *,
-    keep: bool,
-) -> dict[str, str]:
-    """Return the hosts by domain: those given, or else what the user answers for each overlay.
-
-    `keep`: without a terminal, take the hosts of the overlays, except the guide's placeholders.
-    Raises UsageError.
-    """
-    said = {
-        domain: checked(f"--{domain}-host", host, public_name)
-        for domain, host in given.items()
-        if host is not None
-    }
-    set_up = {o.domain: o.patch.host for o in overlays if o.patch.host not in PLACEHOLDERS}
-    if not said and questions.read is None and keep:
-        said = {domain: checked(f"--{domain}-host", h, public_name) for domain, h in set_up.items()}
-    elif not said and questions.read is not None:
-        asked = {each.domain: _asked(each, set_up.get(each.domain), questions) for each in overlays}
-        said = {domain: host for domain, host in asked.items() if host != _NOT_THIS}
-    if not said:
-        options = " or ".join(f"--{overlay.domain}-host" for overlay in overlays)
-        raise UsageError("which host? that can't be found out", f"say it with {options}")
-    resulting_hosts(overlays, said)
-    return said
-
-
-_NOT_THIS = "-"
-
-
-def _asked(overlay: Overlay, host: str | None, questions: Questions) -> str:
-    return questions.answer(
-        f"--{overlay.domain}-host",
-        f"the host of {overlay.folder} ({_NOT_THIS} leaves it alone)",
-        lambda text: text if text == _NOT_THIS else public_name(text),
-        default=host or _NOT_THIS,
-    )
-
-
 def plan_hosts(folder: Path, overlays: Sequence[Overlay], hosts: Mapping[str, str]) -> InitPlan:
     """Return a plan of the guide's edit alone."""
     return InitPlan(
@@ -128,7 +190,7 @@ def plan_config(
     ConfigError, RenderError if the answers do not fit together.
     """
     path = folder / CONFIG
-    before = read(path)
+    before = read_text(path)
     if before is not None and not force:
         raise UsageError(
             f"{path} is there already",

@@ -1,25 +1,111 @@
 """The answers of `daypass init`: from options, else from the cluster, else from the user.
 
-What the cluster contradicts is an error; what could not be looked up is taken on trust.
+Answers are checked by the rules of the config, so an error names the option, not a line of a file
+that is not written yet. What the cluster contradicts is an error; what could not be looked up is
+taken on trust. Without a terminal nothing blocks: the default is taken, or the option is required.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.config.domain import OUTSIDE
 from daypass.config.errors import fault
 from daypass.config.locations import prefix as path_prefix
-from daypass.config.types import audience, gateway, label, subdomain
+from daypass.config.types import audience, gateway, is_public_name, label, subdomain
+from daypass.config.types import host as dns_name
+from daypass.deploy.ekf import PLACEHOLDERS, Overlay, resulting_hosts
 from daypass.deploy.gate_bypass import NAME_THEM, Pods, by_another_name, on_istio
 from daypass.deploy.init.discover import DiscoveredCluster
-from daypass.deploy.init.new_config import USUAL_PREFIX, NewConfig, NewDomain
-from daypass.deploy.init.questions import Check, Questions, checked, public_name
+from daypass.deploy.init.plan import USUAL_PREFIX, NewConfig, NewDomain
 from daypass.deploy.routes import NGINX_CONTROLLER, ListedObjects, PublishedHost, losing, serving
 
+Check = Callable[[str], str]
 FRONTS = ("ingress-nginx", "ingress", "istio", "gateway-api")
 _ANYHOW = "choose another, or write the config without looking with --no-cluster"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """Asks the user. `read`: prompts and returns a line (EOFError at the end); None: no terminal.
+
+    `tell` prints text in between.
+    """
+
+    read: Callable[[str], str] | None
+    tell: Callable[[str], None]
+
+    def answer(
+        self,
+        option: str,
+        question: str,
+        check: Check,
+        *,
+        choices: Sequence[str] = (),
+        default: str | None = None,
+    ) -> str:
+        """Return what the user answers, checked; without a terminal, the default.
+
+        `choices` are shown and can be chosen by number; other answers are possible. An empty line
+        is the default. Raises UsageError.
+        """
+        if self.read is None:
+            if default is None:
+                known = f"; there is {', '.join(choices)}" if choices else ""
+                raise UsageError(f"{question}: not known", f"say it with {option}{known}")
+            return checked(option, default, check)
+        for number, choice in enumerate(choices, 1):
+            self.tell(f"  {number}  {choice}")
+        shown = f" [{default}]" if default is not None else ""
+        while True:
+            try:
+                line = self.read(f"{question}{shown}: ").strip() or default or ""
+            except EOFError:
+                raise UsageError(f"{question}: no answer", f"say it with {option}") from None
+            if line.isascii() and line.isdigit() and 1 <= int(line) <= len(choices):
+                line = choices[int(line) - 1]
+            try:
+                return checked(option, line, check)
+            except UsageError as error:
+                self.tell(str(error))
+
+
+def checked(option: str, value: str, check: Check) -> str:
+    """Return a value, checked by a rule of the config. Raises UsageError with the option's name."""
+    try:
+        return check(value)
+    except PydanticCustomError as error:
+        context = error.context or {}
+        fact = context.get("message", error.message())
+        raise UsageError(f"{option}: {fact}", str(context.get("hint", ""))) from None
+
+
+def terminal(tell: Callable[[str], None]) -> Questions:
+    """Return questions on this process's terminal, with prompts on stderr."""
+    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return Questions(read=None, tell=tell)
+    return Questions(read=_read, tell=tell)
+
+
+def _read(prompt: str) -> str:
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line
+
+
+def public_name(text: str) -> str:
+    """Return a host that an ingress or gateway can have. Raises as the rules of the config."""
+    name = dns_name(text)
+    if not is_public_name(name):
+        raise fault(f"'{name}' is no public name", "write the DNS name")
+    return name
 
 
 def _one_of(*words: str) -> Check:
@@ -358,3 +444,45 @@ def _verify_free(
             + command("init", "--adopt", "door")
             + ")",
         )
+
+
+def ekf_hosts(
+    given: Mapping[str, str | None],
+    overlays: Sequence[Overlay],
+    questions: Questions,
+    *,
+    keep: bool,
+) -> dict[str, str]:
+    """Return the hosts by domain: those given, or else what the user answers for each overlay.
+
+    `keep`: without a terminal, take the hosts of the overlays, except the guide's placeholders.
+    Raises UsageError.
+    """
+    said = {
+        domain: checked(f"--{domain}-host", host, public_name)
+        for domain, host in given.items()
+        if host is not None
+    }
+    set_up = {o.domain: o.patch.host for o in overlays if o.patch.host not in PLACEHOLDERS}
+    if not said and questions.read is None and keep:
+        said = {domain: checked(f"--{domain}-host", h, public_name) for domain, h in set_up.items()}
+    elif not said and questions.read is not None:
+        asked = {each.domain: _asked(each, set_up.get(each.domain), questions) for each in overlays}
+        said = {domain: host for domain, host in asked.items() if host != _NOT_THIS}
+    if not said:
+        options = " or ".join(f"--{overlay.domain}-host" for overlay in overlays)
+        raise UsageError("which host? that can't be found out", f"say it with {options}")
+    resulting_hosts(overlays, said)
+    return said
+
+
+_NOT_THIS = "-"
+
+
+def _asked(overlay: Overlay, host: str | None, questions: Questions) -> str:
+    return questions.answer(
+        f"--{overlay.domain}-host",
+        f"the host of {overlay.folder} ({_NOT_THIS} leaves it alone)",
+        lambda text: text if text == _NOT_THIS else public_name(text),
+        default=host or _NOT_THIS,
+    )
