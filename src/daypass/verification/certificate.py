@@ -87,7 +87,7 @@ def _judge_trusted(
         "certificate",
         fact,
         "renew it: cert-manager does that automatically (`tls: {issuer: NAME}`)"
-        if target.tls != "issuer"
+        if not target.has_issuer
         else "cert-manager should have renewed it: " + kubectl("describe", "certificates", "-A"),
     )
 

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from daypass._core.errors import UsageError
+from daypass._core.net import HostPort
 from daypass.client.door import DoorUrl
-from daypass.config import Config, Domain, Gate, TlsIssuer, TlsSecret
-from daypass.config.domain import OUTSIDE
-
-TlsSource = Literal["secret", "issuer", "outside", "files"]
+from daypass.config import Config, Domain, Gate, TlsIssuer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationTarget:
     """A published domain. `name`: the config's, or the host of the URL.
 
-    `certificate_authority`: PEM to trust instead of the system's authorities. `issuer`: the `iss`
-    of the cluster's tokens. `has_policy`: the config has a policy. `is_embedded`: the API server is
-    that of `daypass up`, which enforces none.
+    `has_issuer`: cert-manager issues its certificate. `certificate_authority`: PEM to trust instead
+    of the system's authorities. `gate`: where the gate answers, None if that is not known.
+    `issuer`: the `iss` of the cluster's tokens. `has_policy`: the config has a policy.
+    `is_embedded`: the API server is that of `daypass up`, which enforces none.
     """
 
     name: str
     door: DoorUrl
     front: str = ""
-    tls: TlsSource | None = None
+    has_issuer: bool = False
     dns: str = "none"
     direct: bool = False
     certificate_authority: str | None = None
-    gate_url: str | None = None
+    gate: HostPort | None = None
     gate_audience: str = ""
     issuer: str | None = None
     has_policy: bool = False
@@ -68,20 +66,19 @@ def _target(
     config: Config, name: str, domain: Domain, certificate_authority: str | None
 ) -> VerificationTarget:
     is_local = domain.front == "envoy"
-    port = f":{config.local.door.port}" if is_local else ""
-    gate_url = None
+    door = HostPort(domain.host, config.local.door.port if is_local else 443)
+    gate = None
     if config.gate is not None and (host := _gate_host(config.gate, domain)) is not None:
-        gate_port = f":{config.local.gate.port}" if is_local else ""
-        gate_url = f"https://{_bracketed(host)}{gate_port}/"
+        gate = HostPort(host, config.local.gate.port if is_local else 443)
     return VerificationTarget(
         name=name,
-        door=DoorUrl.parse(f"https://{_bracketed(domain.host)}{port}{config.prefix}"),
+        door=DoorUrl.parse(f"https://{door}{config.prefix}"),
         front=domain.front,
-        tls=_tls_source(domain),
+        has_issuer=isinstance(domain.tls, TlsIssuer),
         dns=domain.dns,
         direct=domain.direct,
         certificate_authority=certificate_authority,
-        gate_url=gate_url,
+        gate=gate,
         gate_audience="" if config.gate is None else config.gate.audience,
         issuer=config.cluster.issuer,
         has_policy=config.policy is not None,
@@ -95,15 +92,3 @@ def _gate_host(gate: Gate, domain: Domain) -> str | None:
     if domain.host in gate.hosts or (gate.guards_every_host and domain.front == "istio"):
         return domain.host
     return next(iter(gate.named_hosts), None)
-
-
-def _tls_source(domain: Domain) -> TlsSource:
-    if domain.tls == OUTSIDE:
-        return "outside"
-    if isinstance(domain.tls, TlsSecret):
-        return "secret"
-    return "issuer" if isinstance(domain.tls, TlsIssuer) else "files"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

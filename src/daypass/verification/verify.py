@@ -129,7 +129,7 @@ class Verifier:
         if name.level is Level.FAILURE:
             yield skipped("certificate", "there is no address to connect to")
             return
-        prober = self._prober(target, target.door.address, target.door.authority)
+        prober = self._prober(target, target.door.address)
         certificate = check_certificate(prober.route, target, self.clock.unix())
         yield certificate
         if certificate.level in (Level.FAILURE, Level.SKIPPED):
@@ -162,24 +162,16 @@ class Verifier:
             yield from forged.result()
             yield from with_credentials.result()
 
-    def _prober(
-        self, target: VerificationTarget, address: HostPort, authority: str, *secrets: Secret
-    ) -> Prober:
+    def _prober(self, target: VerificationTarget, address: HostPort, *secrets: Secret) -> Prober:
         """Return a client with verified TLS, through HTTPS_PROXY if that is set."""
         token = self.credentials.token if self.credentials is not None else None
         return Prober(
             route=route_to(address, target.certificate_authority, tls=True),
-            authority=authority,
+            authority=str(address).removesuffix(":443"),
             secrets=secrets if token is None else (token, *secrets),
             clock=self.clock,
             sleep=self.sleep,
         )
-
-    def _gate_prober(self, target: VerificationTarget, url: str, *secrets: Secret) -> Prober:
-        authority = url.removeprefix("https://").rstrip("/")
-        address = HostPort.parse(authority, default_port=443)
-        assert address is not None  # noqa: S101 - from a validated config
-        return self._prober(target, address, authority, *secrets)
 
     def _check_plain_http(self, target: VerificationTarget) -> Finding:
         address = target.door.address
@@ -198,11 +190,11 @@ class Verifier:
         return judge_plain_http(response, target)
 
     def _check_forged_token(self, target: VerificationTarget) -> list[Finding]:
-        if target.gate_url is None:
+        if target.gate is None:
             return [skipped(GATE_CLOSED, NO_HOST)] if target.gate_audience else []
         if target.issuer is None:
             return [skipped(GATE_CLOSED, NO_ISSUER)]
-        prober = self._gate_prober(target, target.gate_url)
+        prober = self._prober(target, target.gate)
         token = forged_token(target.issuer, target.gate_audience, self.clock.unix())
         return [
             _judged(
@@ -233,8 +225,8 @@ class Verifier:
                     partial(failure, "policy"),
                 )
             )
-        if target.gate_url is not None:
-            gate = self._gate_prober(target, target.gate_url, token.value)
+        if target.gate is not None:
+            gate = self._prober(target, target.gate, token.value)
             findings.append(
                 _judged(
                     lambda: gate.get_with_token(token.value.reveal()),

@@ -1,4 +1,4 @@
-"""The URL at which the gate of each domain is probed."""
+"""The address at which the gate of each domain is probed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.rendered import config_of
 
 
 def gates(hosts: str) -> dict[str, str | None]:
-    """The URL at which the gate of each domain is probed."""
+    """The address at which the gate of each domain is probed."""
     config = config_of(f"""\
 version: 1
 domains:
@@ -17,19 +17,21 @@ domains:
   serving: {{host: serving.example.com, front: istio, tls: outside}}
 gate: {{audience: gate.example.com{hosts}}}
 """)
-    return {target.name: target.gate_url for target in targets_of(config, None, None)}
+    targets = targets_of(config, None, None)
+    return {target.name: str(target.gate) if target.gate else None for target in targets}
 
 
-EKF, SERVING = "https://ekf.example.com/", "https://serving.example.com/"
+EKF, SERVING = "ekf.example.com:443", "serving.example.com:443"
+OTHER = "apis.example.com:443"
 
 
 @pytest.mark.parametrize(
     ("hosts", "ekf", "serving"),
     [
         ("", EKF, SERVING),
-        (", hosts: [apis.example.com]", "https://apis.example.com/", "https://apis.example.com/"),
+        (", hosts: [apis.example.com]", OTHER, OTHER),
         (", hosts: ['*']", None, SERVING),
-        (", hosts: ['*', apis.example.com]", "https://apis.example.com/", SERVING),
+        (", hosts: ['*', apis.example.com]", OTHER, SERVING),
         (", hosts: ['*', ekf.example.com]", EKF, SERVING),
     ],
     ids=["all", "another", "wildcard", "wildcard, another", "wildcard, one"],
