@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from daypass.deploy.init.wizard import Questions
 
 _CONFIG_OPTIONS = (
-    "host", "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix",
-    "audience", "force",
+    "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix", "audience",
 )  # fmt: skip
 EXTRA = "admin"
 SUMMARY = "start a deployments repository, or adopt an existing one (EKF's layout included)"
@@ -109,7 +108,11 @@ def _check_options(args: Namespace) -> None:
     elif args.adopt == "door":
         _refuse(args, ("host",), "use --ekf-host or --serving-host")
     else:
-        _refuse(args, _CONFIG_OPTIONS, "--adopt hosts takes --ekf-host and --serving-host")
+        _refuse(
+            args,
+            ("host", *_CONFIG_OPTIONS, "force"),
+            "--adopt hosts takes --ekf-host and --serving-host",
+        )
     if args.folder.exists() and not args.folder.is_dir():
         raise UsageError(f"{args.folder} is not a folder", "name the repository's folder")
     if args.apply and not args.dry_run:
@@ -153,14 +156,7 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
         hosts=args.host or (),
         named=named,
         handed_over=frozenset((overlay.target or {}).get("name", "") for overlay in overlays),
-        front=args.front,
-        tls=args.tls,
-        class_name=args.class_name,
-        gateway=args.gateway,
-        front_namespace=args.front_namespace,
-        dns=args.dns,
-        prefix=args.prefix,
-        audience=args.audience,
+        **{name: getattr(args, name) for name in _CONFIG_OPTIONS},
     )
     setup = resolve_options(options, found, questions)
     return plan.plan_config(args.folder, setup, force=args.force, overlays=overlays)

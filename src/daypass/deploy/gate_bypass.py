@@ -280,11 +280,11 @@ def by_another_name(served: Iterable[HostOwner], hosts: Collection[str]) -> tupl
         for one in everything
         if one.host not in hosts and ("*" in one.host or guarded & one.leads_to)
     ]
+    only = f"gate.hosts names only {_some(hosts)}"
     return tuple(
-        f"{_some(owners)} {_serve(owners)} {'any host' if host == ANY else host} on {gateway}; "
-        f"gate.hosts names only {_some(hosts)}: requests for "
-        f"{'other names' if '*' in host else 'that name'} aren't checked"
-        for (gateway, host), owners in _grouped(past).items()
+        f"{line}; {only}: requests for {'other names' if '*' in host else 'that name'}"
+        " aren't checked"
+        for host, line in _lines(past)
     )
 
 
@@ -293,22 +293,19 @@ def by_another_listener(
 ) -> tuple[str, ...]:
     """Return a line for each of `hosts` that other listeners serve too, also by a wildcard."""
     past = [one for one in served if any(in_common(one.host, host) for host in hosts)]
-    return tuple(
-        f"{_some(owners)} {_serve(owners)} {'any host' if host == ANY else host} on {gateway}, "
-        f"too; gate.gateway names only the listener {listener}: requests there aren't checked"
-        for (gateway, host), owners in _grouped(past).items()
-    )
+    only = f"gate.gateway names only the listener {listener}"
+    return tuple(f"{line}, too; {only}: requests there aren't checked" for _, line in _lines(past))
 
 
-def _grouped(served: Iterable[HostOwner]) -> dict[tuple[str, str], list[str]]:
+def _lines(served: Iterable[HostOwner]) -> Iterator[tuple[str, str]]:
+    """Yield each host with the words for who serves it where."""
     found: dict[tuple[str, str], set[str]] = {}
     for one in served:
         found.setdefault((one.gateway, one.host), set()).add(one.owner)
-    return {key: sorted(found[key]) for key in sorted(found)}
-
-
-def _serve(owners: Collection[str]) -> str:
-    return "serves" if len(owners) == 1 else "serve"
+    for (gateway, host), owners in sorted(found.items()):
+        serve = "serves" if len(owners) == 1 else "serve"
+        name = "any host" if host == ANY else host
+        yield host, f"{_some(sorted(owners))} {serve} {name} on {gateway}"
 
 
 def _some(names: Iterable[str]) -> str:

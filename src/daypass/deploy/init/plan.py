@@ -32,40 +32,14 @@ _TREE = "deploy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewDomain:
-    """A domain of the config. `tls`: `{"secret": ...}`, `{"issuer": ...}` or `outside`."""
-
-    name: str
-    host: str
-    front: str
-    tls: Mapping[str, str] | str
-    class_name: str | None = None
-    gateway: str | None = None
-    front_namespace: str | None = None
-    external_dns: bool = False
-
-    def keys(self) -> dict[str, Any]:
-        """Return the keys of the domain in the config."""
-        keys = {
-            "host": self.host,
-            "front": self.front,
-            "className": self.class_name,
-            "gateway": self.gateway,
-            "frontNamespace": self.front_namespace,
-            "tls": self.tls if isinstance(self.tls, str) else dict(self.tls),
-            "dns": "external-dns" if self.external_dns else None,
-        }
-        return {key: value for key, value in keys.items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NewConfig:
-    """What a new config contains; `addresses` in a comment.
+    """What a new config contains. `domains`: by name, with their keys in the config.
 
-    `other_names`: whether names other than the domains' hosts bypass a gate.
+    `addresses`: of the API servers, for a comment. `other_names`: whether names other than the
+    domains' hosts bypass a gate.
     """
 
-    domains: Sequence[NewDomain]
+    domains: Mapping[str, Mapping[str, Any]]
     prefix: str = USUAL_PREFIX
     issuer: str | None = None
     addresses: Sequence[str] = field(default=())
@@ -103,9 +77,9 @@ def _cluster(setup: NewConfig) -> list[str]:
 
 def _domains(setup: NewConfig) -> str:
     lines = ["domains:\n"]
-    for domain in setup.domains:
-        lines.append(f"  {_flow(domain.name)}:\n")
-        lines += [f"    {key}: {_flow(value)}\n" for key, value in domain.keys().items()]
+    for name, keys in setup.domains.items():
+        lines.append(f"  {_flow(name)}:\n")
+        lines += [f"    {key}: {_flow(value)}\n" for key, value in keys.items()]
     return "".join(lines)
 
 
@@ -209,6 +183,6 @@ def plan_config(
         edits=[*edits, *(e for overlay in overlays for e in hand_over(overlay))],
         prefix=setup.prefix,
         overlays=overlays,
-        hosts={domain.name: domain.host for domain in setup.domains},
+        hosts={name: keys["host"] for name, keys in setup.domains.items()},
         handed_over=bool(overlays),
     )

@@ -8,6 +8,7 @@ taken on trust. Without a terminal nothing blocks: the default is taken, or the 
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic_core import PydanticCustomError
 
@@ -21,7 +22,7 @@ from daypass.config.types import host as dns_name
 from daypass.deploy.ekf import PLACEHOLDERS, Overlay, resulting_hosts
 from daypass.deploy.gate_bypass import NAME_THEM, Pods, by_another_name, on_istio
 from daypass.deploy.init.discover import DiscoveredCluster
-from daypass.deploy.init.plan import USUAL_PREFIX, NewConfig, NewDomain
+from daypass.deploy.init.plan import USUAL_PREFIX, NewConfig
 from daypass.deploy.routes import NGINX_CONTROLLER, ListedObjects, PublishedHost, losing, serving
 
 Check = Callable[[str], str]
@@ -314,10 +315,10 @@ def resolve_options(
     hosts = _hosts(shared, questions)
     for host in hosts.values():
         _verify_free(host, prefix, options.handed_over, found)
-    domains = [
-        _domain(name, _Answers(options=options, found=found, host=host), questions)
+    domains = {
+        name: _domain(_Answers(options=options, found=found, host=host), questions)
         for name, host in hosts.items()
-    ]
+    }
     unguarded = _unguarded(found, tuple(hosts.values()))
     if unguarded:
         words = ("other names than these lead past a gate on Istio's gateway", *unguarded)
@@ -353,7 +354,8 @@ def _hosts(answers: _Answers, questions: Questions) -> dict[str, str]:
     return names
 
 
-def _domain(name: str, answers: _Answers, questions: Questions) -> NewDomain:
+def _domain(answers: _Answers, questions: Questions) -> dict[str, Any]:
+    """Return the keys of a domain in the config, without defaults."""
     found, host = answers.found, answers.host
     answers.served = serving(found.hosts, host)
     answers.front = front = _FRONT.resolve(answers, questions) or ""
@@ -367,17 +369,16 @@ def _domain(name: str, answers: _Answers, questions: Questions) -> NewDomain:
             "if they are to, add it to the hosts of their Gateway first, next to the wildcard"
         )
     answers.gateway = _GATEWAY.resolve(answers, questions)
-    class_name = None if answers.gateway else _class_name(answers, questions)
-    return NewDomain(
-        name=name,
-        host=host,
-        front=front,
-        tls=_tls(answers, questions),
-        class_name=class_name,
-        gateway=answers.gateway,
-        front_namespace=_FRONT_NAMESPACE.resolve(answers, questions),
-        external_dns=_DNS.resolve(answers, questions) == "external-dns",
-    )
+    keys = {
+        "host": host,
+        "front": front,
+        "className": None if answers.gateway else _class_name(answers, questions),
+        "gateway": answers.gateway,
+        "frontNamespace": _FRONT_NAMESPACE.resolve(answers, questions),
+        "tls": _tls(answers, questions),
+        "dns": _DNS.resolve(answers, questions),
+    }
+    return {key: value for key, value in keys.items() if value not in (None, "none")}
 
 
 def _verify_installed(front: str, found: DiscoveredCluster) -> None:
