@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from daypass.config import Gate
 from daypass.config.exposure import Exposure
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.settings import (
@@ -50,7 +51,9 @@ SETTINGS = DoorSettings(
 
 
 GATE = GateSettings(
-    hosts=("ekf.example.com",),
+    gate=Gate(
+        audience="gate.example.com", engine="envoy", hosts=("ekf.example.com",), check="both"
+    ),
     listen=SocketAddress(host="127.0.0.1", port=8444),
     certificates=SETTINGS.certificates[:1],
     protected=Protected(
@@ -58,13 +61,7 @@ GATE = GateSettings(
         authority_file="/etc/ssl/certs/ca-certificates.crt",
     ),
     issuer="https://kubernetes.default.svc",
-    audience="gate.example.com",
     longest_lifetime_seconds=86_400,
-    require_bound=True,
-    user_header="kubeflow-userid",
-    groups_header="kubeflow-groups",
-    forward_token=False,
-    check="both",
     authorizer_socket="/run/daypass/authorizer.sock",
 )
 

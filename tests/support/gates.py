@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daypass._core.files import write_private
-from daypass.config.gate import Check
+from daypass.config.gate import Check, Gate
 from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import (
@@ -93,18 +93,12 @@ def running_gate(
     door = door_settings(folder, authority, upstream)
     with Echo() as echo:
         gate = GateSettings(
-            hosts=(EKF,),
+            gate=Gate(audience=AUDIENCE, engine="envoy", hosts=(EKF,), check=check),
             listen=SocketAddress(host="127.0.0.1", port=0),
             certificates=door.certificates[:1],
             protected=protected or Protected(address=echo.address),
             issuer=ISSUER,
-            audience=AUDIENCE,
             longest_lifetime_seconds=longest_lifetime_seconds,
-            require_bound=True,
-            user_header="kubeflow-userid",
-            groups_header="kubeflow-groups",
-            forward_token=False,
-            check=check,
             authorizer_socket=authorizer_socket,
             timeouts=timeouts,
         )

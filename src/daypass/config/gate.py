@@ -174,6 +174,16 @@ class Gate(Section):
     """In a cluster, check review: number of replicas of `daypass gate serve`."""
 
     @property
+    def is_native(self) -> bool:
+        """Whether the proxy itself verifies tokens."""
+        return self.check != "review"
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether the authorizer is asked."""
+        return self.check != "jwt"
+
+    @property
     def guards_every_host(self) -> bool:
         """Whether it guards every host, by any name."""
         return EVERY_HOST in self.hosts

@@ -136,7 +136,7 @@ class EnvoyInstance:
         """Replace the gate's revocation list, for open connections too. Safe from any thread."""
         self._revoked = revoked
         # With check `review`, Envoy reads no list.
-        if self.settings.gate is not None and self.settings.gate.is_native:
+        if self.settings.gate is not None and self.settings.gate.gate.is_native:
             self._write_revoked()
 
     def stop(self) -> None:

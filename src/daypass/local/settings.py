@@ -19,11 +19,12 @@ from daypass.local.envoy_instance import EnvoyInstanceSettings
 from daypass.render.envoy.settings import (
     Certificate,
     DoorSettings,
+    GateSettings,
     Protected,
     SocketAddress,
     Upstream,
 )
-from daypass.render.settings import exposure_of, gate_settings, rate_limits
+from daypass.render.settings import exposure_of, rate_limits
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
@@ -83,13 +84,13 @@ def envoy_settings(
             own = _issue(host, authority, folder, clock)
             certificates[host] = _shown_for(f"gate.{host}", host, *own)
     shown = tuple(certificates[host] for host in hosts)
-    gate = gate_settings(
-        config,
-        config.gate,
+    gate = GateSettings(
+        gate=config.gate,
         listen=_listen(config.local.gate),
         certificates=shown,
         protected=_protected(config, echo),
         issuer=issuer,
+        longest_lifetime_seconds=config.longest_lifetime_seconds,
         authorizer_socket="" if authorizer is None else str(authorizer),
     )
     return EnvoyInstanceSettings(door=door, gate=gate)

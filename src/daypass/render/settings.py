@@ -1,12 +1,10 @@
 """The settings of door and gate that a config decides, for Envoy in a pod and on one machine."""
 
-from daypass.config import Config, Gate
+from daypass.config import Config
 from daypass.config.exposure import Exposure
 from daypass.render.envoy.settings import (
     Certificate,
     DoorSettings,
-    GateSettings,
-    Protected,
     RateLimits,
     SocketAddress,
     Upstream,
@@ -36,34 +34,6 @@ def rate_limits(config: Config) -> RateLimits:
     return RateLimits(
         per_source_per_second=config.limits.per_source_per_second,
         requests_per_second=config.limits.requests_per_second,
-    )
-
-
-def gate_settings(
-    config: Config,
-    gate: Gate,
-    *,
-    listen: SocketAddress,
-    certificates: tuple[Certificate, ...],
-    protected: Protected,
-    issuer: str,
-    authorizer_socket: str,
-) -> GateSettings:
-    """Return the settings of a gate on one machine."""
-    return GateSettings(
-        hosts=gate.named_hosts,
-        listen=listen,
-        certificates=certificates,
-        protected=protected,
-        issuer=issuer,
-        audience=gate.audience,
-        longest_lifetime_seconds=config.longest_lifetime_seconds,
-        require_bound=gate.require_bound,
-        user_header=gate.headers.user,
-        groups_header=gate.headers.groups,
-        forward_token=gate.forward_token,
-        check=gate.check,
-        authorizer_socket=authorizer_socket,
     )
 
 

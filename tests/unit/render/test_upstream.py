@@ -7,23 +7,18 @@ from typing import Any
 
 import pytest
 
-from daypass.render.envoy.protobuf_any import MOST_CONNECTIONS
+from daypass.config import Gate
 from daypass.render.envoy.settings import GateSettings, Protected, SocketAddress, Timeouts
-from daypass.render.envoy.upstream import protected_cluster
+from daypass.render.envoy.upstream import MOST_CONNECTIONS, gate_clusters
 
 ADDRESS = SocketAddress(host="127.0.0.1", port=8080)
 SETTINGS = GateSettings(
-    hosts=("ekf.example.com",),
+    gate=Gate(audience="a", engine="envoy", hosts=("ekf.example.com",)),
     listen=ADDRESS,
     certificates=(),
     protected=Protected(address=ADDRESS),
     issuer="i",
-    audience="a",
     longest_lifetime_seconds=3600,
-    require_bound=True,
-    user_header="u",
-    groups_header="g",
-    forward_token=False,
     timeouts=Timeouts(idle_seconds=7),
 )
 
@@ -40,7 +35,8 @@ SETTINGS = GateSettings(
 def test_every_protocol_has_connection_limits_and_an_idle_timeout(
     protected: Protected, protocol: str
 ) -> None:
-    cluster: Any = protected_cluster(replace(SETTINGS, protected=protected))
+    cluster: Any
+    (cluster,) = gate_clusters(replace(SETTINGS, protected=protected))
     (threshold,) = cluster["circuit_breakers"]["thresholds"]
     assert set(threshold.values()) == {MOST_CONNECTIONS}
     (options,) = cluster["typed_extension_protocol_options"].values()

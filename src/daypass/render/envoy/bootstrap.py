@@ -3,24 +3,33 @@
 import json
 import posixpath
 
-from daypass.render.envoy.door_listener import dynamic_routes, listener, probe_listener
+from daypass.render.envoy.door_listener import listener, probe_listener
 from daypass.render.envoy.filters import (
     REVOKED,
     RevocationSnapshot,
     revocation,
-    revocation_following_filter,
 )
 from daypass.render.envoy.gate_listener import (
     authentication,
-    gate_clusters,
     gate_listener,
     gate_routes,
-    key_following_filter,
 )
-from daypass.render.envoy.protobuf_any import MOST_CONNECTIONS, Json, protobuf_any
+from daypass.render.envoy.listener import followed_routes
+from daypass.render.envoy.protobuf_any import (
+    JWT_AUTHENTICATION,
+    RBAC,
+    Json,
+    discovered_filter,
+    protobuf_any,
+)
 from daypass.render.envoy.routes import route_configuration
 from daypass.render.envoy.settings import DoorSettings, GateSettings
-from daypass.render.envoy.upstream import AUTHORITY, cluster
+from daypass.render.envoy.upstream import (
+    AUTHORITY,
+    MOST_CONNECTIONS,
+    api_server_cluster,
+    gate_clusters,
+)
 
 HEAP_LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -45,7 +54,7 @@ def static_files(
     sources = _secret_sources(secrets, folder)
     routes = {"route_config": route_configuration(settings)}
     listeners = [listener(settings, routes, sources)]
-    clusters = [_api_server(settings, sources)]
+    clusters = [api_server_cluster(settings, sources[AUTHORITY])]
     if gate is not None:
         jwt = {"name": "keys", "typed_config": authentication(gate, keys)}
         nothing = {"name": REVOKED, "typed_config": revocation(RevocationSnapshot())}
@@ -75,14 +84,16 @@ def followed_files(
     """
     secrets = _secrets(settings, gate)
     sources = _secret_sources(secrets, folder)
-    door_routes = dynamic_routes("door", _follow(f"{folder}/routes.json", folder))
+    door_routes = followed_routes("door", _follow(f"{folder}/routes.json", folder))
     listeners = [listener(settings, door_routes, sources)]
-    clusters = [_api_server(settings, sources)]
+    clusters = [api_server_cluster(settings, sources[AUTHORITY])]
     more: dict[str, Json] = {}
     if gate is not None:
-        jwt = key_following_filter(_follow(f"{folder}/{KEYS_FILE}", folder))
-        revoked = revocation_following_filter(_follow(f"{folder}/{REVOKED_FILE}", folder))
-        routes = dynamic_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
+        keys_source = _follow(f"{folder}/{KEYS_FILE}", folder)
+        jwt = discovered_filter("keys", keys_source, JWT_AUTHENTICATION)
+        # Without its file every request is refused.
+        revoked = discovered_filter(REVOKED, _follow(f"{folder}/{REVOKED_FILE}", folder), RBAC)
+        routes = followed_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
         listeners.append(gate_listener(gate, routes, jwt, revoked, sources))
         clusters.extend(gate_clusters(gate))
         more["routes-gate.json"] = _route_file(gate_routes(gate))
@@ -179,15 +190,6 @@ def _overload_manager() -> Json:
             action("stop_accepting_connections", 0.98),
         ],
     }
-
-
-def _api_server(settings: DoorSettings, sources: dict[str, Json]) -> Json:
-    return cluster(
-        settings.upstream,
-        sources[AUTHORITY],
-        settings.timeouts,
-        checks_health=settings.probe is not None,
-    )
 
 
 def _route_file(routes: Json) -> Json:

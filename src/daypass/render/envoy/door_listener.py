@@ -7,6 +7,12 @@ pod. When the API server is down, every door fails the probe and keeps respondin
 """
 
 from daypass.config.exposure import refusals
+from daypass.render.envoy.listener import (
+    connection_manager,
+    early_mutations,
+    json_log,
+    tls_listener,
+)
 from daypass.render.envoy.protobuf_any import (
     Json,
     duration,
@@ -23,7 +29,6 @@ from daypass.render.envoy.routes import (
     is_published_path,
 )
 from daypass.render.envoy.settings import DoorSettings, RateLimits, SocketAddress
-from daypass.render.envoy.upstream import NO_ADDRESS_IS_INTERNAL, tls_listener
 
 ALIVE, READY = "/alive", "/ready"
 
@@ -55,27 +60,15 @@ def listener(settings: DoorSettings, routes: Json, certificate_sources: dict[str
 
 def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
     timeouts = settings.timeouts
-    return extension(
-        "envoy.filters.network.http_connection_manager",
-        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="door",
-        codec_type="AUTO",
-        server_name="daypass",
-        **routes,
-        # The path is matched as received: nothing is decoded, merged or resolved.
-        normalize_path=False,
-        merge_slashes=False,
-        path_with_escaped_slashes_action="KEEP_UNCHANGED",
-        # Only the trusted hops report the client's address. No address is internal: from internal
-        # ones Envoy would obey x-envoy-* headers.
-        use_remote_address=True,
+    return connection_manager(
+        "door",
+        routes,
+        _http_filters(settings),
+        timeouts,
+        # Only the trusted hops report the client's address.
         xff_num_trusted_hops=settings.trusted_hops,
-        skip_xff_append=True,
-        internal_address_config=NO_ADDRESS_IS_INTERNAL,
         # Traces are not sampled by request ID, so IDs pass unchanged.
         request_id_extension=_plain_request_ids(),
-        generate_request_id=True,
-        preserve_external_request_id=True,
         always_set_request_id_in_response=True,
         common_http_protocol_options={
             "headers_with_underscores_action": "REJECT_REQUEST",
@@ -93,17 +86,13 @@ def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
         max_request_headers_kb=16,
         # The scheme is https, whatever the client or a proxy in front says.
         scheme_header_transformation={"scheme_to_overwrite": "https"},
-        request_headers_timeout=duration(timeouts.request_headers_seconds),
         request_timeout=duration(timeouts.request_seconds),
         # Each phase of a request has its own timeout (arriving, waiting, its response being read).
         # One more timer, reset at every step, would cost more than the path's patterns.
         stream_idle_timeout="0s",
         stream_flush_timeout=duration(timeouts.read_seconds),
-        drain_timeout="5s",
-        delayed_close_timeout=duration(timeouts.close_seconds),
-        early_header_mutation_extensions=[_early_mutations(settings)],
+        early_header_mutation_extensions=_early_mutations(settings),
         local_reply_config=_local_replies(settings),
-        http_filters=_http_filters(settings),
         access_log=_access_log(settings),
         stream_error_on_invalid_http_message=False,
     )
@@ -114,17 +103,13 @@ def _local_replies(settings: DoorSettings) -> Json:
     return status_replies(refusals(settings.exposure), first)
 
 
-def _early_mutations(settings: DoorSettings) -> Json:
+def _early_mutations(settings: DoorSettings) -> list[Json]:
     # Headers that Envoy itself would obey are removed before it reads the request.
     mutations: list[Json] = [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}]
     if settings.https_hosts is not None:
         copied = set_header(FRONT_SCHEME, "%REQ(X-FORWARDED-PROTO)%")
         mutations += [{"remove": FRONT_SCHEME}, {"append": copied}]
-    return extension(
-        "envoy.http.early_header_mutation.header_mutation",
-        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=mutations,
-    )
+    return early_mutations(*mutations)
 
 
 def _plain_request_ids() -> Json:
@@ -262,19 +247,7 @@ _BAD: dict[str, str | None] = {
 
 def _log(log_filter: Json, line: dict[str, str | None]) -> Json:
     fields = {name: value for name, value in line.items() if value is not None}
-    return {
-        "filter": log_filter,
-        **extension(
-            "envoy.access_loggers.stdout",
-            "extensions.access_loggers.stream.v3.StdoutAccessLog",
-            log_format={"json_format": fields},
-        ),
-    }
-
-
-def dynamic_routes(name: str, source: Json) -> Json:
-    """Return the connection manager's field for routes that follow a source."""
-    return {"rds": {"route_config_name": name, "config_source": source}}
+    return {"filter": log_filter, **json_log(fields)}
 
 
 def probe_listener(listen: SocketAddress) -> Json:

@@ -30,8 +30,8 @@ from daypass.render.envoy.matching import (
     state_input,
 )
 from daypass.render.envoy.protobuf_any import (
+    RBAC,
     Json,
-    connection_limits,
     duration,
     extension,
     protobuf_any,
@@ -59,7 +59,7 @@ _CLIENT_HEADER = "x-envoy-external-address"
 
 def authorizer_filter(settings: GateSettings) -> Json:
     """Return the filter that asks the authorizer of this machine."""
-    return asking_filter((settings.user_header, settings.groups_header))
+    return asking_filter((settings.gate.headers.user, settings.gate.headers.groups))
 
 
 def asking_filter(
@@ -120,21 +120,6 @@ def authorizer_replies(where: str = "true") -> list[Json]:
             "filter": failed,
         },
     ]
-
-
-def authorizer_cluster(settings: GateSettings) -> Json:
-    """Return the cluster of the authorizer at its Unix socket."""
-    where = {"pipe": {"path": settings.authorizer_socket}}
-    return {
-        "name": AUTHORIZER,
-        "type": "STATIC",
-        "connect_timeout": duration(settings.timeouts.connect_seconds),
-        **connection_limits(settings.timeouts),
-        "load_assignment": {
-            "cluster_name": AUTHORIZER,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],
-        },
-    }
 
 
 def _exactly(names: Iterable[str]) -> Json:
@@ -229,18 +214,7 @@ def revocation(revoked: RevocationSnapshot) -> Json:
         matcher = first_of([(late, unknown)], matcher)
     # Envoy needs a matcher here, not an action alone.
     whole = matcher.get("matcher", {"on_no_match": matcher})
-    return protobuf_any("extensions.filters.http.rbac.v3.RBAC", matcher=whole)
-
-
-def revocation_following_filter(source: Json) -> Json:
-    """Return the filter that watches a file. Without the file every request is refused."""
-    return {
-        "name": REVOKED,
-        "config_discovery": {
-            "config_source": source,
-            "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"],
-        },
-    }
+    return protobuf_any(RBAC, matcher=whole)
 
 
 def revocation_replies(audience: str) -> list[Json]:

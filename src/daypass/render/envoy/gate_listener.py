@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import BEARER_JWT, bracketed
 from daypass.render.envoy.filters import (
-    authorizer_cluster,
     authorizer_filter,
     authorizer_replies,
     claims_filter,
     revocation_replies,
     without_authorizer,
+)
+from daypass.render.envoy.listener import (
+    connection_manager,
+    early_mutations,
+    json_log,
+    tls_listener,
 )
 from daypass.render.envoy.matching import (
     A_NAMESPACE,
@@ -30,14 +35,16 @@ from daypass.render.envoy.matching import (
     USER,
     USER_STATE,
     claim,
-    other_than,
+    exactly,
+    has_item,
+    has_other_item,
     state_text,
 )
 from daypass.render.envoy.protobuf_any import (
+    JWT_AUTHENTICATION,
     Json,
     duration,
     extension,
-    full_match,
     protobuf_any,
     set_header,
 )
@@ -50,16 +57,11 @@ from daypass.render.envoy.replies import (
 )
 from daypass.render.envoy.routes import CLIENT_ADDRESS, header_match
 from daypass.render.envoy.settings import GateSettings
-from daypass.render.envoy.upstream import (
-    NO_ADDRESS_IS_INTERNAL,
-    PROTECTED,
-    protected_cluster,
-    tls_listener,
-)
+from daypass.render.envoy.upstream import PROTECTED
 
 LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
 """`iss` of the token in a Secret of type kubernetes.io/service-account-token."""
-CLOCK_SKEW_SECONDS = 10
+_CLOCK_SKEW_SECONDS = 10
 NO_KEYS = json.dumps(
     {
         "keys": [
@@ -80,32 +82,60 @@ _LONG = "long"
 """Metadata key: the claims of a long-lived token."""
 
 
-def authentication(settings: GateSettings, keys: str) -> Json:
-    """Return Envoy's JwtAuthentication. `keys`: the text of the API server's JSON Web Key Set."""
-    common: Json = {
+def jwt_provider(
+    issuer: str,
+    keys: str,
+    claims: str,
+    *,
+    forward: bool,
+    audience: str = "",
+    longest_lifetime_seconds: int | None = None,
+    failed: str = "",
+) -> Json:
+    """Return Envoy's JwtProvider for the tokens of an issuer.
+
+    `keys`: the text of the API server's JSON Web Key Set. `forward`: whether the header stays.
+    `claims`, `failed`: metadata keys for the claims, and for why a token is not verified.
+    `longest_lifetime_seconds`: None for tokens that may lack an expiry.
+    """
+    provider: Json = {
         "local_jwks": {"inline_string": keys},
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
-        # The routes match the header again; the one that forwards removes it.
-        "forward": True,
-        # Without claims, the route that was chosen before this filter refuses.
-        "clear_route_cache": True,
-        "clock_skew_seconds": CLOCK_SKEW_SECONDS,
+        "forward": forward,
+        "clock_skew_seconds": _CLOCK_SKEW_SECONDS,
+        "issuer": issuer,
+        **({"audiences": [audience]} if audience else {}),
+        "payload_in_metadata": claims,
+        **({"failed_status_in_metadata": failed} if failed else {}),
     }
-    short = {
-        **common,
-        "issuer": settings.issuer,
-        "audiences": [settings.audience],
-        "payload_in_metadata": PAYLOAD,
-        "require_expiration": True,
-        "max_lifetime": f"{settings.longest_lifetime_seconds}s",
-        "jwt_cache_config": {"jwt_cache_size": 4096},
-    }
+    if longest_lifetime_seconds is not None:
+        provider |= {
+            "require_expiration": True,
+            "max_lifetime": f"{longest_lifetime_seconds}s",
+            "jwt_cache_config": {"jwt_cache_size": 4096},
+        }
+    return provider
+
+
+def authentication(settings: GateSettings, keys: str) -> Json:
+    """Return Envoy's JwtAuthentication. `keys`: the text of the API server's JSON Web Key Set."""
+    # The routes match the header again; the one that forwards removes it.
+    short = jwt_provider(
+        settings.issuer,
+        keys,
+        PAYLOAD,
+        forward=True,
+        audience=settings.gate.audience,
+        longest_lifetime_seconds=settings.longest_lifetime_seconds,
+    )
     # Verified only to recognize it: a route refuses it.
-    long = {**common, "issuer": LONG_LIVED_ISSUER, "payload_in_metadata": _LONG}
+    long = jwt_provider(LONG_LIVED_ISSUER, keys, _LONG, forward=True)
     either = [{"provider_name": "short"}, {"provider_name": "long"}]
+    # Without claims, the route that was chosen before this filter refuses.
+    reroute = {"clear_route_cache": True}
     return protobuf_any(
-        "extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-        providers={"short": short, "long": long},
+        JWT_AUTHENTICATION,
+        providers={"short": short | reroute, "long": long | reroute},
         rules=[{"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": either}}}],
     )
 
@@ -123,7 +153,7 @@ def gate_routes(settings: GateSettings) -> Json:
         "virtual_hosts": [
             {
                 "name": "gate",
-                "domains": [bracketed(host) for host in settings.hosts],
+                "domains": [bracketed(host) for host in settings.gate.named_hosts],
                 "routes": _routes(settings),
             }
         ],
@@ -131,14 +161,14 @@ def gate_routes(settings: GateSettings) -> Json:
 
 
 def _routes(settings: GateSettings) -> list[Json]:
-    if not settings.is_native:
+    if not settings.gate.is_native:
         return [_pass_reviewed(settings)]
     refused = [
         *_refusals(settings),
         _refuse_route("refused", 403, MESSAGES[Reason.SUBJECT], Reason.SUBJECT),
     ]
     first = _unverified()
-    if settings.is_reviewed:
+    if settings.gate.is_reviewed:
         for route in (first, *refused):
             route["typed_per_filter_config"] = without_authorizer()
     return [first, _pass(settings), *refused]
@@ -162,11 +192,11 @@ _UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket t
 
 def _gate_replies(settings: GateSettings) -> Json:
     """Return the gate's own responses, each a Kubernetes Status; none is a redirect."""
-    hint = gate_hint(settings.audience)
+    hint = gate_hint(settings.gate.audience)
     with_hint = f"%LOCAL_REPLY_BODY% ({hint})"
     mappers = [
-        *(authorizer_replies() if settings.is_reviewed else ()),
-        *revocation_replies(settings.audience),
+        *(authorizer_replies() if settings.gate.is_reviewed else ()),
+        *revocation_replies(settings.gate.audience),
         details_reply("upgrade_failed", 403, "Forbidden", _UPGRADE, "upgrade"),
         *(_jwt_reply(message, reason, with_hint) for message, reason in _JWT_MESSAGES.items()),
         reply(401, "Unauthorized", with_hint, Reason.MALFORMED),
@@ -202,46 +232,42 @@ def _unverified() -> Json:
 
 def _refusals(settings: GateSettings) -> Iterator[Json]:
     unreadable = {**header_match("authorization", BEARER_JWT), "invert_match": True}
+    ours, others = _audience_matchers(settings)
     yield _refuse(Reason.UNREADABLE, headers=[unreadable])
     yield _refuse(Reason.LONG_LIVED, dynamic_metadata=[claim(["iss"], within=_LONG)])
-    yield _refuse(Reason.AUDIENCE, dynamic_metadata=[_not(_for_the_gate(settings))])
-    yield _refuse(Reason.SEVERAL_AUDIENCES, dynamic_metadata=[_other_audience(settings)])
+    yield _refuse(Reason.AUDIENCE, dynamic_metadata=[_not(ours)])
+    yield _refuse(Reason.SEVERAL_AUDIENCES, dynamic_metadata=[others])
     yield _refuse(Reason.LIVES_TOO_LONG, dynamic_metadata=[_not(claim(["exp"], AN_EXACT_TIME))])
     for is_account in (
         claim(["sub"], A_USER),
         claim(["kubernetes.io", "namespace"], A_NAMESPACE),
     ):
         yield _refuse(Reason.SUBJECT, dynamic_metadata=[_not(is_account)])
-    if settings.require_bound:
+    if settings.gate.require_bound:
         bound = _not(claim(["kubernetes.io", "secret", "uid"], SOME_TEXT))
         yield _refuse(Reason.UNBOUND, dynamic_metadata=[bound])
 
 
-def _for_the_gate(settings: GateSettings) -> Json:
-    # Kubernetes writes a list, even of one; Envoy's own check also accepts a string.
-    exact = {"string_match": {"exact": settings.audience}}
-    return claim(["aud"], {"list_match": {"one_of": exact}})
-
-
-def _other_audience(settings: GateSettings) -> Json:
-    others = {"string_match": {"safe_regex": full_match(other_than(settings.audience))}}
-    return claim(["aud"], {"list_match": {"one_of": others}})
+def _audience_matchers(settings: GateSettings) -> tuple[Json, Json]:
+    """Return matchers for the gate's audience, and for any other."""
+    audience = settings.gate.audience
+    return claim(["aud"], has_item(audience)), claim(["aud"], has_other_item(audience))
 
 
 def _pass(settings: GateSettings) -> Json:
-    issuer = {"string_match": {"exact": settings.issuer}}
+    ours, others = _audience_matchers(settings)
     claims = [
-        claim(["iss"], issuer),
-        _for_the_gate(settings),
-        _not(_other_audience(settings)),
+        claim(["iss"], exactly(settings.issuer)),
+        ours,
+        _not(others),
         _not(claim(["iss"], within=_LONG)),
         claim(["exp"], AN_EXACT_TIME),
         claim(["sub"], A_USER),
         claim(["kubernetes.io", "namespace"], A_NAMESPACE),
     ]
-    if settings.require_bound:
+    if settings.gate.require_bound:
         claims.append(claim(["kubernetes.io", "secret", "uid"], SOME_TEXT))
-    removed = [] if settings.forward_token else ["authorization"]
+    removed = [] if settings.gate.forward_token else ["authorization"]
     return {
         "name": "pass",
         "match": {
@@ -252,8 +278,8 @@ def _pass(settings: GateSettings) -> Json:
         "route": {"cluster": PROTECTED, "timeout": "0s"},
         "request_headers_to_remove": removed,
         "request_headers_to_add": [
-            set_header(settings.user_header, USER),
-            set_header(settings.groups_header, GROUPS),
+            set_header(settings.gate.headers.user, USER),
+            set_header(settings.gate.headers.groups, GROUPS),
         ],
         "response_headers_to_remove": [REASON_HEADER],
     }
@@ -264,7 +290,7 @@ def _pass_reviewed(settings: GateSettings) -> Json:
         "name": "pass",
         "match": {"prefix": "/"},
         "route": {"cluster": PROTECTED, "timeout": "0s"},
-        "request_headers_to_remove": [] if settings.forward_token else ["authorization"],
+        "request_headers_to_remove": [] if settings.gate.forward_token else ["authorization"],
         "response_headers_to_remove": [REASON_HEADER],
     }
 
@@ -285,29 +311,6 @@ def _refuse_route(name: str, code: int, message: str, reason: str, **match: obje
 def _not(matcher: Json) -> Json:
     """Return the negation of a MetadataMatcher; a missing value then matches."""
     return {**matcher, "invert": True}
-
-
-def key_following_filter(source: Json) -> Json:
-    """Return the JWT filter that watches a file: new keys apply to open connections at once."""
-    return {
-        "name": "keys",
-        "config_discovery": {
-            "config_source": source,
-            "type_urls": [
-                "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
-            ],
-        },
-    }
-
-
-def _forget_claimed_identity(settings: GateSettings) -> Json:
-    """Return the mutation that removes headers that only the gate sets, before any filter."""
-    names = (settings.user_header, settings.groups_header, REASON_HEADER)
-    return extension(
-        "envoy.http.early_header_mutation.header_mutation",
-        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove": name} for name in names],
-    )
 
 
 def gate_listener(
@@ -334,40 +337,30 @@ def gate_listener(
 
 
 def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoked: Json) -> Json:
-    timeouts = settings.timeouts
-    return extension(
-        "envoy.filters.network.http_connection_manager",
-        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="gate",
-        codec_type="AUTO",
-        server_name="daypass",
-        **routes,
-        # The path decides nothing, so it is forwarded unchanged.
-        normalize_path=False,
-        merge_slashes=False,
-        path_with_escaped_slashes_action="KEEP_UNCHANGED",
-        use_remote_address=True,
-        skip_xff_append=True,
-        internal_address_config=NO_ADDRESS_IS_INTERNAL,
-        generate_request_id=True,
-        preserve_external_request_id=True,
+    gate = settings.gate
+    native = (keys, claims_filter({USER_STATE: ("sub",)}), revoked)
+    filters = [
+        *(native if gate.is_native else ()),
+        *((authorizer_filter(settings),) if gate.is_reviewed else ()),
+        extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
+    ]
+    return connection_manager(
+        "gate",
+        routes,
+        filters,
+        settings.timeouts,
         common_http_protocol_options={
             # `kubeflow_userid` and `kubeflow-userid` are the same name to some servers.
             "headers_with_underscores_action": "DROP_HEADER",
-            "idle_timeout": duration(timeouts.idle_seconds),
+            "idle_timeout": duration(settings.timeouts.idle_seconds),
         },
         http2_protocol_options={"max_concurrent_streams": 100},
         max_request_headers_kb=60,
-        request_headers_timeout=duration(timeouts.request_headers_seconds),
-        drain_timeout="5s",
-        delayed_close_timeout=duration(timeouts.close_seconds),
         local_reply_config=_gate_replies(settings),
-        early_header_mutation_extensions=[_forget_claimed_identity(settings)],
-        http_filters=[
-            *((keys, claims_filter({USER_STATE: ("sub",)}), revoked) if settings.is_native else ()),
-            *((authorizer_filter(settings),) if settings.is_reviewed else ()),
-            extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
-        ],
+        # Headers that only the gate sets are removed before any filter.
+        early_header_mutation_extensions=early_mutations(
+            *({"remove": name} for name in (gate.headers.user, gate.headers.groups, REASON_HEADER))
+        ),
         access_log=[_access_log(settings)],
     )
 
@@ -378,6 +371,7 @@ def _access_log(settings: GateSettings) -> Json:
     The claims come from filter state: from metadata, a line would cost twice as much as the routes.
     The path is left out: the services behind may have secrets in URLs.
     """
+    gate = settings.gate
     line = {
         "time": "%START_TIME%",
         "gate": "%ROUTE_NAME%",
@@ -387,18 +381,8 @@ def _access_log(settings: GateSettings) -> Json:
         "code": "%RESPONSE_CODE%",
         "details": "%RESPONSE_CODE_DETAILS%",
         "duration_ms": "%DURATION%",
-        "user": state_text(USER_STATE) if settings.is_native else f"%REQ({settings.user_header})%",
+        "user": state_text(USER_STATE) if gate.is_native else f"%REQ({gate.headers.user})%",
         "jti": state_text(JTI_STATE),
         "request_id": "%REQ(X-REQUEST-ID):64%",
     }
-    return extension(
-        "envoy.access_loggers.stdout",
-        "extensions.access_loggers.stream.v3.StdoutAccessLog",
-        log_format={"json_format": line},
-    )
-
-
-def gate_clusters(settings: GateSettings) -> list[Json]:
-    """Return the clusters of the guarded service and of the authorizer."""
-    authorizer = [authorizer_cluster(settings)] if settings.is_reviewed else []
-    return [protected_cluster(settings), *authorizer]
+    return json_log(line)

@@ -22,10 +22,33 @@ _NAMESPACE_STATE = "daypass.namespaces"
 """Claims that are copied to filter state: no client can write to it, it ends with the request, and
 logging it costs a tenth of metadata."""
 
-SOME_TEXT: Json = {"string_match": {"safe_regex": full_match("(?s).+")}}
+
+def exactly(text: str) -> Json:
+    """Return a matcher's value: this string."""
+    return {"string_match": {"exact": text}}
+
+
+def _like(pattern: str) -> Json:
+    return {"string_match": {"safe_regex": full_match(pattern)}}
+
+
+def has_item(text: str) -> Json:
+    """Return a matcher's value: a list with this string.
+
+    Kubernetes writes a list of audiences, even of one; Envoy's own check also accepts a string.
+    """
+    return {"list_match": {"one_of": exactly(text)}}
+
+
+def has_other_item(text: str) -> Json:
+    """Return a matcher's value: a list with a string other than this one."""
+    return {"list_match": {"one_of": _like(other_than(text))}}
+
+
+SOME_TEXT = _like("(?s).+")
 """A matcher's value: a string that is not empty. Claims of other types do not match."""
-A_NAMESPACE: Json = {"string_match": {"safe_regex": full_match("[a-z0-9-]+")}}
-A_USER: Json = {"string_match": {"safe_regex": full_match(SERVICE_ACCOUNT_USER)}}
+A_NAMESPACE = _like("[a-z0-9-]+")
+A_USER = _like(SERVICE_ACCOUNT_USER)
 AN_EXACT_TIME: Json = {"double_match": {"range": {"start": 0.0, "end": 2.0**53}}}
 """Envoy's `max_lifetime` overflows with times beyond 2**63."""
 

@@ -1,8 +1,6 @@
-"""The building blocks of Envoy's JSON: typed extensions, durations, patterns, cluster limits."""
+"""The building blocks of Envoy's JSON: typed extensions, durations, patterns, headers."""
 
 from typing import Any
-
-from daypass.render.envoy.settings import Timeouts
 
 Json = dict[str, Any]
 """A JSON object in the form that Envoy reads."""
@@ -28,27 +26,19 @@ def full_match(pattern: str) -> Json:
     return {"regex": pattern}
 
 
-MOST_CONNECTIONS = 8192
-"""From clients, at all listeners together."""
+JWT_AUTHENTICATION = "extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+RBAC = "extensions.filters.http.rbac.v3.RBAC"
 
 
-def connection_limits(timeouts: Timeouts, **protocol: Json) -> Json:
-    """Return the fields of a cluster with room for a request of every client at once (Envoy's
-    default is 1024), whose idle connections are closed.
+def discovered_filter(name: str, source: Json, message: str, **more: object) -> Json:
+    """Return an HTTP filter that gets its config, a `message`, from a source.
 
-    `protocol`: the fields of HttpProtocolOptions that choose it; HTTP/1.1 if left out.
+    A new config applies to open connections, too. `more`: fields for the time until it arrives.
     """
-    chosen = protocol or {"explicit_http_config": {"http_protocol_options": {}}}
-    names = ("max_connections", "max_pending_requests", "max_requests")
+    types = [f"type.googleapis.com/envoy.{message}"]
     return {
-        "circuit_breakers": {"thresholds": [dict.fromkeys(names, MOST_CONNECTIONS)]},
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protobuf_any(
-                "extensions.upstreams.http.v3.HttpProtocolOptions",
-                common_http_protocol_options={"idle_timeout": duration(timeouts.idle_seconds)},
-                **chosen,
-            )
-        },
+        "name": name,
+        "config_discovery": {"config_source": source, **more, "type_urls": types},
     }
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from daypass.config.exposure import Exposure, bracketed
-from daypass.config.gate import Check
+from daypass.config.gate import Gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,34 +106,18 @@ class Protected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:
-    """Everything that the gate's config depends on, except the API server's keys.
+    """Everything that the config of a gate on one machine depends on, except the API server's keys.
 
     `issuer`: the `iss` of short-lived tokens. `longest_lifetime_seconds`: tokens with a longer
     lifetime are refused. `authorizer_socket`: where the authorizer listens, for the checks that
     need it.
     """
 
-    hosts: tuple[str, ...]
+    gate: Gate
     listen: SocketAddress
     certificates: tuple[Certificate, ...]
     protected: Protected
     issuer: str
-    audience: str
     longest_lifetime_seconds: int
-    require_bound: bool
-    user_header: str
-    groups_header: str
-    forward_token: bool
-    check: Check = "jwt"
     authorizer_socket: str = ""
     timeouts: Timeouts = Timeouts()
-
-    @property
-    def is_native(self) -> bool:
-        """Whether Envoy itself verifies tokens."""
-        return self.check != "review"
-
-    @property
-    def is_reviewed(self) -> bool:
-        """Whether the authorizer is asked."""
-        return self.check != "jwt"

@@ -1,4 +1,4 @@
-"""The clusters of the API server and of the guarded service, and listeners that speak TLS only.
+"""The clusters of the API server and of the guarded service.
 
 Connections to the API server are verified by authority and name, and carry only the request headers
 on a list.
@@ -6,16 +6,16 @@ on a list.
 
 from daypass._core.net import is_address
 from daypass.config.exposure import REQUEST_HEADERS, bracketed
+from daypass.render.envoy.filters import AUTHORIZER
 from daypass.render.envoy.protobuf_any import (
     Json,
-    connection_limits,
     duration,
     extension,
     protobuf_any,
 )
 from daypass.render.envoy.routes import UPSTREAM, keep_only
 from daypass.render.envoy.settings import (
-    Certificate,
+    DoorSettings,
     GateSettings,
     Protected,
     SocketAddress,
@@ -27,56 +27,71 @@ PROTECTED = "protected"
 AUTHORITY = "api-server.authority"
 """Name of the TLS secret. The dot keeps it apart from those of domains, whose names are labels."""
 
-NO_ADDRESS_IS_INTERNAL: Json = {
-    "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]
-}
-"""An empty list would mean Envoy's default, which trusts loopback and private addresses."""
+
+MOST_CONNECTIONS = 8192
+"""From clients, at all listeners together: the guarded service and the authorizer get as many."""
+_MOST_TO_API_SERVER = 1024
+_KEEPALIVE = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
 
 
-def cluster(
-    upstream: Upstream, authority_source: Json, timeouts: Timeouts, *, checks_health: bool
+def _cluster(
+    name: str, discovery: str, address: Json, most: int, timeouts: Timeouts, **protocol: object
 ) -> Json:
-    """Return the API server's cluster.
+    """Return a cluster whose idle connections are closed.
 
-    `authority_source`: where the secret AUTHORITY comes from. `checks_health`: whether Envoy checks
-    the API server, so that a probe can report it.
+    `most`: connections and requests at a time. `protocol`: the fields of HttpProtocolOptions that
+    choose it; HTTP/1.1 if left out.
     """
+    chosen = protocol or {"explicit_http_config": {"http_protocol_options": {}}}
+    limits = ("max_connections", "max_pending_requests", "max_requests")
     return {
-        "name": UPSTREAM,
-        "type": _discovery(upstream, checks_health),
+        "name": name,
+        "type": discovery,
         "connect_timeout": duration(timeouts.connect_seconds),
-        "dns_lookup_family": "ALL",
-        "per_connection_buffer_limit_bytes": 1024 * 1024,
-        "load_assignment": _load_assignment(UPSTREAM, upstream.address),
-        "circuit_breakers": {
-            "thresholds": [
-                {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 1024}
-            ]
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
-        "transport_socket": _tls(upstream, authority_source),
+        "circuit_breakers": {"thresholds": [dict.fromkeys(limits, most)]},
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protobuf_any(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
                 common_http_protocol_options={"idle_timeout": duration(timeouts.idle_seconds)},
-                # HTTP/2 if the API server offers it: a request's length is then a frame's, which
-                # two parsers can't read differently.
-                auto_config={
-                    "http2_protocol_options": {
-                        "max_concurrent_streams": 100,
-                        "connection_keepalive": {"interval": "30s", "timeout": "5s"},
-                    }
-                },
-                http_filters=[
-                    keep_only(REQUEST_HEADERS),
-                    extension(
-                        "envoy.filters.http.upstream_codec",
-                        "extensions.filters.http.upstream_codec.v3.UpstreamCodec",
-                    ),
-                ],
+                **chosen,
             )
         },
-        **({"health_checks": [_health_check(upstream)]} if checks_health else {}),
     }
+
+
+def api_server_cluster(settings: DoorSettings, authority_source: Json) -> Json:
+    """Return the API server's cluster. `authority_source`: where the secret AUTHORITY comes from.
+
+    If there is a probe, Envoy checks the API server, so that the probe can report it.
+    """
+    upstream, checks_health = settings.upstream, settings.probe is not None
+    cluster = _cluster(
+        UPSTREAM,
+        _discovery(upstream, checks_health),
+        _socket(upstream.address),
+        _MOST_TO_API_SERVER,
+        settings.timeouts,
+        # HTTP/2 if the API server offers it: a request's length is then a frame's, which two
+        # parsers can't read differently.
+        auto_config={"http2_protocol_options": {"max_concurrent_streams": 100, **_KEEPALIVE}},
+        http_filters=[
+            keep_only(REQUEST_HEADERS),
+            extension(
+                "envoy.filters.http.upstream_codec",
+                "extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+            ),
+        ],
+    )
+    cluster |= {
+        "dns_lookup_family": "ALL",
+        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "transport_socket": _tls(upstream, authority_source),
+    }
+    return cluster | ({"health_checks": [_health_check(upstream)]} if checks_health else {})
 
 
 def _discovery(upstream: Upstream, checks_health: bool) -> str:
@@ -104,20 +119,29 @@ def _health_check(upstream: Upstream) -> Json:
     }
 
 
-def protected_cluster(settings: GateSettings) -> Json:
-    """Return the cluster of the guarded service."""
-    address = settings.protected.address
-    cluster: Json = {
-        "name": PROTECTED,
+def gate_clusters(settings: GateSettings) -> list[Json]:
+    """Return the clusters of the guarded service and of the authorizer at its Unix socket."""
+    clusters = [_protected_cluster(settings)]
+    if settings.gate.is_reviewed:
+        where = {"pipe": {"path": settings.authorizer_socket}}
+        clusters.append(_cluster(AUTHORIZER, "STATIC", where, MOST_CONNECTIONS, settings.timeouts))
+    return clusters
+
+
+def _protected_cluster(settings: GateSettings) -> Json:
+    protected, address = settings.protected, settings.protected.address
+    cluster = _cluster(
+        PROTECTED,
         # LOGICAL_DNS takes whichever address of a name answers: localhost may also be ::1.
-        "type": "STATIC" if is_address(address.host) else "LOGICAL_DNS",
-        "dns_lookup_family": "ALL",
-        "connect_timeout": duration(settings.timeouts.connect_seconds),
-        **connection_limits(settings.timeouts, **_protocol(settings.protected)),
-        "load_assignment": _load_assignment(PROTECTED, address),
-    }
-    if settings.protected.authority_file:
-        authority = {"trusted_ca": {"filename": settings.protected.authority_file}}
+        "STATIC" if is_address(address.host) else "LOGICAL_DNS",
+        _socket(address),
+        MOST_CONNECTIONS,
+        settings.timeouts,
+        **_protocol(protected),
+    )
+    cluster["dns_lookup_family"] = "ALL"
+    if protected.authority_file:
+        authority = {"trusted_ca": {"filename": protected.authority_file}}
         trust = {"validation_context": {**authority, **certificate_names(address.host)}}
         cluster["transport_socket"] = verified_tls(address.host, trust)
     return cluster
@@ -125,19 +149,14 @@ def protected_cluster(settings: GateSettings) -> Json:
 
 def _protocol(protected: Protected) -> Json:
     """Return the upstream's protocol options; empty for HTTP/1.1."""
-    keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
-    http2 = {"http2_protocol_options": keepalive}
+    http2 = {"http2_protocol_options": _KEEPALIVE}
     if protected.authority_file:
         return {"auto_config": http2}
     return {"explicit_http_config": http2} if protected.is_http2 else {}
 
 
-def _load_assignment(name: str, address: SocketAddress) -> Json:
-    where = {"socket_address": {"address": address.host, "port_value": address.port}}
-    return {
-        "cluster_name": name,
-        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],
-    }
+def _socket(address: SocketAddress) -> Json:
+    return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
 def _tls(upstream: Upstream, authority_source: Json) -> Json:
@@ -182,62 +201,3 @@ def certificate_names(name: str) -> Json:
     """Return the required certificate name as a field of Envoy's CertificateValidationContext."""
     kind = "IP_ADDRESS" if is_address(name) else "DNS"
     return {"match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": name}}]}
-
-
-def _address(upstream: Upstream) -> Json:
-    where = {"address": upstream.address.host, "port_value": upstream.address.port}
-    return {"socket_address": where}
-
-
-def tls_listener(
-    name: str,
-    listen: SocketAddress,
-    certificates: tuple[Certificate, ...],
-    certificate_sources: dict[str, Json],
-    filters: list[Json],
-    timeouts: Timeouts,
-) -> Json:
-    """Return a listener with the same network filters behind each certificate.
-
-    `certificate_sources`: where each certificate comes from, by its name.
-    """
-    return {
-        "name": name,
-        "address": {"socket_address": {"address": listen.host, "port_value": listen.port}},
-        "per_connection_buffer_limit_bytes": 64 * 1024,
-        "listener_filters": [
-            extension(
-                "envoy.filters.listener.tls_inspector",
-                "extensions.filters.listener.tls_inspector.v3.TlsInspector",
-            )
-        ],
-        "listener_filters_timeout": duration(timeouts.handshake_seconds),
-        "filter_chains": [
-            _filter_chain(c, certificate_sources[c.name], filters, timeouts) for c in certificates
-        ],
-    }
-
-
-def _filter_chain(
-    certificate: Certificate, source: Json, filters: list[Json], timeouts: Timeouts
-) -> Json:
-    match: Json = {"transport_protocol": "tls"}
-    if certificate.server_names:
-        match["server_names"] = list(certificate.server_names)
-    return {
-        "name": certificate.name,
-        "filter_chain_match": match,
-        "transport_socket_connect_timeout": duration(timeouts.handshake_seconds),
-        "transport_socket": extension(
-            "envoy.transport_sockets.tls",
-            "extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            common_tls_context={
-                "alpn_protocols": ["h2", "http/1.1"],
-                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-                "tls_certificate_sds_secret_configs": [
-                    {"name": certificate.name, "sds_config": source}
-                ],
-            },
-        ),
-        "filters": filters,
-    }

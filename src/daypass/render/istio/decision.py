@@ -8,10 +8,11 @@ filter; otherwise the last case refuses.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from daypass._core.reasons import Reason
 from daypass.config.exposure import BEARER_JWT
-from daypass.render.envoy.gate_listener import CLOCK_SKEW_SECONDS, LONG_LIVED_ISSUER, NO_KEYS
+from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER, NO_KEYS, jwt_provider
 from daypass.render.envoy.matching import (
     A_NAMESPACE,
     A_USER,
@@ -22,13 +23,21 @@ from daypass.render.envoy.matching import (
     all_of,
     any_of,
     claim,
+    exactly,
     first_of,
     has_claim,
     has_header,
+    has_item,
+    has_other_item,
     is_not,
-    other_than,
 )
-from daypass.render.envoy.protobuf_any import Json, full_match, protobuf_any
+from daypass.render.envoy.protobuf_any import (
+    JWT_AUTHENTICATION,
+    RBAC,
+    Json,
+    full_match,
+    protobuf_any,
+)
 from daypass.render.envoy.replies import refuse
 from daypass.render.istio.settings import (
     IstioGate,
@@ -53,34 +62,21 @@ def authentication(settings: IstioGate, keys: str | None) -> Json:
     `keys`: the text of the API server's JSON Web Key Set; None before it is published, when no
     token passes.
     """
-    common: Json = {
-        "local_jwks": {"inline_string": NO_KEYS if keys is None else keys},
-        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
-        # Removed once it is verified, or once the authorizer has seen it: the gateway's own
-        # RequestAuthentications would reject a token of an unknown issuer.
-        "forward": settings.is_reviewed,
-        "clock_skew_seconds": CLOCK_SKEW_SECONDS,
-    }
-    lasting = {
-        **common,
-        "issuer": settings.issuer,
-        "audiences": [settings.gate.audience],
-        "payload_in_metadata": _LASTING,
-    }
-    short = {
-        **lasting,
-        "payload_in_metadata": PAYLOAD,
-        "failed_status_in_metadata": _FAILED_WITHOUT_KEYS if keys is None else _FAILED,
-        "require_expiration": True,
-        "max_lifetime": f"{settings.config.longest_lifetime_seconds}s",
-        "jwt_cache_config": {"jwt_cache_size": 4096},
-    }
-    long = {
-        **common,
-        "issuer": LONG_LIVED_ISSUER,
-        "payload_in_metadata": _LONG,
-        "failed_status_in_metadata": _FAILED_LONG,
-    }
+    # The header is removed once it is verified, or once the authorizer has seen it: the gateway's
+    # own RequestAuthentications would reject a token of an unknown issuer.
+    provider = partial(
+        jwt_provider, keys=NO_KEYS if keys is None else keys, forward=settings.gate.is_reviewed
+    )
+    audience = settings.gate.audience
+    short = provider(
+        settings.issuer,
+        claims=PAYLOAD,
+        audience=audience,
+        longest_lifetime_seconds=settings.config.longest_lifetime_seconds,
+        failed=_FAILED_WITHOUT_KEYS if keys is None else _FAILED,
+    )
+    lasting = provider(settings.issuer, claims=_LASTING, audience=audience)
+    long = provider(LONG_LIVED_ISSUER, claims=_LONG, failed=_FAILED_LONG)
     providers = {"short": short, "long": long}
     if keys is not None:
         providers = {"short": short, "lasting": lasting, "long": long}
@@ -90,7 +86,7 @@ def authentication(settings: IstioGate, keys: str | None) -> Json:
     readable = {"name": "authorization", "string_match": {"safe_regex": full_match(BEARER_JWT)}}
     match = {"prefix": "/", "headers": [*guarded_headers(settings), readable]}
     return protobuf_any(
-        "extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        JWT_AUTHENTICATION,
         providers=providers,
         rules=[
             *({"match": door} for door in door_matches(settings)),
@@ -144,12 +140,12 @@ def decision(settings: IstioGate) -> Json:
     """Return the config of the RBAC filter that decides."""
     others = action("daypass-others", "ALLOW")
     cases = [(is_not(is_guarded(settings)), others)]
-    if settings.is_native:
+    if settings.gate.is_native:
         cases += [(_passes(settings), action("daypass-allowed", "ALLOW"))]
         cases += _of_the_cluster(settings)
-        exact = {"string_match": {"exact": settings.issuer}}
         # For the backstop, or the login.
-        marked = _shadow_rules("daypass_", {"metadata": claim(["iss"], exact)})
+        issuer = claim(["iss"], exactly(settings.issuer))
+        marked = _shadow_rules("daypass_", {"metadata": issuer})
     else:
         cases += [(is_undecided(), action("daypass-asked", "ALLOW"))]
         cases += [(_is_long(), refuse(Reason.LONG_LIVED)), *_statuses(_FAILED_WITHOUT_KEYS)]
@@ -158,7 +154,7 @@ def decision(settings: IstioGate) -> Json:
         cases += _of_others()
     last = others if settings.leaves_others else refuse(Reason.MALFORMED)
     return protobuf_any(
-        "extensions.filters.http.rbac.v3.RBAC",
+        RBAC,
         matcher=first_of(cases, last)["matcher"],
         **marked,
     )
@@ -171,7 +167,7 @@ def reviewed(settings: IstioGate) -> Json:
     silent = all_of(is_undecided(), is_not(has_header(settings.gate.headers.user, ".+")))
     matcher = first_of([(silent, refuse(Reason.UNKNOWN))], action("daypass-others", "ALLOW"))
     return protobuf_any(
-        "extensions.filters.http.rbac.v3.RBAC",
+        RBAC,
         matcher=matcher["matcher"],
         **_shadow_rules("daypass_", both),
     )
@@ -183,8 +179,7 @@ def is_undecided() -> Json:
 
 
 def _undecided_principal() -> Json:
-    messages = [{"string_match": {"exact": message}} for message in _UNDECIDED]
-    one_of = {"or_match": {"value_matchers": messages}}
+    one_of = {"or_match": {"value_matchers": [exactly(message) for message in _UNDECIDED]}}
     return {"metadata": claim(["message"], one_of, within=_FAILED_WITHOUT_KEYS)}
 
 
@@ -199,24 +194,13 @@ def _shadow_rules(prefix: str, principal: Json) -> Json:
 
 def _passes(settings: IstioGate) -> Json:
     claims = [
-        has_claim(["iss"], {"string_match": {"exact": settings.issuer}}),
-        _is_for_the_gate(settings),
-        is_not(_several(settings)),
+        has_claim(["iss"], exactly(settings.issuer)),
+        has_claim(["aud"], has_item(settings.gate.audience)),
+        is_not(has_claim(["aud"], has_other_item(settings.gate.audience))),
         has_claim(["exp"], AN_EXACT_TIME),
         _is_account(),
     ]
     return all_of(*claims, *([_is_bound()] if settings.gate.require_bound else []))
-
-
-def _is_for_the_gate(settings: IstioGate) -> Json:
-    # Kubernetes writes a list, even of one; Envoy's own check also accepts a string.
-    audience = {"string_match": {"exact": settings.gate.audience}}
-    return has_claim(["aud"], {"list_match": {"one_of": audience}})
-
-
-def _several(settings: IstioGate) -> Json:
-    other = {"string_match": {"safe_regex": full_match(other_than(settings.gate.audience))}}
-    return has_claim(["aud"], {"list_match": {"one_of": other}})
 
 
 def _is_account() -> Json:
@@ -231,9 +215,11 @@ def _is_bound() -> Json:
 
 def _of_the_cluster(settings: IstioGate) -> Iterator[_Case]:
     """Yield refusals of tokens that are the cluster's, or claim to be."""
-    verified = has_claim(["iss"])
-    yield all_of(verified, is_not(_is_for_the_gate(settings))), refuse(Reason.AUDIENCE)
-    yield all_of(verified, _several(settings)), refuse(Reason.SEVERAL_AUDIENCES)
+    verified, audience = has_claim(["iss"]), settings.gate.audience
+    foreign = is_not(has_claim(["aud"], has_item(audience)))
+    yield all_of(verified, foreign), refuse(Reason.AUDIENCE)
+    several = has_claim(["aud"], has_other_item(audience))
+    yield all_of(verified, several), refuse(Reason.SEVERAL_AUDIENCES)
     endless = is_not(has_claim(["exp"], AN_EXACT_TIME))
     yield all_of(verified, endless), refuse(Reason.LIVES_TOO_LONG)
     yield all_of(verified, is_not(_is_account())), refuse(Reason.SUBJECT)
@@ -269,4 +255,4 @@ def _of_others() -> Iterator[_Case]:
 
 
 def _has_message(message: str, within: str = _FAILED) -> Json:
-    return has_claim(["message"], {"string_match": {"exact": message}}, within=within)
+    return has_claim(["message"], exactly(message), within=within)

@@ -16,7 +16,14 @@ from daypass.render.envoy.matching import (
     only_where,
     state_text,
 )
-from daypass.render.envoy.protobuf_any import Json, extension, set_header
+from daypass.render.envoy.protobuf_any import (
+    JWT_AUTHENTICATION,
+    RBAC,
+    Json,
+    discovered_filter,
+    extension,
+    set_header,
+)
 from daypass.render.istio.decision import authentication, decision, is_undecided, reviewed
 from daypass.render.istio.settings import IstioGate, is_guarded, is_on_guarded_host
 from daypass.render.objects import GATE, GATE_KEYS, GATE_REVOKED, SERVICE_PORT, gate_host
@@ -29,8 +36,8 @@ _CLUSTER_DOMAIN = "cluster.local"
 
 _GROUPS_STATE = "daypass.groups"
 _TOKEN_STATE = "daypass.token"  # noqa: S105 - a name
-_WAIT = "5s"
-"""How long a starting gateway waits for what is published. Without it, the gate refuses."""
+_ISTIOD: Json = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
+"""A starting gateway waits that long for what is published. Without it, the gate refuses."""
 
 
 def first_filters(settings: IstioGate) -> list[Json]:
@@ -39,7 +46,7 @@ def first_filters(settings: IstioGate) -> list[Json]:
     begin = [_forget(settings)]
     if settings.gate.forward_token:
         begin.append(_keep_token(settings))
-    if not settings.is_native:
+    if not settings.gate.is_native:
         # Even without keys it tells whose token it is, and whether the authorizer should be asked.
         whose = {"name": f"{GATE}-issuer", "typed_config": authentication(settings, None)}
         return [
@@ -49,22 +56,24 @@ def first_filters(settings: IstioGate) -> list[Json]:
             *_review(settings, is_undecided()),
             *_save_reviewed(settings),
         ]
+    # Each applies its default until istiod configures it.
+    no_keys, closed = authentication(settings, None), revocation(RevocationSnapshot(closed=True))
     discovered = [
-        _discovered(GATE_KEYS, authentication(settings, None)),
+        discovered_filter(GATE_KEYS, _ISTIOD, JWT_AUTHENTICATION, default_config=no_keys),
         decided,
         _save_claims(),
         *(
-            _discovered(name, revocation(RevocationSnapshot(closed=True)))
+            discovered_filter(name, _ISTIOD, RBAC, default_config=closed)
             for name in revoked_names()
         ),
     ]
-    review = _review(settings, has_state(USER_STATE)) if settings.is_reviewed else []
+    review = _review(settings, has_state(USER_STATE)) if settings.gate.is_reviewed else []
     return [*begin, *discovered, *review]
 
 
 def last_filter(settings: IstioGate) -> Json:
     """Return the filter right before the router, after which nothing changes identity headers."""
-    groups = GROUPS if settings.is_native else state_text(_GROUPS_STATE)
+    groups = GROUPS if settings.gate.is_native else state_text(_GROUPS_STATE)
     set_headers = {settings.gate.headers.user: USER, settings.gate.headers.groups: groups}
     if settings.gate.forward_token:
         set_headers["authorization"] = state_text(_TOKEN_STATE)
@@ -119,22 +128,6 @@ def _save_claims() -> Json:
     """Copy the looked-up claims to where no later filter can change them."""
     delegate = {**claims_filter({USER_STATE: ("sub",)}), "name": f"{GATE}-claims"}
     return only_where(has_claim(["iss"]), delegate)
-
-
-def _discovered(name: str, default: Json) -> Json:
-    """Return a filter that istiod configures by its name; `default` applies until it does."""
-    return {
-        "name": name,
-        "config_discovery": {
-            "config_source": {
-                "ads": {},
-                "resource_api_version": "V3",
-                "initial_fetch_timeout": _WAIT,
-            },
-            "default_config": default,
-            "type_urls": [default["@type"]],
-        },
-    }
 
 
 def _mutation(name: str, mutations: list[Json]) -> Json:

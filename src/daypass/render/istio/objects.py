@@ -150,7 +150,7 @@ def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     """Return the objects that are applied once."""
     settings = IstioGate.of(config, facts.issuer_for(config))
     objects = [_filters(settings), _backstop(settings, facts)]
-    if settings.is_reviewed:
+    if settings.gate.is_reviewed:
         version = facts.api_version("DestinationRule", *VERSIONS)
         namespace = config.door.namespace
         objects.append(verified_service(version, GATE, namespace, GATE_TRUST, gate_host(config)))
@@ -160,8 +160,8 @@ def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 def _filters(settings: IstioGate) -> Object:
     audience = settings.gate.audience
     mappers = [*refusal_replies(REASONS, audience), *revocation_replies(audience)]
-    if settings.is_reviewed:
-        mark = VERIFIED if settings.is_native else ASKED
+    if settings.gate.is_reviewed:
+        mark = VERIFIED if settings.gate.is_native else ASKED
         found = f"metadata.filter_metadata['envoy.filters.http.rbac']['{mark}'] == 'allowed'"
         mappers += authorizer_replies(found)
     patches = [
@@ -205,7 +205,7 @@ def _backstop_rules(settings: IstioGate) -> list[Object]:
             {"when": [unverified, {"key": "request.auth.claims[iss]", "values": issuers}]},
         ]
     rules: list[Object] = [{"when": [unverified]}]
-    if settings.is_native:
+    if settings.gate.is_native:
         accounts = f"{settings.issuer}/system:serviceaccount:*"
         rules.append({"from": [{"source": {"notRequestPrincipals": [accounts]}}]})
     return rules

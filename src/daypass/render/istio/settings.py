@@ -64,16 +64,6 @@ class IstioGate:
         return [host for host in self.gate.hosts if host in doors]
 
     @property
-    def is_native(self) -> bool:
-        """Whether the gateway itself verifies tokens."""
-        return self.gate.check != "review"
-
-    @property
-    def is_reviewed(self) -> bool:
-        """Whether the authorizer is asked."""
-        return self.gate.check != "jwt"
-
-    @property
     def own_headers(self) -> list[str]:
         """The headers that no client may send, in every spelling that a server may accept.
 
