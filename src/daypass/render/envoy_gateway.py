@@ -17,7 +17,7 @@ from daypass._core.reasons import REASON_HEADER
 from daypass.config import Config
 from daypass.config.gate import Gate
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.fronts.gateways import gateway_of
+from daypass.render.fronts import GATEWAY_API, backend_tls_policy, gateway_of
 from daypass.render.objects import (
     GATE,
     GATE_KEYS,
@@ -30,7 +30,6 @@ from daypass.render.objects import (
 )
 from daypass.render.published_domain import published_domains
 
-_GROUP = "gateway.networking.k8s.io"
 _VERSION = "gateway.envoyproxy.io/v1alpha1"
 _TIMEOUT = "5s"
 """For the authorizer's response. Its own deadline is shorter, and its response explains it."""
@@ -48,7 +47,7 @@ class _Guarded:
     @property
     def reference(self) -> Object:
         section = {"sectionName": self.listener} if self.listener else {}
-        return {"group": _GROUP, "kind": "Gateway", "name": self.name, **section}
+        return {"group": GATEWAY_API, "kind": "Gateway", "name": self.name, **section}
 
 
 def envoy_gateway_gate(config: Config, gate: Gate, facts: ClusterFacts) -> list[Object]:
@@ -157,7 +156,9 @@ def _open_door_routes(config: Config, guarded: _Guarded) -> list[Object]:
             domain.object_name,
             domain.namespace,
             spec={
-                "targetRefs": [{"group": _GROUP, "kind": "HTTPRoute", "name": domain.object_name}],
+                "targetRefs": [
+                    {"group": GATEWAY_API, "kind": "HTTPRoute", "name": domain.object_name}
+                ],
                 "authorization": {"defaultAction": "Allow"},
             },
         )
@@ -225,33 +226,17 @@ def _authorizer_access(config: Config, facts: ClusterFacts, namespace: str) -> l
     `namespace`: of the Gateway.
     """
     here = config.door.namespace
-    authority = {"group": "", "kind": "ConfigMap", "name": GATE_TRUST}
-    tls = new_object(
-        facts.api_version("BackendTLSPolicy", f"{_GROUP}/v1", f"{_GROUP}/v1alpha3"),
-        "BackendTLSPolicy",
-        GATE,
-        here,
-        spec={
-            "targetRefs": [{"group": "", "kind": "Service", "name": GATE}],
-            "validation": {"caCertificateRefs": [authority], "hostname": gate_host(config)},
-        },
-    )
+    tls = backend_tls_policy(facts, GATE, here, GATE_TRUST, gate_host(config))
     if namespace == here:
         return [tls]
+    policies = {
+        "group": "gateway.envoyproxy.io", "kind": "SecurityPolicy", "namespace": namespace,
+    }  # fmt: skip
     grant = new_object(
-        f"{_GROUP}/v1beta1",
+        f"{GATEWAY_API}/v1beta1",
         "ReferenceGrant",
         GATE,
         here,
-        spec={
-            "from": [
-                {
-                    "group": "gateway.envoyproxy.io",
-                    "kind": "SecurityPolicy",
-                    "namespace": namespace,
-                }
-            ],
-            "to": [{"group": "", "kind": "Service", "name": GATE}],
-        },
+        spec={"from": [policies], "to": [{"group": "", "kind": "Service", "name": GATE}]},
     )
     return [tls, grant]

@@ -16,11 +16,22 @@ from daypass.render.certificates import door_certificates, public_certificate
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy_gateway import envoy_gateway_gate
 from daypass.render.flow_control import flow_control
-from daypass.render.fronts import front_objects
-from daypass.render.fronts.gateways import backend_tls_policy, destination_rule
-from daypass.render.fronts.ingress import api_server_authority
+from daypass.render.fronts import (
+    api_server_authority,
+    backend_tls_policy,
+    destination_rule,
+    front_objects,
+)
 from daypass.render.istio.objects import istio_objects
-from daypass.render.objects import Object, RenderError, in_order, new_object
+from daypass.render.objects import (
+    DOOR,
+    DOOR_TRUST,
+    Object,
+    RenderError,
+    door_host,
+    in_order,
+    new_object,
+)
 from daypass.render.policy.policy_objects import policy_objects
 from daypass.render.published_domain import PublishedDomain, published_domains
 from daypass.render.workloads import authorizer_objects, door_objects, watcher_objects
@@ -102,11 +113,14 @@ def _base(config: Config, facts: ClusterFacts, domains: list[PublishedDomain]) -
     if not behind_door:
         return objects
     objects += door_objects(config, behind_door, facts.authority_pem)
-    by_front = {domain.domain.front: domain for domain in behind_door}
-    if "istio" in by_front:
-        objects.append(destination_rule(by_front["istio"]))
-    if "gateway-api" in by_front:
-        objects.append(backend_tls_policy(by_front["gateway-api"]))
+    fronts = {domain.domain.front for domain in behind_door}
+    for front, verified_service in (
+        ("istio", destination_rule),
+        ("gateway-api", backend_tls_policy),
+    ):
+        if front in fronts:
+            namespace, host = config.door.namespace, door_host(config)
+            objects.append(verified_service(facts, DOOR, namespace, DOOR_TRUST, host))
     trusting = {d.front_namespace or "" for d in behind_door if d.domain.front == "istio"}
     return [*objects, *door_certificates(config, trusting)]
 

@@ -27,7 +27,7 @@ from daypass.render.envoy.filters import (
 from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import refusal_replies
-from daypass.render.fronts.gateways import VERSIONS, verified_service
+from daypass.render.fronts import destination_rule
 from daypass.render.istio.decision import ASKED, REASONS, VERIFIED, authentication
 from daypass.render.istio.filters import SHARDS, first_filters, last_filter, revoked_names
 from daypass.render.istio.settings import IstioGate, policy_operations
@@ -151,9 +151,8 @@ def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     settings = IstioGate.of(config, facts.issuer_for(config))
     objects = [_filters(settings), _backstop(settings, facts)]
     if settings.gate.is_reviewed:
-        version = facts.api_version("DestinationRule", *VERSIONS)
-        namespace = config.door.namespace
-        objects.append(verified_service(version, GATE, namespace, GATE_TRUST, gate_host(config)))
+        namespace, host = config.door.namespace, gate_host(config)
+        objects.append(destination_rule(facts, GATE, namespace, GATE_TRUST, host))
     return objects
 
 
