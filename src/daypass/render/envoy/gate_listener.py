@@ -153,7 +153,7 @@ def gate_routes(settings: GateSettings) -> Json:
         "virtual_hosts": [
             {
                 "name": "gate",
-                "domains": [bracketed(host) for host in settings.gate.named_hosts],
+                "domains": [bracketed(host) for host in settings.hosts],
                 "routes": _routes(settings),
             }
         ],

@@ -121,3 +121,8 @@ class GateSettings:
     longest_lifetime_seconds: int
     authorizer_socket: str = ""
     timeouts: Timeouts = Timeouts()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that it answers to: on one machine, those with a name."""
+        return self.gate.named_hosts
