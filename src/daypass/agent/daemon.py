@@ -11,10 +11,9 @@ from enum import Enum
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass.agent.config import AgentConfig, TokenFile
-from daypass.agent.file_renewer import FileRenewer, RenewerStatus, TokenRequester
+from daypass.agent.file_renewer import AgentCredentials, FileRenewer, RenewerStatus
 from daypass.agent.health import Health
 from daypass.agent.log import AgentEvent, AgentLog
-from daypass.client.token import CachedToken
 from daypass.client.transport import Timing
 
 
@@ -79,12 +78,11 @@ class Agent:
         inbox: Inbox,
     ) -> None:
         self._config = config
-        self._credentials = credentials
-        self._environ = environ
+        self._credentials_file = credentials
         self._log = log
         self._timing = timing
         self._inbox = inbox
-        self._requester = self._make_requester(config)
+        self._credentials = AgentCredentials(environ, credentials or config.credentials, timing)
         self._manager = ServiceManager(environ)
         watchdog = self._manager.watchdog_seconds
         self._tick_seconds = min(TICK_SECONDS, watchdog / 3) if watchdog else TICK_SECONDS
@@ -106,7 +104,7 @@ class Agent:
                 where = f", health at http://{_shown(health.address)}"
             count = len(self._config.tokens)
             self._log.write(AgentEvent.STARTED, f"keeping {count} token files{where}", tokens=count)
-            self._seen = self._requester.identity()
+            self._seen = self._credentials.identity()
             self._keep(self._config.tokens, self._config.stagger_seconds)
             try:
                 self._handle_messages(load)
@@ -140,7 +138,8 @@ class Agent:
                 f"the config is unchanged: {str(error).replace(chr(10), '; ')}",
             )
         else:
-            self._config, self._requester = config, self._make_requester(config)
+            self._config = config
+            self._credentials.path = self._credentials_file or config.credentials
             self._end([target for target in self._renewers if target not in config.tokens])
             self._keep(config.tokens, 0)
             count = len(config.tokens)
@@ -168,26 +167,19 @@ class Agent:
     def _renewer(self, target: TokenFile, stagger_seconds: int) -> FileRenewer:
         return FileRenewer(
             target,
-            self._request,
+            self._credentials,
             self._log,
             self._timing,
             stagger_seconds=stagger_seconds,
             renewed=lambda: self._inbox.put(Message.RENEWED),
-            variables=lambda: self._requester.variables,
         )
-
-    def _request(self, audience: str | None, lifetime_seconds: int | None) -> CachedToken:
-        return self._requester.request(audience, lifetime_seconds)
-
-    def _make_requester(self, config: AgentConfig) -> TokenRequester:
-        return TokenRequester(self._environ, self._credentials or config.credentials, self._timing)
 
     def _check_credentials(self) -> None:
         """Renew all files if the credentials have changed.
 
         The Secret that the old tokens are bound to is about to be deleted, which revokes them.
         """
-        found = self._requester.identity()
+        found = self._credentials.identity()
         if found is None or found == self._seen:
             return
         changed, self._seen = self._seen is not None, found

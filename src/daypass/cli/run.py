@@ -119,7 +119,7 @@ def _start_with_file(
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.agent.config import TokenFile
-    from daypass.agent.file_renewer import FileRenewer, TokenRequester
+    from daypass.agent.file_renewer import AgentCredentials, FileRenewer
     from daypass.agent.log import AgentLog
     from daypass.client.transport import SYSTEM_TIMING
     from daypass.integrations.run_with_token import (
@@ -136,13 +136,13 @@ def _start_with_file(
         target = TokenFile.private(
             f"{folder}/token", audience=options.get("--audience"), lifetime_seconds=lifetime
         )
-        requester = TokenRequester(os.environ, options.get("--credentials"), SYSTEM_TIMING)
+        credentials = AgentCredentials(os.environ, options.get("--credentials"), SYSTEM_TIMING)
         log = AgentLog(SYSTEM_CLOCK, _write, quiet=True)
-        renewer = FileRenewer(target, requester.request, log, SYSTEM_TIMING)
+        renewer = FileRenewer(target, credentials, log, SYSTEM_TIMING)
         renewer.attempt()
         passes = "--pass-credentials" in options
         environment = child_environment(
-            os.environ, name, target.path, variables=requester.variables, with_credentials=passes
+            os.environ, name, target.path, variables=credentials.variables, with_credentials=passes
         )
         keep_fresh(renewer, folder)
     except BaseException as error:

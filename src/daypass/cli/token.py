@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.client.token import CachedToken
 
 SUMMARY = "a short-lived token on stdout"
 EPILOG = """examples:
@@ -85,15 +84,5 @@ def _print_token(
         use_cache=use_cache,
         warn=warn,
     )
-    write(_formatted(entry, output) + "\n")
+    write(entry.formatted(output) + "\n")
     return 0
-
-
-def _formatted(entry: CachedToken, output: str) -> str:
-    if output == "json":
-        # No field needs escaping, and `audiences` is JSON already.
-        return (
-            f'{{"token": "{entry.value}", "expiresAt": "{entry.expires_at}",'
-            f' "audiences": {entry.audiences}}}'
-        )
-    return f"Authorization: Bearer {entry.value}" if output == "header" else entry.value

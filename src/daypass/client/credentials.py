@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from daypass.client.config import FILE_VARIABLES, ReloadingConfig, parse_source, read_source
-from daypass.client.token_source import TokenSource, log_warning
+from daypass.client.errors import log_warning
+from daypass.client.token_source import TokenSource
 from daypass.client.transport import SYSTEM_TIMING, send
 
 TYPE_CHECKING = False
@@ -184,13 +185,13 @@ class Credentials:
     def _get(
         self, audience: str | None, lifetime_seconds: int | None, rejected: Token | None
     ) -> Token:
-        key = self._config.current.key(audience, lifetime_seconds)
+        key = self._tokens.key(audience, lifetime_seconds)
         return self._remember(audience, lifetime_seconds, self._tokens.get(key, rejected))
 
     async def _get_async(
         self, audience: str | None, lifetime_seconds: int | None, rejected: Token | None
     ) -> Token:
-        key = self._config.current.key(audience, lifetime_seconds)
+        key = self._tokens.key(audience, lifetime_seconds)
         cached = await self._tokens.get_async(key, rejected)
         return self._remember(audience, lifetime_seconds, cached)
 

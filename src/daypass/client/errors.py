@@ -71,3 +71,24 @@ class DoorBusyError(DaypassError):
     ) -> None:
         super().__init__(fact, hint, reason=reason)
         self.retry_after_seconds = retry_after_seconds
+
+
+def copied(error: DaypassError) -> DaypassError:
+    """Return the same error without a traceback.
+
+    One instance must not be raised by two threads, and one that is stored must not keep the frames
+    of its exchange alive.
+    """
+    from copy import copy
+
+    return copy(error)
+
+
+def log_warning(what: str, error: DaypassError) -> None:
+    """Log a failure that no caller waits for, to the logger `daypass`."""
+    import logging
+
+    logger = logging.getLogger("daypass")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())  # silent unless the program configures logging
+    logger.warning("%s: %s", what, error)

@@ -124,6 +124,16 @@ class CachedToken:
             )
         return token
 
+    def formatted(self, form: str) -> str:
+        """Return it as `json`, as a `header` for `curl -H @-`, or else the token alone."""
+        if form == "json":
+            # No field needs escaping, and `audiences` is JSON already.
+            return (
+                f'{{"token": "{self.value}", "expiresAt": "{self.expires_at}",'
+                f' "audiences": {self.audiences}}}'
+            )
+        return f"Authorization: Bearer {self.value}" if form == "header" else self.value
+
     def age_seconds(self, clock: Clock) -> float:
         """Return how long ago it was requested.
 

@@ -15,7 +15,7 @@ import os
 import threading
 
 from daypass._core.errors import DaypassError
-from daypass.client.errors import ExchangeRefusedError
+from daypass.client.errors import ExchangeRefusedError, copied, log_warning
 from daypass.client.exchange import TRIES, exchange
 from daypass.client.token import (
     backoff_seconds,
@@ -30,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from daypass._core.clock import Clock
     from daypass.client.config import CredentialsConfig, ReloadingConfig
     from daypass.client.shared_cache import SharedTokenCache
     from daypass.client.token import CachedToken, Token
@@ -161,6 +162,13 @@ class KeyState:
         self.in_flight = InFlight()
         return None, self.in_flight, True
 
+    def due_seconds(self, clock: Clock) -> float:
+        """Return how long it is until the next exchange is due."""
+        pause, token = self.not_before - clock.monotonic(), self.token
+        if token is not None and token.is_usable(clock):
+            pause = max(pause, token.fresh_seconds - token.age_seconds(clock))
+        return max(0.0, pause)
+
     def complete(
         self, in_flight: InFlight, token: CachedToken, timing: Timing, *, is_renewal: bool
     ) -> None:
@@ -224,7 +232,7 @@ class KeyState:
         if token is not None and token.fresh_seconds > 0:
             age = token.age_seconds(timing.clock)
             left = token.usable_seconds - age
-            token.defer_refresh(age + retry_delay_seconds(left, timing.chance()))
+            token.defer_refresh(age + fresh_seconds(left, timing.chance(), is_first=True))
         return KeyState(token)
 
     def _last_error(self, now: float) -> DaypassError:
@@ -267,13 +275,32 @@ class TokenSource:
         self._send = send
         self._processes = {os.getpid(): _Process()}
 
-    def get(self, key: Key, rejected: Token | None = None) -> CachedToken:
+    def key(self, audience: str | None, lifetime_seconds: int | None) -> Key:
+        """Return the key of a token; None selects the credentials' own. Raises CredentialsError."""
+        return self._config.current.key(audience, lifetime_seconds)
+
+    def due_seconds(self, key: Key) -> float:
+        """Return how long `refresh` will send no request: 0 if an exchange is due."""
+        process = self._process()
+        with process.lock:
+            return self._state(process, key).due_seconds(self._timing.clock)
+
+    def refresh(self, key: Key) -> CachedToken:
+        """Return a fresh token: unlike `get`, wait for the refresh of a stale one.
+
+        Raises the errors of `daypass.client.errors`, even if the stale one is still usable.
+        """
+        return self.get(key, in_background=False)
+
+    def get(
+        self, key: Key, rejected: Token | None = None, *, in_background: bool = True
+    ) -> CachedToken:
         """Return a usable token, from memory or by an exchange; if possible not `rejected`.
 
-        Raises the errors of `daypass.client.errors`.
+        A stale token is refreshed `in_background`. Raises the errors of `daypass.client.errors`.
         """
         while True:
-            state, token, in_flight, is_owner = self._join(key, rejected)
+            state, token, in_flight, is_owner = self._join(key, rejected, in_background)
             if in_flight is None:
                 assert token is not None  # noqa: S101
                 return token
@@ -306,7 +333,7 @@ class TokenSource:
         return in_flight.wait(patience_seconds(self._timing))
 
     def _join(
-        self, key: Key, rejected: Token | None
+        self, key: Key, rejected: Token | None, in_background: bool = True
     ) -> tuple[KeyState, CachedToken | None, InFlight | None, bool]:
         process = self._process()
         with process.lock:
@@ -314,7 +341,7 @@ class TokenSource:
             token, in_flight, is_owner = state.join(
                 rejected, self._timing, self._config.has_changed
             )
-        if token is not None and in_flight is not None:
+        if token is not None and in_flight is not None and in_background:
             if not self._start(_REFRESH_THREAD, state, key, in_flight, None, tries=1):
                 self._abandon(state, in_flight)
                 in_flight.finish()
@@ -462,27 +489,6 @@ class TokenSource:
 def patience_seconds(timing: Timing) -> float:
     """Return how long a caller waits for the exchange of another before it exchanges itself."""
     return timing.exchange_seconds + _PATIENCE_SECONDS
-
-
-def copied(error: DaypassError) -> DaypassError:
-    """Return the same error without a traceback.
-
-    One instance must not be raised by two threads, and one that is stored must not keep the frames
-    of its exchange alive.
-    """
-    from copy import copy
-
-    return copy(error)
-
-
-def log_warning(what: str, error: DaypassError) -> None:
-    """Log a failure that no caller waits for, to the logger `daypass`."""
-    import logging
-
-    logger = logging.getLogger("daypass")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())  # silent unless the program configures logging
-    logger.warning("%s: %s", what, error)
 
 
 def _account(config: CredentialsConfig) -> tuple[str, str, str]:

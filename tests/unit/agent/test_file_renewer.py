@@ -1,4 +1,4 @@
-"""Renewals of one file: what is written, counted and logged, and which hooks run."""
+"""Renewals of one file: when, what is written, counted and logged, and which hooks run."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.clock import utc
-from daypass._core.errors import DaypassError
-from daypass._core.secret import Secret
 from daypass.agent.config import CommandHook, PostHook, SignalHook, TokenFile
-from daypass.agent.file_renewer import FileRenewer, TokenRequester
+from daypass.agent.file_renewer import AgentCredentials, FileRenewer, explain
 from daypass.agent.log import AgentLog
-from daypass.client.errors import DoorBusyError, ExchangeRefusedError
-from daypass.client.token import CachedToken, Token
+from daypass.client.http1 import HttpRequest
 from daypass.client.transport import SYSTEM_TIMING
-from support.fake_door import long_lived_token
+from support.exchanges import FakeSend
+from support.fake_door import (
+    credentials_document,
+    long_lived_token,
+    short_lived_token,
+    status_answer,
+    token_answer,
+)
 from support.messages import check
-from support.timing import NOON, FakeTiming
+from support.timing import FakeTiming
 
-VALUE = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJnYXRlIn0.c2hvcnQ"
+VALUE = short_lived_token()
+REFUSED = status_answer(403, "because")
+BUSY = status_answer(429, "slow down", "Retry-After: 120")
 
 
 class Scene:
@@ -34,35 +39,48 @@ class Scene:
         self.timing = FakeTiming()
         self.lines: list[str] = []
         self.log = AgentLog(self.timing.clock, self.lines.append, as_json=True)
-        self.answers: list[Exception | float] = []
-        self.asked: list[tuple[str | None, int | None]] = []
-        self.file = TokenFile.private(str(folder / "token"), audience="gate", lifetime_seconds=1800)
+        self.answers: list[Exception | bytes] = []
+        self.granted_seconds = 3600
+        self.asked = 0
+        (folder / "bot.json").touch(0o600)
+        (folder / "bot.json").write_text(json.dumps(credentials_document("http://127.0.0.1:1/k")))
+        self.credentials = AgentCredentials(
+            {}, str(folder / "bot.json"), self.timing, send=FakeSend(self._answer)
+        )
+        (folder / "out").mkdir()
+        self.file = TokenFile.private(
+            str(folder / "out/token"), audience=None, lifetime_seconds=1800
+        )
         self.renewed = 0
 
-    def renewer(self, **changes: object) -> FileRenewer:
+    def renewer(self, *, stagger_seconds: int = 0, **changes: object) -> FileRenewer:
         target = replace(self.file, **changes)  # type: ignore[arg-type]
-        return FileRenewer(target, self._ask, self.log, self.timing, renewed=self._count)
+        return FileRenewer(
+            target,
+            self.credentials,
+            self.log,
+            self.timing,
+            stagger_seconds=stagger_seconds,
+            renewed=self._count,
+        )
 
     def events(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.lines]
 
+    def pass_time(self, seconds: float) -> None:
+        self.timing.fake_clock.advance(seconds)
+
     def _count(self) -> None:
         self.renewed += 1
 
-    def _ask(self, audience: str | None, lifetime_seconds: int | None) -> CachedToken:
-        self.asked.append((audience, lifetime_seconds))
-        answer = self.answers.pop(0) if self.answers else 3600.0
-        if isinstance(answer, Exception):
-            raise answer
-        clock = self.timing.clock
-        token = Token(
-            value=Secret(VALUE),
-            expires_at=utc(clock.unix() + answer),
-            audiences=("gate",),
-            warnings=("shortened",),
-        )
-        return CachedToken.from_token(
-            token, unix=clock.unix(), monotonic=clock.monotonic(), usable_seconds=answer
+    def _answer(self, request: HttpRequest) -> bytes | Exception:
+        self.asked += 1
+        assert json.loads(request.body)["spec"]["expirationSeconds"] == 1800
+        if self.answers:
+            return self.answers.pop(0)
+        now = self.timing.clock.unix()
+        return token_answer(
+            'Warning: 299 - "shortened"', now=now, date=now, granted_seconds=self.granted_seconds
         )
 
 
@@ -83,7 +101,8 @@ def text(scene: Scene) -> bytes:
         ("header", f"Authorization: Bearer {VALUE}\n"),
         (
             "json",
-            f'{{"token": "{VALUE}", "expiresAt": "2027-01-15T09:00:00Z", "audiences": ["gate"]}}\n',
+            f'{{"token": "{VALUE}", "expiresAt": "2027-01-15T09:00:00Z",'
+            ' "audiences": ["gate.example.com"]}\n',
         ),
     ],
 )
@@ -92,7 +111,6 @@ def test_the_file_holds_the_token_in_the_configured_format(
 ) -> None:
     assert scene.renewer(format=form).renew()
     assert text(scene) == content.encode()
-    assert scene.asked == [("gate", 1800)]
 
 
 def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None:
@@ -101,7 +119,7 @@ def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None
     assert not renewer.status().is_good
     assert renewer.renew()
     status = renewer.status()
-    assert (status.is_good, status.left_seconds, status.renewals) == (True, 3600, 1)
+    assert (status.is_good, status.left_seconds, status.renewals) == (True, 3590, 1)
     assert scene.renewed == 1
     (event,) = scene.events()
     assert event["event"] == "renewed"
@@ -111,27 +129,20 @@ def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("answer", "reason"),
     [
-        pytest.param(
-            ExchangeRefusedError("it is refused", "ask\nthe admin"),
-            "it is refused; ask; the admin",
-            id="refused",
-        ),
-        pytest.param(
-            OSError(28, "No space left on device", "/x"), "/x: No space left on device", id="file"
-        ),
-        pytest.param(OSError(28, "No space left on device"), "No space left on device", id="disk"),
+        pytest.param(REFUSED, "because", id="refused"),
         pytest.param(ValueError(VALUE), "ValueError", id="unexpected"),
     ],
 )
 def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
-    scene: Scene, error: Exception, reason: str
+    scene: Scene, answer: bytes | Exception, reason: str
 ) -> None:
-    scene.answers = [3600.0, error]
     renewer = scene.renewer()
     renewer.renew()
     before = text(scene)
+    scene.answers = [answer]
+    scene.pass_time(renewer.wait_seconds())
     assert not renewer.renew()
     assert text(scene) == before
     status = renewer.status()
@@ -144,40 +155,143 @@ def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
     check(str(event["message"]), reason="renewal_failed")
 
 
-def test_an_expired_token_stays_in_its_file_and_is_reported_once(scene: Scene) -> None:
-    scene.answers = [3600.0, DaypassError("no"), DaypassError("no"), 3600.0, DaypassError("no")]
+def test_a_token_that_could_not_be_written_is_written_later_without_an_exchange(
+    scene: Scene, tmp_path: Path
+) -> None:
+    renewer = scene.renewer()
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert not renewer.renew()
+    assert not renewer.status().is_good
+    assert renewer.wait_seconds() > 0
+    assert str(tmp_path / "out") in str(scene.events()[-1]["message"])
+    (tmp_path / "moved").rename(tmp_path / "out")
+    assert renewer.renew()
+    assert text(scene) == VALUE.encode()
+    assert scene.asked == 1
+
+
+def test_no_token_is_renewed_once_the_credentials_are_removed(scene: Scene, tmp_path: Path) -> None:
     renewer = scene.renewer()
     renewer.renew()
-    scene.timing.fake_clock.advance(3599)
+    (tmp_path / "bot.json").unlink()
+    scene.pass_time(renewer.wait_seconds())
+    assert not renewer.renew()
+    assert scene.asked == 1
+    assert renewer.status().is_good
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device", "/x"), "/x: No space left on device"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_an_error_of_the_system_is_explained_in_one_line(error: OSError, words: str) -> None:
+    assert explain(error) == words
+
+
+# -- when
+
+
+def test_a_new_file_is_due_at_once_unless_staggered(scene: Scene) -> None:
+    assert scene.renewer().wait_seconds() == 0
+    scene.timing.chances = 0.5
+    renewer = scene.renewer(stagger_seconds=60)
+    assert renewer.wait_seconds() == 30
+    scene.pass_time(31)
+    assert renewer.wait_seconds() == 0
+
+
+@pytest.mark.parametrize("granted", [86400, 3600, 600, 90, 4])
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+def test_a_file_is_renewed_well_before_its_token_expires(
+    scene: Scene, granted: int, chance: float
+) -> None:
+    scene.timing.chances, scene.granted_seconds = chance, granted
+    renewer = scene.renewer()
+    for count in (1, 2):
+        assert renewer.renew()
+        usable = renewer.status().left_seconds or 0
+        assert 0.2 * usable <= renewer.wait_seconds() <= max(1, 0.76 * usable)
+        scene.pass_time(renewer.wait_seconds() + 0.001)
+        assert scene.asked == count
+
+
+def test_a_server_that_grants_short_tokens_is_not_flooded(scene: Scene) -> None:
+    scene.granted_seconds = 1
+    renewer = scene.renewer()
     renewer.renew()
-    renewer.report_expiry()
+    assert renewer.wait_seconds() >= 1
+
+
+def test_the_larger_of_two_elapsed_times_is_used(scene: Scene) -> None:
+    """A machine may sleep, while its monotonic clock stops."""
+    renewer = scene.renewer()
+    renewer.renew()
+    scene.pass_time(1)
+    scene.timing.fake_clock.now_unix += 4000
+    assert renewer.wait_seconds() == 0
+    assert not renewer.status().is_good
+
+
+def test_pauses_after_permanent_failures_grow_to_a_limit(scene: Scene) -> None:
+    scene.timing.chances = 1.0
+    renewer, pauses = scene.renewer(), []
+    for _ in range(8):
+        scene.answers = [REFUSED]
+        scene.pass_time(renewer.wait_seconds())
+        assert not renewer.renew()
+        pauses.append(renewer.wait_seconds())
+    assert pauses == pytest.approx([10, 20, 40, 80, 160, 300, 300, 300])
+    assert [event["failures"] for event in scene.events()] == list(range(1, 9))
+    scene.pass_time(300)
+    assert renewer.renew()
+    assert renewer.wait_seconds() > 1000
+
+
+def test_the_retry_after_of_a_busy_door_is_waited(scene: Scene) -> None:
+    scene.answers = [BUSY]
+    renewer = scene.renewer()
+    renewer.renew()
+    assert scene.events()[-1]["again_in_seconds"] == 120
+    assert renewer.wait_seconds() == 120
+
+
+def test_an_expired_token_stays_in_its_file_and_is_reported_once(scene: Scene) -> None:
+    renewer = scene.renewer()
+    renewer.renew()
+
+    def fail_after(seconds: float) -> None:
+        scene.answers = [REFUSED]
+        scene.pass_time(seconds)
+        renewer.renew()
+        renewer.report_expiry()
+        renewer.report_expiry()
+
+    fail_after(3589)
     assert [event["event"] for event in scene.events()] == ["renewed", "renewal_failed"]
-    scene.timing.fake_clock.advance(1)
-    renewer.renew()
-    renewer.report_expiry()
-    renewer.report_expiry()
+    fail_after(1)
     assert text(scene) == VALUE.encode()
     assert not renewer.status().is_good
     ended = [event for event in scene.events() if event["event"] == "token_ended"]
     assert [event["level"] for event in ended] == ["error"]
     check(str(ended[0]["message"]), reason="token_ended")
+    scene.answers = []
+    scene.pass_time(300)
     renewer.renew()
     assert renewer.status().is_good
-    scene.timing.fake_clock.advance(3600)
+    scene.pass_time(3600)
     renewer.report_expiry()
     assert [event["event"] for event in scene.events()].count("token_ended") == 2
 
 
 def test_a_file_that_was_never_written_is_not_reported_as_expired(scene: Scene) -> None:
-    renewer = scene.renewer()
-    renewer.report_expiry()
+    scene.renewer().report_expiry()
     assert scene.lines == []
 
 
-def test_the_retry_after_of_a_busy_door_is_waited(scene: Scene) -> None:
-    scene.answers = [DoorBusyError("busy", retry_after_seconds=120)]
-    scene.renewer().renew()
-    assert scene.events()[-1]["again_in_seconds"] == 120
+# -- hooks
 
 
 def test_a_failing_hook_is_reported_and_stops_neither_other_hooks_nor_renewals(
@@ -223,41 +337,38 @@ def test_a_pid_file_that_is_a_pipe_does_not_block(scene: Scene, tmp_path: Path) 
 
 
 def test_hooks_do_not_run_after_a_failed_renewal(scene: Scene, tmp_path: Path) -> None:
-    scene.answers = [DaypassError("no")]
+    scene.answers = [REFUSED]
     hook = CommandHook(command=("touch", str(tmp_path / "told")), timeout_seconds=30)
     scene.renewer(hooks=(hook,)).renew()
     assert not (tmp_path / "told").exists()
 
 
+# -- the thread
+
+
 def test_a_renewal_requested_during_another_runs_afterwards(scene: Scene) -> None:
-    """Credentials may be replaced while a token is being had with the old ones."""
+    """Credentials may be replaced during an exchange with the old ones."""
+    turns: list[Callable[[], None]] = []
+    scene._count = lambda: turns.pop()()  # type: ignore[method-assign]
     renewer = scene.renewer()
-    asked: Callable[[str | None, int | None], CachedToken] = scene._ask
-    turns = []
-
-    def ask(audience: str | None, lifetime_seconds: int | None) -> CachedToken:
-        turns.append(1)
-        renewer.renew_now() if len(turns) == 1 else renewer.stop()
-        return asked(audience, lifetime_seconds)
-
-    renewer._request = ask
-    thread = threading.Thread(target=renewer.run)
-    thread.start()
-    thread.join(60)
-    assert not thread.is_alive()
-    assert len(turns) == 2
+    turns += [renewer.stop, renewer.renew_now]
+    run(renewer, lambda: None)
+    assert scene.asked == 2
 
 
 def test_a_waiting_renewer_stops_when_asked(scene: Scene) -> None:
     renewer = scene.renewer()
     renewer.renew()
+    run(renewer, renewer.stop)
+    assert scene.asked == 1
+
+
+def run(renewer: FileRenewer, then: Callable[[], None]) -> None:
     thread = threading.Thread(target=renewer.run)
     thread.start()
-    renewer.stop()
+    then()
     thread.join(60)
     assert not thread.is_alive()
-    assert len(scene.asked) == 1
-    assert scene.timing.clock.unix() == NOON
 
 
 def test_a_variable_that_once_held_the_token_is_kept_from_hooks(tmp_path: Path) -> None:
@@ -265,7 +376,7 @@ def test_a_variable_that_once_held_the_token_is_kept_from_hooks(tmp_path: Path) 
     file = tmp_path / "bot.json"
     file.touch(0o600)
     environ = {"LONG": long_lived_token(), "OTHER": long_lived_token()}
-    holder = TokenRequester(environ, str(file), SYSTEM_TIMING)
+    holder = AgentCredentials(environ, str(file), SYSTEM_TIMING)
     for token in ({"variable": "LONG"}, {"variable": "OTHER"}, long_lived_token()):
         fields = {"type": "daypass", "version": 1, "door": "https://localhost:1/kubernetes"}
         file.write_text(json.dumps({**fields, "audience": "a", "token": token}))

@@ -425,7 +425,7 @@ def test_forked_children_refresh_at_different_times(wired: Wired, timing: FakeTi
         next(iter(in_child(lambda chance=chance: begun_after(chance))))  # type: ignore[misc]
         for chance in (0.0, 0.5, 0.99)
     ]
-    assert waited == ["180", "900", "1600"]
+    assert waited == ["360", "860", "1340"]
 
 
 # -- the end
