@@ -97,6 +97,13 @@ def test_policy_and_gate_are_strict_by_default() -> None:
     assert config.gate.headers.user == "kubeflow-userid"
 
 
+def test_omitted_gate_keys_have_defaults() -> None:
+    found = read(MINIMAL + "gate: {audience: a}\n").gate
+    assert found is not None
+    assert (found.others, found.remember_seconds, found.close_after_seconds) == ("refuse", 60, 600)
+    assert (found.front_namespace, found.front_labels, found.image) == (None, None, None)
+
+
 def test_a_gate_without_hosts_guards_the_hosts_of_all_domains() -> None:
     second = "  b: {host: b.example.com, front: istio, tls: outside}\n"
     config = read(MINIMAL + second + "gate: {audience: a}\n")

@@ -14,11 +14,11 @@ from daypass.config.yaml_loader import (
 from unit.config.texts import (
     DESIGN,
     MINIMAL,
-    assert_refused,
-    case,
+    Refused,
     problems,
     read,
     refusal,
+    refused,
     refuses,
 )
 
@@ -43,33 +43,31 @@ def test_both_parsers_read_a_config(text: str) -> None:
 
 
 @refuses(
-    case(b"", "1:1", "empty", "version: 1"),
-    case(b"# nothing yet\n", "1:1", "empty", "version: 1"),
-    case(b"---\n", "2:1", "empty", "version: 1"),
-    case(b"hello", "1:1", "mapping", "'hello'", "version: 1"),
-    case(b"- a\n", "1:1", "mapping", "list", "version: 1"),
-    case(b"\xef\xbb\xbfversion: 1", "1:1", "byte order mark", "UTF-8"),
-    case("version: 1".encode("utf-16"), "1:1", "UTF-16", "UTF-8"),
-    case(b"a: 1\nb: \xe9", "2:4", "0xe9", "UTF-8"),
-    case(b"a: 1\nb: \0", "2:4", "U+0000"),
-    case(b"a:\n\tb: 1", "2:1", "tab", "spaces"),
-    case(b"a: 1\rb: 2", "1:5", "carriage return", "newline"),
-    case("a: 1 # \u202e".encode(), "1:8", "U+202E"),
-    case("a: \u2028".encode(), "1:4", "U+2028"),
+    refused(b"", "1:1", "empty", "version: 1"),
+    refused(b"# nothing yet\n", "1:1", "empty", "version: 1"),
+    refused(b"---\n", "2:1", "empty", "version: 1"),
+    refused(b"hello", "1:1", "mapping", "'hello'", "version: 1"),
+    refused(b"- a\n", "1:1", "mapping", "list", "version: 1"),
+    refused(b"\xef\xbb\xbfversion: 1", "1:1", "byte order mark", "UTF-8"),
+    refused("version: 1".encode("utf-16"), "1:1", "UTF-16", "UTF-8"),
+    refused(b"a: 1\nb: \xe9", "2:4", "0xe9", "UTF-8"),
+    refused(b"a: 1\nb: \0", "2:4", "U+0000"),
+    refused(b"a:\n\tb: 1", "2:1", "tab", "spaces"),
+    refused(b"a: 1\rb: 2", "1:5", "carriage return", "newline"),
+    refused("a: 1 # \u202e".encode(), "1:8", "U+202E"),
+    refused("a: \u2028".encode(), "1:4", "U+2028"),
 )
-def test_a_file_must_be_printable_utf_8_with_one_mapping(
-    text: bytes, place: str, values: tuple[str, ...]
-) -> None:
-    assert_refused(text, place, values)
+def test_a_file_must_be_printable_utf_8_with_one_mapping(case: Refused) -> None:
+    case.check()
 
 
-def more(written: str, place: str, *values: str) -> object:
-    return case(f"{MINIMAL}{written}\n", place, *values)
+def more(written: str, place: str, *values: str) -> Refused:
+    return refused(f"{MINIMAL}{written}\n", place, *values)
 
 
 @refuses(
     more("---\n" + MINIMAL, "7:1", "another document"),
-    case(MINIMAL.replace("{secret", "&x {secret"), "6:10", "anchor", "'&x'"),
+    refused(MINIMAL.replace("{secret", "&x {secret"), "6:10", "anchor", "'&x'"),
     more("door: *x", "7:7", "alias", "'*x'"),
     more("door:\n  <<: {replicas: 2}", "8:3", "<<"),
     more("prefix: !!str /x", "7:9", "tag", "'!!str'"),
@@ -77,25 +75,21 @@ def more(written: str, place: str, *values: str) -> object:
     more("door: !!python/object/new:os.system {}", "7:7", "tag", "'!!python/object/new:os.system'"),
     more("door: {}\ndoor: {}", "8:1", "'door'", "line 7"),
     more("? [a]\n: b", "7:3", "key", "list"),
-    case("%YAML 1.1\n---\n" + MINIMAL, "1:1", "directive", "%"),
+    refused("%YAML 1.1\n---\n" + MINIMAL, "1:1", "directive", "%"),
 )
-def test_yaml_features_beyond_plain_values_are_rejected_with_their_place(
-    text: str, place: str, values: tuple[str, ...]
-) -> None:
-    assert_refused(text, place, values)
+def test_yaml_features_beyond_plain_values_are_rejected_with_their_place(case: Refused) -> None:
+    case.check()
 
 
 @refuses(
-    case("a: " + "[" * 40 + "]" * 40, "1:35", f"{LIMIT_DEPTH} levels"),
-    case("{a: " * 40, "1:126", f"{LIMIT_DEPTH} levels"),
-    case("a:\n" + "- 1\n" * LIMIT_NODES, "9999:3", f"{LIMIT_NODES} values"),
+    refused("a: " + "[" * 40 + "]" * 40, "1:35", f"{LIMIT_DEPTH} levels"),
+    refused("{a: " * 40, "1:126", f"{LIMIT_DEPTH} levels"),
+    refused("a:\n" + "- 1\n" * LIMIT_NODES, "9999:3", f"{LIMIT_NODES} values"),
     more(f"prefix: {TOO_LONG}", "7:9", f"{len(TOO_LONG)} characters"),
     more(f"? {TOO_LONG}\n: 1", "7:3", f"{len(TOO_LONG)} characters"),
 )
-def test_depth_number_and_length_of_values_are_limited(
-    text: str, place: str, values: tuple[str, ...]
-) -> None:
-    assert_refused(text, place, values)
+def test_depth_number_and_length_of_values_are_limited(case: Refused) -> None:
+    case.check()
 
 
 @pytest.mark.parametrize(
@@ -117,8 +111,8 @@ def test_numbers_booleans_and_null_are_those_of_json(text: str, found: str) -> N
     assert found in problem.message
 
 
-def broken(old: str, new: str, place: str, *values: str) -> object:
-    return case(MINIMAL.replace(old, new, 1), place, *values)
+def broken(old: str, new: str, place: str, *values: str) -> Refused:
+    return refused(MINIMAL.replace(old, new, 1), place, *values)
 
 
 @refuses(
@@ -134,10 +128,8 @@ def broken(old: str, new: str, place: str, *values: str) -> object:
     broken("    front", "      front", "5:12", "mapping values", "indentation"),
     more("local:\n  door: [::1]:8443", "8:10", "flow node", "addresses", "quotes"),
 )
-def test_a_syntax_error_is_reported_with_its_place(
-    text: str, place: str, values: tuple[str, ...]
-) -> None:
-    assert_refused(text, place, values)
+def test_a_syntax_error_is_reported_with_its_place(case: Refused) -> None:
+    case.check()
 
 
 @pytest.mark.parametrize("written", ['"\\q"', '"\\ud800"'], ids=["unknown", "half"])

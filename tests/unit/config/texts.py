@@ -1,13 +1,18 @@
 """Config files to start from, and the problems of a broken one."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
-from daypass.config import Config, ConfigError, Problem, parse
+from daypass.config import Config, ConfigError, Problem, json_schema, parse, yaml_loader
+from daypass.config.errors import Problems
 from support.messages import check
 
 FOLDER = Path("/deployments")
+VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 MINIMAL = """\
 version: 1
@@ -59,6 +64,16 @@ local:                                          # one machine
 """
 
 
+def domain(fields: str) -> str:
+    """A config with one domain, with these fields next to its host."""
+    return f"version: 1\ndomains:\n  a: {{host: a.example.com, {fields}}}\n"
+
+
+def gate(fields: str) -> str:
+    """A config with a gate with these fields next to its audience."""
+    return f"{MINIMAL}gate: {{audience: a, {fields}}}\n"
+
+
 def read(text: str | bytes) -> Config:
     """The config in a text, as if it were /deployments/daypass.yaml."""
     content = text if isinstance(text, bytes) else text.encode()
@@ -86,23 +101,53 @@ def places(found: tuple[Problem, ...]) -> list[str]:
     return [f"{problem.line}:{problem.column}" for problem in found]
 
 
-def refuses(*cases: object) -> pytest.MarkDecorator:
-    """Run a test with each case: `text`, `place` and `values`."""
-    return pytest.mark.parametrize(("text", "place", "values"), cases)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A text with one problem: `place` is its `line:column`, `values` what its message names."""
+
+    text: str | bytes
+    place: str
+    values: tuple[str, ...]
+    schema_accepts: bool
+    """Whether a JSON Schema cannot express the mistake."""
+
+    def check(self) -> None:
+        """Fail unless the parser reports exactly this problem."""
+        found = problems(self.text)
+        assert places(found) == [self.place], found
+        assert [value for value in self.values if value not in str(found[0])] == [], found
+
+    def check_schema_too(self) -> None:
+        """Fail unless the schema rejects it, too, as far as it can."""
+        self.check()
+        assert isinstance(self.text, str)
+        assert VALIDATOR.is_valid(document(self.text)) is self.schema_accepts
 
 
-def case(text: str | bytes, place: str, *values: str) -> object:
-    """A text with one problem, where it is (`line:column`), and what its message has to name."""
-    return pytest.param(text, place, values, id=" ".join((place, *values))[:40])
+def refused(text: str | bytes, place: str, *values: str, schema_accepts: bool = False) -> Refused:
+    """A text that is refused."""
+    return Refused(text=text, place=place, values=values, schema_accepts=schema_accepts)
+
+
+def refuses(*cases: Refused) -> pytest.MarkDecorator:
+    """Run a test with each case."""
+    ids = [" ".join((case.place, *case.values))[:40] for case in cases]
+    return pytest.mark.parametrize("case", cases, ids=ids)
+
+
+def document(text: str) -> Any:
+    """The text as JSON values, as a YAML 1.2 parser of an editor reads it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        if isinstance(value, tuple):
+            return [plain(each) for each in value]
+        return None if value is yaml_loader.MISSING else value
+
+    return plain(yaml_loader.read_document(text.encode(), Problems("daypass.yaml")).data)
 
 
 def short_id(text: str) -> str:
     """A name for a case: the end of its text."""
     return " ".join(text.removeprefix(MINIMAL).split())[-40:] or "minimal"
-
-
-def assert_refused(text: str | bytes, place: str, values: tuple[str, ...]) -> None:
-    """Fail unless the text has one problem, at this place, whose message names these values."""
-    found = problems(text)
-    assert places(found) == [place], found
-    assert [value for value in values if value not in str(found[0])] == [], found
