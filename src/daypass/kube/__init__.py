@@ -3,7 +3,7 @@
 All requests to an API server go through `Cluster`, with objects as plain dictionaries. The client
 that users embed never imports this package. TLS verification cannot be switched off.
 
-cluster: the client. discovery: which kinds are served. connection: TLS, proxy and credentials.
+cluster: the client. resources: kinds of objects. connection: TLS, proxy and credentials.
 kubeconfig and exec_plugin: where these come from. informer: list and watch. lease: leader election.
 errors: what to do about a failure. certificates: a certificate authority.
 

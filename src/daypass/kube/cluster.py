@@ -24,7 +24,6 @@ from daypass.kube.connection import (
     explain_transport,
     is_stale,
 )
-from daypass.kube.discovery import EMBEDDED, Discovery, ServedKinds
 from daypass.kube.errors import (
     ApiError,
     BrokenAnswerError,
@@ -33,7 +32,7 @@ from daypass.kube.errors import (
     missing_namespace,
 )
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import Object, Resource, name_of
+from daypass.kube.resources import EMBEDDED, Discovery, Object, Resource, ServedKinds, name_of
 
 FIELD_MANAGER = "daypass"
 TRIES = 5

@@ -1,10 +1,14 @@
-"""Kinds of objects and their paths in the API."""
+"""Kinds of objects: their paths in the API, and which of them an API server serves."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+from daypass._core.status import Status
+from daypass.kube.errors import NotFoundError
 
 Object = dict[str, Any]
 
@@ -95,3 +99,119 @@ def without_server_fields(document: Object) -> Object:
     """Return an object without the metadata that the API server sets."""
     metadata = {k: v for k, v in document["metadata"].items() if k not in _SERVER_FIELDS}
     return {**document, "metadata": metadata}
+
+
+EMBEDDED = "daypass-embedded"
+"""The build metadata in the version of the embedded API server."""
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+"""Kubernetes 1.30 and later (KEP-3352)."""
+_KNOWN = {
+    (each.api_version, each.kind): each for each in globals().values() if isinstance(each, Resource)
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedKinds:
+    """Resources by apiVersion and kind, the preferred version of a group first.
+
+    `deletable`: the namespaced kinds that can be listed and deleted, each in one version.
+    """
+
+    resources: Mapping[tuple[str, str], Resource]
+    deletable: tuple[Resource, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """`GROUP/VERSION/KIND` of each, as the renderer takes it."""
+        return frozenset(f"{version}/{kind}" for version, kind in self.resources)
+
+    def find(self, group: str, kind: str) -> Resource | None:
+        """Return a kind in its preferred version, or None if the API server has none such."""
+        for (version, name), resource in self.resources.items():
+            if name == kind and group_of(version) == group:
+                return resource
+        return None
+
+
+class Discovery:
+    """The kinds of one API server, cached. `get`: requests a path and returns the answer.
+
+    The kinds that are listed above need no request.
+    """
+
+    def __init__(self, get: Callable[..., Object]) -> None:
+        self._get = get
+        self._groups: dict[str, dict[str, Resource]] = {}
+        self._all: ServedKinds | None = None
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Return where objects of a kind are. Raises NotFoundError for an unknown kind."""
+        return _KNOWN.get((api_version, kind)) or self.served(api_version, kind)
+
+    def served(self, api_version: str, kind: str) -> Resource:
+        """Return the same, but only if the API server serves the kind."""
+        if self._all is not None:
+            found = self._all.resources.get((api_version, kind))
+        else:
+            if api_version not in self._groups:
+                self._groups[api_version] = self._load_group(api_version)
+            found = self._groups[api_version].get(kind)
+        if found is None:
+            fact = f"the cluster knows no {kind} in {api_version}"
+            status = Status({"kind": "Status", "code": 404, "reason": "NotFound", "message": fact})
+            raise NotFoundError(status, fact, "is its CustomResourceDefinition installed?")
+        return found
+
+    def all(self, *, refresh: bool = False) -> ServedKinds | None:
+        """Return all kinds, or None if the API server is older than Kubernetes 1.30."""
+        if self._all is None or refresh:
+            from concurrent.futures import ThreadPoolExecutor  # most commands need no discovery
+
+            with ThreadPoolExecutor(2) as pool:
+                answers = list(pool.map(self._load_all, ("/api", "/apis")))
+            if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):
+                return None
+            self._all = _served_kinds([g for answer in answers for g in answer.get("items") or ()])
+        return self._all
+
+    def _load_all(self, path: str) -> Object:
+        what = "discover what the API serves"
+        return self._get(path, headers={"Accept": _AGGREGATED}, what=what)
+
+    def _load_group(self, api_version: str) -> dict[str, Resource]:
+        path = f"/{'apis' if '/' in api_version else 'api'}/{api_version}"
+        try:
+            answer = self._get(path, what=f"discover {api_version}")
+        except NotFoundError:
+            return {}
+        return {
+            each["kind"]: Resource(
+                api_version=api_version,
+                kind=each["kind"],
+                plural=each["name"],
+                namespaced=bool(each["namespaced"]),
+            )
+            for each in answer.get("resources", ())
+            if "/" not in each["name"]  # subresources, such as serviceaccounts/token
+        }
+
+
+def _served_kinds(groups: list[Mapping[str, Any]]) -> ServedKinds:
+    found: dict[tuple[str, str], Resource] = {}
+    deletable: dict[tuple[str, str], Resource] = {}
+    for group in groups:
+        name = group["metadata"].get("name", "")
+        for version in group["versions"]:
+            api_version = f"{name}/{version['version']}" if name else version["version"]
+            for each in version.get("resources") or ():
+                kind = each["responseKind"]["kind"]
+                resource = Resource(
+                    api_version=api_version,
+                    kind=kind,
+                    plural=each["resource"],
+                    namespaced=each["scope"] == "Namespaced",
+                )
+                found[api_version, kind] = resource
+                if resource.namespaced and {"list", "delete"} <= set(each["verbs"]):
+                    deletable.setdefault((name, kind), resource)
+    return ServedKinds(resources=found, deletable=tuple(deletable.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.kube.discovery import EMBEDDED
+from daypass.kube.resources import EMBEDDED
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.kinds import (
     GROUP_VERSIONS,
