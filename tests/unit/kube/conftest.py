@@ -14,10 +14,19 @@ import pytest
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_connection_config
-from support.fake_door import Behaviour, FakeDoor, Signer
+from support.fake_door import Behaviour, FakeDoor, Signer, answer
 
 Write = Callable[..., Path]
 Open = Callable[..., tuple[Cluster, FakeDoor]]
+Plugin = Callable[[dict[str, str]], dict[str, Any]]
+EMPTY = answer(200, json.dumps({"items": [], "metadata": {"resourceVersion": "7"}}))
+OBJECT = answer(200, json.dumps({"metadata": {"name": "x"}}))
+
+
+def authorization(server: FakeDoor) -> list[str]:
+    """The Authorization headers that arrived."""
+    lines = [line for request in server.requests for line in request.decode().split("\r\n")]
+    return [line.split(": ", 1)[1] for line in lines if line.lower().startswith("authorization:")]
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +97,19 @@ def opened(write: Write, signer: Signer) -> Iterator[Open]:
             return cluster_, server
 
         yield make
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Plugin:
+    """The user of a credential plugin that prints this status; `$n` is the number of its run."""
+
+    def make(status: dict[str, str]) -> dict[str, Any]:
+        file, version = tmp_path / "plugin", "client.authentication.k8s.io/v1"
+        document = json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": status})
+        count = f"echo >> {tmp_path}/runs\nn=$(wc -l < {tmp_path}/runs | tr -d ' ')"
+        escaped = document.replace("\\", "\\\\")
+        file.write_text(f"#!/bin/sh\n{count}\ncat <<END\n{escaped}\nEND\n")
+        file.chmod(0o700)
+        return {"exec": {"apiVersion": version, "command": str(file), "interactiveMode": "Never"}}
+
+    return make

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -27,7 +25,6 @@ from daypass.kube.errors import (
 from daypass.kube.resources import NAMESPACES, SECRETS
 from support.fake_door import (
     Behaviour,
-    FakeDoor,
     answer,
     long_lived_token,
     read_request,
@@ -35,17 +32,7 @@ from support.fake_door import (
     status_answer,
 )
 from support.messages import raises
-
-Write = Callable[..., Path]
-Open = Callable[..., tuple[Cluster, FakeDoor]]
-SENTINEL = "SENTINEL-of-a-kubeconfig"
-EMPTY = answer(200, json.dumps({"items": [], "metadata": {"resourceVersion": "7"}}))
-OBJECT = answer(200, json.dumps({"metadata": {"name": "x"}}))
-
-
-def authorization(server: FakeDoor) -> list[str]:
-    lines = [line for request in server.requests for line in request.decode().split("\r\n")]
-    return [line.split(": ", 1)[1] for line in lines if line.lower().startswith("authorization:")]
+from unit.kube.conftest import EMPTY, OBJECT, Open, Plugin, authorization
 
 
 def twice(first: bytes, then: Behaviour) -> Behaviour:
@@ -59,9 +46,13 @@ def twice(first: bytes, then: Behaviour) -> Behaviour:
     return behave
 
 
-def test_a_broken_idle_connection_is_reopened(opened: Open) -> None:
+def test_a_connection_that_broke_while_idle_or_during_a_wait_is_reopened(opened: Open) -> None:
     cluster, server = opened(twice(EMPTY, reset), EMPTY)
     assert cluster.list(NAMESPACES) == []
+    assert cluster.list(NAMESPACES) == []
+    assert len(server.requests) == 2
+    busy = status_answer(429, "too many requests", "Retry-After: 3")
+    cluster, server = opened(twice(busy, reset), EMPTY)
     assert cluster.list(NAMESPACES) == []
     assert len(server.requests) == 2
 
@@ -81,13 +72,6 @@ def test_an_overloaded_api_server_is_retried_after_its_retry_after(opened: Open)
     cluster, _ = opened(busy, slow, EMPTY, sleeps=sleeps)
     assert cluster.list(NAMESPACES) == []
     assert sleeps == [3.0, 10.0]
-
-
-def test_a_connection_that_broke_during_a_wait_is_reopened(opened: Open) -> None:
-    busy = status_answer(429, "too many requests", "Retry-After: 3")
-    cluster, server = opened(twice(busy, reset), EMPTY, sleeps=[])
-    assert cluster.list(NAMESPACES) == []
-    assert len(server.requests) == 2
 
 
 def test_retries_are_limited_and_need_a_retry_after(opened: Open) -> None:
@@ -120,27 +104,9 @@ def test_a_redirect_is_not_followed(opened: Open) -> None:
     assert len(server.requests) == 1
 
 
-def test_secrets_are_listed_by_metadata_only(opened: Open) -> None:
-    cluster, server = opened(EMPTY)
-    cluster.list(SECRETS, "team", labels="a=b", fields="type=c", metadata_only=True)
-    head = server.requests[0].decode()
-    line = "GET /api/v1/namespaces/team/secrets?labelSelector=a%3Db&fieldSelector=type%3Dc HTTP/1.1"
-    assert head.startswith(line)
-    accepted = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-    assert f"\r\naccept: {accepted}\r\n" in head.replace("Accept", "accept")
-
-
 def events(*objects: object) -> bytes:
     body = "".join(json.dumps(each) + "\n" for each in objects)
     return answer(200, body)
-
-
-def test_a_watch_yields_events_until_it_ends(opened: Open) -> None:
-    happened = [("ADDED", {"metadata": {"name": "a"}}), ("DELETED", {"metadata": {"name": "a"}})]
-    cluster, server = opened(events(*({"type": t, "object": o} for t, o in happened)))
-    assert list(cluster.watch(NAMESPACES, None, "7", timeout_seconds=9)) == happened
-    assert b"resourceVersion=7" in server.requests[0]
-    assert b"timeoutSeconds=9" in server.requests[0]
 
 
 @pytest.mark.parametrize("as_event", [False, True])
@@ -208,29 +174,26 @@ def endless(head: str, piece: bytes) -> Behaviour:
 
 
 BOMB = gzip.compress(bytes(2**24))
+BOMB_HEAD = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n"
 
 
-@pytest.mark.parametrize("head", ["200 OK", "403 Forbidden", "503 Busy\r\nRetry-After: 1"])
+@pytest.mark.parametrize(
+    ("answers", "limit", "value"),
+    [
+        (endless("200 OK", bytes(65536)), "LIMIT_BYTES", 2**20),
+        (endless("403 Forbidden", bytes(65536)), "LIMIT_BYTES", 2**20),
+        (endless("503 Busy\r\nRetry-After: 1", bytes(65536)), "LIMIT_BYTES", 2**20),
+        (BOMB_HEAD.encode() + BOMB, "LIMIT_BYTES", 2**20),
+        (endless("200 OK", b" "), "LIMIT_SECONDS", 0.2),
+    ],
+    ids=["200", "403", "503", "gzip bomb", "slow"],
+)
 def test_an_endless_answer_is_aborted(
-    opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
-    cluster, _ = opened(endless(head, bytes(65536)))
-    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
-        cluster.list(SECRETS)
-
-
-def test_a_slow_answer_is_aborted(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LIMIT_SECONDS", 0.2)
-    cluster, _ = opened(endless("200 OK", b" "))
-    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
-        cluster.list(SECRETS)
-
-
-def test_a_gzip_bomb_is_aborted(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n"
-    cluster, _ = opened(head.encode() + BOMB)
+    opened: Open, answers: bytes | Behaviour, limit: str, value: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(limits, limit, value)
+    cluster, _ = opened(answers)
     with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
         cluster.list(SECRETS)
 
@@ -239,29 +202,16 @@ def test_a_gzip_bomb_is_aborted(opened: Open, monkeypatch: pytest.MonkeyPatch) -
 def test_an_endless_watch_event_is_aborted(
     opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "LIMIT_BYTES", 2**20)
-    monkeypatch.setattr(limits, "LIMIT_LINE_BYTES", 2**20)
+    for limit in ("LIMIT_BYTES", "LIMIT_LINE_BYTES"):
+        monkeypatch.setattr(limits, limit, 2**20)
     cluster, _ = opened(endless(head, bytes(65536)))
     with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
         next(cluster.watch(SECRETS, None, "1"))
 
 
-def test_an_endless_401_does_not_prevent_a_new_plugin_token(opened: Open, tmp_path: Path) -> None:
-    document = {
-        "apiVersion": "client.authentication.k8s.io/v1",
-        "kind": "ExecCredential",
-        "status": {"token": "from-a-plugin"},
-    }
-    (tmp_path / "answer").write_text(json.dumps(document))
-    plugin = {
-        "apiVersion": document["apiVersion"],
-        "command": "cat",
-        "args": [str(tmp_path / "answer")],
-        "interactiveMode": "Never",
-    }
-    cluster, server = opened(
-        endless("401 Unauthorized", bytes(65536)), EMPTY, user={"exec": plugin}
-    )
+def test_an_endless_401_does_not_prevent_a_new_plugin_token(opened: Open, plugin: Plugin) -> None:
+    user = plugin({"token": "from-a-plugin"})
+    cluster, server = opened(endless("401 Unauthorized", bytes(65536)), EMPTY, user=user)
     assert cluster.list(SECRETS) == []
     assert authorization(server) == ["Bearer from-a-plugin"] * 2
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +29,12 @@ from support.fake_door import (
     FakeDoor,
     FakeProxy,
     Signer,
-    answer,
     status_answer,
 )
 from support.messages import raises
+from unit.kube.conftest import EMPTY, OBJECT, Open, Plugin, Write, authorization
 
-Write = Callable[..., Path]
-Open = Callable[..., tuple[Cluster, FakeDoor]]
 SENTINEL = "SENTINEL-of-a-kubeconfig"
-EMPTY = answer(200, json.dumps({"items": [], "metadata": {"resourceVersion": "7"}}))
-OBJECT = answer(200, json.dumps({"metadata": {"name": "x"}}))
-
-
-def authorization(server: FakeDoor) -> list[str]:
-    lines = [line for request in server.requests for line in request.decode().split("\r\n")]
-    return [line.split(": ", 1)[1] for line in lines if line.lower().startswith("authorization:")]
 
 
 def test_an_api_server_may_have_a_path_prefix(opened: Open) -> None:
@@ -75,9 +64,9 @@ def test_tls_server_name_is_what_the_certificate_must_name(
         assert server.requests == []
 
 
-@pytest.mark.parametrize("by_file", [False, True])
+@pytest.mark.parametrize("by", ["data", "file", "plugin"])
 def test_a_client_certificate_is_presented(
-    opened: Open, signer: Signer, tmp_path: Path, by_file: bool
+    opened: Open, signer: Signer, plugin: Plugin, tmp_path: Path, by: str
 ) -> None:
     authority = Authority()
     pair = authority.client("me")
@@ -90,17 +79,20 @@ def test_a_client_certificate_is_presented(
         shown.append(connection.getpeercert())
         connection.sendall(EMPTY)
 
-    user: dict[str, str] = {}
-    for name, pem in (
-        ("client-certificate", pair.certificate_pem),
-        ("client-key", pair.key_pem),
-    ):
-        (tmp_path / name).write_text(pem)
-        inline = base64.b64encode(pem.encode()).decode()
-        user |= {name: name} if by_file else {f"{name}-data": inline}
-    cluster, _ = opened(note, context=context, user=user)
+    user: dict[str, Any] = {}
+    if by == "plugin":
+        pems = {"clientCertificateData": pair.certificate_pem, "clientKeyData": pair.key_pem}
+        user = plugin(pems)
+    else:
+        pems = {"client-certificate": pair.certificate_pem, "client-key": pair.key_pem}
+        for name, pem in pems.items():
+            (tmp_path / name).write_text(pem)
+            inline = base64.b64encode(pem.encode()).decode()
+            user |= {name: name} if by == "file" else {f"{name}-data": inline}
+    cluster, server = opened(note, context=context, user=user)
     assert cluster.list(NAMESPACES) == []
     assert shown[0]["subject"] == ((("commonName", "me"),),)
+    assert authorization(server) == []
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
@@ -119,36 +111,9 @@ def test_a_mismatched_or_encrypted_key_is_refused_without_a_prompt(
         opened(EMPTY, user=user)
 
 
-def test_a_plugin_may_give_a_client_certificate(
-    opened: Open, signer: Signer, tmp_path: Path
-) -> None:
-    authority = Authority()
-    pair = authority.client("plugged")
-    context = signer.context("127.0.0.1")
-    context.load_verify_locations(cadata=authority.pem)
-    context.verify_mode = ssl.CERT_REQUIRED
-    plugin = tmp_path / "plugin"
-    version = "client.authentication.k8s.io/v1"
-    status = {"clientCertificateData": pair.certificate_pem, "clientKeyData": pair.key_pem}
-    document = json.dumps({"apiVersion": version, "status": status})
-    plugin.write_text(f"#!/bin/sh\ncat <<'END'\n{document}\nEND\n")
-    plugin.chmod(0o700)
-    user = {"exec": {"apiVersion": version, "command": str(plugin)}}
-    cluster, server = opened(EMPTY, context=context, user=user)
-    assert cluster.list(NAMESPACES) == []
-    assert authorization(server) == []
-
-
-def test_a_refused_plugin_token_is_requested_again_once(opened: Open, tmp_path: Path) -> None:
-    plugin = tmp_path / "plugin"
-    version = "client.authentication.k8s.io/v1"
-    plugin.write_text(
-        f"#!/bin/sh\necho >> {tmp_path}/runs\nn=$(wc -l < {tmp_path}/runs)\n"
-        f'printf \'{{"apiVersion": "{version}", "status": {{"token": "t%d"}}}}\' $n\n'
-    )
-    plugin.chmod(0o700)
-    user = {"exec": {"apiVersion": version, "command": str(plugin)}}
+def test_a_refused_plugin_token_is_requested_again_once(opened: Open, plugin: Plugin) -> None:
     refused = status_answer(401, "Unauthorized")
+    user = plugin({"token": "t$n"})
     cluster, server = opened(refused, EMPTY, refused, refused, user=user)
     assert cluster.list(NAMESPACES) == []
     assert authorization(server) == ["Bearer t1", "Bearer t2"]
@@ -204,15 +169,6 @@ def test_a_token_invalid_in_a_header_is_refused_without_showing_it(
     with raises(KubeconfigError) as refused:
         opened(EMPTY, user=user)[0].list(NAMESPACES)
     assert SENTINEL not in repr(refused.value)
-
-
-def test_impersonation_headers_are_sent_with_every_request(opened: Open) -> None:
-    user = {"token": "t", "as": "me", "as-groups": ["a", "b"]}
-    cluster, server = opened(EMPTY, user=user)
-    cluster.list(NAMESPACES)
-    head = server.requests[0].decode().lower()
-    for line in ("impersonate-user: me", "impersonate-group: a", "impersonate-group: b"):
-        assert f"\r\n{line}\r\n" in head
 
 
 @pytest.mark.parametrize("by", ["proxy-url", "HTTPS_PROXY"])
