@@ -2,16 +2,13 @@
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daypass.config import Config, ConfigError, parse, yaml_loader
+from daypass.config import Config, ConfigError, parse
 from daypass.config.errors import LIMIT_SHOWN
-from daypass.config.yaml_loader import PurePythonLoader
 from unit.config.texts import DESIGN, MINIMAL
 
 BOUND_SECONDS = 2.0
@@ -60,14 +57,6 @@ def check(content: bytes) -> None:
         assert problem.line <= content.count(b"\n") + 2
     places = [(problem.line, problem.column) for problem in found.problems]
     assert places == sorted(places)
-
-
-@pytest.fixture(params=["libyaml", "pure"], scope="module", autouse=True)
-def parser(request: pytest.FixtureRequest) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "pure":
-            patch.setattr(yaml_loader, "LOADER", PurePythonLoader)
-        yield
 
 
 @settings(deadline=None)

@@ -1,10 +1,11 @@
 """One YAML document of plain values, in which every value knows its line and column.
 
-PyYAML parses and composes it, with libyaml or without. On top of that: bounds that are checked
-while events arrive, and only what JSON can hold. Anchors, aliases, tags, merge keys and directives
-are errors, so what a reviewer reads in the file is what is meant, and a small file stays small in
-memory ("billion laughs" needs an alias). `on`, `yes`, `1:30`, `010`, `0x10`, `1_000` and dates are
-text, as in YAML 1.2; PyYAML itself would read them as booleans, as 90, 8, 16, 1000 and as dates.
+PyYAML parses and composes it, in Python alone: its messages are the same with and without libyaml.
+On top of that: bounds that are checked while events arrive, and only what JSON can hold. Anchors,
+aliases, tags, merge keys and directives are errors, so what a reviewer reads in the file is what is
+meant, and a small file stays small in memory ("billion laughs" needs an alias). `on`, `yes`,
+`1:30`, `010`, `0x10`, `1_000` and dates are text, as in YAML 1.2; PyYAML itself would read them as
+booleans, as 90, 8, 16, 1000 and as dates.
 """
 
 import re
@@ -120,12 +121,12 @@ def read_document(content: bytes, problems: Problems) -> Document:
     Notes the problems after which reading can go on; raises ConfigError for the others.
     """
     text = _decode(content, problems)
-    loader = LOADER(text)
+    loader = _Loader(text)
     try:
         root = loader.get_single_node()
     except yaml.YAMLError as error:
         _stop_at(error, problems)
-    except (ValueError, OverflowError):  # PurePythonLoader: chr() and int() of what it has read
+    except (ValueError, OverflowError):  # chr() and int() of what the scanner has read
         problems.stop(_mark(loader.get_mark()), "invalid YAML: a bad escape or directive")
     if root is None or (isinstance(root, ScalarNode) and _scalar(root) is MISSING):
         problems.stop(_mark(root.start_mark) if root else (1, 1), "the file is empty", _BEGIN)
@@ -194,13 +195,16 @@ def _stop_at(error: yaml.YAMLError, problems: Problems) -> NoReturn:
     problems.stop(mark, message, _SYNTAX_HINT)
 
 
-class _BoundedComposer(Composer):
+class _Loader(Reader, Scanner, Parser, Composer):
     """PyYAML's composer, within bounds, and without YAML's references, types and directives."""
 
-    peek_event: Any  # of the parser, which is the other base class
+    peek_event: Any
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, text: str) -> None:
+        Reader.__init__(self, text)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        Composer.__init__(self)
         self._nodes = 0
         self._depth = 0
 
@@ -242,30 +246,6 @@ class _BoundedComposer(Composer):
     def resolve(self, *_: object) -> str:
         """Return no tag: `_scalar` decides what a scalar is."""
         return ""
-
-
-class PurePythonLoader(_BoundedComposer, Reader, Scanner, Parser):
-    """For a PyYAML that was built without libyaml."""
-
-    def __init__(self, text: str) -> None:
-        Reader.__init__(self, text)
-        Scanner.__init__(self)
-        Parser.__init__(self)
-        _BoundedComposer.__init__(self)
-
-
-LOADER: Any = PurePythonLoader
-if yaml.__with_libyaml__:
-    from yaml._yaml import CParser
-
-    class LibyamlLoader(_BoundedComposer, CParser):
-        """The composer over libyaml's events. CParser's own composer has no bound on the depth."""
-
-        def __init__(self, text: str) -> None:
-            CParser.__init__(self, text)
-            _BoundedComposer.__init__(self)
-
-    LOADER = LibyamlLoader
 
 
 class _Reader:
@@ -318,7 +298,7 @@ class _Reader:
         if length > LIMIT_CHARACTERS:
             problem = (f"a value of {length} characters", f"at most {LIMIT_CHARACTERS} make sense")
         elif surrogate := _SURROGATE.search(node.value):
-            # An escape that only PurePythonLoader lets through, and that no UTF-8 can hold.
+            # An escape that PyYAML lets through, and that no UTF-8 can hold.
             problem = (f"U+{ord(surrogate[0]):04X} is half a character", "")
         else:
             return False

@@ -4,12 +4,10 @@ import time
 
 import pytest
 
-from daypass.config import yaml_loader
 from daypass.config.yaml_loader import (
     LIMIT_CHARACTERS,
     LIMIT_DEPTH,
     LIMIT_NODES,
-    PurePythonLoader,
 )
 from unit.config.texts import (
     DESIGN,
@@ -26,19 +24,11 @@ BOUND_SECONDS = 1.0
 TOO_LONG = "x" * (LIMIT_CHARACTERS + 1)
 
 
-@pytest.fixture(params=["libyaml", "pure"], autouse=True)
-def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "pure":
-        monkeypatch.setattr(yaml_loader, "LOADER", PurePythonLoader)
-    else:
-        assert yaml_loader.LOADER is not PurePythonLoader, "the wheel of PyYAML brings libyaml"
-
-
 @pytest.mark.parametrize(
     "text", [MINIMAL, DESIGN, "---\n" + MINIMAL, MINIMAL + "...\n"],
     ids=["minimal", "design", "begin", "end"],
 )  # fmt: skip
-def test_both_parsers_read_a_config(text: str) -> None:
+def test_a_document_may_have_a_beginning_and_an_end(text: str) -> None:
     assert read(text).domains["ekf"].host == "ekf.example.com"
 
 
@@ -126,17 +116,12 @@ def broken(old: str, new: str, place: str, *values: str) -> Refused:
     broken("istio", "- istio", "5:12", "sequence entries"),
     broken("istio", "istio\n      x", "5:12", "'istio x'", "line 6"),
     broken("    front", "      front", "5:12", "mapping values", "indentation"),
+    broken("istio", '"\\q"', "5:14", "escape", "'q'"),
+    broken("istio", '"\\ud800"', "5:12", "U+D800"),
     more("local:\n  door: [::1]:8443", "8:10", "flow node", "addresses", "quotes"),
 )
 def test_a_syntax_error_is_reported_with_its_place(case: Refused) -> None:
     case.check()
-
-
-@pytest.mark.parametrize("written", ['"\\q"', '"\\ud800"'], ids=["unknown", "half"])
-def test_an_invalid_escape_is_rejected(written: str) -> None:
-    (problem,) = problems(MINIMAL.replace("istio", written))
-    assert problem.line == 5
-    assert 12 <= problem.column <= 15, "the parsers count differently"
 
 
 HOSTILE = {
