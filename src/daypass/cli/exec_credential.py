@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.cli import warn, write
-from daypass.cli.fast_path import cached_token, parse_simple
+from daypass.cli import write
+from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
 from daypass.client.config import read_source
 from daypass.integrations.exec_credential import asked_version, exec_credential
 
@@ -38,23 +38,13 @@ def run(args: Namespace) -> int:
 
 def fast_path(argv: list[str]) -> int | None:
     """Print an ExecCredential, or return None for a command line that `argparse` has to explain."""
-    options = parse_simple(argv, _VALUED, ())
+    options = parse_simple(argv, _VALUED)
     return None if options is None else _print_credential(*map(options.get, _VALUED))
 
 
 def _print_credential(audience: str | None, lifetime: str | None, credentials: str | None) -> int:
-    lifetime_seconds = None
-    if lifetime is not None:
-        from daypass._core.duration import parse_seconds
-
-        lifetime_seconds = parse_seconds(lifetime)
+    lifetime_seconds = parse_lifetime(lifetime)
     version = asked_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
-    entry = cached_token(
-        read_source(os.environ, credentials),
-        audience,
-        lifetime_seconds,
-        use_cache=True,
-        warn=warn,
-    )
-    write(exec_credential(version, entry, SYSTEM_CLOCK.unix()))
+    token = cached_token(read_source(os.environ, credentials), audience, lifetime_seconds)
+    write(exec_credential(version, token, SYSTEM_CLOCK.unix()))
     return 0

@@ -9,12 +9,12 @@ import os
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
+from daypass.cli import warn
 from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_folder, entry_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daypass.client.config import CredentialsSource
-    from daypass.client.shared_cache import Warn
     from daypass.client.token import CachedToken
 
 MIN_LEFT_SECONDS = 60
@@ -22,7 +22,7 @@ MIN_LEFT_SECONDS = 60
 
 
 def parse_simple(
-    argv: list[str], valued: tuple[str, ...], flags: tuple[str, ...]
+    argv: list[str], valued: tuple[str, ...], flags: tuple[str, ...] = ()
 ) -> dict[str, str] | None:
     """Return the options by name (`--audience`); a flag has an empty value. The last one wins.
 
@@ -45,13 +45,21 @@ def parse_simple(
     return options
 
 
+def parse_lifetime(text: str | None) -> int | None:
+    """Return the seconds that --lifetime names, if it is given. Raises UsageError."""
+    if text is None:
+        return None
+    from daypass._core.duration import parse_seconds
+
+    return parse_seconds(text)
+
+
 def cached_token(
     source: CredentialsSource,
-    audience: str | None,
-    lifetime_seconds: int | None,
+    audience: str | None = None,
+    lifetime_seconds: int | None = None,
     *,
-    use_cache: bool,
-    warn: Warn,
+    use_cache: bool = True,
 ) -> CachedToken:
     """Return a fresh token from the cache, or exchange for a new one and cache it.
 
@@ -73,7 +81,7 @@ def cached_token(
     if last is not None and last.is_fresh(SYSTEM_CLOCK):
         return last
     try:
-        return _exchange(source, audience, lifetime_seconds, cache, warn)
+        return _exchange(source, audience, lifetime_seconds, cache)
     except DaypassError as error:
         if last is None or not error.heals_by_itself:
             raise
@@ -89,7 +97,6 @@ def _exchange(
     audience: str | None,
     lifetime_seconds: int | None,
     cache: SharedTokenCache | None,
-    warn: Warn,
 ) -> CachedToken:
     from daypass.client.config import ReloadingConfig, parse_source
     from daypass.client.token_source import TokenSource

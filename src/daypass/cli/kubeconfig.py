@@ -103,12 +103,12 @@ def _issuer(source: CredentialsSource) -> str | None:
     """
     from daypass._core.errors import DaypassError
     from daypass._core.jwt import decode_unverified
-    from daypass.cli import log, warn
+    from daypass.cli import log
     from daypass.cli.fast_path import cached_token
     from daypass.client.config import check_audience
 
     try:
-        entry = cached_token(source, None, None, use_cache=True, warn=warn)
+        entry = cached_token(source)
         issuer = decode_unverified(entry.value)[1].get("iss")
         return check_audience(issuer) if isinstance(issuer, str) else None
     except DaypassError as error:

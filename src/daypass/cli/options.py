@@ -14,11 +14,11 @@ from daypass._core.hints import command
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from daypass.config import Config
-    from daypass.identity.credentials_file import CredentialsOptions, CredentialsSettings
-    from daypass.identity.model import Account
+    from daypass.identity.credentials_file import CredentialsSettings
+    from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
 
 DEFAULT_CONFIG = Path("daypass.yaml")
@@ -70,6 +70,26 @@ def as_words(values: dict[str, str | None]) -> list[str]:
     return [word for pair in given for word in pair]
 
 
+# Identities
+
+
+def add_identity(parser: ArgumentParser, summary: str = "the identity") -> None:
+    """Add the argument NAME."""
+    parser.add_argument("name", metavar="NAME", help=summary)
+
+
+@contextmanager
+def open_identity(args: Namespace) -> Iterator[tuple[Cluster, IdentityName]]:
+    """Connect to the cluster for one block, with the name of the identity in its namespace.
+
+    Raises KubeconfigError, BadNameError.
+    """
+    with open_cluster(args) as cluster:
+        from daypass.identity.model import IdentityName
+
+        yield cluster, IdentityName.parse(cluster.namespace, args.name)
+
+
 # The config and the rendered files
 
 
@@ -106,9 +126,18 @@ def tree_folder(args: Namespace) -> Path:
 # Output and waiting
 
 
-def add_output(parser: ArgumentParser, summary: str | None = None) -> None:
-    """Add --output text or json."""
-    parser.add_argument("--output", choices=("text", "json"), default="text", help=summary)
+def add_output(
+    parser: ArgumentParser,
+    summary: str | None = None,
+    *,
+    choices: Sequence[str] = ("text", "json"),
+    short: bool = False,
+    has_default: bool = True,
+) -> None:
+    """Add --output with these formats, the first one by default. `short`: -o too."""
+    names = ("-o", "--output") if short else ("--output",)
+    default = choices[0] if has_default else None
+    parser.add_argument(*names, choices=choices, default=default, help=summary)
 
 
 def add_timeout(parser: ArgumentParser, summary: str) -> None:
@@ -122,7 +151,7 @@ def add_health(parser: ArgumentParser) -> None:
         "--check", action="store_true", help="exit with 3 if there is a problem (not for notes)"
     )
     parser.add_argument(
-        "--unused-after", metavar="TIME", default="90d",
+        "--unused-after", type=parse_seconds, metavar="TIME", default="90d",
         help="a token that is unused for this long is a problem (default: 90d)",
     )  # fmt: skip
 
@@ -165,11 +194,46 @@ def add_door(parser: ArgumentParser) -> None:
     group.add_argument("--lifetime", metavar="TIME", help="of the tokens (default: 1h)")
 
 
-def load_door_config(args: Namespace) -> Config | None:
-    """Return the config that --config names or that is here; None if there is none.
+class DoorOptions:
+    """The options of `add_door`, checked against the config: `--config`, or the one that is here.
 
-    Raises UsageError, ConfigError.
+    `config`: None if there is none. Raises UsageError, ConfigError, CredentialsError.
     """
+
+    def __init__(self, args: Namespace) -> None:
+        from daypass._core.tls import read_authority
+        from daypass.identity.credentials_file import CredentialsOptions, find_domain
+
+        self._args = args
+        self.config = _load_door_config(args)
+        file: str | None = args.certificate_authority
+        self._options = CredentialsOptions(
+            door=args.door,
+            domain=args.domain,
+            authority=None if file is None else read_authority(file),
+            audience=args.audience,
+            lifetime_seconds=parse_seconds(args.lifetime) if args.lifetime else None,
+        )
+        if self.config is not None and args.domain is not None:
+            find_domain(self._options, self.config, None)
+
+    def settings(self, account: Account | None) -> CredentialsSettings:
+        """Return all fields of the credentials except the token.
+
+        What no option says comes from the config, then from the annotations of `account`. Raises
+        UsageError, CredentialsError.
+        """
+        from daypass.identity.credentials_file import find_domain, resolve_settings
+
+        options, config = self._options, self.config
+        domain = find_domain(options, config, account) if config is not None else None
+        if options.authority is None and domain is not None and domain.front == "envoy":
+            authority = _authority_of_this_machine(self._args) if domain.tls is None else None
+            options = replace(options, authority=authority)
+        return resolve_settings(options, config, domain, account)
+
+
+def _load_door_config(args: Namespace) -> Config | None:
     if args.door is not None and args.domain is not None:
         raise UsageError("--door and --domain are both named", "leave one out")
     if args.config is None and not os.path.exists(DEFAULT_CONFIG):
@@ -177,41 +241,6 @@ def load_door_config(args: Namespace) -> Config | None:
             raise UsageError("there is no daypass.yaml here", "name it with --config FILE")
         return None
     return load_config(args.config or DEFAULT_CONFIG)
-
-
-def credentials_options(args: Namespace, config: Config | None) -> CredentialsOptions:
-    """Return the door options, checked against the config. Raises UsageError, CredentialsError."""
-    from daypass._core.tls import read_authority
-    from daypass.identity.credentials_file import CredentialsOptions, find_domain
-
-    file: str | None = args.certificate_authority
-    options = CredentialsOptions(
-        door=args.door,
-        domain=args.domain,
-        authority=None if file is None else read_authority(file),
-        audience=args.audience,
-        lifetime_seconds=parse_seconds(args.lifetime) if args.lifetime else None,
-    )
-    if config is not None and options.domain is not None:
-        find_domain(options, config, None)
-    return options
-
-
-def credentials_settings(
-    args: Namespace, options: CredentialsOptions, config: Config | None, account: Account | None
-) -> CredentialsSettings:
-    """Return all fields of the credentials except the token.
-
-    What no option says comes from the annotations of `account`, then from the config. Raises
-    UsageError, CredentialsError.
-    """
-    from daypass.identity.credentials_file import find_domain, resolve_settings
-
-    domain = find_domain(options, config, account) if config is not None else None
-    if options.authority is None and domain is not None and domain.front == "envoy":
-        authority = _authority_of_this_machine(args) if domain.tls is None else None
-        options = replace(options, authority=authority)
-    return resolve_settings(options, config, domain, account)
 
 
 def _authority_of_this_machine(args: Namespace) -> str:

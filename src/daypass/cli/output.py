@@ -14,7 +14,16 @@ _LONGEST_CELL_CHARACTERS = 4000
 
 def write_json(document: object, *, indent: int | None = 2) -> None:
     """Print a JSON document."""
-    write(json.dumps(document, indent=indent) + "\n")
+    write(as_text(document, "json", indent=indent))
+
+
+def as_text(document: object, output: str, *, indent: int | None = 2) -> str:
+    """Return a document as `json` or `yaml`."""
+    if output == "json":
+        return json.dumps(document, indent=indent) + "\n"
+    import yaml
+
+    return str(yaml.safe_dump(document, sort_keys=False))
 
 
 def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
@@ -28,9 +37,9 @@ def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
     if output == "json":
         write_json({"apiVersion": "v1", "kind": "List", "items": objects})
         return
-    import yaml
+    from daypass.render.yaml import stream
 
-    write(yaml.safe_dump_all(objects, sort_keys=False))
+    write(stream(objects))
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

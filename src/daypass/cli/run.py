@@ -7,8 +7,7 @@ import sys
 
 from daypass._core import hints
 from daypass._core.errors import DaypassError, UsageError
-from daypass.cli import warn
-from daypass.cli.fast_path import parse_simple
+from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,26 +74,19 @@ def run(args: Namespace) -> int:
 
 
 def _run(options: dict[str, str], command: list[str]) -> NoReturn:
-    in_file = "--file" in options
-    name = options.get("--env", FILE_VARIABLE if in_file else VARIABLE)
+    name = options.get("--env", FILE_VARIABLE if "--file" in options else VARIABLE)
     if not name.isascii() or not name.isidentifier():
         raise UsageError(f"{name[:40]!r} is not a variable's name", f"use one like {VARIABLE}")
     if name.startswith("DAYPASS_") and name not in (VARIABLE, FILE_VARIABLE):
         raise UsageError(f"--env {name[:40]}: daypass reads that name itself", f"use {VARIABLE}")
-    lifetime = None
-    if "--lifetime" in options:
-        from daypass._core.duration import parse_seconds
-
-        lifetime = parse_seconds(options["--lifetime"])
-    start = _start_with_file if in_file else _start
-    start(options, lifetime, name, command)
+    start = _start_with_file if "--file" in options else _start
+    start(options, parse_lifetime(options.get("--lifetime")), name, command)
 
 
 def _start(
-    options: dict[str, str], lifetime: int | None, name: str, command: list[str]
+    options: dict[str, str], lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.cli.fast_path import cached_token
     from daypass.client.config import parse_source, read_source
     from daypass.integrations.run_with_token import become, child_environment
 
@@ -102,9 +94,8 @@ def _start(
     entry = cached_token(
         source,
         options.get("--audience"),
-        lifetime,
+        lifetime_seconds,
         use_cache=False,  # the command gets only this token: use its whole lifetime
-        warn=warn,
     )
     passes = "--pass-credentials" in options
     variables = parse_source(source, SYSTEM_CLOCK.unix(), os.environ).variables
@@ -115,7 +106,7 @@ def _start(
 
 
 def _start_with_file(
-    options: dict[str, str], lifetime: int | None, name: str, command: list[str]
+    options: dict[str, str], lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.agent.config import TokenFile
@@ -134,7 +125,7 @@ def _start_with_file(
     try:
         folder = private_folder(os.environ)
         target = TokenFile.private(
-            f"{folder}/token", audience=options.get("--audience"), lifetime_seconds=lifetime
+            f"{folder}/token", audience=options.get("--audience"), lifetime_seconds=lifetime_seconds
         )
         credentials = AgentCredentials(os.environ, options.get("--credentials"), SYSTEM_TIMING)
         log = AgentLog(SYSTEM_CLOCK, _write, quiet=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from daypass.cli import warn, write
-from daypass.cli.fast_path import cached_token, parse_simple
+from daypass.cli import write
+from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
 from daypass.client.config import read_source
 
 TYPE_CHECKING = False
@@ -29,14 +29,13 @@ _VALUED = ("--audience", "--lifetime", "--credentials", "--output")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    from daypass.cli.options import add_token_request
+    from daypass.cli.options import add_output, add_token_request
 
     add_token_request(parser)
-    parser.add_argument(
-        "--output",
+    add_output(
+        parser,
+        "the token (default), JSON with its expiry, or a header for curl -H @-",
         choices=_OUTPUTS,
-        default="text",
-        help="the token (default), JSON with its expiry, or a header for curl -H @-",
     )
     parser.add_argument(
         "--no-cache", action="store_true", help="neither read nor write the token cache"
@@ -72,17 +71,9 @@ def _print_token(
     *,
     use_cache: bool,
 ) -> int:
-    lifetime_seconds = None
-    if lifetime is not None:
-        from daypass._core.duration import parse_seconds
-
-        lifetime_seconds = parse_seconds(lifetime)
-    entry = cached_token(
-        read_source(os.environ, credentials),
-        audience,
-        lifetime_seconds,
-        use_cache=use_cache,
-        warn=warn,
-    )
-    write(entry.formatted(output) + "\n")
+    lifetime_seconds = parse_lifetime(lifetime)
+    source = read_source(os.environ, credentials)
+    token = cached_token(source, audience, lifetime_seconds, use_cache=use_cache)
+    write(token.formatted(output) + "
+")
     return 0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import log
-from daypass.cli.options import add_config, load_config
+from daypass.cli.options import add_config, add_output, load_config
 
 if TYPE_CHECKING:
     from daypass._core.secret import Secret
@@ -64,10 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the certificate authority is stored "
         "(default: a folder of $XDG_STATE_HOME/daypass for each config file)",
     )  # fmt: skip
-    parser.add_argument(
-        "--output", choices=("text", "json"), default="text",
-        help="json: one line on stdout once everything accepts connections",
-    )  # fmt: skip
+    add_output(parser, "json: one line on stdout once everything accepts connections")
 
 
 def _close_after_seconds(text: str) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, warn
-from daypass.cli.options import add_cluster, open_cluster
+from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
 from daypass.cli.output import write_objects
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ROLES = ("view", "edit", "admin")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("name", metavar="NAME", help="the identity")
+    add_identity(parser)
     parser.add_argument(
         "--in", dest="places", metavar="NS[,NS]", action="append", required=True,
         help="the namespaces (profiles) that it may work in",
@@ -54,12 +54,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", choices=("client", "server"), help="create nothing: show what would be created"
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        choices=("yaml", "json"),
-        help="print the objects instead of creating them",
-    )
+    add_output(
+        parser, "print the objects instead of creating them",
+        choices=("yaml", "json"), short=True, has_default=False,
+    )  # fmt: skip
     add_cluster(parser)
 
 
@@ -94,12 +92,10 @@ def run(args: Namespace) -> int:
     """Create the grants, or show what would be created."""
     namespaces = split(args.places)
     _check_proof(args.principal or [], args.user_header or "x")
-    with open_cluster(args) as cluster:
+    with open_identity(args) as (cluster, identity):
         from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER, GrantRequest, apply, plan
-        from daypass.identity.model import IdentityName
 
-        identity = IdentityName.parse(cluster.namespace, args.name)
-        wish = GrantRequest(
+        request = GrantRequest(
             identity=identity,
             namespaces=namespaces,
             cluster_role=cluster_role_of(args.role, args.cluster_role) or "",
@@ -108,7 +104,7 @@ def run(args: Namespace) -> int:
             istio=not args.no_istio,
             accept_risks=args.yes,
         )
-        documents = plan(cluster, wish, warn=warn)
+        documents = plan(cluster, request, warn=warn)
         only_shown = args.dry_run or args.output
         if args.dry_run == "server" or not only_shown:
             documents = apply(cluster, documents, dry_run=args.dry_run == "server")

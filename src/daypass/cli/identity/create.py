@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daypass._core import labels
 from daypass._core.duration import parse_seconds
@@ -12,22 +11,22 @@ from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, warn, write
 from daypass.cli.options import (
+    DoorOptions,
     add_cluster,
     add_door,
+    add_identity,
+    add_output,
     as_words,
-    credentials_options,
-    credentials_settings,
-    load_door_config,
     open_cluster,
+    open_identity,
 )
+from daypass.cli.output import write_objects
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass._core.clock import Clock
-    from daypass.config import Config
     from daypass.identity.create import CreatedIdentity, IdentitySpec
-    from daypass.identity.credentials_file import CredentialsOptions
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
 
@@ -45,7 +44,7 @@ It can be run again at any time: it creates what is missing and keeps what exist
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("name", metavar="NAME", help="the ServiceAccount's name")
+    add_identity(parser, "the ServiceAccount's name")
     parser.add_argument(
         "-o", "--credentials", metavar="FILE",
         help="the credentials file to write (default: NAME.json); - for stdout",
@@ -62,9 +61,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", choices=("client", "server"), help="create nothing, show what would be created"
     )
-    parser.add_argument(
-        "--output", choices=("yaml", "json"),
-        help="create nothing, print the objects (without any token)",
+    add_output(
+        parser, "create nothing, print the objects (without any token)",
+        choices=("yaml", "json"), has_default=False,
     )  # fmt: skip
     add_door(parser)
     add_cluster(parser)
@@ -72,27 +71,28 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Create the identity, or print its objects."""
-    if args.credentials is not None and (args.output or args.dry_run):
+    is_shown = bool(args.output or args.dry_run)
+    if is_shown and args.credentials is not None:
         raise UsageError("no credentials are made with --output and --dry-run", "leave -o out")
-    if args.create_namespace and (args.output or args.dry_run):
+    if is_shown and args.create_namespace:
         raise UsageError("nothing is created with --output and --dry-run", "leave one out")
-    _seconds(args.expires)  # before any request
-    config = load_door_config(args)
-    said = credentials_options(args, config), config
-    if args.output or args.dry_run:
-        return _show(args, said)
-    with open_cluster(args) as cluster:
+    seconds = _seconds_until_expiry(args.expires)  # before any request
+    door = DoorOptions(args)
+    return _show(args, door, seconds) if is_shown else _create(args, door, seconds)
+
+
+def _create(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
+    with open_identity(args) as (cluster, name):
         from daypass.identity.create import create
         from daypass.identity.credentials_file import check_file, write_file
-        from daypass.identity.model import IdentityName, find_account
+        from daypass.identity.model import find_account
         from daypass.kube.errors import NotFoundError, missing_namespace
 
-        name = IdentityName.parse(cluster.namespace, args.name)
         path = args.credentials or f"{args.name}.json"
         if path != "-":
             check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
         account = find_account(cluster, name)
-        spec = _spec(args, name, said, account, cluster.clock)
+        spec = _spec(args, name, door, account, cluster.clock, seconds)
         if args.create_namespace:
             _create_namespace(cluster, name.namespace)
         try:
@@ -134,7 +134,7 @@ def _given(args: Namespace) -> list[str]:
     return as_words(values) + (["--force"] if args.force else [])
 
 
-def _seconds(text: str | None) -> int | None:
+def _seconds_until_expiry(text: str | None) -> int | None:
     """Return the seconds until it expires; 0 for never, None without --expires."""
     if text is None or text == "never":
         return None if text is None else 0
@@ -149,44 +149,42 @@ def _seconds(text: str | None) -> int | None:
 def _spec(
     args: Namespace,
     name: IdentityName,
-    said: tuple[CredentialsOptions, Config | None],
+    door: DoorOptions,
     account: Account | None,
     clock: Clock,
+    seconds: int | None,
 ) -> IdentitySpec:
     from daypass.identity.create import NEVER, IdentitySpec
     from daypass.identity.model import time_in
 
-    seconds = _seconds(args.expires)
-    deadline = time_in(clock, seconds) if seconds else NEVER if seconds == 0 else None
-    settings = credentials_settings(args, *said, account)
+    config = door.config
+    is_gate_in_cluster = config is not None and config.gate and config.gate.engine != "envoy"
     return IdentitySpec(
-        name=name, credentials=settings, deadline=deadline, adopt=args.adopt,
-        watcher_namespace=_watcher_namespace(said[1]),
-    )  # fmt: skip
+        name=name,
+        credentials=door.settings(account),
+        deadline=time_in(clock, seconds) if seconds else NEVER if seconds == 0 else None,
+        adopt=args.adopt,
+        watcher_namespace=config.door.namespace if config and is_gate_in_cluster else None,
+    )
 
 
-def _watcher_namespace(config: Config | None) -> str | None:
-    is_in_cluster = config is not None and config.gate and config.gate.engine != "envoy"
-    return config.door.namespace if config is not None and is_in_cluster else None
-
-
-def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> int:
+def _show(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
     """Print the objects, or log what would be created."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import dry_run, plan
     from daypass.render.rbac import namespace_rights
 
     with ExitStack() as stack:
-        cluster, name, account, secret_name = _look(args, stack)
+        cluster, name, account, secret_name = _existing(args, stack)
         clock = SYSTEM_CLOCK if cluster is None else cluster.clock
-        spec = _spec(args, name, said, account, clock)
+        spec = _spec(args, name, door, account, clock, seconds)
         documents = plan(spec, account, secret_name, clock=clock)
         last = documents[-1]["metadata"]["name"]
         if args.dry_run == "server" and cluster is not None:
             documents = dry_run(cluster, documents)
         embedded = cluster is not None and cluster.is_embedded()
         if args.output is None and cluster is not None and not embedded:
-            _say_label(cluster, name.namespace)
+            _log_missing_label(cluster, name.namespace)
         if spec.watcher_namespace is not None:
             documents = [*namespace_rights(name.namespace, spec.watcher_namespace), *documents]
     if args.output is None:
@@ -199,7 +197,7 @@ def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> in
             f"the Secret has a new name, {last}",
             "once it is in the cluster, the same command prints the same objects",
         )
-    write(_written(documents, args.output))
+    write_objects(documents, args.output)
     if not embedded:
         log(
             "the objects do not include the label for the policy",
@@ -210,11 +208,11 @@ def _show(args: Namespace, said: tuple[CredentialsOptions, Config | None]) -> in
     return 0
 
 
-def _say_label(cluster: Cluster, namespace: str) -> None:
+def _log_missing_label(cluster: Cluster, namespace: str) -> None:
     from daypass.identity.namespaces import enforces_policy
     from daypass.kube.errors import ForbiddenError
 
-    with suppress(ForbiddenError):  # who may not read the namespace may not label it either
+    with suppress(ForbiddenError):  # a user without the right to read it has none to label it
         if not enforces_policy(cluster, namespace):
             log(
                 f"would label Namespace {namespace}: {labels.POLICY}={labels.POLICY_ENFORCED}",
@@ -222,53 +220,37 @@ def _say_label(cluster: Cluster, namespace: str) -> None:
             )
 
 
-def _look(
+def _existing(
     args: Namespace, stack: ExitStack
 ) -> tuple[Cluster | None, IdentityName, Account | None, str | None]:
-    """Return what exists in the cluster. Objects can be printed without a cluster too."""
-    from daypass._core.errors import DaypassError
-    from daypass.identity.model import IdentityName
+    """Return the cluster, the name, its ServiceAccount, and the name of its live Secret.
+
+    With --output, an unreachable cluster is only warned about.
+    """
+    from daypass.identity.create import reusable_secret
+    from daypass.identity.model import IdentityName, find_account
     from daypass.kube.errors import ApiError, ClusterUnreachableError, KubeconfigError
 
     cluster: Cluster | None = None
     try:
         cluster = stack.enter_context(open_cluster(args))
         name = IdentityName.parse(cluster.namespace, args.name)
-        return cluster, name, *_found(cluster, name)
+        account = find_account(cluster, name)
+        return cluster, name, account, reusable_secret(cluster, account, warn)
     except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
         if args.dry_run == "server" or not args.output:
             raise
-        reason: DaypassError = error
-    warn(f"what exists in the cluster is not known: {reason.fact}", reason.hint)
+        warn(f"what exists in the cluster is not known: {error.fact}", error.hint)
     namespace = args.namespace or (cluster.namespace if cluster else "default")
     return None, IdentityName.parse(namespace, args.name), None, None
-
-
-def _found(cluster: Cluster, name: IdentityName) -> tuple[Account | None, str | None]:
-    from daypass.identity.create import reusable_secret
-    from daypass.identity.model import find_account
-
-    account = find_account(cluster, name)
-    return account, reusable_secret(cluster, account, warn)
-
-
-def _written(documents: list[dict[str, Any]], form: str) -> str:
-    for document in documents:
-        document["metadata"].pop("managedFields", None)
-    if form == "json":
-        whole = {"apiVersion": "v1", "kind": "List", "items": documents}
-        return json.dumps(whole, indent=2) + "\n"
-    from daypass.render.yaml import stream
-
-    return stream(documents)
 
 
 def _report(created: CreatedIdentity, spec: IdentitySpec, path: str, *, embedded: bool) -> None:
     from daypass.identity.create import NEVER
     from daypass.identity.credentials_file import exchange_instructions
 
-    whence = "newly created" if created.is_new else "as before"
-    log(f"identity {created.name} is ready: Secret {created.secret_name}, {whence}")
+    origin = "newly created" if created.is_new else "as before"
+    log(f"identity {created.name} is ready: Secret {created.secret_name}, {origin}")
     if embedded:
         log("note: the embedded API server enforces no policy; a cluster does")
     if spec.deadline and spec.deadline != NEVER:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass.cli import log, warn, write_printable
 from daypass.cli.identity.publish_revocation import publish_ended
-from daypass.cli.options import add_cluster, add_output, open_cluster
+from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
 from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ could not be updated.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("name", metavar="NAME", help="the identity")
+    add_identity(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what would be deleted")
     add_output(parser, "the summary")
     add_cluster(parser)
@@ -34,11 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Delete it, and report what was deleted and what stays."""
-    with open_cluster(args) as cluster:
+    with open_identity(args) as (cluster, name):
         from daypass.identity.delete import delete
-        from daypass.identity.model import IdentityName
 
-        name = IdentityName.parse(cluster.namespace, args.name)
         deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run)
         is_published = args.dry_run or publish_ended(
             cluster,

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, warn, write
-from daypass.cli.options import (
-    add_cluster,
-    add_door,
-    credentials_options,
-    credentials_settings,
-    load_door_config,
-    open_cluster,
-)
+from daypass.cli.options import DoorOptions, add_cluster, add_door, add_identity, open_identity
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -39,7 +32,7 @@ of the control plane has to install. With --merge it keeps what an existing one 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("name", metavar="NAME", help="the ServiceAccount's name")
+    add_identity(parser, "the ServiceAccount's name")
     trust = parser.add_argument_group("trusted tokens")
     trust.add_argument("--issuer", required=True, metavar="URL", help="the claim `iss`")
     trust.add_argument(
@@ -76,20 +69,18 @@ def run(args: Namespace) -> int:
 
     file: str | None = args.issuer_authority
     authority = None if file is None else read_authority(file)
-    config = load_door_config(args)
-    order = credentials_options(args, config)
-    existing = _yaml(args.merge)
-    with open_cluster(args) as cluster:
+    door = DoorOptions(args)
+    existing = _read_yaml(args.merge)
+    with open_identity(args) as (cluster, name):
         from daypass.identity.credentials_file import write_file
         from daypass.identity.federate import federate, refuse_other_file
-        from daypass.identity.model import IdentityName, find_account
+        from daypass.identity.model import find_account
         from daypass.render.policy.authentication import authentication_configuration
         from daypass.render.yaml import stream
 
-        name = IdentityName.parse(cluster.namespace, args.name)
         refuse_other_file(args.credentials, name)
         account = find_account(cluster, name)
-        settings = _shortened(args, config, credentials_settings(args, order, config, account))
+        settings = _limit_lifetime(args, door.config, door.settings(account))
         federation = _federation(args, name, settings, authority)
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
@@ -120,7 +111,7 @@ def _federation(
     return Federation(name=name, credentials=settings, trusted=trusted, source=source)
 
 
-def _shortened(
+def _limit_lifetime(
     args: Namespace, config: Config | None, settings: CredentialsSettings
 ) -> CredentialsSettings:
     """Limit the lifetime to what the policy allows federated users."""
@@ -137,7 +128,7 @@ def _shortened(
     return replace(settings, lifetime_seconds=longest)
 
 
-def _yaml(path: str | None) -> dict[str, Any] | None:
+def _read_yaml(path: str | None) -> dict[str, Any] | None:
     if path is None:
         return None
     import yaml

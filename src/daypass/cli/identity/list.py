@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
-from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass.cli import log, write
-from daypass.cli.options import add_cluster, add_health, open_cluster
+from daypass.cli.options import add_cluster, add_health, add_output, open_cluster
+from daypass.cli.output import as_text, table
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -40,9 +39,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-A", "--all-namespaces", action="store_true", help="the identities of all namespaces"
     )
-    parser.add_argument(
-        "-o", "--output", choices=("table", "wide", "json", "yaml"), default="table",
-        help="wide: all grants, and health in sentences (default: table)",
+    add_output(
+        parser, "wide: all grants, and health in sentences (default: table)",
+        choices=("table", "wide", "json", "yaml"), short=True,
     )  # fmt: skip
     parser.add_argument(
         "--watch",
@@ -55,32 +54,51 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the inventory; return 3 if --check finds a problem."""
-    unused_seconds = parse_seconds(args.unused_after)
     if args.watch and args.check:
         raise UsageError("--watch never ends, so --check has no result", "leave one out")
     with open_cluster(args) as cluster:
-        from daypass.identity.health import examine
         from daypass.identity.inventory import list_objects
 
         namespace = None if args.all_namespaces else cluster.namespace
         if args.watch:
-            return _watch(cluster, namespace, args, unused_seconds)
+            return _watch(cluster, namespace, args)
         objects = list_objects(cluster, namespace, warn=log)
-        examined = examine(
-            objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
-        )
+        examined = _examine(cluster, objects, namespace, args)
         if namespace and not examined and objects.namespaces == []:
             raise DaypassError(
                 f"there is no namespace {namespace}",
                 "see all: " + command("identity", "list", "-A"),
             )
-        write(_drawn(cluster, examined, args.output))
+        write(_text(cluster, examined, args.output))
         if not examined:
             log(f"no identity in {namespace}" if namespace else "no identity in any namespace")
         return 3 if args.check and any(each.has_problems for each in examined) else 0
 
 
-def _drawn(
+def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> int:
+    """Print the inventory until Ctrl-C, after each change, at most twice a second."""
+    from daypass.identity.inventory import InventoryWatcher
+
+    last = None
+    for objects in InventoryWatcher(cluster, namespace).changes(AGE_SECONDS):
+        examined = _examine(cluster, objects, namespace, args)
+        text = _text(cluster, examined, args.output, json_indent=None)
+        if text != last:
+            write((CLEAR if sys.stdout.isatty() else "") + text)
+        last = text
+        cluster.sleep(REDRAW_SECONDS)
+    return 0
+
+
+def _examine(
+    cluster: Cluster, objects: ClusterObjects, namespace: str | None, args: Namespace
+) -> Sequence[IdentityHealth]:
+    from daypass.identity.health import examine
+
+    return examine(objects, cluster.clock, namespace=namespace, unused_seconds=args.unused_after)
+
+
+def _text(
     cluster: Cluster,
     examined: Sequence[IdentityHealth],
     output: str,
@@ -91,34 +109,7 @@ def _drawn(
 
     if output in ("json", "yaml"):
         whole = {"identities": [json_document(each) for each in examined]}
-        if output == "json":
-            return json.dumps(whole, indent=json_indent) + "\n"
-        import yaml
-
-        return str(yaml.safe_dump(whole, sort_keys=False))
-    from daypass.cli.output import table
-
+        return as_text(whole, output, indent=json_indent)
     if not examined:
         return ""
     return table(HEADINGS, table_rows(examined, cluster.clock, wide=output == "wide"))
-
-
-def _watch(cluster: Cluster, namespace: str | None, args: Namespace, unused_seconds: int) -> int:
-    """Print the inventory until Ctrl-C, after each change, at most twice a second."""
-    from daypass.identity.health import examine
-    from daypass.identity.inventory import InventoryWatcher
-
-    def draw(objects: ClusterObjects) -> str:
-        examined = examine(
-            objects, cluster.clock, namespace=namespace, unused_seconds=unused_seconds
-        )
-        return _drawn(cluster, examined, args.output, json_indent=None)
-
-    last = None
-    for objects in InventoryWatcher(cluster, namespace).changes(AGE_SECONDS):
-        text = draw(objects)
-        if text != last:
-            write((CLEAR if sys.stdout.isatty() else "") + text)
-        last = text
-        cluster.sleep(REDRAW_SECONDS)
-    return 0

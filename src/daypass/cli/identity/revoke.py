@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from daypass._core.hints import command, kubectl
 from daypass.cli import log
 from daypass.cli.identity.publish_revocation import publish_secrets
-from daypass.cli.options import add_cluster, add_output, open_cluster
+from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
 from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
@@ -26,18 +26,17 @@ of it too, or the gate of the cluster could not be updated.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("name", metavar="NAME", help="the identity")
+    add_identity(parser)
     add_output(parser, "the summary")
     add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Delete its token Secrets."""
-    with open_cluster(args) as cluster:
+    with open_identity(args) as (cluster, name):
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
-        from daypass.identity.model import IdentityName, get_identity
+        from daypass.identity.model import get_identity
 
-        name = IdentityName.parse(cluster.namespace, args.name)
         get_identity(cluster, name)
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()

@@ -42,13 +42,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--overlap", metavar="TIME", default="1d",
         help="how long the old one keeps working (default: 1d); 0: it is deleted now",
     )  # fmt: skip
-    fleet = parser.add_argument_group("many at once")
-    fleet.add_argument("--all", action="store_true", help="all identities of the namespace")
-    fleet.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
-    fleet.add_argument(
-        "--older-than", metavar="TIME", help="only those whose token is older, such as 90d"
-    )
-    fleet.add_argument("--output-dir", metavar="DIR", help="for DIR/NAMESPACE/NAME.json")
+    many = parser.add_argument_group("many at once")
+    many.add_argument("--all", action="store_true", help="all identities of the namespace")
+    many.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
+    many.add_argument(
+        "--older-than", type=parse_seconds, metavar="TIME",
+        help="only those whose token is older, such as 90d",
+    )  # fmt: skip
+    many.add_argument("--output-dir", metavar="DIR", help="for DIR/NAMESPACE/NAME.json")
     add_output(parser, "the summary")
     add_cluster(parser)
 
@@ -60,11 +61,10 @@ def run(args: Namespace) -> int:
     overlap_seconds = parse_seconds(args.overlap)
     if overlap_seconds > LONGEST_SECONDS:
         raise UsageError(f"an overlap of {args.overlap} is too long", "try 1d, or 0")
-    older_than_seconds = parse_seconds(args.older_than) if args.older_than else 0
     _check(args)
     with open_cluster(args) as cluster:
         if args.all:
-            return _rotate_all(cluster, args, overlap_seconds, older_than_seconds)
+            return _rotate_all(cluster, args, overlap_seconds)
         return _rotate_one(cluster, args, overlap_seconds)
 
 
@@ -80,7 +80,7 @@ def _check(args: Namespace) -> None:
                 "--all needs a folder for credentials files", "name it: --output-dir DIR"
             )
         return
-    if args.older_than or args.output_dir or args.all_namespaces:
+    if args.older_than is not None or args.output_dir or args.all_namespaces:
         raise UsageError("--older-than, --output-dir and -A are for many", "add --all")
     if not args.name:
         raise UsageError("no identity is named", "name one, or --all")
@@ -117,17 +117,15 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     return 0 if is_published else 3
 
 
-def _rotate_all(
-    cluster: Cluster, args: Namespace, overlap_seconds: int, older_than_seconds: int
-) -> int:
+def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     from daypass.identity.rotate import find_targets, rotate_all
 
     namespace = None if args.all_namespaces else cluster.namespace
-    members = find_targets(cluster, namespace, older_than_seconds=older_than_seconds)
+    targets = find_targets(cluster, namespace, older_than_seconds=args.older_than or 0)
     outcomes: list[RotationOutcome] = []
-    for outcome in rotate_all(cluster, members, args.output_dir, overlap_seconds=overlap_seconds):
+    for outcome in rotate_all(cluster, targets, args.output_dir, overlap_seconds=overlap_seconds):
         outcomes.append(outcome)
-        _progress(len(outcomes), len(members))
+        _progress(len(outcomes), len(targets))
     outcomes.sort(key=lambda outcome: outcome.name)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     revoked = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass._core.duration import parse_seconds
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, write
-from daypass.cli.options import add_cluster, add_health, open_cluster
-from daypass.cli.output import write_json
+from daypass.cli.options import add_cluster, add_health, add_identity, add_output, open_identity
+from daypass.cli.output import as_text
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -27,39 +26,30 @@ EPILOG = """examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("name", metavar="NAME", help="the identity")
-    parser.add_argument(
-        "-o", "--output", choices=("text", "json", "yaml"), default="text", help="(default: text)"
-    )
+    add_identity(parser)
+    add_output(parser, "(default: text)", choices=("text", "json", "yaml"), short=True)
     add_health(parser)
     add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Print it; return 3 if --check finds a problem."""
-    unused_seconds = parse_seconds(args.unused_after)
-    with open_cluster(args) as cluster:
+    with open_identity(args) as (cluster, name):
         from daypass.identity.health import examine
         from daypass.identity.inventory import list_objects
-        from daypass.identity.model import IdentityName, identity_not_found
+        from daypass.identity.model import identity_not_found
         from daypass.identity.report import json_document
 
-        name = IdentityName.parse(cluster.namespace, args.name)
         objects = list_objects(cluster, name.namespace, warn=log)
         examined = examine(
-            objects, cluster.clock, namespace=name.namespace, unused_seconds=unused_seconds
+            objects, cluster.clock, namespace=name.namespace, unused_seconds=args.unused_after
         )
         found = next((each for each in examined if each.record.name == name), None)
         if found is None:
             raise identity_not_found(name)
-        if args.output == "json":
-            write_json(json_document(found))
-        elif args.output == "yaml":
-            import yaml
-
-            write(yaml.safe_dump(json_document(found), sort_keys=False))
-        else:
-            write(_text(found, cluster.clock))
+        is_text = args.output == "text"
+        document = json_document(found)
+        write(_text(found, cluster.clock) if is_text else as_text(document, args.output))
         return 3 if args.check and found.has_problems else 0
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass.cli import log
 from daypass.cli.identity.authorize import ROLES, cluster_role_of, split
-from daypass.cli.options import add_cluster, open_cluster
+from daypass.cli.options import add_cluster, add_identity, open_identity
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -25,7 +25,7 @@ identity was deleted.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("name", metavar="NAME", help="the identity")
+    add_identity(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--in", dest="places", metavar="NS[,NS]", action="append", help="in these namespaces"
@@ -43,11 +43,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Remove the grants."""
     namespaces = None if args.everywhere else split(args.places)
-    with open_cluster(args) as cluster:
+    with open_identity(args) as (cluster, identity):
         from daypass.identity.grants import unauthorize
-        from daypass.identity.model import IdentityName
 
-        identity = IdentityName.parse(cluster.namespace, args.name)
         removed = unauthorize(
             cluster,
             identity,
