@@ -9,17 +9,20 @@ again, `delete` removes the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.text import printable
 from daypass._core.timestamps import parse_rfc3339
-from daypass.identity.delete import find_owned_objects, owned_by, warn_of_open_namespaces
-from daypass.identity.model import RBAC_GROUP, Account, Warn, is_past
-from daypass.identity.tokens import TokenSecret, our_token_secrets
+from daypass.identity.delete import (
+    OwnedObject,
+    find_owned_objects,
+    owned_by,
+    warn_of_open_namespaces,
+)
+from daypass.identity.model import RBAC_GROUP, Account, IdentityName, Warn, is_past
+from daypass.identity.tokens import our_token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import (
@@ -31,6 +34,7 @@ from daypass.kube.resources import (
     Object,
     Resource,
 )
+from daypass.render.workloads import Workload
 
 _NAME = "daypass-reap"
 _SCHEDULE = "*/10 * * * *"
@@ -67,53 +71,52 @@ def reap(
     """
     result = ReapResult()
     for secret in our_token_secrets(cluster, namespace):
-        _reap_secret(cluster, secret, result, dry_run=dry_run)
-    documents = cluster.list(
-        SERVICE_ACCOUNTS, namespace, labels=labels.SELECTOR, metadata_only=True
-    )
-    expired: list[Account] = []
-    for account in map(Account.read, documents):
-        if account.is_ours:
-            deadline = account.annotations.get(labels.DEADLINE)
-            _check_time(f"identity {account.name}", labels.DEADLINE, deadline, result)
-            expired += [account] if is_past(deadline, cluster.clock) else []
+        retired = OwnedObject(
+            resource=SECRETS,
+            namespace=secret.account.namespace,
+            name=secret.name,
+            uid=secret.uid,
+            owner=secret.account.key,
+        )
+        _check_time(retired.display, labels.RETIRE_AFTER, secret.retire_after, result)
+        if is_past(secret.retire_after, cluster.clock):
+            _remove(cluster, retired, result, dry_run=dry_run)
+    expired = _expired_identities(cluster, namespace, result)
     found = find_owned_objects(cluster, namespace, warn) if expired else []
-    for account in expired:
-        owned = owned_by(account.name, found)
-        result.expired += [account.name.key] if owned else []
+    for name in expired:
+        owned = owned_by(name, found)
+        result.expired += [name.key] if owned else []
         for each in owned:
-            secret_id = (each.namespace, each.uid) if each.resource is SECRETS else None
-            remove = None if dry_run else partial(each.remove, cluster)
-            _remove(each.display, remove, result, secret_id)
+            _remove(cluster, each, result, dry_run=dry_run)
         if not dry_run:
             warn_of_open_namespaces(cluster, owned, warn)
     return result
 
 
-def _reap_secret(
-    cluster: Cluster, secret: TokenSecret, result: ReapResult, *, dry_run: bool
-) -> None:
-    namespace = secret.account.namespace
-    display = SECRETS.named(namespace, secret.name)
-    _check_time(display, labels.RETIRE_AFTER, secret.retire_after, result)
-    if is_past(secret.retire_after, cluster.clock):
-        remove = partial(cluster.delete, SECRETS, secret.name, namespace, uid=secret.uid)
-        _remove(display, None if dry_run else remove, result, (namespace, secret.uid))
+def _expired_identities(
+    cluster: Cluster, namespace: str | None, result: ReapResult
+) -> list[IdentityName]:
+    documents = cluster.list(
+        SERVICE_ACCOUNTS, namespace, labels=labels.SELECTOR, metadata_only=True
+    )
+    expired = []
+    for account in map(Account.read, documents):
+        if account.is_ours:
+            deadline = account.annotations.get(labels.DEADLINE)
+            _check_time(f"identity {account.name}", labels.DEADLINE, deadline, result)
+            expired += [account.name] if account.has_expired(cluster.clock) else []
+    return expired
 
 
-def _remove(
-    display: str,
-    remove: Callable[[], bool] | None,
-    result: ReapResult,
-    secret_id: tuple[str, str] | None,
-) -> None:
-    """Remove an object (None: only report it), and record the outcome."""
-    if display in result.deleted:
+def _remove(cluster: Cluster, owned: OwnedObject, result: ReapResult, *, dry_run: bool) -> None:
+    """Remove an object (unless `dry_run`), and record the outcome."""
+    if owned.display in result.deleted:
         return  # a retired Secret of an identity that has expired, too
     try:
-        if remove is None or remove():
-            result.deleted.append(display)
-            result.secrets += [secret_id] if secret_id is not None else []
+        if dry_run or owned.remove(cluster):
+            result.deleted.append(owned.display)
+            if owned.resource is SECRETS:
+                result.secrets.append((owned.namespace, owned.uid))
     except ConflictError:
         return  # replaced in the meantime: left to the next run
     except DaypassError as error:
@@ -182,34 +185,15 @@ def _rules() -> list[Object]:
 
 
 def _pod(image: str, namespace: str | None) -> Object:
-    scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]
-    return {
-        "serviceAccountName": _NAME,
-        "restartPolicy": "Never",
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "name": "reap",
-                "image": image,
-                "command": ["python", "-m", "daypass", "identity", "reap", *scope],
-                "env": [{"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
-                "resources": {
-                    "requests": {"cpu": "50m", "memory": "64Mi"},
-                    "limits": {"memory": "256Mi"},
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-            }
-        ],
-    }
+    scope = ("--namespace", namespace) if namespace else ("--all-namespaces",)
+    workload = Workload(
+        name=_NAME,
+        container="reap",
+        image=image,
+        command=("python", "-m", "daypass", "identity", "reap", *scope),
+        env={"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    return workload.job_pod()
 
 
 def _new_object(api_version: str, kind: str, namespace: str | None) -> Object:

@@ -1,4 +1,4 @@
-"""The Deployments of door, authorizer and watch, each with everything it runs with.
+"""The Deployments of door, authorizer and watch, each with everything it runs with, and jobs.
 
 An attacker who controls a pod gets:
 
@@ -86,6 +86,54 @@ class Probes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
+    """A container, and the name of its pod's ServiceAccount."""
+
+    name: str
+    container: str
+    image: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def job_pod(self) -> Object:
+        """Return the spec of a pod that runs the container once, for a Job."""
+        return {
+            "serviceAccountName": self.name,
+            "restartPolicy": "Never",
+            "securityContext": self._pod_security(),
+            "containers": [
+                {
+                    "name": self.container,
+                    "image": self.image,
+                    "command": list(self.command),
+                    "env": self._env(),
+                    "resources": {
+                        "requests": {"cpu": "50m", "memory": "64Mi"},
+                        "limits": {"memory": "256Mi"},
+                    },
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        }
+
+    def _pod_security(self, **more: int) -> Object:
+        return {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            **more,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+    def _env(self) -> list[Object]:
+        return [{"name": name, "value": value} for name, value in self.env.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment(Workload):
     """A Deployment, and the objects that go with it under its name.
 
     - `files`: the ConfigMap; a new `config_hash` replaces the pods.
@@ -95,13 +143,8 @@ class Workload:
     - `is_autoscaled`: by CPU, from `replicas` up; otherwise `replicas` is the number of pods.
     """
 
-    name: str
     namespace: str
-    container: str
-    image: str
-    command: tuple[str, ...]
     args: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str]
     config_hash: str
     ports: Mapping[str, int]
@@ -166,13 +209,7 @@ class Workload:
             **({} if self.has_token else {"automountServiceAccountToken": False}),
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": self.grace_seconds,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": _USER,
-                "runAsGroup": _USER,
-                "fsGroup": _USER,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": self._pod_security(fsGroup=_USER),
             "topologySpreadConstraints": [
                 {
                     "maxSkew": 1,
@@ -189,7 +226,7 @@ class Workload:
 
     def _container(self) -> Object:
         probes = self.probes
-        env = [{"name": name, "value": value} for name, value in self.env.items()]
+        env = self._env()
         # Envoy exits at once on a signal: open requests need time before.
         pre_stop = {"preStop": {"sleep": {"seconds": self.pre_stop_seconds}}}
         request, limit = self.cpu
@@ -280,7 +317,7 @@ def door_objects(
     # Contour speaks TLS to a Service only because of this annotation.
     contour = {"projectcontour.io/upstream-protocol.tls": str(SERVICE_PORT)}
     is_any_ingress = any(domain.domain.front == "ingress" for domain in domains)
-    door = Workload(
+    door = Deployment(
         name=DOOR,
         namespace=namespace,
         container="envoy",
@@ -343,7 +380,7 @@ def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
     namespace = config.door.namespace
     text = config_text(config)
     gateway = {"kubernetes.io/metadata.name": gateway_namespace(gate)}
-    authorizer = Workload(
+    authorizer = Deployment(
         name=GATE,
         namespace=namespace,
         container="authorizer",
@@ -388,7 +425,7 @@ def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
 def watcher_objects(config: Config, gate: Gate) -> list[Object]:
     """Return the objects of the watch. Raises RenderError if the config names no image."""
     text = config_text(config)
-    watcher = Workload(
+    watcher = Deployment(
         name=GATE_WATCH,
         namespace=config.door.namespace,
         container="watch",
