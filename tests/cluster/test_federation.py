@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -84,13 +84,12 @@ def up(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield running
 
 
-class Made:
+class Made(NamedTuple):
     """What `identity federate` has made: a namespace, the API server's configuration, a file."""
 
-    def __init__(self, namespace: str, configuration: dict[str, Any], credentials: Path) -> None:
-        self.namespace = namespace
-        self.configuration = configuration
-        self.credentials = credentials
+    namespace: str
+    configuration: dict[str, Any]
+    credentials: Path
 
 
 @pytest.fixture
@@ -140,18 +139,7 @@ def ask(plane: ControlPlane, made: Made, token: Secret, account: str = "ci", **s
     return plane.client(token).request("POST", path, {"spec": spec})
 
 
-def test_its_token_is_traded_for_a_short_lived_one(
-    plane: ControlPlane, issuer: CiSystem, made: Made
-) -> None:
-    answer = ask(plane, made, issuer.token(MAIN, AUDIENCE))
-    assert answer.code == 201, answer.body
-    claims = decode_unverified(answer.json["status"]["token"])[1]
-    assert claims["sub"] == f"system:serviceaccount:{made.namespace}:ci"
-    assert claims["aud"] == [GATE]
-    assert claims["exp"] - claims["iat"] == 600
-
-
-def test_the_client_does_so_through_the_door(
+def test_the_client_trades_its_token_through_the_door(
     issuer: CiSystem, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
@@ -159,9 +147,13 @@ def test_the_client_does_so_through_the_door(
     token = daypass.Credentials.load().token()
     claims = decode_unverified(token.value.reveal())[1]
     assert claims["sub"] == f"system:serviceaccount:{made.namespace}:ci"
+    assert claims["aud"] == [GATE]
+    assert claims["exp"] - claims["iat"] == 600
 
 
-def test_the_credentials_hold_no_secret(up: Up, made: Made) -> None:
+def test_federate_makes_a_marked_identity_credentials_without_a_secret_and_a_configuration(
+    cluster: Cluster, up: Up, made: Made
+) -> None:
     assert made.credentials.stat().st_mode & 0o777 == 0o600
     assert json.loads(made.credentials.read_text()) == {
         "type": "daypass",
@@ -174,6 +166,16 @@ def test_the_credentials_hold_no_secret(up: Up, made: Made) -> None:
         "audience": GATE,
         "lifetimeSeconds": 600,
     }
+    (entry,) = made.configuration["jwt"]
+    assert entry["issuer"]["audiences"] == [AUDIENCE]
+    (rule,) = entry["claimValidationRules"]
+    assert rule["expression"] == f'claims.sub in ["{MAIN}"]'
+    account = cluster.get(SERVICE_ACCOUNTS, "ci", made.namespace)
+    assert account["metadata"]["annotations"][labels.IDENTITY] == f"{made.namespace}/ci"
+    binding = cluster.get(ROLE_BINDINGS, "ci-daypass-federated", made.namespace)
+    assert [subject["kind"] for subject in binding["subjects"]] == ["User"]
+    namespace = cluster.get(NAMESPACES, made.namespace)
+    assert namespace["metadata"]["labels"][labels.POLICY] == labels.POLICY_ENFORCED
 
 
 def test_it_has_a_name_that_is_nobody_elses_and_no_group(
@@ -208,15 +210,12 @@ def test_no_other_token_comes_in(plane: ControlPlane, issuer: CiSystem) -> None:
     assert codes == dict.fromkeys(refused, 401)
 
 
-def test_another_subject_of_the_issuer_has_no_right_to_this_identity(
+def test_it_can_do_nothing_else_and_another_subject_not_even_that(
     plane: ControlPlane, issuer: CiSystem, made: Made
 ) -> None:
-    answer = ask(plane, made, issuer.token(TAGS, AUDIENCE))
-    assert answer.code == 403
-    assert "cannot create resource" in answer.message
-
-
-def test_it_can_do_nothing_else(plane: ControlPlane, issuer: CiSystem, made: Made) -> None:
+    another_subject = ask(plane, made, issuer.token(TAGS, AUDIENCE))
+    assert another_subject.code == 403
+    assert "cannot create resource" in another_subject.message
     token = issuer.token(MAIN, AUDIENCE)
     identities.ensure_service_account(plane.admin, made.namespace, "other")
     assert ask(plane, made, token, "other").code == 403
@@ -268,22 +267,6 @@ def test_its_short_lived_token_makes_no_successor(
 
 def _good(answer: Answer) -> Answer | None:
     return answer if answer.code == 201 else None
-
-
-def test_the_printed_configuration_trusts_this_subject_alone(issuer: CiSystem, made: Made) -> None:
-    (entry,) = made.configuration["jwt"]
-    assert entry["issuer"]["audiences"] == [AUDIENCE]
-    (rule,) = entry["claimValidationRules"]
-    assert rule["expression"] == f'claims.sub in ["{MAIN}"]'
-
-
-def test_the_identity_is_marked_as_daypass_own(cluster: Cluster, made: Made) -> None:
-    account = cluster.get(SERVICE_ACCOUNTS, "ci", made.namespace)
-    assert account["metadata"]["annotations"][labels.IDENTITY] == f"{made.namespace}/ci"
-    binding = cluster.get(ROLE_BINDINGS, "ci-daypass-federated", made.namespace)
-    assert [subject["kind"] for subject in binding["subjects"]] == ["User"]
-    namespace = cluster.get(NAMESPACES, made.namespace)
-    assert namespace["metadata"]["labels"][labels.POLICY] == labels.POLICY_ENFORCED
 
 
 CONFIG = """\

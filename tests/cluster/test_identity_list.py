@@ -214,15 +214,21 @@ def test_orphaned_grants_are_listed_until_they_are_removed(
     assert alice not in left["findings"][0]["text"]
 
 
+def namespace_admin(plane: ControlPlane, bot: Identity) -> Identity:
+    """A ServiceAccount with the role `admin` in the namespace of an identity."""
+    reader = plane.make_identity(bot.namespace, "reader", authorize=False)
+    identities.bind(plane.admin, bot.namespace, "reader", kind="ClusterRole", role="admin")
+    attributes = {"namespace": bot.namespace, "verb": "list", "resource": "secrets"}
+    identities.wait_until_allowed(plane.admin, reader.user, attributes)
+    return reader
+
+
 def test_a_user_with_limited_rights_sees_a_part_and_a_note(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     bot = make(plane, cluster)
     authorize(cluster, bot, make_profile(plane))
-    reader = plane.make_identity(bot.namespace, "reader", authorize=False)
-    identities.bind(plane.admin, bot.namespace, "reader", kind="ClusterRole", role="admin")
-    attributes = {"namespace": bot.namespace, "verb": "list", "resource": "secrets"}
-    identities.wait_until_allowed(plane.admin, reader.user, attributes)
+    reader = namespace_admin(plane, bot)
     asked = cluster_as(plane, reader.token)
     told: list[str] = []
     objects = list_objects(asked, bot.namespace, warn=lambda *words: told.extend(words))
@@ -242,8 +248,7 @@ def test_a_grant_with_an_invisible_half_is_not_reported_as_partial(
 ) -> None:
     bot = make(plane, cluster)
     authorize(cluster, bot, make_profile(plane))
-    reader = plane.make_identity(bot.namespace, "reader", authorize=False)
-    identities.bind(plane.admin, bot.namespace, "reader", kind="ClusterRole", role="admin")
+    reader = namespace_admin(plane, bot)
     role = identities.unique("reader")
     rule = {"apiGroups": ["*"], "resources": [seen_of_both], "verbs": ["list"]}
     plane.admin.create(

@@ -93,18 +93,18 @@ def in_mode(plane: ControlPlane, cluster: Cluster, bot: Identity, mode: Mode) ->
     )
 
 
+def run(plane: ControlPlane, verb: str, *arguments: str) -> int:
+    """Run `daypass policy ...`; return its exit code."""
+    return cli.main(["policy", verb, "--kubeconfig", str(plane.kubeconfig), *arguments])
+
+
 def policy_check(
-    plane: ControlPlane,
-    capsys: pytest.CaptureFixture[str],
-    bot: Identity,
-    *arguments: str,
+    plane: ControlPlane, capsys: pytest.CaptureFixture[str], bot: Identity, *arguments: str
 ) -> tuple[int, dict[str, Any]]:
     """`policy check --output json`: exit code and what it says."""
     capsys.readouterr()
-    code = cli.main(
-        ["policy", "check", "--kubeconfig", str(plane.kubeconfig), "-n", bot.namespace,
-         "--service-account", bot.service_account, "--output", "json", *arguments]
-    )  # fmt: skip
+    whose = ("-n", bot.namespace, "--service-account", bot.service_account)
+    code = run(plane, "check", *whose, "--output", "json", *arguments)
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -325,14 +325,22 @@ def test_check_makes_no_token(
     assert eventually("four requests are logged", codes) == [400, 404, 409, 404]
 
 
-def test_check_distinguishes_rbac_from_the_policy(
-    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
+def test_check_distinguishes_rbac_from_the_policy_and_needs_no_config(
+    plane: ControlPlane,
+    bot: Identity,
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    code, said = policy_check(
-        plane, capsys, bot, "--config", str(config), "--as", "jane", "--unbound"
-    )
+    as_jane = ("--unbound", "--audience", GATE, "--as", "jane")
+    code, said = policy_check(plane, capsys, bot, "--config", str(config), *as_jane)
     assert (code, said["verdict"], said["brokenRules"]) == (3, "forbidden", ["binding"])
     assert 'User "jane" cannot create' in said["message"]
+    (config.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(config.parent / "elsewhere")
+    code, said = policy_check(plane, capsys, bot, "--audience", GATE, "--unbound")
+    assert (code, said["verdict"]) == (3, "denied")
+    assert (said["drift"], said["brokenRules"]) == (None, None)
 
 
 def test_check_reports_drift_and_missing_parts(
@@ -364,26 +372,11 @@ def test_check_reports_drift_and_missing_parts(
     check(said["findings"][0], reason="finding")
 
 
-def test_check_needs_no_config(
-    plane: ControlPlane,
-    bot: Identity,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code, said = policy_check(plane, capsys, bot, "--audience", GATE, "--unbound")
-    assert (code, said["verdict"]) == (3, "denied")
-    assert (said["drift"], said["brokenRules"]) == (None, None)
-
-
 def test_check_prints_policy_namespace_request_and_answer(
     plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cli.main(
-        ["policy", "check", "--kubeconfig", str(plane.kubeconfig), "-n", bot.namespace,
-         "--service-account", "bot", "--lifetime", "13h", "--config", str(config)]
-    )  # fmt: skip
+    whose = ("-n", bot.namespace, "--service-account", "bot")
+    run(plane, "check", *whose, "--lifetime", "13h", "--config", str(config))
     out = capsys.readouterr().out
     rows = [line.split(maxsplit=1) for line in out.splitlines()]
     assert [row[0] for row in rows] == ["policy", "namespace", "request", "answer"]
@@ -403,10 +396,7 @@ def test_check_prints_no_control_characters(
 ) -> None:
     change = {"metadata": {"annotations": {labels.POLICY_BINDING: "\x1b[2J\nanswer allowed"}}}
     plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}", change)
-    cli.main(
-        ["policy", "check", "--kubeconfig", str(plane.kubeconfig), "-n", bot.namespace,
-         "--service-account", "bot", "--config", str(config)]
-    )  # fmt: skip
+    run(plane, "check", "-n", bot.namespace, "--service-account", "bot", "--config", str(config))
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "\nanswer allowed" not in out
@@ -415,8 +405,7 @@ def test_check_prints_no_control_characters(
 def test_policy_apply_reports_where_the_policy_is_in_force(
     plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--kubeconfig", str(plane.kubeconfig), "--config", str(config)]
-    assert cli.main(["policy", "apply", *arguments]) == 0
+    assert run(plane, "apply", "--config", str(config)) == 0
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("validatingadmissionpolicies/daypass") == 1
@@ -430,29 +419,23 @@ def test_a_dry_run_of_apply_changes_nothing(
 ) -> None:
     before = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
     config.write_text(CONFIG.replace("12h", "1h"))
-    arguments = ["--dry-run", "--kubeconfig", str(plane.kubeconfig), "--config", str(config)]
-    assert cli.main(["policy", "apply", *arguments]) == 0
+    assert run(plane, "apply", "--dry-run", "--config", str(config)) == 0
     line = line_with(capsys.readouterr().err, "validatingadmissionpolicies/daypass")
     check(line, reason="dry-run")
     assert cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME) == before
 
 
-def test_policy_apply_restores_changed_fields(plane: ControlPlane, cluster: Cluster) -> None:
+def test_policy_apply_restores_changed_fields_and_refuses_an_added_match_condition(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
     change = {"spec": {"failurePolicy": "Ignore"}}
     cluster.patch(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME, change)
     apply_policy(cluster, POLICY)
-    spec = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)["spec"]
-    assert spec["failurePolicy"] == "Fail"
-
-
-def test_policy_apply_refuses_an_added_match_condition(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    """A condition of somebody else's outlives server-side apply, and could let all through."""
-    path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/daypass"
-    hole = {"name": "hole", "expression": "false"}
-    found = plane.admin.get(path)
-    found["spec"]["matchConditions"].append(hole)
+    found = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
+    assert found["spec"]["failurePolicy"] == "Fail"
+    # A condition of somebody else outlives server-side apply, and could let all requests pass.
+    found["spec"]["matchConditions"].append({"name": "hole", "expression": "false"})
+    path = VALIDATING_ADMISSION_POLICIES.path(None, labels.POLICY_NAME)
     assert plane.admin.request("PUT", path, found).code == 200
     with raises(DaypassError, match=r"spec\.matchConditions"):
         apply_policy(cluster, POLICY)

@@ -8,7 +8,10 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
@@ -63,43 +66,47 @@ def documented_for_curl(credentials: dict[str, str], up: Up) -> str:
     return block
 
 
-def test_a_bot_gets_access_and_loses_it_again(tmp_path: Path) -> None:
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
     door_port, gate_port = free_ports(2)
-    config = stack_config(door_port=door_port, gate_port=gate_port)
-    with running_up(tmp_path, config) as up:
-        # The three commands: door, authority and audience are found in daypass.yaml.
-        _, words = daypass(up, "identity", "create", "bot", "-n", "default")
-        bot = tmp_path / "bot.json"
-        token, _ = daypass(up, "token", credentials=bot)
-        answer = at_the_gate(up, Secret(token.strip()))
-        assert answer.json["headers"]["kubeflow-userid"] == "system:serviceaccount:default:bot"
+    with running_up(tmp_path, stack_config(door_port=door_port, gate_port=gate_port)) as up:
+        yield up
 
-        document = json.loads((tmp_path / "bot.json").read_text())
-        assert document["door"] == f"https://{HOST}:{up.port}/kubernetes"
-        assert document["audience"] == AUDIENCE
-        assert document["certificateAuthority"] == up.authority_file.read_text()
-        assert document["token"] not in words
-        (warning,) = (line for line in words.splitlines() if "embedded API server" in line)
-        check(warning, reason="warning")
-        assert "kubectl" not in words
-        for exchange in (printed_for_curl(words), documented_for_curl(document, up)):
-            minted = subprocess.run(
-                ["sh", "-ec", exchange],
-                cwd=up.folder, capture_output=True, text=True, check=True, timeout=60,
-            )  # fmt: skip
-            token = json.loads(minted.stdout)["status"]["token"]
-            assert at_the_gate(up, Secret(token)).code == 200
 
-        summary, _ = daypass(up, "identity", "rotate", "bot", "-n", "default", "--output", "json")
-        rotated = json.loads((tmp_path / "bot.json").read_text())["token"]
-        assert rotated != document["token"]
-        assert len(json.loads(summary)["retired"]) == 1
-        assert daypass(up, "token", credentials=bot)[0] != token
+def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
+    # The three commands: door, authority and audience are found in daypass.yaml.
+    _, words = daypass(up, "identity", "create", "bot", "-n", "default")
+    bot = tmp_path / "bot.json"
+    token, _ = daypass(up, "token", credentials=bot)
+    answer = at_the_gate(up, Secret(token.strip()))
+    assert answer.json["headers"]["kubeflow-userid"] == "system:serviceaccount:default:bot"
 
-        gone, _ = daypass(up, "identity", "delete", "bot", "-n", "default")
-        assert gone.splitlines()[-1] == "serviceaccounts/bot in default"
-        _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
-        assert "Traceback" not in words
+    document = json.loads((tmp_path / "bot.json").read_text())
+    assert document["door"] == f"https://{HOST}:{up.port}/kubernetes"
+    assert document["audience"] == AUDIENCE
+    assert document["certificateAuthority"] == up.authority_file.read_text()
+    assert document["token"] not in words
+    (warning,) = (line for line in words.splitlines() if "embedded API server" in line)
+    check(warning, reason="warning")
+    assert "kubectl" not in words
+    for exchange in (printed_for_curl(words), documented_for_curl(document, up)):
+        minted = subprocess.run(
+            ["sh", "-ec", exchange],
+            cwd=up.folder, capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        token = json.loads(minted.stdout)["status"]["token"]
+        assert at_the_gate(up, Secret(token)).code == 200
+
+    summary, _ = daypass(up, "identity", "rotate", "bot", "-n", "default", "--output", "json")
+    rotated = json.loads((tmp_path / "bot.json").read_text())["token"]
+    assert rotated != document["token"]
+    assert len(json.loads(summary)["retired"]) == 1
+    assert daypass(up, "token", credentials=bot)[0] != token
+
+    gone, _ = daypass(up, "identity", "delete", "bot", "-n", "default")
+    assert gone.splitlines()[-1] == "serviceaccounts/bot in default"
+    _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
+    assert "Traceback" not in words
 
 
 def named(words: str, *begin: str) -> list[str]:
@@ -108,34 +115,31 @@ def named(words: str, *begin: str) -> list[str]:
     return shlex.split(line)
 
 
-def test_commands_named_by_refusals_lead_to_an_accepted_token(tmp_path: Path) -> None:
-    door_port, gate_port = free_ports(2)
-    config = stack_config(door_port=door_port, gate_port=gate_port)
-    with running_up(tmp_path, config) as up:
-        _, words = daypass(up, "identity", "create", "bot", "-n", "default")
-        assert "kubectl" not in words
-        bot = tmp_path / "bot.json"
+def test_commands_named_by_refusals_lead_to_an_accepted_token(up: Up, tmp_path: Path) -> None:
+    _, words = daypass(up, "identity", "create", "bot", "-n", "default")
+    assert "kubectl" not in words
+    bot = tmp_path / "bot.json"
 
-        def passes(*arguments: str) -> Secret:
-            token = Secret(daypass(up, *arguments, credentials=bot)[0].strip())
-            assert at_the_gate(up, token).code == 200
-            return token
+    def passes(*arguments: str) -> Secret:
+        token = Secret(daypass(up, *arguments, credentials=bot)[0].strip())
+        assert at_the_gate(up, token).code == 200
+        return token
 
-        token = passes(*named(words, "token"))
+    token = passes(*named(words, "token"))
 
-        other = Secret(daypass(up, "token", "--audience", "other", credentials=bot)[0].strip())
-        passes(*named(at_the_gate(up, other).json["message"], "token"))
+    other = Secret(daypass(up, "token", "--audience", "other", credentials=bot)[0].strip())
+    passes(*named(at_the_gate(up, other).json["message"], "token"))
 
-        (tmp_path / "stolen").write_text(token.reveal())
-        _, words = daypass(up, "gate", "deny", "--token-file", "stolen")
-        assert "kubectl" not in words
-        eventually("it is denied", lambda: at_the_gate(up, token).code == 401)
-        passes(*named(at_the_gate(up, token).json["message"], "token"))
+    (tmp_path / "stolen").write_text(token.reveal())
+    _, words = daypass(up, "gate", "deny", "--token-file", "stolen")
+    assert "kubectl" not in words
+    eventually("it is denied", lambda: at_the_gate(up, token).code == 401)
+    passes(*named(at_the_gate(up, token).json["message"], "token"))
 
-        # As within ten seconds of `identity delete`, while its token is still remembered.
-        roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
-        admin_of(up).delete(f"{roles}/bot-daypass-token")
-        _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
-        check(words, reason="failed")
-        daypass(up, *named(words, "identity"))
-        passes("token", "--no-cache")
+    # As within ten seconds of `identity delete`, while its token is still remembered.
+    roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
+    admin_of(up).delete(f"{roles}/bot-daypass-token")
+    _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
+    check(words, reason="failed")
+    daypass(up, *named(words, "identity"))
+    passes("token", "--no-cache")

@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from daypass._core import labels
 from daypass._core.secret import Secret
 from daypass.identity import grants as authorizing
-from daypass.identity.create import IdentitySpec, create
 from daypass.identity.delete import delete, revoke
 from daypass.identity.grants import Grant
 from daypass.identity.model import (
@@ -37,7 +36,7 @@ from daypass.kube.resources import (
 )
 from support.crashes import Crash
 from support.embedded import EmbeddedCluster
-from support.lifecycle import GATE, SETTINGS, deaf, is_good, mint, token_in
+from support.lifecycle import GATE, SETTINGS, deaf, is_good, make, mint, ours, token_in
 
 REMEMBERED_SECONDS = 11.0
 NAMES = [
@@ -96,9 +95,7 @@ class Lifecycle(RuleBasedStateMachine):
         """Create the identity, with a credentials file."""
 
         def action() -> None:
-            spec = IdentitySpec(name=name, credentials=SETTINGS)
-            created = create(self.cluster, find_account(self.cluster, name), spec, warn=deaf)
-            self.hand_over(name, spec.credentials.file_content(created.token))
+            self.hand_over(name, SETTINGS.file_content(make(self.cluster, name).token))
 
         self.interrupted(crash, action)
         self.known[name].state = "live"
@@ -114,7 +111,7 @@ class Lifecycle(RuleBasedStateMachine):
             rotate(
                 self.cluster,
                 get_identity(self.cluster, name),
-                [each for each in token_secrets(self.cluster, name) if each.is_ours],
+                ours(self.cluster, name),
                 deliver=lambda content: self.hand_over(name, content),
                 overlap_seconds=overlap_seconds,
             )

@@ -44,13 +44,6 @@ class Site:
         words = (re.sub(STAND_IN, "_", word) for word in self.words)
         return " ".join((f"{self.place}:", self.program, *words))
 
-    def made(self, hint: Hint) -> bool:
-        """Whether a recorded hint comes from here."""
-        return (self.place, self.program) == (hint.place, hint.program) and all(
-            STAND_IN in known or STAND_INS.get(word, word) == known
-            for known, word in zip(self.words, hint.words, strict=False)
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Hint:
@@ -72,6 +65,12 @@ class Recorder:
     def __init__(self) -> None:
         self.hints: list[Hint] = []
         self.mistakes: list[str] = []
+
+    def named(self, begin: str, said: str) -> Hint:
+        """The one command that begins like this in what was printed."""
+        found = {e.line: e for e in self.hints if e.line.startswith(begin) and e.line in said}
+        (hint,) = found.values()
+        return hint
 
     def install(self) -> None:
         """Look at each line that `daypass._core.hints` makes from now on."""

@@ -151,22 +151,31 @@ def wait_until_allowed(admin: Admin, user: str, attributes: Mapping[str, str]) -
     )
 
 
-def allow(admin: Admin, namespace: str, requester: str, *rules: Document) -> None:
-    """A Role with these rules, bound to ServiceAccount `requester`, in one namespace."""
+def allow(
+    admin: Admin, namespace: str, requester: str, *rules: Document, home: str | None = None
+) -> None:
+    """A Role with these rules, bound to ServiceAccount `requester`, in one namespace.
+
+    `home`: the namespace of the ServiceAccount, if it is another one.
+    """
     name = unique(requester)
     collection = f"{RBAC}/namespaces/{namespace}"
     admin.create(f"{collection}/roles", {"metadata": {"name": name}, "rules": list(rules)})
-    bind(admin, namespace, requester, kind="Role", role=name)
+    bind(admin, namespace, requester, kind="Role", role=name, home=home)
 
 
-def bind(admin: Admin, namespace: str, requester: str, *, kind: str, role: str) -> None:
-    """Bind a Role or ClusterRole that exists to ServiceAccount `requester`, in one namespace."""
+def bind(
+    admin: Admin, namespace: str, requester: str, *, kind: str, role: str, home: str | None = None
+) -> None:
+    """Bind a Role or ClusterRole that exists to a ServiceAccount, as `allow` does."""
     admin.create(
         f"{RBAC}/namespaces/{namespace}/rolebindings",
         {
             "metadata": {"name": unique(requester)},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": requester, "namespace": namespace}],
+            "subjects": [
+                {"kind": "ServiceAccount", "name": requester, "namespace": home or namespace}
+            ],
         },
     )
 

@@ -15,9 +15,9 @@ from daypass.identity.grants import (
     authorization_policy,
     role_binding,
 )
-from daypass.identity.model import Account, IdentityName, find_account, get_identity
+from daypass.identity.model import IdentityName, find_account, get_identity
 from daypass.identity.rotate import Rotation, rotate
-from daypass.identity.tokens import TokenSecret, live_secrets, token_secrets
+from daypass.identity.tokens import TokenSecret, token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import SERVICE_ACCOUNTS
@@ -31,6 +31,14 @@ BOT = IdentityName(namespace="team", name="bot")
 
 def deaf(fact: str, hint: str = "") -> None:
     """Nobody listens to warnings."""
+
+
+class Warnings(list[str]):
+    """Collects warnings, each with its hint: passed as `warn`."""
+
+    def __call__(self, fact: str, hint: str = "") -> None:
+        """Add one."""
+        self.append(f"{fact}\n{hint}" if hint else fact)
 
 
 def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIdentity:
@@ -59,11 +67,6 @@ def turn(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 6
 def ours(cluster: Cluster, name: IdentityName = BOT) -> list[TokenSecret]:
     """Its token Secrets, live and rotated out."""
     return [secret for secret in token_secrets(cluster, name) if secret.is_ours]
-
-
-def live_names(cluster: Cluster, account: Account) -> list[str]:
-    """The names of its live token Secrets."""
-    return [each.name for each in live_secrets(token_secrets(cluster, account.name), account.uid)]
 
 
 def token_in(credentials: bytes) -> Secret:

@@ -94,8 +94,3 @@ def test_each_script_contains_every_command_and_option(
 
 def test_bash_accepts_its_script(script: Path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True, timeout=60)
-
-
-def test_an_unknown_shell_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["completion", "tcsh"]) == 2
-    assert "invalid choice: 'tcsh'" in capsys.readouterr().err

@@ -64,30 +64,6 @@ def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(
     check(told.err, reason="findings")
 
 
-USAGE_ERRORS = {
-    "--check": "--check",
-    "--output deploy --cluster": "--check",
-    "--cluster --check": "--check",
-    "--format tree": "--format tree",
-    "--output deploy --domain ekf": "--domain",
-    "--domain efk": "'efk'",
-    "--config absent.yaml": "absent.yaml",
-}
-"""Options, and what the message names of them."""
-
-
-@pytest.mark.parametrize(("options", "named"), USAGE_ERRORS.items(), ids=USAGE_ERRORS)
-def test_invalid_arguments_are_a_usage_error(
-    folder: Path, capsys: pytest.CaptureFixture[str], options: str, named: str
-) -> None:
-    assert main(["render", *options.split()]) == 2
-    told = capsys.readouterr()
-    assert named in told.err
-    check(told.err, reason="usage")
-    assert told.out == ""
-    assert [path.name for path in folder.iterdir() if path.name != "home"] == ["daypass.yaml"]
-
-
 def test_each_config_error_has_its_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "daypass.yaml").write_text("version: 1\ndomains: {}\nx: 1\ny: 2\n")
     assert main(["render"]) == 2

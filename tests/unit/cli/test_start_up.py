@@ -1,4 +1,4 @@
-"""The modules that `daypass token` imports, which determine its start-up time."""
+"""The modules that a cached token imports, which determine how long users and kubectl wait."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.fake_door import short_lived_token
+from support.fake_door import AUDIENCE, short_lived_token
 
 SCRIPT = """
 import sys
@@ -19,44 +19,49 @@ code = main({arguments!r})
 sys.stderr.write(" ".join(sorted(set(sys.modules) - before)))
 sys.exit(code)
 """
-OURS = {
-    "daypass",
-    "daypass._core",
-    "daypass._core.clock",
-    "daypass._core.errors",
-    "daypass._core.files",
-    "daypass.cli",
-    "daypass.cli.fast_path",
-    "daypass.cli.token",
-    "daypass.client",
-    "daypass.client.config",
-    "daypass.client.errors",
-    "daypass.client.shared_cache",
-    "daypass.client.token",
-}
-PYTHONS = {"__future__", "_blake2", "errno"}
+ALWAYS = {
+    "__future__", "_blake2", "errno", "daypass", "daypass._core", "daypass._core.clock",
+    "daypass._core.errors", "daypass._core.files", "daypass.cli", "daypass.cli.fast_path",
+    "daypass.client", "daypass.client.config", "daypass.client.errors",
+    "daypass.client.shared_cache", "daypass.client.token",
+}  # fmt: skip
+PLUGIN = {
+    "daypass.cli.exec_credential", "daypass.integrations", "daypass.integrations.exec_credential",
+}  # fmt: skip
 
 
 def run(*arguments: str) -> tuple[str, set[str]]:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(arguments=["token", *arguments])],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+        [sys.executable, "-c", SCRIPT.format(arguments=arguments)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
     return done.stdout, set(done.stderr.split())
 
 
-@pytest.mark.parametrize("output", ["text", "json", "header"])
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        (("token",), {"daypass.cli.token"}),
+        (("token", "--output", "json"), {"daypass.cli.token"}),
+        (("token", "--output", "header"), {"daypass.cli.token"}),
+        (("exec-credential", "--audience", AUDIENCE), PLUGIN),
+    ],
+    ids=["text", "json", "header", "exec-credential"],
+)
 def test_a_cached_token_imports_only_these_modules(
-    open_door: Callable[..., Any], output: str
+    open_door: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    more: set[str],
 ) -> None:
+    info = '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1","spec":{}}'
+    monkeypatch.setenv("KUBERNETES_EXEC_INFO", info)
     door, _ = open_door()
-    run("--output", output)
-    printed, loaded = run("--output", output)
+    run(*arguments)
+    printed, loaded = run(*arguments)
     assert short_lived_token() in printed
-    assert loaded == OURS | PYTHONS
+    assert ("v1beta1" in printed) is (arguments[0] == "exec-credential")
+    assert loaded == ALWAYS | more
     assert len(door.requests) == 1
 
 
@@ -64,7 +69,7 @@ def test_a_new_token_imports_no_argparse_http_client_or_asyncio(
     open_door: Callable[..., Any],
 ) -> None:
     open_door()
-    _, loaded = run("--lifetime", "1h", "--audience", "gate.example.com")
+    _, loaded = run("token", "--lifetime", "1h", "--audience", "gate.example.com")
     unwanted = {"argparse", "asyncio", "dataclasses", "email", "encodings.idna", "hashlib"}
     unwanted |= {"http", "http.client", "logging", "random", "tempfile", "typing", "urllib"}
     assert "ssl" in loaded

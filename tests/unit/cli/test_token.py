@@ -33,6 +33,8 @@ from support.messages import check
 
 OpenDoor = Callable[..., tuple[FakeDoor, Path]]
 Capture = pytest.CaptureFixture[str]
+RunToken = Callable[..., tuple[str, str]]
+FIRST, SECOND = short_lived_token(1) + "\n", short_lived_token(2) + "\n"
 
 
 def good_answer(number: int = 1, *headers: str, **changes: Any) -> bytes:
@@ -40,94 +42,91 @@ def good_answer(number: int = 1, *headers: str, **changes: Any) -> bytes:
     return token_answer(*headers, now=now, date=now, number=number, **changes)
 
 
+@pytest.fixture
+def run_token(capsys: Capture) -> RunToken:
+    """Run `daypass token`; return stdout and stderr."""
+
+    def run(*options: str, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        assert cli.main(["token", *options]) == code
+        return capsys.readouterr()
+
+    return run
+
+
 def cached_files(tmp_path: Path) -> list[Path]:
     folder = tmp_path / "home" / ".cache" / "daypass" / "tokens"
     return [path for path in folder.glob("*") if path.suffix != ".lock"]
 
 
-def test_only_the_token_is_printed(open_door: OpenDoor, capsys: Capture) -> None:
-    open_door()
-    assert cli.main(["token"]) == 0
-    assert capsys.readouterr() == (short_lived_token() + "\n", "")
+def private_file(file: Path, text: str) -> None:
+    file.touch(0o600)
+    file.write_text(text)
 
 
-def test_a_second_run_uses_the_cached_token(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+def test_a_second_run_prints_the_cached_token_and_nothing_else(
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path
 ) -> None:
     door, _ = open_door(good_answer(1), good_answer(2))
     for _ in range(3):
-        assert cli.main(["token"]) == 0
-    assert capsys.readouterr().out == (short_lived_token(1) + "\n") * 3
+        assert run_token() == (FIRST, "")
+    assert run_token("--output=header") == (f"Authorization: Bearer {FIRST}", "")
     assert len(door.requests) == 1
     [file] = cached_files(tmp_path)
     assert SENTINEL not in file.read_text()
 
 
 def test_no_cache_neither_reads_nor_writes_the_cache(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path
 ) -> None:
     door, _ = open_door()
-    assert cli.main(["token", "--no-cache"]) == 0
+    run_token("--no-cache")
     assert cached_files(tmp_path) == []
-    cli.main(["token"])
-    cli.main(["token", "--no-cache"])
+    run_token()
+    run_token("--no-cache")
     assert len(door.requests) == 3
 
 
-def test_json_has_the_expiry_and_the_audiences(open_door: OpenDoor, capsys: Capture) -> None:
+def test_json_has_the_expiry_and_the_audiences(open_door: OpenDoor, run_token: RunToken) -> None:
     spec = {"audiences": [AUDIENCE, 'q"\\é\n']}
     open_door(good_answer(spec=spec))
-    printed = []
-    for _ in range(2):  # from the door, then from the cache
-        assert cli.main(["token", "--output", "json"]) == 0
-        printed.append(capsys.readouterr().out)
+    printed = [run_token("--output", "json") for _ in range(2)]  # the second one is cached
     assert printed[0] == printed[1]
-    document = json.loads(printed[0])
+    document = json.loads(printed[0][0])
     assert list(document) == ["token", "expiresAt", "audiences"]
     assert document["token"] == short_lived_token()
     assert document["audiences"] == spec["audiences"]
     assert document["expiresAt"].endswith("Z")
 
 
-def test_the_header_output_is_an_authorization_header(open_door: OpenDoor, capsys: Capture) -> None:
-    open_door()
-    assert cli.main(["token", "--output=header"]) == 0
-    assert capsys.readouterr().out == f"Authorization: Bearer {short_lived_token()}\n"
-
-
-def test_tokens_are_cached_per_audience_and_lifetime(open_door: OpenDoor, capsys: Capture) -> None:
+def test_tokens_are_cached_per_audience_and_lifetime(
+    open_door: OpenDoor, run_token: RunToken
+) -> None:
     other = good_answer(2, spec={"audiences": ["other"]})
     door, _ = open_door(good_answer(1), other, good_answer(3))
-    lines = (["token"], ["token", "--audience", "other"], ["token", "--lifetime", "1h30m"])
-    for line in lines + lines:
-        assert cli.main(list(line)) == 0
-    out = capsys.readouterr().out.split()
-    assert out == [short_lived_token(number) for number in (1, 2, 3)] * 2
-    assert [body["spec"]["audiences"] for body in door.bodies()] == [
-        [AUDIENCE],
-        ["other"],
-        [AUDIENCE],
-    ]
-    assert [body["spec"]["expirationSeconds"] for body in door.bodies()] == [3600, 3600, 5400]
+    lines = ((), ("--audience", "other"), ("--lifetime", "1h30m"))
+    for _ in range(2):
+        assert [run_token(*line)[0] for line in lines] == [
+            f"{short_lived_token(number)}\n" for number in (1, 2, 3)
+        ]
+    asked = [(each["spec"]["audiences"], each["spec"]["expirationSeconds"])
+             for each in door.bodies()]  # fmt: skip
+    assert asked == [([AUDIENCE], 3600), (["other"], 3600), ([AUDIENCE], 5400)]
 
 
 def test_the_credentials_option_takes_precedence_over_the_environment(
-    open_door: OpenDoor, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    open_door: OpenDoor, run_token: RunToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, file = open_door()
     monkeypatch.setenv("DAYPASS_CREDENTIALS", "/nowhere")
     monkeypatch.setenv("DAYPASS_DOOR", "nonsense")
-    assert cli.main(["token", "--credentials", str(file)]) == 0
-    assert capsys.readouterr().out == short_lived_token() + "\n"
+    assert run_token("--credentials", str(file)) == (FIRST, "")
 
 
 def test_environment_variables_can_replace_the_credentials_file(
-    open_door: OpenDoor,
-    capsys: Capture,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    open_door: OpenDoor, run_token: RunToken, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     signer: Any,
-) -> None:
+) -> None:  # fmt: skip
     door, _ = open_door(good_answer(1), good_answer(2))
     monkeypatch.delenv("DAYPASS_CREDENTIALS")
     (tmp_path / "ca.pem").write_text(signer.pem)
@@ -135,187 +134,142 @@ def test_environment_variables_can_replace_the_credentials_file(
     monkeypatch.setenv("DAYPASS_TOKEN", long_lived_token())
     monkeypatch.setenv("DAYPASS_AUDIENCE", AUDIENCE)
     monkeypatch.setenv("DAYPASS_CA_FILE", str(tmp_path / "ca.pem"))
-    assert cli.main(["token"]) == 0
-    assert cli.main(["token"]) == 0
+    assert [run_token()[0] for _ in range(2)] == [FIRST, FIRST]
     monkeypatch.setenv("DAYPASS_TOKEN", long_lived_token() + "x")
-    assert cli.main(["token"]) == 0
-    out = capsys.readouterr().out.split()
-    assert out == [short_lived_token(number) for number in (1, 1, 2)]
+    assert run_token() == (SECOND, "")
 
 
 def test_changed_credentials_do_not_use_the_cached_token(
-    open_door: OpenDoor, capsys: Capture
+    open_door: OpenDoor, run_token: RunToken
 ) -> None:
     _, file = open_door(good_answer(1), good_answer(2))
-    cli.main(["token"])
+    assert run_token() == (FIRST, "")
     file.write_text(file.read_text().replace(SENTINEL, SENTINEL + "2"))
-    cli.main(["token"])
-    assert capsys.readouterr().out.split() == [short_lived_token(1), short_lived_token(2)]
+    assert run_token() == (SECOND, "")
 
 
 def test_a_token_is_cached_until_its_token_file_changes(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path
 ) -> None:
-    long = tmp_path / "long"
-    long.write_text(long_lived_token())
-    long.chmod(0o600)
     door, _ = open_door(good_answer(1), good_answer(2), token={"file": "long"})
-    for _ in range(2):
-        assert cli.main(["token"]) == 0
-    assert len(door.requests) == 1
-    long.write_text(long_lived_token() + "2")
-    for _ in range(2):
-        assert cli.main(["token"]) == 0
-    assert len(door.requests) == 2
-    out = capsys.readouterr().out.split()
-    assert out == [short_lived_token(number) for number in (1, 1, 2, 2)]
+    for number, printed in ((1, FIRST), (2, SECOND)):
+        private_file(tmp_path / "long", long_lived_token() + "x" * number)
+        assert [run_token()[0] for _ in range(2)] == [printed, printed]
+        assert len(door.requests) == number
 
 
 def test_equal_credentials_files_in_two_folders_share_no_token(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path
 ) -> None:
     door, file = open_door(good_answer(1), good_answer(2), token={"file": "long"})
-    for folder in ("a", "b"):
+    for folder, printed in (("a", FIRST), ("b", SECOND)):
         (tmp_path / folder).mkdir()
-        for name, text in (("c.json", file.read_text()), ("long", long_lived_token(secret=folder))):
-            (tmp_path / folder / name).write_text(text)
-            (tmp_path / folder / name).chmod(0o600)
-        cli.main(["token", "--credentials", str(tmp_path / folder / "c.json")])
-    assert capsys.readouterr().out.split() == [short_lived_token(1), short_lived_token(2)]
-    bound = [body["spec"]["boundObjectRef"]["name"] for body in door.bodies()]
-    assert bound == ["a", "b"]
+        private_file(tmp_path / folder / "c.json", file.read_text())
+        private_file(tmp_path / folder / "long", long_lived_token(secret=folder))
+        assert run_token("--credentials", str(tmp_path / folder / "c.json"))[0] == printed
+    assert [each["spec"]["boundObjectRef"]["name"] for each in door.bodies()] == ["a", "b"]
 
 
-@pytest.mark.parametrize(("left", "code"), [(300, 0), (50, 1)])
-def test_a_stale_token_is_used_with_a_warning_while_the_door_is_down(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path, left: int, code: int
-) -> None:
-    open_door(good_answer(), answer(501))
-    assert cli.main(["token"]) == 0
+@pytest.mark.parametrize(
+    ("left", "raw", "named", "code"),
+    [
+        (300, answer(501), "501", 0),
+        (50, answer(501), "501", 1),
+        (300, status_answer(401, "Unauthorized"), "401", 1),
+    ],
+    ids=["down", "down and nearly expired", "refused"],
+)
+def test_a_stale_token_is_used_with_a_warning_while_the_door_is_down_but_not_if_it_refuses(
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, left: int, raw: bytes, named: str,
+    code: int,
+) -> None:  # fmt: skip
+    open_door(good_answer(), raw)
+    run_token()
     [file] = cached_files(tmp_path)
     cache = SharedTokenCache(str(file.parent), {}, print)
     entry = cache.load(file.name)
     assert entry is not None
     entry.fresh_seconds, entry.usable_seconds = 0, left
     cache.store(file.name, entry)
-    assert cli.main(["token"]) == code
-    captured = capsys.readouterr()
-    assert captured.out.split() == [short_lived_token()] * (2 - code)
-    assert (": warning: " in captured.err) is (code == 0)
-    assert "501" in captured.err
-    check(captured.err, reason="failed" if code else "warning", hide=r"\b\d+ (s|seconds)\b")
+    out, err = run_token(code=code)
+    assert out == ("" if code else FIRST)
+    assert (": warning: " in err) is (code == 0)
+    assert named in err
+    check(err, reason="failed" if code else "warning", hide=r"\b\d+ (s|seconds)\b")
 
 
-def test_a_refusal_is_reported_even_if_a_stale_token_is_cached(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path
-) -> None:
-    open_door(good_answer(), status_answer(401, "Unauthorized"))
-    assert cli.main(["token"]) == 0
-    [file] = cached_files(tmp_path)
-    cache = SharedTokenCache(str(file.parent), {}, print)
-    entry = cache.load(file.name)
-    assert entry is not None
-    entry.fresh_seconds = 0
-    cache.store(file.name, entry)
-    assert cli.main(["token"]) == 1
-
-
-def test_the_servers_warnings_go_to_stderr(open_door: OpenDoor, capsys: Capture) -> None:
+def test_the_servers_warnings_go_to_stderr(open_door: OpenDoor, run_token: RunToken) -> None:
     open_door(good_answer(1, 'Warning: 299 - "shortened to 3600 seconds"'))
-    assert cli.main(["token"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out == short_lived_token() + "\n"
-    assert captured.err == "daypass: warning: shortened to 3600 seconds\n"
+    assert run_token() == (FIRST, "daypass: warning: shortened to 3600 seconds\n")
 
 
 # -- problems with the cache
 
 
 def test_credentials_that_others_can_read_are_refused_even_if_a_token_is_cached(
-    open_door: OpenDoor, capsys: Capture
+    open_door: OpenDoor, run_token: RunToken
 ) -> None:
     _, file = open_door()
-    cli.main(["token"])
+    run_token()
     file.chmod(0o644)
-    capsys.readouterr()
-    assert cli.main(["token"]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert f"chmod 600 {file}" in captured.err
-    check(captured.err, reason="usage")
+    out, err = run_token(code=2)
+    assert out == ""
+    assert f"chmod 600 {file}" in err
+    check(err, reason="usage")
 
 
-@pytest.mark.parametrize("harm", ["damaged", "readable", "link", "folder"])
+def replace_by_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+HARMS: dict[str, Callable[[Path], object]] = {
+    "damaged": lambda file: file.write_bytes(file.read_bytes().replace(b"daypass", b"daypas5", 1)),
+    "readable": lambda file: file.chmod(0o644),
+    "link": lambda file: file.symlink_to(file.rename(file.parent.parent / "elsewhere")),
+    "folder": replace_by_folder,
+    "foreign": lambda file: os.chown(file, 1001, -1),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_an_unsafe_cache_file_is_replaced_with_a_warning(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path, harm: str
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, harm: str
 ) -> None:
+    if harm == "foreign" and os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
     door, _ = open_door(good_answer(1), good_answer(2))
-    cli.main(["token"])
+    run_token()
     [file] = cached_files(tmp_path)
-    if harm == "damaged":
-        file.write_bytes(file.read_bytes().replace(b"daypass", b"daypas5", 1))
-    elif harm == "readable":
-        file.chmod(0o644)
-    elif harm == "link":
-        file.rename(tmp_path / "elsewhere")
-        file.symlink_to(tmp_path / "elsewhere")
-    else:
-        file.unlink()
-        file.mkdir()
-    capsys.readouterr()
-    assert cli.main(["token"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out == short_lived_token(2) + "\n"
-    assert captured.err.startswith("daypass: warning: ")
-    check(captured.err, reason="warning", hide=r"[0-9a-f]{20,}")
+    HARMS[harm](file)
+    out, err = run_token()
+    assert out == SECOND
+    assert err.startswith("daypass: warning: ")
+    check(err, reason="warning", hide=r"[0-9a-f]{20,}")
     assert len(door.requests) == 2
     if harm != "folder":
-        assert cli.main(["token"]) == 0
-        assert capsys.readouterr() == (short_lived_token(2) + "\n", "")
+        assert run_token() == (SECOND, "")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_cache_file_of_another_user_is_not_used(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path
-) -> None:
-    open_door(good_answer(1), good_answer(2))
-    cli.main(["token"])
-    os.chown(cached_files(tmp_path)[0], 1001, -1)
-    capsys.readouterr()
-    assert cli.main(["token"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out == short_lived_token(2) + "\n"
-    assert "1001" in captured.err
-    check(captured.err, reason="warning", hide=r"[0-9a-f]{20,}")
-
-
-def test_an_unwritable_home_causes_a_warning_and_the_token_is_printed(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    open_door()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "credentials.json"))
-    assert cli.main(["token"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out == short_lived_token() + "\n"
-    assert captured.err.startswith("daypass: warning: ")
-    check(captured.err, reason="warning", hide=r"[0-9a-f]{20,}")
-
-
-def test_a_full_disk_causes_a_warning_and_the_token_is_printed(
-    open_door: OpenDoor, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("harm", "warnings"), [("unwritable home", 2), ("full disk", 1)], ids=["home", "disk"]
+)
+def test_a_cache_that_cannot_be_written_causes_a_warning_and_the_token_is_printed(
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    harm: str, warnings: int,
+) -> None:  # fmt: skip
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device", "/somewhere")
 
     open_door()
-    monkeypatch.setattr(os, "replace", full)
-    assert cli.main(["token"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out == short_lived_token() + "\n"
-    (warning,) = captured.err.splitlines()
-    assert warning.startswith("daypass: warning: ")
-    assert warning.endswith("No space left on device")
-    check(warning, reason="warning", hide=r"[0-9a-f]{20,}")
+    if harm == "full disk":
+        monkeypatch.setattr(os, "replace", full)
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "credentials.json"))
+    out, err = run_token()
+    assert out == FIRST
+    assert [line[:18] for line in err.splitlines()] == ["daypass: warning: "] * warnings
+    check(err, reason="warning", hide=r"[0-9a-f]{20,}")
 
 
 # -- the command line
@@ -372,13 +326,6 @@ def test_the_fast_path_leaves_other_arguments_to_argparse(line: list[str], capsy
     assert "usage: daypass token" in captured.out + captured.err
 
 
-def test_an_invalid_lifetime_is_a_usage_error(capsys: Capture) -> None:
-    assert cli.main(["token", "--lifetime", "soon"]) == 2
-    err = capsys.readouterr().err
-    assert "'soon'" in err
-    check(err, reason="usage")
-
-
 # -- failures
 
 
@@ -393,25 +340,23 @@ def test_an_invalid_lifetime_is_a_usage_error(capsys: Capture) -> None:
     ids=["401", "403", "redirect", "no HTTP"],
 )
 def test_a_refusal_goes_to_stderr_and_exits_with_1(
-    open_door: OpenDoor, capsys: Capture, tmp_path: Path, raw: bytes, named: str
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, raw: bytes, named: str
 ) -> None:
     open_door(raw)
-    assert cli.main(["token"]) == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert named in captured.err
-    assert "\n  " in captured.err
-    check(captured.err, reason="failed")
-    assert SENTINEL not in captured.err
+    out, err = run_token(code=1)
+    assert out == ""
+    assert named in err
+    assert "\n  " in err
+    check(err, reason="failed")
+    assert SENTINEL not in err
     assert cached_files(tmp_path) == []
 
 
-def test_missing_credentials_exit_with_2(capsys: Capture) -> None:
-    assert cli.main(["token"]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.splitlines()[1].startswith("  set DAYPASS_CREDENTIALS")
-    check(captured.err, reason="usage")
+def test_missing_credentials_exit_with_2(run_token: RunToken) -> None:
+    out, err = run_token(code=2)
+    assert out == ""
+    assert err.splitlines()[1].startswith("  set DAYPASS_CREDENTIALS")
+    check(err, reason="usage")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
 )
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, deaf, grant, is_good, make, mint, ours, turn
+from support.lifecycle import BOT, Warnings, deaf, grant, is_good, make, mint, ours, turn
 from support.messages import check, raises
 
 
@@ -68,10 +68,10 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
     grant(world.cluster)
     metadata = {"name": "bot-daypass-token", "namespace": "far"}
     world.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
-    warnings: list[tuple[str, str]] = []
+    warnings = Warnings()
     planned = delete(world.cluster, BOT, warn=deaf, dry_run=True)
     assert len(ours(world.cluster)) == 1
-    deleted = delete(world.cluster, BOT, warn=lambda *words: warnings.append(words))
+    deleted = delete(world.cluster, BOT, warn=warnings)
     assert planned == deleted
     assert deleted.left == ()
     assert [each.partition("/")[0] for each in deleted.deleted] == [
@@ -79,9 +79,9 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
         "serviceaccounts",
     ]  # fmt: skip
     assert deleted.deleted[0] == "rolebindings/bot-daypass-token in team"
-    ((fact, hint),) = warnings
-    assert fact.startswith("far ")
-    check(f"{fact}\n{hint}", reason="warning")
+    (warning,) = warnings
+    assert warning.startswith("far ")
+    check(warning, reason="warning")
     assert not isinstance(
         mint(world.as_holder_of(kept.token), other, bound_to=kept.secret_name), DaypassError
     )

@@ -1,8 +1,7 @@
 """Each command named in a message is run in the state that produces the message.
 
-A row has the place in the source, a state, the command line that produces the message, and values
-for its placeholders. The named command then has to work, against the embedded API server, which
-poses as a cluster unless the row is `embedded`.
+The API server is the embedded one, which poses as a cluster unless the row is `embedded`. Commands
+that need a real one are in `tests/cluster/test_hints_lead_on.py`.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ domains: {x: {host: ekf.example.com, front: envoy}}
 policy: {audiences: [gate]}
 gate: {audience: gate, engine: envoy, hosts: [ekf.example.com]}
 """
-TESTS = Path(__file__).resolve().parents[2]
 
 
 def nothing(world: EmbeddedCluster) -> None:
@@ -106,136 +104,58 @@ def long_lived_token(world: EmbeddedCluster) -> None:
 AUTHORIZE = ("identity", "authorize", "bot", "-n", "team")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Row:
-    site: str
-    state: Callable[[EmbeddedCluster], None] = nothing
+    """A command line, the beginning of the one that its message names, and the state before.
+
+    `fill`: values for placeholders of the named command.
+    """
+
     command: str
+    named: str
+    state: Callable[[EmbeddedCluster], None] = nothing
     fill: Mapping[str, str] = field(default_factory=dict)
     embedded: bool = False
     config: str = CONFIG
 
-    @property
-    def name(self) -> str:
-        return f"{self.site} {'embedded' if self.embedded else ''}".strip()
-
 
 CREATE = "identity create bot -n team"
+IN_NOPE = "identity create bot -n nope --expires 90d -o 'a bot.json'"
+AT_DOOR = {"URL": "https://ekf.example.com/kubernetes", "AUDIENCE": "gate.example.com"}
 ROWS = [
-    Row(
-        site="identity/model.py::identity_not_found: daypass identity list -n _",
-        command="identity rotate bot -n team",
-    ),
-    Row(
-        site="identity/model.py::get_identity: daypass identity create _ -n _ --adopt",
-        state=a_foreign_account,
-        command="identity revoke bot -n team",
-    ),
-    Row(
-        site="identity/model.py::identity_not_found: daypass identity list -n _",
-        command="identity delete bot -n team",
-    ),
-    Row(
-        site="identity/model.py::identity_not_found: daypass identity list -n _",
-        command="identity show bot -n team",
-    ),
-    Row(
-        site="cli/identity/list.py::run: daypass identity list -A",
-        command="identity list -n nope",
-    ),
-    Row(
-        site="identity/create.py::reusable_secret: daypass identity rotate _ -n _",
-        state=an_identity_with_two_tokens,
-        command=CREATE,
-    ),
-    Row(
-        site="identity/credentials_file.py::of: daypass identity create _ -n _"
-        f" --door {hints.STAND_INS['URL']} --audience AUDIENCE",
-        state=an_identity_without_a_door,
-        command="identity rotate bot -n team -o new.json",
-        fill={"URL": "https://ekf.example.com/kubernetes", "AUDIENCE": "gate.example.com"},
-    ),
-    Row(
-        site="identity/rotate.py::_new_and_old: daypass identity create _ -n _ --expires 90d",
-        state=an_expired_identity,
-        command="identity rotate bot -n team",
-    ),
-    Row(
-        site="identity/rotate.py::_new_and_old: daypass identity create _ -n _",
-        state=a_revoked_identity,
-        command="identity rotate bot -n team",
-    ),
-    Row(
-        site="identity/health.py::_check_parts: daypass identity delete _ -n _",
-        state=an_identity_without_an_account,
-        command="identity show bot -n team",
-    ),
-    Row(
-        site="identity/health.py::_check_times: daypass identity reap -n _",
-        state=an_expired_identity,
-        command="identity show bot -n team",
-    ),
-    Row(
-        site="identity/health.py::_check_tokens: daypass identity create _ -n _",
-        state=an_identity_without_its_role,
-        command="identity show bot -n team",
-    ),
-    *(
-        Row(
-            site="cli/identity/create.py::run: daypass identity create _ -n _ --create-namespace",
-            command="identity create bot -n nope --expires 90d -o 'a bot.json'",
-            embedded=embedded,
-        )
-        for embedded in (False, True)
-    ),
-    Row(
-        site="kube/cluster.py::_embedded_hint:"
-        " daypass identity create NAME -n _ --create-namespace",
-        state=granted("--role view"),
-        command="identity authorize bot -n team --in nope --role view",
-        fill={"NAME": "other"},
-        embedded=True,
-    ),
-    Row(
-        site="cli/identity/create.py::_report: daypass identity reap",
-        command=f"{CREATE} --expires 90d",
-    ),
-    Row(
-        site="cli/identity/revoke.py::run: daypass identity delete _ -n _",
-        state=a_revoked_identity,
-        command="identity revoke bot -n team",
-    ),
-    Row(
-        site="identity/grants.py::_warn_of_other_roles:"
-        " daypass identity unauthorize _ -n _ --in _ --role _",
-        state=granted("--role edit"),
-        command="identity authorize bot -n team --in far --role view",
-    ),
-    Row(
-        site="identity/grants.py::_warn_of_other_roles:"
-        " daypass identity unauthorize _ -n _ --in _ --cluster-role _",
-        state=granted("--cluster-role other"),
-        command="identity authorize bot -n team --in far --role view",
-    ),
-    *(
-        Row(
-            site=f"cli/gate/deny.py::run: daypass gate deny {option} _ --undo",
-            command=f"gate deny {option} 0b2c8d0e-5d0f",
-            config=GATE,
-        )
-        for option in ("--jti", "--uid")
-    ),
-    Row(
-        site="cli/gate/deny.py::_denial: daypass identity revoke NAME -n NAMESPACE",
-        state=long_lived_token,
-        command="gate deny --token-file token",
-        fill={"NAME": "bot", "NAMESPACE": "team"},
-        config=GATE,
-    ),
-]
+    Row("identity rotate bot -n team", "identity list -n team"),
+    Row("identity delete bot -n team", "identity list -n team"),
+    Row("identity show bot -n team", "identity list -n team"),
+    Row("identity list -n nope", "identity list -A"),
+    Row("identity revoke bot -n team", f"{CREATE} --adopt", a_foreign_account),
+    Row(CREATE, "identity rotate bot -n team", an_identity_with_two_tokens),
+    Row("identity rotate bot -n team -o new.json", f"{CREATE} --door", an_identity_without_a_door,
+        fill=AT_DOOR),
+    Row("identity rotate bot -n team", f"{CREATE} --expires 90d", an_expired_identity),
+    Row("identity rotate bot -n team", CREATE, a_revoked_identity),
+    Row("identity show bot -n team", "identity delete bot -n team", an_identity_without_an_account),
+    Row("identity show bot -n team", "identity reap -n team", an_expired_identity),
+    Row("identity show bot -n team", CREATE, an_identity_without_its_role),
+    Row(IN_NOPE, "identity create bot -n nope --create-namespace"),
+    Row(IN_NOPE, "identity create bot -n nope --create-namespace", embedded=True),
+    Row("identity authorize bot -n team --in nope --role view",
+        "identity create NAME -n nope --create-namespace", granted("--role view"),
+        fill={"NAME": "other"}, embedded=True),
+    Row(f"{CREATE} --expires 90d", "identity reap"),
+    Row("identity revoke bot -n team", "identity delete bot -n team", a_revoked_identity),
+    Row("identity authorize bot -n team --in far --role view",
+        "identity unauthorize bot -n team --in far --role edit", granted("--role edit")),
+    Row("identity authorize bot -n team --in far --role view",
+        "identity unauthorize bot -n team --in far --cluster-role other",
+        granted("--cluster-role other")),
+    Row("gate deny --jti 0b2c8d0e-5d0f", "gate deny --jti 0b2c8d0e-5d0f --undo", config=GATE),
+    Row("gate deny --uid 0b2c8d0e-5d0f", "gate deny --uid 0b2c8d0e-5d0f --undo", config=GATE),
+    Row("gate deny --token-file token", "identity revoke NAME -n NAMESPACE", long_lived_token,
+        fill={"NAME": "bot", "NAMESPACE": "team"}, config=GATE),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.command}: {row.named}")
 def test_a_command_named_in_a_message_works_in_that_state(
     row: Row,
     tmp_path: Path,
@@ -251,97 +171,14 @@ def test_a_command_named_in_a_message_works_in_that_state(
     monkeypatch.chdir(tmp_path)
     Path("daypass.yaml").write_text(row.config)
     row.state(world)
-    (site,) = (each for each in hints.call_sites() if str(each) == row.site)
     capsys.readouterr()
     named_commands.hints.clear()
 
     main(shlex.split(row.command))
     said = "".join(capsys.readouterr())
-    (named,) = {each for each in named_commands.hints if site.made(each) and each.line in said}
+    named = named_commands.named(f"daypass {row.named}", said)
     assert main([row.fill.get(word, word) for word in named.words]) == 0, capsys.readouterr().err
 
     main(shlex.split(row.command))
     again = "".join(capsys.readouterr())
     assert "kubectl" not in (said + again if row.embedded else "")
-
-
-LOCAL = "local/test_identity_embedded.py"
-REAL = "cluster/test_hints_lead_on.py"
-EXCHANGE = f"{REAL}::test_the_exchange_with_kubectl"
-ELSEWHERE = {
-    f"{LOCAL}::test_commands_named_by_refusals_lead_to_an_accepted_token": (
-        "cli/identity/create.py::_report: daypass token",
-        "client/error_mapping.py::_forbidden: daypass identity create _ -n _",
-        "render/envoy/replies.py::next_step: daypass token --audience _",
-        "render/envoy/replies.py::next_step: daypass token --audience _ --no-cache",
-    ),
-    f"{REAL}::test_labels_of_namespaces": (
-        "cli/identity/create.py::_show: kubectl label namespace _ _=_",
-        "identity/namespaces.py::enforce_policy: kubectl label namespace _ _=_",
-        "identity/namespaces.py::_warn_of_label: kubectl label namespace _ _-",
-    ),
-    f"{REAL}::test_a_secret_of_another_owner": (
-        "cli/identity/revoke.py::run: kubectl delete secret _ -n _",
-    ),
-    f"{REAL}::test_cluster_roles": (
-        "identity/grants.py::_check_risks: kubectl get clusterroles",
-    ),
-    f"{REAL}::test_the_policy": (
-        "identity/namespaces.py::_warn_without_policy: daypass policy apply",
-        "identity/health.py::_check_policy: daypass policy apply",
-        "identity/policy.py::_refuse_additions: kubectl delete _ _",
-        "verification/door_checks.py::judge_policy: daypass policy apply",
-    ),
-    f"{REAL}::test_a_missing_namespace": ("kube/errors.py::_absent: kubectl create namespace _",),
-    f"{REAL}::test_the_authority_of_the_api_server": (
-        "local/api_backend.py::upstream_of: kubectl config view --raw",
-    ),
-}  # fmt: skip
-"""Tests that run the named command against a real cluster, or a running `daypass up`."""
-EXEMPT = {
-    "verification/door_checks.py::_judge_foreign: daypass up": "runs until a signal",
-    "verification/door_checks.py::_judge_foreign: daypass apply": (
-        "needs a front: tests/cluster/test_apply.py"
-    ),
-    "verification/door_checks.py::_judge_foreign:"
-    " kubectl get ingress,virtualservice,httproute -A": "needs a front",
-    "verification/certificate.py::judge_certificate: kubectl describe certificates -A": (
-        "cert-manager's"
-    ),
-    "verification/certificate.py::judge_untrusted: daypass apply": "needs ingress-nginx",
-    "verification/verify.py::_check_name: daypass apply": "needs ExternalDNS",
-    "cli/gate/watch.py::run: daypass up": "runs until a signal",
-    "cli/options.py::_authority_of_this_machine: daypass up": "runs until a signal",
-    "cli/identity/publish_revocation.py::publish_ended: kubectl get lease daypass-gate-watch -n _":
-        "needs a gate in a cluster that cannot be written to",
-    "client/error_mapping.py::_unauthorized: daypass identity federate --help": "help",
-    "client/error_mapping.py::_forbidden: daypass identity federate --help": "help",
-    "gate/revocation/state_store.py::_damaged: kubectl delete configmap _ -n _": (
-        "tests of the record do it"
-    ),
-    "gate/authorizer/revocation_list_client.py::update: daypass gate watch": "runs until a signal",
-    "gate/revocation/published_list.py::read_revocation_list: daypass gate watch":
-        "runs until a signal",
-    "identity/health.py::_check_gate: daypass identity create _ -n _":
-        "needs a gate in a cluster; the same command as of _check_tokens",
-    "identity/policy.py::_wait_until_denied:"
-    " daypass policy check -n _ --service-account default":
-        "no policy lets its own question pass; tests/cluster/test_policy.py runs the command",
-    "identity/delete.py::revoke: kubectl get secrets -n _ -o yaml --show-managed-fields":
-        "somebody would have to make Secrets all the time",
-}  # fmt: skip
-PACKAGES = (
-    "verification/", "cli/gate/", "cli/identity/", "cli/policy/", "cli/options.py", "cli/up.py",
-    "cli/verify.py",
-    "client/error_mapping.py", "gate/", "identity/", "kube/", "local/", "render/envoy/",
-)  # fmt: skip
-
-
-def test_every_command_named_in_a_message_is_run_or_exempt() -> None:
-    sites = {str(each) for each in hints.call_sites() if each.place.startswith(PACKAGES)}
-    sites = {each for each in sites if "credentials_file.py::exchange" not in each}  # see EXCHANGE
-    rows = {row.site for row in ROWS}
-    assert sites == {*rows, *EXEMPT, *(site for known in ELSEWHERE.values() for site in known)}
-    for test in (*ELSEWHERE, EXCHANGE):
-        file, _, name = test.partition("::")
-        assert f"def {name}(" in (TESTS / file).read_text()

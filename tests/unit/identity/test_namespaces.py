@@ -11,15 +11,15 @@ from daypass.kube.resources import (
     NAMESPACES,
 )
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, make
+from support.lifecycle import BOT, Warnings, make
 from support.messages import check
 
 
 def test_the_namespace_is_labelled_and_a_missing_policy_gives_a_warning(
     world: EmbeddedCluster,
 ) -> None:
-    warnings: list[str] = []
-    enforce_policy(world.cluster, "team", lambda *words: warnings.append("\n".join(words)))
+    warnings = Warnings()
+    enforce_policy(world.cluster, "team", warnings)
     found = world.cluster.get(NAMESPACES, "team")["metadata"]["labels"]
     assert found[labels.POLICY] == labels.POLICY_ENFORCED
     label, missing = warnings
@@ -30,8 +30,8 @@ def test_the_namespace_is_labelled_and_a_missing_policy_gives_a_warning(
 
 
 def test_a_namespace_that_the_policy_exempts_gives_a_warning(world: EmbeddedCluster) -> None:
-    warnings: list[str] = []
-    enforce_policy(world.cluster, "kube-system", lambda *words: warnings.append("\n".join(words)))
+    warnings = Warnings()
+    enforce_policy(world.cluster, "kube-system", warnings)
     label, exempt, missing = warnings
     assert "kube-system" in label
     assert "kube-system" in exempt
@@ -45,11 +45,10 @@ def test_deleting_the_last_identity_warns_that_the_namespace_keeps_its_label(
     other = replace(BOT, name="other")
     make(world.cluster, other)
     make(world.cluster)
-    warnings: list[tuple[str, str]] = []
-    delete(world.cluster, BOT, warn=lambda *words: warnings.append(words))
+    warnings = Warnings()
+    delete(world.cluster, BOT, warn=warnings)
     assert warnings == []
-    delete(world.cluster, other, warn=lambda *words: warnings.append(words))
-    ((fact, hint),) = warnings
-    assert "team" in fact
-    assert "kubectl label namespace team daypass.dev/policy-" in hint
-    check(f"{fact}\n{hint}", reason="warning")
+    delete(world.cluster, other, warn=warnings)
+    (warning,) = warnings
+    assert "kubectl label namespace team daypass.dev/policy-" in warning
+    check(warning, reason="warning")

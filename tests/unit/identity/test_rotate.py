@@ -10,6 +10,7 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
+from daypass.cli import main
 from daypass.identity.create import IdentitySpec, create
 from daypass.identity.credentials_file import (
     CredentialsOptions,
@@ -22,14 +23,27 @@ from daypass.identity.model import (
     get_identity,
 )
 from daypass.identity.reap import reap
-from daypass.identity.rotate import find_targets, rotate, rotate_all
+from daypass.identity.rotate import find_targets, rotate
+from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import (
     SECRETS,
     SERVICE_ACCOUNTS,
 )
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, GATE, SETTINGS, deaf, is_good, make, mint, ours, token_in, turn
+from support.lifecycle import (
+    BOT,
+    GATE,
+    SETTINGS,
+    Warnings,
+    deaf,
+    is_good,
+    make,
+    mint,
+    ours,
+    token_in,
+    turn,
+)
 from support.messages import check, raises
 
 DAY = 86_400
@@ -120,11 +134,9 @@ def test_create_warns_of_an_unfinished_rotation_which_can_be_resumed(
 
     with pytest.raises(DaypassError, match="the disk is full"):
         rotate(world.cluster, account, ours(world.cluster), deliver=crash)
-    warnings: list[str] = []
+    warnings = Warnings()
     spec = IdentitySpec(name=BOT, credentials=SETTINGS)
-    created = create(
-        world.cluster, account, spec, warn=lambda *words: warnings.append("\n".join(words))
-    )
+    created = create(world.cluster, account, spec, warn=warnings)
     assert warnings[0].endswith("daypass identity rotate bot -n team")
     check(warnings[0], reason="warning")
     assert turn(world.cluster, overlap_seconds=0).secret_name == created.secret_name
@@ -147,29 +159,42 @@ def test_a_revoked_or_expired_identity_is_not_rotated(world: EmbeddedCluster) ->
 
 
 def test_one_failed_rotation_does_not_stop_the_others(
-    world: EmbeddedCluster, tmp_path: Path
+    world: EmbeddedCluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(Cluster, "open", lambda *, namespace, **_: world.open(namespace))
     names = [replace(BOT, name=f"bot-{number}") for number in range(6)]
     for name in names:
         make(world.cluster, name)
     folder = tmp_path / "out"
     (folder / "team").mkdir(mode=0o700, parents=True)
     (folder / "team" / "bot-3.json").write_text("somebody else's")
-    members = find_targets(world.cluster, "team")
-    outcomes = list(rotate_all(world.cluster, members, str(folder), overlap_seconds=DAY))
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    assert [outcome.name.name for outcome in failed] == ["bot-3"]
-    assert sorted(file.name for file in (folder / "team").iterdir()) == [
-        f"{name.name}.json" for name in names
-    ]
+    rotate_all = ("identity", "rotate", "--all", "-n", "team", "--output", "json", "--output-dir")
+    assert main([*rotate_all, str(folder / "team" / "bot-3.json")]) == 2
+    check(capsys.readouterr().err, reason="usage")
+    assert [len(ours(world.cluster, name)) for name in names] == [1] * 6
+
+    assert main([*rotate_all, str(folder)]) == 1
+    out, err = capsys.readouterr()
+    assert "5 of 6" in err
+    assert "bot-3.json" in err
+    assert "\r" not in err  # no progress without a terminal
+    check(err, reason="rotated")
+    summary = {each["name"]: each for each in json.loads(out)}
+    assert [name for name, each in summary.items() if each["error"]] == ["bot-3"]
     for name in names:
+        file = folder / "team" / f"{name.name}.json"
         if name.name == "bot-3":
+            assert file.read_text() == "somebody else's"
             assert len(ours(world.cluster, name)) == 1
             continue
-        file = folder / "team" / f"{name.name}.json"
         assert file.stat().st_mode & 0o777 == 0o600
+        assert summary[name.name]["credentials"] == str(file)
         holder = world.as_holder_of(token_in(file.read_bytes()))
-        assert not isinstance(mint(holder, name, bound_to=None), DaypassError)
+        minted = mint(holder, name, bound_to=summary[name.name]["secret"])
+        assert not isinstance(minted, DaypassError)
         assert json.loads(file.read_text())["audience"] == GATE
 
 

@@ -1,0 +1,128 @@
+"""Invalid command lines end with 2 before any request is sent or file is written."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from daypass.cli import main
+from support.messages import check
+
+CONFIG = """
+version: 1
+domains: {ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}}
+policy: {audiences: [gate]}
+"""
+LONG = "b" * 225
+LONGER = "b" * 254
+CREATE = {
+    "bot --domain nope": "'nope'",
+    "bot -o yaml": "-o ./yaml",
+    "bot -o x.json --output yaml": "--output",
+    "bot --expires 0": "0",
+    "bot --expires soon": "'soon'",
+    "bot --certificate-authority none": "none",
+    "bot --config none.yaml": "none.yaml",
+    "Bot": "'Bot'",
+}
+AUTHORIZE = {
+    "--in alice --role view --principal '*'": "principal",
+    "--in alice --role view --principal ''": "principal",
+    "--in alice --role view --principal 'cluster.local/*'": "principal",
+    "--in alice --role view --user-header x]": "'x]'",
+    "--in alice,BOB --role view": "'BOB'",
+    "--in alice, --role view": "''",
+    "--in alice --role view --cluster-role x": "--cluster-role",
+    "--in alice": "--role --cluster-role",
+    "--role view": "--in",
+    "--in alice --role owner": "'owner'",
+}
+IDENTITY = {
+    **{f"create {options}": value for options, value in CREATE.items()},
+    **{f"authorize bot {options}": value for options, value in AUTHORIZE.items()},
+    **{f"{verb} {LONG}": "225" for verb in ("create", "rotate", "revoke", "delete", "show")},
+    "rotate": "--all",
+    "rotate --all": "--output-dir",
+    "rotate bot --older-than 1d": "--older-than",
+    "rotate bot -o - --output json": "stdout",
+    "rotate bot --overlap 9999999999d": "9999999999d",
+    "rotate bot -o json": "-o ./json",
+    "reap -n x -A": "-n and -A",
+    "reap --render -A": "--image",
+    "reap --render --image x": "-A",
+    "reap -n Ü": "'Ü'",
+    "list -n ../kube-system": "'../kube-system'",
+}
+POLICY_CHECK = {
+    "bot --secret 'x y'": "'x y'",
+    "bot --secret ''": "''",
+    f"bot --secret {LONGER}": "253",
+    "bot --audience ''": "''",
+    "bot --audience gate --audience 'gate '": "'gate '",
+    "bot --audience 'a\nb'": r"'a\nb'",
+    "bot --as ''": "''",
+    "bot --as Jörg": "'Jörg'",
+    "b/../c": "'b/../c'",
+    "''": "''",
+    LONG: "225",
+    f"{LONGER} --unbound": "253",
+}
+RENDER = {
+    "--check": "--check",
+    "--output deploy --cluster": "--check",
+    "--cluster --check": "--check",
+    "--format tree": "--format tree",
+    "--output deploy --domain ekf": "--domain",
+    "--domain efk": "'efk'",
+    "--config absent.yaml": "absent.yaml",
+}
+LINES = {
+    **{f"identity {line}": value for line, value in IDENTITY.items()},
+    **{f"policy check --service-account {line}": value for line, value in POLICY_CHECK.items()},
+    **{f"render {line}": value for line, value in RENDER.items()},
+    **{f"up --config absent.yaml --close-after {time}": "6 s" for time in ("0", "5", "0m")},
+    "token --lifetime soon": "'soon'",
+    "completion tcsh": "'tcsh'",
+}
+"""Command lines, and what the message names of them or asks for."""
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize(
+    ("line", "named"),
+    LINES.items(),
+    ids=[line.replace(LONGER, "LONGER").replace(LONG, "LONG") for line in LINES],
+)
+def test_an_invalid_command_line_is_a_usage_error(
+    line: str,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "daypass.yaml").write_text(CONFIG)
+    monkeypatch.chdir(here)
+    assert main(shlex.split(line)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [file.name for file in here.iterdir()] == ["daypass.yaml"]
+    lines = captured.err.splitlines()
+    while lines[0].startswith(("usage: ", " ")):  # of argparse, which differs between versions
+        del lines[0]
+    message = "\n".join(lines)
+    assert named in message
+    check(message, reason="usage")
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_long_name_is_accepted_if_no_secret_is_named_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["policy", "check", "--service-account", LONG, "--audience", "gate", "--unbound"]
+    assert main(words) == 1
+    assert "127.0.0.1:9" in capsys.readouterr().err
