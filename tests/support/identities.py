@@ -141,9 +141,11 @@ def allow_token_requests(
     wait_until_allowed(admin, user, attributes)
 
 
-def wait_until_allowed(admin: Admin, user: str, attributes: Mapping[str, str]) -> None:
+def wait_until_allowed(
+    admin: Admin, user: str, attributes: Mapping[str, str], *, groups: Sequence[str] = ()
+) -> None:
     """Wait until RBAC lets a user do something: a new binding counts some milliseconds late."""
-    review = {"spec": {"user": user, "resourceAttributes": attributes}}
+    review = {"spec": {"user": user, "groups": list(groups), "resourceAttributes": attributes}}
     collection = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
     eventually(
         f"{user} may {attributes}",

@@ -47,6 +47,12 @@ def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIden
     return create(cluster, find_account(cluster, name), wished, warn=deaf)
 
 
+def foreign_account(cluster: Cluster, **labels: str) -> None:
+    """A ServiceAccount `bot` that daypass did not create."""
+    metadata = {"name": "bot", "namespace": "team", "labels": labels}
+    cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+
+
 def grant(cluster: Cluster, name: IdentityName = BOT) -> None:
     """Give an identity Kubeflow's edit in the namespace `far`."""
     given = Grant(identity=name, namespace="far", cluster_role="kubeflow-edit")

@@ -16,7 +16,6 @@ from daypass.kube.errors import ApiError
 from daypass.render.policy.rules import Requester, TokenRequestAttributes
 from support import identities
 from support.controlplane import ControlPlane
-from support.deadline import eventually
 
 NO_UID = "00000000-0000-0000-0000-000000000000"
 
@@ -57,18 +56,7 @@ def let_everybody_ask(plane: ControlPlane) -> None:
         "verb": "create", "resource": "serviceaccounts", "subresource": "token",
         "namespace": "default", "name": "default",
     }  # fmt: skip
-    review = {
-        "spec": {
-            "user": "x",
-            "groups": ["system:authenticated"],
-            "resourceAttributes": attributes,
-        }
-    }
-    collection = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-    eventually(
-        "everybody may ask",
-        lambda: bool(plane.admin.create(collection, review)["status"]["allowed"]),
-    )
+    identities.wait_until_allowed(plane.admin, "x", attributes, groups=["system:authenticated"])
 
 
 def apply(plane: ControlPlane, cluster: Cluster, policy: Policy) -> None:

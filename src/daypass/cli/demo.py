@@ -24,6 +24,7 @@ examples:
 
 Everything listens on loopback, on free ports, and is removed afterwards. It needs no cluster.
 """
+_STYLES = {"bold": "1", "dim": "2", "green": "32", "yellow": "33", "red": "1;31"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,67 +46,64 @@ def run(args: argparse.Namespace) -> int:
     from daypass.local.stack import LocalStack
     from daypass.local.state import runtime_folder
 
-    paint = _Paint(sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     with (
         runtime_folder() as folder,
         LocalStack(folder) as stack,
     ):
-        good = _run_steps(stack, paint, stop, started)
+        good = _run_steps(stack, stop, started)
         if args.once or stop.is_set() or good is None:
             return 0 if good else 1
-        _invite(stack, paint)
+        _invite(stack)
         while not stop.wait(0.5):
             stack.supervisor.check(stop)
     return 0 if good else 1
 
 
-def _run_steps(
-    stack: "LocalStack", paint: "_Paint", stop: threading.Event, started: float
-) -> bool | None:
+def _run_steps(stack: "LocalStack", stop: threading.Event, started: float) -> bool | None:
     """Run and print the steps; return whether all went as expected, None if interrupted."""
     from daypass.local.demo import run_demo
 
-    _print(paint.bold("daypass: an API server, a door and a gate, on this machine"))
+    _print(_paint("bold", "daypass: an API server, a door and a gate, on this machine"))
     _print(f"  door  {stack.door}\n  gate  {stack.gate}")
 
     def note(text: str) -> None:
-        _print(paint.dim(f"    ... {text}"))
+        _print(_paint("dim", f"    ... {text}"))
 
     wrong = 0
     for number, step in enumerate(run_demo(stack, stop.wait, note), start=1):
         if stop.is_set():
             return None
-        _show(number, step, paint)
+        _show(number, step)
         wrong += not step.as_expected
         if number == 2:
             elapsed = SYSTEM_CLOCK.monotonic() - started
-            _print(paint.dim(f"     the first token, {elapsed:.1f} s after the start"))
+            _print(_paint("dim", f"     the first token, {elapsed:.1f} s after the start"))
     _print()
     if wrong:
-        _print(paint.red(f"{wrong} of {number} steps did not go as expected"))
+        _print(_paint("red", f"{wrong} of {number} steps did not go as expected"))
     else:
-        _print(paint.green(f"all {number} steps went as expected"))
+        _print(_paint("green", f"all {number} steps went as expected"))
     return not wrong
 
 
-def _show(number: int, step: "DemoStep", paint: "_Paint") -> None:
+def _show(number: int, step: "DemoStep") -> None:
     if step.as_expected:
-        mark = paint.yellow("refused") if step.refusal else paint.green("done")
+        mark = _paint("yellow", "refused") if step.refusal else _paint("green", "done")
     else:
-        mark = paint.red("UNEXPECTED")
-    _print(f"\n{number:>2}. {paint.bold(step.title)}  [{mark}]")
-    _print(paint.dim(f"    > {step.request}"))
+        mark = _paint("red", "UNEXPECTED")
+    _print(f"\n{number:>2}. {_paint('bold', step.title)}  [{mark}]")
+    _print(_paint("dim", f"    > {step.request}"))
     for line in step.answer:
         _print(f"      {line}")
 
 
-def _invite(stack: "LocalStack", paint: "_Paint") -> None:
+def _invite(stack: "LocalStack") -> None:
     identity = stack.make_identity(name="you")
     file, authority = identity.credentials_file, stack.authority_file
     program = Path(sys.argv[0]).resolve()
     check = f"{stack.door}/api/v1/namespaces/default/serviceaccounts/default/token"
     _print(f"""
-{paint.bold("It keeps running. Try this in another terminal:")}
+{_paint("bold", "It keeps running. Try this in another terminal:")}
 
   export DAYPASS_CREDENTIALS={file}
   {command("token")}
@@ -114,32 +112,14 @@ def _invite(stack: "LocalStack", paint: "_Paint") -> None:
 
   python3 -c 'import daypass; print(daypass.Credentials.load().token())'
 
-{paint.dim(f"daypass is {program}; Ctrl-C stops it and removes everything")}""")
+{_paint("dim", f"daypass is {program}; Ctrl-C stops it and removes everything")}""")
 
 
-class _Paint:
-    """Terminal colours, or none."""
-
-    def __init__(self, on: bool) -> None:
-        self._on = on
-
-    def _code(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._on else text
-
-    def bold(self, text: str) -> str:
-        return self._code("1", text)
-
-    def dim(self, text: str) -> str:
-        return self._code("2", text)
-
-    def green(self, text: str) -> str:
-        return self._code("32", text)
-
-    def yellow(self, text: str) -> str:
-        return self._code("33", text)
-
-    def red(self, text: str) -> str:
-        return self._code("1;31", text)
+def _paint(style: str, text: str) -> str:
+    """Return the text in this style, unchanged if stdout is no terminal or has no colours."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
 
 def _print(text: str = "") -> None:

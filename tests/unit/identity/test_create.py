@@ -25,17 +25,12 @@ from daypass.kube.resources import (
 )
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, SETTINGS, Warnings, make, mint, ours
+from support.lifecycle import BOT, SETTINGS, Warnings, foreign_account, make, mint, ours
 from support.messages import check, raises
 
 
 def account(cluster: Cluster) -> Object:
     return cluster.get(SERVICE_ACCOUNTS, "bot", "team")
-
-
-def foreign(world: EmbeddedCluster, **labels: str) -> None:
-    metadata = {"name": "bot", "namespace": "team", "labels": labels}
-    world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
 
 
 def namespace_admin(world: EmbeddedCluster) -> Cluster:
@@ -88,7 +83,7 @@ def test_a_second_run_restores_a_deleted_role(world: EmbeddedCluster) -> None:
 def test_a_foreign_account_is_refused_without_adopt(
     world: EmbeddedCluster, present: dict[str, str]
 ) -> None:
-    foreign(world, **present)
+    foreign_account(world.cluster, **present)
     before = account(world.cluster)
     with raises(ForeignAccountError, match="(?s)team/bot.*--adopt"):
         make(world.cluster)
@@ -101,7 +96,7 @@ def test_a_foreign_account_is_refused_without_adopt(
 
 
 def test_an_account_managed_by_another_tool_is_not_adopted(world: EmbeddedCluster) -> None:
-    foreign(world, **{labels.MANAGED_BY: "Helm"})
+    foreign_account(world.cluster, **{labels.MANAGED_BY: "Helm"})
     with raises(ForeignAccountError, match="team/bot.*Helm"):
         make(world.cluster, adopt=True)
 

@@ -20,7 +20,18 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
 )
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, Warnings, deaf, grant, is_good, make, mint, ours, turn
+from support.lifecycle import (
+    BOT,
+    Warnings,
+    deaf,
+    foreign_account,
+    grant,
+    is_good,
+    make,
+    mint,
+    ours,
+    turn,
+)
 from support.messages import check, raises
 
 
@@ -93,8 +104,7 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
 def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
     world: EmbeddedCluster,
 ) -> None:
-    metadata = {"name": "bot", "namespace": "team", "labels": {"app": "x"}}
-    world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    foreign_account(world.cluster, app="x")
     created = make(world.cluster, adopt=True, deadline="2027-02-01T00:00:00Z")
     deleted = delete(world.cluster, BOT, warn=deaf)
     assert deleted.left == ("serviceaccounts/bot in team",)
@@ -107,8 +117,7 @@ def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
 def test_a_foreign_account_is_neither_deleted_nor_revoked(
     world: EmbeddedCluster,
 ) -> None:
-    metadata = {"name": "bot", "namespace": "team"}
-    world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    foreign_account(world.cluster)
     with raises(ForeignAccountError, match="team/bot"):
         delete(world.cluster, BOT, warn=deaf)
     with raises(ForeignAccountError, match="team/bot"):

@@ -20,7 +20,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, ROLES, SECRETS, SERVICE_ACCOUNTS
 from support import hints
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, make
+from support.lifecycle import BOT, foreign_account, make
 
 CONFIG = """
 version: 1
@@ -79,8 +79,7 @@ def an_identity_without_its_role(world: EmbeddedCluster) -> None:
 
 
 def a_foreign_account(world: EmbeddedCluster) -> None:
-    metadata = {"name": "bot", "namespace": "team"}
-    world.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    foreign_account(world.cluster)
 
 
 def granted(role: str) -> Callable[[EmbeddedCluster], None]:

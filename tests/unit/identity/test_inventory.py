@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import httpx2
 import pytest
 
 from daypass._core import labels
+from daypass.identity.health import examine
 from daypass.identity.inventory import InventoryWatcher, identity_records, list_objects
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.resources import VALIDATING_ADMISSION_POLICY_BINDINGS, Object
+from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, Resource
 from support.inventories import BOT, World, binding, grant
+from support.lifecycle import Warnings
+from support.timing import FakeClock
 
 ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
 
@@ -110,71 +113,79 @@ def test_an_annotation_that_names_no_identity_is_ignored() -> None:
     assert [record.name for record in identity_records(world.objects())] == [BOT]
 
 
-POLICY_PATH = VALIDATING_ADMISSION_POLICY_BINDINGS.path()
-
-
-BINDING = {"metadata": {"name": "daypass", "uid": "1"}}
-
-
-Answer = Callable[[], httpx2.Response]
-
-
-def status(code: int) -> httpx2.Response:
-    return httpx2.Response(code, json={"kind": "Status", "code": code, "message": "no"})
-
-
 class Api(httpx2.BaseTransport):
-    """Empty lists. `policy`: the response about the policy; `version`: that of the server."""
+    """Answers with `lists` of objects by plural, a status code for a kind, and else empty lists."""
 
-    def __init__(self, policy: Answer, version: str = "v1.37.2") -> None:
-        self.policy, self.version = policy, version
+    def __init__(self, lists: Mapping[str, list[Object] | int], version: str = "v1.37.2") -> None:
+        self.lists, self.version = lists, version
         self.ended = threading.Event()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path == "/version":
             return httpx2.Response(200, json={"gitVersion": self.version})
-        if request.url.path == POLICY_PATH:
-            return self.policy()
+        path = request.url.path
+        found = self.lists.get(path, self.lists.get(path.rpartition("/")[2], []))
         if "watch" in request.url.params:
             self.ended.wait()
-            return status(403)
-        return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": []})
+            found = 403
+        if isinstance(found, int):
+            status = {"kind": "Status", "code": found, "message": "no"}
+            return httpx2.Response(found, json=status)
+        return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": found})
 
     def cluster(self) -> Cluster:
         access = ConnectionConfig(server="https://api.test", namespace="team", origin="a test")
         return Cluster(access, transport=self, sleep=lambda _: None)
 
 
-def listed(*items: object) -> Answer:
-    return lambda: httpx2.Response(
-        200, json={"metadata": {"resourceVersion": "1"}, "items": list(items)}
-    )
+POLICIES = "validatingadmissionpolicybindings"
+INSTALLED = {"metadata": {"name": "daypass", "uid": "1"}}
 
 
 @pytest.mark.parametrize(
-    ("policy", "expected"),
+    ("answer", "expected"),
     [
-        (listed(BINDING), [BINDING]),
-        (listed(), []),
-        (lambda: status(404), []),  # Kubernetes 1.29
-        (lambda: status(403), None),  # an administrator of a namespace
+        ([INSTALLED], [INSTALLED]),
+        ([], []),
+        (404, []),  # Kubernetes 1.29
+        (403, None),  # an administrator of a namespace
     ],
     ids=["installed", "not installed", "not served", "forbidden"],
 )
 def test_an_installed_policy_is_found_if_the_caller_may_read_it(
-    policy: Answer, expected: object
+    answer: list[Object] | int, expected: object
 ) -> None:
-    warnings: list[str] = []
-    cluster = Api(policy).cluster()
-    assert list_objects(
-        cluster, "team", warn=lambda *words: warnings.extend(words)
-    ).policy_bindings == (expected)
+    warnings = Warnings()
+    objects = list_objects(Api({POLICIES: answer}).cluster(), "team", warn=warnings)
+    assert objects.policy_bindings == expected
     assert warnings == []
+
+
+@pytest.mark.parametrize("forbidden", [ROLE_BINDINGS, AUTHORIZATION_POLICIES], ids=lambda r: r.kind)
+def test_a_grant_with_an_invisible_half_is_not_reported_as_partial(forbidden: Resource) -> None:
+    world = World()
+    lists: dict[str, list[Object] | int] = {
+        "serviceaccounts": [world.account],
+        "rolebindings": [world.own_binding, world.binding],
+        ROLE_BINDINGS.path("team"): [world.own_binding],
+        "authorizationpolicies": [world.policy],
+        "secrets": [world.secret],
+        "roles": [world.role],
+        "namespaces": [world.namespace],
+        POLICIES: [INSTALLED],
+    }
+    api = Api({**lists, forbidden.path(): 403})  # of all namespaces; those of `team` can be seen
+    warnings = Warnings()
+    objects = list_objects(api.cluster(), "team", warn=warnings)
+    (seen,) = examine(objects, FakeClock(), unused_seconds=10**9)
+    assert seen.findings == ()
+    assert len(warnings) == 1
+    assert forbidden.plural in warnings[0].split("\n")[0].split()
 
 
 @pytest.mark.parametrize("code", [403, 404])
 def test_a_watch_continues_without_permission_to_read_the_policy(code: int) -> None:
-    api = Api(lambda: status(code), version="v1.37.2+daypass-embedded")
+    api = Api({POLICIES: code}, version="v1.37.2+daypass-embedded")
     try:
         objects = next(iter(InventoryWatcher(api.cluster(), "team").changes(60)))
     finally:
