@@ -97,6 +97,14 @@ def _live_tokens(record: IdentityRecord) -> tuple[TokenUsage, ...]:
     )
 
 
+def _problem(code: str, text: str) -> HealthFinding:
+    return HealthFinding(code=code, text=text)
+
+
+def _note(code: str, text: str) -> HealthFinding:
+    return HealthFinding(code=code, text=text, is_problem=False)
+
+
 def _check_parts(record: IdentityRecord) -> Iterator[HealthFinding]:
     bindings = [f"rolebindings/{each.binding} in {each.namespace}" for each in record.roles]
     policies = [
@@ -106,35 +114,25 @@ def _check_parts(record: IdentityRecord) -> Iterator[HealthFinding]:
     left = ", ".join([*bindings, *policies, *record.parts])
     if record.account is None and left:
         remove = command("identity", "delete", record.name.name, "-n", record.name.namespace)
-        yield HealthFinding(
-            code="orphan", text=f"its ServiceAccount was deleted, but not {left}: {remove}"
-        )
+        yield _problem("orphan", f"its ServiceAccount was deleted, but not {left}: {remove}")
     for role in record.roles:
         if role.has_policy is False:
-            yield HealthFinding(
-                code="half-grant",
-                text=f"{role.display} has no AuthorizationPolicy: authorize it again",
-            )
+            text = f"{role.display} has no AuthorizationPolicy: authorize it again"
+            yield _problem("half-grant", text)
     bound = {(each.namespace, each.binding) for each in record.roles if each.is_ours}
     for policy, shown in zip(record.policies, policies, strict=True):
         if (policy["metadata"]["namespace"], name_of(policy)) not in bound:
-            yield HealthFinding(
-                code="half-grant",
-                text=f"{shown} has no RoleBinding: authorize it again, or unauthorize it",
-            )
+            text = f"{shown} has no RoleBinding: authorize it again, or unauthorize it"
+            yield _problem("half-grant", text)
         if not admits_only(policy, record.name):
-            yield HealthFinding(
-                code="open-policy",
-                text=f"{shown} was changed: it admits other users, or lets anybody set the user"
-                " header",
+            yield _problem(
+                "open-policy",
+                f"{shown} was changed: it admits other users, or lets anybody set the user header",
             )
     for binding in record.misplaced:
-        namespace = binding["metadata"]["namespace"]
-        yield HealthFinding(
-            code="misplaced",
-            text=f"rolebindings/{name_of(binding)} in {namespace} is annotated as its own, but has"
-            " other subjects",
-        )
+        shown = f"rolebindings/{name_of(binding)} in {binding['metadata']['namespace']}"
+        text = f"{shown} is annotated as its own, but has other subjects"
+        yield _problem("misplaced", text)
 
 
 def _check_times(
@@ -145,29 +143,26 @@ def _check_times(
     yield from _check_time("its deadline", deadline)
     if is_past(deadline, clock):
         if live or record.roles or record.can_request_tokens:
-            text = f"its deadline was {deadline}: {reap}"
-            yield HealthFinding(code="deadline-passed", text=text)
+            yield _problem("deadline-passed", f"its deadline was {deadline}: {reap}")
         else:
-            yield HealthFinding(code="ended", text=f"it expired on {deadline}", is_problem=False)
+            yield _note("ended", f"it expired on {deadline}")
     for token in live:
         secret = token.secret
         yield from _check_time(f"the end of Secret {secret.name}", secret.retire_after)
         if is_past(secret.retire_after, clock):
             text = f"Secret {secret.name} should have been deleted at {secret.retire_after}: {reap}"
-            yield HealthFinding(code="retirement-overdue", text=text)
+            yield _problem("retirement-overdue", text)
         since = f"{token.last_used}T23:59:59Z" if token.last_used else secret.created
         unused = age_seconds(since, clock)
         if secret.retire_after is None and unused >= unused_seconds:
-            text = (
-                f"the token of Secret {secret.name} is unused for {unused // _DAY_SECONDS:.0f} days"
-            )
-            yield HealthFinding(code="unused", text=text)
+            days = f"{unused // _DAY_SECONDS:.0f} days"
+            yield _problem("unused", f"the token of Secret {secret.name} is unused for {days}")
 
 
 def _check_time(what: str, time: str | None) -> Iterator[HealthFinding]:
     if time and parse_rfc3339(time) is None:
         text = f"{what} is {time[:40]!r}, which is not a valid time and so never comes"
-        yield HealthFinding(code="unreadable-time", text=text)
+        yield _problem("unreadable-time", text)
 
 
 def _check_tokens(
@@ -178,27 +173,27 @@ def _check_tokens(
     for secret in current:
         if not secret.is_ours:
             text = f"Secret {secret.name} holds a token, and daypass did not create it"
-            yield HealthFinding(code="foreign-token", text=text)
+            yield _problem("foreign-token", text)
     if len(ours) > 1:
         unfinished = any(is_rotation_unfinished(secret, ours) for secret in ours)
         code = "rotation-unfinished" if unfinished else "several-tokens"
         names = ", ".join(sorted(secret.name for secret in ours))
-        yield HealthFinding(code=code, text=f"{len(ours)} tokens are live: {names}")
+        yield _problem(code, f"{len(ours)} tokens are live: {names}")
     for name in sorted({token.secret.name for token in live} & set(record.listed_secrets)):
-        yield HealthFinding(
-            code="listed-token",
-            text=f"Secret {name} is listed in ServiceAccount.secrets: the cluster's token cleaner"
+        yield _problem(
+            "listed-token",
+            f"Secret {name} is listed in ServiceAccount.secrets: the cluster's token cleaner"
             " deletes it once it is unused",
         )
     if record.account is None or objects.secrets is None or record.is_federated:
         return
     if not live:
-        text = "it has no long-lived token: it was revoked, or never completed"
-        yield HealthFinding(code="no-token", text=text, is_problem=False)
+        yield _note("no-token", "it has no long-lived token: it was revoked, or never completed")
     elif not record.can_request_tokens or (objects.roles is not None and record.own_role is None):
         repair = command("identity", "create", record.name.name, "-n", record.name.namespace)
-        text = f"it may not request its own tokens; to repair it: {repair}"
-        yield HealthFinding(code="no-token-right", text=text)
+        yield _problem(
+            "no-token-right", f"it may not request its own tokens; to repair it: {repair}"
+        )
 
 
 def _check_roles(
@@ -207,16 +202,16 @@ def _check_roles(
     expected = identity_objects(record.name.namespace, record.name.name, "")[1]["rules"]
     if record.own_role is not None and record.own_role.get("rules") != expected:
         text = f"roles/{name_of(record.own_role)} allows more than its own TokenRequests"
-        yield HealthFinding(code="more-rights", text=text)
+        yield _problem("more-rights", text)
     for role in sorted(record.roles):
         why = risks.get(role.role, ()) if role.role_kind == "ClusterRole" else ()
         suffix = f": it {', '.join(why)}" if why else ""
         if not role.is_ours and record.account is not None:
             kind = "clusterrolebindings" if role.namespace == EVERYWHERE else "rolebindings"
             text = f"{role.display} by {kind}/{role.binding}, which daypass did not create{suffix}"
-            yield HealthFinding(code="more-rights", text=text)
+            yield _problem("more-rights", text)
         elif why:
-            yield HealthFinding(code="risky-role", text=f"{role.display}{suffix}", is_problem=False)
+            yield _note("risky-role", f"{role.display}{suffix}")
 
 
 def _check_policy(
@@ -224,17 +219,16 @@ def _check_policy(
 ) -> Iterator[HealthFinding]:
     namespace = record.name.namespace
     if record.name.user.startswith(labels.KUBE_SYSTEM):
-        text = "the policy does not apply to ServiceAccounts of kube-system"
-        yield HealthFinding(code="no-policy", text=text)
+        yield _problem("no-policy", "the policy does not apply to ServiceAccounts of kube-system")
     elif record.account is None:
         return
     elif installed is not None and not installed:
         text = "no policy is installed in the cluster: " + command("policy", "apply")
-        yield HealthFinding(code="no-policy", text=text)
+        yield _problem("no-policy", text)
     elif labelled is not None and namespace not in labelled:
         label = f"{labels.POLICY}={labels.POLICY_ENFORCED}"
         text = f"the policy is not enforced in namespace {namespace}: label it {label}"
-        yield HealthFinding(code="no-policy", text=text)
+        yield _problem("no-policy", text)
 
 
 def _check_gate(record: IdentityRecord, objects: ClusterObjects) -> Iterator[HealthFinding]:
@@ -244,7 +238,7 @@ def _check_gate(record: IdentityRecord, objects: ClusterObjects) -> Iterator[Hea
     if not is_watched(namespace, objects.roles, objects.bindings):
         repair = command("identity", "create", record.name.name, "-n", namespace)
         text = f"the gate may not watch {namespace}, and accepts no token of it: {repair}"
-        yield HealthFinding(code="not-watched", text=text)
+        yield _problem("not-watched", text)
 
 
 def _role_risks(

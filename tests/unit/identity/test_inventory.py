@@ -131,7 +131,13 @@ class Api(httpx2.BaseTransport):
         if isinstance(found, int):
             status = {"kind": "Status", "code": found, "message": "no"}
             return httpx2.Response(found, json=status)
-        return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": found})
+        key, _, value = request.url.params.get("labelSelector", "").partition("=")
+        items = [
+            each
+            for each in found
+            if not key or (each["metadata"].get("labels") or {}).get(key) == value
+        ]
+        return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": items})
 
     def cluster(self) -> Cluster:
         access = ConnectionConfig(server="https://api.test", namespace="team", origin="a test")
