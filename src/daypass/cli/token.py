@@ -74,6 +74,5 @@ def _print_token(
     lifetime_seconds = parse_lifetime(lifetime)
     source = read_source(os.environ, credentials)
     token = cached_token(source, audience, lifetime_seconds, use_cache=use_cache)
-    write(token.formatted(output) + "
-")
+    write(token.formatted(output) + "\n")
     return 0
