@@ -57,7 +57,7 @@ def test_the_library_names_an_option_only_with_its_argument_in_python() -> None:
 
 NOT_TYPED = {
     "client/config.py::_file_hint": "says which command wrote the right file",
-    "deploy/git.py::message": "the message of a commit says who made it",
+    "deploy/git.py::commit_message": "the message of a commit says who made it",
     "cli/completion.py::<module>": "comments of generated scripts",
     "local/apiserver/kinds.py::<module>": "a table of what the embedded API server leaves out",
     "local/api_backend.py::_authenticator": "the origin of an access, not a command to type",
