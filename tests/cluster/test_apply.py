@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import base64
 import copy
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from daypass._core.errors import DaypassError
 from daypass._core.labels import MANAGED_BY
 from daypass.cli import main
+from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import MissingError, read_cluster_state
 from daypass.deploy.inventory import NAME as INVENTORY
 from daypass.deploy.plan import RejectedObjectsError
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ForbiddenError
+from daypass.kube.errors import ApiError, ForbiddenError
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, SECRETS
 from daypass.render.objects import GATE_KEYS, GATE_KNOWN
+from support.authority import Authority
 from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.crds import install_gateway_api, install_istio
@@ -114,28 +118,23 @@ def test_remove_deletes_what_the_gate_watch_published(
     assert everything(cluster).keys() == before.keys()
 
 
-def test_a_second_apply_writes_nothing_and_no_version_changes(
+def test_a_second_apply_tries_and_writes_nothing_and_keeps_fields_of_others(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick_apply("--yes")
+    plane.admin.patch(INGRESS, {"metadata": {"annotations": {"theirs": "stays"}}})
     before, since = everything(cluster), plane.audit_position()
     capsys.readouterr()
     assert quick_apply() == 0
     assert writes(plane, since) == []
+    # What is as it was applied needs not even a dry run.
+    assert not [event for event in plane.audit_events(since=since) if event["verb"] == "patch"]
     assert everything(cluster) == before
+    assert plane.admin.get(INGRESS)["metadata"]["annotations"]["theirs"] == "stays"
     told = capsys.readouterr()
     assert told.out == ""
     host = plane.url.removeprefix("https://")
     check(message_with(told.err, f"{host}: "), reason="unchanged")
-
-
-def test_an_object_as_it_was_applied_is_not_even_tried(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    apply(cluster, BOTH)
-    since = plane.audit_position()
-    assert plan(cluster, BOTH).to_apply == []
-    assert not [e for e in plane.audit_events(since=since) if e["verb"] == "patch"]
 
 
 def test_removing_a_domain_deletes_its_objects_and_no_others(cluster: Cluster) -> None:
@@ -190,13 +189,6 @@ def test_a_field_of_another_manager_is_reported_and_kept_unless_forced(
     assert spec["terminationGracePeriodSeconds"] != 77
 
 
-def test_fields_added_by_others_are_kept(plane: ControlPlane, cluster: Cluster) -> None:
-    apply(cluster, ONLY_EKF)
-    plane.admin.patch(INGRESS, {"metadata": {"annotations": {"theirs": "stays"}}})
-    assert plan(cluster, ONLY_EKF).to_apply == []
-    assert plane.admin.get(INGRESS)["metadata"]["annotations"]["theirs"] == "stays"
-
-
 @pytest.mark.parametrize("answer", [None, "n\n"], ids=["nobody is asked", "no"])
 def test_exposing_more_asks_for_confirmation_and_without_it_changes_nothing(
     plane: ControlPlane,
@@ -228,19 +220,11 @@ def test_exposing_more_asks_for_confirmation_and_without_it_changes_nothing(
     assert sorted((folder / "deploy").rglob("*")) == files
 
 
-class Terminal:
-    """Somebody at a terminal, who types one line."""
-
-    def __init__(self, line: str) -> None:
-        self._line = line
+class Terminal(io.StringIO):
+    """A terminal at which a user types one line."""
 
     def isatty(self) -> bool:
-        """They are there."""
         return True
-
-    def readline(self) -> str:
-        """What they type."""
-        return self._line
 
 
 def test_confirmation_at_the_terminal_suffices_and_exposing_less_needs_none(
@@ -254,29 +238,22 @@ def test_confirmation_at_the_terminal_suffices_and_exposing_less_needs_none(
     assert quick_apply() == 0
 
 
-def test_missing_kinds_are_named_before_anything_is_applied(
-    plane: ControlPlane, cluster: Cluster
+@pytest.mark.parametrize(
+    ("before", "after", "missing", "hint"),
+    [
+        ("{secret: ekf-tls}", "{issuer: x}", r"Certificate \(cert-manager.io/v1\)", "cert-manager"),
+        ("front: istio,", "front: istio, frontNamespace: nowhere,", "nowhere", "frontNamespace"),
+    ],
+    ids=["kind", "namespace"],
+)
+def test_missing_kinds_and_namespaces_are_named_before_anything_is_applied(
+    plane: ControlPlane, cluster: Cluster, before: str, after: str, missing: str, hint: str
 ) -> None:
     since = plane.audit_position()
-    with raises(MissingError, match=r"Certificate \(cert-manager.io/v1\)") as raised:
-        plan(cluster, BOTH.replace("{secret: ekf-tls}", "{issuer: letsencrypt}"))
-    assert "cert-manager" in raised.value.hint
+    with raises(MissingError, match=missing) as raised:
+        plan(cluster, BOTH.replace(before, after))
+    assert hint in raised.value.hint
     assert writes(plane, since) == []
-
-
-def test_a_missing_namespace_is_reported_before_anything_is_applied(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    since = plane.audit_position()
-    with raises(MissingError, match="nowhere"):
-        plan(cluster, BOTH.replace("front: istio,", "front: istio, frontNamespace: nowhere,"))
-    assert writes(plane, since) == []
-
-
-def test_the_version_that_the_cluster_serves_is_rendered(cluster: Cluster) -> None:
-    assert "gateway.networking.k8s.io/v1/BackendTLSPolicy" in cluster.kinds().names
-    old = cluster.kinds().names - {"networking.istio.io/v1/VirtualService"}
-    assert "networking.istio.io/v1beta1/VirtualService" in old
 
 
 def test_a_forbidden_request_names_the_rbac_rule_to_add(
@@ -312,10 +289,13 @@ def test_all_missing_rights_are_reported_at_once(plane: ControlPlane, cluster: C
     holder.close()
 
 
-def test_no_secret_is_shown(
-    cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+def test_a_dry_run_changes_nothing_and_no_secret_is_shown(
+    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert quick_apply("--yes", "--dry-run") == 0
+    since = plane.audit_position()
+    assert quick_apply("--dry-run") == 0
+    assert writes(plane, since) == []
+    assert not (folder / "deploy").exists()
     dry = capsys.readouterr()
     assert "tls.key: '(not shown" in dry.out or "tls.key: (not shown" in dry.out
     quick_apply("--yes")
@@ -329,46 +309,33 @@ def test_no_secret_is_shown(
         assert plain.splitlines()[1] not in text
 
 
-def test_dry_run_changes_nothing(plane: ControlPlane, cluster: Cluster, folder: Path) -> None:
-    since = plane.audit_position()
-    assert quick_apply("--dry-run") == 0
-    assert writes(plane, since) == []
-    assert not (folder / "deploy").exists()
-
-
-def test_diff_exits_with_3_for_a_file_or_an_object_that_differs(
+def test_diff_finds_drift_between_config_files_git_and_cluster(
     plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quick_apply("--yes")
+    checked = ["render", "--output", "deploy", "--check", "--cluster"]
+    make_repository(folder)
+    assert main(["apply", "--yes", "--no-wait"]) == 0
+    assert (main(["diff"]), main(checked)) == (0, 0)
+
     file = folder / "deploy" / "base" / "service.yaml"
     text = file.read_text()
     file.write_text(text.replace("443", "444"))
-    assert main(["diff"]) == 3
+    assert (main(["diff"]), main(checked)) == (3, 3)
     file.write_text(text)
-    assert main(["diff"]) == 0
     plane.admin.delete(INGRESS)
+    assert main(checked) == 3
     capsys.readouterr()
     assert main(["diff", "--output", "json"]) == 3
     (only,) = json.loads(capsys.readouterr().out)["objects"]
     assert (only["kind"], only["action"]) == ("Ingress", "create")
 
-
-def test_one_check_finds_drift_between_config_files_git_and_cluster(
-    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    look = ["render", "--output", "deploy", "--check", "--cluster"]
-    make_repository(folder)
-    assert main(["apply", "--yes", "--no-wait"]) == 0
-    assert main(look) == 0
-    plane.admin.delete(INGRESS)
-    assert main(look) == 3
     quick_apply("--yes")
-    assert main(look) == 0
+    assert main(["diff"]) == 0
     write(folder, BOTH + "door: {replicas: 3}\n")
-    assert main(look) == 3
+    assert main(["diff"]) == 3
     quick_apply("--yes")
     capsys.readouterr()
-    assert main(look) == 3
+    assert main(["diff"]) == 3
     check(message_with(capsys.readouterr().err, "daypass.yaml"), reason="uncommitted")
 
 
@@ -448,9 +415,6 @@ def test_a_forged_inventory_entry_removes_nothing(plane: ControlPlane, cluster: 
 
 
 def test_of_two_concurrent_applies_only_one_writes(cluster: Cluster) -> None:
-    from daypass._core.errors import DaypassError
-    from daypass.deploy.apply import execute
-
     apply(cluster, ONLY_EKF)
     mine = plan(cluster, BOTH)
     apply(cluster, BOTH)
@@ -469,8 +433,6 @@ def test_the_gateway_api_gets_a_copy_of_the_authority(cluster: Cluster) -> None:
 def test_a_certificate_of_another_owner_is_used_and_never_changed(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
-    from support.authority import Authority
-
     authority = Authority()
     pair = authority.server("daypass-door.daypass.svc")
     encoded = {
@@ -496,8 +458,6 @@ def test_a_certificate_of_another_owner_is_used_and_never_changed(
 def test_a_field_that_the_api_server_does_not_know_is_refused_and_not_left_out(
     cluster: Cluster,
 ) -> None:
-    from daypass.kube.errors import ApiError
-
     apply(cluster, BOTH)
     for change in plan(cluster, BOTH + "door: {replicas: 3}\n").changes:
         if change.identifier.kind in ("DestinationRule", "Deployment"):

@@ -15,10 +15,19 @@ import pytest
 
 from daypass.deploy.cluster_state import read_cluster_state
 from daypass.kube.cluster import Cluster
-from daypass.kube.kubeconfig import find_connection_config
+from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_istio
-from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, prepared_plane, remove
+from support.deploying import (
+    BOTH,
+    ONLY_EKF,
+    apply,
+    clear,
+    cleared,
+    everything,
+    prepared_plane,
+    remove,
+)
 
 
 class Dead(Exception):
@@ -68,21 +77,14 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
     """The plane for an admin whose process goes on."""
-    opened = open_cluster(plane)
-    yield opened
-    clear(opened)
-    opened.close()
-
-
-def open_cluster(plane: ControlPlane) -> Cluster:
-    """The plane for an admin."""
-    return Cluster(find_connection_config({}, kubeconfig=str(plane.kubeconfig)))
+    with cleared(plane) as opened:
+        yield opened
 
 
 @contextmanager
 def dying(plane: ControlPlane, last: int, *, acted: bool) -> Iterator[tuple[Cluster, Mortal]]:
     """The plane for one who dies at a write."""
-    with closing(open_cluster(plane)) as opened:
+    with closing(admin_cluster(plane)) as opened:
         mortal = Mortal(opened._client._transport, last, acted=acted)
         opened._client._transport = mortal
         with suppress(Dead):

@@ -14,11 +14,10 @@ from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import CONFIG_MAPS, SECRETS
 from daypass.testing.clock import MovableClock
 from support.cert_manager import install_cert_manager
-from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api
 from support.deadline import eventually
-from support.deploying import clear, everything
+from support.deploying import clear, cleared, everything
 from support.messages import check, line_with, message_with
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
@@ -48,10 +47,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture
 def admin(plane: ControlPlane) -> Iterator[Cluster]:
     """The plane for an admin; what was applied there is removed afterwards."""
-    opened = admin_cluster(plane)
-    yield opened
-    clear(opened)
-    opened.close()
+    with cleared(plane) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,9 @@ def rok_deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RokDeploy:
     program = RokDeploy(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
     return program
+
+
+EKF = ("--adopt", "hosts", "--ekf-host", "ekf.example.com")
 
 
 def adopt(root: Path, *words: str) -> int:
@@ -111,45 +115,37 @@ def test_other_changed_and_staged_files_stay_out_of_the_commit(repository: Path)
 
 
 def test_a_patch_with_uncommitted_edits_is_not_committed(
-    repository: Path, capsys: pytest.CaptureFixture[str]
+    repository: Path, refused: Callable[..., None]
 ) -> None:
     begun = LONG_PATCH.replace(PLACEHOLDER, "half.example.com")
     (repository / EKF_PATCH).write_text(begun)
-
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 1
-    stderr = capsys.readouterr().err
-    assert EKF_PATCH in stderr
-    check(stderr, reason="failed")
-    assert (repository / EKF_PATCH).read_text() == begun
-    assert adopt(repository, "--ekf-host", "ekf.example.com") == 0  # edited without --commit
+    refused(repository, *EKF, "--commit", names=(EKF_PATCH,))
+    assert main(["init", str(repository), *EKF]) == 0  # edited without --commit
 
 
+def hook(root: Path) -> None:
+    """Refuse all commits."""
+    script = root / ".git/hooks/pre-commit"
+    script.write_text("#!/bin/sh\necho not on a Friday >&2\nexit 1\n")
+    script.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        (hook, "not on a Friday"),
+        (lambda root: git(root, "config", "--unset", "user.name"), "git config user.name"),
+        (lambda root: git(root, "config", "--unset", "user.email"), "git config user.email"),
+    ],
+    ids=["hook", "no name", "no address"],
+)
 def test_a_refused_commit_leaves_nothing_behind(
-    repository: Path, rok_deploy: RokDeploy, capsys: pytest.CaptureFixture[str]
-) -> None:
-    hook = repository / ".git/hooks/pre-commit"
-    hook.write_text("#!/bin/sh\necho not on a Friday >&2\nexit 1\n")
-    hook.chmod(0o755)
-
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit", "--apply") == 1
-    stderr = capsys.readouterr().err
-    assert "not on a Friday" in stderr
-    check(stderr, reason="failed")
-    assert git(repository, "status", "--porcelain") == ""
+    repository: Path, rok_deploy: RokDeploy, refused: Callable[..., None],
+    change: Callable[[Path], object], value: str,
+) -> None:  # fmt: skip
+    change(repository)
+    refused(repository, *EKF, "--commit", "--apply", names=(value,))
     assert rok_deploy.calls == []
-
-
-@pytest.mark.parametrize("key", ["user.name", "user.email"])
-def test_a_missing_committer_is_an_error_before_any_write(
-    repository: Path, key: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    git(repository, "config", "--unset", key)
-
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 1
-    stderr = capsys.readouterr().err
-    assert "git config user.name" in stderr
-    check(stderr, reason="failed")
-    assert git(repository, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("remote", [True, False], ids=["remote", "no remote"])
@@ -204,7 +200,7 @@ def test_one_of_the_overlays_suffices(tmp_path: Path, domain: str) -> None:
 
 
 def test_a_host_changed_by_another_patch_is_refused_and_nothing_is_written(
-    repository: Path, capsys: pytest.CaptureFixture[str]
+    repository: Path, refused: Callable[..., None]
 ) -> None:
     kustomization = repository / FOLDERS["ekf"] / "kustomization.yaml"
     kustomization.write_text(
@@ -212,13 +208,7 @@ def test_a_host_changed_by_another_patch_is_refused_and_nothing_is_written(
         + "- target: {kind: Ingress}\n"
         + '  patch: \'[{"op": "replace", "path": "/spec/rules/0/host", "value": "its.own"}]\'\n'
     )
-
-    assert adopt(repository, "--ekf-host", "ekf.example.com") == 1
-    stderr = capsys.readouterr().err
-    assert FOLDERS["ekf"] in stderr
-    assert "its.own" in stderr
-    check(stderr, reason="failed")
-    assert (repository / EKF_PATCH).read_text() == LONG_PATCH
+    refused(repository, *EKF, names=(FOLDERS["ekf"], "its.own"))
 
 
 def test_an_overlay_that_cannot_be_built_is_edited_with_a_warning(
@@ -269,29 +259,22 @@ def test_the_mode_and_line_endings_of_a_patch_are_kept(repository: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("words", "names"),
     [
-        ((), ["--ekf-host", "--serving-host"]),
-        (("--ekf-host", "*.example.com"), ["--ekf-host", "'*.example.com'"]),
-        (("--ekf-host", "bücher.example"), ["--ekf-host", "xn--bcher-kva.example"]),
-        (("--ekf-host", "EKF.example.com"), ["--ekf-host", "'ekf.example.com'"]),
-        (("--ekf-host", "https://ekf.example.com"), ["--ekf-host", "'https://ekf.example.com'"]),
-        (("--ekf-host", "10.0.0.1"), ["--ekf-host", "'10.0.0.1'"]),
-        (("--ekf-host", "a.example.com", "--serving-host", "a.example.com"), ["a.example.com"]),
-        (("--ekf-host", SERVING), [SERVING]),
-        (("--host", "ekf.example.com"), ["--host", "--ekf-host", "--serving-host"]),
+        ((), ("--ekf-host", "--serving-host")),
+        (("--ekf-host", "*.example.com"), ("--ekf-host", "'*.example.com'",)),
+        (("--ekf-host", "bücher.example"), ("--ekf-host", "xn--bcher-kva.example")),
+        (("--ekf-host", "EKF.example.com"), ("--ekf-host", "'ekf.example.com'",)),
+        (("--ekf-host", "https://ekf.example.com"), ("--ekf-host", "'https://ekf.example.com'",)),
+        (("--ekf-host", "10.0.0.1"), ("--ekf-host", "'10.0.0.1'",)),
+        (("--ekf-host", "a.example.com", "--serving-host", "a.example.com"), ("a.example.com",)),
+        (("--ekf-host", SERVING), (SERVING,)),
+        (("--host", "ekf.example.com"), ("--host", "--ekf-host", "--serving-host")),
     ],
     ids=["none", "wildcard", "not ASCII", "capitals", "a URL", "an address", "both the same",
          "that of the other", "--host"],
 )  # fmt: skip
 def test_invalid_options_are_named_and_change_nothing(
-    repository: Path,
-    words: tuple[str, ...],
-    expected: list[str],
-    capsys: pytest.CaptureFixture[str],
+    repository: Path, words: tuple[str, ...], names: tuple[str, ...], refused: Callable[..., None]
 ) -> None:
-    assert adopt(repository, *words) == 2
-    stderr = capsys.readouterr().err
-    assert all(value in stderr for value in expected)
-    check(stderr, reason="usage")
-    assert git(repository, "status", "--porcelain") == ""
+    refused(repository, "--adopt", "hosts", *words, code=2, names=names)

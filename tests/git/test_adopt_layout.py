@@ -91,51 +91,21 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a large kustomization": (large("kustomization.yaml"), FILE),
     "a deep patch": (lambda root: (root / HOST_PATCH).write_text("[" * 20_000), f"{HOST_PATCH} "),
     "a patch of aliases": (lambda root: (root / HOST_PATCH).write_text(BOMB), f"{HOST_PATCH} "),
+    "a named pipe as the patch": (pipe(PATCH), HOST_PATCH),
+    "a named pipe as the kustomization": (pipe("kustomization.yaml"), "kustomization.yaml"),
     "not UTF-8": (lambda root: (root / HOST_PATCH).write_bytes(b"\xff\xfe"), f"{HOST_PATCH} "),
 }  # fmt: skip
 """A change to the repository, and what the refusal names."""
 
 
 @pytest.mark.parametrize(("change", "value"), REFUSED.values(), ids=REFUSED)
-@pytest.mark.parametrize("what", ["hosts", "door"])
 def test_an_unknown_layout_is_refused_and_unchanged(
-    repository: Path,
-    change: Callable[[Path], object],
-    value: str,
-    what: str,
-    capsys: pytest.CaptureFixture[str],
+    repository: Path, change: Callable[[Path], object], value: str, refused: Callable[..., None]
 ) -> None:
     change(repository)
-    git(repository, "add", "--all")
-    words = ["--adopt", what, "--ekf-host", "ekf.example.com", "--no-cluster"]
-
-    assert main(["init", str(repository), *words]) == 1
-    stderr = capsys.readouterr().err
-    assert value in stderr
-    assert OVERLAY in stderr
-    if what == "hosts":  # the messages of `door` are the same
-        check(stderr, reason="failed")
-    assert git(repository, "diff") == ""
-    assert git(repository, "ls-files", "--others") == ""
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [(PATCH, f"{OVERLAY}/{PATCH}"), ("kustomization.yaml", "kustomization.yaml")],
-    ids=["patch", "kustomization"],
-)
-@pytest.mark.parametrize("what", ["hosts", "door"])
-def test_a_named_pipe_is_refused_without_blocking(
-    repository: Path, name: str, value: str, what: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pipe(name)(repository)
-    words = ["--adopt", what, "--ekf-host", "ekf.example.com", "--no-cluster"]
-    assert main(["init", str(repository), *words]) == 1
-    stderr = capsys.readouterr().err
-    assert OVERLAY in stderr
-    assert value in stderr
-    if what == "hosts":
-        check(stderr, reason="failed")
+    names = (value, OVERLAY)
+    for what in ("hosts", "door"):  # the second message is the same
+        refused(repository, "--adopt", what, "--ekf-host", "ekf.example.com", names=names)
 
 
 @pytest.mark.parametrize(

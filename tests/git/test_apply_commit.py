@@ -41,6 +41,14 @@ def git_lines(root: Path, *arguments: str) -> list[str]:
     return git(root, *arguments).splitlines()
 
 
+def git_init(root: Path) -> None:
+    """A repository with a committer, and no commit yet."""
+    root.mkdir(exist_ok=True)
+    git(root, "init", "--quiet")
+    git(root, "config", "user.name", "Ada")
+    git(root, "config", "user.email", "ada@example.com")
+
+
 def snapshot(root: Path) -> tuple[str, str, str]:
     """The state of the repository: HEAD, what is staged and what is not."""
     return (
@@ -158,11 +166,6 @@ def test_a_commit_that_git_refuses_restores_the_index_and_keeps_rendered_files(
     assert (folder / "domains/serving/virtualservice.yaml").exists()
 
 
-def detach(root: Path) -> None:
-    """Detach HEAD."""
-    git(root, "checkout", "--quiet", "--detach")
-
-
 def begin_merge(root: Path) -> None:
     """Start a merge that stops at a conflict."""
     branch = git(root, "branch", "--show-current").strip()
@@ -181,31 +184,46 @@ def begin_rebase(root: Path) -> None:
     git(root, "-c", "sequence.editor=sed -i 1ibreak", "rebase", "--interactive", "HEAD~1")
 
 
-def remove_committer(root: Path) -> None:
-    """Remove the name and address of the committer."""
-    for name in ("user.name", "user.email"):
-        git(root, "config", "--unset", name)
-
-
-def edit_by_hand(root: Path) -> None:
-    """Change a rendered file without a commit."""
+def leave_unmerged(root: Path) -> None:
+    """A stash conflicts with a commit."""
     file = root / "deploy" / "base" / "service.yaml"
-    file.write_text(file.read_text() + "# by hand\n")
+    text = file.read_text()
+    file.write_text(text.replace("443", "444"))
+    git(root, "stash", "--quiet")
+    file.write_text(text.replace("443", "445"))
+    git(root, "commit", "--quiet", "--all", "-m", "another")
+    with pytest.raises(CalledProcessError):
+        git(root, "stash", "pop")
 
 
-def ignore(root: Path) -> None:
-    """Make git ignore a file that will be new."""
-    (root / ".git" / "info" / "exclude").write_text("virtualservice.yaml\n")
+def edit(path: str) -> Callable[[Path], object]:
+    """Append a line to a file."""
+
+    def make(root: Path) -> None:
+        with (root / path).open("a") as file:
+            file.write("virtualservice.yaml\n")
+
+    return make
 
 
-EARLY = {
-    "ignored": (ignore, "deploy/domains/serving/virtualservice.*\n.*.gitignore"),
-    "no branch": (detach, "HEAD .*/deployments.*\ngit switch "),
+EARLY: dict[str, tuple[Callable[[Path], object], str]] = {
+    "ignored": (
+        edit(".git/info/exclude"), "deploy/domains/serving/virtualservice.*\n.*.gitignore",
+    ),
+    "no branch": (
+        lambda root: git(root, "checkout", "--quiet", "--detach"),
+        "HEAD .*/deployments.*\ngit switch ",
+    ),
     "a merge": (begin_merge, " merge .*/deployments"),
     "a rebase": (begin_rebase, " rebase .*/deployments"),
-    "nobody": (remove_committer, "\ngit config user.name "),
-    "a change by hand": (edit_by_hand, "deploy/base/service.yaml .*\n.*git .*stash "),
-}
+    "nobody": (
+        lambda root: git(root, "config", "--remove-section", "user"), "\ngit config user.name ",
+    ),
+    "a change by hand": (
+        edit("deploy/base/service.yaml"), "deploy/base/service.yaml .*\n.*git .*stash ",
+    ),
+    "unmerged": (leave_unmerged, r"deploy/base/service\.yaml .*\n"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("make", "words"), EARLY.values(), ids=EARLY)
@@ -222,20 +240,6 @@ def test_an_impossible_commit_is_an_error_before_any_write(
     assert snapshot(repository) == before
 
 
-def test_unmerged_paths_are_named(repository: Path) -> None:
-    write_and_commit(repository, ONLY_EKF)
-    file = repository / "deploy" / "base" / "service.yaml"
-    text = file.read_text()
-    file.write_text(text.replace("443", "444"))
-    git(repository, "stash", "--quiet")
-    file.write_text(text.replace("443", "445"))
-    git(repository, "commit", "--quiet", "--all", "-m", "another")
-    with pytest.raises(CalledProcessError):
-        git(repository, "stash", "pop")
-    with raises(GitError, match=r"deploy/base/service\.yaml .*\n"):
-        Checkout(repository / "deploy", repository / "daypass.yaml").verify(tree_of(ONLY_EKF))
-
-
 def test_a_worktree_commits_to_its_own_branch(repository: Path, tmp_path: Path) -> None:
     git(repository, "worktree", "add", "--quiet", "-b", "staging", str(tmp_path / "staging"))
     before = git(repository, "rev-parse", "HEAD")
@@ -249,15 +253,11 @@ def test_a_submodule_is_committed_to_and_its_superproject_returned(
     repository: Path, tmp_path: Path
 ) -> None:
     outer = tmp_path / "outer"
-    outer.mkdir()
-    git(outer, "init", "--quiet")
-    for name, value in (("user.name", "x"), ("user.email", "x@example.com")):
-        git(outer, "config", name, value)
+    git_init(outer)
     source = ("-c", "protocol.file.allow=always")
     git(outer, *source, "submodule", "--quiet", "add", str(repository), "inner")
     inner = outer / "inner"
-    git(inner, "config", "user.name", "x")
-    git(inner, "config", "user.email", "x@example.com")
+    git_init(inner)
     committed = write_and_commit(inner, BOTH)
     assert committed is not None
     assert Path(committed.superproject) == outer
@@ -268,10 +268,7 @@ def test_the_first_commit_of_a_repository_works_and_a_refused_one_leaves_no_trac
     tmp_path: Path,
 ) -> None:
     root = tmp_path / "new"
-    root.mkdir()
-    git(root, "init", "--quiet")
-    for name, value in (("user.name", "x"), ("user.email", "x@example.com")):
-        git(root, "config", name, value)
+    git_init(root)
     refuse = hook("pre-commit", "exit 1")
     refuse(root)
     with raises(GitError, match="--no-commit"):

@@ -1,4 +1,7 @@
-"""The gate on Envoy Gateway, applied to a real API server; a test plays Envoy Gateway."""
+"""The gates on Istio and on Envoy Gateway, applied to a real API server that has their kinds.
+
+No gateway runs; a test plays Envoy Gateway.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,21 @@ from daypass.gate.signing_keys import key_set
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.kubeconfig import find_connection_config
+from daypass.kube.resources import AUTHORIZATION_POLICIES
 from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST
 from daypass.testing.clock import MovableClock
 from support.controlplane import ISSUER, ControlPlane
-from support.crds import install_envoy_gateway
+from support.crds import install_envoy_gateway, install_istio
 from support.deploying import apply, cleared, everything, named, plan, prepared_plane, remove
-from support.manifest_cases import ENVOY_GATEWAY
+from support.manifest_cases import ENVOY_GATEWAY, ISTIO
 from support.messages import check, raises
 from support.rendered import config_of
 from support.watching import as_watch
 
 POLICY = f"/apis/gateway.envoyproxy.io/v1alpha1/namespaces/infra/securitypolicies/{GATE}"
 LISTENED = POLICY.replace("securitypolicies", "clienttrafficpolicies")
+SPACE = "istio-system"
+Where = tuple[str, str]
 DOORS = POLICY.replace(f"infra/securitypolicies/{GATE}", "daypass/securitypolicies/") + (
     "daypass-domain-ekf"
 )
@@ -36,8 +42,9 @@ DOORS = POLICY.replace(f"infra/securitypolicies/{GATE}", "daypass/securitypolici
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A cluster of its own."""
-    folder = tmp_path_factory.mktemp("gateway-gate-plane")
-    with prepared_plane(folder, [install_envoy_gateway], "infra") as running:
+    kinds = (install_istio, install_envoy_gateway)
+    with prepared_plane(tmp_path_factory.mktemp("gate-plane"), kinds, SPACE) as running:
+        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "infra"}})
         yield running
 
 
@@ -48,25 +55,51 @@ def cluster(plane: ControlPlane) -> Iterator[Cluster]:
         yield opened
 
 
+@pytest.mark.parametrize(
+    ("config", "space", "made", "absent"),
+    [
+        (ISTIO, SPACE, {("EnvoyFilter", SPACE), ("AuthorizationPolicy", SPACE)},
+         {("DestinationRule", "daypass")}),
+        (ISTIO.replace("audience:", "check: review, audience:"), SPACE,
+         {("DestinationRule", "daypass"), ("Deployment", "daypass")}, set()),
+        (ENVOY_GATEWAY, "infra",
+         {("SecurityPolicy", "infra"), ("ClientTrafficPolicy", "infra"),
+          ("BackendTLSPolicy", "daypass"), ("ReferenceGrant", "daypass")}, set()),
+    ],
+    ids=["istio", "istio with review", "envoy-gateway"],
+)  # fmt: skip
 def test_it_is_applied_changes_nothing_the_second_time_and_is_removed_whole(
-    cluster: Cluster,
+    cluster: Cluster, config: str, space: str, made: set[Where], absent: set[Where]
 ) -> None:
-    before = everything(cluster)
-    apply(cluster, ENVOY_GATEWAY)
-    there = everything(cluster)
-    assert named(there) >= {
-        ("SecurityPolicy", "infra", GATE),
-        ("SecurityPolicy", "daypass", "daypass-domain-ekf"),
-        ("ClientTrafficPolicy", "infra", GATE),
-        ("BackendTLSPolicy", "daypass", GATE),
-        ("ReferenceGrant", "daypass", GATE),
-    }
-    assert not plan(cluster, ENVOY_GATEWAY).differs
-    apply(cluster, ENVOY_GATEWAY)
-    assert everything(cluster) == there
+    before = named(everything(cluster))
+    apply(cluster, config)
+    whole = everything(cluster)
+    there = named(whole) - before
+    assert made <= {(kind, where) for kind, where, name in there if name == GATE}
+    assert not absent & {(kind, where) for kind, where, name in there if name == GATE}
+    assert not plan(cluster, config).to_apply
+    apply(cluster, config)
+    assert everything(cluster) == whole
     remove(cluster)
-    left = {key for key in everything(cluster).keys() - before.keys() if key[1] != "daypass"}
-    assert left <= {("v1 Namespace", "", "daypass")}
+    left = {each for each in named(everything(cluster)) - before if each[1] != "daypass"}
+    assert left <= {("Namespace", "", "daypass")}
+
+
+def test_istios_gateway_gets_what_it_trusts_the_authorizer_by(cluster: Cluster) -> None:
+    apply(cluster, ISTIO.replace("audience:", "check: review, audience:"))
+    trusted = {("Secret", "daypass", GATE_PAIR), ("Secret", SPACE, GATE_TRUST)}
+    assert trusted <= named(everything(cluster))
+
+
+def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster) -> None:
+    apply(cluster, ISTIO)
+    apply(cluster, ISTIO.replace("audience:", "others: login, audience:"))
+    assert ("EnvoyFilter", SPACE, GATE) in named(everything(cluster))
+    rules = cluster.get(AUTHORIZATION_POLICIES, GATE, SPACE)["spec"]["rules"]
+    assert [rule["when"][1]["key"] for rule in rules] == [
+        "request.headers[kubeflow-userid]",
+        "request.auth.claims[iss]",
+    ]
 
 
 def test_without_a_gate_any_more_its_policies_go_and_the_door_stays(cluster: Cluster) -> None:
