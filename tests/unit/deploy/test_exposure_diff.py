@@ -22,37 +22,26 @@ EKF = "ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}
 URL = "https://ekf.example.com/kubernetes"
 WIDER = {
     "another host": (
-        EKF,
-        f"{EKF}\n  b: {{host: b.example.com, front: istio, tls: outside}}",
+        EKF, f"{EKF}\n  b: {{host: b.example.com, front: istio, tls: outside}}",
         "https://b.example.com/kubernetes",
     ),
     "another prefix": ("version: 1", "version: 1\nprefix: /k", "https://ekf.example.com/k "),
     "no door": ("tls: {secret: ekf-tls}", "tls: {secret: ekf-tls}, direct: true", URL),
     "TLS ends before the front": ("tls: {secret: ekf-tls}", "tls: outside", URL, "TLS"),
     "pods of another namespace": (
-        "{secret: ekf-tls}",
-        "{secret: ekf-tls}, frontNamespace: x",
-        URL,
-        "namespace x",
+        "{secret: ekf-tls}", "{secret: ekf-tls}, frontNamespace: x", URL, "namespace x",
     ),
     "another API server": (
-        "cluster: {",
-        "cluster: {server: 'https://10.0.0.9', ",
-        "cluster.server:",
-        "https://10.0.0.9",
+        "cluster: {", "cluster: {server: 'https://10.0.0.9', ", "cluster.server:", "https://10.0.0.9",
     ),
     "more addresses": ("[10.0.0.1]", "[10.0.0.1, 10.0.0.2]", "cluster.addresses:", "10.0.0.2"),
     "any address": ("cluster: {addresses: [10.0.0.1]}\n", "", "cluster.addresses:"),
     "more trusted hops": ("limits:", "door: {trustedHops: 2}\nlimits:", "door.trustedHops: 2"),
     "a higher rate": (
-        "requestsPerSecond: 100",
-        "requestsPerSecond: 101",
-        "limits.requestsPerSecond: 101",
+        "requestsPerSecond: 100", "requestsPerSecond: 101", "limits.requestsPerSecond: 101",
     ),
     "a higher rate of one source": (
-        "perSourcePerSecond: 5",
-        "perSourcePerSecond: 6",
-        "limits.perSourcePerSecond: 6",
+        "perSourcePerSecond: 5", "perSourcePerSecond: 6", "limits.perSourcePerSecond: 6",
     ),
     "a larger body": ("4Ki", "5Ki", "limits.requestBody: 5120"),
     "no policy": ("policy: {audiences: [gate.example.com]}\n", "", "policy:"),
@@ -60,14 +49,10 @@ WIDER = {
     "a mode that records": ("com]}", "com], mode: audit}", "policy.mode: audit"),
     "another audience": ("com]}", "com, other]}", "policy.audiences: other"),
     "a longer life": (
-        "com]}",
-        "com], longestLifetime: 25h}",
-        "policy.longestLifetimeSeconds: 90000",
+        "com]}", "com], longestLifetime: 25h}", "policy.longestLifetimeSeconds: 90000",
     ),
     "a longer life of the federated": (
-        "com]}",
-        "com], federated: {longestLifetime: 2h}}",
-        "policy.federatedLifetimeSeconds: 7200",
+        "com]}", "com], federated: {longestLifetime: 2h}}", "policy.federatedLifetimeSeconds: 7200",
     ),
     "no binding": ("com]}", "com], binding: optional}", "policy.binding: optional"),
     "successors": ("com]}", "com], successors: allowed}", "policy.successors: allowed"),
@@ -75,28 +60,21 @@ WIDER = {
     "a gate on one machine alone": ("hosts: [ekf", "engine: envoy, hosts: [ekf", "gate:"),
     "another gateway guarded": ("hosts: [ekf", "frontNamespace: edge, hosts: [ekf", "gate:"),
     "another kind of gateway guarded": (
-        "hosts: [ekf",
-        "engine: envoy-gateway, hosts: [ekf",
-        "gate:",
+        "hosts: [ekf", "engine: envoy-gateway, hosts: [ekf", "gate:",
     ),
     "a host less guarded": (", b.example.com]", "]", "gate.hosts: b.example.com"),
     "a login next to the gate": ("hosts: [ekf", "others: login, hosts: [ekf", "gate.others: login"),
     "unbound tokens": (
-        "hosts: [ekf",
-        "requireBound: false, hosts: [ekf",
-        "gate.requireBound: false",
+        "hosts: [ekf", "requireBound: false, hosts: [ekf", "gate.requireBound: false",
     ),
     "tokens for the services": (
-        "hosts: [ekf",
-        "forwardToken: true, hosts: [ekf",
-        "gate.forwardToken: true",
+        "hosts: [ekf", "forwardToken: true, hosts: [ekf", "gate.forwardToken: true",
     ),
     "an exempt account": (
-        "com]}",
-        "com], exempt: [system:serviceaccount:a:b]}",
+        "com]}", "com], exempt: [system:serviceaccount:a:b]}",
         "policy.exempt: system:serviceaccount:a:b",
     ),
-}
+}  # fmt: skip
 """What is replaced in the config, and what the line about it names."""
 
 BOTH_WAYS = {

@@ -13,6 +13,7 @@ from daypass.deploy.gate_bypass import (
     Pods,
     by_another_listener,
     by_another_name,
+    by_routes,
     in_common,
     kinds_of,
     on_istio,
@@ -70,14 +71,6 @@ STAR = service("kubeflow/dashboard", "*")
 OURS = service("kubeflow/dashboard", HOST)
 
 
-def test_a_virtual_service_for_any_host_is_reported() -> None:
-    (line,) = reported(gateway("*"), STAR)
-    assert is_about(line, *ANY)
-    check(line, reason="unguarded")
-    assert reported(gateway("*", HOST), STAR) == [line]
-    assert reported(gateway("*/*"), STAR) == [line]
-
-
 @pytest.mark.parametrize(
     "documents",
     [
@@ -99,61 +92,57 @@ def test_a_virtual_service_for_any_host_is_reported() -> None:
         [gateway("*"), {**STAR, "metadata": {**STAR["metadata"], "labels": OWNED}}],
         [gateway("*"), OURS, service("team/x", "x.example.com", to="x",
                                      at="kubeflow/kubeflow-gateway")],
+        [{**gateway(), "spec": None}, STAR],
     ],
-    ids=range(15),
+    ids=range(16),
 )  # fmt: skip
 def test_routes_to_unguarded_services_are_not_reported(documents: list[Object]) -> None:
     assert reported(*documents) == []
 
 
-@pytest.mark.parametrize(
-    "to", ["dashboard.kubeflow.svc.cluster.local", "dashboard.kubeflow.svc", "dashboard.kubeflow"]
-)
-def test_another_host_of_a_guarded_service_is_reported(to: str) -> None:
-    other = service("team/x", "x.example.com", to=to, at="kubeflow/kubeflow-gateway")
-    (line,) = reported(gateway("*"), OURS, other)
-    assert is_about(line, "VirtualService team/x ", " x.example.com ", *ANY[1:])
-    check(line, reason="unguarded")
-    assert reported(gateway("*"), OURS, other, hosts=[HOST, "x.example.com"]) == []
+def other_host(to: str) -> list[Object]:
+    """Another host of the service that is guarded."""
+    return [
+        gateway("*"),
+        OURS,
+        service("team/x", "x.example.com", to=to, at="kubeflow/kubeflow-gateway"),
+    ]
 
 
-@pytest.mark.parametrize(
-    "at",
-    [
-        "kubeflow/kubeflow-gateway",
-        "./kubeflow-gateway",
-        "kubeflow-gateway.kubeflow",
-        "kubeflow-gateway.kubeflow.svc.cluster.local",
-    ],
-)
-def test_a_gateway_is_recognized_by_each_of_its_names(at: str) -> None:
-    (line,) = reported(gateway("*"), service("kubeflow/dashboard", "*", at=at))
-    assert is_about(line, *ANY)
-
-
-def test_a_gateway_without_a_spec_serves_nothing() -> None:
-    assert reported({**gateway(), "spec": None}, STAR) == []
-
-
-def test_each_host_of_the_gateway_counts_for_a_virtual_service_for_any_host() -> None:
-    (line,) = reported(gateway(HOST, "x.example.com"), STAR)
-    assert is_about(line, " x.example.com ", *ANY)
-
-
-def test_a_wildcard_host_is_reported() -> None:
-    (line,) = reported(gateway("*.example.com"), STAR)
-    assert is_about(line, " *.example.com ", *ANY)
-    check(line, reason="unguarded")
-
-
-def test_a_delegate_counts_as_a_service() -> None:
+def delegating(name: str, host: str) -> Object:
     http = [{"delegate": {"name": "routes", "namespace": "team"}}]
-    root, other = (
-        made("VirtualService", f"kubeflow/{name}", hosts=[host],
-             gateways=["kubeflow-gateway"], http=http)
-        for name, host in (("root", HOST), ("other", "x.example.com"))
-    )  # fmt: skip
-    assert len(reported(gateway("*"), root, other)) == 1
+    return made(
+        "VirtualService", f"kubeflow/{name}", hosts=[host], gateways=["kubeflow-gateway"], http=http
+    )
+
+
+OTHER = ("VirtualService team/x ", " x.example.com ", *ANY[1:])
+AT = ["kubeflow/kubeflow-gateway", "./kubeflow-gateway", "kubeflow-gateway.kubeflow",
+      "kubeflow-gateway.kubeflow.svc.cluster.local"]  # fmt: skip
+REPORTED: dict[str, tuple[list[Object], tuple[str, ...]]] = {
+    "any host": ([gateway("*"), STAR], ANY),
+    "any host next to the guarded one": ([gateway("*", HOST), STAR], ANY),
+    "any host of any namespace": ([gateway("*/*"), STAR], ANY),
+    "a host of the gateway": ([gateway(HOST, "x.example.com"), STAR], (" x.example.com ", *ANY)),
+    "a wildcard": ([gateway("*.example.com"), STAR], (" *.example.com ", *ANY)),
+    "the same service": (other_host("dashboard.kubeflow"), OTHER),
+    "the same service, .svc": (other_host("dashboard.kubeflow.svc"), OTHER),
+    "the same service, in full": (other_host("dashboard.kubeflow.svc.cluster.local"), OTHER),
+    "the same delegate": (
+        [gateway("*"), delegating("root", HOST), delegating("other", "x.example.com")],
+        ("VirtualService kubeflow/other ", " x.example.com "),
+    ),
+    **{f"at {at}": ([gateway("*"), service("kubeflow/dashboard", "*", at=at)], ANY) for at in AT},
+}
+
+
+@pytest.mark.parametrize(("documents", "names"), REPORTED.values(), ids=REPORTED)
+def test_a_host_that_bypasses_the_gate_is_reported(
+    documents: list[Object], names: tuple[str, ...]
+) -> None:
+    (line,) = reported(*documents)
+    assert is_about(line, *names)
+    check(line, reason="unguarded")
 
 
 def test_a_line_names_three_of_many() -> None:
@@ -172,6 +161,10 @@ def test_a_line_names_three_of_many() -> None:
     assert re.findall(r"h\d.example.com", line) == hosts[:3]
     assert "6 more" in line
     check(line, reason="unguarded")
+
+
+def test_a_host_that_is_guarded_too_is_not_reported() -> None:
+    assert reported(*other_host("dashboard.kubeflow"), hosts=[HOST, "x.example.com"]) == []
 
 
 def test_a_selector_matches_known_pods_and_possibly_unknown_ones() -> None:
@@ -272,8 +265,6 @@ def test_kinds_are_listed_only_for_gates_that_can_be_bypassed(text: str, looks: 
 
 
 def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
-    from daypass.deploy.gate_bypass import by_routes
-
     found = listed(ROUTE.replace(", sectionName: https", ""))
     served = list(by_routes(found, lambda gateway, listener: listener["name"] == "web"))
     (line,) = by_another_listener(served, [HOST], "https")

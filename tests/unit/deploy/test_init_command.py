@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,11 +111,6 @@ def test_missing_or_contradicting_options_are_usage_errors(
     assert files(tmp_path) == {}
 
 
-def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    assert init(tmp_path / "file", *WORDS) == 2
-
-
 def test_it_never_waits_without_a_terminal(tmp_path: Path) -> None:
     reading, writing = os.pipe()  # open, with nothing to read
     try:
@@ -149,29 +145,40 @@ def test_a_terminal_is_prompted_again_after_an_invalid_answer(tmp_path: Path) ->
     assert (domain.host, domain.front) == ("ekf.example.com", "istio")
 
 
-def test_a_symlinked_config_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("mine\n")
-    (tmp_path / "daypass.yaml").symlink_to("mine.yaml")
-    assert init(tmp_path, *WORDS, "--force") == 1
-    assert (tmp_path / "daypass.yaml").is_symlink()
-    assert not (tmp_path / "deploy").exists()
+def link_the_config(root: Path) -> None:
+    (root / "mine.yaml").write_text("mine\n")
+    (root / "repository/daypass.yaml").symlink_to("../mine.yaml")
 
 
-def test_a_folder_in_place_of_the_config_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def link_the_tree(root: Path) -> None:
+    (root / "outside").mkdir()
+    (root / "repository/deploy").symlink_to("../outside")
+
+
+def put_a_file_in_place_of_the_folder(root: Path) -> None:
+    (root / "repository").rmdir()
+    (root / "repository").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (link_the_config, 1),
+        (link_the_tree, 1),
+        (put_a_file_in_place_of_the_folder, 2),
+        (lambda root: (root / "repository/daypass.yaml").mkdir(), 1),
+    ],
+    ids=["linked config", "linked tree", "a file as the folder", "a folder as the config"],
+)
+def test_nothing_is_written_through_links_or_in_place_of_something_else(
+    tmp_path: Path, make: Callable[[Path], None], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "daypass.yaml").mkdir()
-    assert init(tmp_path, *WORDS) == 1
-    stderr = capsys.readouterr().err
-    assert str(tmp_path / "daypass.yaml") in stderr
-    check(stderr, reason="failed")
-
-
-def test_nothing_is_written_through_a_symlinked_folder(tmp_path: Path) -> None:
-    outside, folder = tmp_path / "outside", tmp_path / "repository"
-    outside.mkdir()
+    folder = tmp_path / "repository"
     folder.mkdir()
-    (folder / "deploy").symlink_to(outside)
-    assert init(folder, *WORDS) == 1
-    assert files(outside) == {}
-    assert files(folder) == {}
+    make(tmp_path)
+    before = {path: path.lstat().st_ino for path in tmp_path.rglob("*")}, files(tmp_path)
+    assert init(folder, *WORDS, "--force") == code
+    stderr = capsys.readouterr().err
+    assert str(folder) in stderr
+    check(stderr, reason="refused")
+    assert ({path: path.lstat().st_ino for path in tmp_path.rglob("*")}, files(tmp_path)) == before

@@ -1,23 +1,30 @@
-"""Every finding about a door, by the response that leads to it."""
+"""Every finding about a door and a gate, by the response that leads to it."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from daypass._core.reasons import Reason
 from daypass.client.door import DoorUrl
 from daypass.client.http1 import HttpResponse
+from daypass.gate.decision import GateRequest, Rules, decide
 from daypass.verification.checks import (
     BlockedRequest,
     blocked_requests,
+    forged_token,
     judge_anonymous,
     judge_blocked,
+    judge_forged,
+    judge_gate,
     judge_plain_http,
     judge_policy,
     judge_tokenless,
 )
-from daypass.verification.report import Level
+from daypass.verification.report import Finding, Level
 from daypass.verification.target import VerificationTarget
-from unit.verification.judging import answer, status, worded
+from support.messages import check
 
 OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
 DOOR = VerificationTarget(name="ekf", door=DoorUrl.parse("https://ekf.example.com/kubernetes"))
@@ -27,6 +34,23 @@ SECRETS = (
     'secrets is forbidden: User "system:anonymous" cannot list resource "secrets" in API group ""'
 )
 HTML = {"content_type": "text/html"}
+
+
+def answer(code: int, body: str = "", **headers: str) -> HttpResponse:
+    named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return HttpResponse(status=code, headers=named, body=body.encode())
+
+
+def status(code: int, message: str, **headers: str) -> HttpResponse:
+    document = {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
+    return answer(code, json.dumps(document), content_type="application/json", **headers)
+
+
+def worded(finding: Finding) -> Finding:
+    """The finding, whose wording is in the golden file."""
+    text = f"{finding.fact}\n{finding.hint}".strip()
+    check(text, reason=f"{finding.check}: {finding.level}")
+    return finding
 
 
 @pytest.mark.parametrize(
@@ -156,3 +180,52 @@ def test_the_policy_must_deny_an_unbound_token(
     response: HttpResponse, expected: bool, level: Level
 ) -> None:
     assert worded(judge_policy(response, expected=expected)).level is level
+
+
+STATUS = json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no"})
+
+
+@pytest.mark.parametrize(
+    ("response", "level", "values"),
+    [
+        (answer(401, STATUS), OK, ["401 no"]),
+        (answer(403, STATUS), OK, ["403"]),
+        (answer(503, STATUS), WARNING, ["503"]),
+        (answer(403, "RBAC: access denied"), WARNING, ["403"]),
+        (answer(302, location="https://login/"), FAILURE, ["https://login/"]),
+        (answer(200, "<html>"), FAILURE, ["200"]),
+        (answer(404, "not found"), FAILURE, ["404"]),
+        (answer(503, "no healthy upstream"), FAILURE, ["503"]),
+    ],
+    ids=["401", "403", "503", "Istio", "redirect", "200", "404", "no upstream"],
+)
+def test_a_forged_token_must_be_refused_with_a_kubernetes_status(
+    response: HttpResponse, level: Level, values: list[str]
+) -> None:
+    finding = worded(judge_forged(response))
+    assert finding.level is level
+    assert [value for value in values if value not in finding.fact] == []
+
+
+@pytest.mark.parametrize(("signed", "reason"), [(False, Reason.SIGNATURE), (True, Reason.ALLOWED)])
+def test_a_forged_token_is_valid_except_for_its_signature(signed: bool, reason: Reason) -> None:
+    rules = Rules(hosts=frozenset({"h"}), issuer="i", audience="a", longest_lifetime_seconds=3600)
+    line = ("authorization", f"Bearer {forged_token('i', 'a', 1000.0)}")
+    found = decide(GateRequest(host="h", headers=(line,)), rules, 1000.0, signed=signed)
+    assert found.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("response", "level"),
+    [
+        (answer(200), OK),
+        (answer(404, "<html>", content_type="text/html"), OK),
+        (answer(302, location="/pipeline/"), OK),
+        (answer(302, location="https://x/dex/auth"), FAILURE),
+        (status(401, "Jwt is expired"), FAILURE),
+        (answer(403, "RBAC: access denied"), FAILURE),
+    ],
+)
+def test_the_gate_must_accept_a_valid_token(response: HttpResponse, level: Level) -> None:
+    finding = worded(judge_gate(response))
+    assert finding.level is level
