@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from contract.conftest import KubernetesApiServer
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.local.api_backend import ExternalApiServer
@@ -24,7 +23,7 @@ class ClusterAdministrator(Admin):
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
-        super().__init__(self._ask, KubernetesApiServer(plane).sign)
+        super().__init__(self._ask, plane.sign)
 
     def _ask(self, method: str, target: str, document: Any, media: str) -> Document:
         headers = {"Content-Type": media}

@@ -1,95 +1,71 @@
-"""The implementations under contract, and the fixtures of its tests."""
+"""The API servers under contract, and the fixtures of its tests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from contract.embedded import embedded_api_server
-from contract.interface import CAPABILITIES, ApiServer
+from contract.calls import ApiServer
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
+from daypass._core.tls import client_context
+from daypass.kube.certificates import Authority
+from daypass.local.api_backend import EmbeddedApiServer
 from support import identities
 from support.admin import Admin
-from support.controlplane import ISSUER, LONGEST_LIFETIME_SECONDS, ControlPlane
+from support.controlplane import ControlPlane
 from support.identities import Identity
 
-__all__ = ["embedded_api_server"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Implementation:
-    """An API server that the suite can run on: the fixture that makes it, and what it can do."""
-
-    fixture: str
-    capabilities: frozenset[str]
-
-
-IMPLEMENTATIONS: Mapping[str, Implementation] = {
-    "kubernetes": Implementation(
-        fixture="kubernetes_api_server", capabilities=frozenset(CAPABILITIES)
-    ),
-    "embedded": Implementation(fixture="embedded_api_server", capabilities=frozenset()),
-}
-
-
-class KubernetesApiServer:
-    """The real one."""
-
-    issuer = ISSUER
-    longest_lifetime_seconds = LONGEST_LIFETIME_SECONDS
-
-    def __init__(self, plane: ControlPlane) -> None:
-        self.plane = plane
-        self.url = plane.url
-        self.ca_pem = plane.ca_pem
-
-    @property
-    def admin(self) -> Admin:
-        """A client in group system:masters."""
-        return self.plane.admin
-
-    def sign(self, claims: Mapping[str, Any]) -> Secret:
-        """A token with these claims, signed as the API server does."""
-        return self.plane.sign(claims)
+IMPLEMENTATIONS = ("kubernetes", "embedded")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker of `needs` known."""
-    config.addinivalue_line("markers", "needs(*capabilities): what a test asks beyond the API")
+    """Make the marker known."""
+    config.addinivalue_line("markers", "only_kubernetes(why): the embedded API server need not")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test on every implementation that has what the test needs."""
-    if "api_server" not in metafunc.fixturenames:
-        return
-    needed = {name for mark in metafunc.definition.iter_markers("needs") for name in mark.args}
-    able = [name for name, it in IMPLEMENTATIONS.items() if needed <= it.capabilities]
-    metafunc.parametrize("api_server", able, indirect=True, scope="session")
+    """Run each test on every API server, or on the real one alone."""
+    if "api_server" in metafunc.fixturenames:
+        marked = metafunc.definition.get_closest_marker("only_kubernetes")
+        names = IMPLEMENTATIONS[: 1 if marked else None]
+        metafunc.parametrize("api_server", names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def kubernetes_api_server(control_plane: ControlPlane) -> KubernetesApiServer:
-    """kube-apiserver, with etcd and kube-controller-manager."""
-    return KubernetesApiServer(control_plane)
+def embedded_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """The embedded one, with a certificate made on the spot."""
+    authority = Authority.create("tests", SYSTEM_CLOCK)
+    backend = EmbeddedApiServer(authority, tmp_path_factory.mktemp("embedded"), SYSTEM_CLOCK)
+    server = backend.server
+    headers = {"Authorization": f"Bearer {server.admin_token.reveal()}"}
+    admin = Admin(url=server.url, context=client_context(authority.pem), headers=headers)
+    yield ApiServer(
+        url=server.url, ca_pem=authority.pem, admin=admin,
+        sign=lambda claims: server.unsafe_sign(dict(claims)),
+    )  # fmt: skip
+    backend.stop()
 
 
 @pytest.fixture(scope="session")
 def api_server(request: pytest.FixtureRequest) -> ApiServer:
     """The API server under test, shared by all tests."""
-    server: ApiServer = request.getfixturevalue(IMPLEMENTATIONS[request.param].fixture)
-    return server
+    if request.param == "embedded":
+        embedded: ApiServer = request.getfixturevalue("embedded_api_server")
+        return embedded
+    plane: ControlPlane = request.getfixturevalue("control_plane")
+    return ApiServer(url=plane.url, ca_pem=plane.ca_pem, admin=plane.admin, sign=plane.sign)
 
 
 @pytest.fixture
-def namespace(api_server: ApiServer) -> str:
-    """A namespace that no other test uses."""
-    return identities.make_namespace(api_server.admin)
-
-
-@pytest.fixture
-def bot(api_server: ApiServer, namespace: str) -> Identity:
-    """An identity that may ask for its own tokens, in `namespace`."""
+def bot(api_server: ApiServer) -> Identity:
+    """An identity that may ask for its own tokens, in a namespace that no other test uses."""
+    namespace = identities.make_namespace(api_server.admin)
     return identities.make_identity(api_server.admin, namespace, "bot")
+
+
+@pytest.fixture
+def token(api_server: ApiServer, bot: Identity) -> Secret:
+    """A short-lived token of `bot`, bound to its Secret."""
+    return identities.make_token(api_server.admin, bot)

@@ -1,26 +1,36 @@
-"""The claims of short-lived and long-lived tokens, and the users that they authenticate."""
+"""Short-lived and long-lived tokens: what they contain, for how long, and the published keys."""
 
 from __future__ import annotations
 
 import base64
 import re
 import uuid
+from collections.abc import Mapping
+from datetime import datetime
 
 import pytest
 
 from contract.calls import (
     GATE,
+    JWKS,
+    ApiServer,
+    bearer,
     claims,
     is_authenticated,
     issued_token,
+    only_kubernetes,
+    post,
     request_token,
     review,
+    send,
+    signature_is_good,
+    token_request,
 )
-from contract.interface import ApiServer
 from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from support import identities
+from support.controlplane import ISSUER, LONGEST_LIFETIME_SECONDS
 from support.deadline import eventually
 from support.identities import Identity
 
@@ -28,45 +38,155 @@ FLAT = "kubernetes.io/serviceaccount"
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 LAST_USED = "kubernetes.io/legacy-token-last-used"
 INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+CONFIGURATION = "/.well-known/openid-configuration"
+ONE_YEAR_SECONDS = 365 * 24 * 3600
+
+
+def lifetime(token: Mapping[str, int]) -> int:
+    return token["exp"] - token["iat"]
+
+
+def test_a_token_request_is_answered_by_201_and_what_is_granted(
+    api_server: ApiServer, bot: Identity
+) -> None:
+    answer = request_token(api_server, bot)
+    assert (answer.code, answer.all("content-type")) == (201, ["application/json"])
+    assert answer.json["kind"] == "TokenRequest"
+    assert answer.json["apiVersion"] == "authentication.k8s.io/v1"
+    metadata, spec = answer.json["metadata"], answer.json["spec"]
+    assert (metadata["name"], metadata["namespace"]) == (bot.service_account, bot.namespace)
+    assert (spec["audiences"], spec["expirationSeconds"]) == ([ISSUER], 3600)
+    stamp = datetime.fromisoformat(answer.json["status"]["expirationTimestamp"])
+    assert stamp.timestamp() == claims(answer)["exp"]
 
 
 def test_a_short_lived_token_has_the_standard_claims(api_server: ApiServer, bot: Identity) -> None:
-    token = claims(issued_token(request_token(api_server, bot, audiences=[GATE])))
-    assert set(token) == {"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "kubernetes.io"}
-    assert token["iss"] == api_server.issuer
-    assert token["sub"] == f"system:serviceaccount:{bot.namespace}:bot"
-    assert token["aud"] == [GATE]
-    assert token["iat"] == token["nbf"] < token["exp"]
-    assert abs(token["iat"] - SYSTEM_CLOCK.unix()) < 60
-
-
-def test_a_short_lived_token_names_its_namespace_and_service_account_with_uid(
-    api_server: ApiServer, bot: Identity
-) -> None:
-    assert claims(issued_token(request_token(api_server, bot)))["kubernetes.io"] == {
-        "namespace": bot.namespace,
-        "serviceaccount": {"name": "bot", "uid": bot.service_account_uid},
-    }
-
-
-def test_a_bound_token_names_its_secret_with_uid(api_server: ApiServer, bot: Identity) -> None:
-    token = issued_token(request_token(api_server, bot, boundObjectRef=bot.bound_object_ref))
-    assert claims(token)["kubernetes.io"] == {
-        "namespace": bot.namespace,
-        "serviceaccount": {"name": "bot", "uid": bot.service_account_uid},
-        "secret": {"name": bot.secret_name, "uid": bot.secret_uid},
-    }
-
-
-def test_each_short_lived_token_has_a_unique_id(api_server: ApiServer, bot: Identity) -> None:
-    ids = {uuid.UUID(claims(issued_token(request_token(api_server, bot)))["jti"]) for _ in range(2)}
-    assert len(ids) == 2
-
-
-def test_the_header_names_algorithm_and_key(api_server: ApiServer, bot: Identity) -> None:
-    header, _ = decode_unverified(issued_token(request_token(api_server, bot)).reveal())
+    tokens = [issued_token(request_token(api_server, bot)) for _ in range(2)]
+    header, _ = decode_unverified(tokens[0].reveal())
     assert set(header) == {"alg", "kid"}
     assert re.fullmatch(r"RS256|ES256|ES384|ES512", header["alg"])
+    token, other = map(claims, tokens)
+    assert abs(token["iat"] - SYSTEM_CLOCK.unix()) < 60
+    assert uuid.UUID(token.pop("jti")) != uuid.UUID(other["jti"])
+    assert token == {
+        "iss": ISSUER, "sub": bot.user, "aud": [ISSUER],
+        "iat": token["iat"], "nbf": token["iat"], "exp": token["iat"] + 3600,
+        "kubernetes.io": {
+            "namespace": bot.namespace,
+            "serviceaccount": {"name": "bot", "uid": bot.service_account_uid},
+        },
+    }  # fmt: skip
+
+
+def test_a_token_has_the_requested_audiences_in_order(api_server: ApiServer, bot: Identity) -> None:
+    assert claims(request_token(api_server, bot, audiences=["b", "a", "b"]))["aud"] == [
+        "b", "a", "b",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seconds", [600, LONGEST_LIFETIME_SECONDS])
+def test_a_lifetime_of_ten_minutes_to_the_longest_is_granted_without_a_warning(
+    api_server: ApiServer, bot: Identity, seconds: int
+) -> None:
+    answer = request_token(api_server, bot, expirationSeconds=seconds)
+    assert (lifetime(claims(answer)), answer.warnings) == (seconds, [])
+
+
+@pytest.mark.parametrize("seconds", [LONGEST_LIFETIME_SECONDS + 1, 2**32])
+def test_a_longer_lifetime_is_shortened_with_a_warning(
+    api_server: ApiServer, bot: Identity, seconds: int
+) -> None:
+    limit = LONGEST_LIFETIME_SECONDS
+    answer = request_token(api_server, bot, expirationSeconds=seconds)
+    expected = f'299 - "requested expiration of {seconds} seconds shortened to {limit} seconds"'
+    assert answer.warnings == [expected]
+    assert answer.json["spec"]["expirationSeconds"] == lifetime(claims(answer)) == limit
+
+
+def test_a_token_can_be_bound_to_any_secret_of_the_namespace(
+    api_server: ApiServer, bot: Identity
+) -> None:
+    password = api_server.admin.create(
+        f"/api/v1/namespaces/{bot.namespace}/secrets",
+        {"metadata": {"name": "password"}, "stringData": {"password": "x"}},
+    )
+    other = identities.make_identity(api_server.admin, bot.namespace, "other")
+    for name, uid in (
+        (bot.secret_name, bot.secret_uid),
+        (other.secret_name, other.secret_uid),
+        ("password", password["metadata"]["uid"]),
+    ):
+        reference = {"apiVersion": "v1", "kind": "Secret", "name": name}
+        token = claims(request_token(api_server, bot, boundObjectRef=reference))
+        assert token["sub"] == bot.user
+        assert token["kubernetes.io"]["secret"] == {"name": name, "uid": uid}
+
+
+def test_binding_reveals_whether_a_secret_exists_without_permission_to_read_it(
+    api_server: ApiServer, bot: Identity
+) -> None:
+    """There is no authorization of the caller for the bound object: 201, 404 and 409 tell."""
+    assert send(api_server, "GET", bot.secret_path, headers=[bearer(bot.token)]).code == 403
+    reference = bot.bound_object_ref
+    codes = [
+        request_token(api_server, bot, boundObjectRef={**reference, **change}).code
+        for change in ({}, {"name": "absent"}, {"uid": "another"})
+    ]
+    assert codes == [201, 404, 409]
+
+
+@only_kubernetes("Pods and Nodes belong to kubelets")
+def test_a_token_can_be_bound_to_a_pod_or_a_node_and_only_for_a_pod_it_may_last_a_year(
+    api_server: ApiServer, bot: Identity
+) -> None:
+    """No external client has a Pod; a policy that wants the Secret bound refuses it."""
+    uid = identities.make_pod(api_server.admin, bot.namespace, "runner", service_account="bot")
+    name = identities.unique("node")
+    node = api_server.admin.create("/api/v1/nodes", {"metadata": {"name": name}})
+    pod = {"apiVersion": "v1", "kind": "Pod", "name": "runner"}
+    token = claims(request_token(api_server, bot, boundObjectRef=pod))
+    assert token["kubernetes.io"]["pod"] == {"name": "runner", "uid": uid}
+    reference = {**pod, "kind": "Node", "name": name}
+    token = claims(request_token(api_server, bot, boundObjectRef=reference))
+    assert token["kubernetes.io"]["node"] == {"name": name, "uid": node["metadata"]["uid"]}
+
+    def granted(seconds: int, **spec: object) -> int:
+        return lifetime(claims(request_token(api_server, bot, expirationSeconds=seconds, **spec)))
+
+    assert granted(3607, boundObjectRef=pod) == ONE_YEAR_SECONDS
+    assert granted(3608, boundObjectRef=pod) == 3608
+    assert granted(3607, boundObjectRef=pod, audiences=[GATE]) == 3607
+    assert granted(3607, boundObjectRef=bot.bound_object_ref) == 3607
+    assert granted(3607) == 3607
+
+
+def test_rbac_can_allow_the_tokens_of_one_service_account_by_its_name(
+    api_server: ApiServer, bot: Identity
+) -> None:
+    """`resourceNames` holds for `create` here, because the name is in the URL."""
+    identities.ensure_service_account(api_server.admin, bot.namespace, "other")
+    path = identities.token_path(bot.namespace, "other")
+    assert request_token(api_server, bot).code == 201
+    refused = post(api_server, path, token_request(), token=bot.token)
+    assert (refused.code, refused.message) == (
+        403,
+        f'serviceaccounts "other" is forbidden: User "{bot.user}" cannot create resource '
+        f'"serviceaccounts/token" in API group "" in the namespace "{bot.namespace}"',
+    )
+
+
+def test_a_dry_run_returns_a_valid_token(api_server: ApiServer, bot: Identity) -> None:
+    target = f"{bot.token_path}?dryRun=All"
+    answer = post(api_server, target, token_request(), token=bot.token)
+    assert is_authenticated(api_server, issued_token(answer))
+
+
+def test_only_a_short_lived_token_for_the_api_server_can_request_another(
+    api_server: ApiServer, bot: Identity
+) -> None:
+    for audiences, code in (([], 201), ([GATE], 401)):
+        first = issued_token(request_token(api_server, bot, audiences=audiences))
+        assert post(api_server, bot.token_path, token_request(), token=first).code == code
 
 
 def test_a_long_lived_token_has_flat_claims_and_no_expiry(bot: Identity) -> None:
@@ -80,57 +200,31 @@ def test_a_long_lived_token_has_flat_claims_and_no_expiry(bot: Identity) -> None
     }
 
 
-def test_a_token_secret_contains_the_token_the_certificate_authority_and_the_namespace(
-    api_server: ApiServer, bot: Identity
-) -> None:
-    secret = api_server.admin.get(bot.secret_path)
-    assert set(secret["data"]) == {"token", "ca.crt", "namespace"}
-    assert base64.b64decode(secret["data"]["namespace"]).decode() == bot.namespace
-    assert base64.b64decode(secret["data"]["ca.crt"]).decode() == api_server.ca_pem
-    uid = secret["metadata"]["annotations"]["kubernetes.io/service-account.uid"]
-    assert uid == bot.service_account_uid
-
-
-def test_a_manually_created_token_secret_is_not_listed_in_the_service_account(
+def test_a_token_secret_is_filled_and_not_listed_in_its_service_account(
     api_server: ApiServer, bot: Identity
 ) -> None:
     """The cleaner of unused tokens works on listed ones only."""
+    secret = api_server.admin.get(bot.secret_path)
+    data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    assert data == {
+        "token": bot.token.reveal(), "ca.crt": api_server.ca_pem, "namespace": bot.namespace,
+    }  # fmt: skip
+    uid = secret["metadata"]["annotations"]["kubernetes.io/service-account.uid"]
+    assert uid == bot.service_account_uid
     path = f"/api/v1/namespaces/{bot.namespace}/serviceaccounts/bot"
     assert "secrets" not in api_server.admin.get(path)
 
 
-@pytest.mark.parametrize("audiences", [None, [], "the issuer's"])
-def test_a_long_lived_token_is_valid_for_the_api_server(
-    api_server: ApiServer, bot: Identity, audiences: list[str] | str | None
-) -> None:
-    wanted = [api_server.issuer] if isinstance(audiences, str) else audiences
-    status = review(api_server, bot.token, audiences=wanted)
-    assert status["authenticated"] is True
-    assert status["audiences"] == [api_server.issuer]
-
-
-def test_a_long_lived_token_is_valid_for_no_other_audience(
-    api_server: ApiServer, bot: Identity
-) -> None:
-    assert "authenticated" not in review(api_server, bot.token, audiences=[GATE])
-
-
 def test_both_kinds_of_token_authenticate_the_service_account_with_its_groups(
-    api_server: ApiServer, bot: Identity
+    api_server: ApiServer, bot: Identity, token: Secret
 ) -> None:
-    for token in (bot.token, issued_token(request_token(api_server, bot))):
-        user = review(api_server, token)["user"]
-        assert user["username"] == bot.user
-        assert user["uid"] == bot.service_account_uid
+    for each in (bot.token, token):
+        user = review(api_server, each)["user"]
+        assert (user["username"], user["uid"]) == (bot.user, bot.service_account_uid)
         assert set(user["groups"]) == {
-            "system:serviceaccounts",
-            f"system:serviceaccounts:{bot.namespace}",
+            "system:serviceaccounts", f"system:serviceaccounts:{bot.namespace}",
             "system:authenticated",
-        }
-
-
-def test_only_a_short_lived_token_has_a_credential_id(api_server: ApiServer, bot: Identity) -> None:
-    token = issued_token(request_token(api_server, bot, boundObjectRef=bot.bound_object_ref))
+        }  # fmt: skip
     extra = review(api_server, token)["user"]["extra"]
     assert extra == {CREDENTIAL_ID: [f"JTI={claims(token)['jti']}"]}
     assert "extra" not in review(api_server, bot.token)["user"]
@@ -139,15 +233,14 @@ def test_only_a_short_lived_token_has_a_credential_id(api_server: ApiServer, bot
 def test_use_of_a_long_lived_token_labels_its_secret_with_the_day(
     api_server: ApiServer, bot: Identity
 ) -> None:
-    assert LAST_USED not in api_server.admin.get(bot.secret_path)["metadata"].get("labels", {})
-    days = {utc(SYSTEM_CLOCK.unix()).date().isoformat()}
-    assert is_authenticated(api_server, bot.token)
-
     def label() -> str | None:
         labels = api_server.admin.get(bot.secret_path)["metadata"].get("labels", {})
         used: str | None = labels.get(LAST_USED)
         return used
 
+    assert label() is None
+    days = {utc(SYSTEM_CLOCK.unix()).date().isoformat()}
+    assert is_authenticated(api_server, bot.token)
     used = eventually("the label of use", label)
     days.add(utc(SYSTEM_CLOCK.unix()).date().isoformat())
     assert used in days
@@ -176,7 +269,44 @@ def test_two_secrets_of_one_service_account_contain_two_valid_tokens(
     assert is_authenticated(api_server, again.token)
 
 
-def test_a_token_with_a_tampered_signature_is_refused(api_server: ApiServer, bot: Identity) -> None:
-    head, middle, signature = issued_token(request_token(api_server, bot)).reveal().split(".")
-    tampered = Secret(f"{head}.{middle}.{'A' * len(signature)}")
-    assert not is_authenticated(api_server, tampered)
+@pytest.mark.parametrize("path", [JWKS, CONFIGURATION])
+def test_every_service_account_and_nobody_anonymous_may_read_the_signing_keys(
+    api_server: ApiServer, bot: Identity, path: str
+) -> None:
+    answer = send(api_server, "GET", path)
+    assert answer.code == 403
+    assert answer.message == f'forbidden: User "system:anonymous" cannot get path "{path}"'
+    assert send(api_server, "GET", path, headers=[bearer(bot.token)]).code == 200
+
+
+@only_kubernetes("it has impersonation")
+def test_another_user_may_read_the_signing_keys_with_the_cluster_role(
+    api_server: ApiServer,
+) -> None:
+    user = identities.unique("jane")
+
+    def code() -> int:
+        return api_server.admin.request("GET", JWKS, headers={"Impersonate-User": user}).code
+
+    assert code() == 403
+    subject = {"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}
+    role = "system:service-account-issuer-discovery"
+    with identities.bound_cluster_wide(api_server.admin, role, subject):
+        eventually("the right to read the keys", lambda: code() == 200)
+
+
+def test_the_published_keys_verify_tokens_and_refuse_tampered_ones(
+    api_server: ApiServer, token: Secret
+) -> None:
+    document = api_server.admin.get(CONFIGURATION)
+    assert document["issuer"] == ISSUER
+    assert document["jwks_uri"].endswith(JWKS)
+    assert document["id_token_signing_alg_values_supported"] == ["RS256"]
+    header, _ = decode_unverified(token.reveal())
+    (key,) = (k for k in api_server.admin.get(JWKS)["keys"] if k["kid"] == header["kid"])
+    assert (key["alg"], key["use"], key["kty"]) == (header["alg"], "sig", "RSA")
+    assert signature_is_good(api_server, token)
+    signed, _, signature = token.reveal().rpartition(".")
+    for tampered in (signature[::-1], "A" * len(signature)):
+        assert not signature_is_good(api_server, Secret(f"{signed}.{tampered}"))
+        assert not is_authenticated(api_server, Secret(f"{signed}.{tampered}"))

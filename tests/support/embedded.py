@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import httpx2
 
+from daypass._core.clock import Clock
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.apiserver.api import Api
-from daypass.local.apiserver.reading import Watch
-from daypass.local.apiserver.requests import ApiRequest, ServerSettings
-from daypass.local.apiserver.state import make_api
+from daypass.local.apiserver.objects import Watch
+from daypass.local.apiserver.requests import ApiRequest
+from daypass.local.apiserver.state import ServerState
 from support.crashes import CrashingCluster
 from support.timing import FakeClock
 
-SETTINGS = ServerSettings(
-    issuer="https://kubernetes.default.svc",
-    audiences=("https://kubernetes.default.svc",),
-    max_expiration_seconds=86400,
-    certificate_authority="-----BEGIN CERTIFICATE-----\n",
-    address="127.0.0.1:6443",
-)
+
+def new_api(clock: Clock, file: Path | None = None) -> Api:
+    """An API server without a socket. `file`: its state file."""
+    state = ServerState.load(
+        certificate_authority="-----BEGIN CERTIFICATE-----\n", address="127.0.0.1:6443",
+        clock=clock, file=file,
+    )  # fmt: skip
+    return Api(state)
 
 
 class InProcess(httpx2.BaseTransport):
@@ -57,10 +60,10 @@ class EmbeddedCluster:
 
     def __init__(self, *, version: str | None = None) -> None:
         self.clock = FakeClock()
-        self._api = make_api(SETTINGS, self.clock, anonymous=True, state_file=None)
+        self._api = new_api(self.clock)
         self._transport = InProcess(self._api, version)
         self.cluster = CrashingCluster(
-            self._access(self._api.context.authenticator.admin_token),
+            self._access(self._api.state.authenticator.admin_token),
             transport=self._transport,
             clock=self.clock,
             sleep=self.clock.advance,
@@ -68,7 +71,7 @@ class EmbeddedCluster:
 
     def open(self, namespace: str | None = None) -> Cluster:
         """Another Cluster of its administrator's, for a command that closes it."""
-        access = self._access(self._api.context.authenticator.admin_token)
+        access = self._access(self._api.state.authenticator.admin_token)
         return Cluster(
             replace(access, namespace=namespace or access.namespace),
             transport=self._transport,

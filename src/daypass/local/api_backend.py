@@ -28,6 +28,8 @@ from daypass.kube.certificates import Authority
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.local.apiserver import ApiServer
+from daypass.local.apiserver.server import HOST
+from daypass.local.apiserver.tokens import ISSUER
 from daypass.render.envoy.settings import SocketAddress, Upstream
 
 SERVER_NAME = "kubernetes.default.svc"
@@ -152,14 +154,14 @@ class EmbeddedApiServer:
     def upstream(self, config: Config) -> Upstream:
         """Return its address, and how it is trusted."""
         return Upstream(
-            address=SocketAddress(host=self.server.host, port=self.server.port),
+            address=SocketAddress(host=HOST, port=self.server.port),
             authority_file=str(self._authority_file),
             server_name=SERVER_NAME,
         )
 
     def issuer(self, config: Config) -> str:
         """Return its issuer."""
-        return self.server.issuer
+        return ISSUER
 
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises KeysError."""

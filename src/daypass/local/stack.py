@@ -135,7 +135,8 @@ class LocalStack:
     def make_identity(self, namespace: str = "team", name: str = "bot") -> MadeIdentity:
         """Make an identity that may request its own tokens, and its credentials file (0600)."""
         secret_name = new_secret_name(name)
-        self.administrator.ensure_namespace(namespace)
+        kind = {"apiVersion": "v1", "kind": "Namespace"}
+        self.administrator.apply({**kind, "metadata": {"name": namespace}})
         for manifest in identity_objects(namespace, name, secret_name):
             self.administrator.apply(manifest)
         token = self.administrator.long_lived_token(namespace, secret_name)

@@ -6,9 +6,9 @@ suite runs on both; if they differ, this one is wrong. It is not a cluster and n
 `ONLY_IN_A_CLUSTER` lists what it does not do.
 
 `server` (HTTP) hands whole requests to `api` (authentication, authorization, routing), which calls
-a handler: `reading`, `writing`, `reviews` or `discovery`. Below them are pure parts: `requests`,
-`schema`, `validation`, `rbac`, `tokens`, `kinds`, `store`. `controllers` reacts to changes, `state`
-is the state file, `admin` the administrator in this process.
+a handler in `objects` or `reviews`. Below them are `requests`, `state` (with the state file),
+`controllers`, and pure parts: `schema`, `kinds`, `rbac`, `tokens`, `store`, `errors`. `admin` is
+the administrator in this process.
 """
 
 from daypass.local.apiserver.admin import Admin

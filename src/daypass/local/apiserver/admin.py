@@ -12,11 +12,10 @@ from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.errors import StatusError
-from daypass.local.apiserver.kinds import STORED, Kind
-from daypass.local.apiserver.reading import Watch
+from daypass.local.apiserver.kinds import STORED, Kind, Object
+from daypass.local.apiserver.objects import APPLY_PATCH, Watch
 from daypass.local.apiserver.requests import ApiRequest
-from daypass.local.apiserver.schema import APPLY_PATCH, JSON
-from daypass.local.apiserver.store import Object
+from daypass.local.apiserver.schema import JSON
 
 MANAGER = "daypass-local"
 EXPIRED_FOR_SECONDS = 60
@@ -24,7 +23,7 @@ _KINDS = {kind.kind: kind for kind in STORED}
 
 
 class Admin:
-    """Creates, reads, applies and deletes objects, and issues tokens.
+    """Reads, applies and deletes objects, and issues tokens.
 
     `request` sends a method, a target, a document or None, and its media type, and returns the
     answer; it raises StatusError if the API server refuses. `sign` signs claims with its key.
@@ -38,35 +37,20 @@ class Admin:
         self._request = request
         self._sign = sign
 
-    def create(self, obj: Object) -> Object:
-        """Create an object in the namespace of its metadata."""
-        return self.request("POST", _path(obj["kind"], _namespace(obj)), obj)
-
     def get(self, kind: str, name: str, namespace: str = "") -> Object:
         """Return one object."""
-        return self.request("GET", _path(kind, namespace, name))
+        return self.request("GET", path_of(kind, namespace, name))
 
-    def list(self, kind: str, namespace: str = "") -> list[Object]:
-        """Return all objects of a kind, in one namespace or in all."""
-        items: list[Object] = self.request("GET", _path(kind, namespace))["items"]
-        return items
-
-    def apply(self, obj: Object, *, manager: str = MANAGER) -> Object:
+    def apply(self, obj: Object) -> Object:
         """Create or update an object by server-side apply."""
-        path = _path(obj["kind"], _namespace(obj), obj["metadata"]["name"])
-        query = f"?fieldManager={quote(manager, safe='')}&force=true"
+        metadata = obj["metadata"]
+        path = path_of(obj["kind"], metadata.get("namespace", ""), metadata["name"])
+        query = f"?fieldManager={MANAGER}&force=true"
         return self.request("PATCH", path + query, obj, APPLY_PATCH)
 
     def delete(self, kind: str, name: str, namespace: str = "") -> None:
         """Delete an object."""
-        self.request("DELETE", _path(kind, namespace, name))
-
-    def ensure_namespace(self, name: str) -> None:
-        """Create a namespace unless it exists."""
-        try:
-            self.get("Namespace", name)
-        except StatusError:
-            self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        self.request("DELETE", path_of(kind, namespace, name))
 
     def long_lived_token(self, namespace: str, secret_name: str) -> Secret:
         """Return the token in a Secret."""
@@ -87,7 +71,7 @@ class Admin:
         spec: Object = {"audiences": [*audiences], "expirationSeconds": lifetime_seconds}
         if bound_to is not None:
             spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": bound_to}
-        path = _path("ServiceAccount", namespace, service_account, "token")
+        path = path_of("ServiceAccount", namespace, service_account, "token")
         token = Secret(self.request("POST", path, {"spec": spec})["status"]["token"])
         if not expired:
             return token
@@ -123,12 +107,9 @@ def in_process(api: Api, token: Secret) -> Callable[[str, str, Any, str], Object
     return request
 
 
-def _namespace(obj: Object) -> str:
-    return str(obj["metadata"].get("namespace", ""))
-
-
-def _path(name: str, namespace: str, *rest: str) -> str:
+def path_of(name: str, namespace: str, *rest: str) -> str:
+    """Return the path of a kind's objects, or of one of them."""
     kind: Kind = _KINDS[name]
-    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    root = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.api_version}"
     place = ["namespaces", namespace] if kind.namespaced and namespace else []
     return "/".join([root, *(quote(part, safe="") for part in (*place, kind.plural, *rest))])

@@ -9,60 +9,60 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-from daypass.local.apiserver import (
-    controllers,
-    discovery,
-    errors,
-    reading,
-    reviews,
-    writing,
-)
+from daypass.kube.resources import EMBEDDED
+from daypass.local.apiserver import controllers, errors, objects, reviews
 from daypass.local.apiserver.errors import StatusError, quote
 from daypass.local.apiserver.kinds import (
     BY_PATH,
-    GROUP_VERSIONS,
+    GROUPS,
+    KINDS,
+    NAMESPACE,
     SERVICE_ACCOUNT,
     STORED,
+    TOKEN_REQUEST,
     Kind,
 )
-from daypass.local.apiserver.rbac import Attributes, User, authorize
-from daypass.local.apiserver.reading import Watch
+from daypass.local.apiserver.objects import Watch
+from daypass.local.apiserver.rbac import Attributes, User, is_allowed
 from daypass.local.apiserver.requests import (
     ApiCall,
     ApiRequest,
     ApiResponse,
-    Query,
-    ServerContext,
     to_json,
     warning_headers,
 )
-from daypass.local.apiserver.schema import BODY_LIMIT_BYTES
+from daypass.local.apiserver.schema import BODY_LIMIT_BYTES, path_segment_fault
+from daypass.local.apiserver.state import ServerState
 from daypass.local.apiserver.store import StoreEvent
-from daypass.local.apiserver.tokens import InvalidTokenError
-from daypass.local.apiserver.validation import path_segment_fault
+from daypass.local.apiserver.tokens import ALGORITHM, ISSUER, InvalidTokenError
 
 _log = logging.getLogger("daypass.local.apiserver")
 _Handler = Callable[[ApiCall], ApiResponse | Watch]
-_JSON_RANGES = ("application/json", "*/*")
+
+CONFIGURATION, JWKS = "/.well-known/openid-configuration", "/openid/v1/jwks"
+_HEALTH = ("/healthz", "/livez", "/readyz")
+_VERSION = {
+    "major": "1", "minor": "37", "gitVersion": f"v1.37.2+{EMBEDDED}", "gitCommit": "",
+    "gitTreeState": "", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "",
+    "platform": "python/embedded",
+}  # fmt: skip
 
 
 class Api:
     """Answers requests, one at a time: everything happens under `lock`.
 
-    `on_change` is called after each request that has changed something.
+    The state is saved after each request that has changed something.
     """
 
-    def __init__(
-        self, context: ServerContext, on_change: Callable[[], None] = lambda: None
-    ) -> None:
-        self.context = context
+    def __init__(self, state: ServerState) -> None:
+        self.state = state
         self.lock = threading.RLock()
-        self.on_change = on_change
         self._pending: deque[StoreEvent] = deque()
-        context.store.listeners.append(self._pending.append)
+        state.store.listeners.append(self._pending.append)
         with self.lock:
-            controllers.start(context)
+            controllers.start(state)
             self._reconcile()
 
     def handle(self, request: ApiRequest) -> ApiResponse | Watch:
@@ -86,50 +86,43 @@ class Api:
 
     def _reconcile(self) -> None:
         if self._pending:
-            controllers.reconcile(self.context, self._pending)
-            self.on_change()
+            controllers.reconcile(self.state, self._pending)
+            self.state.save()
 
     def _answer(self, request: ApiRequest, warnings: list[str]) -> ApiResponse | Watch:
         if not request.is_well_formed:
-            refused = ApiResponse.of_text("400 Bad Request", 400)
-            refused.headers = [("Connection", "close")]
-            return refused
+            raise errors.bad_request("the target is not a path")
         # 1. Authentication.
-        user = self._authenticate(request, warnings)
+        user = self._authenticate(request)
         # 2. Authorization.
         attributes = request.attributes(user)
-        decision = authorize(self.context.store, attributes)
-        if not decision.allowed:
-            raise _forbidden(attributes, decision.reason)
+        if not is_allowed(self.state.store, attributes):
+            raise _forbidden(attributes)
         # 3. Routing.
-        routed = _route(self.context, request, user)
-        if routed is None:
-            return discovery.answer(self.context, request)
-        call, handler = routed
-        call.warnings = warnings
-        if not (handler is reading.list_or_watch and request.wants_metadata):
-            _check_accept(request)
+        if not attributes.is_resource:
+            return _answer_path(self.state, request)
+        kind, handler = _route(attributes, request.method)
         if len(request.body) > BODY_LIMIT_BYTES:
             raise errors.too_large(BODY_LIMIT_BYTES)
         # 4. The handler.
-        return handler(call)
+        return handler(ApiCall(
+            state=self.state, request=request, query=request.query, user=user, kind=kind,
+            namespace=attributes.namespace if kind.namespaced else "", name=attributes.name,
+            warnings=warnings,
+        ))  # fmt: skip
 
-    def _authenticate(self, request: ApiRequest, warnings: list[str]) -> User:
+    def _authenticate(self, request: ApiRequest) -> User:
         try:
-            found, warned = self.context.authenticator.authenticate(
-                request.header("authorization"), self.context.settings.audiences
-            )
+            authorization = request.header("authorization")
+            user, _ = self.state.authenticator.authenticate(authorization, (ISSUER,))
         except InvalidTokenError:
             raise errors.unauthorized() from None
-        warnings += warned
-        if found is None:
-            raise errors.unauthorized()
         if any(name.startswith("impersonate-") for name, _ in request.headers):
             raise errors.bad_request("the embedded API server does not impersonate users")
-        return found[0]
+        return user
 
 
-def _forbidden(attributes: Attributes, reason: str) -> StatusError:
+def _forbidden(attributes: Attributes) -> StatusError:
     """Return the 403 of the authorizer (responsewriters/errors.go)."""
     why = f"User {quote(attributes.user.name)} cannot {attributes.verb}"
     if not attributes.is_resource:
@@ -138,92 +131,105 @@ def _forbidden(attributes: Attributes, reason: str) -> StatusError:
         why += f" resource {quote(attributes.full_resource)} in API group {quote(attributes.group)}"
         place = attributes.namespace
         why += f" in the namespace {quote(place)}" if place else " at the cluster scope"
-    if reason:
-        why += f": rbac: {reason}"
     return errors.forbidden(attributes.group, attributes.resource, attributes.name, why)
 
 
-def _check_accept(request: ApiRequest) -> None:
-    accept = request.header("accept")
-    ranges = [part.replace(" ", "").partition(";") for part in accept.split(",")]
-    if accept.strip() and not any(
-        name in _JSON_RANGES and not parameters.startswith("as=") for name, _, parameters in ranges
-    ):
-        only = "only application/json is available"
-        raise StatusError(406, "NotAcceptable", f"406: Not Acceptable: {only}", {})
-
-
-def _route(
-    context: ServerContext, request: ApiRequest, user: User
-) -> tuple[ApiCall, _Handler] | None:
-    """Return the call and handler for a path; None for a path that discovery answers."""
-    if not request.path.startswith(("/api/", "/apis/")):
-        return None
-    parts = request.segments
-    if parts[0] == "apis":
-        group, version, rest = "".join(parts[1:2]), "".join(parts[2:3]), parts[3:]
-        if not group:
-            return None
-    else:
-        group, version, rest = "", "".join(parts[1:2]), parts[2:]
-    if (group, version) not in GROUP_VERSIONS:
-        if group in (known for known, _ in GROUP_VERSIONS if known):
-            raise errors.no_such_resource()
-        return None
-    if not rest:
-        return None
-    namespace, is_namespaced = "", False
-    if rest[0] == "namespaces" and len(rest) > 2:
-        namespace, is_namespaced, rest = rest[1], True, rest[2:]
-    kind = BY_PATH.get((group, version, rest[0]))
-    if kind is None or not _fits(kind, is_namespaced, rest):
+def _route(attributes: Attributes, method: str) -> tuple[Kind, _Handler]:
+    """Return the kind and the handler for a resource. Raises the 400, the 404 and the 405."""
+    name, subresource = attributes.name, attributes.subresource
+    kind = BY_PATH.get((attributes.group, attributes.resource))
+    if kind is None or (name and kind not in STORED):
         raise errors.no_such_resource()
-    handler = _handler(kind, request.method, rest, is_namespaced=is_namespaced)
-    name = rest[1] if len(rest) > 1 else ""
-    if is_namespaced:
-        _check_segment("Namespace", namespace)
-    if len(rest) > 1:
-        _check_segment("Name", name)
-    call = ApiCall(
-        context=context, request=request, query=Query.of(request), user=user, kind=kind,
-        namespace=namespace, name=name,
-    )  # fmt: skip
-    return call, handler
-
-
-def _fits(kind: Kind, is_namespaced: bool, rest: list[str]) -> bool:
-    """Return whether a kind has paths of this form."""
-    if len(rest) > 1 and kind not in STORED:
-        return False
-    if len(rest) > 2 and (kind is not SERVICE_ACCOUNT or rest[2:] != ["token"]):
-        return False
-    is_list_of_all = not is_namespaced and len(rest) == 1 and kind in STORED
-    return kind.namespaced == is_namespaced or is_list_of_all
-
-
-def _check_segment(parameter: str, value: str) -> None:
-    if not value:
-        raise errors.bad_request(f"{parameter} parameter required.")
-    if fault := path_segment_fault(value):
-        raise errors.bad_request(f"{parameter} parameter invalid: {quote(value)}: {fault}")
-
-
-def _handler(kind: Kind, method: str, rest: list[str], *, is_namespaced: bool) -> _Handler:
-    """Return what a method does at a path. Raises the 405."""
+    is_in_namespace = bool(attributes.namespace) and kind is not NAMESPACE
+    if subresource and (kind, subresource) != (SERVICE_ACCOUNT, "token"):
+        raise errors.no_such_resource()
+    if kind.namespaced != is_in_namespace and (name or is_in_namespace):
+        raise errors.no_such_resource()
+    for parameter, value in (("Namespace", attributes.namespace), ("Name", name)):
+        if fault := path_segment_fault(value):
+            raise errors.bad_request(f"{parameter} parameter invalid: {quote(value)}: {fault}")
     handlers: dict[str, _Handler]
-    if len(rest) == 3:
+    if subresource:
         handlers = {"POST": reviews.create_token}
     elif kind not in STORED:
         handlers = {"POST": reviews.create_review}
-    elif len(rest) == 2:
+    elif name:
         handlers = {
-            "GET": reading.get, "PUT": writing.update, "PATCH": writing.patch,
-            "DELETE": writing.delete,
+            "GET": objects.get, "PUT": objects.update, "PATCH": objects.patch,
+            "DELETE": objects.delete,
         }  # fmt: skip
     else:
-        handlers = {"GET": reading.list_or_watch}
-        if kind.namespaced == is_namespaced:
-            handlers["POST"] = writing.create
+        handlers = {"GET": objects.list_or_watch}
+        if kind.namespaced == is_in_namespace:
+            handlers["POST"] = objects.create
     if method not in handlers:
         raise errors.method_not_allowed()
-    return handlers[method]
+    return kind, handlers[method]
+
+
+def _answer_path(state: ServerState, request: ApiRequest) -> ApiResponse:
+    """Return the response for a path that is no resource's. Raises the 404 and the 405."""
+    path = request.path.rstrip("/")
+    if path in _HEALTH:
+        return ApiResponse.of_text("ok")
+    document = _document(state, path)
+    if document is None:
+        raise errors.no_such_resource()
+    if request.method != "GET":
+        raise errors.method_not_allowed()
+    response = ApiResponse.of(document)
+    if path == JWKS:
+        response.content_type = "application/jwk-set+json"
+    return response
+
+
+def _document(state: ServerState, path: str) -> Any:
+    if path == "/version":
+        return _VERSION
+    if path == JWKS:
+        return state.keys.jwks()
+    if path == CONFIGURATION:
+        return {
+            "issuer": ISSUER,
+            "jwks_uri": f"https://{state.address}{JWKS}",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
+        }
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+    if path == "/apis":
+        groups = [_group(group) for group in GROUPS if group]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    for group in GROUPS:
+        if group and path == f"/apis/{group}":
+            return {"kind": "APIGroup", "apiVersion": "v1", **_group(group)}
+        if path == (f"/apis/{group}/v1" if group else "/api/v1"):
+            return _resources(group)
+    return None
+
+
+def _group(group: str) -> dict[str, Any]:
+    served = {"groupVersion": f"{group}/v1", "version": "v1"}
+    return {"name": group, "versions": [served], "preferredVersion": served}
+
+
+def _resources(group: str) -> dict[str, Any]:
+    entries = []
+    for kind in KINDS:
+        if kind.group == group:
+            entries.append(_resource(kind))
+        if kind is SERVICE_ACCOUNT and not group:
+            token = {"singularName": "", "group": TOKEN_REQUEST.group, "version": "v1"}
+            entries.append({**_resource(TOKEN_REQUEST), **token})
+    group_version = f"{group}/v1" if group else "v1"
+    head = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version}
+    return {**head, "resources": entries}
+
+
+def _resource(kind: Kind) -> dict[str, Any]:
+    entry = {
+        "name": kind.plural, "singularName": kind.kind.lower(), "namespaced": kind.namespaced,
+        "kind": kind.kind, "verbs": list(kind.verbs),
+    }  # fmt: skip
+    return {**entry, "shortNames": list(kind.short_names)} if kind.short_names else entry

@@ -1,4 +1,6 @@
-"""What Kubernetes' controllers do about tokens, done with each change.
+"""What a cluster has from the start, and what its controllers do, done with each change.
+
+The ClusterRoles and bindings are Kubernetes' own, as far as they concern kinds that exist here.
 
 token-controller: token Secrets are filled, and deleted with their ServiceAccount.
 serviceaccount and root-ca-certificate-publisher: each namespace has a ServiceAccount `default`
@@ -9,50 +11,55 @@ from __future__ import annotations
 
 import base64
 from collections import deque
+from typing import Any
 
-from daypass.local.apiserver import rbac
 from daypass.local.apiserver.kinds import (
+    AUTHENTICATION,
+    AUTHORIZATION,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     CONFIG_MAP,
     NAMESPACE,
+    RBAC,
     SECRET,
     SERVICE_ACCOUNT,
     STORED,
+    Object,
 )
-from daypass.local.apiserver.requests import ServerContext
-from daypass.local.apiserver.store import Object, StoreEvent
-from daypass.local.apiserver.validation import ACCOUNT_ANNOTATION, TOKEN_TYPE, with_defaults
+from daypass.local.apiserver.rbac import AUTHENTICATED, MASTERS, UNAUTHENTICATED
+from daypass.local.apiserver.schema import ACCOUNT_ANNOTATION, TOKEN_TYPE, with_defaults
+from daypass.local.apiserver.state import ServerState
+from daypass.local.apiserver.store import StoreEvent
 
 UID_ANNOTATION = "kubernetes.io/service-account.uid"
 ROOT_CA = "kube-root-ca.crt"
 
 
-def start(context: ServerContext) -> None:
+def start(state: ServerState) -> None:
     """Create what every cluster has from the start, unless it exists."""
     for kind, objects in (
-        (CLUSTER_ROLE, rbac.cluster_roles()),
-        (CLUSTER_ROLE_BINDING, rbac.cluster_role_bindings()),
-        (NAMESPACE, [_new("Namespace", name) for name in rbac.DEFAULT_NAMESPACES]),
+        (CLUSTER_ROLE, _cluster_roles()),
+        (CLUSTER_ROLE_BINDING, _cluster_role_bindings()),
+        (NAMESPACE, [_new("Namespace", name) for name in _DEFAULT_NAMESPACES]),
     ):
         for obj in objects:
-            if context.store.get(kind, "", obj["metadata"]["name"]) is None:
-                context.store.put(kind, context.with_identity(with_defaults(kind, obj)))
-    for namespace in context.store.find_all(NAMESPACE):
-        _furnish(context, namespace["metadata"]["name"])
-    for secret in context.store.find_all(SECRET):
+            if state.store.get(kind, "", obj["metadata"]["name"]) is None:
+                state.store.put(kind, state.with_identity(with_defaults(kind, obj)))
+    for namespace in state.store.find_all(NAMESPACE):
+        _furnish(state, namespace["metadata"]["name"])
+    for secret in state.store.find_all(SECRET):
         if secret["type"] == TOKEN_TYPE:
-            _reconcile_token_secret(context, secret)
+            _reconcile_token_secret(state, secret)
 
 
-def reconcile(context: ServerContext, pending: deque[StoreEvent]) -> None:
+def reconcile(state: ServerState, pending: deque[StoreEvent]) -> None:
     """React to events, and to the events that this causes."""
     while pending:
-        _reconcile(context, pending.popleft())
+        _reconcile(state, pending.popleft())
 
 
-def _reconcile(context: ServerContext, event: StoreEvent) -> None:
-    obj, kind, store = event.object, event.kind, context.store
+def _reconcile(state: ServerState, event: StoreEvent) -> None:
+    obj, kind, store = event.object, event.kind, state.store
     name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", "")
     is_deleted = event.type == "DELETED"
     if kind is NAMESPACE and is_deleted:
@@ -60,27 +67,27 @@ def _reconcile(context: ServerContext, event: StoreEvent) -> None:
             for left in store.find_all(inner, name) if inner.namespaced else ():
                 store.remove(inner, left)
     elif kind is NAMESPACE:
-        _furnish(context, name)
+        _furnish(state, name)
     elif kind is SECRET and not is_deleted and obj["type"] == TOKEN_TYPE:
         if (live := store.get(SECRET, namespace, name)) is not None:
-            _reconcile_token_secret(context, live)
+            _reconcile_token_secret(state, live)
     elif kind is SERVICE_ACCOUNT:
         for secret in store.find_all(SECRET, namespace):
             if secret["type"] == TOKEN_TYPE and _account_of(secret) == name:
-                _reconcile_token_secret(context, secret)
+                _reconcile_token_secret(state, secret)
     if kind in (CONFIG_MAP, SERVICE_ACCOUNT) and store.get(NAMESPACE, "", namespace) is not None:
-        _furnish(context, namespace)
+        _furnish(state, namespace)
 
 
-def _furnish(context: ServerContext, namespace: str) -> None:
-    store = context.store
+def _furnish(state: ServerState, namespace: str) -> None:
+    store = state.store
     if store.get(SERVICE_ACCOUNT, namespace, "default") is None:
         account = _new("ServiceAccount", "default", namespace)
-        store.put(SERVICE_ACCOUNT, context.with_identity(account))
-    data = {"ca.crt": context.settings.certificate_authority}
+        store.put(SERVICE_ACCOUNT, state.with_identity(account))
+    data = {"ca.crt": state.certificate_authority}
     live = store.get(CONFIG_MAP, namespace, ROOT_CA)
     if live is None:
-        live = context.with_identity(_new("ConfigMap", ROOT_CA, namespace))
+        live = state.with_identity(_new("ConfigMap", ROOT_CA, namespace))
     if live.get("data") != data:
         store.put(CONFIG_MAP, {**live, "data": data})
 
@@ -94,9 +101,9 @@ def _account_of(secret: Object) -> str:
     return str(secret["metadata"].get("annotations", {}).get(ACCOUNT_ANNOTATION, ""))
 
 
-def _reconcile_token_secret(context: ServerContext, secret: Object) -> None:
+def _reconcile_token_secret(state: ServerState, secret: Object) -> None:
     """Fill a token Secret; delete it if its ServiceAccount is missing or another one."""
-    metadata, store = secret["metadata"], context.store
+    metadata, store = secret["metadata"], state.store
     account = store.get(SERVICE_ACCOUNT, metadata["namespace"], _account_of(secret))
     uid = metadata["annotations"].get(UID_ANNOTATION)
     if account is None or (uid is not None and uid != account["metadata"]["uid"]):
@@ -104,11 +111,11 @@ def _reconcile_token_secret(context: ServerContext, secret: Object) -> None:
         return
     data = {
         **secret.get("data", {}),
-        "ca.crt": _encoded(context.settings.certificate_authority),
+        "ca.crt": _encoded(state.certificate_authority),
         "namespace": _encoded(metadata["namespace"]),
     }
     if not data.get("token"):
-        data["token"] = _encoded(context.issuer.issue_legacy(account, secret))
+        data["token"] = _encoded(state.issuer.issue_legacy(account, secret))
     annotations = {**metadata["annotations"], UID_ANNOTATION: account["metadata"]["uid"]}
     filled = {**secret, "metadata": {**metadata, "annotations": annotations}, "data": data}
     if filled != secret:
@@ -117,3 +124,87 @@ def _reconcile_token_secret(context: ServerContext, secret: Object) -> None:
 
 def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+_DEFAULT_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+_READ = ["get", "list", "watch"]
+_WRITE = ["create", "delete", "deletecollection", "patch", "update"]
+
+
+def _rule(verbs: list[str], group: str, *resources: str) -> dict[str, Any]:
+    return {"verbs": verbs, "apiGroups": [group], "resources": list(resources)}
+
+
+def _paths(*paths: str) -> dict[str, Any]:
+    return {"verbs": ["get"], "nonResourceURLs": list(paths)}
+
+
+_VIEW = [_rule(_READ, "", "configmaps", "pods", "serviceaccounts", "namespaces")]
+_EDIT = [
+    *_VIEW,
+    _rule(_READ, "", "secrets"),
+    _rule(["impersonate"], "", "serviceaccounts"),
+    _rule(_WRITE, "", "pods", "configmaps", "secrets", "serviceaccounts"),
+    _rule(["create"], "", "serviceaccounts/token"),
+]
+_ROLES: dict[str, list[dict[str, Any]]] = {
+    "cluster-admin": [_rule(["*"], "*", "*"), {"verbs": ["*"], "nonResourceURLs": ["*"]}],
+    "admin": [
+        *_EDIT,
+        _rule(["create"], AUTHORIZATION, "localsubjectaccessreviews"),
+        _rule([*_WRITE, *_READ], RBAC, "rolebindings", "roles"),
+    ],
+    "edit": _EDIT,
+    "view": _VIEW,
+    "system:auth-delegator": [
+        _rule(["create"], AUTHENTICATION, "tokenreviews"),
+        _rule(["create"], AUTHORIZATION, "subjectaccessreviews"),
+    ],
+    "system:service-account-issuer-discovery": [
+        _paths("/.well-known/openid-configuration", "/.well-known/openid-configuration/",
+               "/openid/v1/jwks", "/openid/v1/jwks/"),
+    ],
+    "system:discovery": [
+        _paths("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi",
+               "/openapi/*", "/readyz", "/version", "/version/"),
+    ],
+    "system:basic-user": [
+        _rule(["create"], AUTHORIZATION, "selfsubjectaccessreviews", "selfsubjectrulesreviews"),
+        _rule(["create"], AUTHENTICATION, "selfsubjectreviews"),
+    ],
+    "system:public-info-viewer": [
+        _paths("/healthz", "/livez", "/readyz", "/version", "/version/"),
+    ],
+}  # fmt: skip
+_BINDINGS = {
+    "cluster-admin": (MASTERS,),
+    "system:basic-user": (AUTHENTICATED,),
+    "system:discovery": (AUTHENTICATED,),
+    "system:public-info-viewer": (AUTHENTICATED, UNAUTHENTICATED),
+    "system:service-account-issuer-discovery": ("system:serviceaccounts",),
+}
+
+
+def _bootstrap(kind: str, name: str, **fields: Any) -> Object:
+    metadata = {
+        "name": name,
+        "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
+        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
+    }
+    return {"kind": kind, "apiVersion": f"{RBAC}/v1", "metadata": metadata, **fields}
+
+
+def _cluster_roles() -> list[Object]:
+    return [_bootstrap("ClusterRole", name, rules=rules) for name, rules in _ROLES.items()]
+
+
+def _cluster_role_bindings() -> list[Object]:
+    return [
+        _bootstrap(
+            "ClusterRoleBinding",
+            name,
+            subjects=[{"kind": "Group", "apiGroup": RBAC, "name": group} for group in groups],
+            roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
+        )
+        for name, groups in _BINDINGS.items()
+    ]

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 CAUSES_LIMIT = 100
+
+Cause: TypeAlias = dict[str, str]
+"""A StatusCause: one field's part in an Invalid error."""
 
 
 def quote(text: str) -> str:
     """Return a string in double quotes."""
     return json.dumps(text, ensure_ascii=False)
-
-
-def quote_list(texts: Iterable[str]) -> str:
-    """Return strings as Go's `%q` writes a slice: in brackets, with one space between."""
-    return "[" + " ".join(map(quote, texts)) + "]"
 
 
 class StatusError(Exception):
@@ -36,45 +33,30 @@ class StatusError(Exception):
         """Return the v1.Status."""
         status: dict[str, Any] = {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message,
+            "message": self.message, "reason": self.reason,
         }  # fmt: skip
-        if self.reason:
-            status["reason"] = self.reason
         if self.details is not None:
             status["details"] = self.details
         return {**status, "code": self.code}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
-    """One field's part in an Invalid error (field.Error)."""
-
-    field: str
-    message: str
-    reason: str = "FieldValueInvalid"
-
-    def document(self) -> dict[str, str]:
-        """Return the StatusCause."""
-        return {"reason": self.reason, "message": self.message, "field": self.field}
-
-
 def invalid_value(field: str, value: object, why: str) -> Cause:
     """Return the cause for a wrong value."""
     shown = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Cause(field=field, message=f"Invalid value: {shown}: {why}")
+    message = f"Invalid value: {shown}: {why}"
+    return {"reason": "FieldValueInvalid", "message": message, "field": field}
 
 
-def required(field: str, why: str = "") -> Cause:
+def required(field: str) -> Cause:
     """Return the cause for a missing value."""
-    message = f"Required value: {why}" if why else "Required value"
-    return Cause(field=field, message=message, reason="FieldValueRequired")
+    return {"reason": "FieldValueRequired", "message": "Required value", "field": field}
 
 
 def unsupported(field: str, value: str, supported: Iterable[str]) -> Cause:
     """Return the cause for a value outside an enumeration."""
     listed = ", ".join(map(quote, supported))
     message = f"Unsupported value: {quote(value)}: supported values: {listed}"
-    return Cause(field=field, message=message, reason="FieldValueNotSupported")
+    return {"reason": "FieldValueNotSupported", "message": message, "field": field}
 
 
 def bad_request(message: str) -> StatusError:
@@ -101,7 +83,7 @@ def not_found(group: str, resource: str, name: str) -> StatusError:
 
 
 def no_such_resource() -> StatusError:
-    """Return the 404 for an unknown resource of a known API group."""
+    """Return the 404 for a path that the API server does not have."""
     return StatusError(404, "NotFound", "the server could not find the requested resource", {})
 
 
@@ -134,7 +116,7 @@ def too_large(limit_bytes: int) -> StatusError:
     return StatusError(413, "RequestEntityTooLarge", message)
 
 
-def unsupported_media_type(message: str = "415: Unsupported Media Type") -> StatusError:
+def unsupported_media_type(message: str) -> StatusError:
     """Return the 415."""
     return StatusError(415, "UnsupportedMediaType", message, {})
 
@@ -142,10 +124,10 @@ def unsupported_media_type(message: str = "415: Unsupported Media Type") -> Stat
 def invalid(group: str, kind: str, name: str, causes: list[Cause]) -> StatusError:
     """Return the 422 with the first causes."""
     causes = causes[:CAUSES_LIMIT]
-    parts = [f"{cause.field}: {cause.message}" for cause in causes]
+    parts = [f"{cause['field']}: {cause['message']}" for cause in causes]
     listed = parts[0] if len(parts) == 1 else "[" + ", ".join(parts) + "]"
-    details = {**_details(name, group, kind), "causes": [cause.document() for cause in causes]}
     message = f"{_qualified(kind, group)} {quote(name)} is invalid: {listed}"
+    details = {**_details(name, group, kind), "causes": causes}
     return StatusError(422, "Invalid", message, details)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from daypass.local.apiserver.schema import ANY, BYTES, MapOf, Shape
+from typing import Any, TypeAlias
 
 ONLY_IN_A_CLUSTER = {
     "kinds that are not in KINDS, such as Pods, Nodes, custom resources and policies": "404",
     "tokens bound to Pods and Nodes": "400",
-    "protobuf and CBOR bodies (what kubectl create and kubectl create token send)": "415",
-    "tables and partial objects of a single get": "plain JSON if it is accepted, else 406",
+    "bodies that are not JSON: YAML, protobuf (what kubectl create sends), CBOR": "415",
+    "bodies deeper than 200 levels": "400",
+    "metadata of a TokenRequest": "not compared with the path",
+    "duplicate fields": "the last one is read, without a warning",
+    "tables and other formats in Accept than JSON and metadata": "JSON",
     "OpenAPI, aggregated discovery, metrics": "404; kubectl apply needs --validate=false",
     "SelfSubjectRulesReview, LocalSubjectAccessReview, /watch/ paths, proxies": "404",
+    "reasons of access reviews": "none",
     "impersonation": "400",
     "client certificates, OIDC, X-Remote-* headers": "ignored; only bearer tokens are read",
     "HTTP/2": "not offered by ALPN",
@@ -20,20 +23,36 @@ ONLY_IN_A_CLUSTER = {
     "field ownership": "an apply never conflicts; it removes what its manager no longer sends",
     "list merging in an apply": "lists are replaced",
     "pages (limit, continue)": "the whole list",
-    "field selectors on other fields than KINDS names": "400",
+    "selectors other than `key=value`, fields other than KINDS names": "400",
     "deletecollection, generateName": "405, 422",
     "list resourceVersionMatch": "ignored; a list is always the latest",
+    "resourceNames for list and watch": "no request matches them",
     "privilege escalation in RBAC": "not checked: who may create Roles can grant any right",
     "ClusterRole aggregation": "admin, edit and view are complete from the start",
-    "immutable ConfigMaps and Secrets, data keys of TLS Secrets": "not checked",
-    "rules that mix resources and URLs, apiGroups of subjects": "not checked",
+    "immutable ConfigMaps and Secrets, keys of their data": "not checked",
+    "rules of Roles, subjects of bindings": "not checked; what is incomplete grants nothing",
     "validation of an AuthorizationPolicy": "not checked",
     "finalizers, owner references, a namespace that stays Terminating": "deleted at once",
     "other controllers than those for tokens, default ServiceAccounts and kube-root-ca.crt": "none",
     "admission, quotas, audit, priority and fairness": "none",
-    "bodies deeper than 200 levels, YAML above 64 KiB or with anchors": "400 or 413",
+    "flags: issuer, audiences, longest lifetime (24 h), anonymous access": "fixed",
 }
 """What the embedded API server does not do, and what happens instead."""
+
+ANY, BYTES = object, bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """An object with any keys and values of one shape."""
+
+    item: Shape
+
+
+Shape: TypeAlias = "type | list[Any] | MapOf | dict[str, Any]"
+"""A scalar's type, ANY, `[item]`, a MapOf, or an object's fields by name."""
+Object: TypeAlias = dict[str, Any]
+"""An object of any kind."""
 
 _STRINGS = MapOf(str)
 _METADATA: dict[str, Shape] = {
@@ -83,7 +102,6 @@ class Kind:
     plural: str
     shape: dict[str, Shape]
     group: str = ""
-    version: str = "v1"
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
     selectable: tuple[str, ...] = ()
@@ -92,7 +110,7 @@ class Kind:
     @property
     def api_version(self) -> str:
         """The `apiVersion` of its objects."""
-        return f"{self.group}/{self.version}" if self.group else self.version
+        return f"{self.group}/v1" if self.group else "v1"
 
 
 RBAC, AUTHENTICATION, AUTHORIZATION = (
@@ -156,11 +174,10 @@ SUBJECT_ACCESS_REVIEW = _review("SubjectAccessReview", AUTHORIZATION, _SUBJECT)
 SELF_SUBJECT_ACCESS_REVIEW = _review("SelfSubjectAccessReview", AUTHORIZATION, _ACCESS)
 
 DELETE_OPTIONS = Kind(
-    kind="DeleteOptions", plural="", shape={
-        "kind": str, "apiVersion": str, "metadata": ANY, "gracePeriodSeconds": int,
-        "preconditions": _strings("uid", "resourceVersion"), "propagationPolicy": str,
-        "orphanDependents": bool, "dryRun": [str],
-    },
+    kind="DeleteOptions", plural="", shape=_object(
+        gracePeriodSeconds=int, preconditions=_strings("uid", "resourceVersion"),
+        propagationPolicy=str, orphanDependents=bool, dryRun=[str],
+    ),
 )  # fmt: skip
 
 STORED = (
@@ -170,5 +187,5 @@ STORED = (
 KINDS = (
     *STORED, TOKEN_REVIEW, SELF_SUBJECT_REVIEW, SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW,
 )  # fmt: skip
-BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
-GROUP_VERSIONS = tuple(dict.fromkeys((kind.group, kind.version) for kind in KINDS))
+BY_PATH = {(kind.group, kind.plural): kind for kind in KINDS}
+GROUPS = tuple(dict.fromkeys(kind.group for kind in KINDS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from daypass.local.apiserver import errors
@@ -10,21 +9,23 @@ from daypass.local.apiserver.errors import Cause, invalid_value, quote
 from daypass.local.apiserver.kinds import (
     AUTHORIZATION,
     SECRET,
-    SELF_SUBJECT_ACCESS_REVIEW,
     SELF_SUBJECT_REVIEW,
     SUBJECT_ACCESS_REVIEW,
     TOKEN_REQUEST,
     TOKEN_REVIEW,
+    Object,
 )
-from daypass.local.apiserver.rbac import Attributes, User, authorize
-from daypass.local.apiserver.requests import ApiCall, ApiResponse, rfc3339
-from daypass.local.apiserver.store import Object
-from daypass.local.apiserver.tokens import InvalidTokenError
-from daypass.local.apiserver.validation import path_segment_fault
-from daypass.local.apiserver.writing import require_namespace
+from daypass.local.apiserver.objects import require_namespace
+from daypass.local.apiserver.rbac import Attributes, User, is_allowed
+from daypass.local.apiserver.requests import ApiCall, ApiResponse
+from daypass.local.apiserver.schema import path_segment_fault
+from daypass.local.apiserver.state import rfc3339
+from daypass.local.apiserver.tokens import ISSUER, InvalidTokenError
 
 DEFAULT_SECONDS = 3600
 SHORTEST_SECONDS, LONGEST_SECONDS = 600, 2**32
+GRANTED_SECONDS = 24 * 3600
+"""The longest lifetime that a token gets; requests for more are shortened to it."""
 
 
 def create_token(call: ApiCall) -> ApiResponse:
@@ -32,32 +33,28 @@ def create_token(call: ApiCall) -> ApiResponse:
 
     The order is that of kubernetes/pkg/registry/core/serviceaccount/storage/token.go.
     """
-    context = call.context
+    state = call.state
     # 1. The body.
-    call.check_options("CreateOptions")
     request = call.decode(TOKEN_REQUEST)
     spec: dict[str, Any] = {"expirationSeconds": DEFAULT_SECONDS, **request.get("spec", {})}
     # 2. The namespace and the ServiceAccount.
-    require_namespace(context, call.namespace)
-    _check_name(request["metadata"].get("name"), call.name)
+    require_namespace(state, call.namespace)
     account = call.live()
-    _check_uid(request["metadata"].get("uid"), account)
     # 3. Audiences and lifetime.
-    spec["audiences"] = spec.get("audiences") or list(context.settings.audiences)
+    spec["audiences"] = spec.get("audiences") or [ISSUER]
     _check_lifetime(spec["expirationSeconds"])
     # 4. The Secret that the token is bound to.
     secret = _bound_secret(call, spec.get("boundObjectRef"))
     # 5. The longest lifetime of this server.
-    longest = context.settings.max_expiration_seconds
-    if spec["expirationSeconds"] > longest:
+    if spec["expirationSeconds"] > GRANTED_SECONDS:
         call.warnings.append(
             f"requested expiration of {spec['expirationSeconds']} seconds shortened to "
-            f"{longest} seconds"
+            f"{GRANTED_SECONDS} seconds"
         )
-        spec["expirationSeconds"] = longest
+        spec["expirationSeconds"] = GRANTED_SECONDS
     # 6. The token.
-    seconds, now = spec["expirationSeconds"], context.clock.unix()
-    token = context.issuer.issue(account, spec["audiences"], seconds, secret)
+    seconds, now = spec["expirationSeconds"], state.clock.unix()
+    token = state.issuer.issue(account, spec["audiences"], seconds, secret)
     known = {key: account["metadata"][key] for key in ("name", "namespace", "uid")}
     response = {
         "kind": TOKEN_REQUEST.kind,
@@ -69,33 +66,15 @@ def create_token(call: ApiCall) -> ApiResponse:
     return ApiResponse.of(response, 201)
 
 
-def _invalid(name: str, cause: Cause) -> errors.StatusError:
-    return errors.invalid(TOKEN_REQUEST.group, TOKEN_REQUEST.kind, name, [cause])
-
-
-def _check_name(sent: str | None, name: str) -> None:
-    if sent and sent != name:
-        why = "must match the service account name if specified"
-        raise _invalid(name, invalid_value("metadata.name", sent, why))
-
-
-def _check_uid(sent: str | None, account: Object) -> None:
-    metadata = account["metadata"]
-    if sent and sent != metadata["uid"]:
-        why = (
-            f"the UID in the token request ({sent}) does not match the UID of the service account "
-            f"({metadata['uid']})"
-        )
-        raise errors.conflict(TOKEN_REQUEST.group, TOKEN_REQUEST.kind, metadata["name"], why)
-
-
 def _check_lifetime(seconds: int) -> None:
+    why = ""
     if seconds < SHORTEST_SECONDS:
         why = "may not specify a duration less than 10 minutes"
-        raise _invalid("", invalid_value("spec.expirationSeconds", seconds, why))
-    if seconds > LONGEST_SECONDS:
+    elif seconds > LONGEST_SECONDS:
         why = "may not specify a duration larger than 2^32 seconds"
-        raise _invalid("", invalid_value("spec.expirationSeconds", seconds, why))
+    if why:
+        cause = invalid_value("spec.expirationSeconds", seconds, why)
+        raise errors.invalid(TOKEN_REQUEST.group, TOKEN_REQUEST.kind, "", [cause])
 
 
 def _bound_secret(call: ApiCall, reference: dict[str, str] | None) -> Object | None:
@@ -103,17 +82,14 @@ def _bound_secret(call: ApiCall, reference: dict[str, str] | None) -> Object | N
     if reference is None:
         return None
     version, kind, name = (reference.get(key, "") for key in ("apiVersion", "kind", "name"))
-    group, _, short = version.rpartition("/")
-    if "/" in group:  # Go ignores a version that it cannot parse
-        group = short = ""
-    if (group, kind) != ("", SECRET.kind):
-        shown = f"{group}/{short}, Kind={kind}"
+    if (version, kind) != (SECRET.api_version, SECRET.kind):
+        shown = f"/{version}, Kind={kind}"
         raise errors.bad_request(f"cannot bind token to object of type {shown}")
     if not name:
         raise errors.bad_request("Name parameter required.")
     if fault := path_segment_fault(name):
         raise errors.bad_request(f"Name parameter invalid: {quote(name)}: {fault}")
-    secret = call.context.store.get(SECRET, call.namespace, name)
+    secret = call.state.store.get(SECRET, call.namespace, name)
     if secret is None:
         raise errors.not_found("", SECRET.plural, name)
     uid = reference.get("uid")
@@ -129,81 +105,48 @@ def _bound_secret(call: ApiCall, reference: dict[str, str] | None) -> Object | N
 def create_review(call: ApiCall) -> ApiResponse:
     """Answer a review."""
     obj = call.decode()
-    call.check_options("CreateOptions")
-    metadata = {"creationTimestamp": call.context.now()}
-    status = _ANSWERS[call.kind.kind](call, obj.get("spec", {}))
-    return ApiResponse.of(
-        {**obj, "metadata": {**obj["metadata"], **metadata}, "status": status}, 201
-    )
+    metadata = {**obj["metadata"], "creationTimestamp": call.state.now()}
+    spec = obj.get("spec", {})
+    if call.kind is TOKEN_REVIEW:
+        status = _review_token(call, spec)
+    elif call.kind is SELF_SUBJECT_REVIEW:
+        status = {"userInfo": call.user.document()}
+    else:
+        status = _review_access(call, spec)
+    return ApiResponse.of({**obj, "metadata": metadata, "status": status}, 201)
 
 
 def _review_token(call: ApiCall, spec: Object) -> Object:
     token = spec.get("token", "")
     if not token:
         raise errors.bad_request("token is required for TokenReview in authentication")
-    wanted = tuple(spec.get("audiences") or call.context.settings.audiences)
+    wanted = tuple(spec.get("audiences") or [ISSUER])
     try:
         # As in kube-apiserver: the token is read as if it came in a header.
-        found, _ = call.context.authenticator.authenticate(f"Bearer {token}", wanted)
+        user, audiences = call.state.authenticator.authenticate(f"Bearer {token}", wanted)
     except InvalidTokenError as error:
         return {"user": {}, "error": str(error)}
-    if found is None:
-        return {"user": {}}
-    user, audiences = found
     return {"authenticated": True, "user": user.document(), "audiences": audiences}
 
 
-def _review_self(call: ApiCall, spec: Object) -> Object:
-    return {"userInfo": call.user.document()}
-
-
-def _review_own_access(call: ApiCall, spec: Object) -> Object:
-    _refuse(_attribute_causes(spec))
-    return _decide(call, call.user, spec)
-
-
 def _review_access(call: ApiCall, spec: Object) -> Object:
-    causes = _attribute_causes(spec)
-    if not spec.get("user") and not spec.get("groups"):
-        why = "at least one of user or group must be specified"
-        causes.append(invalid_value("spec.user", "", why))
-    _refuse(causes)
-    user = User(
-        name=spec.get("user", ""), uid=spec.get("uid", ""), groups=tuple(spec.get("groups", ()))
-    )
-    return _decide(call, user, spec)
-
-
-def _attribute_causes(spec: Object) -> list[Cause]:
-    if ("resourceAttributes" in spec) != ("nonResourceAttributes" in spec):
-        return []
-    why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-    return [invalid_value("spec", None, why)]
-
-
-def _refuse(causes: list[Cause]) -> None:
+    """Return whether the caller, or the user that is asked about, may do something."""
+    resource, path, user = (
+        spec.get("resourceAttributes"), spec.get("nonResourceAttributes"), call.user,
+    )  # fmt: skip
+    causes: list[Cause] = []
+    if (resource is None) == (path is None):
+        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        causes.append(invalid_value("spec", None, why))
+    if call.kind is SUBJECT_ACCESS_REVIEW:
+        groups = tuple(spec.get("groups", ()))
+        user = User(name=spec.get("user", ""), uid=spec.get("uid", ""), groups=groups)
+        if not user.name and not groups:
+            why = "at least one of user or group must be specified"
+            causes.append(invalid_value("spec.user", "", why))
     if causes:
         raise errors.invalid(AUTHORIZATION, "", "", causes)
-
-
-def _decide(call: ApiCall, user: User, spec: Object) -> Object:
-    asked = spec.get("resourceAttributes")
-    if asked is None:
-        path = spec["nonResourceAttributes"]
-        attributes = Attributes(
-            user=user, verb=path.get("verb", ""), path=path.get("path", ""), is_resource=False
-        )
-    else:
-        keys = ("verb", "group", "resource", "subresource", "namespace", "name")
-        attributes = Attributes(user=user, **{key: asked.get(key, "") for key in keys})
-    decision = authorize(call.context.store, attributes)
-    reason = {"reason": decision.reason} if decision.reason else {}
-    return {"allowed": decision.allowed, **reason}
-
-
-_ANSWERS: dict[str, Callable[[ApiCall, Object], Object]] = {
-    TOKEN_REVIEW.kind: _review_token,
-    SELF_SUBJECT_REVIEW.kind: _review_self,
-    SELF_SUBJECT_ACCESS_REVIEW.kind: _review_own_access,
-    SUBJECT_ACCESS_REVIEW.kind: _review_access,
-}
+    asked: Object = resource or path or {}
+    keys = ("verb", "group", "resource", "subresource", "namespace", "name", "path")
+    attributes = Attributes(user=user, **{key: asked.get(key, "") for key in keys})
+    return {"allowed": is_allowed(call.state.store, attributes)}

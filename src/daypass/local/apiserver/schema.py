@@ -1,172 +1,114 @@
-"""From a request's body to an object: media type, syntax, types, unknown and duplicate fields.
+"""From a request's body to an object that may be stored: syntax, types, defaults, checks.
 
-Everything has a limit: bytes, nesting, the size of YAML.
+The checks are those that daypass's own commands can run into; ONLY_IN_A_CLUSTER lists the rest.
 """
 
 from __future__ import annotations
 
+import base64
 import binascii
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+import re
+from typing import Any
 
-import yaml
-
+from daypass._core.k8s_names import LABEL_VALUE, is_label, is_subdomain
 from daypass.local.apiserver import errors
-from daypass.local.apiserver.errors import quote
+from daypass.local.apiserver.errors import Cause, invalid_value, quote, required, unsupported
+from daypass.local.apiserver.kinds import (
+    ANY,
+    AUTHORIZATION_POLICY,
+    BYTES,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+    NAMESPACE,
+    RBAC,
+    ROLE,
+    ROLE_BINDING,
+    SECRET,
+    Kind,
+    MapOf,
+    Object,
+    Shape,
+)
 
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
-YAML_LIMIT_BYTES = 64 * 1024
 DEPTH_LIMIT = 200
 WARNINGS_LIMIT = 100
-JSON, YAML, MERGE_PATCH, APPLY_PATCH = (
-    "application/json", "application/yaml", "application/merge-patch+json",
-    "application/apply-patch+yaml",
-)  # fmt: skip
-ANY, BYTES = object, bytes
-
-
-@dataclass(frozen=True, slots=True)
-class MapOf:
-    """An object with any keys and values of one shape."""
-
-    item: Shape
-
-
-Shape: TypeAlias = "type | list[Any] | MapOf | dict[str, Any]"
-"""A scalar's type, ANY, `[item]`, a MapOf, or an object's fields by name."""
+JSON = "application/json"
+ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
+TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105
+_LABEL_NAME = re.compile(LABEL_VALUE)
 
 
 class ShapeError(Exception):
     """A body that cannot be read, or a value of the wrong type."""
 
 
-class Pairs(list[tuple[str, Any]]):
-    """A JSON object as it was sent: a key may occur twice."""
-
-
-def media_type(content_type: str) -> str:
-    """Return the media type of a body; the default is JSON. Raises the 415."""
+def check_media_type(content_type: str) -> None:
+    """Raise the 415 unless a body is JSON, which it is by default."""
     name = content_type.partition(";")[0].strip().lower()
-    if not name and not content_type:
-        return JSON
-    if name in (JSON, YAML):
-        return name
-    hint = " (the embedded API server reads no protobuf: send JSON)" if "protobuf" in name else ""
-    raise errors.unsupported_media_type(
-        "the body of the request was in an unknown format - accepted media types include: "
-        f"{JSON}, {YAML}, application/vnd.kubernetes.protobuf{hint}"
-    )
+    if content_type and name != JSON:
+        raise errors.unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"{JSON} (the embedded API server reads nothing else: send JSON)"
+        )
 
 
-def parse(body: bytes, media: str) -> Any:
-    """Parse JSON or YAML, with objects of JSON as Pairs. Raises ShapeError, and the 413."""
-    text = body.decode("utf-8", "replace")
+def parse(body: bytes) -> Any:
+    """Return a JSON document. Raises ShapeError."""
     try:
-        if media == JSON or text.lstrip()[:1] == "{":
-            return json.loads(
-                text, object_pairs_hook=Pairs, parse_float=_finite, parse_constant=_finite
-            )
-        if len(body) > YAML_LIMIT_BYTES:
-            raise errors.too_large(YAML_LIMIT_BYTES)
-        return yaml.load(text, _YamlLoader)  # noqa: S506 - a SafeLoader without anchors
+        value = json.loads(body.decode("utf-8", "replace"))
+    except ValueError as error:
+        raise ShapeError(f"json parse error: {error}") from None
     except RecursionError:
         raise ShapeError(f"exceeded max depth {DEPTH_LIMIT}") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise ShapeError(f"{media.partition('/')[2]} parse error: {error}") from None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is not a number of JSON")
-    return number
-
-
-class _YamlLoader(yaml.SafeLoader):
-    """Refuses anchors, a few lines of which can stand for gigabytes; reads dates as strings."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("anchors are not supported")
-        return super().compose_node(parent, index)
-
-
-_YamlLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: str(node.value))
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """Return a parsed value with dicts for Pairs. Raises ShapeError."""
-    if depth > DEPTH_LIMIT:
+    if _is_deeper(value, DEPTH_LIMIT):
         raise ShapeError(f"exceeded max depth {DEPTH_LIMIT}")
-    if isinstance(value, dict | Pairs):
-        pairs = value.items() if isinstance(value, dict) else value
-        return {str(key): plain(inner, depth + 1) for key, inner in pairs}
-    if isinstance(value, list):
-        return [plain(each, depth + 1) for each in value]
     return value
 
 
-@dataclass(slots=True)
-class ObjectReader:
-    """Reads one object; `warnings` lists unknown and duplicate fields."""
-
-    warnings: list[str] = field(default_factory=list)
-
-    def read(self, value: Any, shape: Shape, path: str = "", depth: int = 0) -> Any:
-        """Return the value without nulls and unknown fields. Raises ShapeError."""
-        if depth > DEPTH_LIMIT:
-            raise ShapeError(f"exceeded max depth {DEPTH_LIMIT}")
-        if isinstance(value, dict | Pairs):
-            pairs = value.items() if isinstance(value, dict) else value
-            if shape is ANY or isinstance(shape, dict | MapOf):
-                return self._read_object(pairs, shape, path, depth)
-        elif isinstance(value, list):
-            if shape is ANY or isinstance(shape, list):
-                item = shape[0] if isinstance(shape, list) else ANY
-                return [
-                    _empty(item) if each is None else
-                    self.read(each, item, f"{path}[{index}]", depth + 1)
-                    for index, each in enumerate(value)
-                ]  # fmt: skip
-        elif (read := _read_scalar(value, shape, path)) is not None or value is None:
-            return read
-        raise ShapeError(f"cannot unmarshal {_type_name(value)} into {path or 'the object'}")
-
-    def _read_object(
-        self, pairs: Iterable[tuple[Any, Any]], shape: Shape, path: str, depth: int
-    ) -> dict[str, Any]:
-        read: dict[str, Any] = {}
-        seen: set[str] = set()
-        for raw, value in pairs:
-            key = _well_formed(str(raw))
-            below = f"{path}.{key}" if path else key
-            inner = shape.get(key) if isinstance(shape, dict) else (
-                shape.item if isinstance(shape, MapOf) else ANY
-            )  # fmt: skip
-            if inner is None:
-                self._warn("unknown", below)
-                continue
-            if key in seen:
-                self._warn("duplicate", below)
-            seen.add(key)
-            result = None if value is None else self.read(value, inner, below, depth + 1)
-            read.pop(key, None)
-            if result is not None:
-                read[key] = result
-        return read
-
-    def _warn(self, what: str, path: str) -> None:
-        warning = f"{what} field {quote(path)}"
-        if len(self.warnings) < WARNINGS_LIMIT and warning not in self.warnings:
-            self.warnings.append(warning)
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
-def _empty(shape: Shape) -> Any:
-    """Return what a null in a list stands for."""
-    return {} if isinstance(shape, dict | MapOf) else None if shape is ANY else ""
+def read(value: Any, shape: Shape, path: str, unknown: list[str]) -> Any:
+    """Return a parsed value without nulls and unknown fields, which `unknown` gets.
+
+    Raises ShapeError for a value of the wrong type.
+    """
+    if isinstance(value, dict):
+        if shape is ANY or isinstance(shape, dict | MapOf):
+            return _read_object(value, shape, path, unknown)
+    elif isinstance(value, list):
+        if shape is ANY or isinstance(shape, list):
+            item = shape[0] if isinstance(shape, list) else ANY
+            listed = [each for each in value if each is not None]
+            return [read(each, item, f"{path}[{i}]", unknown) for i, each in enumerate(listed)]
+    elif (scalar := _read_scalar(value, shape, path)) is not None:
+        return scalar
+    name = {dict: "object", list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+    raise ShapeError(f"cannot unmarshal {name} into {path or 'the object'}")
+
+
+def _read_object(
+    value: dict[str, Any], shape: Shape, path: str, unknown: list[str]
+) -> dict[str, Any]:
+    result = {}
+    for key, inner in value.items():
+        below = f"{path}.{key}" if path else key
+        field: Shape | None = ANY
+        if isinstance(shape, dict):
+            field = shape.get(key)
+        elif isinstance(shape, MapOf):
+            field = shape.item
+        if field is None:
+            if len(unknown) < WARNINGS_LIMIT:
+                unknown.append(f"unknown field {quote(below)}")
+        elif inner is not None:
+            result[_well_formed(key)] = read(inner, field, below, unknown)
+    return result
 
 
 def _read_scalar(value: Any, shape: Shape, path: str) -> Any:
@@ -185,13 +127,102 @@ def _read_scalar(value: Any, shape: Shape, path: str) -> Any:
 
 
 def _well_formed(text: str) -> str:
-    """Return the text with U+FFFD for halves of surrogate pairs."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode(
-        "utf-16", "replace"
-    )  # fmt: skip
+    """Return the text without halves of surrogate pairs, which cannot be encoded."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _type_name(value: object) -> str:
-    names: dict[type, str] = {str: "string", bool: "bool", Pairs: "object", dict: "object",
-                              list: "array"}  # fmt: skip
-    return names.get(type(value), "number")
+def with_defaults(kind: Kind, obj: Object) -> Object:
+    """Return the object with the defaults of its kind, without empty maps and lists."""
+    if kind is AUTHORIZATION_POLICY:
+        return obj
+    obj = dict(obj)
+    if kind is NAMESPACE:
+        name = {"kubernetes.io/metadata.name": obj["metadata"].get("name", "")}
+        labels = {**obj["metadata"].get("labels", {}), **name}
+        obj["metadata"] = {**obj["metadata"], "labels": labels}
+        obj |= {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+    elif kind is SECRET:
+        plain = obj.pop("stringData", {})
+        encoded = {key: base64.b64encode(text.encode()).decode() for key, text in plain.items()}
+        obj["data"] = {**obj.get("data", {}), **encoded}
+        obj["type"] = obj.get("type") or "Opaque"
+    elif kind in (ROLE, CLUSTER_ROLE):
+        obj["rules"] = obj.get("rules") or None
+    elif kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING):
+        obj["roleRef"] = {"apiGroup": RBAC, **obj.get("roleRef", {})}
+        obj["subjects"] = [_with_api_group(each) for each in obj.get("subjects", [])]
+    metadata = {key: value for key, value in obj["metadata"].items() if value not in ({}, [])}
+    full = {key: value for key, value in obj.items() if value not in ({}, [])}
+    return {**full, "metadata": metadata}
+
+
+def _with_api_group(subject: Object) -> Object:
+    group = {"apiGroup": RBAC} if subject.get("kind") in ("User", "Group") else {}
+    return {**group, **subject}
+
+
+def check(kind: Kind, obj: Object, before: Object | None) -> None:
+    """Raise the 422 for an invalid object. `before`: the stored one, for an update."""
+    causes = _metadata_causes(kind, obj["metadata"])
+    if kind is SECRET:
+        annotations = obj["metadata"].get("annotations", {})
+        if obj["type"] == TOKEN_TYPE and not annotations.get(ACCOUNT_ANNOTATION):
+            causes.append(required(f"metadata.annotations[{ACCOUNT_ANNOTATION}]"))
+        if before is not None and before["type"] != obj["type"]:
+            causes.append(invalid_value("type", obj["type"], "field is immutable"))
+    elif kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING):
+        role = obj["roleRef"]
+        kinds = ("ClusterRole",) if kind is CLUSTER_ROLE_BINDING else ("Role", "ClusterRole")
+        if role["apiGroup"] != RBAC:
+            causes.append(unsupported("roleRef.apiGroup", role["apiGroup"], (RBAC,)))
+        if role.get("kind", "") not in kinds:
+            causes.append(unsupported("roleRef.kind", role.get("kind", ""), kinds))
+        if not role.get("name"):
+            causes.append(required("roleRef.name"))
+        if before is not None and before["roleRef"] != role:
+            causes.append(invalid_value("roleRef", role, "field is immutable"))
+    if causes:
+        raise errors.invalid(kind.group, kind.kind, obj["metadata"].get("name", ""), causes)
+
+
+def path_segment_fault(name: str) -> str:
+    """Return why a name cannot be a segment of a path, or ""."""
+    if name in (".", ".."):
+        return f"may not be '{name}'"
+    return next((f"may not contain '{each}'" for each in "/%" if each in name), "")
+
+
+def _metadata_causes(kind: Kind, metadata: dict[str, Any]) -> list[Cause]:
+    name, causes = metadata.get("name", ""), []
+    if not name:
+        causes.append(required("metadata.name"))
+    elif fault := _name_fault(kind, name):
+        causes.append(invalid_value("metadata.name", name, fault))
+    labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
+    for field, keys in (("labels", labels), ("annotations", annotations)):
+        causes += [
+            invalid_value(f"metadata.{field}", key, "is not a qualified name")
+            for key in keys
+            if not _is_qualified(key)
+        ]
+    causes += [
+        invalid_value("metadata.labels", value, "is not a label value")
+        for value in labels.values()
+        if value and not _LABEL_NAME.fullmatch(value)
+    ]
+    return causes
+
+
+def _name_fault(kind: Kind, name: str) -> str:
+    if kind.group == RBAC:
+        return path_segment_fault(name)
+    characters = "must consist of lower case alphanumeric characters"
+    if kind is NAMESPACE:
+        return "" if is_label(name) else f"a lowercase RFC 1123 label {characters} or '-'"
+    return "" if is_subdomain(name) else f"a lowercase RFC 1123 subdomain {characters}, '-' or '.'"
+
+
+def _is_qualified(key: str) -> bool:
+    """Return whether this can be the key of a label or an annotation."""
+    prefix, slash, name = key.rpartition("/")
+    return _LABEL_NAME.fullmatch(name) is not None and (not slash or is_subdomain(prefix))

@@ -24,10 +24,10 @@ from daypass._core.clock import Clock
 from daypass._core.secret import Secret
 from daypass.local.apiserver.admin import Admin, in_process
 from daypass.local.apiserver.api import Api
-from daypass.local.apiserver.reading import Watch
-from daypass.local.apiserver.requests import ApiRequest, ApiResponse, ServerSettings, to_json
+from daypass.local.apiserver.objects import Watch
+from daypass.local.apiserver.requests import ApiRequest, ApiResponse, to_json
 from daypass.local.apiserver.schema import BODY_LIMIT_BYTES
-from daypass.local.apiserver.state import make_api
+from daypass.local.apiserver.state import ServerState
 from daypass.local.apiserver.store import StoreEvent
 
 HEAD_LIMIT_BYTES = 128 * 1024
@@ -35,11 +35,8 @@ IDLE_SECONDS, REQUEST_SECONDS = 90.0, 32.0
 """How long a connection may be silent, and how long a request may take to arrive."""
 WATCH_BACKLOG = 4096
 """How many changes a slow watcher may fall behind before its watch ends."""
-DISCARDED_BYTES, DISCARDING_SECONDS = 16 * 1024 * 1024, 2.0
-"""How much of a body that is too long is still read, and for how long."""
 _CHUNK = 64 * 1024
-DEFAULT_ISSUER = "https://kubernetes.default.svc"
-LONGEST_SECONDS = 24 * 3600
+HOST = "127.0.0.1"
 HANDSHAKE_SECONDS = 10.0
 BACKLOG = 512
 _log = logging.getLogger("daypass.local.apiserver")
@@ -49,10 +46,9 @@ class _ClientConnection:
     """One client's connection."""
 
     def __init__(
-        self, api: Api, clock: Clock, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, api: Api, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._api = api
-        self._clock = clock
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT_BYTES)
@@ -72,16 +68,15 @@ class _ClientConnection:
                 await self._send(ApiResponse.of_text(text, code.value), close=True)
 
     async def _request(self) -> ApiRequest | None:
-        """Return the next request. Of a body that is too long, only the beginning is read."""
+        """Return the next request. Of a body that is too long, only the beginning is kept."""
         async with asyncio.timeout(IDLE_SECONDS) as patience:
             head = await self._next(patience)
             if not isinstance(head, h11.Request):
                 return None
             body = bytearray()
             while isinstance(event := await self._next(None), h11.Data):
-                body += event.data
-                if len(body) > BODY_LIMIT_BYTES:
-                    break
+                if len(body) <= BODY_LIMIT_BYTES:
+                    body += event.data
         return ApiRequest(
             method=head.method.decode(),
             target=head.target.decode(),
@@ -111,24 +106,19 @@ class _ClientConnection:
             with contextlib.closing(stream):
                 await self._stream(answer, stream)
         elif isinstance(answer, ApiResponse):
-            await self._send_whole(request, answer)
-
-    async def _send_whole(self, request: ApiRequest, answer: ApiResponse) -> None:
-        too_long = len(request.body) > BODY_LIMIT_BYTES
-        await self._send(answer, close=too_long, bodiless=request.method == "HEAD")
-        if too_long:
-            await self._discard()
+            await self._send(answer, bodiless=request.method == "HEAD")
 
     def _head(self, status: int, headers: list[tuple[str, str]]) -> bytes:
-        fields = [*headers, ("Date", formatdate(self._clock.unix(), usegmt=True))]
-        if not any(name == "Cache-Control" for name, _ in headers):
-            fields.append(("Cache-Control", "no-cache, private"))
+        fields = [*headers, ("Date", formatdate(self._api.state.clock.unix(), usegmt=True))]
+        fields.append(("Cache-Control", "no-cache, private"))
         encoded = [(name.encode(), value.encode()) for name, value in fields]
         reason = http.HTTPStatus(status).phrase.encode()
         head = h11.Response(status_code=status, headers=encoded, reason=reason)
         return self._http.send(head) or b""
 
-    async def _send(self, answer: ApiResponse, *, close: bool, bodiless: bool = False) -> None:
+    async def _send(
+        self, answer: ApiResponse, *, close: bool = False, bodiless: bool = False
+    ) -> None:
         headers = [*answer.headers, ("Content-Type", answer.content_type)]
         headers.append(("Content-Length", str(len(answer.body))))
         if close:
@@ -139,13 +129,6 @@ class _ClientConnection:
         out += self._http.send(h11.EndOfMessage()) or b""
         self._writer.write(out)
         await self._writer.drain()
-
-    async def _discard(self) -> None:
-        """Read on for a moment: closing with unread bytes would discard the response."""
-        left = DISCARDED_BYTES
-        async with asyncio.timeout(DISCARDING_SECONDS):
-            while left > 0 and (read := await self._reader.read(_CHUNK)):
-                left -= len(read)
 
     async def _stream(self, watch: Watch, stream: _WatchStream) -> None:
         """Send lines until the time is up, the client closes, or it falls too far behind."""
@@ -204,7 +187,7 @@ class _WatchStream:
         self.lines.put_nowait(line if self.lines.qsize() < WATCH_BACKLOG else b"")
 
 
-def _server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
+def _server_context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
     """Return a context for TLS 1.2 or newer and HTTP/1.1. Raises OSError, ssl.SSLError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -216,21 +199,16 @@ def _server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
 class ApiServer:
     """A running API server. Use `start`, then `stop` or a `with` statement.
 
-    `admin_token` is the administrator's; `admin` acts as the administrator in this process.
+    `admin` acts as the administrator in this process, whose token is `admin_token`.
     """
 
-    def __init__(
-        self, api: Api, listening: socket.socket, certificate: tuple[Path, Path], host: str
-    ) -> None:
-        self.host = host
-        self.port: int = listening.getsockname()[1]
-        self.issuer = api.context.settings.issuer
-        self.audiences = api.context.settings.audiences
-        self.admin_token = api.context.authenticator.admin_token
+    def __init__(self, api: Api, listening: socket.socket, tls: ssl.SSLContext) -> None:
+        self.api = api
+        self.address = api.state.address
+        self.admin_token = api.state.authenticator.admin_token
         self.admin = Admin(in_process(api, self.admin_token), self.unsafe_sign)
-        self._api = api
         self._listening = listening
-        self._tls = _server_context(str(certificate[0]), str(certificate[1]))
+        self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._ready = threading.Event()
@@ -245,33 +223,27 @@ class ApiServer:
         key_file: Path,
         certificate_authority: str,
         clock: Clock,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        issuer: str = DEFAULT_ISSUER,
-        audiences: tuple[str, ...] = (),
-        max_expiration_seconds: int = LONGEST_SECONDS,
-        anonymous: bool = True,
         state_file: Path | None = None,
     ) -> ApiServer:
-        """Start a server on a thread of its own, and return it when it accepts connections.
+        """Start a server on a free port and a thread of its own; it accepts connections at once.
 
-        `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `audiences`: the API
-        server's own; the default is the issuer. `anonymous`: whether requests without credentials
-        are from system:anonymous (else 401). `state_file`: keeps objects, keys and the admin token
-        between runs. Raises OSError, ssl.SSLError, StateFileError, UnsafeFileError.
+        `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `state_file`: keeps
+        objects, keys and the admin token between runs. Raises OSError, ssl.SSLError,
+        StateFileError, UnsafeFileError.
         """
-        listening = _listen(host, port)
+        tls = _server_context(certificate_file, key_file)
+        listening = socket.create_server((HOST, 0))
+        # Accepted sockets inherit it. asyncio sets it only if the protocol is named, and without it
+        # each TLS handshake waits 40 ms for a delayed acknowledgement.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            shown = f"[{host}]" if ":" in host else host
-            settings = ServerSettings(
-                issuer=issuer,
-                audiences=audiences or (issuer,),
-                max_expiration_seconds=max_expiration_seconds,
+            state = ServerState.load(
                 certificate_authority=certificate_authority,
-                address=f"{shown}:{listening.getsockname()[1]}",
+                address=f"{HOST}:{listening.getsockname()[1]}",
+                clock=clock,
+                file=state_file,
             )
-            api = make_api(settings, clock, anonymous=anonymous, state_file=state_file)
-            server = cls(api, listening, (certificate_file, key_file), host)
+            server = cls(Api(state), listening, tls)
         except BaseException:
             listening.close()
             raise
@@ -280,36 +252,37 @@ class ApiServer:
         return server
 
     @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.address.rpartition(":")[2])
+
+    @property
     def url(self) -> str:
-        """`https://<host>:<port>`."""
-        return f"https://{self._api.context.settings.address}"
+        """`https://127.0.0.1:PORT`."""
+        return f"https://{self.address}"
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
         """The IDs of the keys that tokens are verified with; the first one signs."""
-        return tuple(key.kid for key in self._api.context.keys.keys)
+        return tuple(key.kid for key in self.api.state.keys.keys)
 
     def rotate_signing_key(self) -> str:
         """Sign with a new key from now on and return its ID; older tokens stay valid."""
-        with self._api.lock:
-            kid = self._api.context.keys.rotate()
-            self._api.on_change()
+        with self.api.lock:
+            kid = self.api.state.keys.rotate()
+            self.api.state.save()
         return kid
 
     def retire_signing_key(self, kid: str) -> None:
         """Invalidate every token that a key has signed. Raises UnknownKeyError."""
-        with self._api.lock:
-            self._api.context.keys.retire(kid)
-            self._api.context.authenticator.clear_cache()
-            self._api.on_change()
-
-    def listeners(self) -> int:
-        """Return how many watches are open."""
-        return len(self._api.context.store.listeners) - 1
+        with self.api.lock:
+            self.api.state.keys.retire(kid)
+            self.api.state.authenticator.clear_cache()
+            self.api.state.save()
 
     def unsafe_sign(self, claims: dict[str, Any]) -> Secret:
         """Return a JWT with any claims, for tests of what must be refused."""
-        return Secret(self._api.context.keys.current.sign(claims))
+        return Secret(self.api.state.keys.current.sign(claims))
 
     def stop(self) -> None:
         """Close every connection and end the thread. Safe to call twice."""
@@ -358,7 +331,7 @@ class ApiServer:
             return
         self._connections.add(task)
         try:
-            await _ClientConnection(self._api, self._api.context.clock, reader, writer).serve()
+            await _ClientConnection(self.api, reader, writer).serve()
             writer.close()
         except asyncio.CancelledError:
             writer.transport.abort()
@@ -367,15 +340,6 @@ class ApiServer:
             raise
         finally:
             self._connections.discard(task)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family)
-    # Accepted sockets inherit it. asyncio sets it only if the protocol is named, and without it
-    # each TLS handshake waits 40 ms for a delayed acknowledgement.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
 
 
 def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The state file, which keeps objects, keys and the admin token between runs, and a new Api.
+"""What the API server works on and keeps, and the state file that outlasts it.
 
 The file is written whole after every request that has changed something. A file that cannot be
 read is refused.
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import secrets
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daypass._core.clock import Clock
+from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError
 from daypass._core.files import read_private, write_private
 from daypass._core.secret import Secret
-from daypass.local.apiserver.api import Api
-from daypass.local.apiserver.kinds import STORED
-from daypass.local.apiserver.requests import ServerContext, ServerSettings
-from daypass.local.apiserver.schema import ObjectReader, ShapeError
-from daypass.local.apiserver.store import Object, Store
+from daypass.local.apiserver.kinds import STORED, Object
+from daypass.local.apiserver.schema import ShapeError, read
+from daypass.local.apiserver.store import Store
 from daypass.local.apiserver.tokens import Issuer, KeyRing, SigningKey, TokenAuthenticator
 
 FORMAT = 1
@@ -35,81 +34,93 @@ class StateFileError(DaypassError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    """The content of a state file."""
+class ServerState:
+    """Objects, keys and what every handler needs.
 
-    admin_token: Secret
-    keys: tuple[SigningKey, ...]
-    version: int
-    objects: tuple[Object, ...]
+    `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `address`: host and port.
+    `file`: the state file, or None.
+    """
+
+    certificate_authority: str
+    address: str
+    clock: Clock
+    store: Store
+    keys: KeyRing
+    issuer: Issuer
+    authenticator: TokenAuthenticator
+    file: Path | None
+
+    @classmethod
+    def load(
+        cls, *, certificate_authority: str, address: str, clock: Clock, file: Path | None = None
+    ) -> ServerState:
+        """Return the state in a file, or a new one, which is saved there.
+
+        Raises StateFileError, UnsafeFileError, OSError.
+        """
+        document = None if file is None else _load(file)
+        store = Store()
+        if document is None:
+            token, keys = Secret(secrets.token_urlsafe(32)), KeyRing([SigningKey.generate()])
+        else:
+            token, keys = Secret(str(document["adminToken"])), KeyRing(document["keys"])
+            for obj in document["objects"]:
+                store.load(_KINDS[obj["apiVersion"], obj["kind"]], obj)
+            # No watch can start before this point.
+            store.version = store.forgotten = document["resourceVersion"]
+        issuer = Issuer(store, keys, clock)
+        state = cls(
+            certificate_authority=certificate_authority, address=address, clock=clock,
+            store=store, keys=keys, issuer=issuer,
+            authenticator=TokenAuthenticator(issuer, clock, token), file=file,
+        )  # fmt: skip
+        if document is None:
+            state.save()
+        return state
+
+    def save(self) -> None:
+        """Write the state file, if there is one. Raises OSError."""
+        if self.file is None:
+            return
+        document = {
+            "format": FORMAT,
+            "adminToken": self.authenticator.admin_token.reveal(),
+            "keys": [key.unsafe_pem() for key in self.keys.keys],
+            "resourceVersion": self.store.version,
+            "objects": self.store.everything(),
+        }
+        write_private(str(self.file), json.dumps(document).encode())
+
+    def now(self) -> str:
+        """Return the time as Kubernetes writes it."""
+        return rfc3339(self.clock.unix())
+
+    def with_identity(self, obj: Object) -> Object:
+        """Return a new object with a UID and its creation time."""
+        identity = {"uid": str(uuid.uuid4()), "creationTimestamp": self.now()}
+        return {**obj, "metadata": {**obj["metadata"], **identity}}
 
 
-def make_api(
-    settings: ServerSettings,
-    clock: Clock,
-    *,
-    anonymous: bool = True,
-    state_file: Path | None = None,
-) -> Api:
-    """Return an Api without a socket. Raises StateFileError, UnsafeFileError, OSError."""
-    store = Store()
-    state = None if state_file is None else _load(state_file)
-    if state is None:
-        token, keys = Secret(secrets.token_urlsafe(32)), [SigningKey.generate()]
-    else:
-        token, keys = state.admin_token, list(state.keys)
-        for obj in state.objects:
-            store.load(_KINDS[obj["apiVersion"], obj["kind"]], obj)
-        # No watch can start before this point.
-        store.version = store.forgotten = state.version
-    ring = KeyRing(keys)
-    issuer = Issuer(
-        store=store, keys=ring, clock=clock, name=settings.issuer, audiences=settings.audiences
-    )
-    authenticator = TokenAuthenticator(
-        issuer=issuer, clock=clock, admin_token=token, anonymous=anonymous
-    )
-    context = ServerContext(
-        settings=settings, store=store, keys=ring, clock=clock, issuer=issuer,
-        authenticator=authenticator,
-    )  # fmt: skip
-
-    def save() -> None:
-        if state_file is not None:
-            _save(state_file, token, ring.keys, store)
-
-    api = Api(context, save)
-    if state is None:
-        save()
-    return api
+def rfc3339(unix_seconds: float) -> str:
+    """Return a time as Kubernetes writes it."""
+    return f"{utc(unix_seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _save(file: Path, admin_token: Secret, keys: list[SigningKey], store: Store) -> None:
-    document = {
-        "format": FORMAT,
-        "adminToken": admin_token.reveal(),
-        "keys": [key.unsafe_pem() for key in keys],
-        "resourceVersion": store.version,
-        "objects": store.everything(),
-    }
-    write_private(str(file), json.dumps(document).encode())
-
-
-def _load(file: Path) -> _State | None:
-    """Return the content of a state file, or None if there is none."""
+def _load(file: Path) -> dict[str, Any] | None:
+    """Return the content of a state file, with its keys loaded, or None if there is no file."""
     try:
         raw = read_private(str(file), limit_bytes=LIMIT_BYTES)
     except FileNotFoundError:
         return None
     hint = f"start afresh with: rm {file} (identities made here are then gone)"
     try:
-        return _read(json.loads(raw))
+        return _checked(json.loads(raw))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapeError):
         fact = f"{file} is damaged, or was written by another version"
         raise StateFileError(fact, hint) from None
 
 
-def _read(document: dict[str, Any]) -> _State:
+def _checked(document: dict[str, Any]) -> dict[str, Any]:
     if document["format"] != FORMAT or not document["keys"]:
         raise ValueError("format")
     known = [
@@ -119,10 +130,10 @@ def _read(document: dict[str, Any]) -> _State:
         metadata = obj["metadata"]
         if not all(isinstance(metadata[key], str) for key in ("name", "uid", "resourceVersion")):
             raise ValueError("metadata")
-        ObjectReader().read(obj, _KINDS[obj["apiVersion"], obj["kind"]].shape)
-    return _State(
-        admin_token=Secret(str(document["adminToken"])),
-        keys=tuple(SigningKey.load(pem) for pem in document["keys"]),
-        version=int(document["resourceVersion"]),
-        objects=tuple(known),
-    )
+        read(obj, _KINDS[obj["apiVersion"], obj["kind"]].shape, "", [])
+    return {
+        "adminToken": document["adminToken"],
+        "keys": [SigningKey.load(pem) for pem in document["keys"]],
+        "resourceVersion": int(document["resourceVersion"]),
+        "objects": known,
+    }

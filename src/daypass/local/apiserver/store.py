@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from daypass.local.apiserver.kinds import STORED, Kind
+from daypass.local.apiserver.kinds import STORED, Kind, Object
 
-Object = dict[str, Any]
 REMEMBERED_EVENTS = 1024
 """A watch that starts before the oldest of them gets a 410."""
 
@@ -59,12 +57,10 @@ class Store:
         self._publish("ADDED" if before is None else "MODIFIED", kind, stored, before)
         return stored
 
-    def remove(self, kind: Kind, obj: Object) -> Object:
-        """Remove an object; return its last state, under the version of the removal."""
+    def remove(self, kind: Kind, obj: Object) -> None:
+        """Remove an object; watchers see it under the version of the removal."""
         before = self._objects[kind.kind].pop(_key(obj))
-        removed = self._versioned(before)
-        self._publish("DELETED", kind, removed, before)
-        return removed
+        self._publish("DELETED", kind, self._versioned(before), before)
 
     def load(self, kind: Kind, obj: Object) -> None:
         """Put back an object from a state file, without an event."""

@@ -10,7 +10,7 @@ import binascii
 import json
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
@@ -23,8 +23,8 @@ from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.secret import Secret
-from daypass.local.apiserver.errors import quote, quote_list
-from daypass.local.apiserver.kinds import SECRET, SERVICE_ACCOUNT
+from daypass.local.apiserver.errors import quote
+from daypass.local.apiserver.kinds import SECRET, SERVICE_ACCOUNT, Object
 from daypass.local.apiserver.rbac import (
     ADMIN,
     ANONYMOUS,
@@ -32,11 +32,12 @@ from daypass.local.apiserver.rbac import (
     service_account_name,
     service_account_user,
 )
-from daypass.local.apiserver.store import Object, Store
+from daypass.local.apiserver.store import Store
 
+ISSUER = "https://kubernetes.default.svc"
+"""`iss` of short-lived tokens, and the API server's own and only audience."""
 ALGORITHM = "RS256"
 _KEY_BITS = 2048
-
 LEGACY_ISSUER = "kubernetes/serviceaccount"
 LEGACY_PREFIX = "kubernetes.io/serviceaccount/"
 LAST_USED = "kubernetes.io/legacy-token-last-used"
@@ -49,9 +50,6 @@ _DAY_SECONDS = 86400
 CACHED_SECONDS = 10.0
 """How long a verified token is accepted without another look, whatever is deleted meanwhile."""
 CACHED_TOKENS_LIMIT = 4096
-EXTRA_SPACE = (
-    "the provided Authorization header contains extra space before the bearer token, and is ignored"
-)
 
 
 class UnknownKeyError(DaypassError):
@@ -160,15 +158,13 @@ class KeyRing:
         return {"keys": [key.jwk() for key in self.keys]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Issuer:
-    """Issues and verifies tokens. `audiences` are the API server's own."""
+    """Issues and verifies tokens."""
 
     store: Store
     keys: KeyRing
     clock: Clock
-    name: str
-    audiences: tuple[str, ...]
 
     def issue(
         self, account: Object, audiences: list[str], seconds: int, secret: Object | None
@@ -183,7 +179,7 @@ class Issuer:
         if secret is not None:
             private["secret"] = _reference(secret)
         claims = {
-            "iss": self.name,
+            "iss": ISSUER,
             "sub": service_account_name(metadata["namespace"], metadata["name"]),
             "aud": audiences,
             "exp": now + seconds,
@@ -218,7 +214,7 @@ class Issuer:
         except MalformedTokenError:
             raise _invalid() from None
         issuer = claims.get("iss")
-        if issuer not in (self.name, LEGACY_ISSUER):
+        if issuer not in (ISSUER, LEGACY_ISSUER):
             raise _invalid()
         # 2. The signature, by one of our keys and with our algorithm only.
         kid = header.get("kid", "")
@@ -228,13 +224,11 @@ class Issuer:
         if header.get("alg") != ALGORITHM or not _is_signed(token, candidates):
             raise _invalid("go-jose/go-jose: error in cryptographic primitive")
         # 3. The audience. From here on, all claims are ours.
-        meant = tuple(claims.get("aud", ())) or self.audiences
+        meant = tuple(claims.get("aud", ())) or (ISSUER,)
         audiences = [audience for audience in wanted if audience in meant]
         if not audiences:
-            raise _invalid(
-                f"token audiences {quote_list(meant)} is invalid for the target audiences "
-                f"{quote_list(wanted)}"
-            )
+            has, needs = (" ".join(map(quote, each)) for each in (meant, wanted))
+            raise _invalid(f"token audiences [{has}] is invalid for the target audiences [{needs}]")
         # 4. Is it still valid?
         try:
             if issuer == LEGACY_ISSUER:
@@ -332,62 +326,51 @@ def _is_signed(token: str, candidates: list[SigningKey]) -> bool:
     return any(key.verifies(signed.encode(), signature) for key in candidates)
 
 
-def bearer(header: str) -> tuple[str, list[str]]:
-    """Return the token in an Authorization header ("": no credentials), and warnings.
+def bearer(header: str) -> str:
+    """Return the token in an Authorization header; "" if there are no credentials.
 
     As in bearertoken.go: the scheme in any case, then the second of the parts that single spaces
     separate. So two spaces, or a tab, are no credentials at all.
     """
     scheme, *rest = header.strip(" \t\n\v\f\r").split(" ", 2)
-    if not rest or scheme.lower() != "bearer":
-        return "", []
-    return rest[0], [EXTRA_SPACE] if not rest[0] and len(rest) == 2 else []
+    return rest[0] if rest and scheme.lower() == "bearer" else ""
 
 
-_Authenticated = tuple[User, list[str]]
-
-
-@dataclass(slots=True, kw_only=True)
 class TokenAuthenticator:
-    """Finds the user of an Authorization header. Successes are cached, failures never."""
+    """Finds the user of a token. Successes are cached, failures never."""
 
-    issuer: Issuer
-    clock: Clock
-    admin_token: Secret
-    anonymous: bool
-    _cached: OrderedDict[bytes, tuple[float, _Authenticated]] = field(default_factory=OrderedDict)
+    def __init__(self, issuer: Issuer, clock: Clock, admin_token: Secret) -> None:
+        self.admin_token = admin_token
+        self._issuer = issuer
+        self._clock = clock
+        self._cached: OrderedDict[bytes, tuple[float, tuple[User, list[str]]]] = OrderedDict()
 
-    def authenticate(
-        self, header: str, audiences: tuple[str, ...]
-    ) -> tuple[_Authenticated | None, list[str]]:
-        """Return the user, for which of `audiences`, and warnings; None without credentials.
+    def authenticate(self, header: str, audiences: tuple[str, ...]) -> tuple[User, list[str]]:
+        """Return the user of an Authorization header, and which of `audiences` it is for.
 
-        Raises InvalidTokenError.
+        Without credentials, that is system:anonymous. Raises InvalidTokenError.
         """
-        token, warnings = bearer(header)
+        token = bearer(header)
         if not token:
-            return ((ANONYMOUS, list(audiences)) if self.anonymous else None), warnings
-        if self._is_admin(token):
-            return (ADMIN, list(audiences)), warnings
-        return self._verify(token, audiences), warnings
+            return ANONYMOUS, list(audiences)
+        if compare_digest(_bytes(token), _bytes(self.admin_token.reveal())):
+            return ADMIN, list(audiences)
+        key = sha256(repr((token, audiences)).encode()).digest()
+        now = self._clock.monotonic()
+        if (cached := self._cached.get(key)) is not None:
+            if now < cached[0]:
+                return cached[1]
+            del self._cached[key]
+        verified = self._issuer.verify(token, audiences)
+        self._cached[key] = (now + CACHED_SECONDS, verified)
+        if len(self._cached) > CACHED_TOKENS_LIMIT:
+            self._cached.popitem(last=False)
+        return verified
 
     def clear_cache(self) -> None:
         """Verify every token again."""
         self._cached.clear()
 
-    def _is_admin(self, token: str) -> bool:
-        admin = self.admin_token.reveal().encode()
-        return compare_digest(token.encode("utf-8", "surrogateescape"), admin)
 
-    def _verify(self, token: str, audiences: tuple[str, ...]) -> _Authenticated:
-        key = sha256(repr((token, audiences)).encode()).digest()
-        now = self.clock.monotonic()
-        if (cached := self._cached.get(key)) is not None:
-            if now < cached[0]:
-                return cached[1]
-            del self._cached[key]
-        verified = self.issuer.verify(token, audiences)
-        self._cached[key] = (now + CACHED_SECONDS, verified)
-        if len(self._cached) > CACHED_TOKENS_LIMIT:
-            self._cached.popitem(last=False)
-        return verified
+def _bytes(token: str) -> bytes:
+    return token.encode("utf-8", "surrogateescape")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daypass.local.apiserver.reading import Watch
+from daypass.local.apiserver.objects import Watch
 from daypass.local.apiserver.requests import ApiRequest, ApiResponse
 from unit.local.apiserver.world import JSON, RBAC, TEAM, TOKEN_PATH, TOKEN_REVIEWS, World
 

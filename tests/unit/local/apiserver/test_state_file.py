@@ -19,13 +19,13 @@ def test_objects_keys_and_the_admin_token_survive_a_restart(tmp_path: Path) -> N
     file = tmp_path / "state.json"
     before = World(state_file=file).furnish()
     legacy, token = before.legacy, before.mint()
-    before.api.context.keys.rotate()
-    before.admin.create(config_map("m", a="1"))
+    before.state.keys.rotate()
+    before.create(config_map("m", a="1"))
     after = World(state_file=file)
     assert after.admin_token == before.admin_token
     assert after.legacy == legacy
     assert after.review(token)["authenticated"] is True
-    assert after.admin.list("ConfigMap") == before.admin.list("ConfigMap")
+    assert after.list("ConfigMap") == before.list("ConfigMap")
 
 
 def test_the_file_is_private_and_written_at_once(tmp_path: Path) -> None:
@@ -40,8 +40,8 @@ def test_the_file_is_private_and_written_at_once(tmp_path: Path) -> None:
 
 def test_a_watch_cannot_start_before_the_restart(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    version = World(state_file=file).furnish().api.context.store.version
-    assert World(state_file=file).api.context.store.forgotten == version
+    version = World(state_file=file).furnish().state.store.version
+    assert World(state_file=file).state.store.forgotten == version
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, 1000, -1])
@@ -96,5 +96,5 @@ def test_a_state_that_cannot_be_written_is_a_500_without_details(
 
     monkeypatch.setattr("daypass.local.apiserver.state.write_private", full)
     with pytest.raises(StatusError) as caught:
-        world.admin.create(config_map("m"))
+        world.create(config_map("m"))
     assert (caught.value.code, caught.value.message) == (500, "Internal error occurred")

@@ -7,8 +7,8 @@ import gzip
 import pytest
 
 from daypass.local.apiserver.schema import BODY_LIMIT_BYTES
-from support.messages import check
-from unit.local.apiserver.world import GATE, ISSUER, TEAM, TOKEN_PATH, World, claims
+from daypass.local.apiserver.tokens import ISSUER
+from unit.local.apiserver.world import GATE, TEAM, TOKEN_PATH, World, claims
 
 
 def test_a_token_carries_the_claims_of_kubernetes(world: World) -> None:
@@ -37,29 +37,16 @@ def test_a_token_carries_the_claims_of_kubernetes(world: World) -> None:
     }
 
 
-def test_unknown_and_duplicate_fields_warn_in_their_order_and_the_last_value_wins(
-    world: World,
-) -> None:
-    body = b'{"spec":{"audiences":["a"],"x":1,"audiences":["b"]}}'
+def test_unknown_fields_warn_and_are_refused_if_validation_is_strict(world: World) -> None:
+    body = {"spec": {"audiences": ["a"], "x": 1, "y": 1}}
     reply = world.request("POST", TOKEN_PATH, body)
-    assert reply.document["spec"]["audiences"] == ["b"]
-    assert reply.warnings == [
-        '299 - "unknown field \\"spec.x\\""',
-        '299 - "duplicate field \\"spec.audiences\\""',
-    ]
+    assert reply.document["spec"]["audiences"] == ["a"]
+    assert reply.warnings == [f'299 - "unknown field \\"spec.{name}\\""' for name in "xy"]
     strict = world.request("POST", f"{TOKEN_PATH}?fieldValidation=Strict", body)
     assert strict.code == 400
     assert strict.message.endswith(
-        'strict decoding error: unknown field "spec.x", duplicate field "spec.audiences"'
+        'strict decoding error: unknown field "spec.x", unknown field "spec.y"'
     )
-
-
-def test_yaml_anchors_are_refused(world: World) -> None:
-    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60)]
-    reply = world.request("POST", TOKEN_PATH, "\n".join(lines).encode(), media="application/yaml")
-    assert reply.code == 400
-    assert (reply.document["reason"], "anchors" in reply.message) == ("BadRequest", True)
-    check(reply.message, reason="BadRequest")
 
 
 @pytest.mark.parametrize(
@@ -68,15 +55,14 @@ def test_yaml_anchors_are_refused(world: World) -> None:
         (b"", "application/json", 400, "Expecting value"),
         (gzip.compress(b"{}", mtime=0), "application/json", 400, "Expecting value"),
         (b'{"x":' + b"[" * 20_000, "application/json", 400, "exceeded max depth"),
-        (b"[" * 50_000, "application/yaml", 400, "exceeded max depth"),
-        (b"a: " + b"x" * 70_000, "application/yaml", 413, "limit is 65536"),
+        (b"a: b", "application/yaml", 415, "send JSON"),
         (b'{"a":"' + b"x" * BODY_LIMIT_BYTES + b'"}', "application/json", 413, "limit is 3145728"),
         (b"{}", "text/plain", 415, "accepted media types include: application/json"),
         (b"k8s\0", "application/vnd.kubernetes.protobuf", 415, "send JSON"),
         (b'{"spec":{"expirationSeconds":' + b"9" * 5000 + b"}}", "", 400, "parse error"),
     ],
     ids=[
-        "empty", "gzip", "deep JSON", "deep YAML", "long YAML", "long JSON", "text", "protobuf",
+        "empty", "gzip", "deep JSON", "YAML", "long JSON", "text", "protobuf",
         "long number",
     ],
 )  # fmt: skip
@@ -93,15 +79,17 @@ def test_an_invalid_body_gets_a_status(
     [
         (f"/x/..{TOKEN_PATH}", 404),
         (f"/{TOKEN_PATH}", 404),
+        (TOKEN_PATH.replace("/token", "%2Ftoken"), 400),
+        (f"{TOKEN_PATH}/x", 404),
         ("/api/v1//namespaces/team/serviceaccounts/bot/token", 404),
         ("/api/v1/namespaces/team/../team/serviceaccounts/bot/token", 404),
         (f"{TOKEN_PATH}%zz", 400),
         (f"{TEAM}/serviceaccounts/%2e%2e/token", 400),
-        ("/api/v1/namespaces//serviceaccounts/bot/token", 400),
+        ("/api/v1/namespaces//serviceaccounts/bot/token", 404),
         (f"{TOKEN_PATH}%0a", 404),
     ],
 )
-def test_dots_and_double_slashes_are_not_normalised(world: World, path: str, code: int) -> None:
+def test_dots_slashes_and_escapes_are_not_normalised(world: World, path: str, code: int) -> None:
     assert world.request("POST", path, {}).code == code
 
 

@@ -9,27 +9,18 @@ from typing import Any
 
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
-from daypass.local.apiserver.admin import Admin, in_process
-from daypass.local.apiserver.api import Api
-from daypass.local.apiserver.reading import Watch
-from daypass.local.apiserver.requests import ApiRequest, ApiResponse, ServerSettings
-from daypass.local.apiserver.state import make_api
+from daypass.local.apiserver.admin import Admin, in_process, path_of
+from daypass.local.apiserver.objects import Watch
+from daypass.local.apiserver.requests import ApiRequest, ApiResponse
+from support.embedded import new_api
 from support.timing import FakeClock
 
-ISSUER = "https://kubernetes.default.svc"
 GATE = "gate.example.com"
 JSON = "application/json"
 TEAM = "/api/v1/namespaces/team"
 TOKEN_PATH = f"{TEAM}/serviceaccounts/bot/token"
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-SETTINGS = ServerSettings(
-    issuer=ISSUER,
-    audiences=(ISSUER,),
-    max_expiration_seconds=86400,
-    certificate_authority="-----BEGIN CERTIFICATE-----\n",
-    address="127.0.0.1:6443",
-)
 
 
 class Reply:
@@ -61,20 +52,30 @@ class Reply:
 class World:
     """A cluster with namespace `team`, ServiceAccount `bot` and its token Secret `bot-token`."""
 
-    def __init__(self, *, anonymous: bool = True, state_file: Path | None = None) -> None:
+    def __init__(self, *, state_file: Path | None = None) -> None:
         self.clock = FakeClock()
-        self.api: Api = make_api(SETTINGS, self.clock, anonymous=anonymous, state_file=state_file)
-        self.admin_token = self.api.context.authenticator.admin_token
-        keys = self.api.context.keys
+        self.api = new_api(self.clock, state_file)
+        self.state = self.api.state
+        self.admin_token = self.state.authenticator.admin_token
         self.admin = Admin(
-            in_process(self.api, self.admin_token), lambda claims: Secret(keys.current.sign(claims))
+            in_process(self.api, self.admin_token),
+            lambda claims: Secret(self.state.keys.current.sign(claims)),
         )
+
+    def create(self, obj: dict[str, Any]) -> dict[str, Any]:
+        """Create an object, as the administrator."""
+        path = path_of(obj["kind"], obj["metadata"].get("namespace", ""))
+        return self.admin.request("POST", path, obj)
+
+    def list(self, kind: str, namespace: str = "") -> Any:
+        """The objects of a kind."""
+        return self.admin.request("GET", path_of(kind, namespace))["items"]
 
     def furnish(self) -> World:
         """Make the namespace, the account and its Secret, and the permission to request tokens."""
         self.admin.apply(_named("Namespace", "team"))
         self.admin.apply(_named("ServiceAccount", "bot", "team"))
-        self.admin.create(token_secret("bot-token", "bot"))
+        self.create(token_secret("bot-token", "bot"))
         self.grant({"resources": ["serviceaccounts/token"], "verbs": ["create"]})
         return self
 
@@ -137,11 +138,6 @@ class World:
         status = reply.document["status"]
         assert isinstance(status, dict)
         return status
-
-    def who(self, authorization: str) -> Reply:
-        """A SelfSubjectReview."""
-        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-        return self.request("POST", path, {}, authorization=authorization)
 
 
 def _named(kind: str, name: str, namespace: str = "") -> dict[str, Any]:

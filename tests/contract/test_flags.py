@@ -1,4 +1,4 @@
-"""What changes with the server's flags: anonymous access, the limit on lifetimes, and load."""
+"""What changes with kube-apiserver's flags and load: anonymous access, lifetimes, a 429."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from tools.controlplane.build import find_programs
 
-from contract.calls import bearer, needs, request_token
-from contract.interface import ApiServer, connected
+from contract.calls import ApiServer, bearer, connected, only_kubernetes, request_token
 from daypass._core.secret import Secret
 from support import identities
 from support.admin import Answer
@@ -23,54 +22,34 @@ from support.identities import Identity
 FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 
 
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane that knows no anonymous users."""
-    with ControlPlane.start(tmp_path_factory.mktemp("strict"), anonymous=False) as plane:
-        yield plane
-
-
-def test_with_anonymous_access_off_no_credentials_are_a_401_without_details(
-    strict: ControlPlane,
+def test_with_anonymous_access_off_no_credentials_are_a_401_as_a_bad_token_is(
+    tmp_path: Path,
 ) -> None:
     path = identities.token_path("default", "default")
-    for method in ("GET", "POST"):
-        answer = strict.client().request(method, path)
-        assert (answer.code, answer.message) == (401, "Unauthorized")
-        assert "details" not in answer.json
-
-
-def test_with_anonymous_access_off_a_bad_token_is_the_same_401(strict: ControlPlane) -> None:
-    path = identities.token_path("default", "default")
-    answer = strict.client(Secret("nonsense")).request("POST", path)
-    assert (answer.code, answer.message) == (401, "Unauthorized")
-
-
-def test_with_anonymous_access_off_a_good_token_is_good(strict: ControlPlane) -> None:
-    bot = strict.make_identity()
-    assert strict.client(bot.token).request("POST", bot.token_path, {}).code == 201
+    with ControlPlane.start(tmp_path, anonymous=False) as strict:
+        for token, method in ((None, "GET"), (None, "POST"), (Secret("nonsense"), "POST")):
+            answer = strict.client(token).request(method, path)
+            assert (answer.code, answer.message) == (401, "Unauthorized")
+            assert "details" not in answer.json
+        bot = strict.make_identity()
+        assert strict.client(bot.token).request("POST", bot.token_path, {}).code == 201
 
 
 @pytest.mark.parametrize("limit", ["59m", "4294967297s"])
 def test_the_limit_on_lifetimes_is_an_hour_at_least_and_two_to_the_32_seconds_at_most(
     limit: str, tmp_path: Path
 ) -> None:
-    programs = find_programs(os.environ)
     flag = f"--service-account-max-token-expiration={limit}"
     flags = ["--etcd-servers=unix://none", "--cert-dir=none", flag]
     ended = subprocess.run(
-        [*programs.kube_apiserver, *flags],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+        [*find_programs(os.environ).kube_apiserver, *flags],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert ended.returncode != 0
     assert "the service-account-max-token-expiration must be" in ended.stderr
 
 
-@needs("flow-control")
+@only_kubernetes("it has flow control")
 def test_a_server_under_load_answers_429_with_retry_after(
     api_server: ApiServer, bot: Identity
 ) -> None:
@@ -93,27 +72,22 @@ def _second_of_two(api_server: ApiServer, bot: Identity) -> Answer | None:
 def _no_room_for(api_server: ApiServer, bot: Identity) -> Iterator[None]:
     """Flow control that answers one request of a user at a time: to it, a server at its limit."""
     name = identities.unique("full")
-    limited = {
-        "nominalConcurrencyShares": 0,
-        "lendablePercent": 0,
-        "borrowingLimitPercent": 0,
-        "limitResponse": {"type": "Reject"},
-    }
     account = {"name": bot.service_account, "namespace": bot.namespace}
-    rule = {
-        "subjects": [{"kind": "ServiceAccount", "serviceAccount": account}],
-        "resourceRules": [
-            {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"]}
-        ],
-    }
+    subject = {"kind": "ServiceAccount", "serviceAccount": account}
+    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"]}
     documents = {
-        "prioritylevelconfigurations": {"type": "Limited", "limited": limited},
-        "flowschemas": {
-            "priorityLevelConfiguration": {"name": name},
-            "matchingPrecedence": 1000,
-            "rules": [rule],
+        "prioritylevelconfigurations": {
+            "type": "Limited",
+            "limited": {
+                "nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0,
+                "limitResponse": {"type": "Reject"},
+            },
         },
-    }
+        "flowschemas": {
+            "priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 1000,
+            "rules": [{"subjects": [subject], "resourceRules": [everything]}],
+        },
+    }  # fmt: skip
     try:
         for kind, spec in documents.items():
             api_server.admin.create(f"{FLOW}/{kind}", {"metadata": {"name": name}, "spec": spec})
