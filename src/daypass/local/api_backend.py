@@ -29,7 +29,6 @@ from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HOST
-from daypass.local.apiserver.tokens import ISSUER
 from daypass.render.envoy.settings import SocketAddress, Upstream
 
 SERVER_NAME = "kubernetes.default.svc"
@@ -161,7 +160,7 @@ class EmbeddedApiServer:
 
     def issuer(self, config: Config) -> str:
         """Return its issuer."""
-        return ISSUER
+        return self.server.issuer
 
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises KeysError."""

@@ -29,6 +29,7 @@ from daypass.local.apiserver.requests import ApiRequest, ApiResponse, to_json
 from daypass.local.apiserver.schema import BODY_LIMIT_BYTES
 from daypass.local.apiserver.state import ServerState
 from daypass.local.apiserver.store import StoreEvent
+from daypass.local.apiserver.tokens import ISSUER
 
 HEAD_LIMIT_BYTES = 128 * 1024
 IDLE_SECONDS, REQUEST_SECONDS = 90.0, 32.0
@@ -205,6 +206,7 @@ class ApiServer:
     def __init__(self, api: Api, listening: socket.socket, tls: ssl.SSLContext) -> None:
         self.api = api
         self.address = api.state.address
+        self.issuer = ISSUER
         self.admin_token = api.state.authenticator.admin_token
         self.admin = Admin(in_process(api, self.admin_token), self.unsafe_sign)
         self._listening = listening
