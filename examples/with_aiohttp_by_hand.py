@@ -1,6 +1,6 @@
 """aiohttp in a hot loop, without a middleware: `python with_aiohttp_by_hand.py URL`.
 
-A 401 is yours to look after: `await credentials.renew_async(token)`, then once more.
+Handle a 401 yourself: `await credentials.renew_async(token)`, then send the request again.
 """
 
 import asyncio

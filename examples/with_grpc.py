@@ -1,7 +1,7 @@
 """gRPC: `python with_grpc.py ekf.example.com:443` asks a server whether it is healthy.
 
 DAYPASS_CREDENTIALS names the credentials file. GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names the server's
-certificate authority, where it is not a public one.
+certificate authority, if it is not a public one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ target = sys.argv[1]
 
 secure = daypass.integrations.grpc.channel_credentials(daypass.Credentials.load())
 with grpc.secure_channel(target, secure) as channel:
-    # A stub made by protoc takes the channel just as well; an empty message needs none.
+    # A stub from protoc accepts the channel too; an empty message needs no stub.
     check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
         "/grpc.health.v1.Health/Check"
     )

@@ -1,7 +1,7 @@
 """lightkube: `python with_lightkube.py https://10.0.0.1:6443 ca.crt team`.
 
-DAYPASS_CREDENTIALS names the credentials file. The API server has to be within reach, and tokens
-for itself allowed: its audience is its issuer, such as https://kubernetes.default.svc.
+DAYPASS_CREDENTIALS names the credentials file. The API server must be reachable, and the
+policy must allow tokens for it: its audience is its issuer, such as https://kubernetes.default.svc.
 """
 
 import os

@@ -1,7 +1,7 @@
 """requests at a gate: `python with_requests.py https://ekf.example.com/pipeline`.
 
 DAYPASS_CREDENTIALS names the credentials file. REQUESTS_CA_BUNDLE names the gate's certificate
-authority, where it is not a public one.
+authority, if it is not a public one.
 """
 
 import sys

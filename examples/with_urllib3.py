@@ -1,7 +1,7 @@
 """urllib3 at a gate: `python with_urllib3.py https://ekf.example.com/pipeline`.
 
 DAYPASS_CREDENTIALS names the credentials file. SSL_CERT_FILE names the gate's certificate
-authority, where it is not one that the machine trusts anyway.
+authority, if the machine does not trust it already.
 """
 
 import sys
