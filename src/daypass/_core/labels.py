@@ -48,6 +48,9 @@ SECRET_INFIX = "-daypass-"  # noqa: S105 - a part of names
 SECRET_SUFFIX = "[a-z0-9]{20}"  # noqa: S105
 SECRET_SUFFIX_LENGTH = 20
 
+RECORD_NUMBER = f"{DOMAIN}/number"
+"""On what the gate publishes: the number of the record of revocations that it was made from."""
+
 # Labels and annotations of namespaces. Only cluster administrators can set them.
 GATE = f"{DOMAIN}/gate"
 """Label, with the value `true`, of the namespace where a gate keeps its state. No other user

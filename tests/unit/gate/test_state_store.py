@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daypass.gate.revocation.publishers import NUMBER, ClusterPublisher, RecordError
+from daypass._core.labels import RECORD_NUMBER
+from daypass.gate.revocation.publishers import ClusterPublisher, RecordError
 from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
 from daypass.gate.revocation.state_store import StateStore
 from daypass.kube.errors import ConflictError
@@ -180,7 +181,7 @@ def test_an_older_list_does_not_overwrite_a_newer_one() -> None:
     publish(slow, "s-2", "s-4", number=2)
     assert in_force(api, "one") == ["s-2", "s-4", "s-6"]
     one = api.objects["/api/v1/namespaces/front/configmaps/one"]
-    assert one["metadata"]["annotations"][NUMBER] == "3"
+    assert one["metadata"]["annotations"][RECORD_NUMBER] == "3"
     publish(slow, "s-2", "s-4", "s-6", "s-8", number=4)
     assert in_force(api, "one") == ["s-2", "s-4", "s-6", "s-8"]
 

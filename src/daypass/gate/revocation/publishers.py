@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import UnsafeFileError, read_private, write_private
+from daypass._core.labels import RECORD_NUMBER
 from daypass.config import Config, Gate
 from daypass.gate.revocation.published_list import (
     PublishedRevocations,
@@ -95,8 +96,6 @@ def read_record(file: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else {}
 
 
-NUMBER = "daypass.dev/number"
-"""Annotation: the number of the record that the object was made from."""
 TRIES = 5
 
 
@@ -188,7 +187,7 @@ class ClusterPublisher:
             self._look(document)
             if (found := self._found.pop(key, None)) is not None:
                 annotations = found["metadata"].get("annotations") or {}
-                if _number(annotations.get(NUMBER)) > number:
+                if _number(annotations.get(RECORD_NUMBER)) > number:
                     self._forget(key)
                     return
                 if _content(found) == _content(document):
@@ -225,7 +224,7 @@ class ClusterPublisher:
         return len(str(_content(document))) - len(str(_content(before)))
 
     def _stamped(self, key: str, document: Object, number: int) -> Object:
-        metadata = {**document["metadata"], "annotations": {NUMBER: str(number)}}
+        metadata = {**document["metadata"], "annotations": {RECORD_NUMBER: str(number)}}
         if version := self._versions.get(key):
             metadata["resourceVersion"] = version
         return {**document, "metadata": metadata}
