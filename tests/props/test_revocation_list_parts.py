@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daypass.gate.decision import SKEW_SECONDS
-from daypass.gate.revocation.publishers import ClusterPublisher, IstioObjects
+from daypass.gate.revocation.publishers import ClusterPublisher, publisher_of
 from daypass.gate.revocation.revocation_list import (
     COMPACT_SECONDS,
     COMPACT_SOON_SECONDS,
@@ -45,9 +45,9 @@ class World:
         return RevocationList(LONGEST, recent_limit=4)
 
     def publisher(self) -> ClusterPublisher:
-        return ClusterPublisher(
-            self.api.cluster(self.clock), IstioObjects(CONFIG), for_authorizers=None
-        )
+        gate = CONFIG.gate
+        assert gate is not None
+        return publisher_of(self.api.cluster(self.clock), CONFIG, gate)
 
     def begin(self) -> None:
         """Start a new controller, which reads the record and sees which objects are gone."""

@@ -57,7 +57,7 @@ class Lease:
         self._ended.set()
         if self._thread is not None:
             self._thread.join(RENEW_WITHIN_SECONDS)
-        if self.is_held:
+        if self._until is not None:  # even one that has expired here: others wait for it
             self._until = None
             try:
                 lease = self._cluster.find(LEASES, self._name, self._namespace)

@@ -19,9 +19,10 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError, UsageError
 from daypass.config import Config, Gate
 from daypass.gate.authorizer.service import Listen, ReviewSettings, Service
-from daypass.gate.revocation.local_controller import LocalRevocationController
+from daypass.gate.revocation.controller import RevocationController
 from daypass.gate.revocation.publishers import LocalPublisher
-from daypass.gate.revocation.watcher import Scope
+from daypass.gate.revocation.state_store import FileStore
+from daypass.gate.revocation.watcher import RevocationWatcher, Scope
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
@@ -41,13 +42,15 @@ RECORD_LOST = (
 
 
 class Revocations:
-    """A watch of revocations, if there is a user for it; `say` reports its state as lines."""
+    """A watch of revocations, if there is a user for it; `say` reports its state as lines.
+
+    Raises RecordError.
+    """
 
     def __init__(
         self,
         config: Config,
         backend: ApiBackend,
-        take: Callable[[RevocationSnapshot], None],
         clock: Clock,
         say: Callable[[str], None],
         *,
@@ -59,43 +62,56 @@ class Revocations:
         self._say = say
         self._reported_trouble = ""
         self._reported_closed = ""
-        self._watch: LocalRevocationController | None = None
+        self._controller: RevocationController | None = None
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
         access = backend.access()
         if access is None:
             say(UNWATCHED)
             return
-        self._watch = LocalRevocationController(
-            Cluster(access),
-            LocalPublisher(
-                take,
-                None if state is None else state / STATE_FILE,
-                is_first_start=is_first_start,
+        self._cluster = Cluster(access)
+        self._publisher = LocalPublisher(is_first_start=is_first_start or state is None)
+        self._controller = RevocationController(
+            watcher=RevocationWatcher(
+                self._cluster, clock, Scope(denials_namespace=config.door.namespace),
+                longest_lifetime_seconds=longest_lifetime_seconds,
+                close_after_seconds=close_after_seconds,
             ),
-            clock,
-            longest_lifetime_seconds=longest_lifetime_seconds,
-            scope=Scope(denials_namespace=config.door.namespace),
+            store=FileStore(None if state is None else state / STATE_FILE),
+            publisher=self._publisher,
+            lease=None,
+            keys=None,
+            clock=clock,
+            log=lambda event, **fields: None,
+            config=config,
             close_after_seconds=close_after_seconds,
-        )
-        if self._watch.record_is_lost:
+        )  # fmt: skip
+        if self._controller.take_over():
             say(RECORD_LOST)
 
     def first(self) -> RevocationSnapshot | None:
-        """Return the list for the first request. Wait until the gate may open, at most 1 s."""
-        if self._watch is None:
+        """Return the list for the first request; None without a watch. Without a complete list
+        everything is refused. After a lost record this takes up to a second.
+        """
+        if self._controller is None:
             return None
-        threading.Event().wait(min(1.0, self._watch.opens_in_seconds))
-        return self._watch.first()
+        self._controller.sync()
+        self._controller.reconcile(wait=True)
+        return self._controller.published or RevocationSnapshot(closed=True)
 
-    def start(self) -> None:
-        """Start watching in a background thread."""
-        if self._watch is not None:
-            self._watch.start()
+    def start(self, take: Callable[[RevocationSnapshot], None]) -> None:
+        """Start watching in a background thread; `take` gets each list after the first one."""
+        if self._controller is not None:
+            self._publisher.take = take
+            self._thread = threading.Thread(target=self._run, args=[self._controller], daemon=True)
+            self._thread.start()
 
     def report(self) -> None:
         """Report what has changed."""
-        if self._watch is None:
+        if self._controller is None:
             return
-        if (trouble := self._watch.trouble) != self._reported_trouble:
+        trouble = "\n".join(self._controller.troubles().values())
+        if trouble != self._reported_trouble:
             self._reported_trouble = trouble
             self._say(
                 f"the gate does not see revocations right now\n{trouble}"
@@ -103,9 +119,9 @@ class Revocations:
                 else "the gate sees revocations again"
             )
         closed = ""
-        if self._watch.is_closed:
+        if self._controller.watcher.is_closed:
             closed = "the gate refuses every token: it has seen no revocations for too long"
-        elif self._watch.is_expired:
+        elif self._controller.is_expired:
             closed = "with check jwt and both the gate refuses every token: its list is out of date"
         if closed != self._reported_closed:
             self._reported_closed = closed
@@ -113,13 +129,25 @@ class Revocations:
 
     def longest_lifetime(self, seconds: int) -> None:
         """Set the longest lifetime of tokens."""
-        if self._watch is not None:
-            self._watch.longest_lifetime(seconds)
+        if self._controller is not None:
+            self._controller.watcher.longest_lifetime(seconds)
 
     def stop(self) -> None:
-        """Stop watching."""
-        if self._watch is not None:
-            self._watch.stop()
+        """Stop without waiting for the watches; nothing is published any more."""
+        if self._controller is None:
+            return
+        self._controller.watcher.stop()
+        self._stopped.set()
+        self._controller.watcher.changed.set()
+        if self._thread is None:
+            self._cluster.close()
+
+    def _run(self, controller: RevocationController) -> None:
+        informers = controller.watcher.informers
+        controller.run(self._stopped)
+        for informer in informers:
+            informer.join()
+        self._cluster.close()
 
 
 START_SECONDS = 30.0

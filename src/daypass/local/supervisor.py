@@ -73,7 +73,6 @@ class Supervisor:
                 self._revocations = Revocations(
                     self.config,
                     backend,
-                    self._take_revoked,
                     clock,
                     say,
                     longest_lifetime_seconds=settings.gate.longest_lifetime_seconds,
@@ -90,7 +89,7 @@ class Supervisor:
             )
             self._authorizers.keep_new()
             if self._revocations is not None:
-                self._revocations.start()
+                self._revocations.start(self._take_revoked)
         except BaseException:
             self._stop_following()
             self._authorizers.stop()

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daypass._core.labels import RECORD_NUMBER
-from daypass.gate.revocation.publishers import ClusterPublisher, RecordError
+from daypass.gate.revocation.publishers import ClusterPublisher
 from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
-from daypass.gate.revocation.state_store import StateStore
+from daypass.gate.revocation.state_store import RecordError, StateStore
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import Object
 from daypass.render.envoy.filters import RevocationSnapshot
@@ -126,16 +126,15 @@ def test_a_decompression_bomb_is_rejected() -> None:
         StateStore(api.cluster(), "daypass").read()
 
 
-class Parts:
-    """A gateway with its list in two objects: odd UIDs in the second, if more than three."""
+def keys_of_parts(issuer: str, keys: str) -> list[Object]:
+    return [_object("keys", issuer + keys)]
 
-    def keys(self, issuer: str, keys: str) -> list[Object]:
-        return [_object("keys", issuer + keys)]
 
-    def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
-        names = sorted(revoked.secrets)
-        odd = [name for name in names if len(names) > 3 and name[-1] in "13579"]
-        return [_object("one", [n for n in names if n not in odd]), _object("two", odd)]
+def parts(revoked: RevocationSnapshot) -> list[Object]:
+    """A list in two objects: odd UIDs in the second, if there are more than three."""
+    names = sorted(revoked.secrets)
+    odd = [name for name in names if len(names) > 3 and name[-1] in "13579"]
+    return [_object("one", [n for n in names if n not in odd]), _object("two", odd)]
 
 
 def _object(name: str, content: object) -> Object:
@@ -147,13 +146,17 @@ def in_force(api: ObjectsApi, name: str) -> Any:
     return api.objects[f"/api/v1/namespaces/front/configmaps/{name}"]["content"]
 
 
+def publisher_of_parts(api: ObjectsApi) -> ClusterPublisher:
+    return ClusterPublisher(api.cluster(), parts, keys_of_parts, for_authorizers=None)
+
+
 def publish(publisher: ClusterPublisher, *names: str, number: int) -> None:
     publisher.publish(RevocationSnapshot(secrets=set(names)), heard_unix=NOW, number=number)
 
 
 def test_unchanged_objects_are_not_written() -> None:
     api = ObjectsApi()
-    publisher = ClusterPublisher(api.cluster(), Parts(), for_authorizers=None)
+    publisher = publisher_of_parts(api)
     publish(publisher, "s-2", number=1)
     api.written.clear()
     publish(publisher, "s-2", "s-4", number=2)
@@ -162,7 +165,7 @@ def test_unchanged_objects_are_not_written() -> None:
 
 def test_an_entry_that_moves_is_always_in_an_object() -> None:
     api = ObjectsApi()
-    publisher = ClusterPublisher(api.cluster(), Parts(), for_authorizers=None)
+    publisher = publisher_of_parts(api)
     publish(publisher, "s-1", "s-2", "s-3", number=1)
     for names, order in (
         (("s-1", "s-2", "s-3", "s-4"), ["two", "one"]),
@@ -175,7 +178,7 @@ def test_an_entry_that_moves_is_always_in_an_object() -> None:
 
 def test_an_older_list_does_not_overwrite_a_newer_one() -> None:
     api = ObjectsApi()
-    slow, quick = (ClusterPublisher(api.cluster(), Parts(), for_authorizers=None) for _ in range(2))
+    slow, quick = (publisher_of_parts(api) for _ in range(2))
     publish(slow, "s-2", number=1)
     api.meanwhile.append(lambda: publish(quick, "s-2", "s-4", "s-6", number=3))
     publish(slow, "s-2", "s-4", number=2)
@@ -188,7 +191,7 @@ def test_an_older_list_does_not_overwrite_a_newer_one() -> None:
 
 def test_foreign_changes_are_reverted() -> None:
     api = ObjectsApi()
-    publisher = ClusterPublisher(api.cluster(), Parts(), for_authorizers=None)
+    publisher = publisher_of_parts(api)
     publish(publisher, "s-2", number=1)
     assert publisher.restore() == []
     path = "/api/v1/namespaces/front/configmaps/one"
@@ -201,7 +204,9 @@ def test_foreign_changes_are_reverted() -> None:
 
 def test_authorizers_get_a_heartbeat() -> None:
     api = ObjectsApi()
-    publisher = ClusterPublisher(api.cluster(), None, for_authorizers="daypass")
+    publisher = ClusterPublisher(
+        api.cluster(), lambda _: [], lambda *_: [], for_authorizers="daypass"
+    )
     publisher.publish_heartbeat(NOW)
     assert not api.objects
     publish(publisher, "s-2", number=1)

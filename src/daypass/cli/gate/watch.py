@@ -91,29 +91,22 @@ def _keep(watch: RevocationController, listen: tuple[str, int]) -> int:
 
 
 def _once(watch: RevocationController) -> int:
-    watch.watcher.sync()
-    if watch.keys is not None:
-        watch.keys.fetch()
-    watch.lease.attempt()
+    watch.sync()
     try:
-        if not watch.lease.is_held and watch.lease.holder:
-            log(f"{watch.lease.holder} publishes: there is nothing to do here")
+        if watch.other_leader:
+            log(f"{watch.other_leader} publishes: there is nothing to do here")
             return 0
-        is_done = watch.reconcile()
-        if not is_done and not watch.trouble:  # a lost record: not before this second is over
-            threading.Event().wait(1.0)
-            is_done = watch.reconcile()
+        is_done = watch.reconcile(wait=True)
     finally:
-        watch.lease.stop()
+        watch.release()
     unfollowed = sorted(watch.watcher.unwatched)
     if unfollowed:
         log(
             f"tokens of these namespaces are refused: {', '.join(unfollowed)}",
             watch.watcher.trouble,
         )
-    if not is_done or (watch.keys is not None and watch.keys.trouble):
-        troubles = (watch.trouble, watch.lease.trouble, watch.watcher.trouble)
-        keys = "" if watch.keys is None else watch.keys.trouble
-        why = "\n".join(dict.fromkeys(filter(None, (*troubles, keys))))
+    troubles = watch.troubles()
+    if not is_done or "keys" in troubles:
+        why = "\n".join(dict.fromkeys(troubles.values()))
         raise DaypassError("the revocations could not be published", why)
     return 3 if unfollowed else 0

@@ -1,10 +1,11 @@
-"""The controller of a cluster's gate: watches revocations and publishes them.
+"""The controller of a gate: watches revocations, records them, and publishes them.
 
-Several replicas watch; the one that holds a Lease publishes. Each change is recorded before it is
-published, so that a successor knows everything that is in force.
+Each change is recorded before it is published, so that a successor knows everything that is in
+force. What is published is valid for a limited time, and is renewed at half of it while the watch
+gets events and the record can be written. Without a working controller the gate closes.
 
-What is published is valid for a limited time, and is renewed at half of it while the watch gets
-events. Without a working controller the gate closes.
+In a cluster several replicas watch, and the one that holds a Lease publishes. On one machine there
+is one controller, which needs no Lease.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
 from daypass.config import Config, Gate
 from daypass.gate.revocation.publish_once import published_state
-from daypass.gate.revocation.published_list import HEARTBEAT_SECONDS
-from daypass.gate.revocation.publishers import ClusterPublisher, is_native, publisher_of, takes_keys
+from daypass.gate.revocation.publishers import (
+    ClusterPublisher,
+    LocalPublisher,
+    is_native,
+    publisher_of,
+    takes_keys,
+)
 from daypass.gate.revocation.revocation_list import COMPACT_SOON_SECONDS, DAMAGES, ObjectKind
-from daypass.gate.revocation.state_store import RevocationState, StateStore
-from daypass.gate.revocation.watcher import RevocationWatcher, Scope, is_due
+from daypass.gate.revocation.state_store import FileStore, RevocationState, StateStore
+from daypass.gate.revocation.watcher import RevocationWatcher, Scope
 from daypass.gate.signing_keys import issuer_of, key_ids, key_set, keys_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
@@ -67,10 +73,6 @@ LogEvent = Callable[..., None]
 
 
 TICK_SECONDS = 0.5
-PACE_SECONDS = 0.25
-"""Between two publications: changes in between are published together."""
-KNOWN_EVERY_SECONDS = 1.0
-RESTORE_EVERY_SECONDS = 30.0
 SETTLE_SECONDS = 15.0
 """How long a new leader waits for its first lists, at most."""
 LOGGED_AT_MOST = 1000
@@ -79,18 +81,19 @@ TRIES = 10
 
 
 class RevocationController:
-    """Watches and, while it holds the lease, publishes: `run`, or one `reconcile` at a time.
+    """Watches and publishes while it is the leader: `run`, or `sync` and one `reconcile`.
 
-    `keys` gives the issuer and, on a line below, the key set; None if the gateway needs no keys.
+    `lease`: None if there is no other controller. `keys` gives the issuer and, on a line below, the
+    key set; None if the publisher needs no keys. `trouble`: why it can't publish right now, or "".
     """
 
     def __init__(
         self,
         *,
         watcher: RevocationWatcher,
-        store: StateStore,
-        publisher: ClusterPublisher,
-        lease: Lease,
+        store: StateStore | FileStore,
+        publisher: ClusterPublisher | LocalPublisher,
+        lease: Lease | None,
         keys: Poller | None,
         clock: Clock,
         log: LogEvent,
@@ -117,10 +120,36 @@ class RevocationController:
         self._unbroken_since: float | None = None
         self._recorded: RevocationState | None = None
         self._known: dict[str, Any] | None = None
-        self._known_at = self._heartbeat_at = self._restored_at = -math.inf
+        self._known_at = -math.inf
         self._published_keys: str | None = None
         self._watched: frozenset[str] = frozenset()
         self._troubles = ""
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this controller publishes."""
+        return self.lease is None or self.lease.is_held
+
+    @property
+    def other_leader(self) -> str:
+        """The name of the controller that publishes instead of this one, or ""."""
+        return "" if self.is_leader or self.lease is None else self.lease.holder
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the list that it has published last is no longer valid."""
+        until = 0 if self.published is None else self.published.closed_after_unix
+        return 0 < until <= self._clock.unix()
+
+    def troubles(self) -> dict[str, str]:
+        """Return what does not work right now, by kind."""
+        found = {
+            "trouble": self.watcher.trouble,
+            "publish": self.trouble,
+            "lease": "" if self.lease is None else self.lease.trouble,
+            "keys": "" if self.keys is None else self.keys.trouble,
+        }
+        return {kind: text for kind, text in found.items() if text}
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set, and then release the lease."""
@@ -128,35 +157,55 @@ class RevocationController:
         self.watcher.start()
         if self.keys is not None:
             self.keys.start()
-        self.lease.start()
+        if self.lease is not None:
+            self.lease.start()
         try:
             while not stop.is_set():
                 self.reconcile()
                 self.watcher.changed.wait(TICK_SECONDS)
                 self.watcher.changed.clear()
-                if self.lease.is_held:
-                    stop.wait(PACE_SECONDS)
+                if self.is_leader:
+                    stop.wait(self._publisher.pace_seconds)
         finally:
             self.watcher.stop()
             if self.keys is not None:
                 self.keys.stop()
-            self.lease.stop()
+            self.release()
             self._log(WatchEvent.STOPPED)
 
-    def reconcile(self) -> bool:
-        """Publish what has changed; return whether everything is published."""
+    def sync(self) -> None:
+        """List everything, fetch the keys, and try to get the lease until `release`."""
+        self.watcher.sync()
+        if self.keys is not None:
+            self.keys.fetch()
+        if self.lease is not None:
+            self.lease.attempt()
+            self.lease.start()
+
+    def release(self) -> None:
+        """Release the lease."""
+        if self.lease is not None:
+            self.lease.stop()
+
+    def reconcile(self, *, wait: bool = False) -> bool:
+        """Publish what has changed; return whether everything is published.
+
+        `wait`: after a lost record, wait until the gate may open (for less than a second).
+        """
         self._log_troubles()
-        if not self.lease.is_held:
+        if not self.is_leader:
             if self._was_leader:
                 self._was_leader = False
-                self._log(WatchEvent.FOLLOWING, leader=self.lease.holder)
+                self._log(WatchEvent.FOLLOWING, leader=self.other_leader)
             return False
         try:
             if not self._was_leader:
-                self._take_over()
+                self.take_over()
+            if wait:
+                threading.Event().wait(min(1.0, self.watcher.opens_in_seconds))
             done = self._publish()
             self._maintain()
-            self.trouble = ""
+            self.trouble = self._store.trouble
             return done
         except (OSError, DaypassError) as error:
             self.errors += 1
@@ -168,11 +217,15 @@ class RevocationController:
                 self._was_leader = False  # somebody else writes: start from what is there
             return False
 
-    def _take_over(self) -> None:
-        """Start from what others recorded and published."""
+    def take_over(self) -> bool:
+        """Start from what was recorded; return whether a part of it is lost.
+
+        Raises RecordError and the errors of `daypass.kube.errors`.
+        """
         recorded = self._store.read()
         known = self._store.read_known()
-        if not self._knows_the_past and self._is_lost(recorded):
+        is_lost = not self._knows_the_past and self._is_lost(recorded)
+        if is_lost:
             self.watcher.record_is_lost()
             self._log(
                 WatchEvent.RECORD_LOST, issuedBefore=self.watcher.revocations.recorded_since_unix
@@ -184,6 +237,7 @@ class RevocationController:
         self._unbroken_since = None
         self._was_leader = True
         self._log(WatchEvent.LEADING, number=recorded.number)
+        return is_lost
 
     def _is_lost(self, recorded: RevocationState) -> bool:
         """Return whether part of the record is missing. At a first start there is neither a record
@@ -200,8 +254,8 @@ class RevocationController:
             raise self._store.damaged() from None
 
     def _is_ready(self) -> bool:
-        """Whether this replica knows at least as much as what is in force."""
-        if self._clock.unix() < self.watcher.revocations.recorded_since_unix:
+        """Whether this controller knows at least as much as what is in force."""
+        if self.published is None and self.watcher.opens_in_seconds > 0:
             return False
         waited = self._clock.monotonic() - self._began
         if self.watcher.heard_at is None:
@@ -213,16 +267,21 @@ class RevocationController:
             return False
         revoked = self.watcher.revoked(is_in_force=self._is_in_force)
         before = self.published
-        if before is not None and not self._is_due(before, revoked):
+        if before is not None and not self._store.trouble and not self._is_due(before, revoked):
             return True
         revoked, number = self._write_record()
-        if not self.lease.is_held:
+        if not self.is_leader:
             self._unbroken_since = None
             return False
-        heard_unix = self.watcher.heard_unix
-        self._publisher.publish(revoked, heard_unix=heard_unix, number=number)
+        if before is not None and self._store.trouble:
+            # A later start would not know of it: the gate closes unless it is recorded in time.
+            until = before.closed_after_unix or revoked.closed_after_unix
+            revoked = replace(revoked, closed_after_unix=until)
+            if not self._is_due(before, revoked):
+                return False
+        self._publisher.publish(revoked, heard_unix=self.watcher.heard_unix, number=number)
         now = self._clock.monotonic()
-        self.published, self.published_at, self._heartbeat_at = revoked, now, now
+        self.published, self.published_at = revoked, now
         if self._unbroken_since is None:
             self._unbroken_since = now
         self._log_published(before, revoked, number)
@@ -235,9 +294,12 @@ class RevocationController:
         return since is not None and self._clock.monotonic() - since >= COMPACT_SOON_SECONDS
 
     def _is_due(self, before: RevocationSnapshot, revoked: RevocationSnapshot) -> bool:
+        """Whether the list differs, or half of the time for which `before` is valid has passed."""
+        until = revoked.closed_after_unix
         # A changed bound for the age of tokens alone need not be published at once.
-        same_age = replace(before, issued_after_unix=revoked.issued_after_unix)
-        return is_due(same_age, revoked, self._close_after_seconds)
+        same = replace(before, issued_after_unix=revoked.issued_after_unix, closed_after_unix=until)
+        is_half_over = until - before.closed_after_unix >= self._close_after_seconds / 2
+        return same != revoked or is_half_over
 
     def _write_record(self) -> tuple[RevocationSnapshot, int]:
         """Record what is to be published, with what others recorded in the meantime."""
@@ -260,7 +322,7 @@ class RevocationController:
         raise AssertionError("unreachable")
 
     def _maintain(self) -> None:
-        """Do what is less urgent: keys, heartbeat, changed objects, known UIDs."""
+        """Do what is less urgent: keys, what the publisher maintains, known UIDs."""
         now = self._clock.monotonic()
         number = self._recorded.number if self._recorded else 0
         keys = None if self.keys is None else self.keys.latest
@@ -271,15 +333,11 @@ class RevocationController:
                 self._publisher.publish_keys(issuer, key_set, number=number)
                 self._log(WatchEvent.KEYS, issuer=issuer, kids=key_ids(key_set))
                 self._published_keys = keys
-        if now - self._heartbeat_at >= HEARTBEAT_SECONDS / 2 and not self.watcher.is_closed:
-            self._publisher.publish_heartbeat(self.watcher.heard_unix)
-            self._heartbeat_at = now
-        if now - self._restored_at >= RESTORE_EVERY_SECONDS:
-            if restored := self._publisher.restore():
-                self._log(WatchEvent.PUT_BACK, names=restored)
-            self._restored_at = now
+        heard_unix = None if self.watcher.is_closed else self.watcher.heard_unix
+        if restored := self._publisher.maintain(heard_unix):
+            self._log(WatchEvent.PUT_BACK, names=restored)
         # Last: it may take long, and nothing else should wait for it.
-        if now - self._known_at >= KNOWN_EVERY_SECONDS:
+        if now - self._known_at >= self._store.pace_seconds:
             self._known_at = now
             known = self.watcher.record()["known"]
             if known != self._known:
@@ -316,8 +374,9 @@ class RevocationController:
         for name in sorted(self._watched - watched):
             self._log(WatchEvent.NAMESPACE_NOT_FOLLOWED, namespace=name)
         self._watched = watched
-        keys = "" if self.keys is None else self.keys.trouble
-        troubles = "\n".join(filter(None, (self.watcher.trouble, keys, self.lease.trouble)))
+        found = self.troubles()
+        found.pop("publish", None)  # an event of its own
+        troubles = "\n".join(found.values())
         if troubles != self._troubles:
             event = WatchEvent.TROUBLE if troubles else WatchEvent.TROUBLE_OVER
             self._log(event, **({"why": troubles[:2000]} if troubles else {}))

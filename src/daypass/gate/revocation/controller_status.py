@@ -34,17 +34,13 @@ class ControllerStatus:
 
     def problems(self) -> dict[str, str]:
         """Return what is wrong, by kind."""
-        controller, watcher = self._controller, self._controller.watcher
-        found = {
-            "trouble": watcher.trouble,
-            "publish": controller.trouble,
-            "lease": controller.lease.trouble,
-            "keys": "" if controller.keys is None else controller.keys.trouble,
-            "namespaces": ", ".join(sorted(watcher.unwatched)),
-        }
+        watcher = self._controller.watcher
+        found = self._controller.troubles()
+        if watcher.unwatched:
+            found["namespaces"] = ", ".join(sorted(watcher.unwatched))
         if watcher.is_closed:
             found["closed"] = "the API server has sent no events for too long, or never"
-        return {name: text for name, text in found.items() if text}
+        return found
 
     def collect(self) -> Iterator[Metric]:
         """Return all metrics for Prometheus."""
@@ -52,7 +48,7 @@ class ControllerStatus:
         now = self._clock.monotonic()
         with watcher.lock:
             oldest = watcher.revocations.oldest_unix
-        yield _gauge("leader", "1 for the replica that publishes.", controller.lease.is_held)
+        yield _gauge("leader", "1 for the replica that publishes.", controller.is_leader)
         yield _gauge("healthy", "1 if no administrator has to act.", not self.problems())
         yield _gauge("closed", "1 if all tokens are refused.", watcher.is_closed)
         entries = GaugeMetricFamily(f"{_PREFIX}entries", "What is refused.", labels=["kind"])
@@ -100,8 +96,9 @@ class ControllerStatus:
 
     def _status(self) -> tuple[int, str]:
         problems = self.problems()
-        lease = self._controller.lease
-        document = {"leader": lease.is_held, "holder": lease.holder, "problems": problems}
+        controller = self._controller
+        holder = "" if controller.lease is None else controller.lease.holder
+        document = {"leader": controller.is_leader, "holder": holder, "problems": problems}
         return 503 if problems else 200, json.dumps(document, indent=2) + "\n"
 
 

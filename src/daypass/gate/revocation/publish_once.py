@@ -14,9 +14,9 @@ from typing import Any
 from daypass.config import Config, ConfigError, Gate, parse
 from daypass.gate.revocation.deny_list import denials_in
 from daypass.gate.revocation.published_list import RevocationListError, read_revocation_list
-from daypass.gate.revocation.publishers import RecordError, publisher_of
+from daypass.gate.revocation.publishers import publisher_of
 from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
-from daypass.gate.revocation.state_store import RevocationState, StateStore
+from daypass.gate.revocation.state_store import RecordError, RevocationState, StateStore
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import CONFIG_MAPS

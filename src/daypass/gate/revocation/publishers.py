@@ -7,16 +7,14 @@ a controller, its successor and commands may publish at the same time.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TypeAlias
 
-from daypass._core.errors import DaypassError
-from daypass._core.files import UnsafeFileError, read_private, write_private
 from daypass._core.labels import RECORD_NUMBER
 from daypass.config import Config, Gate
 from daypass.gate.revocation.published_list import (
+    HEARTBEAT_SECONDS,
     PublishedRevocations,
     heartbeat,
     revocation_config_map,
@@ -29,107 +27,74 @@ from daypass.render.envoy_gateway import keys_config_map, keys_namespace
 from daypass.render.istio.objects import keys_object, revoked_objects
 from daypass.render.objects import GATE_REVOKED
 
-LIMIT_BYTES = 256 * 1024 * 1024
-
-
-WITHOUT_RECORD = "Tokens issued before are then refused; clients get new ones automatically"
-"""The consequence of removing a damaged record."""
-
-
-class RecordError(DaypassError):
-    """The record of an earlier run can't be read."""
-
-
-class Publisher(Protocol):
-    """Enforces the list. Both methods raise OSError where that fails for now.
-
-    `is_first_start`: the API server is new too, so that no token was revoked before.
-    """
-
-    is_first_start: bool
-
-    def publish(self, revoked: RevocationSnapshot) -> None:
-        """Put the list in force."""
-
-    def save(self, record: dict[str, Any]) -> None:
-        """Keep what was known, for the next run."""
-
-    def load(self) -> dict[str, Any] | None:
-        """What was kept, or None where nothing was. Raises RecordError."""
+TRIES = 5
+HEARTBEAT_EVERY_SECONDS = HEARTBEAT_SECONDS / 2
+RESTORE_EVERY_SECONDS = 30.0
+Documents: TypeAlias = list[Object]
 
 
 class LocalPublisher:
-    """An Envoy of our own, through `take`, and a file (mode 0600), or None to remember nothing."""
+    """Passes lists on to Envoy and the authorizer on this machine.
 
-    def __init__(
-        self, take: Callable[[RevocationSnapshot], None], file: Path | None, *, is_first_start: bool
-    ) -> None:
-        self.is_first_start = is_first_start or file is None
-        self._take = take
-        self._file = file
+    `take` is set once Envoy runs; it has the first list from its start. `is_first_start`: the API
+    server is new too, so that no token was revoked before.
+    """
 
-    def publish(self, revoked: RevocationSnapshot) -> None:
-        """Put the list in force."""
-        self._take(revoked)
+    pace_seconds = 0.0
 
-    def save(self, record: dict[str, Any]) -> None:
-        """Keep what was known."""
-        if self._file is not None:
-            write_private(str(self._file), json.dumps(record).encode())
+    def __init__(self, *, is_first_start: bool) -> None:
+        self.take: Callable[[RevocationSnapshot], None] | None = None
+        self._is_first_start = is_first_start
 
-    def load(self) -> dict[str, Any] | None:
-        """What was kept. Raises RecordError."""
-        return None if self._file is None else read_record(self._file)
+    def publish(self, revoked: RevocationSnapshot, *, heard_unix: float, number: int) -> None:
+        """Put the list in force. Raises what `take` raises."""
+        if self.take is not None:
+            self.take(revoked)
 
+    def is_anything_published(self) -> bool:
+        """Return whether tokens may have been revoked before this start."""
+        return not self._is_first_start
 
-def read_record(file: Path) -> dict[str, Any] | None:
-    """The record in a file, or None where there is none. Raises RecordError."""
-    try:
-        record = json.loads(read_private(str(file), limit_bytes=LIMIT_BYTES))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError, UnsafeFileError) as error:
-        raise RecordError(
-            f"{file}, which says what was revoked, cannot be read: {error}",
-            f"remove it, and start again. {WITHOUT_RECORD}",
-        ) from None
-    return record if isinstance(record, dict) else {}
+    def publish_keys(self, issuer: str, keys: str, *, number: int) -> None:
+        """Do nothing: the process that runs Envoy gives it the keys."""
 
-
-TRIES = 5
-
-
-class GatewayObjects(Protocol):
-    """The objects of a gateway that checks tokens itself and reloads them while it runs."""
-
-    def keys(self, issuer: str, keys: str) -> list[Object]:
-        """Return the objects that hold the API server's JSON Web Key Set."""
-
-    def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
-        """Return the objects that hold a list; always the same names."""
+    def maintain(self, heard_unix: float | None) -> list[str]:
+        """Do nothing: a list in Envoy needs no heartbeat."""
+        return []
 
 
 class ClusterPublisher:
-    """Publishes a cluster's list. `native`: the gateway's objects; None if it has none.
+    """Publishes a cluster's list, in objects that its gateway reloads while it runs.
 
-    `for_authorizers`: the namespace of the ConfigMap that authorizers read; None if there are none.
-    Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
+    `list_objects`: the gateway's objects that hold a list, always the same names. `key_objects`:
+    those with the API server's issuer and keys. `for_authorizers`: the namespace of the ConfigMap
+    that authorizers read; None if there are none. Every method raises the errors of
+    `daypass.kube.errors`. Not safe to share between threads.
     """
 
+    pace_seconds = 0.25
+    """Between two publications: changes in between are published together."""
+
     def __init__(
-        self, cluster: Cluster, native: GatewayObjects | None, *, for_authorizers: str | None
+        self,
+        cluster: Cluster,
+        list_objects: Callable[[RevocationSnapshot], Documents],
+        key_objects: Callable[[str, str], Documents],
+        *,
+        for_authorizers: str | None,
     ) -> None:
         self._cluster = cluster
-        self._native = native
+        self._list_objects = list_objects
+        self._key_objects = key_objects
         self._for_authorizers = for_authorizers
+        self._heartbeat_at = self._restored_at = -math.inf
         self._put: dict[str, tuple[Object, int]] = {}
         self._versions: dict[str, str] = {}
         self._found: dict[str, Object] = {}
 
     def publish(self, revoked: RevocationSnapshot, *, heard_unix: float, number: int) -> None:
         """Publish a list; unchanged objects are not written. `heard_unix`: its heartbeat."""
-        documents = self._native.revoked(revoked) if self._native else []
-        documents = [document for document in documents if not self._is_put(document)]
+        documents = [each for each in self._list_objects(revoked) if not self._is_put(each)]
         for document in documents:
             self._look(document)
         # Growing objects first: an entry that moves is never in neither object.
@@ -138,12 +103,11 @@ class ClusterPublisher:
         if self._for_authorizers is not None:
             listed = PublishedRevocations(revoked=revoked, heard_unix=heard_unix)
             self._replace(revocation_config_map(listed, self._for_authorizers), number)
+        self._heartbeat_at = self._cluster.clock.monotonic()
 
     def is_anything_published(self) -> bool:
         """Return whether any published object exists, whatever its content."""
-        documents = []
-        if self._native is not None:
-            documents = [*self._native.keys("", ""), *self._native.revoked(RevocationSnapshot())]
+        documents = [*self._key_objects("", ""), *self._list_objects(RevocationSnapshot())]
         if self._for_authorizers is not None:
             nothing = PublishedRevocations(revoked=RevocationSnapshot(), heard_unix=0)
             documents.append(revocation_config_map(nothing, self._for_authorizers))
@@ -165,8 +129,22 @@ class ClusterPublisher:
 
     def publish_keys(self, issuer: str, keys: str, *, number: int) -> None:
         """Publish another JSON Web Key Set."""
-        for document in self._native.keys(issuer, keys) if self._native else ():
+        for document in self._key_objects(issuer, keys):
             self._replace(document, number)
+
+    def maintain(self, heard_unix: float | None) -> list[str]:
+        """Renew the heartbeat, unless `heard_unix` is None, and restore objects, each if it is
+        time. Return the names of the restored ones.
+        """
+        now = self._cluster.clock.monotonic()
+        if heard_unix is not None and now - self._heartbeat_at >= HEARTBEAT_EVERY_SECONDS:
+            self.publish_heartbeat(heard_unix)
+            self._heartbeat_at = now
+        if now - self._restored_at < RESTORE_EVERY_SECONDS:
+            return []
+        restored = self.restore()
+        self._restored_at = now
+        return restored
 
     def restore(self) -> list[str]:
         """Write objects again that were changed or deleted; return their names."""
@@ -254,36 +232,6 @@ def _number(text: object) -> int:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0
 
 
-class IstioObjects:
-    """EnvoyFilters for Istio's gateway."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-
-    def keys(self, issuer: str, keys: str) -> list[Object]:
-        """Return the object that holds the key set."""
-        return [keys_object(self._config, issuer, keys)]
-
-    def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
-        """Return the objects that hold the list."""
-        return revoked_objects(self._config, revoked)
-
-
-class EnvoyGatewayObjects:
-    """Envoy Gateway's JWT filter: keys from a ConfigMap, and no revocation."""
-
-    def __init__(self, namespace: str) -> None:
-        self._namespace = namespace
-
-    def keys(self, issuer: str, keys: str) -> list[Object]:
-        """Return the ConfigMap that holds the key set; the issuer is in the policy."""
-        return [keys_config_map(self._namespace, keys)]
-
-    def revoked(self, revoked: RevocationSnapshot) -> list[Object]:
-        """Return none: the authorizer checks the list."""
-        return []
-
-
 def is_native(gate: Gate) -> bool:
     """Return whether a cluster's gateway checks tokens itself, with or without authorizers."""
     return gate.engine == "istio" and gate.check != "review"
@@ -296,9 +244,18 @@ def takes_keys(gate: Gate) -> bool:
 
 def publisher_of(cluster: Cluster, config: Config, gate: Gate) -> ClusterPublisher:
     """Return the publisher of a config."""
-    native: GatewayObjects | None = IstioObjects(config) if is_native(gate) else None
-    if (namespace := keys_namespace(gate)) is not None:
-        native = EnvoyGatewayObjects(namespace)
+
+    def list_objects(revoked: RevocationSnapshot) -> Documents:
+        return revoked_objects(config, revoked) if is_native(gate) else []
+
+    def key_objects(issuer: str, keys: str) -> Documents:
+        if is_native(gate):
+            return [keys_object(config, issuer, keys)]
+        # Envoy Gateway's JWT filter; the issuer is in its policy, and authorizers check the list.
+        namespace = keys_namespace(gate)
+        return [] if namespace is None else [keys_config_map(namespace, keys)]
+
     return ClusterPublisher(
-        cluster, native, for_authorizers=None if gate.check == "jwt" else config.door.namespace
-    )
+        cluster, list_objects, key_objects,
+        for_authorizers=None if gate.check == "jwt" else config.door.namespace,
+    )  # fmt: skip

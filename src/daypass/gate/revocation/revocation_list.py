@@ -185,7 +185,7 @@ class RevocationList:
             tokens={denial.name for denial in denials if denial.is_token},
             namespaces=frozenset(self._namespaces),
             issued_after_unix=self._issued_after(now_unix),
-            closed=closed or now_unix < self.recorded_since_unix,
+            closed=closed,
             stable=listed - self._recent - denied,
             compacting=listed & (self._compacting | (denied - self._recent)),
         )

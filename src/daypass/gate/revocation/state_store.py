@@ -1,4 +1,4 @@
-"""The state of a cluster's controller, in ConfigMaps.
+"""The state of a controller: in a file on one machine, in ConfigMaps in a cluster.
 
 `daypass-gate-known` holds what is refused, since when, and how it is published. It changes with
 each revocation. A writer replaces exactly the version that it read and otherwise starts over, so
@@ -18,19 +18,25 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from daypass._core.errors import DaypassError
+from daypass._core.files import UnsafeFileError, read_private, write_private
 from daypass._core.hints import kubectl
-from daypass.gate.revocation.publishers import WITHOUT_RECORD, RecordError
+from daypass._core.status import Status
 from daypass.gate.revocation.revocation_list import FORMAT, ObjectKind
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import CONFIG_MAPS, Object
 from daypass.render.objects import GATE_KNOWN, KNOWN_PARTS
 
+LIMIT_FILE_BYTES = 256 * 1024 * 1024
 LIMIT_BYTES = 64 * 1024 * 1024
 """The uncompressed content of one ConfigMap, which holds 1 MiB compressed."""
 _CONTENT, _NUMBER = "content.json.gz", "number"
+WITHOUT_RECORD = "Tokens issued before are then refused; clients get new ones automatically"
+"""The consequence of removing a damaged record."""
 
 Record = dict[str, Any]
 
@@ -56,10 +62,87 @@ class RevocationState:
     version: str = ""
 
 
+class RecordError(DaypassError):
+    """The record of an earlier run can't be read."""
+
+
+class FileStore:
+    """A file with mode 0600; None to remember nothing. Not safe to share between threads.
+
+    `trouble`: why the last record could not be written, or "". A list is published nevertheless.
+    """
+
+    pace_seconds = 0.0
+    shards: frozenset[str] = frozenset()
+
+    def __init__(self, file: Path | None) -> None:
+        self.trouble = ""
+        self._file = file
+        self._refused: Record = {}
+        self._known: Record = {kind: {} for kind in ObjectKind}
+
+    def read(self) -> RevocationState:
+        """Return what was recorded, without known UIDs. Raises RecordError."""
+        if self._file is None:
+            return RevocationState()
+        try:
+            record = json.loads(read_private(str(self._file), limit_bytes=LIMIT_FILE_BYTES))
+        except FileNotFoundError:
+            return RevocationState()
+        except (OSError, ValueError, RecursionError, UnsafeFileError) as error:
+            raise RecordError(
+                f"{self._file}, which says what was revoked, cannot be read: {error}",
+                f"remove it, and start again. {WITHOUT_RECORD}",
+            ) from None
+        self._refused = record if isinstance(record, dict) else {}
+        self._known = self._refused.pop("known", {})
+        return RevocationState(number=1, refused=self._refused)
+
+    def read_known(self) -> Record:
+        """Return the known UIDs that `read` found."""
+        return self._known
+
+    def write(
+        self, read: RevocationState, record: Record, published: Mapping[str, Any]
+    ) -> RevocationState:
+        """Replace the record."""
+        self._refused = {name: value for name, value in record.items() if name != "known"}
+        self._save(record["known"])
+        return RevocationState(number=read.number + 1, refused=self._refused)
+
+    def write_known(self, known: Record) -> None:
+        """Replace the known UIDs. A record begins with `write`."""
+        if self._refused and known != self._known:
+            self._save(known)
+
+    def damaged(self) -> RecordError:
+        """Return the error for a file that is not a record."""
+        return RecordError(
+            "revocations.json in the state folder is damaged, or was written by another version",
+            f"remove it, and start again. {WITHOUT_RECORD}",
+        )
+
+    def _save(self, known: Record) -> None:
+        self._known = known
+        if self._file is None:
+            return
+        try:
+            write_private(str(self._file), json.dumps({**self._refused, "known": known}).encode())
+            self.trouble = ""
+        except OSError as error:
+            why = error.strerror or error
+            self.trouble = f"{self._file}, the record of revocations, cannot be written: {why}"
+
+
 class StateStore:
     """The ConfigMaps in a namespace. Every method raises RecordError and the errors of
-    `daypass.kube.errors`. Not safe to share between threads.
+    `daypass.kube.errors`: nothing is published without its record. Not safe to share between
+    threads.
     """
+
+    pace_seconds = 1.0
+    """Between two writes of known UIDs."""
+    trouble = ""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
@@ -108,9 +191,9 @@ class StateStore:
         """The ConfigMaps that hold UIDs, as last read or written."""
         return frozenset(shard for shard, (_, content) in self._shards.items() if content)
 
-    def damaged(self, name: str = GATE_KNOWN) -> RecordError:
+    def damaged(self) -> RecordError:
         """Return the error for a ConfigMap that is not a record."""
-        return _damaged(self._namespace, name)
+        return _damaged(self._namespace, GATE_KNOWN)
 
     def write_known(self, known: Record) -> None:
         """Write the ConfigMaps whose UIDs changed. Raises ConflictError if another writer changed
@@ -190,7 +273,5 @@ def _damaged(namespace: str, name: str) -> RecordError:
 
 
 def _changed(namespace: str) -> ConflictError:
-    from daypass._core.status import Status
-
     fact = f"ConfigMap {namespace}/{GATE_KNOWN} was changed by another writer"
     return ConflictError(Status({"kind": "Status", "code": 409, "message": fact}), fact, "")

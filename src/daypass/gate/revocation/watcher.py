@@ -158,18 +158,6 @@ class Scope:
     metadata_only: bool = True
 
 
-def is_due(
-    before: RevocationSnapshot, revoked: RevocationSnapshot, close_after_seconds: float
-) -> bool:
-    """Return whether a list has to be published after `before`: it differs, or half of the time
-    for which `before` is valid has passed.
-    """
-    until = revoked.closed_after_unix
-    if replace(before, closed_after_unix=until) != revoked:
-        return True
-    return until - before.closed_after_unix >= close_after_seconds / 2
-
-
 class RevocationWatcher:
     """The informers and the revocation list that they keep up; read the list under `lock`."""
 
@@ -301,11 +289,24 @@ class RevocationWatcher:
             return self.revocations.record()
 
     def record_is_lost(self) -> None:
-        """Refuse tokens issued until now, since revocations among them are unknown."""
+        """Refuse tokens issued until now, since revocations among them are unknown.
+
+        `iat` is in whole seconds. So the gate stays closed for the rest of this second, in which
+        another token may get the same `iat` as one that was revoked before.
+        """
         with self.lock:
-            # `iat` is in whole seconds. The gate stays closed for the rest of this second, so that
-            # no token can carry the same `iat` as one that was revoked before.
             self.revocations.recorded_since_unix = int(self._clock.unix()) + 1
+
+    @property
+    def opens_in_seconds(self) -> float:
+        """How long the gate has to stay closed after `record_is_lost`."""
+        return max(0.0, self.revocations.recorded_since_unix - self._clock.unix())
+
+    def longest_lifetime(self, seconds: int) -> None:
+        """Change the longest lifetime of tokens, which is how long entries stay on the list."""
+        with self.lock:
+            self.revocations.longest_lifetime_seconds = seconds
+        self.changed.set()
 
     def absorb(self, record: dict[str, Any]) -> None:
         """Add what another controller recorded. Raises as `RevocationList.recall`."""
