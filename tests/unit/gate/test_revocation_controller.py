@@ -73,7 +73,7 @@ class World:
     def turn(self, watch: RevocationController) -> bool:
         assert watch.keys is not None
         watch.keys.fetch()
-        watch.lease.attempt()
+        renew_lease(watch)
         return watch.reconcile()
 
     def wait_for_events(self, watch: RevocationController) -> None:
@@ -105,6 +105,11 @@ class World:
     def closes_at(self) -> str:
         """The time at which Envoy starts to refuse every request."""
         return self.published().partition('"string_value": "')[2].partition('"')[0]
+
+
+def renew_lease(watch: RevocationController) -> None:
+    assert watch.lease is not None
+    watch.lease.attempt()
 
 
 @pytest.fixture
@@ -322,7 +327,7 @@ def test_an_entry_stays_in_place_until_its_copy_is_published(
     world.wait_for_deletion(watch, "s-1")
     world.turn(watch)
     _advance(world, watch, COMPACT_SECONDS)
-    watch.lease.attempt()
+    renew_lease(watch)
     # The copy is due. The lease expires once it is recorded, and is held again in the next turn.
     world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
     assert not watch.reconcile()
