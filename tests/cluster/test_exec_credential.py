@@ -198,21 +198,3 @@ def test_the_kubeconfig_merges_with_another_one(person: Person) -> None:
     done = person.run("kubectl", "--context", name, "get", "configmaps", **both)
     assert done.returncode == 0, done.stderr
     assert person.run("kubectl", "config", "current-context", **both).stdout == "theirs\n"
-
-
-def test_the_agent_keeps_a_file_that_the_api_server_takes(
-    person: Person, identity: Identity, control_plane: ControlPlane
-) -> None:
-    config = person.folder / "agent.toml"
-    audience = api_audience(control_plane, identity)
-    config.write_text(f'[[token]]\npath = "{person.folder}/token"\naudience = "{audience}"\n')
-    config.chmod(0o600)
-    done = person.daypass("agent", "--config", str(config), "--once")
-    assert done.returncode == 0, done.stderr
-    review = {
-        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
-        "spec": {"token": (person.folder / "token").read_text(), "audiences": [audience]},
-    }  # fmt: skip
-    reviewed = control_plane.admin.create("/apis/authentication.k8s.io/v1/tokenreviews", review)
-    assert reviewed["status"]["user"]["username"] == identity.user
-    assert reviewed["status"]["authenticated"] is True

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 import daypass
-from daypass import cli
 from daypass._core import labels
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
@@ -25,6 +24,7 @@ from support.admin import Answer
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.desk import Desk, desk_at
 from support.issuer import CiSystem, running_issuer
 from support.messages import check, message_with
 from support.tokens import Signer
@@ -93,38 +93,38 @@ class Made(NamedTuple):
 
 
 @pytest.fixture
-def made(
+def desk(
     plane: ControlPlane,
-    cluster: Cluster,
-    issuer: CiSystem,
     up: Up,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Made:
+) -> Iterator[Desk]:
+    with desk_at(plane, up, tmp_path, monkeypatch, capsys) as desk:
+        yield desk
+
+
+@pytest.fixture
+def made(cluster: Cluster, issuer: CiSystem, desk: Desk) -> Made:
     """An identity `ci` for the branch main alone."""
-    namespace = plane.make_namespace()
-    authority = tmp_path / "issuer.crt"
-    authority.write_text(issuer.authority.pem)
-    credentials = tmp_path / "ci.json"
-    code = cli.main(
-        ["identity", "federate", "ci", "-n", namespace, "--kubeconfig", str(plane.kubeconfig),
-         "--issuer", issuer.url, "--issuer-authority", str(authority), "--subject", MAIN,
-         "--token-audience", AUDIENCE, "--source", "variable:CI_TOKEN", "-o", str(credentials),
-         "--door", up.door, "--certificate-authority", str(up.authority_file),
-         "--audience", GATE, "--lifetime", "10m"]
+    namespace = desk.namespace
+    (desk.folder / "issuer.crt").write_text(issuer.authority.pem)
+    out, err = desk.run(
+        "identity", "federate", "ci", "-n", namespace, "--issuer", issuer.url,
+        "--issuer-authority", "issuer.crt", "--subject", MAIN, "--token-audience", AUDIENCE,
+        "--source", "variable:CI_TOKEN", "-o", "ci.json", *desk.door, "--audience", GATE,
+        "--lifetime", "10m",
     )  # fmt: skip
-    out, err = capsys.readouterr()
-    assert code == 0, err
     user = f"federated:{issuer.url.removeprefix('https://')}#{MAIN}"
     made = message_with(err, user)
     assert f"{namespace}/ci " in made
-    assert str(credentials) in made
+    assert "ci.json" in made
     attributes = {
         "namespace": namespace, "verb": "create", "resource": "serviceaccounts",
         "subresource": "token", "name": "ci",
     }  # fmt: skip
-    identities.wait_until_allowed(plane.admin, user, attributes)
-    return Made(namespace, yaml.safe_load(out), credentials)
+    identities.wait_until_allowed(desk.plane.admin, user, attributes)
+    return Made(namespace, yaml.safe_load(out), desk.folder / "ci.json")
 
 
 def who(plane: ControlPlane, token: Secret) -> Answer:
@@ -276,80 +276,63 @@ policy: {audiences: [gate.example.com], federated: {longestLifetime: 20m}}
 """
 
 
-def federate(plane: ControlPlane, namespace: str, folder: Path, *arguments: str) -> int:
+def federate(desk: Desk, *words: str, code: int = 0) -> tuple[str, str]:
     """`identity federate` for the door of CONFIG."""
-    config = folder / "daypass.yaml"
-    config.write_text(CONFIG)
-    return cli.main(
-        ["identity", "federate", "ci", "-n", namespace, "--kubeconfig", str(plane.kubeconfig),
-         "--config", str(config), "--issuer", "https://issuer.example", "--subject", MAIN,
-         "--source", "github", "-o", str(folder / "ci.json"), *arguments]
+    (desk.folder / "daypass.yaml").write_text(CONFIG)
+    return desk.run(
+        "identity", "federate", "ci", "-n", desk.namespace, "--config", "daypass.yaml",
+        "--issuer", "https://issuer.example", "--subject", MAIN, "--source", "github",
+        "-o", "ci.json", *words, code=code,
     )  # fmt: skip
 
 
-def test_a_config_says_door_audience_and_the_lifetime_that_the_policy_leaves(
-    plane: ControlPlane, tmp_path: Path
-) -> None:
-    namespace = plane.make_namespace()
-    assert federate(plane, namespace, tmp_path) == 0
-    assert federate(plane, namespace, tmp_path) == 0  # and again
-    credentials = json.loads((tmp_path / "ci.json").read_text())
+def test_a_config_says_door_audience_and_the_lifetime_that_the_policy_leaves(desk: Desk) -> None:
+    federate(desk)
+    federate(desk)  # and again
+    credentials = json.loads((desk.folder / "ci.json").read_text())
     assert credentials["token"] == {"github": {"audience": credentials["door"]}}
     assert (credentials["door"], credentials["audience"]) == (AUDIENCE, GATE)
     assert credentials["lifetimeSeconds"] == 1200
 
 
-def test_invalid_federate_options_are_refused_and_create_nothing(
-    plane: ControlPlane, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    namespace = plane.make_namespace()
-    other = tmp_path / "other.json"
+def test_invalid_federate_options_are_refused_and_create_nothing(desk: Desk) -> None:
+    other = desk.folder / "other.json"
     other.write_text('{"precious": true}')
     wrong = (
-        (["--lifetime", "21m"], " 1200 seconds"),
-        (["--subject", "repo:org/*"], " repo:org/* "),
-        (["--source", "gitlab"], "'gitlab'"),
-        (["-o", str(other)], str(other)),
-        (["-o", str(tmp_path / "absent" / "ci.json")], str(tmp_path / "absent")),
-        (["-o", "-"], "stdout"),
-        (["--merge", str(tmp_path / "daypass.yaml")], "AuthenticationConfiguration"),
-        (["--issuer-authority", str(tmp_path / "absent")], str(tmp_path / "absent")),
+        (["--lifetime", "21m"], " 1200 seconds", 2),
+        (["--subject", "repo:org/*"], " repo:org/* ", 2),
+        (["--source", "gitlab"], "'gitlab'", 2),
+        (["-o", str(other)], str(other), 1),
+        (["-o", str(desk.folder / "absent" / "ci.json")], str(desk.folder / "absent"), 2),
+        (["-o", "-"], "stdout", 2),
+        (["--merge", str(desk.folder / "daypass.yaml")], "AuthenticationConfiguration", 2),
+        (["--issuer-authority", str(desk.folder / "absent")], str(desk.folder / "absent"), 2),
     )
-    for arguments, value in wrong:
-        assert federate(plane, namespace, tmp_path, *arguments) in (1, 2)
-        out, err = capsys.readouterr()
+    for words, value, code in wrong:
+        out, err = federate(desk, *words, code=code)
         assert (out, value in err) == ("", True), err
         check(err, reason="refused")
-    assert cluster.find(SERVICE_ACCOUNTS, "ci", namespace) is None
-    assert not (tmp_path / "ci.json").exists()
+    assert desk.cluster.find(SERVICE_ACCOUNTS, "ci", desk.namespace) is None
+    assert not (desk.folder / "ci.json").exists()
     assert other.read_text() == '{"precious": true}'
 
 
 def test_merging_lets_another_subject_in_without_a_restart(
-    plane: ControlPlane,
-    cluster: Cluster,
-    issuer: CiSystem,
-    configuration: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    desk: Desk, issuer: CiSystem, configuration: Path
 ) -> None:
-    added = "repo:org/app:environment:production"
-    assert who(plane, issuer.token(added, "another-door")).code == 401
-    capsys.readouterr()
-    code = cli.main(
-        ["identity", "federate", "deploy", "-n", plane.make_namespace(),
-         "--kubeconfig", str(plane.kubeconfig), "--issuer", issuer.url, "--subject", added,
-         "--token-audience", "another-door", "--source", "github",
-         "-o", str(tmp_path / "deploy.json"), "--merge", str(configuration),
-         "--door", "https://ekf.example.com/kubernetes", "--audience", GATE]
+    added, audience = "repo:org/app:environment:production", "another-door"
+    assert who(desk.plane, issuer.token(added, audience)).code == 401
+    out, _ = desk.run(
+        "identity", "federate", "deploy", "-n", desk.namespace, "--issuer", issuer.url,
+        "--subject", added, "--token-audience", audience, "--source", "github",
+        "-o", "deploy.json", "--merge", str(configuration), *desk.door, "--audience", GATE,
     )  # fmt: skip
-    assert code == 0
-    merged = tmp_path / "merged.yaml"
-    merged.write_text(capsys.readouterr().out)
+    merged = desk.folder / "merged.yaml"
+    merged.write_text(out)
     merged.replace(configuration)
     eventually(
         "the API server has read the file again",
-        lambda: who(plane, issuer.token(added, "another-door")).code == 201,
+        lambda: who(desk.plane, issuer.token(added, audience)).code == 201,
         seconds=90,
     )
-    assert who(plane, issuer.token(MAIN, AUDIENCE)).code == 201
+    assert who(desk.plane, issuer.token(MAIN, AUDIENCE)).code == 201

@@ -8,20 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daypass._core import labels
-from daypass._core.labels import POLICY_NAME
-from daypass.cli import main
 from daypass.identity.grants import GrantRequest, apply, plan
 from daypass.identity.health import examine
 from daypass.identity.inventory import list_objects, list_queries
-from daypass.identity.model import IdentityName, identity_objects
-from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
+    NAMESPACES,
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
@@ -31,8 +30,9 @@ from support import identities
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.deadline import eventually
-from support.identities import Identity
+from support.desk import Desk, desk_at
 from support.kubeflow import install_kubeflow, make_profile
+from support.lifecycle import SETTINGS, Warnings, deaf, make
 from support.messages import check, line_with
 
 
@@ -45,103 +45,87 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     with closing(admin_cluster(control_plane)) as cluster:
         cluster.apply(
             {"apiVersion": binding.api_version, "kind": binding.kind,
-             "metadata": {"name": POLICY_NAME}, "spec": spec}
+             "metadata": {"name": labels.POLICY_NAME}, "spec": spec}
         )  # fmt: skip
         yield control_plane
-        cluster.delete(binding, POLICY_NAME)
+        cluster.delete(binding, labels.POLICY_NAME)
 
 
 @pytest.fixture
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    """All rights."""
-    cluster = admin_cluster(plane)
-    yield cluster
-    cluster.close()
+def desk(
+    plane: ControlPlane,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Desk]:
+    """With the identity `bot`, in a namespace that is held to the policy."""
+    with desk_at(plane, None, tmp_path, monkeypatch, capsys) as desk:
+        make(desk.cluster, desk.bot)
+        yield desk
 
 
-def make(plane: ControlPlane, cluster: Cluster, namespace: str | None = None) -> Identity:
-    """An identity with a token, in a namespace that is held to the policy."""
-    held = {labels.POLICY: labels.POLICY_ENFORCED}
-    namespace = namespace or plane.make_namespace(labels=held)
-    for document in identity_objects(namespace, "bot", "", {labels.DOOR: "https://d.test/k"})[:-1]:
-        cluster.apply(document)
-    identity = plane.make_identity(namespace, authorize=False)
-    annotations = {labels.IDENTITY: f"{namespace}/bot"}
-    ours = {"metadata": {"labels": {labels.MANAGED_BY: labels.MANAGER}, "annotations": annotations}}
-    plane.admin.patch(identity.secret_path, ours)
-    return identity
+@pytest.fixture
+def alice(desk: Desk) -> str:
+    """A profile in which the identity has Kubeflow's view."""
+    return granted_profile(desk)
 
 
-def authorize(cluster: Cluster, identity: Identity, *namespaces: str) -> None:
-    name = IdentityName(namespace=identity.namespace, name="bot")
-    wish = GrantRequest(identity=name, namespaces=namespaces, cluster_role="kubeflow-view")
-    apply(cluster, plan(cluster, wish, warn=lambda *_: None))
+def granted_profile(desk: Desk) -> str:
+    name = make_profile(desk.plane)
+    wish = GrantRequest(identity=desk.bot, namespaces=(name,), cluster_role="kubeflow-view")
+    apply(desk.cluster, plan(desk.cluster, wish, warn=deaf))
+    return name
 
 
-def run(plane: ControlPlane, *words: str) -> int:
-    return main(["identity", *words, "--kubeconfig", str(plane.kubeconfig)])
-
-
-def listed(
-    plane: ControlPlane, capsys: pytest.CaptureFixture[str], *words: str
-) -> dict[str, dict[str, Any]]:
+def listed(desk: Desk, *words: str) -> dict[str, dict[str, Any]]:
     """The inventory by namespace."""
-    capsys.readouterr()
-    assert run(plane, "list", *words, "--output", "json") == 0
-    document = json.loads(capsys.readouterr().out)
-    return {each["namespace"]: each for each in document["identities"]}
+    out, _ = desk.run("identity", "list", *words, "--output", "json")
+    return {each["namespace"]: each for each in json.loads(out)["identities"]}
 
 
-def test_list_shows_each_identity_with_its_grants_and_health(
-    plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
-) -> None:
-    one, two = make(plane, cluster), make(plane, cluster)
-    alice, bob = sorted((make_profile(plane), make_profile(plane)))
-    authorize(cluster, one, alice, bob)
-    assert run(plane, "list", "-n", one.namespace, "--check") == 0
-    heading, row = capsys.readouterr().out.splitlines()
+def test_list_shows_each_identity_with_its_grants_and_health(desk: Desk) -> None:
+    alice, bob = sorted(granted_profile(desk) for _ in range(2))
+    other = replace(desk.bot, namespace=desk.plane.make_namespace())
+    make(desk.cluster, other)
+    out, _ = desk.run("identity", "list", "-n", desk.namespace, "--check")
+    heading, row = out.splitlines()
     assert heading.split()[0] == "NAMESPACE"
-    assert row.split()[:2] == [one.namespace, "bot"]
-    assert f"{alice}=view, {bob}=view   https://d.test/k" in row
+    assert row.split()[:2] == [desk.namespace, "bot"]
+    assert f"{alice}=view, {bob}=view   {SETTINGS.door}" in row
     assert row.endswith("   ok")
-    everything = listed(plane, capsys, "-A")
-    assert {one.namespace, two.namespace} <= everything.keys()
-    assert everything[two.namespace]["grants"] == []
-    assert run(plane, "show", "bot", "-n", one.namespace, "--check") == 0
-    shown = capsys.readouterr().out
+    everything = listed(desk, "-A")
+    assert {desk.namespace, other.namespace} <= everything.keys()
+    assert everything[other.namespace]["grants"] == []
+    shown, _ = desk.identity("show", "--check")
     assert f"{bob}=view" in shown
     assert "health: ok" in shown
-    assert run(plane, "show", "nobody", "-n", one.namespace) == 1
+    desk.run("identity", "show", "nobody", "-n", desk.namespace, code=1)
 
 
-def test_list_shows_the_day_of_the_last_use(
-    plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bot = make(plane, cluster)
-    assert listed(plane, capsys, "-n", bot.namespace)[bot.namespace]["lastUsed"] is None
-    plane.client(bot.token).request("POST", bot.token_path, {})
-    found = eventually(
-        "the API server has noted the use",
-        lambda: listed(plane, capsys, "-n", bot.namespace)[bot.namespace]["lastUsed"],
-    )
-    assert found.startswith("20")
+def test_list_shows_the_day_of_the_last_use(desk: Desk) -> None:
+    def last_used() -> str | None:
+        used: str | None = listed(desk, "-n", desk.namespace)[desk.namespace]["lastUsed"]
+        return used
+
+    assert last_used() is None
+    token = make(desk.cluster, desk.bot).token
+    path = identities.token_path(desk.namespace, "bot")
+    desk.plane.client(token).request("POST", path, {})
+    assert eventually("the API server has noted the use", last_used).startswith("20")
 
 
-def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(
-    plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bots = [make(plane, cluster) for _ in range(5)]
-    for bot in bots:
-        authorize(cluster, bot, make_profile(plane))
-    since = plane.audit_position()
-    assert run(plane, "list", "-A", "--output", "json") == 0
-    output = capsys.readouterr().out
-    assert all(bot.namespace in output and bot.token.reveal() not in output for bot in bots)
+def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(desk: Desk, alice: str) -> None:
+    names = [replace(desk.bot, name=f"bot-{number}") for number in range(5)]
+    tokens = [make(desk.cluster, name).token.reveal() for name in names]
+    since = desk.plane.audit_position()
+    output, _ = desk.run("identity", "list", "-A", "--output", "json")
+    assert all(name.name in output for name in names)
+    assert not any(token in output for token in tokens)
 
     def asked() -> list[Any] | None:
         events = [
             event
-            for event in plane.audit_events(since=since)
+            for event in desk.plane.audit_events(since=since)
             if event["user"]["username"] == ADMIN_USER
             and event.get("userAgent", "").startswith("daypass/")
         ]
@@ -154,93 +138,76 @@ def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(
     assert {event["verb"] for event in events} == {"list"}
 
 
-def test_problems_are_named_and_a_check_exits_with_3(
-    plane: ControlPlane, cluster: Cluster, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bot = make(plane, cluster)
-    alice, bob = make_profile(plane), make_profile(plane)
-    authorize(cluster, bot, alice, bob)
+def test_problems_are_named_and_a_check_exits_with_3(desk: Desk, alice: str) -> None:
+    cluster, admin, bob = desk.cluster, desk.plane.admin, granted_profile(desk)
     (policy,) = cluster.list(AUTHORIZATION_POLICIES, alice, labels=labels.SELECTOR)
     cluster.delete(AUTHORIZATION_POLICIES, name_of(policy), alice)
     (binding,) = cluster.list(ROLE_BINDINGS, bob, labels=labels.SELECTOR)
     cluster.delete(ROLE_BINDINGS, name_of(binding), bob)
-    identities.bind(plane.admin, bot.namespace, "bot", kind="ClusterRole", role="edit")
-    plane.make_identity(bot.namespace, authorize=False)  # one more Secret, by somebody else
-    secrets = [{"name": bot.secret_name}]
-    path = f"/api/v1/namespaces/{bot.namespace}/serviceaccounts/bot"
-    plane.admin.patch(path, {"secrets": secrets})
-    plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}",
-                      {"metadata": {"labels": {labels.POLICY: None}}})  # fmt: skip
-    assert run(plane, "list", "-n", bot.namespace, "--check", "--unused-after", "0s") == 3
-    health = capsys.readouterr().out.splitlines()[1]
+    identities.bind(admin, desk.namespace, "bot", kind="ClusterRole", role="edit")
+    foreign = identities.make_token_secret(admin, desk.namespace, "bot")
+    change = {"secrets": [{"name": name_of(foreign)}]}
+    cluster.patch(SERVICE_ACCOUNTS, "bot", change, desk.namespace)
+    unlabel = {"metadata": {"labels": {labels.POLICY: None}}}
+    cluster.patch(NAMESPACES, desk.namespace, unlabel)
+    check_now = ("-n", desk.namespace, "--check", "--unused-after", "0s")
+    out, _ = desk.run("identity", "list", *check_now, code=3)
     for code in (
         "half-grant", "more-rights", "foreign-token", "listed-token", "no-policy", "unused",
     ):  # fmt: skip
-        assert code in health
-    assert run(plane, "show", "bot", "-n", bot.namespace) == 0
-    shown = capsys.readouterr().out
+        assert code in out.splitlines()[1]
+    shown, _ = desk.identity("show")
     for code in ("half-grant: profile-", "foreign-token", "listed-token", "no-policy"):
         check(line_with(shown, f" {code}"), reason=code.partition(":")[0])
     rights = line_with(shown, " more-rights: ")
-    assert f"{bot.namespace}=clusterrole/edit" in rights
+    assert f"{desk.namespace}=clusterrole/edit" in rights
     assert "tokens of other ServiceAccounts" in rights
     check(rights, reason="more-rights", hide=r"(?<=rolebindings/bot-)[a-z0-9]+")
 
 
-def test_a_missing_namespace_is_not_reported_as_healthy(
-    plane: ControlPlane, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(plane, "list", "-n", "nowhere", "--check") == 1
-    error = capsys.readouterr().err
+def test_a_missing_namespace_is_not_reported_as_healthy(desk: Desk) -> None:
+    _, error = desk.run("identity", "list", "-n", "nowhere", "--check", code=1)
     assert "namespace nowhere" in error
     assert "daypass identity list -A" in error
     check(error, reason="not-found")
-    assert run(plane, "list", "-n", plane.make_namespace(), "--check") == 0
+    desk.run("identity", "list", "-n", desk.plane.make_namespace(), "--check")
 
 
-def test_a_user_with_limited_rights_sees_a_part_and_a_note(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    bot = make(plane, cluster)
-    authorize(cluster, bot, make_profile(plane))
-    reader = plane.make_identity(bot.namespace, "reader", authorize=False)
-    identities.bind(plane.admin, bot.namespace, "reader", kind="ClusterRole", role="admin")
-    attributes = {"namespace": bot.namespace, "verb": "list", "resource": "secrets"}
-    identities.wait_until_allowed(plane.admin, reader.user, attributes)
-    asked = cluster_as(plane, reader.token)
-    told: list[str] = []
-    objects = list_objects(asked, bot.namespace, warn=lambda *words: told.extend(words))
+def test_a_user_with_limited_rights_sees_a_part_and_a_note(desk: Desk, alice: str) -> None:
+    reader = desk.plane.make_identity(desk.namespace, "reader", authorize=False)
+    identities.bind(desk.plane.admin, desk.namespace, "reader", kind="ClusterRole", role="admin")
+    attributes = {"namespace": desk.namespace, "verb": "list", "resource": "secrets"}
+    identities.wait_until_allowed(desk.plane.admin, reader.user, attributes)
+    asked, warnings = cluster_as(desk.plane, reader.token), Warnings()
+    objects = list_objects(asked, desk.namespace, warn=warnings)
     asked.close()
-    (seen,) = examine(objects, cluster.clock, namespace=bot.namespace, unused_seconds=10**9)
+    (seen,) = examine(objects, asked.clock, namespace=desk.namespace, unused_seconds=10**9)
     assert seen.record.roles == []
     assert seen.findings == ()
+    facts = [warning.partition("\n")[0] for warning in warnings]
     for resource in ("rolebindings", "clusterroles"):
-        (fact,) = (words for words in told if resource in words.split())
+        (fact,) = (each for each in facts if resource in each.split())
         check(fact, reason="unseen")
-    assert any('resources: ["rolebindings"]' in words for words in told)
+    assert any('resources: ["rolebindings"]' in warning for warning in warnings)
 
 
-def test_list_with_watch_shows_changes_as_they_happen(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    bot = make(plane, cluster)
+def test_list_with_watch_shows_changes_as_they_happen(desk: Desk) -> None:
     command = [
-        sys.executable, "-m", "daypass", "identity", "list", "-n", bot.namespace, "--watch",
-        "--output", "json", "--kubeconfig", str(plane.kubeconfig),
+        sys.executable, "-m", "daypass", "identity", "list", "-n", desk.namespace, "--watch",
+        "--output", "json",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
         assert watching.stdout is not None
         try:
             first = json.loads(watching.stdout.readline())
             assert [each["name"] for each in first["identities"]] == ["bot"]
-            alice = make_profile(plane)
-            authorize(cluster, bot, alice)
+            alice = granted_profile(desk)
             while True:  # the binding and its policy may come one after the other
                 (seen,) = json.loads(watching.stdout.readline())["identities"]
                 if seen["grants"] and not seen["findings"]:
                     break
             assert [each["namespace"] for each in seen["grants"]] == [alice]
-            cluster.delete(SERVICE_ACCOUNTS, "bot", bot.namespace)
+            desk.cluster.delete(SERVICE_ACCOUNTS, "bot", desk.namespace)
             while not any(each["code"] == "orphan" for each in seen["findings"]):
                 (seen,) = json.loads(watching.stdout.readline())["identities"]
             assert seen["exists"] is False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from daypass import cli
 from daypass._core import labels
 from daypass._core.errors import DaypassError
+from daypass._core.secret import Secret
 from daypass.config.models import Mode, Policy
 from daypass.identity.policy import apply_policy, policy_state
 from daypass.kube.cluster import Cluster
@@ -64,83 +66,96 @@ def cluster(plane: ControlPlane, admin: Cluster) -> Cluster:
     return admin
 
 
-@pytest.fixture
-def bot(plane: ControlPlane, cluster: Cluster) -> Identity:
-    """An identity in a namespace that is held to the policy."""
-    return plane.make_identity(held_namespace(plane))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bot:
+    """An identity in a namespace that is held to the policy, and a config of this policy."""
+
+    plane: ControlPlane
+    cluster: Cluster
+    identity: Identity
+    config: Path
+    output: pytest.CaptureFixture[str]
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.identity.namespace
+
+    def ask(self, account: str = "bot", **spec: Any) -> Answer:
+        """A real request for a token, by its long-lived token."""
+        spec = {"audiences": [GATE], "expirationSeconds": 600, **spec}
+        path = identities.token_path(self.namespace, account)
+        return self.plane.client(self.identity.token).request("POST", path, {"spec": spec})
+
+    def run(self, verb: str, *words: str, code: int = 0) -> tuple[str, str]:
+        """Run `daypass policy VERB`; return stdout and stderr."""
+        self.output.readouterr()
+        line = ["policy", verb, "--kubeconfig", str(self.plane.kubeconfig), *words]
+        assert cli.main(line) == code
+        return self.output.readouterr()
+
+    def check(self, *words: str, code: int = 0, config: bool = True) -> dict[str, Any]:
+        """Run `daypass policy check --output json`; return what it prints."""
+        whose = ("-n", self.namespace, "--service-account", "bot", "--output", "json")
+        named = ("--config", str(self.config)) if config else ()
+        printed: dict[str, Any] = json.loads(
+            self.run("check", *whose, *named, *words, code=code)[0]
+        )
+        return printed
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "daypass.yaml"
-    path.write_text(CONFIG)
-    return path
+def bot(
+    plane: ControlPlane, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Bot:
+    config = tmp_path / "daypass.yaml"
+    config.write_text(CONFIG)
+    identity = plane.make_identity(held_namespace(plane))
+    return Bot(plane=plane, cluster=cluster, identity=identity, config=config, output=capsys)
 
 
-def ask(plane: ControlPlane, bot: Identity, account: str | None = None, **spec: Any) -> Answer:
-    """A real request of a bot, by its long-lived token."""
-    spec = {"audiences": [GATE], "expirationSeconds": 600, **spec}
-    path = identities.token_path(bot.namespace, account or bot.service_account)
-    return plane.client(bot.token).request("POST", path, {"spec": spec})
-
-
-def in_mode(plane: ControlPlane, cluster: Cluster, bot: Identity, mode: Mode) -> None:
+def in_mode(bot: Bot, mode: Mode) -> None:
     """Another mode in force, seen by what becomes of an unbound request."""
-    apply_policy(cluster, POLICY.model_copy(update={"mode": mode}))
+    apply_policy(bot.cluster, POLICY.model_copy(update={"mode": mode}))
     eventually(
         f"mode {mode}",
-        lambda: bool(ask(plane, bot).warnings) == (mode == "warn") and ask(plane, bot).code == 201,
+        lambda: bool(bot.ask().warnings) == (mode == "warn") and bot.ask().code == 201,
     )
 
 
-def run(plane: ControlPlane, verb: str, *arguments: str) -> int:
-    """Run `daypass policy ...`; return its exit code."""
-    return cli.main(["policy", verb, "--kubeconfig", str(plane.kubeconfig), *arguments])
-
-
-def policy_check(
-    plane: ControlPlane, capsys: pytest.CaptureFixture[str], bot: Identity, *arguments: str
-) -> tuple[int, dict[str, Any]]:
-    """`policy check --output json`: exit code and what it says."""
-    capsys.readouterr()
-    whose = ("-n", bot.namespace, "--service-account", bot.service_account)
-    code = run(plane, "check", *whose, "--output", "json", *arguments)
-    return code, json.loads(capsys.readouterr().out)
-
-
-def test_a_token_bound_to_its_own_secret_is_issued_and_an_unbound_one_is_not(
-    plane: ControlPlane, bot: Identity
-) -> None:
-    assert ask(plane, bot, boundObjectRef=bot.bound_object_ref).code == 201
-    refused = ask(plane, bot)
+def test_a_token_bound_to_its_own_secret_is_issued_and_an_unbound_one_is_not(bot: Bot) -> None:
+    assert bot.ask(boundObjectRef=bot.identity.bound_object_ref).code == 201
+    refused = bot.ask()
     assert refused.code == 403
-    assert f" {bot.service_account}-daypass-<" in refused.message
+    assert " bot-daypass-<" in refused.message
     check(_own(refused.message), reason="binding")
 
 
-def test_a_token_cannot_be_bound_to_the_secret_of_a_longer_name(
-    plane: ControlPlane, bot: Identity
-) -> None:
-    other = plane.make_identity(bot.namespace, f"{bot.service_account}-daypass")
-    assert ask(plane, bot, boundObjectRef=other.bound_object_ref).code == 403
-    assert ask(plane, other, boundObjectRef=other.bound_object_ref).code == 201
+def test_a_token_cannot_be_bound_to_the_secret_of_a_longer_name(bot: Bot) -> None:
+    other = bot.plane.make_identity(bot.namespace, "bot-daypass")
+    assert bot.ask(boundObjectRef=other.bound_object_ref).code == 403
+    as_other = replace(bot, identity=other)
+    assert as_other.ask("bot-daypass", boundObjectRef=other.bound_object_ref).code == 201
 
 
-def test_a_short_lived_token_cannot_request_another(plane: ControlPlane, bot: Identity) -> None:
+def test_a_short_lived_token_cannot_request_another(bot: Bot) -> None:
     spec: dict[str, Any] = {
         "audiences": ["https://kubernetes.default.svc"],
-        "boundObjectRef": bot.bound_object_ref,
+        "boundObjectRef": bot.identity.bound_object_ref,
     }
-    path = f"/api/v1/namespaces/{bot.namespace}"
-    override = {labels.POLICY_AUDIENCES: f"https://kubernetes.default.svc {GATE}"}
-    plane.admin.patch(path, {"metadata": {"annotations": override}})
-    first = eventually("the override counts", lambda: _made(ask(plane, bot, **spec)))
-    body = {"spec": {**spec, "audiences": [GATE]}}
-    with_it = {"Authorization": f"Bearer {first}"}
-    answer = plane.client().request("POST", bot.token_path, body, headers=with_it)
+    override(bot, {labels.POLICY_AUDIENCES: f"https://kubernetes.default.svc {GATE}"})
+    first = eventually("the override counts", lambda: _made(bot.ask(**spec)))
+    as_short_lived = replace(bot, identity=replace(bot.identity, token=Secret(first)))
+    answer = as_short_lived.ask(**{**spec, "audiences": [GATE]})
     assert answer.code == 403
     assert "successors: " in answer.message
     check(_own(answer.message), reason="successors")
+
+
+def override(bot: Bot, annotations: dict[str, str]) -> None:
+    """Annotate the namespace."""
+    path = f"/api/v1/namespaces/{bot.namespace}"
+    bot.plane.admin.patch(path, {"metadata": {"annotations": annotations}})
 
 
 def _own(message: str) -> str:
@@ -152,207 +167,170 @@ def _made(answer: Answer) -> str | None:
     return str(answer.json["status"]["token"]) if answer.code == 201 else None
 
 
-def test_a_dry_run_is_held_to_the_policy_since_it_issues_a_real_token(
-    plane: ControlPlane, bot: Identity
-) -> None:
+def test_a_dry_run_is_held_to_the_policy_since_it_issues_a_real_token(bot: Bot) -> None:
     body = {"spec": {"audiences": [GATE], "expirationSeconds": 600}}
-    target = f"{bot.token_path}?dryRun=All"
-    assert plane.client(bot.token).request("POST", target, body).code == 403
+    target = f"{bot.identity.token_path}?dryRun=All"
+    assert bot.plane.client(bot.identity.token).request("POST", target, body).code == 403
 
 
-def test_a_huge_list_of_audiences_does_not_keep_the_api_server_busy(
-    plane: ControlPlane, bot: Identity
-) -> None:
+def test_a_huge_list_of_audiences_does_not_keep_the_api_server_busy(bot: Bot) -> None:
     """It did for half a minute, which is longer than this client waits, while it looked at each."""
-    assert ask(plane, bot, audiences=[GATE] * 100_000).code == 403
+    assert bot.ask(audiences=[GATE] * 100_000).code == 403
 
 
-def test_in_mode_warn_the_token_is_made_with_a_warning(
-    plane: ControlPlane, cluster: Cluster, bot: Identity
-) -> None:
-    in_mode(plane, cluster, bot, "warn")
-    answer = ask(plane, bot)
+def test_in_mode_warn_the_token_is_made_with_a_warning(bot: Bot) -> None:
+    in_mode(bot, "warn")
+    answer = bot.ask()
     assert answer.code == 201
     assert "binding: " in answer.warnings[0]
-    assert not ask(plane, bot, boundObjectRef=bot.bound_object_ref).warnings
+    assert not bot.ask(boundObjectRef=bot.identity.bound_object_ref).warnings
 
 
-def test_in_mode_audit_the_violation_is_only_in_the_audit_log(
-    plane: ControlPlane, cluster: Cluster, bot: Identity
-) -> None:
-    in_mode(plane, cluster, bot, "audit")
-    position = plane.audit_position()
-    answer = ask(plane, bot)
+def test_in_mode_audit_the_violation_is_only_in_the_audit_log(bot: Bot) -> None:
+    in_mode(bot, "audit")
+    position = bot.plane.audit_position()
+    answer = bot.ask()
     assert (answer.code, answer.warnings) == (201, [])
     key = "validation.policy.admission.k8s.io/validation_failure"
 
     def told() -> list[str]:
-        events = plane.audit_events(since=position)
+        events = bot.plane.audit_events(since=position)
         return [event["annotations"][key] for event in events if key in event["annotations"]]
 
     assert "binding: " in eventually("the audit log tells", told)[0]
 
 
 @pytest.fixture
-def editor(plane: ControlPlane, bot: Identity) -> Iterator[Cluster]:
+def editor(bot: Bot) -> Iterator[Cluster]:
     """The bot as somebody gave it Kubernetes' own `edit`, next to a ServiceAccount `other`."""
-    identities.ensure_service_account(plane.admin, bot.namespace, "other")
-    identities.bind(
-        plane.admin, bot.namespace, bot.service_account, kind="ClusterRole", role="edit"
-    )
+    admin = bot.plane.admin
+    identities.ensure_service_account(admin, bot.namespace, "other")
+    identities.bind(admin, bot.namespace, "bot", kind="ClusterRole", role="edit")
     attributes = {"namespace": bot.namespace, "verb": "impersonate", "resource": "serviceaccounts"}
-    identities.wait_until_allowed(plane.admin, bot.user, attributes)
-    opened = cluster_as(plane, bot.token)
+    identities.wait_until_allowed(admin, bot.identity.user, attributes)
+    opened = cluster_as(bot.plane, bot.identity.token)
     yield opened
     opened.close()
 
 
-def test_the_edit_role_cannot_bypass_the_policy_with_other_service_accounts(
-    plane: ControlPlane, bot: Identity, editor: Cluster
-) -> None:
-    own = bot.bound_object_ref
+@pytest.mark.usefixtures("editor")
+def test_the_edit_role_cannot_bypass_the_policy_with_other_service_accounts(bot: Bot) -> None:
+    own = bot.identity.bound_object_ref
     for reference in (own, {}):
-        assert "binding: " in ask(plane, bot, "other", boundObjectRef=reference).message
+        assert "binding: " in bot.ask("other", boundObjectRef=reference).message
     named = {**own, "name": f"other-daypass-{'a' * 20}"}
-    assert ask(plane, bot, "other", boundObjectRef=named, expirationSeconds=43_201).code == 403
-    assert ask(plane, bot, "other", boundObjectRef=named, audiences=["x"]).code == 403
+    assert bot.ask("other", boundObjectRef=named, expirationSeconds=43_201).code == 403
+    assert bot.ask("other", boundObjectRef=named, audiences=["x"]).code == 403
 
 
-def test_the_edit_role_cannot_bypass_the_policy_by_impersonation(
-    plane: ControlPlane, bot: Identity, editor: Cluster
-) -> None:
-    path = identities.token_path(bot.namespace, "other")
-    body = {"spec": {"audiences": [GATE], "expirationSeconds": 600}}
-    speaking = {"Impersonate-User": f"system:serviceaccount:{bot.namespace}:other"}
-    identities.bind(plane.admin, bot.namespace, "other", kind="ClusterRole", role="edit")
-    answer = eventually(
-        "other may ask",
-        lambda: _unless(
-            "cannot create",
-            plane.client(bot.token).request("POST", path, body, headers=speaking),
-        ),
-    )
-    assert "binding: " in answer.message
-    speaking = {"Impersonate-User": "system:serviceaccount:kube-system:default"}
-    answer = plane.client(bot.token).request("POST", path, body, headers=speaking)
+@pytest.mark.usefixtures("editor")
+def test_the_edit_role_cannot_bypass_the_policy_by_impersonation(bot: Bot) -> None:
+    def ask_as(user: str) -> Answer:
+        body = {"spec": {"audiences": [GATE], "expirationSeconds": 600}}
+        return bot.plane.client(bot.identity.token).request(
+            "POST", identities.token_path(bot.namespace, "other"), body,
+            headers={"Impersonate-User": user},
+        )  # fmt: skip
+
+    def allowed() -> Answer | None:
+        answer = ask_as(f"system:serviceaccount:{bot.namespace}:other")
+        return None if "cannot create" in answer.message else answer
+
+    identities.bind(bot.plane.admin, bot.namespace, "other", kind="ClusterRole", role="edit")
+    assert "binding: " in eventually("other may ask", allowed).message
+    answer = ask_as("system:serviceaccount:kube-system:default")
     assert "cannot impersonate" in answer.message
-
-
-def _unless(word: str, answer: Answer) -> Answer | None:
-    return None if word in answer.message else answer
 
 
 @pytest.mark.parametrize("role", ["edit", "admin"])
 def test_no_role_in_a_namespace_can_change_what_the_policy_reads(
-    plane: ControlPlane, bot: Identity, editor: Cluster, role: str
+    bot: Bot, editor: Cluster, role: str
 ) -> None:
-    identities.bind(plane.admin, bot.namespace, "bot", kind="ClusterRole", role=role)
+    identities.bind(bot.plane.admin, bot.namespace, "bot", kind="ClusterRole", role=role)
     attributes = {"namespace": bot.namespace, "verb": "get", "resource": "namespaces"}
-    identities.wait_until_allowed(plane.admin, bot.user, attributes)
-    change = {"metadata": {"annotations": {labels.POLICY_BINDING: "optional"}}}
-    with pytest.raises(ForbiddenError):
-        editor.patch(NAMESPACES, bot.namespace, change)
-    with pytest.raises(ForbiddenError):
-        editor.patch(NAMESPACES, bot.namespace, {"metadata": {"labels": {labels.POLICY: None}}})
+    identities.wait_until_allowed(bot.plane.admin, bot.identity.user, attributes)
+    for change in (
+        {"annotations": {labels.POLICY_BINDING: "optional"}},
+        {"labels": {labels.POLICY: None}},
+    ):
+        with pytest.raises(ForbiddenError):
+            editor.patch(NAMESPACES, bot.namespace, {"metadata": change})
     for resource in (VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS):
         with pytest.raises(ForbiddenError):
             editor.delete(resource, labels.POLICY_NAME)
 
 
-def test_the_policy_ignores_config_maps(
-    plane: ControlPlane, bot: Identity, editor: Cluster
-) -> None:
+def test_the_policy_ignores_config_maps(bot: Bot, editor: Cluster) -> None:
     metadata = {"name": labels.POLICY_NAME, "namespace": bot.namespace}
     settings = {"binding": "optional", "longestLifetime": "720h"}
     editor.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": settings})
     assert editor.find(CONFIG_MAPS, labels.POLICY_NAME, bot.namespace)
-    assert ask(plane, bot).code == 403
+    assert bot.ask().code == 403
 
 
 def test_the_edit_role_can_bind_a_token_to_a_secret_that_it_creates(
-    plane: ControlPlane, bot: Identity, editor: Cluster
+    bot: Bot, editor: Cluster
 ) -> None:
     """What the policy cannot see, and docs/policy.md says: a Secret is known by its name alone."""
     metadata = {"name": f"other-daypass-{'z' * 20}", "namespace": bot.namespace}
     made = editor.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
-    reference = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "name": metadata["name"],
-        "uid": made["metadata"]["uid"],
-    }
-    assert ask(plane, bot, "other", boundObjectRef=reference).code == 201
+    uid = made["metadata"]["uid"]
+    reference = {"apiVersion": "v1", "kind": "Secret", "name": metadata["name"], "uid": uid}
+    assert bot.ask("other", boundObjectRef=reference).code == 201
 
 
-def test_check_reports_what_the_cluster_would_answer(
-    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    named = ["--config", str(config)]
-    code, said = policy_check(plane, capsys, bot, *named)
-    assert (code, said["verdict"], said["brokenRules"], said["findings"]) == (0, "allowed", [], [])
+def test_check_reports_what_the_cluster_would_answer(bot: Bot) -> None:
+    said = bot.check()
+    assert (said["verdict"], said["brokenRules"], said["findings"]) == ("allowed", [], [])
     assert (said["mode"], said["held"], said["drift"]) == ("deny", True, [])
-    for arguments, rule in (
+    for words, rule in (
         (["--lifetime", "13h"], "lifetime"),
         (["--audience", "x"], "audiences"),
         (["--unbound"], "binding"),
-        (["--secret", f"{bot.service_account}-token"], "binding"),
+        (["--secret", "bot-token"], "binding"),
     ):
-        code, said = policy_check(plane, capsys, bot, *named, *arguments)
-        assert (code, said["verdict"], said["brokenRules"]) == (3, "denied", [rule])
+        said = bot.check(*words, code=3)
+        assert (said["verdict"], said["brokenRules"]) == ("denied", [rule])
         assert said["message"].startswith(f"{rule}: ")
         check(said["message"], reason=rule)
-    code, said = policy_check(plane, capsys, bot, *named, "--secret", bot.secret_name)
-    assert (code, said["verdict"]) == (0, "allowed")
+    assert bot.check("--secret", bot.identity.secret_name)["verdict"] == "allowed"
 
 
-def test_check_makes_no_token(
-    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_makes_no_token(bot: Bot) -> None:
     """Not even where everything would be allowed."""
-    free = {labels.POLICY_BINDING: "optional", labels.POLICY_LONGEST_LIFETIME: "9999d"}
-    plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}", {"metadata": {"annotations": free}})
-    path = identities.token_path(bot.namespace, bot.service_account)
-    eventually("the override counts", lambda: ask(plane, bot).code == 201)
-    position = plane.audit_position()
-    for arguments in (["--unbound"], [], ["--secret", bot.secret_name], ["--lifetime", "9000d"]):
-        code, said = policy_check(plane, capsys, bot, "--config", str(config), *arguments)
-        assert (code, said["verdict"]) == (0, "allowed"), said
+    override(bot, {labels.POLICY_BINDING: "optional", labels.POLICY_LONGEST_LIFETIME: "9999d"})
+    path = bot.identity.token_path
+    eventually("the override counts", lambda: bot.ask().code == 201)
+    position = bot.plane.audit_position()
+    secret = bot.identity.secret_name
+    for words in (["--unbound"], [], ["--secret", secret], ["--lifetime", "9000d"]):
+        assert bot.check(*words)["verdict"] == "allowed"
 
     def codes() -> list[int] | None:
-        events = [e for e in plane.audit_events(since=position) if e["requestURI"] == path]
+        events = [e for e in bot.plane.audit_events(since=position) if e["requestURI"] == path]
         return [e["responseStatus"]["code"] for e in events] if len(events) == 4 else None
 
     assert eventually("four requests are logged", codes) == [400, 404, 409, 404]
 
 
 def test_check_distinguishes_rbac_from_the_policy_and_needs_no_config(
-    plane: ControlPlane,
-    bot: Identity,
-    config: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    as_jane = ("--unbound", "--audience", GATE, "--as", "jane")
-    code, said = policy_check(plane, capsys, bot, "--config", str(config), *as_jane)
-    assert (code, said["verdict"], said["brokenRules"]) == (3, "forbidden", ["binding"])
+    said = bot.check("--unbound", "--as", "jane", code=3)
+    assert (said["verdict"], said["brokenRules"]) == ("forbidden", ["binding"])
     assert 'User "jane" cannot create' in said["message"]
-    (config.parent / "elsewhere").mkdir()
-    monkeypatch.chdir(config.parent / "elsewhere")
-    code, said = policy_check(plane, capsys, bot, "--audience", GATE, "--unbound")
-    assert (code, said["verdict"]) == (3, "denied")
-    assert (said["drift"], said["brokenRules"]) == (None, None)
+    monkeypatch.chdir("/")
+    said = bot.check("--audience", GATE, "--unbound", code=3, config=False)
+    assert (said["verdict"], said["drift"], said["brokenRules"]) == ("denied", None, None)
 
 
-def test_check_reports_drift_and_missing_parts(
-    plane: ControlPlane,
-    cluster: Cluster,
-    config: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    free = plane.make_identity(held_namespace(plane, {f"{labels.OVERRIDES}x": "1"}, held=False))
-    config.write_text(CONFIG.replace("12h", "11h").replace("gate.example.com]", "g], mode: warn"))
-    code, said = policy_check(plane, capsys, free, "--config", str(config), "--audience", GATE)
-    assert (code, said["verdict"], said["held"]) == (3, "allowed", False)
+def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
+    unlabelled = held_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
+    free = replace(bot, identity=bot.plane.make_identity(unlabelled))
+    changed = CONFIG.replace("12h", "11h").replace("gate.example.com]", "g], mode: warn")
+    free.config.write_text(changed)
+    said = free.check("--audience", GATE, code=3)
+    assert (said["verdict"], said["held"]) == ("allowed", False)
     assert said["drift"] == [
         "ValidatingAdmissionPolicy spec.variables",
         "ValidatingAdmissionPolicyBinding spec.validationActions",
@@ -360,24 +338,17 @@ def test_check_reports_drift_and_missing_parts(
     for value in (f" {labels.POLICY}=enforced", f" {labels.OVERRIDES}x "):
         (finding,) = (each for each in said["findings"] if value in each)
         check(finding, reason="finding")
-    before = said["findings"]
-    cluster.delete(VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME)
-    _, said = policy_check(plane, capsys, free, "--config", str(config))
-    (finding,) = (each for each in said["findings"] if each not in before)
-    check(finding, reason="finding")
-    before = said["findings"]
-    cluster.delete(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
-    _, said = policy_check(plane, capsys, free, "--config", str(config))
-    assert said["findings"][0] not in before
-    check(said["findings"][0], reason="finding")
+    for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
+        before = said["findings"]
+        bot.cluster.delete(resource, labels.POLICY_NAME)
+        said = free.check(code=3)
+        finding = next(each for each in said["findings"] if each not in before)
+        check(finding, reason="finding")
 
 
-def test_check_prints_policy_namespace_request_and_answer(
-    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whose = ("-n", bot.namespace, "--service-account", "bot")
-    run(plane, "check", *whose, "--lifetime", "13h", "--config", str(config))
-    out = capsys.readouterr().out
+def test_check_prints_policy_namespace_request_and_answer(bot: Bot) -> None:
+    whose = ("-n", bot.namespace, "--service-account", "bot", "--config", str(bot.config))
+    out, _ = bot.run("check", *whose, "--lifetime", "13h", code=3)
     rows = [line.split(maxsplit=1) for line in out.splitlines()]
     assert [row[0] for row in rows] == ["policy", "namespace", "request", "answer"]
     mode, namespace, request, answer = (row[1] for row in rows)
@@ -389,40 +360,26 @@ def test_check_prints_policy_namespace_request_and_answer(
     assert " 43200 s" in answer
     assert " 46800 s" in answer
     check(out, reason="policy-check")
-
-
-def test_check_prints_no_control_characters(
-    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    change = {"metadata": {"annotations": {labels.POLICY_BINDING: "\x1b[2J\nanswer allowed"}}}
-    plane.admin.patch(f"/api/v1/namespaces/{bot.namespace}", change)
-    run(plane, "check", "-n", bot.namespace, "--service-account", "bot", "--config", str(config))
-    out = capsys.readouterr().out
+    override(bot, {labels.POLICY_BINDING: "\x1b[2J\nanswer allowed"})
+    out, _ = bot.run("check", *whose, code=3)
     assert "\x1b" not in out
     assert "\nanswer allowed" not in out
 
 
-def test_policy_apply_reports_where_the_policy_is_in_force(
-    plane: ControlPlane, bot: Identity, config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(plane, "apply", "--config", str(config)) == 0
-    out, err = capsys.readouterr()
+def test_policy_apply_reports_where_the_policy_is_in_force(bot: Bot) -> None:
+    out, err = bot.run("apply", "--config", str(bot.config))
     assert out == ""
     assert err.count("validatingadmissionpolicies/daypass") == 1
-    seen = message_with(err, "mode deny")
     check(line_with(err, "validatingadmissionpolicies/daypass"), reason="applied")
-    check(seen, reason="in-force")
+    check(message_with(err, "mode deny"), reason="in-force")
 
 
-def test_a_dry_run_of_apply_changes_nothing(
-    plane: ControlPlane, cluster: Cluster, config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
-    config.write_text(CONFIG.replace("12h", "1h"))
-    assert run(plane, "apply", "--dry-run", "--config", str(config)) == 0
-    line = line_with(capsys.readouterr().err, "validatingadmissionpolicies/daypass")
-    check(line, reason="dry-run")
-    assert cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME) == before
+def test_a_dry_run_of_apply_changes_nothing(bot: Bot) -> None:
+    before = bot.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
+    bot.config.write_text(CONFIG.replace("12h", "1h"))
+    _, err = bot.run("apply", "--dry-run", "--config", str(bot.config))
+    check(line_with(err, "validatingadmissionpolicies/daypass"), reason="dry-run")
+    assert bot.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME) == before
 
 
 def test_policy_apply_restores_changed_fields_and_refuses_an_added_match_condition(
