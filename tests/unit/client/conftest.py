@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.token import Token
 from support.exchanges import Wired
-from support.fake_door import Signer, credentials_document
+from support.fake_door import Behaviour, FakeDoor, Signer, credentials_document
 from support.timing import FakeTiming
 
 Ask = Callable[..., Token]
@@ -57,6 +59,36 @@ def credentials_for(signer: Signer, timing: FakeTiming) -> Callable[..., Credent
         return Credentials(settings, timing=time)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def context(signer: Signer) -> ssl.SSLContext:
+    """The TLS context of a door at 127.0.0.1 that the credentials trust."""
+    return signer.context("127.0.0.1")
+
+
+@pytest.fixture
+def serve(
+    context: ssl.SSLContext, credentials_for: Callable[..., Credentials]
+) -> Iterator[Callable[..., tuple[FakeDoor, Credentials]]]:
+    """Start a door that answers with a script, until the test ends; return credentials for it.
+
+    `tls`: another context, or None for plain HTTP; `url`: another address of the same port.
+    """
+    with ExitStack() as stack:
+
+        def start(
+            *script: bytes | Behaviour,
+            tls: ssl.SSLContext | None = context,
+            url: str | None = None,
+            reads: bool = True,
+            **changes: object,
+        ) -> tuple[FakeDoor, Credentials]:
+            door = stack.enter_context(FakeDoor(*script, context=tls, reads=reads))
+            address = door.url if url is None else url.format(port=door.port)
+            return door, credentials_for(address, **changes)
+
+        yield start
 
 
 @pytest.fixture

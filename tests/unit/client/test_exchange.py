@@ -14,8 +14,8 @@ from support.fake_door import (
     NAMESPACE,
     SECRET,
     SERVICE_ACCOUNT,
+    Behaviour,
     FakeDoor,
-    Signer,
     answer,
     long_lived_token,
     reset,
@@ -27,15 +27,12 @@ from support.messages import raises
 from support.timing import NOON, FakeTiming
 
 Ask = Callable[..., Token]
-CredentialsFor = Callable[..., Credentials]
+Serve = Callable[..., tuple[FakeDoor, Credentials]]
 
 
-def test_a_long_lived_token_is_traded_for_a_short_lived_one(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
-    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
-        token = ask(credentials_for(door.url))
-
+def test_a_long_lived_token_is_traded_for_a_short_lived_one(serve: Serve, ask: Ask) -> None:
+    _, credentials = serve(token_answer())
+    token = ask(credentials)
     assert token.value.reveal() == short_lived_token()
     assert token.audiences == (AUDIENCE,)
     assert token.expires_at.timestamp() == NOON + 3600
@@ -43,21 +40,20 @@ def test_a_long_lived_token_is_traded_for_a_short_lived_one(
     assert short_lived_token() not in repr(token)
 
 
-def test_the_request_is_a_token_request_bound_to_the_secret(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
-    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
-        ask(credentials_for(door.url, lifetimeSeconds=1200))
-
+def test_the_request_is_a_token_request_bound_to_the_secret(serve: Serve, ask: Ask) -> None:
+    door, credentials = serve(token_answer(), lifetimeSeconds=1200)
+    ask(credentials)
     head = door.requests[0].partition(b"\r\n\r\n")[0].decode().split("\r\n")
     assert head[0] == (
         f"POST /kubernetes/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{SERVICE_ACCOUNT}/token"
         " HTTP/1.1"
     )
-    assert f"Host: 127.0.0.1:{door.port}" in head
-    assert f"Authorization: Bearer {long_lived_token()}" in head
-    assert "Content-Type: application/json" in head
-    assert "Connection: close" in head
+    assert {
+        f"Host: 127.0.0.1:{door.port}",
+        f"Authorization: Bearer {long_lived_token()}",
+        "Content-Type: application/json",
+        "Connection: close",
+    } <= set(head)
     assert door.bodies() == [
         {
             "apiVersion": "authentication.k8s.io/v1",
@@ -71,85 +67,72 @@ def test_the_request_is_a_token_request_bound_to_the_secret(
     ]
 
 
-def test_audience_and_lifetime_can_be_named_for_one_token(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
+def test_audience_and_lifetime_can_be_named_for_one_token(serve: Serve, ask: Ask) -> None:
     spec = {"audiences": ["other"], "expirationSeconds": 600}
-    with FakeDoor(token_answer(spec=spec), context=signer.context("127.0.0.1")) as door:
-        token = ask(credentials_for(door.url), "other", 600)
-
-    assert token.audiences == ("other",)
+    door, credentials = serve(token_answer(spec=spec))
+    assert ask(credentials, "other", 600).audiences == ("other",)
     assert door.bodies()[0]["spec"]["audiences"] == ["other"]
     assert door.bodies()[0]["spec"]["expirationSeconds"] == 600
 
 
-def test_plain_http_reaches_a_door_on_loopback(credentials_for: CredentialsFor, ask: Ask) -> None:
-    with FakeDoor(token_answer(), context=None) as door:
-        assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()
+def test_plain_http_reaches_a_door_on_loopback(serve: Serve, ask: Ask) -> None:
+    door, credentials = serve(token_answer(), tls=None)
+    assert ask(credentials).value.reveal() == short_lived_token()
     assert f"Host: 127.0.0.1:{door.port}".encode() in door.requests[0]
 
 
-def test_warnings_of_the_server_come_with_the_token(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
-    warning = 'Warning: 299 - "requested expiration of 9999 seconds shortened to 3600 seconds"'
-    with FakeDoor(token_answer(warning), context=signer.context("127.0.0.1")) as door:
-        token = ask(credentials_for(door.url))
-    assert token.warnings == ("requested expiration of 9999 seconds shortened to 3600 seconds",)
+def test_warnings_of_the_server_come_with_the_token(serve: Serve, ask: Ask) -> None:
+    warning = "requested expiration of 9999 seconds shortened to 3600 seconds"
+    _, credentials = serve(token_answer(f'Warning: 299 - "{warning}"'))
+    assert ask(credentials).warnings == (warning,)
 
 
-def test_a_fresh_token_is_returned_again(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
-) -> None:
+def test_a_fresh_token_is_returned_again(serve: Serve, ask: Ask, timing: FakeTiming) -> None:
     timing.chances = 0.5
-    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
-        credentials = credentials_for(door.url)
-        first = ask(credentials)
-        timing.fake_clock.advance(1700)
-        assert ask(credentials) is first
-        assert ask(credentials, AUDIENCE, 3600) is first
+    door, credentials = serve(token_answer())
+    first = ask(credentials)
+    timing.fake_clock.advance(1700)
+    assert ask(credentials) is first
+    assert ask(credentials, AUDIENCE, 3600) is first
     assert len(door.requests) == 1
     assert timing.begun == []
 
 
-def test_each_audience_and_lifetime_has_its_own_token(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
+def test_each_audience_and_lifetime_has_its_own_token(serve: Serve, ask: Ask) -> None:
     other = {"audiences": ["other"], "expirationSeconds": 3600}
-    answers = [token_answer(number=1), token_answer(number=2, spec=other), token_answer(number=3)]
-    with FakeDoor(*answers, context=signer.context("127.0.0.1")) as door:
-        credentials = credentials_for(door.url)
-        got = [
-            ask(credentials, *asked).value.reveal() for asked in [(), ("other",), (None, 600), ()]
-        ]
+    _, credentials = serve(
+        token_answer(number=1), token_answer(number=2, spec=other), token_answer(number=3)
+    )
+    got = [ask(credentials, *asked).value.reveal() for asked in [(), ("other",), (None, 600), ()]]
     assert got == [short_lived_token(number) for number in (1, 2, 3, 1)]
 
 
 @pytest.mark.parametrize("offset", [-7200.0, 7200.0])
 def test_a_wrong_clock_on_this_machine_does_no_harm(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, offset: float
+    serve: Serve, ask: Ask, timing: FakeTiming, offset: float
 ) -> None:
     timing.fake_clock.now_unix += offset
-    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
-        credentials = credentials_for(door.url)
-        token = ask(credentials)
-        timing.fake_clock.advance(717)
-        assert ask(credentials) is token
-        timing.fake_clock.advance(3590 - 717)
-        ask(credentials)
+    door, credentials = serve(token_answer())
+    token = ask(credentials)
+    timing.fake_clock.advance(717)
+    assert ask(credentials) is token
+    timing.fake_clock.advance(3590 - 717)
+    ask(credentials)
     assert token.expires_at.timestamp() == NOON + 3600
     assert len(door.requests) == 2
 
 
 def test_the_granted_lifetime_takes_precedence_over_the_requested_one(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+    serve: Serve, ask: Ask, timing: FakeTiming
 ) -> None:
-    with FakeDoor(token_answer(granted_seconds=600), context=signer.context("127.0.0.1")) as door:
-        credentials = credentials_for(door.url, lifetimeSeconds=86400)
-        assert ask(credentials).expires_at.timestamp() == NOON + 600
-        timing.fake_clock.advance(591)
-        ask(credentials)
+    door, credentials = serve(token_answer(granted_seconds=600), lifetimeSeconds=86400)
+    assert ask(credentials).expires_at.timestamp() == NOON + 600
+    timing.fake_clock.advance(591)
+    ask(credentials)
     assert len(door.requests) == 2
+
+
+# -- retries
 
 
 @pytest.mark.parametrize(
@@ -165,96 +148,78 @@ def test_the_granted_lifetime_takes_precedence_over_the_requested_one(
     ids=["reset", "500", "502", "503", "504", "429"],
 )
 def test_a_temporary_failure_is_retried(
-    signer: Signer,
-    credentials_for: CredentialsFor,
-    ask: Ask,
-    timing: FakeTiming,
-    failure: bytes,
+    serve: Serve, ask: Ask, timing: FakeTiming, failure: bytes | Behaviour
 ) -> None:
-    script = (failure, failure, token_answer())
-    with FakeDoor(*script, context=signer.context("127.0.0.1")) as door:
-        assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()
+    _, credentials = serve(failure, failure, token_answer())
+    assert ask(credentials).value.reveal() == short_lived_token()
     assert timing.waits == [0.25, 0.5]
 
 
-def test_an_exchange_ends_after_four_attempts(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
-) -> None:
-    with (
-        FakeDoor(answer(503), context=signer.context("127.0.0.1")) as door,
-        raises(DoorUnreachableError, match="503"),
-    ):
-        ask(credentials_for(door.url))
+def test_an_exchange_ends_after_four_attempts(serve: Serve, ask: Ask, timing: FakeTiming) -> None:
+    door, credentials = serve(answer(503))
+    with raises(DoorUnreachableError, match="503"):
+        ask(credentials)
     assert len(door.requests) == 4
     assert timing.waits == [0.25, 0.5, 1.0]
 
 
-def test_waits_are_randomised(signer: Signer, credentials_for: CredentialsFor, ask: Ask) -> None:
-    timing = FakeTiming(chance=0.5)
-    script = (answer(503), status_answer(429, "", "Retry-After: 3"), token_answer())
-    with FakeDoor(*script, context=signer.context("127.0.0.1")) as door:
-        ask(credentials_for(door.url, time=timing))
-    assert timing.waits == [0.375, 3.125]
-
-
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 409, 413, 415, 422])
-def test_a_4xx_is_not_retried(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, code: int
-) -> None:
-    with (
-        FakeDoor(status_answer(code, "no"), context=signer.context("127.0.0.1")) as door,
-        pytest.raises(Exception, match=str(code)),
-    ):
-        ask(credentials_for(door.url))
+def test_a_4xx_is_not_retried(serve: Serve, ask: Ask, timing: FakeTiming, code: int) -> None:
+    door, credentials = serve(status_answer(code, "no"))
+    with pytest.raises(Exception, match=str(code)):
+        ask(credentials)
     assert len(door.requests) == 1
     assert timing.waits == []
 
 
-def test_retry_after_is_honoured(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+@pytest.mark.parametrize(
+    ("chance", "failures", "waits"),
+    [
+        (0.0, [status_answer(429, "slow", "Retry-After: 7")], [7.0]),
+        (0.5, [answer(503), status_answer(429, "", "Retry-After: 3")], [0.375, 3.125]),
+    ],
+    ids=["as asked", "spread"],
+)
+def test_retry_after_is_honoured_and_waits_are_spread(
+    serve: Serve,
+    ask: Ask,
+    timing: FakeTiming,
+    chance: float,
+    failures: list[bytes],
+    waits: list[float],
 ) -> None:
-    script = (status_answer(429, "slow", "Retry-After: 7"), token_answer())
-    with FakeDoor(*script, context=signer.context("127.0.0.1")) as door:
-        ask(credentials_for(door.url))
-    assert timing.waits == [7.0]
+    timing.chances = chance
+    _, credentials = serve(*failures, token_answer())
+    ask(credentials)
+    assert timing.waits == waits
 
 
 @pytest.mark.parametrize("seconds", [11, 120])
 def test_a_long_retry_after_is_reported_without_waiting(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, seconds: int
+    serve: Serve, ask: Ask, timing: FakeTiming, seconds: int
 ) -> None:
-    busy = status_answer(429, "slow", f"Retry-After: {seconds}")
-    with (
-        FakeDoor(busy, context=signer.context("127.0.0.1")) as door,
-        raises(DoorBusyError, match=f"{seconds} seconds") as raised,
-    ):
-        ask(credentials_for(door.url))
+    _, credentials = serve(status_answer(429, "slow", f"Retry-After: {seconds}"))
+    with raises(DoorBusyError, match=f"{seconds} seconds") as raised:
+        ask(credentials)
     assert raised.value.retry_after_seconds == seconds
     assert raised.value.heals_by_itself
     assert timing.waits == []
 
 
-def test_an_exchange_does_not_wait_beyond_its_deadline(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
+def test_an_exchange_does_not_wait_beyond_its_deadline(serve: Serve, ask: Ask) -> None:
     timing = FakeTiming(exchange_seconds=12)
-    busy = status_answer(429, "slow", "Retry-After: 9")
-    with (
-        FakeDoor(busy, context=signer.context("127.0.0.1")) as door,
-        pytest.raises(DoorBusyError),
-    ):
-        ask(credentials_for(door.url, time=timing))
+    _, credentials = serve(status_answer(429, "slow", "Retry-After: 9"), time=timing)
+    with pytest.raises(DoorBusyError):
+        ask(credentials)
     assert timing.waits == [9.0]
 
 
-def test_the_body_may_be_chunked_or_end_with_the_connection(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
+def test_the_body_may_be_chunked_or_end_with_the_connection(serve: Serve, ask: Ask) -> None:
     body = token_answer().partition(b"\r\n\r\n")[2]
     head = b"HTTP/1.1 201 Created\r\n"
     chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
     chunked += b"5;x=y\r\n" + body[:5] + b"\r\n%x\r\n" % len(body[5:]) + body[5:]
     chunked += b"\r\n0\r\nTrailer: x\r\n\r\n"
     for raw in (chunked, head + b"\r\n" + body, b"HTTP/1.1 100 Continue\r\n\r\n" + chunked):
-        with FakeDoor(raw, context=signer.context("127.0.0.1")) as door:
-            assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()
+        _, credentials = serve(raw)
+        assert ask(credentials).value.reveal() == short_lived_token()

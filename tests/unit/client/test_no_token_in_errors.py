@@ -31,7 +31,7 @@ from support.fake_door import (
 )
 
 Ask = Callable[..., Token]
-CredentialsFor = Callable[..., Credentials]
+Serve = Callable[..., tuple[FakeDoor, Credentials]]
 SECRETS = (SENTINEL, long_lived_token()[40:120], short_lived_token()[40:80])
 
 
@@ -99,31 +99,23 @@ ENTRIES: list[bytes | Behaviour] = [
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_an_answer_of_a_door_exposes_no_token(
-    signer: Signer,
-    credentials_for: CredentialsFor,
-    ask: Ask,
-    caplog: pytest.LogCaptureFixture,
-    entry: bytes | Behaviour,
+    serve: Serve, ask: Ask, caplog: pytest.LogCaptureFixture, entry: bytes | Behaviour
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with (
-        FakeDoor(entry, context=signer.context("127.0.0.1")) as door,
-        pytest.raises(DaypassError) as raised,
-    ):
-        ask(credentials_for(door.url))
+    _, credentials = serve(entry)
+    with pytest.raises(DaypassError) as raised:
+        ask(credentials)
     assert_tells_nothing(raised.value, caplog)
     assert_survives_pickling(raised.value)
 
 
 def test_an_untrusted_door_exposes_no_token(
-    credentials_for: CredentialsFor, ask: Ask, caplog: pytest.LogCaptureFixture
+    serve: Serve, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with (
-        FakeDoor(token_answer(), context=Signer().context("127.0.0.1")) as door,
-        pytest.raises(DaypassError) as raised,
-    ):
-        ask(credentials_for(door.url))
+    _, credentials = serve(token_answer(), tls=Signer().context("127.0.0.1"))
+    with pytest.raises(DaypassError) as raised:
+        ask(credentials)
     assert_tells_nothing(raised.value, caplog)
     assert_survives_pickling(raised.value)
 
@@ -176,28 +168,29 @@ def test_an_invalid_credentials_file_exposes_no_token(
     assert_survives_pickling(raised.value)
 
 
-def test_invalid_variables_expose_no_token(caplog: pytest.LogCaptureFixture) -> None:
-    for environ in (
+DOOR = {"DAYPASS_DOOR": "https://a/b"}
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
         {"DAYPASS_TOKEN": long_lived_token()},
         {"DAYPASS_DOOR": long_lived_token(), "DAYPASS_TOKEN": long_lived_token()},
-        {"DAYPASS_DOOR": "https://a/b", "DAYPASS_TOKEN": long_lived_token().replace(".", "")},
+        {**DOOR, "DAYPASS_TOKEN": long_lived_token().replace(".", "")},
         {"DAYPASS_CREDENTIALS": "/x", "DAYPASS_TOKEN": long_lived_token()},
-    ):
-        with pytest.raises(DaypassError) as raised:
-            Credentials.load(environ)
-        assert_tells_nothing(raised.value, caplog)
-
-
-def test_a_token_in_place_of_a_path_is_not_shown(
-    caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        # In place of a path:
+        {"DAYPASS_CREDENTIALS": long_lived_token()},
+        {**DOOR, "DAYPASS_TOKEN_FILE": long_lived_token()},
+        {**DOOR, "DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": long_lived_token()},
+    ],
+)
+def test_invalid_variables_expose_no_token(
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    door = {"DAYPASS_DOOR": "https://a/b"}
-    for environ in (
-        {"DAYPASS_CREDENTIALS": long_lived_token()},
-        {"DAYPASS_TOKEN_FILE": long_lived_token(), **door},
-        {"DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": long_lived_token(), **door},
-    ):
-        with pytest.raises(DaypassError) as raised:
-            Credentials.load(environ)
-        assert_tells_nothing(raised.value, caplog)
+    with pytest.raises(DaypassError) as raised:
+        Credentials.load(environ)
+    assert_tells_nothing(raised.value, caplog)

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from daypass.client.errors import (
 )
 from daypass.client.token import Token
 from support.fake_door import (
+    Behaviour,
     FakeDoor,
     Signer,
     cut,
@@ -36,45 +38,37 @@ from support.timing import FakeClock, FakeTiming
 
 Ask = Callable[..., Token]
 CredentialsFor = Callable[..., Credentials]
+Serve = Callable[..., tuple[FakeDoor, Credentials]]
+ADDRESS = r"127\.0\.0\.1:\d+"
 
 
-def test_a_certificate_of_an_unknown_authority_is_not_trusted(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
-    stranger = Signer()
-    with (
-        FakeDoor(token_answer(), context=stranger.context("127.0.0.1")) as door,
-        raises(DoorNotTrustedError, match=r"127\.0\.0\.1") as raised,
-    ):
-        ask(credentials_for(door.url))
+# -- TLS
+
+
+def test_a_certificate_of_an_unknown_authority_is_not_trusted(serve: Serve, ask: Ask) -> None:
+    door, credentials = serve(token_answer(), tls=Signer().context("127.0.0.1"))
+    with raises(DoorNotTrustedError, match=r"127\.0\.0\.1") as raised:
+        ask(credentials)
     assert "certificateAuthority" in raised.value.hint
     assert not raised.value.heals_by_itself
     assert door.requests == []
 
 
-def test_without_an_authority_the_hint_names_where_to_set_one(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
-    with (
-        FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door,
-        raises(DoorNotTrustedError) as raised,
-    ):
-        ask(credentials_for(door.url, certificateAuthority=None))
+def test_without_an_authority_the_hint_names_where_to_set_one(serve: Serve, ask: Ask) -> None:
+    _, credentials = serve(token_answer(), certificateAuthority=None)
+    with raises(DoorNotTrustedError) as raised:
+        ask(credentials)
     assert "DAYPASS_CA_FILE" in raised.value.hint
     assert "SSL_CERT_FILE" in raised.value.hint
 
 
 def test_ssl_cert_file_is_used_if_the_credentials_name_no_authority(
-    signer: Signer,
-    credentials_for: CredentialsFor,
-    ask: Ask,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Any,
+    signer: Signer, serve: Serve, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "ca.pem").write_text(signer.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
-        ask(credentials_for(door.url, certificateAuthority=None))
+    door, credentials = serve(token_answer(), certificateAuthority=None)
+    ask(credentials)
     assert len(door.requests) == 1
 
 
@@ -91,23 +85,19 @@ def test_an_invalid_authority_is_refused_before_anything_is_sent(
 
 
 def test_a_certificate_for_another_name_is_not_trusted(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+    signer: Signer, serve: Serve, ask: Ask
 ) -> None:
-    with (
-        FakeDoor(token_answer(), context=signer.context("ekf.example.com")) as door,
-        raises(DoorNotTrustedError, match=r"127\.0\.0\.1"),
-    ):
-        ask(credentials_for(door.url))
+    _, credentials = serve(token_answer(), tls=signer.context("ekf.example.com"))
+    with raises(DoorNotTrustedError, match=r"127\.0\.0\.1"):
+        ask(credentials)
 
 
-def test_sni_is_sent_and_checked_for_a_host_name(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
+def test_sni_is_sent_and_checked_for_a_host_name(signer: Signer, serve: Serve, ask: Ask) -> None:
     names: list[str | None] = []
     context = signer.context("localhost")
     context.sni_callback = lambda connection, name, context: names.append(name)
-    with FakeDoor(token_answer(), context=context) as door:
-        ask(credentials_for(f"https://LocalHost:{door.port}/kubernetes"))
+    _, credentials = serve(token_answer(), tls=context, url="https://LocalHost:{port}/kubernetes")
+    ask(credentials)
     assert names == ["localhost"]
 
 
@@ -115,50 +105,41 @@ def test_sni_is_sent_and_checked_for_a_host_name(
     ("begins", "days"), [pytest.param(-30, 20, id="expired"), pytest.param(10, 5, id="early")]
 )
 def test_an_expired_or_early_certificate_is_reported_with_the_local_time(
-    signer: Signer,
-    credentials_for: CredentialsFor,
-    ask: Ask,
-    begins: int,
-    days: int,
+    signer: Signer, serve: Serve, ask: Ask, begins: int, days: int
 ) -> None:
     context = signer.context("127.0.0.1", begins_in_days=begins, days=days)
-    with (
-        FakeDoor(token_answer(), context=context) as door,
-        raises(DoorNotTrustedError, match=r"127\.0\.0\.1") as raised,
-    ):
-        ask(credentials_for(door.url))
+    _, credentials = serve(token_answer(), tls=context)
+    with raises(DoorNotTrustedError, match=r"127\.0\.0\.1") as raised:
+        ask(credentials)
     assert "2027-01-15T08:00:00Z" in raised.value.hint
 
 
-def test_a_port_with_plain_http_is_not_a_door(credentials_for: CredentialsFor, ask: Ask) -> None:
-    with (
-        FakeDoor(b"HTTP/1.1 400 Bad Request\r\n\r\n", context=None, reads=False) as door,
-        raises(NotADoorError, match=r"127\.0\.0\.1:\d+"),
-    ):
-        ask(credentials_for(door.url.replace("http:", "https:")))
+def test_a_port_with_plain_http_is_not_a_door(serve: Serve, ask: Ask) -> None:
+    url = "https://127.0.0.1:{port}/kubernetes"
+    _, credentials = serve(b"HTTP/1.1 400 Bad Request\r\n\r\n", tls=None, reads=False, url=url)
+    with raises(NotADoorError, match=ADDRESS):
+        ask(credentials)
 
 
 def test_a_failing_tls_handshake_is_not_retried(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming
+    signer: Signer, serve: Serve, ask: Ask, timing: FakeTiming
 ) -> None:
     context = signer.context("127.0.0.1")
     context.verify_mode = ssl.CERT_REQUIRED  # it wants a client's certificate, which no door does
     context.load_verify_locations(cadata=signer.pem)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with (
-        FakeDoor(token_answer(), context=context) as door,
-        raises(DoorUnreachableError, match="TLS", hide="(?<=fails: ).*") as raised,
-    ):
-        ask(credentials_for(door.url))
+    _, credentials = serve(token_answer(), tls=context)
+    with raises(DoorUnreachableError, match="TLS", hide="(?<=fails: ).*") as raised:
+        ask(credentials)
     assert not raised.value.heals_by_itself
     assert timing.waits == []
 
 
+# -- connections
+
+
 def test_an_unknown_host_name_is_not_retried(
-    credentials_for: CredentialsFor,
-    ask: Ask,
-    timing: FakeTiming,
-    monkeypatch: pytest.MonkeyPatch,
+    credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*args: Any, **kwargs: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -180,59 +161,56 @@ def test_a_refused_connection_is_retried_and_then_reported(
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", token_answer()[:20], token_answer()[:-9]], ids=["nothing", "head", "body"]
+    "behaviour",
+    [
+        reset,
+        *(pytest.param(cut(token_answer()[:end]), id=f"cut at {end}") for end in (0, 20, -9)),
+        *(pytest.param(token_answer()[:end], id=f"closed at {end}") for end in (0, 20, -9)),
+    ],
 )
-@pytest.mark.parametrize("end", [cut, lambda data: data], ids=["cut off", "closed"])
 def test_a_truncated_answer_is_retried_and_then_reported(
-    signer: Signer,
-    credentials_for: CredentialsFor,
-    ask: Ask,
-    timing: FakeTiming,
-    end: Callable[[bytes], Any],
-    raw: bytes,
+    serve: Serve, ask: Ask, behaviour: bytes | Behaviour
 ) -> None:
-    with (
-        FakeDoor(end(raw), context=signer.context("127.0.0.1")) as door,
-        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+") as raised,
-    ):
-        ask(credentials_for(door.url))
+    door, credentials = serve(behaviour)
+    with raises(DoorUnreachableError, match=ADDRESS) as raised:
+        ask(credentials)
     assert len(door.requests) == 4
     assert raised.value.heals_by_itself
 
 
 def test_an_answer_without_a_length_is_used_only_if_its_json_is_complete(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+    serve: Serve, ask: Ask
 ) -> None:
     raw = b"HTTP/1.1 201 Created\r\n\r\n" + token_answer().partition(b"\r\n\r\n")[2]
-    with FakeDoor(cut(raw), context=signer.context("127.0.0.1")) as door:
-        assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()
-    with (
-        FakeDoor(cut(raw[:-1]), context=signer.context("127.0.0.1")) as door,
-        raises(NotADoorError, match="201"),
-    ):
-        ask(credentials_for(door.url))
+    _, credentials = serve(cut(raw))
+    assert ask(credentials).value.reveal() == short_lived_token()
+    _, credentials = serve(cut(raw[:-1]))
+    with raises(NotADoorError, match="201"):
+        ask(credentials)
 
 
-def test_a_reset_connection_is_retried_and_then_reported(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
+def test_the_second_address_is_tried_if_the_first_refuses(
+    serve: Serve, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with (
-        FakeDoor(reset, context=signer.context("127.0.0.1")) as door,
-        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+"),
-    ):
-        ask(credentials_for(door.url))
-    assert len(door.requests) == 4
+    real = socket.getaddrinfo
+
+    def two(host: Any, port: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        found = real("127.0.0.1", port, *args, **kwargs)
+        family, kind, protocol, name, _ = found[0]
+        return [(family, kind, protocol, name, ("127.0.0.1", 1)), *found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    _, credentials = serve(token_answer(), tls=None)
+    assert ask(credentials).value.reveal() == short_lived_token()
 
 
-def test_a_silent_door_times_out_at_the_deadline(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask
-) -> None:
-    timing = FakeTiming(exchange_seconds=0.3)
-    with (
-        FakeDoor(say_nothing, context=signer.context("127.0.0.1")) as door,
-        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+") as raised,
-    ):
-        ask(credentials_for(door.url, time=timing))
+# -- the deadline
+
+
+def test_a_silent_door_times_out_at_the_deadline(serve: Serve, ask: Ask) -> None:
+    door, credentials = serve(say_nothing, time=FakeTiming(exchange_seconds=0.3))
+    with raises(DoorUnreachableError, match=ADDRESS) as raised:
+        ask(credentials)
     assert raised.value.heals_by_itself
     assert len(door.requests) == 1
 
@@ -245,38 +223,35 @@ def test_a_silent_port_times_out_at_the_deadline(credentials_for: CredentialsFor
             ask(credentials)
 
 
+BODY = (b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n", b"{")
+
+
 @pytest.mark.parametrize(
     ("head", "more"),
     [
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
         (b"HTTP/1.1 201 Created\r\n", b"X: y\r\n"),
-        (b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n", b"{"),
+        BODY,
         (b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
     ],
     ids=["interim", "headers", "body", "chunks"],
 )
 def test_a_slow_answer_does_not_outlast_the_deadline(
-    signer: Signer, credentials_for: CredentialsFor, head: bytes, more: bytes
+    serve: Serve, head: bytes, more: bytes
 ) -> None:
     # Each look at the clock takes a second here, so that thirty of them are enough.
-    timing = FakeTiming(FakeClock(step_seconds=1.0))
-    with (
-        FakeDoor(drip(head, more), context=signer.context("127.0.0.1")) as door,
-        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+"),
-    ):
-        credentials_for(door.url, time=timing).token()
+    _, credentials = serve(drip(head, more), time=FakeTiming(FakeClock(step_seconds=1.0)))
+    with raises(DoorUnreachableError, match=ADDRESS):
+        credentials.token()
 
 
-def test_a_slow_answer_does_not_outlast_the_deadline_on_asyncio(
-    signer: Signer, credentials_for: CredentialsFor
-) -> None:
-    timing = FakeTiming(exchange_seconds=0.2)
-    endless = drip(b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n", b"{")
-    with (
-        FakeDoor(endless, context=signer.context("127.0.0.1")) as door,
-        raises(DoorUnreachableError, match=r"127\.0\.0\.1:\d+"),
-    ):
-        asyncio.run(credentials_for(door.url, time=timing).token_async())
+def test_a_slow_answer_does_not_outlast_the_deadline_on_asyncio(serve: Serve) -> None:
+    _, credentials = serve(drip(*BODY), time=FakeTiming(exchange_seconds=0.2))
+    with raises(DoorUnreachableError, match=ADDRESS):
+        asyncio.run(credentials.token_async())
+
+
+# -- answers that are none
 
 
 @pytest.mark.parametrize(
@@ -287,49 +262,16 @@ def test_a_slow_answer_does_not_outlast_the_deadline_on_asyncio(
         b"HTTP/1.1 201 Created\r\n" + b"A" * (1 << 21),
         b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
         + (b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n") * 20,
-    ],
-    ids=["body", "headers", "line", "chunks"],
-)
-def test_an_endless_answer_is_not_read_to_its_end(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, timing: FakeTiming, raw: bytes
-) -> None:
-    with (
-        FakeDoor(cut(raw), context=signer.context("127.0.0.1")) as door,
-        raises(NotADoorError, match=r"127\.0\.0\.1:\d+"),
-    ):
-        ask(credentials_for(door.url))
-    assert timing.waits == []
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
         b"SSH-2.0-OpenSSH_9.7\r\n",
         b"\x16\x03\x01" + bytes(range(128, 192)) + b"\n",
         b"HTTP/2 200\r\n",
     ],
-    ids=["ssh", "tls", "http2"],
+    ids=["endless body", "headers", "line", "chunks", "ssh", "tls", "http2"],
 )
-def test_a_server_without_http_is_not_a_door(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, raw: bytes
+def test_an_endless_answer_or_another_protocol_is_not_a_door(
+    serve: Serve, ask: Ask, timing: FakeTiming, raw: bytes
 ) -> None:
-    with (
-        FakeDoor(raw, context=signer.context("127.0.0.1")) as door,
-        raises(NotADoorError, match=r"127\.0\.0\.1:\d+"),
-    ):
-        ask(credentials_for(door.url))
-
-
-def test_the_second_address_is_tried_if_the_first_refuses(
-    credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = socket.getaddrinfo
-
-    def two(host: Any, port: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        found = real("127.0.0.1", port, *args, **kwargs)
-        family, kind, protocol, name, _ = found[0]
-        return [(family, kind, protocol, name, ("127.0.0.1", 1)), *found]
-
-    monkeypatch.setattr(socket, "getaddrinfo", two)
-    with FakeDoor(token_answer(), context=None) as door:
-        assert ask(credentials_for(door.url)).value.reveal() == short_lived_token()
+    _, credentials = serve(cut(raw))
+    with raises(NotADoorError, match=ADDRESS):
+        ask(credentials)
+    assert timing.waits == []
