@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
-from daypass._core.redact import redact
+from daypass._core.secret import redact
 from daypass.client.config import CredentialsConfig
 from daypass.client.door import TokenRequest
 from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
-from daypass._core.redact import LIMIT_ANSWER_BYTES, RUN_CHARACTERS, redact, redact_answer
-from daypass._core.secret import Secret
+from daypass._core.secret import LIMIT_ANSWER_BYTES, RUN_CHARACTERS, Secret, redact, redact_answer
 from daypass.client.http1 import HttpResponse
 from daypass.kube.errors import explain
 from daypass.verification.checks import judge_gate, judge_policy

@@ -1,4 +1,34 @@
-"""A string that does not print itself."""
+"""A string that does not print itself, and the removal of secrets from text that is shown.
+
+Servers and proxies quote the request that they refuse, with its Authorization header, in whole or
+in part, plain or encoded: with escapes of JSON and HTML, percent-encoded, and in base64 of either
+alphabet, as Kubernetes shows the data of Secrets. Other encodings (hexadecimal, octal, text with
+characters in between) are not recognised.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+RUN_CHARACTERS = 16
+"""Shorter runs of a secret do not help to guess the rest of it."""
+STARS = "***"
+_SHORTEST = 6
+"""Shorter secrets would match by chance."""
+LIMIT_ANSWER_BYTES = 256 * 1024
+"""Responses are cut here before they are searched, which bounds the cost."""
+_URL_SAFE = str.maketrans("+/", "-_")
+_LEVELS = 4
+"""How deep encodings may be nested. Text with more levels is not shown at all."""
+_JWT = re.compile(r"eyJ[A-Za-z0-9_.-]{13,}")
+"""`{"` in base64: every JSON Web Token begins like this."""
+_BACKSLASH = re.compile(r"(?<!\\)\\++(?:u00|x)([0-9A-Fa-f]{2})")
 
 
 class Secret:
@@ -39,3 +69,118 @@ class Secret:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a Secret cannot be pickled: reveal() it where it goes onto the wire")
+
+
+class _Runs:
+    """The runs of some secrets, which must not be shown."""
+
+    __slots__ = ("_long", "_short")
+
+    def __init__(self, secrets: tuple[Secret, ...]) -> None:
+        plain = [secret.reveal() for secret in secrets]
+        values = [*plain, *(form for value in plain for form in _base64(value))]
+        self._short = [value for value in values if _SHORTEST <= len(value) < RUN_CHARACTERS]
+        self._long = {
+            value[at : at + RUN_CHARACTERS]
+            for value in values
+            for at in range(len(value) - RUN_CHARACTERS + 1)
+        }
+
+    def redact(self, text: str) -> str:
+        if len(text) < _SHORTEST:
+            return text
+        shown = text = self._remove(text)
+        for _ in range(_LEVELS):
+            plain = _decode(text)
+            if plain == text:
+                return shown
+            text = self._remove(plain)
+            if text != plain:
+                shown = text
+        return shown if _decode(text) == text else STARS
+
+    def redact_document(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.redact(value)
+        if isinstance(value, list):
+            return [self.redact_document(each) for each in value]
+        if isinstance(value, dict):
+            return {self.redact(key): self.redact_document(each) for key, each in value.items()}
+        return value
+
+    def _remove(self, text: str) -> str:
+        for value in self._short:
+            text = text.replace(value, STARS)
+        kept: list[str] = []
+        start = position = 0
+        while self._long and position <= len(text) - RUN_CHARACTERS:
+            end = position
+            while text[end : end + RUN_CHARACTERS] in self._long:
+                end += 1
+            if end == position:
+                position += 1
+                continue
+            kept += (text[start:position], STARS)
+            start = position = end + RUN_CHARACTERS - 1
+        return _JWT.sub(STARS, "".join((*kept, text[start:])))
+
+
+def redact(text: str, *secrets: Secret) -> str:
+    """Return the text with stars in place of each run of 16 or more characters of a secret.
+
+    Short secrets are removed as a whole, and so is everything that looks like a JSON Web Token.
+    Encoded text (escapes of JSON and of HTML, percent-encoding) is searched in its decoded form,
+    which is what is returned if something was found there. Base64 is recognised of these secrets
+    alone, and of no other token. The cost is linear in the length.
+    """
+    return _Runs(secrets).redact(text)
+
+
+def redact_answer(body: bytes, *secrets: Secret) -> bytes:
+    """Return the body of a response without secrets, string by string if it is JSON."""
+    body = body[:LIMIT_ANSWER_BYTES]
+    runs = _Runs(secrets)
+
+    def whole(text: str) -> object:
+        return int(text) if runs.redact(text) == text else STARS
+
+    def decimal(text: str) -> object:
+        return float(text) if runs.redact(text) == text else STARS
+
+    text = body.decode("utf-8", "replace")
+    try:
+        document = json.loads(body, parse_int=whole, parse_float=decimal)
+        clean = runs.redact_document(document)
+        if clean != document:
+            text = json.dumps(clean, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        pass  # It is not JSON, or is nested too deep: it is redacted as text.
+    return runs.redact(text).encode("utf-8", "replace")
+
+
+def _base64(value: str) -> list[str]:
+    """Return the base64 of a secret inside a longer text, for each offset at which it may begin."""
+    from binascii import b2a_base64
+
+    plain = value.encode("utf-8", "replace")
+    forms = []
+    for before, first in ((0, 0), (1, 2), (2, 3)):  # bytes, and characters that depend on them
+        whole = b2a_base64(bytes(before) + plain, newline=False).decode()
+        standard = whole[first : (before + len(plain)) * 8 // 6]
+        forms += [standard, standard.translate(_URL_SAFE)]
+    return forms
+
+
+def _decode(text: str) -> str:
+    """Return the text with one level of encoding removed."""
+    if "\\" in text:
+        text = _BACKSLASH.sub(lambda found: chr(int(found[1], 16)), text)
+    if "%" in text:
+        from urllib.parse import unquote
+
+        text = unquote(text)
+    if "&" in text:
+        from html import unescape
+
+        text = unescape(text)
+    return text

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.net import HostPort
-from daypass._core.redact import redact
-from daypass._core.secret import Secret
+from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass._core.tls import client_context
 from daypass.agent.config import CommandHook, Hook, PostHook, SignalHook

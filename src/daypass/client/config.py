@@ -179,7 +179,7 @@ def _read_authority_file(path: str) -> bytes:
 
 
 def _unreadable(path: str, what: str, error: OSError | ValueError) -> CredentialsError:
-    from daypass._core.redact import redact  # users do put a token where its path belongs
+    from daypass._core.secret import redact  # users do put a token where its path belongs
 
     # ValueError: a NUL in the path
     cause = (error.strerror if isinstance(error, OSError) else None) or "not a valid path"
@@ -289,7 +289,7 @@ class CredentialsConfig:
         )
 
     def _subject_token(self, fields: dict[str, Any], environ: Mapping[str, str]) -> SubjectToken:
-        from daypass._core.redact import redact
+        from daypass._core.secret import redact
         from daypass.client.shared_cache import digest_input
 
         source = fields.get("token")
@@ -467,7 +467,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _unknown_key(key: str, origin: str) -> CredentialsError:
-    from daypass._core.redact import redact
+    from daypass._core.secret import redact
     from daypass._core.text import printable, suggest
 
     near = suggest(key, _KEYS)

@@ -12,12 +12,11 @@ import errno
 import socket
 import ssl
 
-from daypass._core.clock import utc
+from daypass._core.clock import parse_http_date, utc
 from daypass._core.hints import command
 from daypass._core.reasons import REASON_HEADER, Reason
 from daypass._core.status import Status
 from daypass._core.text import printable
-from daypass._core.timestamps import parse_http_date
 from daypass.client.errors import (
     DoorBusyError,
     DoorNotTrustedError,

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 
+from daypass._core.clock import parse_http_date, parse_rfc3339
 from daypass._core.jwt import LIMIT_CHARACTERS
-from daypass._core.redact import redact
-from daypass._core.secret import Secret
+from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
-from daypass._core.timestamps import parse_http_date, parse_rfc3339
 from daypass.client.config import LONGEST_LIFETIME_SECONDS
 from daypass.client.door import TokenRequest
 from daypass.client.error_mapping import explain_refusal, explain_transport, not_a_door

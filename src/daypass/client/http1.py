@@ -8,7 +8,7 @@ folded, lengths are stated once, and everything has a limit.
 from __future__ import annotations
 
 from daypass._core import VERSION
-from daypass._core.redact import redact, redact_answer
+from daypass._core.secret import redact, redact_answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class HttpResponse:
         return f"HttpResponse(status={self.status}, {len(self.body)} bytes)"
 
     def without(self, *secrets: Secret) -> HttpResponse:
-        """Return the response with secrets removed from headers and body (`_core.redact`)."""
+        """Return the response with secrets removed from headers and body (`_core.secret`)."""
         return HttpResponse(
             status=self.status,
             headers=tuple((name, redact(value, *secrets)) for name, value in self.headers),

@@ -146,7 +146,7 @@ class SharedTokenCache:
             self._warn(problem.fact, problem.hint)
 
     def _fresh(self, name: str, rejected: Token | None, clock: Clock) -> CachedToken | None:
-        from daypass._core.timestamps import parse_rfc3339
+        from daypass._core.clock import parse_rfc3339
 
         cached = self.load(name, clock)
         if cached is None or not cached.is_fresh(clock) or not parse_rfc3339(cached.expires_at):

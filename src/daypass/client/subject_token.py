@@ -13,8 +13,7 @@ from daypass._core.clock import utc
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.k8s_names import is_label, is_subdomain
 from daypass._core.process import ProgramError, run_program
-from daypass._core.redact import redact
-from daypass._core.secret import Secret
+from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass.client.errors import CredentialsError
 

@@ -91,7 +91,7 @@ class CachedToken:
         """Return the record of a token that was requested at this time of both clocks."""
         import json
 
-        from daypass._core.timestamps import rfc3339
+        from daypass._core.clock import rfc3339
 
         cached = cls(
             value=token.value.reveal(),
@@ -112,8 +112,8 @@ class CachedToken:
         if token is None:
             import json
 
+            from daypass._core.clock import parse_rfc3339
             from daypass._core.secret import Secret
-            from daypass._core.timestamps import parse_rfc3339
 
             expires_at = parse_rfc3339(self.expires_at)
             assert expires_at is not None  # noqa: S101 - it is what `from_token` wrote

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daypass._core import labels
-from daypass._core.clock import Clock
+from daypass._core.clock import Clock, parse_rfc3339
 from daypass._core.hints import command
-from daypass._core.timestamps import parse_rfc3339
 from daypass.identity.inventory import (
     EVERYWHERE,
     ClusterObjects,

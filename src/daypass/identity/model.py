@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from daypass._core import labels
-from daypass._core.clock import Clock, utc
+from daypass._core.clock import Clock, parse_rfc3339, rfc3339, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.k8s_names import is_label, is_subdomain
 from daypass._core.text import printable
-from daypass._core.timestamps import parse_rfc3339, rfc3339
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SERVICE_ACCOUNTS, Object
 

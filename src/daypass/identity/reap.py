@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from daypass._core import labels
+from daypass._core.clock import parse_rfc3339
 from daypass._core.errors import DaypassError
 from daypass._core.text import printable
-from daypass._core.timestamps import parse_rfc3339
 from daypass.identity.delete import (
     OwnedObject,
     find_owned_objects,

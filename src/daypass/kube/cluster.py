@@ -14,8 +14,7 @@ import httpx2
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
 from daypass._core.hints import Placeholder, command
-from daypass._core.redact import redact_answer
-from daypass._core.secret import Secret
+from daypass._core.secret import Secret, redact_answer
 from daypass._core.status import excerpt
 from daypass.kube.connection import (
     CONNECTIONS,

@@ -20,8 +20,7 @@ import httpx2
 from daypass._core import VERSION
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.net import is_loopback
-from daypass._core.redact import redact
-from daypass._core.secret import Secret
+from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.kube.errors import BrokenAnswerError, ClusterUnreachableError, KubeconfigError

@@ -6,8 +6,7 @@ import re
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import kubectl
-from daypass._core.redact import redact_answer
-from daypass._core.secret import Secret
+from daypass._core.secret import Secret, redact_answer
 from daypass._core.status import Status, excerpt
 
 

@@ -17,8 +17,7 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.hints import kubectl
-from daypass._core.redact import redact_answer
-from daypass._core.secret import Secret
+from daypass._core.secret import Secret, redact_answer
 from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context, read_authority
 from daypass.config import Config

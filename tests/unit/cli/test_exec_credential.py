@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from daypass import cli
-from daypass._core.clock import SYSTEM_CLOCK, utc
-from daypass._core.timestamps import parse_rfc3339, rfc3339
+from daypass._core.clock import SYSTEM_CLOCK, parse_rfc3339, rfc3339, utc
 from support.fake_door import (
     AUDIENCE,
     SENTINEL,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core.redact import redact
-from daypass._core.secret import Secret
+from daypass._core.secret import Secret, redact
 from daypass.client.errors import NotADoorError
 from daypass.client.exchange import parse_warnings
 from daypass.client.token import (

@@ -1,9 +1,20 @@
-"""Clocks, and random delays."""
+"""Clocks, timestamps and random delays."""
 
 import random
 from datetime import UTC
 
-from daypass._core.clock import SYSTEM_CLOCK, jitter, random_fraction, utc
+import pytest
+
+from daypass._core.clock import (
+    SYSTEM_CLOCK,
+    jitter,
+    parse_http_date,
+    parse_rfc3339,
+    random_fraction,
+    rfc3339,
+    utc,
+)
+from support.timing import NOON
 
 
 def test_the_system_clock_gives_seconds() -> None:
@@ -24,3 +35,38 @@ def test_jitter_stays_within_a_fifth() -> None:
     drawn = [jitter(10) for _ in range(1000)]
     assert all(8 <= each < 12 for each in drawn)
     assert min(drawn) < 9 < 11 < max(drawn)
+
+
+@pytest.mark.parametrize(
+    "text", ["2027-01-15T08:00:00Z", "2027-01-15T08:00:00.000Z", "2027-01-15T10:00:00+02:00"]
+)
+def test_kubernetes_times_are_read(text: str) -> None:
+    moment = parse_rfc3339(text)
+    assert moment is not None
+    assert moment.timestamp() == NOON
+    assert rfc3339(moment) == "2027-01-15T08:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "tomorrow", "2027-01-15", "2027-01-15T08:00:00", "20270115T080000Z",
+     "2027-13-15T08:00:00Z", "0001-01-01T00:00:00+23:00", "None"],
+)  # fmt: skip
+def test_an_invalid_kubernetes_time_is_refused(text: str) -> None:
+    assert parse_rfc3339(text) is None
+
+
+def test_http_times_are_read() -> None:
+    assert parse_http_date("Fri, 15 Jan 2027 08:00:00 GMT") == NOON
+    assert parse_http_date("Fri, 15 Jan 2027 07:59:60 GMT") == NOON - 1  # a leap second
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Friday, 15-Jan-27 08:00:00 GMT", "Fri Jan 15 08:00:00 2027",
+     "Fri, 15 Jan 2027 08:00:00 CET", "Fri, 15 Jan 2027 08:00 GMT", "Fri, 32 Jan 2027 08:00:00 GMT",
+     "Fri, 15 Jän 2027 08:00:00 GMT", "Fri, 15 Jan 99999 08:00:00 GMT",
+     "Fri, \u0661\u0665 Jan 2027 08:00:00 GMT", "Fri, 15 Jan 2027 :: GMT"],
+)  # fmt: skip
+def test_an_invalid_http_date_is_refused(text: str) -> None:
+    assert parse_http_date(text) is None

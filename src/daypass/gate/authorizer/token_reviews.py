@@ -22,8 +22,7 @@ import httptools
 
 from daypass._core import VERSION
 from daypass._core.clock import Clock, jitter
-from daypass._core.redact import redact_answer
-from daypass._core.secret import Secret
+from daypass._core.secret import Secret, redact_answer
 from daypass._core.status import Status
 from daypass.gate.decision import Review
 from daypass.kube.connection import Authenticator, ConnectionConfig
