@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
+from daypass._core.labels import OWNED
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.config import load
 from daypass.deploy.init.discover import DiscoveredCluster, discover
 from daypass.kube.cluster import Cluster
+from daypass.kube.resources import Object
 from support.cert_manager import install_cert_manager
 from support.clusters import admin_access, admin_cluster, cluster_as, write_kubeconfig
 from support.controlplane import ControlPlane
@@ -23,140 +24,72 @@ from support.crds import install_gateway_api, install_istio
 from support.ekf import FOLDERS, make_ekf, make_repository
 from support.messages import check, message_with
 
-OBJECTS = """\
-{apiVersion: v1, kind: Namespace, metadata: {name: rok}}
----
-{apiVersion: v1, kind: Namespace, metadata: {name: istio-ingress}}
----
-{apiVersion: v1, kind: Namespace, metadata: {name: serving}}
----
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {name: public}
-spec: {controller: k8s.io/ingress-nginx}
----
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {name: alb}
-spec: {controller: ingress.k8s.aws/alb}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: rok, namespace: rok}
-spec:
-  ingressClassName: public
-  tls: [{hosts: [ekf.test], secretName: ekf}]
-  rules:
-  - host: ekf.test
-    http:
-      paths:
-      - {path: /rok, pathType: Prefix, backend: {service: {name: rok, port: {number: 80}}}}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: theirs, namespace: rok}
-spec:
-  ingressClassName: public
-  rules:
-  - host: taken.test
-    http:
-      paths:
-      - path: /kubernetes/api
-        pathType: Prefix
-        backend: {service: {name: theirs, port: {number: 80}}}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: daypass-domain-mine
-  namespace: rok
-  labels: {app.kubernetes.io/managed-by: daypass, app.kubernetes.io/part-of: daypass}
-spec:
-  ingressClassName: public
-  rules:
-  - host: mine.test
-    http:
-      paths:
-      - path: /kubernetes
-        pathType: Prefix
-        backend: {service: {name: daypass-door, port: {number: 443}}}
----
-apiVersion: cert-manager.io/v1
-kind: ClusterIssuer
-metadata: {name: letsencrypt}
-spec: {selfSigned: {}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: gateway, namespace: istio-ingress, labels: {istio: ingressgateway}}
-spec: {ports: [{port: 443}]}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: public, namespace: serving}
-spec:
-  selector: {istio: ingressgateway}
-  servers:
-  - port: {number: 443, name: https, protocol: HTTPS}
-    hosts: ["*/*.serving.test"]
-    tls: {mode: SIMPLE, credentialName: serving}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: model, namespace: serving}
-spec:
-  hosts: [models.serving.test]
-  gateways: [public]
-  http:
-  - match: [{uri: {prefix: /kube}}]
-    route: [{destination: {host: model}}]
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {name: eg}
-spec: {controllerName: gateway.test/eg}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: eg, namespace: serving}
-spec:
-  gatewayClassName: eg
-  listeners:
-  - name: web
-    port: 443
-    protocol: HTTPS
-    hostname: gw.test
-    tls: {certificateRefs: [{name: gw}]}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: theirs, namespace: serving}
-spec:
-  hostnames: [gw.test]
-  rules:
-  - matches: [{path: {type: Exact, value: /kubernetes}}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: external-dns, namespace: serving}
-spec:
-  selector: {matchLabels: {app: external-dns}}
-  template:
-    metadata: {labels: {app: external-dns}}
-    spec: {containers: [{name: external-dns, image: external-dns}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata:
-  name: api
-  namespace: default
-  labels: {kubernetes.io/service-name: kubernetes}
-addressType: IPv4
-endpoints: [{addresses: [10.1.0.2]}, {addresses: [10.1.0.1]}]
-"""
+
+def made(kind: str, name: str, **fields: object) -> Object:
+    """An object of `VERSION KIND` and `NAMESPACE/NAME`."""
+    version, kind = kind.split(" ")
+    namespace, _, name = name.rpartition("/")
+    metadata = {"name": name, "namespace": namespace, "labels": fields.pop("labels", {})}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
+
+
+def ingress(name: str, host: str, path: str, **more: object) -> Object:
+    """An Ingress of the class `public`."""
+    backend = {"service": {"name": name, "port": {"number": 80}}}
+    paths = [{"path": path, "pathType": "Prefix", "backend": backend}]
+    spec = {"ingressClassName": "public", "rules": [{"host": host, "http": {"paths": paths}}]}
+    return made(f"{NETWORKING} Ingress", f"rok/{name}", spec=spec, **more)
+
+
+NETWORKING, ISTIO = "networking.k8s.io/v1", "networking.istio.io/v1"
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+OBJECTS = [
+    *(made("v1 Namespace", name) for name in ("rok", "istio-ingress", "serving")),
+    made(f"{NETWORKING} IngressClass", "public", spec={"controller": "k8s.io/ingress-nginx"}),
+    made(f"{NETWORKING} IngressClass", "alb", spec={"controller": "ingress.k8s.aws/alb"}),
+    ingress("rok", "ekf.test", "/rok"),
+    ingress("theirs", "taken.test", "/kubernetes/api"),
+    ingress("daypass-domain-mine", "mine.test", "/kubernetes", labels=OWNED),
+    made("cert-manager.io/v1 ClusterIssuer", "letsencrypt", spec={"selfSigned": {}}),
+    made("v1 Service", "istio-ingress/gateway", labels={"istio": "ingressgateway"},
+         spec={"ports": [{"port": 443}]}),
+    made(f"{ISTIO} Gateway", "serving/public", spec={
+        "selector": {"istio": "ingressgateway"},
+        "servers": [{
+            "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+            "hosts": ["*/*.serving.test"],
+            "tls": {"mode": "SIMPLE", "credentialName": "serving"},
+        }],
+    }),
+    made(f"{ISTIO} VirtualService", "serving/model", spec={
+        "hosts": ["models.serving.test"],
+        "gateways": ["public"],
+        "http": [{"match": [{"uri": {"prefix": "/kube"}}],
+                  "route": [{"destination": {"host": "model"}}]}],
+    }),
+    made(f"{GATEWAY_API} GatewayClass", "eg", spec={"controllerName": "gateway.test/eg"}),
+    made(f"{GATEWAY_API} Gateway", "serving/eg", spec={
+        "gatewayClassName": "eg",
+        "listeners": [{"name": "web", "port": 443, "protocol": "HTTPS", "hostname": "gw.test",
+                       "tls": {"certificateRefs": [{"name": "gw"}]}}],
+    }),
+    made(f"{GATEWAY_API} HTTPRoute", "serving/theirs", spec={
+        "hostnames": ["gw.test"],
+        "rules": [{"matches": [{"path": {"type": "Exact", "value": "/kubernetes"}}]}],
+    }),
+    made("apps/v1 Deployment", "serving/external-dns", spec={
+        "selector": {"matchLabels": {"app": "external-dns"}},
+        "template": {
+            "metadata": {"labels": {"app": "external-dns"}},
+            "spec": {"containers": [{"name": "external-dns", "image": "external-dns"}]},
+        },
+    }),
+    made("discovery.k8s.io/v1 EndpointSlice", "default/api", addressType="IPv4",
+         labels={"kubernetes.io/service-name": "kubernetes"},
+         endpoints=[{"addresses": ["10.1.0.2"]}, {"addresses": ["10.1.0.1"]}]),
+]  # fmt: skip
 """A cluster in which all kinds of fronts publish hosts."""
 
-NETWORKING = "/apis/networking.k8s.io/v1"
 NGINX = "k8s.io/ingress-nginx"
 
 
@@ -168,7 +101,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         install_gateway_api(running)
         install_cert_manager(running)
         with closing(admin_cluster(running)) as cluster:
-            for document in yaml.safe_load_all(OBJECTS):
+            for document in OBJECTS:
                 cluster.create(document)
         yield running
 
@@ -358,7 +291,7 @@ def test_kubectl_applies_where_there_is_no_rok_deploy(
 ) -> None:
     words = ("--adopt", "hosts", "--ekf-host", "proxy.test", "--commit", "--apply")
     assert init(plane, repository, *words) == 0
-    path = f"{NETWORKING}/namespaces/rok/ingresses/kubernetes-proxy"
+    path = f"/apis/{NETWORKING}/namespaces/rok/ingresses/kubernetes-proxy"
     assert plane.admin.get(path)["spec"]["rules"][0]["host"] == "proxy.test"
 
     # And in its place, by the same object, through the door.

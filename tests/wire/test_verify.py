@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass.local.stack import LocalStack
 from daypass.testing.running import stack as running_stack
 from daypass.verification.certificate import FAKE
 from daypass.verification.report import Finding, Level
 from daypass.verification.target import VerificationTarget, target_of_url
 from daypass.verification.verify import Verifier
-from support.authority import Authority, Certificate
+from support.fake_door import FakeDoor, Signer
 from support.messages import check, line_with
 
 SOMEWHERE = "https://localhost:1/kubernetes"
@@ -52,13 +43,19 @@ def verify(*arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_healthy_door_with_credentials_has_no_cross(stack: LocalStack, tmp_path: Path) -> None:
-    identity = stack.make_identity()
-    config = stack.config_file.read_text()
+def published_config(stack: LocalStack, folder: Path, more: str = "") -> Path:
+    """The config of the stack, with the ports that were chosen."""
+    config = stack.config_file.read_text() + more
     for url in (stack.door, stack.gate):
         config = config.replace("localhost:0", url.split("/")[2], 1)
-    file = tmp_path / "daypass.yaml"
+    file = folder / "daypass.yaml"
     file.write_text(config)
+    return file
+
+
+def test_a_healthy_door_with_credentials_has_no_cross(stack: LocalStack, tmp_path: Path) -> None:
+    identity = stack.make_identity()
+    file = published_config(stack, tmp_path)
     code, out, err = verify(
         "here", "--config", str(file), "--output", "json",
         "--certificate-authority", str(stack.authority_file),
@@ -75,11 +72,7 @@ def test_a_healthy_door_with_credentials_has_no_cross(stack: LocalStack, tmp_pat
 
 
 def test_a_gate_that_refuses_a_made_up_token_is_closed(stack: LocalStack, tmp_path: Path) -> None:
-    config = stack.config_file.read_text() + f"cluster: {{issuer: '{stack.server.issuer}'}}\n"
-    for url in (stack.door, stack.gate):
-        config = config.replace("localhost:0", url.split("/")[2], 1)
-    file = tmp_path / "daypass.yaml"
-    file.write_text(config)
+    file = published_config(stack, tmp_path, f"cluster: {{issuer: '{stack.server.issuer}'}}\n")
     code, out, _ = verify(
         "here", "--config", str(file), "--certificate-authority", str(stack.authority_file)
     )
@@ -148,60 +141,9 @@ def test_invalid_arguments_are_refused_before_any_request(
     check(err, reason="usage")
 
 
-def self_signed(common_name: str, host: str, *, ended: bool = False) -> Certificate:
-    """As ingress-nginx makes one for itself; `ended`: one whose time is over."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    now = utc(SYSTEM_CLOCK.unix())
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=9))
-        .not_valid_after(now + timedelta(days=-1 if ended else 90))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return Certificate(
-        certificate_pem=certificate.public_bytes(Encoding.PEM).decode(),
-        key_pem=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
-    )
-
-
-@contextmanager
-def showing(certificate: Certificate, folder: Path) -> Iterator[int]:
-    """A port of loopback that shows this certificate, and says no more."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    (folder / "pair.pem").write_text(certificate.certificate_pem + certificate.key_pem)
-    context.load_cert_chain(folder / "pair.pem")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                try:
-                    with context.wrap_socket(connection, server_side=True):
-                        pass
-                except OSError:
-                    connection.close()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def looked_at(port: int, authority: Authority | None = None) -> list[Finding]:
-    url = f"https://localhost:{port}/kubernetes"
-    return Verifier().verify(target_of_url(url, authority.pem if authority else None))
+def looked_at(door: FakeDoor, authority_pem: str | None = None) -> list[Finding]:
+    target = target_of_url(f"https://localhost:{door.port}/kubernetes", authority_pem)
+    return Verifier().verify(target)
 
 
 def test_a_gate_without_a_concrete_host_is_skipped_with_a_reason(stack: LocalStack) -> None:
@@ -211,9 +153,9 @@ def test_a_gate_without_a_concrete_host_is_skipped_with_a_reason(stack: LocalSta
     check(finding.fact, reason=finding.check)
 
 
-def test_the_fake_certificate_of_ingress_nginx_is_named_with_its_remedies(tmp_path: Path) -> None:
-    with showing(self_signed(FAKE, "ingress.local"), tmp_path) as port:
-        _, certificate, rest = looked_at(port)
+def test_the_fake_certificate_of_ingress_nginx_is_named_with_its_remedies() -> None:
+    with FakeDoor(b"", context=Signer().context(FAKE, "ingress.local")) as door:
+        _, certificate, rest = looked_at(door)
     assert certificate.level is Level.FAILURE
     assert FAKE in certificate.fact
     assert [line[:2] for line in certificate.hint.split("\n")[1:]] == ["1.", "2.", "3."]
@@ -222,39 +164,27 @@ def test_the_fake_certificate_of_ingress_nginx_is_named_with_its_remedies(tmp_pa
     assert rest.level is Level.SKIPPED
 
 
-def test_a_bad_certificate_is_reported_with_issuer_and_names(tmp_path: Path) -> None:
-    ours = Authority("our authority")
-    cases = [
-        (ours.server("localhost"), None, ["our authority"]),
-        (ours.server("other.example.com"), ours, ["other.example.com", "localhost"]),
-    ]
-    for certificate, authority, values in cases:
-        with showing(certificate, tmp_path) as port:
-            finding = looked_at(port, authority)[1]
-        assert finding.level is Level.FAILURE
-        assert [value for value in values if value not in finding.fact] == []
-        check(finding.fact, reason=finding.check)
-    ended = self_signed("localhost", "localhost", ended=True)
-    with showing(ended, tmp_path) as port:
-        target = target_of_url(f"https://localhost:{port}/kubernetes", ended.certificate_pem)
-        finding = Verifier().verify(target)[1]
+SIGNER = Signer()
+
+
+@pytest.mark.parametrize(
+    ("context", "authority_pem", "values"),
+    [
+        (SIGNER.context("localhost"), None, ["fake door authority"]),
+        (SIGNER.context("other.example.com"), SIGNER.pem, ["other.example.com", "localhost"]),
+        (SIGNER.context("localhost", begins_in_days=-9, days=8), SIGNER.pem, ["localhost"]),
+        (None, None, ["localhost"]),
+    ],
+    ids=["unknown issuer", "another name", "expired", "no TLS"],
+)
+def test_a_bad_certificate_is_reported_with_issuer_and_names(
+    context: ssl.SSLContext | None, authority_pem: str | None, values: list[str]
+) -> None:
+    in_the_clear = b"HTTP/1.1 400 x\r\n\r\n"
+    with FakeDoor(in_the_clear, context=context, reads=False) as door:
+        finding = looked_at(door, authority_pem)[1]
     assert finding.level is Level.FAILURE
-    check(finding.fact, reason=finding.check, hide=r"20\d\d-\S+")
-
-
-def test_a_port_without_tls_is_reported(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer_in_the_clear() -> None:
-            with server.accept()[0] as connection:
-                connection.sendall(b"HTTP/1.1 400 x\r\n")
-
-        thread = threading.Thread(target=answer_in_the_clear)
-        thread.start()
-        finding = looked_at(server.getsockname()[1])[1]
-        thread.join()
-    assert finding.level is Level.FAILURE
-    assert "localhost" in finding.fact
+    assert [value for value in values if value not in finding.fact] == []
     check(finding.fact, reason=finding.check)
 
 
