@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +33,14 @@ def made(kind: str, name: str, **fields: object) -> Object:
     return {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
 
 
-def ingress(name: str, host: str, path: str, **more: object) -> Object:
+def ingress(
+    name: str, host: str, path: str, *, tls: Sequence[Object] = (), **more: object
+) -> Object:
     """An Ingress of the class `public`."""
     backend = {"service": {"name": name, "port": {"number": 80}}}
     paths = [{"path": path, "pathType": "Prefix", "backend": backend}]
-    spec = {"ingressClassName": "public", "rules": [{"host": host, "http": {"paths": paths}}]}
+    rules = [{"host": host, "http": {"paths": paths}}]
+    spec = {"ingressClassName": "public", "tls": tls, "rules": rules}
     return made(f"{NETWORKING} Ingress", f"rok/{name}", spec=spec, **more)
 
 
@@ -47,7 +50,7 @@ OBJECTS = [
     *(made("v1 Namespace", name) for name in ("rok", "istio-ingress", "serving")),
     made(f"{NETWORKING} IngressClass", "public", spec={"controller": "k8s.io/ingress-nginx"}),
     made(f"{NETWORKING} IngressClass", "alb", spec={"controller": "ingress.k8s.aws/alb"}),
-    ingress("rok", "ekf.test", "/rok"),
+    ingress("rok", "ekf.test", "/rok", tls=[{"hosts": ["ekf.test"], "secretName": "ekf"}]),
     ingress("theirs", "taken.test", "/kubernetes/api"),
     ingress("daypass-domain-mine", "mine.test", "/kubernetes", labels=OWNED),
     made("cert-manager.io/v1 ClusterIssuer", "letsencrypt", spec={"selfSigned": {}}),

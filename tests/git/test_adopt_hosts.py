@@ -263,16 +263,13 @@ def test_the_mode_and_line_endings_of_a_patch_are_kept(repository: Path) -> None
     [
         ((), ("--ekf-host", "--serving-host")),
         (("--ekf-host", "*.example.com"), ("--ekf-host", "'*.example.com'",)),
-        (("--ekf-host", "bücher.example"), ("--ekf-host", "xn--bcher-kva.example")),
         (("--ekf-host", "EKF.example.com"), ("--ekf-host", "'ekf.example.com'",)),
         (("--ekf-host", "https://ekf.example.com"), ("--ekf-host", "'https://ekf.example.com'",)),
-        (("--ekf-host", "10.0.0.1"), ("--ekf-host", "'10.0.0.1'",)),
         (("--ekf-host", "a.example.com", "--serving-host", "a.example.com"), ("a.example.com",)),
         (("--ekf-host", SERVING), (SERVING,)),
         (("--host", "ekf.example.com"), ("--host", "--ekf-host", "--serving-host")),
     ],
-    ids=["none", "wildcard", "not ASCII", "capitals", "a URL", "an address", "both the same",
-         "that of the other", "--host"],
+    ids=["none", "wildcard", "capitals", "a URL", "both the same", "that of the other", "--host"],
 )  # fmt: skip
 def test_invalid_options_are_named_and_change_nothing(
     repository: Path, words: tuple[str, ...], names: tuple[str, ...], refused: Callable[..., None]
