@@ -17,6 +17,8 @@ can see. So it gets a class that no controller serves, and daypass's own Ingress
 the prefix. Applying the overlay takes effect at once, and `git revert` restores it.
 """
 
+import copy
+import operator
 import os
 import posixpath
 import shlex
@@ -24,6 +26,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +93,11 @@ class ApplyError(DaypassError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPatch:
-    """A patch that sets a host. `start`, `end`: where the value is in `text`."""
+    """A patch that sets a host: at `keys` of `document`, from `start` to `end` of `text`."""
 
     name: str
     text: str
+    document: Any
     keys: tuple[str | int, ...]
     start: int
     end: int
@@ -101,24 +105,20 @@ class HostPatch:
     @property
     def host(self) -> str:
         """The host that the patch sets."""
-        value = yaml.safe_load(_without_tabs(self.text))
-        for key in self.keys:
-            value = value[key]
-        return str(value)
+        return str(reduce(operator.getitem, self.keys, self.document))
 
     def mentions(self) -> list[str]:
         """Return other places of the patch with the same host, as JSON pointers."""
-        found = _places(yaml.safe_load(_without_tabs(self.text)), self.host)
+        found = _places(self.document, self.host)
         return ["/" + "/".join(map(str, keys)) for keys in found if keys != self.keys]
 
     def with_host(self, host: str) -> str:
         """Return the text with another host. Raises PatchError if more than the host changes."""
         quote = self.text[self.start] if self.text[self.start] in "\"'" else ""
         text = f"{self.text[: self.start]}{quote}{host}{quote}{self.text[self.end :]}"
-        expected = parent = yaml.safe_load(_without_tabs(self.text))
-        for key in self.keys[:-1]:
-            parent = parent[key]
-        parent[self.keys[-1]] = host
+        *parents, last = self.keys
+        expected = copy.deepcopy(self.document)
+        reduce(operator.getitem, parents, expected)[last] = host
         try:
             result = yaml.safe_load(_without_tabs(text))
         except yaml.YAMLError:
@@ -255,7 +255,7 @@ def read_patch(text: str, name: str) -> HostPatch:
     if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:str":
         raise PatchError(f"{name} sets no host as a text at {_HOST}", _USUAL_PATCH)
     start, end = node.start_mark.index, node.end_mark.index
-    return HostPatch(name=name, text=text, keys=keys, start=start, end=end)
+    return HostPatch(name=name, text=text, document=value, keys=keys, start=start, end=end)
 
 
 def _host_operation(operations: list[Any], name: str) -> int:

@@ -22,6 +22,7 @@ from daypass.deploy.routes import (
     is_ours,
     list_all,
     owner_of,
+    path_of,
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
@@ -32,6 +33,13 @@ from daypass.verification.report import Finding, ok, skipped, warning
 
 ANY = "*"
 _WEB = ("HTTP", "HTTPS")
+NAME_THEM = (
+    "guard every name with gate.hosts: ['*'], or name the hosts in that Gateway and in gate.hosts"
+)
+_WHOLE_GATEWAY = "guard all of the Gateway: gate.gateway without a listener"
+_GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+"""Label of the pods that Istio makes for a Gateway of the Gateway API."""
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +57,7 @@ def _by_virtual_services(
 ) -> Iterator[HostOwner]:
     """Yield what Istio Gateways serve whose selector `selects` the gateway's pods."""
     gateways = {
-        _named(gateway): gateway
+        path_of(gateway): gateway
         for gateway in listed.of(ISTIO_GATEWAY)
         if selects((gateway.get("spec") or {}).get("selector") or {})
     }
@@ -59,23 +67,16 @@ def _by_virtual_services(
             continue
         spec, here = service["spec"], service["metadata"]["namespace"]
         for reference in spec.get("gateways") or ():
-            gateway = gateways.get(_gateway_named(reference, here))
-            if gateway is None:
-                continue
-            for host in _common(spec.get("hosts") or (), _hosts_for(gateway, here)):
-                yield HostOwner(
-                    owner=owner_of(service),
-                    gateway=owner_of(gateway),
-                    host=host,
-                    leads_to=leads_to,
-                )
+            if gateway := gateways.get(_gateway_named(reference, here)):
+                hosts = _common(spec.get("hosts") or (), _hosts_for(gateway, here))
+                yield from _owners(service, owner_of(gateway), hosts, leads_to)
 
 
 def by_routes(
     listed: ListedObjects, concerns: Callable[[Object, Object], bool]
 ) -> Iterator[HostOwner]:
     """Yield what Gateway API listeners serve for which `concerns(gateway, listener)`."""
-    gateways = {_named(gateway): gateway for gateway in listed.of(GATEWAY)}
+    gateways = {path_of(gateway): gateway for gateway in listed.of(GATEWAY)}
     for route in [*listed.of(HTTP_ROUTE), *listed.of(GRPC_ROUTE)]:
         leads_to = frozenset(_backends(route))
         if is_ours(route) or not leads_to:
@@ -86,16 +87,18 @@ def by_routes(
             if gateway is None or parent.get("kind", "Gateway") != "Gateway":
                 continue
             for listener in gateway["spec"].get("listeners") or ():
-                if not _is_meant(parent, listener) or not concerns(gateway, listener):
-                    continue
-                hosts = spec.get("hostnames") or [ANY]
-                for host in _common(hosts, [listener.get("hostname") or ANY]):
-                    yield HostOwner(
-                        owner=owner_of(route),
-                        gateway=f"{owner_of(gateway)}, listener {listener['name']}",
-                        host=host,
-                        leads_to=leads_to,
-                    )
+                if _is_meant(parent, listener) and concerns(gateway, listener):
+                    where = f"{owner_of(gateway)}, listener {listener['name']}"
+                    hosts = spec.get("hostnames") or [ANY]
+                    both = _common(hosts, [listener.get("hostname") or ANY])
+                    yield from _owners(route, where, both, leads_to)
+
+
+def _owners(
+    route: Object, gateway: str, hosts: Iterable[str], leads_to: frozenset[str]
+) -> Iterator[HostOwner]:
+    for host in hosts:
+        yield HostOwner(owner=owner_of(route), gateway=gateway, host=host, leads_to=leads_to)
 
 
 def in_common(one: str, other: str) -> str | None:
@@ -172,20 +175,6 @@ def _is_meant(parent: Object, listener: Object) -> bool:
     )
 
 
-def _named(document: Object) -> str:
-    metadata = document["metadata"]
-    return f"{metadata['namespace']}/{metadata['name']}"
-
-
-NAME_THEM = (
-    "guard every name with gate.hosts: ['*'], or name the hosts in that Gateway and in gate.hosts"
-)
-_WHOLE_GATEWAY = "guard all of the Gateway: gate.gateway without a listener"
-
-_GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
-"""Label of the pods that Istio makes for a Gateway of the Gateway API."""
-_MOST_NAMED = 3
-
 Labels = Mapping[str, str]
 
 
@@ -238,9 +227,7 @@ def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) ->
     namespace, name, listener = str(gate.gateway).split("/")
 
     def concerns(gateway: Object, other: Object) -> bool:
-        metadata = gateway["metadata"]
-        here = (metadata["namespace"], metadata["name"]) == (namespace, name)
-        return bool(here and other["name"] != listener)
+        return path_of(gateway) == f"{namespace}/{name}" and other["name"] != listener
 
     lines = by_another_listener(by_routes(listed, concerns), gate.hosts, listener)
     return GateBypass(lines=lines, hint=_WHOLE_GATEWAY if lines else "")

@@ -118,7 +118,6 @@ def of_virtual_service(service: Object) -> Iterator[PublishedRoute]:
 
 def of_istio_gateway(gateway: Object) -> Iterator[PublishedHost]:
     """Yield the hosts of an Istio Gateway; `NAMESPACE/HOST` is for that namespace alone."""
-    metadata = gateway["metadata"]
     for server in (gateway.get("spec") or {}).get("servers") or ():
         for host in server.get("hosts") or ():
             yield PublishedHost(
@@ -126,7 +125,7 @@ def of_istio_gateway(gateway: Object) -> Iterator[PublishedHost]:
                 front="istio",
                 owner=owner_of(gateway),
                 ends_tls=bool(server.get("tls")) and not server["tls"].get("httpsRedirect"),
-                gateway=f"{metadata['namespace']}/{metadata['name']}",
+                gateway=path_of(gateway),
             )
 
 
@@ -148,7 +147,6 @@ def of_http_route(route: Object) -> Iterator[PublishedRoute]:
 
 def of_gateway(gateway: Object) -> Iterator[PublishedHost]:
     """Yield the hosts of a Gateway API Gateway, of listeners that terminate TLS."""
-    metadata = gateway["metadata"]
     for listener in (gateway.get("spec") or {}).get("listeners") or ():
         if listener.get("hostname") and listener.get("protocol") == "HTTPS":
             yield PublishedHost(
@@ -156,7 +154,7 @@ def of_gateway(gateway: Object) -> Iterator[PublishedHost]:
                 front="gateway-api",
                 owner=owner_of(gateway),
                 ends_tls=True,
-                gateway=f"{metadata['namespace']}/{metadata['name']}/{listener['name']}",
+                gateway=f"{path_of(gateway)}/{listener['name']}",
             )
 
 
@@ -196,8 +194,13 @@ def losing(found: Sequence[PublishedRoute], hosts: Sequence[PublishedHost], name
 
 def owner_of(document: Object) -> str:
     """Return the name of an object in messages: KIND NAMESPACE/NAME."""
+    return f"{document.get('kind', 'object')} {path_of(document)}"
+
+
+def path_of(document: Object) -> str:
+    """Return NAMESPACE/NAME."""
     metadata = document["metadata"]
-    return f"{document.get('kind', 'object')} {metadata['namespace']}/{metadata['name']}"
+    return f"{metadata['namespace']}/{metadata['name']}"
 
 
 INGRESS = ("networking.k8s.io", "Ingress")

@@ -200,6 +200,7 @@ REFUSED: dict[str, tuple[DiscoveredCluster, dict[str, Any], list[str]]] = {
     "host twice": (ANY, {"hosts": [HOST, HOST]}, ["--host", HOST]),
     "wildcard": (ANY, {"hosts": ["*.example.com"]}, ["--host", "*.example.com"]),
     "not ASCII": (ANY, {"hosts": ["bücher.example"]}, ["--host", "xn--bcher-kva.example"]),
+    "an address": (ANY, {"hosts": ["10.0.0.1"]}, ["--host", "'10.0.0.1'"]),
     "not public": (ANY, {"hosts": ["localhost"]}, ["--host", "localhost"]),
     "pattern": (ANY, {"prefix": "/k8s.*"}, ["--prefix", "'/k8s.*'"]),
     "anchored pattern": (ANY, {"prefix": "/k(8)s$"}, ["--prefix", "'/k(8)s$'"]),
