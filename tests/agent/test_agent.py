@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -242,9 +243,26 @@ def test_a_hook_that_hangs_does_not_delay_other_files(door: Door, tmp_path: Path
 
 # -- hooks
 
+RunHook = Callable[..., subprocess.CompletedProcess[str]]
 
-def test_a_signal_hook_signals_the_process_of_the_pid_file(door: Door, tmp_path: Path) -> None:
-    door.credentials(tmp_path)
+
+@pytest.fixture
+def run_hook(door: Door, tmp_path: Path) -> RunHook:
+    """Renew a file once, with this hook; credentials can be changed."""
+
+    def run(
+        hook: str, *, environment: dict[str, str] | None = None, **changes: object
+    ) -> subprocess.CompletedProcess[str]:
+        file = door.credentials(tmp_path, **changes)
+        config = write_config(tmp_path, f"{BASIC}on_renewal = [{hook}]\n")
+        return once(config, environment={"DAYPASS_CREDENTIALS": str(file), **(environment or {})})
+
+    return run
+
+
+def test_a_signal_hook_signals_the_process_of_the_pid_file(
+    run_hook: RunHook, tmp_path: Path
+) -> None:
     # Not a shell's trap: when that runs depends on what the shell's child does meanwhile.
     script = (
         "import signal\n"
@@ -260,58 +278,44 @@ def test_a_signal_hook_signals_the_process_of_the_pid_file(door: Door, tmp_path:
             assert listener.stdout is not None
             assert listener.stdout.readline() == "up\n"
             (tmp_path / "x.pid").write_text(f"{listener.pid}\n")
-            hook = 'on_renewal = [{ signal = "HUP", pid_file = "HERE/x.pid" }]\n'
-            done = once(write_config(tmp_path, BASIC + hook))
+            done = run_hook('{ signal = "HUP", pid_file = "HERE/x.pid" }')
             assert (done.returncode, listener.stdout.readline()) == (0, "told\n")
         finally:
             listener.kill()
 
 
 @pytest.mark.parametrize("content", ["0", "-1", "", "x", "99999999999999999999", "4194304"])
-def test_an_invalid_pid_file_signals_no_process(door: Door, tmp_path: Path, content: str) -> None:
+def test_an_invalid_pid_file_signals_no_process(
+    run_hook: RunHook, tmp_path: Path, content: str
+) -> None:
     """0 and -1 would be this process group and every process."""
-    door.credentials(tmp_path)
     (tmp_path / "x.pid").write_text(content)
-    hook = 'on_renewal = [{ signal = "TERM", pid_file = "HERE/x.pid" }]\n'
-    done = once(write_config(tmp_path, BASIC + hook))
+    done = run_hook('{ signal = "TERM", pid_file = "HERE/x.pid" }')
     assert done.returncode == 1
     assert "on_renewal 1 " in done.stderr
     check(warning(done), reason="hook_failed")
 
 
 def test_a_hook_command_gets_the_path_of_the_file_but_not_the_token(
-    door: Door, tmp_path: Path
+    run_hook: RunHook, tmp_path: Path
 ) -> None:
-    door.credentials(tmp_path)
     tell = 'cat /proc/$$/cmdline; env; echo "$DAYPASS_RENEWED" >HERE/said; env >HERE/env'
-    hook = f"on_renewal = [{{ command = ['sh', '-c', '{tell}'] }}]\n"
-    config = write_config(tmp_path, BASIC + hook)
-    done = once(config, environment={"DAYPASS_CREDENTIALS": str(tmp_path / "bot.json")})
+    done = run_hook(
+        f"{{ command = ['sh', '-c', '{tell}'] }}",
+        environment={"JOB_TOKEN": long_lived_token()},
+        token={"variable": "JOB_TOKEN"},
+    )
     assert (done.returncode, done.stdout) == (0, "")
     assert (tmp_path / "said").read_text() == f"{tmp_path}/token\n"
     environment = (tmp_path / "env").read_text()
-    assert "eyJ" not in environment
-    assert "DAYPASS_CREDENTIALS" not in environment
-
-
-def test_a_hook_command_does_not_get_the_variable_with_the_long_lived_token(
-    door: Door, tmp_path: Path
-) -> None:
-    file = door.credentials(tmp_path, token={"variable": "JOB_TOKEN"})
-    hook = "on_renewal = [{ command = ['sh', '-c', 'env >HERE/env'] }]\n"
-    environment = {"DAYPASS_CREDENTIALS": str(file), "JOB_TOKEN": long_lived_token()}
-    done = once(write_config(tmp_path, BASIC + hook), environment=environment)
-    assert done.returncode == 0, done.stderr
-    assert "JOB_TOKEN" not in (tmp_path / "env").read_text()
+    assert not [each for each in ("eyJ", "DAYPASS_CREDENTIALS", "JOB_TOKEN") if each in environment]
 
 
 def test_a_failing_hook_command_is_reported_with_its_output_without_tokens(
-    door: Door, tmp_path: Path
+    run_hook: RunHook, tmp_path: Path
 ) -> None:
-    door.credentials(tmp_path)
     script = "cat HERE/token; echo; cut -c 20-80 HERE/token; echo oops; exit 3"
-    hook = f"on_renewal = [{{ command = ['sh', '-c', '{script}'] }}]\n"
-    done = once(write_config(tmp_path, BASIC + hook))
+    done = run_hook(f"{{ command = ['sh', '-c', '{script}'] }}")
     assert done.returncode == 1
     assert "3: *** *** oops" in done.stderr
     check(warning(done), reason="hook_failed")
@@ -320,12 +324,10 @@ def test_a_failing_hook_command_is_reported_with_its_output_without_tokens(
 
 
 def test_a_hook_command_that_times_out_is_killed_with_its_children(
-    door: Door, tmp_path: Path
+    run_hook: RunHook, tmp_path: Path
 ) -> None:
-    door.credentials(tmp_path)
     script = "sleep 300 & echo $! >HERE/child; wait"
-    hook = f"on_renewal = [{{ command = ['sh', '-c', '{script}'], timeout = 1 }}]\n"
-    done = once(write_config(tmp_path, BASIC + hook))
+    done = run_hook(f"{{ command = ['sh', '-c', '{script}'], timeout = 1 }}")
     assert done.returncode == 1
     assert "1 s" in done.stderr
     check(warning(done), reason="hook_failed")
@@ -336,11 +338,8 @@ def test_a_hook_command_that_times_out_is_killed_with_its_children(
 @pytest.mark.parametrize(
     ("command", "reason"), [("no-such-command", "No such file"), ("/etc/passwd", "Permission")]
 )
-def test_a_missing_hook_command_is_reported(
-    door: Door, tmp_path: Path, command: str, reason: str
-) -> None:
-    door.credentials(tmp_path)
-    done = once(write_config(tmp_path, BASIC + f'on_renewal = [{{ command = ["{command}"] }}]\n'))
+def test_a_missing_hook_command_is_reported(run_hook: RunHook, command: str, reason: str) -> None:
+    done = run_hook(f'{{ command = ["{command}"] }}')
     assert done.returncode == 1
     assert command in done.stderr
     assert reason in done.stderr
@@ -363,15 +362,13 @@ def test_a_missing_hook_command_is_reported(
     ],
 )
 def test_a_post_hook_sends_no_token_and_fails_on_an_error_status(
-    door: Door, tmp_path: Path, answer: bytes | None, code: int, expected: str
+    run_hook: RunHook, answer: bytes | None, code: int, expected: str
 ) -> None:
-    door.credentials(tmp_path)
     with Door() as listener:
         listener.refusal = answer
         listener.is_silent = answer is None
         url = f"http://127.0.0.1:{listener.port}/reload?x=1"
-        hook = f'on_renewal = [{{ post = "{url}", timeout = 1 }}]\n'
-        done = once(write_config(tmp_path, BASIC + hook))
+        done = run_hook(f'{{ post = "{url}", timeout = 1 }}')
     assert done.returncode == code
     assert expected in done.stderr
     if code:

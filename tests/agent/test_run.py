@@ -9,7 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,15 @@ def environment(door: Door, tmp_path: Path, runtime: Path) -> dict[str, str]:
     }
 
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    """Run `daypass run` with these arguments to its end."""
+    return lambda *arguments: daypass("run", *arguments, environment=environment)
+
+
 @contextmanager
 def running(
     environment: dict[str, str], *arguments: str, **options: Any
@@ -74,17 +83,15 @@ def is_gone(folder: Path) -> bool:
     return os.listdir(folder) == []
 
 
-def test_the_command_finds_a_token_in_its_environment(environment: dict[str, str]) -> None:
-    done = daypass("run", "--", "printenv", "DAYPASS_ACCESS_TOKEN", environment=environment)
+def test_the_command_finds_a_token_in_its_environment(run: Run) -> None:
+    done = run("--", "printenv", "DAYPASS_ACCESS_TOKEN")
     assert (done.returncode, done.stdout, done.stderr) == (0, short_lived_token(1) + "\n", "")
 
 
-def test_the_variable_can_be_named_in_both_modes(environment: dict[str, str]) -> None:
-    done = daypass("run", "--env", "T", "--", "printenv", "T", environment=environment)
+def test_the_variable_can_be_named_in_both_modes(run: Run) -> None:
+    done = run("--env", "T", "--", "printenv", "T")
     assert done.stdout == short_lived_token(1) + "\n"
-    done = daypass(
-        "run", "--env", "T", "--file", "--", "sh", "-c", 'cat "$T"', environment=environment
-    )
+    done = run("--env", "T", "--file", "--", "sh", "-c", 'cat "$T"')
     assert done.stdout == short_lived_token(2)
 
 
@@ -105,14 +112,11 @@ def test_the_token_file_is_private_and_removed_with_the_command(
 
 
 def test_the_token_file_is_renewed_while_the_command_runs(
-    door: Door, environment: dict[str, str], runtime: Path
+    door: Door, run: Run, runtime: Path
 ) -> None:
     door.granted_seconds = 2
     script = 'while grep -q "$1" "$DAYPASS_ACCESS_TOKEN_FILE"; do sleep 0.05; done; echo new'
-    done = daypass(
-        "run", "--file", "--", "sh", "-c", script, "sh", short_lived_token(1),
-        environment=environment,
-    )  # fmt: skip
+    done = run("--file", "--", "sh", "-c", script, "sh", short_lived_token(1))
     assert done.stdout == "new\n"
     eventually("the folder is gone", lambda: is_gone(runtime))
 
@@ -243,10 +247,8 @@ def test_a_variable_that_daypass_reads_is_refused_for_the_short_lived_token(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("code", [0, 1, 42, 255])
-def test_the_exit_code_is_that_of_the_command(
-    environment: dict[str, str], mode: tuple[str, ...], code: int
-) -> None:
-    done = daypass("run", *mode, "--", "sh", "-c", f"exit {code}", environment=environment)
+def test_the_exit_code_is_that_of_the_command(run: Run, mode: tuple[str, ...], code: int) -> None:
+    done = run(*mode, "--", "sh", "-c", f"exit {code}")
     assert (done.returncode, done.stderr) == (code, "")
 
 
@@ -298,14 +300,9 @@ def test_a_shell_sees_128_plus_the_signal(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_command_gets_the_default_sigpipe(
-    environment: dict[str, str], mode: tuple[str, ...]
-) -> None:
+def test_the_command_gets_the_default_sigpipe(run: Run, mode: tuple[str, ...]) -> None:
     """Python ignores SIGPIPE; the command must not inherit that."""
-    done = daypass(
-        "run", *mode, "--", "bash", "-c", "yes | head -1; echo ${PIPESTATUS[0]}",
-        environment=environment,
-    )  # fmt: skip
+    done = run(*mode, "--", "bash", "-c", "yes | head -1; echo ${PIPESTATUS[0]}")
     assert done.stdout == "y\n141\n"
 
 
@@ -359,9 +356,9 @@ def test_the_command_has_no_child_that_it_did_not_start(environment: dict[str, s
         assert listed.stdout == ""
 
 
-def test_the_commands_output_ends_with_the_command(environment: dict[str, str], door: Door) -> None:
+def test_the_commands_output_ends_with_the_command(run: Run, door: Door) -> None:
     door.granted_seconds = 2
-    done = daypass("run", "--file", "--", "echo", "done", environment=environment)
+    done = run("--file", "--", "echo", "done")
     assert done.stdout == "done\n"
 
 
@@ -377,14 +374,14 @@ def test_the_commands_output_ends_with_the_command(environment: dict[str, str], 
     ],
 )
 def test_a_command_that_cannot_run_exits_as_in_a_shell(
-    environment: dict[str, str],
+    run: Run,
     runtime: Path,
     mode: tuple[str, ...],
     command: str,
     code: int,
     reason: str,
 ) -> None:
-    done = daypass("run", *mode, "--", command, environment=environment)
+    done = run(*mode, "--", command)
     assert (done.returncode, done.stdout) == (code, "")
     assert repr(command) in done.stderr
     assert reason in done.stderr
@@ -394,19 +391,19 @@ def test_a_command_that_cannot_run_exits_as_in_a_shell(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_without_a_token_the_command_is_not_run(
-    door: Door, environment: dict[str, str], runtime: Path, mode: tuple[str, ...]
+    door: Door, run: Run, runtime: Path, mode: tuple[str, ...]
 ) -> None:
     door.refuse()
-    done = daypass("run", *mode, "--", "echo", "ran", environment=environment)
+    done = run(*mode, "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (1, "")
     assert "(403): because" in done.stderr
     check(done.stderr, reason="failed")
     assert is_gone(runtime)
 
 
-def test_a_token_for_a_command_is_always_new(door: Door, environment: dict[str, str]) -> None:
+def test_a_token_for_a_command_is_always_new(door: Door, run: Run) -> None:
     for number in (1, 2):
-        done = daypass("run", "--", "printenv", "DAYPASS_ACCESS_TOKEN", environment=environment)
+        done = run("--", "printenv", "DAYPASS_ACCESS_TOKEN")
         assert done.stdout == short_lived_token(number) + "\n"
 
 
@@ -419,9 +416,9 @@ def test_a_token_for_a_command_is_always_new(door: Door, environment: dict[str, 
     ],
 )
 def test_the_arguments_after_two_dashes_are_passed_unchanged(
-    environment: dict[str, str], arguments: tuple[str, ...], words: str
+    run: Run, arguments: tuple[str, ...], words: str
 ) -> None:
-    done = daypass("run", *arguments, environment=environment)
+    done = run(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (0, words, "")
 
 
@@ -442,9 +439,9 @@ def test_the_arguments_after_two_dashes_are_passed_unchanged(
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_usage_error_runs_nothing(
-    door: Door, environment: dict[str, str], arguments: tuple[str, ...], expected: str
+    door: Door, run: Run, arguments: tuple[str, ...], expected: str
 ) -> None:
-    done = daypass("run", *arguments, environment=environment)
+    done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert expected in done.stderr
     assert door.requests == []

@@ -165,28 +165,6 @@ def test_an_entry_under_another_name_is_ignored(folder: str) -> None:
         cache(folder).load(other, CLOCK)
 
 
-def test_an_entry_that_others_can_read_is_ignored_and_replaced(folder: str) -> None:
-    cache(folder).store(KEY, entry())
-    os.chmod(f"{folder}/{KEY}", 0o644)
-    with raises(CacheWarning, match="0644"):
-        cache(folder).load(KEY, CLOCK)
-    cache(folder).store(KEY, entry())
-    assert cache(folder).load(KEY, CLOCK) is not None
-
-
-def test_a_symbolic_link_is_ignored_and_replaced(folder: str, tmp_path: Path) -> None:
-    cache(folder).store(KEY, entry())
-    os.rename(f"{folder}/{KEY}", tmp_path / "elsewhere")
-    os.symlink(tmp_path / "elsewhere", f"{folder}/{KEY}")
-    with raises(CacheWarning, match=KEY):
-        cache(folder).load(KEY, CLOCK)
-    cache(folder).store(KEY, entry("new"))
-    found = cache(folder).load(KEY, CLOCK)
-    assert found is not None
-    assert found.value == "new"
-    assert short_lived_token() in (tmp_path / "elsewhere").read_text()
-
-
 def test_no_token_is_cached_in_a_folder_open_to_others(folder: str) -> None:
     os.makedirs(folder)
     os.chmod(folder, 0o750)  # noqa: S103
