@@ -131,7 +131,9 @@ def confirm(question: str, otherwise: str) -> None:
     Raises DaypassError for any other answer, and without a terminal with the hint `otherwise`.
     """
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
-        raise DaypassError("nothing was done: there is no terminal to ask for a yes", otherwise)
+        raise DaypassError(
+            "nothing was done: there is no terminal to ask for confirmation", otherwise
+        )
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -150,7 +150,7 @@ def wait_for_rollout(waiter: Waiter, deployment: ObjectRef) -> None:
     def check() -> int | str:
         document = find_object(waiter.cluster, deployment)
         if document is None:
-            raise NotReadyError(f"{deployment} is gone", f"`{command('apply')}` makes it again")
+            raise NotReadyError(f"{deployment} is gone", f"`{command('apply')}` creates it again")
         status = document.get("status") or {}
         if status.get("observedGeneration", 0) < document["metadata"].get("generation", 0):
             return f"{deployment}: no controller has seen it yet"

@@ -98,7 +98,8 @@ class ClusterState:
         if absent:
             raise MissingError(
                 f"the cluster has no namespace {', '.join(absent)}: nothing was applied",
-                "a front's pods are there: bring the front, or name another with `frontNamespace`",
+                "the front's pods are in it: install the front, or name another with"
+                " `frontNamespace`",
             )
 
 

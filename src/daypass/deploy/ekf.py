@@ -125,7 +125,7 @@ class HostPatch:
             result = None
         if result != expected:
             raise PatchError(
-                f"{self.name}: the host stands in it in a way that cannot be edited alone",
+                f"{self.name}: the host can't be changed without changing something else",
                 f"edit it yourself: the host is {host}",
             )
         return text
@@ -157,7 +157,7 @@ def overlays(root: Path) -> list[Overlay]:
     if not found:
         folders = " and no ".join(FOLDERS.values())
         raise LayoutError(
-            f"{root} is no EKF deployments repository: it has no {folders}",
+            f"{root} is not an EKF deployments repository: it has no {folders}",
             "name its top folder: " + command("init", Placeholder("DIR"), "--adopt", "hosts"),
         )
     return found
@@ -221,7 +221,7 @@ def load_kustomization(text: str, name: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise LayoutError(f"{name} is no kustomization", "restore it with git")
+        raise LayoutError(f"{name} is not a kustomization", "restore it with git")
     return document
 
 
@@ -263,12 +263,14 @@ def _host_operation(operations: list[Any], name: str) -> int:
     found = []
     for index, operation in enumerate(operations):
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
-            raise PatchError(f"{name}: operation {index + 1} is none of a JSON patch", _USUAL_PATCH)
+            raise PatchError(
+                f"{name}: operation {index + 1} is not one of a JSON patch", _USUAL_PATCH
+            )
         verb, path = operation.get("op"), operation["path"]
         if path in _HOST_PARENTS or (path == _HOST and verb not in ("add", "replace", "test")):
             raise PatchError(
                 f"{name}: operation {index + 1} is `{verb}` at {path or 'the root'}",
-                "what the host becomes is not its own there: edit it yourself",
+                "it changes more than the host: edit the patch yourself",
             )
         if path == _HOST and verb != "test":
             found.append(index)
@@ -495,5 +497,5 @@ def apply(root: Path, folder: str, *, kubeconfig: str | None, context: str | Non
     if done.returncode != 0:
         raise ApplyError(
             f"{line[0]} could not apply {folder} (it ended with {done.returncode})",
-            f"its own words are above; again: {shlex.join(line)}",
+            f"its output is above; to run it again: {shlex.join(line)}",
         )

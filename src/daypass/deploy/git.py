@@ -24,7 +24,7 @@ SUBJECT_CHARACTERS = 72
 LIMIT_BYTES = 1024 * 1024
 """Larger files of a repository are not edited."""
 _NEW_FILE_MODE = 0o644
-_NO_COMMIT = "or leave git to yourself: " + command("apply", "--no-commit")
+_NO_COMMIT = "or commit it yourself: " + command("apply", "--no-commit")
 _IN_PROGRESS = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -173,7 +173,7 @@ class Checkout:
         git_folder = Path(repository.git("rev-parse", "--absolute-git-dir").strip())
         for name, what in _IN_PROGRESS.items():
             if (git_folder / name).exists():
-                raise GitError(f"{what} is under way in {top}", f"end it first, {_NO_COMMIT}")
+                raise GitError(f"{what} is under way in {top}", f"finish it first, {_NO_COMMIT}")
         if not repository.branch():
             raise GitError(
                 f"HEAD is on no branch in {top}: a commit there is easily lost",
@@ -183,7 +183,7 @@ class Checkout:
         self._verify_not_ignored(tree)
         for change in self._changes():
             if "U" in change.letters or change.letters in ("AA", "DD"):
-                raise GitError(f"{change.path} has unmerged changes", f"end that, {_NO_COMMIT}")
+                raise GitError(f"{change.path} has unmerged changes", f"finish that, {_NO_COMMIT}")
             text, file = tree.get(self._in_tree(change)), top / change.path
             if text is None or change.letters == "??" or not file.is_file():
                 continue
@@ -212,7 +212,7 @@ class Checkout:
             return self._repository.commit(changes, f"{subject}\n\n{body}")
         except GitError as error:
             raise GitError(
-                "git does not take the commit: nothing was applied, the files stay as rendered",
+                "git refuses the commit: nothing was applied, the files stay as rendered",
                 f"{error.hint}\n{_NO_COMMIT}",
             ) from error
 
@@ -222,7 +222,7 @@ class Checkout:
             ignored = self._repository.git("--no-literal-pathspecs", "check-ignore", "--", *paths)
         except GitError:
             return  # it ends with 1 if none is ignored
-        raise GitError(f"git ignores {ignored.splitlines()[0]}", f"mend .gitignore, {_NO_COMMIT}")
+        raise GitError(f"git ignores {ignored.splitlines()[0]}", f"change .gitignore, {_NO_COMMIT}")
 
     def _changes(self) -> list[FileChange]:
         inside = [path for path in (self._folder, self._config) if not path.startswith("..")]
@@ -336,7 +336,9 @@ def _write(edits: Sequence[Edit], root: Path) -> list[Path]:
             if link is not None:
                 raise WriteError(f"{link} is a link", "edit what it leads to yourself")
             if read_text(edit.path) != edit.before:
-                raise WriteError(f"{edit.path} was changed meanwhile", "nothing is written: again")
+                raise WriteError(
+                    f"{edit.path} was changed meanwhile", "nothing was written: run it again"
+                )
             folders += _make_folders(edit.path.parent)
             _put(edit.path, edit.after)
             done.append(edit)

@@ -57,7 +57,7 @@ class Questions:
         if self.read is None:
             if default is None:
                 known = f"; there is {', '.join(choices)}" if choices else ""
-                raise UsageError(f"{question}: not known", f"say it with {option}{known}")
+                raise UsageError(f"{question}: not known", f"give it with {option}{known}")
             return checked(option, default, check)
         for number, choice in enumerate(choices, 1):
             self.tell(f"  {number}  {choice}")
@@ -66,7 +66,7 @@ class Questions:
             try:
                 line = self.read(f"{question}{shown}: ").strip() or default or ""
             except EOFError:
-                raise UsageError(f"{question}: no answer", f"say it with {option}") from None
+                raise UsageError(f"{question}: no answer", f"give it with {option}") from None
             if line.isascii() and line.isdigit() and 1 <= int(line) <= len(choices):
                 line = choices[int(line) - 1]
             try:
@@ -105,7 +105,7 @@ def public_name(text: str) -> str:
     """Return a host that an ingress or gateway can have. Raises as the rules of the config."""
     name = dns_name(text)
     if not is_public_name(name):
-        raise fault(f"'{name}' is no public name", "write the DNS name")
+        raise fault(f"'{name}' is not a public name", "write the DNS name")
     return name
 
 
@@ -122,7 +122,7 @@ def _tls_source(text: str) -> str:
     way, colon, name = text.partition(":")
     if text != OUTSIDE and (way not in ("secret", "issuer") or not colon):
         raise fault(
-            f"{text!r} is no way to get a certificate", "secret:NAME, issuer:NAME or outside"
+            f"{text!r} is not a way to get a certificate", "secret:NAME, issuer:NAME or outside"
         )
     if colon:
         subdomain(name)
@@ -365,8 +365,8 @@ def _domain(answers: _Answers, questions: Questions) -> dict[str, Any]:
     losers = losing(found.routes, found.hosts, host) if front == "istio" else []
     if losers:
         questions.tell(
-            f"{host} would be the door's alone: {', '.join(losers)} would serve it no more\n"
-            "if they are to, add it to the hosts of their Gateway first, next to the wildcard"
+            f"{host} would lead to the door alone: {', '.join(losers)} would no longer serve it\n"
+            "to keep them, first add it to the hosts of their Gateway, next to the wildcard"
         )
     answers.gateway = _GATEWAY.resolve(answers, questions)
     keys = {
@@ -376,9 +376,9 @@ def _domain(answers: _Answers, questions: Questions) -> dict[str, Any]:
         "gateway": answers.gateway,
         "frontNamespace": _FRONT_NAMESPACE.resolve(answers, questions),
         "tls": _tls(answers, questions),
-        "dns": _DNS.resolve(answers, questions),
+        "dns": "external-dns" if _DNS.resolve(answers, questions) == "external-dns" else None,
     }
-    return {key: value for key, value in keys.items() if value not in (None, "none")}
+    return {key: value for key, value in keys.items() if value is not None}
 
 
 def _verify_installed(front: str, found: DiscoveredCluster) -> None:
@@ -410,7 +410,7 @@ def _class_name(answers: _Answers, questions: Questions) -> str | None:
 def _tls(answers: _Answers, questions: Questions) -> dict[str, str] | str:
     given, issuers = answers.options.tls, answers.found.issuers
     if answers.gateway and given not in (None, OUTSIDE):
-        raise UsageError(f"--tls: {answers.gateway} has the certificate already", "leave --tls out")
+        raise UsageError(f"--tls: {answers.gateway} already has the certificate", "leave --tls out")
     way, _, name = (_TLS.resolve(answers, questions) or OUTSIDE).partition(":")
     if way == "issuer" and issuers is not None and name not in issuers:
         there = ", ".join(issuers) or "none: is cert-manager installed?"
@@ -472,7 +472,7 @@ def ekf_hosts(
         said = {domain: host for domain, host in asked.items() if host != _NOT_THIS}
     if not said:
         options = " or ".join(f"--{overlay.domain}-host" for overlay in overlays)
-        raise UsageError("which host? that can't be found out", f"say it with {options}")
+        raise UsageError("which host? it can't be found in the cluster", f"give it with {options}")
     resulting_hosts(overlays, said)
     return said
 
