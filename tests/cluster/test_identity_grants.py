@@ -36,7 +36,7 @@ from support.clusters import account_token, cluster_as
 from support.controlplane import ControlPlane
 from support.desk import Desk, desk_at
 from support.kubeflow import install_kubeflow, make_profile
-from support.lifecycle import Warnings, deaf
+from support.lifecycle import Warnings, silent
 from support.messages import check, line_with, message_with, raises
 
 VIEW = "user-system-serviceaccount-{}-bot-clusterrole-view"
@@ -75,7 +75,7 @@ def bob(plane: ControlPlane) -> str:
     return make_profile(plane)
 
 
-def planned(desk: Desk, *namespaces: str, warn: Warn = deaf, **changes: Any) -> list[Object]:
+def planned(desk: Desk, *namespaces: str, warn: Warn = silent, **changes: Any) -> list[Object]:
     """The objects of a grant of Kubeflow's view; `changes`: to the request."""
     wish = {"identity": desk.bot, "cluster_role": "kubeflow-view", **changes}
     return plan(desk.cluster, GrantRequest(namespaces=namespaces, **wish), warn=warn)
@@ -344,5 +344,5 @@ def test_a_role_that_the_user_cannot_read_counts_as_risky(desk: Desk, alice: str
     asked = cluster_as(desk.plane, owner.token)
     request = GrantRequest(identity=desk.bot, namespaces=(alice,), cluster_role="kubeflow-view")
     with raises(RiskyRoleError, match="kubeflow-view"):
-        plan(asked, request, warn=deaf)
+        plan(asked, request, warn=silent)
     asked.close()

@@ -36,7 +36,7 @@ from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.desk import Desk, desk_at
-from support.lifecycle import GATE, deaf, is_good, make, mint, ours, turn
+from support.lifecycle import GATE, accepts, exchange, make, own_secrets, renew, silent
 from support.messages import check, message_with, raises
 from support.up import Up
 
@@ -74,9 +74,9 @@ def test_the_credentials_file_is_private_and_gives_bound_tokens(desk: Desk) -> N
     assert file.stat().st_mode & 0o777 == 0o600
     assert desk.token().reveal() not in words
     token = desk.credentials().token()
-    (secret,) = ours(desk.cluster, desk.bot)
+    (secret,) = own_secrets(desk.cluster, desk.bot)
     assert claims(token.value.reveal())["kubernetes.io"]["secret"]["uid"] == secret.uid
-    assert is_good(desk.cluster, token.value, GATE)
+    assert accepts(desk.cluster, token.value, GATE)
     found = desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
     assert found[labels.POLICY] == labels.POLICY_ENFORCED
     file.rename(desk.folder / "before.json")
@@ -95,7 +95,7 @@ def test_the_printed_commands_for_kubectl_work_as_they_are(desk: Desk) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     token = done.stdout.strip()
-    (secret,) = ours(desk.cluster, desk.bot)
+    (secret,) = own_secrets(desk.cluster, desk.bot)
     assert claims(token)["aud"] == [GATE]
     assert claims(token)["exp"] - claims(token)["iat"] == 3600
     assert claims(token)["kubernetes.io"]["secret"]["uid"] == secret.uid
@@ -110,7 +110,7 @@ def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(
     check(new_name, reason="new-secret-name")
     label = message_with(words, f"kubectl label namespace {desk.namespace} ")
     check(label, reason="no-label")
-    assert ours(desk.cluster, desk.bot) == []
+    assert own_secrets(desk.cluster, desk.bot) == []
     (desk.folder / "bot.yaml").write_text(rendered)
     applied = subprocess.run(
         ["kubectl", "apply", "--server-side", "-f", "bot.yaml"],
@@ -125,7 +125,7 @@ def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(
     desk.identity("create")  # the rest is in the marks
     assert json.loads((desk.folder / "bot.json").read_text())["door"] == desk.door[1]
     assert f"name: {desk.credentials().secret_name}" in rendered
-    assert is_good(desk.cluster, desk.credentials().token().value, GATE)
+    assert accepts(desk.cluster, desk.credentials().token().value, GATE)
 
 
 def test_without_a_cluster_objects_are_rendered_all_the_same(desk: Desk) -> None:
@@ -159,40 +159,40 @@ def test_a_dry_run_creates_nothing(desk: Desk) -> None:
 def test_a_revocation_ends_the_long_lived_token_and_all_bound_to_its_secret(desk: Desk) -> None:
     desk.create()
     long_lived, child = desk.token(), desk.credentials().token().value
-    assert is_good(desk.cluster, long_lived)
-    assert is_good(desk.cluster, child, GATE)
-    (secret,), holder = ours(desk.cluster, desk.bot), cluster_as(desk.plane, long_lived)
+    assert accepts(desk.cluster, long_lived)
+    assert accepts(desk.cluster, child, GATE)
+    (secret,), holder = own_secrets(desk.cluster, desk.bot), cluster_as(desk.plane, long_lived)
     _, words = desk.identity("revoke")
     message = message_with(words, f"{desk.bot.key} ")
     assert secret.name in message
     check(message, reason="revoked")
     # At once, although the API server caches the long-lived token: there is no Secret to bind to.
-    assert not isinstance(mint(holder, desk.bot, bound_to=secret.name), Secret)
+    assert not isinstance(exchange(holder, desk.bot, bound_to=secret.name), Secret)
     holder.close()
-    ends("the long-lived token", lambda: not is_good(desk.cluster, long_lived))
-    ends("a token that is bound to it", lambda: not is_good(desk.cluster, child, GATE))
+    ends("the long-lived token", lambda: not accepts(desk.cluster, long_lived))
+    ends("a token that is bound to it", lambda: not accepts(desk.cluster, child, GATE))
     with pytest.raises(DaypassError):
         desk.credentials().token()
     desk.identity("create")
-    assert is_good(desk.cluster, desk.credentials().token().value, GATE)
-    assert not is_good(desk.cluster, long_lived)
+    assert accepts(desk.cluster, desk.credentials().token().value, GATE)
+    assert not accepts(desk.cluster, long_lived)
 
 
 def test_a_deletion_also_ends_unbound_tokens_at_once(desk: Desk) -> None:
     desk.create()
     long_lived = desk.token()
     holder = cluster_as(desk.plane, long_lived)
-    unbound = mint(holder, desk.bot, bound_to=None)
+    unbound = exchange(holder, desk.bot, bound_to=None)
     assert isinstance(unbound, Secret)
-    assert is_good(desk.cluster, unbound, GATE)
+    assert accepts(desk.cluster, unbound, GATE)
     out, _ = desk.identity("delete")
     # At once, though the API server remembers the long-lived token: there is nothing to ask for.
-    assert not isinstance(mint(holder, desk.bot, bound_to=None), Secret)
+    assert not isinstance(exchange(holder, desk.bot, bound_to=None), Secret)
     holder.close()
     assert out.splitlines()[0] == f"rolebindings/bot-daypass-token in {desk.namespace}"
     assert out.splitlines()[-1] == f"serviceaccounts/bot in {desk.namespace}"
-    ends("an unbound token", lambda: not is_good(desk.cluster, unbound, GATE))
-    assert not is_good(desk.cluster, long_lived)
+    ends("an unbound token", lambda: not accepts(desk.cluster, unbound, GATE))
+    assert not accepts(desk.cluster, long_lived)
     desk.identity("delete", code=1)
 
 
@@ -200,10 +200,10 @@ def test_with_an_account_that_stays_the_right_to_make_tokens_ends_first(desk: De
     identities.ensure_service_account(desk.plane.admin, desk.namespace, "bot")
     desk.create("--adopt")
     holder = cluster_as(desk.plane, desk.token())
-    assert isinstance(mint(holder, desk.bot, bound_to=None), Secret)
+    assert isinstance(exchange(holder, desk.bot, bound_to=None), Secret)
     _, words = desk.identity("delete")
     assert "serviceaccounts/bot" in words
-    assert not isinstance(mint(holder, desk.bot, bound_to=None), Secret)
+    assert not isinstance(exchange(holder, desk.bot, bound_to=None), Secret)
     holder.close()
     assert desk.cluster.find(SERVICE_ACCOUNTS, "bot", desk.namespace) is not None
 
@@ -233,13 +233,13 @@ def test_the_rendered_reaper_has_the_rights_it_needs_and_may_run_under_restricte
 
     def reaped() -> bool:
         try:
-            return reap(cluster, None, warn=deaf).expired == [desk.bot.key]
+            return reap(cluster, None, warn=silent).expired == [desk.bot.key]
         except DaypassError as error:
             raise AssertionError(error.fact) from error  # its rights are some milliseconds old
 
     eventually("the reaper has its rights", reaped)
     cluster.close()
-    assert ours(desk.cluster, desk.bot) == []
+    assert own_secrets(desk.cluster, desk.bot) == []
     assert desk.cluster.list(ROLE_BINDINGS, desk.namespace, labels=labels.SELECTOR) == []
     assert find_account(desk.cluster, desk.bot) is not None
     desk.cluster.delete(CLUSTER_ROLES, f"daypass-reap-{suffix}")
@@ -256,7 +256,7 @@ def test_an_admin_of_one_namespace_can_do_all_of_it_there(desk: Desk) -> None:
     assert len(dry_run(cluster, identity_objects(desk.namespace, "bot", "bot-daypass-x"))) == 4
     assert find_account(cluster, desk.bot) is None
     created = make(cluster, desk.bot)
-    turn(cluster, desk.bot)
+    renew(cluster, desk.bot)
     told: list[str] = []
     deleted = delete(cluster, desk.bot, warn=lambda fact, hint: told.append(fact))
     cluster.close()

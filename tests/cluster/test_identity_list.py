@@ -32,7 +32,7 @@ from support.controlplane import ADMIN_USER, ControlPlane
 from support.deadline import eventually
 from support.desk import Desk, desk_at
 from support.kubeflow import install_kubeflow, make_profile
-from support.lifecycle import SETTINGS, Warnings, deaf, make
+from support.lifecycle import SETTINGS, Warnings, make, silent
 from support.messages import check, line_with
 
 
@@ -73,7 +73,7 @@ def alice(desk: Desk) -> str:
 def granted_profile(desk: Desk) -> str:
     name = make_profile(desk.plane)
     wish = GrantRequest(identity=desk.bot, namespaces=(name,), cluster_role="kubeflow-view")
-    apply(desk.cluster, plan(desk.cluster, wish, warn=deaf))
+    apply(desk.cluster, plan(desk.cluster, wish, warn=silent))
     return name
 
 

@@ -36,7 +36,7 @@ from daypass.kube.resources import (
 )
 from support.crashes import Crash
 from support.embedded import EmbeddedCluster
-from support.lifecycle import GATE, SETTINGS, deaf, is_good, make, mint, ours, token_in
+from support.lifecycle import GATE, SETTINGS, accepts, exchange, make, own_secrets, silent, token_in
 
 REMEMBERED_SECONDS = 11.0
 NAMES = [
@@ -111,7 +111,7 @@ class Lifecycle(RuleBasedStateMachine):
             rotate(
                 self.cluster,
                 get_identity(self.cluster, name),
-                ours(self.cluster, name),
+                own_secrets(self.cluster, name),
                 deliver=lambda content: self.hand_over(name, content),
                 overlap_seconds=overlap_seconds,
             )
@@ -139,7 +139,7 @@ class Lifecycle(RuleBasedStateMachine):
         )
 
         def action() -> None:
-            authorizing.apply(self.cluster, authorizing.plan(self.cluster, spec, warn=deaf))
+            authorizing.apply(self.cluster, authorizing.plan(self.cluster, spec, warn=silent))
 
         known = self.known[name]
         try:
@@ -170,7 +170,7 @@ class Lifecycle(RuleBasedStateMachine):
         for token in self.known[name].long_lived:
             assert isinstance(self.ask(token, name), ApiError)
         for token in self.known[name].bound:
-            assert not is_good(self.cluster, token, GATE)
+            assert not accepts(self.cluster, token, GATE)
 
     @rule(name=names, crash=crashes)
     def delete(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
@@ -179,22 +179,22 @@ class Lifecycle(RuleBasedStateMachine):
             return
         known, self.known[name] = self.known[name], Known()
         self.interrupted(
-            crash, lambda: delete(self.cluster, name, warn=deaf), IdentityNotFoundError
+            crash, lambda: delete(self.cluster, name, warn=silent), IdentityNotFoundError
         )
         # None of its long-lived tokens gets a new token, at once, in spite of caches.
         for token in known.long_lived:
             assert isinstance(self.ask(token, name), ApiError)
         self.world.clock.advance(REMEMBERED_SECONDS)
         for token in (*known.bound, *known.unbound):
-            assert not is_good(self.cluster, token, GATE)
+            assert not accepts(self.cluster, token, GATE)
         for token in known.long_lived:
-            assert not is_good(self.cluster, token)
+            assert not accepts(self.cluster, token)
 
     @rule(crash=crashes)
     def reap(self, crash: tuple[int, bool] | None) -> None:
         """Delete retired Secrets once their time has come."""
         self.world.clock.advance(61)
-        self.interrupted(crash, lambda: reap(self.cluster, None, warn=deaf))
+        self.interrupted(crash, lambda: reap(self.cluster, None, warn=silent))
         secrets = [each for name in NAMES for each in token_secrets(self.cluster, name)]
         assert [each.name for each in secrets if each.retire_after] == []
 
@@ -209,14 +209,14 @@ class Lifecycle(RuleBasedStateMachine):
 
     def ask(self, token: Secret, name: IdentityName) -> Secret | ApiError:
         """Request an unbound short-lived token with a long-lived one."""
-        return mint(self.world.as_holder_of(token), name, bound_to=None)
+        return exchange(self.world.as_holder_of(token), name, bound_to=None)
 
     def use(self, name: IdentityName) -> None:
         """The credentials file works. Record its tokens, which must stop working later."""
         (secret,) = self.alive(name)
         token = token_in(self.known[name].file)
         holder = self.world.as_holder_of(token)
-        bound, unbound = mint(holder, name, bound_to=secret), self.ask(token, name)
+        bound, unbound = exchange(holder, name, bound_to=secret), self.ask(token, name)
         assert isinstance(bound, Secret)
         assert isinstance(unbound, Secret)
         self.known[name].bound.append(bound)
@@ -232,7 +232,7 @@ class Lifecycle(RuleBasedStateMachine):
         """The credentials file of every live identity works."""
         for known in self.known.values():
             if known.state == "live":
-                assert is_good(self.cluster, token_in(known.file))
+                assert accepts(self.cluster, token_in(known.file))
 
     @invariant()
     def all_is_as_asked(self) -> None:

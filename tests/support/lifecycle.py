@@ -1,4 +1,4 @@
-"""Identities as the admin side makes them, and what their tokens are worth."""
+"""Identities as an administrator makes them, and what is accepted of their tokens."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SETTINGS = CredentialsSettings(
 BOT = IdentityName(namespace="team", name="bot")
 
 
-def deaf(fact: str, hint: str = "") -> None:
-    """Nobody listens to warnings."""
+def silent(fact: str, hint: str = "") -> None:
+    """Ignore a warning."""
 
 
 class Warnings(list[str]):
@@ -44,7 +44,7 @@ class Warnings(list[str]):
 def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIdentity:
     """Create an identity."""
     wished = IdentitySpec(name=name, **{"credentials": SETTINGS, **spec})
-    return create(cluster, find_account(cluster, name), wished, warn=deaf)
+    return create(cluster, find_account(cluster, name), wished, warn=silent)
 
 
 def foreign_account(cluster: Cluster, **labels: str) -> None:
@@ -62,15 +62,15 @@ def grant(cluster: Cluster, name: IdentityName = BOT) -> None:
     )
 
 
-def turn(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 60) -> Rotation:
+def renew(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 60) -> Rotation:
     """Rotate an identity; the credentials go nowhere."""
-    account, secrets = get_identity(cluster, name), ours(cluster, name)
+    account, secrets = get_identity(cluster, name), own_secrets(cluster, name)
     return rotate(
         cluster, account, secrets, deliver=lambda _: None, overlap_seconds=overlap_seconds
     )
 
 
-def ours(cluster: Cluster, name: IdentityName = BOT) -> list[TokenSecret]:
+def own_secrets(cluster: Cluster, name: IdentityName = BOT) -> list[TokenSecret]:
     """Its token Secrets, live and rotated out."""
     return [secret for secret in token_secrets(cluster, name) if secret.is_ours]
 
@@ -80,8 +80,8 @@ def token_in(credentials: bytes) -> Secret:
     return Secret(json.loads(credentials)["token"])
 
 
-def mint(holder: Cluster, name: IdentityName, *, bound_to: str | None) -> Secret | ApiError:
-    """A short-lived token for the gate, asked for by `holder`; or why there is none."""
+def exchange(holder: Cluster, name: IdentityName, *, bound_to: str | None) -> Secret | ApiError:
+    """Return the short-lived token that `holder` gets for the gate, or the refusal."""
     spec: dict[str, Any] = {"audiences": [GATE]}
     if bound_to is not None:
         spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": bound_to}
@@ -93,8 +93,8 @@ def mint(holder: Cluster, name: IdentityName, *, bound_to: str | None) -> Secret
     return Secret(answer["status"]["token"])
 
 
-def is_good(cluster: Cluster, token: Secret, *audiences: str) -> bool:
-    """What a TokenReview says of a token."""
+def accepts(cluster: Cluster, token: Secret, *audiences: str) -> bool:
+    """Return whether a TokenReview accepts a token."""
     spec = {"token": token.reveal(), "audiences": list(audiences)}
     path = "/apis/authentication.k8s.io/v1/tokenreviews"
     answer = cluster.request("POST", path, {"spec": spec}, what="review a token")

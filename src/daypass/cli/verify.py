@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, write
-from daypass.cli.options import DEFAULT_CONFIG, load_config, open_cluster
+from daypass.cli.options import DEFAULT_CONFIG, add_output, load_config, open_cluster
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -55,9 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="TIME",
         help="retry failures for this long, such as 10m (default: no retry)",
     )
-    parser.add_argument(
-        "--output", choices=("text", "json", "junit"), default="text", help="default: text"
-    )
+    add_output(parser, "default: text", choices=("text", "json", "junit"))
 
 
 def run(args: Namespace) -> int:

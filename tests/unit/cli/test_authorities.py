@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,24 @@ version: 1
 cluster: {certificateAuthority: authority.pem}
 domains: {ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: x}}}
 """
-FEDERATE = ("identity", "federate", "ci", "-o", "ci.json", "--source", "variable:TOKEN",
-            "--issuer", "https://ci.example.com", "--subject", "repo:a/b")  # fmt: skip
+AUTHORITY = ("--certificate-authority", "authority.pem")
+DOOR = ("--door", URL, "--audience", "gate")
+LINES = {
+    "verify": ["verify", URL, *AUTHORITY],
+    "create": ["identity", "create", "bot", *DOOR, *AUTHORITY],
+    "federate": [
+        "identity", "federate", "ci", "-o", "ci.json", "--source", "variable:TOKEN",
+        "--issuer", "https://ci.example.com", "--subject", "repo:a/b", *DOOR,
+        "--issuer-authority", "authority.pem",
+    ],
+    "config": ["render"],
+    "kubeconfig": ["identity", "list", "--kubeconfig", "named"],
+    "variable": ["token"],
+    "entry": [
+        "kubeconfig", "--server", "https://k8s.example.com", "--credentials", "bot.json",
+        *AUTHORITY,
+    ],
+}  # fmt: skip
 CONTENTS = {
     "absent": None,
     "empty": b"",
@@ -30,66 +45,33 @@ CONTENTS = {
 }
 
 
-def named_by_option(*words: str) -> Callable[[Path, pytest.MonkeyPatch], list[str]]:
-    return lambda folder, monkeypatch: [*words, "--certificate-authority", "authority.pem"]
-
-
-def named_by_config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    (folder / "daypass.yaml").write_text(RENDERED)
-    return ["render"]
-
-
-def named_by_kubeconfig(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    kubeconfig = folder / "named"
-    document = json.loads((folder / "kubeconfig").read_text())
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nowhere: None) -> Path:
+    """A kubeconfig, credentials and variables that name the authority, or need none."""
+    monkeypatch.chdir(tmp_path)
+    document = json.loads((tmp_path / "kubeconfig").read_text())
     document["clusters"][0]["cluster"]["certificate-authority"] = "authority.pem"
-    kubeconfig.write_text(json.dumps(document))
-    return ["identity", "list", "--kubeconfig", str(kubeconfig)]
-
-
-def named_by_variable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    (tmp_path / "named").write_text(json.dumps(document))
+    credentials = credentials_document(URL)
+    (tmp_path / "bot.json").touch(0o600)
+    (tmp_path / "bot.json").write_text(json.dumps(credentials))
     monkeypatch.setenv("DAYPASS_DOOR", URL)
-    monkeypatch.setenv("DAYPASS_TOKEN", str(credentials_document(URL)["token"]))
+    monkeypatch.setenv("DAYPASS_TOKEN", str(credentials["token"]))
     monkeypatch.setenv("DAYPASS_AUDIENCE", "gate")
     monkeypatch.setenv("DAYPASS_CA_FILE", "authority.pem")
-    return ["token"]
+    return tmp_path
 
 
-def named_for_an_entry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    file = folder / "bot.json"
-    file.touch(0o600)
-    file.write_text(json.dumps(credentials_document(URL)))
-    words = ["kubeconfig", "--server", "https://k8s.example.com", "--credentials", str(file)]
-    return [*words, "--certificate-authority", "authority.pem"]
-
-
-@pytest.mark.usefixtures("nowhere")
-@pytest.mark.parametrize(
-    "name",
-    [
-        named_by_option("verify", URL),
-        named_by_option("identity", "create", "bot", "--door", URL, "--audience", "gate"),
-        lambda folder, monkeypatch: [*FEDERATE, "--door", URL, "--audience", "gate",
-                                     "--issuer-authority", "authority.pem"],
-        named_by_config,
-        named_by_kubeconfig,
-        named_by_variable,
-        named_for_an_entry,
-    ],
-    ids=["verify", "create", "federate", "config", "kubeconfig", "variable", "entry"],
-)  # fmt: skip
+@pytest.mark.parametrize("name", LINES)
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 def test_an_unusable_certificate_authority_is_a_usage_error(
-    name: Callable[[Path, pytest.MonkeyPatch], list[str]],
-    content: bytes | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    name: str, content: bytes | None, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    if name == "config":
+        (folder / "daypass.yaml").write_text(RENDERED)
     if content is not None:
-        (tmp_path / "authority.pem").write_bytes(content)
-    assert main(name(tmp_path, monkeypatch)) == 2
+        (folder / "authority.pem").write_bytes(content)
+    assert main(LINES[name]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     if content is None:

@@ -25,7 +25,7 @@ from daypass.kube.resources import (
 )
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, SETTINGS, Warnings, foreign_account, make, mint, ours
+from support.lifecycle import BOT, SETTINGS, Warnings, exchange, foreign_account, make, own_secrets
 from support.messages import check, raises
 
 
@@ -57,8 +57,8 @@ def test_a_new_identity_can_request_tokens_for_itself_only(
     make(world.cluster, other)
     created = make(world.cluster)
     holder = world.as_holder_of(created.token)
-    assert not isinstance(mint(holder, BOT, bound_to=created.secret_name), Exception)
-    assert isinstance(mint(holder, other, bound_to=None), ForbiddenError)
+    assert not isinstance(exchange(holder, BOT, bound_to=created.secret_name), Exception)
+    assert isinstance(exchange(holder, other, bound_to=None), ForbiddenError)
     assert account(world.cluster).get("secrets") is None
 
 
@@ -66,7 +66,7 @@ def test_a_second_run_keeps_the_secret_and_its_token(world: EmbeddedCluster) -> 
     first, second = make(world.cluster), make(world.cluster)
     assert (first.is_new, second.is_new) == (True, False)
     assert (first.secret_name, first.token) == (second.secret_name, second.token)
-    assert len(ours(world.cluster)) == 1
+    assert len(own_secrets(world.cluster)) == 1
 
 
 def test_a_second_run_restores_a_deleted_role(world: EmbeddedCluster) -> None:
@@ -74,7 +74,7 @@ def test_a_second_run_restores_a_deleted_role(world: EmbeddedCluster) -> None:
     world.cluster.delete(ROLES, "bot-daypass-token", "team")
     make(world.cluster)
     holder = world.as_holder_of(created.token)
-    assert not isinstance(mint(holder, BOT, bound_to=created.secret_name), Exception)
+    assert not isinstance(exchange(holder, BOT, bound_to=created.secret_name), Exception)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_foreign_account_is_refused_without_adopt(
     with raises(ForeignAccountError, match="(?s)team/bot.*--adopt"):
         make(world.cluster)
     assert account(world.cluster) == before
-    assert ours(world.cluster) == []
+    assert own_secrets(world.cluster) == []
     make(world.cluster, adopt=True)
     assert account(world.cluster)["metadata"]["annotations"][labels.ADOPTED] == "true"
     make(world.cluster)  # it is an identity by now
@@ -141,7 +141,7 @@ def test_a_namespace_admin_creates_identities_with_a_warning_about_the_label(
     (warning,) = warnings
     assert "kubectl label namespace team daypass.dev/policy=enforced" in warning
     check(warning, reason="warning")
-    assert len(ours(world.cluster)) == 1
+    assert len(own_secrets(world.cluster)) == 1
 
 
 def test_a_plan_names_the_live_secret_and_changes_nothing(world: EmbeddedCluster) -> None:

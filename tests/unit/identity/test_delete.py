@@ -23,14 +23,14 @@ from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
     Warnings,
-    deaf,
+    accepts,
+    exchange,
     foreign_account,
     grant,
-    is_good,
     make,
-    mint,
-    ours,
-    turn,
+    own_secrets,
+    renew,
+    silent,
 )
 from support.messages import check, raises
 
@@ -39,7 +39,7 @@ def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
     world: EmbeddedCluster,
 ) -> None:
     tokens = [make(world.cluster).token]
-    turn(world.cluster)
+    renew(world.cluster)
     foreign = token_secret("team", "bot", "by-hand")
     foreign["metadata"]["labels"], foreign["metadata"]["annotations"] = (
         {},
@@ -51,8 +51,8 @@ def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
     assert len(revoked.deleted) == 2
     assert revoked.left == ("by-hand",)
     world.clock.advance(11)
-    assert not is_good(world.cluster, tokens[0])
-    assert len(ours(world.cluster, replace(BOT, name="bot-daypass"))) == 1
+    assert not accepts(world.cluster, tokens[0])
+    assert len(own_secrets(world.cluster, replace(BOT, name="bot-daypass"))) == 1
 
 
 def test_after_a_revocation_the_secret_has_another_name_and_token(
@@ -67,7 +67,7 @@ def test_after_a_revocation_the_secret_has_another_name_and_token(
     world.cluster.create(token_secret("team", "bot", old.secret_name))
     again = world.cluster.get(SECRETS, old.secret_name, "team")
     assert again["data"]["token"]
-    assert is_good(world.cluster, old.token)
+    assert accepts(world.cluster, old.token)
 
 
 def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
@@ -80,8 +80,8 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
     metadata = {"name": "bot-daypass-token", "namespace": "far"}
     world.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     warnings = Warnings()
-    planned = delete(world.cluster, BOT, warn=deaf, dry_run=True)
-    assert len(ours(world.cluster)) == 1
+    planned = delete(world.cluster, BOT, warn=silent, dry_run=True)
+    assert len(own_secrets(world.cluster)) == 1
     deleted = delete(world.cluster, BOT, warn=warnings)
     assert planned == deleted
     assert deleted.left == ()
@@ -94,11 +94,11 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
     assert warning.startswith("far ")
     check(warning, reason="warning")
     assert not isinstance(
-        mint(world.as_holder_of(kept.token), other, bound_to=kept.secret_name), DaypassError
+        exchange(world.as_holder_of(kept.token), other, bound_to=kept.secret_name), DaypassError
     )
     assert world.cluster.find(CONFIG_MAPS, "bot-daypass-token", "far") is not None
     with raises(IdentityNotFoundError, match="team/bot"):
-        delete(world.cluster, BOT, warn=deaf)
+        delete(world.cluster, BOT, warn=silent)
 
 
 def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
@@ -106,12 +106,12 @@ def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
 ) -> None:
     foreign_account(world.cluster, app="x")
     created = make(world.cluster, adopt=True, deadline="2027-02-01T00:00:00Z")
-    deleted = delete(world.cluster, BOT, warn=deaf)
+    deleted = delete(world.cluster, BOT, warn=silent)
     assert deleted.left == ("serviceaccounts/bot in team",)
     left = world.cluster.get(SERVICE_ACCOUNTS, "bot", "team")["metadata"]
     assert left["labels"] == {"app": "x"}
     assert left.get("annotations", {}) == {}
-    assert isinstance(mint(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
+    assert isinstance(exchange(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
 
 
 def test_a_foreign_account_is_neither_deleted_nor_revoked(
@@ -119,7 +119,7 @@ def test_a_foreign_account_is_neither_deleted_nor_revoked(
 ) -> None:
     foreign_account(world.cluster)
     with raises(ForeignAccountError, match="team/bot"):
-        delete(world.cluster, BOT, warn=deaf)
+        delete(world.cluster, BOT, warn=silent)
     with raises(ForeignAccountError, match="team/bot"):
         get_identity(world.cluster, BOT)
 
@@ -128,6 +128,6 @@ def test_a_deletion_without_the_account_finds_the_rest(world: EmbeddedCluster) -
     make(world.cluster)
     grant(world.cluster)
     world.cluster.delete(SERVICE_ACCOUNTS, "bot", "team")
-    deleted = delete(world.cluster, BOT, warn=deaf)
+    deleted = delete(world.cluster, BOT, warn=silent)
     assert "rolebindings/grant in far" in deleted.deleted
     assert world.cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR) == []

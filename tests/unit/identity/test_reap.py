@@ -17,7 +17,7 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
 )
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, deaf, grant, make, mint, ours
+from support.lifecycle import BOT, exchange, grant, make, own_secrets, silent
 from support.messages import check
 
 DAY = 86_400
@@ -28,28 +28,28 @@ def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
 ) -> None:
     created = make(world.cluster, deadline="2027-02-01T00:00:00Z")
     grant(world.cluster)
-    assert reap(world.cluster, None, warn=deaf).expired == []
+    assert reap(world.cluster, None, warn=silent).expired == []
     world.clock.advance(60 * DAY)
-    planned = reap(world.cluster, None, warn=deaf, dry_run=True)
-    assert len(ours(world.cluster)) == 1
-    reaped = reap(world.cluster, None, warn=deaf)
+    planned = reap(world.cluster, None, warn=silent, dry_run=True)
+    assert len(own_secrets(world.cluster)) == 1
+    reaped = reap(world.cluster, None, warn=silent)
     assert planned == reaped
     assert reaped.expired == ["team/bot"]
-    assert isinstance(mint(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
+    assert isinstance(exchange(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
     assert world.cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR) == []
     assert world.cluster.list(AUTHORIZATION_POLICIES, labels=labels.SELECTOR) == []
     account = find_account(world.cluster, BOT)
     assert account is not None
     assert account.has_expired(world.clock)
-    assert reap(world.cluster, None, warn=deaf).expired == []
+    assert reap(world.cluster, None, warn=silent).expired == []
 
 
 def test_an_expired_identity_of_another_namespace_is_not_reaped(world: EmbeddedCluster) -> None:
     make(world.cluster, deadline="2027-02-01T00:00:00Z")
     world.clock.advance(60 * DAY)
-    reaped = reap(world.cluster, "far", warn=deaf)
+    reaped = reap(world.cluster, "far", warn=silent)
     assert (reaped.expired, reaped.deleted) == ([], [])
-    assert len(ours(world.cluster)) == 1
+    assert len(own_secrets(world.cluster)) == 1
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_an_unreadable_time_is_an_error_and_deletes_nothing(
     change = {"metadata": {"annotations": {mark: "tomorrow"}}}
     place = (SERVICE_ACCOUNTS, "bot") if mark == labels.DEADLINE else (SECRETS, created.secret_name)
     world.cluster.patch(*place, change, "team")
-    reaped = reap(world.cluster, None, warn=deaf)
+    reaped = reap(world.cluster, None, warn=silent)
     (error,) = reaped.errors
     assert mark in error.fact
     assert "'tomorrow'" in error.fact

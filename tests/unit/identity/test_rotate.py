@@ -36,13 +36,13 @@ from support.lifecycle import (
     GATE,
     SETTINGS,
     Warnings,
-    deaf,
-    is_good,
+    accepts,
+    exchange,
     make,
-    mint,
-    ours,
+    own_secrets,
+    renew,
+    silent,
     token_in,
-    turn,
 )
 from support.messages import check, raises
 
@@ -51,35 +51,36 @@ DAY = 86_400
 
 def states(world: EmbeddedCluster) -> list[bool]:
     """Whether each Secret is retired; live ones first."""
-    return sorted(secret.retire_after is not None for secret in ours(world.cluster))
+    return sorted(secret.retire_after is not None for secret in own_secrets(world.cluster))
 
 
 def test_both_tokens_work_until_the_overlap_ends(world: EmbeddedCluster) -> None:
     old = make(world.cluster)
-    rotated = turn(world.cluster, overlap_seconds=DAY)
+    rotated = renew(world.cluster, overlap_seconds=DAY)
     assert rotated.retired == (old.secret_name,)
     assert rotated.door == SETTINGS.door
-    assert is_good(world.cluster, old.token)
+    assert accepts(world.cluster, old.token)
     world.clock.advance(DAY - 1)
-    assert reap(world.cluster, None, warn=deaf).deleted == []
-    assert is_good(world.cluster, old.token)
+    assert reap(world.cluster, None, warn=silent).deleted == []
+    assert accepts(world.cluster, old.token)
     world.clock.advance(1)
-    assert reap(world.cluster, "team", warn=deaf).deleted == [f"secrets/{old.secret_name} in team"]
+    reaped = reap(world.cluster, "team", warn=silent)
+    assert reaped.deleted == [f"secrets/{old.secret_name} in team"]
     world.clock.advance(11)
-    assert not is_good(world.cluster, old.token)
-    assert [secret.name for secret in ours(world.cluster)] == [rotated.secret_name]
+    assert not accepts(world.cluster, old.token)
+    assert [secret.name for secret in own_secrets(world.cluster)] == [rotated.secret_name]
 
 
 def test_a_rotation_deletes_only_expired_secrets(
     world: EmbeddedCluster,
 ) -> None:
     first = make(world.cluster).secret_name
-    turn(world.cluster, overlap_seconds=DAY)
-    second = turn(world.cluster, overlap_seconds=DAY)
+    renew(world.cluster, overlap_seconds=DAY)
+    second = renew(world.cluster, overlap_seconds=DAY)
     assert second.deleted == ()
     assert states(world) == [False, True, True]
     world.clock.advance(DAY)
-    third = turn(world.cluster, overlap_seconds=DAY)
+    third = renew(world.cluster, overlap_seconds=DAY)
     assert first in third.deleted
     assert states(world) == [False, True]
 
@@ -88,18 +89,18 @@ def test_without_an_overlap_the_old_tokens_and_those_bound_to_them_end(
     world: EmbeddedCluster,
 ) -> None:
     old = make(world.cluster)
-    turn(world.cluster, overlap_seconds=DAY)
+    renew(world.cluster, overlap_seconds=DAY)
     holder = world.as_holder_of(old.token)
-    bound = mint(holder, BOT, bound_to=old.secret_name)
-    unbound = mint(holder, BOT, bound_to=None)
+    bound = exchange(holder, BOT, bound_to=old.secret_name)
+    unbound = exchange(holder, BOT, bound_to=None)
     assert not isinstance(bound, DaypassError)
     assert not isinstance(unbound, DaypassError)
-    new = turn(world.cluster, overlap_seconds=0)
-    assert [secret.name for secret in ours(world.cluster)] == [new.secret_name]
+    new = renew(world.cluster, overlap_seconds=0)
+    assert [secret.name for secret in own_secrets(world.cluster)] == [new.secret_name]
     world.clock.advance(11)
-    assert not is_good(world.cluster, old.token)
-    assert not is_good(world.cluster, bound, GATE)
-    assert is_good(world.cluster, unbound, GATE)  # why the policy requires binding
+    assert not accepts(world.cluster, old.token)
+    assert not accepts(world.cluster, bound, GATE)
+    assert accepts(world.cluster, unbound, GATE)  # why the policy requires binding
 
 
 def test_the_credentials_are_delivered_before_the_old_token_ends(
@@ -109,18 +110,17 @@ def test_the_credentials_are_delivered_before_the_old_token_ends(
     seen: list[bool] = []
 
     def hand_over(content: bytes) -> None:
-        seen.extend((is_good(world.cluster, old.token), is_good(world.cluster, token_in(content))))
+        seen.extend((accepts(world.cluster, old.token), accepts(world.cluster, token_in(content))))
         raise DaypassError("the disk is full")
 
     account = get_identity(world.cluster, BOT)
     for _ in range(3):
+        secrets = own_secrets(world.cluster)
         with pytest.raises(DaypassError, match="the disk is full"):
-            rotate(
-                world.cluster, account, ours(world.cluster), deliver=hand_over, overlap_seconds=0
-            )
+            rotate(world.cluster, account, secrets, deliver=hand_over, overlap_seconds=0)
     assert all(seen)
-    assert len(ours(world.cluster)) == 2  # the old one, and one new one for all three
-    assert is_good(world.cluster, old.token)
+    assert len(own_secrets(world.cluster)) == 2  # the old one, and one new one for all three
+    assert accepts(world.cluster, old.token)
 
 
 def test_create_warns_of_an_unfinished_rotation_which_can_be_resumed(
@@ -133,14 +133,14 @@ def test_create_warns_of_an_unfinished_rotation_which_can_be_resumed(
         raise DaypassError("the disk is full")
 
     with pytest.raises(DaypassError, match="the disk is full"):
-        rotate(world.cluster, account, ours(world.cluster), deliver=crash)
+        rotate(world.cluster, account, own_secrets(world.cluster), deliver=crash)
     warnings = Warnings()
     spec = IdentitySpec(name=BOT, credentials=SETTINGS)
     created = create(world.cluster, account, spec, warn=warnings)
     assert warnings[0].endswith("daypass identity rotate bot -n team")
     check(warnings[0], reason="warning")
-    assert turn(world.cluster, overlap_seconds=0).secret_name == created.secret_name
-    assert len(ours(world.cluster)) == 1
+    assert renew(world.cluster, overlap_seconds=0).secret_name == created.secret_name
+    assert len(own_secrets(world.cluster)) == 1
 
 
 def test_a_revoked_or_expired_identity_is_not_rotated(world: EmbeddedCluster) -> None:
@@ -149,13 +149,13 @@ def test_a_revoked_or_expired_identity_is_not_rotated(world: EmbeddedCluster) ->
     with raises(
         InactiveIdentityError, match=r"(?s)team/bot.*daypass identity create bot -n team\n"
     ):
-        turn(world.cluster)
+        renew(world.cluster)
     make(world.cluster)
     world.clock.advance(60 * DAY)
     with raises(InactiveIdentityError, match="2027-02-01T00:00:00Z"):
-        turn(world.cluster)
+        renew(world.cluster)
     assert find_targets(world.cluster, None) == []
-    assert len(ours(world.cluster)) == 1
+    assert len(own_secrets(world.cluster)) == 1
 
 
 def test_one_failed_rotation_does_not_stop_the_others(
@@ -174,7 +174,7 @@ def test_one_failed_rotation_does_not_stop_the_others(
     rotate_all = ("identity", "rotate", "--all", "-n", "team", "--output", "json", "--output-dir")
     assert main([*rotate_all, str(folder / "team" / "bot-3.json")]) == 2
     check(capsys.readouterr().err, reason="usage")
-    assert [len(ours(world.cluster, name)) for name in names] == [1] * 6
+    assert [len(own_secrets(world.cluster, name)) for name in names] == [1] * 6
 
     assert main([*rotate_all, str(folder)]) == 1
     out, err = capsys.readouterr()
@@ -188,12 +188,12 @@ def test_one_failed_rotation_does_not_stop_the_others(
         file = folder / "team" / f"{name.name}.json"
         if name.name == "bot-3":
             assert file.read_text() == "somebody else's"
-            assert len(ours(world.cluster, name)) == 1
+            assert len(own_secrets(world.cluster, name)) == 1
             continue
         assert file.stat().st_mode & 0o777 == 0o600
         assert summary[name.name]["credentials"] == str(file)
         holder = world.as_holder_of(token_in(file.read_bytes()))
-        minted = mint(holder, name, bound_to=summary[name.name]["secret"])
+        minted = exchange(holder, name, bound_to=summary[name.name]["secret"])
         assert not isinstance(minted, DaypassError)
         assert json.loads(file.read_text())["audience"] == GATE
 
@@ -210,7 +210,7 @@ def test_only_identities_with_old_tokens_are_rotated(world: EmbeddedCluster) -> 
     assert found(0) == ["bot", "young"]
     assert found(90 * DAY) == ["bot"]
     assert found(91 * DAY) == []
-    turn(world.cluster)
+    renew(world.cluster)
     assert found(DAY) == []
 
 
@@ -218,7 +218,7 @@ def test_a_secret_deleted_during_the_rotation_is_no_failure(
     world: EmbeddedCluster,
 ) -> None:
     old = make(world.cluster)
-    account, secrets = get_identity(world.cluster, BOT), ours(world.cluster)
+    account, secrets = get_identity(world.cluster, BOT), own_secrets(world.cluster)
 
     def hand_over(_: bytes) -> None:
         world.cluster.delete(SECRETS, old.secret_name, "team")
@@ -249,8 +249,8 @@ def test_an_identity_with_invalid_annotations_is_not_rotated(
     change = {"metadata": {"annotations": {mark: value}}}
     world.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
     with raises(IncompleteCredentialsError, match="team/bot"):
-        turn(world.cluster)
-    assert len(ours(world.cluster)) == 1
+        renew(world.cluster)
+    assert len(own_secrets(world.cluster)) == 1
     if mark == labels.LIFETIME:
         with raises(IncompleteCredentialsError):
             resolve_settings(
