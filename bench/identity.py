@@ -22,7 +22,7 @@ from daypass.kube.errors import ApiError
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.lifecycle import GATE, is_good, make, mint
+from support.lifecycle import GATE, accepts, exchange, make
 
 DAYPASS = Path(sys.executable).parent / "daypass"
 FORGOTTEN_SECONDS, PAUSE_SECONDS = 30.0, 0.05
@@ -98,17 +98,17 @@ def _ends(plane: ControlPlane, cluster: Cluster, name: IdentityName) -> dict[str
     holder = cluster_as(plane, made.token)
 
     def born() -> Secret | None:
-        child = mint(holder, name, bound_to=made.secret_name)
+        child = exchange(holder, name, bound_to=made.secret_name)
         return child if isinstance(child, Secret) else None
 
     child = eventually("its right to ask is known to the API server", born)
     refused: dict[str, Callable[[], bool]] = {
         "a token bound to it is no longer issued": lambda: born() is None,
         "no token is made at all, without the policy": lambda: isinstance(
-            mint(holder, name, bound_to=None), ApiError
+            exchange(holder, name, bound_to=None), ApiError
         ),
-        "TokenReview refuses the long-lived token": lambda: not is_good(cluster, made.token),
-        "TokenReview refuses those that were made of it": lambda: not is_good(cluster, child, GATE),
+        "TokenReview refuses the long-lived token": lambda: not accepts(cluster, made.token),
+        "TokenReview refuses those that were made of it": lambda: not accepts(cluster, child, GATE),
     }
     assert not any(is_refused() for is_refused in refused.values())
     began = time.perf_counter()
