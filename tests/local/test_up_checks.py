@@ -76,7 +76,7 @@ def end_thread(authorizer: LocalAuthorizer) -> None:
 
 
 def end_work(authorizer: LocalAuthorizer) -> None:
-    ticker = authorizer._service.authorizer.reviews._ticker
+    ticker = authorizer._service.authorizer._ticker
     assert ticker is not None
     authorizer._loop.call_soon_threadsafe(ticker.cancel)
     eventually("its work has ended", ticker.done)

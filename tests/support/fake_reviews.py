@@ -11,7 +11,7 @@ from typing import Any
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.secret import Secret
-from daypass.gate.authorizer.review_queue import PROBE_TOKEN
+from daypass.gate.authorizer.authorizer import PROBE_TOKEN
 from daypass.kube.connection import ConnectionConfig
 
 Judge = Callable[[str], bool]

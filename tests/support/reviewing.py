@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from daypass.gate.authorizer.audit_log import AuditLog
-from daypass.gate.authorizer.authorizer import Authorizer
+from daypass.gate.authorizer.authorizer import Authorizer, ResponseWaiter
 from daypass.gate.authorizer.decision_cache import DecisionCache
-from daypass.gate.authorizer.metrics import AuthorizerMetrics
 from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
-from daypass.gate.authorizer.review_queue import FairQueue, ResponseWaiter
+from daypass.gate.authorizer.review_queue import FairQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import Review, Rules
+from daypass.gate.metrics import AuthorizerMetrics
 from support.timing import FakeClock
 from support.tokens import Signer
 
@@ -81,8 +81,8 @@ class Tried:
             response = self.authorizer.check(
                 host.encode("latin-1"), values, source, responses.append
             )
-            while self.authorizer.reviews.tasks:
-                await asyncio.wait(self.authorizer.reviews.tasks)
+            while self.authorizer.tasks:
+                await asyncio.wait(self.authorizer.tasks)
             return response
 
         response = asyncio.run(send())

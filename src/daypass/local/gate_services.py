@@ -194,7 +194,7 @@ class LocalAuthorizer:
     @property
     def trouble(self) -> str:
         """Why the API server does not answer right now, or ""."""
-        return self._service.authorizer.reviews.trouble
+        return self._service.authorizer.trouble
 
     def take_revoked(self, revoked: RevocationSnapshot) -> None:
         """Replace the revocation list. Safe from any thread."""

@@ -242,7 +242,7 @@ def test_a_million_invalid_tokens_use_no_memory() -> None:
     assert codes == {401: 1_010_000}
     assert resident_bytes() - before < 16 * 1024 * 1024
     assert (len(authorizer.cache), len(authorizer.refusals), tried.asked) == (0, 0, [])
-    assert authorizer.reviews.queue.waiting == 0
+    assert authorizer.queue.waiting == 0
     assert len(tried.lines) <= 60, "events are bounded too"
     assert tried.audit.suppressed > 1_000_000
 
@@ -310,7 +310,7 @@ def test_a_request_that_waits_too_long_gets_503() -> None:
 
     def wait(token: str) -> Review:
         tried.clock.advance(PATIENCE_SECONDS)
-        tried.authorizer.reviews.tick()
+        tried.authorizer.tick()
         return GOOD
 
     tried.says = wait
@@ -435,7 +435,7 @@ def test_an_error_of_a_review_is_a_failure(error: Exception) -> None:
 
     tried.says = fail
     assert tried.bearer().code == 503
-    assert tried.authorizer.reviews.trouble
+    assert tried.authorizer.trouble
 
 
 def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:

@@ -20,8 +20,8 @@ from daypass.cli.options import add_cluster, add_config, connect
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass.gate.authorizer.revocation_list_client import RevocationListClient
     from daypass.gate.authorizer.service import Listen, Service
+    from daypass.gate.revocation.published_list import RevocationListClient
     from daypass.kube.cluster import Cluster
     from daypass.render.envoy.filters import RevocationSnapshot
 
@@ -136,7 +136,7 @@ def _follower(
     namespace: str,
     close_after_seconds: int,
 ) -> RevocationListClient:
-    from daypass.gate.authorizer.revocation_list_client import RevocationListClient
+    from daypass.gate.revocation.published_list import RevocationListClient
 
     def take(revoked: RevocationSnapshot) -> None:
         with suppress(RuntimeError):  # the loop has ended

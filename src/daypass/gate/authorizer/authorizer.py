@@ -1,28 +1,26 @@
 """The authorizer: answers a request from its cache, from its claims, or after a TokenReview.
 
-It opens no socket; `ask` sends a TokenReview. Not safe to share between threads.
+It opens no socket; `ask` sends a TokenReview. It runs in one event loop and is not safe to share
+between threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError
 from daypass._core.reasons import Reason
 from daypass.gate.authorizer.audit_log import AuditEvent, AuditLog
 from daypass.gate.authorizer.decision_cache import CachedDecision, DecisionCache, RefusalCache
-from daypass.gate.authorizer.metrics import AuthorizerMetrics
 from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
-from daypass.gate.authorizer.review_queue import (
-    Ask,
-    FairQueue,
-    PendingReview,
-    ResponseWaiter,
-    ReviewQueue,
-)
+from daypass.gate.authorizer.review_queue import FairQueue, PendingReview
+from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import (
     BoundClaims,
     GateRequest,
@@ -33,6 +31,7 @@ from daypass.gate.decision import (
     check_current,
     check_review,
 )
+from daypass.gate.metrics import AuthorizerMetrics
 from daypass.render.envoy.filters import RevocationSnapshot
 
 REFUSED_SECONDS = 5.0
@@ -42,15 +41,25 @@ LIMIT_REFUSALS = 10_000
 FRESH_SHARE = 0.8
 """A token in use is reviewed again after this share of the time for which a decision is cached."""
 AGAIN_SECONDS = 2.0
+TICK_SECONDS = 0.05
+PROBE_AFTER_SECONDS = 10.0
+PROBE_TOKEN = "e30.e30.e30"  # noqa: S105 - `{}` thrice, which every API server refuses
+STALLED_SECONDS = 10.0
 LIMIT_HOSTS = 1_000
 LIMIT_HOST_BYTES = 300
 """A host name has at most 253 bytes; Envoy takes anything after a colon for a port."""
 
 
+ResponseWaiter: TypeAlias = Callable[[AuthzResponse], None]
+Ask: TypeAlias = Callable[[str], Awaitable[Review | ReviewFailure]]
+
+
 class Authorizer:
     """Answers requests. `take_revoked` replaces `denied` of the `rules`.
 
-    `remember_seconds`: how long a token accepted by the API server is cached, at most.
+    `remember_seconds`: how long a token accepted by the API server is cached, at most. From `start`
+    to `stop` it also sends a probe when there has been no review for a while. `heard_at`: when the
+    API server last answered, on the monotonic clock. `trouble`: why it can't be asked, or "".
     """
 
     def __init__(
@@ -69,12 +78,14 @@ class Authorizer:
         self.metrics = metrics
         self.cache = cache or DecisionCache()
         self.refusals = RefusalCache(limit_entries=LIMIT_REFUSALS)
-        self.reviews = ReviewQueue(
-            ask, self._judge, self._unavailable, clock, metrics=metrics, audit=audit, queue=queue
-        )
+        self.queue: FairQueue[ResponseWaiter] = queue or FairQueue()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.heard_at: float | None = None
+        self.trouble = ""
         self.is_closed = False
         self._rules = rules
         self._responses = responses
+        self._ask = ask
         self._audit = audit
         self._clock = clock
         self._monotonic = clock.monotonic
@@ -83,6 +94,32 @@ class Authorizer:
         self._known_hosts: set[bytes] = set()
         self._revoked = RevocationSnapshot()
         self._allowed: WeakValueDictionary[str, AuthzResponse] = WeakValueDictionary()
+        self._ticker: asyncio.Task[None] | None = None
+        self._probed_at = self._ticked_at = clock.monotonic()
+
+    async def start(self) -> None:
+        """Send a first probe, and go on in the background."""
+        await self._probe()
+        self._ticked_at = self._monotonic()
+        self._ticker = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop, and reject all requests that wait."""
+        self._respond(self.queue.all_waiters(), self._unavailable(1))
+        tasks = [*self.tasks, *([] if self._ticker is None else [self._ticker])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its background task runs."""
+        return self._ticker is not None and not self._ticker.done()
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether its event loop has not run for STALLED_SECONDS. From any thread."""
+        return self._monotonic() - self._ticked_at > STALLED_SECONDS
 
     def cached(self, host: bytes, authorization: bytes) -> AuthzResponse | None:
         """Return the response to a request that passes from the cache; otherwise call `check`.
@@ -161,12 +198,95 @@ class Authorizer:
         if entry is not None and is_cached:
             if now >= entry.fresh_until:
                 entry.fresh_until = min(now + AGAIN_SECONDS, entry.until)
-                self.reviews.submit(pending, None)
+                self._submit(pending, None)
             self.metrics.cache_hits += 1
             return entry.response
         self.metrics.cache_misses += 1
-        self.reviews.submit(pending, waiter)
+        self._submit(pending, waiter)
         return None
+
+    def tick(self) -> None:
+        """Reject requests that waited too long, and start what may start now."""
+        now = self._ticked_at = self._monotonic()
+        self._reject(self.queue.expired(now), now)
+        self._start_reviews()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.tick()
+            now = self._monotonic()
+            if now - max(self.heard_at or 0.0, self._probed_at) > PROBE_AFTER_SECONDS:
+                self._probed_at = now
+                self._start(self._probe())
+
+    async def _probe(self) -> None:
+        self._probed_at = self._monotonic()
+        await self._send(PROBE_TOKEN)
+
+    def _submit(self, pending: PendingReview, waiter: ResponseWaiter | None) -> None:
+        """Review a token; `waiter` gets the response. Without a `waiter`: if it can start now."""
+        now = self._monotonic()
+        self._reject(self.queue.submit(pending, waiter, now), now)
+        self._start_reviews()
+
+    def _start_reviews(self) -> None:
+        while (pending := self.queue.next(self._monotonic())) is not None:
+            self._start(self._review(pending))
+
+    def _start(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _review(self, pending: PendingReview) -> None:
+        result = await self._send(pending.token)
+        if isinstance(result, Review):
+            waiters = self.queue.answered(pending)
+            response = self._judge(pending, result)
+        elif result.about_token:
+            waiters = self.queue.given_up(pending)
+            response = self._unavailable(1)
+        else:
+            now = self._monotonic()
+            waiters = self.queue.failed(pending, now, result.retry_after_seconds)
+            response = self._unavailable(self.queue.retry_after_seconds(now))
+        self._respond(waiters, response)
+        self._start_reviews()
+
+    async def _send(self, token: str) -> Review | ReviewFailure:
+        began = self._monotonic()
+        try:
+            result = await self._ask(token)
+        except DaypassError as error:
+            result = ReviewFailure(why=str(error))
+        except Exception as error:  # whatever it is, the waiters need a response
+            result = ReviewFailure(
+                why=f"the API server could not be asked ({type(error).__name__})"
+            )
+        now = self._monotonic()
+        self.metrics.reviewed(now - began, is_answered=isinstance(result, Review))
+        if isinstance(result, Review):
+            self.heard_at = now
+            self._note_trouble("")
+        elif not result.about_token:  # a client's token must not make the API server look down
+            self._note_trouble(result.why)
+        return result
+
+    def _note_trouble(self, trouble: str) -> None:
+        if bool(trouble) != bool(self.trouble):
+            event = AuditEvent.UNREACHABLE if trouble else AuditEvent.REACHED
+            self._audit.event(event, Reason.UNKNOWN if trouble else Reason.ALLOWED)
+        self.trouble = trouble
+
+    def _reject(self, waiters: list[ResponseWaiter], now: float) -> None:
+        if waiters:
+            self._respond(waiters, self._unavailable(self.queue.retry_after_seconds(now)))
+
+    def _respond(self, waiters: Iterable[ResponseWaiter], response: AuthzResponse) -> None:
+        for waiter in waiters:
+            self._count(response)
+            waiter(response)
 
     def _judge(self, pending: PendingReview, review: Review) -> AuthzResponse:
         """Return the response to a reviewed token, and cache it."""

@@ -1,7 +1,7 @@
-"""Reviews of tokens: one per token, a bounded number at once, sources in turn.
+"""The queue of tokens to review: one review per token, a bounded number at once, sources in turn.
 
 `FairQueue` decides which token is reviewed next and which requests have waited for too long; it has
-no socket and no clock. `ReviewQueue` sends the reviews from one event loop.
+no socket and no clock.
 
 Requests that have to wait queue by the client they come from, and the queues take turns: a client
 that floods the gate with unseen tokens delays only itself. When the queue is full, the last request
@@ -11,22 +11,14 @@ used for the retry.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
-from daypass._core.clock import Clock
-from daypass._core.errors import DaypassError
-from daypass._core.reasons import Reason
-from daypass.gate.authorizer.audit_log import AuditEvent, AuditLog
-from daypass.gate.authorizer.metrics import AuthorizerMetrics
-from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.token_reviews import ReviewFailure
-from daypass.gate.decision import BoundClaims, Review
+from daypass.gate.decision import BoundClaims
 
 MOST_AT_ONCE = 64
 MOST_WAITING = 1024
@@ -34,14 +26,8 @@ PATIENCE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 2.0
 LEAST_AT_ONCE = 4
-TICK_SECONDS = 0.05
-PROBE_AFTER_SECONDS = 10.0
-STALLED_SECONDS = 10.0
-PROBE_TOKEN = "e30.e30.e30"  # noqa: S105 - `{}` thrice, which every API server refuses
 
 Waiter = TypeVar("Waiter")
-ResponseWaiter: TypeAlias = Callable[[AuthzResponse], None]
-Ask: TypeAlias = Callable[[str], Awaitable[Review | ReviewFailure]]
 
 
 def source_of(address: str) -> str:
@@ -211,144 +197,3 @@ class FairQueue(Generic[Waiter]):
         if not self._lines[source]:
             del self._lines[source]
         self._drop(queued)
-
-
-class ReviewQueue:
-    """Sends reviews from one event loop: `start`, then `submit`; at the end `stop`.
-
-    `ask` sends one TokenReview. `judge` turns a result into a response. `unavailable` returns the
-    response to requests without a result, with the seconds after which to retry. It also sends a
-    probe when there has been no review for a while. `heard_at`: when the API server last answered,
-    on the monotonic clock. `trouble`: why it can't be asked, or "".
-    """
-
-    def __init__(
-        self,
-        ask: Ask,
-        judge: Callable[[PendingReview, Review], AuthzResponse],
-        unavailable: Callable[[int], AuthzResponse],
-        clock: Clock,
-        *,
-        metrics: AuthorizerMetrics,
-        audit: AuditLog,
-        queue: FairQueue[ResponseWaiter] | None = None,
-    ) -> None:
-        self.queue: FairQueue[ResponseWaiter] = queue or FairQueue()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.heard_at: float | None = None
-        self.trouble = ""
-        self._ask = ask
-        self._judge = judge
-        self._unavailable = unavailable
-        self._monotonic = clock.monotonic
-        self._metrics = metrics
-        self._audit = audit
-        self._ticker: asyncio.Task[None] | None = None
-        self._probed_at = self._ticked_at = clock.monotonic()
-
-    async def start(self) -> None:
-        """Send a first probe, and go on in the background."""
-        await self._probe()
-        self._ticked_at = self._monotonic()
-        self._ticker = asyncio.create_task(self._run())
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether its background task runs."""
-        return self._ticker is not None and not self._ticker.done()
-
-    @property
-    def is_stalled(self) -> bool:
-        """Whether its event loop has not run for STALLED_SECONDS. From any thread."""
-        return self._monotonic() - self._ticked_at > STALLED_SECONDS
-
-    def submit(self, pending: PendingReview, waiter: ResponseWaiter | None) -> None:
-        """Review a token; `waiter` gets the response. Without a `waiter`: if it can start now."""
-        now = self._monotonic()
-        self._reject(self.queue.submit(pending, waiter, now), now)
-        self._start_reviews()
-
-    def tick(self) -> None:
-        """Reject requests that waited too long, and start what may start now."""
-        now = self._ticked_at = self._monotonic()
-        self._reject(self.queue.expired(now), now)
-        self._start_reviews()
-
-    async def stop(self) -> None:
-        """Stop, and reject all requests that wait."""
-        self._respond(list(self.queue.all_waiters()), self._unavailable(1))
-        tasks = [*self.tasks, *([] if self._ticker is None else [self._ticker])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _start_reviews(self) -> None:
-        while (pending := self.queue.next(self._monotonic())) is not None:
-            self._start(self._review(pending))
-
-    def _start(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def _review(self, pending: PendingReview) -> None:
-        result = await self._send(pending.token)
-        if isinstance(result, Review):
-            waiters = self.queue.answered(pending)
-            response = self._judge(pending, result)
-        elif result.about_token:
-            waiters = self.queue.given_up(pending)
-            response = self._unavailable(1)
-        else:
-            now = self._monotonic()
-            waiters = self.queue.failed(pending, now, result.retry_after_seconds)
-            response = self._unavailable(self.queue.retry_after_seconds(now))
-        self._respond(waiters, response)
-        self._start_reviews()
-
-    async def _send(self, token: str) -> Review | ReviewFailure:
-        began = self._monotonic()
-        try:
-            result = await self._ask(token)
-        except DaypassError as error:
-            result = ReviewFailure(why=str(error))
-        except Exception as error:  # whatever it is, the waiters need a response
-            result = ReviewFailure(
-                why=f"the API server could not be asked ({type(error).__name__})"
-            )
-        now = self._monotonic()
-        self._metrics.reviewed(now - began, is_answered=isinstance(result, Review))
-        if isinstance(result, Review):
-            self.heard_at = now
-            self._note_trouble("")
-        elif not result.about_token:  # a client's token must not make the API server look down
-            self._note_trouble(result.why)
-        return result
-
-    def _note_trouble(self, trouble: str) -> None:
-        if bool(trouble) != bool(self.trouble):
-            event = AuditEvent.UNREACHABLE if trouble else AuditEvent.REACHED
-            self._audit.event(event, Reason.UNKNOWN if trouble else Reason.ALLOWED)
-        self.trouble = trouble
-
-    async def _probe(self) -> None:
-        self._probed_at = self._monotonic()
-        await self._send(PROBE_TOKEN)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            self.tick()
-            now = self._monotonic()
-            if now - max(self.heard_at or 0.0, self._probed_at) > PROBE_AFTER_SECONDS:
-                self._probed_at = now
-                self._start(self._probe())
-
-    def _reject(self, waiters: list[ResponseWaiter], now: float) -> None:
-        if waiters:
-            self._respond(waiters, self._unavailable(self.queue.retry_after_seconds(now)))
-
-    def _respond(self, waiters: list[ResponseWaiter], response: AuthzResponse) -> None:
-        for waiter in waiters:
-            self._metrics.decisions[response.reason] += 1
-            waiter(response)

@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client.core import Metric
 
@@ -19,11 +20,10 @@ from daypass.config.exposure import bracketed
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpTransport
-from daypass.gate.authorizer.metrics import AuthorizerMetrics
 from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.decision import Rules
-from daypass.gate.metrics import counter, exposition, gauge
+from daypass.gate.metrics import AuthorizerMetrics, counter, exposition, gauge
 from daypass.kube.connection import ConnectionConfig
 from daypass.render.envoy.filters import RevocationSnapshot
 
@@ -195,29 +195,23 @@ class Service:
 
     async def start(self, listen: Listen) -> int:
         """Listen; the port, or 0 for a Unix socket. Raises ListenError, CertificateFilesError."""
-        await self.authorizer.reviews.start()
+        await self.authorizer.start()
         if listen.files is not None:
             self._certificate = ReloadingCertificate(listen.files)
         context = None if self._certificate is None else self._certificate.context
         loop = asyncio.get_running_loop()
+        create = (
+            partial(loop.create_unix_server, path=listen.path)
+            if listen.path
+            else partial(loop.create_server, host=listen.host, port=listen.port)
+        )
         try:
-            if listen.path:
-                self._server = await loop.create_unix_server(
-                    self.http.factory,
-                    listen.path,
-                    ssl=context,
-                    backlog=BACKLOG,
-                    ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
-                )
-            else:
-                self._server = await loop.create_server(
-                    self.http.factory,
-                    listen.host,
-                    listen.port,
-                    ssl=context,
-                    backlog=BACKLOG,
-                    ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
-                )
+            self._server = await create(
+                self.http.factory,
+                ssl=context,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
+            )
         except OSError as error:
             raise ListenError(
                 f"it cannot listen at {listen}: {error.strerror or error}",
@@ -236,7 +230,7 @@ class Service:
     def trouble(self) -> str:
         """What does not work right now, or ""."""
         own = "" if self._certificate is None else self._certificate.trouble
-        return "\n".join(line for line in (self.authorizer.reviews.trouble, own) if line)
+        return "\n".join(line for line in (self.authorizer.trouble, own) if line)
 
     def take_revoked(self, revoked: RevocationSnapshot) -> None:
         """Refuse what is on this list; call it on the event loop's thread."""
@@ -244,7 +238,7 @@ class Service:
 
     def is_alive(self) -> bool:
         """Whether it works, or has not started yet; otherwise only a restart helps."""
-        return self._server is None or self.authorizer.reviews.is_alive
+        return self._server is None or self.authorizer.is_alive
 
     def not_ready(self) -> str:
         """Why it should get no requests, or ""."""
@@ -252,9 +246,9 @@ class Service:
             return "it is shutting down"
         if self._needs_list and self.metrics.revoked_at is None:
             return "the revocation list has not been read yet"
-        heard = self.authorizer.reviews.heard_at
+        heard = self.authorizer.heard_at
         if heard is None or self._clock.monotonic() - heard > self._ready_seconds:
-            return self.authorizer.reviews.trouble or "the API server has not answered yet"
+            return self.authorizer.trouble or "the API server has not answered yet"
         return ""
 
     @property
@@ -268,7 +262,7 @@ class Service:
 
     def collect(self) -> Iterator[Metric]:
         """Return all metrics for Prometheus."""
-        queue, cache = self.authorizer.reviews.queue, self.authorizer.cache
+        queue, cache = self.authorizer.queue, self.authorizer.cache
         yield from self.metrics.families()
         yield gauge("cache_entries", "Cached decisions.", len(cache))
         yield gauge("cache_bytes", "Approximate memory of the cached decisions.", cache.size_bytes)
@@ -283,12 +277,12 @@ class Service:
         if self.metrics.revoked_at is not None:
             age = now - self.metrics.revoked_at
             yield gauge("denied_age_seconds", "Time since the last revocation list.", age)
-        if self.authorizer.reviews.heard_at is not None:
-            age = now - self.authorizer.reviews.heard_at
+        if self.authorizer.heard_at is not None:
+            age = now - self.authorizer.heard_at
             yield gauge("api_server_age_seconds", "Time since the API server answered.", age)
 
     def _healthz(self) -> tuple[int, str]:
-        is_stalled = self._server is not None and self.authorizer.reviews.is_stalled
+        is_stalled = self._server is not None and self.authorizer.is_stalled
         return (200, "ok\n") if self.is_alive() and not is_stalled else (500, "\n")
 
     def _readyz(self) -> tuple[int, str]:
@@ -307,7 +301,7 @@ class Service:
             task.cancel()
         if self._server is not None:
             self._server.close()
-        await self.authorizer.reviews.stop()
+        await self.authorizer.stop()
         self.http.close()
         self._api_server.close()
 
