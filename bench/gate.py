@@ -22,9 +22,9 @@ from daypass.render.envoy.upstream import PROTECTED
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.doors import EKF
-from support.gates import AUDIENCE, ISSUER, NOBODY, RunningGate, running_gate
+from support.gates import NOBODY, RunningGate, running_gate
 from support.raw import Conversation, connect
-from support.tokens import Signer
+from support.tokens import AUDIENCE, ISSUER, Signer
 from support.up import HOST, running_up, up_config
 
 LONGEST_SECONDS = 7200

@@ -21,9 +21,9 @@ from daypass.config.gate import Check
 from support.crowds import resident_bytes
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
-from support.gates import AUDIENCE, ISSUER, running_gate
-from support.serving import serving
-from support.tokens import Signer
+from support.gates import running_gate
+from support.serving import SOCKET, serving
+from support.tokens import AUDIENCE, ISSUER, Signer
 
 COUNT = 1_000_000
 FORGED: dict[Check, int] = {"jwt": 100_000, "review": 20_000}
@@ -49,7 +49,7 @@ def _measure(
     if check == "review":
         reviews = stack.enter_context(fake_reviews(lambda token: False))
         served = stack.enter_context(serving(folder, reviews))
-        pids["authorizer"], path = served.child.pid, str(served.path)
+        pids["authorizer"], path = served.child.pid, str(folder / SOCKET)
     gate = stack.enter_context(running_gate(
         folder, Signer().jwks, longest_lifetime_seconds=7200, check=check, authorizer_socket=path,
     ))  # fmt: skip

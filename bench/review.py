@@ -32,12 +32,14 @@ from bench.loads import Target, build, cpu_seconds, fire, stub
 from bench.rounds import compare
 from daypass.gate.authorizer.token_reviews import PATH
 from daypass.render.envoy.settings import Protected, SocketAddress
+from support import objects
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import EKF
-from support.gates import AUDIENCE, ISSUER, running_gate
+from support.gates import running_gate
 from support.identities import RBAC, Identity
+from support.tokens import AUDIENCE, ISSUER
 
 CACHED, UNSEEN, MANY = 2_000, 5_000, 100_000
 CONNECTIONS = 16
@@ -264,15 +266,12 @@ def _ours(bench: Bench, name: str, server: str = "", authority: Path | None = No
         "gate:\n"
         f"  {{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: review, remember: 1h}}\n"
     )
-    cluster = {"server": server or bench.plane.url, "tls-server-name": NAME,
-               "certificate-authority": str(authority or bench.plane.ca_path)}  # fmt: skip
+    user = {"token": bench.reviewer.token.reveal()}
+    trusted = str(authority or bench.plane.ca_path)
+    document = objects.kubeconfig(server or bench.plane.url, user, trusted)
+    document["clusters"][0]["cluster"]["tls-server-name"] = NAME
     kubeconfig.touch(0o600)
-    kubeconfig.write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        "clusters": [{"name": "x", "cluster": cluster}],
-        "users": [{"name": "x", "user": {"token": bench.reviewer.token.reveal()}}],
-    }))  # fmt: skip
+    kubeconfig.write_text(json.dumps(document))
     command = [sys.executable, "-m", "daypass", "gate", "serve", "--config", str(config),
                "--kubeconfig", str(kubeconfig), "--listen", f"unix:{socket}", "--status",
                "127.0.0.1:0", "--without-watch"]  # fmt: skip

@@ -14,8 +14,9 @@ from daypass.gate.revocation.revocation_list import ObjectKind
 from daypass.gate.revocation.state_store import RevocationState, StateStore
 from support.deadline import eventually
 from support.identities import Identity
-from support.istio_gates import AUDIENCE, GUARDED, IstioGate, running_istio_gate
+from support.istio_gates import GUARDED, IstioGate, running_istio_gate
 from support.raw import Conversation
+from support.tokens import AUDIENCE
 from support.watching import HOME, identity_namespace, install, watching
 
 LENGTHS = (0, 10_000, 19_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -87,12 +88,24 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before any test begins."""
     if config.getoption("hypothesis_profile", None) != "fuzz":
         with suppress(ModuleNotFoundError):
-            from support.same_examples import leave_out_constants
+            _leave_out_constants()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Children take signals as in a terminal. A run in the background, or under nohup, ignores
+        # some, and so would they: what is ignored stays so in a new program, what is handled not.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
-            leave_out_constants()
-    from support.signals import let_children_take_signals
 
-    let_children_take_signals()
+def _leave_out_constants() -> None:
+    """Let Hypothesis try no constants of the modules that are imported: a single file's run has
+    fewer of them, and a change elsewhere would change the examples. It has no setting for that.
+    """
+    from hypothesis.internal.conjecture import providers
+
+    none = providers._local_constants
+    assert len(none) == 0, "a test has run already"
+    assert callable(providers._get_local_constants), "Hypothesis has it elsewhere"
+    providers._get_local_constants = lambda: none
 
 
 @pytest.fixture(scope="session")

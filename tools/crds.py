@@ -63,6 +63,14 @@ class CrdError(Exception):
     """The definitions cannot be had; the message says why."""
 
 
+CERT_MANAGER = Module(
+    path="github.com/cert-manager/cert-manager",
+    version="v1.20.0",
+    sum="h1:czZamsFJ1YdKPhpv+SopJZN9t3W68vQBnFYUevSHGqY=",
+    files="deploy/crds/cert-manager.io_*.yaml",
+)
+
+
 def istio_crds() -> Path:
     """A file with Istio's definitions. Raises CrdError, BuildError (no Go)."""
     return _ensure(ISTIO)
@@ -76,6 +84,11 @@ def gateway_api_crds() -> Path:
 def envoy_gateway_crds() -> Path:
     """A file with those that are Envoy Gateway's own. Raises CrdError, BuildError."""
     return _ensure(ENVOY_GATEWAY)
+
+
+def cert_manager_crds() -> Path:
+    """cert-manager's kinds."""
+    return _ensure(CERT_MANAGER)
 
 
 def _ensure(module: Module) -> Path:

@@ -22,12 +22,13 @@ from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import AUTHORIZATION_POLICIES
 from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST
 from daypass.testing.clock import MovableClock
-from support.controlplane import ISSUER, ControlPlane
+from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
 from support.deploying import apply, cleared, everything, named, plan, prepared_plane, remove
 from support.manifest_cases import ENVOY_GATEWAY, ISTIO
 from support.messages import check, raises
 from support.rendered import config_of
+from support.tokens import ISSUER
 from support.watching import as_watch
 
 POLICY = f"/apis/gateway.envoyproxy.io/v1alpha1/namespaces/infra/securitypolicies/{GATE}"

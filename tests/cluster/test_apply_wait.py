@@ -13,9 +13,8 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import CONFIG_MAPS, SECRETS
 from daypass.testing.clock import MovableClock
-from support.cert_manager import install_cert_manager
 from support.controlplane import ControlPlane
-from support.crds import install_gateway_api
+from support.crds import install_cert_manager, install_gateway_api
 from support.deadline import eventually
 from support.deploying import clear, cleared, everything
 from support.messages import check, line_with, message_with

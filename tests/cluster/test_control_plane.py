@@ -10,8 +10,9 @@ import pytest
 from tools.controlplane.build import BuildError
 
 from support.admin import Document
-from support.controlplane import ADMIN_USER, ISSUER, ControlPlane
+from support.controlplane import ADMIN_USER, ControlPlane
 from support.deadline import eventually
+from support.tokens import ISSUER
 
 
 def test_its_kubeconfig_is_an_administrators(control_plane: ControlPlane, tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ POLICY = Policy(audiences=(GATE,), federated=Federated(longest_lifetime_seconds=
 
 
 @pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CiSystem]:
-    with running_issuer(tmp_path_factory.mktemp("issuer")) as running:
+def issuer() -> Iterator[CiSystem]:
+    with running_issuer() as running:
         yield running
 
 

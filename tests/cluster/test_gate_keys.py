@@ -12,7 +12,7 @@ from daypass._core.secret import Secret
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.up import Up, running_up, up_config
-from support.up_gate import AUDIENCE, Caller
+from support.up_gate import AUDIENCE, calling
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
@@ -50,18 +50,16 @@ def test_tokens_of_either_key_pass_for_as_long_as_the_api_server_takes_them(
     with running_up(tmp_path_factory.mktemp("up"), config, arguments=arguments) as up:
         assert up.ready, up.words
         identity = plane.make_identity()
-        old = Caller(up, plane, identity)
-        old.becomes(200)
-        plane.sign_with("next", verified=["next", "sa"])
-        new = Caller(up, plane, identity)
-        assert _key_of(new.token) != _key_of(old.token)
-        new.becomes(200)
-        assert old.ask().code == 200
-        plane.sign_with("next", verified=["next"])
-        assert old.becomes(401).json["reason"] == "Unauthorized"
-        new.becomes(200)
-        old.close()
-        new.close()
+        with calling(up, plane, identity) as old:
+            old.becomes(200)
+            plane.sign_with("next", verified=["next", "sa"])
+            with calling(up, plane, identity) as new:
+                assert _key_of(new.token) != _key_of(old.token)
+                new.becomes(200)
+                assert old.ask().code == 200
+                plane.sign_with("next", verified=["next"])
+                assert old.becomes(401).json["reason"] == "Unauthorized"
+                new.becomes(200)
         _verify_nothing_was_said_of(up, old.token, new.token)
 
 

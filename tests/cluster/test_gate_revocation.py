@@ -13,6 +13,7 @@ import pytest
 from daypass._core.reasons import MESSAGES, Reason
 from daypass._core.secret import Secret
 from daypass.cli import main
+from support.clusters import write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import told
@@ -126,14 +127,7 @@ def test_a_gate_without_the_right_to_watch_reports_it_and_is_closed(
 ) -> None:
     reader = control_plane.make_identity()
     kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.touch(0o600)
-    kubeconfig.write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        "clusters": [{"name": "x", "cluster": {"server": control_plane.url,
-                      "certificate-authority": str(control_plane.ca_path)}}],
-        "users": [{"name": "x", "user": {"token": reader.token.reveal()}}],
-    }))  # fmt: skip
+    write_kubeconfig(control_plane, reader.token, kubeconfig)
     with (
         gate_up(tmp_path, control_plane, "--kubeconfig", str(kubeconfig)) as up,
         calling(up, control_plane, reader) as caller,

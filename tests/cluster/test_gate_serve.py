@@ -33,13 +33,14 @@ from daypass.render.rbac import authorizer_rbac
 from support.authority import Authority
 from support.authorizers import ask_over_tls
 from support.clusters import account_token, write_kubeconfig
-from support.controlplane import ISSUER, ControlPlane
+from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import told
 from support.gates import running_gate
 from support.identities import RBAC, Identity, unique
 from support.messages import check, message_with
 from support.raw import Answer, Conversation, connect
+from support.tokens import ISSUER
 
 AUDIENCE, HOST, NAME = "gate.example.com", "ekf.example.com", "daypass-gate.daypass.svc"
 

@@ -17,10 +17,9 @@ from daypass.config import load
 from daypass.deploy.init.discover import DiscoveredCluster, discover
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
-from support.cert_manager import install_cert_manager
 from support.clusters import admin_access, admin_cluster, cluster_as, write_kubeconfig
 from support.controlplane import ControlPlane
-from support.crds import install_gateway_api, install_istio
+from support.crds import install_cert_manager, install_gateway_api, install_istio
 from support.ekf import FOLDERS, make_ekf, make_repository
 from support.messages import check, message_with
 

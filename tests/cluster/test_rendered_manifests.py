@@ -20,10 +20,9 @@ from daypass.render.flow_control import NAME
 from daypass.render.objects import Object
 from daypass.render.yaml import stream
 from support.admin import APPLY_PATCH, Answer, Document
-from support.cert_manager import install_cert_manager
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.crds import install_envoy_gateway, install_istio
+from support.crds import install_cert_manager, install_envoy_gateway, install_istio
 from support.deadline import eventually
 from support.manifest_cases import CASES, THERE, Case
 from support.rendered import config_of, pod_of, the

@@ -20,9 +20,9 @@ from contract.calls import (
 from daypass._core.secret import Secret
 from support import identities
 from support.admin import Document
-from support.controlplane import ISSUER
 from support.deadline import eventually
 from support.identities import Identity
+from support.tokens import ISSUER
 
 pytestmark = only_kubernetes("policies are CEL, which only Kubernetes evaluates")
 

@@ -22,8 +22,8 @@ from contract.calls import (
 from daypass._core.secret import Secret
 from support import identities
 from support.admin import Answer
-from support.controlplane import ISSUER
 from support.identities import Identity
+from support.tokens import ISSUER
 
 LIMIT_BYTES = 3145728
 INVALID = 'TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value:'

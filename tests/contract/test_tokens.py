@@ -30,9 +30,10 @@ from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from support import identities
-from support.controlplane import ISSUER, LONGEST_LIFETIME_SECONDS
+from support.controlplane import LONGEST_LIFETIME_SECONDS
 from support.deadline import eventually
 from support.identities import Identity
+from support.tokens import ISSUER
 
 FLAT = "kubernetes.io/serviceaccount"
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"

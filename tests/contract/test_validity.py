@@ -19,9 +19,9 @@ from contract.calls import (
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from support import identities
-from support.controlplane import ISSUER
 from support.deadline import eventually
 from support.identities import Identity
+from support.tokens import ISSUER
 
 CACHE_SECONDS = 10
 INVALIDATED = "service account token has been invalidated"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.reasons import MESSAGES, Reason
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.istio.objects import keys_object, revoked_objects
 from daypass.render.objects import GATE, GATE_KEYS, GATE_REVOKED, Object
 from support.deadline import eventually
+from support.gate_differences import assert_refused
 from support.h2c import Http2
 from support.istio_gates import (
-    AUDIENCE,
     FILTERS,
     GUARDED,
     OTHER,
@@ -27,8 +27,10 @@ from support.istio_gates import (
     seen,
 )
 from support.istio_gateway import LABELS, NAMESPACE
+from support.istio_logins import authentication
+from support.objects import make
 from support.raw import Answer
-from support.tokens import Signer, encode
+from support.tokens import AUDIENCE, Signer, encode, good_claims
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -54,33 +56,13 @@ def _as_it_was(gate: IstioGate) -> Iterator[None]:
 
 def claims(gate: IstioGate, **changed: Any) -> dict[str, Any]:
     """Those of a good token; None takes one away, numbers are from now on."""
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    whole = {
-        "iss": gate.issuer,
-        "aud": [AUDIENCE],
-        "sub": "system:serviceaccount:team:bot",
-        "iat": -60,
-        "exp": 3000,
-        "kubernetes.io": {"namespace": "team", "secret": {"name": "n", "uid": "secret-1"}},
-        **changed,
-    }
-    times = {name: now + whole[name] for name in ("iat", "nbf", "exp") if whole.get(name)}
-    return {name: value for name, value in (whole | times).items() if value is not None}
+    now = int(SYSTEM_CLOCK.unix())
+    times = {name: now + changed[name] for name in ("iat", "nbf", "exp") if changed.get(name)}
+    return good_claims(**{"iss": gate.issuer, **changed, **times})
 
 
 def signed(gate: IstioGate, **changed: Any) -> str:
     return f"Authorization: Bearer {gate.signer.sign(claims(gate, **changed))}"
-
-
-def assert_refused(answer: Answer, reason: Reason) -> None:
-    code = CODES.get(reason, 401)
-    assert answer.code == code, answer
-    assert answer.headers["content-type"] == "application/json"
-    assert "location" not in answer.headers
-    assert (answer.headers.get("www-authenticate") == "Bearer") is (code == 401)
-    status = answer.json
-    assert (status["kind"], status["apiVersion"], status["code"]) == ("Status", "v1", code)
-    assert status["message"].startswith(MESSAGES[reason])
 
 
 def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioGate) -> None:
@@ -303,12 +285,9 @@ def refused_by(gate: IstioGate, host: str) -> bool:
 
 
 def authorization(name: str, action: str, rules: list[Object], **more: object) -> Object:
-    metadata = {"name": name, "namespace": NAMESPACE}
     selector = {"selector": {"matchLabels": LABELS}}
-    return {
-        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": metadata,
-        "spec": {**selector, "action": action, "rules": rules, **more},
-    }  # fmt: skip
+    spec = {**selector, "action": action, "rules": rules, **more}
+    return make("security.istio.io/v1", "AuthorizationPolicy", name, NAMESPACE, spec=spec)
 
 
 @pytest.mark.parametrize(
@@ -355,11 +334,7 @@ def test_nobody_elses_word_for_a_token_opens_what_the_filters_have_not_seen(
     audiences, on a gateway that has lost or refused the filters.
     """
     lines = [gate.bearer(audiences=[]), *FORGED]
-    rule = {"issuer": gate.issuer, "jwks": gate.keys}
-    metadata = {"name": "m2m", "namespace": NAMESPACE}
-    head = {"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication"}
-    spec = {"selector": {"matchLabels": LABELS}, "jwtRules": [rule]}
-    gate.apply({**head, "metadata": metadata, "spec": spec})
+    gate.apply(authentication("m2m", gate.issuer, gate.keys))
     try:
         gate.delete(f"{FILTERS}/{GATE}")
         eventually(

@@ -17,10 +17,10 @@ from daypass.gate.decision import Decision, GateRequest, decide
 from daypass.gate.signing_keys import is_signed
 from support.deadline import eventually
 from support.gate_differences import assert_documented, found, passes_knowingly, told
-from support.istio_gates import AUDIENCE, GUARDED, IstioGate, running_istio_gate, seen
+from support.istio_gates import GUARDED, IstioGate, running_istio_gate, seen
 from support.odd_tokens import changes, forms, made_by, signers
 from support.single_changes import RULES, Keys, Sent, revoked, single_changes
-from support.tokens import Signer
+from support.tokens import AUDIENCE, Signer
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -15,6 +15,7 @@ from support.deadline import eventually
 from support.h2c import Http2
 from support.istio_gates import (
     FILTERS,
+    FORGED,
     GUARDED,
     OTHER,
     IstioGate,
@@ -30,7 +31,6 @@ pytestmark = pytest.mark.timeout(600)
 
 MADE_UP = "made.up.example.org"
 NAMES = (OTHER, MADE_UP, f"{MADE_UP}:8443", f"{MADE_UP}.", "MADE.up", "10.0.0.1", "[::1]:443", "x")
-FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
 EVERY = "hosts: ['*']"
 DOOR = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
 

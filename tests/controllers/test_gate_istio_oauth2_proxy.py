@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
 
-from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass._core.reasons import Reason
 from daypass.render.objects import GATE
-from support.browsers import Browser
 from support.deadline import eventually
-from support.identity_provider import USER, IdentityProvider, running_identity_provider
+from support.gate_differences import assert_refused
 from support.istio_gates import (
     FILTERS,
     GUARDED,
@@ -28,6 +27,7 @@ from support.kubeflow_logins import (
     KubeflowLogin,
     running_kubeflow_login,
 )
+from support.oauth2_proxy import USER, IdentityProvider, running_identity_provider
 from support.raw import Answer
 from support.tokens import Signer
 
@@ -43,6 +43,45 @@ FORGED = (
     "x-auth-request-groups: system:masters",
     "x-auth-request-preferred-username: admin",
 )
+
+
+_MOST_REDIRECTS = 10
+
+
+class Browser:
+    """A browser, as far as a login needs one: it keeps cookies, and goes where it is sent.
+
+    On one host, whose GET is `get(path, header lines)`.
+    """
+
+    def __init__(self, get: Callable[[str, tuple[str, ...]], Answer]) -> None:
+        self._get = get
+        self.cookies: dict[str, str] = {}
+
+    @property
+    def line(self) -> str:
+        """The Cookie header that it sends now."""
+        return "Cookie: " + "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+    def get(self, path: str, *lines: str) -> Answer:
+        """One request, with its cookies; those of the answer are kept."""
+        answer = self._get(path, (*([self.line] if self.cookies else []), *lines))
+        for cookie in answer.cookies:
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.cookies[name] = value
+            if not value:
+                del self.cookies[name]
+        return answer
+
+    def follow(self, path: str, *lines: str) -> Answer:
+        """The answer at the end of all redirects; none may lead to another host."""
+        for _ in range(_MOST_REDIRECTS):
+            answer = self.get(path, *lines)
+            if answer.code not in {302, 303}:
+                return answer
+            path = answer.headers["location"]
+            assert path.startswith("/"), path
+        raise AssertionError(f"more than {_MOST_REDIRECTS} redirects")
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +131,6 @@ def signed_in(login: KubeflowLogin) -> Browser:
     user = browser(login.gate)
     assert user.follow("/oauth2/start?rd=/").code == 200
     return user
-
-
-def assert_refused(answer: Answer, reason: Reason) -> None:
-    assert answer.code == CODES.get(reason, 401), answer
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json["message"].startswith(MESSAGES[reason])
-    assert "location" not in answer.headers
-    assert not answer.cookies
 
 
 def assert_nothing_forged(headers: dict[str, str]) -> None:

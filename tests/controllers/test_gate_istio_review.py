@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daypass._core.reasons import CODES, MESSAGES, Reason
-from daypass.render.objects import GATE, GATE_TRUST, Object, gate_host
+from daypass._core.reasons import Reason
+from daypass.render.objects import GATE, GATE_TRUST, gate_host
 from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually
+from support.gate_differences import assert_refused
 from support.istio_gates import (
-    AUDIENCE,
     FILTERS,
+    FORGED,
     LOGIN_PAGE,
     OTHER,
     POLICIES,
@@ -27,14 +26,14 @@ from support.istio_gates import (
     seen,
     signed,
 )
-from support.istio_gateway import secret
+from support.istio_gateway import NAMESPACE, service_at
 from support.istio_logins import LINE, by_policy, token_required
-from support.raw import Answer
-from support.tokens import Signer
+from support.objects import secret
+from support.serving import gate_serve_over_tls
+from support.tokens import AUDIENCE, Signer
 
 pytestmark = pytest.mark.timeout(600)
 
-FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
 SESSION = "Cookie: session=alice"
 STRANGER = Signer("stranger")
 
@@ -51,48 +50,14 @@ def authorizer(running: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> 
     """`daypass gate serve`, as the gateway would find it in the cluster."""
     folder, authority = tmp_path_factory.mktemp("authorizer"), Authority()
     pair = authority.server(gate_host(running.config))
-    for name, text in {
-        "tls.crt": pair.certificate_pem,
-        "tls.key": pair.key_pem,
-        "daypass.yaml": config_text(running.issuer, "check: review"),
-    }.items():
-        (folder / name).touch(0o600)
-        (folder / name).write_text(text)
-    child = Child(
-        [
-            sys.executable, "-m", "daypass", "gate", "serve", "--listen", "127.0.0.1:0",
-            "--status", "127.0.0.1:0", "--certificate", "tls.crt", "--key", "tls.key",
-            "--kubeconfig", str(running.plane.kubeconfig), "--without-watch",
-        ],
-        log=folder / "serve.log", folder=folder,
-    )  # fmt: skip
-    try:
-        listens = eventually("it listens", lambda: _listens(child), seconds=60)
-        running.apply(secret(GATE_TRUST, {"ca.crt": authority.pem}), authorizer_at(int(listens[1])))
-        yield child
-    finally:
-        child.stop()
-
-
-def _listens(child: Child) -> re.Match[str] | None:
-    child.check()
-    return re.search(r"listens at 127\.0\.0\.1:(\d+)", child.log.read_text())
-
-
-def authorizer_at(port: int) -> Object:
-    """The authorizer's Service as Istio would see it; endpoints of a real one are no loopback."""
-    spec = {
-        "hosts": [f"{GATE}.daypass.svc.cluster.local"],
-        "location": "MESH_INTERNAL",
-        "ports": [{"number": 443, "name": "https", "protocol": "HTTPS"}],
-        "resolution": "STATIC",
-        "endpoints": [{"address": "127.0.0.1", "ports": {"https": port}}],
-    }
-    metadata = {"name": GATE, "namespace": "daypass"}
-    return {
-        "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata,
-        "spec": spec,
-    }  # fmt: skip
+    config = config_text(running.issuer, "check: review")
+    arguments = ("--kubeconfig", str(running.plane.kubeconfig), "--without-watch")
+    with gate_serve_over_tls(folder, config, pair, *arguments) as served:
+        running.apply(
+            secret(GATE_TRUST, NAMESPACE, {"ca.crt": authority.pem}),
+            service_at(GATE, served.port),
+        )
+        yield served.child
 
 
 @pytest.fixture(scope="module", params=["review", "both"])
@@ -105,15 +70,6 @@ def gate(running: IstioGate, authorizer: Child, request: pytest.FixtureRequest) 
         seconds=60,
     )
     return running
-
-
-def assert_refused(answer: Answer, *reasons: Reason) -> None:
-    assert answer.code in {CODES.get(reason, 401) for reason in reasons}, answer
-    assert answer.headers["content-type"] == "application/json"
-    assert "location" not in answer.headers
-    assert answer.json["message"].startswith(tuple(MESSAGES[reason] for reason in reasons))
-    if answer.code == 401:
-        assert answer.headers["www-authenticate"] == "Bearer"
 
 
 def asked(child: Child) -> int:
@@ -236,7 +192,7 @@ def test_without_an_authorizer_nothing_passes(gate: IstioGate, tmp_path: Path) -
     entries = "/apis/networking.istio.io/v1/namespaces/daypass/serviceentries"
     (entry,) = gate.plane.admin.get(entries)["items"]
     (endpoint,) = entry["spec"]["endpoints"]
-    gate.apply(authorizer_at(9))
+    gate.apply(service_at(GATE, 9))
     try:
         line = gate.bearer()
         answer = eventually("it is gone", lambda: a if (a := gate.send(line)).code == 503 else None)
@@ -245,7 +201,7 @@ def test_without_an_authorizer_nothing_passes(gate: IstioGate, tmp_path: Path) -
         assert gate.send(host=OTHER).code == 200
         assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
     finally:
-        gate.apply(authorizer_at(endpoint["ports"]["https"]))
+        gate.apply(service_at(GATE, endpoint["ports"]["https"]))
         eventually("it is back", lambda: gate.send(line).code == 200)
 
 
@@ -271,7 +227,7 @@ def test_an_authorizer_that_proves_to_be_another_is_not_believed(
     if wrong == "name":
         tls["subjectAltNames"] = ["daypass-gate.elsewhere.svc"]
     else:
-        gate.apply(secret("other-trust", {"ca.crt": Authority().pem}))
+        gate.apply(secret("other-trust", NAMESPACE, {"ca.crt": Authority().pem}))
         tls["credentialName"] = "other-trust"
     gate.apply(bent)
     try:

@@ -20,7 +20,8 @@ from daypass.render.objects import GATE_KNOWN, KNOWN_PARTS
 from support.deadline import eventually
 from support.identities import Identity
 from support.istio_gates import GUARDED, IstioGate, running_istio_gate
-from support.raw import Answer, Conversation
+from support.raw import Answer, Caller
+from support.tokens import AUDIENCE
 from support.watching import HOME, Watch, identity_namespace, install, watching
 
 pytestmark = pytest.mark.timeout(600)
@@ -43,29 +44,11 @@ def watch(gate: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
-class Caller:
-    """One connection that stays open, with one token."""
-
-    def __init__(self, conversation: Conversation, line: str) -> None:
-        self._conversation = conversation
-        self._request = "\r\n".join(["GET / HTTP/1.1", f"Host: {GUARDED}", line, "", ""]).encode()
-
-    def ask(self) -> Answer:
-        self._conversation.send(self._request)
-        return self._conversation.answer()
-
-    def becomes(self, code: int) -> Answer:
-        return eventually(
-            f"a {code}", lambda: a if (a := self.ask()).code == code else None, seconds=60
-        )
-
-
 @contextmanager
 def calling(gate: IstioGate, identity: Identity, **shape: Any) -> Iterator[Caller]:
-    shape = {"audiences": ["gate.example.com"], **shape}
-    line = f"Authorization: Bearer {gate.plane.make_token(identity, **shape).reveal()}"
+    token = gate.plane.make_token(identity, **{"audiences": [AUDIENCE], **shape})
     with gate.conversation() as conversation:
-        yield Caller(conversation, line)
+        yield Caller(conversation, GUARDED, token)
 
 
 def assert_revoked(answer: Answer) -> None:

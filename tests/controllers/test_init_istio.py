@@ -16,7 +16,8 @@ from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
 from support.doors import post
-from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway, secret
+from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway
+from support.objects import make, tls_secret
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -32,15 +33,13 @@ def gateway(*hosts: str) -> Object:
         "tls": {"mode": "SIMPLE", "credentialName": "public"},
     }
     spec = {"selector": {"istio": "ingressgateway"}, "servers": [server]}
-    metadata = {"name": "kubeflow", "namespace": NAMESPACE}
-    return {"apiVersion": VERSION, "kind": "Gateway", "metadata": metadata, "spec": spec}
+    return make(VERSION, "Gateway", "kubeflow", NAMESPACE, spec=spec)
 
 
 def service(host: str, prefix: str, status: int) -> Object:
     http = {"match": [{"uri": {"prefix": prefix}}], "directResponse": {"status": status}}
     spec = {"gateways": [f"{NAMESPACE}/kubeflow"], "hosts": [host], "http": [http]}
-    metadata = {"name": prefix.strip("/"), "namespace": NAMESPACE}
-    return {"apiVersion": VERSION, "kind": "VirtualService", "metadata": metadata, "spec": spec}
+    return make(VERSION, "VirtualService", prefix.strip("/"), NAMESPACE, spec=spec)
 
 
 def code(running: Gateway, path: str) -> int:
@@ -50,8 +49,7 @@ def code(running: Gateway, path: str) -> int:
 
 def test_a_host_of_a_gateways_wildcard_is_lost_unless_the_gateway_names_it(tmp_path: Path) -> None:
     star, door = service("*", "/pipeline", 218), service(HOST, "/kubernetes", 219)
-    pair = PUBLIC.server(HOST)
-    public = secret("public", {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
+    public = tls_secret("public", NAMESPACE, PUBLIC.server(HOST))
     (tmp_path / "gateway").mkdir()
     with ControlPlane.start(tmp_path / "plane") as plane, closing(admin_cluster(plane)) as cluster:
         install_istio(plane)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,10 @@ from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
 from support.doors import PUBLISHED, post
-from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway, secret
-from support.raw import Answer, connect
-from support.rendered import RenderedDoor, config_of, running_pod
+from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway, service_at
+from support.objects import secret, tls_secret
+from support.raw import Answer
+from support.rendered import RenderedDoor, config_of, running_pod, token_request
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -47,34 +48,15 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         apply(
             running,
             *(o for o in render_objects(CONFIG, ClusterFacts()) if o["kind"] != "Service"),
-            secret("serving-tls", {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem}),
+            tls_secret("serving-tls", NAMESPACE, pair),
         )
         yield running
 
 
 def apply(plane: ControlPlane, *objects: Object) -> None:
-    cluster = admin_cluster(plane)
-    try:
+    with closing(admin_cluster(plane)) as cluster:
         for value in objects:
             cluster.apply(value, force=True)
-    finally:
-        cluster.close()
-
-
-def door_at(port: int) -> Object:
-    """The door's Service as Istio would see it; endpoints of a real one cannot be on loopback."""
-    spec = {
-        "hosts": [f"{DOOR}.daypass.svc.cluster.local"],
-        "location": "MESH_INTERNAL",
-        "ports": [{"number": 443, "name": "https", "protocol": "HTTPS"}],
-        "resolution": "STATIC",
-        "endpoints": [{"address": "127.0.0.1", "ports": {"https": port}}],
-    }
-    metadata = {"name": DOOR, "namespace": "daypass"}
-    return {
-        "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata,
-        "spec": spec,
-    }  # fmt: skip
 
 
 @contextmanager
@@ -101,21 +83,14 @@ def running_front(
         authority_pem=api_authority or plane.ca_pem,
     ) as door:
         if shown is not None:
-            pair = door.authority.server(shown)
-            door.volumes["tls"].put({"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
-            eventually("the other certificate is shown", lambda: _shows(door, shown))
+            door.show(shown)
         apply(
             plane,
-            door_at(door.envoy.port("door")),
-            secret(DOOR_TRUST, {"ca.crt": trust or door.authority.pem}),
+            service_at(DOOR, door.envoy.port("door")),
+            secret(DOOR_TRUST, NAMESPACE, {"ca.crt": trust or door.authority.pem}),
         )
         with running_gateway(folder / "gateway", plane, built("istiod", ".")) as gateway:
             yield gateway, door
-
-
-def _shows(door: RenderedDoor, name: str) -> bool:
-    with connect(door.envoy.port("door"), authority_pem=door.authority.pem, name=name):
-        return True
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +117,7 @@ def test_a_token_is_traded_through_istio(
 ) -> None:
     gateway, _ = front
     identity = plane.make_identity()
-    body = json.dumps({"spec": {"audiences": ["gate"]}}).encode()
-    headers = (f"Authorization: Bearer {identity.token.reveal()}", "Content-Type: application/json")
-    path = f"/kubernetes{identity.token_path}"
-    answer = send(gateway, post(path, host=HOST, headers=headers, body=body))
+    answer = send(gateway, token_request(identity, HOST))
     assert answer.code == 201, answer.body
 
 
@@ -167,10 +139,10 @@ def test_the_rest_of_the_host_does_not_reach_the_door(
     front: tuple[Gateway, RenderedDoor], path: str
 ) -> None:
     gateway, door = front
-    before = door.envoy.stats("^http.door.downstream_rq_total$")
+    before = door.requests()
     answer = send(gateway, get(path))
     assert (answer.code, answer.body) == (404, b"")
-    assert door.envoy.stats("^http.door.downstream_rq_total$") == before
+    assert door.requests() == before
 
 
 def test_a_client_cannot_pretend_that_it_came_over_plain_http_or_from_elsewhere(
@@ -189,8 +161,7 @@ def test_istio_sends_a_request_once_also_if_it_is_answered_503(
     with running_front(plane, tmp_path, api_authority=Authority().pem) as (gateway, door):
         answer = send(gateway, get(CHECK))
         assert (answer.code, answer.json["reason"]) == (503, "ServiceUnavailable")
-        total = door.envoy.stats("^http.door.downstream_rq_total$")
-        assert total == {"http.door.downstream_rq_total": 1}
+        assert door.requests() == 1
 
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
@@ -204,6 +175,4 @@ def test_istio_refuses_a_door_of_another_authority_or_name(
         # It was there, and was turned away in the handshake.
         failures = door.envoy.stats("^listener.*ssl.connection_error$")
         assert any(failures.values()), failures
-        assert door.envoy.stats("^http.door.downstream_rq_total$") == {
-            "http.door.downstream_rq_total": 0
-        }
+        assert door.requests() == 0

@@ -17,7 +17,7 @@ from daypass.client.transport import SYSTEM_TIMING, Timing
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
 from integrations.callers import CALLERS, Caller
-from integrations.service import Service
+from integrations.service import Service, running_service
 from integrations.trust import Trust
 from support.authority import Authority
 
@@ -40,7 +40,7 @@ def serve(trust: Trust) -> Iterator[Callable[..., Service]]:
     with ExitStack() as services:
 
         def start(*, tls: bool = True) -> Service:
-            return services.enter_context(Service(trust.certificate if tls else None))
+            return services.enter_context(running_service(trust.certificate if tls else None))
 
         yield start
 

@@ -24,9 +24,10 @@ import daypass.integrations.kubernetes
 import daypass.integrations.kubernetes_asyncio
 import daypass.integrations.lightkube
 from support import identities
-from support.controlplane import ISSUER, ControlPlane
+from support.controlplane import ControlPlane
 from support.examples import run_example
 from support.identities import Identity
+from support.tokens import ISSUER
 from support.up import Up, running_up, up_config
 
 READ = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}

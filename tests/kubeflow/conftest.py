@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.fake_pipelines import FakePipelines
+from support.fake_pipelines import FakePipelines, running_pipelines
 
 
 @pytest.fixture(scope="session")
 def pipelines() -> Iterator[FakePipelines]:
     """What the gate guards."""
-    with FakePipelines() as running:
+    with running_pipelines() as running:
         yield running
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +15,7 @@ from daypass.integrations.grpc import channel_credentials
 from daypass.local.stack import AUDIENCE, stack_config
 from support.authority import Authority
 from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service
+from support.http_services import Handler, serving
 from support.identities import Identity, make_identity, token_path
 from support.up import Up, running_up
 from support.up_embedded import admin_of, at_the_gate, credentials_of
@@ -123,46 +121,17 @@ def test_refused_calls_get_a_grpc_status(service: GrpcService, tmp_path: Path) -
     assert service.calls == []
 
 
-class Answering(http.server.BaseHTTPRequestHandler):
+class Answering(Handler):
     """Says in which version of HTTP it was asked."""
 
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-
     def do_GET(self) -> None:
-        body = json.dumps({"version": self.request_version}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def http1_service(folder: Path) -> Iterator[int]:
-    """A TLS server that knows HTTP/1.1 alone, and offers nothing by ALPN."""
-    certificate = AUTHORITY.server("localhost")
-    (folder / "pair.pem").write_text(certificate.certificate_pem + certificate.key_pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "pair.pem")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    server.daemon_threads = True
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2})
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        self.answer(200, json.dumps({"version": self.request_version}))
 
 
 def test_a_tls_server_without_http2_is_reached_over_http1(tmp_path: Path) -> None:
     with (
-        http1_service(tmp_path) as port,
+        # It knows HTTP/1.1 alone, and offers nothing by ALPN.
+        serving(Answering, context=AUTHORITY.server("localhost").context()) as port,
         gate_before(tmp_path, f"https://localhost:{port}") as up,
     ):
         identity = make_identity(admin_of(up), "team")

@@ -18,8 +18,8 @@ from daypass.render.envoy.filters import AUTHORIZER
 from daypass.render.envoy.upstream import certificate_names, verified_tls
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
-from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
-from support.tokens import Signer
+from support.gates import RunningGate, running_gate
+from support.tokens import AUDIENCE, ISSUER, Signer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,12 +89,12 @@ class Child:
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
-        """Let it do nothing for a while, as a process that hangs."""
-        self._signal(signal.SIGSTOP)
+        """Let it do nothing for a while, as a process that hangs; what it has started goes on."""
+        os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            self._signal(signal.SIGCONT)
+            os.kill(self.pid, signal.SIGCONT)
 
     def stop(self, *, grace_seconds: float = 0.0) -> None:
         """End it and all it started, and wait for it; SIGTERM first where it is given grace."""

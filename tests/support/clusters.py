@@ -10,6 +10,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.kubeconfig import find_connection_config
 from support.controlplane import ControlPlane
+from support.objects import kubeconfig
 
 
 def admin_access(plane: ControlPlane) -> ConnectionConfig:
@@ -44,11 +45,6 @@ def account_token(plane: ControlPlane, namespace: str, name: str) -> Secret:
 
 def write_kubeconfig(plane: ControlPlane, token: Secret, file: Path) -> None:
     """A file for the holder of a token."""
-    cluster = {"server": plane.url, "certificate-authority": str(plane.ca_path)}
+    user = {"token": token.reveal()}
     file.touch(0o600)
-    file.write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        "clusters": [{"name": "x", "cluster": cluster}],
-        "users": [{"name": "x", "user": {"token": token.reveal()}}],
-    }))  # fmt: skip
+    file.write_text(json.dumps(kubeconfig(plane.url, user, str(plane.ca_path))))

@@ -30,10 +30,9 @@ from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually
 from support.identities import Identity
-from support.tokens import Signer, encode
-
-ISSUER = "https://kubernetes.default.svc"
-"""`iss` of short-lived tokens, and the API server's own audience."""
+from support.objects import kubeconfig
+from support.ports import reserve
+from support.tokens import ISSUER, Signer, encode
 
 SERVER_NAMES = ("kubernetes.default.svc", "kubernetes", "localhost", "127.0.0.1")
 ADMIN_USER = "daypass-tests:admin"
@@ -78,7 +77,8 @@ class ControlPlane:
         self.ca_pem = authority.pem
         self.ca_path = folder / "ca.crt"
         self.kubeconfig = folder / "admin.kubeconfig"
-        self._reserved = _reserve_port()
+        # The API server shares it: both set SO_REUSEPORT.
+        self._reserved = reserve(socket.SO_REUSEPORT)
         self.port = int(self._reserved.getsockname()[1])
         self.url = f"https://127.0.0.1:{self.port}"
         self._children: list[Child] = []
@@ -276,8 +276,12 @@ class ControlPlane:
             (self.folder / f"{name}.crt").write_text(pair.certificate_pem)
             _write_key(self.folder / f"{name}.key", pair.key_pem.encode())
         for name in ("admin", "controller"):
-            kubeconfig = json.dumps(_kubeconfig(self.url, self.folder, name))
-            (self.folder / f"{name}.kubeconfig").write_text(kubeconfig)
+            user = {
+                "client-certificate": str(self.folder / f"{name}.crt"),
+                "client-key": str(self.folder / f"{name}.key"),
+            }
+            document = kubeconfig(self.url, user, str(self.ca_path))
+            (self.folder / f"{name}.kubeconfig").write_text(json.dumps(document))
         (self.folder / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
         self._write_signing_key("sa")
 
@@ -357,38 +361,6 @@ def _apiserver_flags(port: int, *, anonymous: bool) -> list[str]:
     ]
 
 
-def _reserve_port() -> socket.socket:
-    """A free port that stays ours while the socket is open.
-
-    The socket never listens. The kernel gives its port to nobody who asks for any port, and lets
-    the API server share it (SO_REUSEPORT, same user), so nobody can come in between.
-    """
-    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind(("127.0.0.1", 0))
-    except OSError:
-        reserved.close()
-        raise
-    return reserved
-
-
 def _write_key(path: Path, content: bytes) -> None:
     path.touch(mode=0o600)
     path.write_bytes(content)
-
-
-def _kubeconfig(url: str, folder: Path, user: str) -> Document:
-    cluster = {"server": url, "certificate-authority": str(folder / "ca.crt")}
-    credentials = {
-        "client-certificate": str(folder / f"{user}.crt"),
-        "client-key": str(folder / f"{user}.key"),
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "tests",
-        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
-        "clusters": [{"name": "tests", "cluster": cluster}],
-        "users": [{"name": "tests", "user": credentials}],
-    }

@@ -1,5 +1,5 @@
-"""The kinds of Istio, the Gateway API and Envoy Gateway on a control plane of the tests, with
-nothing behind them.
+"""Kinds of Istio, the Gateway API, Envoy Gateway and cert-manager on a control plane of the tests,
+with nothing behind them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ def install_envoy_gateway(plane: ControlPlane) -> None:
     """Envoy Gateway's own kinds and those of the Gateway API, served when this returns."""
     install_gateway_api(plane)
     _install(plane, crds.envoy_gateway_crds())
+
+
+def install_cert_manager(plane: ControlPlane) -> None:
+    """cert-manager's kinds, served when this returns."""
+    _install(plane, crds.cert_manager_crds())
 
 
 def _install(plane: ControlPlane, file: Path) -> None:

@@ -17,6 +17,7 @@ from daypass.render.envoy.bootstrap import followed_files, to_json
 from daypass.render.envoy.settings import Certificate, DoorSettings, SocketAddress, Upstream
 from support.authority import Authority
 from support.deadline import eventually
+from support.h2c import Fields, Http2, Reply
 from support.raw import Answer, Conversation, connect, exchange
 from support.recorder import UPSTREAM_NAME, Recorded, Recorder
 
@@ -149,6 +150,16 @@ class Stage:
             first = conversation.answer(head=request.startswith(b"HEAD "))
             arrived = self.arrived()
             return Outcome(answers=(first, *conversation.pending()), arrived=arrived)
+
+    def assert_refuses(self, request: bytes, *codes: int) -> Answer:
+        """Send a request; fail unless the door itself refuses it, with one of these codes, and
+        nothing arrives behind the door. Return the answer.
+        """
+        outcome = self.send(request)
+        assert outcome.answer.code in codes, outcome.answer
+        assert_refused(outcome.answer, outcome.answer.code)
+        assert outcome.arrived == ()
+        return outcome.answer
 
     def send_each(self, requests: Iterable[bytes]) -> list[Answer]:
         """The first answer to each request, on one connection for as long as the door keeps it."""
@@ -294,3 +305,35 @@ def post(
     if body or method == "POST":
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def http2_fields(*more: tuple[str, str], **pseudo: str | None) -> list[tuple[str, str]]:
+    """The header block of a TokenRequest; a pseudo-header given as None is left out."""
+    usual: dict[str, str | None] = {
+        "method": "POST",
+        "scheme": "https",
+        "authority": EKF,
+        "path": PATH,
+    }
+    first = [(f":{name}", value) for name, value in {**usual, **pseudo}.items()]
+    rest = [("authorization", f"Bearer {JWT}"), ("content-type", "application/json"), *more]
+    return [(name, value) for name, value in first if value is not None] + rest
+
+
+def send_http2(
+    stage: Stage, block: Fields, body: bytes = BODY, *, trailers: Fields = ()
+) -> tuple[Reply, tuple[Recorded, ...]]:
+    """How one request on a connection of its own ended, and what arrived."""
+    with http2(stage) as client:
+        reply = client.request(block, body, trailers=trailers)
+        return reply, stage.arrived()
+
+
+def http2(stage: Stage) -> Http2:
+    """An HTTP/2 connection to the door."""
+    return Http2(stage.door.port, authority_pem=stage.door.authority.pem, name=EKF)
+
+
+def assert_status(reply: Reply, code: int) -> None:
+    """That a reply is the door's own, whole and exact."""
+    assert_refused(Answer(code=reply.code, headers=reply.headers, body=reply.body), code)

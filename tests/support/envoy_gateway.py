@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
-import signal
 import socket
 import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +19,12 @@ from tools.gobuild import built
 from daypass.local.envoy import find_envoy
 from daypass.render.objects import Object
 from support.admin import Document
-from support.authority import Certificate
 from support.children import Child
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway
 from support.deadline import eventually
+from support.objects import make
 from support.ports import free_ports
 
 NAMESPACE = "envoy-gateway-system"
@@ -43,98 +40,56 @@ _FIXED_PORT = 18000
 
 def apply(plane: ControlPlane, *objects: Object) -> None:
     """Server-side apply of objects of any kind, each in its place."""
-    cluster = admin_cluster(plane)
-    try:
+    with closing(admin_cluster(plane)) as cluster:
         for value in objects:
             cluster.apply(value, force=True)
-    finally:
-        cluster.close()
 
 
 def prepare(plane: ControlPlane) -> None:
     """The kinds, its namespace and a GatewayClass whose Envoys run on this machine."""
     install_envoy_gateway(plane)
-    host = {"type": "Host", "host": {"envoyVersion": _VERSION}}
-    proxy: Object = {
-        "apiVersion": _OWN,
-        "kind": "EnvoyProxy",
-        "metadata": {"name": CLASS, "namespace": NAMESPACE},
-        "spec": {
-            "provider": host,
-            "concurrency": 1,
-            # Each Gateway has an Envoy, and there may be others on this machine.
-            "extraArgs": ["--disable-hot-restart"],
-        },
-    }
+    # Each Gateway has an Envoy, and there may be others on this machine.
+    settings = {"concurrency": 1, "extraArgs": ["--disable-hot-restart"]}
+    provider = {"type": "Host", "host": {"envoyVersion": _VERSION}}
+    proxy = make(_OWN, "EnvoyProxy", CLASS, NAMESPACE, spec={"provider": provider, **settings})
     parameters = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": CLASS}
-    gateway_class: Object = {
-        "apiVersion": f"{_GROUP}/v1",
-        "kind": "GatewayClass",
-        "metadata": {"name": CLASS},
-        "spec": {
-            "controllerName": _CONTROLLER,
-            "parametersRef": {**parameters, "namespace": NAMESPACE},
-        },
+    spec = {
+        "controllerName": _CONTROLLER,
+        "parametersRef": {**parameters, "namespace": NAMESPACE},
     }
+    gateway_class = make(f"{_GROUP}/v1", "GatewayClass", CLASS, spec=spec)
     apply(plane, namespace(NAMESPACE), proxy, gateway_class)
 
 
-def endpoints(service: str, namespace: str, port: int, *, port_name: str = "https") -> Object:
+def endpoints(service: str, namespace: str, port: int) -> Object:
     """The endpoints of a Service on this machine. By name: Kubernetes takes no loopback address,
     and every name below `localhost` is one (RFC 6761).
     """
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": service,
-            "namespace": namespace,
-            "labels": {"kubernetes.io/service-name": service},
-        },
-        "addressType": "FQDN",
-        "endpoints": [{"addresses": [f"{service}.localhost"], "conditions": {"ready": True}}],
-        "ports": [{"name": port_name, "port": port, "protocol": "TCP"}],
-    }
+    document = make(
+        "discovery.k8s.io/v1", "EndpointSlice", service, namespace,
+        addressType="FQDN",
+        endpoints=[{"addresses": [f"{service}.localhost"], "conditions": {"ready": True}}],
+        ports=[{"name": "https", "port": port, "protocol": "TCP"}],
+    )  # fmt: skip
+    document["metadata"]["labels"] = {"kubernetes.io/service-name": service}
+    return document
 
 
 def namespace(name: str) -> Object:
     """A namespace."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-
-
-def config_map(name: str, namespace: str, **data: str) -> Object:
-    """A ConfigMap."""
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    return make("v1", "Namespace", name)
 
 
 def service(name: str, namespace: str, port: int) -> Object:
     """A Service with distinct `endpoints`."""
-    metadata = {"name": name, "namespace": namespace}
     ports = [{"name": "https", "port": port, "targetPort": port}]
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports}}
-
-
-def tls_secret(name: str, namespace: str, pair: Certificate) -> Object:
-    """A certificate and its key, as a Gateway wants them."""
-    files = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace},
-        "type": "kubernetes.io/tls",
-        "data": {key: base64.b64encode(text.encode()).decode() for key, text in files.items()},
-    }
+    return make("v1", "Service", name, namespace, spec={"ports": ports})
 
 
 def gateway(name: str, namespace: str, *listeners: Document) -> Object:
     """A Gateway of the class."""
-    return {
-        "apiVersion": f"{_GROUP}/v1",
-        "kind": "Gateway",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"gatewayClassName": CLASS, "listeners": list(listeners)},
-    }
+    spec = {"gatewayClassName": CLASS, "listeners": list(listeners)}
+    return make(f"{_GROUP}/v1", "Gateway", name, namespace, spec=spec)
 
 
 def listener(name: str, port: int, *, host: str | None = None, secret: str | None = None) -> Any:
@@ -156,42 +111,26 @@ def route(name: str, namespace: str, *, gateway: str, host: str, service: str) -
     """
     where, whom, *section = gateway.split("/")
     parent = {"namespace": where, "name": whom}
-    return {
-        "apiVersion": f"{_GROUP}/v1",
-        "kind": "HTTPRoute",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "parentRefs": [{**parent, "sectionName": section[0]} if section else parent],
-            "hostnames": [host],
-            "rules": [{"backendRefs": [{"name": service, "port": 80}]}],
-        },
+    spec = {
+        "parentRefs": [{**parent, "sectionName": section[0]} if section else parent],
+        "hostnames": [host],
+        "rules": [{"backendRefs": [{"name": service, "port": 80}]}],
     }
+    return make(f"{_GROUP}/v1", "HTTPRoute", name, namespace, spec=spec)
 
 
 def delete(plane: ControlPlane, document: Object) -> None:
     """Delete an object; its absence is a success too."""
-    cluster = admin_cluster(plane)
-    try:
+    with closing(admin_cluster(plane)) as cluster:
         resource, metadata = cluster.resource(document), document["metadata"]
-        plane.admin.delete(resource.path(metadata.get("namespace"), metadata["name"]))
-    finally:
-        cluster.close()
+    plane.admin.delete(resource.path(metadata.get("namespace"), metadata["name"]))
 
 
-def find(plane: ControlPlane, document: Object) -> Object:
-    """An object as it was applied: without what is the API server's, and others'."""
-    cluster = admin_cluster(plane)
-    try:
+def find(plane: ControlPlane, document: Object) -> Object | None:
+    """An object as the API server has it."""
+    with closing(admin_cluster(plane)) as cluster:
         resource, metadata = cluster.resource(document), document["metadata"]
-        found = cluster.get(resource, metadata["name"], metadata.get("namespace"))
-    finally:
-        cluster.close()
-    kept = {key: value for key, value in found.items() if key != "status"}
-    return {**kept, "metadata": metadata, **_head(document)}
-
-
-def _head(document: Object) -> Object:
-    return {key: document[key] for key in ("apiVersion", "kind")}
+        return cluster.find(resource, metadata["name"], metadata.get("namespace"))
 
 
 def conditions(plane: ControlPlane, document: Object) -> dict[str, tuple[str, str]]:
@@ -199,13 +138,7 @@ def conditions(plane: ControlPlane, document: Object) -> dict[str, tuple[str, st
 
     A message that is said of one of its ancestors or listeners counts for the whole.
     """
-    cluster = admin_cluster(plane)
-    try:
-        metadata = document["metadata"]
-        resource = cluster.resource(document)
-        found = cluster.find(resource, metadata["name"], metadata.get("namespace")) or {}
-    finally:
-        cluster.close()
+    found = find(plane, document) or {}
     status = found.get("status") or {}
     nested = [*status.get("ancestors", ()), *status.get("parents", ())]
     said = [each for one in (status, *nested) for each in one.get("conditions", ())]
@@ -217,68 +150,45 @@ def conditions(plane: ControlPlane, document: Object) -> dict[str, tuple[str, st
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvoyGateway:
-    """An Envoy Gateway that runs."""
-
-    control: Child
-
-    @property
-    def log(self) -> Path:
-        """What it has said."""
-        return self.control.log
-
-    @contextmanager
-    def suspended(self) -> Iterator[None]:
-        """Let it do nothing for a while; the Envoy that it has started goes on."""
-        os.kill(self.control.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.control.pid, signal.SIGCONT)
-
-
 @contextmanager
-def running_envoy_gateway(folder: Path, plane: ControlPlane) -> Iterator[EnvoyGateway]:
-    """Envoy Gateway on the cluster; after `prepare`. It runs once on a machine: others wait."""
+def running_envoy_gateway(folder: Path, plane: ControlPlane) -> Iterator[Child]:
+    """Envoy Gateway on the cluster; after `prepare`. It runs once on a machine: others wait.
+
+    While it is suspended, the Envoys that it has started go on.
+    """
     program = str(built("envoygateway", "."))
-    with _alone(), _logged(folder, plane, program) as control:
-        yield EnvoyGateway(control=control)
-
-
-@contextmanager
-def _logged(folder: Path, plane: ControlPlane, program: str) -> Iterator[Child]:
-    health, webhook, admin = free_ports(3)
-    environment = {
-        **os.environ,
-        "KUBECONFIG": str(plane.kubeconfig),
-        "WEBHOOK_PORT": str(webhook),
-        "HEALTH_ADDRESS": f"127.0.0.1:{health}",
-        "HOME": str(folder),
-    }
-    for arguments in (
-        ["certgen", "--local", "--config-home", str(folder / "config")],
-        ["certgen", "--disable-topology-injector"],
-    ):
-        subprocess.run(
-            [program, *arguments], env=environment, check=True, capture_output=True, timeout=120
+    with _alone():
+        health, webhook, admin = free_ports(3)
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(plane.kubeconfig),
+            "WEBHOOK_PORT": str(webhook),
+            "HEALTH_ADDRESS": f"127.0.0.1:{health}",
+            "HOME": str(folder),
+        }
+        for arguments in (
+            ["certgen", "--local", "--config-home", str(folder / "config")],
+            ["certgen", "--disable-topology-injector"],
+        ):
+            subprocess.run(
+                [program, *arguments], env=environment, check=True, capture_output=True, timeout=120
+            )
+        (folder / "certs").symlink_to(folder / "config" / "certs" / "envoy-gateway")
+        envoy = folder / "data" / "envoy-versions" / _VERSION / "bin" / "envoy"
+        envoy.parent.mkdir(parents=True)
+        envoy.symlink_to(find_envoy())
+        (folder / "envoy-gateway.json").write_text(json.dumps(_config(folder, admin)))
+        control = Child(
+            [program, "server", "--config-path", str(folder / "envoy-gateway.json")],
+            log=folder / "envoy-gateway.log",
+            folder=folder,
+            environment=environment,
         )
-    (folder / "certs").symlink_to(folder / "config" / "certs" / "envoy-gateway")
-    envoy = folder / "data" / "envoy-versions" / _VERSION / "bin" / "envoy"
-    envoy.parent.mkdir(parents=True)
-    envoy.symlink_to(find_envoy())
-    (folder / "envoy-gateway.json").write_text(json.dumps(_config(folder, admin)))
-    control = Child(
-        [program, "server", "--config-path", str(folder / "envoy-gateway.json")],
-        log=folder / "envoy-gateway.log",
-        folder=folder,
-        environment=environment,
-    )
-    try:
-        eventually("Envoy Gateway is ready", lambda: _ready(control, health), seconds=120)
-        yield control
-    finally:
-        control.stop(grace_seconds=20)
+        try:
+            eventually("Envoy Gateway is ready", lambda: _ready(control, health), seconds=120)
+            yield control
+        finally:
+            control.stop(grace_seconds=20)
 
 
 @contextmanager

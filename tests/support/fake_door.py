@@ -11,22 +11,14 @@ import json
 import socket
 import ssl
 import struct
-import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
-from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass._core.clock import utc
+from support.authority import Authority
 from support.timing import NOON
 
 NAMESPACE, SERVICE_ACCOUNT, SECRET = "team", "bot", "bot-daypass-0123456789abcdefghij"
@@ -129,71 +121,8 @@ def http_date(unix: float) -> str:
     return f"{utc(unix):%a, %d %b %Y %H:%M:%S GMT}"
 
 
-class Signer:
-    """A certificate authority; `pem` is what a client trusts it by."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake door authority")])
-        usage = x509.KeyUsage(
-            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
-            key_encipherment=False, data_encipherment=False, key_agreement=False,
-            encipher_only=False, decipher_only=False,
-        )  # fmt: skip
-        now = utc(SYSTEM_CLOCK.unix())
-        certificate = (
-            self._begin(self._name, self._key, now - timedelta(days=1), now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(usage, critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-        self.pem = certificate.public_bytes(Encoding.PEM).decode()
-
-    def context(self, *names: str, begins_in_days: int = -1, days: int = 2) -> ssl.SSLContext:
-        """A server's context with a certificate for these DNS names and addresses."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        begins = datetime.fromtimestamp(SYSTEM_CLOCK.unix(), UTC) + timedelta(days=begins_in_days)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        certificate = (
-            self._begin(subject, key, begins, begins + timedelta(days=days))
-            .add_extension(x509.SubjectAlternativeName([_alternative(n) for n in names]), False)
-            .sign(self._key, hashes.SHA256())
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_alpn_protocols(["http/1.1"])
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(
-                key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-                + certificate.public_bytes(Encoding.PEM)
-            )
-            file.flush()
-            context.load_cert_chain(file.name)
-        return context
-
-    def _begin(
-        self,
-        subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
-        begins: datetime,
-        ends: datetime,
-    ) -> x509.CertificateBuilder:
-        public = key.public_key()
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        return (
-            x509.CertificateBuilder(self._name, subject, public, x509.random_serial_number())
-            .not_valid_before(begins)
-            .not_valid_after(ends)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-            .add_extension(issuer, critical=False)
-        )
-
-
-def _alternative(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
+Signer = Authority
+"""What a client trusts a fake door by."""
 
 Behaviour = Callable[[socket.socket], None]
 

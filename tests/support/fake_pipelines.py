@@ -7,13 +7,14 @@ description. It keeps what it is given, in memory.
 from __future__ import annotations
 
 import email.parser
-import http.server
 import json
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from support.http_services import Handler, serving
 
 API = "/apis/v2beta1"
 Document = dict[str, Any]
@@ -30,17 +31,15 @@ class Call:
 
 
 class FakePipelines:
-    """The service on a free port of loopback, without TLS; ends with its context."""
+    """The service's state, and the calls that it got."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.calls: list[Call] = []
         self.experiments: list[Document] = []
         self.pipelines: list[Document] = []
         self.runs: list[Document] = []
         self.uploads: list[bytes] = []
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def get(self, path: str, query: dict[str, list[str]]) -> Document | None:
         """The answer to a GET; None where nothing is there."""
@@ -68,31 +67,15 @@ class FakePipelines:
         self.uploads.append(content)
         return self.create(f"{API}/pipelines", {"display_name": query["name"][0]})
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+@contextmanager
+def running_pipelines() -> Iterator[FakePipelines]:
+    """The service on a free port of loopback, without TLS, until the end of the block."""
 
-
-def _handler(service: FakePipelines) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
+    class Answering(Handler):
         def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            address = urlsplit(self.path)
+            body, address, headers = self.content(), urlsplit(self.path), self.fields()
             query = parse_qs(address.query)
-            headers = {name.lower(): value for name, value in self.headers.items()}
             user = headers.get("kubeflow-userid")
             service.calls.append(
                 Call(method=self.command, path=address.path, user=user, headers=headers)
@@ -104,19 +87,15 @@ def _handler(service: FakePipelines) -> type[http.server.BaseHTTPRequestHandler]
                 answer = service.upload(query, _uploaded(headers["content-type"], body))
             else:
                 answer = service.create(address.path, json.loads(body))
-            content = json.dumps(answer or {"code": 5, "message": "not found"}).encode()
-            self.send_response(404 if answer is None else 200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            content = json.dumps(answer or {"code": 5, "message": "not found"})
+            code = 404 if answer is None else 200
+            self.answer(code, content, content_type="application/json")
 
         do_GET = do_POST = _answer
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
-            """Say nothing."""
-
-    return Handler
+    with serving(Answering) as port:
+        service = FakePipelines(f"http://127.0.0.1:{port}")
+        yield service
 
 
 def _uploaded(content_type: str, body: bytes) -> bytes:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.secret import Secret
 from daypass.gate.authorizer.authorizer import PROBE_TOKEN
 from daypass.kube.connection import ConnectionConfig
+from support.http_services import Handler, serving
 
 Judge = Callable[[str], bool]
 
@@ -32,7 +32,8 @@ class FakeReviews:
         self.asked: list[str] = []
         self.connections = 0
         self.port = 0
-        self._server: ThreadingHTTPServer | None = None
+        self._is_up = False
+        self._listening = ExitStack()
 
     @property
     def access(self) -> ConnectionConfig:
@@ -46,9 +47,7 @@ class FakeReviews:
         """Listen."""
         reviews = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Reviewing(Handler):
             def setup(self) -> None:
                 super().setup()
                 reviews.connections += 1
@@ -56,38 +55,26 @@ class FakeReviews:
             def do_POST(self) -> None:
                 reviews._answer(self)
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self.port = self._listening.enter_context(serving(Reviewing, port=self.port))
+        self._is_up = True
 
     def down(self) -> None:
         """Listen no more; connections that are open end with their next answer."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.shutdown()
-            server.server_close()
+        self._is_up = False
+        self._listening.close()
 
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        question = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
+    def _answer(self, handler: Handler) -> None:
+        question = json.loads(handler.content())
         token = str(question["spec"]["token"])
         if token != PROBE_TOKEN:
             self.asked.append(token)
         self.held.wait(30)
         code, retry_after = self.failing or (201, "")
-        body = json.dumps({"kind": "TokenReview", "status": self._status(question)}).encode()
-        if self._server is None:
+        body = json.dumps({"kind": "TokenReview", "status": self._status(question)})
+        if not self._is_up:
             handler.close_connection = True
             return
-        handler.send_response(code)
-        if retry_after:
-            handler.send_header("Retry-After", retry_after)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
+        handler.answer(code, body, **({"retry_after": retry_after} if retry_after else {}))
 
     def _status(self, question: dict[str, Any]) -> dict[str, Any]:
         token = str(question["spec"]["token"])

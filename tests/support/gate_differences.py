@@ -243,6 +243,16 @@ def told(answer: Answer) -> Reason:
     return reason
 
 
+def assert_refused(answer: Answer, *reasons: Reason) -> None:
+    """That an answer is the gate's own refusal for one of these reasons, whole and no redirect."""
+    assert told(answer) in reasons, answer
+    assert answer.code != 200
+    assert (answer.headers.get("www-authenticate") == "Bearer") is (answer.code == 401), answer
+    assert "location" not in answer.headers
+    assert not answer.cookies
+    assert (answer.json["kind"], answer.json["apiVersion"]) == ("Status", "v1")
+
+
 class _Asking:
     """Requests on one connection, and on another one where it was ended."""
 

@@ -27,9 +27,8 @@ from support.authority import Authority
 from support.doors import EKF, door_settings
 from support.raw import Answer, Conversation, connect
 from support.recorder import UPSTREAM_NAME
+from support.tokens import AUDIENCE, ISSUER
 
-AUDIENCE = "gate.example.com"
-ISSUER = "https://kubernetes.default.svc"
 NOBODY = RevocationSnapshot()
 EVERYDAY = Timeouts()
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,21 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daypass._core.reasons import Reason
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects, render_objects
 from daypass.render.objects import GATE, GATE_TRUST, Object
 from support.authority import Authority
-from support.children import Child
 from support.clusters import account_token, write_kubeconfig
-from support.controlplane import ISSUER, ControlPlane
+from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post
 from support.envoy_gateway import (
     apply,
     conditions,
-    config_map,
     delete,
     endpoints,
     find,
@@ -35,19 +29,19 @@ from support.envoy_gateway import (
     namespace,
     route,
     service,
-    tls_secret,
 )
-from support.gate_differences import told
 from support.identities import Identity
+from support.objects import config_map, tls_secret
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange
 from support.rendered import config_of, the
+from support.serving import Served, gate_serve_over_tls
+from support.tokens import AUDIENCE, ISSUER
 
 HOST, OTHER = "ekf.example.com", "other.example.com"
 INFRA, APPS, DOORS = "guarded", "apps", "edge"
 """Namespaces: of the Gateway, of the services, and of door and authorizer."""
 
-AUDIENCE = "gate.example.com"
 PUBLIC = Authority()
 FACTS = ClusterFacts(issuer=ISSUER)
 
@@ -87,28 +81,6 @@ def policies(of: Config) -> list[Object]:
     return [each for each in found if each["apiVersion"].startswith("gateway.envoyproxy.io/")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authorizer:
-    """`daypass gate serve`, in a process of its own."""
-
-    process: Child
-
-    @property
-    def port(self) -> int:
-        """Where it listens; OSError while it does not."""
-        self.process.check()
-        found = re.search(r"listens at 127\.0\.0\.1:(\d+)", self.process.log.read_text())
-        if found is None:
-            raise ConnectionRefusedError("it does not listen yet")
-        return int(found[1])
-
-    @property
-    def events(self) -> list[Any]:
-        """What it has decided so far."""
-        lines = self.process.log.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
-
-
 @dataclass(slots=True, kw_only=True)
 class Stage:
     """A Gateway, whose hosts lead to an echo service, and the authorizer that it asks."""
@@ -119,7 +91,7 @@ class Stage:
     identity: Identity
     port: int
     plain_port: int
-    usual: Authorizer | None = None
+    usual: Served | None = None
 
     def send(self, *headers: str, path: str = "/pipeline", host: str = HOST) -> Answer:
         """A GET with these header lines."""
@@ -143,7 +115,7 @@ class Stage:
         authority: Authority | None = None,
         shown: str = "",
         is_watched: bool = False,
-    ) -> Iterator[Authorizer]:
+    ) -> Iterator[Served]:
         """An authorizer of this gate, where the rendered policies look for it, and no other.
 
         `authority`, `shown`: who signed its certificate, and for what name, instead of its own.
@@ -151,28 +123,18 @@ class Stage:
         """
         pair = (authority or self.authority).server(shown or f"{GATE}.{DOORS}.svc")
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        (folder / "tls.crt").write_text(pair.certificate_pem)
-        (folder / "tls.key").write_text(pair.key_pem)
-        (folder / "daypass.yaml").write_text(config_text(gate, f"{INFRA}/public"))
-        kubeconfig = self.plane.kubeconfig
+        kubeconfig, more = self.plane.kubeconfig, ["--without-watch"]
         if is_watched:
-            kubeconfig = folder / "kubeconfig"
+            kubeconfig, more = folder / "kubeconfig", []
             write_kubeconfig(self.plane, account_token(self.plane, DOORS, GATE), kubeconfig)
-        command = [
-            sys.executable, "-m", "daypass", "gate", "serve",
-            *(() if is_watched else ("--without-watch",)),
-            "--kubeconfig", str(kubeconfig), "--drain", "0s",
-            "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0",
-            "--certificate", "tls.crt", "--key", "tls.key",
-        ]  # fmt: skip
-        process = Child(command, log=folder / "authorizer.log", folder=folder)
+        text = config_text(gate, f"{INFRA}/public")
         try:
-            running = Authorizer(process=process)
-            port = eventually("the authorizer listens", lambda: running.port)
-            apply(self.plane, endpoints(GATE, DOORS, port))
-            yield running
+            with gate_serve_over_tls(
+                folder, text, pair, "--kubeconfig", str(kubeconfig), *more
+            ) as running:
+                apply(self.plane, endpoints(GATE, DOORS, running.port))
+                yield running
         finally:
-            process.stop()
             if self.usual is not None:
                 apply(self.plane, endpoints(GATE, DOORS, self.usual.port))
                 self.wait()
@@ -198,6 +160,10 @@ class Stage:
     def changed(self, document: Object) -> Iterator[None]:
         """An object as it is here, and afterwards as it was before."""
         before = find(self.plane, document)
+        assert before is not None
+        # As it was applied: without what is the API server's, and others'.
+        before = {**before, **{key: document[key] for key in ("apiVersion", "kind", "metadata")}}
+        before.pop("status", None)
         apply(self.plane, document)
         try:
             yield
@@ -246,7 +212,7 @@ def running_stage(folder: Path, plane: ControlPlane, echo_port: int) -> Iterator
     apply(
         plane,
         *render_objects(config(), FACTS),
-        config_map(GATE_TRUST, DOORS, **{"ca.crt": stage.authority.pem}),
+        config_map(GATE_TRUST, DOORS, {"ca.crt": stage.authority.pem}),
         service("echo", APPS, 80),
         endpoints("echo", APPS, echo_port),
         tls_secret("public", INFRA, PUBLIC.server(HOST, OTHER)),
@@ -269,12 +235,3 @@ def headers_seen(answer: Answer) -> dict[str, str]:
     """The headers that arrived at the service."""
     assert answer.code == 200, answer
     return dict(answer.json["headers"])
-
-
-def refused(answer: Answer, code: int, reason: Reason) -> None:
-    """Assert that the gate has said no, in JSON."""
-    assert answer.code == code, answer
-    assert answer.headers["content-type"] == "application/json"
-    assert "location" not in answer.headers
-    assert (answer.json["kind"], answer.json["code"]) == ("Status", code)
-    assert told(answer) is reason

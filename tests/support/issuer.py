@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Thread
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from support.authority import Authority
+from support.http_services import Handler, serving
 from support.tokens import Signer
 
 
@@ -63,34 +60,15 @@ class CiSystem(Issuer):
 
 
 @contextmanager
-def running_issuer(folder: Path) -> Iterator[CiSystem]:
+def running_issuer() -> Iterator[CiSystem]:
     """An issuer that answers over TLS, on a free port."""
-    authority = Authority("a CI system's authority")
-    pair = authority.server("127.0.0.1")
-    (folder / "issuer.pem").write_text(pair.certificate_pem + pair.key_pem)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Discovery(Handler):
         def do_GET(self) -> None:
-            body = issuer.documents().get(self.path, "").encode()
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            body = issuer.documents().get(self.path, "")
+            self.answer(200 if body else 404, body, content_type="application/json")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "issuer.pem")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    issuer = CiSystem(f"https://127.0.0.1:{server.server_address[1]}", authority)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    authority = Authority("a CI system's authority")
+    with serving(Discovery, context=authority.context("127.0.0.1")) as port:
+        issuer = CiSystem(f"https://127.0.0.1:{port}", authority)
         yield issuer
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -26,17 +23,21 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
+from support.http_services import Handler, serving
 from support.identities import Identity
-from support.istio_gateway import LABELS, NAMESPACE, Gateway, prepare, running_gateway, secret
+from support.istio_gateway import LABELS, NAMESPACE, Gateway, prepare, running_gateway
+from support.objects import make, tls_secret
 from support.raw import Answer, Conversation
 from support.rendered import config_of
-from support.tokens import Signer
+from support.tokens import AUDIENCE, Signer, good_claims
 
 GUARDED, OTHER = "ekf.example.com", "other.example.com"
-AUDIENCE = "gate.example.com"
 LOGIN_PAGE = "https://login.example.com/"
 FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilters"
 POLICIES = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/authorizationpolicies"
+FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
+"""Header lines of who claims to be somebody."""
+_NETWORKING = "networking.istio.io/v1"
 _LOGIN = {
     "name": "login",
     "envoyExtAuthzHttp": {
@@ -178,17 +179,7 @@ def seen(answer: Answer) -> dict[str, str]:
 
 def signed(gate: IstioGate, signer: Signer, **changed: Any) -> str:
     """An Authorization line with a hand-made token, good but for what is changed."""
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    claims = {
-        "iss": gate.issuer,
-        "aud": [AUDIENCE],
-        "sub": "system:serviceaccount:team:bot",
-        "iat": now - 60,
-        "exp": now + 3000,
-        "kubernetes.io": {"namespace": "team", "secret": {"name": "n", "uid": "secret-1"}},
-        **changed,
-    }
-    return f"Authorization: Bearer {signer.sign(claims)}"
+    return f"Authorization: Bearer {signer.sign(good_claims(**{'iss': gate.issuer, **changed}))}"
 
 
 @contextmanager
@@ -211,9 +202,8 @@ def running_istio_gate(
         install_istio(plane)
         plane.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         prepare(plane)
-        pair = public.server(GUARDED, OTHER)
-        cluster.apply(secret("public", {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem}))
         for each in (
+            tls_secret("public", NAMESPACE, public.server(GUARDED, OTHER)),
             served(GUARDED, OTHER),
             route(GUARDED, "echo"),
             route(OTHER, "echo"),
@@ -256,7 +246,8 @@ def served(*hosts: str) -> Object:
         "hosts": list(hosts),
         "tls": {"mode": "SIMPLE", "credentialName": "public"},
     }
-    return _object("networking.istio.io/v1", "Gateway", "public", selector=LABELS, servers=[server])
+    spec = {"selector": LABELS, "servers": [server]}
+    return make(_NETWORKING, "Gateway", "public", NAMESPACE, spec=spec)
 
 
 def route(host: str, name: str, below: Mapping[str, str] | None = None) -> Object:
@@ -266,10 +257,9 @@ def route(host: str, name: str, below: Mapping[str, str] | None = None) -> Objec
         for prefix, other in (below or {}).items()
     ]
     http.append(_to(name))
-    return _object(
-        "networking.istio.io/v1", "VirtualService", host.partition(".")[0].replace("*", "every"),
-        gateways=[f"{NAMESPACE}/public"], hosts=[host], http=http,
-    )  # fmt: skip
+    name = host.partition(".")[0].replace("*", "every")
+    spec = {"gateways": [f"{NAMESPACE}/public"], "hosts": [host], "http": http}
+    return make(_NETWORKING, "VirtualService", name, NAMESPACE, spec=spec)
 
 
 def _to(name: str) -> Object:
@@ -278,53 +268,34 @@ def _to(name: str) -> Object:
 
 def service(name: str, port: int) -> Object:
     """Something on loopback, as Istio would see a service of a cluster."""
-    return _object(
-        "networking.istio.io/v1", "ServiceEntry", name,
-        hosts=[f"{name}.team.svc.cluster.local"],
-        location="MESH_INTERNAL",
-        ports=[{"number": 80, "name": "http", "protocol": "HTTP"}],
-        resolution="STATIC",
-        endpoints=[{"address": "127.0.0.1", "ports": {"http": port}}],
-    )  # fmt: skip
-
-
-def _object(version: str, kind: str, name: str, **spec: object) -> Object:
-    metadata = {"name": name, "namespace": NAMESPACE}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+    spec = {
+        "hosts": [f"{name}.team.svc.cluster.local"],
+        "location": "MESH_INTERNAL",
+        "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+        "resolution": "STATIC",
+        "endpoints": [{"address": "127.0.0.1", "ports": {"http": port}}],
+    }
+    return make(_NETWORKING, "ServiceEntry", name, NAMESPACE, spec=spec)
 
 
 @contextmanager
 def _running_login() -> Iterator[Login]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 60
-
+    class Answering(Handler):
         def _answer(self) -> None:
-            sent = {name.lower(): value for name, value in self.headers.items()}
+            sent = self.fields()
             login.asked.append(sent)
             user = None
             if "session=alice" in sent.get("cookie", ""):
                 user = "alice@example.com"
             elif sent.get("authorization") == "Bearer opaque":
                 user = "robot@example.com"
-            self.send_response(200 if user else 302)
-            self.send_header(*(("kubeflow-userid", user) if user else ("location", LOGIN_PAGE)))
-            self.send_header("content-length", "0")
-            self.end_headers()
+            if user is None:
+                self.answer(302, location=LOGIN_PAGE)
+            else:
+                self.answer(200, kubeflow_userid=user)
 
         do_GET = do_POST = _answer
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    login = Login(port=server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2})
-    thread.start()
-    try:
+    with serving(Answering) as port:
+        login = Login(port=port)
         yield login
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

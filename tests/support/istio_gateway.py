@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import socket
@@ -17,6 +16,7 @@ from support.admin import MERGE_PATCH, Document
 from support.children import Child
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.objects import make
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange
 
@@ -40,25 +40,17 @@ _SETTINGS = {
 }
 
 
-def secret(name: str, files: dict[str, str]) -> Document:
-    """A Secret beside the gateway."""
-    data = {key: base64.b64encode(text.encode()).decode() for key, text in files.items()}
-    metadata = {"name": name, "namespace": NAMESPACE}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
-
-
 def prepare(plane: ControlPlane) -> None:
     """What a gateway has in a cluster: an identity that may read Secrets, and a pod."""
     admin = plane.admin
-    admin.create(
-        f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", {"metadata": {"name": "gateway"}}
-    )
+    named = {"metadata": {"name": "gateway"}}
+    admin.create(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", named)
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}]
     here = f"{rbac}/namespaces/{NAMESPACE}"
-    admin.create(f"{here}/roles", {"metadata": {"name": "gateway"}, "rules": rules})
+    admin.create(f"{here}/roles", {**named, "rules": rules})
     binding = {
-        "metadata": {"name": "gateway"},
+        **named,
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "gateway"},
         "subjects": [{"kind": "ServiceAccount", "name": "gateway", "namespace": NAMESPACE}],
     }
@@ -70,6 +62,18 @@ def prepare(plane: ControlPlane) -> None:
     admin.request(
         "PATCH", f"{pods}/gw-0/status", {"status": ready}, headers={"Content-Type": MERGE_PATCH}
     )
+
+
+def service_at(name: str, port: int) -> Document:
+    """A Service of daypass's as Istio would see it; endpoints of a real one are never loopback."""
+    spec = {
+        "hosts": [f"{name}.daypass.svc.cluster.local"],
+        "location": "MESH_INTERNAL",
+        "ports": [{"number": 443, "name": "https", "protocol": "HTTPS"}],
+        "resolution": "STATIC",
+        "endpoints": [{"address": "127.0.0.1", "ports": {"https": port}}],
+    }
+    return make("networking.istio.io/v1", "ServiceEntry", name, "daypass", spec=spec)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -176,17 +180,12 @@ def running_gateway(
 
 def _prepared(folder: Path, plane: ControlPlane, istiod: Path, mesh: Document) -> Gateway:
     port, xds, web, monitoring = free_ports(4)
+    ports = [{"name": "https", "port": 443, "targetPort": port}]
+    spec = {"selector": LABELS, "ports": ports}
+    name = "istio-ingressgateway"
     plane.admin.apply(
-        f"/api/v1/namespaces/{NAMESPACE}/services/istio-ingressgateway",
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "istio-ingressgateway", "namespace": NAMESPACE},
-            "spec": {
-                "selector": LABELS,
-                "ports": [{"name": "https", "port": 443, "targetPort": port}],
-            },
-        },
+        f"/api/v1/namespaces/{NAMESPACE}/services/{name}",
+        make("v1", "Service", name, NAMESPACE, spec=spec),
     )
     token = plane.admin.create(
         f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/gateway/token",

@@ -10,6 +10,7 @@ import yaml
 
 from daypass.render.objects import Object
 from support.istio_gateway import LABELS, NAMESPACE
+from support.objects import make
 
 AUTHENTICATIONS = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/requestauthentications"
 
@@ -41,7 +42,7 @@ def by_policy(provider: str = "login", rule: Object | None = None) -> Object:
         "provider": {"name": provider},
         "rules": [{"when": [LINE]} if rule is None else rule],
     }
-    return beside(_SECURITY, "AuthorizationPolicy", "login", spec)
+    return make(_SECURITY, "AuthorizationPolicy", "login", NAMESPACE, spec=spec)
 
 
 def by_filter(service: str = "login", upstream: Sequence[str] = ("kubeflow-userid",)) -> Object:
@@ -75,14 +76,14 @@ def by_filter(service: str = "login", upstream: Sequence[str] = ("kubeflow-useri
         },
     }
     spec = {"workloadSelector": {"labels": LABELS}, "configPatches": [patch]}
-    return beside("networking.istio.io/v1alpha3", "EnvoyFilter", "login", spec)
+    return make("networking.istio.io/v1alpha3", "EnvoyFilter", "login", NAMESPACE, spec=spec)
 
 
 def authentication(name: str, issuer: str, keys: str | None = None, **more: object) -> Object:
     """A RequestAuthentication. `keys`: the issuer's, as text; left out, istiod asks the issuer."""
     rule = {"issuer": issuer, **({} if keys is None else {"jwks": keys}), **more}
     spec = {"selector": {"matchLabels": LABELS}, "jwtRules": [rule]}
-    return beside(_SECURITY, "RequestAuthentication", name, spec)
+    return make(_SECURITY, "RequestAuthentication", name, NAMESPACE, spec=spec)
 
 
 def token_required(*when: Object) -> Object:
@@ -93,7 +94,7 @@ def token_required(*when: Object) -> Object:
         **({"when": list(when)} if when else {}),
     }
     spec = {"selector": {"matchLabels": LABELS}, "action": "DENY", "rules": [rule]}
-    return beside(_SECURITY, "AuthorizationPolicy", "require-jwt", spec)
+    return make(_SECURITY, "AuthorizationPolicy", "require-jwt", NAMESPACE, spec=spec)
 
 
 def documented(name: str) -> Object:
@@ -103,9 +104,3 @@ def documented(name: str) -> Object:
     objects: list[Object] = [yaml.safe_load(block) for block in blocks]
     (found,) = (each for each in objects if each.get("metadata", {}).get("name") == name)
     return found
-
-
-def beside(version: str, kind: str, name: str, spec: Object) -> Object:
-    """An object in the gateway's namespace."""
-    metadata = {"name": name, "namespace": NAMESPACE}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}

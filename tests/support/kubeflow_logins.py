@@ -11,7 +11,6 @@ from typing import Literal
 
 from daypass.render.objects import Object
 from support.deadline import eventually
-from support.identity_provider import USER, IdentityProvider
 from support.istio_gates import FILTERS, GUARDED, OTHER, POLICIES, IstioGate, route, seen, service
 from support.istio_logins import (
     AUTHENTICATIONS,
@@ -23,6 +22,8 @@ from support.istio_logins import (
 )
 from support.oauth2_proxy import (
     SETTINGS,
+    USER,
+    IdentityProvider,
     Oauth2Proxy,
     Setting,
     header_settings,

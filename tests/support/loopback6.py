@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from support.http_services import Handler, serving
 
 LOOPBACK6 = "::1"
 
@@ -23,31 +23,13 @@ def need_loopback6() -> None:
         ) from None
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-    daemon_threads = True
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(Handler):
     def do_GET(self) -> None:
-        body = self.headers.get("kubeflow-userid", "").encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
-        pass
+        self.answer(200, self.headers.get("kubeflow-userid", ""))
 
 
 @contextmanager
 def who_calls() -> Iterator[str]:
     """A service on ::1 that answers with who calls; its URL."""
-    with _Server((LOOPBACK6, 0), _Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"http://[{LOOPBACK6}]:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(_Handler, host=LOOPBACK6) as port:
+        yield f"http://[{LOOPBACK6}]:{port}"

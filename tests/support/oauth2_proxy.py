@@ -1,7 +1,12 @@
-"""The real oauth2-proxy on loopback, set up as Kubeflow sets it up: it is asked by ext_authz."""
+"""The real oauth2-proxy on loopback, set up as Kubeflow sets it up, and an OpenID provider for it.
+
+oauth2-proxy is asked by ext_authz. The provider has one user, who is signed in already, as Dex has.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import json
 import secrets
@@ -10,12 +15,80 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tools.oauth2proxy.build import oauth2_proxy
 
 from support.children import Child
 from support.deadline import eventually
-from support.identity_provider import CLIENT, CLIENT_SECRET, IdentityProvider
+from support.http_services import Handler, serving
+from support.issuer import Issuer
+
+USER = "alice@example.com"
+CLIENT, CLIENT_SECRET = "kubeflow", "of the login alone"
+PREFIX = "/dex"
+
+
+class IdentityProvider(Issuer):
+    """Below PREFIX: `auth`, where a browser comes, and `token`, where the login redeems a code."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"http://127.0.0.1:{port}{PREFIX}")
+        self.port = port
+        self._asked: dict[str, Mapping[str, str]] = {}
+
+    def id_token(self) -> str:
+        """What says who USER is, to the login."""
+        token = self.token("alice", CLIENT, email=USER, email_verified=True, groups=["team-a"])
+        return token.reveal()
+
+    def authorize(self, query: Mapping[str, str]) -> str:
+        """Where the browser is sent, with a code (RFC 6749, 4.1.2)."""
+        assert (query["client_id"], query["response_type"]) == (CLIENT, "code")
+        code = secrets.token_urlsafe()
+        self._asked[code] = query
+        return f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
+
+    def redeem(self, form: Mapping[str, str], authorization: str) -> dict[str, object] | None:
+        """What a code is worth, once, to who has asked for it; else None."""
+        asked = self._asked.pop(form["code"], None)
+        client = base64.b64encode(urlencode({CLIENT: CLIENT_SECRET}).replace("=", ":").encode())
+        verifier = hashlib.sha256(form["code_verifier"].encode()).digest()
+        challenge = base64.urlsafe_b64encode(verifier).rstrip(b"=").decode()
+        if (
+            asked is None
+            or authorization != f"Basic {client.decode()}"
+            or asked["code_challenge"] != challenge
+        ):
+            return None
+        token = {"access_token": secrets.token_urlsafe(), "token_type": "Bearer"}
+        return {**token, "expires_in": 600, "id_token": self.id_token()}
+
+
+@contextmanager
+def running_identity_provider() -> Iterator[IdentityProvider]:
+    """One on a free port, without TLS, as it is within a cluster."""
+
+    class Endpoints(Handler):
+        def do_GET(self) -> None:
+            address = urlsplit(self.path)
+            path = address.path.removeprefix(PREFIX)
+            if path == "/auth":
+                self.answer(303, location=provider.authorize(dict(parse_qsl(address.query))))
+            else:
+                body = provider.documents().get(path, "")
+                self.answer(200 if body else 404, body, content_type="application/json")
+
+        def do_POST(self) -> None:
+            form = dict(parse_qsl(self.content().decode()))
+            redeemed = provider.redeem(form, self.headers.get("Authorization", ""))
+            code = 400 if redeemed is None else 200
+            self.answer(code, json.dumps(redeemed), content_type="application/json")
+
+    with serving(Endpoints) as port:
+        provider = IdentityProvider(port)
+        yield provider
+
 
 Setting = str | bool | Sequence[str]
 

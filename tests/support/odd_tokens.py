@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from hypothesis import strategies as st
 
-from support.gates import AUDIENCE, ISSUER
-from support.tokens import Signer, encode
-
-
-def good_claims() -> dict[str, Any]:
-    """Those of a token that passes, for two hours at most."""
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    return {
-        "iss": ISSUER,
-        "aud": [AUDIENCE],
-        "sub": "system:serviceaccount:team:bot",
-        "iat": now - 60,
-        "nbf": now - 60,
-        "exp": now + 3000,
-        "jti": "j-1",
-        "kubernetes.io": {
-            "namespace": "team",
-            "serviceaccount": {"name": "bot", "uid": "sa-1"},
-            "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
-        },
-    }
-
+from support.tokens import AUDIENCE, ISSUER, Signer, encode, good_claims
 
 # Minutes away from every bound, so that the second in which Envoy looks does not matter.
 TIMES: list[Any] = [-3600, 300, 3000, 8000, 10**6]

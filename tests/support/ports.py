@@ -13,12 +13,15 @@ def free_ports(count: int) -> list[int]:
     for any port, and connections to it are refused until a program listens there. Only a program
     that sets SO_REUSEADDR can, as Envoy, Go and asyncio do.
     """
-    return [_reserve() for _ in range(count)]
+    held = [reserve(socket.SO_REUSEADDR) for _ in range(count)]
+    for each in held:
+        atexit.register(each.close)
+    return [int(each.getsockname()[1]) for each in held]
 
 
-def _reserve() -> int:
+def reserve(option: int) -> socket.socket:
+    """Return an open socket on a port of 127.0.0.1, for a program that sets the same option."""
     reserved = socket.socket()
-    atexit.register(reserved.close)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.setsockopt(socket.SOL_SOCKET, option, 1)
     reserved.bind(("127.0.0.1", 0))
-    return int(reserved.getsockname()[1])
+    return reserved

@@ -10,6 +10,9 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
+from daypass._core.secret import Secret
+from support.deadline import eventually
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -92,6 +95,28 @@ class Conversation:
         while (answer := self.answer()).code:
             answers.append(answer)
         return answers
+
+
+class Caller:
+    """Sends GETs with one token on one connection, which stays open."""
+
+    def __init__(self, conversation: Conversation, host: str, token: Secret) -> None:
+        self._conversation = conversation
+        self._host = host
+        self.token = token
+
+    def ask(self, token: Secret | None = None) -> Answer:
+        """What the gate answers. `token`: another one than its own."""
+        line = f"Authorization: Bearer {(token or self.token).reveal()}"
+        lines = ["GET / HTTP/1.1", f"Host: {self._host}", line, "", ""]
+        self._conversation.send("\r\n".join(lines).encode())
+        return self._conversation.answer()
+
+    def becomes(self, code: int) -> Answer:
+        """The first answer with this code."""
+        return eventually(
+            f"a {code}", lambda: answer if (answer := self.ask()).code == code else None
+        )
 
 
 def exchange(connection: ssl.SSLSocket, request: bytes, *, head: bool = False) -> Answer:

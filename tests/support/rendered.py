@@ -17,6 +17,9 @@ from daypass.render.objects import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR, Object, d
 from daypass.render.settings import DOOR_CONFIG_FOLDER, RUN_FOLDER
 from daypass.render.workloads import BOOTSTRAP
 from support.authority import Authority
+from support.deadline import eventually
+from support.doors import post
+from support.identities import Identity
 from support.raw import Answer, connect, exchange
 
 Files = Mapping[str, str]
@@ -83,6 +86,36 @@ class RenderedDoor:
         pem = (authority or self.authority).pem
         with connect(self.envoy.port("door"), authority_pem=pem, name=self.host) as connection:
             return exchange(connection, request)
+
+    def show(self, name: str) -> None:
+        """Show a certificate for another name, instead of its own."""
+        pair = self.authority.server(name)
+        self.volumes["tls"].put({"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
+
+        def shown() -> bool:
+            port, pem = self.envoy.port("door"), self.authority.pem
+            with connect(port, authority_pem=pem, name=name):
+                return True
+
+        eventually("the other certificate is shown", shown)
+
+    def requests(self) -> int:
+        """How many requests it has had."""
+        name = "http.door.downstream_rq_total"
+        return int(self.envoy.stats(f"^{name}$")[name])
+
+
+def token_request(identity: Identity, host: str, *extra: str) -> bytes:
+    """A TokenRequest with the long-lived token, for the audience `gate`."""
+    spec = {"audiences": ["gate"], "boundObjectRef": identity.bound_object_ref}
+    authorization = f"Authorization: Bearer {identity.token.reveal()}"
+    return post(
+        f"/kubernetes{identity.token_path}",
+        host=host,
+        headers=(authorization, "Content-Type: application/json"),
+        extra=extra,
+        body=json.dumps({"spec": spec}).encode(),
+    )
 
 
 @contextmanager

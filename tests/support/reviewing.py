@@ -16,12 +16,9 @@ from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import Review, Rules
 from daypass.gate.metrics import AuthorizerMetrics
 from support.timing import FakeClock
-from support.tokens import Signer
+from support.tokens import AUDIENCE, ISSUER, USER, Signer, good_claims
 
 HOST = "ekf.example.com"
-AUDIENCE = "gate.example.com"
-ISSUER = "https://kubernetes.default.svc"
-USER = "system:serviceaccount:team:bot"
 SIGNER = Signer("ours")
 GOOD = Review(authenticated=True, user=USER, audiences=(AUDIENCE,))
 REFUSED = Review(authenticated=False)
@@ -30,11 +27,7 @@ REFUSED = Review(authenticated=False)
 def claims(clock: FakeClock, **changes: Any) -> dict[str, Any]:
     """Those of a good token of an hour; None leaves one out."""
     now = int(clock.unix())
-    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
-             "secret": {"name": "bot-daypass-x", "uid": "secret-1"}}  # fmt: skip
-    whole = {"iss": ISSUER, "aud": [AUDIENCE], "sub": USER, "iat": now, "nbf": now,
-             "exp": now + 3600, "jti": "j-1", "kubernetes.io": bound, **changes}  # fmt: skip
-    return {name: value for name, value in whole.items() if value is not None}
+    return good_claims(clock, **{"iat": now, "nbf": now, "exp": now + 3600, **changes})
 
 
 class Tried:

@@ -1,4 +1,4 @@
-"""`daypass gate serve` as a process of its own, before an API server of the test's own."""
+"""`daypass gate serve` as a process of its own."""
 
 from __future__ import annotations
 
@@ -10,27 +10,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from support.authority import Certificate
 from support.children import Child
 from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
-from support.gates import AUDIENCE, ISSUER
+from support.objects import kubeconfig
+from support.tokens import AUDIENCE, ISSUER
 
 SOCKET = "a.sock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A running one. `path`: its Unix socket, unless it was told to listen elsewhere.
-
-    `listens`, `status`: where it listens for questions, and for probes.
-    """
+    """A running one. `listens`, `status`: where it listens for questions, and for probes."""
 
     child: Child
-    path: Path
     listens: str
     status: str
+
+    @property
+    def port(self) -> int:
+        """Where it listens, if that is no Unix socket."""
+        return int(self.listens.rpartition(":")[2])
+
+    @property
+    def events(self) -> list[Any]:
+        """What it has decided so far."""
+        lines = self.child.log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels."""
@@ -42,42 +52,56 @@ class Served:
 
 
 @contextmanager
-def serving(
-    folder: Path, reviews: FakeReviews, *arguments: str, open_files: int = 1024
-) -> Iterator[Served]:
-    """One that guards EKF for AUDIENCE, ended with the block.
+def gate_serve(folder: Path, *arguments: str, open_files: int = 1024) -> Iterator[Served]:
+    """One with the config and the certificate in `folder`, once it listens; ended with the block.
 
     `arguments`: more of its command line. `open_files`: what it is given to begin with, as by a
     service manager.
     """
+    limited = f'ulimit -Sn {open_files}; exec "$@"'
+    child = Child(
+        ["/bin/sh", "-c", limited, "sh", sys.executable, "-m", "daypass", "gate", "serve",
+         "--status", "127.0.0.1:0", "--drain", "0s", *arguments],
+        log=folder / "authorizer.log", folder=folder,
+    )  # fmt: skip
+
+    def told() -> re.Match[str] | None:
+        child.check()
+        pattern = r"the authorizer listens at (\S+), its health at (\S+)$"
+        return re.search(pattern, child.log.read_text(), re.MULTILINE)
+
+    try:
+        found = eventually("it says where it listens", told)
+        yield Served(child=child, listens=found[1], status=found[2])
+    finally:
+        child.stop()
+
+
+@contextmanager
+def gate_serve_over_tls(
+    folder: Path, config: str, pair: Certificate, *arguments: str
+) -> Iterator[Served]:
+    """One with this config that shows this certificate, on a free port."""
+    files = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem, "daypass.yaml": config}
+    for name, text in files.items():
+        (folder / name).touch(0o600)
+        (folder / name).write_text(text)
+    tls = ("--listen", "127.0.0.1:0", "--certificate", "tls.crt", "--key", "tls.key")
+    with gate_serve(folder, *tls, *arguments) as served:
+        yield served
+
+
+@contextmanager
+def serving(
+    folder: Path, reviews: FakeReviews, *arguments: str, open_files: int = 1024
+) -> Iterator[Served]:
+    """One that guards EKF for AUDIENCE, on the Unix socket SOCKET unless `arguments` differ."""
     (folder / "daypass.yaml").write_text(
         f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
         f"domains: {{ekf: {{host: {EKF}, front: envoy}}}}\n"
         f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review}}\n"
     )
-    (folder / "kubeconfig").write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        "clusters": [{"name": "x", "cluster": {"server": reviews.access.server}}],
-        "users": [{"name": "x", "user": {}}],
-    }))  # fmt: skip
-    limited = f'ulimit -Sn {open_files}; exec "$@"'
-    child = Child(
-        ["/bin/sh", "-c", limited, "sh", sys.executable, "-m", "daypass", "gate", "serve",
-         "--without-watch", "--config", "daypass.yaml", "--kubeconfig", "kubeconfig",
-         "--listen", f"unix:{SOCKET}", "--status", "127.0.0.1:0", "--drain", "0s", *arguments],
-        log=folder / "authorizer.log", folder=folder,
-    )  # fmt: skip
-    try:
-        found = _told(child, r"the authorizer listens at (\S+), its health at (\S+)$")
-        yield Served(child=child, path=folder / SOCKET, listens=found[1], status=found[2])
-    finally:
-        child.stop()
-
-
-def _told(child: Child, pattern: str) -> re.Match[str]:
-    def told() -> re.Match[str] | None:
-        child.check()
-        return re.search(pattern, child.log.read_text(), re.MULTILINE)
-
-    return eventually("it says where it listens", told)
+    (folder / "kubeconfig").write_text(json.dumps(kubeconfig(reviews.access.server, {})))
+    usual = ("--without-watch", "--kubeconfig", "kubeconfig", "--listen", f"unix:{SOCKET}")
+    with gate_serve(folder, *usual, *arguments, open_files=open_files) as served:
+        yield served

@@ -15,9 +15,7 @@ from typing import Any
 
 from daypass.gate.decision import Rules
 from daypass.render.envoy.filters import RevocationSnapshot
-from support.gates import AUDIENCE, ISSUER
-from support.odd_tokens import good_claims
-from support.tokens import Signer, encode
+from support.tokens import AUDIENCE, ISSUER, Signer, encode, good_claims
 
 ABSENT = object()
 HUGE = "h" * 6000
@@ -53,7 +51,7 @@ class Keys:
 
     def claims(self) -> dict[str, Any]:
         """Those of the good token, at this second."""
-        claims = {**good_claims(), "iss": self.issuer, "aud": [self.audience], **self.other}
+        claims = good_claims(**{"iss": self.issuer, "aud": [self.audience], **self.other})
         return copy.deepcopy(claims)
 
 
@@ -258,28 +256,35 @@ def _bearer(token: str) -> Sent:
     return Sent(authorization=(f"Bearer {token}",), token=token)
 
 
+def _part(change: Callable[[str], str | bytes], *, of_header: bool = False) -> Make:
+    """A token whose claims, or header, are another text."""
+
+    def make(keys: Keys) -> Sent:
+        header = {"alg": "RS256", "kid": keys.ours.key_id}
+        changed = change(json.dumps(header if of_header else keys.claims()))
+        content = changed.encode() if isinstance(changed, str) else changed
+        return _bearer(_raw(keys, content) if of_header else _raw(keys, None, content))
+
+    return make
+
+
+def _parts(change: Callable[[str, str, str], str]) -> Make:
+    return lambda keys: _bearer(change(*_raw(keys).split(".")))
+
+
+def _lines(*forms: str, host: str = HOST) -> Make:
+    """A good token in Authorization headers of these forms."""
+
+    def make(keys: Keys) -> Sent:
+        token = _raw(keys)
+        values = tuple(form.format(token) for form in forms)
+        return Sent(authorization=values, token=token, host=host)
+
+    return make
+
+
 def _whole_tokens() -> dict[str, Make]:
     """Changes of the parts: their encoding, their JSON, and the signature."""
-
-    def parts(change: Callable[[str, str, str], str]) -> Make:
-        return lambda keys: _bearer(change(*_raw(keys).split(".")))
-
-    def claims(change: Callable[[str], str | bytes]) -> Make:
-        def make(keys: Keys) -> Sent:
-            changed = change(json.dumps(keys.claims()))
-            changed = changed.encode() if isinstance(changed, str) else changed
-            return _bearer(_raw(keys, None, changed))
-
-        return make
-
-    def header(change: Callable[[str], str | bytes]) -> Make:
-        def make(keys: Keys) -> Sent:
-            changed = change(json.dumps({"alg": "RS256", "kid": keys.ours.key_id}))
-            changed = changed.encode() if isinstance(changed, str) else changed
-            return _bearer(_raw(keys, changed))
-
-        return make
-
     json_texts: dict[str, Callable[[str], str | bytes]] = {
         "empty": lambda text: " ",
         "cut": lambda text: text[:-1],
@@ -309,39 +314,36 @@ def _whole_tokens() -> dict[str, Make]:
         "of 17,000 characters": lambda text: text[:-1] + f', "z": "{"z" * 12_500}"}}',
         "of 15,000 characters": lambda text: text[:-1] + f', "z": "{"z" * 10_000}"}}',
     }
+    templates = {
+        "signature of another token": f"{{0}}.{encode(b'{}')}.{{2}}",
+        "signature=x": "{0}.{1}.x",
+        "signature=empty": "{0}.{1}.",
+        "signature longer": "{0}.{1}.{2}AAAA",
+        "signature of zeros": f"{{0}}.{{1}}.{'A' * 342}",
+        "signature padded": "{0}.{1}.{2}==",
+        "two parts": "{0}.{1}",
+        "four parts": "{0}.{1}.{2}.{1}",
+        "five parts": "{0}..{1}.{2}.{1}",
+        "empty header": ".{1}.{2}",
+        "empty claims": "{0}..{2}",
+        "dots alone": "..",
+        "header not in base64url": "%{0}.{1}.{2}",
+        "claims of one character": "{0}.x.{2}",
+        "claims padded": "{0}.{1}=.{2}",
+    }
     return {
-        **{f"claims {name}": claims(each) for name, each in {**json_texts, **twice}.items()},
-        **{f"header {name}": header(each) for name, each in json_texts.items()},
+        **{f"claims {name}": _part(each) for name, each in {**json_texts, **twice}.items()},
+        **{f"header {name}": _part(each, of_header=True) for name, each in json_texts.items()},
         "signature by a stranger": lambda keys: _bearer(keys.stranger.sign(keys.claims())),
         "signature by a stranger with our kid": lambda keys: _bearer(
             keys.stranger.sign(keys.claims(), {"kid": keys.ours.key_id})
         ),
-        "signature of another token": parts(
-            lambda head, body, signature: f"{head}.{encode(b'{}')}.{signature}"
+        "signature cut": _parts(lambda head, body, end: f"{head}.{body}.{end[:-4]}"),
+        "signature in base64": _parts(lambda head, body, end: f"{head}.{body}.{'+/' + end[2:]}"),
+        "signature with unused bits": _parts(
+            lambda head, body, end: f"{head}.{body}.{end[:-1]}{_next(end[-1])}"
         ),
-        "signature=x": parts(lambda head, body, signature: f"{head}.{body}.x"),
-        "signature=empty": parts(lambda head, body, signature: f"{head}.{body}."),
-        "signature cut": parts(lambda head, body, signature: f"{head}.{body}.{signature[:-4]}"),
-        "signature longer": parts(lambda head, body, signature: f"{head}.{body}.{signature}AAAA"),
-        "signature of zeros": parts(lambda head, body, signature: f"{head}.{body}.{'A' * 342}"),
-        "signature padded": parts(lambda head, body, signature: f"{head}.{body}.{signature}=="),
-        "signature in base64": parts(
-            lambda head, body, signature: f"{head}.{body}.{'+/' + signature[2:]}"
-        ),
-        "signature with unused bits": parts(
-            lambda head, body, signature: f"{head}.{body}.{signature[:-1]}{_next(signature[-1])}"
-        ),
-        "two parts": parts(lambda head, body, signature: f"{head}.{body}"),
-        "four parts": parts(lambda head, body, signature: f"{head}.{body}.{signature}.{body}"),
-        "five parts": parts(lambda head, body, signature: f"{head}..{body}.{signature}.{body}"),
-        "empty header": parts(lambda head, body, signature: f".{body}.{signature}"),
-        "empty claims": parts(lambda head, body, signature: f"{head}..{signature}"),
-        "dots alone": parts(lambda head, body, signature: ".."),
-        "header not in base64url": parts(
-            lambda head, body, signature: f"%{head}.{body}.{signature}"
-        ),
-        "claims of one character": parts(lambda head, body, signature: f"{head}.x.{signature}"),
-        "claims padded": parts(lambda head, body, signature: f"{head}.{body}=.{signature}"),
+        **{name: _parts(template.format) for name, template in templates.items()},
     }
 
 
@@ -363,36 +365,17 @@ def _header_lines() -> dict[str, Make]:
         "opaque": "Bearer opaque", "quoted": 'Bearer "{}"', "parameter": "Bearer token={}",
         "colon": "Bearer: {}",
     }  # fmt: skip
-
-    def form(text: str) -> Make:
-        def make(keys: Keys) -> Sent:
-            token = _raw(keys)
-            return Sent(authorization=(text.format(token),), token=token)
-
-        return make
-
-    def lines(change: Callable[[str], tuple[str, ...]]) -> Make:
-        def make(keys: Keys) -> Sent:
-            token = _raw(keys)
-            return Sent(authorization=change(f"Bearer {token}"), token=token)
-
-        return make
-
-    def host(name: str) -> Make:
-        def make(keys: Keys) -> Sent:
-            token = _raw(keys)
-            return Sent(authorization=(f"Bearer {token}",), token=token, host=name)
-
-        return make
-
+    several = {
+        "no Authorization": (),
+        "Authorization twice": ("Bearer {}", "Bearer {}"),
+        "Authorization and an empty one": ("Bearer {}", ""),
+        "Authorization and Basic": ("Bearer {}", "Basic eDp5"),
+        "Basic and Authorization": ("Basic eDp5", "Bearer {}"),
+    }
     hosts = {"upper case": HOST.upper(), "a port": f"{HOST}:443", "another port": f"{HOST}:99",
              "a dot at its end": f"{HOST}.", "a dot and a port": f"{HOST}.:443"}  # fmt: skip
     return {
-        **{f"Authorization: {name}": form(text) for name, text in forms.items()},
-        "no Authorization": lines(lambda value: ()),
-        "Authorization twice": lines(lambda value: (value, value)),
-        "Authorization and an empty one": lines(lambda value: (value, "")),
-        "Authorization and Basic": lines(lambda value: (value, "Basic eDp5")),
-        "Basic and Authorization": lines(lambda value: ("Basic eDp5", value)),
-        **{f"host with {name}": host(value) for name, value in hosts.items()},
+        **{f"Authorization: {name}": _lines(text) for name, text in forms.items()},
+        **{name: _lines(*texts) for name, texts in several.items()},
+        **{f"host with {name}": _lines("Bearer {}", host=host) for name, host in hosts.items()},
     }

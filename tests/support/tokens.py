@@ -9,6 +9,33 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from daypass._core.clock import SYSTEM_CLOCK, Clock
+
+ISSUER = "https://kubernetes.default.svc"
+AUDIENCE = "gate.example.com"
+USER = "system:serviceaccount:team:bot"
+
+
+def good_claims(clock: Clock = SYSTEM_CLOCK, **changes: Any) -> dict[str, Any]:
+    """Return the claims of a token that a gate lets pass. A change to None leaves a claim out."""
+    now = int(clock.unix())
+    claims = {
+        "iss": ISSUER,
+        "aud": [AUDIENCE],
+        "sub": USER,
+        "iat": now - 60,
+        "nbf": now - 60,
+        "exp": now + 3000,
+        "jti": "j-1",
+        "kubernetes.io": {
+            "namespace": "team",
+            "serviceaccount": {"name": "bot", "uid": "sa-1"},
+            "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
+        },
+        **changes,
+    }
+    return {name: value for name, value in claims.items() if value is not None}
+
 
 class Signer:
     """An RSA key, as an API server has one: of its own, where none is given."""

@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from daypass._core.secret import Secret
 from daypass.local.echo import Echo
 from support.controlplane import ControlPlane
-from support.deadline import eventually
 from support.identities import Identity
-from support.raw import Answer, Conversation, connect
+from support.raw import Caller, Conversation, connect
 from support.up import HOST, Up, running_up, up_config
 
 AUDIENCE = "gate.example.com"
@@ -51,36 +49,10 @@ def _gate_up(
         yield up
 
 
-class Caller:
-    """One connection to the gate that stays open, with one token."""
-
-    def __init__(self, up: Up, plane: ControlPlane, identity: Identity, **shape: Any) -> None:
-        self.token = plane.make_token(identity, **{"audiences": [AUDIENCE], **shape})
-        port = int(up.ready["listen"]["gate"].rpartition(":")[2])
-        pem = up.authority_file.read_text()
-        self._socket = connect(port, authority_pem=pem, name=HOST)
-        self._conversation = Conversation(self._socket)
-
-    def ask(self, token: Secret | None = None) -> Answer:
-        """What the gate answers. `token`: another one than its own."""
-        line = f"Authorization: Bearer {(token or self.token).reveal()}"
-        lines = ["GET / HTTP/1.1", f"Host: {HOST}", line, "", ""]
-        self._conversation.send("\r\n".join(lines).encode())
-        return self._conversation.answer()
-
-    def becomes(self, code: int) -> Answer:
-        return eventually(
-            f"a {code}", lambda: answer if (answer := self.ask()).code == code else None
-        )
-
-    def close(self) -> None:
-        self._socket.close()
-
-
 @contextmanager
 def calling(up: Up, plane: ControlPlane, identity: Identity, **shape: Any) -> Iterator[Caller]:
-    caller = Caller(up, plane, identity, **shape)
-    try:
-        yield caller
-    finally:
-        caller.close()
+    """Somebody with a token of this shape on a connection to the gate."""
+    token = plane.make_token(identity, **{"audiences": [AUDIENCE], **shape})
+    port = int(up.ready["listen"]["gate"].rpartition(":")[2])
+    with connect(port, authority_pem=up.authority_file.read_text(), name=HOST) as connection:
+        yield Caller(Conversation(connection), HOST, token)

@@ -26,9 +26,9 @@ from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
 from support.rendered import config_of
+from support.tokens import AUDIENCE
 
 HOST = "serving.example.com"
-AUDIENCE = "gate.example.com"
 FRONT = "istio-system"
 HOME = "daypass"
 
@@ -48,14 +48,11 @@ gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1'{more}}}
 
 def install(plane: ControlPlane, config: Config) -> None:
     """Apply what is rendered for the watch; the kinds and the gateway's namespace are there."""
-    cluster = admin_cluster(plane)
-    try:
+    with closing(admin_cluster(plane)) as cluster:
         for document in render_objects(config, ClusterFacts()):
             is_watchs = document["metadata"]["name"].startswith(GATE_WATCH)
             if is_watchs or document["kind"] == "Namespace":
                 cluster.apply(document, force=True)
-    finally:
-        cluster.close()
 
 
 def prepare(plane: ControlPlane, config: Config) -> None:
@@ -100,12 +97,9 @@ def identity_namespace(plane: ControlPlane, *, with_role: bool = True, home: str
 
 def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
     """What the watch needs in a namespace of identities."""
-    cluster = admin_cluster(plane)
-    try:
+    with closing(admin_cluster(plane)) as cluster:
         for document in namespace_rights(namespace, home):
             cluster.apply(document)
-    finally:
-        cluster.close()
 
 
 class Watch:

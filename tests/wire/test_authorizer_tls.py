@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +18,12 @@ from support.authorizers import ask_over_tls
 from support.deadline import eventually
 from support.fake_reviews import FakeReviews, fake_reviews
 from support.gate_differences import told
-from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
+from support.gates import RunningGate, running_gate
 from support.raw import connect, exchange
 from support.serving import serving
-from support.tokens import Signer
+from support.tokens import USER, Signer, good_claims
 
 NAME = "daypass-gate.daypass.svc"
-USER = "system:serviceaccount:team:bot"
 SIGNER = Signer("ours")
 
 
@@ -66,16 +64,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
             folder, reviews, "--listen", "127.0.0.1:0", "--certificate", "tls.crt",
             "--key", "tls.key",
         ) as running:  # fmt: skip
-            port = int(running.listens.rpartition(":")[2])
-            yield Serving(folder=folder, authority=authority, reviews=reviews, port=port)
+            yield Serving(folder=folder, authority=authority, reviews=reviews, port=running.port)
 
 
 def bearer(jti: str) -> str:
-    now = int(time.time())  # noqa: TID251 - the authorizer reads the machine's clock
-    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
-             "secret": {"name": "bot-daypass-x", "uid": "secret-1"}}  # fmt: skip
-    claims = {"iss": ISSUER, "aud": [AUDIENCE], "sub": USER, "iat": now, "exp": now + 3600}
-    return f"Authorization: Bearer {SIGNER.sign({**claims, 'jti': jti, 'kubernetes.io': bound})}"
+    return f"Authorization: Bearer {SIGNER.sign(good_claims(jti=jti))}"
 
 
 def test_envoy_gets_the_same_answers_over_tls(served: Serving, tmp_path: Path) -> None:

@@ -7,15 +7,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.doors import BODY, EKF, JWT, PATH, SERVING, UPSTREAM_PATH, Stage
-from support.doors_http2 import assert_status, fields, http2, send
+from support.doors import (
+    BODY,
+    EKF,
+    JWT,
+    PATH,
+    SERVING,
+    UPSTREAM_PATH,
+    Stage,
+    assert_status,
+    http2,
+    http2_fields,
+    send_http2,
+)
 from support.h2c import Fields
 
 REFUSED_HEADERS = 2
 
 
 def test_a_token_request_over_http2_arrives_exactly(stage: Stage) -> None:
-    reply, (arrived,) = send(stage, fields())
+    reply, (arrived,) = send_http2(stage, http2_fields())
     assert (reply.code, reply.json["kind"]) == (201, "TokenRequest")
     assert arrived.request_line == f"POST {UPSTREAM_PATH} HTTP/1.1"
     assert (arrived.body, arrived.header("content-length")) == (BODY, str(len(BODY)))
@@ -24,37 +35,37 @@ def test_a_token_request_over_http2_arrives_exactly(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("block", "code"),
     [
-        (fields(path=PATH + "/"), 404),
-        (fields(path=PATH + "?"), 404),
-        (fields(path=PATH + "?dryRun=All"), 404),
-        (fields(path=PATH.replace("/api", "//api")), 404),
-        (fields(path=PATH.replace("bot/", "bot%2f")), 404),
-        (fields(path=PATH.replace("team", "x/../team")), 404),
-        (fields(path=PATH + "\xe9"), 404),
-        (fields(path="/"), 404),
-        (fields(path=PATH + "#x"), 400),
-        (fields(authority="evil.example.com"), 404),
-        (fields(authority=f"{EKF}."), 404),
-        (fields(authority=f"{EKF},x"), 404),
-        (fields(("host", "evil.example.com"), authority=None), 404),
-        (fields(method="PUT"), 405),
-        (fields(method="TRACE"), 405),
-        (fields(method="post"), 405),
-        (fields(method="BREW"), 405),
-        (fields(("authorization", f"Bearer {JWT}")), 401),
-        (fields(("authorization", "Basic eDp5")), 401),
-        (fields()[:4], 401),
-        ([*fields()[:4], ("authorization", f"bearer {JWT}")], 401),
-        ([*fields()[:4], ("authorization", f" Bearer {JWT}")], 401),
-        ([*fields()[:4], ("authorization", f"Bearer {JWT} ")], 401),
-        ([*fields()[:5], ("content-type", "application/yaml")], 415),
-        (fields(("content-type", "application/json")), 415),
+        (http2_fields(path=PATH + "/"), 404),
+        (http2_fields(path=PATH + "?"), 404),
+        (http2_fields(path=PATH + "?dryRun=All"), 404),
+        (http2_fields(path=PATH.replace("/api", "//api")), 404),
+        (http2_fields(path=PATH.replace("bot/", "bot%2f")), 404),
+        (http2_fields(path=PATH.replace("team", "x/../team")), 404),
+        (http2_fields(path=PATH + "\xe9"), 404),
+        (http2_fields(path="/"), 404),
+        (http2_fields(path=PATH + "#x"), 400),
+        (http2_fields(authority="evil.example.com"), 404),
+        (http2_fields(authority=f"{EKF}."), 404),
+        (http2_fields(authority=f"{EKF},x"), 404),
+        (http2_fields(("host", "evil.example.com"), authority=None), 404),
+        (http2_fields(method="PUT"), 405),
+        (http2_fields(method="TRACE"), 405),
+        (http2_fields(method="post"), 405),
+        (http2_fields(method="BREW"), 405),
+        (http2_fields(("authorization", f"Bearer {JWT}")), 401),
+        (http2_fields(("authorization", "Basic eDp5")), 401),
+        (http2_fields()[:4], 401),
+        ([*http2_fields()[:4], ("authorization", f"bearer {JWT}")], 401),
+        ([*http2_fields()[:4], ("authorization", f" Bearer {JWT}")], 401),
+        ([*http2_fields()[:4], ("authorization", f"Bearer {JWT} ")], 401),
+        ([*http2_fields()[:5], ("content-type", "application/yaml")], 415),
+        (http2_fields(("content-type", "application/json")), 415),
     ],
 )
 def test_what_is_not_published_gets_the_same_answers_as_over_http_1(
     stage: Stage, block: Fields, code: int
 ) -> None:
-    reply, arrived = send(stage, block)
+    reply, arrived = send_http2(stage, block)
     assert_status(reply, code)
     assert arrived == ()
 
@@ -62,27 +73,27 @@ def test_what_is_not_published_gets_the_same_answers_as_over_http_1(
 @pytest.mark.parametrize(
     "block",
     [
-        fields(authority=EKF.upper()),
-        fields(authority=f"{EKF}:8443"),
-        fields(authority=SERVING),
-        fields(("host", "evil.example.com")),
-        fields(("host", EKF), authority=None),
-        fields(scheme="http"),
-        fields(scheme="ftp"),
-        fields(("te", "trailers")),
-        fields(("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA")),
-        fields(("cookie", "a=b"), ("cookie", "c=d")),
-        fields(("impersonate-user", "admin"), ("x-remote-user", "admin")),
-        fields(("x-envoy-retry-on", "5xx"), ("x-forwarded-for", "1.2.3.4")),
-        fields(("expect", "100-continue")),
-        fields(("priority", "u=0"), ("sec-fetch-site", "none")),
-        fields(("content-length", str(len(BODY)))),
-        fields(("content-length", f"0{len(BODY)}")),
-        fields(("user-agent", " a ")),
+        http2_fields(authority=EKF.upper()),
+        http2_fields(authority=f"{EKF}:8443"),
+        http2_fields(authority=SERVING),
+        http2_fields(("host", "evil.example.com")),
+        http2_fields(("host", EKF), authority=None),
+        http2_fields(scheme="http"),
+        http2_fields(scheme="ftp"),
+        http2_fields(("te", "trailers")),
+        http2_fields(("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA")),
+        http2_fields(("cookie", "a=b"), ("cookie", "c=d")),
+        http2_fields(("impersonate-user", "admin"), ("x-remote-user", "admin")),
+        http2_fields(("x-envoy-retry-on", "5xx"), ("x-forwarded-for", "1.2.3.4")),
+        http2_fields(("expect", "100-continue")),
+        http2_fields(("priority", "u=0"), ("sec-fetch-site", "none")),
+        http2_fields(("content-length", str(len(BODY)))),
+        http2_fields(("content-length", f"0{len(BODY)}")),
+        http2_fields(("user-agent", " a ")),
     ],
 )
 def test_headers_of_http2_end_at_the_door(stage: Stage, block: Fields) -> None:
-    reply, (arrived,) = send(stage, block)
+    reply, (arrived,) = send_http2(stage, block)
     assert reply.code == 201
     assert arrived.header("host") == "kubernetes.default.svc"
     assert arrived.header("x-forwarded-for") == "127.0.0.1"
@@ -96,25 +107,25 @@ def blocks_that_are_no_http() -> Iterator[Fields]:
     """Header blocks that would be something else as HTTP/1.1, or that RFC 9113 forbids."""
     # 1. Line ends and NULs, in every place (RFC 9113, 8.2.1).
     for end in CR_LF_NUL:
-        yield fields(("user-agent", f"a{end}b"))
-        yield fields(("x", f"a{end}"))
-        yield fields((f"x{end}", "a"))
-        yield fields(path=PATH + end)
-        yield fields(path=f"{PATH} HTTP/1.1{end}X: y")
-        yield fields(method=f"POST{end}")
-        yield fields(authority=f"{EKF}{end}")
-        yield fields(scheme=f"https{end}")
-        yield [*fields()[:4], ("authorization", f"Bearer {JWT}{end}")]
+        yield http2_fields(("user-agent", f"a{end}b"))
+        yield http2_fields(("x", f"a{end}"))
+        yield http2_fields((f"x{end}", "a"))
+        yield http2_fields(path=PATH + end)
+        yield http2_fields(path=f"{PATH} HTTP/1.1{end}X: y")
+        yield http2_fields(method=f"POST{end}")
+        yield http2_fields(authority=f"{EKF}{end}")
+        yield http2_fields(scheme=f"https{end}")
+        yield [*http2_fields()[:4], ("authorization", f"Bearer {JWT}{end}")]
     # 2. White space where HTTP/1.1 has none.
     for white in (" ", "\t", "\x0b"):
-        yield fields(path=PATH + white)
-        yield fields(path=white + PATH)
-        yield fields(method="POST" + white)
-        yield fields(authority=EKF + white)
-        yield fields((f"x{white}", "a"))
+        yield http2_fields(path=PATH + white)
+        yield http2_fields(path=white + PATH)
+        yield http2_fields(method="POST" + white)
+        yield http2_fields(authority=EKF + white)
+        yield http2_fields((f"x{white}", "a"))
     # 3. Names: capitals, colons, nothing (8.2).
     for name in ("X-Upper", "Authorization", "x:", "", ":foo", ":status", "\xe9", "x(y)", "a,b"):
-        yield fields((name, "x"))
+        yield http2_fields((name, "x"))
     # 4. Headers of a connection (8.2.2).
     for name, value in (
         ("connection", "close"),
@@ -128,27 +139,27 @@ def blocks_that_are_no_http() -> Iterator[Fields]:
         ("te", "gzip"),
         ("te", "trailers, chunked"),
     ):
-        yield fields((name, value))
+        yield http2_fields((name, value))
     # 5. Pseudo-headers: missing, empty, twice, after others, of another kind (8.3).
     for missing in ("method", "scheme", "path", "authority"):
-        yield fields(**{missing: None})
-        yield fields(**{missing: ""})
-        yield [(f":{missing}", dict(fields())[f":{missing}"]), *fields()]
-        yield [*fields(), (f":{missing}", dict(fields())[f":{missing}"])]
-    yield [(":path", "/api/v1/secrets"), *fields()]
-    yield [(":method", "DELETE"), *fields()]
-    yield [(":authority", "evil.example.com"), *fields()]
-    yield [*fields()[1:], fields()[0]]
-    yield fields(("host", EKF), ("host", "evil.example.com"), authority=None)
+        yield http2_fields(**{missing: None})
+        yield http2_fields(**{missing: ""})
+        yield [(f":{missing}", dict(http2_fields())[f":{missing}"]), *http2_fields()]
+        yield [*http2_fields(), (f":{missing}", dict(http2_fields())[f":{missing}"])]
+    yield [(":path", "/api/v1/secrets"), *http2_fields()]
+    yield [(":method", "DELETE"), *http2_fields()]
+    yield [(":authority", "evil.example.com"), *http2_fields()]
+    yield [*http2_fields()[1:], http2_fields()[0]]
+    yield http2_fields(("host", EKF), ("host", "evil.example.com"), authority=None)
     # 6. Another target than a path, a tunnel, a protocol (RFC 8441).
     for target in ("*", f"https://{EKF}{PATH}", PATH[1:], f"{EKF}:443"):
-        yield fields(path=target)
-    yield fields(method="CONNECT")
-    yield [(":method", "CONNECT"), (":protocol", "websocket"), *fields()[1:]]
-    yield fields((":protocol", "websocket"))
-    yield [(":protocol", "websocket"), *fields()]
+        yield http2_fields(path=target)
+    yield http2_fields(method="CONNECT")
+    yield [(":method", "CONNECT"), (":protocol", "websocket"), *http2_fields()[1:]]
+    yield http2_fields((":protocol", "websocket"))
+    yield [(":protocol", "websocket"), *http2_fields()]
     # 7. User information in the authority.
-    yield fields(authority=f"user@{EKF}")
+    yield http2_fields(authority=f"user@{EKF}")
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -167,7 +178,7 @@ def test_what_is_no_http_ends_the_stream_or_the_connection_and_goes_nowhere(
 
 @pytest.mark.parametrize("target", ["", f"{EKF}:443", "kubernetes.default.svc:443", EKF])
 def test_connect_opens_no_tunnel(stage: Stage, target: str) -> None:
-    reply, arrived = send(stage, [(":method", "CONNECT"), (":authority", target)], b"")
+    reply, arrived = send_http2(stage, [(":method", "CONNECT"), (":authority", target)], b"")
     assert reply.ended_by_door or reply.code in (403, 404)
     assert arrived == ()
 
@@ -195,7 +206,7 @@ def test_a_length_that_is_not_the_bodys_ends_the_stream(
     stage: Stage, length: str, body: bytes
 ) -> None:
     """HTTP/2 frames are the length; behind the door the header would be (RFC 9113, 8.1.1)."""
-    reply, arrived = send(stage, fields(("content-length", length)), body)
+    reply, arrived = send_http2(stage, http2_fields(("content-length", length)), body)
     assert reply.ended_by_door
     assert arrived == ()
 
@@ -203,21 +214,21 @@ def test_a_length_that_is_not_the_bodys_ends_the_stream(
 def test_two_lengths_end_the_stream(stage: Stage) -> None:
     for second in (str(len(BODY)), "0"):
         lengths = (("content-length", str(len(BODY))), ("content-length", second))
-        reply, arrived = send(stage, fields(*lengths))
+        reply, arrived = send_http2(stage, http2_fields(*lengths))
         assert reply.ended_by_door
         assert arrived == ()
 
 
 @pytest.mark.parametrize(("size_bytes", "code"), [(8192, 201), (8193, 413), (60_000, 413)])
 def test_the_limit_of_a_body_is_the_same(stage: Stage, size_bytes: int, code: int) -> None:
-    reply, arrived = send(stage, fields(), b"x" * size_bytes)
+    reply, arrived = send_http2(stage, http2_fields(), b"x" * size_bytes)
     assert reply.code == code
     assert [len(recorded.body) for recorded in arrived] == [size_bytes] * (code == 201)
 
 
 @pytest.mark.parametrize(("body", "code"), [(b"", 201), (b"x", 201), (b"xx", 413)])
 def test_a_get_has_no_body(stage: Stage, body: bytes, code: int) -> None:
-    reply, arrived = send(stage, fields(method="GET"), body)
+    reply, arrived = send_http2(stage, http2_fields(method="GET"), body)
     assert reply.code == code
     assert [recorded.body for recorded in arrived] == [body] * (code == 201)
 
@@ -233,7 +244,7 @@ def test_a_get_has_no_body(stage: Stage, body: bytes, code: int) -> None:
 )
 @pytest.mark.parametrize("body", [BODY, b""])
 def test_trailers_end_at_the_door(stage: Stage, trailers: Fields, body: bytes) -> None:
-    reply, (arrived,) = send(stage, fields(), body, trailers=trailers)
+    reply, (arrived,) = send_http2(stage, http2_fields(), body, trailers=trailers)
     assert reply.code == 201
     assert (arrived.body, arrived.header("content-length")) == (body, str(len(body)))
 
@@ -243,7 +254,7 @@ def test_trailers_end_at_the_door(stage: Stage, trailers: Fields, body: bytes) -
     [[(":path", "/api")], [("content-length", "3")], [("X", "y")], [("x", "a\r\nb: c")]],
 )
 def test_trailers_that_are_no_http_end_the_stream(stage: Stage, trailers: Fields) -> None:
-    reply, arrived = send(stage, fields(), BODY, trailers=trailers)
+    reply, arrived = send_http2(stage, http2_fields(), BODY, trailers=trailers)
     assert reply.ended_by_door
     assert arrived == ()
 
@@ -261,13 +272,15 @@ def test_headers_beyond_the_limits_end_the_stream_alone(
     stage: Stage, more: list[tuple[str, str]]
 ) -> None:
     with http2(stage) as client:
-        assert client.request(fields(*more), BODY).reset == REFUSED_HEADERS
-        assert client.request(fields(), BODY).code == 201
+        assert client.request(http2_fields(*more), BODY).reset == REFUSED_HEADERS
+        assert client.request(http2_fields(), BODY).code == 201
     assert len(stage.arrived()) == 1
 
 
 def test_many_streams_at_once_arrive_each_exactly_once(stage: Stage) -> None:
     with http2(stage) as client:
-        streams = [client.send(fields(path=PATH.replace("bot", f"bot-{i}"))) for i in range(100)]
+        streams = [
+            client.send(http2_fields(path=PATH.replace("bot", f"bot-{i}"))) for i in range(100)
+        ]
         assert {client.wait(stream).code for stream in streams} == {201}
     assert len({recorded.request_line for recorded in stage.arrived()}) == 100

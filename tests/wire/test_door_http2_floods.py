@@ -15,8 +15,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from support.doors import Stage
-from support.doors_http2 import fields, http2
+from support.doors import Stage, http2, http2_fields
 
 
 class TestFloods:
@@ -26,7 +25,7 @@ class TestFloods:
     def test_endless_continuations(self, stage: Stage) -> None:
         """CVE-2024-30255: a header block that never ends."""
         with http2(stage) as client:
-            block = client.encode(fields(("x", "y" * 10_000)))
+            block = client.encode(http2_fields(("x", "y" * 10_000)))
         start = HeadersFrame(1, block[:100])
         more = ContinuationFrame(1, b"\x00\x01x\x01y" * 2_000)
         self.flood(stage, itertools.chain([start], itertools.repeat(more, 10_000)))
@@ -34,7 +33,7 @@ class TestFloods:
     def test_streams_reset_as_soon_as_they_are_open(self, stage: Stage) -> None:
         """CVE-2023-44487: rapid reset."""
         with http2(stage) as client:
-            block = client.encode(fields())
+            block = client.encode(http2_fields())
         frames: Iterator[Frame] = itertools.chain.from_iterable(
             (HeadersFrame(i, block, flags=["END_HEADERS"]), RstStreamFrame(i, error_code=8))
             for i in range(1, 20_000, 2)
@@ -48,7 +47,7 @@ class TestFloods:
     def test_empty_data(self, stage: Stage) -> None:
         """CVE-2019-9518: frames that move nothing."""
         with http2(stage) as client:
-            block = client.encode(fields())
+            block = client.encode(http2_fields())
         start = HeadersFrame(1, block, flags=["END_HEADERS"])
         self.flood(stage, itertools.chain([start], itertools.repeat(DataFrame(1), 100_000)))
 

@@ -13,8 +13,16 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.render.envoy.settings import DoorSettings, RateLimits, Timeouts
 from support.deadline import eventually
-from support.doors import BODY, EKF, PATH, Stage, assert_refused, post, running_stage
-from support.h2c import Http2
+from support.doors import (
+    BODY,
+    PATH,
+    Stage,
+    assert_refused,
+    http2,
+    http2_fields,
+    post,
+    running_stage,
+)
 from support.raw import Conversation
 
 
@@ -168,9 +176,7 @@ class TestSlowClients:
         assert impatient.arrived() == ()
 
     def test_half_of_a_body_is_answered_408(self, impatient: Stage) -> None:
-        outcome = impatient.send(post()[:-1])
-        assert_refused(outcome.answer, 408)
-        assert outcome.arrived == ()
+        impatient.assert_refuses(post()[:-1], 408)
 
     @pytest.mark.parametrize("path", [PATH, "/nothing"])
     def test_a_body_in_drops_is_answered_408(self, impatient: Stage, path: str) -> None:
@@ -189,15 +195,8 @@ class TestSlowClients:
         assert impatient.arrived() == ()
 
     def test_a_stream_that_never_ends_is_ended(self, impatient: Stage) -> None:
-        fields = [
-            (":method", "POST"),
-            (":scheme", "https"),
-            (":authority", EKF),
-            (":path", PATH),
-        ]
-        door = impatient.door
-        with Http2(door.port, authority_pem=door.authority.pem, name=EKF) as client:
-            reply = client.wait(client.send(fields, b"{", end=False))
+        with http2(impatient) as client:
+            reply = client.wait(client.send(http2_fields(), b"{", end=False))
             assert reply.code == 408
         assert impatient.arrived() == ()
 

@@ -12,8 +12,7 @@ from hyperframe.frame import SettingsFrame
 
 from daypass.render.envoy.settings import Timeouts
 from support.deadline import eventually
-from support.doors import BODY, Stage, assert_refused, post, running_stage
-from support.doors_http2 import fields, http2
+from support.doors import BODY, Stage, assert_refused, http2, http2_fields, post, running_stage
 from support.raw import Conversation
 from support.recorder import ANSWER, ANSWER_BODY, Recorded, answer_with, hang_up
 
@@ -176,7 +175,7 @@ def test_an_answer_that_its_client_does_not_take_is_not_kept(failing: Stage, ans
     failing.recorder.behave = answer_with(answer)
     with http2(failing) as client:
         client.send_raw(SettingsFrame(0, {SettingsFrame.INITIAL_WINDOW_SIZE: 0}))
-        reply = client.wait(client.send(fields(), BODY))
+        reply = client.wait(client.send(http2_fields(), BODY))
     assert (reply.code, reply.body) == (201 if answer is ANSWER else 200, b"")
     assert reply.reset is not None
     assert_one_exact(failing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from support.crowds import Holding, open_files, resident_bytes
 from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
-from support.gates import AUDIENCE, EVERYDAY, ISSUER, RunningGate, running_gate
+from support.gates import EVERYDAY, RunningGate, running_gate
 from support.raw import Conversation, connect
-from support.serving import serving
-from support.tokens import Signer
+from support.serving import SOCKET, serving
+from support.tokens import Signer, good_claims
 
 CLIENTS = 4_000
 AT_ONCE = 2_000
@@ -36,12 +35,7 @@ SIGNER = Signer("ours")
 
 def request() -> bytes:
     """One with a good token."""
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
-             "secret": {"name": "bot-daypass-x", "uid": "secret-1"}}  # fmt: skip
-    whose = {"sub": "system:serviceaccount:team:bot", "kubernetes.io": bound}
-    times = {"iat": now, "exp": now + 3600}
-    token = SIGNER.sign({"iss": ISSUER, "aud": [AUDIENCE], **times, **whose})
+    token = SIGNER.sign(good_claims())
     lines = ["GET / HTTP/1.1", f"Host: {EKF}", f"Authorization: Bearer {token}", "", ""]
     return "\r\n".join(lines).encode()
 
@@ -134,6 +128,7 @@ def test_thousands_of_connections_are_answered_by_an_authorizer_that_began_with_
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder, line = tmp_path_factory.mktemp("a"), request()
+    path = folder / SOCKET
     with (
         open_files(CLIENTS),
         fake_reviews(lambda token: True) as reviews,
@@ -145,7 +140,7 @@ def test_thousands_of_connections_are_answered_by_an_authorizer_that_began_with_
             for _ in range(CLIENTS):
                 client = stack.enter_context(socket.socket(socket.AF_UNIX))
                 client.settimeout(60)
-                eventually("it connects", lambda: connected(client, served.path))  # noqa: B023
+                eventually("it connects", lambda: connected(client, path))  # noqa: B023
                 client.sendall(line[:40])
                 clients.append(client)
                 before = before or resident_bytes(served.child.pid)

@@ -20,11 +20,11 @@ from support.authorizers import ReviewedGate, reviewed_gate
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gate_differences import assert_documented, found, passes_knowingly
-from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
+from support.gates import RunningGate, running_gate
 from support.odd_tokens import changes, forms, made_by, signers
 from support.raw import connect
 from support.single_changes import LONGEST_SECONDS, RULES, Keys, Sent, revoked, single_changes
-from support.tokens import Signer
+from support.tokens import AUDIENCE, ISSUER, Signer
 
 OURS, STRANGER = Signer("ours"), Signer("ours")
 KEYS = Keys(ours=OURS, stranger=STRANGER, issuer=ISSUER, audience=AUDIENCE)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import grpc
@@ -21,56 +19,29 @@ from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected, SocketAddress
 from daypass.render.envoy.upstream import PROTECTED
+from support.authority import Authority
 from support.deadline import eventually
 from support.doors import EKF
 from support.exchanges import FakeSend
 from support.fake_door import credentials_document, token_answer
-from support.gates import AUDIENCE, ISSUER, NOBODY, RunningGate, running_gate
-from support.tokens import Signer
+from support.gates import NOBODY, RunningGate, running_gate
+from support.grpc_service import REPEAT, SAY, GrpcService, running_grpc_service
+from support.tokens import USER, Signer, good_claims
 
 SIGNER = Signer("ours")
-USER = "system:serviceaccount:team:bot"
-METHOD, STREAM = "/tests.Echo/Say", "/tests.Echo/Repeat"
-
-
-@dataclass(slots=True, kw_only=True)
-class Behind:
-    """A gRPC server behind the gate; `calls`: the metadata of those that arrived."""
-
-    port: int = 0
-    calls: list[dict[str, str]] = field(default_factory=list)
-
-    def say(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        """Remember a call and give back what it brought."""
-        self.calls.append({str(k): str(v) for k, v in context.invocation_metadata()})
-        return request
 
 
 @pytest.fixture(scope="module")
-def behind() -> Iterator[Behind]:
-    server_behind = Behind()
-
-    def repeat(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-        yield from [server_behind.say(request, context)] * 3
-
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Say": grpc.unary_unary_rpc_method_handler(server_behind.say),
-        "Repeat": grpc.unary_stream_rpc_method_handler(repeat),
-    }
-    with ThreadPoolExecutor(4) as threads:
-        server = grpc.server(threads)
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("tests.Echo", handlers),)
-        )
-        server_behind.port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        yield server_behind
-        server.stop(None).wait()
+def behind() -> Iterator[GrpcService]:
+    with running_grpc_service(Authority().server("localhost")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def shared_gate(tmp_path_factory: pytest.TempPathFactory, behind: Behind) -> Iterator[RunningGate]:
-    protected = Protected(address=SocketAddress(host="127.0.0.1", port=behind.port))
+def shared_gate(
+    tmp_path_factory: pytest.TempPathFactory, behind: GrpcService
+) -> Iterator[RunningGate]:
+    protected = Protected(address=SocketAddress(host="127.0.0.1", port=behind.plain_port))
     with running_gate(
         tmp_path_factory.mktemp("gate"), SIGNER.jwks, longest_lifetime_seconds=7200,
         protected=protected, change=speak_http2_behind,
@@ -79,7 +50,7 @@ def shared_gate(tmp_path_factory: pytest.TempPathFactory, behind: Behind) -> Ite
 
 
 @pytest.fixture
-def gate(shared_gate: RunningGate, behind: Behind) -> Iterator[RunningGate]:
+def gate(shared_gate: RunningGate, behind: GrpcService) -> Iterator[RunningGate]:
     behind.calls.clear()
     yield shared_gate
     shared_gate.revoke(NOBODY)
@@ -103,14 +74,8 @@ def credentials_of(**changes: Any) -> daypass.Credentials:
 
     def door(_: HttpRequest) -> bytes:
         now = int(SYSTEM_CLOCK.unix())
-        bound = {
-            "namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
-            "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
-        }  # fmt: skip
-        claims = {"iss": ISSUER, "aud": [AUDIENCE], "sub": USER, "iat": now - 60, "nbf": now - 60,
-                  "exp": now + 3000, "jti": "j-1", "kubernetes.io": bound, **changes}  # fmt: skip
         expires = f"{utc(now + 3000):%Y-%m-%dT%H:%M:%SZ}"
-        status = {"token": SIGNER.sign(claims), "expirationTimestamp": expires}
+        status = {"token": SIGNER.sign(good_claims(**changes)), "expirationTimestamp": expires}
         return token_answer(now=now, date=now, status=status)
 
     now = SYSTEM_CLOCK.unix()
@@ -133,8 +98,8 @@ Call = Callable[[RunningGate, daypass.Credentials], list[bytes]]
 def call(gate: RunningGate, credentials: daypass.Credentials) -> list[bytes]:
     """One call and a stream, sync."""
     with grpc.secure_channel(*channel_of(gate, credentials)) as channel:
-        say: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
-        repeat: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(STREAM)
+        say: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SAY)
+        repeat: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(REPEAT)
         return [say(b"one", timeout=60), *repeat(b"two", timeout=60)]
 
 
@@ -143,8 +108,8 @@ def call_by_asyncio(gate: RunningGate, credentials: daypass.Credentials) -> list
 
     async def calls() -> list[bytes]:
         async with grpc.aio.secure_channel(*channel_of(gate, credentials)) as channel:
-            say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
-            repeat: Any = channel.unary_stream(STREAM)
+            say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SAY)
+            repeat: Any = channel.unary_stream(REPEAT)
             return [await say(b"one", timeout=60), *[x async for x in repeat(b"two", timeout=60)]]
 
     return asyncio.run(calls())
@@ -155,7 +120,7 @@ both = pytest.mark.parametrize("calls", [call, call_by_asyncio], ids=["sync", "a
 
 @both
 def test_calls_and_streams_pass_the_gate_and_arrive_with_the_callers_name(
-    gate: RunningGate, behind: Behind, calls: Call
+    gate: RunningGate, behind: GrpcService, calls: Call
 ) -> None:
     assert calls(gate, credentials_of()) == [b"one", b"two", b"two", b"two"]
     assert [arrived["kubeflow-userid"] for arrived in behind.calls] == [USER] * 2
@@ -173,7 +138,11 @@ def test_calls_and_streams_pass_the_gate_and_arrive_with_the_callers_name(
     ids=["audience", "expired", "unbound"],
 )
 def test_a_call_with_a_token_that_is_refused_ends_with_the_code_and_the_reason(
-    gate: RunningGate, behind: Behind, calls: Call, claims: dict[str, Any], code: grpc.StatusCode
+    gate: RunningGate,
+    behind: GrpcService,
+    calls: Call,
+    claims: dict[str, Any],
+    code: grpc.StatusCode,
 ) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         calls(gate, credentials_of(**claims))
@@ -184,7 +153,7 @@ def test_a_call_with_a_token_that_is_refused_ends_with_the_code_and_the_reason(
 
 @both
 def test_a_call_with_a_revoked_token_ends_unauthenticated_and_others_pass(
-    gate: RunningGate, behind: Behind, calls: Call
+    gate: RunningGate, behind: GrpcService, calls: Call
 ) -> None:
     gate.revoke(RevocationSnapshot(tokens={"j-2"}))
 

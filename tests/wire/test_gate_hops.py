@@ -13,8 +13,7 @@ from support.authorizers import reviewed_gate
 from support.deadline import eventually
 from support.fake_reviews import fake_reviews
 from support.gates import RunningGate, running_gate
-from support.odd_tokens import good_claims
-from support.tokens import Signer
+from support.tokens import Signer, good_claims
 
 SIGNER = Signer("ours")
 CLAIMED = {

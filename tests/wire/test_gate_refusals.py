@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +16,11 @@ from daypass.render.envoy.settings import Protected, SocketAddress
 from support.deadline import eventually
 from support.doors import EKF
 from support.gate_differences import told
-from support.gates import AUDIENCE, ISSUER, RunningGate, running_gate
+from support.gates import RunningGate, running_gate
+from support.http_services import Handler, serving
 from support.messages import check
 from support.raw import Conversation, connect
-from support.tokens import Signer
+from support.tokens import AUDIENCE, Signer, good_claims
 
 SIGNER = Signer("ours")
 LONGEST_SECONDS = 7200
@@ -36,12 +34,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
 
 
 def token(**changes: Any) -> str:
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    bound = {"namespace": "team", "serviceaccount": {"uid": "sa-1"}, "secret": {"uid": "secret-1"}}
-    claims = {"iss": ISSUER, "aud": [AUDIENCE], "sub": "system:serviceaccount:team:bot",
-              "iat": now - 60, "exp": now + 3000, "jti": "j-1", "kubernetes.io": bound,
-              **changes}  # fmt: skip
-    return SIGNER.sign({name: value for name, value in claims.items() if value is not None})
+    return SIGNER.sign(good_claims(**changes))
 
 
 def long_lived(**changes: Any) -> str:
@@ -133,35 +126,24 @@ def test_a_clients_reason_header_reaches_no_service_and_comes_back_as_the_gates_
         assert (refused.code, refused.headers[REASON_HEADER]) == (401, reason)
 
 
-class ClaimsAReason(http.server.BaseHTTPRequestHandler):
+class ClaimsAReason(Handler):
     """A service that answers as if it were the gate."""
 
     def do_GET(self) -> None:
-        self.send_response(401)
-        self.send_header(REASON_HEADER, Reason.DENIED)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(401, **{REASON_HEADER: Reason.DENIED})
 
 
 def test_a_service_cannot_claim_a_reason_of_the_gate(tmp_path: Path) -> None:
-    with http.server.HTTPServer(("127.0.0.1", 0), ClaimsAReason) as service:
-        thread = threading.Thread(target=service.serve_forever, daemon=True)
-        thread.start()
-        address = SocketAddress(host="127.0.0.1", port=service.server_address[1])
-        try:
-            with running_gate(
-                tmp_path,
-                SIGNER.jwks,
-                longest_lifetime_seconds=LONGEST_SECONDS,
-                protected=Protected(address=address),
-            ) as gate:
-                answer = gate.send([f"Authorization: Bearer {token()}"])
-        finally:
-            service.shutdown()
-            thread.join()
+    with (
+        serving(ClaimsAReason) as port,
+        running_gate(
+            tmp_path,
+            SIGNER.jwks,
+            longest_lifetime_seconds=LONGEST_SECONDS,
+            protected=Protected(address=SocketAddress(host="127.0.0.1", port=port)),
+        ) as gate,
+    ):
+        answer = gate.send([f"Authorization: Bearer {token()}"])
     assert answer.code == 401
     assert REASON_HEADER not in answer.headers
 

@@ -13,10 +13,10 @@ from daypass.render.envoy.bootstrap import revoked_file, to_json
 from daypass.render.envoy.filters import RevocationSnapshot
 from support.deadline import eventually
 from support.doors import EKF
-from support.gates import AUDIENCE, ISSUER, NOBODY, RunningGate, running_gate
+from support.gates import NOBODY, RunningGate, running_gate
 from support.h2c import Http2
 from support.raw import Answer, Conversation, connect
-from support.tokens import Signer
+from support.tokens import AUDIENCE, Signer, good_claims
 
 SIGNER = Signer("ours")
 LONG_LIST = frozenset(f"00000000-0000-4000-8000-{number:012}" for number in range(10_000))
@@ -57,16 +57,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
 
 
 def token(**changes: Any) -> str:
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    bound = {
-        "namespace": "team",
-        "serviceaccount": {"name": "bot", "uid": "sa-1"},
-        "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
-    }
-    claims = {"iss": ISSUER, "aud": [AUDIENCE], "sub": "system:serviceaccount:team:bot",
-              "iat": now - 60, "nbf": now - 60, "exp": now + 3000, "jti": "j-1",
-              "kubernetes.io": bound, **changes}  # fmt: skip
-    return SIGNER.sign({name: value for name, value in claims.items() if value is not None})
+    return SIGNER.sign(good_claims(**changes))
 
 
 class Open:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import itertools
-import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from support.deadline import eventually
 from support.doors import assert_refused, post
 from support.identities import Identity
 from support.raw import Answer
-from support.rendered import RenderedDoor, config_of, running_pod
+from support.rendered import RenderedDoor, config_of, running_pod, token_request
 
 CONFIG = """\
 version: 1
@@ -81,16 +80,8 @@ def trade(
     door: RenderedDoor, identity: Identity, *headers: str, client: str | None = None
 ) -> Answer:
     """A TokenRequest with the long-lived token, by somebody or by `client`, a header."""
-    spec = {"audiences": ["gate"], "boundObjectRef": identity.bound_object_ref}
-    authorization = f"Authorization: Bearer {identity.token.reveal()}"
-    return door.send(
-        post(
-            f"/kubernetes{identity.token_path}",
-            headers=(authorization, "Content-Type: application/json"),
-            extra=(client or somebody(), *headers),
-            body=json.dumps({"spec": spec}).encode(),
-        )
-    )
+    request = token_request(identity, "ekf.example.com", client or somebody(), *headers)
+    return door.send(request)
 
 
 def test_a_token_is_exchanged_and_the_audit_log_shows_the_client_of_the_ingress(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,23 +20,14 @@ from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gate_differences import told
-from support.gates import AUDIENCE, ISSUER
 from support.raw import Answer, Conversation, connect
-from support.tokens import Signer
+from support.tokens import Signer, good_claims
 
 SIGNER = Signer("ours")
 
 
-def claims(**changes: Any) -> dict[str, Any]:
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": "sa-1"},
-             "secret": {"name": "bot-daypass-x", "uid": "secret-1"}}  # fmt: skip
-    return {"iss": ISSUER, "aud": [AUDIENCE], "sub": "system:serviceaccount:team:bot", "iat": now,
-            "exp": now + 3600, "jti": "j-1", "kubernetes.io": bound, **changes}  # fmt: skip
-
-
 def bearer(**changes: Any) -> str:
-    return f"Authorization: Bearer {SIGNER.sign(claims(**changes))}"
+    return f"Authorization: Bearer {SIGNER.sign(good_claims(**changes))}"
 
 
 CHECKS = ["review", "both"]
@@ -277,7 +267,7 @@ def test_a_method_that_nobody_knows_is_refused_also_with_a_token(calm: ReviewedG
 def test_another_signing_key_needs_nothing_where_the_api_server_decides(
     calm: ReviewedGate,
 ) -> None:
-    line = f"Authorization: Bearer {Signer('new').sign(claims())}"
+    line = f"Authorization: Bearer {Signer('new').sign(good_claims())}"
     assert calm.gate.send([line]).code == 200
 
 
@@ -285,7 +275,7 @@ def test_another_signing_key_needs_nothing_where_the_api_server_decides(
 def test_both_refuses_what_no_key_has_signed_whatever_the_api_server_says(
     calm: ReviewedGate,
 ) -> None:
-    line = f"Authorization: Bearer {Signer('new').sign(claims())}"
+    line = f"Authorization: Bearer {Signer('new').sign(good_claims())}"
     assert calm.gate.send([line]).code == 401
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from daypass.local.echo import Echo
+from support.children import Child
 from support.controlplane import ControlPlane
-from support.envoy_gateway import EnvoyGateway, prepare, running_envoy_gateway
+from support.envoy_gateway import prepare, running_envoy_gateway
 from support.gateway_stage import Stage, running_stage
 
 
@@ -21,9 +22,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="session")
-def envoy_gateway(
-    plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[EnvoyGateway]:
+def envoy_gateway(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """Envoy Gateway on it."""
     with running_envoy_gateway(tmp_path_factory.mktemp("envoy-gateway"), plane) as running:
         yield running
@@ -31,7 +30,7 @@ def envoy_gateway(
 
 @pytest.fixture(scope="session")
 def stage(
-    plane: ControlPlane, envoy_gateway: EnvoyGateway, tmp_path_factory: pytest.TempPathFactory
+    plane: ControlPlane, envoy_gateway: Child, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stage]:
     """A Gateway that the gate guards, all of it."""
     with (

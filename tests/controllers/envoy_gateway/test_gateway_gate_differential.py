@@ -9,12 +9,12 @@ import pytest
 from daypass._core.jwt import decode_unverified
 from daypass._core.reasons import Reason
 from daypass.gate.decision import Decision, GateRequest, Review, decide
-from support.controlplane import ISSUER, ControlPlane
+from support.controlplane import ControlPlane
 from support.gate_differences import assert_documented, found
-from support.gateway_stage import AUDIENCE, HOST, PUBLIC, Stage, config
+from support.gateway_stage import HOST, PUBLIC, Stage, config
 from support.raw import connect
 from support.single_changes import RULES, Keys, Sent, single_changes
-from support.tokens import Signer
+from support.tokens import AUDIENCE, ISSUER, Signer
 
 pytestmark = pytest.mark.timeout(1800)
 

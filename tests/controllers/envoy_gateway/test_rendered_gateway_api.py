@@ -15,23 +15,22 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.objects import DOOR, DOOR_TRUST, Object
 from support.authority import Authority
+from support.children import Child
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import PUBLISHED, post
 from support.envoy_gateway import (
-    EnvoyGateway,
     apply,
     conditions,
-    config_map,
     endpoints,
     gateway,
     listener,
     namespace,
-    tls_secret,
 )
+from support.objects import config_map, tls_secret
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange
-from support.rendered import RenderedDoor, config_of, running_pod, the
+from support.rendered import RenderedDoor, config_of, running_pod, the, token_request
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -68,10 +67,6 @@ class Front:
         """Until the API server is reached."""
         eventually("the way is open", lambda: self.send(get(CHECK)).code == 403, seconds=120)
 
-    def requests(self) -> int:
-        """How many requests the door has had."""
-        return sum(self.door.envoy.stats("^http.door.downstream_rq_total$").values())
-
 
 @contextmanager
 def running_front(
@@ -84,14 +79,12 @@ def running_front(
         folder, CONFIG, rendered(), api_server=plane.port, authority_pem=plane.ca_pem
     ) as door:
         if shown is not None:
-            pair = door.authority.server(shown)
-            door.volumes["tls"].put({"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
-            eventually("the other certificate is shown", lambda: _shows(door, shown))
+            door.show(shown)
         port, plain_port = free_ports(2)
         apply(plane, namespace(INFRA), *rendered())
         objects = (
             tls_secret("public", INFRA, PUBLIC.server(HOST)),
-            config_map(DOOR_TRUST, "daypass", **{"ca.crt": trust or door.authority.pem}),
+            config_map(DOOR_TRUST, "daypass", {"ca.crt": trust or door.authority.pem}),
             endpoints(DOOR, "daypass", door.envoy.port("door")),
             gateway(
                 "public",
@@ -104,14 +97,9 @@ def running_front(
         yield Front(port=port, plain_port=plain_port, door=door, objects=objects)
 
 
-def _shows(door: RenderedDoor, name: str) -> bool:
-    with connect(door.envoy.port("door"), authority_pem=door.authority.pem, name=name):
-        return True
-
-
 @pytest.fixture(scope="module")
 def front(
-    plane: ControlPlane, envoy_gateway: EnvoyGateway, tmp_path_factory: pytest.TempPathFactory
+    plane: ControlPlane, envoy_gateway: Child, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Front]:
     """The Gateway and the door that tests share."""
     with running_front(plane, tmp_path_factory.mktemp("door")) as running:
@@ -125,10 +113,7 @@ def get(path: str, *headers: str, host: str = HOST) -> bytes:
 
 def test_a_token_is_traded_through_envoy_gateway(front: Front, plane: ControlPlane) -> None:
     identity = plane.make_identity()
-    body = json.dumps({"spec": {"audiences": ["gate"]}}).encode()
-    headers = (f"Authorization: Bearer {identity.token.reveal()}", "Content-Type: application/json")
-    path = f"/kubernetes{identity.token_path}"
-    answer = front.send(post(path, host=HOST, headers=headers, body=body))
+    answer = front.send(token_request(identity, HOST))
     assert answer.code == 201, answer.body
 
 
@@ -164,10 +149,10 @@ def test_what_is_below_the_prefix_is_the_doors_to_refuse(front: Front, path: str
     "path", ["/", "/kubernetesx", "/KUBERNETES/x", "/api/v1", "/kubernetes/../api"]
 )
 def test_the_rest_of_the_host_does_not_reach_the_door(front: Front, path: str) -> None:
-    before = front.requests()
+    before = front.door.requests()
     answer = front.send(get(path))
     assert (answer.code, answer.body) == (404, b"")
-    assert front.requests() == before
+    assert front.door.requests() == before
 
 
 @pytest.mark.parametrize("path", [f"/{CHECK}", f"/x/..{CHECK}", CHECK.replace("token", "%74oken")])
@@ -179,25 +164,25 @@ def test_another_spelling_of_the_path_arrives_as_the_path_itself(front: Front, p
 
 @pytest.mark.parametrize("path", [f"{CHECK}%00", f"{CHECK}#x"])
 def test_what_is_no_path_is_refused_before_the_door(front: Front, path: str) -> None:
-    before = front.requests()
+    before = front.door.requests()
     assert front.send(get(path)).code == 400
-    assert front.requests() == before
+    assert front.door.requests() == before
 
 
 def test_an_encoded_slash_is_sent_back_to_be_written_plainly(front: Front) -> None:
-    before = front.requests()
+    before = front.door.requests()
     answer = front.send(get(CHECK.replace("/token", "%2ftoken")))
     assert (answer.code, answer.headers["location"]) == (307, CHECK)
-    assert front.requests() == before
+    assert front.door.requests() == before
 
 
 def test_nothing_is_served_over_plain_http(front: Front) -> None:
-    before = front.requests()
+    before = front.door.requests()
     with socket.create_connection(("127.0.0.1", front.plain_port), timeout=20) as connection:
         connection.sendall(get(CHECK))
         head = connection.recv(65536)
     assert head.startswith(b"HTTP/1.1 404 "), head
-    assert front.requests() == before
+    assert front.door.requests() == before
 
 
 def test_a_client_cannot_pretend_that_it_came_over_plain_http_or_from_elsewhere(
@@ -223,6 +208,6 @@ def test_a_door_of_another_authority_or_name_is_refused(
             return any(other.door.envoy.stats("^listener.*ssl.connection_error$").values())
 
         eventually("the door is refused", turned_away, seconds=120)
-        assert other.requests() == 0
+        assert other.door.requests() == 0
     apply(plane, *front.objects)
     front.wait()

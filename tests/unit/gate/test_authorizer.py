@@ -18,8 +18,8 @@ from daypass.gate.decision import SKEW_SECONDS, Review
 from daypass.render.envoy.filters import RevocationSnapshot
 from support.crowds import resident_bytes
 from support.messages import check
-from support.reviewing import AUDIENCE, GOOD, HOST, REFUSED, USER, Tried, claims
-from support.tokens import encode
+from support.reviewing import GOOD, HOST, REFUSED, Tried, claims
+from support.tokens import AUDIENCE, USER, encode
 
 
 def test_a_token_accepted_by_the_api_server_passes_with_identity_headers() -> None:

@@ -6,9 +6,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from support.gate_differences import DIFFERENCES, as_table
-from support.gates import AUDIENCE, ISSUER
 from support.single_changes import Keys, single_changes
-from support.tokens import Signer
+from support.tokens import AUDIENCE, ISSUER, Signer
 
 GATE_PAGE = Path(__file__).parents[3] / "docs" / "gate.md"
 SIGNER = Signer()
