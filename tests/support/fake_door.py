@@ -121,8 +121,12 @@ def http_date(unix: float) -> str:
     return f"{utc(unix):%a, %d %b %Y %H:%M:%S GMT}"
 
 
-Signer = Authority
-"""What a client trusts a fake door by."""
+class Signer(Authority):
+    """What a client trusts a fake door by."""
+
+    def __init__(self) -> None:
+        super().__init__("fake door authority")
+
 
 Behaviour = Callable[[socket.socket], None]
 

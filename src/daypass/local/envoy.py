@@ -168,6 +168,8 @@ class Envoy:
             "5",
             "--parent-shutdown-time-s",
             "6",
+            "--file-flush-interval-msec",  # the log shows a request within a second, not ten
+            "1000",
         ]
         if concurrency is not None:
             command += ["--concurrency", str(concurrency)]
