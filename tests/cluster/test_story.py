@@ -61,39 +61,30 @@ cluster:
 """
 
 
-def test_the_documented_walkthrough_works_with_a_real_api_server(
+def test_the_documented_walkthrough_and_every_shape_of_token_work_with_a_real_api_server(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    administrator = ClusterAdministrator(control_plane)
     reader = control_plane.make_identity().token
     with LocalStack(
         tmp_path,
         config=stack_config(cluster=cluster_of(control_plane)),
         backend=ExternalApiServer(lambda: reader),
-        administrator=administrator,
+        administrator=ClusterAdministrator(control_plane),
     ) as stack:
         steps = list(run_demo(stack))
-    otherwise = [(step.title, step.answer) for step in steps if not step.as_expected]
-    assert otherwise == []
-    assert len(steps) == 10
+        assert [(each.title, each.answer) for each in steps if not each.as_expected] == []
+        assert len(steps) == 10
 
-
-def test_every_shape_of_token_that_the_stack_makes_is_as_asked(
-    control_plane: ControlPlane, tmp_path: Path
-) -> None:
-    administrator = ClusterAdministrator(control_plane)
-    reader = control_plane.make_identity().token
-    with LocalStack(
-        tmp_path,
-        config=stack_config(cluster=cluster_of(control_plane)),
-        backend=ExternalApiServer(lambda: reader),
-        administrator=administrator,
-    ) as stack:
         identity = stack.make_identity(unique("team"))
-        claims = decode_unverified(stack.make_token(identity).reveal())[1]
+        claims, unbound, expired = (
+            decode_unverified(token.reveal())[1]
+            for token in (
+                stack.make_token(identity),
+                stack.make_token(identity, bound=False),
+                stack.make_token(identity, expired=True),
+            )
+        )
         assert claims["aud"] == [AUDIENCE]
         assert claims["kubernetes.io"]["secret"]["name"] == identity.secret_name
-        unbound = decode_unverified(stack.make_token(identity, bound=False).reveal())[1]
         assert "secret" not in unbound["kubernetes.io"]
-        expired = decode_unverified(stack.make_token(identity, expired=True).reveal())[1]
         assert expired["exp"] < claims["iat"]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from local.demos import Demo, running_demo
+from daypass.local.envoy import AdminConnection
 from support.deadline import eventually
 from support.messages import check
 from support.up import runtime_folder
@@ -26,13 +28,108 @@ SECOND_STEP = " 2. "
 DEAD = "http://127.0.0.1:9"
 
 
+class Demo:
+    """A running `daypass demo`; `stdout` and `stderr` hold its output so far.
+
+    `seen` and `ports` are its children and their ports at the second step.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        started_by: Sequence[str],
+    ) -> None:
+        self.runtime = runtime_folder(folder)
+        self.stdout = ""
+        self.stderr = ""
+        self.seen: list[int] = []
+        self.ports: list[int] = []
+        self.process = subprocess.Popen(
+            [*started_by, sys.executable, "-m", "daypass", "demo", *arguments],
+            cwd=folder,
+            env={**os.environ, "TMPDIR": str(self.runtime), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._readers = [
+            threading.Thread(target=it) for it in (self._read_stdout, self._read_stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read_stdout(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(SECOND_STEP):
+                self.seen, self.ports = self.children(), self._ports()
+            self.stdout += line
+
+    def _read_stderr(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.stderr += line
+
+    def _ports(self) -> list[int]:
+        """The ports of door and gate, from Envoy."""
+        (path,) = self.runtime.glob("daypass-*/admin.sock")
+        connection = AdminConnection(str(path))
+        connection.request("GET", "/listeners?format=json")
+        listed = json.loads(connection.getresponse().read())["listener_statuses"]
+        connection.close()
+        return [each["local_address"]["socket_address"]["port_value"] for each in listed]
+
+    def wait_for(self, words: str) -> None:
+        """Wait until stdout contains these words."""
+        eventually(f"the demo prints {words!r}", lambda: words in self.stdout)
+
+    def children(self) -> list[int]:
+        """The processes that it has started and that are alive."""
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return [int(pid) for pid in listed.stdout.split()]
+
+    def end(self, number: signal.Signals | None = None, *, seconds: float = 120.0) -> int:
+        """Send a signal, if any, and wait for the end; return the exit code."""
+        if number is not None:
+            self.process.send_signal(number)
+        code = self.process.wait(seconds)
+        for reader in self._readers:
+            reader.join(10)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+        return code
+
+    def remaining_files(self) -> list[str]:
+        """The files that are still in its temporary folder."""
+        return sorted(str(path.relative_to(self.runtime)) for path in self.runtime.rglob("*"))
+
+
+@contextmanager
+def running_demo(
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    started_by: Sequence[str] = (),
+) -> Iterator[Demo]:
+    """`daypass demo` in `folder`, ended with the block. `started_by`: a command before it."""
+    demo = Demo(folder, arguments, environment or {}, started_by)
+    try:
+        yield demo
+    finally:
+        if demo.process.returncode is None:
+            demo.process.kill()
+            demo.end()
+
+
 def is_alive(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
-
-
-def ports(demo: Demo) -> list[int]:
-    """The ports of door and gate, from stdout."""
-    return [int(port) for port in re.findall(r"^  (?:door|gate)  .*:(\d+)", demo.stdout, re.M)]
 
 
 def listens(port: int) -> bool:
@@ -55,17 +152,18 @@ def assert_success(demo: Demo) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """A demo that has ended; `seen` holds its child processes."""
+    """A demo that has ended."""
     with running_demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
-        demo.wait_for(SECOND_STEP)
-        demo.seen = demo.children()
         assert_success(demo)
         yield demo
 
 
-def test_every_step_succeeds_and_the_exit_code_is_0(finished: Demo) -> None:
+def test_every_step_succeeds_and_no_whole_token_or_colour_is_shown(finished: Demo) -> None:
     expected = ["done"] * 3 + ["refused"] * 7
     assert marks(finished) == list(enumerate(expected, start=1))
+    assert "eyJ" in finished.stdout
+    assert JWT.search(finished.stdout) is None
+    assert "\x1b" not in finished.stdout
 
 
 def test_the_first_token_is_issued_within_ten_seconds(finished: Demo, tmp_path: Path) -> None:
@@ -81,20 +179,11 @@ def test_the_first_token_is_issued_within_ten_seconds(finished: Demo, tmp_path: 
     assert is_there(finished) or eventually("a machine that is less busy", is_there_in_another)
 
 
-def test_no_whole_token_is_shown(finished: Demo) -> None:
-    assert "eyJ" in finished.stdout
-    assert JWT.search(finished.stdout) is None
-
-
-def test_output_to_a_pipe_has_no_colours(finished: Demo) -> None:
-    assert "\x1b" not in finished.stdout
-
-
 def test_after_the_demo_no_process_port_or_file_is_left(finished: Demo) -> None:
     assert finished.seen
     assert not [pid for pid in finished.seen if is_alive(pid)]
-    assert len(ports(finished)) == 2
-    assert not [port for port in ports(finished) if listens(port)]
+    assert len(finished.ports) == 2
+    assert not [port for port in finished.ports if listens(port)]
     assert finished.remaining_files() == []
 
 
@@ -117,8 +206,7 @@ def test_a_signal_during_the_demo_ends_it_at_once_and_leaves_nothing(
         else:
             eventually("it has begun", lambda: any(demo.runtime.iterdir()))
         children = demo.children()
-        demo.send(number)
-        assert demo.end(seconds=60) == 1
+        assert demo.end(number, seconds=60) == 1
     assert "Traceback" not in demo.stderr
     assert {mark for _, mark in marks(demo)} <= {"done", "refused"}
     assert demo.remaining_files() == []
@@ -127,8 +215,7 @@ def test_a_signal_during_the_demo_ends_it_at_once_and_leaves_nothing(
 
 def test_a_signal_before_anything_is_up_leaves_nothing(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
-        demo.send(signal.SIGTERM)
-        assert demo.end(seconds=60) != 0
+        assert demo.end(signal.SIGTERM, seconds=60) != 0
     assert demo.remaining_files() == []
 
 
@@ -137,15 +224,14 @@ def test_the_demo_stays_up_until_a_signal(tmp_path: Path, number: signal.Signals
     with running_demo(tmp_path) as demo:
         demo.wait_for("Ctrl-C")
         assert JWT.search(demo.stdout) is None
-        (credentials,) = re.findall(r"export DAYPASS_CREDENTIALS=(.*)", demo.stdout)
+        (credentials,) = demo.runtime.glob("daypass-*/you-daypass-*.json")
         token = subprocess.run(
-            [sys.executable, "-m", "daypass", "token", "--credentials", credentials],
+            [sys.executable, "-m", "daypass", "token", "--credentials", str(credentials)],
             capture_output=True, text=True, check=True, timeout=20,
         )  # fmt: skip
         assert JWT.fullmatch(token.stdout.strip())
         children = demo.children()
-        demo.send(number)
-        assert demo.end(seconds=60) == 0
+        assert demo.end(number, seconds=60) == 0
     assert demo.stderr == ""
     assert demo.remaining_files() == []
     assert children
@@ -155,10 +241,9 @@ def test_the_demo_stays_up_until_a_signal(tmp_path: Path, number: signal.Signals
 def test_started_by_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
     with running_demo(tmp_path, "--once", started_by=["nohup"]) as demo:
         demo.wait_for(SECOND_STEP)
-        demo.send(signal.SIGHUP)
+        demo.process.send_signal(signal.SIGHUP)
         demo.wait_for(" 9. ")
-        demo.send(signal.SIGTERM)
-        assert demo.end(seconds=60) == 1
+        assert demo.end(signal.SIGTERM, seconds=60) == 1
     assert demo.remaining_files() == []
 
 
@@ -178,8 +263,7 @@ def test_envoy_ends_with_a_killed_demo(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
         demo.wait_for(SECOND_STEP)
         children = demo.children()
-        demo.send(signal.SIGKILL)
-        demo.end(seconds=60)
+        demo.end(signal.SIGKILL, seconds=60)
     assert children
     eventually("they have ended", lambda: not [pid for pid in children if is_alive(pid)])
 
@@ -209,28 +293,24 @@ def test_neither_the_environment_nor_parallel_demos_change_the_result(tmp_path: 
         for demo in demos.values():
             assert_success(demo)
             assert demo.remaining_files() == []
-    taken = [port for demo in demos.values() for port in ports(demo)]
+    taken = [port for demo in demos.values() for port in demo.ports]
     assert len(set(taken)) == 2 * len(SURROUNDINGS)
 
 
-def test_a_missing_envoy_is_an_error(tmp_path: Path) -> None:
-    environment = {"DAYPASS_ENVOY": "/nowhere/envoy"}
-    with running_demo(tmp_path, "--once", environment=environment) as demo:
+@pytest.mark.parametrize("is_there", [False, True])
+def test_an_envoy_that_is_missing_or_does_not_start_is_an_error(
+    tmp_path: Path, is_there: bool
+) -> None:
+    program = "/nowhere/envoy"
+    if is_there:
+        broken = tmp_path / "envoy"
+        broken.write_text("#!/bin/sh\necho no such luck\nexit 7\n")
+        broken.chmod(0o700)
+        program = str(broken)
+    with running_demo(tmp_path, "--once", environment={"DAYPASS_ENVOY": program}) as demo:
         assert demo.end(seconds=60) == 1
     assert demo.stdout == ""
-    assert demo.stderr.count("\n") == 1
-    assert "DAYPASS_ENVOY names /nowhere/envoy" in demo.stderr
-    check(demo.stderr, reason="failed")
-    assert demo.remaining_files() == []
-
-
-def test_an_envoy_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -> None:
-    broken = tmp_path / "envoy"
-    broken.write_text("#!/bin/sh\necho no such luck\nexit 7\n")
-    broken.chmod(0o700)
-    with running_demo(tmp_path, "--once", environment={"DAYPASS_ENVOY": str(broken)}) as demo:
-        assert demo.end(seconds=60) == 1
-    assert " 7 " in demo.stderr
-    assert "no such luck" in demo.stderr
+    for value in (" 7 ", "no such luck") if is_there else (f"DAYPASS_ENVOY names {program}",):
+        assert value in demo.stderr
     check(demo.stderr, reason="failed")
     assert demo.remaining_files() == []

@@ -15,12 +15,11 @@ import pytest
 
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
-from daypass.local.stack import AUDIENCE, HOST, stack_config
+from daypass.local.stack import AUDIENCE, HOST
 from support.deadline import eventually
 from support.messages import check
-from support.ports import free_ports
 from support.up import Up, running_up
-from support.up_embedded import admin_of, at_the_gate
+from support.up_embedded import admin_of, at_the_gate, fixed_config
 
 
 def daypass(
@@ -68,8 +67,7 @@ def documented_for_curl(credentials: dict[str, str], up: Up) -> str:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    door_port, gate_port = free_ports(2)
-    with running_up(tmp_path, stack_config(door_port=door_port, gate_port=gate_port)) as up:
+    with running_up(tmp_path, fixed_config()) as up:
         yield up
 
 

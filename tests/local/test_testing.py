@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -73,6 +74,7 @@ def test_a_token_is_valid_unless_the_test_asks_otherwise(
     assert code_at_the_gate(daypass_stack, daypass_token()) == 200
     assert code_at_the_gate(daypass_stack, daypass_token(lifetime_seconds=600)) == 200
     assert code_at_the_gate(daypass_stack, daypass_token(audiences=["elsewhere"])) == 403
+    assert code_at_the_gate(daypass_stack, daypass_token(audiences=[AUDIENCE, "other"])) == 403
     assert code_at_the_gate(daypass_stack, daypass_token(audiences=[])) == 403
     assert code_at_the_gate(daypass_stack, daypass_token(bound=False)) == 403
     assert code_at_the_gate(daypass_stack, daypass_token(expired=True)) == 401
@@ -145,6 +147,11 @@ def test_token_review_forgets_a_deleted_secret_once_the_clock_has_moved(
     assert not is_good_for_the_api_server(daypass_stack, token)
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_its_memory_use_is_small(tmp_path: Path) -> None:
     # In a process of its own: this one holds what a whole test run has imported.
     code = (
@@ -170,12 +177,14 @@ def test_it_works_without_pytest_starts_fast_and_leaves_nothing(
         assert SYSTEM_CLOCK.monotonic() - started < UP_WITHIN_SECONDS
         assert code_at_the_gate(stack, stack.make_token(stack.make_identity())) == 200
         pid = stack.supervisor.edge.envoy.pid
+        ports = [*stack.supervisor.edge.ports.values(), stack.server.port]
+        assert all(listens(port) for port in ports)
         ending = SYSTEM_CLOCK.monotonic()
     assert SYSTEM_CLOCK.monotonic() - ending < DOWN_WITHIN_SECONDS
     assert list(runtime.iterdir()) == []
     assert not Path(f"/proc/{pid}").exists()
-    left = {thread.name for thread in set(threading.enumerate()) - before}
-    assert not left & {"daypass-supervisor", "daypass-api"}
+    assert not any(listens(port) for port in ports)
+    eventually("no thread is left", lambda: not set(threading.enumerate()) - before)
 
 
 def test_a_test_that_fails_in_the_block_leaves_nothing(

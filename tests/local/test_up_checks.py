@@ -1,64 +1,99 @@
-"""Each of the three checks with the embedded API server, and changes between them."""
+"""Each of the three checks with the embedded API server: revocation, crashes, open streams."""
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
-import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from daypass._core.secret import Secret
+from daypass.local.demo import ask
 from daypass.local.gate_services import LocalAuthorizer
-from daypass.local.stack import LocalStack, stack_config
+from daypass.local.stack import HOST, LocalStack, MadeIdentity, stack_config
 from support.deadline import eventually
+from support.h2c import Http2, Reply
 from support.messages import check as check_message
+from support.raw import Answer, Conversation, connect
+from support.streaming import StreamingService, streaming_service
+from support.up_embedded import checked_by
 
 CHECKS = ("jwt", "review", "both")
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
+)
 
 
 def config(check: str) -> str:
-    return stack_config().replace("engine: envoy,", f"engine: envoy, check: {check},")
+    return checked_by(check, stack_config())
 
 
-@pytest.fixture(params=CHECKS)
-def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LocalStack]:
-    folder: Path = tmp_path_factory.mktemp("s")
-    with LocalStack(folder, config=config(request.param)) as running:
-        yield running
-
-
-def code(stack: LocalStack, token: str) -> int:
+def code(stack: LocalStack, token: Secret) -> int:
     """Of a request with this token."""
-    context = ssl.create_default_context(cafile=str(stack.authority_file))  # noqa: TID251
-    port = stack.supervisor.edge.ports["gate"]
-    connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=20)
-    try:
-        connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
-        return connection.getresponse().status
-    finally:
-        connection.close()
+    return ask(stack, stack.gate, "/", token).code
 
 
-def test_a_token_passes_until_its_secret_is_deleted(stack: LocalStack) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """A stack whose gate guards a streaming service."""
+
+    stack: LocalStack
+    service: StreamingService
+
+    @property
+    def port(self) -> int:
+        return self.stack.supervisor.edge.ports["gate"]
+
+    @property
+    def pem(self) -> str:
+        return self.stack.authority_file.read_text()
+
+    def identity(self, name: str) -> tuple[MadeIdentity, str]:
+        """A new identity, and an Authorization value of its."""
+        made = self.stack.make_identity(name=name)
+        return made, f"Bearer {self.stack.make_token(made).reveal()}"
+
+    def send(self, *lines: str) -> Answer:
+        """The answer to a GET on a connection of its own."""
+        with connect(self.port, authority_pem=self.pem, name=HOST) as connection:
+            conversation = Conversation(connection)
+            head = ["GET / HTTP/1.1", f"Host: {HOST}", *lines, "", ""]
+            conversation.send("\r\n".join(head).encode())
+            return conversation.answer()
+
+
+@pytest.fixture(scope="module", params=CHECKS)
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder: Path = tmp_path_factory.mktemp("s")
+    with streaming_service() as service:
+        text = stack_config(upstream=f"http://127.0.0.1:{service.port}")
+        with LocalStack(folder, config=checked_by(request.param, text)) as stack:
+            yield Lab(stack=stack, service=service)
+
+
+def test_a_token_passes_until_its_secret_is_deleted(lab: Lab) -> None:
+    stack = lab.stack
     identity = stack.make_identity()
-    token = stack.make_token(identity).reveal()
+    token = stack.make_token(identity)
     assert code(stack, token) == 200
-    assert code(stack, stack.make_token(identity, bound=False).reveal()) == 403
-    assert code(stack, stack.make_token(identity, expired=True).reveal()) == 401
+    assert code(stack, stack.make_token(identity, bound=False)) == 403
+    assert code(stack, stack.make_token(identity, expired=True)) == 401
     stack.revoke(identity)
     eventually("it is refused", lambda: code(stack, token) == 401)
 
 
-def test_revoked_tokens_stay_refused_after_envoy_is_killed(stack: LocalStack) -> None:
+def test_revoked_tokens_stay_refused_after_envoy_is_killed(lab: Lab) -> None:
+    stack = lab.stack
     identities = [stack.make_identity(name=name) for name in ("one", "other")]
-    revoked, good = (stack.make_token(each).reveal() for each in identities)
+    revoked, good = (stack.make_token(each) for each in identities)
     assert (code(stack, revoked), code(stack, good)) == (200, 200)
     stack.revoke(identities[0])
     eventually("it is refused", lambda: code(stack, revoked) == 401)
@@ -96,7 +131,7 @@ def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
 ) -> None:
     with LocalStack(tmp_path_factory.mktemp("s"), config=config(check)) as stack:
         identities = [stack.make_identity(name=name) for name in ("one", "two", "other")]
-        one, two, other = (stack.make_token(each).reveal() for each in identities)
+        one, two, other = (stack.make_token(each) for each in identities)
         assert [code(stack, token) for token in (one, two, other)] == [200, 200, 200]
         stack.revoke(identities[0])
         eventually("it is refused", lambda: code(stack, one) == 401)
@@ -104,7 +139,7 @@ def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
         assert authorizer is not None
         end(authorizer)
         stack.revoke(identities[1])
-        unseen = stack.make_token(identities[2]).reveal()
+        unseen = stack.make_token(identities[2])
         # A token that was never checked is refused; a cached decision may still apply.
         dead = Counter(code(stack, token) for token in (one, two, unseen))
         assert set(dead) <= {200, 401, 503}, dead
@@ -124,8 +159,8 @@ def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
 def test_the_check_changes_while_it_runs(tmp_path_factory: pytest.TempPathFactory) -> None:
     with LocalStack(tmp_path_factory.mktemp("s"), config=config("jwt")) as stack:
         identity = stack.make_identity()
-        token = stack.make_token(identity).reveal()
-        other = stack.make_token(identity, audiences=["other"]).reveal()
+        token = stack.make_token(identity)
+        other = stack.make_token(identity, audiences=["other"])
         for check in ("review", "both", "jwt", "both", "review"):
             stack.config_file.write_text(config(check))
             stack.supervisor.check(threading.Event(), force=True)
@@ -135,3 +170,63 @@ def test_the_check_changes_while_it_runs(tmp_path_factory: pytest.TempPathFactor
         check_message(stack.said[-1], reason="log")
         stack.revoke(identity)
         eventually("it is refused", lambda: code(stack, token) == 401)
+
+
+def fields(value: str, method: str = "POST", **more: str) -> list[tuple[str, str]]:
+    pseudo = {":method": method, ":scheme": "https", ":authority": HOST, ":path": "/", **more}
+    return [*pseudo.items(), ("authorization", value)]
+
+
+def test_an_open_stream_continues_and_a_new_one_on_its_connection_is_refused(lab: Lab) -> None:
+    identity, value = lab.identity("streaming")
+    with Http2(lab.port, authority_pem=lab.pem, name=HOST) as client:
+        stream = client.send(fields(value), b"before", end=False)
+        assert client.received(stream, 6) == b"before"
+        assert client.request(fields(value, "GET")).code == 200
+        lab.stack.revoke(identity)
+
+        def refused() -> Reply | None:
+            reply = client.request(fields(value, "GET"))
+            return None if reply.code == 200 else reply
+
+        reply = eventually("a new stream is refused", refused)
+        assert reply.code == 401
+        # A stream that begins now sends its body to nobody.
+        assert client.wait(client.send(fields(value), b"x", end=False)).code == 401
+        arrived = len(lab.service.heads)
+        client.send_more(stream, b", after")
+        assert client.received(stream, 13) == b"before, after"
+        client.send_more(stream, b", end", end=True)
+        ended = client.wait(stream)
+    assert (ended.code, ended.body, ended.reset) == (200, b"before, after, end", None)
+    assert len(lab.service.heads) == arrived
+
+
+def test_a_long_request_and_its_response_continue_over_http1(lab: Lab) -> None:
+    identity, value = lab.identity("long")
+    line = f"Authorization: {value}"
+    arrived = len(lab.service.heads)
+    with connect(lab.port, authority_pem=lab.pem, name=HOST) as connection:
+        conversation = Conversation(connection)
+        head = ["POST / HTTP/1.1", f"Host: {HOST}", line, "Transfer-Encoding: chunked", "", ""]
+        conversation.send("\r\n".join(head).encode() + b"6\r\nbefore\r\n")
+        eventually("it arrives", lambda: lab.service.heads[arrived:])
+        lab.stack.revoke(identity)
+        eventually("others are refused", lambda: lab.send(line).code == 401)
+        conversation.send(b"5\r\nafter\r\n0\r\n\r\n")
+        answer = conversation.answer()
+    assert (answer.code, answer.body) == (200, b"beforeafter")
+
+
+def test_websockets_are_refused(lab: Lab) -> None:
+    _, value = lab.identity("socket")
+    arrived = len(lab.service.heads)
+    for lines in ((f"Authorization: {value}", *UPGRADE), UPGRADE):
+        answer = lab.send(*lines)
+        assert (answer.code, answer.json["reason"]) == (403, "Forbidden")
+        check_message(answer.json["message"], reason="Forbidden")
+        assert answer.closes
+    with Http2(lab.port, authority_pem=lab.pem, name=HOST) as client:
+        reply = client.request(fields(value, "CONNECT", **{":protocol": "websocket"}))
+    assert reply.code != 200
+    assert len(lab.service.heads) == arrived

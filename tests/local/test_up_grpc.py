@@ -18,7 +18,7 @@ from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_g
 from support.http_services import Handler, serving
 from support.identities import Identity, make_identity, token_path
 from support.up import Up, running_up
-from support.up_embedded import admin_of, at_the_gate, credentials_of
+from support.up_embedded import admin_of, at_the_gate, checked_by, credentials_of
 
 AUTHORITY = Authority("daypass test services")
 
@@ -34,10 +34,7 @@ def gate_before(folder: Path, upstream: str, check: str = "jwt") -> Iterator[Up]
     """`daypass up` before something that shows a certificate of AUTHORITY, if any."""
     (folder / "authority.crt").write_text(AUTHORITY.pem)
     environment = {"SSL_CERT_FILE": str(folder / "authority.crt")}
-    text = stack_config(upstream=upstream).replace(
-        "engine: envoy", f"engine: envoy, check: {check}"
-    )
-    with running_up(folder, text, environment) as up:
+    with running_up(folder, checked_by(check, stack_config(upstream=upstream)), environment) as up:
         yield up
 
 

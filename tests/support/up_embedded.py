@@ -9,11 +9,23 @@ from pathlib import Path
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
 from daypass.client.credentials import Credentials
-from daypass.local.stack import AUDIENCE
+from daypass.local.stack import AUDIENCE, stack_config
 from support.admin import Admin
 from support.identities import Identity
+from support.ports import free_ports
 from support.raw import Answer, connect, exchange
 from support.up import HOST, Up
+
+
+def fixed_config() -> str:
+    """A config whose ports stay the same when it starts again."""
+    door_port, gate_port = free_ports(2)
+    return stack_config(door_port=door_port, gate_port=gate_port)
+
+
+def checked_by(check: str, config: str) -> str:
+    """A config of `stack_config` with another check at the gate."""
+    return config.replace("engine: envoy,", f"engine: envoy, check: {check},")
 
 
 def admin_of(up: Up) -> Admin:

@@ -143,15 +143,6 @@ def test_a_watch_from_a_forgotten_version_gets_a_410(world: World) -> None:
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
 
 
-def test_a_token_secret_is_filled_and_deleted_with_its_service_account(world: World) -> None:
-    secret = world.admin.get("Secret", "bot-token", "team")
-    assert set(secret["data"]) == {"token", "ca.crt", "namespace"}
-    uid = world.admin.get("ServiceAccount", "bot", "team")["metadata"]["uid"]
-    assert secret["metadata"]["annotations"]["kubernetes.io/service-account.uid"] == uid
-    world.admin.delete("ServiceAccount", "bot", "team")
-    assert world.list("Secret", "team") == []
-
-
 def test_a_token_secret_without_a_service_account_is_never_filled(world: World) -> None:
     made = world.create(token_secret("lost", "nobody"))
     assert "data" not in made

@@ -8,15 +8,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.tls import client_context
+from daypass.kube.certificates import Authority
+from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HEAD_LIMIT_BYTES
-from support.authority import Authority
 from support.deadline import eventually
 from unit.local.apiserver.world import TEAM, config_map
 
@@ -27,21 +29,11 @@ SOON_SECONDS = 10.0
 class Running:
     """A running server, and clients of it."""
 
-    def __init__(
-        self, folder: Path, *, state_file: Path | None = None, key: str | None = None
-    ) -> None:
-        authority = Authority()
-        pair = authority.server("127.0.0.1")
-        (folder / "server.crt").write_text(pair.certificate_pem)
-        (folder / "server.key").write_text(key or pair.key_pem)
+    def __init__(self, folder: Path, *, state_file: Path | None = None) -> None:
+        authority = Authority.create("tests", SYSTEM_CLOCK)
+        backend = EmbeddedApiServer(authority, folder, SYSTEM_CLOCK, state_file)
         self.context = client_context(authority.pem)
-        self.server = ApiServer.start(
-            certificate_file=folder / "server.crt",
-            key_file=folder / "server.key",
-            certificate_authority=authority.pem,
-            clock=SYSTEM_CLOCK,
-            state_file=state_file,
-        )
+        self.server = backend.server
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
         self.server.admin.apply(namespace)
 
@@ -56,12 +48,18 @@ class Running:
             "127.0.0.1", self.server.port, context=self.context, timeout=20
         )
 
-    def raw(self, sent: bytes) -> bytes:
-        """What comes back for some bytes, until the server closes."""
+    @contextmanager
+    def connected(self) -> Iterator[ssl.SSLSocket]:
+        """A TLS connection."""
         with (
             socket.create_connection(("127.0.0.1", self.server.port), timeout=20) as plain,
             self.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
         ):
+            yield wrapped
+
+    def raw(self, sent: bytes) -> bytes:
+        """What comes back for some bytes, until the server closes."""
+        with self.connected() as wrapped:
             wrapped.sendall(sent)
             got = b""
             while chunk := wrapped.recv(65536):
@@ -92,13 +90,10 @@ def test_many_requests_go_over_one_connection(running: Running) -> None:
 
 
 def test_it_serves_the_given_certificate_with_tls_1_2_or_newer(running: Running) -> None:
-    with (
-        socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain,
-        running.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
-    ):
+    with running.connected() as wrapped:
         assert wrapped.version() in ("TLSv1.2", "TLSv1.3")
     with socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain:
-        context = client_context(Authority().pem)
+        context = client_context(Authority.create("others", SYSTEM_CLOCK).pem)
         with pytest.raises(ssl.SSLCertVerificationError):
             context.wrap_socket(plain, server_hostname="127.0.0.1")
 
@@ -143,10 +138,7 @@ def test_a_body_that_is_too_long_gets_a_413(running: Running) -> None:
 def test_a_client_that_expects_100_continue_gets_it(running: Running) -> None:
     head = b"POST /version HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
     assert running.raw(head + b"Content-Length: 2\r\n\r\n{}").startswith(b"HTTP/1.1 403")
-    with (
-        socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain,
-        running.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
-    ):
+    with running.connected() as wrapped:
         wrapped.sendall(head + b"Content-Length: 2\r\n\r\n")
         assert wrapped.recv(1024).startswith(b"HTTP/1.1 100")
         wrapped.sendall(b"{}")
@@ -190,10 +182,7 @@ def test_a_request_sent_during_a_watch_is_answered_after_it(running: Running) ->
     head = f"Host: x\r\nAuthorization: {running.headers['Authorization']}\r\n"
     watch = f"GET {TEAM}/configmaps?watch=1&timeoutSeconds=1 HTTP/1.1\r\n{head}\r\n"
     next_one = f"GET /readyz HTTP/1.1\r\n{head}Connection: close\r\n\r\n"
-    with (
-        socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain,
-        running.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
-    ):
+    with running.connected() as wrapped:
         wrapped.sendall(watch.encode())
         got = wrapped.recv(65536)  # it has begun
         wrapped.sendall(next_one.encode())
@@ -264,6 +253,10 @@ def test_signing_keys_survive_a_restart_until_they_are_retired(tmp_path: Path) -
         assert list(server.signing_keys) == [new]
 
 
-def test_a_bad_key_fails_at_the_start(tmp_path: Path) -> None:
+def test_a_bad_key_fails_at_the_start(running: Running, tmp_path: Path) -> None:
+    (tmp_path / "bad.key").write_text("nonsense")
     with pytest.raises(ssl.SSLError):
-        Running(tmp_path, key="nonsense")
+        ApiServer.start(
+            certificate_file=tmp_path / "api-server.crt", key_file=tmp_path / "bad.key",
+            certificate_authority="", clock=SYSTEM_CLOCK,
+        )  # fmt: skip

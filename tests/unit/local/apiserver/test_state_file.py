@@ -44,13 +44,18 @@ def test_a_watch_cannot_start_before_the_restart(tmp_path: Path) -> None:
     assert World(state_file=file).state.store.forgotten == version
 
 
-@pytest.mark.parametrize("cut", [0, 1, 10, 1000, -1])
-def test_a_truncated_file_is_refused_with_a_hint(tmp_path: Path, cut: int) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", bytes(range(256)), b"[" * 200_000],
+    ids=["empty", "cut off", "another document", "binary", "deep"],
+)
+def test_a_file_that_is_no_state_is_refused_with_a_hint(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "state.json"
     World(state_file=file)
-    file.write_bytes(file.read_bytes()[:cut])
+    file.write_bytes(content)
     with raises(StateFileError, match=f"rm {file}"):
         World(state_file=file)
+    assert file.read_bytes() == content
 
 
 @pytest.mark.parametrize(

@@ -2,39 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-
 import pytest
 
-from daypass.local.apiserver.schema import BODY_LIMIT_BYTES
-from daypass.local.apiserver.tokens import ISSUER
-from unit.local.apiserver.world import GATE, TEAM, TOKEN_PATH, World, claims
-
-
-def test_a_token_carries_the_claims_of_kubernetes(world: World) -> None:
-    token = world.mint(
-        audiences=[GATE],
-        expirationSeconds=600,
-        boundObjectRef={"kind": "Secret", "apiVersion": "v1", "name": "bot-token"},
-    )
-    account = world.admin.get("ServiceAccount", "bot", "team")["metadata"]
-    secret = world.admin.get("Secret", "bot-token", "team")["metadata"]
-    now = int(world.clock.unix())
-    said = claims(token)
-    assert len(said.pop("jti")) == 36
-    assert said == {
-        "iss": ISSUER,
-        "sub": "system:serviceaccount:team:bot",
-        "aud": [GATE],
-        "exp": now + 600,
-        "iat": now,
-        "nbf": now,
-        "kubernetes.io": {
-            "namespace": "team",
-            "serviceaccount": {"name": "bot", "uid": account["uid"]},
-            "secret": {"name": "bot-token", "uid": secret["uid"]},
-        },
-    }
+from unit.local.apiserver.world import TEAM, TOKEN_PATH, World
 
 
 def test_unknown_fields_warn_and_are_refused_if_validation_is_strict(world: World) -> None:
@@ -52,17 +22,13 @@ def test_unknown_fields_warn_and_are_refused_if_validation_is_strict(world: Worl
 @pytest.mark.parametrize(
     ("body", "media", "code", "words"),
     [
-        (b"", "application/json", 400, "Expecting value"),
-        (gzip.compress(b"{}", mtime=0), "application/json", 400, "Expecting value"),
         (b'{"x":' + b"[" * 20_000, "application/json", 400, "exceeded max depth"),
         (b"a: b", "application/yaml", 415, "send JSON"),
-        (b'{"a":"' + b"x" * BODY_LIMIT_BYTES + b'"}', "application/json", 413, "limit is 3145728"),
-        (b"{}", "text/plain", 415, "accepted media types include: application/json"),
         (b"k8s\0", "application/vnd.kubernetes.protobuf", 415, "send JSON"),
         (b'{"spec":{"expirationSeconds":' + b"9" * 5000 + b"}}", "", 400, "parse error"),
     ],
     ids=[
-        "empty", "gzip", "deep JSON", "YAML", "long JSON", "text", "protobuf",
+        "deep JSON", "YAML", "protobuf",
         "long number",
     ],
 )  # fmt: skip

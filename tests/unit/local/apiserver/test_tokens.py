@@ -8,8 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from daypass.local.apiserver.tokens import (
-    INVALID_SINCE,
-    LAST_USED,
     SigningKey,
     UnknownKeyError,
     base64url,
@@ -72,31 +70,6 @@ def test_a_recreated_secret_revives_only_the_long_lived_token(
     assert "does not match service account secret ref claim" in world.review(token)["error"]
     assert world.legacy == legacy
     assert world.review(legacy)["authenticated"] is True
-
-
-def test_a_recreated_service_account_invalidates_old_tokens(world: World) -> None:
-    token = world.mint()
-    world.admin.delete("ServiceAccount", "bot", "team")
-    assert "not found" in world.review(token)["error"]
-    account = {"kind": "ServiceAccount", "apiVersion": "v1"}
-    world.create({**account, "metadata": {"name": "bot", "namespace": "team"}})
-    assert "does not match claim" in world.review(token)["error"]
-
-
-def test_use_of_a_long_lived_token_labels_its_secret(world: World) -> None:
-    world.review(world.legacy)
-    labels = world.admin.get("Secret", "bot-token", "team")["metadata"]["labels"]
-    assert labels == {LAST_USED: "2027-01-15"}
-
-
-def test_a_secret_marked_invalid_invalidates_its_token(world: World) -> None:
-    world.admin.request(
-        "PATCH",
-        f"{TEAM}/secrets/bot-token",
-        {"metadata": {"labels": {INVALID_SINCE: "2027-01-01"}}},
-        "application/merge-patch+json",
-    )
-    assert "has been marked invalid" in world.review(world.legacy)["error"]
 
 
 def _tampered(token: str, header: Callable[[dict[str, str]], dict[str, str]]) -> str:

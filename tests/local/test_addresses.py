@@ -1,4 +1,7 @@
-"""Door, gate and what it guards, on IPv6 alone."""
+"""Door, gate and what it guards on IPv6 alone, and servers whose name has several addresses.
+
+`localhost` is also ::1 on machines with IPv6, and one of both answers.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,29 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
-from daypass.local.stack import AUDIENCE
+from daypass.kube.certificates import Authority
+from daypass.local.api_backend import SERVER_NAME, EmbeddedApiServer
+from daypass.local.echo import Echo
+from daypass.local.stack import AUDIENCE, stack_config
+from support.doors import post
 from support.fake_reviews import fake_reviews
 from support.identities import make_identity
 from support.loopback6 import LOOPBACK6, need_loopback6, who_calls
 from support.messages import check
 from support.raw import Answer, connect, exchange
 from support.serving import serving
-from support.up import Up, running_up
-from support.up_embedded import admin_of, credentials_of
+from support.up import HOST, Up, running_up
+from support.up_embedded import admin_of, at_the_gate, credentials_of
 
 NOWHERE = "2001:db8::1"
 """An address of examples (RFC 3849), which no machine has."""
+TIMES = 12
+CHECK = post(
+    "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token",
+    host=HOST, method="GET", headers=(), body=b"",
+)  # fmt: skip
 
 
 def config(check: str, *, listen: str = LOOPBACK6, upstream: str = "") -> str:
@@ -34,7 +47,7 @@ local: {{door: '[{listen}]:0', gate: '[{listen}]:0', apiServer: embedded{more}}}
 """
 
 
-def at_the_gate(up: Up, token: Secret) -> Answer:
+def at_the_gate6(up: Up, token: Secret) -> Answer:
     where = up.ready["listen"]["gate"]
     port = int(where.removeprefix(f"[{LOOPBACK6}]:"))
     lines = ["GET / HTTP/1.1", f"Host: {where}", f"Authorization: Bearer {token.reveal()}"]
@@ -51,9 +64,9 @@ def test_a_token_is_exchanged_at_the_door_and_passes_the_gate(tmp_path: Path, ch
         assert up.ready["gates"] == [f"https://{up.ready['listen']['gate']}"]
         identity = make_identity(admin_of(up), "team")
         token = credentials_of(up, identity).token()
-        answer = at_the_gate(up, token.value)
+        answer = at_the_gate6(up, token.value)
         assert (answer.code, answer.body.decode()) == (200, identity.user)
-        assert at_the_gate(up, identity.token).code == 401
+        assert at_the_gate6(up, identity.token).code == 401
 
 
 def test_every_listener_of_an_authorizer_accepts_ipv6(tmp_path: Path) -> None:
@@ -74,3 +87,26 @@ def test_an_address_that_the_machine_does_not_have_is_an_error(tmp_path: Path) -
     assert f"[{NOWHERE}]:0" in up.words
     check(up.words, reason="failed")
     assert "Traceback" not in up.words
+
+
+def test_the_door_reaches_the_api_server_each_time(tmp_path: Path) -> None:
+    authority = Authority.load_or_create(tmp_path, "tests", SYSTEM_CLOCK)
+    server = EmbeddedApiServer(authority, tmp_path, SYSTEM_CLOCK)
+    try:
+        (tmp_path / "ca.crt").write_text(authority.pem)
+        url = server.server.url.replace("127.0.0.1", "localhost")
+        cluster = f"server: {url}, serverName: {SERVER_NAME}, certificateAuthority: ca.crt"
+        config = stack_config(cluster=f"cluster: {{{cluster}}}\n").partition("gate:")
+        rest = config[2].partition("\n")[2]
+        with running_up(tmp_path, config[0] + rest) as up:
+            assert {up.send(CHECK).code for _ in range(TIMES)} == {403}
+    finally:
+        server.stop()
+
+
+def test_the_gate_reaches_its_upstream_each_time(tmp_path: Path) -> None:
+    with Echo() as echo:
+        upstream = f"http://localhost:{echo.address.port}"
+        with running_up(tmp_path, stack_config(upstream=upstream)) as up:
+            token = credentials_of(up, make_identity(admin_of(up), "team")).token().value
+            assert {at_the_gate(up, token).code for _ in range(TIMES)} == {200}
