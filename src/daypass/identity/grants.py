@@ -225,6 +225,34 @@ def authorization_policy(
     }
 
 
+def admits_only(policy: Object, identity: IdentityName) -> bool:
+    """Return whether each rule of an AuthorizationPolicy names this user and trusted principals.
+
+    Without a principal, any Pod in the mesh could set the user header.
+    """
+    spec = policy.get("spec") or {}
+    rules = spec.get("rules") or ()
+    return spec.get("action", "ALLOW") == "ALLOW" and bool(rules) and all(
+        _names_user(rule, identity.user) and _has_principals(rule) for rule in rules
+    )  # fmt: skip
+
+
+def _names_user(rule: Object, user: str) -> bool:
+    return any(
+        str(each.get("key", "")).startswith("request.headers[") and each.get("values") == [user]
+        for each in rule.get("when") or ()
+    )
+
+
+def _has_principals(rule: Object) -> bool:
+    sources = rule.get("from") or ()
+    return bool(sources) and all(
+        (principals := (each.get("source") or {}).get("principals"))
+        and not any("*" in str(principal) for principal in principals)
+        for each in sources
+    )
+
+
 def _new_object(resource: Resource, grant: Grant, name: str) -> Object:
     annotations = {labels.IDENTITY: grant.identity.key}
     if grant.role is not None:  # Kubeflow's UI knows no other roles

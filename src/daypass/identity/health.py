@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from daypass._core import labels
 from daypass._core.clock import Clock, parse_rfc3339
 from daypass._core.hints import command
+from daypass.identity.grants import admits_only
 from daypass.identity.inventory import (
     EVERYWHERE,
     ClusterObjects,
     IdentityRecord,
     TokenUsage,
-    admits_only,
     identity_records,
 )
 from daypass.identity.model import age_seconds, identity_objects, is_past

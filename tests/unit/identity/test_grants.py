@@ -11,10 +11,10 @@ from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
     Grant,
+    admits_only,
     authorization_policy,
     role_binding,
 )
-from daypass.identity.inventory import admits_only
 from daypass.identity.model import IdentityName
 from support.messages import raises
 
