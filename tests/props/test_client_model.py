@@ -180,6 +180,12 @@ class ClientModel(RuleBasedStateMachine):
         work = partial(self.sources[process].get, QUESTIONS[question])
         self.start(Caller(work, process, question, self.truth))
 
+    @rule(process=st.integers(0, 1), question=st.integers(0, 1))
+    def refresh(self, process: int, question: int) -> None:
+        """As the agent does: in the foreground, once the token is stale."""
+        work = partial(self.sources[process].refresh, QUESTIONS[question])
+        self.start(Caller(work, process, question, self.truth))
+
     @precondition(lambda self: self.got)
     @rule(data=st.data(), process=st.integers(0, 1), question=st.integers(0, 1))
     def renew(self, data: st.DataObject, process: int, question: int) -> None:

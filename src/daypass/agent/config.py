@@ -10,6 +10,7 @@ import pwd
 import signal
 import stat
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -206,42 +207,23 @@ class _Table:
 _LARGEST_ID = 2**32 - 2
 
 
-def _user_id(table: _Table) -> int | None:
-    """Return the uid that `owner` names, or None."""
-    value = table.raw("owner")
-    if not isinstance(value, str):
-        return _number(table, "owner", value)
-    try:
-        return pwd.getpwnam(value).pw_uid
-    except (KeyError, ValueError):
-        raise _unknown(table, "owner", value, "passwd") from None
-
-
-def _group_id(table: _Table) -> int | None:
-    """Return the gid that `group` names, or None."""
-    value = table.raw("group")
-    if not isinstance(value, str):
-        return _number(table, "group", value)
-    try:
-        return grp.getgrnam(value).gr_gid
-    except (KeyError, ValueError):
-        raise _unknown(table, "group", value, "group") from None
-
-
-def _number(table: _Table, key: str, value: object) -> int | None:
+def _id(table: _Table, key: str, database: str, find: Callable[[str], int]) -> int | None:
+    """Return the number of a user or group, given by name or number; None if the key is missing."""
+    value = table.raw(key)
     if value is None:
         return None
+    if isinstance(value, str):
+        try:
+            return find(value)
+        except (KeyError, ValueError):
+            raise table.problem(
+                key,
+                f"is unknown on this machine: {printable(repr(value), 40)}",
+                f"`getent {database}` lists those that are known; a number works too",
+            ) from None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_ID:
         raise table.problem(key, "is neither a name nor a number", "write a name in quotes")
     return value
-
-
-def _unknown(table: _Table, key: str, value: str, database: str) -> Exception:
-    return table.problem(
-        key,
-        f"is unknown on this machine: {printable(repr(value), 40)}",
-        f"`getent {database}` lists those that are known; a number works too",
-    )
 
 
 SIGNALS = ("HUP", "USR1", "USR2", "TERM", "INT", "QUIT", "WINCH")
@@ -391,8 +373,8 @@ def _token(table: _Table) -> TokenFile:
         format=table.choice("format", FORMATS),
         layout=layout,
         mode=_mode(table),
-        user_id=_user_id(table),
-        group_id=_group_id(table),
+        user_id=_id(table, "owner", "passwd", lambda name: pwd.getpwnam(name).pw_uid),
+        group_id=_id(table, "group", "group", lambda name: grp.getgrnam(name).gr_gid),
         hooks=tuple(
             _hook(item, table.file, f"{table.name}: on_renewal {number}")
             for number, item in enumerate(

@@ -92,17 +92,13 @@ def test_a_status_is_explained_and_kept_complete(
 
 
 @pytest.mark.parametrize(
-    ("offset", "expected"), [(-3600, "60 minutes behind"), (3600, "60 minutes ahead")]
+    ("offset", "expected"),
+    [(-3600, "60 minutes behind"), (3600, "60 minutes ahead"), (290, None)],
 )
-def test_a_401_mentions_a_clock_that_is_wrong(offset: int, expected: str) -> None:
+def test_a_401_mentions_a_clock_that_is_wrong(offset: int, expected: str | None) -> None:
     date = f"Date: {http_date(NOON - offset)}"
     hint = refusal_of(status_answer(401, "Unauthorized", date)).hint
-    assert expected in hint
-
-
-def test_a_401_does_not_mention_a_clock_that_is_right() -> None:
-    hint = refusal_of(status_answer(401, "Unauthorized", f"Date: {http_date(NOON - 290)}")).hint
-    assert "clock" not in hint
+    assert expected in hint if expected else "clock" not in hint
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])

@@ -87,6 +87,24 @@ def test_a_stale_token_is_served_while_it_refreshes(
     assert timing.begun == []
 
 
+def test_a_refresh_in_the_foreground_waits_for_the_new_token_and_raises_its_error(
+    credentials: Credentials, timing: FakeTiming, door: Door
+) -> None:
+    tokens = credentials._tokens
+    key = tokens.key(None, None)
+    assert tokens.refresh(key).token is credentials.token()
+    timing.fake_clock.advance(1800)
+    assert tokens.due_seconds(key) == 0
+    door.fault = answer(501)
+    with pytest.raises(DoorUnreachableError):
+        tokens.refresh(key)
+    assert number(credentials.token()) == 1
+    timing.fake_clock.advance(tokens.due_seconds(key) + 0.001)
+    door.fault = None
+    assert number(tokens.refresh(key).token) == 2
+    assert timing.begun == []
+
+
 def test_the_cached_token_is_returned_while_fresh_and_starts_no_refresh(
     credentials: Credentials, door: Door, timing: FakeTiming, wired: Wired
 ) -> None:
@@ -255,31 +273,30 @@ def test_a_remembered_error_reports_its_age_and_the_next_attempt(
 
 
 @pytest.mark.parametrize(
-    ("code", "error"), [(429, DoorBusyError), (503, DoorUnreachableError)], ids=str
+    ("code", "error", "header", "seconds"),
+    [
+        (429, DoorBusyError, "120", 120),
+        (503, DoorUnreachableError, "120", 120),
+        (429, DoorBusyError, "99999999", 600),
+    ],
+    ids=["429", "503", "years, limited to ten minutes"],
 )
 def test_retry_after_applies_to_all_callers(
-    wired: Wired, ask: Ask, timing: FakeTiming, code: int, error: type[DaypassError]
+    wired: Wired,
+    ask: Ask,
+    timing: FakeTiming,
+    code: int,
+    error: type[DaypassError],
+    header: str,
+    seconds: int,
 ) -> None:
-    answers = [status_answer(code, "slow", "Retry-After: 120"), token_answer()]
+    answers = [status_answer(code, "slow", f"Retry-After: {header}"), token_answer()]
     credentials = wired(lambda _: answers.pop(0))
-    for seconds in (0, 60, 59):
-        timing.fake_clock.advance(seconds)
+    for passed in (0, seconds // 2, seconds // 2 - 1):
+        timing.fake_clock.advance(passed)
         with pytest.raises(error):
             ask(credentials)
     assert len(wired.wire.requests) == 1
-    timing.fake_clock.advance(2)
-    assert number(ask(credentials)) == 1
-
-
-def test_a_retry_after_of_years_is_limited_to_ten_minutes(
-    wired: Wired, ask: Ask, timing: FakeTiming
-) -> None:
-    answers = [status_answer(429, "slow", "Retry-After: 99999999"), token_answer()]
-    credentials = wired(lambda _: answers.pop(0))
-    for seconds in (0, 599):
-        timing.fake_clock.advance(seconds)
-        with pytest.raises(DoorBusyError):
-            ask(credentials)
     timing.fake_clock.advance(2)
     assert number(ask(credentials)) == 1
 
