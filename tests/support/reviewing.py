@@ -65,8 +65,8 @@ class Tried:
         """A token with these claims and a valid signature."""
         return SIGNER.sign(claims(self.clock, **changes))
 
-    def ask(self, *authorizations: str, host: str = HOST, source: str = "") -> AuthzResponse | None:
-        """The response to a request; None while it waits."""
+    def ask(self, *authorizations: str, host: str = HOST, source: str = "") -> AuthzResponse:
+        """The response to a request, after its review if there is one."""
         responses: list[AuthzResponse] = []
         values = [value.encode("latin-1") for value in authorizations]
 
@@ -78,15 +78,13 @@ class Tried:
                 await asyncio.wait(self.authorizer.tasks)
             return response
 
-        response = asyncio.run(send())
-        assert response is None or responses == []
-        return response or (responses[0] if responses else None)
+        now = asyncio.run(send())
+        (response,) = responses if now is None else [now, *responses]
+        return response
 
     def bearer(self, **changes: Any) -> AuthzResponse:
         """The response to a request with a token of these claims."""
-        response = self.ask(f"Bearer {self.token(**changes)}")
-        assert response is not None
-        return response
+        return self.ask(f"Bearer {self.token(**changes)}")
 
     async def _review(self, token: str) -> Review | ReviewFailure:
         self.asked.append(token)

@@ -85,12 +85,18 @@ class World:
             seconds=60,
         )
 
-    def wait_for_deletion(self, watch: RevocationController, *uids: str) -> None:
+    def delete(self, watch: RevocationController, uid: str) -> None:
+        """Delete a Secret, and return once the controller has seen it."""
+        self.seen.delete("secrets", uid)
         eventually(
-            "the deletion is seen",
-            lambda: watch.watcher.revoked().secrets >= set(uids),
-            seconds=60,
+            "the deletion is seen", lambda: uid in watch.watcher.revoked().secrets, seconds=60
         )
+
+    def leader(self, name: str = "one") -> RevocationController:
+        """A controller that has published."""
+        watch = self.watch(name)
+        assert self.turn(watch)
+        return watch
 
     def published(self) -> str:
         return "".join(
@@ -121,11 +127,9 @@ def world() -> Iterator[World]:
 
 
 def test_a_deletion_is_recorded_before_it_is_published(world: World) -> None:
-    watch = world.watch("one")
-    assert world.turn(watch)
+    watch = world.leader()
     assert "s-1" not in world.published()
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(watch, "s-1")
+    world.delete(watch, "s-1")
     world.objects.written.clear()
     assert world.turn(watch)
     assert '"s-1"' in world.published()
@@ -138,8 +142,7 @@ def test_a_replica_publishes_only_once_it_holds_the_lease(
     one, two = world.watch("one"), world.watch("two")
     world.turn(one)
     assert not world.turn(two)
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(two, "s-1")
+    world.delete(two, "s-1")
     assert not world.turn(two)
     assert "s-1" not in world.published()
     world.clock.advance(DURATION_SECONDS + 1)
@@ -148,10 +151,8 @@ def test_a_replica_publishes_only_once_it_holds_the_lease(
 
 
 def test_a_controller_that_loses_the_lease_stops_publishing(world: World) -> None:
-    watch = world.watch("one")
-    world.turn(watch)
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(watch, "s-1")
+    watch = world.leader()
+    world.delete(watch, "s-1")
     # It holds the lease at first, and loses it once the record is written.
     world.objects.meanwhile.append(lambda: world.clock.advance(RENEW_WITHIN_SECONDS))
     assert not watch.reconcile()
@@ -159,11 +160,9 @@ def test_a_controller_that_loses_the_lease_stops_publishing(world: World) -> Non
 
 
 def test_a_successor_knows_deletions_it_did_not_see_from_the_record(world: World) -> None:
-    one = world.watch("one")
-    world.turn(one)
+    one = world.leader()
     world.seen.put("secrets", "s-3")
-    world.seen.delete("secrets", "s-3")
-    world.wait_for_deletion(one, "s-3")
+    world.delete(one, "s-3")
     world.turn(one)
     one.watcher.stop()
     world.seen.delete("secrets", "s-1")  # while no controller runs
@@ -178,19 +177,16 @@ def test_a_successor_knows_deletions_it_did_not_see_from_the_record(world: World
 
 
 def test_revocations_published_by_commands_are_not_lost(world: World) -> None:
-    watch = world.watch("one")
-    world.turn(watch)
+    watch = world.leader()
     cluster = world.objects.cluster(world.clock)
     manual = DeletedObject(kind=ObjectKind.SECRET, namespace="team", uid="manual")
     assert publish_once(cluster, "daypass", [manual])
     assert '"manual"' in world.published()
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(watch, "s-1")
+    world.delete(watch, "s-1")
     assert world.turn(watch)
     assert all(f'"{uid}"' in world.published() for uid in ("manual", "s-1"))
     # The command publishes between the controller's record and its publication.
-    world.seen.delete("secrets", "s-2")
-    world.wait_for_deletion(watch, "s-2")
+    world.delete(watch, "s-2")
     second = DeletedObject(kind=ObjectKind.SECRET, namespace="team", uid="manual-too")
     world.objects.meanwhile.append(lambda: publish_once(cluster, "daypass", [second]))
     for _ in range(3):
@@ -199,8 +195,7 @@ def test_revocations_published_by_commands_are_not_lost(world: World) -> None:
 
 
 def test_the_validity_of_the_list_is_renewed_at_half_time(world: World) -> None:
-    watch = world.watch("one")
-    world.turn(watch)
+    watch = world.leader()
     first = world.closes_at()
     world.clock.advance(200)
     world.wait_for_events(watch)
@@ -213,8 +208,7 @@ def test_the_validity_of_the_list_is_renewed_at_half_time(world: World) -> None:
 
 
 def test_without_events_nothing_is_renewed_and_the_gate_closes(world: World) -> None:
-    watch = world.watch("one")
-    world.turn(watch)
+    watch = world.leader()
     first = world.closes_at()
     world.seen.fails = 0
     eventually("the failure is seen", lambda: watch.watcher.trouble)
@@ -232,8 +226,7 @@ def test_without_events_nothing_is_renewed_and_the_gate_closes(world: World) -> 
 
 
 def test_two_keys_are_published_and_then_one(world: World) -> None:
-    watch = world.watch("one")
-    world.turn(watch)
+    watch = world.leader()
     first, second = (json.loads(Signer(name).jwks)["keys"] for name in ("a", "b"))
     for keys in (first, [*first, *second], second):
         world.keys = "issuer\n" + json.dumps({"keys": keys})
@@ -244,10 +237,8 @@ def test_two_keys_are_published_and_then_one(world: World) -> None:
 
 
 def test_a_failed_publication_is_reported_and_retried(world: World) -> None:
-    watch = world.watch("one")
-    world.turn(watch)
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(watch, "s-1")
+    watch = world.leader()
+    world.delete(watch, "s-1")
     world.objects.fails = True
     assert not world.turn(watch)
     assert watch.errors == 1
@@ -260,10 +251,8 @@ def test_a_failed_publication_is_reported_and_retried(world: World) -> None:
 
 
 def test_an_entry_is_removed_after_the_longest_lifetime(world: World) -> None:
-    watch = world.watch("one")
-    world.turn(watch)
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(watch, "s-1")
+    watch = world.leader()
+    world.delete(watch, "s-1")
     world.turn(watch)
     for _ in range(3):
         world.clock.advance(1800)
@@ -290,8 +279,7 @@ def test_a_recent_entry_is_published_alone_however_long_the_list_is(world: World
         world.clock.advance(seconds)
         world.wait_for_events(watch)
         world.turn(watch)
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(watch, "s-1")
+    world.delete(watch, "s-1")
     world.objects.written.clear()
     assert world.turn(watch)
     assert world.objects.written[:3] == ["watch", "daypass-gate-known", "daypass-gate-revoked-0"]
@@ -321,10 +309,8 @@ def test_a_successor_does_not_rewrite_unchanged_parts(world: World) -> None:
 def test_an_entry_stays_in_place_until_its_copy_is_published(
     world: World,
 ) -> None:
-    watch = world.watch("one")
-    world.turn(watch)
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(watch, "s-1")
+    watch = world.leader()
+    world.delete(watch, "s-1")
     world.turn(watch)
     _advance(world, watch, COMPACT_SECONDS)
     renew_lease(watch)
@@ -340,10 +326,8 @@ def test_an_entry_stays_in_place_until_its_copy_is_published(
 
 
 def test_a_successor_keeps_a_copy_until_its_own_is_in_force(world: World) -> None:
-    one = world.watch("one")
-    world.turn(one)
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(one, "s-1")
+    one = world.leader()
+    world.delete(one, "s-1")
     world.turn(one)
     two = world.watch("two")
     _advance(world, one, COMPACT_SECONDS)
@@ -373,10 +357,8 @@ HOME = "/api/v1/namespaces/daypass/configmaps/"
 @pytest.mark.parametrize("lost", ["daypass-gate-known", "daypass-gate-known-", ""])
 def test_without_the_complete_record_older_tokens_are_refused(world: World, lost: str) -> None:
     """The record, the known UIDs, or both are deleted while no controller runs."""
-    one = world.watch("one")
-    world.turn(one)
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(one, "s-1")
+    one = world.leader()
+    world.delete(one, "s-1")
     world.clock.advance(2)
     world.turn(one)
     _advance(world, one, 301)
@@ -407,8 +389,7 @@ def test_without_the_complete_record_older_tokens_are_refused(world: World, lost
 def test_after_a_damaged_record_is_deleted_older_tokens_are_refused(
     world: World, content: Any
 ) -> None:
-    one = world.watch("one")
-    world.turn(one)
+    one = world.leader()
     one.watcher.stop()
     text = content if isinstance(content, bytes) else gzip.compress(json.dumps(content).encode())
     damaged = world.objects.objects[f"{HOME}daypass-gate-known"]
@@ -435,11 +416,9 @@ def test_after_a_damaged_record_is_deleted_older_tokens_are_refused(
 def test_a_running_controller_rewrites_a_lost_record_and_refuses_no_token(
     world: World,
 ) -> None:
-    watch = world.watch("one")
-    world.turn(watch)
+    watch = world.leader()
     del world.objects.objects[f"{HOME}daypass-gate-known"]
-    world.seen.delete("secrets", "s-1")
-    world.wait_for_deletion(watch, "s-1")
+    world.delete(watch, "s-1")
     eventually("it is published", lambda: world.turn(watch) and '"s-1"' in world.published())
     assert world.issued_after() < world.clock.unix() - 7000
     assert ("one", WatchEvent.RECORD_LOST) not in world.events

@@ -42,6 +42,7 @@ FRESH_SHARE = 0.8
 """A token in use is reviewed again after this share of the time for which a decision is cached."""
 AGAIN_SECONDS = 2.0
 TICK_SECONDS = 0.05
+SWEEP_EVERY_SECONDS = 1.0
 PROBE_AFTER_SECONDS = 10.0
 PROBE_TOKEN = "e30.e30.e30"  # noqa: S105 - `{}` thrice, which every API server refuses
 STALLED_SECONDS = 10.0
@@ -95,7 +96,7 @@ class Authorizer:
         self._revoked = RevocationSnapshot()
         self._allowed: WeakValueDictionary[str, AuthzResponse] = WeakValueDictionary()
         self._ticker: asyncio.Task[None] | None = None
-        self._probed_at = self._ticked_at = clock.monotonic()
+        self._probed_at = self._ticked_at = self._swept_at = clock.monotonic()
 
     async def start(self) -> None:
         """Send a first probe, and go on in the background."""
@@ -206,10 +207,15 @@ class Authorizer:
         return None
 
     def tick(self) -> None:
-        """Reject requests that waited too long, and start what may start now."""
+        """Reject requests that waited too long, start what may start now, and forget decisions
+        that are no longer used.
+        """
         now = self._ticked_at = self._monotonic()
         self._reject(self.queue.expired(now), now)
         self._start_reviews()
+        if now - self._swept_at >= SWEEP_EVERY_SECONDS:
+            self._swept_at = now
+            self.cache.sweep(now)
 
     async def _run(self) -> None:
         while True:
