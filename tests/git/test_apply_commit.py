@@ -13,7 +13,7 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_tree
 from daypass.render.output_tree import write
 from support.deploying import BOTH, ONLY_EKF
-from support.ekf import git
+from support.ekf import git, git_init
 from support.messages import raises
 from support.rendered import config_of
 
@@ -39,14 +39,6 @@ def write_and_commit(root: Path, text: str, opens: tuple[str, ...] = ()) -> Comm
 def git_lines(root: Path, *arguments: str) -> list[str]:
     """The output of git, as lines."""
     return git(root, *arguments).splitlines()
-
-
-def git_init(root: Path) -> None:
-    """A repository with a committer, and no commit yet."""
-    root.mkdir(exist_ok=True)
-    git(root, "init", "--quiet")
-    git(root, "config", "user.name", "Ada")
-    git(root, "config", "user.email", "ada@example.com")
 
 
 def snapshot(root: Path) -> tuple[str, str, str]:

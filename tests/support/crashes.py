@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from daypass.kube.cluster import JSON, Cluster
+from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
 
 
@@ -43,28 +44,7 @@ class CrashingCluster(Cluster):
             raise Crash
         return result
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        what: str,
-        content_type: str = JSON,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Object:
+    def request(self, *arguments: Any, **options: Any) -> Object:
         """As Cluster's, unless this is the end."""
-        ask = super().request
-        answer: Object = self.step(
-            lambda: ask(
-                method,
-                path,
-                body,
-                what=what,
-                content_type=content_type,
-                params=params,
-                headers=headers,
-            )
-        )
+        answer: Object = self.step(partial(super().request, *arguments, **options))
         return answer

@@ -99,11 +99,17 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def make_repository(root: Path) -> Path:
-    """A git repository of what is in a folder, with one commit and somebody who commits."""
+def git_init(root: Path) -> None:
+    """A git repository with somebody who commits, and no commit yet."""
+    root.mkdir(exist_ok=True)
     git(root, "init", "--quiet", "--initial-branch=main")
     git(root, "config", "user.name", "Ada")
     git(root, "config", "user.email", "ada@example.com")
+
+
+def make_repository(root: Path) -> Path:
+    """A git repository of what is in a folder, with one commit."""
+    git_init(root)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "Deploy")
     return root

@@ -62,7 +62,6 @@ def run(args: Namespace) -> int:
     """Verify; return 0, or 3 if a check fails."""
     from daypass._core.duration import parse_seconds
     from daypass.verification import report
-    from daypass.verification.report import Level
     from daypass.verification.verify import Verifier
 
     verifier = Verifier(
@@ -86,8 +85,7 @@ def run(args: Namespace) -> int:
         write(report.text(findings, colour=colour))
     else:
         write(report.as_json(findings) if args.output == "json" else report.junit(findings))
-    has_failures = any(each.level is Level.FAILURE for found in findings.values() for each in found)
-    return 3 if has_failures else 0
+    return 3 if report.has_failures(findings) else 0
 
 
 def _targets(args: Namespace) -> tuple[Config | None, list[VerificationTarget]]:
