@@ -11,6 +11,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
+from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import identity_objects, new_secret_name
 from daypass.kube.certificates import Authority
 from daypass.local.api_backend import ApiBackend, EmbeddedApiServer
@@ -141,16 +142,10 @@ class LocalStack:
             self.administrator.apply(manifest)
         token = self.administrator.long_lived_token(namespace, secret_name)
         file = self.folder / f"{secret_name}.json"
-        document = {
-            "type": "daypass",
-            "version": 1,
-            "door": self.door,
-            "certificateAuthority": self.authority.pem,
-            "token": token.reveal(),
-            "audience": AUDIENCE,
-            "lifetimeSeconds": 3600,
-        }
-        write_private(str(file), json.dumps(document, indent=2).encode() + b"\n")
+        settings = CredentialsSettings(
+            door=self.door, audience=AUDIENCE, lifetime_seconds=3600, authority=self.authority.pem
+        )
+        write_private(str(file), settings.file_content(token))
         return MadeIdentity(
             namespace=namespace,
             name=name,
