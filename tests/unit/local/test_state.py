@@ -77,23 +77,37 @@ def test_folders_of_the_same_process_do_not_remove_each_other(base: Path, tmp_pa
         assert {one.runtime, two.runtime} == set(base.iterdir())
 
 
-def test_a_folder_without_a_lock_stays(base: Path) -> None:
+def replace_lock(lock: Path, kind: str) -> None:
+    """Put something else where the lock of a folder was."""
+    lock.unlink()
+    target = lock.parent / KEY
+    if kind == "folder":
+        lock.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(lock)
+    elif kind == "link":
+        lock.symlink_to(target)
+    elif kind == "dangling":
+        lock.symlink_to(target.with_name("absent"))
+
+
+@pytest.mark.parametrize("kind", ["missing", "link", "folder", "fifo", "dangling"])
+def test_a_folder_without_a_regular_lock_file_stays(base: Path, kind: str) -> None:
     folder = left_behind(base)
-    (folder / RUNTIME_LOCK).unlink()
+    replace_lock(folder / RUNTIME_LOCK, kind)
     start()
     assert (folder / KEY).exists()
 
 
-def test_another_users_folder_stays(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["another user's", "open to others"])
+def test_a_folder_that_others_may_have_filled_stays(
+    base: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     folder = left_behind(base)
-    monkeypatch.setattr(os, "geteuid", lambda: OTHER_USER)
-    start()
-    assert (folder / KEY).exists()
-
-
-def test_a_folder_that_others_may_write_to_stays(base: Path) -> None:
-    folder = left_behind(base)
-    folder.chmod(0o777)
+    if what == "open to others":
+        folder.chmod(0o777)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: OTHER_USER)
     start()
     assert (folder / KEY).exists()
 
@@ -116,26 +130,6 @@ def test_links_in_a_folder_are_removed_and_not_followed(base: Path, tmp_path: Pa
     assert not list(base.iterdir())
     assert (treasure / KEY).exists()
     assert (treasure / "judged" / "envoy.json").exists()
-
-
-@pytest.mark.parametrize("kind", ["link", "folder", "fifo", "dangling"])
-def test_a_lock_that_is_not_a_regular_file_counts_as_missing(
-    base: Path, tmp_path: Path, kind: str
-) -> None:
-    folder = left_behind(base)
-    lock = folder / RUNTIME_LOCK
-    lock.unlink()
-    if kind == "folder":
-        lock.mkdir()
-    elif kind == "fifo":
-        os.mkfifo(lock)
-    else:
-        target = tmp_path / "target"
-        lock.symlink_to(target)
-        if kind == "link":
-            target.touch()
-    start()
-    assert (folder / KEY).exists()
 
 
 def test_a_folder_swapped_during_the_check_is_not_followed(

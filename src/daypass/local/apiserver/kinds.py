@@ -19,6 +19,7 @@ ONLY_IN_A_CLUSTER = {
     "impersonation": "400",
     "client certificates, OIDC, X-Remote-* headers": "ignored; only bearer tokens are read",
     "HTTP/2": "not offered by ALPN",
+    "HEAD": "405",
     "JSON patches, strategic merge patches": "415; merge patches and apply are read",
     "field ownership": "an apply never conflicts; it removes what its manager no longer sends",
     "list merging in an apply": "lists are replaced",
