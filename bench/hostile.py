@@ -26,15 +26,14 @@ def run(*, quick: bool) -> None:
 
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
-        recorder = Recorder(authority, folder, (SERVER,))
-        try:
-            with running_door(
+        with (
+            Recorder(authority, folder, (SERVER,)) as recorder,
+            running_door(
                 folder, recorder.port, upstream_authority_pem=authority.pem, change=impatient
-            ) as door:
-                seed = time.time_ns() % 1_000_000
-                report = run_hostile(door, recorder, count, seed)
-        finally:
-            recorder.close()
+            ) as door,
+        ):
+            seed = time.time_ns() % 1_000_000
+            report = run_hostile(door, recorder, count, seed)
     for fault in report.faults[:10]:
         print(f"  {fault}")
     print(

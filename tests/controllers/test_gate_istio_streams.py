@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 import pytest
 
 from daypass.render.envoy.filters import RevocationSnapshot
 from support.deadline import eventually
 from support.istio_gates import GUARDED, IstioGate, get, route, running_istio_gate, service
+from support.tcp_server import TcpServer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -20,29 +19,16 @@ UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
-    with running_istio_gate(tmp_path_factory.mktemp("gate")) as running, echoing() as port:
-        running.apply(service("socket", port), route(GUARDED, "socket"))
+    with running_istio_gate(tmp_path_factory.mktemp("gate")) as running, Echoing() as echo:
+        running.apply(service("socket", echo.port), route(GUARDED, "socket"))
         eventually("it is routed", lambda: upgraded(running, running.bearer()) == 101)
         yield running
 
 
-@contextmanager
-def echoing() -> Iterator[int]:
+class Echoing(TcpServer):
     """A service that takes every upgrade, and gives back what it is sent."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=_serve, args=(server,), daemon=True).start()
-        yield int(server.getsockname()[1])
-        server.shutdown(socket.SHUT_RDWR)
 
-
-def _serve(server: socket.socket) -> None:
-    with suppress(OSError):
-        while True:
-            threading.Thread(target=_echo, args=server.accept()[:1], daemon=True).start()
-
-
-def _echo(connection: socket.socket) -> None:
-    with connection, suppress(OSError):
+    def serve(self, connection: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
             if not (data := connection.recv(65536)):

@@ -13,12 +13,11 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from daypass._core.clock import utc
 from support.authority import Authority
+from support.tcp_server import TcpServer, hang_up
 from support.timing import NOON
 
 NAMESPACE, SERVICE_ACCOUNT, SECRET = "team", "bot", "bot-daypass-0123456789abcdefghij"
@@ -131,66 +130,7 @@ class Signer(Authority):
 Behaviour = Callable[[socket.socket], None]
 
 
-class _Server:
-    """Accepts on 127.0.0.1, a thread a connection, until it is closed; then waits for them."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._open: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
-        self._thread = threading.Thread(target=self._accept, name="fake-door")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-        for connection in list(self._open):
-            _hang_up(connection)
-        for thread in self._threads:
-            thread.join()
-
-    def serve(self, connection: socket.socket) -> None:
-        """What to do with a connection."""
-        raise NotImplementedError
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._open.add(connection)
-            thread = threading.Thread(target=self._serve, args=(connection,), name="fake-door-1")
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            self.serve(connection)
-        except (OSError, ValueError):
-            pass  # the client went away, which is its good right
-        finally:
-            self._open.discard(connection)
-            connection.close()
-
-
-def _hang_up(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-class FakeDoor(_Server):
+class FakeDoor(TcpServer):
     """Answers the first connection with the first of `script`, and so on; the last one repeats.
 
     An entry is the bytes of an answer, or what to do with a connection whose request was read.
@@ -201,45 +141,36 @@ class FakeDoor(_Server):
     def __init__(
         self, *script: bytes | Behaviour, context: ssl.SSLContext | None, reads: bool = True
     ) -> None:
-        super().__init__()
+        super().__init__(context)
         self._read = read_request if reads else _some
         self._script = list(script)
-        self._context = context
         self._turn = threading.Lock()
         self.requests: list[bytes] = []
 
     @property
     def url(self) -> str:
         """Where it is published."""
-        return f"{'http' if self._context is None else 'https'}://127.0.0.1:{self.port}/kubernetes"
+        return f"{'http' if self.context is None else 'https'}://127.0.0.1:{self.port}/kubernetes"
 
     def serve(self, connection: socket.socket) -> None:
         """Read the request, then follow the script."""
-        if self._context is not None:
-            plain, connection = connection, self._context.wrap_socket(connection, server_side=True)
-            self._open.discard(plain)
-            self._open.add(connection)
-        try:
-            request = self._read(connection)
-            with self._turn:
-                self.requests.append(request)
-                entry = self._script.pop(0) if len(self._script) > 1 else self._script[0]
-            if callable(entry):
-                entry(connection)
-            else:
-                connection.sendall(entry)
-                if isinstance(connection, ssl.SSLSocket):
-                    connection.unwrap().close()
-        finally:
-            self._open.discard(connection)
-            connection.close()
+        request = self._read(connection)
+        with self._turn:
+            self.requests.append(request)
+            entry = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        if callable(entry):
+            entry(connection)
+        else:
+            connection.sendall(entry)
+            if isinstance(connection, ssl.SSLSocket):
+                connection.unwrap()
 
     def bodies(self) -> list[dict[str, Any]]:
         """The JSON bodies of the requests."""
         return [json.loads(request.partition(b"\r\n\r\n")[2]) for request in self.requests]
 
 
-class FakeProxy(_Server):
+class FakeProxy(TcpServer):
     """An HTTP proxy: answers a CONNECT with `reply`, and if that is a 200 makes the tunnel, to
     `port` whatever host is asked for. `requests` holds the CONNECTs."""
 
@@ -268,7 +199,7 @@ def _carry(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(data)
     except OSError:
         pass
-    _hang_up(sink)
+    hang_up(sink)
 
 
 def read_request(connection: socket.socket) -> bytes:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import IO
 
 from support.authority import Authority, Certificate
 from support.recorder_exact import faults
+from support.tcp_server import TcpServer
 
 ANSWER_BODY = b'{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1"}'
 ANSWER = (
@@ -60,7 +59,7 @@ class Recorded:
 Behaviour = Callable[[ssl.SSLSocket, Recorded], None]
 
 
-class Recorder:
+class Recorder(TcpServer):
     """The upstream. Speaks HTTP/1.1, the form in which two parsers disagree most easily.
 
     `behave` is what it does once it has a request; at first it sends ANSWER. `client_certificates`
@@ -71,27 +70,17 @@ class Recorder:
 
     def __init__(self, authority: Authority, folder: Path, names: tuple[str, ...]) -> None:
         self._folder = folder
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_verify_locations(cadata=authority.pem)
-        self._tls.verify_mode = ssl.CERT_OPTIONAL
-        self._tls.set_alpn_protocols([self.protocol])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_verify_locations(cadata=authority.pem)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.set_alpn_protocols([self.protocol])
+        super().__init__(context)
+        self._tls = context
         self.present(authority, names)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.port = int(self._listener.getsockname()[1])
         self.behave: Behaviour = answer_with(ANSWER)
         self.total = 0
         self.client_certificates = 0
         self._recorded: list[Recorded] = []
-        self._lock = threading.Lock()
-        self._connections: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
-        self._spawn(self._accept)
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def present(self, authority: Authority, names: tuple[str, ...]) -> None:
         """Show new connections a new certificate, signed by `authority`, for `names`."""
@@ -115,62 +104,21 @@ class Recorder:
             self._recorded.append(recorded)
             self.total += 1
 
-    def drop_connections(self) -> None:
-        """End every open connection, so that the next request needs a new one."""
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            _shut(connection)
-
-    def close(self) -> None:
-        """Stop listening, drop every connection, and wait for the threads."""
-        _shut(self._listener)
-        self._listener.close()
-        self.drop_connections()
-        for thread in self._threads:
-            thread.join(5)
-
-    def serve(self, connection: ssl.SSLSocket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         """Read one connection to its end."""
+        assert isinstance(connection, ssl.SSLSocket)
+        with self._lock:
+            self.client_certificates += bool(connection.getpeercert(binary_form=True))
+        self.read(connection)
+
+    def read(self, connection: ssl.SSLSocket) -> None:
+        """Record its requests."""
         with connection.makefile("rb") as stream:
             while (recorded := _read_request(stream)) is not None:
                 self.keep(recorded)
                 if recorded.malformed:
                     return
                 self.behave(connection, recorded)
-
-    def _spawn(self, target: Callable[..., None], *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                plain, _ = self._listener.accept()
-            except OSError:
-                return
-            self._spawn(self._handle, plain)
-
-    def _handle(self, plain: socket.socket) -> None:
-        plain.settimeout(60)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            connection = self._tls.wrap_socket(plain, server_side=True)
-        except (OSError, ValueError):
-            plain.close()
-            return
-        with self._lock:
-            self._connections.add(connection)
-            self.client_certificates += bool(connection.getpeercert(binary_form=True))
-        try:
-            with connection:
-                self.serve(connection)
-        except OSError:
-            pass
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
 
 
 def answer_with(answer: bytes) -> Behaviour:
@@ -181,12 +129,6 @@ def answer_with(answer: bytes) -> Behaviour:
 def hang_up(connection: ssl.SSLSocket, recorded: Recorded) -> None:
     """The behaviour of ending the connection without an answer."""
     raise ConnectionAbortedError
-
-
-def _shut(connection: socket.socket) -> None:
-    # The socket below the TLS: a thread may be reading, and only it may touch the TLS state.
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _read_request(stream: IO[bytes]) -> Recorded | None:

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+
+from support.tcp_server import TcpServer
 
 
-@dataclass(slots=True, kw_only=True)
-class StreamingService:
-    """`heads`: of the requests that arrived."""
+class StreamingService(TcpServer):
+    """Answers a head at once, and gives back each byte of a body in chunks as it comes.
 
-    port: int
-    heads: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def streaming_service() -> Iterator[StreamingService]:
-    """One on a free port of loopback. It answers a head at once, and gives back each byte of a body
-    in chunks as it comes.
+    `heads`: of the requests that arrived.
     """
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        service = StreamingService(port=int(server.getsockname()[1]))
-        threading.Thread(target=_serve, args=(server, service), daemon=True).start()
-        yield service
-        server.shutdown(socket.SHUT_RDWR)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads: list[str] = []
 
-def _serve(server: socket.socket, service: StreamingService) -> None:
-    with suppress(OSError):
-        while True:
-            connection, _ = server.accept()
-            threading.Thread(target=_answer, args=(connection, service), daemon=True).start()
-
-
-def _answer(connection: socket.socket, service: StreamingService) -> None:
-    with connection, suppress(OSError):
+    def serve(self, connection: socket.socket) -> None:
+        """Answer requests until the client goes."""
         received = b""
         while True:
             while b"\r\n\r\n" not in received:
@@ -45,7 +26,7 @@ def _answer(connection: socket.socket, service: StreamingService) -> None:
                     return
                 received += data
             head, _, received = received.partition(b"\r\n\r\n")
-            service.heads.append(head.decode("latin-1"))
+            self.heads.append(head.decode("latin-1"))
             if b"chunked" not in head.lower():
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
                 continue

@@ -22,8 +22,8 @@ class Http2Recorder(Recorder):
 
     protocol = "h2"
 
-    def serve(self, connection: ssl.SSLSocket) -> None:
-        """Read one connection to its end."""
+    def read(self, connection: ssl.SSLSocket) -> None:
+        """Record its requests."""
         config = h2.config.H2Configuration(client_side=False, header_encoding="latin-1")
         h2c = h2.connection.H2Connection(config)
         h2c.initiate_connection()
