@@ -20,7 +20,7 @@ from support.deadline import eventually
 from support.h2c import Http2, Reply
 from support.messages import check as check_message
 from support.raw import Answer, Conversation, connect
-from support.streaming import StreamingService, streaming_service
+from support.streaming import StreamingService
 from support.up_embedded import checked_by
 
 CHECKS = ("jwt", "review", "both")
@@ -73,7 +73,7 @@ class Lab:
 @pytest.fixture(scope="module", params=CHECKS)
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder: Path = tmp_path_factory.mktemp("s")
-    with streaming_service() as service:
+    with StreamingService() as service:
         text = stack_config(upstream=f"http://127.0.0.1:{service.port}")
         with LocalStack(folder, config=checked_by(request.param, text)) as stack:
             yield Lab(stack=stack, service=service)

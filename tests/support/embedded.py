@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import httpx2
 
@@ -15,16 +17,22 @@ from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.objects import Watch
 from daypass.local.apiserver.requests import ApiRequest
 from daypass.local.apiserver.state import ServerState
+from daypass.local.apiserver.tokens import SigningKey
+from support.authority import ANY_AUTHORITY
 from support.crashes import CrashingCluster
 from support.timing import FakeClock
+
+_signing_key = functools.cache(SigningKey.generate)
+"""One for all servers of a run: to generate one takes a tenth of a second."""
 
 
 def new_api(clock: Clock, file: Path | None = None) -> Api:
     """An API server without a socket. `file`: its state file."""
-    state = ServerState.load(
-        certificate_authority="-----BEGIN CERTIFICATE-----\n", address="127.0.0.1:6443",
-        clock=clock, file=file,
-    )  # fmt: skip
+    with mock.patch.object(SigningKey, "generate", _signing_key):
+        state = ServerState.load(
+            certificate_authority="-----BEGIN CERTIFICATE-----\n", address="127.0.0.1:6443",
+            clock=clock, file=file,
+        )  # fmt: skip
     return Api(state)
 
 
@@ -97,5 +105,9 @@ class EmbeddedCluster:
     @staticmethod
     def _access(token: Secret) -> ConnectionConfig:
         return ConnectionConfig(
-            server="https://embedded.test", namespace="team", origin="tests", token=token
+            server="https://embedded.test",
+            namespace="team",
+            origin="tests",
+            token=token,
+            authority=ANY_AUTHORITY,
         )

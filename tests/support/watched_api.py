@@ -10,6 +10,7 @@ import httpx2
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
+from support.authority import ANY_AUTHORITY
 
 
 class WatchedApi(httpx2.BaseTransport):
@@ -110,5 +111,7 @@ def line(what: str, found: Any) -> bytes:
 
 def cluster_of(api: WatchedApi) -> Cluster:
     """A Cluster in front of it, that never sleeps."""
-    access = ConnectionConfig(server="https://api.test", namespace="default", origin="a test")
+    access = ConnectionConfig(
+        server="https://api.test", namespace="default", origin="a test", authority=ANY_AUTHORITY
+    )
     return Cluster(access, transport=api, sleep=lambda _: None)

@@ -17,6 +17,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.verification import report
 from daypass.verification.report import Finding, Level
+from support.authority import ANY_AUTHORITY
 
 CONTROL_CHARACTERS = (
     "\x1b[2J", "\x1b]0;t\x07", "\r", "\n", "\x00", "\x7f", "\x9b2J", "\x85", "\u2028",
@@ -99,7 +100,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     here = tmp_path / "outer" / "here"
     here.mkdir(parents=True)
     monkeypatch.chdir(here)
-    access = ConnectionConfig(server="https://api.test", namespace="team", origin="a test")
+    access = ConnectionConfig(
+        server="https://api.test", namespace="team", origin="a test", authority=ANY_AUTHORITY
+    )
     monkeypatch.setattr(
         Cluster, "open", lambda **_: Cluster(access, transport=HostileApi(), sleep=lambda _: None)
     )

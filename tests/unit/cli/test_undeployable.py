@@ -11,6 +11,7 @@ from daypass.cli import main
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.stack import stack_config
+from support.authority import ANY_AUTHORITY
 from support.embedded import EmbeddedCluster
 from support.hints import mistake_in
 from support.messages import check
@@ -86,7 +87,9 @@ def test_an_old_api_server_is_refused_with_a_hint_for_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     api = OldApi(version)
-    access = ConnectionConfig(server="https://old.test", namespace="default", origin="a test")
+    access = ConnectionConfig(
+        server="https://old.test", namespace="default", origin="a test", authority=ANY_AUTHORITY
+    )
     words = run(Cluster(access, transport=api), arguments, monkeypatch, capsys)
     assert "https://old.test" in words
     assert "1.30" in words

@@ -14,6 +14,7 @@ from daypass.identity.inventory import InventoryWatcher, identity_records, list_
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, Resource
+from support.authority import ANY_AUTHORITY
 from support.inventories import BOT, World, binding, grant
 from support.lifecycle import Warnings
 from support.timing import FakeClock
@@ -140,7 +141,9 @@ class Api(httpx2.BaseTransport):
         return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": items})
 
     def cluster(self) -> Cluster:
-        access = ConnectionConfig(server="https://api.test", namespace="team", origin="a test")
+        access = ConnectionConfig(
+            server="https://api.test", namespace="team", origin="a test", authority=ANY_AUTHORITY
+        )
         return Cluster(access, transport=self, sleep=lambda _: None)
 
 

@@ -17,6 +17,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ApiError
 from daypass.testing.clock import MovableClock
+from support.authority import ANY_AUTHORITY
 from support.messages import raises
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
@@ -32,7 +33,12 @@ def cluster(answer: Answering) -> Cluster:
     """A cluster with these answers; its sleep moves the clock."""
     clock = MovableClock()
     return Cluster(
-        ConnectionConfig(server="https://cluster.example", namespace="default", origin="tests"),
+        ConnectionConfig(
+            server="https://cluster.example",
+            namespace="default",
+            origin="tests",
+            authority=ANY_AUTHORITY,
+        ),
         transport=httpx2.MockTransport(
             lambda request: httpx2.Response(answer(request)[0], json=answer(request)[1])
         ),
