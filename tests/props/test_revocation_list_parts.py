@@ -75,7 +75,7 @@ class World:
     def publish_by_command(self, writes: int) -> None:
         """The same by a command that deletes an object and watches nothing."""
         command = self.denials()
-        command.recall(json.loads(self.record))
+        command.absorb(json.loads(self.record), 0, lambda kind, namespace: False)
         uid = f"uid-{len(self.deleted_at)}"
         self.deleted_at[uid] = self.clock.unix()
         command.gone(ObjectKind.SECRET, uid, "team", self.clock.unix())

@@ -199,7 +199,7 @@ class LocalAuthorizer:
     def take_revoked(self, revoked: RevocationSnapshot) -> None:
         """Replace the revocation list. Safe from any thread."""
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._service.take_revoked, revoked)
+            self._loop.call_soon_threadsafe(self._service.authorizer.take_revoked, revoked)
 
     def retire(self) -> None:
         """Stop it in the background, after the requests in progress."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, Lease
 from support.messages import check
 from support.objects_api import ObjectsApi
@@ -70,10 +72,14 @@ def test_an_expired_lease_goes_to_exactly_one_of_two() -> None:
     assert (two.is_held, three.is_held) == (False, True)
 
 
-def test_a_released_lease_is_free_at_once() -> None:
+@pytest.mark.parametrize("held_seconds", [0, RENEW_WITHIN_SECONDS + 1])
+def test_a_released_lease_is_free_at_once_even_one_that_was_not_renewed(
+    held_seconds: float,
+) -> None:
     world = World()
     one, two = world.lease("one"), world.lease("two")
     one.attempt()
+    world.clock.advance(held_seconds)
     one.stop()
     two.attempt()
     assert (one.is_held, two.is_held) == (False, True)

@@ -140,7 +140,7 @@ def _follower(
 
     def take(revoked: RevocationSnapshot) -> None:
         with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(service.take_revoked, revoked)
+            loop.call_soon_threadsafe(service.authorizer.take_revoked, revoked)
 
     return RevocationListClient(
         cluster, namespace, take, SYSTEM_CLOCK, close_after_seconds=close_after_seconds

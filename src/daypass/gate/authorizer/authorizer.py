@@ -162,7 +162,9 @@ class Authorizer:
         return self._from_review(authorizations[0], claims, source, waiter)
 
     def take_revoked(self, revoked: RevocationSnapshot) -> None:
-        """Refuse what is on this list from now on; it replaces the one before."""
+        """Refuse what is on this list from now on; it replaces the one before. Call it on the
+        event loop's thread.
+        """
         old, self._revoked = self._revoked, revoked
         uids = revoked.secrets | revoked.service_accounts
         known = old.secrets | old.service_accounts

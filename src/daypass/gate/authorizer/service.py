@@ -25,7 +25,6 @@ from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.decision import Rules
 from daypass.gate.metrics import AuthorizerMetrics, counter, exposition, gauge
 from daypass.kube.connection import ConnectionConfig
-from daypass.render.envoy.filters import RevocationSnapshot
 
 
 class CertificateFilesError(DaypassError):
@@ -153,7 +152,7 @@ class Service:
     """Serves from `start` to `stop`, in one event loop.
 
     `write` gets audit events, one line each. `needs_list`: not ready, and closed, until the first
-    call of `take_revoked`. Raises KubeconfigError.
+    call of `authorizer.take_revoked`. Raises KubeconfigError.
     """
 
     def __init__(
@@ -231,10 +230,6 @@ class Service:
         """What does not work right now, or ""."""
         own = "" if self._certificate is None else self._certificate.trouble
         return "\n".join(line for line in (self.authorizer.trouble, own) if line)
-
-    def take_revoked(self, revoked: RevocationSnapshot) -> None:
-        """Refuse what is on this list; call it on the event loop's thread."""
-        self.authorizer.take_revoked(revoked)
 
     def is_alive(self) -> bool:
         """Whether it works, or has not started yet; otherwise only a restart helps."""

@@ -94,7 +94,8 @@ def _in_force(
 
 def _denials(recorded: RevocationState, longest_lifetime_seconds: int) -> RevocationList:
     denials = RevocationList(longest_lifetime_seconds)
-    denials.recall({**recorded.refused, "known": {kind: {} for kind in ObjectKind}})
+    nothing: dict[str, Any] = {kind: {} for kind in ObjectKind}
+    denials.absorb({**recorded.refused, "known": nothing}, 0, lambda kind, namespace: False)
     return denials
 
 

@@ -207,13 +207,6 @@ class RevocationList:
             "recordedSince": self.recorded_since_unix,
         }
 
-    def recall(self, record: Mapping[str, Any]) -> None:
-        """Replace everything by a result of `record`. Raises one of DAMAGES."""
-        self._known, self._gone, self._namespaces = {kind: {} for kind in ObjectKind}, {}, {}
-        self._recent, self._compacting, self._compacted_at = set(), set(), 0.0
-        self.recorded_since_unix = 0
-        self.absorb(record, 0, lambda kind, namespace: False)
-
     def absorb(
         self,
         record: Mapping[str, Any],
@@ -221,8 +214,8 @@ class RevocationList:
         is_listed: Callable[[ObjectKind, str], bool],
     ) -> None:
         """Add what another list recorded. Objects that it knew and that are unknown here have been
-        deleted, if `is_listed` says that the kind was listed in the namespace. Raises as `recall`,
-        and changes nothing then.
+        deleted, if `is_listed` says that the kind was listed in the namespace. Raises one of
+        DAMAGES, and changes nothing then.
         """
         known, gone, namespaces = _read(record)
         recent, compacting, compacted_at = _read_recent(record, gone, now_unix)

@@ -309,7 +309,7 @@ class RevocationWatcher:
         self.changed.set()
 
     def absorb(self, record: dict[str, Any]) -> None:
-        """Add what another controller recorded. Raises as `RevocationList.recall`."""
+        """Add what another controller recorded. Raises as `RevocationList.absorb`."""
         with self.lock:
             self.revocations.absorb(record, self._clock.unix(), self._is_listed)
 
