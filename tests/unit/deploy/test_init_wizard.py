@@ -147,6 +147,12 @@ def test_what_the_cluster_has_needs_no_options(
     config_of(setup)
 
 
+def test_a_class_that_is_called_none_is_a_class() -> None:
+    options = InitOptions(hosts=[HOST], front="ingress", class_name="none", tls="outside")
+    domain = the_domain(options, DiscoveredCluster())
+    assert domain == {"host": HOST, "front": "ingress", "className": "none", "tls": "outside"}
+
+
 def test_missing_answers_are_asked_for_and_can_be_numbers() -> None:
     found = DiscoveredCluster(
         asked=True, classes=CLASSES, istio=True, issuers=["ca", "letsencrypt"]
