@@ -17,7 +17,7 @@ from daypass._core.secret import Secret
 from daypass.config.models import Federated, Policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SERVICE_ACCOUNTS
-from daypass.render.policy.authentication import TrustedIssuer, authentication_configuration
+from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 from daypass.render.yaml import stream
 from support import identities, policies
 from support.admin import Answer

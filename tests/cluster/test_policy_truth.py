@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from daypass._core import labels
 from daypass.config.models import Policy
 from daypass.kube.cluster import Cluster
-from daypass.render.policy.rules import (
+from daypass.render.policy import (
     BoundObject,
     Requester,
     TokenRequestAttributes,

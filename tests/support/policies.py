@@ -13,7 +13,7 @@ from daypass.config.models import Policy
 from daypass.identity.policy import apply_policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
-from daypass.render.policy.rules import Requester, TokenRequestAttributes
+from daypass.render.policy import Requester, TokenRequestAttributes
 from support import identities
 from support.controlplane import ControlPlane
 

@@ -2,7 +2,7 @@
 
 It has the objects that `create` makes, without the Secret, and the RoleBinding names the issuer's
 users instead of the ServiceAccount. The API server accepts their tokens by its own configuration
-(`daypass.render.policy.authentication`), a file on the control plane that no API can change.
+(`daypass.render.authentication_config`), a file on the control plane that no API can change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from daypass.identity.model import (
 from daypass.identity.namespaces import prepare_namespace
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
-from daypass.render.policy.authentication import TrustedIssuer
+from daypass.render.authentication_config import TrustedIssuer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,13 +30,14 @@ from daypass.kube.resources import (
     Object,
     name_of,
 )
-from daypass.render.policy.policy_objects import ACTIONS, policy_objects
-from daypass.render.policy.rules import (
+from daypass.render.policy import (
+    ACTIONS,
     BoundObject,
     Requester,
     TokenRequestAttributes,
     broken_rules,
     mistakes,
+    policy_objects,
 )
 
 TIMEOUT_SECONDS = 30.0

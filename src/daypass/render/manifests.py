@@ -32,7 +32,7 @@ from daypass.render.objects import (
     in_order,
     new_object,
 )
-from daypass.render.policy.policy_objects import policy_objects
+from daypass.render.policy import policy_objects
 from daypass.render.published_domain import PublishedDomain, published_domains
 from daypass.render.workloads import authorizer_objects, door_objects, watcher_objects
 from daypass.render.yaml import document

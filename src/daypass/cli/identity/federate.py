@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
         from daypass.identity.credentials_file import write_file
         from daypass.identity.federate import federate, refuse_other_file
         from daypass.identity.model import find_account
-        from daypass.render.policy.authentication import authentication_configuration
+        from daypass.render.authentication_config import authentication_configuration
         from daypass.render.yaml import stream
 
         refuse_other_file(args.credentials, name)
@@ -98,7 +98,7 @@ def _federation(
     args: Namespace, name: IdentityName, settings: CredentialsSettings, authority: str | None
 ) -> Federation:
     from daypass.identity.federate import Federation, parse_source
-    from daypass.render.policy.authentication import TrustedIssuer
+    from daypass.render.authentication_config import TrustedIssuer
 
     audience = args.token_audience or settings.door
     trusted = TrustedIssuer(

@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print the objects. No request is sent."""
     policy = load_policy(args.config)
-    from daypass.render.policy.policy_objects import policy_objects
+    from daypass.render.policy import policy_objects
     from daypass.render.yaml import stream
 
     write(stream(policy_objects(policy)))

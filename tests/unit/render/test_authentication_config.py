@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daypass.render.policy.authentication import (
+from daypass.render.authentication_config import (
     BadTrustError,
     TrustedIssuer,
     authentication_configuration,

@@ -6,8 +6,7 @@ import pytest
 
 from daypass._core import labels
 from daypass.config.models import Mode, Policy
-from daypass.render.policy.policy_objects import policy_objects
-from daypass.render.policy.rules import mistakes
+from daypass.render.policy import mistakes, policy_objects
 
 
 @pytest.mark.parametrize("mode", ["audit", "warn", "deny"])

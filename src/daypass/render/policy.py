@@ -1,23 +1,37 @@
-"""The ValidatingAdmissionPolicy for TokenRequests and its binding, with the rules in CEL.
+"""Which short-lived tokens the API server may issue: the admission policy in CEL and in Python.
 
-https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/. Variables are
-evaluated on first use, so a namespace without annotations costs little. No expression may fail: a
-failure refuses the request with a message that does not help.
+`policy_objects` compiles the config's `policy` to a ValidatingAdmissionPolicy and its binding
+(https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/).
+`broken_rules` implements the same rules in Python, so that `policy check` can explain a decision
+and tests can compare the API server with it.
+
+Everything is written into the policy itself: a ConfigMap with parameters could be changed by every
+user with `edit` in its namespace. Exceptions for a namespace are annotations of the Namespace,
+which no user with rights in that namespace alone can change; an unreadable annotation refuses every
+token.
+
+The policy applies to administrators, too: with an exception for them, it would say little about
+which tokens exist. Users who need other tokens are listed by name in `exempt`.
+
+Variables are evaluated on first use, so a namespace without annotations costs little. No expression
+may fail: a failure refuses the request with a message that does not help.
 """
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from daypass._core import labels
-from daypass._core.duration import UNITS_SECONDS
+from daypass._core.duration import UNITS_SECONDS, parse_seconds
 from daypass.config.models import Policy
 from daypass.render.objects import Object
 
-LIFETIME = r"^([0-9]{1,10}|(([0-9]{1,10})d)?(([0-9]{1,10})h)?(([0-9]{1,10})m)?(([0-9]{1,10})s)?)$"
-AUDIENCES = "^[!-~]+( [!-~]+)*$"
-BINDINGS, SUCCESSORS = ("required", "optional"), ("forbidden", "allowed")
-MOST_AUDIENCES = 100
+_LIFETIME = r"^([0-9]{1,10}|(([0-9]{1,10})d)?(([0-9]{1,10})h)?(([0-9]{1,10})m)?(([0-9]{1,10})s)?)$"
+_AUDIENCES = "^[!-~]+( [!-~]+)*$"
+_BINDINGS, _SUCCESSORS = ("required", "optional"), ("forbidden", "allowed")
+_MOST_AUDIENCES = 100
 """In one request. The API server's time for a list grows with the square of its length: half a
 minute for 100,000."""
 
@@ -68,10 +82,10 @@ def _mistakes() -> str:
     """Return an expression for the annotations that are malformed or unknown."""
     text = "variables.lifetimeText"
     sound = {
-        labels.POLICY_LONGEST_LIFETIME: f"{text} != '' && {text}.matches({_literal(LIFETIME)})",
-        labels.POLICY_AUDIENCES: f"variables.audiencesText.matches({_literal(AUDIENCES)})",
-        labels.POLICY_BINDING: f"variables.binding in {_literal(BINDINGS)}",
-        labels.POLICY_SUCCESSORS: f"variables.successors in {_literal(SUCCESSORS)}",
+        labels.POLICY_LONGEST_LIFETIME: f"{text} != '' && {text}.matches({_literal(_LIFETIME)})",
+        labels.POLICY_AUDIENCES: f"variables.audiencesText.matches({_literal(_AUDIENCES)})",
+        labels.POLICY_BINDING: f"variables.binding in {_literal(_BINDINGS)}",
+        labels.POLICY_SUCCESSORS: f"variables.successors in {_literal(_SUCCESSORS)}",
     }
     unknown = (
         f"variables.annotations.filter(key, key.startsWith({_literal(labels.OVERRIDES)})"
@@ -140,7 +154,7 @@ def _validations() -> list[dict[str, str]]:
         ),
         _validation(
             "audiences",
-            f"size(object.spec.audiences) <= {MOST_AUDIENCES}"
+            f"size(object.spec.audiences) <= {_MOST_AUDIENCES}"
             " && object.spec.audiences.all(audience, audience in variables.audiences)",
             "an audience is not allowed",
             "'ask for a token for ' + variables.audiences.join(' or ') + ' and nothing else'",
@@ -221,3 +235,109 @@ def policy_objects(policy: Policy) -> list[Object]:
 def _object(kind: str, **spec: Any) -> Object:
     metadata = {"name": labels.POLICY_NAME, "labels": {labels.MANAGED_BY: labels.MANAGER}}
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """The user of a TokenRequest. `groups`: those that Kubernetes adds may be left out."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+    has_credential_id: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundObject:
+    """`spec.boundObjectRef`, without the UID, which no rule reads."""
+
+    api_version: str = "v1"
+    kind: str = "Secret"
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequestAttributes:
+    """A TokenRequest for `service_account`, with the API server's defaults filled in."""
+
+    requester: Requester
+    service_account: str
+    lifetime_seconds: int
+    audiences: tuple[str, ...]
+    bound: BoundObject | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of the Namespace."""
+
+
+def is_exempt(policy: Policy, requester: Requester) -> bool:
+    """Return whether the policy does not apply to a requester."""
+    user = requester.user
+    return (
+        (user.startswith(labels.NODE) and labels.NODES in requester.groups)
+        or user in labels.CONTROL_PLANE
+        or user.startswith(labels.KUBE_SYSTEM)
+        or user in policy.exempt
+    )
+
+
+def broken_rules(policy: Policy, request: TokenRequestAttributes) -> list[str]:
+    """Return the rules that a request breaks, in the policy's order; none if it is exempt.
+
+    They are `overrides`, `lifetime`, `audiences`, `binding` and `successors`.
+    """
+    requester = request.requester
+    if is_exempt(policy, requester):
+        return []
+    annotations = request.annotations
+    federated = requester.user.startswith(labels.FEDERATED_PREFIX)
+    longest = annotations.get(labels.POLICY_LONGEST_LIFETIME, str(policy.longest_lifetime_seconds))
+    audiences = annotations.get(labels.POLICY_AUDIENCES, " ".join(policy.audiences)).split(" ")
+    broken = {
+        "overrides": bool(mistakes(annotations)),
+        "lifetime": request.lifetime_seconds > _seconds(policy, longest, annotations, federated),
+        "audiences": len(request.audiences) > _MOST_AUDIENCES
+        or not set(request.audiences) <= set(audiences),
+        "binding": annotations.get(labels.POLICY_BINDING, policy.binding) == "required"
+        and not federated
+        and not _is_bound_to_own_secret(request),
+        "successors": annotations.get(labels.POLICY_SUCCESSORS, policy.successors) == "forbidden"
+        and requester.user.startswith(labels.SERVICE_ACCOUNT)
+        and requester.has_credential_id,
+    }
+    return [rule for rule, is_broken in broken.items() if is_broken]
+
+
+def mistakes(annotations: Mapping[str, str]) -> list[str]:
+    """Return the malformed annotations of a Namespace; with any, no token is issued."""
+    return [
+        key
+        for key, text in annotations.items()
+        if key.startswith(labels.OVERRIDES) and not _is_sound(key, text)
+    ]
+
+
+def _is_sound(key: str, text: str) -> bool:
+    match key:
+        case labels.POLICY_LONGEST_LIFETIME:
+            return text != "" and re.fullmatch(_LIFETIME, text) is not None
+        case labels.POLICY_AUDIENCES:
+            return re.fullmatch(_AUDIENCES, text) is not None
+        case labels.POLICY_BINDING:
+            return text in _BINDINGS
+        case labels.POLICY_SUCCESSORS:
+            return text in _SUCCESSORS
+    return False
+
+
+def _seconds(policy: Policy, text: str, annotations: Mapping[str, str], federated: bool) -> int:
+    if mistakes(annotations):
+        return 0
+    seconds = parse_seconds(text)
+    return min(seconds, policy.federated.longest_lifetime_seconds) if federated else seconds
+
+
+def _is_bound_to_own_secret(request: TokenRequestAttributes) -> bool:
+    bound = request.bound
+    if bound is None or (bound.api_version, bound.kind) != ("v1", "Secret"):
+        return False
+    name = re.escape(request.service_account + labels.SECRET_INFIX) + labels.SECRET_SUFFIX
+    return re.fullmatch(name, bound.name) is not None
