@@ -9,7 +9,6 @@ import pytest
 
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.protobuf_any import Json, duration
-from daypass.render.envoy.routes import complement, keep_only
 from golden.door_setting import FOLDER, SETTINGS
 
 
@@ -69,20 +68,6 @@ def test_the_admin_interface_is_a_unix_socket_with_mode_0600() -> None:
         assert config["admin"] == {"address": {"pipe": {"path": "admin.sock", "mode": 0o600}}}
 
 
-def test_the_path_is_not_normalized() -> None:
-    config = manager(static())
-    assert config["normalize_path"] is False
-    assert config["merge_slashes"] is False
-    assert config["path_with_escaped_slashes_action"] == "KEEP_UNCHANGED"
-    assert config["http_protocol_options"]["allow_absolute_url"] is False
-
-
-def test_no_upgrade_is_configured() -> None:
-    config = manager(static())
-    assert "upgrade_configs" not in config
-    assert "allow_connect" not in config["http2_protocol_options"]
-
-
 def test_rate_limits_come_before_the_body_is_read() -> None:
     names = [filter_["name"] for filter_ in manager(static())["http_filters"]]
     assert names == [
@@ -93,16 +78,6 @@ def test_rate_limits_come_before_the_body_is_read() -> None:
     ]
     lifted = [filter_["name"] for filter_ in manager(static(rate_limits=None))["http_filters"]]
     assert lifted == names[2:]
-
-
-def test_headers_not_on_the_allowlist_and_all_trailers_are_removed() -> None:
-    mutations = keep_only(["a", "b"])["typed_config"]["mutations"]
-    (headers,), (trailers,) = (
-        mutations["request_mutations"],
-        mutations["request_trailers_mutations"],
-    )
-    assert headers["remove_on_match"]["key_matcher"]["safe_regex"]["regex"] == complement("ab")
-    assert trailers["remove_on_match"]["key_matcher"]["safe_regex"]["regex"] == ".*"
 
 
 @pytest.mark.parametrize(
