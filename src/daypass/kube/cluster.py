@@ -298,7 +298,7 @@ class Cluster:
                     kind, document = event.get("type"), event.get("object")
                     if not isinstance(kind, str) or not isinstance(document, dict):
                         raise BrokenAnswerError(
-                            f"{self.connection.server} sends no events of a watch"
+                            f"{self.connection.server} sent something other than watch events"
                         )
                     if kind == "ERROR":  # a Status
                         code = document.get("code")
@@ -310,7 +310,7 @@ class Cluster:
                         )
                     yield kind, document
         except httpx2.DecodingError:
-            raise BrokenAnswerError(f"{self.connection.server} sends broken gzip") from None
+            raise BrokenAnswerError(f"{self.connection.server} sent invalid gzip") from None
         except httpx2.TransportError as error:
             secrets = self._sent(error.request)
             raise explain_transport(error, self.connection.server, *secrets) from None
@@ -412,7 +412,7 @@ class Cluster:
             secrets = self._sent(request)
             raise explain_transport(error, self.connection.server, *secrets) from None
         except httpx2.DecodingError:
-            raise BrokenAnswerError(f"{self.connection.server} sends broken gzip") from None
+            raise BrokenAnswerError(f"{self.connection.server} sent invalid gzip") from None
 
     def _body(self, response: httpx2.Response) -> bytes:
         """Return the whole body, decoded, within LIMIT_BYTES and LIMIT_SECONDS."""
@@ -420,9 +420,9 @@ class Cluster:
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > LIMIT_BYTES:
-                raise _too_much(f"an answer of more than {LIMIT_BYTES >> 20} MiB", response)
+                raise _too_much(f"a response of more than {LIMIT_BYTES >> 20} MiB", response)
             if self.clock.monotonic() > ends:
-                raise _too_much(f"an answer for more than {LIMIT_SECONDS:.0f} s", response)
+                raise _too_much(f"a response for more than {LIMIT_SECONDS:.0f} s", response)
         return bytes(body)
 
     def _object(self, body: bytes, request: httpx2.Request) -> Object:
@@ -433,8 +433,8 @@ class Cluster:
         if not isinstance(document, dict):
             shown = excerpt(redact_answer(body, *self._sent(request)))
             raise BrokenAnswerError(
-                f"what answers at {self.connection.server} is no API server: {shown}",
-                "is there a proxy or a login page on the way?",
+                f"{self.connection.server} does not respond like an API server: {shown}",
+                "check the URL; a proxy or a login page may have responded instead",
             )
         return document
 
@@ -447,7 +447,7 @@ class Cluster:
 
 def _too_much(what: str, response: httpx2.Response) -> BrokenAnswerError:
     host = response.request.url.host
-    return BrokenAnswerError(f"{host} sends {what}", "is there really an API server?")
+    return BrokenAnswerError(f"{host} sent {what}", "check that it is an API server")
 
 
 def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
@@ -465,14 +465,14 @@ def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
         begun.append(rest)
         length += len(rest)
         if length > LIMIT_LINE_BYTES:
-            raise BrokenAnswerError(f"{server} sends an event of more than 16 MiB")
-    if any(begun):  # it broke off
+            raise BrokenAnswerError(f"{server} sent an event of more than 16 MiB")
+    if any(begun):  # the last line is incomplete
         yield b"".join(begun)
 
 
 def _embedded_hint(namespace: str) -> str:
     line = command("identity", "create", Placeholder("NAME"), "-n", namespace, "--create-namespace")
-    return f"is its name right? `{line}` makes one"
+    return f"check its name; this creates one: `{line}`"
 
 
 def _selection(labels: str | None, fields: str | None) -> dict[str, str]:

@@ -64,21 +64,23 @@ def explain_transport(
     cause = _certificate_error(error)
     if cause is not None:
         return ClusterUnreachableError(
-            f"the API server {server} is not who it should be: {cause.verify_message}",
-            "the kubeconfig's certificate-authority and server name its certificate",
+            f"the certificate of {server} cannot be verified: {cause.verify_message}",
+            "check certificate-authority and server (or tls-server-name) in the kubeconfig",
         )
     if isinstance(error, httpx2.ProxyError):
         return ClusterUnreachableError(
-            f"the proxy on the way to {server} refused: {_words(error, secrets)}", ""
+            f"the proxy for {server} refused: {_words(error, secrets)}", ""
         )
     is_connected = not isinstance(
         error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
     )
     kind = BrokenAnswerError if is_connected else ClusterUnreachableError
     if isinstance(error, httpx2.TimeoutException):
-        return kind(f"the API server {server} does not answer in time", "")
+        return kind(f"the API server {server} did not respond in time", "")
     words = _words(error, secrets)
-    return kind(f"the API server {server} cannot be reached: {words}", "is the cluster up?")
+    return kind(
+        f"the API server {server} cannot be reached: {words}", "check that the cluster is up"
+    )
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
@@ -171,7 +173,7 @@ def connect(
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
         # Without the library's words: a proxy's URL may hold a password.
         hint = "pip install socksio" if isinstance(error, ImportError) else "http://HOST:PORT"
-        fact = f"the proxy on the way to {config.server} cannot be used"
+        fact = f"the proxy for {config.server} cannot be used"
         raise KubeconfigError(fact, hint) from None
 
 
@@ -208,7 +210,7 @@ def _plugin(config: ConnectionConfig, clock: Clock) -> ExecPluginCredentials | N
 
 def _headers(config: ConnectionConfig) -> list[tuple[str, str]]:
     for _, value in config.impersonate:
-        _check_header(value, "whom to act as", config)
+        _check_header(value, "the user to impersonate", config)
     return [
         ("User-Agent", f"daypass/{VERSION}"),
         ("Accept", "application/json"),
@@ -219,7 +221,7 @@ def _headers(config: ConnectionConfig) -> list[tuple[str, str]]:
 def _check_header(value: str, what: str, config: ConnectionConfig) -> None:
     # Further down it would be refused by an error that quotes it.
     if not (value.isascii() and value.isprintable()):
-        raise KubeconfigError(f"{what} of {config.origin} is no header's value", "")
+        raise KubeconfigError(f"{what} of {config.origin} is not valid in a header", "")
 
 
 def _name_setter(server_name: str | None) -> Callable[[httpx2.Request], None]:
@@ -274,8 +276,8 @@ def _read_token(path: str) -> Secret:
         with Path(path).open("rb") as file:
             return Secret(file.read(_LIMIT_TOKEN_BYTES).decode().strip())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise KubeconfigError(f"the token's file {path} cannot be read: {reason}", "") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise KubeconfigError(f"the token file {path} cannot be read: {reason}", "") from None
 
 
 def _context(config: ConnectionConfig, plugin: ExecPluginCredentials | None) -> ssl.SSLContext:
@@ -311,5 +313,5 @@ def _load(context: ssl.SSLContext, certificate: str, key: Secret, origin: str) -
             context.load_cert_chain(file.name, password="")
         except (ssl.SSLError, ValueError):
             raise KubeconfigError(
-                f"the client certificate and the key of {origin} do not fit", "log in again"
+                f"the client certificate of {origin} does not match its key", "log in again"
             ) from None

@@ -34,7 +34,7 @@ class ApiError(DaypassError):
 
 
 class NotFoundError(ApiError):
-    """There is no such object, namespace or kind."""
+    """The object, namespace or kind does not exist."""
 
 
 class AlreadyExistsError(ApiError):
@@ -42,7 +42,7 @@ class AlreadyExistsError(ApiError):
 
 
 class ConflictError(ApiError):
-    """The object has changed meanwhile, or another manager owns the field."""
+    """The object has changed in the meantime, or another manager owns the field."""
 
 
 class ForbiddenError(ApiError):
@@ -73,12 +73,14 @@ def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
     if status is None:
         text = excerpt(body)
         if code == 404:  # `404 page not found`: nothing is served there at all
-            text = "the cluster has no such kind of object"
+            text = "the cluster does not serve this kind of object"
         status = Status({"kind": "Status", "code": code, "message": text})
     message = status.message or f"HTTP {code}"
     fact = f"cannot {what}: {message}"
     if code == 401:
-        return UnauthorizedError(status, fact, "is the login of this kubeconfig still valid?")
+        return UnauthorizedError(
+            status, fact, "log in again: the credentials of this kubeconfig may have expired"
+        )
     if code == 403:
         return ForbiddenError(status, fact, _missing_right(message))
     if code == 404:
@@ -86,7 +88,9 @@ def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
     if code == 409:
         if status.reason == "AlreadyExists":
             return AlreadyExistsError(status, fact)
-        return ConflictError(status, fact, "it has changed meanwhile: look at it, and try again")
+        return ConflictError(
+            status, fact, "it has changed since it was read: check it, and try again"
+        )
     return ApiError(status, fact, "")
 
 
@@ -117,7 +121,7 @@ def missing_namespace(error: ApiError) -> str | None:
 def _absent(message: str) -> str:
     found = _NO_NAMESPACE.search(message)
     if found:
-        return "make it first: " + kubectl("create", "namespace", found[1])
-    if "no such kind of object" in message:
-        return "is its CustomResourceDefinition installed?"
+        return "create it first: " + kubectl("create", "namespace", found[1])
+    if "does not serve this kind" in message:
+        return "check that its CustomResourceDefinition is installed"
     return ""

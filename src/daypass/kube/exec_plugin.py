@@ -55,7 +55,7 @@ class ExecPluginCredentials:
         self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()
         self._status: dict[str, Any] | None = None
-        self._ends: float | None = None
+        self._expires_at: float | None = None
 
     def certificate(self) -> tuple[str, Secret] | None:
         """Return the plugin's client certificate and key, PEM, or None."""
@@ -76,13 +76,13 @@ class ExecPluginCredentials:
 
     def _current(self) -> dict[str, Any]:
         with self._lock:
-            ended = self._ends is not None and self._clock.unix() >= self._ends
-            if self._status is None or ended:
-                self._status = self._ask()
-                self._ends = _end(self._status)
+            has_expired = self._expires_at is not None and self._clock.unix() >= self._expires_at
+            if self._status is None or has_expired:
+                self._status = self._run()
+                self._expires_at = _expiry(self._status)
             return self._status
 
-    def _ask(self) -> dict[str, Any]:
+    def _run(self) -> dict[str, Any]:
         plugin = self._plugin
         terminal = plugin.interactive and sys.stdin is not None and sys.stdin.isatty()
         usual = _TIMEOUT_TERMINAL_SECONDS if terminal else TIMEOUT_SECONDS
@@ -105,13 +105,13 @@ class ExecPluginCredentials:
             if error.is_missing:
                 raise KubeconfigError(
                     f"the credential plugin {plugin.command} is not installed",
-                    plugin.install_hint or f"{self._origin} asks for it",
+                    plugin.install_hint or f"{self._origin} uses it",
                 ) from None
             raise self._failed(error.reason) from None
-        return self._understood(output)
+        return self._parsed(output)
 
     def _failed(self, how: str) -> KubeconfigError:
-        hint = self._plugin.install_hint or "run it by hand to see what it says"
+        hint = self._plugin.install_hint or "run it in a terminal to see its output"
         return KubeconfigError(f"the credential plugin {self._plugin.command} {how}", hint)
 
     def _info(self, interactive: bool) -> str:
@@ -122,7 +122,7 @@ class ExecPluginCredentials:
             {"apiVersion": self._plugin.api_version, "kind": "ExecCredential", "spec": spec}
         )
 
-    def _understood(self, output: bytes) -> dict[str, Any]:
+    def _parsed(self, output: bytes) -> dict[str, Any]:
         names = ("token", "clientCertificateData", "clientKeyData", "expirationTimestamp")
         try:
             document = json.loads(output)
@@ -136,13 +136,12 @@ class ExecPluginCredentials:
             or not useful
             or not all(isinstance(value, str) for value in status.values())
         ):
-            raise self._failed(
-                f"gave no {printable(self._plugin.api_version)} ExecCredential with a status"
-            )
+            version = printable(self._plugin.api_version)
+            raise self._failed(f"did not print a {version} ExecCredential with a status")
         return status
 
 
-def _end(status: dict[str, Any]) -> float | None:
+def _expiry(status: dict[str, Any]) -> float | None:
     try:
         return datetime.fromisoformat(status["expirationTimestamp"]).timestamp()
     except ValueError:

@@ -35,7 +35,9 @@ def _read_yaml(path: Path) -> Fields:
         document = yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe loader
     except Exception:
         # Constructors of unusual tags raise anything, and it may quote the secrets inside.
-        raise KubeconfigError(f"{path} is not whole YAML", "is it a kubeconfig?") from None
+        raise KubeconfigError(
+            f"{path} is not valid YAML", "check that it is a kubeconfig"
+        ) from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -56,10 +58,10 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(LIMIT_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "that is no path"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a path"
         raise KubeconfigError(f"{path} cannot be read: {reason}", "") from None
     if len(content) > LIMIT_BYTES:
-        raise KubeconfigError(f"{path} is larger than 4 MiB", "is it the right file?")
+        raise KubeconfigError(f"{path} is larger than 4 MiB", "check that it is the right file")
     return content
 
 
@@ -95,7 +97,7 @@ def text_of(fields: Fields, name: str, path: Path) -> str | None:
     if not isinstance(value, str):
         raise KubeconfigError(f"{path}: `{name}` is not a string", "put it in quotes")
     if "\0" in value:
-        raise KubeconfigError(f"{path}: `{name}` holds a NUL", "")
+        raise KubeconfigError(f"{path}: `{name}` contains a NUL", "")
     return value
 
 
@@ -134,12 +136,12 @@ def find_connection_config(
         found = _in_cluster(environ, namespace, service_account_folder)
     else:
         raise KubeconfigError(
-            "no kubeconfig is found",
+            "there is no kubeconfig",
             "name one: --kubeconfig FILE, or KUBECONFIG in the environment",
         )
     if not is_label(found.namespace):
         raise KubeconfigError(
-            f"{printable(found.namespace, 80)!r} is no namespace",
+            f"{printable(found.namespace, 80)!r} is not a namespace",
             "use up to 63 of a-z, 0-9 and -, with no - at either end",
         )
     return found
@@ -219,7 +221,7 @@ def _server(cluster: Fields, path: Path) -> str:
     """Return the URL of an API server to which tokens may be sent."""
     if cluster.get("insecure-skip-tls-verify"):
         raise KubeconfigError(
-            f"{path} switches the verification of TLS off",
+            f"{path} turns off TLS verification",
             "give its cluster the `certificate-authority` instead of `insecure-skip-tls-verify`:\n"
             "long-lived tokens travel over this connection",
         )
@@ -227,7 +229,7 @@ def _server(cluster: Fields, path: Path) -> str:
     if not server:
         raise KubeconfigError(f"{path}: the cluster has no `server`", "it looks like https://HOST")
     wrong = KubeconfigError(
-        f"{path}: `server` is no URL of an API server", "it looks like https://HOST:6443"
+        f"{path}: `server` is not the URL of an API server", "it looks like https://HOST:6443"
     )
     try:
         url = urlsplit(server)
@@ -281,13 +283,13 @@ def _impersonation(user: Fields, path: Path) -> Iterator[tuple[str, str]]:
 def _plugin(fields: Fields, path: Path, info: Fields) -> ExecPlugin:
     command, version = text_of(fields, "command", path), text_of(fields, "apiVersion", path)
     if not command:
-        raise KubeconfigError(f"{path}: an `exec` without a command", "")
+        raise KubeconfigError(f"{path}: `exec` has no command", "")
     if version not in (
         "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1",
     ):  # fmt: skip
         raise KubeconfigError(
-            f"{path}: the credential plugin {command} speaks {version or 'no version'}",
-            "its apiVersion is client.authentication.k8s.io/v1 (or v1beta1)",
+            f"{path}: the credential plugin {command} has the apiVersion {version or '(none)'}",
+            "it must be client.authentication.k8s.io/v1 (or v1beta1)",
         )
     if os.sep in command:
         command = str(path.parent / command)  # as client-go: only names are looked up in PATH

@@ -126,7 +126,7 @@ class ServedKinds:
         return frozenset(f"{version}/{kind}" for version, kind in self.resources)
 
     def find(self, group: str, kind: str) -> Resource | None:
-        """Return a kind in its preferred version, or None if the API server has none such."""
+        """Return a kind in its preferred version, or None if it is not served."""
         for (version, name), resource in self.resources.items():
             if name == kind and group_of(version) == group:
                 return resource
@@ -157,9 +157,11 @@ class Discovery:
                 self._groups[api_version] = self._load_group(api_version)
             found = self._groups[api_version].get(kind)
         if found is None:
-            fact = f"the cluster knows no {kind} in {api_version}"
+            fact = f"the cluster does not serve {kind} in {api_version}"
             status = Status({"kind": "Status", "code": 404, "reason": "NotFound", "message": fact})
-            raise NotFoundError(status, fact, "is its CustomResourceDefinition installed?")
+            raise NotFoundError(
+                status, fact, "check that its CustomResourceDefinition is installed"
+            )
         return found
 
     def all(self, *, refresh: bool = False) -> ServedKinds | None:
