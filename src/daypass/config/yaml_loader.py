@@ -147,7 +147,7 @@ def _decode(content: bytes, problems: Problems) -> str:
     so are characters that turn the direction of text (CVE-2021-42574).
     """
     if len(content) > LIMIT_BYTES:
-        limit = f"larger than {LIMIT_BYTES // 1024} KiB, which no config is"
+        limit = f"larger than {LIMIT_BYTES // 1024} KiB, the limit for a config"
         problems.stop((0, 0), limit, "is this the right file?")
     for mark, (message, hint) in _BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
@@ -162,8 +162,8 @@ def _decode(content: bytes, problems: Problems) -> str:
         character = match.group()
         message, hint = {
             "\t": ("a tab", "write spaces: YAML is indented with them"),
-            "\r": ("a carriage return alone", "end lines with a newline"),
-        }.get(character, (f"the character U+{ord(character):04X} does not print", "remove it"))
+            "\r": ("a carriage return without a newline", "end lines with a newline"),
+        }.get(character, (f"the character U+{ord(character):04X} is not printable", "remove it"))
         problems.stop(_mark_after(text[: match.start()]), message, hint)
     return text
 
@@ -211,25 +211,25 @@ class _Loader(Reader, Scanner, Parser, Composer):
     def compose_document(self) -> Any:
         start = self.peek_event()
         if start.version or start.tags:
-            self._refuse(start, "YAML directives (%...) are not read", "remove the line")
+            self._refuse(start, "YAML directives (%...) are not supported", "remove the line")
         return super().compose_document()
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         self._nodes += 1
         if self._nodes > LIMIT_NODES:
-            self._refuse(event, f"more than {LIMIT_NODES} values, which no config has", "")
+            self._refuse(event, f"more than {LIMIT_NODES} values, the limit for a config", "")
         if self._depth == LIMIT_DEPTH:
             self._refuse(event, f"nested deeper than {LIMIT_DEPTH} levels", "")
         if isinstance(event, AliasEvent):
-            alias = f"aliases are not read: {shown(f'*{event.anchor}')}"
+            alias = f"aliases are not supported: {shown(f'*{event.anchor}')}"
             self._refuse(event, alias, "write the value out, or quote the text")
         if event.anchor is not None:
-            anchor = f"anchors are not read: {shown(f'&{event.anchor}')}"
+            anchor = f"anchors are not supported: {shown(f'&{event.anchor}')}"
             self._refuse(event, anchor, "write the value out wherever it is needed")
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!", 1)
-            self._refuse(event, f"tags are not read: {shown(tag)}", "remove it")
+            self._refuse(event, f"tags are not supported: {shown(tag)}", "remove it")
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -283,7 +283,7 @@ class _Reader:
             elif self._is_broken(key_node):
                 pass
             elif key_node.value == "<<" and not key_node.style:
-                self._problems.add(mark, "merge keys (<<) are not read", "write the keys out")
+                self._problems.add(mark, "merge keys (<<) are not supported", "write the keys out")
             elif (key := str(key_node.value)) in values:
                 first, _ = self._document.find((*location, key))
                 self._problems.add(
@@ -296,10 +296,10 @@ class _Reader:
     def _is_broken(self, node: ScalarNode) -> bool:
         length = len(node.value)
         if length > LIMIT_CHARACTERS:
-            problem = (f"a value of {length} characters", f"at most {LIMIT_CHARACTERS} make sense")
+            problem = (f"a value of {length} characters", f"the limit is {LIMIT_CHARACTERS}")
         elif surrogate := _SURROGATE.search(node.value):
             # An escape that PyYAML lets through, and that no UTF-8 can hold.
-            problem = (f"U+{ord(surrogate[0]):04X} is half a character", "")
+            problem = (f"U+{ord(surrogate[0]):04X} is half of a surrogate pair", "")
         else:
             return False
         self._problems.add(_mark(node.start_mark), *problem)
@@ -312,7 +312,7 @@ class _Reader:
         mark = _mark(node.start_mark)
         self._problems.add(
             mark,
-            f"the value goes on over the next line: {shown(node.value)}",
+            f"the value continues on the next line: {shown(node.value)}",
             f"check the indentation of line {mark[0] + 1}",
         )
         return True
