@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
 from daypass.render.envoy.matching import (
+    USER_STATE,
     action,
     all_of,
     claim_text,
@@ -134,7 +135,6 @@ _CLAIMS = {
     "tokens": ("jti",),
     "namespaces": ("kubernetes.io", "namespace"),
 }
-_NOTHING: Mapping[str, tuple[str, ...]] = {}
 _DENIED: Json = refuse(Reason.DENIED)
 
 
@@ -163,12 +163,9 @@ class RevocationSnapshot:
     compacting: Set[str] = frozenset()
 
 
-def claims_filter(also: Mapping[str, tuple[str, ...]] = _NOTHING) -> Json:
-    """Return the filter that copies the looked-up claims; it comes after their verification.
-
-    `also`: more claims to copy, by the name of the state.
-    """
-    copied = {_key(name): keys for name, keys in _CLAIMS.items()} | dict(also)
+def claims_filter() -> Json:
+    """Return the filter that copies the looked-up claims and the user, once they are verified."""
+    copied = {_key(name): keys for name, keys in _CLAIMS.items()} | {USER_STATE: ("sub",)}
     return set_filter_state({state: claim_text(*keys) for state, keys in copied.items()})
 
 

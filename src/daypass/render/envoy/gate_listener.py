@@ -338,7 +338,7 @@ def gate_listener(
 
 def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoked: Json) -> Json:
     gate = settings.gate
-    native = (keys, claims_filter({USER_STATE: ("sub",)}), revoked)
+    native = (keys, claims_filter(), revoked)
     filters = [
         *(native if gate.is_native else ()),
         *((authorizer_filter(settings),) if gate.is_reviewed else ()),

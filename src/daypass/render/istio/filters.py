@@ -126,7 +126,7 @@ def _save_reviewed(settings: IstioGate) -> list[Json]:
 
 def _save_claims() -> Json:
     """Copy the looked-up claims to where no later filter can change them."""
-    delegate = {**claims_filter({USER_STATE: ("sub",)}), "name": f"{GATE}-claims"}
+    delegate = {**claims_filter(), "name": f"{GATE}-claims"}
     return only_where(has_claim(["iss"]), delegate)
 
 
