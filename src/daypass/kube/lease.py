@@ -67,7 +67,7 @@ class Lease:
                 self.trouble = str(error)
 
     def attempt(self) -> None:
-        """Get it, or renew it, if it is to be had."""
+        """Acquire or renew it, unless another process holds it."""
         began = self._clock.monotonic()
         try:
             if self._ask():
