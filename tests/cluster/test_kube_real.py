@@ -1,4 +1,4 @@
-"""The admin side's seam on a real API server."""
+"""The Kubernetes client on a real API server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from support.messages import raises
 
 @pytest.fixture
 def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
-    """All rights."""
+    """A cluster, with all permissions."""
     cluster = admin_cluster(control_plane)
     yield cluster
     cluster.close()
@@ -53,7 +53,7 @@ def settings(namespace: str, **data: str) -> Object:
     }
 
 
-def test_what_is_applied_is_there_and_what_is_deleted_is_gone(
+def test_apply_creates_and_changes_objects_and_delete_removes_them(
     cluster: Cluster, control_plane: ControlPlane
 ) -> None:
     namespace = control_plane.make_namespace()
@@ -97,7 +97,7 @@ def test_a_recreated_object_is_neither_deleted_nor_changed(
     assert "data" not in cluster.get(CONFIG_MAPS, "settings", namespace)
 
 
-def test_a_refusal_holds_the_rule_to_add_and_that_rule_is_enough(
+def test_a_forbidden_request_shows_the_missing_rule(
     control_plane: ControlPlane,
 ) -> None:
     bot = control_plane.make_identity()
@@ -150,7 +150,7 @@ def test_a_missing_object_is_reported_with_what_to_do(cluster: Cluster) -> None:
         cluster.apply(unknown)
 
 
-def test_an_absent_api_server_and_an_untrusted_one_are_reported_differently(
+def test_an_unreachable_and_an_untrusted_api_server_are_reported_differently(
     control_plane: ControlPlane,
 ) -> None:
     access = admin_access(control_plane)
@@ -214,7 +214,7 @@ def test_a_watch_ends_at_its_timeout(cluster: Cluster) -> None:
     assert all(kind == "BOOKMARK" for kind, _ in events)
 
 
-def test_daypass_is_the_same_user_as_kubectl_with_the_same_kubeconfig(
+def test_the_user_is_that_of_kubectl_with_the_same_kubeconfig(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     document = json.loads(control_plane.kubeconfig.read_text())

@@ -1,6 +1,6 @@
 """Rendered manifests on a real API server: strict about fields, with Pod Security enforced.
 
-The API server is one of their own: they are singletons of a cluster.
+They have an API server of their own, since some of them can exist only once in a cluster.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ FRONTS_NAMESPACES = ("ingress-nginx", "istio-system", "istio-ingress", "infra", 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster with the kinds of Istio, Envoy Gateway and cert-manager, and the fronts' own
-    namespaces.
-    """
+    """A cluster with the kinds of Istio, Envoy Gateway and cert-manager, and their namespaces."""
     with ControlPlane.start(tmp_path_factory.mktemp("rendered-plane")) as running:
         install_istio(running)
         install_envoy_gateway(running)
@@ -47,7 +45,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    """Who knows where the objects of a kind are."""
+    """A cluster, with all permissions."""
     opened = admin_cluster(plane)
     yield opened
     opened.close()
@@ -58,7 +56,7 @@ Apply = Callable[[Object], Answer]
 
 @pytest.fixture(scope="module")
 def apply(plane: ControlPlane, cluster: Cluster) -> Apply:
-    """Server-side apply that takes no field it does not know."""
+    """Server-side apply that refuses unknown fields."""
 
     def strictly(document: Object) -> Answer:
         metadata = document["metadata"]
@@ -74,7 +72,7 @@ def apply(plane: ControlPlane, cluster: Cluster) -> Apply:
 
 
 def applied(apply: Apply, case: Case) -> dict[str, Document]:
-    """Everything of a case, applied in order; the answers by kind and name."""
+    """Apply all objects of a case in order; return the responses by kind and name."""
     answers = {}
     for value in case.objects():
         answer = apply(value)
@@ -87,7 +85,7 @@ def applied(apply: Apply, case: Case) -> dict[str, Document]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_object_is_taken_without_a_warning_and_a_second_time_changes_nothing(
+def test_every_object_is_applied_without_a_warning_and_a_second_time_unchanged(
     apply: Apply, case: Case
 ) -> None:
     first = applied(apply, case)
@@ -99,7 +97,7 @@ def test_every_object_is_taken_without_a_warning_and_a_second_time_changes_nothi
     assert versions[0] == versions[1]
 
 
-def test_the_authority_that_is_there_to_be_copied_is_taken_as_it_is(apply: Apply) -> None:
+def test_the_example_of_an_internal_authority_can_be_applied(apply: Apply) -> None:
     text = (Path(__file__).parents[2] / "examples" / "internal-authority.yaml").read_text()
     objects = list(yaml.safe_load_all(text))
     assert [apply(value).code for value in objects] == [201, 201, 201]
@@ -107,7 +105,7 @@ def test_the_authority_that_is_there_to_be_copied_is_taken_as_it_is(apply: Apply
     assert config_of(THERE).door.certificate_issuer == issuer
 
 
-def test_a_field_that_is_not_known_would_be_refused(apply: Apply) -> None:
+def test_an_unknown_field_is_refused(apply: Apply) -> None:
     for kind in ("Deployment", "DestinationRule", "BackendTLSPolicy"):
         bent = copy.deepcopy(the(CASES["fronts"].objects(), kind))
         bent["spec"]["retires"] = 1
@@ -129,7 +127,7 @@ def keep_capabilities(spec: Document) -> None:
 
 
 @pytest.mark.parametrize("bend", [None, run_as_root, mount_the_host, keep_capabilities])
-def test_the_namespace_takes_the_doors_pod_and_none_with_more_rights(
+def test_pod_security_admits_the_door_and_no_pod_with_more_privileges(
     apply: Apply, plane: ControlPlane, bend: Callable[[Document], None] | None
 ) -> None:
     applied(apply, CASES["fronts"])
@@ -147,7 +145,7 @@ def test_the_namespace_takes_the_doors_pod_and_none_with_more_rights(
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_kustomize_builds_from_the_tree_what_is_rendered(case: Case, tmp_path: Path) -> None:
+def test_kustomize_builds_the_rendered_objects_from_the_tree(case: Case, tmp_path: Path) -> None:
     for path, text in case.tree().items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -179,9 +177,7 @@ def test_kubectl_applies_the_stream(plane: ControlPlane, tmp_path: Path) -> None
     assert applied_by_kubectl.stdout.count("serverside-applied") == len(CASES["fronts"].objects())
 
 
-def test_token_requests_have_seats_of_their_own_and_nothing_else_sits_there(
-    apply: Apply, plane: ControlPlane
-) -> None:
+def test_the_priority_level_is_for_token_requests_only(apply: Apply, plane: ControlPlane) -> None:
     applied(apply, CASES["direct"])
     level = plane.admin.get(f"{FLOW}/prioritylevelconfigurations/{NAME}")["metadata"]["uid"]
     bot = plane.make_identity()
