@@ -263,9 +263,7 @@ def _host_operation(operations: list[Any], name: str) -> int:
     found = []
     for index, operation in enumerate(operations):
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
-            raise PatchError(
-                f"{name}: operation {index + 1} is not one of a JSON patch", _USUAL_PATCH
-            )
+            raise PatchError(f"{name}: operation {index + 1} is not valid", _USUAL_PATCH)
         verb, path = operation.get("op"), operation["path"]
         if path in _HOST_PARENTS or (path == _HOST and verb not in ("add", "replace", "test")):
             raise PatchError(
