@@ -204,7 +204,7 @@ def part(value: Any) -> str:
     return encode(json.dumps(value).encode())
 
 
-def test_a_million_invalid_tokens_use_no_memory() -> None:
+def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
     tried, host = Tried(), HOST.encode()
     authorizer = tried.authorizer
     others = {"iss": "https://other.example.com", "aud": [AUDIENCE], "sub": USER}
@@ -223,13 +223,13 @@ def test_a_million_invalid_tokens_use_no_memory() -> None:
 
     send(10_000)
     before = resident_bytes()
-    send(1_000_000)
-    assert codes == {401: 1_010_000}
-    assert resident_bytes() - before < 16 * 1024 * 1024
+    send(200_000)
+    assert codes == {401: 210_000}
+    assert resident_bytes() - before < 3 * 1024 * 1024, "16 bytes for each"
     assert (len(authorizer.cache), len(authorizer.refusals), tried.asked) == (0, 0, [])
     assert authorizer.queue.waiting == 0
     assert len(tried.lines) <= 60, "events are bounded too"
-    assert tried.audit.suppressed > 1_000_000
+    assert tried.audit.suppressed > 200_000
 
 
 def test_cached_refusals_of_forged_tokens_are_bounded() -> None:
