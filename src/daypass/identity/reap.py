@@ -34,7 +34,7 @@ from daypass.kube.resources import (
     Object,
     Resource,
 )
-from daypass.render.workloads import Workload
+from daypass.render.deployment import Workload
 
 _NAME = "daypass-reap"
 _SCHEDULE = "*/10 * * * *"

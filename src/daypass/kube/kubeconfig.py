@@ -32,7 +32,7 @@ def _read_yaml(path: Path) -> Fields:
     """Return the mapping in a file. Every function here raises KubeconfigError."""
     content = _content(path)
     try:
-        document = yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe loader
+        document = yaml.load(content, Loader=_WithoutMergeKeys)  # noqa: S506 - a safe loader
     except Exception:
         # Constructors of unusual tags raise anything, and it may quote the secrets inside.
         raise KubeconfigError(
@@ -45,7 +45,7 @@ def _read_yaml(path: Path) -> Fields:
     return document
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _WithoutMergeKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Anchors are shared when they are used, but `<<` copies: a few lines become gigabytes."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:

@@ -1,6 +1,7 @@
 """From a config to what runs: Kubernetes manifests, Envoy's config, and the admission policy.
 
-`manifests` puts the objects of a cluster together: `workloads` are the Deployments, `fronts` the
+`manifests` puts the objects of a cluster together: `workloads` are the Deployments (a
+`deployment` is the record of one), `fronts` the
 ingress or gateway of a domain, `istio` and `envoy_gateway` the gate there, `policy` the admission
 policy. `envoy` is the config of door and gate, in a pod or on one machine.
 

@@ -1,0 +1,279 @@
+"""The record of a workload, and the objects that it becomes in a cluster.
+
+Pods run under Pod Security `restricted`, behind a NetworkPolicy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from daypass._core.labels import DOMAIN
+from daypass._core.net import is_address
+from daypass.config import Config
+from daypass.render.objects import SERVICE_PORT, Object, annotated, new_object
+
+_USER = 65532
+"""`nonroot` of a distroless image."""
+_GROWTH = 4
+"""An autoscaler's most replicas, as a multiple of the least. Limits of a replica grow with it."""
+_API_SERVER_PORTS = (443, 6443)
+"""Of the Service, and behind it: a NetworkPolicy applies after the address was translated."""
+_CONFIG_HASH = f"{DOMAIN}/config-hash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """What kubelet requests over HTTP, at the named port."""
+
+    port: str
+    alive: str
+    ready: str
+    startup_seconds: int
+    """Between two requests until the container is alive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A container, and the name of its pod's ServiceAccount."""
+
+    name: str
+    container: str
+    image: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def job_pod(self) -> Object:
+        """Return the spec of a pod that runs the container once, for a Job."""
+        return {
+            "serviceAccountName": self.name,
+            "restartPolicy": "Never",
+            "securityContext": self._pod_security(),
+            "containers": [
+                {
+                    "name": self.container,
+                    "image": self.image,
+                    "command": list(self.command),
+                    "env": self._env(),
+                    "resources": {
+                        "requests": {"cpu": "50m", "memory": "64Mi"},
+                        "limits": {"memory": "256Mi"},
+                    },
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        }
+
+    def _pod_security(self, **more: int) -> Object:
+        return {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            **more,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+    def _env(self) -> list[Object]:
+        return [{"name": name, "value": value} for name, value in self.env.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment(Workload):
+    """A Deployment, and the objects that go with it under its name.
+
+    - `files`: the ConfigMap; a new `config_hash` replaces the pods.
+    - `ports`: container ports by name; one that is called `https` gets a Service.
+    - `rules`: ingress rules of the NetworkPolicy.
+    - `mounts`: volumes as (name, path, source); all but an emptyDir are read-only.
+    - `is_autoscaled`: by CPU, from `replicas` up; otherwise `replicas` is the number of pods.
+    """
+
+    namespace: str
+    args: tuple[str, ...] = ()
+    files: Mapping[str, str]
+    config_hash: str
+    ports: Mapping[str, int]
+    rules: tuple[Object, ...]
+    probes: Probes
+    mounts: tuple[tuple[str, str, Object], ...]
+    cpu: tuple[str, str]
+    """Request and limit."""
+    disk: str = "64Mi"
+    grace_seconds: int
+    pre_stop_seconds: int = 0
+    has_token: bool = True
+    """Whether the pod gets a ServiceAccount token."""
+    replicas: int
+    is_autoscaled: bool = True
+    service_annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def objects(self, config: Config) -> list[Object]:
+        """Return everything but RBAC."""
+        no_token = {} if self.has_token else {"automountServiceAccountToken": False}
+        objects = [
+            new_object("v1", "ServiceAccount", self.name, self.namespace, **no_token),
+            new_object("v1", "ConfigMap", self.name, self.namespace, data=dict(self.files)),
+            self._deployment(),
+            self._network_policy(config),
+            self._disruption_budget(),
+        ]
+        if "https" in self.ports:
+            objects.append(self._service())
+        if self.is_autoscaled:
+            objects.append(self._autoscaler())
+        return objects
+
+    @property
+    def _selector(self) -> dict[str, str]:
+        return {"app.kubernetes.io/name": self.name}
+
+    def _deployment(self) -> Object:
+        labels = {
+            **self._selector,
+            # They terminate TLS themselves; a sidecar must not read the traffic.
+            "istio.io/dataplane-mode": "none",
+            "sidecar.istio.io/inject": "false",
+        }
+        metadata = {"annotations": {_CONFIG_HASH: self.config_hash}, "labels": labels}
+        spec = {
+            # A number would conflict with the autoscaler's.
+            **({} if self.is_autoscaled else {"replicas": self.replicas}),
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": self._selector},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "template": {"metadata": metadata, "spec": self._pod()},
+        }
+        return new_object("apps/v1", "Deployment", self.name, self.namespace, spec=spec)
+
+    def _pod(self) -> Object:
+        return {
+            "serviceAccountName": self.name,
+            **({} if self.has_token else {"automountServiceAccountToken": False}),
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": self.grace_seconds,
+            "securityContext": self._pod_security(fsGroup=_USER),
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": topology,
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": self._selector},
+                    "matchLabelKeys": ["pod-template-hash"],
+                }
+                for topology in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+            ],
+            "containers": [self._container()],
+            "volumes": [{"name": name, **source} for name, _, source in self.mounts],
+        }
+
+    def _container(self) -> Object:
+        probes = self.probes
+        env = self._env()
+        # Envoy exits at once on a signal: open requests need time before.
+        pre_stop = {"preStop": {"sleep": {"seconds": self.pre_stop_seconds}}}
+        request, limit = self.cpu
+        return {
+            "name": self.container,
+            "image": self.image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": list(self.command),
+            **({"args": list(self.args)} if self.args else {}),
+            **({"env": env} if env else {}),
+            "ports": [{"name": name, "containerPort": port} for name, port in self.ports.items()],
+            "startupProbe": _probe(probes.port, probes.alive, probes.startup_seconds, 30),
+            "livenessProbe": _probe(probes.port, probes.alive, 10, 3),
+            "readinessProbe": _probe(probes.port, probes.ready, 5, 3),
+            **({"lifecycle": pre_stop} if self.pre_stop_seconds else {}),
+            "resources": {
+                "requests": {"cpu": request, "memory": "128Mi", "ephemeral-storage": "16Mi"},
+                "limits": {"cpu": limit, "memory": "512Mi", "ephemeral-storage": self.disk},
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "privileged": False,
+                "readOnlyRootFilesystem": True,
+            },
+            "volumeMounts": [
+                {
+                    "name": name,
+                    "mountPath": path,
+                    **({} if "emptyDir" in source else {"readOnly": True}),
+                }
+                for name, path, source in self.mounts
+            ],
+        }
+
+    def _service(self) -> Object:
+        # Traefik and others speak TLS to a port of this name.
+        port = {"name": "https", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": "https"}
+        spec = {"type": "ClusterIP", "selector": self._selector, "ports": [port]}
+        document = new_object("v1", "Service", self.name, self.namespace, spec=spec)
+        return annotated(document, dict(self.service_annotations))
+
+    def _network_policy(self, config: Config) -> Object:
+        spec = {
+            "podSelector": {"matchLabels": self._selector},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": list(self.rules),
+            "egress": _to_api_server(config),
+        }
+        return new_object(
+            "networking.k8s.io/v1", "NetworkPolicy", self.name, self.namespace, spec=spec
+        )
+
+    def _disruption_budget(self) -> Object:
+        spec: Object = {"maxUnavailable": 1, "selector": {"matchLabels": self._selector}}
+        if self.is_autoscaled:
+            spec["unhealthyPodEvictionPolicy"] = "AlwaysAllow"
+        return new_object("policy/v1", "PodDisruptionBudget", self.name, self.namespace, spec=spec)
+
+    def _autoscaler(self) -> Object:
+        # Without a metrics server it still holds the least number.
+        target = {"type": "Utilization", "averageUtilization": 70}
+        spec = {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": self.name},
+            "minReplicas": self.replicas,
+            "maxReplicas": self.replicas * _GROWTH,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        }
+        return new_object(
+            "autoscaling/v2", "HorizontalPodAutoscaler", self.name, self.namespace, spec=spec
+        )
+
+
+def _probe(port: str, path: str, period: int, failures: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": port},
+        "periodSeconds": period,
+        "failureThreshold": failures,
+        "timeoutSeconds": 2,
+    }
+
+
+def _to_api_server(config: Config) -> list[Object]:
+    cluster = config.cluster
+    addresses = set(cluster.addresses)
+    rules: list[Object] = []
+    if is_address(cluster.server_host):
+        addresses.add(cluster.server_host)
+    else:
+        rules.append({"ports": [network_port(53, "UDP"), network_port(53)]})
+    ports = sorted({cluster.server_port, *_API_SERVER_PORTS})
+    rule: Object = {"ports": [network_port(port) for port in ports]}
+    if addresses:
+        rule["to"] = [
+            {"ipBlock": {"cidr": f"{address}/{128 if ':' in address else 32}"}}
+            for address in sorted(addresses)
+        ]
+    return [*rules, rule]
+
+
+def network_port(port: int, protocol: str = "TCP") -> Object:
+    """Return a port of a rule in a NetworkPolicy."""
+    return {"port": port, "protocol": protocol}
