@@ -285,7 +285,7 @@ def by_another_listener(
 
 
 def _lines(served: Iterable[HostOwner]) -> Iterator[tuple[str, str]]:
-    """Yield each host with the words for who serves it where."""
+    """Yield each host, and a phrase that names its owners and their gateway."""
     found: dict[tuple[str, str], set[str]] = {}
     for one in served:
         found.setdefault((one.gateway, one.host), set()).add(one.owner)
