@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +24,13 @@ from daypass._core.secret import Secret
 from daypass.identity.create import dry_run
 from daypass.identity.delete import delete
 from daypass.identity.model import (
+    IdentityNotFoundError,
     find_account,
+    get_identity,
     identity_objects,
 )
 from daypass.identity.reap import reap, reaper_objects
+from daypass.identity.tokens import live_secrets, token_secrets, wait_for_token
 from daypass.kube.errors import ConflictError, ForbiddenError
 from daypass.kube.resources import (
     CLUSTER_ROLES,
@@ -32,8 +40,9 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
 )
 from support import identities
-from support.clusters import cluster_as
+from support.clusters import admin_access, cluster_as
 from support.controlplane import ControlPlane
+from support.crashes import Crash, CrashingCluster
 from support.deadline import eventually
 from support.desk import Desk, desk_at
 from support.lifecycle import GATE, accepts, exchange, make, own_secrets, renew, silent
@@ -86,15 +95,16 @@ def test_the_credentials_file_is_private_and_gives_bound_tokens(desk: Desk) -> N
     assert not file.exists()
 
 
-def test_the_printed_commands_for_kubectl_work_as_they_are(desk: Desk) -> None:
+@pytest.mark.parametrize("tool", ["curl", "kubectl"])
+def test_the_printed_commands_work_as_they_are(desk: Desk, tool: str) -> None:
     _, words = desk.create()
     assert desk.token().reveal() not in words
+    (script,) = re.findall(rf"with {tool}:\n((?:    .*\n?)+)", words)
     done = subprocess.run(
-        ["sh", "-euc", words.partition("with kubectl:\n")[2]], cwd=desk.folder,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        ["sh", "-euc", script], cwd=desk.folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    token = done.stdout.strip()
+    token = json.loads(done.stdout)["status"]["token"] if tool == "curl" else done.stdout.strip()
     (secret,) = own_secrets(desk.cluster, desk.bot)
     assert claims(token)["aud"] == [GATE]
     assert claims(token)["exp"] - claims(token)["iat"] == 3600
@@ -208,6 +218,52 @@ def test_with_an_account_that_stays_the_right_to_make_tokens_ends_first(desk: De
     assert desk.cluster.find(SERVICE_ACCOUNTS, "bot", desk.namespace) is not None
 
 
+def interruptions(cluster: CrashingCluster, action: Callable[[], object]) -> Iterator[bool]:
+    """Repeat an action, interrupted one request later each time, until it ends by itself.
+
+    Yield after each interruption whether the API server had acted on the last request.
+    """
+    for call, acted in itertools.product(range(1, 20), (False, True)):
+        try:
+            with cluster.crashing(call, acted=acted):
+                action()
+            return
+        except Crash:
+            yield acted
+    pytest.fail("more than 20 requests")
+
+
+def test_an_interrupted_creation_or_rotation_resumes_from_any_request(desk: Desk) -> None:
+    with closing(CrashingCluster(admin_access(desk.plane))) as cluster:
+        assert list(interruptions(cluster, lambda: make(cluster, desk.bot)))
+        for overlap_seconds in (0, 3600):
+            rotation = partial(renew, cluster, desk.bot, overlap_seconds=overlap_seconds)
+            assert list(interruptions(cluster, rotation))
+            account = get_identity(cluster, desk.bot)
+            (live,) = live_secrets(token_secrets(cluster, desk.bot), account.uid)
+            token = wait_for_token(cluster, desk.namespace, live.name)
+            with closing(cluster_as(desk.plane, token)) as holder:
+                assert isinstance(exchange(holder, desk.bot, bound_to=live.name), Secret)
+
+
+def test_an_interrupted_deletion_resumes_from_any_request(desk: Desk) -> None:
+    def assert_gone() -> None:
+        assert find_account(desk.cluster, desk.bot) is None
+        assert desk.cluster.list(ROLE_BINDINGS, desk.namespace, labels=labels.SELECTOR) == []
+
+    with closing(CrashingCluster(admin_access(desk.plane))) as cluster:
+        deletion = partial(delete, cluster, desk.bot, warn=silent)
+        make(cluster, desk.bot)
+        for acted in interruptions(cluster, deletion):
+            try:
+                deletion()
+            except IdentityNotFoundError:
+                assert acted
+            assert_gone()
+            make(cluster, desk.bot)
+        assert_gone()
+
+
 def test_the_rendered_reaper_has_the_rights_it_needs_and_may_run_under_restricted_security(
     desk: Desk,
 ) -> None:
@@ -282,6 +338,33 @@ def test_an_identity_refused_in_part_creates_nothing(desk: Desk) -> None:
     assert 'resources: ["roles"]' in refused.value.hint
     assert find_account(desk.cluster, desk.bot) is None
     assert labels.POLICY not in desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
+
+
+def test_an_invalid_output_folder_is_refused_before_any_rotation(desk: Desk) -> None:
+    created = make(desk.cluster, desk.bot)
+    (desk.folder / "file").touch()
+    rotate = ("identity", "rotate", "--all", "-n", desk.namespace)
+    _, words = desk.run(*rotate, "--output-dir", "file", code=2)
+    assert "file " in words
+    check(words, reason="usage")
+    assert [each.name for each in own_secrets(desk.cluster, desk.bot)] == [created.secret_name]
+
+
+def test_a_fleet_is_rotated_with_a_summary(desk: Desk) -> None:
+    for number in range(5):
+        make(desk.cluster, replace(desk.bot, name=f"bot-{number}"))
+    occupied = desk.folder / "out" / desk.namespace / "bot-2.json"
+    occupied.parent.mkdir(mode=0o700, parents=True)
+    occupied.write_text("other")
+    occupied.parent.parent.chmod(0o700)
+    rotate = ("identity", "rotate", "--all", "-n", desk.namespace)
+    out, words = desk.run(*rotate, "--output-dir", "out", "--output", "json", code=1)
+    summary = {each["name"]: each for each in json.loads(out)}
+    assert [name for name, each in summary.items() if each["error"]] == ["bot-2"]
+    check(message_with(words, "4 of 5"), reason="rotated")
+    assert "\r" not in words  # no progress without a terminal
+    file = summary["bot-1"]["credentials"]
+    assert desk.credentials(file).secret_name == summary["bot-1"]["secret"]
 
 
 def test_a_role_changed_by_another_manager_is_a_conflict(desk: Desk) -> None:
