@@ -18,6 +18,7 @@ from daypass._core import labels
 from daypass.identity.grants import GrantRequest, apply, plan
 from daypass.identity.health import examine
 from daypass.identity.inventory import list_objects, list_queries
+from daypass.identity.model import IdentityName
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     NAMESPACES,
@@ -31,6 +32,7 @@ from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.deadline import eventually
 from support.desk import Desk, desk_at
+from support.identities import Identity
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import SETTINGS, Warnings, make, silent
 from support.messages import check, line_with
@@ -70,9 +72,11 @@ def alice(desk: Desk) -> str:
     return granted_profile(desk)
 
 
-def granted_profile(desk: Desk) -> str:
+def granted_profile(desk: Desk, identity: IdentityName | None = None) -> str:
     name = make_profile(desk.plane)
-    wish = GrantRequest(identity=desk.bot, namespaces=(name,), cluster_role="kubeflow-view")
+    wish = GrantRequest(
+        identity=identity or desk.bot, namespaces=(name,), cluster_role="kubeflow-view"
+    )
     apply(desk.cluster, plan(desk.cluster, wish, warn=silent))
     return name
 
@@ -114,12 +118,14 @@ def test_list_shows_the_day_of_the_last_use(desk: Desk) -> None:
     assert eventually("the API server has noted the use", last_used).startswith("20")
 
 
-def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(desk: Desk, alice: str) -> None:
-    names = [replace(desk.bot, name=f"bot-{number}") for number in range(5)]
+def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(desk: Desk) -> None:
+    names = [replace(desk.bot, namespace=desk.plane.make_namespace()) for _ in range(5)]
     tokens = [make(desk.cluster, name).token.reveal() for name in names]
+    for name in names:
+        granted_profile(desk, name)
     since = desk.plane.audit_position()
     output, _ = desk.run("identity", "list", "-A", "--output", "json")
-    assert all(name.name in output for name in names)
+    assert all(name.namespace in output for name in names)
     assert not any(token in output for token in tokens)
 
     def asked() -> list[Any] | None:
@@ -173,11 +179,47 @@ def test_a_missing_namespace_is_not_reported_as_healthy(desk: Desk) -> None:
     desk.run("identity", "list", "-n", desk.plane.make_namespace(), "--check")
 
 
-def test_a_user_with_limited_rights_sees_a_part_and_a_note(desk: Desk, alice: str) -> None:
-    reader = desk.plane.make_identity(desk.namespace, "reader", authorize=False)
+def test_orphaned_grants_are_listed_until_they_are_removed(desk: Desk, alice: str) -> None:
+    desk.cluster.delete(SERVICE_ACCOUNTS, "bot", desk.namespace)
+    orphan = listed(desk, "-n", desk.namespace)[desk.namespace]
+    assert orphan["exists"] is False
+    assert [each["code"] for each in orphan["findings"]] == ["orphan"]
+    assert alice in orphan["findings"][0]["text"]
+    desk.identity("unauthorize", "--everywhere")
+    left = listed(desk, "-n", desk.namespace)[desk.namespace]
+    assert alice not in left["findings"][0]["text"]
+
+
+@pytest.fixture
+def reader(desk: Desk) -> Identity:
+    """A ServiceAccount with the role `admin` in the namespace of the identity."""
+    made = desk.plane.make_identity(desk.namespace, "reader", authorize=False)
     identities.bind(desk.plane.admin, desk.namespace, "reader", kind="ClusterRole", role="admin")
     attributes = {"namespace": desk.namespace, "verb": "list", "resource": "secrets"}
-    identities.wait_until_allowed(desk.plane.admin, reader.user, attributes)
+    identities.wait_until_allowed(desk.plane.admin, made.user, attributes)
+    return made
+
+
+@pytest.mark.usefixtures("alice")
+@pytest.mark.parametrize("seen_of_both", ["rolebindings", "authorizationpolicies"])
+def test_a_grant_with_an_invisible_half_is_not_reported_as_partial(
+    desk: Desk, reader: Identity, seen_of_both: str
+) -> None:
+    admin, role = desk.plane.admin, identities.unique("reader")
+    rule = {"apiGroups": ["*"], "resources": [seen_of_both], "verbs": ["list"]}
+    admin.create(f"{identities.RBAC}/clusterroles", {"metadata": {"name": role}, "rules": [rule]})
+    with identities.bound_cluster_wide(admin, role, reader):
+        attributes = {"verb": "list", "resource": seen_of_both, "group": "*"}
+        identities.wait_until_allowed(admin, reader.user, attributes)
+        with closing(cluster_as(desk.plane, reader.token)) as asked:
+            objects = list_objects(asked, desk.namespace, warn=silent)
+    (seen,) = examine(objects, asked.clock, namespace=desk.namespace, unused_seconds=10**9)
+    assert len(seen.record.roles) == (1 if seen_of_both == "rolebindings" else 0)
+    assert seen.findings == ()
+
+
+@pytest.mark.usefixtures("alice")
+def test_a_user_with_limited_rights_sees_a_part_and_a_note(desk: Desk, reader: Identity) -> None:
     asked, warnings = cluster_as(desk.plane, reader.token), Warnings()
     objects = list_objects(asked, desk.namespace, warn=warnings)
     asked.close()
