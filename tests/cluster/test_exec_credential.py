@@ -15,6 +15,7 @@ from support import identities
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
+from support.messages import check
 from support.up import Up
 
 
@@ -187,6 +188,13 @@ def test_revoked_credentials_print_an_error_and_do_not_prompt(
     assert "eyJ" not in done.stderr
 
 
+def test_the_door_is_refused_as_a_server(person: Person, up: Up) -> None:
+    done = person.daypass("kubeconfig", "--server", up.door)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert up.door in done.stderr
+    check(done.stderr, reason="usage")
+
+
 def test_the_kubeconfig_merges_with_another_one(person: Person) -> None:
     other = person.folder / "other"
     other.write_text(
@@ -198,3 +206,20 @@ def test_the_kubeconfig_merges_with_another_one(person: Person) -> None:
     done = person.run("kubectl", "--context", name, "get", "configmaps", **both)
     assert done.returncode == 0, done.stderr
     assert person.run("kubectl", "config", "current-context", **both).stdout == "theirs\n"
+
+
+def test_the_agent_writes_a_token_that_the_api_server_accepts(
+    person: Person, identity: Identity, control_plane: ControlPlane
+) -> None:
+    config = person.folder / "agent.toml"
+    audience = api_audience(control_plane, identity)
+    config.write_text(f'[[token]]\npath = "{person.folder}/token"\naudience = "{audience}"\n')
+    config.chmod(0o600)
+    done = person.daypass("agent", "--config", str(config), "--once")
+    assert done.returncode == 0, done.stderr
+    reviewed = control_plane.admin.create(
+        "/apis/authentication.k8s.io/v1/tokenreviews",
+        {"spec": {"token": (person.folder / "token").read_text(), "audiences": [audience]}},
+    )
+    assert reviewed["status"]["user"]["username"] == identity.user
+    assert reviewed["status"]["authenticated"] is True
