@@ -246,6 +246,12 @@ def test_missing_kinds_and_namespaces_are_named_before_anything_is_applied(
     assert writes(plane, since) == []
 
 
+def test_the_versions_that_the_cluster_serves_are_found(cluster: Cluster) -> None:
+    served = {"gateway.networking.k8s.io/v1/BackendTLSPolicy"}
+    served |= {f"networking.istio.io/{version}/VirtualService" for version in ("v1", "v1beta1")}
+    assert served <= cluster.kinds().names
+
+
 def test_a_forbidden_request_names_the_rbac_rule_to_add(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
@@ -320,12 +326,13 @@ def test_diff_finds_drift_between_config_files_git_and_cluster(
     assert (only["kind"], only["action"]) == ("Ingress", "create")
 
     quick_apply("--yes")
-    assert main(["diff"]) == 0
+    assert (main(["diff"]), main(checked)) == (0, 0)
     write(folder, BOTH + "door: {replicas: 3}\n")
-    assert main(["diff"]) == 3
+    assert (main(["diff"]), main(checked)) == (3, 3)
     quick_apply("--yes")
-    capsys.readouterr()
     assert main(["diff"]) == 3
+    capsys.readouterr()
+    assert main(checked) == 3
     check(message_with(capsys.readouterr().err, "daypass.yaml"), reason="uncommitted")
 
 

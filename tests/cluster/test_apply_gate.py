@@ -105,6 +105,7 @@ def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster)
 
 def test_without_a_gate_any_more_its_policies_go_and_the_door_stays(cluster: Cluster) -> None:
     apply(cluster, ENVOY_GATEWAY)
+    assert ("SecurityPolicy", "daypass", "daypass-domain-ekf") in named(everything(cluster))
     apply(cluster, ENVOY_GATEWAY.partition("gate:")[0])
     there = named(everything(cluster))
     assert not [each for each in there if each[2] == GATE or each[0] == "SecurityPolicy"]

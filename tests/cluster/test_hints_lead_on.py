@@ -139,7 +139,8 @@ def test_a_missing_policy_is_applied_by_the_command_that_create_verify_and_show_
         verify,
         ("identity", "show", *bot),
     ):
-        named_commands.named("daypass policy apply", "".join(desk.run(*line)))
+        named = named_commands.named("daypass policy apply", "".join(desk.run(*line)))
+        assert named.words == ("policy", "apply")
     desk.run("policy", "apply")
     assert policy_state(desk.cluster, None, desk.namespace).is_in_force
     assert "✓ policy " in desk.run(*verify)[0]

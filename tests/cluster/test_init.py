@@ -189,10 +189,19 @@ def test_init_warns_of_host_names_that_bypass_a_gate_and_suggests_a_config(
         (("--host", "taken.test"), ("Ingress rok/theirs", "/kubernetes/api")),
         (("--host", "models.serving.test"), ("VirtualService serving/model", "/kube")),
         (("--host", "gw.test"), ("HTTPRoute serving/theirs", "/kubernetes")),
+        (
+            ("--host", "new.test", "--front", "ingress-nginx", "--class-name", "alb"),
+            ("alb", "public"),
+        ),
+        (
+            ("--host", "new.test", "--front", "istio", "--tls", "issuer:mine"),
+            ("mine", "letsencrypt"),
+        ),
+        (("--host", "new.test"), ("new.test", "--front")),
     ],
-    ids=["Ingress", "VirtualService", "HTTPRoute"],
+    ids=["Ingress", "VirtualService", "HTTPRoute", "class", "issuer", "front"],
 )
-def test_a_path_that_is_taken_is_refused_and_nothing_is_written(
+def test_options_that_contradict_the_cluster_are_refused_and_nothing_is_written(
     plane: ControlPlane, tmp_path: Path, words: tuple[str, ...], expected: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
