@@ -117,6 +117,8 @@ DIFFERS = r"\S+(?=/revocations\.json)|(?<=cannot be read: )[^\n]+"
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda whole: whole[: len(whole) // 2],
     "another version": lambda whole: whole.replace(b'"format": 1', b'"format": 999'),
+    "no keys": lambda whole: json.dumps({**json.loads(whole), "keys": []}).encode(),
+    "deep": lambda _: b"[" * 200_000,
 }
 
 
@@ -195,6 +197,17 @@ def dead_cluster(folder: Path, issuer: str = "") -> str:
     (folder / "ca.crt").write_text(Authority().pem)
     fields = "server: https://127.0.0.1:9, certificateAuthority: ca.crt" + issuer
     return stack_config(cluster=f"cluster: {{{fields}}}\n")
+
+
+def test_a_state_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    with running_up(tmp_path, stack_config()) as up:
+        assert up.end() == 0
+    (state,) = tmp_path.glob("state/**/api-server.json")
+    state.chmod(0o644)
+    with running_up(tmp_path, stack_config()) as again:
+        assert again.wait() == 1
+    assert str(state) in again.words
+    check_message(again.words, reason="failed", hide=r"\S+(?=/api-server\.json)")
 
 
 def test_a_gate_without_keys_refuses_every_token(tmp_path: Path) -> None:
