@@ -9,6 +9,7 @@ import pytest
 from daypass.kube.errors import BrokenAnswerError, ClusterUnreachableError, KubeconfigError, explain
 from daypass.kube.informer import LISTED, Informer, ObjectStore, is_transient
 from daypass.kube.resources import SECRETS, Object
+from support.deadline import eventually
 from support.messages import check
 from support.timing import FakeClock
 from support.watched_api import WatchedApi, cluster_of
@@ -80,6 +81,24 @@ def test_a_missing_permission_is_reported_at_once(running: Running) -> None:
 
 def test_the_first_failure_before_any_event_is_reported() -> None:
     assert Running().trouble_after_attempt(UNREACHABLE)
+
+
+def test_a_watch_resumes_from_the_last_event_or_bookmark(running: Running) -> None:
+    api = running.api
+    api.put("secrets", "s-1")
+    api.version += 1
+    bookmark = {"metadata": {"namespace": "team", "resourceVersion": str(api.version)}}
+    api.events.append((api.version, "secrets", "BOOKMARK", bookmark))
+    running.informer.start()
+    try:
+        eventually(
+            "it resumes from there",
+            lambda: api.asked[-1].url.params.get("resourceVersion") == str(api.version),
+        )
+        assert [each["metadata"]["uid"] for each in running.store.objects()] == ["s-1"]
+        assert api.lists("secrets") == 1
+    finally:
+        running.informer.stop()
 
 
 def thing(uid: str, version: int = 1) -> Object:
