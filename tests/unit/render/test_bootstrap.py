@@ -68,6 +68,44 @@ def test_the_admin_interface_is_a_unix_socket_with_mode_0600() -> None:
         assert config["admin"] == {"address": {"pipe": {"path": "admin.sock", "mode": 0o600}}}
 
 
+def test_the_path_is_not_normalized_and_no_upgrade_is_configured() -> None:
+    config = manager(static())
+    assert (config["normalize_path"], config["merge_slashes"]) == (False, False)
+    assert config["path_with_escaped_slashes_action"] == "KEEP_UNCHANGED"
+    assert config["http_protocol_options"]["allow_absolute_url"] is False
+    assert "upgrade_configs" not in config
+    assert "allow_connect" not in config["http2_protocol_options"]
+
+
+def test_a_request_is_forwarded_once_and_only_if_it_meets_every_condition() -> None:
+    configuration = manager(static())["route_config"]
+    ours, others = configuration["virtual_hosts"]
+    assert (ours["domains"], others["domains"]) == (list(SETTINGS.exposure.hosts), ["*"])
+    assert not [route for route in others["routes"] if "route" in route]
+    for host in (ours, others):
+        last = host["routes"][-1]
+        assert last["match"] == {"prefix": "/"}
+        assert last["direct_response"] == {"status": 404}
+    paths = {f"^(?:{pattern})$" for pattern in SETTINGS.exposure.path_patterns}
+    forwarding = [route for route in ours["routes"] if "route" in route]
+    assert len(forwarding) == 3
+    for route in forwarding:
+        matchers = route["match"]["headers"]
+        by_name = {each["name"]: each for each in matchers}
+        assert by_name.keys() == {":path", ":method", "authorization", "content-type"}
+        found = [each["string_match"] for each in matchers if each["name"] == ":path"]
+        assert {each["safe_regex"]["regex"] for each in found} == paths
+        assert not [each for each in matchers if each.get("invert_match")]
+        if by_name["authorization"].get("present_match") is False:
+            assert by_name[":method"]["string_match"] == {"exact": "GET"}
+        else:
+            assert "safe_regex" in by_name["authorization"]["string_match"]
+        assert "retry_policy" not in route["route"]
+    (added,) = configuration["request_headers_to_add"]
+    assert added["header"]["key"] == "x-forwarded-for"
+    assert added["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
+
+
 def test_rate_limits_come_before_the_body_is_read() -> None:
     names = [filter_["name"] for filter_ in manager(static())["http_filters"]]
     assert names == [
