@@ -357,7 +357,7 @@ def test_a_missing_hook_command_is_reported(run_hook: RunHook, command: str, rea
             "302",
             id="302",
         ),
-        pytest.param(b"nonsense\r\n\r\n", 1, "MalformedAnswerError", id="no HTTP"),
+        pytest.param(b"nonsense\r\n\r\n", 1, "MalformedResponseError", id="no HTTP"),
         pytest.param(None, 1, "TimeoutError", id="nothing"),
     ],
 )

@@ -15,7 +15,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.secret import redact
 from daypass.client.config import CredentialsConfig
 from daypass.client.door import TokenRequest
-from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
+from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
 from support.exchanges import order, run_exchange
 from support.fake_door import (
@@ -90,8 +90,8 @@ FAILURES = st.builds(
             socket.gaierror(socket.EAI_AGAIN, "x"),
             ssl.SSLError(1, "x"),
             ssl.SSLEOFError(8, "x"),
-            MalformedAnswerError("it is odd"),
-            TruncatedAnswerError(),
+            MalformedResponseError("it is odd"),
+            TruncatedResponseError(),
         ]
     ),
 )

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from daypass.client.http1 import (
     HttpResponse,
-    MalformedAnswerError,
+    MalformedResponseError,
     ResponseParser,
-    TruncatedAnswerError,
+    TruncatedResponseError,
 )
 
 Outcome = tuple[Any, ...]
@@ -25,9 +25,9 @@ def outcome(pieces: list[bytes]) -> Outcome:
     try:
         response = next((r for piece in pieces if (r := parser.feed(piece))), None)
         response = response or parser.end()
-    except MalformedAnswerError as error:
+    except MalformedResponseError as error:
         return ("malformed", str(error))
-    except TruncatedAnswerError:
+    except TruncatedResponseError:
         return ("truncated",)
     return (response.status, response.headers, response.body)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
-from daypass._core.secret import LIMIT_ANSWER_BYTES, RUN_CHARACTERS, Secret, redact, redact_answer
+from daypass._core.secret import LIMIT_ANSWER_BYTES, RUN_CHARACTERS, Secret, redact, redact_response
 from daypass.client.http1 import HttpResponse
 from daypass.kube.errors import explain
 from daypass.verification.checks import judge_gate, judge_policy
@@ -147,12 +147,12 @@ def test_any_secret_is_removed_from_any_text(text: str, secret: str) -> None:
 )
 def test_a_long_response_is_redacted_cheaply(unit: str) -> None:
     body = (unit * 2**20).encode()[: 2**20]
-    assert len(redact_answer(body, Secret(TOKEN))) <= 2 * LIMIT_ANSWER_BYTES
+    assert len(redact_response(body, Secret(TOKEN))) <= 2 * LIMIT_ANSWER_BYTES
 
 
 @given(body=st.binary(max_size=300))
 def test_any_body_is_redacted_without_an_error(body: bytes) -> None:
-    redact_answer(body, Secret(TOKEN))
+    redact_response(body, Secret(TOKEN))
 
 
 @pytest.mark.parametrize("alphabet", ["+/", "-_"])

@@ -126,7 +126,7 @@ def exchange(connection: ssl.SSLSocket, request: bytes, *, head: bool = False) -
     return conversation.answer(head=head)
 
 
-def read_answer(connection: ssl.SSLSocket) -> Answer:
+def read_response(connection: ssl.SSLSocket) -> Answer:
     """Read one answer to what was sent before."""
     return exchange(connection, b"")
 

@@ -136,7 +136,7 @@ def redact(text: str, *secrets: Secret) -> str:
     return _Runs(secrets).redact(text)
 
 
-def redact_answer(body: bytes, *secrets: Secret) -> bytes:
+def redact_response(body: bytes, *secrets: Secret) -> bytes:
     """Return the body of a response without secrets, string by string if it is JSON."""
     body = body[:LIMIT_ANSWER_BYTES]
     runs = _Runs(secrets)

@@ -24,8 +24,8 @@ from daypass.client.errors import (
     ExchangeRefusedError,
     NotADoorError,
 )
-from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
-from daypass.client.transport import CONNECT, PROXY, RESOLVE, TLS, ProxyAnswerError
+from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
+from daypass.client.transport import CONNECT, PROXY, RESOLVE, TLS, ProxyResponseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -273,9 +273,9 @@ def _account(request: TokenRequest) -> str:
 def explain_transport(error: TransportError, request: TokenRequest, now_unix: float) -> Failure:
     """Return the error for an attempt that ended without a response."""
     cause, route = error.__cause__, error.route
-    if isinstance(cause, ProxyAnswerError):
+    if isinstance(cause, ProxyResponseError):
         return Failure(_proxy_refusal(cause, route))
-    if isinstance(cause, MalformedAnswerError):
+    if isinstance(cause, MalformedResponseError):
         return Failure(_malformed(cause, error.stage, request, route))
     if isinstance(cause, ssl.SSLCertVerificationError):
         return Failure(_untrusted(cause, request, route, now_unix))
@@ -284,7 +284,7 @@ def explain_transport(error: TransportError, request: TokenRequest, now_unix: fl
     if isinstance(cause, TimeoutError):
         slow = error.stage != RESOLVE
         return Failure(_timeout(error.stage, request, route) if slow else _unresolved(route))
-    if isinstance(cause, TruncatedAnswerError | ConnectionError | ssl.SSLEOFError):
+    if isinstance(cause, TruncatedResponseError | ConnectionError | ssl.SSLEOFError):
         return Failure(_closed(cause, error.stage, request, route), True)
     if isinstance(cause, ssl.SSLError):
         return Failure(_tls(cause, request))
@@ -352,7 +352,7 @@ def _no_connection(cause: BaseException | None, route: Route) -> DaypassError:
     )
 
 
-def _proxy_refusal(cause: ProxyAnswerError, route: Route) -> DaypassError:
+def _proxy_refusal(cause: ProxyResponseError, route: Route) -> DaypassError:
     if cause.status == 407:
         hint = "it requires a login: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
     else:
@@ -366,7 +366,7 @@ def _proxy_refusal(cause: ProxyAnswerError, route: Route) -> DaypassError:
 
 
 def _malformed(
-    cause: MalformedAnswerError, stage: str, request: TokenRequest, route: Route
+    cause: MalformedResponseError, stage: str, request: TokenRequest, route: Route
 ) -> DaypassError:
     server = _first(route) if stage == PROXY else request.door.url
     return NotADoorError(

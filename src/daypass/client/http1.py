@@ -8,7 +8,7 @@ folded, lengths are stated once, and everything has a limit.
 from __future__ import annotations
 
 from daypass._core import VERSION
-from daypass._core.secret import redact, redact_answer
+from daypass._core.secret import redact, redact_response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ _CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c != 0x09)
 _NO_BODY = (204, 304)
 
 
-class MalformedAnswerError(Exception):
+class MalformedResponseError(Exception):
     """The response is not valid HTTP/1.1, or is too large. The message quotes nothing of it."""
 
 
-class TruncatedAnswerError(Exception):
+class TruncatedResponseError(Exception):
     """The connection was closed before the response was complete."""
 
 
@@ -81,7 +81,7 @@ class HttpResponse:
         return HttpResponse(
             status=self.status,
             headers=tuple((name, redact(value, *secrets)) for name, value in self.headers),
-            body=redact_answer(self.body, *secrets),
+            body=redact_response(self.body, *secrets),
         )
 
     def header(self, name: str) -> str:
@@ -97,7 +97,7 @@ class ResponseParser:
     """Parses one response. `feed` it bytes until it returns one; call `end` at the end of input.
 
     `to_connect`: the request was a CONNECT, so a 2xx has no body. Both methods raise
-    MalformedAnswerError, and `end` TruncatedAnswerError. A parser is used once.
+    MalformedResponseError, and `end` TruncatedResponseError. A parser is used once.
     """
 
     __slots__ = ("_buffer", "_ended", "_head_left", "_steps", "_to_connect")
@@ -130,7 +130,7 @@ class ResponseParser:
         self._ended = True
         response = self.feed(b"")
         if response is None:
-            raise TruncatedAnswerError
+            raise TruncatedResponseError
         return response
 
     def _answer(self) -> Generator[None, None, HttpResponse]:
@@ -139,7 +139,7 @@ class ResponseParser:
             status = _status((yield from self._line()))
             headers = yield from self._headers()
             if status == 101:
-                raise MalformedAnswerError("it switches to another protocol")
+                raise MalformedResponseError("it switches to another protocol")
             if status >= 200:
                 break
         body = yield from self._body(status, headers)
@@ -150,25 +150,25 @@ class ResponseParser:
         while (end := self._buffer.find(b"\n", seen)) < 0:
             seen = len(self._buffer)
             if seen > self._head_left:
-                raise MalformedAnswerError("its head is too long")
+                raise MalformedResponseError("its head is too long")
             yield
         line = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
         self._head_left -= len(line)
         if self._head_left < 0:
-            raise MalformedAnswerError("its head is too long")
+            raise MalformedResponseError("its head is too long")
         if not line.endswith(b"\r\n") or len(line.translate(None, _CONTROLS)) != len(line) - 2:
-            raise MalformedAnswerError("a line holds a control character")
+            raise MalformedResponseError("a line holds a control character")
         return line[:-2]
 
     def _headers(self) -> Generator[None, None, tuple[tuple[str, str], ...]]:
         headers: list[tuple[str, str]] = []
         while line := (yield from self._line()):
             if len(headers) == HEADERS_LIMIT:
-                raise MalformedAnswerError("it has too many headers")
+                raise MalformedResponseError("it has too many headers")
             name, colon, value = line.partition(b":")
             if not colon or not name or name.translate(None, _TOKEN):
-                raise MalformedAnswerError("a header has no name")
+                raise MalformedResponseError("a header has no name")
             headers.append((name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")))
         return tuple(headers)
 
@@ -178,12 +178,12 @@ class ResponseParser:
         lengths = [value for name, value in headers if name == "content-length"]
         codings = [value for name, value in headers if name == "transfer-encoding"]
         if lengths and codings:
-            raise MalformedAnswerError("it states its length in two ways")
+            raise MalformedResponseError("it states its length in two ways")
         if status in _NO_BODY or (self._to_connect and status < 300):
             return b""
         if codings:
             if [coding.lower() for coding in codings] != ["chunked"]:
-                raise MalformedAnswerError("it uses a transfer coding that was not requested")
+                raise MalformedResponseError("it uses a transfer coding that was not requested")
             return (yield from self._chunks())
         if lengths:
             return (yield from self._take(_length(lengths)))
@@ -191,7 +191,7 @@ class ResponseParser:
 
     def _take(self, count: int) -> Generator[None, None, bytes]:
         if count > BODY_LIMIT_BYTES:
-            raise MalformedAnswerError("its body is too long")
+            raise MalformedResponseError("its body is too long")
         while len(self._buffer) < count:
             yield
         taken = bytes(self._buffer[:count])
@@ -201,7 +201,7 @@ class ResponseParser:
     def _rest(self) -> Generator[None, None, bytes]:
         while True:
             if len(self._buffer) > BODY_LIMIT_BYTES:
-                raise MalformedAnswerError("its body is too long")
+                raise MalformedResponseError("its body is too long")
             if self._ended:
                 return bytes(self._buffer)
             yield
@@ -213,10 +213,10 @@ class ResponseParser:
             if size == 0:
                 break
             if len(body) + size > BODY_LIMIT_BYTES:
-                raise MalformedAnswerError("its body is too long")
+                raise MalformedResponseError("its body is too long")
             body += yield from self._take(size)
             if (yield from self._take(2)) != b"\r\n":
-                raise MalformedAnswerError("a chunk does not end where it should")
+                raise MalformedResponseError("a chunk does not end where it should")
         yield from self._headers()
         return bytes(body)
 
@@ -225,21 +225,21 @@ def _status(line: bytes) -> int:
     version, _, rest = line.partition(b" ")
     code, space, _ = rest.partition(b" ")
     if version not in (b"HTTP/1.1", b"HTTP/1.0") or (rest != code and not space):
-        raise MalformedAnswerError("it is not HTTP/1.1")
+        raise MalformedResponseError("it is not HTTP/1.1")
     if len(code) != 3 or not code.isdigit() or not 100 <= int(code) <= 599:
-        raise MalformedAnswerError("it has no status code")
+        raise MalformedResponseError("it has no status code")
     return int(code)
 
 
 def _length(values: list[str]) -> int:
     value = values[0]
     if len(values) > 1 or not value.isascii() or not value.isdigit() or len(value) > 18:
-        raise MalformedAnswerError("its length is not a number")
+        raise MalformedResponseError("its length is not a number")
     return int(value)
 
 
 def _chunk_size(line: bytes) -> int:
     digits = line.partition(b";")[0].rstrip(b" \t")
     if not 0 < len(digits) <= 8 or digits.translate(None, b"0123456789abcdefABCDEF"):
-        raise MalformedAnswerError("the size of a chunk is not a number")
+        raise MalformedResponseError("the size of a chunk is not a number")
     return int(digits, 16)

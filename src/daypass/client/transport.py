@@ -15,9 +15,9 @@ from daypass._core.clock import SYSTEM_CLOCK, random_fraction
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.client.errors import CredentialsError
 from daypass.client.http1 import (
-    MalformedAnswerError,
+    MalformedResponseError,
     ResponseParser,
-    TruncatedAnswerError,
+    TruncatedResponseError,
 )
 from daypass.client.proxy import find_proxy
 
@@ -158,7 +158,7 @@ SYSTEM_TIMING = Timing(
 )
 
 
-class ProxyAnswerError(Exception):
+class ProxyResponseError(Exception):
     """The proxy refused a CONNECT, with this `status`."""
 
     def __init__(self, status: int) -> None:
@@ -199,7 +199,7 @@ def send(route: Route, request: HttpRequest, deadline: Deadline) -> HttpResponse
             )
         stage = ANSWER
         return _request(connection, request, ResponseParser(), deadline)
-    except (OSError, MalformedAnswerError, TruncatedAnswerError, ProxyAnswerError) as error:
+    except (OSError, MalformedResponseError, TruncatedResponseError, ProxyResponseError) as error:
         raise TransportError(stage, route) from error
     finally:
         if connection is not None:
@@ -229,9 +229,9 @@ def _open_tunnel(connection: socket.socket, request: HttpRequest, deadline: Dead
     parser = ResponseParser(to_connect=True)
     response = _request(connection, request, parser, deadline)
     if not 200 <= response.status < 300:
-        raise ProxyAnswerError(response.status)
+        raise ProxyResponseError(response.status)
     if parser.leftover:
-        raise MalformedAnswerError("data follows the response to CONNECT")
+        raise MalformedResponseError("data follows the response to CONNECT")
 
 
 def _request(

@@ -14,7 +14,7 @@ import httpx2
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
 from daypass._core.hints import Placeholder, command
-from daypass._core.secret import Secret, redact_answer
+from daypass._core.secret import Secret, redact_response
 from daypass._core.status import excerpt
 from daypass.kube.connection import (
     CONNECTIONS,
@@ -25,7 +25,7 @@ from daypass.kube.connection import (
 )
 from daypass.kube.errors import (
     ApiError,
-    BrokenAnswerError,
+    BrokenResponseError,
     NotFoundError,
     explain,
     missing_namespace,
@@ -297,7 +297,7 @@ class Cluster:
                     event = self._object(line, response.request)
                     kind, document = event.get("type"), event.get("object")
                     if not isinstance(kind, str) or not isinstance(document, dict):
-                        raise BrokenAnswerError(
+                        raise BrokenResponseError(
                             f"{self.connection.server} sent something other than watch events"
                         )
                     if kind == "ERROR":  # a Status
@@ -310,7 +310,7 @@ class Cluster:
                         )
                     yield kind, document
         except httpx2.DecodingError:
-            raise BrokenAnswerError(f"{self.connection.server} sent invalid gzip") from None
+            raise BrokenResponseError(f"{self.connection.server} sent invalid gzip") from None
         except httpx2.TransportError as error:
             secrets = self._sent(error.request)
             raise explain_transport(error, self.connection.server, *secrets) from None
@@ -412,7 +412,7 @@ class Cluster:
             secrets = self._sent(request)
             raise explain_transport(error, self.connection.server, *secrets) from None
         except httpx2.DecodingError:
-            raise BrokenAnswerError(f"{self.connection.server} sent invalid gzip") from None
+            raise BrokenResponseError(f"{self.connection.server} sent invalid gzip") from None
 
     def _body(self, response: httpx2.Response) -> bytes:
         """Return the whole body, decoded, within LIMIT_BYTES and LIMIT_SECONDS."""
@@ -431,8 +431,8 @@ class Cluster:
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            shown = excerpt(redact_answer(body, *self._sent(request)))
-            raise BrokenAnswerError(
+            shown = excerpt(redact_response(body, *self._sent(request)))
+            raise BrokenResponseError(
                 f"{self.connection.server} does not respond like an API server: {shown}",
                 "check the URL; a proxy or a login page may have responded instead",
             )
@@ -445,14 +445,14 @@ class Cluster:
         return (Secret(sent), basic[1]) if basic else (Secret(sent),)
 
 
-def _too_much(what: str, response: httpx2.Response) -> BrokenAnswerError:
+def _too_much(what: str, response: httpx2.Response) -> BrokenResponseError:
     host = response.request.url.host
-    return BrokenAnswerError(f"{host} sent {what}", "check that it is an API server")
+    return BrokenResponseError(f"{host} sent {what}", "check that it is an API server")
 
 
 def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
     """Split at line feeds alone: `str.splitlines` also splits at characters that annotations may
-    contain (U+0085). Raises BrokenAnswerError beyond LIMIT_LINE_BYTES.
+    contain (U+0085). Raises BrokenResponseError beyond LIMIT_LINE_BYTES.
     """
     begun: list[bytes] = []
     length = 0
@@ -465,7 +465,7 @@ def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
         begun.append(rest)
         length += len(rest)
         if length > LIMIT_LINE_BYTES:
-            raise BrokenAnswerError(f"{server} sent an event of more than 16 MiB")
+            raise BrokenResponseError(f"{server} sent an event of more than 16 MiB")
     if any(begun):  # the last line is incomplete
         yield b"".join(begun)
 

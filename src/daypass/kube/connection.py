@@ -23,7 +23,7 @@ from daypass._core.net import is_loopback
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass._core.tls import BadCertificateAuthorityError, client_context
-from daypass.kube.errors import BrokenAnswerError, ClusterUnreachableError, KubeconfigError
+from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
 
 
@@ -74,7 +74,7 @@ def explain_transport(
     is_connected = not isinstance(
         error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
     )
-    kind = BrokenAnswerError if is_connected else ClusterUnreachableError
+    kind = BrokenResponseError if is_connected else ClusterUnreachableError
     if isinstance(error, httpx2.TimeoutException):
         return kind(f"the API server {server} did not respond in time", "")
     words = _words(error, secrets)

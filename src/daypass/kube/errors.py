@@ -6,7 +6,7 @@ import re
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import kubectl
-from daypass._core.secret import Secret, redact_answer
+from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status, excerpt
 
 
@@ -20,7 +20,7 @@ class ClusterUnreachableError(DaypassError):
     heals_by_itself = True
 
 
-class BrokenAnswerError(ClusterUnreachableError):
+class BrokenResponseError(ClusterUnreachableError):
     """An answer that broke off or does not come from an API server."""
 
 
@@ -68,7 +68,7 @@ def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
 
     `secrets` were sent: the answer may quote them, the error must not.
     """
-    body = redact_answer(body, *secrets)
+    body = redact_response(body, *secrets)
     status = Status.parse(body)
     if status is None:
         text = excerpt(body)

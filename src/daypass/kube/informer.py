@@ -16,7 +16,7 @@ from daypass._core.errors import DaypassError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import (
     ApiError,
-    BrokenAnswerError,
+    BrokenResponseError,
     ClusterUnreachableError,
     ForbiddenError,
     KubeconfigError,
@@ -191,7 +191,7 @@ class Informer:
                     self.sync()
                 if self._resource_version is not None:
                     self._watch(self._resource_version)
-            except BrokenAnswerError as error:
+            except BrokenResponseError as error:
                 self._broke()
                 self._failed(error)
             except (ClusterUnreachableError, KubeconfigError) as error:

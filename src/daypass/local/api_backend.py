@@ -17,7 +17,7 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.hints import kubectl
-from daypass._core.secret import Secret, redact_answer
+from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context, read_authority
 from daypass.config import Config
@@ -298,7 +298,7 @@ def _get_as(
     headers = {"Authorization": authorization} if authorization else {}
     code, body = _request(upstream, authenticator.tls, path, headers)
     if code != 200:  # only then is anything of it shown
-        body = redact_answer(body, Secret(authorization.rpartition(" ")[2]))
+        body = redact_response(body, Secret(authorization.rpartition(" ")[2]))
     return code, body
 
 

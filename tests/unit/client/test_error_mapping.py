@@ -16,7 +16,7 @@ from daypass.client.errors import (
     ExchangeRefusedError,
     NotADoorError,
 )
-from daypass.client.http1 import MalformedAnswerError, TruncatedAnswerError
+from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
 from daypass.client.proxy import parse_proxy
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
 from support.exchanges import order, run_exchange
@@ -297,8 +297,8 @@ def verification_error(code: int, message: str = "odd") -> ssl.SSLCertVerificati
         (TLS, verification_error(85, "Missing AKI"), "Missing AKI", False),
         (ANSWER, TimeoutError(), "https://ekf.example.com/kubernetes", False),
         (ANSWER, BrokenPipeError(), "https://ekf.example.com/kubernetes", True),
-        (ANSWER, TruncatedAnswerError(), "https://ekf.example.com/kubernetes", True),
-        (ANSWER, MalformedAnswerError("it is odd"), "it is odd", False),
+        (ANSWER, TruncatedResponseError(), "https://ekf.example.com/kubernetes", True),
+        (ANSWER, MalformedResponseError("it is odd"), "it is odd", False),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )  # fmt: skip
@@ -333,7 +333,7 @@ def test_the_hint_about_an_unknown_authority_depends_on_whether_one_is_configure
         (CONNECT, TimeoutError()),
         (PROXY, ConnectionResetError()),
         (PROXY, TimeoutError()),
-        (PROXY, MalformedAnswerError("it is odd")),
+        (PROXY, MalformedResponseError("it is odd")),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )

@@ -10,9 +10,9 @@ from daypass.client.http1 import (
     HEADERS_LIMIT,
     HttpRequest,
     HttpResponse,
-    MalformedAnswerError,
+    MalformedResponseError,
     ResponseParser,
-    TruncatedAnswerError,
+    TruncatedResponseError,
 )
 from support.messages import raises
 
@@ -121,7 +121,7 @@ def test_headers_are_found_by_their_name_in_lower_case() -> None:
     ids=shown,
 )  # fmt: skip
 def test_a_malformed_answer_is_refused_early(raw: bytes) -> None:
-    with raises(MalformedAnswerError):
+    with raises(MalformedResponseError):
         ResponseParser().feed(raw)
 
 
@@ -143,7 +143,7 @@ def test_a_malformed_answer_is_refused_early(raw: bytes) -> None:
 def test_an_answer_that_ends_early_is_truncated(raw: bytes) -> None:
     parser = ResponseParser()
     assert parser.feed(raw) is None
-    with pytest.raises(TruncatedAnswerError):
+    with pytest.raises(TruncatedResponseError):
         parser.end()
 
 

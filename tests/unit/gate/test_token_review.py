@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.secret import Secret
-from daypass.gate.authorizer.token_reviews import ReviewFailure, body_for, read_answer
+from daypass.gate.authorizer.token_reviews import ReviewFailure, body_for, read_response
 from daypass.gate.decision import Review
 from support.fake_door import long_lived_token
 
@@ -28,7 +28,7 @@ def test_the_request_has_audience_and_token() -> None:
 def test_a_successful_response_is_read_completely() -> None:
     status = {"authenticated": True, "user": {"username": "u"}, "audiences": ["a", "b"]}
     expected = Review(authenticated=True, user="u", audiences=("a", "b"))
-    assert read_answer(201, "", answer(status)) == expected
+    assert read_response(201, "", answer(status)) == expected
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_successful_response_is_read_completely() -> None:
     ],
 )
 def test_only_authenticated_true_counts(status: Any) -> None:
-    review = read_answer(201, "", answer(status))
+    review = read_response(201, "", answer(status))
     assert isinstance(review, Review)
     assert not review.authenticated
 
@@ -56,14 +56,14 @@ def test_only_authenticated_true_counts(status: Any) -> None:
 def test_retry_after_of_a_failure_is_read(
     code: int, retry_after: str, seconds: float | None
 ) -> None:
-    result = read_answer(code, retry_after, b"{}")
+    result = read_response(code, retry_after, b"{}")
     assert isinstance(result, ReviewFailure)
     assert result.retry_after_seconds == seconds
 
 
 @given(code=st.integers(100, 599), body=st.binary(max_size=200), retry_after=st.text(max_size=9))
 def test_arbitrary_bytes_authenticate_no_one(code: int, body: bytes, retry_after: str) -> None:
-    result = read_answer(code, retry_after, body)
+    result = read_response(code, retry_after, body)
     assert isinstance(result, ReviewFailure) or not result.authenticated
 
 
@@ -80,7 +80,7 @@ def test_arbitrary_bytes_authenticate_no_one(code: int, body: bytes, retry_after
     )
 )
 def test_a_malformed_status_authenticates_no_one(status: Any) -> None:
-    result = read_answer(201, "", answer(status))
+    result = read_response(201, "", answer(status))
     if isinstance(result, Review) and result.authenticated:
         assert status["authenticated"] is True
 
@@ -89,7 +89,7 @@ def test_a_malformed_status_authenticates_no_one(status: Any) -> None:
 def test_errors_about_one_token_differ_from_errors_of_the_api_server(
     code: int, about: bool
 ) -> None:
-    result = read_answer(code, "", b"{}")
+    result = read_response(code, "", b"{}")
     assert isinstance(result, ReviewFailure)
     assert result.about_token is about
 
@@ -98,7 +98,7 @@ def test_a_response_that_quotes_the_token_is_redacted() -> None:
     token = long_lived_token()
     escaped = "".join(f"\\u{ord(c):04x}" for c in token)
     body = f'{{"kind": "Status", "message": "bad token {escaped}, {token[60:]}"}}'
-    result = read_answer(422, "", body.encode(), Secret(token))
+    result = read_response(422, "", body.encode(), Secret(token))
     assert isinstance(result, ReviewFailure)
     assert "bad token ***" in result.why
     assert not any(token[at : at + 16] in result.why for at in range(len(token) - 15))

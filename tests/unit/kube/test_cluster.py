@@ -19,7 +19,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import (
     ApiError,
-    BrokenAnswerError,
+    BrokenResponseError,
     ClusterUnreachableError,
 )
 from daypass.kube.resources import NAMESPACES, SECRETS
@@ -194,7 +194,7 @@ def test_an_endless_answer_is_aborted(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(limits, limit, value)
     cluster, _ = opened(answers)
-    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
+    with raises(BrokenResponseError, match=r"127\.0\.0\.1"):
         cluster.list(SECRETS)
 
 
@@ -205,7 +205,7 @@ def test_an_endless_watch_event_is_aborted(
     for limit in ("LIMIT_BYTES", "LIMIT_LINE_BYTES"):
         monkeypatch.setattr(limits, limit, 2**20)
     cluster, _ = opened(endless(head, bytes(65536)))
-    with raises(BrokenAnswerError, match=r"127\.0\.0\.1"):
+    with raises(BrokenResponseError, match=r"127\.0\.0\.1"):
         next(cluster.watch(SECRETS, None, "1"))
 
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from daypass.kube.errors import BrokenAnswerError, ClusterUnreachableError, KubeconfigError, explain
+from daypass.kube.errors import (
+    BrokenResponseError,
+    ClusterUnreachableError,
+    KubeconfigError,
+    explain,
+)
 from daypass.kube.informer import LISTED, Informer, ObjectStore, is_transient
 from daypass.kube.resources import SECRETS, Object
 from support.deadline import eventually
@@ -121,7 +126,7 @@ def test_a_store_holds_the_last_list_and_the_changes_since() -> None:
     ("error", "transient"),
     [
         (ClusterUnreachableError("x"), True),
-        (BrokenAnswerError("x"), True),
+        (BrokenResponseError("x"), True),
         (explain(500, b"", "x"), True),
         (explain(410, b"", "x"), True),
         (explain(403, b"", "x"), False),

@@ -22,7 +22,7 @@ import httptools
 
 from daypass._core import VERSION
 from daypass._core.clock import Clock, jitter
-from daypass._core.secret import Secret, redact_answer
+from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status
 from daypass.gate.decision import Review
 from daypass.kube.connection import Authenticator, ConnectionConfig
@@ -57,12 +57,12 @@ def body_for(audience: str) -> tuple[bytes, bytes]:
     return before, quote + after
 
 
-def read_answer(
+def read_response(
     code: int, retry_after: str, body: bytes, *secrets: Secret
 ) -> Review | ReviewFailure:
     """Return the result. `retry_after`: that header, or "". `secrets`: what was sent."""
     if code not in (200, 201):
-        return _failure(code, retry_after, redact_answer(body, *secrets))
+        return _failure(code, retry_after, redact_response(body, *secrets))
     try:
         status = json.loads(body)["status"]
         user = status.get("user") or {}
@@ -142,7 +142,7 @@ class ApiServerReviews:
         if isinstance(answer, ReviewFailure):
             return answer
         own = self._authorization.decode("latin-1").strip().rpartition(" ")[2]
-        return read_answer(*answer, Secret(token), Secret(own))
+        return read_response(*answer, Secret(token), Secret(own))
 
     def close(self) -> None:
         """Close the idle connections."""
