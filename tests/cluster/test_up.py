@@ -49,6 +49,7 @@ def test_a_change_is_applied_on_a_connection_that_stays_open(
             up.config_file.write_text(up_config(control_plane, domains=both))
             up.wait_for_words("daypass.yaml has changed")
             assert exchange(connection, other).code == 403
+            check(message_with(up.words, "daypass.yaml has changed"), reason="reloaded")
         with connect(up.port, authority_pem=pem, name="more.example.com") as connection:
             assert exchange(connection, other).code == 403
 
