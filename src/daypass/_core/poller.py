@@ -11,12 +11,12 @@ from daypass._core.errors import DaypassError
 class Poller:
     """Calls `fetch` every `every_seconds` on a thread of its own, from `start` to `stop`.
 
-    `latest`: the last value. `trouble`: why the last call failed, or "".
+    `latest`: the last value. `last_error`: why the last call failed, or "".
     """
 
     def __init__(self, fetch: Callable[[], str], every_seconds: float) -> None:
         self.latest: str | None = None
-        self.trouble = ""
+        self.last_error = ""
         self._fetch = fetch
         self._every_seconds = every_seconds
         self._stopped = threading.Event()
@@ -36,9 +36,9 @@ class Poller:
             self.fetch()
 
     def fetch(self) -> None:
-        """Fetch once on this thread. An error is kept in `trouble`."""
+        """Fetch once on this thread. An error is kept in `last_error`."""
         try:
             self.latest = self._fetch()
-            self.trouble = ""
+            self.last_error = ""
         except DaypassError as error:
-            self.trouble = str(error)
+            self.last_error = str(error)

@@ -73,8 +73,8 @@ class Informer:
     may allow nothing else. `lock` is held during `on_change`; `changed` is set afterwards, and
     after a failure. `list_slots` is held while it lists.
 
-    `heard_at`: the last sign of life (monotonic). `error`: the failure since then. `trouble`: the
-    same in words, once the failure lasts.
+    `heard_at`: the last sign of life (monotonic). `error`: the failure since then.
+    `last_error`: the same in words, once the failure lasts.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Informer:
         self.watch_seconds = watch_seconds
         self.heard_at: float | None = None
         self.error: Exception | None = None
-        self.trouble = ""
+        self.last_error = ""
         self._cluster = cluster
         self._on_change = on_change
         self._clock = clock
@@ -241,13 +241,13 @@ class Informer:
 
     def _heard(self) -> None:
         self.heard_at = self._clock.monotonic()
-        self.error, self.trouble, self._failures = None, "", 0
+        self.error, self.last_error, self._failures = None, "", 0
 
     def _failed(self, error: Exception) -> None:
         self.error = error
         self._failures += 1
         if self.is_forbidden or self._lasts():
-            self.trouble = str(error)
+            self.last_error = str(error)
         self._changed.set()
 
     def _lasts(self) -> bool:

@@ -29,7 +29,7 @@ class Lease:
         self, cluster: Cluster, clock: Clock, *, namespace: str, name: str, me: str
     ) -> None:
         self.holder = ""
-        self.trouble = ""
+        self.last_error = ""
         self._cluster = cluster
         self._clock = clock
         self._namespace = namespace
@@ -64,7 +64,7 @@ class Lease:
                 if lease is not None and lease["spec"].get("holderIdentity") == self._me:
                     self._write(lease, {**lease["spec"], "holderIdentity": ""})
             except DaypassError as error:
-                self.trouble = str(error)
+                self.last_error = str(error)
 
     def attempt(self) -> None:
         """Acquire or renew it, unless another process holds it."""
@@ -74,11 +74,11 @@ class Lease:
                 self._until = began + RENEW_WITHIN_SECONDS
             else:
                 self._until = None
-            self.trouble = ""
+            self.last_error = ""
         except (AlreadyExistsError, ConflictError):
             self._until = None  # another process was quicker; the next read says which
         except DaypassError as error:
-            self.trouble = str(error)
+            self.last_error = str(error)
 
     def _hold(self) -> None:
         while not self._ended.is_set():

@@ -60,7 +60,7 @@ class Revocations:
         close_after_seconds: float,
     ) -> None:
         self._say = say
-        self._reported_trouble = ""
+        self._reported_problems = ""
         self._reported_closed = ""
         self._controller: RevocationController | None = None
         self._stopped = threading.Event()
@@ -110,12 +110,12 @@ class Revocations:
         """Report what has changed."""
         if self._controller is None:
             return
-        trouble = "\n".join(self._controller.troubles().values())
-        if trouble != self._reported_trouble:
-            self._reported_trouble = trouble
+        problems = "\n".join(self._controller.problems().values())
+        if problems != self._reported_problems:
+            self._reported_problems = problems
             self._say(
-                f"the gate does not see revocations right now\n{trouble}"
-                if trouble
+                f"the gate does not see revocations right now\n{problems}"
+                if problems
                 else "the gate sees revocations again"
             )
         closed = ""
@@ -192,9 +192,9 @@ class LocalAuthorizer:
         )
 
     @property
-    def trouble(self) -> str:
+    def last_error(self) -> str:
         """Why the API server does not answer right now, or ""."""
-        return self._service.authorizer.trouble
+        return self._service.authorizer.last_error
 
     def take_revoked(self, revoked: RevocationSnapshot) -> None:
         """Replace the revocation list. Safe from any thread."""
@@ -306,20 +306,20 @@ class Authorizers:
 
     def check(self) -> str:
         """Start the current authorizer again if it has ended; return what there is to report."""
-        trouble = "" if self._current is None else self._current.trouble
+        last_error = "" if self._current is None else self._current.last_error
         if self._current is not None and not self._current.is_alive:
             self._current.stop()
             try:
                 self._start(self._current.settings, self._current.path, is_current=True)
             except (OSError, DaypassError) as error:
-                trouble = f"the authorizer has ended, and cannot be started again: {error}"
+                last_error = f"the authorizer has ended, and cannot be started again: {error}"
             else:
                 self._reported = ""
                 return "the authorizer had ended; a new one is up"
-        if trouble == self._reported:
+        if last_error == self._reported:
             return ""
-        self._reported = trouble
-        return trouble or "the API server answers the gate again"
+        self._reported = last_error
+        return last_error or "the API server answers the gate again"
 
     def stop(self) -> None:
         """Stop all authorizers."""

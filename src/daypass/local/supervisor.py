@@ -57,7 +57,7 @@ class Supervisor:
         self._clock = clock
         self._say = say
         self._failures = 0
-        self._reported_trouble = ""
+        self._reported_error = ""
         self._echo: Echo | None = None
         self._revocations: Revocations | None = None
         self._authorizers = Authorizers(backend, runtime, clock)
@@ -167,14 +167,14 @@ class Supervisor:
             self._say(news)
         if self._revocations is not None:
             self._revocations.report()
-        trouble, taken = self._keys.trouble, False
+        last_error, taken = self._keys.last_error, False
         try:
             taken = self._keys.latest is not None and self.edge.set_keys(self._keys.latest)
         except OSError as error:
-            trouble = f"the API server's signing keys could not be written: {error}"
-        if trouble != self._reported_trouble:
-            self._reported_trouble = trouble
-            self._say(trouble or "the API server's signing keys are read again")
+            last_error = f"the API server's signing keys could not be written: {error}"
+        if last_error != self._reported_error:
+            self._reported_error = last_error
+            self._say(last_error or "the API server's signing keys are read again")
         if taken:
             self._say("the gate has taken the API server's signing keys")
 

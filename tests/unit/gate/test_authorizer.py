@@ -407,7 +407,7 @@ def test_an_error_of_a_review_is_a_failure(error: Exception) -> None:
 
     tried.says = fail
     assert tried.bearer().code == 503
-    assert tried.authorizer.trouble
+    assert tried.authorizer.last_error
 
 
 def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:

@@ -211,7 +211,7 @@ def test_without_events_nothing_is_renewed_and_the_gate_closes(world: World) -> 
     watch = world.leader()
     first = world.closes_at()
     world.seen.fails = 0
-    eventually("the failure is seen", lambda: watch.watcher.trouble)
+    eventually("the failure is seen", lambda: watch.watcher.last_error)
     world.clock.advance(500)
     world.turn(watch)
     assert world.closes_at() == first
@@ -242,12 +242,12 @@ def test_a_failed_publication_is_reported_and_retried(world: World) -> None:
     world.objects.fails = True
     assert not world.turn(watch)
     assert watch.errors == 1
-    check(watch.trouble, reason=WatchEvent.NOT_PUBLISHED)
+    check(watch.last_error, reason=WatchEvent.NOT_PUBLISHED)
     assert ("one", WatchEvent.NOT_PUBLISHED) in world.events
     world.objects.fails = False
     assert world.turn(watch)
     assert '"s-1"' in world.published()
-    assert watch.trouble == ""
+    assert watch.last_error == ""
 
 
 def test_an_entry_is_removed_after_the_longest_lifetime(world: World) -> None:
@@ -401,8 +401,8 @@ def test_after_a_damaged_record_is_deleted_older_tokens_are_refused(
     world.wait_for_events(two)
     before = world.published()
     assert not world.turn(two)
-    assert "kubectl delete configmap daypass-gate-known -n daypass" in two.trouble
-    check(two.trouble, reason=WatchEvent.NOT_PUBLISHED)
+    assert "kubectl delete configmap daypass-gate-known -n daypass" in two.last_error
+    check(two.last_error, reason=WatchEvent.NOT_PUBLISHED)
     assert world.published() == before
     del world.objects.objects[f"{HOME}daypass-gate-known"]
     began = world.clock.unix()

@@ -59,9 +59,9 @@ def test_before_the_first_list_nothing_is_passed_on() -> None:
     followed.client.update(LISTED, [])
     followed.client.check()
     assert followed.taken == []
-    assert "ConfigMap daypass-gate-revoked" in followed.client.trouble
-    assert "`daypass gate watch`" in followed.client.trouble
-    check(followed.client.trouble, reason="trouble")
+    assert "ConfigMap daypass-gate-revoked" in followed.client.last_error
+    assert "`daypass gate watch`" in followed.client.last_error
+    check(followed.client.last_error, reason="trouble")
 
 
 def test_a_stale_list_closes_the_gate_and_keeps_its_entries() -> None:
@@ -111,8 +111,8 @@ def test_an_unreadable_list_leaves_the_last_one_in_force_until_it_is_stale(found
     followed = Followed()
     followed.receive(secrets={"a"})
     followed.client.update("MODIFIED", [] if found is None else [found])
-    assert followed.client.trouble
-    check(followed.client.trouble, reason="trouble")
+    assert followed.client.last_error
+    check(followed.client.last_error, reason="trouble")
     assert followed.taken[-1].secrets == {"a"}
     assert not followed.is_closed
     followed.clock.advance(CLOSE_AFTER)

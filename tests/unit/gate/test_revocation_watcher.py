@@ -67,7 +67,7 @@ def test_unicode_line_separators_do_not_split_watch_events(running: Running) -> 
     running.api.delete("serviceaccounts", "a-1")
     running.api.delete("secrets", "s-1")
     running.eventually_is(secrets={"s-1"}, service_accounts={"a-1"})
-    assert running.watcher.trouble == ""
+    assert running.watcher.last_error == ""
 
 
 def test_secrets_are_watched_only_in_identity_namespaces(running: Running) -> None:
@@ -123,7 +123,7 @@ def test_authorizers_get_what_was_deleted_with_a_namespace() -> None:
 
 def test_a_namespace_deleted_during_an_outage_is_noticed(running: Running) -> None:
     running.api.fails = 0
-    eventually("the failure is seen", lambda: running.watcher.trouble)
+    eventually("the failure is seen", lambda: running.watcher.last_error)
     running.api.delete("namespaces", "team")
     running.api.events.clear()
     running.api.forgotten = running.api.version
@@ -139,7 +139,7 @@ def test_a_namespace_without_the_role_is_reported_and_not_watched(running: Runni
     add_namespace(running.api, "new")
     eventually("it is reported", lambda: running.watcher.unwatched == {"new"})
     eventually(
-        "the reason is reported", lambda: 'resources: ["secrets"]' in running.watcher.trouble
+        "the reason is reported", lambda: 'resources: ["secrets"]' in running.watcher.last_error
     )
     running.eventually_is(followed={"team", "other"}, closed=False)
     assert running.watcher.is_settled
@@ -151,7 +151,7 @@ def test_a_namespace_that_loses_the_role_counts_as_watched_until_it_is_stale(
     running: Running,
 ) -> None:
     running.api.forbidden.add("team")
-    eventually("the failure is seen", lambda: running.watcher.trouble)
+    eventually("the failure is seen", lambda: running.watcher.last_error)
     running.eventually_is(followed={"team", "other"})
     running.clock.move(CLOSE_AFTER + 1)
     running.eventually_is(followed={"other"}, closed=False)

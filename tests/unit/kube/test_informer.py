@@ -34,16 +34,16 @@ class Running:
             watch_seconds=WATCH_SECONDS,
         )  # fmt: skip
 
-    def trouble_after_attempt(self, fails: int | None) -> str:
+    def error_after_attempt(self, fails: int | None) -> str:
         self.api.fails = fails
         self.informer.sync()
-        return self.informer.trouble
+        return self.informer.last_error
 
 
 @pytest.fixture
 def running() -> Running:
     made = Running()
-    assert made.trouble_after_attempt(None) == ""
+    assert made.error_after_attempt(None) == ""
     return made
 
 
@@ -52,40 +52,40 @@ UNREACHABLE, BROKEN, FORBIDDEN = 0, 500, 403
 
 @pytest.mark.parametrize("fails", [UNREACHABLE, BROKEN], ids=["unreachable", "broken"])
 def test_a_failure_that_repeats_is_reported(running: Running, fails: int) -> None:
-    assert running.trouble_after_attempt(fails) == ""
-    check(running.trouble_after_attempt(fails), reason="trouble")
-    assert running.informer.trouble
+    assert running.error_after_attempt(fails) == ""
+    check(running.error_after_attempt(fails), reason="trouble")
+    assert running.informer.last_error
 
 
 def test_transient_failures_are_not_reported(running: Running) -> None:
     for _ in range(3):
-        assert running.trouble_after_attempt(UNREACHABLE) == ""
-        assert running.trouble_after_attempt(None) == ""
+        assert running.error_after_attempt(UNREACHABLE) == ""
+        assert running.error_after_attempt(None) == ""
 
 
 def test_recovery_clears_the_reported_failure(running: Running) -> None:
-    running.trouble_after_attempt(UNREACHABLE)
-    assert running.trouble_after_attempt(UNREACHABLE)
-    assert running.trouble_after_attempt(None) == ""
-    assert running.trouble_after_attempt(UNREACHABLE) == ""
+    running.error_after_attempt(UNREACHABLE)
+    assert running.error_after_attempt(UNREACHABLE)
+    assert running.error_after_attempt(None) == ""
+    assert running.error_after_attempt(UNREACHABLE) == ""
 
 
 def test_a_failure_after_a_long_silence_is_reported_at_once(running: Running) -> None:
     running.clock.advance(WATCH_SECONDS)  # a watch without events that has timed out
-    assert running.trouble_after_attempt(UNREACHABLE) == ""
-    running.trouble_after_attempt(None)
+    assert running.error_after_attempt(UNREACHABLE) == ""
+    running.error_after_attempt(None)
     running.clock.advance(2 * WATCH_SECONDS)
-    assert running.trouble_after_attempt(UNREACHABLE)
+    assert running.error_after_attempt(UNREACHABLE)
 
 
 def test_a_missing_permission_is_reported_at_once(running: Running) -> None:
-    trouble = running.trouble_after_attempt(FORBIDDEN)
-    assert 'verbs: ["list"]' in trouble
-    check(trouble, reason="forbidden")
+    last_error = running.error_after_attempt(FORBIDDEN)
+    assert 'verbs: ["list"]' in last_error
+    check(last_error, reason="forbidden")
 
 
 def test_the_first_failure_before_any_event_is_reported() -> None:
-    assert Running().trouble_after_attempt(UNREACHABLE)
+    assert Running().error_after_attempt(UNREACHABLE)
 
 
 def test_a_watch_resumes_from_the_last_event_or_bookmark(running: Running) -> None:

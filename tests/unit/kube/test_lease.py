@@ -53,8 +53,8 @@ def test_a_holder_that_cannot_renew_stops_before_another_may_start() -> None:
     world.clock.advance(RENEW_WITHIN_SECONDS - 1)
     one.attempt()
     assert one.is_held
-    check(one.trouble, reason="trouble")
-    assert one.trouble
+    check(one.last_error, reason="trouble")
+    assert one.last_error
     world.clock.advance(1)
     assert not one.is_held
     assert RENEW_WITHIN_SECONDS < DURATION_SECONDS

@@ -118,7 +118,7 @@ async def _serve(
             where = replace(listen, port=await service.start(listen))
             health = Listen(host=status[0], port=status_server.address[1])
             log(f"the authorizer listens at {where}, its health at {health}")
-            reporting = asyncio.create_task(_report_troubles(service, follower))
+            reporting = asyncio.create_task(_report_problems(service, follower))
             await ended.wait()
             reporting.cancel()
             log("the authorizer stops after the requests in progress")
@@ -147,14 +147,14 @@ def _follower(
     )
 
 
-async def _report_troubles(service: Service, follower: RevocationListClient | None) -> None:
+async def _report_problems(service: Service, follower: RevocationListClient | None) -> None:
     reported = ""
     while True:
-        lines = (service.trouble, "" if follower is None else follower.trouble)
-        trouble = "\n".join(line for line in lines if line)
-        if trouble != reported:
-            reported = trouble
-            log("all problems are solved" if not trouble else "there are problems:", trouble)
+        lines = (service.last_error, "" if follower is None else follower.last_error)
+        problems = "\n".join(line for line in lines if line)
+        if problems != reported:
+            reported = problems
+            log("there are no more problems" if not problems else "there are problems:", problems)
         await asyncio.sleep(1.0)
 
 

@@ -103,10 +103,10 @@ def _once(watch: RevocationController) -> int:
     if unfollowed:
         log(
             f"tokens of these namespaces are refused: {', '.join(unfollowed)}",
-            watch.watcher.trouble,
+            watch.watcher.last_error,
         )
-    troubles = watch.troubles()
-    if not is_done or "keys" in troubles:
-        why = "\n".join(dict.fromkeys(troubles.values()))
+    problems = watch.problems()
+    if not is_done or "keys" in problems:
+        why = "\n".join(dict.fromkeys(problems.values()))
         raise DaypassError("the revocations could not be published", why)
     return 3 if unfollowed else 0

@@ -60,7 +60,7 @@ class Authorizer:
 
     `remember_seconds`: how long a token accepted by the API server is cached, at most. From `start`
     to `stop` it also sends a probe when there has been no review for a while. `heard_at`: when the
-    API server last answered, on the monotonic clock. `trouble`: why it can't be asked, or "".
+    API server last answered, on the monotonic clock. `last_error`: why it can't be asked, or "".
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Authorizer:
         self.queue: FairQueue[ResponseWaiter] = queue or FairQueue()
         self.tasks: set[asyncio.Task[None]] = set()
         self.heard_at: float | None = None
-        self.trouble = ""
+        self.last_error = ""
         self.is_closed = False
         self._rules = rules
         self._responses = responses
@@ -276,16 +276,16 @@ class Authorizer:
         self.metrics.reviewed(now - began, is_answered=isinstance(result, Review))
         if isinstance(result, Review):
             self.heard_at = now
-            self._note_trouble("")
+            self._note_error("")
         elif not result.about_token:  # a client's token must not make the API server look down
-            self._note_trouble(result.why)
+            self._note_error(result.why)
         return result
 
-    def _note_trouble(self, trouble: str) -> None:
-        if bool(trouble) != bool(self.trouble):
-            event = AuditEvent.UNREACHABLE if trouble else AuditEvent.REACHED
-            self._audit.event(event, Reason.UNKNOWN if trouble else Reason.ALLOWED)
-        self.trouble = trouble
+    def _note_error(self, error: str) -> None:
+        if bool(error) != bool(self.last_error):
+            event = AuditEvent.UNREACHABLE if error else AuditEvent.REACHED
+            self._audit.event(event, Reason.UNKNOWN if error else Reason.ALLOWED)
+        self.last_error = error
 
     def _reject(self, waiters: list[ResponseWaiter], now: float) -> None:
         if waiters:

@@ -43,13 +43,13 @@ class ReloadingCertificate:
     """A TLS context for a server. `reload` loads the files again if they have changed.
 
     Raises CertificateFilesError if they can't be used at the beginning; later on the old pair stays
-    in use, and `trouble` has the error.
+    in use, and `last_error` has the error.
     """
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
         self._seen = self._signature()
-        self.trouble = ""
+        self.last_error = ""
         try:
             self.context = server_context(files.certificate, files.key)
         except (OSError, ValueError) as error:
@@ -68,9 +68,9 @@ class ReloadingCertificate:
             server_context(self._files.certificate, self._files.key)
             self.context.load_cert_chain(self._files.certificate, self._files.key, password="")
         except (OSError, ValueError) as error:
-            self.trouble = f"the new certificate is not used: {_words(error)}"
+            self.last_error = f"the new certificate is not used: {_words(error)}"
             return
-        self._seen, self.trouble = seen, ""
+        self._seen, self.last_error = seen, ""
 
     def _signature(self) -> tuple[tuple[int, int, int], ...]:
         return tuple(_stamp(path) for path in (self._files.certificate, self._files.key))
@@ -226,10 +226,10 @@ class Service:
         return 0 if listen.path else int(address[1])
 
     @property
-    def trouble(self) -> str:
+    def last_error(self) -> str:
         """What does not work right now, or ""."""
-        own = "" if self._certificate is None else self._certificate.trouble
-        return "\n".join(line for line in (self.authorizer.trouble, own) if line)
+        own = "" if self._certificate is None else self._certificate.last_error
+        return "\n".join(line for line in (self.authorizer.last_error, own) if line)
 
     def is_alive(self) -> bool:
         """Whether it works, or has not started yet; otherwise only a restart helps."""
@@ -243,7 +243,7 @@ class Service:
             return "the revocation list has not been read yet"
         heard = self.authorizer.heard_at
         if heard is None or self._clock.monotonic() - heard > self._ready_seconds:
-            return self.authorizer.trouble or "the API server has not answered yet"
+            return self.authorizer.last_error or "the API server has not answered yet"
         return ""
 
     @property
@@ -281,8 +281,8 @@ class Service:
         return (200, "ok\n") if self.is_alive() and not is_stalled else (500, "\n")
 
     def _readyz(self) -> tuple[int, str]:
-        trouble = self.not_ready()
-        return (503, f"{trouble}\n") if trouble else (200, "ready\n")
+        why = self.not_ready()
+        return (503, f"{why}\n") if why else (200, "ready\n")
 
     async def drain(self, seconds: float) -> None:
         """Report not ready and serve for a while; each response closes its connection."""

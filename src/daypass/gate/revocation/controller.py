@@ -84,7 +84,7 @@ class RevocationController:
     """Watches and publishes while it is the leader: `run`, or `sync` and one `reconcile`.
 
     `lease`: None if there is no other controller. `keys` gives the issuer and, on a line below, the
-    key set; None if the publisher needs no keys. `trouble`: why it can't publish right now, or "".
+    key set; None if the publisher needs no keys. `last_error`: why it can't publish, or "".
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class RevocationController:
         self.published_at: float | None = None
         self.keys_at: float | None = None
         self.errors = 0
-        self.trouble = ""
+        self.last_error = ""
         self._store = store
         self._publisher = publisher
         self._clock = clock
@@ -123,7 +123,7 @@ class RevocationController:
         self._known_at = -math.inf
         self._published_keys: str | None = None
         self._watched: frozenset[str] = frozenset()
-        self._troubles = ""
+        self._reported = ""
 
     @property
     def is_leader(self) -> bool:
@@ -141,13 +141,13 @@ class RevocationController:
         until = 0 if self.published is None else self.published.closed_after_unix
         return 0 < until <= self._clock.unix()
 
-    def troubles(self) -> dict[str, str]:
+    def problems(self) -> dict[str, str]:
         """Return what does not work right now, by kind."""
         found = {
-            "trouble": self.watcher.trouble,
-            "publish": self.trouble,
-            "lease": "" if self.lease is None else self.lease.trouble,
-            "keys": "" if self.keys is None else self.keys.trouble,
+            "trouble": self.watcher.last_error,
+            "publish": self.last_error,
+            "lease": "" if self.lease is None else self.lease.last_error,
+            "keys": "" if self.keys is None else self.keys.last_error,
         }
         return {kind: text for kind, text in found.items() if text}
 
@@ -192,7 +192,7 @@ class RevocationController:
 
         `wait`: after a lost record, wait until the gate may open (for less than a second).
         """
-        self._log_troubles()
+        self._log_problems()
         if not self.is_leader:
             if self._was_leader:
                 self._was_leader = False
@@ -205,14 +205,14 @@ class RevocationController:
                 threading.Event().wait(min(1.0, self.watcher.opens_in_seconds))
             done = self._publish()
             self._maintain()
-            self.trouble = self._store.trouble
+            self.last_error = self._store.last_error
             return done
         except (OSError, DaypassError) as error:
             self.errors += 1
             self._unbroken_since = None
-            if not self.trouble:
+            if not self.last_error:
                 self._log(WatchEvent.NOT_PUBLISHED, why=str(error))
-            self.trouble = f"the revocation list could not be published: {error}"
+            self.last_error = f"the revocation list could not be published: {error}"
             if isinstance(error, (ConflictError, NotFoundError)):
                 self._was_leader = False  # somebody else writes: start from what is there
             return False
@@ -267,13 +267,13 @@ class RevocationController:
             return False
         revoked = self.watcher.revoked(is_in_force=self._is_in_force)
         before = self.published
-        if before is not None and not self._store.trouble and not self._is_due(before, revoked):
+        if before is not None and not self._store.last_error and not self._is_due(before, revoked):
             return True
         revoked, number = self._write_record()
         if not self.is_leader:
             self._unbroken_since = None
             return False
-        if before is not None and self._store.trouble:
+        if before is not None and self._store.last_error:
             # A later start would not know of it: the gate closes unless it is recorded in time.
             until = before.closed_after_unix or revoked.closed_after_unix
             revoked = replace(revoked, closed_after_unix=until)
@@ -367,20 +367,20 @@ class RevocationController:
             closedAfter=revoked.closed_after_unix,
         )
 
-    def _log_troubles(self) -> None:
+    def _log_problems(self) -> None:
         watched = self.watcher.watched
         for name in sorted(watched - self._watched):
             self._log(WatchEvent.NAMESPACE_FOLLOWED, namespace=name)
         for name in sorted(self._watched - watched):
             self._log(WatchEvent.NAMESPACE_NOT_FOLLOWED, namespace=name)
         self._watched = watched
-        found = self.troubles()
+        found = self.problems()
         found.pop("publish", None)  # an event of its own
-        troubles = "\n".join(found.values())
-        if troubles != self._troubles:
-            event = WatchEvent.TROUBLE if troubles else WatchEvent.TROUBLE_OVER
-            self._log(event, **({"why": troubles[:2000]} if troubles else {}))
-            self._troubles = troubles
+        problems = "\n".join(found.values())
+        if problems != self._reported:
+            event = WatchEvent.TROUBLE if problems else WatchEvent.TROUBLE_OVER
+            self._log(event, **({"why": problems[:2000]} if problems else {}))
+            self._reported = problems
 
 
 KEYS_EVERY_SECONDS = 10.0

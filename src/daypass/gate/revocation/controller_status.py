@@ -35,7 +35,7 @@ class ControllerStatus:
     def problems(self) -> dict[str, str]:
         """Return what is wrong, by kind."""
         watcher = self._controller.watcher
-        found = self._controller.troubles()
+        found = self._controller.problems()
         if watcher.unwatched:
             found["namespaces"] = ", ".join(sorted(watcher.unwatched))
         if watcher.is_closed:
@@ -90,8 +90,8 @@ class ControllerStatus:
             return 503, "the API server has sent no events lately\n"
         if not watcher.is_settled:
             return 503, "not everything has been listed yet\n"
-        if self._controller.trouble:
-            return 503, f"{self._controller.trouble}\n"
+        if self._controller.last_error:
+            return 503, f"{self._controller.last_error}\n"
         return 200, "ready\n"
 
     def _status(self) -> tuple[int, str]:

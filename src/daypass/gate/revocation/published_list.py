@@ -156,14 +156,14 @@ class RevocationListClient:
         self._revoked: RevocationSnapshot | None = None
         self._fresh_until = 0.0
         self._taken: RevocationSnapshot | None = None
-        self._list_trouble = ""
+        self._list_error = ""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
     @property
-    def trouble(self) -> str:
+    def last_error(self) -> str:
         """What does not work right now, or ""."""
-        return self._informer.trouble or self._list_trouble
+        return self._informer.last_error or self._list_error
 
     def start(self) -> None:
         """Watch in the background."""
@@ -178,7 +178,7 @@ class RevocationListClient:
     def update(self, event: str, found: list[Object]) -> None:
         """Take the ConfigMap, or that there is none."""
         if event == "DELETED" or not found:
-            self._list_trouble = (
+            self._list_error = (
                 f"there is no ConfigMap {GATE_REVOKED} in {self._namespace}: "
                 f"does `{command('gate', 'watch')}` run?"
             )
@@ -186,7 +186,7 @@ class RevocationListClient:
         try:
             listed = read_revocation_list(found[0])
         except RevocationListError as error:
-            self._list_trouble = str(error)  # the last list stays in force until it is too old
+            self._list_error = str(error)  # the last list stays in force until it is too old
             return
         age = self._clock.unix() - listed.heard_unix
         with self._lock:
@@ -194,7 +194,7 @@ class RevocationListClient:
             if age > -FUTURE_SECONDS:
                 left = self._close_after_seconds - max(0.0, age)
                 self._fresh_until = self._clock.monotonic() + left
-        self._list_trouble = ""
+        self._list_error = ""
         self.check()
 
     def check(self) -> None:

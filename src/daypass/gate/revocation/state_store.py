@@ -69,14 +69,14 @@ class RecordError(DaypassError):
 class FileStore:
     """A file with mode 0600; None to remember nothing. Not safe to share between threads.
 
-    `trouble`: why the last record could not be written, or "". A list is published nevertheless.
+    `last_error`: why the last record could not be written, or "". A list is published nevertheless.
     """
 
     pace_seconds = 0.0
     shards: frozenset[str] = frozenset()
 
     def __init__(self, file: Path | None) -> None:
-        self.trouble = ""
+        self.last_error = ""
         self._file = file
         self._refused: Record = {}
         self._known: Record = {kind: {} for kind in ObjectKind}
@@ -128,10 +128,10 @@ class FileStore:
             return
         try:
             write_private(str(self._file), json.dumps({**self._refused, "known": known}).encode())
-            self.trouble = ""
+            self.last_error = ""
         except OSError as error:
             why = error.strerror or error
-            self.trouble = f"{self._file}, the record of revocations, cannot be written: {why}"
+            self.last_error = f"{self._file}, the record of revocations, cannot be written: {why}"
 
 
 class StateStore:
@@ -142,7 +142,7 @@ class StateStore:
 
     pace_seconds = 1.0
     """Between two writes of known UIDs."""
-    trouble = ""
+    last_error = ""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster

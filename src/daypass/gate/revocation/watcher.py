@@ -195,10 +195,10 @@ class RevocationWatcher:
             return [*self._cluster_wide, *each]
 
     @property
-    def trouble(self) -> str:
+    def last_error(self) -> str:
         """What does not work right now, or ""."""
-        troubles = (informer.trouble for informer in self.informers)
-        return "\n".join(dict.fromkeys(filter(None, troubles)))
+        problems = (informer.last_error for informer in self.informers)
+        return "\n".join(dict.fromkeys(filter(None, problems)))
 
     @property
     def heard_at(self) -> float | None:
