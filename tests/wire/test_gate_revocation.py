@@ -218,19 +218,19 @@ def test_a_closed_gate_refuses_everybody_and_still_knows_the_revoked(gate: Runni
         connection.becomes(200)
 
 
-@pytest.mark.parametrize("followed", [frozenset(), frozenset({"other", "tea"})])
+@pytest.mark.parametrize("watched_namespaces", [frozenset(), frozenset({"other", "tea"})])
 def test_a_token_of_an_unwatched_namespace_is_refused(
-    gate: RunningGate, followed: frozenset[str]
+    gate: RunningGate, watched_namespaces: frozenset[str]
 ) -> None:
-    gate.revoke(RevocationSnapshot(followed=followed | {"team"}))
+    gate.revoke(RevocationSnapshot(watched_namespaces=watched_namespaces | {"team"}))
     with Open(gate) as connection:
         connection.becomes(200)
-        gate.revoke(RevocationSnapshot(followed=followed))
+        gate.revoke(RevocationSnapshot(watched_namespaces=watched_namespaces))
         answer = connection.becomes(503)
         assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
-        gate.revoke(RevocationSnapshot(followed=followed, secrets={"secret-1"}))
+        gate.revoke(RevocationSnapshot(watched_namespaces=watched_namespaces, secrets={"secret-1"}))
         assert_revoked(connection.becomes(401))
-        gate.revoke(RevocationSnapshot(followed=followed | {"team"}))
+        gate.revoke(RevocationSnapshot(watched_namespaces=watched_namespaces | {"team"}))
         connection.becomes(200)
 
 

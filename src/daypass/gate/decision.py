@@ -41,7 +41,7 @@ class Rules:
     """What the gate requires of a token.
 
     `denied`: revoked `jti`s, UIDs of Secrets and ServiceAccounts, and names of namespaces; None if
-    it was not checked. `followed`: the watched namespaces; None if all are watched.
+    it was not checked. `watched_namespaces`: None if all are watched.
     """
 
     hosts: frozenset[str]
@@ -51,7 +51,7 @@ class Rules:
     require_bound: bool = True
     skew_seconds: int = SKEW_SECONDS
     denied: Set[str] | None = frozenset()
-    followed: Set[str] | None = None
+    watched_namespaces: Set[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,9 @@ def decide(
     found: list[str] = []
     try:
         claims = check_claims(request, rules, now_unix, signed=signed, passed=found.append)
-        if review is None and not (rules.followed is None or claims.namespace in rules.followed):
+        if review is None and not (
+            rules.watched_namespaces is None or claims.namespace in rules.watched_namespaces
+        ):
             raise RefusedError(Reason.UNKNOWN)
         unseen = rules.denied is None
         found.append(

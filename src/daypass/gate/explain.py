@@ -57,8 +57,8 @@ def watched_namespaces(cluster: Cluster, namespace: str) -> frozenset[str] | Non
 
     `namespace`: of its record. Raises RecordError and the errors of `daypass.kube.errors`.
     """
-    followed = StateStore(cluster, namespace).read().published.get("followed")
-    return None if followed is None else frozenset(map(str, followed))
+    watched = StateStore(cluster, namespace).read().published.get("followed")
+    return None if watched is None else frozenset(map(str, watched))
 
 
 def denied_in(cluster: Cluster, namespace: str, token: str, now_unix: float) -> frozenset[str]:

@@ -186,7 +186,7 @@ def test_in_an_unwatched_namespace_a_token_outlives_its_secret_by_the_cache_time
 ) -> None:
     """The API server's own cache adds 10 s."""
     tried = Tried(remember_seconds=60)
-    tried.authorizer.take_revoked(RevocationSnapshot(followed=frozenset({"elsewhere"})))
+    tried.authorizer.take_revoked(RevocationSnapshot(watched_namespaces=frozenset({"elsewhere"})))
     line = f"Bearer {tried.token()}"
     assert tried.ask(line).is_allowed
     tried.says = lambda token: REFUSED  # its Secret is gone

@@ -188,9 +188,9 @@ def test_a_denied_token_secret_or_account_is_refused(name: str) -> None:
 
 
 def test_a_token_from_an_unwatched_namespace_needs_a_token_review() -> None:
-    rules = replace(RULES, followed=frozenset({"another"}))
+    rules = replace(RULES, watched_namespaces=frozenset({"another"}))
     assert decided(token(), rules).reason is Reason.UNKNOWN
-    assert decided(token(), replace(rules, followed=frozenset({"team"}))).is_allowed
+    assert decided(token(), replace(rules, watched_namespaces=frozenset({"team"}))).is_allowed
     user = "system:serviceaccount:team:bot"
     review = Review(authenticated=True, user=user, audiences=(GATE,))
     assert decide(asked(f"Bearer {token()}"), rules, NOW, review=review).is_allowed

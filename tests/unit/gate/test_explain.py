@@ -178,10 +178,10 @@ def test_an_invalid_key_set_is_rejected(keys: str) -> None:
 
 @pytest.mark.parametrize("keys", [None, SIGNER.jwks])
 def test_an_unwatched_namespace_gives_503(keys: str | None) -> None:
-    def explained(*followed: str) -> Explanation:
+    def explained(*watched: str) -> Explanation:
         rules = Rules(
             hosts=frozenset({"ekf.example.com"}), issuer=ISSUER, audience="gate",
-            longest_lifetime_seconds=7200, followed=frozenset(followed),
+            longest_lifetime_seconds=7200, watched_namespaces=frozenset(watched),
         )  # fmt: skip
         return explain(token(), "ekf.example.com", rules, SYSTEM_CLOCK.unix(), keys)
 

@@ -51,7 +51,7 @@ def running() -> Iterator[Running]:
     made.api.put("secrets", "s-2", namespace="other")
     made.api.put("serviceaccounts", "a-1")
     made.watcher.start()
-    made.eventually_is(followed={"team", "other"})
+    made.eventually_is(watched_namespaces={"team", "other"})
     yield made
     made.watcher.stop()
 
@@ -80,43 +80,45 @@ def test_secrets_are_watched_only_in_identity_namespaces(running: Running) -> No
 
 def test_a_namespace_is_watched_once_it_is_labelled(running: Running) -> None:
     add_namespace(running.api, "plain")
-    running.eventually_is(followed={"team", "other", "plain"})
+    running.eventually_is(watched_namespaces={"team", "other", "plain"})
 
 
 def test_a_namespace_without_the_label_is_not_watched_and_its_secrets_are_not_deleted(
     running: Running,
 ) -> None:
     add_namespace(running.api, "team", labelled=False)
-    running.eventually_is(followed={"other"}, secrets=set())
+    running.eventually_is(watched_namespaces={"other"}, secrets=set())
     running.api.delete("secrets", "s-1")
     add_namespace(running.api, "team")
-    running.eventually_is(followed={"team", "other"}, secrets={"s-1"})
+    running.eventually_is(watched_namespaces={"team", "other"}, secrets={"s-1"})
 
 
 def test_deleting_a_namespace_revokes_everything_in_it(running: Running) -> None:
     running.api.forbidden.add("team")  # its Role is deleted too, so later events are not seen
     running.api.delete("namespaces", "team")
-    running.eventually_is(followed={"other"})
+    running.eventually_is(watched_namespaces={"other"})
     running.api.forbidden.clear()
     add_namespace(running.api, "team")  # a new one with that name
-    running.eventually_is(followed={"team", "other"})
+    running.eventually_is(watched_namespaces={"team", "other"})
     assert "s-1" in running.watcher.record()["gone"]
 
 
 def test_authorizers_get_what_was_deleted_with_a_namespace() -> None:
     """The API server accepts its tokens for some seconds more; a review then would be cached."""
-    running = Running(WatchedApi(), replace(SCOPE, names_followed=False))
+    running = Running(WatchedApi(), replace(SCOPE, only_watched_namespaces=False))
     add_namespace(running.api, "team")
     running.api.put("secrets", "s-1")
     running.api.put("serviceaccounts", "a-1")
     running.watcher.start()
     try:
-        eventually("it is watched", lambda: "team" in running.watcher.watched, seconds=60)
+        eventually(
+            "it is watched", lambda: "team" in running.watcher.watched_namespaces, seconds=60
+        )
         running.api.delete("namespaces", "team")
         running.eventually_is(
-            secrets={"s-1"}, service_accounts={"a-1"}, followed=None, closed=False
+            secrets={"s-1"}, service_accounts={"a-1"}, watched_namespaces=None, closed=False
         )
-        assert not running.watcher.watched
+        assert not running.watcher.watched_namespaces
     finally:
         running.watcher.stop()
 
@@ -128,7 +130,7 @@ def test_a_namespace_deleted_during_an_outage_is_noticed(running: Running) -> No
     running.api.events.clear()
     running.api.forgotten = running.api.version
     running.api.fails = None
-    running.eventually_is(followed={"other"})
+    running.eventually_is(watched_namespaces={"other"})
     assert "s-1" in running.watcher.record()["gone"]
 
 
@@ -137,14 +139,14 @@ def test_a_namespace_without_the_role_is_reported_and_not_watched(running: Runni
     running.api.forbidden.update({"new", "left"})
     add_namespace(running.api, "left")  # its last identity is deleted, and the policy still applies
     add_namespace(running.api, "new")
-    eventually("it is reported", lambda: running.watcher.unwatched == {"new"})
+    eventually("it is reported", lambda: running.watcher.unwatched_namespaces == {"new"})
     eventually(
         "the reason is reported", lambda: 'resources: ["secrets"]' in running.watcher.last_error
     )
-    running.eventually_is(followed={"team", "other"}, closed=False)
+    running.eventually_is(watched_namespaces={"team", "other"}, closed=False)
     assert running.watcher.is_settled
     running.api.forbidden.remove("new")
-    running.eventually_is(followed={"team", "other", "new"})
+    running.eventually_is(watched_namespaces={"team", "other", "new"})
 
 
 def test_a_namespace_that_loses_the_role_counts_as_watched_until_it_is_stale(
@@ -152,9 +154,9 @@ def test_a_namespace_that_loses_the_role_counts_as_watched_until_it_is_stale(
 ) -> None:
     running.api.forbidden.add("team")
     eventually("the failure is seen", lambda: running.watcher.last_error)
-    running.eventually_is(followed={"team", "other"})
+    running.eventually_is(watched_namespaces={"team", "other"})
     running.clock.move(CLOSE_AFTER + 1)
-    running.eventually_is(followed={"other"}, closed=False)
+    running.eventually_is(watched_namespaces={"other"}, closed=False)
 
 
 def test_two_hundred_namespaces_are_watched(running: Running) -> None:
@@ -162,7 +164,7 @@ def test_two_hundred_namespaces_are_watched(running: Running) -> None:
     for name in names:
         running.api.put("secrets", f"s-{name}", namespace=name)
         add_namespace(running.api, name)
-    running.eventually_is(followed=names | {"team", "other"})
+    running.eventually_is(watched_namespaces=names | {"team", "other"})
     running.api.delete("secrets", "s-many-77")
     running.eventually_is(secrets={"s-many-77"})
     assert threading.active_count() < 230
@@ -178,10 +180,10 @@ def test_namespaces_beyond_the_limit_wait_and_are_not_watched() -> None:
         add_namespace(made.api, name)
         made.api.put("serviceaccounts", f"a-{name}", namespace=name, labels={OURS[0]: OURS[1]})
     made.watcher.start()
-    made.eventually_is(followed={"a", "b"})
-    assert made.watcher.unwatched == {"c"}
+    made.eventually_is(watched_namespaces={"a", "b"})
+    assert made.watcher.unwatched_namespaces == {"c"}
     made.api.delete("namespaces", "a")
-    made.eventually_is(followed={"b", "c"})
+    made.eventually_is(watched_namespaces={"b", "c"})
     assert each.waiting == set()
     made.watcher.stop()
 

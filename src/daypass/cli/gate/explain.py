@@ -91,7 +91,7 @@ def _read_cluster(
         rules,
         issuer=rules.issuer or issuer_of(cluster),
         denied=denied_in(cluster, namespace, token, SYSTEM_CLOCK.unix()),
-        followed=watched_namespaces(cluster, namespace),
+        watched_namespaces=watched_namespaces(cluster, namespace),
     )
 
 

@@ -99,8 +99,8 @@ def _once(watch: RevocationController) -> int:
         is_done = watch.reconcile(wait=True)
     finally:
         watch.release()
-    unfollowed = sorted(watch.watcher.unwatched)
-    if unfollowed:
+    unwatched = sorted(watch.watcher.unwatched_namespaces)
+    if unwatched:
         log(
             f"tokens of these namespaces are refused: {', '.join(unfollowed)}",
             watch.watcher.last_error,
@@ -109,4 +109,4 @@ def _once(watch: RevocationController) -> int:
     if not is_done or "keys" in problems:
         why = "\n".join(dict.fromkeys(problems.values()))
         raise DaypassError("the revocations could not be published", why)
-    return 3 if unfollowed else 0
+    return 3 if unwatched else 0

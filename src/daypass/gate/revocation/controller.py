@@ -57,8 +57,8 @@ class WatchEvent(StrEnum):
     CLOSED = "closed"
     OPENED = "opened"
     KEYS = "keys"
-    NAMESPACE_FOLLOWED = "namespace-followed"
-    NAMESPACE_NOT_FOLLOWED = "namespace-not-followed"
+    NAMESPACE_WATCHED = "namespace-followed"
+    NAMESPACE_NOT_WATCHED = "namespace-not-followed"
     PUT_BACK = "put-back"
     """A published object had been changed or deleted, and was restored."""
     TROUBLE = "trouble"
@@ -122,7 +122,7 @@ class RevocationController:
         self._known: dict[str, Any] | None = None
         self._known_at = -math.inf
         self._published_keys: str | None = None
-        self._watched: frozenset[str] = frozenset()
+        self._watched_namespaces: frozenset[str] = frozenset()
         self._reported = ""
 
     @property
@@ -362,18 +362,18 @@ class RevocationController:
             serviceAccounts=len(revoked.service_accounts),
             tokens=len(revoked.tokens),
             namespaces=len(revoked.namespaces),
-            followed=len(revoked.followed or ()),
+            followed=len(revoked.watched_namespaces or ()),
             closed=revoked.closed,
             closedAfter=revoked.closed_after_unix,
         )
 
     def _log_problems(self) -> None:
-        watched = self.watcher.watched
-        for name in sorted(watched - self._watched):
-            self._log(WatchEvent.NAMESPACE_FOLLOWED, namespace=name)
-        for name in sorted(self._watched - watched):
-            self._log(WatchEvent.NAMESPACE_NOT_FOLLOWED, namespace=name)
-        self._watched = watched
+        watched = self.watcher.watched_namespaces
+        for name in sorted(watched - self._watched_namespaces):
+            self._log(WatchEvent.NAMESPACE_WATCHED, namespace=name)
+        for name in sorted(self._watched_namespaces - watched):
+            self._log(WatchEvent.NAMESPACE_NOT_WATCHED, namespace=name)
+        self._watched_namespaces = watched
         found = self.problems()
         found.pop("publish", None)  # an event of its own
         problems = "\n".join(found.values())
@@ -402,7 +402,9 @@ def revocation_controller(
         return f"{issuer}\n{key_set(keys_of(cluster))}"
 
     namespace = config.door.namespace
-    scope = Scope(denials_namespace=namespace, each_namespace=True, names_followed=is_native(gate))
+    scope = Scope(
+        denials_namespace=namespace, each_namespace=True, only_watched_namespaces=is_native(gate)
+    )
     me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
     return RevocationController(
         watcher=RevocationWatcher(

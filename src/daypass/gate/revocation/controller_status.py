@@ -36,8 +36,8 @@ class ControllerStatus:
         """Return what is wrong, by kind."""
         watcher = self._controller.watcher
         found = self._controller.problems()
-        if watcher.unwatched:
-            found["namespaces"] = ", ".join(sorted(watcher.unwatched))
+        if watcher.unwatched_namespaces:
+            found["namespaces"] = ", ".join(sorted(watcher.unwatched_namespaces))
         if watcher.is_closed:
             found["closed"] = "the API server has sent no events for too long, or never"
         return found
@@ -71,10 +71,12 @@ class ControllerStatus:
                     [informer.resource.plural, informer.namespace or ""], round(silent)
                 )
         yield heard
-        yield _gauge("namespaces_followed", "Watched identity namespaces.", len(watcher.watched))
+        yield _gauge(
+            "namespaces_followed", "Watched identity namespaces.", len(watcher.watched_namespaces)
+        )
         yield _gauge(
             "namespaces_not_followed", "Identity namespaces that can't be watched.",
-            len(watcher.unwatched),
+            len(watcher.unwatched_namespaces),
         )  # fmt: skip
         if controller.published_at is not None:
             age = round(now - controller.published_at)

@@ -75,7 +75,9 @@ def published_state(
     """Return the part of a record that tells the next publisher how the list is published."""
     return {
         "config": config_text(config),
-        "followed": None if revoked.followed is None else sorted(revoked.followed),
+        "followed": None
+        if revoked.watched_namespaces is None
+        else sorted(revoked.watched_namespaces),
         "closed": revoked.closed,
         "closedAfter": revoked.closed_after_unix,
         "heard": int(heard_unix),
@@ -87,7 +89,7 @@ def _in_force(
 ) -> RevocationSnapshot:
     state = recorded.published
     followed = state.get("followed")
-    denials.followed = None if followed is None else frozenset(map(str, followed))
+    denials.watched_namespaces = None if followed is None else frozenset(map(str, followed))
     revoked = denials.revoked(now_unix, closed=bool(state.get("closed")))
     return replace(revoked, closed_after_unix=int(state.get("closedAfter") or 0))
 

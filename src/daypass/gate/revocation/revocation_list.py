@@ -67,8 +67,8 @@ class Denial:
 class RevocationList:
     """The list. A watcher reports the objects to it. Not safe to share between threads.
 
-    `longest_lifetime_seconds`: the longest lifetime of tokens that the gate accepts. `followed`:
-    the watched namespaces; tokens of others are refused. None: all are watched.
+    `longest_lifetime_seconds`: the longest lifetime of tokens that the gate accepts.
+    `watched_namespaces`: tokens of others are refused. None: all are watched.
     `recorded_since_unix`: tokens issued before are refused, since the record of earlier revocations
     is lost; 0 if it never was.
     """
@@ -82,10 +82,10 @@ class RevocationList:
         "_namespaces",
         "_recent",
         "_recent_limit",
-        "followed",
         "longest_lifetime_seconds",
         "manual_denials",
         "recorded_since_unix",
+        "watched_namespaces",
     )  # fmt: skip
 
     def __init__(
@@ -93,7 +93,7 @@ class RevocationList:
     ) -> None:
         self.longest_lifetime_seconds = longest_lifetime_seconds
         self.manual_denials: tuple[Denial, ...] = ()
-        self.followed: frozenset[str] | None = None
+        self.watched_namespaces: frozenset[str] | None = None
         self.recorded_since_unix = 0
         self._limit, self._recent_limit = limit, recent_limit
         self._known: dict[ObjectKind, dict[str, str]] = {kind: {} for kind in ObjectKind}
@@ -171,7 +171,8 @@ class RevocationList:
             kind: {
                 uid
                 for uid, gone in self._gone.items()
-                if gone.kind is kind and (self.followed is None or gone.namespace in self.followed)
+                if gone.kind is kind
+                and (self.watched_namespaces is None or gone.namespace in self.watched_namespaces)
             }
             for kind in ObjectKind
         }
@@ -179,7 +180,7 @@ class RevocationList:
         denied = {denial.name for denial in denials if not denial.is_token}
         listed = uids[ObjectKind.SECRET] | uids[ObjectKind.SERVICE_ACCOUNT]
         return RevocationSnapshot(
-            followed=self.followed,
+            watched_namespaces=self.watched_namespaces,
             secrets=uids[ObjectKind.SECRET] | denied,
             service_accounts=uids[ObjectKind.SERVICE_ACCOUNT] | denied,
             tokens={denial.name for denial in denials if denial.is_token},

@@ -82,7 +82,7 @@ class PerNamespaceInformers:
         for name in sorted(self.waiting):
             self._add(name)
 
-    def watched(self, silent_at_most_seconds: float) -> frozenset[str]:
+    def watched_namespaces(self, silent_at_most_seconds: float) -> frozenset[str]:
         """Return the namespaces whose informer gave a sign of life lately."""
         return frozenset(
             name
@@ -146,15 +146,16 @@ OURS = ("app.kubernetes.io/managed-by", "daypass")
 class Scope:
     """What to watch. `denials_namespace`: of the ConfigMap of denials by hand.
 
-    `each_namespace`: Secrets of identity namespaces only, with one informer each. `names_followed`:
-    the gateway refuses tokens of namespaces that are not watched, so the list holds nothing else of
-    them. Authorizers don't: they send a TokenReview, and the API server accepts a token for seconds
-    after its namespace was deleted. `metadata_only`: request only the metadata of objects.
+    `each_namespace`: Secrets of identity namespaces only, with one informer each.
+    `only_watched_namespaces`: the gateway refuses tokens of namespaces that are not watched, so the
+    list holds nothing else of them. Authorizers don't: they send a TokenReview, and the API server
+    accepts a token for seconds after its namespace was deleted. `metadata_only`: request only the
+    metadata of objects.
     """
 
     denials_namespace: str
     each_namespace: bool = False
-    names_followed: bool = True
+    only_watched_namespaces: bool = True
     metadata_only: bool = True
 
 
@@ -228,15 +229,15 @@ class RevocationWatcher:
             return self.heard_at is not None and all(each.is_tried for each in self.informers)
 
     @property
-    def watched(self) -> frozenset[str]:
+    def watched_namespaces(self) -> frozenset[str]:
         """Identity namespaces whose informer gave a sign of life lately."""
         if self.namespaces is None:
             return frozenset()
         with self.lock:
-            return self.namespaces.watched(self._close_after_seconds)
+            return self.namespaces.watched_namespaces(self._close_after_seconds)
 
     @property
-    def unwatched(self) -> frozenset[str]:
+    def unwatched_namespaces(self) -> frozenset[str]:
         """Identity namespaces that should be watched and are not, and have identities.
 
         A namespace that lost its last identity keeps its label, and nobody needs it.
@@ -245,7 +246,7 @@ class RevocationWatcher:
             return frozenset()
         with self.lock:
             wanted = self.namespaces.informers.keys() | self.namespaces.waiting
-            return frozenset(self._identities.values()) & wanted - self.watched
+            return frozenset(self._identities.values()) & wanted - self.watched_namespaces
 
     def sync(self) -> None:
         """List everything once, on this thread; namespaces first."""
@@ -275,8 +276,10 @@ class RevocationWatcher:
         with self.lock:
             if self.namespaces is not None:
                 self.namespaces.add_waiting()
-                if self._scope.names_followed:
-                    self.revocations.followed = self.namespaces.watched(self._close_after_seconds)
+                if self._scope.only_watched_namespaces:
+                    self.revocations.watched_namespaces = self.namespaces.watched_namespaces(
+                        self._close_after_seconds
+                    )
             now = self._clock.unix()
             self.revocations.compact(now, is_in_force=is_in_force)
             revoked = self.revocations.revoked(now, closed=self.is_closed)

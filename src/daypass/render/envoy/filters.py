@@ -142,7 +142,7 @@ _DENIED: Json = refuse(Reason.DENIED)
 class RevocationSnapshot:
     """What the gate refuses: UIDs of Secrets and ServiceAccounts, `jti`s of tokens, and namespaces.
 
-    - `followed`: the namespaces that are watched; tokens of others are refused. None: all are.
+    - `watched_namespaces`: tokens of other namespaces are refused. None: all are watched.
     - `issued_after_unix`: tokens that were issued before are refused; 0: none are.
     - `closed`: every token is refused, since the list is out of date.
     - `closed_after_unix`: the same from then on, unless a new list arrives; 0: never.
@@ -155,7 +155,7 @@ class RevocationSnapshot:
     service_accounts: Set[str] = frozenset()
     tokens: Set[str] = frozenset()
     namespaces: Set[str] = frozenset()
-    followed: Set[str] | None = None
+    watched_namespaces: Set[str] | None = None
     issued_after_unix: int = 0
     closed: bool = False
     closed_after_unix: int = 0
@@ -196,10 +196,10 @@ def revocation(revoked: RevocationSnapshot) -> Json:
     unseen = first_of([(is_ours, unknown)], passing)
     if revoked.closed:
         matcher = unseen
-    elif revoked.followed is None:
+    elif revoked.watched_namespaces is None:
         matcher = passing
     else:
-        matcher = _lookup("namespaces", revoked.followed, unseen, found=passing)
+        matcher = _lookup("namespaces", revoked.watched_namespaces, unseen, found=passing)
     for name in _CLAIMS:
         matcher = _lookup(name, getattr(revoked, name), matcher)
     if revoked.issued_after_unix:
