@@ -60,7 +60,7 @@ def _steady(folder: Path, *, quick: bool) -> None:
     with LocalStack(stack_folder) as stack:
         identity = stack.make_identity()
         identity.credentials().token()
-        pids = (os.getpid(), stack.supervisor.edge.envoy.pid)
+        pids = (os.getpid(), stack.supervisor.envoy.process.pid)
         before = sum(map(_cpu_seconds, pids))
         time.sleep(2.0 if quick else IDLE_SECONDS)
         idle = sum(map(_cpu_seconds, pids)) - before

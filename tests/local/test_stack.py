@@ -44,7 +44,7 @@ def within(what: str, happens: Callable[[], bool]) -> None:
 @contextmanager
 def asking_on_an_open_connection(stack: LocalStack, token: Secret) -> Iterator[list[int]]:
     """Request after request on one connection while this lasts; the codes so far."""
-    port = stack.supervisor.edge.ports["gate"]
+    port = stack.supervisor.envoy.ports["gate"]
     lines = [
         "GET / HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}", "", "",
     ]  # fmt: skip
@@ -164,14 +164,14 @@ def _changed(stack: LocalStack, old: str, new: str) -> None:
 def test_a_changed_audience_is_in_force_without_a_restart(tmp_path: Path) -> None:
     with running_stack() as stack:
         identity = stack.make_identity()
-        pid = stack.supervisor.edge.envoy.pid
+        pid = stack.supervisor.envoy.process.pid
         old = stack.make_token(identity)
         other = stack.make_token(identity, audiences=["other.example.com"])
         assert (passes(stack, old), passes(stack, other)) == (True, False)
         _changed(stack, AUDIENCE, "other.example.com")
         within("the change is in force", lambda: passes(stack, other))
         within("the old audience is refused", lambda: not passes(stack, old))
-        assert stack.supervisor.edge.envoy.pid == pid
+        assert stack.supervisor.envoy.process.pid == pid
 
 
 @pytest.mark.parametrize(
@@ -211,11 +211,11 @@ def test_envoy_restarts_after_a_crash_with_the_keys_it_had(tmp_path: Path) -> No
     with running_stack() as stack:
         identity: MadeIdentity = stack.make_identity()
         token = stack.make_token(identity)
-        ports = stack.supervisor.edge.ports
+        ports = stack.supervisor.envoy.ports
         stack.server.stop()  # nobody could give the keys again
-        stack.supervisor.edge.envoy.stop()
+        stack.supervisor.envoy.process.stop()
         eventually("the gate is back", lambda: passes(stack, token))
-        assert stack.supervisor.edge.ports == ports
+        assert stack.supervisor.envoy.ports == ports
 
         def reports() -> list[str]:
             return [line for line in stack.said if "Envoy" in line]
@@ -239,7 +239,7 @@ def test_everything_listens_on_ipv6_if_localhost_is_ipv6_only(
 
     monkeypatch.setattr("socket.getaddrinfo", only_ipv6)
     with LocalStack(tmp_path) as stack:
-        assert {address.host for address in stack.supervisor.edge.settings.listens.values()} == {
+        assert {address.host for address in stack.supervisor.envoy.settings.listens.values()} == {
             "::1"
         }
         identity = stack.make_identity()

@@ -158,7 +158,7 @@ def test_its_memory_use_is_small(tmp_path: Path) -> None:
         "import daypass.testing, pathlib, re\n"
         "with daypass.testing.stack() as stack:\n"
         "    stack.make_identity().credentials().token()\n"
-        "    for pid in ('self', stack.supervisor.edge.envoy.pid):\n"
+        "    for pid in ('self', stack.supervisor.envoy.process.pid):\n"
         "        status = pathlib.Path(f'/proc/{pid}/status').read_text()\n"
         "        print(re.findall(r'VmRSS:\\s+([0-9]+) kB', status)[0])\n"
     )
@@ -176,8 +176,8 @@ def test_it_works_without_pytest_starts_fast_and_leaves_nothing(
     with daypass.testing.stack() as stack:
         assert SYSTEM_CLOCK.monotonic() - started < UP_WITHIN_SECONDS
         assert code_at_the_gate(stack, stack.make_token(stack.make_identity())) == 200
-        pid = stack.supervisor.edge.envoy.pid
-        ports = [*stack.supervisor.edge.ports.values(), stack.server.port]
+        pid = stack.supervisor.envoy.process.pid
+        ports = [*stack.supervisor.envoy.ports.values(), stack.server.port]
         assert all(listens(port) for port in ports)
         ending = SYSTEM_CLOCK.monotonic()
     assert SYSTEM_CLOCK.monotonic() - ending < DOWN_WITHIN_SECONDS

@@ -50,7 +50,7 @@ class Lab:
 
     @property
     def port(self) -> int:
-        return self.stack.supervisor.edge.ports["gate"]
+        return self.stack.supervisor.envoy.ports["gate"]
 
     @property
     def pem(self) -> str:
@@ -97,8 +97,8 @@ def test_revoked_tokens_stay_refused_after_envoy_is_killed(lab: Lab) -> None:
     assert (code(stack, revoked), code(stack, good)) == (200, 200)
     stack.revoke(identities[0])
     eventually("it is refused", lambda: code(stack, revoked) == 401)
-    os.kill(stack.supervisor.edge.envoy.pid, signal.SIGKILL)
-    eventually("it has ended", lambda: not stack.supervisor.edge.envoy.running())
+    os.kill(stack.supervisor.envoy.process.pid, signal.SIGKILL)
+    eventually("it has ended", lambda: not stack.supervisor.envoy.process.running())
     with pytest.raises(OSError, match="refused"):
         code(stack, good)
     stack.supervisor.check(threading.Event())

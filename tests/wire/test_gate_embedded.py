@@ -17,7 +17,7 @@ class Caller:
     """A connection to the gate that stays open, with one token."""
 
     def __init__(self, stack: LocalStack, token: Secret) -> None:
-        port = stack.supervisor.edge.ports["gate"]
+        port = stack.supervisor.envoy.ports["gate"]
         self._socket = connect(port, authority_pem=stack.authority.pem, name=HOST)
         self._conversation = Conversation(self._socket)
         lines = ["GET / HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}"]

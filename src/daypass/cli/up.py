@@ -166,14 +166,14 @@ def _report(
     from daypass.config.exposure import bracketed
     from daypass.local.api_backend import check
 
-    edge = supervisor.edge
-    door, gate = edge.settings.door, edge.settings.gate
+    envoy = supervisor.envoy
+    door, gate = envoy.settings.door, envoy.settings.gate
     prefix = door.exposure.prefix
-    ports = edge.ports
+    ports = envoy.ports
     doors = [f"https://{bracketed(each)}:{ports['door']}{prefix}" for each in door.exposure.hosts]
     gates = [f"https://{bracketed(each)}:{ports['gate']}" for each in gate.hosts] if gate else []
     if as_json:
-        listens = edge.settings.listens
+        listens = envoy.settings.listens
         listen = {name: str(replace(listens[name], port=ports[name])) for name in listens}
         ready: dict[str, object] = {
             "doors": doors,
@@ -189,7 +189,7 @@ def _report(
     for url in gates:
         log(f"gate        {url}")
     log(f"trusted by  {authority}")
-    log(f"log         {edge.folder / 'envoy.log'}")
+    log(f"log         {envoy.folder / 'envoy.log'}")
     try:
         log(f"API server  {check(door.upstream)}")
     except DaypassError as error:

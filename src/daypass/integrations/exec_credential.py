@@ -63,13 +63,13 @@ def _parsed_version(exec_info: str) -> str:
     return str(version)
 
 
-def exec_credential(version: str, entry: CachedToken, now_unix: float) -> str:
+def exec_credential(version: str, token: CachedToken, now_unix: float) -> str:
     """The answer: one line of JSON. All that goes into it is of letters that JSON leaves alone."""
-    ends = int(entry.received_unix) + int(entry.fresh_seconds)  # as the cache has them
+    ends = int(token.received_unix) + int(token.fresh_seconds)  # as the cache has them
     if ends <= now_unix:  # no longer fresh, and the door gave no other one: to be asked again soon
-        ends = int(min(now_unix + _SOON_SECONDS, entry.received_unix + entry.usable_seconds))
+        ends = int(min(now_unix + _SOON_SECONDS, token.received_unix + token.usable_seconds))
     return (
         f'{{"apiVersion": "{version}", "kind": "ExecCredential", "status": {{'
         f'"expirationTimestamp": "{time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}", '
-        f'"token": "{entry.value}"}}}}\n'
+        f'"token": "{token.value}"}}}}\n'
     )

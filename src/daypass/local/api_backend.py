@@ -58,7 +58,7 @@ class ApiBackend(Protocol):
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises KeysError."""
 
-    def access(self) -> ConnectionConfig | None:
+    def connection(self) -> ConnectionConfig | None:
         """Return the connection for TokenReviews and for watching revocations, if there is one."""
 
     def stop(self) -> None:
@@ -92,7 +92,7 @@ class ExternalApiServer:
         """Return its JSON Web Key Set. Raises KeysError."""
         return fetch_keys(upstream_of(config), self._authenticator(config))
 
-    def access(self) -> ConnectionConfig | None:
+    def connection(self) -> ConnectionConfig | None:
         """Return the kubeconfig's connection."""
         if not self._kubeconfig:
             return None
@@ -106,13 +106,13 @@ class ExternalApiServer:
         each request.
         """
         upstream, token = upstream_of(config), self._token()
-        named = self.access() if token is None else None
-        access = named or ConnectionConfig(
+        named = self.connection() if token is None else None
+        connection = named or ConnectionConfig(
             server=config.cluster.server, namespace="default", origin="daypass up", token=token
         )
-        access = replace(access, authority=read_authority(upstream.authority_file))
-        if self._reader is None or self._reader[0] != access:
-            self._reader = access, Authenticator(access)
+        connection = replace(connection, authority=read_authority(upstream.authority_file))
+        if self._reader is None or self._reader[0] != connection:
+            self._reader = connection, Authenticator(connection)
         return self._reader[1]
 
     def stop(self) -> None:
@@ -163,9 +163,9 @@ class EmbeddedApiServer:
 
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises KeysError."""
-        return fetch_keys(self.upstream(config), Authenticator(self.access()))
+        return fetch_keys(self.upstream(config), Authenticator(self.connection()))
 
-    def access(self) -> ConnectionConfig:
+    def connection(self) -> ConnectionConfig:
         """Return its administrator's connection."""
         return ConnectionConfig(
             server=self.server.url,

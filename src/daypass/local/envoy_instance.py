@@ -88,16 +88,16 @@ class EnvoyInstance:
         self._start()
 
     def _start(self) -> None:
-        self.envoy = Envoy.start(self.folder, "bootstrap.json", concurrency=self._workers)
+        self.process = Envoy.start(self.folder, "bootstrap.json", concurrency=self._workers)
         try:
-            self.ports = {name: self.envoy.port(name) for name in self.settings.listens}
+            self.ports = {name: self.process.port(name) for name in self.settings.listens}
         except BaseException:
-            self.envoy.stop()
+            self.process.stop()
             raise
 
     def restart(self) -> None:
         """Start Envoy again, with the same settings and ports."""
-        self.envoy.stop()
+        self.process.stop()
         listens = self.settings.listens
         self._pinned = {name: self.ports[name] for name in listens if listens[name].port == 0}
         self._write(self.settings)
@@ -141,7 +141,7 @@ class EnvoyInstance:
 
     def stop(self) -> None:
         """Stop Envoy."""
-        self.envoy.stop()
+        self.process.stop()
 
     def _validate(self, settings: EnvoyInstanceSettings) -> None:
         scratch = self.folder / "validated"
@@ -199,13 +199,13 @@ class EnvoyInstance:
         missing = list(expected)
         while missing and SYSTEM_CLOCK.monotonic() < deadline:
             time.sleep(0.02)
-            versions = self.envoy.stats("version_text")
+            versions = self.process.stats("version_text")
             missing = [name for name in expected if versions.get(_VERSIONS[name]) != expected[name]]
         if missing:
             raise RefusedChangeError(
-                f"Envoy did not take the new {', '.join(missing)}", self.envoy.log_end()
+                f"Envoy did not take the new {', '.join(missing)}", self.process.log_end()
             )
         try:
-            self.ports = {name: self.envoy.port(name) for name in self.settings.listens}
+            self.ports = {name: self.process.port(name) for name in self.settings.listens}
         except EnvoyFailedError as error:
             raise RefusedChangeError("Envoy did not open a new listener", str(error)) from None

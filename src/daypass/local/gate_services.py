@@ -42,7 +42,7 @@ RECORD_LOST = (
 
 
 class Revocations:
-    """A watch of revocations, if there is a user for it; `say` reports its state as lines.
+    """A watch of revocations, if there is a user for it; `log` reports its state as lines.
 
     Raises RecordError.
     """
@@ -52,24 +52,24 @@ class Revocations:
         config: Config,
         backend: ApiBackend,
         clock: Clock,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         *,
         longest_lifetime_seconds: int,
         state: Path | None,
         is_first_start: bool,
         close_after_seconds: float,
     ) -> None:
-        self._say = say
+        self._log = log
         self._reported_problems = ""
         self._reported_closed = ""
         self._controller: RevocationController | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        access = backend.access()
-        if access is None:
-            say(UNWATCHED)
+        connection = backend.connection()
+        if connection is None:
+            log(UNWATCHED)
             return
-        self._cluster = Cluster(access)
+        self._cluster = Cluster(connection)
         self._publisher = LocalPublisher(is_first_start=is_first_start or state is None)
         self._controller = RevocationController(
             watcher=RevocationWatcher(
@@ -87,7 +87,7 @@ class Revocations:
             close_after_seconds=close_after_seconds,
         )  # fmt: skip
         if self._controller.take_over():
-            say(RECORD_LOST)
+            log(RECORD_LOST)
 
     def first(self) -> RevocationSnapshot | None:
         """Return the list for the first request; None without a watch. Without a complete list
@@ -113,7 +113,7 @@ class Revocations:
         problems = "\n".join(self._controller.problems().values())
         if problems != self._reported_problems:
             self._reported_problems = problems
-            self._say(
+            self._log(
                 f"the gate does not see revocations right now\n{problems}"
                 if problems
                 else "the gate sees revocations again"
@@ -125,7 +125,7 @@ class Revocations:
             closed = "with check jwt and both the gate refuses every token: its list is out of date"
         if closed != self._reported_closed:
             self._reported_closed = closed
-            self._say(closed or "the gate is open again: it sees revocations")
+            self._log(closed or "the gate is open again: it sees revocations")
 
     def longest_lifetime(self, seconds: int) -> None:
         """Set the longest lifetime of tokens."""
@@ -164,7 +164,7 @@ class LocalAuthorizer:
     def __init__(
         self,
         settings: ReviewSettings,
-        access: ConnectionConfig,
+        connection: ConnectionConfig,
         path: Path,
         clock: Clock,
         write: Callable[[str], None],
@@ -172,7 +172,7 @@ class LocalAuthorizer:
         self.settings = settings
         self.path = path
         self._loop = uvloop.new_event_loop()
-        self._service = Service(settings, access, clock, write, needs_list=False)
+        self._service = Service(settings, connection, clock, write, needs_list=False)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         try:
@@ -327,14 +327,14 @@ class Authorizers:
             each.stop()
 
     def _start(self, settings: ReviewSettings, path: Path, *, is_current: bool = False) -> None:
-        access = self._backend.access()
-        if access is None:
+        connection = self._backend.connection()
+        if connection is None:
             raise UsageError(
                 "gate.check review and both need a user for TokenReviews, and none is named",
                 "--kubeconfig FILE, of a user who may create tokenreviews "
                 "(ClusterRole system:auth-delegator)",
             )
-        started = LocalAuthorizer(settings, access, path, self._clock, self._write)
+        started = LocalAuthorizer(settings, connection, path, self._clock, self._write)
         with self._lock:
             self._next = started
             if is_current:

@@ -119,12 +119,13 @@ class LocalStack:
     @property
     def door(self) -> str:
         """The door's URL."""
-        return f"https://{HOST}:{self.supervisor.edge.ports['door']}{self.supervisor.config.prefix}"
+        supervisor = self.supervisor
+        return f"https://{HOST}:{supervisor.envoy.ports['door']}{supervisor.config.prefix}"
 
     @property
     def gate(self) -> str:
         """The gate's URL."""
-        return f"https://{HOST}:{self.supervisor.edge.ports['gate']}"
+        return f"https://{HOST}:{self.supervisor.envoy.ports['gate']}"
 
     @property
     def server(self) -> ApiServer:

@@ -29,7 +29,7 @@ class Supervisor:
     """Runs the door, and the gate if there is one, of a config file.
 
     `backend`: the API server. `authority` issues the certificates that the config names no file
-    for. `say` gets lines for the user. `workers`: threads of Envoy; None for one per core.
+    for. `log` gets lines for the user. `workers`: threads of Envoy; None for one per core.
     `state`: the folder for the record of revocations; None for no record. `is_first_start`: the
     API server is new and has issued no token; otherwise, without that record, the gate refuses
     tokens that were issued before this start. `close_after_seconds`: how long the gate may see no
@@ -43,7 +43,7 @@ class Supervisor:
         authority: Authority,
         runtime: Path,
         clock: Clock,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         *,
         workers: int | None = None,
         state: Path | None = None,
@@ -55,7 +55,7 @@ class Supervisor:
         self._authority = authority
         self._runtime = runtime
         self._clock = clock
-        self._say = say
+        self._log = log
         self._failures = 0
         self._reported_error = ""
         self._echo: Echo | None = None
@@ -74,7 +74,7 @@ class Supervisor:
                     self.config,
                     backend,
                     clock,
-                    say,
+                    log,
                     longest_lifetime_seconds=settings.gate.longest_lifetime_seconds,
                     state=state,
                     is_first_start=is_first_start,
@@ -84,7 +84,7 @@ class Supervisor:
                 )
                 revoked = self._revocations.first()
                 self._authorizers.take_revoked(revoked)
-            self.edge = EnvoyInstance(
+            self.envoy = EnvoyInstance(
                 runtime, settings, keys=self._keys.latest, revoked=revoked, workers=workers
             )
             self._authorizers.keep_new()
@@ -97,7 +97,7 @@ class Supervisor:
             raise
         self._started_at = clock.monotonic()
         if self._keys.latest is not None:
-            self._say("the gate has taken the API server's signing keys")
+            self._log("the gate has taken the API server's signing keys")
         self._follow()
 
     def run(self, stop: threading.Event, reload: threading.Event) -> None:
@@ -108,9 +108,9 @@ class Supervisor:
 
     def check(self, stop: threading.Event, *, force: bool = False) -> None:
         """Check once whether Envoy runs, and whether the config or the keys have changed."""
-        if not self.edge.envoy.running():
+        if not self.envoy.process.running():
             self._revive(stop)
-        self.edge.envoy.trim_log()
+        self.envoy.process.trim_log()
         signature = self._signature(self.config)
         if signature != self._seen or force:
             self._seen = signature
@@ -120,7 +120,7 @@ class Supervisor:
     def stop(self) -> None:
         """Stop the door, the gate and the echo service."""
         self._stop_following()
-        self.edge.stop()
+        self.envoy.stop()
         self._authorizers.stop()
         self._stop_echo()
 
@@ -147,51 +147,53 @@ class Supervisor:
             if config.door.namespace != self.config.door.namespace:
                 raise DaypassError("another namespace needs a new start", "stop this one first")
             settings = self._settings(config)
-            self.edge.apply(settings)
+            self.envoy.apply(settings)
         except (OSError, DaypassError) as error:
             self._authorizers.keep_old()
-            self._say(f"the change is refused, and everything runs on as before\n{error}")
+            self._log(f"the change is refused, and everything runs on as before\n{error}")
             return
         self.config = config
         self._authorizers.keep_new()
         if self._revocations is not None and settings.gate is not None:
             self._revocations.longest_lifetime(settings.gate.longest_lifetime_seconds)
-        self._say(f"{self._config_file.name} has changed and is in force")
+        self._log(f"{self._config_file.name} has changed and is in force")
 
     def _take_revoked(self, revoked: RevocationSnapshot) -> None:
         self._authorizers.take_revoked(revoked)
-        self.edge.set_revoked(revoked)
+        self.envoy.set_revoked(revoked)
 
     def _follow(self) -> None:
         if news := self._authorizers.check():
-            self._say(news)
+            self._log(news)
         if self._revocations is not None:
             self._revocations.report()
         last_error, taken = self._keys.last_error, False
         try:
-            taken = self._keys.latest is not None and self.edge.set_keys(self._keys.latest)
+            taken = self._keys.latest is not None and self.envoy.set_keys(self._keys.latest)
         except OSError as error:
             last_error = f"the API server's signing keys could not be written: {error}"
         if last_error != self._reported_error:
             self._reported_error = last_error
-            self._say(last_error or "the API server's signing keys are read again")
+            self._log(last_error or "the API server's signing keys are read again")
         if taken:
-            self._say("the gate has taken the API server's signing keys")
+            self._log("the gate has taken the API server's signing keys")
 
     def _revive(self, stop: threading.Event) -> None:
         if self._clock.monotonic() - self._started_at > STABLE_AFTER_SECONDS:
             self._failures = 0
         delay = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
         self._failures += 1
-        self._say(f"Envoy has ended; a new one starts in {delay:g} s\n{self.edge.envoy.log_end()}")
+        self._log(
+            f"Envoy has ended; a new one starts in {delay:g} s\n{self.envoy.process.log_end()}"
+        )
         if stop.wait(delay):
             return
         try:
-            self.edge.restart()
+            self.envoy.restart()
         except (OSError, DaypassError) as error:
-            self._say(str(error))
+            self._log(str(error))
         else:
-            self._say("Envoy is up again")
+            self._log("Envoy is up again")
         self._started_at = self._clock.monotonic()
 
     def _settings(self, config: Config) -> EnvoyInstanceSettings:

@@ -109,27 +109,27 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    follower = None if follow is None else _follower(service, loop, *follow)
+    revocation_list = None if follow is None else _list_client(service, loop, *follow)
     hint = "choose another address with --status"
     try:
         with StatusServer(status, service.routes, hint) as status_server:
-            if follower is not None:
-                follower.start()
+            if revocation_list is not None:
+                revocation_list.start()
             where = replace(listen, port=await service.start(listen))
             health = Listen(host=status[0], port=status_server.address[1])
             log(f"the authorizer listens at {where}, its health at {health}")
-            reporting = asyncio.create_task(_report_problems(service, follower))
+            reporting = asyncio.create_task(_report_problems(service, revocation_list))
             await ended.wait()
             reporting.cancel()
             log("the authorizer stops after the requests in progress")
             await service.drain(drain_seconds)
     finally:
         await service.stop()
-        if follower is not None:
-            follower.stop()
+        if revocation_list is not None:
+            revocation_list.stop()
 
 
-def _follower(
+def _list_client(
     service: Service,
     loop: asyncio.AbstractEventLoop,
     cluster: Cluster,
@@ -147,10 +147,10 @@ def _follower(
     )
 
 
-async def _report_problems(service: Service, follower: RevocationListClient | None) -> None:
+async def _report_problems(service: Service, revocation_list: RevocationListClient | None) -> None:
     reported = ""
     while True:
-        lines = (service.last_error, "" if follower is None else follower.last_error)
+        lines = (service.last_error, "" if revocation_list is None else revocation_list.last_error)
         problems = "\n".join(line for line in lines if line)
         if problems != reported:
             reported = problems

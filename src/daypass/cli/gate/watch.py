@@ -62,18 +62,18 @@ def run(args: Namespace) -> int:
     cluster = Cluster.open(
         kubeconfig=args.kubeconfig, context=args.context, connections=LIMIT_INFORMERS + 32
     )
-    watch = revocation_controller(
+    controller = revocation_controller(
         cluster, config, gate, SYSTEM_CLOCK, JsonLog(write_stdout, SYSTEM_CLOCK).event,
         longest_lifetime_seconds=config.longest_lifetime_seconds,
     )  # fmt: skip
     if args.once:
         with closing(cluster):
-            return _once(watch)
+            return _once(controller)
     # The watches use its connections until the process exits, so it is not closed.
-    return _keep(watch, (host.strip("[]"), int(port)))
+    return _keep(controller, (host.strip("[]"), int(port)))
 
 
-def _keep(watch: RevocationController, listen: tuple[str, int]) -> int:
+def _keep(controller: RevocationController, listen: tuple[str, int]) -> int:
     from daypass._core.status_server import StatusServer
     from daypass.config.exposure import bracketed
     from daypass.gate.revocation.controller_status import ControllerStatus
@@ -81,31 +81,31 @@ def _keep(watch: RevocationController, listen: tuple[str, int]) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    routes = ControllerStatus(watch, SYSTEM_CLOCK).routes
+    routes = ControllerStatus(controller, SYSTEM_CLOCK).routes
     with StatusServer(listen, routes, "name another with --listen") as endpoints:
         host, port = endpoints.address
         log(f"the watch runs; its health is at {bracketed(host)}:{port}")
-        watch.run(stop)
+        controller.run(stop)
     log("the watch has ended")
     return 0
 
 
-def _once(watch: RevocationController) -> int:
-    watch.sync()
+def _once(controller: RevocationController) -> int:
+    controller.sync()
     try:
-        if watch.other_leader:
-            log(f"{watch.other_leader} publishes: there is nothing to do here")
+        if controller.other_leader:
+            log(f"{controller.other_leader} publishes: there is nothing to do here")
             return 0
-        is_done = watch.reconcile(wait=True)
+        is_done = controller.reconcile(wait=True)
     finally:
-        watch.release()
-    unwatched = sorted(watch.watcher.unwatched_namespaces)
+        controller.release()
+    unwatched = sorted(controller.watcher.unwatched_namespaces)
     if unwatched:
         log(
-            f"tokens of these namespaces are refused: {', '.join(unfollowed)}",
-            watch.watcher.last_error,
+            f"tokens of these namespaces are refused: {', '.join(unwatched)}",
+            controller.watcher.last_error,
         )
-    problems = watch.problems()
+    problems = controller.problems()
     if not is_done or "keys" in problems:
         why = "\n".join(dict.fromkeys(problems.values()))
         raise DaypassError("the revocations could not be published", why)

@@ -158,7 +158,7 @@ class Service:
     def __init__(
         self,
         settings: ReviewSettings,
-        access: ConnectionConfig,
+        connection: ConnectionConfig,
         clock: Clock,
         write: Callable[[str], None],
         *,
@@ -169,7 +169,7 @@ class Service:
         self._ready_seconds = max(LEAST_READY_SECONDS, settings.remember_seconds)
         self.metrics = AuthorizerMetrics()
         self._audit = AuditLog(write, clock)
-        self._api_server = ApiServerReviews(access, settings.audience, clock)
+        self._api_server = ApiServerReviews(connection, settings.audience, clock)
         responses = AuthzResponses(
             audience=settings.audience,
             user_header=settings.user_header,

@@ -116,17 +116,17 @@ class ApiServerReviews:
     Raises KubeconfigError if the connection can't be used.
     """
 
-    def __init__(self, access: ConnectionConfig, audience: str, clock: Clock) -> None:
-        if access.proxy:
+    def __init__(self, connection: ConnectionConfig, audience: str, clock: Clock) -> None:
+        if connection.proxy:
             raise KubeconfigError("the gate asks the API server directly, and not by a proxy", "")
-        url = urllib.parse.urlsplit(access.server)
+        url = urllib.parse.urlsplit(connection.server)
         self._clock = clock
-        self._asker = Authenticator(access, clock)
+        self._authenticator = Authenticator(connection, clock)
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._name = access.tls_server_name or self._host
-        self._tls: ssl.SSLContext | None = self._asker.tls if url.scheme == "https" else None
-        self._head = _head(url, access)
+        self._name = connection.tls_server_name or self._host
+        self._tls = self._authenticator.tls if url.scheme == "https" else None
+        self._head = _head(url, connection)
         self._before, self._after = body_for(audience)
         self._idle: list[_Connection] = []
         self._authorization = b""
@@ -156,7 +156,7 @@ class ApiServerReviews:
             self._authorized_at = now
             # On another thread: it may read a file or start a program.
             loop = asyncio.get_running_loop()
-            read = partial(self._asker.authorization, renew=renew)
+            read = partial(self._authenticator.authorization, renew=renew)
             self._authorization = (await loop.run_in_executor(None, read)).encode("ascii")
         return self._authorization
 
@@ -287,13 +287,13 @@ class _Connection(asyncio.Protocol):
             answered.set_exception(error)
 
 
-def _head(url: urllib.parse.SplitResult, access: ConnectionConfig) -> bytes:
+def _head(url: urllib.parse.SplitResult, connection: ConnectionConfig) -> bytes:
     lines = [
         f"POST {url.path.rstrip('/')}{PATH} HTTP/1.1",
         f"host: {url.netloc}",
         f"user-agent: daypass-gate/{VERSION}",
         "accept: application/json",
         "content-type: application/json",
-        *(f"{name}: {value}" for name, value in access.impersonate),
+        *(f"{name}: {value}" for name, value in connection.impersonate),
     ]
     return "".join(f"{line}\r\n" for line in lines).encode("ascii")

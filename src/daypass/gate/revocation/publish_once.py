@@ -49,19 +49,19 @@ def publish_once(cluster: Cluster, home: str, deleted: Iterable[DeletedObject]) 
         if not recorded.number:
             return False
         config, gate = _config(recorded, home)
-        denials = _denials(recorded, config.longest_lifetime_seconds)
+        revocations = _revocations(recorded, config.longest_lifetime_seconds)
         now = cluster.clock.unix()
         for each in gone:
-            denials.gone(each.kind, each.uid, each.namespace, now)
+            revocations.gone(each.kind, each.uid, each.namespace, now)
         found = cluster.find(CONFIG_MAPS, GATE_DENIED, home)
-        denials.manual_denials = () if found is None else tuple(denials_in(found))
+        revocations.manual_denials = () if found is None else tuple(denials_in(found))
         try:
-            written = record.write(recorded, denials.record(), recorded.published)
+            written = record.write(recorded, revocations.record(), recorded.published)
         except ConflictError:
             if attempt == TRIES - 1:
                 raise
             continue
-        revoked = _in_force(denials, recorded, now)
+        revoked = _in_force(revocations, recorded, now)
         publisher_of(cluster, config, gate).publish(
             revoked, heard_unix=_heard_unix(cluster, home, recorded), number=written.number
         )
@@ -85,20 +85,20 @@ def published_state(
 
 
 def _in_force(
-    denials: RevocationList, recorded: RevocationState, now_unix: float
+    revocations: RevocationList, recorded: RevocationState, now_unix: float
 ) -> RevocationSnapshot:
     state = recorded.published
     followed = state.get("followed")
-    denials.watched_namespaces = None if followed is None else frozenset(map(str, followed))
-    revoked = denials.revoked(now_unix, closed=bool(state.get("closed")))
+    revocations.watched_namespaces = None if followed is None else frozenset(map(str, followed))
+    revoked = revocations.revoked(now_unix, closed=bool(state.get("closed")))
     return replace(revoked, closed_after_unix=int(state.get("closedAfter") or 0))
 
 
-def _denials(recorded: RevocationState, longest_lifetime_seconds: int) -> RevocationList:
-    denials = RevocationList(longest_lifetime_seconds)
+def _revocations(recorded: RevocationState, longest_lifetime_seconds: int) -> RevocationList:
+    revocations = RevocationList(longest_lifetime_seconds)
     nothing: dict[str, Any] = {kind: {} for kind in ObjectKind}
-    denials.absorb({**recorded.refused, "known": nothing}, 0, lambda kind, namespace: False)
-    return denials
+    revocations.absorb({**recorded.refused, "known": nothing}, 0, lambda kind, namespace: False)
+    return revocations
 
 
 def _config(recorded: RevocationState, home: str) -> tuple[Config, Gate]:
