@@ -34,7 +34,7 @@ LONGEST, CLOSE_AFTER = 3600, 600
 class Behind(ExternalApiServer):
     """An API server that permits a watch."""
 
-    def access(self) -> ConnectionConfig:
+    def connection(self) -> ConnectionConfig:
         return ConnectionConfig(server="https://api.test", namespace="default", origin="a test")
 
 
