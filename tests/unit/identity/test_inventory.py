@@ -13,10 +13,12 @@ from daypass.identity.health import examine
 from daypass.identity.inventory import InventoryWatcher, identity_records, list_objects
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
+from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, Resource
 from support.authority import ANY_AUTHORITY
 from support.inventories import BOT, World, binding, grant
 from support.lifecycle import Warnings
+from support.messages import raises
 from support.timing import FakeClock
 
 ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
@@ -200,3 +202,12 @@ def test_a_watch_continues_without_permission_to_read_the_policy(code: int) -> N
     finally:
         api.ended.set()
     assert objects.policy_bindings is None
+
+
+def test_a_watch_without_permission_to_list_grants_is_an_error() -> None:
+    api = Api({"rolebindings": 403})
+    try:
+        with raises(ForbiddenError):
+            next(iter(InventoryWatcher(api.cluster(), "team").changes(60)))
+    finally:
+        api.ended.set()

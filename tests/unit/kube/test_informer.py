@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from daypass.kube import informer
 from daypass.kube.errors import (
     BrokenResponseError,
     ClusterUnreachableError,
@@ -104,6 +105,25 @@ def test_a_watch_resumes_from_the_last_event_or_bookmark(running: Running) -> No
         assert api.lists("secrets") == 1
     finally:
         running.informer.stop()
+
+
+def test_requests_to_an_unreachable_api_server_back_off(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def jitter(pause: float) -> float:
+        pauses.append(pause)
+        return 0.0
+
+    monkeypatch.setattr(informer, "jitter", jitter)
+    running.api.fails = UNREACHABLE
+    running.informer.start()
+    try:
+        eventually("it has tried often", lambda: len(pauses) >= 8)
+    finally:
+        running.informer.stop()
+    assert pauses[:8] == [0.25, 0.5, 1, 2, 4, 8, 15, 15]
 
 
 def thing(uid: str, version: int = 1) -> Object:
