@@ -1,7 +1,7 @@
 """The one definition of what passes the door.
 
-`Exposure.judge` is a pure predicate for tests and `daypass verify`; `render` turns the same
-patterns into Envoy's config. Python and RE2 read the patterns alike. They match the whole text of
+Envoy decides, by the routes that `render` makes of these patterns. `Exposure.judge` is the same
+decision in Python, with which tests compare Envoy. Python and RE2 read the patterns alike. They match the whole text of
 the request target as it came over the wire. Nothing is decoded, merged or resolved first: Go's
 router decodes the path, so `bot%2ftoken` would reach TokenRequest, too.
 """
