@@ -17,7 +17,7 @@ class WatchedApi(httpx2.BaseTransport):
     """Secrets, ServiceAccounts and ConfigMaps; each watch tells what is new, and ends.
 
     `fails`: what every request gets instead. `forgotten`: watches from before it are a 410.
-    `forbidden`: namespaces whose objects may not be seen. `breaks`: how often watches break off
+    `forbidden`: namespaces and kinds whose objects may not be seen. `breaks`: how often watches break off
     at an event, by its version; `breaking`: the error, or half a line where it is None.
     """
 
@@ -65,7 +65,7 @@ class WatchedApi(httpx2.BaseTransport):
         if self.fails is not None:
             return httpx2.Response(self.fails, json=status(self.fails))
         plural, place = request.url.path.rpartition("/")[2], _namespace(request.url.path)
-        if place in self.forbidden:
+        if place in self.forbidden or plural in self.forbidden:
             return httpx2.Response(403, json=status(403))
         if "watch" not in request.url.params:
             items = [each for each in list(self.objects[plural].values()) if _is_in(each, place)]

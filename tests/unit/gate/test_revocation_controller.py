@@ -351,6 +351,24 @@ def test_a_first_start_refuses_no_token_for_its_age(world: World) -> None:
     assert ("one", WatchEvent.RECORD_LOST) not in world.events
 
 
+def test_the_record_is_complete_after_the_last_object_of_a_part_is_deleted(world: World) -> None:
+    """A part of the known UIDs is empty, which is not the same as missing."""
+    world.seen.put("secrets", "b-1")
+    one = world.leader()
+    world.delete(one, "b-1")
+    assert world.turn(one)
+    _advance(world, one, 2)
+    world.turn(one)
+    one.watcher.stop()
+    world.clock.advance(DURATION_SECONDS + 1)
+    two = world.watch("two")
+    world.turn(two)
+    world.clock.advance(DURATION_SECONDS + 1)
+    world.turn(two)
+    assert ("two", WatchEvent.LEADING) in world.events
+    assert ("two", WatchEvent.RECORD_LOST) not in world.events
+
+
 HOME = "/api/v1/namespaces/daypass/configmaps/"
 
 

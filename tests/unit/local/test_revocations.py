@@ -274,6 +274,21 @@ def test_a_deletion_while_the_watch_was_stopped_is_listed(running: Running, begi
     assert begin(is_first_start=False).first().secrets == {"s-1"}
 
 
+def test_a_start_that_cannot_list_everything_forgets_no_deletion(
+    running: Running, begin: Begin
+) -> None:
+    running.is_recorded("s-1")
+    running.revocations.stop()
+    running.api.delete("secrets", "s-1")
+    running.api.events.clear()
+    running.api.forbidden = {"configmaps"}
+    closed = begin(is_first_start=False)
+    assert closed.first().closed
+    closed.revocations.stop()
+    running.api.forbidden = set()
+    assert begin(is_first_start=False).first().secrets == {"s-1"}
+
+
 def test_without_its_record_older_tokens_are_refused_even_after_a_restart(begin: Begin) -> None:
     clock = FakeClock()
     one = begin(clock, is_first_start=False)

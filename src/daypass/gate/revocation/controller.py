@@ -339,10 +339,20 @@ class RevocationController:
         # Last: it may take long, and nothing else should wait for it.
         if now - self._known_at >= self._store.pace_seconds:
             self._known_at = now
-            known = self.watcher.record()["known"]
-            if known != self._known:
+            record = self.watcher.record()
+            known = record["known"]
+            if known != self._known and self._is_recorded(record):
                 self._store.write_known(known)
                 self._known = known
+
+    def _is_recorded(self, record: dict[str, Any]) -> bool:
+        """Whether each deletion is in the record. A UID may not leave the known ones before, since
+        a later start would not learn of the deletion.
+        """
+        refused = {} if self._recorded is None else self._recorded.refused
+        return record["gone"].keys() <= refused.get("gone", {}).keys() and (
+            record["namespaces"] == refused.get("namespaces", {})
+        )
 
     def _log_published(
         self, before: RevocationSnapshot | None, revoked: RevocationSnapshot, number: int

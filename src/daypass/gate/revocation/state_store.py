@@ -147,7 +147,8 @@ class StateStore:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
         self._namespace = namespace
-        self._shards: dict[str, tuple[str, Record]] = {}
+        self._shards: dict[str, tuple[str, Record | None]] = {}
+        """Version and content by shard; None if there is no content, not even an empty one."""
 
     def read(self) -> RevocationState:
         """Return the current record, without known UIDs."""
@@ -179,17 +180,21 @@ class StateStore:
         known: Record = {kind: {} for kind in ObjectKind}
         for shard in KNOWN_PARTS:
             found = self._cluster.find(CONFIG_MAPS, shard_name(shard), self._namespace)
-            content = {} if found is None else _content(found)
+            content = None if found is None else _content(found)
             version = "" if found is None else str(found["metadata"]["resourceVersion"])
             self._shards[shard] = version, content
             for kind in ObjectKind:
-                known[kind].update(content.get(kind, {}))
+                known[kind].update((content or {}).get(kind, {}))
         return known
 
     @property
     def shards(self) -> frozenset[str]:
-        """The ConfigMaps that hold UIDs, as last read or written."""
-        return frozenset(shard for shard, (_, content) in self._shards.items() if content)
+        """The ConfigMaps of known UIDs that exist, as last read or written. One is empty if the
+        last object with its digit was deleted.
+        """
+        return frozenset(
+            shard for shard, (_, content) in self._shards.items() if content is not None
+        )
 
     def damaged(self) -> RecordError:
         """Return the error for a ConfigMap that is not a record."""
@@ -200,8 +205,8 @@ class StateStore:
         one: then call `read_known` again.
         """
         for shard, content in _divided(known):
-            version, before = self._shards.get(shard, ("", {}))
-            if content == before:
+            version, before = self._shards.get(shard, ("", None))
+            if content == (before or {}):
                 continue
             name = shard_name(shard)
             change = _change(version or self._version_of(name), content)
@@ -248,10 +253,10 @@ def _recorded(found: Object) -> RevocationState:
     return RevocationState(number=number, refused=refused, published=content, version=version)
 
 
-def _content(found: Object) -> Record:
+def _content(found: Object) -> Record | None:
     packed = (found.get("binaryData") or {}).get(_CONTENT)
     if packed is None:
-        return {}
+        return None
     try:
         unpacking = zlib.decompressobj(wbits=31)  # gzip
         text = unpacking.decompress(base64.b64decode(packed, validate=True), LIMIT_BYTES)
