@@ -197,7 +197,7 @@ def test_strict_field_validation_refuses_unknown_fields(
     assert (answer.code, "strict decoding error" in answer.message) == (400, True)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"spec": []}', gzip.compress(b"{}")])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"spec": []}', gzip.compress(b"{}", mtime=0)])
 def test_a_body_that_is_not_a_token_request_is_a_400(
     api_server: ApiServer, bot: Identity, body: bytes
 ) -> None:

@@ -36,7 +36,7 @@ class FakeReviews:
         self._listening = ExitStack()
 
     @property
-    def connection(self) -> ConnectionConfig:
+    def access(self) -> ConnectionConfig:
         """How to ask it."""
         url = f"http://127.0.0.1:{self.port}"
         return ConnectionConfig(

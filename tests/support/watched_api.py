@@ -17,8 +17,8 @@ class WatchedApi(httpx2.BaseTransport):
     """Secrets, ServiceAccounts and ConfigMaps; each watch tells what is new, and ends.
 
     `fails`: what every request gets instead. `forgotten`: watches from before it are a 410.
-    `forbidden`: namespaces and kinds whose objects may not be seen. `breaks`: how often watches break off
-    at an event, by its version; `breaking`: the error, or half a line where it is None.
+    `forbidden`: namespaces and kinds whose objects may not be seen. `breaks`: how often watches
+    break off at an event, by its version; `breaking`: the error, or half a line where it is None.
     """
 
     def __init__(self) -> None:

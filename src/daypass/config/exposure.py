@@ -1,9 +1,9 @@
 """The one definition of what passes the door.
 
 Envoy decides, by the routes that `render` makes of these patterns. `Exposure.judge` is the same
-decision in Python, with which tests compare Envoy. Python and RE2 read the patterns alike. They match the whole text of
-the request target as it came over the wire. Nothing is decoded, merged or resolved first: Go's
-router decodes the path, so `bot%2ftoken` would reach TokenRequest, too.
+decision in Python, with which tests compare Envoy. Python and RE2 read the patterns alike. They
+match the whole text of the request target as it came over the wire. Nothing is decoded, merged or
+resolved first: Go's router decodes the path, so `bot%2ftoken` would reach TokenRequest, too.
 """
 
 import enum

@@ -34,6 +34,8 @@ class ExecPlugin:
 
 
 LIMIT_BYTES = 1024 * 1024
+LIMIT_INFO_CHARACTERS = 128 * 1024
+"""No variable of Linux is longer. Aliases in YAML may expand to gigabytes, or to themselves."""
 TIMEOUT_SECONDS = 120.0
 _TIMEOUT_TERMINAL_SECONDS = 900.0
 """On a terminal, where the user may be logging in by a browser."""
@@ -118,9 +120,16 @@ class ExecPluginCredentials:
         spec: dict[str, object] = {"interactive": interactive}
         if self._plugin.cluster is not None:
             spec["cluster"] = self._plugin.cluster
-        return json.dumps(
-            {"apiVersion": self._plugin.api_version, "kind": "ExecCredential", "spec": spec}
-        )
+        document = {"apiVersion": self._plugin.api_version, "kind": "ExecCredential", "spec": spec}
+        text = ""
+        try:
+            for part in json.JSONEncoder().iterencode(document):
+                text += part
+                if len(text) > LIMIT_INFO_CHARACTERS:
+                    raise ValueError(LIMIT_INFO_CHARACTERS)
+        except (TypeError, ValueError, RecursionError):
+            raise self._failed("cannot be given the cluster's entry in the kubeconfig") from None
+        return text
 
     def _parsed(self, output: bytes) -> dict[str, Any]:
         names = ("token", "clientCertificateData", "clientKeyData", "expirationTimestamp")

@@ -24,6 +24,7 @@ from daypass.kube.errors import KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin
 
 LIMIT_BYTES = 4 * 1024 * 1024
+LIMIT_NUMBER_CHARACTERS = 100
 
 Fields = dict[str, Any]
 
@@ -32,7 +33,7 @@ def _read_yaml(path: Path) -> Fields:
     """Return the mapping in a file. Every function here raises KubeconfigError."""
     content = _content(path)
     try:
-        document = yaml.load(content, Loader=_WithoutMergeKeys)  # noqa: S506 - a safe loader
+        document = yaml.load(content, Loader=_BoundedLoader)  # noqa: S506 - a safe loader
     except Exception:
         # Constructors of unusual tags raise anything, and it may quote the secrets inside.
         raise KubeconfigError(
@@ -45,8 +46,16 @@ def _read_yaml(path: Path) -> Fields:
     return document
 
 
-class _WithoutMergeKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Anchors are shared when they are used, but `<<` copies: a few lines become gigabytes."""
+class _BoundedLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Anchors are shared when they are used, but `<<` copies: a few lines become gigabytes. The
+    time for a long number is quadratic, such as `1:59:59:...`, which is one in YAML 1.1.
+    """
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        if is_number and len(node.value) > LIMIT_NUMBER_CHARACTERS:
+            raise yaml.YAMLError("a number is too long")
+        return super().construct_scalar(node)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):

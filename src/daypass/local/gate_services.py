@@ -158,7 +158,8 @@ DRAIN_SECONDS = 2.0
 class LocalAuthorizer:
     """Listens at the Unix socket `path` until `stop`.
 
-    `write` gets audit events, one line each, on the thread. Raises KubeconfigError, ListenError.
+    `needs_list`: it refuses every token until `take_revoked` is called. `write` gets audit events,
+    one line each, on the thread. Raises KubeconfigError, ListenError.
     """
 
     def __init__(
@@ -168,11 +169,13 @@ class LocalAuthorizer:
         path: Path,
         clock: Clock,
         write: Callable[[str], None],
+        *,
+        needs_list: bool,
     ) -> None:
         self.settings = settings
         self.path = path
         self._loop = uvloop.new_event_loop()
-        self._service = Service(settings, connection, clock, write, needs_list=False)
+        self._service = Service(settings, connection, clock, write, needs_list=needs_list)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         try:
@@ -334,7 +337,11 @@ class Authorizers:
                 "--kubeconfig FILE, of a user who may create tokenreviews "
                 "(ClusterRole system:auth-delegator)",
             )
-        started = LocalAuthorizer(settings, connection, path, self._clock, self._write)
+        with self._lock:
+            needs_list = self._revoked is not None
+        started = LocalAuthorizer(
+            settings, connection, path, self._clock, self._write, needs_list=needs_list
+        )
         with self._lock:
             self._next = started
             if is_current:

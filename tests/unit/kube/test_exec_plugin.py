@@ -90,6 +90,28 @@ def test_a_plugin_gets_exactly_the_exec_info_that_kubectl_sends(
     assert ours == theirs
 
 
+@pytest.mark.parametrize(
+    "extension", ["&a [*a]", "2026-01-01", "[" + "[" * 60 + "]" * 60 + f", {'x' * 200_000}]"],
+    ids=["contains itself", "a date", "too long"],
+)  # fmt: skip
+def test_a_cluster_entry_that_cannot_be_passed_on_is_refused(
+    write: Write, script: Callable[[str], str], tmp_path: Path, extension: str
+) -> None:
+    plugin = {"apiVersion": V1, "command": script(answer(token="t")), "provideClusterInfo": True,
+              "interactiveMode": "Never"}  # fmt: skip
+    named = [{"name": "client.authentication.k8s.io/exec", "extension": "HERE"}]
+    file = write(cluster={"server": "https://127.0.0.1:1", "extensions": named},
+                 user={"exec": plugin})  # fmt: skip
+    text = file.read_text()
+    assert "HERE" in text
+    file.write_text(text.replace('"HERE"', extension).replace("HERE", extension))
+    found = find_connection_config({}, kubeconfig=str(file)).plugin
+    assert found is not None
+    with raises(KubeconfigError, match="cannot be given"):
+        ExecPluginCredentials(found, "tests", FakeClock()).token()
+    assert not (tmp_path / "told").exists()
+
+
 def test_a_plugin_token_is_cached_until_it_expires(
     script: Callable[[str], str], tmp_path: Path
 ) -> None:

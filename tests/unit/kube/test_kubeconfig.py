@@ -253,6 +253,7 @@ ALIAS_BOMB = "a: &a [x]\n" + "\n".join(
         pytest.param(b"#" * (10 * 1024 * 1024), "4 MiB", id="large"),
         pytest.param(b"[" * 100_000, "YAML", id="nested"),
         pytest.param(MERGE_BOMB.encode(), "YAML", id="merge bomb"),
+        pytest.param(b"a: 1" + b":59" * 1_000_000, "YAML", id="base 60"),
         pytest.param(
             f"{ALIAS_BOMB}\ncurrent-context: *q\n".encode(), "`current-context`", id="alias bomb"
         ),
