@@ -350,9 +350,8 @@ class RevocationController:
         a later start would not learn of the deletion.
         """
         refused = {} if self._recorded is None else self._recorded.refused
-        return record["gone"].keys() <= refused.get("gone", {}).keys() and (
-            record["namespaces"] == refused.get("namespaces", {})
-        )
+        is_gone_recorded: bool = record["gone"].keys() <= refused.get("gone", {}).keys()
+        return is_gone_recorded and record["namespaces"] == refused.get("namespaces", {})
 
     def _log_published(
         self, before: RevocationSnapshot | None, revoked: RevocationSnapshot, number: int
