@@ -151,7 +151,7 @@ def test_an_object_recreated_by_another_user_is_not_pruned(
     theirs["metadata"] = {k: theirs["metadata"][k] for k in ("name", "namespace", "labels")}
     made = plane.admin.create(path.rpartition("/")[0], theirs)
     done = apply(cluster, ONLY_EKF)
-    assert [(r.identifier.name, r.fate) for r in done.left] == [("daypass-domain-serving", "leave")]
+    assert [(r.ref.name, r.action) for r in done.left] == [("daypass-domain-serving", "leave")]
     assert plane.admin.get(path)["metadata"]["uid"] == made["metadata"]["uid"]
     plane.admin.delete(path)
 
@@ -406,7 +406,7 @@ def test_a_forged_inventory_entry_removes_nothing(plane: ControlPlane, cluster: 
     data = {key: json.dumps(value) for key, value in forged.items()}
     plane.admin.patch(f"/api/v1/namespaces/daypass/configmaps/{INVENTORY}", {"data": data})
     done = remove(cluster)
-    assert {r.identifier.key for r in done.left} == forged.keys()
+    assert {r.ref.key for r in done.left} == forged.keys()
     assert "deletionTimestamp" not in plane.admin.get(path)["metadata"]
     assert plane.admin.get(f"{path}/secrets/theirs")["metadata"] == secret["metadata"]
 
@@ -457,7 +457,7 @@ def test_a_field_that_the_api_server_does_not_know_is_refused_and_not_left_out(
 ) -> None:
     apply(cluster, BOTH)
     for change in plan(cluster, BOTH + "door: {replicas: 3}\n").changes:
-        if change.identifier.kind in ("DestinationRule", "Deployment"):
+        if change.ref.kind in ("DestinationRule", "Deployment"):
             document = copy.deepcopy(change.document)
             document["spec"]["verifies"] = True
             with pytest.raises(ApiError, match="verifies"):

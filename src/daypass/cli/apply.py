@@ -100,7 +100,7 @@ def _confirm_and_commit(
 
         checkout = Checkout(folder, args.config)
         checkout.verify(tree)
-    if plan.takes_yes and not args.yes:
+    if plan.needs_confirmation and not args.yes:
         confirm("apply it?", "look at the list, then: " + command("apply", "--yes"))
     if drifts := write(folder, tree):
         log(f"files in {folder}: {len(drifts)} changed")
@@ -124,7 +124,7 @@ def _execute(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     if done.applied or done.removed:
         log(f"applied {done.applied}, removed {done.removed}")
     for removal in done.left:
-        log(f"left {removal.identifier}: {removal.why}")
+        log(f"left {removal.ref}: {removal.why}")
 
 
 def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan) -> int:
@@ -145,10 +145,10 @@ def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan)
         state = read_cluster_state(state.cluster)
         _execute(args, state, make_plan(state, config))
     for change in plan.changes:
-        if change.identifier.kind == "Deployment":
-            wait_for_rollout(waiter, change.identifier)
+        if change.ref.kind == "Deployment":
+            wait_for_rollout(waiter, change.ref)
     _wait_for_policy(state, config, plan)
-    problems = wait_for_policies(waiter, [change.identifier for change in plan.changes])
+    problems = wait_for_policies(waiter, [change.ref for change in plan.changes])
     if problems:
         log("the gate has problems:", "\n".join(problems))
     if args.no_verify:
@@ -162,7 +162,7 @@ def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan)
 
 def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> None:
     """Wait until a changed policy is in force, which takes an API server up to a second."""
-    kinds = {change.identifier.kind for change in plan.to_apply}
+    kinds = {change.ref.kind for change in plan.to_apply}
     if config.policy is not None and kinds & _POLICY_KINDS:
         from daypass.identity.policy import wait_until_enforced
 

@@ -14,7 +14,7 @@ from daypass.cli.options import load_config, open_cluster
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from daypass.deploy.remove import Removal
     from daypass.render.prerequisites import Prerequisite
 
-_VERBS = {"create": "create", "change": "change", "own": "take over"}
 _WIDTH = 9
 
 
@@ -46,29 +45,26 @@ def open_plan(
 
 def diffs(plan: ApplyPlan, *, whole: bool) -> str:
     """Return the changes as unified diffs; `whole`: those of new objects too."""
-    verdicts = ("create", "change") if whole else ("change",)
-    return "".join(change.diff() for change in plan.changes if change.verdict in verdicts)
+    actions = ("create", "change") if whole else ("change",)
+    return "".join(change.diff() for change in plan.changes if change.action in actions)
 
 
 def overview(plan: ApplyPlan) -> str:
     """Return a line for each object that is changed or removed, in that order."""
-    changes = sorted(plan.to_apply, key=lambda change: change.identifier.wave)
-    rows = [(_VERBS[change.verdict], str(change.identifier)) for change in changes]
-    return _lines(rows) + removals_overview(plan.removals)
+    changes = sorted(plan.to_apply, key=lambda change: change.ref.wave)
+    lines = _lines((change.action, str(change.ref)) for change in changes)
+    return lines + removals_overview(plan.removals)
 
 
 def removals_overview(removals: Sequence[Removal]) -> str:
     """Return a line for each removal, with the reason if the object stays."""
-    reasons = [f": {removal.why}" if removal.why else "" for removal in removals]
-    return _lines(
-        [(r.fate, f"{r.identifier}{why}") for r, why in zip(removals, reasons, strict=True)]
-    )
+    return _lines((r.action, f"{r.ref}: {r.why}" if r.why else str(r.ref)) for r in removals)
 
 
 def counts(plan: ApplyPlan) -> str:
     """Return `3 to create, 1 to change`, or that nothing is to do."""
-    found = Counter(_VERBS[change.verdict] for change in plan.to_apply)
-    found.update(removal.fate for removal in plan.removals)
+    found = Counter[str](change.action for change in plan.to_apply)
+    found.update(removal.action for removal in plan.removals)
     return ", ".join(f"{number} to {verb}" for verb, number in found.items()) or (
         "all is as the config says"
     )
@@ -78,11 +74,7 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
     """Return everything in a plan, for programs."""
     return {
         "objects": [
-            {
-                **asdict(change.identifier),
-                "action": _VERBS[change.verdict],
-                "diff": change.diff(),
-            }
+            {**asdict(change.ref), "action": change.action, "diff": change.diff()}
             for change in plan.to_apply
         ]
         + removals_json(plan.removals),
@@ -97,7 +89,7 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
 
 def removals_json(removals: Sequence[Removal]) -> list[dict[str, str]]:
     """Return the removals, for programs."""
-    return [{**asdict(r.identifier), "action": r.fate, "why": r.why} for r in removals]
+    return [{**asdict(r.ref), "action": r.action, "why": r.why} for r in removals]
 
 
 def name_of_need(need: Prerequisite) -> str:
@@ -105,7 +97,7 @@ def name_of_need(need: Prerequisite) -> str:
     return f"{need.kind} {need.namespace}/{need.name}"
 
 
-def _lines(rows: list[tuple[str, str]]) -> str:
+def _lines(rows: Iterable[tuple[str, str]]) -> str:
     return "".join(f"{verb:<{_WIDTH}} {what}\n" for verb, what in rows)
 
 

@@ -61,7 +61,7 @@ def run(args: Namespace) -> int:
             wait_until_gone(Waiter(cluster, args.timeout, log), removals, done)
     log(f"removed {done.removed}; the files in git are unchanged")
     for removal in done.left:
-        log(f"left {removal.identifier}: {removal.why}")
+        log(f"left {removal.ref}: {removal.why}")
     if done.kept:
         log(f"once that is empty, `{command('remove')}` removes it too")
     return 0
@@ -72,5 +72,5 @@ def _show(args: Namespace, removals: list[Removal]) -> None:
         write_json({"objects": removals_json(removals)}, indent=None)
     else:
         write_printable(removals_overview(removals))
-    if any(r.identifier.kind == "ValidatingAdmissionPolicy" for r in removals):
+    if any(r.ref.kind == "ValidatingAdmissionPolicy" for r in removals):
         log("without the policy, nothing limits the short-lived tokens of identities any more")

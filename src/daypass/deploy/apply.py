@@ -41,12 +41,12 @@ def execute(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> ApplyR
     """
     waves: list[list[ObjectChange]] = [[] for _ in range(LAST_WAVE + 1)]
     for change in plan.to_apply:
-        waves[change.identifier.wave].append(change)
+        waves[change.ref.wave].append(change)
     total, applied = len(plan.to_apply), dict[ObjectRef, Object]()
     known = merged(plan.inventories)
     try:
         current = next((i for i in plan.inventories if i.namespace == plan.namespace), None)
-        if any(change.verdict == "create" for change in waves[0]):
+        if any(change.action == "create" for change in waves[0]):
             _apply(cluster, waves[0], applied, force=force)  # the inventory needs its namespace
             waves[0] = []
         current = write_inventory(
@@ -67,7 +67,7 @@ def execute(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> ApplyR
         raise PartialApplyError(
             error.fact,
             f"{error.hint}\n{len(applied)} of {total} objects applied: "
-            f"`{command('apply')}` goes on there",
+            f"`{command('apply')}` continues from there",
         ) from error
     return replace(done, applied=total)
 
@@ -81,7 +81,7 @@ def _apply(
 ) -> None:
     def one(change: ObjectChange) -> None:
         # An older version of a kind could drop the very fields that protect: `strict`.
-        applied[change.identifier] = cluster.apply(change.document, force=force, strict=True)
+        applied[change.ref] = cluster.apply(change.document, force=force, strict=True)
 
     in_parallel(one, changes)
 
@@ -238,21 +238,21 @@ def _conditions(document: Object, kind: str) -> Iterator[Object]:
 
 def wait_until_gone(waiter: Waiter, removals: Sequence[Removal], done: ApplyResult) -> None:
     """Wait until all that was removed is gone: finalizers take time. Raises NotReadyError."""
-    left = {removal.identifier for removal in done.left}
+    left = {removal.ref for removal in done.left}
     for removal in removals:
-        ref = removal.identifier
-        if removal.fate == "remove" and ref not in left:
+        ref = removal.ref
+        if removal.action == "remove" and ref not in left:
             where = ("-n", ref.namespace) if ref.namespace else ()
             hint = kubectl("describe", ref.kind.lower(), ref.name, *where)
             waiter.wait(partial(_gone, waiter.cluster, removal), hint)
 
 
 def _gone(cluster: Cluster, removal: Removal) -> str | None:
-    live = find_object(cluster, removal.identifier, metadata_only=True)
+    live = find_object(cluster, removal.ref, metadata_only=True)
     if live is None or live["metadata"]["uid"] != removal.uid:
         return None
     finalizers = ", ".join(live["metadata"].get("finalizers") or ())
-    return f"{removal.identifier} is going" + (f" ({finalizers})" if finalizers else "")
+    return f"{removal.ref} is going" + (f" ({finalizers})" if finalizers else "")
 
 
 def verify_published(waiter: Waiter, config: Config) -> dict[str, list[Finding]]:

@@ -29,7 +29,7 @@ DELETE_WITH_KUBECTL = f"""{command("render")} | {kubectl("delete", "-f", "-")}
 look at what it prints first: a namespace is deleted with everything in it"""
 """What to type if the API server is too old for daypass."""
 
-_BRINGS = {
+_PROVIDERS = {
     "networking.istio.io": "Istio",
     "security.istio.io": "Istio",
     "gateway.networking.k8s.io": "the Gateway API (standard-install.yaml of its release)",
@@ -81,7 +81,7 @@ class ClusterState:
                     for version, names in missing.items()
                 )
                 + ": nothing was applied",
-                "\n".join(_bring(group_of(version)) for version in missing),
+                "\n".join(_install_hint(group_of(version)) for version in missing),
             )
         self._require_namespaces(documents)
 
@@ -103,8 +103,8 @@ class ClusterState:
             )
 
 
-def _bring(group: str) -> str:
-    what = _BRINGS.get(group, f"what serves {group}")
+def _install_hint(group: str) -> str:
+    what = _PROVIDERS.get(group, f"what serves {group}")
     return f"install {what}, or choose another front"
 
 

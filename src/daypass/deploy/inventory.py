@@ -137,9 +137,9 @@ def _parse(document: Object) -> Inventory:
     metadata = document["metadata"]
     try:
         entries = {
-            identifier: AppliedObject.parse(text)
+            ref: AppliedObject.parse(text)
             for key, text in (document.get("data") or {}).items()
-            if (identifier := ObjectRef.parse(key)) is not None
+            if (ref := ObjectRef.parse(key)) is not None
         }
         exposed = json.loads(metadata["annotations"][_EXPOSED])
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
-from daypass._core.labels import OWNED
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
@@ -18,7 +17,7 @@ from daypass.deploy.object_diff import comparable, is_applied, managed_fields, o
 from daypass.deploy.object_ref import ObjectRef, in_parallel
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object
-from daypass.deploy.routes import KINDS, collisions, list_all
+from daypass.deploy.routes import KINDS, collisions, is_ours, list_all
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.resources import Object, name_of
 from daypass.render.manifests import render_objects
@@ -49,42 +48,42 @@ def _raise_all(errors: Sequence[ApiError]) -> None:
         raise RejectedObjectsError(fact, "\n".join(line for line in lines if line))
 
 
-def _conflicts(identifier: ObjectRef, error: ConflictError) -> tuple[str, ...]:
+def _conflicts(ref: ObjectRef, error: ConflictError) -> tuple[str, ...]:
     """Return a line for each field; the API server quotes the name of its manager."""
     details = error.status.document.get("details") or {}
     return tuple(
-        f"{identifier}: {printable(str(cause.get('field')))} is"
+        f"{ref}: {printable(str(cause.get('field')))} is"
         f" {printable(str(cause.get('message'))).removeprefix('conflict with ')}'s"
         for cause in details.get("causes") or ()
         if cause.get("reason") == "FieldManagerConflict"
-    ) or (f"{identifier}: {error.status.message}",)
+    ) or (f"{ref}: {error.status.message}",)
 
 
-Verdict: TypeAlias = Literal["create", "change", "own", "same"]
+ChangeAction: TypeAlias = Literal["create", "change", "take over", "same"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectChange:
     """An object to apply. `live`: as it is, None if it does not exist; `result`: as it would be.
 
-    Verdicts: `own` changes only the owner of fields; `same` needs no request. `owners`: a line for
-    each field that another manager has set otherwise; `result` takes it over.
+    Actions: `take over` changes only the owner of fields; `same` needs no request. `owners`: a line
+    for each field that another manager has set otherwise; `result` takes it over.
     """
 
     document: Object
     live: Object | None
     result: Object
-    verdict: Verdict
+    action: ChangeAction
     owners: tuple[str, ...] = ()
 
     @property
-    def identifier(self) -> ObjectRef:
+    def ref(self) -> ObjectRef:
         """The object."""
         return ObjectRef.of(self.document)
 
     def diff(self) -> str:
         """Return what would change, as a unified diff."""
-        return object_diff(self.identifier, self.live, self.result)
+        return object_diff(self.ref, self.live, self.result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +115,16 @@ class ApplyPlan:
     @property
     def to_apply(self) -> list[ObjectChange]:
         """The changes that need a request."""
-        return [change for change in self.changes if change.verdict != "same"]
+        return [change for change in self.changes if change.action != "same"]
 
     @property
-    def takes_yes(self) -> bool:
+    def needs_confirmation(self) -> bool:
         """Whether it needs confirmation: it opens more, or adds a route that collides with others.
 
         Routes that have not changed need none.
         """
-        routes = [c for c in self.changes if (c.identifier.group, c.identifier.kind) in KINDS]
-        is_new = any(change.verdict in ("create", "change") for change in routes)
+        routes = [c for c in self.changes if (c.ref.group, c.ref.kind) in KINDS]
+        is_new = any(change.action in ("create", "change") for change in routes)
         return bool(self.widened or (self.collisions and is_new))
 
     def verify_unowned(self) -> None:
@@ -137,8 +136,8 @@ class ApplyPlan:
     @property
     def differs(self) -> bool:
         """Whether the cluster differs from the config, apart from the owners of fields."""
-        return any(change.verdict in ("create", "change") for change in self.changes) or any(
-            removal.fate in ("remove", "release") for removal in self.removals
+        return any(change.action in ("create", "change") for change in self.changes) or any(
+            removal.action in ("remove", "release") for removal in self.removals
         )
 
 
@@ -150,11 +149,11 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     """
     cluster, namespace = state.cluster, config.door.namespace
     documents = _documents(state, config)
-    brought = provide_prerequisites(cluster, prerequisites(config), namespace)
-    documents += brought.objects
+    provided = provide_prerequisites(cluster, prerequisites(config), namespace)
+    documents += provided.objects
     state.require(documents)
     changes = _changes(state, documents)
-    entries = _entries(state, changes, brought)
+    entries = _entries(state, changes, provided)
     removals = find_removals(cluster, state.entries, entries)
     exposed = exposure(config)
     listed = list_all(cluster, dict.fromkeys([*KINDS, *kinds_of(config.gate)]))
@@ -162,8 +161,8 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         namespace=namespace,
         changes=tuple(changes),
         removals=tuple(removals),
-        waiting=tuple(brought.waiting),
-        missing=tuple(brought.missing),
+        waiting=tuple(provided.waiting),
+        missing=tuple(provided.missing),
         widened=tuple(widened(state.exposed, exposed)),
         collisions=tuple(collisions(listed, config)),
         unguarded=find_gate_bypass(cluster, listed, config),
@@ -201,10 +200,10 @@ def _changes(state: ClusterState, documents: Sequence[Object]) -> list[ObjectCha
 def _compared(state: ClusterState, document: Object) -> ObjectChange:
     namespace = document["metadata"].get("namespace")
     if namespace and namespace not in state.namespaces:
-        return ObjectChange(document=document, live=None, result=document, verdict="create")
+        return ObjectChange(document=document, live=None, result=document, action="create")
     live = state.cluster.find(state.cluster.resource(document), name_of(document), namespace)
     if live is not None and is_applied(document, live):
-        return ObjectChange(document=document, live=live, result=live, verdict="same")
+        return ObjectChange(document=document, live=live, result=live, action="same")
     owners: tuple[str, ...] = ()
     try:
         result = state.cluster.apply(document, dry_run=True, strict=True)
@@ -212,55 +211,50 @@ def _compared(state: ClusterState, document: Object) -> ObjectChange:
         owners = _conflicts(ObjectRef.of(document), error)
         result = state.cluster.apply(document, dry_run=True, force=True, strict=True)
     return ObjectChange(
-        document=document, live=live, result=result, verdict=_verdict(live, result), owners=owners
+        document=document, live=live, result=result, action=_action(live, result), owners=owners
     )
 
 
-def _verdict(live: Object | None, result: Object) -> Verdict:
+def _action(live: Object | None, result: Object) -> ChangeAction:
     if live is None:
         return "create"
     if comparable(live) != comparable(result):
         return "change"
-    return "same" if managed_fields(live) == managed_fields(result) else "own"
+    return "same" if managed_fields(live) == managed_fields(result) else "take over"
 
 
 def _entries(
-    state: ClusterState, changes: Sequence[ObjectChange], brought: ProvidedPrerequisites
+    state: ClusterState, changes: Sequence[ObjectChange], provided: ProvidedPrerequisites
 ) -> dict[ObjectRef, AppliedObject]:
     entries: dict[ObjectRef, AppliedObject] = {}
     for change in changes:
-        identifier, document = change.identifier, change.document
-        entries[identifier] = _entry(state, identifier, document["apiVersion"], change.live)
+        ref, document = change.ref, change.document
+        entries[ref] = _entry(state, ref, document["apiVersion"], change.live)
         if document["kind"] == "Certificate":
             secret_name = document["spec"]["secretName"]
-            made = ObjectRef.core("Secret", identifier.namespace, secret_name)
-            entries[made] = AppliedObject(api_version="v1", certificate=identifier.name)
-    for identifier, live in brought.kept.items():
-        if identifier in state.entries or _is_labelled(live):
-            entries[identifier] = _entry(state, identifier, "v1", live)
-    for need in brought.waiting:
-        identifier = ObjectRef.core(need.kind, need.namespace, need.name)
-        if identifier in state.entries:
-            entries[identifier] = state.entries[identifier]
+            made = ObjectRef.core("Secret", ref.namespace, secret_name)
+            entries[made] = AppliedObject(api_version="v1", certificate=ref.name)
+    for ref, live in provided.kept.items():
+        if ref in state.entries or is_ours(live):
+            entries[ref] = _entry(state, ref, "v1", live)
+    for need in provided.waiting:
+        ref = ObjectRef.core(need.kind, need.namespace, need.name)
+        if ref in state.entries:
+            entries[ref] = state.entries[ref]
     return entries
 
 
 def _entry(
-    state: ClusterState, identifier: ObjectRef, api_version: str, live: Object | None
+    state: ClusterState, ref: ObjectRef, api_version: str, live: Object | None
 ) -> AppliedObject:
     """Return the entry of an object: its UID, and whether it existed before daypass."""
     if live is None:
         return AppliedObject(api_version=api_version)
-    known = state.entries.get(identifier)
+    known = state.entries.get(ref)
     if known is not None and is_applied_object(known, live):
         taken_over = known.taken_over
     else:
-        taken_over = not _is_labelled(live)
+        taken_over = not is_ours(live)
     return AppliedObject(
         api_version=api_version, uid=live["metadata"]["uid"], taken_over=taken_over
     )
-
-
-def _is_labelled(live: Object) -> bool:
-    labels = live["metadata"].get("labels") or {}
-    return all(labels.get(name) == value for name, value in OWNED.items())

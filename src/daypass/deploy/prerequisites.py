@@ -156,7 +156,7 @@ def provide_prerequisites(
 
 def _provide_certificate(
     cluster: Cluster,
-    identifier: ObjectRef,
+    ref: ObjectRef,
     need: Prerequisite,
     found: Object | None,
     provided: ProvidedPrerequisites,
@@ -164,25 +164,23 @@ def _provide_certificate(
     """Keep or renew a serving certificate; return the authority of a new one."""
     clock = cluster.clock
     if found is not None and not is_due(found["metadata"], clock):
-        provided.kept[identifier] = found
+        provided.kept[ref] = found
         return None
-    trusted = (_authority(cluster, identifier) or "") if found is not None else ""
+    trusted = (_authority(cluster, ref) or "") if found is not None else ""
     made = make_serving_certificate(need.namespace, need.name, need.host, clock, trusted)
     provided.objects.append(made)
     return authority_in(made)
 
 
-def _authority(cluster: Cluster, identifier: ObjectRef) -> str | None:
-    document = find_object(cluster, identifier)
+def _authority(cluster: Cluster, ref: ObjectRef) -> str | None:
+    document = find_object(cluster, ref)
     if document is None:
         return None
     found = authority_in(document)
     if not found:
         raise DaypassError(
-            f"{identifier} has no certificate in `ca.crt`, which it is to be trusted by",
+            f"{ref} has no certificate in `ca.crt`, which it is to be trusted by",
             "delete it, and apply makes another: "
-            + kubectl(
-                "delete", identifier.kind.lower(), identifier.name, "-n", identifier.namespace
-            ),
+            + kubectl("delete", ref.kind.lower(), ref.name, "-n", ref.namespace),
         )
     return found

@@ -43,20 +43,20 @@ _OF_THE_GATE = {
 _LEFTOVERS = {"Event", "Endpoints"}
 """Kinds that remain without an owner."""
 
-_Fate: TypeAlias = Literal["remove", "release", "keep", "leave"]
+_RemovalAction: TypeAlias = Literal["remove", "release", "keep", "leave"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
     """An applied object that is no longer wanted and still exists.
 
-    Fates: `release` gives up our fields of an object that existed before daypass applied it;
+    Actions: `release` gives up our fields of an object that existed before daypass applied it;
     `keep` a namespace of ours that holds foreign objects; `leave` an object that is not the one
     that was applied. `why`: the reason for the last two.
     """
 
-    identifier: ObjectRef
-    fate: _Fate
+    ref: ObjectRef
+    action: _RemovalAction
     uid: str
     why: str = ""
 
@@ -72,7 +72,7 @@ class ApplyResult:
     @property
     def kept(self) -> list[ObjectRef]:
         """What remains in the inventory, to be removed later."""
-        return [removal.identifier for removal in self.left if removal.fate == "keep"]
+        return [removal.ref for removal in self.left if removal.action == "keep"]
 
 
 class PartialApplyError(DaypassError):
@@ -91,16 +91,16 @@ def find_removals(
         live = find_object(cluster, ref, metadata_only=True)
         if live is None:
             return None
-        removal = Removal(identifier=ref, fate="remove", uid=str(live["metadata"]["uid"]))
+        removal = Removal(ref=ref, action="remove", uid=str(live["metadata"]["uid"]))
         if not is_applied_object(entry, live):
-            return replace(removal, fate="leave", why="it is not the one that was applied")
+            return replace(removal, action="leave", why="it is not the one that was applied")
         if entry.taken_over:
-            return replace(removal, fate="release")
+            return replace(removal, action="release")
         return _keep_if_shared(cluster, removal, entries)
 
     todo = [item for item in entries.items() if item[0] not in wanted]
     found = [removal for removal in in_parallel(find, todo) if removal is not None]
-    return sorted(found, key=lambda removal: (-removal.identifier.wave, removal.identifier))
+    return sorted(found, key=lambda removal: (-removal.ref.wave, removal.ref))
 
 
 def is_applied_object(entry: AppliedObject, live: Object) -> bool:
@@ -120,10 +120,10 @@ def is_applied_object(entry: AppliedObject, live: Object) -> bool:
 
 def _keep_if_shared(cluster: Cluster, removal: Removal, ours: Container[ObjectRef]) -> Removal:
     """Return the removal; for a namespace with foreign objects, that it is kept."""
-    if removal.identifier.kind != "Namespace":
+    if removal.ref.kind != "Namespace":
         return removal
-    found = _foreign_objects(cluster, removal.identifier.name, ours)
-    return replace(removal, fate="keep", why=f"it holds {', '.join(found)}") if found else removal
+    found = _foreign_objects(cluster, removal.ref.name, ours)
+    return replace(removal, action="keep", why=f"it holds {', '.join(found)}") if found else removal
 
 
 def _foreign_objects(cluster: Cluster, namespace: str, ours: Container[ObjectRef]) -> list[str]:
@@ -160,15 +160,15 @@ def remove(cluster: Cluster, removals: Iterable[Removal]) -> ApplyResult:
     others: list[Removal] = []
     left: list[Removal] = []
     for removal in removals:
-        if removal.fate in ("keep", "leave"):
+        if removal.action in ("keep", "leave"):
             left.append(removal)
         else:
-            (namespaces if removal.identifier.kind == "Namespace" else others).append(removal)
+            (namespaces if removal.ref.kind == "Namespace" else others).append(removal)
     for step in _in_steps(others):
         in_parallel(lambda removal: _remove(cluster, removal), step)
     for removal in namespaces:
-        now = _keep_if_shared(cluster, removal, ()) if removal.fate == "remove" else removal
-        if now.fate == "keep":
+        now = _keep_if_shared(cluster, removal, ()) if removal.action == "remove" else removal
+        if now.action == "keep":
             left.append(now)
         else:
             _remove(cluster, now)
@@ -180,17 +180,17 @@ def _in_steps(removals: list[Removal]) -> Iterable[list[Removal]]:
     """Group what can be removed at once: a wave, and in it certificates before the rest."""
     steps: dict[tuple[int, bool], list[Removal]] = {}
     for removal in removals:
-        key = removal.identifier.wave, removal.identifier.kind == "Certificate"
+        key = removal.ref.wave, removal.ref.kind == "Certificate"
         steps.setdefault(key, []).append(removal)
     return [steps[key] for key in sorted(steps, reverse=True)]
 
 
 def _remove(cluster: Cluster, removal: Removal) -> None:
-    ref = removal.identifier
+    ref = removal.ref
     resource = cluster.find_kind(ref.group, ref.kind)
     if resource is None:
         return
-    if removal.fate != "release":
+    if removal.action != "release":
         cluster.delete(resource, ref.name, ref.namespace or None, uid=removal.uid)
         return
     # Applying no fields gives up those that only daypass has set; the object stays.
@@ -207,7 +207,7 @@ def remove_all(state: ClusterState, removals: Sequence[Removal]) -> ApplyResult:
     Raises PartialApplyError if it fails halfway; running it again continues.
     """
     # Releasing a namespace drops its label, without which its inventory would not be found again.
-    last = [r for r in removals if r.fate == "release" and r.identifier.kind == "Namespace"]
+    last = [r for r in removals if r.action == "release" and r.ref.kind == "Namespace"]
     cluster = state.cluster
     try:
         done = remove(cluster, [removal for removal in removals if removal not in last])
@@ -223,7 +223,7 @@ def remove_all(state: ClusterState, removals: Sequence[Removal]) -> ApplyResult:
         released = remove(cluster, last)
     except DaypassError as error:
         raise PartialApplyError(
-            error.fact, f"{error.hint}\n`{command('remove')}` goes on from there"
+            error.fact, f"{error.hint}\n`{command('remove')}` continues from there"
         ) from error
     return replace(done, removed=done.removed + released.removed)
 
@@ -231,7 +231,7 @@ def remove_all(state: ClusterState, removals: Sequence[Removal]) -> ApplyResult:
 def _remove_published(cluster: Cluster, removals: Sequence[Removal]) -> None:
     """Delete what the gate's revocation watch has published next to the gateway's filters."""
     for removal in removals:
-        ref = removal.identifier
-        if removal.fate == "remove" and (ref.kind, ref.name) == ("EnvoyFilter", GATE):
+        ref = removal.ref
+        if removal.action == "remove" and (ref.kind, ref.name) == ("EnvoyFilter", GATE):
             for name in (GATE_KEYS, *revoked_names()):
                 cluster.delete(ENVOY_FILTERS, name, ref.namespace)
