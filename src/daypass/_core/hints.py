@@ -19,7 +19,10 @@ def command(*words: str) -> str:
 
 
 def kubectl(*words: str) -> str:
-    """The same for `kubectl`. The embedded API server of `daypass up` has few of its commands."""
+    """Return the line that runs `kubectl` with these arguments.
+
+    The embedded API server of `daypass up` has few of its commands.
+    """
     return _line("kubectl", words)
 
 

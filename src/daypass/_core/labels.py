@@ -10,6 +10,7 @@ DOMAIN = "daypass.dev"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "daypass"
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
+APP_NAME = "app.kubernetes.io/name"
 PART_OF = "app.kubernetes.io/part-of"
 COMPONENT = "app.kubernetes.io/component"
 OWNED = {MANAGED_BY: MANAGER, PART_OF: MANAGER}
@@ -48,6 +49,16 @@ SECRET_INFIX = "-daypass-"  # noqa: S105 - a part of names
 SECRET_SUFFIX = "[a-z0-9]{20}"  # noqa: S105
 SECRET_SUFFIX_LENGTH = 20
 
+# Annotations of other objects.
+RENEW_AFTER = f"{DOMAIN}/renew-after"
+"""On a Secret with a certificate that `apply` made: when it makes a new one (RFC 3339, UTC)."""
+
+EXPOSED = f"{DOMAIN}/exposed"
+"""On the inventory: what was confirmed to be open, as JSON."""
+
+CONFIG_HASH = f"{DOMAIN}/config-hash"
+"""On Pods: a digest of the config that they have loaded, so that a change replaces them."""
+
 RECORD_NUMBER = f"{DOMAIN}/number"
 """On what the gate publishes: the number of the record of revocations that it was made from."""
 
@@ -55,6 +66,9 @@ RECORD_NUMBER = f"{DOMAIN}/number"
 GATE = f"{DOMAIN}/gate"
 """Label, with the value `true`, of the namespace where a gate keeps its state. No other user
 can set it, and so forge what was published."""
+
+HOLDS_INVENTORY = {f"{DOMAIN}/inventory": "true"}
+"""The label, with its value, of the namespace where the inventory of `apply` is."""
 
 POLICY = f"{DOMAIN}/policy"
 """Label of a namespace in which the policy is enforced, with the value POLICY_ENFORCED."""

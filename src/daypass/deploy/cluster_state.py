@@ -7,16 +7,10 @@ from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
+from daypass._core.labels import HOLDS_INVENTORY
 from daypass.config import Config
 from daypass.deploy.exposure_diff import Exposure
-from daypass.deploy.inventory import (
-    HOLDS,
-    HOLDS_ONE,
-    AppliedObject,
-    Inventory,
-    merged,
-    read_inventories,
-)
+from daypass.deploy.inventory import AppliedObject, Inventory, merged, read_inventories
 from daypass.deploy.object_ref import ObjectRef
 from daypass.gate.signing_keys import issuer_of
 from daypass.kube.cluster import Cluster
@@ -115,7 +109,7 @@ def read_cluster_state(cluster: Cluster, *, instead: str = _APPLY_WITH_KUBECTL) 
     for document in cluster.list(NAMESPACES, metadata_only=True):
         metadata = document["metadata"]
         namespaces[name_of(document)] = "deletionTimestamp" in metadata
-        if (metadata.get("labels") or {}).get(HOLDS) == HOLDS_ONE[HOLDS]:
+        if HOLDS_INVENTORY.items() <= (metadata.get("labels") or {}).items():
             holders.append(name_of(document))
     return ClusterState(
         cluster=cluster,

@@ -40,6 +40,10 @@ _WHOLE_GATEWAY = "guard all of the Gateway: gate.gateway without a listener"
 _GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 """Label of the pods that Istio makes for a Gateway of the Gateway API."""
 _MOST_NAMED = 3
+_GATE_HOSTS = "gate-hosts"
+_QUESTION = "whether other names lead past the gate"
+
+Labels = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +179,6 @@ def _is_meant(parent: Object, listener: Object) -> bool:
     )
 
 
-Labels = Mapping[str, str]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pods:
     """The labels of the gateway's pods. `complete`: as listed; else only those of the config."""
@@ -301,10 +302,6 @@ def _some(names: Iterable[str]) -> str:
     if more > 1:
         listed = [*listed[:_MOST_NAMED], f"{more} more"]
     return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))
-
-
-_GATE_HOSTS = "gate-hosts"
-_QUESTION = "whether other names lead past the gate"
 
 
 def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:

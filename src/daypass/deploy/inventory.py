@@ -3,9 +3,9 @@
 Keys identify objects as in kpt, Flux and cli-utils. Values hold the UID of the object that was
 applied, which makes pruning safe. An annotation holds what was confirmed to be open.
 
-The namespace has the label HOLDS. Only administrators can label namespaces, while a user who may
-edit one namespace can create a ConfigMap of any name there; what this one lists, an administrator
-deletes.
+The namespace has the label HOLDS_INVENTORY. Only administrators can label namespaces, while a user
+who may edit one namespace can create a ConfigMap of any name there; what this one lists, an
+administrator deletes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.labels import DOMAIN, MANAGED_BY, MANAGER
+from daypass._core.labels import EXPOSED, MANAGED_BY, MANAGER
 from daypass.deploy.exposure_diff import Exposure
 from daypass.deploy.object_ref import ObjectRef, in_parallel
 from daypass.kube.cluster import Cluster
@@ -24,9 +24,6 @@ from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of, uid_of
 
 NAME = "daypass-inventory"
-HOLDS = f"{DOMAIN}/inventory"
-HOLDS_ONE = {HOLDS: "true"}
-_EXPOSED = f"{DOMAIN}/exposed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +101,7 @@ def write_inventory(
     if inventory.version and inventory.entries == entries and inventory.exposed == exposed:
         return inventory
     data: dict[str, str | None] = {key.key: entry.text() for key, entry in sorted(entries.items())}
-    annotations = {_EXPOSED: json.dumps(exposed)}
+    annotations = {EXPOSED: json.dumps(exposed)}
     try:
         if inventory.version:
             data |= {key.key: None for key in inventory.entries if key not in entries}
@@ -141,7 +138,7 @@ def _parse(document: Object) -> Inventory:
             for key, text in (document.get("data") or {}).items()
             if (ref := ObjectRef.parse(key)) is not None
         }
-        exposed = json.loads(metadata["annotations"][_EXPOSED])
+        exposed = json.loads(metadata["annotations"][EXPOSED])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DaypassError(
             f"ConfigMap {metadata['namespace']}/{name_of(document)} is not as daypass writes it",

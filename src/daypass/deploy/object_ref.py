@@ -46,6 +46,11 @@ _WAVES = (
 """A wave is applied at once. What is in none opens access from outside and comes last."""
 
 LAST_WAVE = len(_WAVES)
+_PARALLEL_REQUESTS = 4
+"""More are not faster, and each costs a handshake."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -102,13 +107,6 @@ class ObjectRef:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.where}"
-
-
-_PARALLEL_REQUESTS = 4
-"""More are not faster, and each costs a handshake."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def find_object(cluster: Cluster, ref: ObjectRef, *, metadata_only: bool = False) -> Object | None:

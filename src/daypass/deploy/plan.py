@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
+from daypass._core.labels import HOLDS_INVENTORY
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.exposure_diff import Exposure, exposure, widened
 from daypass.deploy.gate_bypass import GateBypass, find_gate_bypass, kinds_of
-from daypass.deploy.inventory import HOLDS_ONE, AppliedObject, Inventory
+from daypass.deploy.inventory import AppliedObject, Inventory
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef, in_parallel
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
@@ -181,7 +182,7 @@ def _documents(state: ClusterState, config: Config) -> list[Object]:
         documents = [new_object("v1", "Namespace", name), *documents]
     for document in documents:
         if document["kind"] == "Namespace":
-            document["metadata"]["labels"].update(HOLDS_ONE)
+            document["metadata"]["labels"].update(HOLDS_INVENTORY)
     return documents
 
 

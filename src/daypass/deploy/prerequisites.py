@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from daypass._core.clock import Clock, utc
+from daypass._core.clock import Clock, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
-from daypass._core.labels import DOMAIN
+from daypass._core.labels import RENEW_AFTER
 from daypass.deploy.object_ref import ObjectRef, find_object, in_parallel
+from daypass.identity.model import is_past
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
 from daypass.render.objects import (
@@ -27,15 +28,15 @@ from daypass.render.objects import (
 )
 from daypass.render.prerequisites import Content, Prerequisite
 
-_RENEW_AFTER = f"{DOMAIN}/renew-after"
-"""Annotation of the Secret, RFC 3339 in UTC: the next `apply` makes a new certificate."""
-
 LIFETIME = datetime.timedelta(days=5 * 365)
 RENEWED_BEFORE = datetime.timedelta(days=2 * 365)
 
 _CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
 )
+
+_COPIED: dict[Content, str] = {"door-authority": DOOR_PAIR, "gate-authority": GATE_PAIR}
+"""The Secret, in the door's namespace, whose `ca.crt` is copied."""
 
 
 def make_serving_certificate(
@@ -60,17 +61,13 @@ def make_serving_certificate(
     due = utc(clock.unix()) + LIFETIME - RENEWED_BEFORE
     return annotated(
         new_object("v1", "Secret", name, namespace, type="kubernetes.io/tls", data=data),
-        {_RENEW_AFTER: due.strftime("%Y-%m-%dT%H:%M:%SZ")},
+        {RENEW_AFTER: rfc3339(due)},
     )
 
 
 def is_due(metadata: Object, clock: Clock) -> bool:
-    """Return whether a certificate made by daypass is due for renewal."""
-    try:
-        due = datetime.datetime.fromisoformat((metadata.get("annotations") or {})[_RENEW_AFTER])
-        return due.timestamp() <= clock.unix()
-    except (KeyError, ValueError):
-        return False  # not made by daypass
+    """Return whether a certificate is due for renewal; False if daypass did not make it."""
+    return is_past((metadata.get("annotations") or {}).get(RENEW_AFTER), clock)
 
 
 def certificates_in(text: str) -> str:
@@ -97,10 +94,6 @@ def authority_object(kind: str, namespace: str, name: str, pem: str) -> Object:
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-_COPIED: dict[Content, str] = {"door-authority": DOOR_PAIR, "gate-authority": GATE_PAIR}
-"""The Secret, in the door's namespace, whose `ca.crt` is copied."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -127,7 +127,7 @@ def _keep_if_shared(cluster: Cluster, removal: Removal, ours: Container[ObjectRe
 
 
 def _foreign_objects(cluster: Cluster, namespace: str, ours: Container[ObjectRef]) -> list[str]:
-    """What else would be deleted with a namespace: `Secret ekf-tls`.
+    """Return what else would be deleted with a namespace, such as `Secret ekf-tls`.
 
     That is what no other object owns, and no controller puts into every namespace.
     """

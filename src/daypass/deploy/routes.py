@@ -20,6 +20,15 @@ from daypass.kube.errors import ForbiddenError
 from daypass.render.objects import Object
 
 Kind = Literal["prefix", "exact", "text", "pattern"]
+GroupKind = tuple[str, str]
+
+INGRESS = ("networking.k8s.io", "Ingress")
+VIRTUAL_SERVICE = ("networking.istio.io", "VirtualService")
+ISTIO_GATEWAY = ("networking.istio.io", "Gateway")
+HTTP_ROUTE = ("gateway.networking.k8s.io", "HTTPRoute")
+GRPC_ROUTE = ("gateway.networking.k8s.io", "GRPCRoute")
+GATEWAY = ("gateway.networking.k8s.io", "Gateway")
+
 _NGINX = "nginx.ingress.kubernetes.io"
 _CLASS = "kubernetes.io/ingress.class"
 _EXAMPLE = "/api/v1/namespaces/default/serviceaccounts/default/token"
@@ -201,16 +210,6 @@ def path_of(document: Object) -> str:
     """Return NAMESPACE/NAME."""
     metadata = document["metadata"]
     return f"{metadata['namespace']}/{metadata['name']}"
-
-
-INGRESS = ("networking.k8s.io", "Ingress")
-VIRTUAL_SERVICE = ("networking.istio.io", "VirtualService")
-ISTIO_GATEWAY = ("networking.istio.io", "Gateway")
-HTTP_ROUTE = ("gateway.networking.k8s.io", "HTTPRoute")
-GRPC_ROUTE = ("gateway.networking.k8s.io", "GRPCRoute")
-GATEWAY = ("gateway.networking.k8s.io", "Gateway")
-
-GroupKind = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

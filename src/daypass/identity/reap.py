@@ -39,7 +39,7 @@ from daypass.render.deployment import Workload
 _NAME = "daypass-reap"
 _SCHEDULE = "*/10 * * * *"
 _LABELS = {
-    "app.kubernetes.io/name": _NAME,
+    labels.APP_NAME: _NAME,
     labels.PART_OF: labels.MANAGER,
     labels.MANAGED_BY: labels.MANAGER,
 }

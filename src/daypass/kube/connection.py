@@ -26,6 +26,11 @@ from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
 
+TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+_LIMIT_TOKEN_BYTES = 1024 * 1024
+CONNECTIONS = 16
+IDLE_SECONDS = 30.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionConfig:
@@ -132,12 +137,6 @@ def _matches(entry: str, host: str, port: int) -> bool:
         return host.endswith(entry)
     entry = entry.removeprefix("*.")
     return host == entry or host.endswith(f".{entry}")
-
-
-TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
-_LIMIT_TOKEN_BYTES = 1024 * 1024
-CONNECTIONS = 16
-IDLE_SECONDS = 30.0
 
 
 def connect(

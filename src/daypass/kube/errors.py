@@ -9,6 +9,13 @@ from daypass._core.hints import kubectl
 from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status, excerpt
 
+_CANNOT = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"'
+    r' in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<namespace>[^"]+)"| at the cluster scope)?'
+)  # k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage
+_NO_NAMESPACE = re.compile(r'namespaces "([^"]+)" not found')
+
 
 class KubeconfigError(UsageError):
     """A kubeconfig that cannot be used; no request was sent."""
@@ -51,16 +58,6 @@ class ForbiddenError(ApiError):
 
 class UnauthorizedError(ApiError):
     """The API server does not accept the credentials."""
-
-
-_CANNOT = re.compile(
-    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"'
-    r' in API group "(?P<group>[^"]*)"'
-    r'(?: in the namespace "(?P<namespace>[^"]+)"| at the cluster scope)?'
-)  # k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage
-
-
-_NO_NAMESPACE = re.compile(r'namespaces "([^"]+)" not found')
 
 
 def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:

@@ -7,14 +7,20 @@ import os
 import sys
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_rfc3339
 from daypass._core.process import ProgramError, run_program
 from daypass._core.secret import Secret
 from daypass._core.text import printable
 from daypass.kube.errors import KubeconfigError
+
+LIMIT_BYTES = 1024 * 1024
+LIMIT_INFO_CHARACTERS = 128 * 1024
+"""No variable of Linux is longer. Aliases in YAML may expand to gigabytes, or to themselves."""
+TIMEOUT_SECONDS = 120.0
+_TIMEOUT_TERMINAL_SECONDS = 900.0
+"""On a terminal, where the user may be logging in by a browser."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +37,6 @@ class ExecPlugin:
     install_hint: str = ""
     interactive: bool = True
     cluster: dict[str, object] | None = field(default=None, repr=False)
-
-
-LIMIT_BYTES = 1024 * 1024
-LIMIT_INFO_CHARACTERS = 128 * 1024
-"""No variable of Linux is longer. Aliases in YAML may expand to gigabytes, or to themselves."""
-TIMEOUT_SECONDS = 120.0
-_TIMEOUT_TERMINAL_SECONDS = 900.0
-"""On a terminal, where the user may be logging in by a browser."""
 
 
 class ExecPluginCredentials:
@@ -81,7 +79,8 @@ class ExecPluginCredentials:
             has_expired = self._expires_at is not None and self._clock.unix() >= self._expires_at
             if self._status is None or has_expired:
                 self._status = self._run()
-                self._expires_at = _expiry(self._status)
+                expires = parse_rfc3339(self._status["expirationTimestamp"])
+                self._expires_at = None if expires is None else expires.timestamp()
             return self._status
 
     def _run(self) -> dict[str, Any]:
@@ -148,10 +147,3 @@ class ExecPluginCredentials:
             version = printable(self._plugin.api_version)
             raise self._failed(f"did not print a {version} ExecCredential with a status")
         return status
-
-
-def _expiry(status: dict[str, Any]) -> float | None:
-    try:
-        return datetime.fromisoformat(status["expirationTimestamp"]).timestamp()
-    except ValueError:
-        return None

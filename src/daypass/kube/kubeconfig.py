@@ -25,8 +25,13 @@ from daypass.kube.exec_plugin import ExecPlugin
 
 LIMIT_BYTES = 4 * 1024 * 1024
 LIMIT_NUMBER_CHARACTERS = 100
+_SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_EXTENSION = "client.authentication.k8s.io/exec"
+"""The extension of a cluster entry that a credential plugin gets."""
 
 Fields = dict[str, Any]
+Named = dict[str, tuple[Path, Fields]]
+"""Entries by name, each with its file."""
 
 
 def _read_yaml(path: Path) -> Fields:
@@ -119,14 +124,6 @@ def _material_of(fields: Fields, name: str, path: Path) -> str | None:
         return None if file is None else _content(path.parent / file).decode("ascii")
     except ValueError:
         raise KubeconfigError(f"{path}: `{name}` is not PEM", "") from None
-
-
-_SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_EXTENSION = "client.authentication.k8s.io/exec"
-"""The extension of a cluster entry that a credential plugin gets."""
-
-Named = dict[str, tuple[Path, Fields]]
-"""Entries by name, each with its file."""
 
 
 def find_connection_config(

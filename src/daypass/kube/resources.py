@@ -12,6 +12,14 @@ from daypass.kube.errors import NotFoundError
 
 Object = dict[str, Any]
 
+EMBEDDED = "daypass-embedded"
+"""The build metadata in the version of the embedded API server."""
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+"""Kubernetes 1.30 and later (KEP-3352)."""
+_SERVER_FIELDS = (
+    "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
@@ -73,6 +81,9 @@ VALIDATING_ADMISSION_POLICY_BINDINGS = Resource(
     plural="validatingadmissionpolicybindings",
     namespaced=False,
 )
+_KNOWN = {
+    (each.api_version, each.kind): each for each in globals().values() if isinstance(each, Resource)
+}
 
 
 def group_of(api_version: str) -> str:
@@ -90,24 +101,10 @@ def uid_of(document: Object) -> str:
     return str(document["metadata"]["uid"])
 
 
-_SERVER_FIELDS = (
-    "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
-)  # fmt: skip
-
-
 def without_server_fields(document: Object) -> Object:
     """Return an object without the metadata that the API server sets."""
     metadata = {k: v for k, v in document["metadata"].items() if k not in _SERVER_FIELDS}
     return {**document, "metadata": metadata}
-
-
-EMBEDDED = "daypass-embedded"
-"""The build metadata in the version of the embedded API server."""
-_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-"""Kubernetes 1.30 and later (KEP-3352)."""
-_KNOWN = {
-    (each.api_version, each.kind): each for each in globals().values() if isinstance(each, Resource)
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ Pods run under Pod Security `restricted`, behind a NetworkPolicy.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from daypass._core.labels import DOMAIN
+from daypass._core.labels import APP_NAME, CONFIG_HASH
 from daypass._core.net import is_address
 from daypass.config import Config
 from daypass.render.objects import SERVICE_PORT, Object, annotated, new_object
@@ -17,7 +17,6 @@ _GROWTH = 4
 """An autoscaler's most replicas, as a multiple of the least. Limits of a replica grow with it."""
 _API_SERVER_PORTS = (443, 6443)
 """Of the Service, and behind it: a NetworkPolicy applies after the address was translated."""
-_CONFIG_HASH = f"{DOMAIN}/config-hash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +126,7 @@ class Deployment(Workload):
 
     @property
     def _selector(self) -> dict[str, str]:
-        return {"app.kubernetes.io/name": self.name}
+        return {APP_NAME: self.name}
 
     def _deployment(self) -> Object:
         labels = {
@@ -136,7 +135,7 @@ class Deployment(Workload):
             "istio.io/dataplane-mode": "none",
             "sidecar.istio.io/inject": "false",
         }
-        metadata = {"annotations": {_CONFIG_HASH: self.config_hash}, "labels": labels}
+        metadata = {"annotations": {CONFIG_HASH: self.config_hash}, "labels": labels}
         spec = {
             # A number would conflict with the autoscaler's.
             **({} if self.is_autoscaled else {"replicas": self.replicas}),

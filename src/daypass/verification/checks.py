@@ -14,6 +14,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from daypass._core.clock import rfc3339
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass._core.status import Status
@@ -244,9 +245,8 @@ def exchange(credentials: Credentials) -> tuple[Finding, Token | None]:
         token = credentials.token()
     except DaypassError as error:
         return failure("exchange", error.fact, error.hint), None
-    expires = f"{token.expires_at:%Y-%m-%dT%H:%M:%SZ}"
-    audiences = ", ".join(token.audiences)
-    return ok("exchange", f"{identity} got a token for {audiences}, until {expires}"), token
+    fact = f"{identity} got a token for {', '.join(token.audiences)}"
+    return ok("exchange", f"{fact}, until {rfc3339(token.expires_at)}"), token
 
 
 def policy_request(config: CredentialsConfig) -> TokenRequest | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass._core.clock import SYSTEM_CLOCK, rfc3339, utc
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command
 from daypass.cli import log
@@ -140,4 +140,4 @@ def _time(text: str) -> float:
 
 
 def _shown(unix: float) -> str:
-    return f"{utc(unix):%Y-%m-%dT%H:%M:%SZ}"
+    return rfc3339(utc(unix))

@@ -27,6 +27,7 @@ from daypass.deploy.routes import NGINX_CONTROLLER, ListedObjects, PublishedHost
 
 Check = Callable[[str], str]
 FRONTS = ("ingress-nginx", "ingress", "istio", "gateway-api")
+_NOT_THIS = "-"
 _ANYHOW = "choose another, or write the config without looking with --no-cluster"
 
 
@@ -217,7 +218,7 @@ class Option:
 
 
 def _likely_front(answers: _Answers) -> str | None:
-    """The one that serves the host, or the only one that is installed, or the one of EKF."""
+    """Return the front that serves the host, or the only one that is installed, or that of EKF."""
     if answers.served is not None:
         return answers.served.front
     controllers = set((answers.found.classes or {}).values())
@@ -253,7 +254,7 @@ def _found_tls(answers: _Answers) -> str | None:
 
 
 def _found_namespace(answers: _Answers) -> str | None:
-    """Where Istio's gateway pods are, if that is one place, and not the default."""
+    """Return the namespace of Istio's gateway pods, if there is one, and not the default."""
     namespaces = {each.partition("/")[0] for each in answers.found.ingress_gateways}
     if answers.front != "istio" or len(namespaces) != 1 or namespaces == {"istio-system"}:
         return None
@@ -261,7 +262,7 @@ def _found_namespace(answers: _Answers) -> str | None:
 
 
 def _found_dns(answers: _Answers) -> str:
-    """A name that is served already has its record."""
+    """Return whether ExternalDNS makes the record; a name that is served already has one."""
     wanted = answers.found.external_dns and answers.served is None and not answers.options.named
     return "external-dns" if wanted else "none"
 
@@ -475,9 +476,6 @@ def ekf_hosts(
         raise UsageError("which host? it can't be found in the cluster", f"give it with {options}")
     resulting_hosts(overlays, said)
     return said
-
-
-_NOT_THIS = "-"
 
 
 def _asked(overlay: Overlay, host: str | None, questions: Questions) -> str:
