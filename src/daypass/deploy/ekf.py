@@ -32,8 +32,10 @@ from typing import Any
 
 import yaml
 
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import Placeholder, command, kubectl
+from daypass._core.process import ProgramError, run_program
 from daypass.deploy.git import Edit, link_on_the_way, read_text
 
 FOLDERS = {
@@ -47,6 +49,9 @@ PLACEHOLDERS = frozenset(
 """The guide's own hosts: an overlay with one of them publishes nothing yet."""
 LIMIT_CHARACTERS = 256 * 1024
 LIMIT_NODES = 10_000
+LIMIT_BUILT_BYTES = 16 * 1024 * 1024
+_BUILD_SECONDS = 120.0
+"""A base may be in another repository, which kustomize downloads."""
 
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _HOST_PATCHES = tuple(f"patches/ingress_host.{end}" for end in ("json", "yaml", "yml"))
@@ -432,16 +437,23 @@ def _with_lines(text: str, lines: list[str], end: str) -> str:
 
 
 def _build_ingresses(root: Path, folder: str) -> list[dict[str, Any]]:
-    line = next(([*each, folder] for each in _BUILDERS if shutil.which(each[0])), None)
+    line = next((each for each in _BUILDERS if shutil.which(each[0])), None)
     if line is None:
         raise BuildError(f"{folder} was not built", "neither kubectl nor kustomize is on the PATH")
-    done = subprocess.run(line, cwd=root, capture_output=True, check=False)
-    if done.returncode != 0:
-        words = (done.stderr or done.stdout).decode(errors="replace").strip()
-        raise BuildError(f"{folder} was not built: {' '.join(line)} failed", words)
+    try:
+        built = run_program(
+            [*line, str(root / folder)],
+            timeout_seconds=_BUILD_SECONDS,
+            limit_bytes=LIMIT_BUILT_BYTES,
+            clock=SYSTEM_CLOCK,
+        )
+    except ProgramError as error:
+        words = error.stderr.decode(errors="replace").strip()
+        fact = f"{folder} was not built: {' '.join([*line, folder])} {error.reason}"
+        raise BuildError(fact, words) from None
     return [
         document
-        for document in yaml.safe_load_all(done.stdout)
+        for document in yaml.safe_load_all(built)
         if isinstance(document, dict) and document.get("kind") == "Ingress"
     ]
 

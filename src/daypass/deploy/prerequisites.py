@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from daypass.deploy.object_ref import ObjectRef, find_object, in_parallel
 from daypass.identity.model import is_past
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
+from daypass.render.cluster_facts import certificates_in
 from daypass.render.objects import (
     API_SERVER_NAMESPACE,
     CLUSTER_AUTHORITY,
@@ -30,10 +30,6 @@ from daypass.render.prerequisites import Content, Prerequisite
 
 LIFETIME = datetime.timedelta(days=5 * 365)
 RENEWED_BEFORE = datetime.timedelta(days=2 * 365)
-
-_CERTIFICATE = re.compile(
-    r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
-)
 
 _COPIED: dict[Content, str] = {"door-authority": DOOR_PAIR, "gate-authority": GATE_PAIR}
 """The Secret, in the door's namespace, whose `ca.crt` is copied."""
@@ -68,11 +64,6 @@ def make_serving_certificate(
 def is_due(metadata: Object, clock: Clock) -> bool:
     """Return whether a certificate is due for renewal; False if daypass did not make it."""
     return is_past((metadata.get("annotations") or {}).get(RENEW_AFTER), clock)
-
-
-def certificates_in(text: str) -> str:
-    """Return the certificates of a PEM text, without anything else in it, such as a key."""
-    return "".join(f"{found}\n" for found in _CERTIFICATE.findall(text))
 
 
 def authority_in(document: Object) -> str:

@@ -67,10 +67,9 @@ def read_facts(
         ) from None
     from cryptography.x509 import load_pem_x509_certificates
 
-    certificates = _CERTIFICATE.findall(text)
-    if not certificates:
+    authority_pem = certificates_in(text)
+    if not authority_pem:
         raise RenderError(f"{file} has no certificate", "expected PEM: -----BEGIN CERTIFICATE-----")
-    authority_pem = "\n".join([*certificates, ""])
     try:
         load_pem_x509_certificates(authority_pem.encode())
     except ValueError:
@@ -79,3 +78,8 @@ def read_facts(
             "check that its PEM is complete: openssl x509 -text -in FILE",
         ) from None
     return ClusterFacts(served=known, authority_pem=authority_pem, issuer=issuer)
+
+
+def certificates_in(text: str) -> str:
+    """Return the certificates of a PEM text, without anything else in it, such as a key."""
+    return "".join(f"{found}\n" for found in _CERTIFICATE.findall(text))

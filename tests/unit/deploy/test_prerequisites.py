@@ -15,10 +15,10 @@ from daypass.deploy.prerequisites import (
     RENEWED_BEFORE,
     authority_in,
     authority_object,
-    certificates_in,
     is_due,
     make_serving_certificate,
 )
+from daypass.render.cluster_facts import certificates_in
 from daypass.testing.clock import MovableClock as Clock
 
 HOST = "daypass-door.daypass.svc"
