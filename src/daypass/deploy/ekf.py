@@ -125,7 +125,7 @@ class HostPatch:
         expected = copy.deepcopy(self.document)
         reduce(operator.getitem, parents, expected)[last] = host
         try:
-            result = yaml.safe_load(_without_tabs(text))
+            result = yaml.safe_load(text.replace("\t", " "))
         except yaml.YAMLError:
             result = None
         if result != expected:
@@ -160,9 +160,9 @@ def overlays(root: Path) -> list[Overlay]:
         if (root / folder).is_dir()
     ]
     if not found:
-        folders = " and no ".join(FOLDERS.values())
         raise LayoutError(
-            f"{root} is not an EKF deployments repository: it has no {folders}",
+            f"{root} is not an EKF deployments repository: it has no"
+            f" {' and no '.join(FOLDERS.values())}",
             "name its top folder: " + command("init", Placeholder("DIR"), "--adopt", "hosts"),
         )
     return found
@@ -185,7 +185,7 @@ def _overlay(root: Path, domain: str, folder: str) -> Overlay:
     path = posixpath.join(folder, entries[0]["path"])
     target = entries[0].get("target")
     if isinstance(target, dict) and target.get("kind", "Ingress") != "Ingress":
-        raise LayoutError(f"{path} is for a {target['kind']}, not for an Ingress", "")
+        raise LayoutError(f"{path} is for a {target['kind']}, not for an Ingress")
     return Overlay(
         domain=domain,
         root=root,
@@ -237,17 +237,16 @@ def read_patch(text: str, name: str) -> HostPatch:
     operations, and an Ingress as a strategic merge patch. Raises PatchError for all else.
     """
     try:
-        node, value = _load(_without_tabs(text))
+        # Of the same length: JSON may be indented by tabs, YAML may not.
+        node, value = _load(text.replace("\t", " "))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" on line {where.line + 1}" if where is not None else ""
         raise PatchError(f"{name} is neither JSON nor YAML{line}", "restore it with git") from None
-    keys: tuple[str | int, ...]
+    keys: tuple[str | int, ...] = ("spec", "rules", 0, "host")
     if isinstance(value, list):
         keys = _host_operation(value, name), "value"
-    elif isinstance(value, dict) and value.get("kind") == "Ingress":
-        keys = ("spec", "rules", 0, "host")
-    else:
+    elif not (isinstance(value, dict) and value.get("kind") == "Ingress"):
         raise PatchError(f"{name} is neither a JSON patch nor a patch of an Ingress", _USUAL_PATCH)
     for key in keys:
         if isinstance(node, yaml.SequenceNode) and isinstance(key, int):
@@ -312,11 +311,6 @@ def _load(text: str) -> tuple[Any, Any]:
         raise ValueError("a value does not fit its tag") from None
 
 
-def _without_tabs(text: str) -> str:
-    """Return text of the same length: JSON may be indented by tabs, YAML may not."""
-    return text.replace("\t", " ")
-
-
 def _places(value: Any, host: str, keys: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     if isinstance(value, dict):
         return [p for key, each in value.items() for p in _places(each, host, (*keys, key))]
@@ -367,7 +361,7 @@ def hand_over(overlay: Overlay) -> list[Edit]:
     ingresses = _build_ingresses(overlay.root, overlay.folder)
     if len(ingresses) != 1:
         raise LayoutError(
-            f"{overlay.folder} builds {len(ingresses)} Ingresses, where one is expected", ""
+            f"{overlay.folder} builds {len(ingresses)} Ingresses, where one is expected"
         )
     (ingress,) = ingresses
     path = overlay.root / overlay.folder / _DOOR_PATCH
@@ -381,10 +375,9 @@ def hand_over(overlay: Overlay) -> list[Edit]:
     name = posixpath.join(overlay.folder, overlay.kustomization.name)
     target = overlay.target or {"kind": "Ingress", "name": ingress["metadata"]["name"]}
     text = _BY_ANNOTATION if _CLASS in _annotations(ingress) else _BY_FIELD
-    listed = with_patch(listing, name, target)
     edits = [
         Edit(path=path, before=before, after=text),
-        Edit(path=overlay.kustomization, before=listing, after=listed),
+        Edit(path=overlay.kustomization, before=listing, after=with_patch(listing, name, target)),
     ]
     return [edit for edit in edits if edit.after != edit.before]
 
@@ -442,11 +435,9 @@ def _build_ingresses(root: Path, folder: str) -> list[dict[str, Any]]:
         raise BuildError(f"{folder} was not built", "neither kubectl nor kustomize is on the PATH")
     try:
         built = run_program(
-            [*line, str(root / folder)],
-            timeout_seconds=_BUILD_SECONDS,
-            limit_bytes=LIMIT_BUILT_BYTES,
-            clock=SYSTEM_CLOCK,
-        )
+            [*line, str(root / folder)], timeout_seconds=_BUILD_SECONDS,
+            limit_bytes=LIMIT_BUILT_BYTES, clock=SYSTEM_CLOCK,
+        )  # fmt: skip
     except ProgramError as error:
         words = error.stderr.decode(errors="replace").strip()
         fact = f"{folder} was not built: {' '.join([*line, folder])} {error.reason}"
@@ -479,10 +470,8 @@ def apply_command(
     """Return the command that applies an overlay: rok-deploy if installed, else kubectl."""
     if shutil.which(_ROK_DEPLOY):
         return [_ROK_DEPLOY, "--apply", folder]
-    cluster = [
-        *(("--kubeconfig", os.path.abspath(kubeconfig)) if kubeconfig else ()),
-        *(("--context", context) if context else ()),
-    ]
+    cluster = ["--kubeconfig", os.path.abspath(kubeconfig)] if kubeconfig else []
+    cluster += ["--context", context] if context else []
     return ["kubectl", "apply", "--server-side", *cluster, "-k", folder]
 
 

@@ -23,7 +23,7 @@ from daypass.identity.model import age_seconds, identity_objects, is_past
 from daypass.identity.namespaces import has_policy_label, is_watched
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.identity.tokens import is_rotation_unfinished
-from daypass.kube.resources import Object, name_of
+from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
 
 _DAY_SECONDS = 86_400
 
@@ -105,9 +105,9 @@ def _note(code: str, text: str) -> HealthFinding:
 
 
 def _check_parts(record: IdentityRecord) -> Iterator[HealthFinding]:
-    bindings = [f"rolebindings/{each.binding} in {each.namespace}" for each in record.roles]
+    bindings = [ROLE_BINDINGS.named(each.namespace, each.binding) for each in record.roles]
     policies = [
-        f"authorizationpolicies/{name_of(each)} in {each['metadata']['namespace']}"
+        AUTHORIZATION_POLICIES.named(each["metadata"]["namespace"], name_of(each))
         for each in record.policies
     ]
     left = ", ".join([*bindings, *policies, *record.parts])
@@ -129,7 +129,7 @@ def _check_parts(record: IdentityRecord) -> Iterator[HealthFinding]:
                 f"{shown} was changed: it admits other users, or lets anybody set the user header",
             )
     for binding in record.misplaced:
-        shown = f"rolebindings/{name_of(binding)} in {binding['metadata']['namespace']}"
+        shown = ROLE_BINDINGS.named(binding["metadata"]["namespace"], name_of(binding))
         text = f"{shown} is annotated as its own, but has other subjects"
         yield _problem("misplaced", text)
 
@@ -137,7 +137,7 @@ def _check_parts(record: IdentityRecord) -> Iterator[HealthFinding]:
 def _check_times(
     record: IdentityRecord, live: tuple[TokenUsage, ...], clock: Clock, unused_seconds: int
 ) -> Iterator[HealthFinding]:
-    deadline = record.account.annotations.get(labels.DEADLINE) if record.account else None
+    deadline = record.annotations.get(labels.DEADLINE)
     reap = command("identity", "reap", "-n", record.name.namespace)
     yield from _check_time("its deadline", deadline)
     if is_past(deadline, clock):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -250,6 +250,11 @@ class IdentityRecord:
     own_role: Object | None = None
     can_request_tokens: bool = False
     is_federated: bool = False
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Those of its ServiceAccount."""
+        return self.account.annotations if self.account else {}
 
 
 def identity_records(objects: ClusterObjects, namespace: str | None = None) -> list[IdentityRecord]:

@@ -225,6 +225,12 @@ def find_account(cluster: Cluster, name: IdentityName) -> Account | None:
     return None if document is None else Account.read(document)
 
 
+def list_identities(cluster: Cluster, namespace: str | None) -> list[Account]:
+    """Return the identities of a namespace or (None) of all."""
+    found = cluster.list(SERVICE_ACCOUNTS, namespace, labels=labels.SELECTOR, metadata_only=True)
+    return [account for account in map(Account.read, found) if account.is_ours]
+
+
 def get_identity(cluster: Cluster, name: IdentityName) -> Account:
     """Return the identity of that name. Raises IdentityNotFoundError, ForeignAccountError."""
     account = find_account(cluster, name)

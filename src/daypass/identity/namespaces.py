@@ -11,14 +11,13 @@ from collections.abc import Iterable
 
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
-from daypass.identity.model import Account, IdentityName, Warn
+from daypass.identity.model import IdentityName, Warn, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
-    SERVICE_ACCOUNTS,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
     Object,
     name_of,
@@ -152,11 +151,8 @@ def _grant_watch(
 def _revoke_watch(cluster: Cluster, deleted: IdentityName, warn: Warn) -> bool:
     """Remove the watcher's rights, and return True, if no other identity is in the namespace."""
     try:
-        found = cluster.list(
-            SERVICE_ACCOUNTS, deleted.namespace, labels=labels.SELECTOR, metadata_only=True
-        )
-        accounts = [Account.read(each) for each in found]
-        if any(account.is_ours and account.name != deleted for account in accounts):
+        identities = list_identities(cluster, deleted.namespace)
+        if any(account.name != deleted for account in identities):
             return False
         for resource in (ROLE_BINDINGS, ROLES):
             cluster.delete(resource, GATE_WATCH, deleted.namespace)

@@ -21,7 +21,7 @@ from daypass.identity.delete import (
     owned_by,
     warn_of_open_namespaces,
 )
-from daypass.identity.model import RBAC_GROUP, Account, IdentityName, Warn, is_past
+from daypass.identity.model import RBAC_GROUP, IdentityName, Warn, is_past, list_identities
 from daypass.identity.tokens import our_token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
@@ -96,16 +96,11 @@ def reap(
 def _expired_identities(
     cluster: Cluster, namespace: str | None, result: ReapResult
 ) -> list[IdentityName]:
-    documents = cluster.list(
-        SERVICE_ACCOUNTS, namespace, labels=labels.SELECTOR, metadata_only=True
-    )
-    expired = []
-    for account in map(Account.read, documents):
-        if account.is_ours:
-            deadline = account.annotations.get(labels.DEADLINE)
-            _check_time(f"identity {account.name}", labels.DEADLINE, deadline, result)
-            expired += [account.name] if account.has_expired(cluster.clock) else []
-    return expired
+    identities = list_identities(cluster, namespace)
+    for account in identities:
+        deadline = account.annotations.get(labels.DEADLINE)
+        _check_time(f"identity {account.name}", labels.DEADLINE, deadline, result)
+    return [account.name for account in identities if account.has_expired(cluster.clock)]
 
 
 def _remove(cluster: Cluster, owned: OwnedObject, result: ReapResult, *, dry_run: bool) -> None:

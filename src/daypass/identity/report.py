@@ -24,8 +24,7 @@ def table_rows(
 
 
 def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> list[str]:
-    record = health.record
-    annotations = record.account.annotations if record.account else {}
+    record, annotations = health.record, health.record.annotations
     grants = [role.display for role in sorted(record.roles)]
     if not wide and len(grants) > _SHOWN_GRANTS:
         grants[_SHOWN_GRANTS - 1 :] = [f"and {len(grants) - _SHOWN_GRANTS + 1} more"]
@@ -54,8 +53,7 @@ def display_age(seconds: float) -> str:
 
 def json_document(health: IdentityHealth) -> dict[str, Any]:
     """Return one identity for programs. Times are RFC 3339, `lastUsed` is a date."""
-    record = health.record
-    annotations = record.account.annotations if record.account else {}
+    record, annotations = health.record, health.record.annotations
     return {
         "namespace": record.name.namespace,
         "name": record.name.name,

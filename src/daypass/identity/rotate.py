@@ -25,6 +25,7 @@ from daypass.identity.model import (
     InactiveIdentityError,
     age_seconds,
     is_past,
+    list_identities,
     new_secret_name,
     time_in,
     token_secret,
@@ -39,7 +40,7 @@ from daypass.identity.tokens import (
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
+from daypass.kube.resources import SECRETS
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 THREADS = 8
@@ -153,17 +154,16 @@ def find_targets(
     cluster: Cluster, namespace: str | None, *, older_than_seconds: int = 0
 ) -> list[RotationTarget]:
     """Return the active identities whose live token has at least this age."""
-    accounts = cluster.list(SERVICE_ACCOUNTS, namespace, labels=labels.SELECTOR, metadata_only=True)
+    accounts = list_identities(cluster, namespace)
     by_account: dict[IdentityName, list[TokenSecret]] = {}
     for secret in our_token_secrets(cluster, namespace):
         by_account.setdefault(secret.account, []).append(secret)
     targets = []
-    for account in map(Account.read, accounts):
+    for account in accounts:
         secrets = by_account.get(account.name, [])
         current = current_secret(live_secrets(secrets, account.uid))
         if (
-            account.is_ours
-            and current is not None
+            current is not None
             and not account.has_expired(cluster.clock)
             and age_seconds(current.created, cluster.clock) >= older_than_seconds
         ):

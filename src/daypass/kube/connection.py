@@ -7,7 +7,7 @@ as urllib does, which knows no address ranges in NO_PROXY and sends even loopbac
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
@@ -81,7 +81,7 @@ def explain_transport(
     )
     kind = BrokenResponseError if is_connected else ClusterUnreachableError
     if isinstance(error, httpx2.TimeoutException):
-        return kind(f"the API server {server} did not respond in time", "")
+        return kind(f"the API server {server} did not respond in time")
     words = _words(error, secrets)
     return kind(
         f"the API server {server} cannot be reached: {words}", "check that the cluster is up"
@@ -220,7 +220,7 @@ def _headers(config: ConnectionConfig) -> list[tuple[str, str]]:
 def _check_header(value: str, what: str, config: ConnectionConfig) -> None:
     # Further down it would be refused by an error that quotes it.
     if not (value.isascii() and value.isprintable()):
-        raise KubeconfigError(f"{what} of {config.origin} is not valid in a header", "")
+        raise KubeconfigError(f"{what} of {config.origin} is not valid in a header")
 
 
 def _name_setter(server_name: str | None) -> Callable[[httpx2.Request], None]:
@@ -276,7 +276,7 @@ def _read_token(path: str) -> Secret:
             return Secret(file.read(_LIMIT_TOKEN_BYTES).decode().strip())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise KubeconfigError(f"the token file {path} cannot be read: {reason}", "") from None
+        raise KubeconfigError(f"the token file {path} cannot be read: {reason}") from None
 
 
 def _context(config: ConnectionConfig, plugin: ExecPluginCredentials | None) -> ssl.SSLContext:
@@ -294,12 +294,8 @@ def _context(config: ConnectionConfig, plugin: ExecPluginCredentials | None) -> 
     # httpcore2 sets this for every connection. OpenSSL frees the old value at once, while the
     # handshake of another thread may still read it, which breaks a ClientHello now and then.
     context.set_alpn_protocols(["http/1.1"])
-    context.set_alpn_protocols = _do_nothing  # type: ignore[method-assign, assignment]
+    context.set_alpn_protocols = lambda alpn_protocols: None  # type: ignore[method-assign]
     return context
-
-
-def _do_nothing(protocols: Iterable[str]) -> None:
-    pass
 
 
 def _load(context: ssl.SSLContext, certificate: str, key: Secret, origin: str) -> None:

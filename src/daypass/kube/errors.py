@@ -88,7 +88,7 @@ def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
         return ConflictError(
             status, fact, "it has changed since it was read: check it, and try again"
         )
-    return ApiError(status, fact, "")
+    return ApiError(status, fact)
 
 
 def _missing_right(message: str) -> str:

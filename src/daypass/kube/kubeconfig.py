@@ -47,7 +47,7 @@ def _read_yaml(path: Path) -> Fields:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise KubeconfigError(f"{path} is not a kubeconfig", "")
+        raise KubeconfigError(f"{path} is not a kubeconfig")
     return document
 
 
@@ -73,7 +73,7 @@ def _content(path: Path) -> bytes:
             content = file.read(LIMIT_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a path"
-        raise KubeconfigError(f"{path} cannot be read: {reason}", "") from None
+        raise KubeconfigError(f"{path} cannot be read: {reason}") from None
     if len(content) > LIMIT_BYTES:
         raise KubeconfigError(f"{path} is larger than 4 MiB", "check that it is the right file")
     return content
@@ -83,7 +83,7 @@ def _entries_of(fields: Fields, name: str, path: Path) -> list[Fields]:
     """Return a field that is a list of mappings; empty if absent."""
     entries = fields.get(name) or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise KubeconfigError(f"{path}: `{name}` is not a list of entries", "")
+        raise KubeconfigError(f"{path}: `{name}` is not a list of entries")
     return entries
 
 
@@ -91,7 +91,7 @@ def _fields_of(fields: Fields, name: str, path: Path) -> Fields:
     """Return a field that is a mapping; empty if absent."""
     value = fields.get(name) or {}
     if not isinstance(value, dict):
-        raise KubeconfigError(f"{path}: `{name}` is not a mapping", "")
+        raise KubeconfigError(f"{path}: `{name}` is not a mapping")
     return value
 
 
@@ -111,7 +111,7 @@ def text_of(fields: Fields, name: str, path: Path) -> str | None:
     if not isinstance(value, str):
         raise KubeconfigError(f"{path}: `{name}` is not a string", "put it in quotes")
     if "\0" in value:
-        raise KubeconfigError(f"{path}: `{name}` contains a NUL", "")
+        raise KubeconfigError(f"{path}: `{name}` contains a NUL")
     return value
 
 
@@ -123,7 +123,7 @@ def _material_of(fields: Fields, name: str, path: Path) -> str | None:
             return base64.b64decode(inline, validate=True).decode("ascii")
         return None if file is None else _content(path.parent / file).decode("ascii")
     except ValueError:
-        raise KubeconfigError(f"{path}: `{name}` is not PEM", "") from None
+        raise KubeconfigError(f"{path}: `{name}` is not PEM") from None
 
 
 def find_connection_config(
@@ -278,7 +278,7 @@ def _credentials(user: Fields, path: Path, info: Fields) -> dict[str, Any]:
 
 def _impersonation(user: Fields, path: Path) -> Iterator[tuple[str, str]]:
     if user.get("as-user-extra"):
-        raise KubeconfigError(f"{path}: `as-user-extra` is not supported", "")
+        raise KubeconfigError(f"{path}: `as-user-extra` is not supported")
     for field, header in (("as", "Impersonate-User"), ("as-uid", "Impersonate-Uid")):
         if value := text_of(user, field, path):
             yield header, value
@@ -289,7 +289,7 @@ def _impersonation(user: Fields, path: Path) -> Iterator[tuple[str, str]]:
 def _plugin(fields: Fields, path: Path, info: Fields) -> ExecPlugin:
     command, version = text_of(fields, "command", path), text_of(fields, "apiVersion", path)
     if not command:
-        raise KubeconfigError(f"{path}: `exec` has no command", "")
+        raise KubeconfigError(f"{path}: `exec` has no command")
     if version not in (
         "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1",
     ):  # fmt: skip

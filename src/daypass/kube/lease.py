@@ -70,10 +70,7 @@ class Lease:
         """Acquire or renew it, unless another process holds it."""
         began = self._clock.monotonic()
         try:
-            if self._ask():
-                self._until = began + RENEW_WITHIN_SECONDS
-            else:
-                self._until = None
+            self._until = began + RENEW_WITHIN_SECONDS if self._ask() else None
             self.last_error = ""
         except (AlreadyExistsError, ConflictError):
             self._until = None  # another process was quicker; the next read says which
@@ -88,7 +85,9 @@ class Lease:
     def _ask(self) -> bool:
         lease = self._cluster.find(LEASES, self._name, self._namespace)
         if lease is None:
-            lease = self._cluster.apply(self._document({}))  # by its name, as RBAC allows it
+            metadata = {"name": self._name, "namespace": self._namespace}
+            head = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata}
+            lease = self._cluster.apply({**head, "spec": {}})  # by its name, as RBAC allows it
         spec = lease.get("spec") or {}
         self.holder = str(spec.get("holderIdentity") or "")
         if self.holder not in ("", self._me) and not self._is_abandoned(lease):
@@ -118,8 +117,3 @@ class Lease:
         version = lease["metadata"]["resourceVersion"]
         change = {"metadata": {"resourceVersion": version}, "spec": spec}
         self._cluster.patch(LEASES, self._name, change, self._namespace)
-
-    def _document(self, spec: dict[str, Any]) -> Object:
-        metadata = {"name": self._name, "namespace": self._namespace}
-        head = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata}
-        return {**head, "spec": spec}
