@@ -15,7 +15,7 @@ from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_cer
 from daypass.deploy.apply import NotReadyError, Waiter, wait_for_policies
 from daypass.deploy.object_ref import ObjectRef
 from daypass.gate.revocation.publishers import publisher_of
-from daypass.gate.signing_keys import key_set
+from daypass.gate.signing_keys import SigningKeys, key_set
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.kubeconfig import find_connection_config
@@ -131,14 +131,16 @@ def test_the_watch_puts_the_keys_where_the_gateway_looks_and_may_write_nothing_e
     apply(cluster, ENVOY_GATEWAY)
     config = config_of(ENVOY_GATEWAY)
     assert config.gate is not None
-    keys = key_set(plane.admin.request("GET", "/openid/v1/jwks").body)
+    jwks = key_set(plane.admin.request("GET", "/openid/v1/jwks").body)
     with closing(as_watch(plane)) as watch:
-        publisher_of(watch, config, config.gate).publish_keys(ISSUER, keys, number=1)
+        publisher_of(watch, config, config.gate).publish_keys(
+            SigningKeys(issuer=ISSUER, key_set=jwks), number=1
+        )
         other = {"apiVersion": "v1", "kind": "ConfigMap"}
         with pytest.raises(ForbiddenError):
             watch.apply({**other, "metadata": {"name": "other", "namespace": "infra"}})
     found = plane.admin.get(f"/api/v1/namespaces/infra/configmaps/{GATE_KEYS}")
-    assert found["data"] == {"jwks": keys}
+    assert found["data"] == {"jwks": jwks}
 
 
 def said(plane: ControlPlane, path: str, **conditions: tuple[str, str]) -> Callable[[], object]:

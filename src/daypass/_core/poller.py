@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from daypass._core.errors import DaypassError
 
+T = TypeVar("T")
 
-class Poller:
+
+class Poller(Generic[T]):
     """Calls `fetch` every `every_seconds` on a thread of its own, from `start` to `stop`.
 
     `latest`: the last value. `last_error`: why the last call failed, or "".
     """
 
-    def __init__(self, fetch: Callable[[], str], every_seconds: float) -> None:
-        self.latest: str | None = None
+    def __init__(self, fetch: Callable[[], T], every_seconds: float) -> None:
+        self.latest: T | None = None
         self.last_error = ""
         self._fetch = fetch
         self._every_seconds = every_seconds

@@ -179,6 +179,11 @@ class Gate(Section):
         return self.check != "review"
 
     @property
+    def is_checked_by_istio(self) -> bool:
+        """Whether Istio's gateway verifies tokens itself, and so needs the list and the keys."""
+        return self.engine == "istio" and self.is_native
+
+    @property
     def is_reviewed(self) -> bool:
         """Whether the authorizer is asked."""
         return self.check != "jwt"

@@ -8,11 +8,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from daypass._core.errors import DaypassError, MissingExtraError
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass.kube.cluster import Cluster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeys:
+    """The `iss` of a cluster's short-lived tokens, and the result of `key_set`."""
+
+    issuer: str
+    key_set: str
 
 
 class KeySetError(DaypassError):
@@ -112,3 +121,10 @@ def issuer_of(cluster: Cluster) -> str:
     """Return the `iss` of the API server's short-lived tokens. Raises as `keys_of`."""
     path = "/.well-known/openid-configuration"
     return str(cluster.request("GET", path, what="read who issues tokens").get("issuer", ""))
+
+
+def signing_keys_of(cluster: Cluster, issuer: str | None) -> SigningKeys:
+    """Return the keys of the API server, and `issuer` or else its own. Raises as `keys_of`, and
+    KeySetError.
+    """
+    return SigningKeys(issuer=issuer or issuer_of(cluster), key_set=key_set(keys_of(cluster)))

@@ -54,7 +54,6 @@ class Revocations:
         clock: Clock,
         log: Callable[[str], None],
         *,
-        longest_lifetime_seconds: int,
         state: Path | None,
         is_first_start: bool,
         close_after_seconds: float,
@@ -74,7 +73,7 @@ class Revocations:
         self._controller = RevocationController(
             watcher=RevocationWatcher(
                 self._cluster, clock, Scope(denials_namespace=config.door.namespace),
-                longest_lifetime_seconds=longest_lifetime_seconds,
+                longest_lifetime_seconds=config.longest_lifetime_seconds,
                 close_after_seconds=close_after_seconds,
             ),
             store=FileStore(None if state is None else state / STATE_FILE),
@@ -273,9 +272,7 @@ class Authorizers:
         if gate.check == "jwt":
             self._next = None
             return None
-        settings = ReviewSettings.of(
-            config, gate, issuer=issuer, longest_lifetime_seconds=config.longest_lifetime_seconds
-        )
+        settings = ReviewSettings.of(config, gate, issuer=issuer)
         if self._current is not None and self._current.settings == settings:
             self._next = self._current
             return self._next.path

@@ -75,7 +75,6 @@ class Supervisor:
                     backend,
                     clock,
                     log,
-                    longest_lifetime_seconds=settings.gate.longest_lifetime_seconds,
                     state=state,
                     is_first_start=is_first_start,
                     close_after_seconds=gate.close_after_seconds
@@ -154,8 +153,8 @@ class Supervisor:
             return
         self.config = config
         self._authorizers.keep_new()
-        if self._revocations is not None and settings.gate is not None:
-            self._revocations.longest_lifetime(settings.gate.longest_lifetime_seconds)
+        if self._revocations is not None:
+            self._revocations.longest_lifetime(config.longest_lifetime_seconds)
         self._log(f"{self._config_file.name} has changed and is in force")
 
     def _take_revoked(self, revoked: RevocationSnapshot) -> None:

@@ -122,6 +122,11 @@ def gateway_namespace(gate: Gate) -> str:
     return gate.front_namespace or _GATEWAY_NAMESPACES[gate.engine]
 
 
+def known_name(part: str) -> str:
+    """Return the name of the ConfigMap with the known UIDs that begin with this digit."""
+    return f"{GATE_KNOWN}-{part}"
+
+
 def known_names() -> list[str]:
     """Return the names of the ConfigMaps with known UIDs, one for each of KNOWN_PARTS."""
-    return [f"{GATE_KNOWN}-{part}" for part in KNOWN_PARTS]
+    return [known_name(part) for part in KNOWN_PARTS]

@@ -65,7 +65,7 @@ def watcher_rbac(config: Config, gate: Gate) -> list[Object]:
         _cluster_binding(f"{GATE_WATCH}-keys", _KEYS, GATE_WATCH, home),
         *_role(GATE_WATCH, home, home, at_home),
     ]
-    if gate.engine == "istio" and gate.is_native:
+    if gate.is_checked_by_istio:
         rule = _rule("networking.istio.io", "envoyfilters", _WRITE, [GATE_KEYS, *revoked_names()])
         objects += _role(GATE_WATCH, gateway_namespace(gate), home, [rule])
     if (namespace := keys_namespace(gate)) is not None:

@@ -18,6 +18,7 @@ from daypass.gate.revocation.publishers import publisher_of
 from daypass.gate.revocation.revocation_list import COMPACT_SECONDS, ObjectKind
 from daypass.gate.revocation.state_store import StateStore
 from daypass.gate.revocation.watcher import RevocationWatcher, Scope
+from daypass.gate.signing_keys import SigningKeys
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, Lease
 from daypass.render.objects import GATE_KEYS
 from support.deadline import eventually
@@ -43,7 +44,7 @@ class World:
         )
         self.seen.put("secrets", "s-1")
         self.seen.put("secrets", "s-2")
-        self.keys = "issuer\n" + Signer("one").jwks
+        self.keys = SigningKeys(issuer="issuer", key_set=Signer("one").jwks)
         self.events: list[tuple[str, WatchEvent]] = []
         self.watches: list[RevocationController] = []
 
@@ -229,7 +230,7 @@ def test_two_keys_are_published_and_then_one(world: World) -> None:
     watch = world.leader()
     first, second = (json.loads(Signer(name).jwks)["keys"] for name in ("a", "b"))
     for keys in (first, [*first, *second], second):
-        world.keys = "issuer\n" + json.dumps({"keys": keys})
+        world.keys = SigningKeys(issuer="issuer", key_set=json.dumps({"keys": keys}))
         world.turn(watch)
         found = json.dumps(world.objects.objects[f"{FRONT}{GATE_KEYS}"])
         for each in [*first, *second]:

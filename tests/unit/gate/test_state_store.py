@@ -17,6 +17,7 @@ from daypass._core.labels import RECORD_NUMBER
 from daypass.gate.revocation.publishers import ClusterPublisher
 from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
 from daypass.gate.revocation.state_store import RecordError, StateStore
+from daypass.gate.signing_keys import SigningKeys
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import Object
 from daypass.render.envoy.filters import RevocationSnapshot
@@ -126,8 +127,8 @@ def test_a_decompression_bomb_is_rejected() -> None:
         StateStore(api.cluster(), "daypass").read()
 
 
-def keys_of_parts(issuer: str, keys: str) -> list[Object]:
-    return [_object("keys", issuer + keys)]
+def keys_of_parts(keys: SigningKeys) -> list[Object]:
+    return [_object("keys", keys.issuer + keys.key_set)]
 
 
 def parts(revoked: RevocationSnapshot) -> list[Object]:

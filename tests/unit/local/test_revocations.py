@@ -28,7 +28,8 @@ from support.rendered import config_of
 from support.timing import FakeClock
 from support.watched_api import WatchedApi, cluster_of
 
-LONGEST, CLOSE_AFTER = 3600, 600
+CONFIG = config_of(stack_config())
+LONGEST, CLOSE_AFTER = CONFIG.longest_lifetime_seconds, 600
 
 
 class Behind(ExternalApiServer):
@@ -50,8 +51,8 @@ class Running:
         self.held = threading.Event()
         self.held.set()
         self.revocations = Revocations(
-            config_of(stack_config()), Behind(lambda: None), self.clock, self.lines.append,
-            longest_lifetime_seconds=LONGEST, state=state, is_first_start=is_first_start,
+            CONFIG, Behind(lambda: None), self.clock, self.lines.append,
+            state=state, is_first_start=is_first_start,
             close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
         self.lists: list[RevocationSnapshot] = []

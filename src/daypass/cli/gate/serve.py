@@ -86,7 +86,6 @@ def run(args: Namespace) -> int:
         config,
         gate,
         issuer=config.cluster.issuer or issuer_of(cluster),
-        longest_lifetime_seconds=config.longest_lifetime_seconds,
     )
     follows = not args.without_watch
     service = Service(settings, cluster.connection, SYSTEM_CLOCK, write_stdout, needs_list=follows)

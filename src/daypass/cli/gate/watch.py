@@ -64,7 +64,6 @@ def run(args: Namespace) -> int:
     )
     controller = revocation_controller(
         cluster, config, gate, SYSTEM_CLOCK, JsonLog(write_stdout, SYSTEM_CLOCK).event,
-        longest_lifetime_seconds=config.longest_lifetime_seconds,
     )  # fmt: skip
     if args.once:
         with closing(cluster):

@@ -128,16 +128,14 @@ class ReviewSettings:
     remember_seconds: float
 
     @classmethod
-    def of(
-        cls, config: Config, gate: Gate, *, issuer: str, longest_lifetime_seconds: int
-    ) -> ReviewSettings:
+    def of(cls, config: Config, gate: Gate, *, issuer: str) -> ReviewSettings:
         """Return the settings of a config. `issuer`: the `iss` of the cluster's tokens."""
         return cls(
             rules=Rules(
                 hosts=frozenset(gate.hosts),
                 issuer=issuer,
                 audience=gate.audience,
-                longest_lifetime_seconds=longest_lifetime_seconds,
+                longest_lifetime_seconds=config.longest_lifetime_seconds,
                 require_bound=gate.require_bound,
             ),
             audience=gate.audience,

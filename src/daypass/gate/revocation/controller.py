@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from daypass._core.clock import Clock
@@ -28,14 +29,13 @@ from daypass.gate.revocation.publish_once import published_state
 from daypass.gate.revocation.publishers import (
     ClusterPublisher,
     LocalPublisher,
-    is_native,
     publisher_of,
     takes_keys,
 )
-from daypass.gate.revocation.revocation_list import COMPACT_SOON_SECONDS, DAMAGES, ObjectKind
+from daypass.gate.revocation.revocation_list import COMPACT_SOON_SECONDS, DAMAGES, no_known_uids
 from daypass.gate.revocation.state_store import FileStore, RevocationState, StateStore
 from daypass.gate.revocation.watcher import RevocationWatcher, Scope
-from daypass.gate.signing_keys import issuer_of, key_ids, key_set, keys_of
+from daypass.gate.signing_keys import SigningKeys, key_ids, signing_keys_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.lease import Lease
@@ -78,13 +78,14 @@ SETTLE_SECONDS = 15.0
 LOGGED_AT_MOST = 1000
 """Entries of one publication, in the log."""
 TRIES = 10
+KEYS_EVERY_SECONDS = 10.0
 
 
 class RevocationController:
     """Watches and publishes while it is the leader: `run`, or `sync` and one `reconcile`.
 
-    `lease`: None if there is no other controller. `keys` gives the issuer and, on a line below, the
-    key set; None if the publisher needs no keys. `last_error`: why it can't publish, or "".
+    `lease`: None if there is no other controller. `keys`: None if the publisher needs none.
+    `last_error`: why it can't publish, or "".
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class RevocationController:
         store: StateStore | FileStore,
         publisher: ClusterPublisher | LocalPublisher,
         lease: Lease | None,
-        keys: Poller | None,
+        keys: Poller[SigningKeys] | None,
         clock: Clock,
         log: LogEvent,
         config: Config,
@@ -121,7 +122,7 @@ class RevocationController:
         self._recorded: RevocationState | None = None
         self._known: dict[str, Any] | None = None
         self._known_at = -math.inf
-        self._published_keys: str | None = None
+        self._published_keys: SigningKeys | None = None
         self._watched_namespaces: frozenset[str] = frozenset()
         self._reported = ""
 
@@ -317,8 +318,7 @@ class RevocationController:
                 if attempt == TRIES - 1:
                     raise
                 recorded = self._store.read()
-                nothing: dict[str, Any] = {kind: {} for kind in ObjectKind}
-                self._absorb({**recorded.refused, "known": nothing})
+                self._absorb({**recorded.refused, "known": no_known_uids()})
         raise AssertionError("unreachable")
 
     def _maintain(self) -> None:
@@ -329,9 +329,8 @@ class RevocationController:
         if keys is not None:
             self.keys_at = self.keys_at if keys == self._published_keys else now
             if keys != self._published_keys:
-                issuer, _, key_set = keys.partition("\n")
-                self._publisher.publish_keys(issuer, key_set, number=number)
-                self._log(WatchEvent.KEYS, issuer=issuer, kids=key_ids(key_set))
+                self._publisher.publish_keys(keys, number=number)
+                self._log(WatchEvent.KEYS, issuer=keys.issuer, kids=key_ids(keys.key_set))
                 self._published_keys = keys
         heard_unix = None if self.watcher.is_closed else self.watcher.heard_unix
         if restored := self._publisher.maintain(heard_unix):
@@ -392,39 +391,32 @@ class RevocationController:
             self._reported = problems
 
 
-KEYS_EVERY_SECONDS = 10.0
-
-
 def revocation_controller(
     cluster: Cluster,
     config: Config,
     gate: Gate,
     clock: Clock,
     log: LogEvent,
-    *,
-    longest_lifetime_seconds: int,
 ) -> RevocationController:
     """Return the controller of a config. `cluster` needs a connection for each informer."""
-
-    def keys() -> str:
-        issuer = config.cluster.issuer or issuer_of(cluster)
-        return f"{issuer}\n{key_set(keys_of(cluster))}"
-
+    read_keys = partial(signing_keys_of, cluster, config.cluster.issuer)
     namespace = config.door.namespace
     scope = Scope(
-        denials_namespace=namespace, each_namespace=True, only_watched_namespaces=is_native(gate)
+        denials_namespace=namespace,
+        each_namespace=True,
+        only_watched_namespaces=gate.is_checked_by_istio,
     )
     me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
     return RevocationController(
         watcher=RevocationWatcher(
             cluster, clock, scope,
-            longest_lifetime_seconds=longest_lifetime_seconds,
+            longest_lifetime_seconds=config.longest_lifetime_seconds,
             close_after_seconds=gate.close_after_seconds,
         ),
         store=StateStore(cluster, namespace),
         publisher=publisher_of(cluster, config, gate),
         lease=Lease(cluster, clock, namespace=namespace, name=GATE_WATCH, me=me),
-        keys=Poller(keys, KEYS_EVERY_SECONDS) if takes_keys(gate) else None,
+        keys=Poller(read_keys, KEYS_EVERY_SECONDS) if takes_keys(gate) else None,
         clock=clock,
         log=log,
         config=config,

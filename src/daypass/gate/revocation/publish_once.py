@@ -15,7 +15,7 @@ from daypass.config import Config, ConfigError, Gate, parse
 from daypass.gate.revocation.deny_list import denials_in
 from daypass.gate.revocation.published_list import RevocationListError, read_revocation_list
 from daypass.gate.revocation.publishers import publisher_of
-from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
+from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList, no_known_uids
 from daypass.gate.revocation.state_store import RecordError, RevocationState, StateStore
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
@@ -96,8 +96,8 @@ def _in_force(
 
 def _revocations(recorded: RevocationState, longest_lifetime_seconds: int) -> RevocationList:
     revocations = RevocationList(longest_lifetime_seconds)
-    nothing: dict[str, Any] = {kind: {} for kind in ObjectKind}
-    revocations.absorb({**recorded.refused, "known": nothing}, 0, lambda kind, namespace: False)
+    known = no_known_uids()
+    revocations.absorb({**recorded.refused, "known": known}, 0, lambda kind, namespace: False)
     return revocations
 
 

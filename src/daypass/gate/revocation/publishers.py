@@ -19,6 +19,7 @@ from daypass.gate.revocation.published_list import (
     heartbeat,
     revocation_config_map,
 )
+from daypass.gate.signing_keys import SigningKeys
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of
@@ -55,7 +56,7 @@ class LocalPublisher:
         """Return whether tokens may have been revoked before this start."""
         return not self._is_first_start
 
-    def publish_keys(self, issuer: str, keys: str, *, number: int) -> None:
+    def publish_keys(self, keys: SigningKeys, *, number: int) -> None:
         """Do nothing: the process that runs Envoy gives it the keys."""
 
     def maintain(self, heard_unix: float | None) -> list[str]:
@@ -79,7 +80,7 @@ class ClusterPublisher:
         self,
         cluster: Cluster,
         list_objects: Callable[[RevocationSnapshot], Documents],
-        key_objects: Callable[[str, str], Documents],
+        key_objects: Callable[[SigningKeys], Documents],
         *,
         for_authorizers: str | None,
     ) -> None:
@@ -107,9 +108,10 @@ class ClusterPublisher:
 
     def is_anything_published(self) -> bool:
         """Return whether any published object exists, whatever its content."""
-        documents = [*self._key_objects("", ""), *self._list_objects(RevocationSnapshot())]
+        no_keys, no_list = SigningKeys(issuer="", key_set=""), RevocationSnapshot()
+        documents = [*self._key_objects(no_keys), *self._list_objects(no_list)]
         if self._for_authorizers is not None:
-            nothing = PublishedRevocations(revoked=RevocationSnapshot(), heard_unix=0)
+            nothing = PublishedRevocations(revoked=no_list, heard_unix=0)
             documents.append(revocation_config_map(nothing, self._for_authorizers))
         return any(self._find(document, metadata_only=True) for document in documents)
 
@@ -127,9 +129,9 @@ class ClusterPublisher:
             self._forget(key)
             self._replace({**document, **heartbeat(heard_unix)}, number)
 
-    def publish_keys(self, issuer: str, keys: str, *, number: int) -> None:
-        """Publish another JSON Web Key Set."""
-        for document in self._key_objects(issuer, keys):
+    def publish_keys(self, keys: SigningKeys, *, number: int) -> None:
+        """Publish other keys."""
+        for document in self._key_objects(keys):
             self._replace(document, number)
 
     def maintain(self, heard_unix: float | None) -> list[str]:
@@ -232,28 +234,23 @@ def _number(text: object) -> int:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0
 
 
-def is_native(gate: Gate) -> bool:
-    """Return whether a cluster's gateway checks tokens itself, with or without authorizers."""
-    return gate.engine == "istio" and gate.check != "review"
-
-
 def takes_keys(gate: Gate) -> bool:
     """Return whether a gateway needs the API server's keys."""
-    return is_native(gate) or keys_namespace(gate) is not None
+    return gate.is_checked_by_istio or keys_namespace(gate) is not None
 
 
 def publisher_of(cluster: Cluster, config: Config, gate: Gate) -> ClusterPublisher:
     """Return the publisher of a config."""
 
     def list_objects(revoked: RevocationSnapshot) -> Documents:
-        return revoked_objects(config, revoked) if is_native(gate) else []
+        return revoked_objects(config, revoked) if gate.is_checked_by_istio else []
 
-    def key_objects(issuer: str, keys: str) -> Documents:
-        if is_native(gate):
-            return [keys_object(config, issuer, keys)]
+    def key_objects(keys: SigningKeys) -> Documents:
+        if gate.is_checked_by_istio:
+            return [keys_object(config, keys.issuer, keys.key_set)]
         # Envoy Gateway's JWT filter; the issuer is in its policy, and authorizers check the list.
         namespace = keys_namespace(gate)
-        return [] if namespace is None else [keys_config_map(namespace, keys)]
+        return [] if namespace is None else [keys_config_map(namespace, keys.key_set)]
 
     return ClusterPublisher(
         cluster, list_objects, key_objects,

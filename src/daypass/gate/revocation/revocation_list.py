@@ -46,6 +46,11 @@ class ObjectKind(StrEnum):
     SERVICE_ACCOUNT = "serviceAccount"
 
 
+def no_known_uids() -> dict[str, dict[str, str]]:
+    """Return the part `known` of a record without any UID."""
+    return {kind: {} for kind in ObjectKind}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokedObject:
     """A deleted object, and the latest time at which it was deleted (seconds, UTC)."""

@@ -25,11 +25,11 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import UnsafeFileError, read_private, write_private
 from daypass._core.hints import kubectl
 from daypass._core.status import Status
-from daypass.gate.revocation.revocation_list import FORMAT, ObjectKind
+from daypass.gate.revocation.revocation_list import FORMAT, ObjectKind, no_known_uids
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import CONFIG_MAPS, Object
-from daypass.render.objects import GATE_KNOWN, KNOWN_PARTS
+from daypass.render.objects import GATE_KNOWN, KNOWN_PARTS, known_name
 
 LIMIT_FILE_BYTES = 256 * 1024 * 1024
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -39,11 +39,6 @@ WITHOUT_RECORD = "Tokens issued before are then refused; clients get new ones au
 """The consequence of removing a damaged record."""
 
 Record = dict[str, Any]
-
-
-def shard_name(shard: str) -> str:
-    """Return the name of the ConfigMap with the UIDs that begin with this digit."""
-    return f"{GATE_KNOWN}-{shard}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +74,7 @@ class FileStore:
         self.last_error = ""
         self._file = file
         self._refused: Record = {}
-        self._known: Record = {kind: {} for kind in ObjectKind}
+        self._known: Record = no_known_uids()
 
     def read(self) -> RevocationState:
         """Return what was recorded, without known UIDs. Raises RecordError."""
@@ -177,9 +172,9 @@ class StateStore:
 
     def read_known(self) -> Record:
         """Return all known UIDs, as in `RevocationList.record`."""
-        known: Record = {kind: {} for kind in ObjectKind}
+        known: Record = no_known_uids()
         for shard in KNOWN_PARTS:
-            found = self._cluster.find(CONFIG_MAPS, shard_name(shard), self._namespace)
+            found = self._cluster.find(CONFIG_MAPS, known_name(shard), self._namespace)
             content = None if found is None else _content(found)
             version = "" if found is None else str(found["metadata"]["resourceVersion"])
             self._shards[shard] = version, content
@@ -208,7 +203,7 @@ class StateStore:
             version, before = self._shards.get(shard, ("", None))
             if content == (before or {}):
                 continue
-            name = shard_name(shard)
+            name = known_name(shard)
             change = _change(version or self._version_of(name), content)
             written = self._cluster.patch(CONFIG_MAPS, name, change, self._namespace)
             self._shards[shard] = str(written["metadata"]["resourceVersion"]), content
@@ -230,7 +225,7 @@ def _change(version: str, content: Mapping[str, Any]) -> Object:
 
 
 def _divided(known: Record) -> Iterator[tuple[str, Record]]:
-    parts: dict[str, Record] = {shard: {kind: {} for kind in ObjectKind} for shard in KNOWN_PARTS}
+    parts: dict[str, Record] = {shard: no_known_uids() for shard in KNOWN_PARTS}
     for kind in ObjectKind:
         for uid, namespace in known[kind].items():
             parts[uid[:1] if uid[:1] in parts else KNOWN_PARTS[0]][kind][uid] = namespace
