@@ -4,6 +4,9 @@ An object is part of an identity if it has the label MANAGED_BY and the annotati
 label makes one cheap list of all of them; its value is too short for some names.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 DOMAIN = "daypass.dev"
 
 # Labels of every object that daypass creates.
@@ -109,3 +112,22 @@ CONTROL_PLANE = (
 NODE, NODES = "system:node:", "system:nodes"
 SERVICE_ACCOUNT = "system:serviceaccount:"
 KUBE_SYSTEM = f"{SERVICE_ACCOUNT}kube-system:"
+
+
+def is_managed(document: Mapping[str, Any]) -> bool:
+    """Return whether an object has the label MANAGED_BY with daypass's value."""
+    return bool(_labels(document).get(MANAGED_BY) == MANAGER)
+
+
+def is_ours(document: Mapping[str, Any]) -> bool:
+    """Return whether daypass made an object: whether it has all labels of OWNED."""
+    return OWNED.items() <= _labels(document).items()
+
+
+def has_policy_label(namespace: Mapping[str, Any]) -> bool:
+    """Return whether the policy is enforced in a Namespace."""
+    return bool(_labels(namespace).get(POLICY) == POLICY_ENFORCED)
+
+
+def _labels(document: Mapping[str, Any]) -> dict[str, Any]:
+    return document["metadata"].get("labels") or {}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
+from daypass._core.labels import is_ours
 from daypass.config import Config, Gate
 from daypass.deploy.routes import (
     GATEWAY,
@@ -19,7 +20,6 @@ from daypass.deploy.routes import (
     VIRTUAL_SERVICE,
     GroupKind,
     ListedObjects,
-    is_ours,
     list_all,
     owner_of,
     path_of,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
-from daypass._core.labels import HOLDS_INVENTORY
+from daypass._core.labels import HOLDS_INVENTORY, is_ours
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
@@ -18,7 +18,7 @@ from daypass.deploy.object_diff import comparable, is_applied, managed_fields, o
 from daypass.deploy.object_ref import ObjectRef, in_parallel
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object
-from daypass.deploy.routes import KINDS, collisions, is_ours, list_all
+from daypass.deploy.routes import KINDS, collisions, list_all
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.resources import Object, name_of
 from daypass.render.manifests import render_objects

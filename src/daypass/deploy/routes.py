@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from daypass._core.labels import OWNED
+from daypass._core.labels import is_ours
 from daypass.config import Config
 from daypass.deploy.ekf import is_handed_over
 from daypass.deploy.object_ref import in_parallel
@@ -165,12 +165,6 @@ def of_gateway(gateway: Object) -> Iterator[PublishedHost]:
                 ends_tls=True,
                 gateway=f"{path_of(gateway)}/{listener['name']}",
             )
-
-
-def is_ours(document: Object) -> bool:
-    """Return whether daypass made an object."""
-    labels: dict[str, Any] = document["metadata"].get("labels") or {}
-    return OWNED.items() <= labels.items()
 
 
 def serving(hosts: Sequence[PublishedHost], name: str) -> PublishedHost | None:

@@ -20,7 +20,7 @@ from daypass.identity.inventory import (
     identity_records,
 )
 from daypass.identity.model import age_seconds, identity_objects, is_past
-from daypass.identity.namespaces import has_policy_label, is_watched
+from daypass.identity.namespaces import is_watched
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.identity.tokens import is_rotation_unfinished
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
@@ -69,7 +69,7 @@ def examine(
     risks = _role_risks(objects.cluster_roles or (), records)
     labelled = None
     if objects.namespaces is not None:
-        labelled = {name_of(each) for each in objects.namespaces if has_policy_label(each)}
+        labelled = {name_of(each) for each in objects.namespaces if labels.has_policy_label(each)}
     found = []
     for record in records:
         live = _live_tokens(record)

@@ -18,7 +18,7 @@ from daypass._core import labels
 from daypass.identity.grants import Grant, display_role
 from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
 from daypass.identity.namespaces import GATE_NAMESPACES
-from daypass.identity.tokens import TOKEN_SECRETS, TokenSecret
+from daypass.identity.tokens import TokenSecret
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.informer import Informer, ObjectStore, is_transient
@@ -31,6 +31,7 @@ from daypass.kube.resources import (
     ROLES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    TOKEN_SECRETS,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
     Object,
     Resource,

@@ -18,12 +18,11 @@ from daypass._core.hints import command
 from daypass._core.k8s_names import is_label, is_subdomain
 from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import SERVICE_ACCOUNTS, Object
+from daypass.kube.resources import SERVICE_ACCOUNTS, TOKEN_TYPE, Object
 
 Warn: TypeAlias = Callable[[str, str], None]
 """Shows a warning: the fact, and what to do about it (may be empty)."""
 
-TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secrets
 ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
 LABELS = {**labels.OWNED, labels.COMPONENT: "identity"}
 RBAC_GROUP = "rbac.authorization.k8s.io"

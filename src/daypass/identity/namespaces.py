@@ -80,13 +80,7 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
 
 def enforces_policy(cluster: Cluster, namespace: str) -> bool:
     """Return whether a namespace has the policy's label. Raises NotFoundError, ForbiddenError."""
-    return has_policy_label(cluster.get(NAMESPACES, namespace))
-
-
-def has_policy_label(namespace: Object) -> bool:
-    """Return whether a Namespace object has the policy's label."""
-    found = namespace["metadata"].get("labels") or {}
-    return bool(found.get(labels.POLICY) == labels.POLICY_ENFORCED)
+    return labels.has_policy_label(cluster.get(NAMESPACES, namespace))
 
 
 def _ignore(fact: str, hint: str) -> None:

@@ -19,7 +19,6 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
 from daypass.config.models import Policy
 from daypass.identity.model import check_object_name
-from daypass.identity.namespaces import has_policy_label
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
@@ -208,7 +207,7 @@ def policy_state(cluster: Cluster, policy: Policy | None, namespace: str) -> Pol
         is_installed=found is not None,
         mode=_mode(binding) if binding else None,
         drift=None if policy is None else tuple(_drift(policy, found, binding)),
-        is_labelled=has_policy_label(document),
+        is_labelled=labels.has_policy_label(document),
         overrides={
             key: value for key, value in annotations.items() if key.startswith(labels.OVERRIDES)
         },

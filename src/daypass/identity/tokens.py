@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
-from daypass.identity.model import ACCOUNT_ANNOTATION, TOKEN_TYPE, IdentityName, is_owned_by
+from daypass.identity.model import ACCOUNT_ANNOTATION, IdentityName, is_owned_by
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import SECRETS, Object
+from daypass.kube.resources import SECRETS, TOKEN_SECRETS, Object
 
-TOKEN_SECRETS = f"type={TOKEN_TYPE}"
-"""Field selector."""
 ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
 WAIT_SECONDS = 30.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.5

@@ -49,6 +49,10 @@ class Resource:
 
 _RBAC = "rbac.authorization.k8s.io/v1"
 
+TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secrets
+TOKEN_SECRETS = f"type={TOKEN_TYPE}"
+"""Field selector of the Secrets that hold a long-lived token."""
+
 NAMESPACES = Resource(api_version="v1", kind="Namespace", plural="namespaces", namespaced=False)
 SERVICE_ACCOUNTS = Resource(api_version="v1", kind="ServiceAccount", plural="serviceaccounts")
 SECRETS = Resource(api_version="v1", kind="Secret", plural="secrets")

@@ -39,6 +39,11 @@ RECORD_LOST = (
     "with check jwt and both, tokens issued before this start are refused; "
     "clients get new ones automatically"
 )
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+DRAIN_SECONDS = 2.0
+AUDIT_FILE = "gate-audit.log"
+LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
 
 
 class Revocations:
@@ -149,11 +154,6 @@ class Revocations:
         self._cluster.close()
 
 
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
-DRAIN_SECONDS = 2.0
-
-
 class LocalAuthorizer:
     """Listens at the Unix socket `path` until `stop`.
 
@@ -241,10 +241,6 @@ class LocalAuthorizer:
 
     def _run(self, work: Coroutine[None, None, None], seconds: float) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
-
-
-AUDIT_FILE = "gate-audit.log"
-LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
 
 
 class Authorizers:

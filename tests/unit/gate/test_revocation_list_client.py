@@ -6,12 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from daypass.gate.revocation.published_list import (
-    CLOSED,
-    PublishedRevocations,
-    RevocationListClient,
-    revocation_config_map,
-)
+from daypass.gate.revocation.published_list import PublishedRevocations, revocation_config_map
+from daypass.gate.revocation.revocation_list_client import CLOSED, RevocationListClient
 from daypass.kube.cluster import Cluster
 from daypass.kube.informer import LISTED
 from daypass.render.envoy.filters import RevocationSnapshot

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
 from daypass.gate.revocation.revocation_list import ObjectKind
-from daypass.gate.revocation.watcher import OURS, PerNamespaceInformers, RevocationWatcher, Scope
+from daypass.gate.revocation.watcher import PerNamespaceInformers, RevocationWatcher, Scope
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually
@@ -135,7 +135,7 @@ def test_a_namespace_deleted_during_an_outage_is_noticed(running: Running) -> No
 
 
 def test_a_namespace_without_the_role_is_reported_and_not_watched(running: Running) -> None:
-    running.api.put("serviceaccounts", "a-new", namespace="new", labels={OURS[0]: OURS[1]})
+    running.api.put("serviceaccounts", "a-new", namespace="new", labels={MANAGED_BY: MANAGER})
     running.api.forbidden.update({"new", "left"})
     add_namespace(running.api, "left")  # its last identity is deleted, and the policy still applies
     add_namespace(running.api, "new")
@@ -178,7 +178,7 @@ def test_namespaces_beyond_the_limit_wait_and_are_not_watched() -> None:
     made.watcher._cluster_wide = made.watcher._cluster_wide_informers()
     for name in ("a", "b", "c"):
         add_namespace(made.api, name)
-        made.api.put("serviceaccounts", f"a-{name}", namespace=name, labels={OURS[0]: OURS[1]})
+        made.api.put("serviceaccounts", f"a-{name}", namespace=name, labels={MANAGED_BY: MANAGER})
     made.watcher.start()
     made.eventually_is(watched_namespaces={"a", "b"})
     assert made.watcher.unwatched_namespaces == {"c"}

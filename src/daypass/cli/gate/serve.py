@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass.gate.authorizer.service import Listen, Service
-    from daypass.gate.revocation.published_list import RevocationListClient
+    from daypass.gate.revocation.revocation_list_client import RevocationListClient
     from daypass.kube.cluster import Cluster
     from daypass.render.envoy.filters import RevocationSnapshot
 
@@ -82,11 +82,8 @@ def run(args: Namespace) -> int:
     listen = _listen(args)
     status = _address(args.status, "--status")
     cluster = connect(args)
-    settings = ReviewSettings.of(
-        config,
-        gate,
-        issuer=config.cluster.issuer or issuer_of(cluster),
-    )
+    issuer = config.cluster.issuer or issuer_of(cluster)
+    settings = ReviewSettings.of(config, gate, issuer=issuer)
     follows = not args.without_watch
     service = Service(settings, cluster.connection, SYSTEM_CLOCK, write_stdout, needs_list=follows)
     follow = (cluster, config.door.namespace, gate.close_after_seconds) if follows else None
@@ -135,7 +132,7 @@ def _list_client(
     namespace: str,
     close_after_seconds: int,
 ) -> RevocationListClient:
-    from daypass.gate.revocation.published_list import RevocationListClient
+    from daypass.gate.revocation.revocation_list_client import RevocationListClient
 
     def take(revoked: RevocationSnapshot) -> None:
         with suppress(RuntimeError):  # the loop has ended
@@ -158,7 +155,8 @@ async def _report_problems(service: Service, revocation_list: RevocationListClie
 
 
 def _listen(args: Namespace) -> Listen:
-    from daypass.gate.authorizer.service import CertificateFiles, Listen
+    from daypass.gate.authorizer.service import Listen
+    from daypass.gate.authorizer.serving_certificate import CertificateFiles
 
     if (args.certificate is None) != (args.key is None):
         raise UsageError("a certificate needs its key", "name both: --certificate and --key")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
+from daypass._core.labels import is_ours
 from daypass.deploy import routes
 from daypass.deploy.routes import (
     GATEWAY,
@@ -169,7 +170,7 @@ class _Lookup:
             self._add(each, read(each))
 
     def _add(self, document: Object, parts: Iterator[PublishedHost | PublishedRoute]) -> None:
-        if routes.is_ours(document):
+        if is_ours(document):
             return
         for part in parts:
             if isinstance(part, PublishedHost):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,81 +12,17 @@ from prometheus_client.core import Metric
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.status_server import Routes
-from daypass._core.tls import server_context
 from daypass.config import Config, Gate
 from daypass.config.exposure import bracketed
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpTransport
 from daypass.gate.authorizer.responses import AuthzResponses
+from daypass.gate.authorizer.serving_certificate import CertificateFiles, ReloadingCertificate
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.decision import Rules
 from daypass.gate.metrics import AuthorizerMetrics, counter, exposition, gauge
 from daypass.kube.connection import ConnectionConfig
-
-
-class CertificateFilesError(DaypassError):
-    """A certificate and its key that cannot be used."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateFiles:
-    """PEM files: the certificate chain and its key."""
-
-    certificate: str
-    key: str
-
-
-class ReloadingCertificate:
-    """A TLS context for a server. `reload` loads the files again if they have changed.
-
-    Raises CertificateFilesError if they can't be used at the beginning; later on the old pair stays
-    in use, and `last_error` has the error.
-    """
-
-    def __init__(self, files: CertificateFiles) -> None:
-        self._files = files
-        self._seen = self._signature()
-        self.last_error = ""
-        try:
-            self.context = server_context(files.certificate, files.key)
-        except (OSError, ValueError) as error:
-            raise CertificateFilesError(
-                f"{files.certificate} and {files.key} cannot be used: {_words(error)}",
-                "both are PEM files: a certificate, and its key without a password",
-            ) from None
-
-    def reload(self) -> None:
-        """Load a new pair."""
-        seen = self._signature()
-        if seen == self._seen:
-            return
-        try:
-            # Try another context first: a pair that does not match would break the one in use.
-            server_context(self._files.certificate, self._files.key)
-            self.context.load_cert_chain(self._files.certificate, self._files.key, password="")
-        except (OSError, ValueError) as error:
-            self.last_error = f"the new certificate is not used: {_words(error)}"
-            return
-        self._seen, self.last_error = seen, ""
-
-    def _signature(self) -> tuple[tuple[int, int, int], ...]:
-        return tuple(_stamp(path) for path in (self._files.certificate, self._files.key))
-
-
-def _stamp(path: str) -> tuple[int, int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (0, 0, 0)
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return error.reason or "they are no pair"
-    return getattr(error, "strerror", None) or "they are no pair"
-
 
 BACKLOG = 1024
 HANDSHAKE_SECONDS = 10.0

@@ -31,6 +31,12 @@ from daypass.kube.errors import KubeconfigError
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 LIMIT_BYTES = 256 * 1024
 LIMIT_AUDIENCES = 100
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 5.0
+LIVES_SECONDS = 300.0
+"""Connections are closed then, so that all API servers behind one address get some."""
+AUTHORIZED_SECONDS = 10.0
+"""How long credentials are cached; the kubelet replaces them well before they expire."""
 _ABOUT_TOKEN = (400, 413, 414, 422)
 
 
@@ -100,14 +106,6 @@ def _seconds(text: str) -> float | None:
     except ValueError:
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-
-CONNECT_SECONDS = 3.0
-ANSWER_SECONDS = 5.0
-LIVES_SECONDS = 300.0
-"""Connections are closed then, so that all API servers behind one address get some."""
-AUTHORIZED_SECONDS = 10.0
-"""How long credentials are cached; the kubelet replaces them well before they expire."""
 
 
 class ApiServerReviews:

@@ -11,11 +11,7 @@ one ConfigMap could not hold them all (1 MiB), and so that a new UID rewrites on
 
 from __future__ import annotations
 
-import base64
-import binascii
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +21,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import UnsafeFileError, read_private, write_private
 from daypass._core.hints import kubectl
 from daypass._core.status import Status
+from daypass.gate.revocation.compressed_json import compress, decompress
 from daypass.gate.revocation.revocation_list import FORMAT, ObjectKind, no_known_uids
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
@@ -219,9 +216,7 @@ def _change(version: str, content: Mapping[str, Any]) -> Object:
     """Return a merge patch for this version. (An apply would own the content, and `_version_of`
     applies without it.)
     """
-    text = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
-    packed = base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()
-    return {"metadata": {"resourceVersion": version}, "binaryData": {_CONTENT: packed}}
+    return {"metadata": {"resourceVersion": version}, "binaryData": {_CONTENT: compress(content)}}
 
 
 def _divided(known: Record) -> Iterator[tuple[str, Record]]:
@@ -253,10 +248,8 @@ def _content(found: Object) -> Record | None:
     if packed is None:
         return None
     try:
-        unpacking = zlib.decompressobj(wbits=31)  # gzip
-        text = unpacking.decompress(base64.b64decode(packed, validate=True), LIMIT_BYTES)
-        content = json.loads(text) if unpacking.eof else None
-    except (ValueError, TypeError, RecursionError, zlib.error, binascii.Error):
+        content = decompress(packed, LIMIT_BYTES)
+    except ValueError:
         content = None
     if not isinstance(content, dict):
         metadata = found["metadata"]

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from daypass._core.clock import Clock, random_fraction
-from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass._core.labels import has_policy_label, is_managed
 from daypass.gate.revocation.deny_list import denials_in
 from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
 from daypass.kube.cluster import Cluster
@@ -30,6 +30,7 @@ from daypass.kube.resources import (
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    TOKEN_SECRETS,
     Object,
     Resource,
     name_of,
@@ -40,6 +41,9 @@ from daypass.render.objects import GATE_DENIED
 
 LIMIT_INFORMERS = 500
 """Namespaces with an informer; each takes a thread and a connection."""
+NAMESPACE_WATCH_SECONDS = 60
+"""At least, and up to twice that: hundreds of watches should not restart at the same time."""
+LISTS_AT_ONCE = 16
 
 
 class PerNamespaceInformers:
@@ -94,7 +98,7 @@ class PerNamespaceInformers:
     def namespaces_changed(self, event: str, found: list[Object]) -> None:
         """Follow the namespaces; all of them are watched, to tell a lost label from a deletion."""
         names = {name_of(each) for each in found}
-        labelled = {name_of(each) for each in found if _is_labelled(each)}
+        labelled = {name_of(each) for each in found if has_policy_label(each)}
         if event == LISTED:
             deleted = set(self._revocations.known_namespaces() - names)
             removed = (self.informers.keys() | self.waiting) - labelled
@@ -128,18 +132,6 @@ class PerNamespaceInformers:
         if informer is not None:
             informer.stop()
             self._stopping.append(informer)
-
-
-def _is_labelled(found: Object) -> bool:
-    return (found["metadata"].get("labels") or {}).get(POLICY) == POLICY_ENFORCED
-
-
-TOKEN_SECRETS = "type=kubernetes.io/service-account-token"  # noqa: S105 - a field selector
-NAMESPACE_WATCH_SECONDS = 60
-"""At least, and up to twice that: hundreds of watches should not restart at the same time."""
-LISTS_AT_ONCE = 16
-OURS = ("app.kubernetes.io/managed-by", "daypass")
-"""The label of ServiceAccounts of identities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,7 +372,7 @@ class RevocationWatcher:
         for each in found:
             if event == "DELETED" or _is_being_deleted(each):
                 self._identities.pop(uid_of(each), None)
-            elif _is_identity(each):
+            elif is_managed(each):
                 self._identities[uid_of(each)] = _namespace(each)
         self._objects_changed(ObjectKind.SERVICE_ACCOUNT, None, event, found)
 
@@ -407,7 +399,3 @@ def _namespace(found: Object) -> str:
 def _is_being_deleted(found: Object) -> bool:
     """Return whether an object has a deletion timestamp."""
     return bool(found["metadata"].get("deletionTimestamp"))
-
-
-def _is_identity(found: Object) -> bool:
-    return (found["metadata"].get("labels") or {}).get(OURS[0]) == OURS[1]
