@@ -11,7 +11,7 @@ from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer, ResponseWaiter
 from daypass.gate.authorizer.decision_cache import DecisionCache
 from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
-from daypass.gate.authorizer.review_queue import FairQueue
+from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import Review, Rules
 from daypass.gate.metrics import AuthorizerMetrics
@@ -38,7 +38,7 @@ class Tried:
         *,
         remember_seconds: float = 60.0,
         cache: DecisionCache | None = None,
-        queue: FairQueue[ResponseWaiter] | None = None,
+        queue: ReviewQueue[ResponseWaiter] | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.lines: list[dict[str, Any]] = []

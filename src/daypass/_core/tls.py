@@ -61,3 +61,15 @@ def _not_pem() -> BadCertificateAuthorityError:
         "the certificate authority is not a PEM certificate",
         "it begins with -----BEGIN CERTIFICATE-----",
     )
+
+
+def server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
+    """Return a context with this certificate (PEM files), for TLS 1.2 or newer.
+
+    Raises OSError (including ssl.SSLError) and ValueError for files that cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Without a password, OpenSSL would prompt for that of an encrypted key.
+    context.load_cert_chain(certificate_file, key_file, password="")
+    return context

@@ -146,13 +146,11 @@ def decide(
             rules.watched_namespaces is None or claims.namespace in rules.watched_namespaces
         ):
             raise RefusedError(Reason.UNKNOWN)
-        unseen = rules.denied is None
-        found.append(
-            "not looked at: whether it was revoked" if unseen else "not on the list of the revoked"
-        )
+        is_unknown = rules.denied is None
+        found.append("revocation not checked" if is_unknown else "not on the revocation list")
         if review is not None:
             check_review(claims, rules, review)
-            found.append("the API server takes it, for this audience")
+            found.append("TokenReview accepted, for this audience")
         elif signed is None:
             raise RefusedError(Reason.UNKNOWN)
     except RefusedError as refused:
@@ -197,25 +195,16 @@ def check_claims(
     # 6. The signature, if it was checked.
     if signed is False:
         raise RefusedError(Reason.SIGNATURE)
-    passed("by a key of the API server" if signed else "not looked at: whose key it is")
+    passed("signed by a key of the API server" if signed else "signature not checked")
     # 7. The gate's audience, and no other.
     _check_audience(claims, rules)
     passed(f"made for {rules.audience} alone")
     # 8. Valid now, with bounded skew, and for no longer than the longest lifetime.
     passed(f"valid for {_check_times(claims, rules, now_unix)} more seconds")
     # 9. A ServiceAccount.
-    identity = _identity(claims)
-    passed(identity.user)
+    bound = _bound_claims(claims)
+    passed(bound.identity.user)
     # 10. It is bound to a Secret, so that it can be revoked.
-    kubernetes = claims["kubernetes.io"]
-    bound = BoundClaims(
-        identity=identity,
-        expires_unix=int(claims["exp"]),
-        namespace=kubernetes["namespace"],
-        secret_uid=_uid(kubernetes.get("secret")),
-        service_account_uid=_uid(kubernetes.get("serviceaccount")),
-        jti=claims.get("jti", ""),
-    )
     if rules.require_bound and not bound.secret_uid:
         raise RefusedError(Reason.UNBOUND)
     passed("bound to a Secret" if bound.secret_uid else "bound to no Secret")
@@ -297,6 +286,18 @@ def _identity(claims: dict[str, Any]) -> CallerIdentity:
         raise RefusedError(Reason.SUBJECT)
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
     return CallerIdentity(user=subject, groups=(*groups, "system:authenticated"))
+
+
+def _bound_claims(claims: dict[str, Any]) -> BoundClaims:
+    identity, kubernetes = _identity(claims), claims["kubernetes.io"]
+    return BoundClaims(
+        identity=identity,
+        expires_unix=int(claims["exp"]),
+        namespace=kubernetes["namespace"],
+        secret_uid=_uid(kubernetes.get("secret")),
+        service_account_uid=_uid(kubernetes.get("serviceaccount")),
+        jti=claims.get("jti", ""),
+    )
 
 
 def _uid(bound: object) -> str:

@@ -14,8 +14,8 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, uid_of
 from daypass.render.objects import GATE_DENIED
 
-NO_KEYS = "whose key has signed it (no keys were given)"
-NO_LIST = "whether it was revoked (no cluster was asked)"
+SIGNATURE_NOT_CHECKED = "the signature (no keys were given)"
+REVOCATION_NOT_CHECKED = "whether it was revoked (no cluster was named)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Explanation:
 
     decision: Decision
     passes: bool
-    not_looked_at: tuple[str, ...]
+    not_checked: tuple[str, ...]
 
     @property
     def code(self) -> int:
@@ -44,12 +44,12 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
     if keys is not None:
         signed = is_signed(token, keys)
     request = GateRequest(host=host, headers=(("authorization", f"Bearer {token}"),))
-    unknown = [NO_KEYS] if signed is None else []
-    unknown += [NO_LIST] if rules.denied is None else []
+    unknown = [SIGNATURE_NOT_CHECKED] if signed is None else []
+    unknown += [REVOCATION_NOT_CHECKED] if rules.denied is None else []
     decision = decide(request, rules, now_unix, signed=signed)
     # Without keys the signature is unknown; the other checks may still refuse the token.
     passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
-    return Explanation(decision=decision, passes=passes, not_looked_at=tuple(unknown))
+    return Explanation(decision=decision, passes=passes, not_checked=tuple(unknown))
 
 
 def watched_namespaces(cluster: Cluster, namespace: str) -> frozenset[str] | None:

@@ -36,7 +36,7 @@ def key_set(body: bytes | str) -> str:
         public = [key for key in keys if key["kty"] in ("RSA", "EC")]
         ordered = sorted(public, key=lambda key: json.dumps(key, sort_keys=True))
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise KeySetError("what the API server gives as its signing keys is no key set") from None
+        raise KeySetError("the API server's response is not a JSON Web Key Set") from None
     if not ordered:
         raise KeySetError("the API server's key set is empty")
     return json.dumps({"keys": ordered}, sort_keys=True)
@@ -53,7 +53,7 @@ def is_signed(token: str, keys: str) -> bool:
         found = list(json.loads(keys)["keys"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise KeySetError(
-            "what is given as keys is no JSON Web Key Set",
+            "the keys are not a JSON Web Key Set",
             "the API server serves it at /openid/v1/jwks",
         ) from None
     try:

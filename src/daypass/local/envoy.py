@@ -63,13 +63,13 @@ def _killed_with(parent: int) -> Callable[[], None]:
     return before_exec
 
 
-def stop_child(child: subprocess.Popen[bytes], *, patience_seconds: float) -> None:
-    """Terminate a child, and kill it after `patience_seconds`. Safe to call twice."""
+def stop_child(child: subprocess.Popen[bytes], *, timeout_seconds: float) -> None:
+    """Terminate a child, and kill it after `timeout_seconds`. Safe to call twice."""
     if child.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             child.terminate()
         try:
-            child.wait(timeout=patience_seconds)
+            child.wait(timeout=timeout_seconds)
         except subprocess.TimeoutExpired:
             child.kill()
     child.wait()
@@ -252,9 +252,9 @@ class Envoy:
             if log.stat().st_size > LOG_LIMIT_BYTES:
                 os.truncate(log, 0)
 
-    def stop(self, patience_seconds: float = 3.0) -> None:
-        """Stop Envoy; open requests have `patience_seconds`."""
-        stop_child(self._child, patience_seconds=patience_seconds)
+    def stop(self, timeout_seconds: float = 3.0) -> None:
+        """Stop Envoy; open requests have `timeout_seconds`."""
+        stop_child(self._child, timeout_seconds=timeout_seconds)
         (self.folder / ADMIN_SOCKET).unlink(missing_ok=True)
 
 

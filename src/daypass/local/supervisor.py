@@ -67,20 +67,15 @@ class Supervisor:
         try:
             settings = self._settings(self.config)
             revoked = None
-            if settings.gate is not None and (gate := self.config.gate) is not None:
+            if (gate := self.config.gate) is not None:
                 # Before Envoy starts, so that it has both at its first request.
                 self._keys.start()
+                if close_after_seconds is None:
+                    close_after_seconds = gate.close_after_seconds
                 self._revocations = Revocations(
-                    self.config,
-                    backend,
-                    clock,
-                    log,
-                    state=state,
-                    is_first_start=is_first_start,
-                    close_after_seconds=gate.close_after_seconds
-                    if close_after_seconds is None
-                    else close_after_seconds,
-                )
+                    self.config, backend, clock, log, state=state, is_first_start=is_first_start,
+                    close_after_seconds=close_after_seconds,
+                )  # fmt: skip
                 revoked = self._revocations.first()
                 self._authorizers.take_revoked(revoked)
             self.envoy = EnvoyInstance(
@@ -91,8 +86,7 @@ class Supervisor:
                 self._revocations.start(self._take_revoked)
         except BaseException:
             self._stop_following()
-            self._authorizers.stop()
-            self._stop_echo()
+            self._stop_services()
             raise
         self._started_at = clock.monotonic()
         if self._keys.latest is not None:
@@ -120,15 +114,15 @@ class Supervisor:
         """Stop the door, the gate and the echo service."""
         self._stop_following()
         self.envoy.stop()
-        self._authorizers.stop()
-        self._stop_echo()
+        self._stop_services()
 
     def _stop_following(self) -> None:
         self._keys.stop()
         if self._revocations is not None:
             self._revocations.stop()
 
-    def _stop_echo(self) -> None:
+    def _stop_services(self) -> None:
+        self._authorizers.stop()
         if self._echo is not None:
             self._echo.stop()
 

@@ -12,7 +12,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.gate.authorizer.authorizer import FRESH_SHARE, LIMIT_REFUSALS
 from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.review_queue import PATIENCE_SECONDS
+from daypass.gate.authorizer.review_queue import TIMEOUT_SECONDS
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import SKEW_SECONDS, Review
 from daypass.render.envoy.filters import RevocationSnapshot
@@ -289,7 +289,7 @@ def test_a_request_that_waits_too_long_gets_503() -> None:
     tried = Tried()
 
     def wait(token: str) -> Review:
-        tried.clock.advance(PATIENCE_SECONDS)
+        tried.clock.advance(TIMEOUT_SECONDS)
         tried.authorizer.tick()
         return GOOD
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
 from daypass.gate.decision import Rules
-from daypass.gate.explain import NO_LIST, Explanation, explain
+from daypass.gate.explain import REVOCATION_NOT_CHECKED, Explanation, explain
 from daypass.gate.signing_keys import KeySetError, is_signed
 from daypass.kube.cluster import Cluster
 from support.embedded import EmbeddedCluster
@@ -70,12 +70,12 @@ def test_a_valid_token_is_allowed_and_skipped_checks_are_listed(run: Run) -> Non
 
 def test_with_keys_the_signature_is_verified(run: Run) -> None:
     code, out, _ = run(token(), *EXPLAIN, "--keys", "KEYS", "--output", "json")
-    assert (code, json.loads(out)["notLookedAt"]) == (0, [NO_LIST])
+    assert (code, json.loads(out)["notLookedAt"]) == (0, [REVOCATION_NOT_CHECKED])
     forged = token()[:-8] + "AAAAAAAA"
     code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS", "--output", "json")
     explained = json.loads(out)
     assert (code, explained["reason"], len(explained["steps"])) == (3, "signature", 5)
-    assert explained["notLookedAt"] == [NO_LIST]
+    assert explained["notLookedAt"] == [REVOCATION_NOT_CHECKED]
     code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS")
     assert (code, " 6  refused (401): " in out) == (3, True)
     check(out, reason="signature")
@@ -128,7 +128,7 @@ def test_the_cluster_from_kubeconfig_is_used(run: Run, monkeypatch: pytest.Monke
     code, out, err = run(token(), *EXPLAIN, "--output", "json", config=config)
     assert (code, json.loads(out)["reason"]) == (3, "signature"), err
     code, out, err = run(token(), *EXPLAIN, "--keys", "KEYS", "--output", "json")
-    assert (code, json.loads(out)["notLookedAt"]) == (0, [NO_LIST]), err
+    assert (code, json.loads(out)["notLookedAt"]) == (0, [REVOCATION_NOT_CHECKED]), err
 
 
 @pytest.mark.parametrize(

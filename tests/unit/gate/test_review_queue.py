@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.gate.authorizer.review_queue import FairQueue, PendingReview, source_of
+from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue, source_of
 from daypass.gate.decision import BoundClaims, CallerIdentity
 
 CLAIMS = BoundClaims(
@@ -19,7 +19,7 @@ def pending(name: str, source: str = "a") -> PendingReview:
     return PendingReview(key=name.encode(), token=f"token-{name}", source=source, claims=CLAIMS)
 
 
-def started(queue: FairQueue[str], now: float = 0.0) -> list[str]:
+def started(queue: ReviewQueue[str], now: float = 0.0) -> list[str]:
     found = []
     while (next_one := queue.next(now)) is not None:
         found.append(next_one.key.decode())
@@ -27,7 +27,7 @@ def started(queue: FairQueue[str], now: float = 0.0) -> list[str]:
 
 
 def test_requests_with_one_token_share_one_review() -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue: ReviewQueue[str] = ReviewQueue()
     for waiter in "xyz":
         assert queue.submit(pending("t"), waiter, 0.0) == []
     first = queue.next(0.0)
@@ -39,7 +39,7 @@ def test_requests_with_one_token_share_one_review() -> None:
 
 
 def test_sources_take_turns_however_many_requests_one_has() -> None:
-    queue: FairQueue[str] = FairQueue(most_at_once=4)
+    queue: ReviewQueue[str] = ReviewQueue(most_at_once=4)
     for number in range(50):
         queue.submit(pending(f"flood-{number}", "flood"), "f", 0.0)
     queue.submit(pending("one", "quiet"), "q", 0.0)
@@ -47,7 +47,7 @@ def test_sources_take_turns_however_many_requests_one_has() -> None:
 
 
 def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
-    queue: FairQueue[str] = FairQueue(most_at_once=1, most_waiting=10)
+    queue: ReviewQueue[str] = ReviewQueue(most_at_once=1, most_waiting=10)
     for number in range(10):
         assert queue.submit(pending(f"flood-{number}", "flood"), f"f{number}", 0.0) == []
     assert queue.submit(pending("flood-10", "flood"), "f10", 0.0) == ["f10"]
@@ -56,7 +56,7 @@ def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
 
 
 def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> None:
-    queue: FairQueue[str] = FairQueue(most_at_once=1, patience_seconds=0.5)
+    queue: ReviewQueue[str] = ReviewQueue(most_at_once=1, timeout_seconds=0.5)
     queue.submit(pending("slow"), "x", 0.0)
     queue.submit(pending("behind"), "y", 0.1)
     first = queue.next(0.1)
@@ -70,7 +70,7 @@ def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> N
 
 
 def test_after_a_failure_no_review_starts_for_a_while() -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue: ReviewQueue[str] = ReviewQueue()
     queue.submit(pending("t"), "x", 0.0)
     first = queue.next(0.0)
     assert first is not None
@@ -83,7 +83,7 @@ def test_after_a_failure_no_review_starts_for_a_while() -> None:
 
 @pytest.mark.parametrize(("retry_after", "until"), [(0.0, 1.5), (10.0**9, 60.0)])
 def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: float) -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue: ReviewQueue[str] = ReviewQueue()
     queue.submit(pending("t"), "x", 0.0)
     first = queue.next(0.0)
     assert first is not None
@@ -92,7 +92,7 @@ def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: f
 
 
 def test_concurrency_drops_after_failures_and_recovers() -> None:
-    queue: FairQueue[str] = FairQueue(most_at_once=8)
+    queue: ReviewQueue[str] = ReviewQueue(most_at_once=8)
     for number in range(4):
         queue.submit(pending(f"t{number}"), "x", 0.0)
     for now in (0.0, 10.0, 20.0):
@@ -142,7 +142,7 @@ steps = st.lists(
 def test_every_request_is_answered_exactly_once(
     steps: list[tuple[str, int, str]],
 ) -> None:
-    queue: FairQueue[int] = FairQueue(most_at_once=3, most_waiting=5, patience_seconds=2.0)
+    queue: ReviewQueue[int] = ReviewQueue(most_at_once=3, most_waiting=5, timeout_seconds=2.0)
     now, count, in_flight = 0.0, 0, []
     answered: list[int] = []
     for action, number, source in steps:

@@ -12,12 +12,12 @@ from daypass.cli import log
 from daypass.cli.gate import load_gate, read_token
 from daypass.cli.options import add_cluster, add_config, add_output, open_cluster, target_options
 from daypass.cli.output import write_json
+from daypass.cli.publish_revocation import update_gate
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass.gate.revocation.revocation_list import Denial
-    from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
 SUMMARY = "refuse one token, or all that are bound to a Secret or a ServiceAccount, from now on"
@@ -65,7 +65,7 @@ def run(args: Namespace) -> int:
 
         namespace = config.door.namespace
         key = deny(cluster, namespace, denial)
-        is_published = _publish(cluster, namespace)
+        is_published = update_gate(cluster, namespace)
     until = _shown(denial.until_unix)
     if args.output == "json":
         document = {"namespace": namespace, "configMap": GATE_DENIED, "key": key}
@@ -83,29 +83,13 @@ def _undo(args: Namespace, namespace: str, denial: Denial) -> int:
 
     with open_cluster(args) as cluster:
         take_back(cluster, namespace, denial)
-        is_published = _publish(cluster, namespace)
+        is_published = update_gate(cluster, namespace)
     log(f"{_named(denial)} is no longer denied")
     return 0 if is_published else 3
 
 
 def _named(denial: Denial) -> str:
     return f"{'token' if denial.is_token else 'every token bound to'} {denial.name}"
-
-
-def _publish(cluster: Cluster, namespace: str) -> bool:
-    """Publish it to the gate of the cluster, if there is one; return whether that succeeded."""
-    from daypass._core.errors import DaypassError
-    from daypass.gate.revocation.publish_once import publish_once
-
-    try:
-        publish_once(cluster, namespace, ())
-    except DaypassError as error:
-        log(
-            f"the gate was not updated, and obeys once its watch has seen it: {error.fact}",
-            error.hint,
-        )
-        return False
-    return True
 
 
 def _denial(args: Namespace, otherwise_unix: float) -> Denial:

@@ -109,7 +109,7 @@ def _document(explained: Explanation) -> dict[str, object]:
         "reason": decision.reason,
         "message": explained.message,
         "steps": [{"number": step.number, "found": step.found} for step in decision.steps],
-        "notLookedAt": list(explained.not_looked_at),
+        "notLookedAt": list(explained.not_checked),
         "user": None if decision.identity is None else decision.identity.user,
     }
 
@@ -121,5 +121,5 @@ def _text(explained: Explanation) -> str:
         lines.append(f"{len(steps) + 1:>2}  refused ({explained.code}): {explained.message}")
     else:
         lines.append(f"allowed: {explained.message}")
-    lines += [f"not checked: {what}" for what in explained.not_looked_at]
+    lines += [f"not checked: {what}" for what in explained.not_checked]
     return "".join(mask_unprintable(line) + "\n" for line in lines)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass.cli import log, warn, write_printable
-from daypass.cli.identity.publish_revocation import publish_ended
 from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
 from daypass.cli.output import write_json
+from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -38,7 +38,7 @@ def run(args: Namespace) -> int:
         from daypass.identity.delete import delete
 
         deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run)
-        is_published = args.dry_run or publish_ended(
+        is_published = args.dry_run or publish_deleted(
             cluster,
             [(name.namespace, uid) for uid in deleted.secret_uids],
             [(name.namespace, deleted.account_uid)] if deleted.account_uid else [],

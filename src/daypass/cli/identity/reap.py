@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, warn, write, write_printable
-from daypass.cli.identity.publish_revocation import publish_secrets
 from daypass.cli.options import add_cluster, add_output, open_cluster
 from daypass.cli.output import write_json
+from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
 
         namespace = None if args.all_namespaces else cluster.namespace
         reaped = reap(cluster, namespace, warn=warn, dry_run=args.dry_run)
-        is_published = args.dry_run or publish_secrets(cluster, reaped.secrets)
+        is_published = args.dry_run or publish_deleted(cluster, reaped.secrets)
     if args.output == "json":
         document = {
             "dryRun": args.dry_run,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command, kubectl
 from daypass.cli import log
-from daypass.cli.identity.publish_revocation import publish_secrets
 from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
 from daypass.cli.output import write_json
+from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -40,7 +40,7 @@ def run(args: Namespace) -> int:
         get_identity(cluster, name)
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
-        is_published = publish_secrets(cluster, [(name.namespace, uid) for uid in revoked.uids])
+        is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
     if args.output == "json":
         document = {
             "namespace": name.namespace,

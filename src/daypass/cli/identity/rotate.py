@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass.cli import log, write, write_printable
-from daypass.cli.identity.publish_revocation import publish_secrets
 from daypass.cli.options import add_cluster, add_output, open_cluster
 from daypass.cli.output import write_json
+from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -107,7 +107,7 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
         ),
         overlap_seconds=overlap_seconds,
     )
-    is_published = publish_secrets(cluster, [(name.namespace, uid) for uid in rotated.uids])
+    is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in rotated.uids])
     log(f"identity {name} is rotated: Secret {rotated.secret_name}", _ends(rotated))
     log(f"its credentials are for the door {rotated.door}")
     if path != "-":
@@ -129,7 +129,7 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     outcomes.sort(key=lambda outcome: outcome.name)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     revoked = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
-    is_published = publish_secrets(cluster, revoked)
+    is_published = publish_deleted(cluster, revoked)
     if args.output == "json":
         write_json([_summary(outcome) for outcome in outcomes])
     else:

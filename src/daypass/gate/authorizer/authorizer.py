@@ -19,7 +19,7 @@ from daypass._core.reasons import Reason
 from daypass.gate.authorizer.audit_log import AuditEvent, AuditLog
 from daypass.gate.authorizer.decision_cache import CachedDecision, DecisionCache, RefusalCache
 from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
-from daypass.gate.authorizer.review_queue import FairQueue, PendingReview
+from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import (
     BoundClaims,
@@ -74,12 +74,12 @@ class Authorizer:
         metrics: AuthorizerMetrics,
         audit: AuditLog,
         cache: DecisionCache | None = None,
-        queue: FairQueue[ResponseWaiter] | None = None,
+        queue: ReviewQueue[ResponseWaiter] | None = None,
     ) -> None:
         self.metrics = metrics
         self.cache = cache or DecisionCache()
         self.refusals = RefusalCache(limit_entries=LIMIT_REFUSALS)
-        self.queue: FairQueue[ResponseWaiter] = queue or FairQueue()
+        self.queue: ReviewQueue[ResponseWaiter] = queue or ReviewQueue()
         self.tasks: set[asyncio.Task[None]] = set()
         self.heard_at: float | None = None
         self.last_error = ""

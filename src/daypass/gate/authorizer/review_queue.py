@@ -1,11 +1,11 @@
 """The queue of tokens to review: one review per token, a bounded number at once, sources in turn.
 
-`FairQueue` decides which token is reviewed next and which requests have waited for too long; it has
-no socket and no clock.
+`ReviewQueue` decides which token is reviewed next and which requests have waited for too long. It
+has no socket and no clock.
 
 Requests that have to wait queue by the client they come from, and the queues take turns: a client
 that floods the gate with unseen tokens delays only itself. When the queue is full, the last request
-of the longest line is rejected. No request waits longer than `patience_seconds`; a later result is
+of the longest line is rejected. No request waits longer than `timeout_seconds`; a later result is
 used for the retry.
 """
 
@@ -22,7 +22,7 @@ from daypass.gate.decision import BoundClaims
 
 MOST_AT_ONCE = 64
 MOST_WAITING = 1024
-PATIENCE_SECONDS = 0.5
+TIMEOUT_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 2.0
 LEAST_AT_ONCE = 4
@@ -60,7 +60,7 @@ class _QueuedReview(Generic[Waiter]):
     is_sent: bool = False
 
 
-class FairQueue(Generic[Waiter]):
+class ReviewQueue(Generic[Waiter]):
     """The reviews that wait or are in flight. Methods return the waiters to respond to now."""
 
     def __init__(
@@ -68,11 +68,11 @@ class FairQueue(Generic[Waiter]):
         *,
         most_at_once: int = MOST_AT_ONCE,
         most_waiting: int = MOST_WAITING,
-        patience_seconds: float = PATIENCE_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._limit_in_flight = most_at_once
         self._most_waiting = most_waiting
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self._queued: dict[bytes, _QueuedReview[Waiter]] = {}
         self._lines: dict[str, deque[_QueuedReview[Waiter]]] = {}
         self._allowed = float(most_at_once)
@@ -137,19 +137,22 @@ class FairQueue(Generic[Waiter]):
         return None
 
     def answered(self, pending: PendingReview) -> list[Waiter]:
-        """The API server answered."""
+        """Finish a review that the API server answered; return its waiters."""
         self._failures = 0
         self._allowed = min(self._limit_in_flight, self._allowed + 1 / self._allowed)
         return self._finished(pending)
 
     def given_up(self, pending: PendingReview) -> list[Waiter]:
-        """The review failed because of this token alone."""
+        """Finish a review that failed because of this token alone; return its waiters."""
         return self._finished(pending)
 
     def failed(
         self, pending: PendingReview, now: float, retry_after_seconds: float | None
     ) -> list[Waiter]:
-        """The review failed: send none for a while, or for what the API server asked for."""
+        """Finish a review that failed; return its waiters.
+
+        No review is sent for a while, or for as long as the API server asked for.
+        """
         self._failures += 1
         pause = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures, 10), LONGEST_BACKOFF_SECONDS)
         if retry_after_seconds is not None:
@@ -165,7 +168,7 @@ class FairQueue(Generic[Waiter]):
 
     def expired(self, now: float) -> list[Waiter]:
         """Remove the waiters that waited too long. A review in flight goes on, for their retry."""
-        before = now - self._patience_seconds
+        before = now - self._timeout_seconds
         found: list[Waiter] = []
         for queued in list(self._queued.values()):
             while queued.waiters and queued.waiters[0][0] <= before:

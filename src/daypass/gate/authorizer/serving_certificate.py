@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import fingerprint
+from daypass._core.tls import server_context
 
 
 class CertificateFilesError(DaypassError):
@@ -33,7 +34,7 @@ class ReloadingCertificate:
         self._seen = self._fingerprints()
         self.last_error = ""
         try:
-            self.context = _server_context(files.certificate, files.key)
+            self.context = server_context(files.certificate, files.key)
         except (OSError, ValueError) as error:
             raise CertificateFilesError(
                 f"{files.certificate} and {files.key} cannot be used: {_words(error)}",
@@ -47,7 +48,7 @@ class ReloadingCertificate:
             return
         try:
             # Try another context first: a pair that does not match would break the one in use.
-            _server_context(self._files.certificate, self._files.key)
+            server_context(self._files.certificate, self._files.key)
             self.context.load_cert_chain(self._files.certificate, self._files.key, password="")
         except (OSError, ValueError) as error:
             self.last_error = f"the new certificate is not used: {_words(error)}"
@@ -62,15 +63,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return error.reason or "they are no pair"
     return getattr(error, "strerror", None) or "they are no pair"
-
-
-def _server_context(certificate_file: str, key_file: str) -> ssl.SSLContext:
-    """Return a context with this certificate (PEM files), for TLS 1.2 or newer.
-
-    Raises OSError (including ssl.SSLError) and ValueError for files that cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Without a password, OpenSSL would prompt for that of an encrypted key.
-    context.load_cert_chain(certificate_file, key_file, password="")
-    return context

@@ -79,7 +79,7 @@ def read_response(
             audiences=tuple(str(each) for each in audiences[:LIMIT_AUDIENCES]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return ReviewFailure(why="the API server's answer is no TokenReview")
+        return ReviewFailure(why="the API server's response is not a TokenReview")
     return review
 
 
@@ -88,7 +88,7 @@ def _failure(code: int, retry_after: str, body: bytes) -> ReviewFailure:
     message = status.message if status is not None else ""
     if code in (401, 403):
         return ReviewFailure(
-            why=f"the API server does not let the gate ask: {code} {message[:256]}; bind "
+            why=f"the gate may not create TokenReviews: {code} {message[:256]}; bind "
             "ClusterRole system:auth-delegator to its ServiceAccount"
         )
     seconds = _seconds(retry_after) if code in (429, 503) else None

@@ -22,6 +22,7 @@ import h11
 
 from daypass._core.clock import Clock
 from daypass._core.secret import Secret
+from daypass._core.tls import server_context
 from daypass.local.apiserver.admin import Admin, in_process
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.objects import Watch
@@ -70,8 +71,8 @@ class _ClientConnection:
 
     async def _request(self) -> ApiRequest | None:
         """Return the next request. Of a body that is too long, only the beginning is kept."""
-        async with asyncio.timeout(IDLE_SECONDS) as patience:
-            head = await self._next(patience)
+        async with asyncio.timeout(IDLE_SECONDS) as deadline:
+            head = await self._next(deadline)
             if not isinstance(head, h11.Request):
                 return None
             body = bytearray()
@@ -88,15 +89,15 @@ class _ClientConnection:
             body=bytes(body),
         )
 
-    async def _next(self, patience: asyncio.Timeout | None) -> object:
+    async def _next(self, deadline: asyncio.Timeout | None) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if self._http.they_are_waiting_for_100_continue:
                 ready = h11.InformationalResponse(status_code=100, headers=[])
                 self._writer.write(self._http.send(ready) or b"")
             self._http.receive_data(await self._reader.read(_CHUNK))
-            if patience is not None:  # the request has begun
-                patience.reschedule(asyncio.get_running_loop().time() + REQUEST_SECONDS)
-                patience = None
+            if deadline is not None:  # the request has begun
+                deadline.reschedule(asyncio.get_running_loop().time() + REQUEST_SECONDS)
+                deadline = None
         return event
 
     async def _answer(self, request: ApiRequest) -> None:
@@ -188,15 +189,6 @@ class _WatchStream:
         self.lines.put_nowait(line if self.lines.qsize() < WATCH_BACKLOG else b"")
 
 
-def _server_context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
-    """Return a context for TLS 1.2 or newer and HTTP/1.1. Raises OSError, ssl.SSLError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate_file, key_file)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 class ApiServer:
     """A running API server. Use `start`, then `stop` or a `with` statement.
 
@@ -233,7 +225,8 @@ class ApiServer:
         objects, keys and the admin token between runs. Raises OSError, ssl.SSLError,
         StateFileError, UnsafeFileError.
         """
-        tls = _server_context(certificate_file, key_file)
+        tls = server_context(str(certificate_file), str(key_file))
+        tls.set_alpn_protocols(["http/1.1"])
         listening = socket.create_server((HOST, 0))
         # Accepted sockets inherit it. asyncio sets it only if the protocol is named, and without it
         # each TLS handshake waits 40 ms for a delayed acknowledgement.
