@@ -158,7 +158,8 @@ class ReviewQueue(Generic[Waiter]):
         if retry_after_seconds is not None:
             pause = min(max(retry_after_seconds, FIRST_BACKOFF_SECONDS), LONGEST_PAUSE_SECONDS)
         if now >= self._paused_until:  # several failures at once count once
-            self._allowed = max(LEAST_AT_ONCE, self._allowed / 2)
+            least = min(LEAST_AT_ONCE, self._limit_in_flight)
+            self._allowed = max(least, self._allowed / 2)
         self._paused_until = max(self._paused_until, now + pause)
         return self._finished(pending)
 
