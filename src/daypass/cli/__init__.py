@@ -117,22 +117,26 @@ def warn(fact: str, hint: str = "") -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    name = arguments[0] if arguments else ""
+    name, rest = (arguments[0] if arguments else ""), arguments[1:]
     if name not in COMMANDS:
-        from daypass.cli.parser import run_top_level
+        from daypass.cli.parser import top_level_text
 
-        return run_top_level(name)
+        write(top_level_text(name, COMMANDS))
+        return 0
     module = __import__(COMMANDS[name], fromlist=["run"])
     fast_path = getattr(module, "fast_path", None)
     if fast_path is not None:
-        code: int | None = fast_path(arguments[1:])
+        code: int | None = fast_path(rest)
         if code is not None:
             return code
-    from daypass.cli.parser import run_command, run_group
+    from daypass.cli.parser import HELP, find_subcommand, make_parser, run_command
 
     if hasattr(module, "COMMANDS"):
-        return run_group(name, module, arguments[1:])
-    return run_command(name, module, arguments[1:])
+        if rest[:1] and rest[0] in HELP:
+            write(make_parser(name, module).format_help())
+            return 0
+        name, module, rest = find_subcommand(name, module, rest)
+    return run_command(name, module, rest)
 
 
 def _report(error: Exception) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from daypass._core.errors import MissingExtraError
+from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
-from daypass.cli import COMMANDS, log, write
+from daypass._core.text import suggest
+
+HELP = ("-h", "--help")
 
 
 def run_command(name: str, module: Any, arguments: list[str]) -> int:
@@ -28,32 +30,29 @@ def run_command(name: str, module: Any, arguments: list[str]) -> int:
     return code
 
 
-def run_group(name: str, package: Any, arguments: list[str]) -> int:
-    """Run the command of a group that is named first, or print the group's help; 2 for others."""
+def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str, Any, list[str]]:
+    """Return the command of a group that is named first: name, module and its own arguments.
+
+    Raises UsageError if there is none.
+    """
     first = arguments[0] if arguments else ""
-    if first in ("-h", "--help"):
-        write(make_parser(name, package).format_help())
-        return 0
     if first not in package.COMMANDS:
-        return _report_unknown(f"daypass {name}", first, package.COMMANDS)
+        raise _unknown(f"daypass {name}", first, package.COMMANDS)
     module = importlib.import_module(f"{package.__name__}.{first}")
-    return run_command(f"{name} {first}", module, arguments[1:])
+    return f"{name} {first}", module, arguments[1:]
 
 
-def run_top_level(first: str) -> int:
-    """Handle a command line whose first word is no command: help, version, or a mistake (2)."""
-    if first in ("-h", "--help"):
-        write(_help())
-        return 0
+def top_level_text(first: str, commands: Mapping[str, str]) -> str:
+    """Return the help or the version if the first word asks for it. Raises UsageError."""
+    if first in HELP:
+        return _help(commands)
     if first in ("-V", "--version"):
         from daypass._core import VERSION
 
-        write(f"daypass {VERSION}\n")
-        return 0
+        return f"daypass {VERSION}\n"
     if first:
-        return _report_unknown("daypass", first, COMMANDS)
-    log("no command is named", _help().rstrip())
-    return 2
+        raise _unknown("daypass", first, commands)
+    raise UsageError("no command is named", _help(commands).rstrip())
 
 
 def make_parser(name: str, module: Any) -> argparse.ArgumentParser:
@@ -81,24 +80,21 @@ def _summaries(package: Any) -> list[str]:
     ]
 
 
-def _help() -> str:
+def _help(commands: Mapping[str, str]) -> str:
     lines = [
-        f"  {name:<16} {importlib.import_module(home).SUMMARY}" for name, home in COMMANDS.items()
+        f"  {name:<16} {importlib.import_module(home).SUMMARY}" for name, home in commands.items()
     ]
     usage = "usage: daypass COMMAND [OPTIONS]"
     return "\n".join([usage, "", *lines, "", "daypass COMMAND --help; daypass --version", ""])
 
 
-def _report_unknown(program: str, word: str, known: Iterable[str]) -> int:
-    from daypass._core.text import suggest
-
+def _unknown(program: str, word: str, known: Iterable[str]) -> UsageError:
     near = suggest(word, known)
     what = "option" if word.startswith("-") else "command"
     line = command(*program.split()[1:], "--help")
-    log(
+    return UsageError(
         f"`{program}` has no {what} {word[:40]!r}" if word else "no command is named",
         f"did you mean `{program} {near}`?"
         if near
         else f"`{line}` describes the commands: {', '.join(known)}",
     )
-    return 2
