@@ -8,7 +8,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import write
 from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
 from daypass.client.config import read_source
-from daypass.integrations.exec_credential import asked_version, exec_credential
+from daypass.integrations.exec_credential import exec_credential, requested_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def fast_path(argv: list[str]) -> int | None:
 
 def _print_credential(audience: str | None, lifetime: str | None, credentials: str | None) -> int:
     lifetime_seconds = parse_lifetime(lifetime)
-    version = asked_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
+    version = requested_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
     token = cached_token(read_source(os.environ, credentials), audience, lifetime_seconds)
     write(exec_credential(version, token, SYSTEM_CLOCK.unix()))
     return 0

@@ -1,20 +1,19 @@
-"""Thin adapters that hand short-lived tokens to other libraries.
+"""Adapters that put short-lived tokens on the requests of other libraries.
 
-One module a library, imported only by who uses it, each an extra: `daypass.integrations.httpx`
-wants `pip install 'daypass[httpx]'`, and says so where the library is missing. When to refresh and
-what to believe is decided in `client`; an adapter that holds judgement is in the wrong place.
+Each library has a module and an extra of its own: `daypass.integrations.httpx` needs `pip install
+'daypass[httpx]'`, and raises MissingExtraError without it. `daypass.client` decides when a token is
+refreshed and what an answer means; adapters only pass it on.
 
-What they have in common:
+All adapters have these rules in common:
 
-- A token is asked for before each request, which costs a look into a dictionary.
-- A request that brings an Authorization header keeps it, and gets no token. Cookies are let alone.
-- After a 401 to a token of ours it is renewed, whatever comes of the request itself, and the
-  request is sent once more, where its body can be. A body that is gone is never sent in part: the
-  caller gets the 401, and so it is where a new token came only just now. Nor is a request that was
-  redirected begun anew.
-- A redirect to another scheme, host or port goes without the token.
-- An error of the exchange is raised as it is: a `DaypassError` says more than the 401 does.
+- They request a token for each request. A cached one costs a dictionary lookup.
+- A request that has an Authorization header keeps it and gets no token. Cookies are unchanged.
+- After a 401 to daypass's token, the token is renewed, and the request is sent once more if its
+  body can be read again. Otherwise the caller gets the 401: a consumed body is never sent in part.
+  The caller also gets the 401 if the token was renewed only moments ago, or after a redirect.
+- A redirect to another scheme, host or port is followed without the token.
+- Errors of the exchange are raised unchanged: a `DaypassError` explains more than the 401 does.
 
-gRPC, the Kubernetes clients (lightkube apart) and kfp give credentials no say after an answer, so
-there a refused token is not renewed by itself: see `docs/integrations.md`.
+gRPC, the Kubernetes clients (except lightkube) and kfp do not pass answers to their credentials, so
+a rejected token is not renewed there: see `docs/integrations.md`.
 """

@@ -1,4 +1,4 @@
-"""What every adapter asks of credentials, always for the same audience and lifetime."""
+"""The tokens of an adapter, with one audience and lifetime; and bodies that are sent again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daypass.client.credentials import Credentials
     from daypass.client.token import Token
 
@@ -14,43 +16,56 @@ UNAUTHORIZED = 401
 
 
 class Bearer:
-    """Tokens of one kind of some credentials.
+    """The tokens of some credentials for one audience and lifetime.
 
-    `token()`: one that is fresh; `await token_async()`: the same, without holding up the event
-    loop. Both raise what `Credentials.token` does. `cached_token()`: the one in memory, or None.
+    `token()` returns a usable token; `await token_async()` does so without blocking the event loop.
+    Both raise what `Credentials.token` does. `cached_token()` returns the one in memory, or None.
     """
 
-    __slots__ = ("_asked", "_credentials", "cached_token", "token", "token_async")
+    __slots__ = ("_arguments", "_credentials", "cached_token", "token", "token_async")
 
     def __init__(
         self, credentials: Credentials, audience: str | None, lifetime_seconds: int | None
     ) -> None:
         self._credentials = credentials
-        self._asked = (audience, lifetime_seconds)
-        self.cached_token = partial(credentials.cached_token, *self._asked)
-        self.token = partial(credentials.token, *self._asked)
-        self.token_async = partial(credentials.token_async, *self._asked)
+        self._arguments = (audience, lifetime_seconds)
+        self.cached_token = partial(credentials.cached_token, *self._arguments)
+        self.token = partial(credentials.token, *self._arguments)
+        self.token_async = partial(credentials.token_async, *self._arguments)
 
     def __deepcopy__(self, memo: object) -> Bearer:
-        """Itself: a copied configuration of a client shares what its credentials have got."""
+        """Return itself: copies of a client's configuration share the cached tokens."""
         return self
 
     def renew(self, refused: Token) -> Token | None:
-        """Another one than a server has just refused, or None where that one is as new as can be.
+        """Return a token other than the refused one, or None if that was renewed only moments ago.
 
-        Raises what `Credentials.token` does.
+        Raises the errors of `Credentials.token`.
         """
-        return _other(refused, self._credentials.renew(refused, *self._asked))
+        return _other(refused, self._credentials.renew(refused, *self._arguments))
 
     async def renew_async(self, refused: Token) -> Token | None:
-        """The same, without holding up the event loop."""
-        return _other(refused, await self._credentials.renew_async(refused, *self._asked))
+        """Return what `renew` does, without blocking the event loop."""
+        return _other(refused, await self._credentials.renew_async(refused, *self._arguments))
 
 
 def header(token: Token) -> str:
-    """The value of an Authorization header."""
+    """Return the value of an Authorization header."""
     return f"Bearer {token.value.reveal()}"
 
 
 def _other(refused: Token, renewed: Token) -> Token | None:
     return None if renewed.value == refused.value else renewed
+
+
+def rewinder(body: object) -> Callable[[], object] | None:
+    """Return a function that moves a body back to its position now; None if it can't be reread."""
+    if body is None or isinstance(body, bytes | bytearray | memoryview | str):
+        return lambda: None
+    try:
+        position = body.tell()  # type: ignore[attr-defined]
+        if not body.seekable():  # type: ignore[attr-defined]
+            return None
+    except (AttributeError, OSError):
+        return None
+    return lambda: body.seek(position)  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
-"""The conversation of one request, for httpx and for its fork httpx2, which read alike.
+"""The auth flow of one request, for httpx and for its fork httpx2, whose interfaces are the same.
 
-One generator says what to ask credentials for and what to send; a sync and an async driver do it.
+One generator yields the tokens that it needs and the requests to send; a sync and an async driver
+provide them.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
     from daypass.client.credentials import Credentials
     from daypass.client.token import Token
 
-    # Of either library: their classes have no common base.
+    # Of either library. Their classes have no common base.
     Request = Any
     Response = Any
 
 _SENT = "daypass.token"
-"""Extension of a request that remembers which token it carries."""
+"""The extension of a request that holds its token."""
 
 
-class Ask:
-    """A token is wanted; another one than `refused`, where there is one."""
+class TokenNeeded:
+    """The flow needs a token; if `refused` is set, another one than that."""
 
     __slots__ = ("refused",)
 
@@ -35,7 +36,7 @@ class Ask:
 
 
 class AuthFlow:
-    """The auth flows of `httpx.Auth`, to be mixed in."""
+    """A mixin that implements the auth flows of `httpx.Auth`."""
 
     def __init__(
         self,
@@ -46,12 +47,12 @@ class AuthFlow:
         self._bearer = Bearer(credentials, audience, lifetime_seconds)
 
     def sync_auth_flow(self, request: Request) -> Generator[Request, Response, None]:
-        """What `httpx.Client` goes through for one request."""
+        """Yield the request with a token, and once more after a 401. `httpx.Client` calls it."""
         steps = _steps(self._bearer, request)
         with suppress(StopIteration):
             step = next(steps)
             while True:
-                if not isinstance(step, Ask):
+                if not isinstance(step, TokenNeeded):
                     step = steps.send((yield step))
                 elif step.refused is None:
                     step = steps.send(self._bearer.token())
@@ -59,12 +60,12 @@ class AuthFlow:
                     step = steps.send(self._bearer.renew(step.refused))
 
     async def async_auth_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
-        """What `httpx.AsyncClient` goes through for one request."""
+        """Do the same for `httpx.AsyncClient`."""
         steps = _steps(self._bearer, request)
         with suppress(StopIteration):
             step = next(steps)
             while True:
-                if not isinstance(step, Ask):
+                if not isinstance(step, TokenNeeded):
                     step = steps.send((yield step))
                 elif step.refused is None:
                     step = steps.send(await self._bearer.token_async())
@@ -73,22 +74,22 @@ class AuthFlow:
 
 
 def _steps(bearer: Bearer, request: Request) -> Generator[Any, Any, None]:
-    if not _wants_a_token(request):
+    if not _needs_token(request):
         yield request
         return
-    token = bearer.cached_token() or (yield Ask())
+    token = bearer.cached_token() or (yield TokenNeeded())
     _put(token, request)
     response = yield request
     last = response.request
     if response.status_code == UNAUTHORIZED and last.headers.get(AUTHORIZATION) == header(token):
-        renewed = yield Ask(refused=token)
+        renewed = yield TokenNeeded(refused=token)
         if renewed is not None and last is request and _can_be_sent_again(request):
             _put(renewed, request)
             yield request
 
 
-def _wants_a_token(request: Request) -> bool:
-    """False if the request has another token, or none after a redirect to another origin."""
+def _needs_token(request: Request) -> bool:
+    """Return False if the request has another token, or none after a redirect elsewhere."""
     sent = request.extensions.get(_SENT)
     if sent is None:
         return AUTHORIZATION not in request.headers
@@ -101,7 +102,7 @@ def _put(token: Token, request: Request) -> None:
 
 
 def _can_be_sent_again(request: Request) -> bool:
-    """Whether its body is in memory, or is a form whose files can be begun anew."""
+    """Return whether its body is in memory, or is a form whose files can be read again."""
     with suppress(RuntimeError):  # RequestNotRead
         return request.content is not None
     fields = getattr(request.stream, "fields", None)  # of a multipart form

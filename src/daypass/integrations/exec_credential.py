@@ -1,16 +1,15 @@
-"""The client-go credential plugin: what kubectl asks for, and what it is answered.
+"""The client-go credential plugin: the ExecCredential that kubectl requests, and the answer.
 
 client-go (plugin/pkg/client/auth/exec) runs the plugin with KUBERNETES_EXEC_INFO, an ExecCredential
-without a status, and reads one with a status from stdout, of the same `apiVersion`. It keeps the
-token until `expirationTimestamp` has passed by its own clock, and runs the plugin again only then,
-or after a 401. A token without one it would keep for ever.
+without a status, and reads one with a status from stdout, of the same `apiVersion`. It caches
+the token until its own clock passes `expirationTimestamp`, and runs the plugin again only then or
+after a 401. It would cache a token without that timestamp for ever.
 
-So `expirationTimestamp` is not the token's end, which is by the API server's clock and would be
-acted upon only after it: it is when the token stops being fresh, by this machine's clock, while
-there is some of its life left for requests that are under way. At that moment it has gone from the
-cache too, so the plugin that is run then prints a new one.
+So `expirationTimestamp` is not when the token expires by the API server's clock, since client-go
+would react only afterwards. It is when the token becomes stale by this machine's clock: then it is
+still valid for requests in progress, and the plugin, which is run again, prints a fresh one.
 
-On the cached path of a command that kubectl runs for each of its own runs: next to no imports.
+kubectl runs this for each of its own runs, so the cached path imports next to nothing.
 """
 
 from __future__ import annotations
@@ -24,19 +23,21 @@ if TYPE_CHECKING:
     from daypass.client.token import CachedToken
 
 VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
-_BEGINNING = '{"kind":"ExecCredential","apiVersion":"%s",'
-"""How client-go writes it, which saves the import of json."""
+_START = '{"kind":"ExecCredential","apiVersion":"%s",'
+"""How client-go writes it. Comparing the text saves the import of json."""
 
 _SOON_SECONDS = 30
 
 
-def asked_version(exec_info: str) -> str:
-    """The `apiVersion` that KUBERNETES_EXEC_INFO asks for; v1 where it is empty, as when a person
-    runs the plugin. Raises UsageError for one that no longer exists, and for what is none."""
+def requested_version(exec_info: str) -> str:
+    """Return the `apiVersion` that KUBERNETES_EXEC_INFO requests; v1 if it is empty, as in a shell.
+
+    Raises UsageError for an unknown version, and for anything but an ExecCredential.
+    """
     if not exec_info:
         return VERSIONS[0]
     for version in VERSIONS:
-        if exec_info.startswith(_BEGINNING % version):
+        if exec_info.startswith(_START % version):
             return version
     return _parsed_version(exec_info)
 
@@ -52,24 +53,25 @@ def _parsed_version(exec_info: str) -> str:
         document = None
     if not isinstance(document, dict) or document.get("kind") != "ExecCredential":
         raise UsageError(
-            "KUBERNETES_EXEC_INFO holds no ExecCredential", "kubectl sets it; else leave it unset"
+            "KUBERNETES_EXEC_INFO is not an ExecCredential",
+            "kubectl sets it; without kubectl, leave it unset",
         )
     version = document.get("apiVersion")
     if version not in VERSIONS:
         raise UsageError(
-            f"the kubeconfig asks for a credential in {printable(repr(version), 60)}",
+            f"the kubeconfig requests a credential in {printable(repr(version), 60)}",
             f"write apiVersion: {VERSIONS[0]} below `exec`",
         )
     return str(version)
 
 
 def exec_credential(version: str, token: CachedToken, now_unix: float) -> str:
-    """The answer: one line of JSON. All that goes into it is of letters that JSON leaves alone."""
-    ends = int(token.received_unix) + int(token.fresh_seconds)  # as the cache has them
-    if ends <= now_unix:  # no longer fresh, and the door gave no other one: to be asked again soon
-        ends = int(min(now_unix + _SOON_SECONDS, token.received_unix + token.usable_seconds))
+    """Return the answer, one line of JSON. None of its values needs escaping."""
+    expires = int(token.received_unix) + int(token.fresh_seconds)  # rounded as in the cache
+    if expires <= now_unix:  # stale, and the exchange failed: let client-go try again soon
+        expires = int(min(now_unix + _SOON_SECONDS, token.received_unix + token.usable_seconds))
     return (
         f'{{"apiVersion": "{version}", "kind": "ExecCredential", "status": {{'
-        f'"expirationTimestamp": "{time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}", '
+        f'"expirationTimestamp": "{time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires))}", '
         f'"token": "{token.value}"}}}}\n'
     )

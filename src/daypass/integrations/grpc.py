@@ -1,4 +1,4 @@
-"""gRPC: call credentials, for `grpc` and `grpc.aio` alike, on channels of TLS only."""
+"""gRPC: call credentials for `grpc` and `grpc.aio`, on TLS channels only."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["call_credentials", "channel_credentials"]
 def call_credentials(
     credentials: Credentials, audience: str | None = None, lifetime_seconds: int | None = None
 ) -> grpc.CallCredentials:
-    """A short-lived token on each call.
+    """Return call credentials that put a short-lived token on each call.
 
-    `audience`, `lifetime_seconds`: instead of those of the credentials. Where no token is to be
-    had, a call ends with UNAVAILABLE, and why as its details.
+    `audience`, `lifetime_seconds`: instead of those of the credentials. If no token can be
+    obtained, a call fails with UNAVAILABLE, and its details are the reason.
     """
     plugin = _Plugin(Bearer(credentials, audience, lifetime_seconds))
     return grpc.metadata_call_credentials(plugin, name="daypass")
@@ -33,9 +33,9 @@ def channel_credentials(
     *,
     root_certificates: bytes | None = None,
 ) -> grpc.ChannelCredentials:
-    """TLS, and a short-lived token on each call of the channel.
+    """Return channel credentials: TLS, and a short-lived token on each call.
 
-    `root_certificates`: PEM of the only authorities to trust; None for gRPC's own.
+    `root_certificates`: PEM of the only authorities that are trusted; None: gRPC's own.
     """
     return grpc.composite_channel_credentials(
         grpc.ssl_channel_credentials(root_certificates),
@@ -50,7 +50,7 @@ class _Plugin(grpc.AuthMetadataPlugin):
     def __call__(
         self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback
     ) -> None:
-        # gRPC calls this on a thread of its own, so an exchange holds up neither it nor a loop.
+        # gRPC calls this on a thread of its own, so an exchange blocks neither gRPC nor a loop.
         try:
             metadata = ((AUTHORIZATION.lower(), header(self._bearer.token())),)
         except DaypassError as error:

@@ -1,4 +1,4 @@
-"""httpx: `httpx.Client(auth=Auth(credentials))`, and `httpx.AsyncClient` with the same."""
+"""httpx: `httpx.Client(auth=Auth(credentials))`, and `httpx.AsyncClient` likewise."""
 
 from daypass._core.errors import MissingExtraError
 from daypass.integrations._httpx_flow import AuthFlow
@@ -12,7 +12,7 @@ __all__ = ["Auth"]
 
 
 class Auth(AuthFlow, httpx.Auth):
-    """A short-lived token on each request, for sync and async clients alike.
+    """Puts a short-lived token on each request of a sync or async client.
 
     `audience`, `lifetime_seconds`: instead of those of the credentials. Requests raise what
     `Credentials.token` does. See `daypass.integrations` for what happens after a 401.

@@ -17,7 +17,7 @@ __all__ = ["TokenCredentials"]
 
 
 class TokenCredentials(TokenCredentialsBase):  # type: ignore[misc]
-    """A short-lived token on each request of a `kfp.Client`.
+    """Puts a short-lived token on each request of a `kfp.Client`.
 
     `audience`, `lifetime_seconds`: instead of those of the credentials. Requests raise what
     `Credentials.token` does.
@@ -32,5 +32,5 @@ class TokenCredentials(TokenCredentialsBase):  # type: ignore[misc]
         self._bearer = Bearer(credentials, audience, lifetime_seconds)
 
     def refresh_api_key_hook(self, config: Any) -> None:
-        """What kfp calls before each request; it writes `Bearer` before the key by itself."""
+        """Set the token. kfp calls it before each request, and adds `Bearer` itself."""
         config.api_key[AUTHORIZATION.lower()] = self._bearer.token().value.reveal()

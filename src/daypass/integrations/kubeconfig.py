@@ -1,7 +1,7 @@
 """A kubeconfig whose user is `daypass exec-credential`.
 
-It is a file of its own, in JSON, which is YAML: an existing kubeconfig can't be read without a YAML
-library, and nothing is as easy to damage. kubectl joins files by itself: KUBECONFIG=a:b.
+It is a separate file in JSON, which is also YAML. An existing kubeconfig is never changed: that
+would need a YAML library, and could damage it. kubectl merges files: KUBECONFIG=a:b.
 """
 
 import base64
@@ -19,35 +19,35 @@ _EXAMPLE = "it looks like https://k8s.example.com:6443"
 
 
 def check_server(server: str, door: DoorUrl) -> str:
-    """The URL of an API server, without a slash at the end; returns the host in it.
+    """Check the URL of an API server, and return the host in it.
 
-    Raises UsageError for what is no such URL, and for the door's host and port, whatever the path:
-    a door shows the TokenRequest API and no other, so kubectl would find nothing behind it.
+    Raises UsageError for any other URL, and for the door's host and port with any path: a door
+    publishes only the TokenRequest API, so kubectl would find nothing there.
     """
     try:
         parts = urlsplit(server)
     except ValueError:
-        raise UsageError("the server is no URL", _EXAMPLE) from None
+        raise UsageError("the server is not a URL", _EXAMPLE) from None
     address = HostPort.parse(parts.netloc, default_port=443 if parts.scheme == "https" else 80)
     if parts.scheme not in ("https", "http") or address is None or not server.isprintable():
-        raise UsageError("the server is no https:// URL with a host and nothing else", _EXAMPLE)
+        raise UsageError("the server is not an https:// URL with only a host and a port", _EXAMPLE)
     if parts.query or parts.fragment:
         raise UsageError("the server's URL has a query or a fragment", _EXAMPLE)
     if parts.scheme == "http" and not address.is_loopback:
         raise UsageError("http:// would send tokens in the clear", f"use https://{parts.netloc}")
     if str(address) == str(door.address):
         raise UsageError(
-            f"{server} is the door: it gives tokens, and shows no other API of the cluster",
+            f"{server} is the door: it issues tokens and publishes no other API",
             "name the API server that the tokens are for, if you can reach it from here",
         )
     return address.host
 
 
 def read_public_authority(path: str) -> str:
-    """PEM certificates in a file, and no key, since they go on; raises UsageError."""
+    """Return the PEM certificates in a file. Raises UsageError if it holds a private key."""
     pem = read_authority(path)
     if "PRIVATE KEY" in pem:
-        raise UsageError(f"{path} holds a private key", "name a file of certificates alone")
+        raise UsageError(f"{path} holds a private key", "name a file with certificates only")
     return pem
 
 
@@ -59,9 +59,9 @@ def kubeconfig(
     authority_pem: str | None,
     command: Sequence[str],
 ) -> str:
-    """The file's content. `command`: the program, by its whole path, and all its arguments.
+    """Return the file's content. `command`: the program with its absolute path, and its arguments.
 
-    There is no `installHint`: client-go shows it only for a program that it looked for on PATH.
+    There is no `installHint`: client-go shows it only for a program that it searches on PATH.
     """
     cluster: dict[str, str] = {"server": server}
     if authority_pem is not None:
@@ -86,16 +86,16 @@ def kubeconfig(
 
 
 def write_new(path: str, content: str) -> None:
-    """Write a file that is not there yet; raises UsageError, and touches nothing that is there."""
+    """Write a new file. Raises UsageError if it exists, and leaves that file unchanged."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise UsageError(
-            f"{path} is there already, and is left as it is",
+            f"{path} exists already, and is unchanged",
             f"name a new file, and use both: KUBECONFIG={path}:NEW",
         ) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
+        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
         raise UsageError(f"{path} cannot be written: {reason}", "name another file") from None
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(content)

@@ -22,9 +22,9 @@ def authorize(
     audience: str | None = None,
     lifetime_seconds: int | None = None,
 ) -> None:
-    """Let every client of this configuration send a short-lived token, fresh with each request.
+    """Let every client of this configuration send a short-lived token with each request.
 
-    `audience`: one that the API server takes, such as its issuer; instead of the credentials' own.
+    `audience`: one that the API server accepts, such as its issuer; by default the credentials'.
     Requests raise what `Credentials.token` does.
     """
     bearer = Bearer(credentials, audience, lifetime_seconds)
@@ -32,5 +32,5 @@ def authorize(
     def refresh(configuration: Configuration) -> None:
         configuration.api_key[_KEY] = header(bearer.token())
 
-    configuration.api_key[_KEY] = ""  # it asks the hook only where there is one
+    configuration.api_key[_KEY] = ""  # the hook is called only if the key exists
     configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]

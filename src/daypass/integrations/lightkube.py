@@ -16,7 +16,7 @@ __all__ = ["authorize"]
 
 
 class _Auth(AuthFlow, httpx2.Auth):
-    """What httpx2 asks about each request."""
+    """The auth of a client of httpx2."""
 
 
 def authorize(
@@ -25,11 +25,11 @@ def authorize(
     audience: str | None = None,
     lifetime_seconds: int | None = None,
 ) -> None:
-    """Let a client send a short-lived token, fresh with each request, instead of its config's user.
+    """Let a client send a short-lived token with each request, instead of its config's user.
 
-    `audience`: one that the API server takes, such as its issuer; instead of the credentials' own.
+    `audience`: one that the API server accepts, such as its issuer; by default the credentials'.
     Requests raise what `Credentials.token` does. See `daypass.integrations` for what happens after
     a 401.
     """
-    # lightkube has no parameter for it; the client of httpx2 that it wraps does.
+    # lightkube has no parameter for it, but the client of httpx2 that it wraps has one.
     client._client._client.auth = _Auth(credentials, audience, lifetime_seconds)

@@ -9,8 +9,7 @@ from typing import Any
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import Token
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header
-from daypass.integrations._rewind import rewinder
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header, rewinder
 
 try:
     from requests import PreparedRequest, Response
@@ -22,7 +21,7 @@ __all__ = ["Auth"]
 
 
 class Auth(AuthBase):
-    """A short-lived token on each request.
+    """Puts a short-lived token on each request.
 
     `audience`, `lifetime_seconds`: instead of those of the credentials. Requests raise what
     `Credentials.token` does. See `daypass.integrations` for what happens after a 401.
@@ -37,7 +36,7 @@ class Auth(AuthBase):
         self._bearer = Bearer(credentials, audience, lifetime_seconds)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """What requests calls while it prepares a request."""
+        """Add a token to a request that has none, and return the request."""
         if AUTHORIZATION not in request.headers:
             token = self._bearer.token()
             request.headers[AUTHORIZATION] = header(token)
@@ -46,10 +45,10 @@ class Auth(AuthBase):
         return request
 
     def _answered(
-        self, token: Token, begin_anew: Callable[[], object] | None, response: Response, **how: Any
+        self, token: Token, rewind: Callable[[], object] | None, response: Response, **how: Any
     ) -> Response:
         request = response.request
-        # Redirects bring this hook along, and the token only where it belongs.
+        # A redirect copies this hook, but not the token to another origin.
         has_token = request.headers.get(AUTHORIZATION) == header(token)
         if response.status_code != UNAUTHORIZED or not has_token:
             return response
@@ -58,11 +57,11 @@ class Auth(AuthBase):
         except BaseException:
             response.close()
             raise
-        if renewed is None or begin_anew is None:
+        if renewed is None or rewind is None:
             return response
-        _ = response.content  # read to its end, or its connection could not be used again
+        _ = response.content  # read to the end, so that the connection can be reused
         response.close()
-        begin_anew()
+        rewind()
         again = request.copy()
         again.headers[AUTHORIZATION] = header(renewed)
         answer: Response = response.connection.send(again, **how)

@@ -6,8 +6,7 @@ from typing import Any
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header
-from daypass.integrations._rewind import rewinder
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header, rewinder
 
 try:
     import urllib3
@@ -40,14 +39,14 @@ class PoolManager(urllib3.PoolManager):
     def urlopen(  # type: ignore[override]
         self, method: str, url: str, redirect: bool = True, **how: Any
     ) -> BaseHTTPResponse:
-        """What every request of a pool manager comes down to."""
+        """Send a request with a token, and once more after a 401. All methods call it."""
         given = how.pop("headers", None)
         headers = HTTPHeaderDict(self.headers if given is None else given)
         if AUTHORIZATION in headers or _was_redirected(how.get("retries")):
             return super().urlopen(method, url, redirect, headers=headers, **how)
         token = self._bearer.token()
         headers[AUTHORIZATION] = header(token)
-        begin_anew = rewinder(how.get("body"))
+        rewind = rewinder(how.get("body"))
         response = super().urlopen(method, url, redirect, headers=headers, **how)
         if response.status != UNAUTHORIZED or _was_redirected(response.retries):
             return response
@@ -56,18 +55,18 @@ class PoolManager(urllib3.PoolManager):
         except BaseException:
             response.close()
             raise
-        if renewed is None or begin_anew is None:
+        if renewed is None or rewind is None:
             return response
         response.drain_conn()
-        begin_anew()
+        rewind()
         headers[AUTHORIZATION] = header(renewed)
         return super().urlopen(method, url, redirect, headers=headers, **how)
 
 
 class ProxyManager(PoolManager, urllib3.ProxyManager):
-    """The same through a proxy: `ProxyManager(credentials, "http://proxy:3128")`."""
+    """A PoolManager that uses a proxy: `ProxyManager(credentials, "http://proxy:3128")`."""
 
 
 def _was_redirected(retries: Retry | bool | int | None) -> bool:
-    """Whether urllib3 has followed a redirect; its pool managers call themselves to do so."""
+    """Return whether urllib3 follows a redirect; its pool managers call `urlopen` again for it."""
     return isinstance(retries, Retry) and any(step.redirect_location for step in retries.history)

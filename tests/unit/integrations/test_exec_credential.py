@@ -8,7 +8,7 @@ import pytest
 
 from daypass._core.errors import UsageError
 from daypass.client.token import CachedToken
-from daypass.integrations.exec_credential import VERSIONS, asked_version, exec_credential
+from daypass.integrations.exec_credential import VERSIONS, exec_credential, requested_version
 from support.fake_door import short_lived_token
 from support.messages import raises
 from support.timing import NOON
@@ -33,7 +33,7 @@ def info(version: str, spec: str = '{"interactive":false}') -> str:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_version_that_is_asked_for_is_the_one_that_is_answered(version: str) -> None:
-    assert asked_version(info(version)) == version
+    assert requested_version(info(version)) == version
     document = json.loads(exec_credential(version, entry(), NOON))
     assert document == {
         "apiVersion": version,
@@ -44,18 +44,18 @@ def test_the_version_that_is_asked_for_is_the_one_that_is_answered(version: str)
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_json_by_another_client_is_read_too(version: str) -> None:
-    assert asked_version(json.dumps(json.loads(info(version)), indent=1)) == version
+    assert requested_version(json.dumps(json.loads(info(version)), indent=1)) == version
     cluster = '{"interactive":true,"cluster":{"server":"https://x","config":{"apiVersion":"x"}}}'
-    assert asked_version(info(version, cluster)) == version
+    assert requested_version(info(version, cluster)) == version
 
 
 def test_an_api_version_inside_the_cluster_is_ignored() -> None:
     spec = f'{{"cluster":{{"config":{info(VERSIONS[0]).strip()}}}}}'
-    assert asked_version(info(VERSIONS[1], spec)) == VERSIONS[1]
+    assert requested_version(info(VERSIONS[1], spec)) == VERSIONS[1]
 
 
 def test_the_default_version_is_v1() -> None:
-    assert asked_version("") == "client.authentication.k8s.io/v1"
+    assert requested_version("") == "client.authentication.k8s.io/v1"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_default_version_is_v1() -> None:
 )
 def test_an_unsupported_version_is_refused_with_the_one_to_use(version: str) -> None:
     with raises(UsageError) as caught:
-        asked_version(info(version))
+        requested_version(info(version))
     assert "apiVersion: client.authentication.k8s.io/v1 " in caught.value.hint
 
 
@@ -74,7 +74,7 @@ def test_an_unsupported_version_is_refused_with_the_one_to_use(version: str) -> 
 )
 def test_an_invalid_exec_info_is_refused(text: str) -> None:
     with raises(UsageError, match="KUBERNETES_EXEC_INFO"):
-        asked_version(text)
+        requested_version(text)
 
 
 def test_the_reported_expiry_is_when_the_cache_replaces_the_token() -> None:
