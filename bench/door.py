@@ -15,10 +15,11 @@ from pathlib import Path
 
 from bench.loads import Target, build, cpu_seconds, fire, stub
 from bench.rounds import compare
+from daypass.config import Address
 from daypass.local.envoy import Envoy
 from daypass.render.envoy.bootstrap import static_files
 from daypass.render.envoy.protobuf_any import extension
-from daypass.render.envoy.settings import SocketAddress, Upstream
+from daypass.render.envoy.settings import Upstream
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.doors import BODY, EKF, JWT, PATH, Door, door_settings, running_door
@@ -50,7 +51,7 @@ def _real(program: Path, folder: Path, plane: ControlPlane, rounds: int, seconds
     place.mkdir()
     plain.mkdir()
     upstream = Upstream(
-        address=SocketAddress(host="127.0.0.1", port=plane.port),
+        address=Address(host="127.0.0.1", port=plane.port),
         authority_file=str(plane.ca_path),
         server_name=SERVER,
     )
@@ -110,7 +111,7 @@ def _stub(program: Path, folder: Path, rounds: int, seconds: float) -> None:
     headers, body = folder / "headers", folder / "body"
     with stub(program, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
         upstream = Upstream(
-            address=SocketAddress(host="127.0.0.1", port=port),
+            address=Address(host="127.0.0.1", port=port),
             authority_file=str(folder / "stub-ca.crt"),
             server_name=SERVER,
         )

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.loads import Target, build, cpu_seconds, fire, stub
+from daypass.config import Address
 from daypass.render.envoy.filters import RevocationSnapshot
-from daypass.render.envoy.settings import Protected, SocketAddress
+from daypass.render.envoy.settings import Protected
 from daypass.render.envoy.upstream import PROTECTED
 from support.authority import Authority
 from support.controlplane import ControlPlane
@@ -62,7 +63,7 @@ def _cost(folder: Path, rounds: int) -> None:
     load = build()
     with stub(load, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
         protected = Protected(
-            address=SocketAddress(host="127.0.0.1", port=port),
+            address=Address(host="127.0.0.1", port=port),
             authority_file=str(folder / "ca.crt"),
         )
 

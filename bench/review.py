@@ -30,8 +30,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from bench.gate import revocation
 from bench.loads import Target, build, cpu_seconds, fire, stub
 from bench.rounds import compare
+from daypass.config import Address
 from daypass.gate.authorizer.token_reviews import PATH
-from daypass.render.envoy.settings import Protected, SocketAddress
+from daypass.render.envoy.settings import Protected
 from support import objects
 from support.authority import Authority
 from support.controlplane import ControlPlane
@@ -296,7 +297,7 @@ def _protected(bench: Bench) -> Iterator[Protected]:
         (folder / name).write_text(text)
     with stub(bench.load, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
         yield Protected(
-            address=SocketAddress(host="127.0.0.1", port=port),
+            address=Address(host="127.0.0.1", port=port),
             authority_file=str(folder / "stub-ca.crt"),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daypass.config import Gate
+from daypass.config import Address, Gate
 from daypass.config.exposure import Exposure
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.settings import (
@@ -11,7 +11,6 @@ from daypass.render.envoy.settings import (
     GateSettings,
     Protected,
     RateLimits,
-    SocketAddress,
     Timeouts,
     Upstream,
 )
@@ -23,7 +22,7 @@ SETTINGS = DoorSettings(
         hosts=("ekf.example.com", "serving.example.com"),
         body_limit_bytes=8192,
     ),
-    listen=SocketAddress(host="0.0.0.0", port=8443),  # noqa: S104 - what a Service routes to
+    listen=Address(host="0.0.0.0", port=8443),  # noqa: S104 - what a Service routes to
     certificates=(
         Certificate(
             name="ekf",
@@ -39,7 +38,7 @@ SETTINGS = DoorSettings(
         ),
     ),
     upstream=Upstream(
-        address=SocketAddress(host="kubernetes.default.svc", port=443),
+        address=Address(host="kubernetes.default.svc", port=443),
         authority_file="/etc/daypass/authority/ca.crt",
         server_name="kubernetes.default.svc",
     ),
@@ -54,10 +53,10 @@ GATE = GateSettings(
     gate=Gate(
         audience="gate.example.com", engine="envoy", hosts=("ekf.example.com",), check="both"
     ),
-    listen=SocketAddress(host="127.0.0.1", port=8444),
+    listen=Address(host="127.0.0.1", port=8444),
     certificates=SETTINGS.certificates[:1],
     protected=Protected(
-        address=SocketAddress(host="service.example.com", port=8080),
+        address=Address(host="service.example.com", port=8080),
         authority_file="/etc/ssl/certs/ca-certificates.crt",
     ),
     issuer="https://kubernetes.default.svc",

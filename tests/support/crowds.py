@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from daypass.render.envoy.settings import SocketAddress
+from daypass.config import Address
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 BESIDE = 200
@@ -58,9 +58,9 @@ class Holding:
         self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(20)
 
     @property
-    def address(self) -> SocketAddress:
+    def address(self) -> Address:
         """Where it listens."""
-        return SocketAddress(host="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
+        return Address(host="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
 
     def hold(self) -> None:
         """Let everybody wait who comes from now on."""

@@ -11,10 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daypass._core.reasons import REASON_HEADER
+from daypass.config import Address
 from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import followed_files, to_json
-from daypass.render.envoy.settings import Certificate, DoorSettings, SocketAddress, Upstream
+from daypass.render.envoy.settings import (
+    Certificate,
+    DoorSettings,
+    Upstream,
+)
 from support.authority import Authority
 from support.deadline import eventually
 from support.h2c import Fields, Http2, Reply
@@ -75,7 +80,7 @@ def door_settings(folder: Path, authority: Authority, upstream: Upstream) -> Doo
         )
     return DoorSettings(
         exposure=Exposure(prefix="/kubernetes", hosts=(EKF, SERVING)),
-        listen=SocketAddress(host="127.0.0.1", port=0),
+        listen=Address(host="127.0.0.1", port=0),
         certificates=tuple(certificates),
         upstream=upstream,
         trusted_hops=0,
@@ -96,7 +101,7 @@ def running_door(
     authority = Authority()
     (folder / "upstream-ca.crt").write_text(upstream_authority_pem)
     upstream = Upstream(
-        address=SocketAddress(host="127.0.0.1", port=upstream_port),
+        address=Address(host="127.0.0.1", port=upstream_port),
         authority_file=str(folder / "upstream-ca.crt"),
         server_name=server_name,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daypass._core.files import write_private
+from daypass.config import Address
 from daypass.config.gate import Check, Gate
 from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
@@ -22,7 +23,12 @@ from daypass.render.envoy.bootstrap import (
 )
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.protobuf_any import Json
-from daypass.render.envoy.settings import GateSettings, Protected, SocketAddress, Timeouts, Upstream
+from daypass.render.envoy.settings import (
+    GateSettings,
+    Protected,
+    Timeouts,
+    Upstream,
+)
 from support.authority import Authority
 from support.doors import EKF, door_settings
 from support.raw import Answer, Conversation, connect
@@ -85,7 +91,7 @@ def running_gate(
     authority = Authority()
     (folder / "upstream-ca.crt").write_text(authority.pem)
     upstream = Upstream(
-        address=SocketAddress(host="127.0.0.1", port=9),
+        address=Address(host="127.0.0.1", port=9),
         authority_file=str(folder / "upstream-ca.crt"),
         server_name=UPSTREAM_NAME,
     )
@@ -93,7 +99,7 @@ def running_gate(
     with Echo() as echo:
         gate = GateSettings(
             gate=Gate(audience=AUDIENCE, engine="envoy", hosts=(EKF,), check=check),
-            listen=SocketAddress(host="127.0.0.1", port=0),
+            listen=Address(host="127.0.0.1", port=0),
             certificates=door.certificates[:1],
             protected=protected or Protected(address=echo.address),
             issuer=ISSUER,

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from daypass.render.envoy.settings import SocketAddress
+from daypass.config import Address
 from support.authority import Authority
 from support.deadline import eventually
 from support.doors import (
@@ -275,7 +275,7 @@ class TestDownstream:
     def test_a_door_on_ipv6_takes_token_requests(self, tmp_path: Path) -> None:
         with running_stage(
             tmp_path,
-            change=lambda settings: replace(settings, listen=SocketAddress(host="::1", port=0)),
+            change=lambda settings: replace(settings, listen=Address(host="::1", port=0)),
         ) as stage:
             (arrived,) = stage.send(post()).arrived
             assert arrived.header("x-forwarded-for") == "::1"

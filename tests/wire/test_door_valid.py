@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from daypass.config import Address
 from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, EnvoyFailedError, validate
 from daypass.render.envoy.bootstrap import static_files, to_json
-from daypass.render.envoy.settings import DoorSettings, SocketAddress, Timeouts
+from daypass.render.envoy.settings import (
+    DoorSettings,
+    Timeouts,
+)
 from golden.door_setting import SETTINGS
 from support.authority import Authority
 
@@ -35,7 +39,7 @@ def with_prefix(settings: DoorSettings, prefix: str) -> DoorSettings:
 
 def with_upstream(settings: DoorSettings, host: str, server_name: str) -> DoorSettings:
     """Another API server."""
-    upstream = replace(settings.upstream, address=SocketAddress(host=host, port=6443))
+    upstream = replace(settings.upstream, address=Address(host=host, port=6443))
     return replace(settings, upstream=replace(upstream, server_name=server_name))
 
 
@@ -70,7 +74,7 @@ CHANGES: dict[str, Callable[[DoorSettings], DoorSettings]] = {
     "as committed": lambda s: s,
     "twenty domains": lambda s: with_domains(s, 20),
     "one domain": lambda s: with_domains(s, 1),
-    "listen on IPv6": lambda s: replace(s, listen=SocketAddress(host="::", port=8443)),
+    "listen on IPv6": lambda s: replace(s, listen=Address(host="::", port=8443)),
     "an API server by its address": lambda s: with_upstream(s, "10.0.0.1", "10.0.0.1"),
     "an API server by its IPv6 address": lambda s: with_upstream(s, "fd00::1", "fd00::1"),
     "an API server by address and name": lambda s: with_upstream(s, "127.0.0.1", "kubernetes"),
@@ -96,4 +100,4 @@ def test_envoy_takes_the_door(tmp_path: Path, here: DoorSettings, change: str) -
 
 def test_envoys_validation_reports_what_is_wrong(tmp_path: Path, here: DoorSettings) -> None:
     with pytest.raises(EnvoyFailedError, match="malformed IP address"):
-        judge(tmp_path, replace(here, listen=SocketAddress(host="no-address", port=1)))
+        judge(tmp_path, replace(here, listen=Address(host="no-address", port=1)))

@@ -14,10 +14,11 @@ import daypass
 from daypass._core.clock import SYSTEM_CLOCK, utc
 from daypass.client.config import CredentialsConfig
 from daypass.client.http1 import HttpRequest
+from daypass.config import Address
 from daypass.integrations.grpc import channel_credentials
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.protobuf_any import Json
-from daypass.render.envoy.settings import Protected, SocketAddress
+from daypass.render.envoy.settings import Protected
 from daypass.render.envoy.upstream import PROTECTED
 from support.authority import Authority
 from support.deadline import eventually
@@ -41,7 +42,7 @@ def behind() -> Iterator[GrpcService]:
 def shared_gate(
     tmp_path_factory: pytest.TempPathFactory, behind: GrpcService
 ) -> Iterator[RunningGate]:
-    protected = Protected(address=SocketAddress(host="127.0.0.1", port=behind.plain_port))
+    protected = Protected(address=Address(host="127.0.0.1", port=behind.plain_port))
     with running_gate(
         tmp_path_factory.mktemp("gate"), SIGNER.jwks, longest_lifetime_seconds=7200,
         protected=protected, change=speak_http2_behind,

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from daypass._core.reasons import REASON_HEADER, Reason
+from daypass.config import Address
 from daypass.render.envoy.bootstrap import KEYS_FILE
 from daypass.render.envoy.protobuf_any import Json
-from daypass.render.envoy.settings import Protected, SocketAddress
+from daypass.render.envoy.settings import Protected
 from support.deadline import eventually
 from support.doors import EKF
 from support.gate_differences import told
@@ -140,7 +141,7 @@ def test_a_service_cannot_claim_a_reason_of_the_gate(tmp_path: Path) -> None:
             tmp_path,
             SIGNER.jwks,
             longest_lifetime_seconds=LONGEST_SECONDS,
-            protected=Protected(address=SocketAddress(host="127.0.0.1", port=port)),
+            protected=Protected(address=Address(host="127.0.0.1", port=port)),
         ) as gate,
     ):
         answer = gate.send([f"Authorization: Bearer {token()}"])

@@ -45,15 +45,21 @@ def _open(path: str, may_be_mounted: bool) -> int:
     raise UnsafeFileError(f"{path} is a symbolic link", "name the file that it points to")
 
 
-def read_ordinary(path: str, *, limit_bytes: int) -> bytes:
+def read_ordinary(path: str, *, limit_bytes: int, only_own: bool = False) -> bytes:
     """Return the contents of an ordinary file without secrets.
 
     Raises UnsafeFileError for anything else (reading a pipe could block) and for more than
-    `limit_bytes`, and OSError if it cannot be opened.
+    `limit_bytes`; with `only_own` also if users other than this one and root own it or can write
+    it. Raises OSError if it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        _verify_ordinary(os.fstat(descriptor), path)
+        status = os.fstat(descriptor)
+        _verify_ordinary(status, path)
+        if only_own and (status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid())):
+            raise UnsafeFileError(
+                f"{path} can be written by others", f"chmod go-w {path}, and own it"
+            )
         return _read_bounded(descriptor, path, limit_bytes)
     finally:
         os.close(descriptor)

@@ -27,6 +27,22 @@ def is_loopback(host: str) -> bool:
     return ip_address(host).is_loopback
 
 
+def bracketed(host: str) -> str:
+    """Return a host as it is written before a port and in a Host header (RFC 3986, 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def parse_listen(text: str) -> tuple[str, int] | None:
+    """Return host (no brackets, perhaps empty) and port of `HOST:PORT`; None for anything else.
+
+    Port 0 is any free port.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not _is_port(port):
+        return None
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 class HostPort:
     """A host (lower case; an IPv6 address without its brackets) and a port."""
 
@@ -37,7 +53,7 @@ class HostPort:
         self.port = port
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:
@@ -58,9 +74,13 @@ class HostPort:
                 return None
         if not colon:
             return cls(host.lower(), default_port)
-        if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+        if not _is_port(port) or int(port) == 0:
             return None
         return cls(host.lower(), int(port))
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536
 
 
 def _is_host(host: str) -> bool:

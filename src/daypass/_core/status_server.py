@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
+from daypass._core.net import bracketed
 
 REQUEST_SECONDS = 5.0
 LIMIT_BYTES = 8 * 1024
@@ -40,9 +41,9 @@ class StatusServer:
         try:
             self._server = _Server((host, port), routes)
         except OSError as error:
-            shown = f"[{listen[0]}]" if ":" in listen[0] else listen[0] or "*"
+            shown = f"{bracketed(listen[0] or '*')}:{port}"
             raise DaypassError(
-                f"cannot listen on {shown}:{port}: {error.strerror or error}", hint
+                f"cannot listen on {shown}: {error.strerror or error}", hint
             ) from None
         self.address: tuple[str, int] = self._server.socket.getsockname()[:2]
         self._thread = threading.Thread(

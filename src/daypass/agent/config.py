@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
-from daypass._core.net import HostPort
+from daypass._core.files import UnsafeFileError, read_ordinary
+from daypass._core.net import HostPort, parse_listen
 from daypass._core.text import printable, suggest
 
 
@@ -333,37 +334,22 @@ def load_config(path: str) -> AgentConfig:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb", opener=_open_now) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise AgentConfigError(f"{path} is not an ordinary file", "name a file")
-            # A user who can write it can run commands as this user.
-            if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-                raise AgentConfigError(
-                    f"{path} can be written by others", f"chmod go-w {path}, and own it"
-                )
-            content = file.read(LIMIT_BYTES + 1)
+        # A user who can write it can run commands as this user.
+        return read_ordinary(path, limit_bytes=LIMIT_BYTES, only_own=True)
+    except UnsafeFileError as error:
+        raise AgentConfigError(error.fact, error.hint) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
+        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
         raise AgentConfigError(f"{path} cannot be read: {reason}", "is the path right?") from None
-    if len(content) > LIMIT_BYTES:
-        raise AgentConfigError(
-            f"{path} is larger than {LIMIT_BYTES} bytes", "is it the right file?"
-        )
-    return content
-
-
-def _open_now(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # do not wait for the writer of a pipe
 
 
 def _token(table: _Table) -> TokenFile:
-    path = table.path("path", "it takes the file that the token goes into")
+    path = table.path("path", "it takes the path of the file for the token")
     if path is None:
         raise table.problem("path", "is missing", 'write: path = "/run/daypass/gate.token"')
     layout = table.choice("layout", LAYOUTS)
     _check_place(table, path, layout)
-    audience = table.text("audience", "it takes whom the token is for")
+    audience = table.text("audience", "it takes the audience of the token, in quotes")
     if audience is not None and audience != audience.strip():
         raise table.problem("audience", "begins or ends with a space", "take the space out")
     return TokenFile(
@@ -393,7 +379,7 @@ def _mode(table: _Table) -> int:
         raise table.problem("mode", "is not an octal number", hint)
     mode = int(text, 8)
     if mode & ~0o660 or not mode & 0o400:
-        what = "lets everybody in" if mode & 0o007 else "is not one for a token's file"
+        what = "gives every user access" if mode & 0o007 else "does not fit a token's file"
         raise table.problem("mode", what, hint)
     return mode
 
@@ -446,17 +432,14 @@ def _check_duplicates(tokens: tuple[TokenFile, ...], file: str) -> None:
 
 
 def _listen(table: _Table) -> tuple[str, int] | None:
-    hint = 'write a port, which is then one of 127.0.0.1, or "ADDRESS:PORT"'
+    hint = 'write a port of 127.0.0.1, or "ADDRESS:PORT"'
     value = table.raw("listen")
     if value is None:
         return None
-    host, port = "127.0.0.1", value
-    if isinstance(value, str):
-        host, _, text = value.rpartition(":")
-        port = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else -1
-        host = host.removeprefix("[").removesuffix("]")
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
+    address = parse_listen(value if isinstance(value, str) else f"127.0.0.1:{value}")
+    if address is None:
         raise table.problem("listen", "names no port", hint)
+    host, port = address
     try:
         return str(ipaddress.ip_address(host)), port
     except ValueError:

@@ -10,9 +10,11 @@ from enum import Enum
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.net import HostPort
+from daypass._core.status_server import StatusServer
 from daypass.agent.config import AgentConfig, TokenFile
 from daypass.agent.file_renewer import AgentCredentials, FileRenewer, RenewerStatus
-from daypass.agent.health import Health
+from daypass.agent.health import routes
 from daypass.agent.log import AgentEvent, AgentLog
 from daypass.client.transport import Timing
 
@@ -100,8 +102,11 @@ class Agent:
         with ExitStack() as stack:
             where = ""
             if self._config.listen is not None:
-                health = stack.enter_context(Health(self._config.listen, self._statuses))
-                where = f", health at http://{_shown(health.address)}"
+                server = StatusServer(
+                    self._config.listen, routes(self._statuses), "name another port with `listen`"
+                )
+                stack.enter_context(server)
+                where = f", health at http://{HostPort(*server.address)}"
             count = len(self._config.tokens)
             self._log.write(AgentEvent.STARTED, f"keeping {count} token files{where}", tokens=count)
             self._seen = self._credentials.identity()
@@ -201,8 +206,3 @@ class Agent:
 
     def _statuses(self) -> list[RenewerStatus]:
         return [renewer.status() for renewer in list(self._renewers.values())]
-
-
-def _shown(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
-from daypass._core.status_server import StatusServer
+from daypass._core.status_server import Routes
 from daypass.agent.file_renewer import RenewerStatus
 
-Statuses = Callable[[], Sequence[RenewerStatus]]
-Figure = Callable[[RenewerStatus], float | None]
-
-_METRICS: tuple[tuple[str, str, str, Figure], ...] = (
-    ("renewals_total", "counter", "Token files renewed.", lambda it: it.renewals),
-    ("failures_total", "counter", "Renewals that failed.", lambda it: it.failures),
-    ("hook_failures_total", "counter", "Hooks that failed.", lambda it: it.hook_failures),
-    ("good", "gauge", "1 while the file holds a token that is good.", lambda it: it.is_good),
+_METRICS: tuple[tuple[str, str, str, Callable[[RenewerStatus], float | None]], ...] = (
+    ("renewals_total", "counter", "Token files renewed.", lambda status: status.renewals),
+    ("failures_total", "counter", "Renewals that failed.", lambda status: status.failures),
+    ("hook_failures_total", "counter", "Hooks that failed.", lambda status: status.hook_failures),
+    ("good", "gauge", "1 while the file holds a valid token.", lambda status: status.is_good),
     (
         "expiry_seconds",
         "gauge",
-        "Seconds until the token in the file ends; less than 0 after it has.",
-        lambda it: it.left_seconds,
+        "Seconds until the token in the file expires; negative after that.",
+        lambda status: status.left_seconds,
     ),
 )
 
@@ -35,24 +32,21 @@ def readiness(statuses: Sequence[RenewerStatus]) -> tuple[int, str]:
 def metrics(statuses: Sequence[RenewerStatus]) -> str:
     """Return all metrics in the text format of Prometheus."""
     lines = []
-    for name, kind, words, figure in _METRICS:
+    for name, kind, description, value_of in _METRICS:
         full = f"daypass_agent_{name}"
-        lines += [f"# HELP {full} {words}", f"# TYPE {full} {kind}"]
+        lines += [f"# HELP {full} {description}", f"# TYPE {full} {kind}"]
         for status in statuses:
-            value = figure(status)
+            value = value_of(status)
             if value is not None:
                 path = status.path.replace("\\", "\\\\").replace('"', '\\"')
                 lines.append(f'{full}{{path="{path}"}} {round(value)}')
     return "\n".join(lines) + "\n"
 
 
-class Health(StatusServer):
-    """Serves the endpoints on a background thread until the block ends."""
-
-    def __init__(self, listen: tuple[str, int], statuses: Statuses) -> None:
-        answers = {
-            "/healthz": lambda: (200, "alive\n"),
-            "/readyz": lambda: readiness(statuses()),
-            "/metrics": lambda: (200, metrics(statuses())),
-        }
-        super().__init__(listen, answers, "name another port with `listen`")
+def routes(statuses: Callable[[], Sequence[RenewerStatus]]) -> Routes:
+    """Return the endpoints for a StatusServer."""
+    return {
+        "/healthz": lambda: (200, "alive\n"),
+        "/readyz": lambda: readiness(statuses()),
+        "/metrics": lambda: (200, metrics(statuses())),
+    }

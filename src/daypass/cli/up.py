@@ -163,7 +163,7 @@ def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
 def _report(
     supervisor: "Supervisor", authority: Path, kubeconfig: Path | None, *, as_json: bool
 ) -> None:
-    from daypass.config.exposure import bracketed
+    from daypass._core.net import bracketed
     from daypass.local.api_backend import check
 
     envoy = supervisor.envoy

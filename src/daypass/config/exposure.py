@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from daypass._core.k8s_names import LABEL, SUBDOMAIN, SUBDOMAIN_LENGTH
+from daypass._core.net import bracketed
 
 BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 """Exactly one scheme, one space, one JWT. The API server accepts the scheme in any case and ignores
@@ -136,11 +137,6 @@ class Exposure:
         if request.method == "GET" and request.body_bytes > CHECK_BODY_LIMIT_BYTES:
             return Verdict.TOO_LARGE
         return Verdict.PASS
-
-
-def bracketed(host: str) -> str:
-    """Return a host as it is written in a Host header (RFC 3986, 3.2.2)."""
-    return f"[{host}]" if ":" in host else host
 
 
 def _without_port(host: str) -> str:

@@ -8,7 +8,6 @@
 import json
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from daypass._core.files import UnsafeFileError, read_ordinary
 from daypass._core.text import normalize_key, suggest
 from daypass.config.domain import EXAMPLE
 from daypass.config.errors import (
@@ -117,26 +117,18 @@ def _check_hosts(document: Document, problems: Problems) -> None:
 
 
 def _read(name: str, problems: Problems) -> bytes:
-    """Return at most one byte more than a config may have, of an ordinary file."""
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return read_ordinary(name, limit_bytes=LIMIT_BYTES)
     except FileNotFoundError:
         problems.stop(
             (0, 0),
             "no such file",
             "the smallest one: {version: 1, domains: {here: {host: localhost, front: envoy}}}",
         )
+    except UnsafeFileError as error:
+        problems.stop((0, 0), error.fact.removeprefix(f"{name} "), error.hint)
     except (OSError, ValueError) as error:
         problems.stop((0, 0), f"cannot be read: {_reason(error)}")
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            problems.stop((0, 0), "is not an ordinary file", "name the config file itself")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(LIMIT_BYTES + 1)
-    except OSError as error:
-        problems.stop((0, 0), f"cannot be read: {_reason(error)}")
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

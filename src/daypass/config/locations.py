@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, ValidationInfo
 
+from daypass._core.net import bracketed
 from daypass.config.errors import expected, fault, shown
 from daypass.config.types import host, text_schema
 
@@ -115,13 +116,13 @@ _ADDRESS = re.compile(ADDRESS)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address of this machine to listen on. `port` 0: any free port."""
+    """Where to listen or connect. `port` 0: any free port."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
 
 def prefix(text: str) -> str:

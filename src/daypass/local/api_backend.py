@@ -17,18 +17,18 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.hints import kubectl
+from daypass._core.net import bracketed
 from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context, read_authority
-from daypass.config import Config
-from daypass.config.exposure import bracketed
+from daypass.config import Address, Config
 from daypass.gate.signing_keys import KeySetError, key_set
 from daypass.kube.certificates import Authority
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HOST
-from daypass.render.envoy.settings import SocketAddress, Upstream
+from daypass.render.envoy.settings import Upstream
 
 SERVER_NAME = "kubernetes.default.svc"
 CHECK_TIMEOUT_SECONDS = 5.0
@@ -152,7 +152,7 @@ class EmbeddedApiServer:
     def upstream(self, config: Config) -> Upstream:
         """Return its address, and how it is trusted."""
         return Upstream(
-            address=SocketAddress(host=HOST, port=self.server.port),
+            address=Address(host=HOST, port=self.server.port),
             authority_file=str(self._authority_file),
             server_name=SERVER_NAME,
         )
@@ -210,7 +210,7 @@ def upstream_of(config: Config) -> Upstream:
         )
     read_authority(cluster.certificate_authority)
     return Upstream(
-        address=SocketAddress(host=cluster.server_host, port=cluster.server_port),
+        address=Address(host=cluster.server_host, port=cluster.server_port),
         authority_file=str(cluster.certificate_authority),
         server_name=cluster.server_name,
     )

@@ -5,7 +5,7 @@ import json
 import threading
 from types import TracebackType
 
-from daypass.render.envoy.settings import SocketAddress
+from daypass.config import Address
 
 _BODY_LIMIT_BYTES = 1024 * 1024
 
@@ -45,9 +45,9 @@ class Echo:
         self._thread.start()
 
     @property
-    def address(self) -> SocketAddress:
+    def address(self) -> Address:
         """The address it listens on."""
-        return SocketAddress(host="127.0.0.1", port=self._server.server_address[1])
+        return Address(host="127.0.0.1", port=self._server.server_address[1])
 
     def stop(self) -> None:
         """Stop it."""

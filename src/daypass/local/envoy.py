@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
-from daypass.render.envoy.settings import SocketAddress
+from daypass.config import Address
 
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -79,7 +79,7 @@ class PortTakenError(DaypassError):
     """The address is in use, or may not be used."""
 
 
-def verify_free(address: SocketAddress) -> None:
+def verify_free(address: Address) -> None:
     """Raise PortTakenError unless this address can be bound.
 
     Envoy binds with SO_REUSEPORT, and would silently share a port with another Envoy of the user.

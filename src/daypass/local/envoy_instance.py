@@ -12,6 +12,7 @@ from typing import TypeVar
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
+from daypass.config import Address
 from daypass.local.envoy import ADMIN_SOCKET, Envoy, EnvoyFailedError, validate, verify_free
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
@@ -24,7 +25,10 @@ from daypass.render.envoy.bootstrap import (
 )
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.gate_listener import NO_KEYS
-from daypass.render.envoy.settings import DoorSettings, GateSettings, SocketAddress
+from daypass.render.envoy.settings import (
+    DoorSettings,
+    GateSettings,
+)
 
 _VERSIONS = {
     "listeners.json": "listener_manager.lds.version_text",
@@ -51,7 +55,7 @@ class EnvoyInstanceSettings:
     gate: GateSettings | None = None
 
     @property
-    def listens(self) -> dict[str, SocketAddress]:
+    def listens(self) -> dict[str, Address]:
         """The addresses to listen on, by the name of the listener."""
         listens = {"door": self.door.listen}
         return listens if self.gate is None else {**listens, "gate": self.gate.listen}

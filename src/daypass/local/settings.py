@@ -11,8 +11,7 @@ from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.net import is_address
-from daypass.config import Address as ConfigAddress
-from daypass.config import Config, Domain, TlsFiles
+from daypass.config import Address, Config, Domain, TlsFiles
 from daypass.config.locations import split_origin
 from daypass.kube.certificates import Authority
 from daypass.local.envoy_instance import EnvoyInstanceSettings
@@ -21,7 +20,6 @@ from daypass.render.envoy.settings import (
     DoorSettings,
     GateSettings,
     Protected,
-    SocketAddress,
     Upstream,
 )
 from daypass.render.settings import exposure_of, rate_limits
@@ -43,7 +41,7 @@ def envoy_settings(
     clock: Clock,
     *,
     issuer: str,
-    echo: SocketAddress | None,
+    echo: Address | None,
     authorizer: Path | None = None,
 ) -> EnvoyInstanceSettings:
     """Return the settings of a config's door and gate.
@@ -96,14 +94,14 @@ def envoy_settings(
     return EnvoyInstanceSettings(door=door, gate=gate)
 
 
-def _protected(config: Config, echo: SocketAddress | None) -> Protected:
+def _protected(config: Config, echo: Address | None) -> Protected:
     if config.local.upstream is None:
         if echo is None:
             raise AssertionError("a gate without an upstream needs an echo service")
         return Protected(address=echo)
     scheme = config.local.upstream.partition("://")[0]
     host, port = split_origin(config.local.upstream)
-    address = SocketAddress(host=host, port=port)
+    address = Address(host=host, port=port)
     if scheme != "https":
         return Protected(address=address, is_http2=scheme == "h2c")
     authorities = ssl.get_default_verify_paths().cafile or DEBIAN_AUTHORITIES
@@ -115,14 +113,14 @@ def _protected(config: Config, echo: SocketAddress | None) -> Protected:
     return Protected(address=address, authority_file=authorities)
 
 
-def listens_of(config: Config) -> list[SocketAddress]:
+def listens_of(config: Config) -> list[Address]:
     """Return the addresses of the door, and of the gate if there is one."""
     gate = [] if config.gate is None else [_listen(config.local.gate)]
     return [_listen(config.local.door), *gate]
 
 
-def _listen(address: ConfigAddress) -> SocketAddress:
-    return SocketAddress(host=address_of(address.host), port=address.port)
+def _listen(address: Address) -> Address:
+    return Address(host=address_of(address.host), port=address.port)
 
 
 def files_of(config: Config) -> list[Path]:

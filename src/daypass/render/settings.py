@@ -1,12 +1,11 @@
 """The settings of door and gate that a config decides, for Envoy in a pod and on one machine."""
 
-from daypass.config import Config
+from daypass.config import Address, Config
 from daypass.config.exposure import Exposure
 from daypass.render.envoy.settings import (
     Certificate,
     DoorSettings,
     RateLimits,
-    SocketAddress,
     Upstream,
 )
 from daypass.render.published_domain import PublishedDomain
@@ -41,7 +40,7 @@ def pod_door_settings(config: Config, domains: list[PublishedDomain]) -> DoorSet
     """Return the settings of a door in a pod, with every file at its place there."""
     return DoorSettings(
         exposure=exposure_of(config, tuple(domain.domain.host for domain in domains)),
-        listen=SocketAddress(host=_ALL_ADDRESSES, port=HTTPS_PORT),
+        listen=Address(host=_ALL_ADDRESSES, port=HTTPS_PORT),
         # For every name: some ingresses send none, or another one.
         certificates=(
             Certificate(
@@ -51,12 +50,12 @@ def pod_door_settings(config: Config, domains: list[PublishedDomain]) -> DoorSet
             ),
         ),
         upstream=Upstream(
-            address=SocketAddress(host=config.cluster.server_host, port=config.cluster.server_port),
+            address=Address(host=config.cluster.server_host, port=config.cluster.server_port),
             authority_file=f"{AUTHORITY_FOLDER}/ca.crt",
             server_name=config.cluster.server_name,
         ),
         trusted_hops=config.door.trusted_hops,
         rate_limits=rate_limits(config),
         https_hosts=tuple(domain.domain.host for domain in domains if domain.ends_tls),
-        probe=SocketAddress(host=_ALL_ADDRESSES, port=PROBE_PORT),
+        probe=Address(host=_ALL_ADDRESSES, port=PROBE_PORT),
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.status_server import StatusServer
 from daypass.agent.daemon import ServiceManager
 from daypass.agent.file_renewer import RenewerStatus
-from daypass.agent.health import Health, metrics, readiness
+from daypass.agent.health import metrics, readiness, routes
 from daypass.agent.hooks import hook_environment
 from daypass.agent.log import AgentEvent, AgentLog
 from support.messages import check
@@ -49,8 +50,8 @@ def test_the_endpoints_open_without_a_dns_lookup(monkeypatch: pytest.MonkeyPatch
         raise AssertionError
 
     monkeypatch.setattr(socket, "getfqdn", ask)
-    with Health(("127.0.0.1", 0), lambda: []) as health:
-        assert health.address[1] > 0
+    with StatusServer(("127.0.0.1", 0), routes(lambda: []), "") as server:
+        assert server.address[1] > 0
 
 
 def test_metrics_are_in_the_format_that_prometheus_reads() -> None:

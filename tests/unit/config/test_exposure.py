@@ -9,7 +9,6 @@ from daypass.config.exposure import (
     DoorRequest,
     Exposure,
     Verdict,
-    bracketed,
     refusals,
 )
 from support.messages import check
@@ -187,7 +186,3 @@ def test_the_413_message_names_the_configured_limit() -> None:
     exposure = Exposure(prefix="/k", hosts=("h",), body_limit_bytes=100)
     (too_large,) = (r for r in refusals(exposure) if r.code == 413)
     assert "100" in too_large.message
-
-
-def test_an_ipv6_address_is_put_in_brackets() -> None:
-    assert [*map(bracketed, ("::1", "127.0.0.1", "a.b"))] == ["[::1]", "127.0.0.1", "a.b"]

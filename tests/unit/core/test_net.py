@@ -1,8 +1,8 @@
-"""Which hosts are addresses, and which are this machine."""
+"""Hosts and ports: which hosts are addresses or this machine, and how they are written."""
 
 import pytest
 
-from daypass._core.net import is_address, is_loopback
+from daypass._core.net import bracketed, is_address, is_loopback, parse_listen
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,28 @@ def test_a_host_is_a_name_an_address_or_this_machine(
     host: str, address: bool, loopback: bool
 ) -> None:
     assert (is_address(host), is_loopback(host)) == (address, loopback)
+
+
+def test_an_ipv6_address_is_put_in_brackets() -> None:
+    assert [*map(bracketed, ("::1", "127.0.0.1", "a.b"))] == ["[::1]", "127.0.0.1", "a.b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9443", ("127.0.0.1", 9443)),
+        ("[::1]:0", ("::1", 0)),
+        ("*:65535", ("*", 65535)),
+        (":9004", ("", 9004)),
+        ("9004", None),
+        ("a:65536", None),
+        ("a:-1", None),
+        ("a:", None),
+        ("a:\u0661", None),
+        ("a:" + "1" * 5000, None),
+    ],
+)
+def test_an_address_to_listen_on_is_a_host_and_a_port(
+    text: str, address: tuple[str, int] | None
+) -> None:
+    assert parse_listen(text) == address

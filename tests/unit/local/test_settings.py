@@ -8,10 +8,13 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
-from daypass.config import parse
+from daypass.config import Address, parse
 from daypass.kube.certificates import Authority
 from daypass.local.settings import envoy_settings
-from daypass.render.envoy.settings import GateSettings, SocketAddress, Upstream
+from daypass.render.envoy.settings import (
+    GateSettings,
+    Upstream,
+)
 from support.messages import raises
 
 
@@ -29,14 +32,12 @@ local: {{{changes}}}
 """
     settings = envoy_settings(
         parse(text.encode(), name="daypass.yaml", folder=folder),
-        Upstream(
-            address=SocketAddress(host="127.0.0.1", port=1), authority_file="/a", server_name="a"
-        ),
+        Upstream(address=Address(host="127.0.0.1", port=1), authority_file="/a", server_name="a"),
         Authority.create("test", SYSTEM_CLOCK),
         folder,
         SYSTEM_CLOCK,
         issuer="https://kubernetes.default.svc",
-        echo=SocketAddress(host="127.0.0.1", port=2),
+        echo=Address(host="127.0.0.1", port=2),
     )
     assert settings.gate is not None
     return settings.gate
@@ -45,7 +46,7 @@ local: {{{changes}}}
 def test_without_an_upstream_the_gate_guards_the_echo_service(tmp_path: Path) -> None:
     guarded = gate_of(tmp_path, "").protected
     assert (guarded.address, guarded.authority_file) == (
-        SocketAddress(host="127.0.0.1", port=2),
+        Address(host="127.0.0.1", port=2),
         "",
     )
 
@@ -65,7 +66,7 @@ def test_an_upstream_with_https_is_verified(
     authorities.touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
     guarded = gate_of(tmp_path, f"upstream: '{upstream}'").protected
-    assert guarded.address == SocketAddress(host="apis", port=port)
+    assert guarded.address == Address(host="apis", port=port)
     assert guarded.authority_file == (str(authorities) if verified else "")
 
 

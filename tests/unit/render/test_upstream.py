@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from daypass.config import Gate
-from daypass.render.envoy.settings import GateSettings, Protected, SocketAddress, Timeouts
+from daypass.config import Address, Gate
+from daypass.render.envoy.settings import (
+    GateSettings,
+    Protected,
+    Timeouts,
+)
 from daypass.render.envoy.upstream import MOST_CONNECTIONS, gate_clusters
 
-ADDRESS = SocketAddress(host="127.0.0.1", port=8080)
+ADDRESS = Address(host="127.0.0.1", port=8080)
 SETTINGS = GateSettings(
     gate=Gate(audience="a", engine="envoy", hosts=("ekf.example.com",)),
     listen=ADDRESS,

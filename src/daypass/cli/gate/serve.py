@@ -12,6 +12,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.jsonlog import write_stdout
+from daypass._core.net import parse_listen
 from daypass._core.process import allow_many_files
 from daypass.cli import log
 from daypass.cli.gate import load_gate
@@ -176,7 +177,7 @@ def _listen(args: Namespace) -> Listen:
 
 
 def _address(text: str, option: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    host, port = parse_listen(text) or ("", 0)
+    if not host:
         raise UsageError(f"{option} {text[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9443")
-    return "" if host == "*" else host.strip("[]"), int(port)
+    return "" if host == "*" else host, port

@@ -11,6 +11,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.jsonlog import JsonLog, write_stdout
+from daypass._core.net import HostPort, parse_listen
 from daypass.cli import log
 from daypass.cli.gate import load_gate
 from daypass.cli.options import add_cluster, add_config
@@ -52,8 +53,8 @@ def run(args: Namespace) -> int:
             f"{args.config} has a gate on one machine",
             f"`{command('up')}` watches for it",
         )
-    host, colon, port = args.listen.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65535):
+    listen = parse_listen(args.listen)
+    if listen is None:
         raise UsageError(f"{args.listen[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9004")
     from daypass.gate.revocation.controller import revocation_controller
     from daypass.gate.revocation.watcher import LIMIT_INFORMERS
@@ -69,12 +70,11 @@ def run(args: Namespace) -> int:
         with closing(cluster):
             return _once(controller)
     # The watches use its connections until the process exits, so it is not closed.
-    return _keep(controller, (host.strip("[]"), int(port)))
+    return _keep(controller, listen)
 
 
 def _keep(controller: RevocationController, listen: tuple[str, int]) -> int:
     from daypass._core.status_server import StatusServer
-    from daypass.config.exposure import bracketed
     from daypass.gate.revocation.controller_status import ControllerStatus
 
     stop = threading.Event()
@@ -82,8 +82,7 @@ def _keep(controller: RevocationController, listen: tuple[str, int]) -> int:
         signal.signal(number, lambda *_: stop.set())
     routes = ControllerStatus(controller, SYSTEM_CLOCK).routes
     with StatusServer(listen, routes, "name another with --listen") as endpoints:
-        host, port = endpoints.address
-        log(f"the watch runs; its health is at {bracketed(host)}:{port}")
+        log(f"the watch runs; its health is at {HostPort(*endpoints.address)}")
         controller.run(stop)
     log("the watch has ended")
     return 0

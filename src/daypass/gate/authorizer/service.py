@@ -11,9 +11,9 @@ from prometheus_client.core import Metric
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.net import bracketed
 from daypass._core.status_server import Routes
 from daypass.config import Config, Gate
-from daypass.config.exposure import bracketed
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpTransport

@@ -6,6 +6,7 @@ TLS as all requests. So a rollout with a wrong authority, name or network policy
 pod. When the API server is down, every door fails the probe and keeps responding with 503.
 """
 
+from daypass.config import Address
 from daypass.config.exposure import refusals
 from daypass.render.envoy.listener import (
     connection_manager,
@@ -28,7 +29,10 @@ from daypass.render.envoy.routes import (
     UPSTREAM,
     is_published_path,
 )
-from daypass.render.envoy.settings import DoorSettings, RateLimits, SocketAddress
+from daypass.render.envoy.settings import (
+    DoorSettings,
+    RateLimits,
+)
 
 ALIVE, READY = "/alive", "/ready"
 
@@ -250,7 +254,7 @@ def _log(log_filter: Json, line: dict[str, str | None]) -> Json:
     return {"filter": log_filter, **json_log(fields)}
 
 
-def probe_listener(listen: SocketAddress) -> Json:
+def probe_listener(listen: Address) -> Json:
     """Return the listener for kubelet: Envoy itself responds to two paths with 200 or 503."""
     manager = extension(
         "envoy.filters.network.http_connection_manager",

@@ -9,8 +9,9 @@ requires everything at once: whatever is missing, the request is refused.
 import json
 from collections.abc import Iterator
 
+from daypass._core.net import bracketed
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
-from daypass.config.exposure import BEARER_JWT, bracketed
+from daypass.config.exposure import BEARER_JWT
 from daypass.render.envoy.filters import (
     authorizer_filter,
     authorizer_replies,

@@ -1,7 +1,11 @@
 """What the listeners of door and gate share: TLS only, and HTTP that is forwarded as received."""
 
+from daypass.config import Address
 from daypass.render.envoy.protobuf_any import Json, duration, extension
-from daypass.render.envoy.settings import Certificate, SocketAddress, Timeouts
+from daypass.render.envoy.settings import (
+    Certificate,
+    Timeouts,
+)
 
 _NO_ADDRESS_IS_INTERNAL: Json = {
     "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]
@@ -11,7 +15,7 @@ _NO_ADDRESS_IS_INTERNAL: Json = {
 
 def tls_listener(
     name: str,
-    listen: SocketAddress,
+    listen: Address,
     certificates: tuple[Certificate, ...],
     certificate_sources: dict[str, Json],
     filters: list[Json],

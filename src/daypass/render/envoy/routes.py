@@ -8,6 +8,7 @@ the name. The pattern is built from the tree of the names.
 import re
 from collections.abc import Iterable, Iterator
 
+from daypass._core.net import bracketed
 from daypass._core.reasons import REASON_HEADER
 from daypass.config.exposure import (
     BEARER_JWT,
@@ -15,7 +16,6 @@ from daypass.config.exposure import (
     MEDIA_TYPE,
     Exposure,
     Verdict,
-    bracketed,
 )
 from daypass.render.envoy.protobuf_any import (
     Json,

@@ -2,19 +2,9 @@
 
 from dataclasses import dataclass
 
-from daypass.config.exposure import Exposure, bracketed
+from daypass.config.exposure import Exposure
 from daypass.config.gate import Gate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SocketAddress:
-    """Where to listen or connect; `port` 0 lets the kernel choose."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{bracketed(self.host)}:{self.port}"
+from daypass.config.locations import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +24,7 @@ class Certificate:
 class Upstream:
     """The API server, and the authority and name by which its certificate is verified."""
 
-    address: SocketAddress
+    address: Address
     authority_file: str
     server_name: str
 
@@ -82,7 +72,7 @@ class DoorSettings:
     """
 
     exposure: Exposure
-    listen: SocketAddress
+    listen: Address
     certificates: tuple[Certificate, ...]
     upstream: Upstream
     trusted_hops: int
@@ -90,14 +80,14 @@ class DoorSettings:
     connections: int = 4096
     timeouts: Timeouts = Timeouts()
     https_hosts: tuple[str, ...] | None = None
-    probe: SocketAddress | None = None
+    probe: Address | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protected:
     """The service that the gate guards."""
 
-    address: SocketAddress
+    address: Address
     authority_file: str = ""
     """PEM of the authorities that verify its certificate; empty for plain http."""
     is_http2: bool = False
@@ -114,7 +104,7 @@ class GateSettings:
     """
 
     gate: Gate
-    listen: SocketAddress
+    listen: Address
     certificates: tuple[Certificate, ...]
     protected: Protected
     issuer: str

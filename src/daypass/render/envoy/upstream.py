@@ -4,8 +4,9 @@ Connections to the API server are verified by authority and name, and carry only
 on a list.
 """
 
-from daypass._core.net import is_address
-from daypass.config.exposure import REQUEST_HEADERS, bracketed
+from daypass._core.net import bracketed, is_address
+from daypass.config import Address
+from daypass.config.exposure import REQUEST_HEADERS
 from daypass.render.envoy.filters import AUTHORIZER
 from daypass.render.envoy.protobuf_any import (
     Json,
@@ -18,7 +19,6 @@ from daypass.render.envoy.settings import (
     DoorSettings,
     GateSettings,
     Protected,
-    SocketAddress,
     Timeouts,
     Upstream,
 )
@@ -155,7 +155,7 @@ def _protocol(protected: Protected) -> Json:
     return {"explicit_http_config": http2} if protected.is_http2 else {}
 
 
-def _socket(address: SocketAddress) -> Json:
+def _socket(address: Address) -> Json:
     return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
