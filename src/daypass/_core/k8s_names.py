@@ -6,6 +6,7 @@ are for configs of other programs: Python and RE2 read them alike, and they matc
 
 LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """RFC 1123 label: a namespace."""
+LABEL_HINT = "use up to 63 of a-z, 0-9 and -, with no - at either end"
 
 _PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SUBDOMAIN = rf"{_PART}(\.{_PART})*"

@@ -1,9 +1,10 @@
-"""Kubernetes's Status, the object in every error response of an API server."""
+"""What an error response of an API server holds: a Kubernetes Status, and Retry-After."""
 
 from __future__ import annotations
 
 import json
 
+from daypass._core.clock import parse_http_date
 from daypass._core.text import LIMIT_FOREIGN_CHARACTERS, printable
 
 TYPE_CHECKING = False
@@ -41,3 +42,14 @@ class Status:
 def excerpt(body: bytes) -> str:
     """Return the beginning of a body that is not a Status, printable and on one line."""
     return printable(body[: 4 * LIMIT_FOREIGN_CHARACTERS].decode("utf-8", "replace"))
+
+
+def parse_retry_after(value: str, now_unix: float | None = None) -> float | None:
+    """Return a Retry-After as seconds from now (RFC 9110, 10.2.3), or None.
+
+    A date needs `now_unix`; API servers send none.
+    """
+    if value.isascii() and value.isdigit() and len(value) < 9:
+        return float(value)
+    moment = None if now_unix is None else parse_http_date(value)
+    return None if moment is None or now_unix is None else max(0.0, moment - now_unix)

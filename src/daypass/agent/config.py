@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.files import UnsafeFileError, read_ordinary
@@ -295,9 +296,7 @@ _TOP = ("credentials", "listen", "stagger", "token")
 _TOKEN = (
     "path", "audience", "lifetime", "format", "layout", "mode", "owner", "group", "on_renewal",
 )  # fmt: skip
-_AN_HOUR, _LONGEST_LIFETIME = 3600, 2**32
-_SHORTEST_LIFETIME = 600
-"""Kubernetes grants no less."""
+_AN_HOUR = 3600
 
 
 def load_config(path: str) -> AgentConfig:
@@ -355,7 +354,7 @@ def _token(table: _Table) -> TokenFile:
     return TokenFile(
         path=path,
         audience=audience,
-        lifetime_seconds=table.seconds("lifetime", _SHORTEST_LIFETIME, _LONGEST_LIFETIME),
+        lifetime_seconds=table.seconds("lifetime", SHORTEST_TOKEN_SECONDS, LONGEST_TOKEN_SECONDS),
         format=table.choice("format", FORMATS),
         layout=layout,
         mode=_mode(table),

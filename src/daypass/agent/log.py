@@ -1,4 +1,4 @@
-"""What the agent logs: a closed list of events, as lines for people or as JSON lines.
+"""The agent's log: a closed list of events, written as text or as JSON lines.
 
 An event holds names, paths, times and counts, and the fact of an error; never a token.
 """
@@ -10,10 +10,11 @@ from enum import Enum
 
 from daypass._core.clock import Clock
 from daypass._core.jsonlog import JsonLog
+from daypass._core.text import mask_unprintable
 
 
 class AgentEvent(Enum):
-    """Everything that is ever logged, with how loud it is."""
+    """Every event that is logged: its name and its level."""
 
     STARTED = ("started", "info")
     READY = ("ready", "info")
@@ -30,7 +31,7 @@ class AgentEvent(Enum):
 class AgentLog:
     """Writes events. Safe to share between threads: a line is written at once.
 
-    `quiet`: only what went wrong.
+    `quiet`: only warnings and errors.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class AgentLog:
         self._lock = threading.Lock()
 
     def write(self, event: AgentEvent, message: str, **fields: str | int) -> None:
-        """One event: a sentence for people, and what it is about for machines."""
+        """Write an event: `message` for people, `fields` for machines."""
         name, level = event.value
         if self._quiet and level == "info":
             return
@@ -56,6 +57,5 @@ class AgentLog:
             if self._json is not None:
                 self._json.event(name, level=level, message=message, **fields)
                 return
-            words = f"{level}: {message}" if level != "info" else message
-            line = "".join(c if c.isprintable() else " " for c in words)
-            self._write(f"daypass: {line}\n")
+            line = f"{level}: {message}" if level != "info" else message
+            self._write(f"daypass: {mask_unprintable(line)}\n")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from daypass._core.clock import LONGEST_TOKEN_SECONDS
 from daypass._core.files import UnsafeFileError, fingerprint, read_private
 from daypass.client.errors import CredentialsError
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 
 DEFAULT_LIFETIME_SECONDS = 3600
-LONGEST_LIFETIME_SECONDS = 2**32
-"""More is no TokenRequest at all (k8s.io/kubernetes/pkg/apis/authentication/validation)."""
-
 LIMIT_BYTES = 64 * 1024
 FILE_VARIABLE = "DAYPASS_CREDENTIALS"
 FILE_VARIABLES = (FILE_VARIABLE, "DAYPASS_TOKEN_FILE", "DAYPASS_CA_FILE")
@@ -409,7 +407,7 @@ def check_lifetime(seconds: object) -> int:
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int):
         fact = "the lifetime is not a whole number of seconds"
-    elif not 0 < seconds <= LONGEST_LIFETIME_SECONDS:
+    elif not 0 < seconds <= LONGEST_TOKEN_SECONDS:
         fact = f"a lifetime of {seconds} seconds is not possible"
     else:
         return seconds

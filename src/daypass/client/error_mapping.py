@@ -12,10 +12,10 @@ import errno
 import socket
 import ssl
 
-from daypass._core.clock import parse_http_date, utc
+from daypass._core.clock import parse_http_date, rfc3339, utc
 from daypass._core.hints import command
 from daypass._core.reasons import REASON_HEADER, Reason
-from daypass._core.status import Status
+from daypass._core.status import Status, parse_retry_after
 from daypass._core.text import printable
 from daypass.client.errors import (
     DoorBusyError,
@@ -243,15 +243,9 @@ def _text(response: HttpResponse) -> str:
 
 
 def retry_after_seconds(response: HttpResponse, now_unix: float) -> float | None:
-    """Return Retry-After as seconds from now, in either of its forms (RFC 9110 section 10.2.3)."""
-    value = response.header("retry-after")
-    if value.isascii() and value.isdigit() and len(value) < 9:
-        return float(value)
-    moment = parse_http_date(value)
-    if moment is None:
-        return None
+    """Return Retry-After as seconds; a date in it is compared with the server's own clock."""
     date = parse_http_date(response.header("date"))
-    return max(0.0, moment - (now_unix if date is None else date))
+    return parse_retry_after(response.header("retry-after"), now_unix if date is None else date)
 
 
 def _clock_skew(response: HttpResponse, now_unix: float) -> str:
@@ -396,7 +390,7 @@ def _tls(cause: ssl.SSLError, request: TokenRequest) -> DaypassError:
 def _untrusted(
     cause: ssl.SSLCertVerificationError, request: TokenRequest, route: Route, now_unix: float
 ) -> DaypassError:
-    host, now = request.door.address.host, f"{utc(now_unix):%Y-%m-%dT%H:%M:%SZ}"
+    host, now = request.door.address.host, rfc3339(utc(now_unix))
     if cause.verify_code in OTHER_NAMES:
         return DoorNotTrustedError(
             f"the certificate of {host} is for another name",

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 
-from daypass._core.clock import parse_http_date, parse_rfc3339
+from daypass._core.clock import LONGEST_TOKEN_SECONDS, parse_http_date, parse_rfc3339
 from daypass._core.jwt import LIMIT_CHARACTERS
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
-from daypass.client.config import LONGEST_LIFETIME_SECONDS
 from daypass.client.door import TokenRequest
 from daypass.client.error_mapping import explain_refusal, explain_transport, not_a_door
 from daypass.client.errors import NotADoorError
@@ -139,7 +138,7 @@ def read_token_response(
     date = parse_http_date(response.header("date"))
     left = expires_at.timestamp() - (unix if date is None else date)
     granted = spec.get("expirationSeconds")
-    if type(granted) is int and 0 < granted <= LONGEST_LIFETIME_SECONDS:
+    if type(granted) is int and 0 < granted <= LONGEST_TOKEN_SECONDS:
         # No API server issues an expired token: if it seems expired, a clock is wrong.
         left = min(left, granted) if left > 0 else granted
     if left <= 0:

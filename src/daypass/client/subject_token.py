@@ -9,7 +9,7 @@ token. They become a part of a URL, so names that Kubernetes does not allow are 
 
 from __future__ import annotations
 
-from daypass._core.clock import utc
+from daypass._core.clock import rfc3339, utc
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.k8s_names import is_label, is_subdomain
 from daypass._core.process import ProgramError, run_program
@@ -177,7 +177,7 @@ def _expiry(claims: dict[str, Any], now_unix: float) -> str:
     if not isinstance(expires, int) or not 0 < expires < 2**36:
         return ""
     verb = "expired" if expires <= now_unix else "expires"
-    return f", which {verb} at {utc(expires):%Y-%m-%dT%H:%M:%SZ}"
+    return f", which {verb} at {rfc3339(utc(expires))}"
 
 
 class StaticToken:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field, ValidationInfo, WrapSerializer, field_validator
 from pydantic_core import PydanticCustomError
 
+from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.config.domain import EXAMPLE, Domain
 from daypass.config.errors import SAME_HOST, fault, one_of, shown
 from daypass.config.gate import Gate
@@ -138,8 +139,6 @@ class Local(Section):
         return gate
 
 
-SHORTEST_LIFETIME_SECONDS = 600
-LONGEST_LIFETIME_SECONDS = 2**32
 DEFAULT_LONGEST_LIFETIME_SECONDS = 86_400
 """The default, also without a policy."""
 
@@ -150,8 +149,8 @@ Mode: TypeAlias = Literal["audit", "warn", "deny"]
 Lifetime: TypeAlias = Annotated[
     int,
     Duration(
-        lowest=SHORTEST_LIFETIME_SECONDS,
-        highest=LONGEST_LIFETIME_SECONDS,
+        lowest=SHORTEST_TOKEN_SECONDS,
+        highest=LONGEST_TOKEN_SECONDS,
         why_lowest="the API server issues no shorter token",
         why_highest="the API server issues no longer token (2^32 seconds)",
     ),

@@ -19,6 +19,7 @@ from pydantic_core.core_schema import no_info_before_validator_function
 from daypass._core.duration import format_duration, parse_duration
 from daypass._core.k8s_names import (
     LABEL,
+    LABEL_HINT,
     LABEL_KEY,
     LABEL_VALUE,
     SUBDOMAIN,
@@ -106,7 +107,7 @@ def label(text: str) -> str:
     if not is_label(text):
         raise fault(
             f"{shown(text)} is not a valid name",
-            "use up to 63 of a-z, 0-9 and -, with no - at either end",
+            LABEL_HINT,
         )
     return text
 

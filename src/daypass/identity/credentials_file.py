@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from daypass._core import labels
+from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import UnsafeFileError, read_private, write_private
 from daypass._core.hints import Placeholder, command, kubectl
@@ -24,7 +25,6 @@ from daypass._core.secret import Secret
 from daypass._core.tls import client_context
 from daypass.client.config import (
     DEFAULT_LIFETIME_SECONDS,
-    LONGEST_LIFETIME_SECONDS,
     check_audience,
 )
 from daypass.client.door import DoorUrl
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from daypass.config import Config, Domain
 
 
-SHORTEST_LIFETIME_SECONDS = 600
 """Of a TokenRequest (k8s.io/kubernetes/pkg/apis/authentication/validation)."""
 LONGEST_AUTHORITY_CHARACTERS = 32 * 1024
 """It goes into the credentials file and into an annotation."""
@@ -126,7 +125,7 @@ def _parse_lifetime(annotation: str) -> int:
         return DEFAULT_LIFETIME_SECONDS
     is_number = annotation.isascii() and annotation.isdigit() and len(annotation) <= 10
     seconds = int(annotation) if is_number else 0
-    if not SHORTEST_LIFETIME_SECONDS <= seconds <= LONGEST_LIFETIME_SECONDS:
+    if not SHORTEST_TOKEN_SECONDS <= seconds <= LONGEST_TOKEN_SECONDS:
         raise IncompleteCredentialsError(
             "the identity's annotation has an invalid lifetime",
             "set one: --lifetime 1h",
@@ -237,16 +236,16 @@ def _config_audience(config: Config | None) -> str | None:
 
 
 def _lifetime(options: CredentialsOptions, config: Config | None, before: str) -> int:
-    longest = LONGEST_LIFETIME_SECONDS
+    longest = LONGEST_TOKEN_SECONDS
     if config is not None and config.policy is not None:
         longest = config.policy.longest_lifetime_seconds
     wanted = options.lifetime_seconds
     if wanted is None:
         return min(_parse_lifetime(before), longest)
-    if not SHORTEST_LIFETIME_SECONDS <= wanted <= longest:
+    if not SHORTEST_TOKEN_SECONDS <= wanted <= longest:
         raise UsageError(
             f"a lifetime of {wanted} seconds is not possible",
-            f"choose {SHORTEST_LIFETIME_SECONDS} to {longest} seconds",
+            f"choose {SHORTEST_TOKEN_SECONDS} to {longest} seconds",
         )
     return wanted
 

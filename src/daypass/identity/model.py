@@ -15,7 +15,7 @@ from daypass._core import labels
 from daypass._core.clock import Clock, parse_rfc3339, rfc3339, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
-from daypass._core.k8s_names import is_label, is_subdomain
+from daypass._core.k8s_names import LABEL_HINT, is_label, is_subdomain
 from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SERVICE_ACCOUNTS, TOKEN_TYPE, Object
@@ -61,7 +61,7 @@ class IdentityName:
         if not is_label(namespace):
             raise BadNameError(
                 f"{printable(namespace, 80)!r} is not a valid namespace",
-                "use up to 63 of a-z, 0-9 and -, with no - at either end",
+                LABEL_HINT,
             )
         if len(name) > LONGEST_NAME_CHARACTERS:
             raise BadNameError(

@@ -15,7 +15,7 @@ from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
 from daypass._core.hints import Placeholder, command
 from daypass._core.secret import Secret, redact_response
-from daypass._core.status import excerpt
+from daypass._core.status import excerpt, parse_retry_after
 from daypass.kube.connection import (
     CONNECTIONS,
     ConnectionConfig,
@@ -482,10 +482,10 @@ def _selection(labels: str | None, fields: str | None) -> dict[str, str]:
 
 def _pause(response: httpx2.Response) -> float | None:
     """Return how long an overloaded API server asks to wait, or None; as client-go."""
-    after = response.headers.get("Retry-After", "")
-    if response.status_code in (429, 503) and after.isascii() and after.isdigit():
-        return min(float(after), LONGEST_PAUSE_SECONDS)
-    return None
+    if response.status_code not in (429, 503):
+        return None
+    seconds = parse_retry_after(response.headers.get("Retry-After", ""))
+    return None if seconds is None else min(seconds, LONGEST_PAUSE_SECONDS)
 
 
 def _dry(dry_run: bool) -> dict[str, str]:

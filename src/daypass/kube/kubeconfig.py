@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from daypass._core.k8s_names import is_label
+from daypass._core.k8s_names import LABEL_HINT, is_label
 from daypass._core.net import is_loopback
 from daypass._core.secret import Secret
 from daypass._core.text import printable
@@ -148,7 +148,7 @@ def find_connection_config(
     if not is_label(found.namespace):
         raise KubeconfigError(
             f"{printable(found.namespace, 80)!r} is not a namespace",
-            "use up to 63 of a-z, 0-9 and -, with no - at either end",
+            LABEL_HINT,
         )
     return found
 

@@ -14,12 +14,12 @@ import json
 import re
 from dataclasses import dataclass
 
-from daypass._core.clock import rfc3339
+from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS, rfc3339
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass._core.status import Status
 from daypass._core.text import printable
-from daypass.client.config import LONGEST_LIFETIME_SECONDS, CredentialsConfig
+from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.door import TokenRequest
 from daypass.client.http1 import HttpResponse
@@ -36,7 +36,6 @@ _TAKE_DOWN = "more than TokenRequests is reachable: remove the route, and check 
 GATE_CLOSED = "gate-closed"
 NO_HOST = "gate.hosts has no host to send the request to: add one next to '*'"
 NO_ISSUER = "the issuer is not known: set cluster.issuer in the config"
-_FORGED_LIFETIME_SECONDS = 600
 
 
 def judge_anonymous(response: HttpResponse, target: VerificationTarget) -> Finding:
@@ -268,7 +267,7 @@ def policy_request(config: CredentialsConfig) -> TokenRequest | None:
         identity=absent,
         token=config.token,
         audience=config.audience or "daypass-verify",
-        lifetime_seconds=LONGEST_LIFETIME_SECONDS,
+        lifetime_seconds=LONGEST_TOKEN_SECONDS,
     )
 
 
@@ -308,7 +307,7 @@ def forged_token(issuer: str, audience: str, now_unix: float) -> str:
         "sub": "system:serviceaccount:daypass-verify:nobody",
         "iat": now,
         "nbf": now,
-        "exp": now + _FORGED_LIFETIME_SECONDS,
+        "exp": now + SHORTEST_TOKEN_SECONDS,
         "jti": "00000000-0000-4000-8000-000000000002",
         "kubernetes.io": bound,
     }

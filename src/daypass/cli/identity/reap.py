@@ -70,7 +70,8 @@ def run(args: Namespace) -> int:
     else:
         write_printable("".join(f"{each}\n" for each in reaped.deleted))
     for key in reaped.expired:
-        log(f"identity {key} {'would end' if args.dry_run else 'has ended'}")
+        verb = "would be" if args.dry_run else "are"
+        log(f"identity {key} has expired: its tokens and grants {verb} deleted")
     for error in reaped.errors:
         log(error.fact, error.hint)
     return 1 if reaped.errors else 0 if is_published else 3

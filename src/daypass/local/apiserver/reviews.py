@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import Cause, invalid_value, quote
 from daypass.local.apiserver.kinds import (
@@ -23,7 +24,6 @@ from daypass.local.apiserver.state import rfc3339
 from daypass.local.apiserver.tokens import ISSUER, InvalidTokenError
 
 DEFAULT_SECONDS = 3600
-SHORTEST_SECONDS, LONGEST_SECONDS = 600, 2**32
 GRANTED_SECONDS = 24 * 3600
 """The longest lifetime that a token gets; requests for more are shortened to it."""
 
@@ -68,9 +68,9 @@ def create_token(call: ApiCall) -> ApiResponse:
 
 def _check_lifetime(seconds: int) -> None:
     why = ""
-    if seconds < SHORTEST_SECONDS:
+    if seconds < SHORTEST_TOKEN_SECONDS:
         why = "may not specify a duration less than 10 minutes"
-    elif seconds > LONGEST_SECONDS:
+    elif seconds > LONGEST_TOKEN_SECONDS:
         why = "may not specify a duration larger than 2^32 seconds"
     if why:
         cause = invalid_value("spec.expirationSeconds", seconds, why)
