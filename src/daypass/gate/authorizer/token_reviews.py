@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import ssl
 import urllib.parse
 from collections import deque
@@ -23,7 +22,7 @@ import httptools
 from daypass._core import VERSION
 from daypass._core.clock import Clock, jitter
 from daypass._core.secret import Secret, redact_response
-from daypass._core.status import Status
+from daypass._core.status import Status, parse_retry_after
 from daypass.gate.decision import Review
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import KubeconfigError
@@ -91,21 +90,12 @@ def _failure(code: int, retry_after: str, body: bytes) -> ReviewFailure:
             why=f"the gate may not create TokenReviews: {code} {message[:256]}; bind "
             "ClusterRole system:auth-delegator to its ServiceAccount"
         )
-    seconds = _seconds(retry_after) if code in (429, 503) else None
+    seconds = parse_retry_after(retry_after) if code in (429, 503) else None
     return ReviewFailure(
         why=f"the API server answered {code} {message[:256]}",
         retry_after_seconds=seconds,
         about_token=code in _ABOUT_TOKEN,
     )
-
-
-def _seconds(text: str) -> float | None:
-    # RFC 9110 (10.2.3) allows a date too; no API server sends one.
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 class ApiServerReviews:
