@@ -147,8 +147,8 @@ def _decode(content: bytes, problems: Problems) -> str:
     so are characters that turn the direction of text (CVE-2021-42574).
     """
     if len(content) > LIMIT_BYTES:
-        limit = f"larger than {LIMIT_BYTES // 1024} KiB, the limit for a config"
-        problems.stop((0, 0), limit, "is this the right file?")
+        limit = f"is larger than {LIMIT_BYTES} bytes"
+        problems.stop((0, 0), limit, "is it the right file?")
     for mark, (message, hint) in _BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             problems.stop((1, 1), message, hint)

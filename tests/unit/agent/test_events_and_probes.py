@@ -80,7 +80,7 @@ def test_a_json_event_is_one_line() -> None:
 def test_a_text_event_is_one_line_without_control_characters() -> None:
     lines: list[str] = []
     AgentLog(FakeClock(), lines.append).write(AgentEvent.TOKEN_ENDED, "a\n\x1b[2Jb")
-    assert lines == ["daypass: error: a  [2Jb\n"]
+    assert lines == ["daypass: error: a??[2Jb\n"]
 
 
 def test_a_quiet_log_has_warnings_and_errors_only() -> None:
