@@ -49,8 +49,8 @@ def read_ordinary(path: str, *, limit_bytes: int, only_own: bool = False) -> byt
     """Return the contents of an ordinary file without secrets.
 
     Raises UnsafeFileError for anything else (reading a pipe could block) and for more than
-    `limit_bytes`; with `only_own` also if users other than this one and root own it or can write
-    it. Raises OSError if it cannot be opened.
+    `limit_bytes`, and OSError if it cannot be opened. `only_own`: refuse a file that users other
+    than this one and root own or can write.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
