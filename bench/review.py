@@ -141,10 +141,12 @@ def run(*, quick: bool) -> None:
         with ControlPlane.start(folder / "cp") as plane:
             bench = Bench(folder, plane)
             with ExitStack() as stack:
-                protected = stack.enter_context(_protected(bench))
-                ours = stack.enter_context(_side(bench, "ours", protected, _ours(bench, "a")))
-                theirs = stack.enter_context(_side(bench, "go", protected, _go(bench, "b")))
-                jwt = stack.enter_context(_side(bench, "jwt", protected, None))
+                protected = stack.enter_context(protected_service(bench))
+                ours = stack.enter_context(
+                    gate_side(bench, "ours", protected, our_authorizer(bench, "a"))
+                )
+                theirs = stack.enter_context(gate_side(bench, "go", protected, _go(bench, "b")))
+                jwt = stack.enter_context(gate_side(bench, "jwt", protected, None))
                 _unseen(bench, ours, theirs, 1 if quick else 3)
                 _cached(bench, ours, theirs, jwt, rounds, seconds)
             _memory(bench, MANY // 10 if quick else MANY)
@@ -205,9 +207,12 @@ def _memory(bench: Bench, count: int) -> None:
     with ExitStack() as stack:
         port = stack.enter_context(_reviews(bench))
         where = (f"https://127.0.0.1:{port}", bench.folder / "r-ca.crt")
-        protected = stack.enter_context(_protected(bench))
-        for name, started in (("ours", _ours(bench, "c", *where)), ("go", _go(bench, "d", *where))):
-            side = stack.enter_context(_side(bench, f"{name}-many", protected, started))
+        protected = stack.enter_context(protected_service(bench))
+        for name, started in (
+            ("ours", our_authorizer(bench, "c", *where)),
+            ("go", _go(bench, "d", *where)),
+        ):
+            side = stack.enter_context(gate_side(bench, f"{name}-many", protected, started))
             assert side.authorizer is not None
             side.fire(bench.load, tokens, seconds=0, once=True)
             sizes[name] = _resident_mib(side.authorizer)
@@ -222,7 +227,10 @@ Started = tuple[list[str], Path]
 
 
 @contextmanager
-def _side(bench: Bench, name: str, protected: Protected, started: Started | None) -> Iterator[Side]:
+def gate_side(
+    bench: Bench, name: str, protected: Protected, started: Started | None
+) -> Iterator[Side]:
+    """A gate that asks the authorizer `started`; None: with `check: jwt`."""
     place = bench.folder / name
     place.mkdir()
     keys = json.dumps(bench.plane.admin.get("/openid/v1/jwks"))
@@ -256,7 +264,15 @@ def _process(command: list[str], socket: Path) -> Iterator[subprocess.Popen[byte
             child.send_signal(signal.SIGKILL)
 
 
-def _ours(bench: Bench, name: str, server: str = "", authority: Path | None = None) -> Started:
+def our_authorizer(
+    bench: Bench,
+    name: str,
+    server: str = "",
+    authority: Path | None = None,
+    *,
+    python: str = sys.executable,
+) -> Started:
+    """The command of `daypass gate serve`, and its socket."""
     socket, config = bench.folder / f"{name}.sock", bench.folder / f"{name}.yaml"
     kubeconfig = bench.folder / f"{name}.kubeconfig"
     config.write_text(
@@ -273,7 +289,7 @@ def _ours(bench: Bench, name: str, server: str = "", authority: Path | None = No
     document["clusters"][0]["cluster"]["tls-server-name"] = NAME
     kubeconfig.touch(0o600)
     kubeconfig.write_text(json.dumps(document))
-    command = [sys.executable, "-m", "daypass", "gate", "serve", "--config", str(config),
+    command = [python, "-m", "daypass", "gate", "serve", "--config", str(config),
                "--kubeconfig", str(kubeconfig), "--listen", f"unix:{socket}", "--status",
                "127.0.0.1:0", "--without-watch"]  # fmt: skip
     return command, socket
@@ -289,7 +305,8 @@ def _go(bench: Bench, name: str, server: str = "", authority: Path | None = None
 
 
 @contextmanager
-def _protected(bench: Bench) -> Iterator[Protected]:
+def protected_service(bench: Bench) -> Iterator[Protected]:
+    """A service that answers at once, which a gate guards."""
     folder, authority = bench.folder, Authority("bench stub")
     pair = authority.server("127.0.0.1")
     for name, text in (("stub.crt", pair.certificate_pem), ("stub.key", pair.key_pem),

@@ -46,6 +46,8 @@ class Up:
         config: str,
         environment: Mapping[str, str],
         arguments: Sequence[str] = (),
+        *,
+        python: str = sys.executable,
     ) -> None:
         self.folder = folder
         self.runtime = runtime_folder(folder)
@@ -53,7 +55,7 @@ class Up:
         self.config_file.write_text(config)
         self.words = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "daypass", "up", "--output", "json", *arguments],
+            [python, "-m", "daypass", "up", "--output", "json", *arguments],
             cwd=folder,
             env={
                 **os.environ,
