@@ -150,176 +150,46 @@ class InitOptions:
     audience: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class _Answers:
-    """What is known of a domain so far. `served`: what serves its host already, by that front."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setup:
+    """Where answers come from: the options, what was found in the cluster, and the user."""
 
     options: InitOptions
     found: DiscoveredCluster
-    host: str = ""
-    served: PublishedHost | None = None
-    front: str = ""
-    gateway: str | None = None
+    questions: Questions
 
-    @property
-    def classes(self) -> list[str] | None:
-        """The classes of the front; None if not known."""
-        if self.front == "gateway-api":
-            return self.found.gateway_classes
-        if self.found.classes is None:
-            return None
-        return sorted(
-            name
-            for name, controller in self.found.classes.items()
-            if self.front == "ingress" or controller == NGINX_CONTROLLER
-        )
+    def resolve(
+        self,
+        flag: str,
+        check: Check,
+        *,
+        found: str | None = None,
+        prompt: str = "",
+        choices: Sequence[str] = (),
+        default: str | None = None,
+    ) -> str | None:
+        """Return the option's value, checked; else what was `found`; else the user's answer.
 
-    @property
-    def default_class(self) -> str | None:
-        """The class that the config need not name."""
-        return {"ingress-nginx": "nginx", "ingress": self.found.default_class}.get(self.front)
-
-
-def _nothing(answers: _Answers) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """An option and where its answer comes from if it is not given.
-
-    `found`: from the cluster, without a question. `prompt`: the question, empty not to ask.
-    `default`: offered with the question. `choices`: shown with it.
-    """
-
-    flag: str
-    check: Check
-    found: Callable[[_Answers], str | None] = _nothing
-    prompt: Callable[[_Answers], str] = lambda answers: ""
-    default: Callable[[_Answers], str | None] = _nothing
-    choices: Callable[[_Answers], Sequence[str]] = lambda answers: ()
-
-    def resolve(self, answers: _Answers, questions: Questions) -> str | None:
-        """Return the answer, checked; None if there is none and it is not asked for."""
-        given = getattr(answers.options, self.flag.removeprefix("--").replace("-", "_"))
+        None without any of them: if there is no `prompt`, the user is not asked.
+        """
+        given = getattr(self.options, flag.removeprefix("--").replace("-", "_"))
         if given:  # empty, as of an unset shell variable: not given
-            return checked(self.flag, given, self.check)
-        if (found := self.found(answers)) is not None:
+            return checked(flag, given, check)
+        if found is not None or not prompt:
             return found
-        if not (prompt := self.prompt(answers)):
-            return None
-        return questions.answer(
-            self.flag,
-            prompt,
-            self.check,
-            choices=self.choices(answers),
-            default=self.default(answers),
-        )
-
-
-def _likely_front(answers: _Answers) -> str | None:
-    """Return the front that serves the host, or the only one that is installed, or that of EKF."""
-    if answers.served is not None:
-        return answers.served.front
-    controllers = set((answers.found.classes or {}).values())
-    installed = {
-        "ingress-nginx": NGINX_CONTROLLER in controllers,
-        "ingress": controllers - {NGINX_CONTROLLER},
-        "istio": answers.found.ingress_gateways,
-        "gateway-api": answers.found.gateway_classes,
-    }
-    fronts = [front for front, there in installed.items() if there]
-    if len(fronts) == 1:
-        return fronts[0]
-    return FRONTS[0] if answers.options.named else None
-
-
-def _found_gateway(answers: _Answers) -> str | None:
-    served = answers.served
-    return served.gateway if served is not None and served.ends_tls else None
-
-
-def _found_class(answers: _Answers) -> str | None:
-    served, known, default = answers.served, answers.classes, answers.default_class
-    if served is not None and served.class_name and (known is None or served.class_name in known):
-        return served.class_name
-    if known and default not in known:
-        return known[0] if len(known) == 1 else None
-    return default
-
-
-def _found_tls(answers: _Answers) -> str | None:
-    served = answers.served
-    return OUTSIDE if answers.gateway or (served is not None and served.ends_tls) else None
-
-
-def _found_namespace(answers: _Answers) -> str | None:
-    """Return the namespace of Istio's gateway pods, if there is one, and not the default."""
-    namespaces = {each.partition("/")[0] for each in answers.found.ingress_gateways}
-    if answers.front != "istio" or len(namespaces) != 1 or namespaces == {"istio-system"}:
-        return None
-    return namespaces.pop()
-
-
-def _found_dns(answers: _Answers) -> str:
-    """Return whether ExternalDNS makes the record; a name that is served already has one."""
-    wanted = answers.found.external_dns and answers.served is None and not answers.options.named
-    return "external-dns" if wanted else "none"
-
-
-def _found_audience(answers: _Answers) -> str | None:
-    if len(answers.found.ingress_gateways) != 1:
-        return None
-    namespace, _, name = answers.found.ingress_gateways[0].partition("/")
-    return f"{name}.{namespace}.svc.cluster.local"
-
-
-_PREFIX = Option(flag="--prefix", check=path_prefix, found=lambda answers: USUAL_PREFIX)
-_FRONT = Option(
-    flag="--front",
-    check=_one_of(*FRONTS),
-    prompt=lambda answers: f"what terminates {answers.host}",
-    default=_likely_front,
-    choices=lambda answers: FRONTS,
-)
-_GATEWAY = Option(flag="--gateway", check=gateway, found=_found_gateway)
-_CLASS = Option(
-    flag="--class-name",
-    check=subdomain,
-    found=_found_class,
-    prompt=lambda answers: (
-        f"the class of {answers.front}" if answers.classes or answers.front == "gateway-api" else ""
-    ),
-    choices=lambda answers: answers.classes or (),
-)
-_TLS = Option(
-    flag="--tls",
-    check=_tls_source,
-    found=_found_tls,
-    prompt=lambda answers: (
-        f"where the certificate of {answers.host} comes from (secret:NAME, issuer:NAME, outside)"
-    ),
-    default=lambda answers: OUTSIDE if answers.options.named else None,
-    choices=lambda answers: [f"issuer:{issuer}" for issuer in answers.found.issuers or ()],
-)
-_FRONT_NAMESPACE = Option(flag="--front-namespace", check=label, found=_found_namespace)
-_DNS = Option(flag="--dns", check=_one_of("external-dns", "none"), found=_found_dns)
-_AUDIENCE = Option(flag="--audience", check=audience, found=_found_audience)
+        return self.questions.answer(flag, prompt, check, choices=choices, default=default)
 
 
 def resolve_options(
     options: InitOptions, found: DiscoveredCluster, questions: Questions
 ) -> NewConfig:
     """Return what the config will contain. Raises UsageError."""
-    shared = _Answers(options=options, found=found)
-    prefix = _PREFIX.resolve(shared, questions) or USUAL_PREFIX
-    hosts = _hosts(shared, questions)
+    setup = _Setup(options=options, found=found, questions=questions)
+    prefix = setup.resolve("--prefix", path_prefix) or USUAL_PREFIX
+    hosts = _hosts(setup)
     for host in hosts.values():
         _verify_free(host, prefix, options.handed_over, found)
-    domains = {
-        name: _domain(_Answers(options=options, found=found, host=host), questions)
-        for name, host in hosts.items()
-    }
+    domains = {name: _domain(setup, host) for name, host in hosts.items()}
     unguarded = _unguarded(found, tuple(hosts.values()))
     if unguarded:
         words = ("other names than these lead past a gate on Istio's gateway", *unguarded)
@@ -329,20 +199,20 @@ def resolve_options(
         prefix=prefix,
         issuer=found.issuer,
         addresses=found.addresses,
-        audience=_AUDIENCE.resolve(shared, questions),
+        audience=setup.resolve("--audience", audience, found=_found_audience(found)),
         other_names=bool(unguarded),
     )
 
 
-def _hosts(answers: _Answers, questions: Questions) -> dict[str, str]:
+def _hosts(setup: _Setup) -> dict[str, str]:
     """Return the hosts by the names of their domains."""
-    if answers.options.named:
-        return dict(answers.options.named)
-    hosts = [checked("--host", host, public_name) for host in answers.options.hosts]
+    if setup.options.named:
+        return dict(setup.options.named)
+    hosts = [checked("--host", host, public_name) for host in setup.options.hosts]
     if not hosts:
-        known = sorted({host.host for host in answers.found.hosts if "*" not in host.host})
+        known = sorted({host.host for host in setup.found.hosts if "*" not in host.host})
         prompt = "the public name of the door (a DNS name)"
-        hosts = [questions.answer("--host", prompt, public_name, choices=known)]
+        hosts = [setup.questions.answer("--host", prompt, public_name, choices=known)]
     names: dict[str, str] = {}
     for host in hosts:
         if host in names.values():
@@ -355,31 +225,72 @@ def _hosts(answers: _Answers, questions: Questions) -> dict[str, str]:
     return names
 
 
-def _domain(answers: _Answers, questions: Questions) -> dict[str, Any]:
+def _domain(setup: _Setup, host: str) -> dict[str, Any]:
     """Return the keys of a domain in the config, without defaults."""
-    found, host = answers.found, answers.host
-    answers.served = serving(found.hosts, host)
-    answers.front = front = _FRONT.resolve(answers, questions) or ""
+    found = setup.found
+    served = serving(found.hosts, host)
+    front = setup.resolve(
+        "--front", _one_of(*FRONTS), prompt=f"what terminates {host}", choices=FRONTS,
+        default=_likely_front(setup, served),
+    ) or ""  # fmt: skip
     _verify_installed(front, found)
-    if answers.served is not None and answers.served.front != front:
-        answers.served = None
+    if served is not None and served.front != front:
+        served = None
     losers = losing(found.routes, found.hosts, host) if front == "istio" else []
     if losers:
-        questions.tell(
+        setup.questions.tell(
             f"{host} would lead to the door alone: {', '.join(losers)} would no longer serve it\n"
             "to keep them, first add it to the hosts of their Gateway, next to the wildcard"
         )
-    answers.gateway = _GATEWAY.resolve(answers, questions)
+    has_tls = served is not None and served.ends_tls
+    chosen = setup.resolve(
+        "--gateway", gateway, found=served.gateway if served is not None and has_tls else None
+    )
+    namespace = _found_namespace(found) if front == "istio" else None
+    # A name that is served already has its record.
+    needs_record = found.external_dns and served is None and not setup.options.named
+    record = "external-dns" if needs_record else "none"
     keys = {
         "host": host,
         "front": front,
-        "className": None if answers.gateway else _class_name(answers, questions),
-        "gateway": answers.gateway,
-        "frontNamespace": _FRONT_NAMESPACE.resolve(answers, questions),
-        "tls": _tls(answers, questions),
-        "dns": "external-dns" if _DNS.resolve(answers, questions) == "external-dns" else None,
+        "className": None if chosen else _class_name(setup, front, served),
+        "gateway": chosen,
+        "frontNamespace": setup.resolve("--front-namespace", label, found=namespace),
+        "tls": _tls(setup, host, chosen, has_tls=has_tls),
+        "dns": setup.resolve("--dns", _one_of("external-dns", "none"), found=record),
     }
-    return {key: value for key, value in keys.items() if value is not None}
+    return {k: v for k, v in keys.items() if v is not None and (k, v) != ("dns", "none")}
+
+
+def _likely_front(setup: _Setup, served: PublishedHost | None) -> str | None:
+    """Return the front that serves the host, or the only one that is installed, or that of EKF."""
+    if served is not None:
+        return served.front
+    found = setup.found
+    controllers = set((found.classes or {}).values())
+    installed = {
+        "ingress-nginx": NGINX_CONTROLLER in controllers,
+        "ingress": controllers - {NGINX_CONTROLLER},
+        "istio": found.ingress_gateways,
+        "gateway-api": found.gateway_classes,
+    }
+    fronts = [front for front, there in installed.items() if there]
+    if len(fronts) == 1:
+        return fronts[0]
+    return FRONTS[0] if setup.options.named else None
+
+
+def _found_namespace(found: DiscoveredCluster) -> str | None:
+    """Return the namespace of Istio's gateway pods, if there is one, and not the default."""
+    namespaces = {each.partition("/")[0] for each in found.ingress_gateways}
+    return namespaces.pop() if len(namespaces) == 1 and namespaces != {"istio-system"} else None
+
+
+def _found_audience(found: DiscoveredCluster) -> str | None:
+    if len(found.ingress_gateways) != 1:
+        return None
+    namespace, _, name = found.ingress_gateways[0].partition("/")
+    return f"{name}.{namespace}.svc.cluster.local"
 
 
 def _verify_installed(front: str, found: DiscoveredCluster) -> None:
@@ -392,27 +303,64 @@ def _verify_installed(front: str, found: DiscoveredCluster) -> None:
         raise UsageError(f"--front {front}: the cluster has {words}", _ANYHOW)
 
 
-def _class_name(answers: _Answers, questions: Questions) -> str | None:
+def _class_name(setup: _Setup, front: str, served: PublishedHost | None) -> str | None:
     """Return the class; None for istio, which has none, and for the default."""
-    front, given = answers.front, answers.options.class_name
+    found, given = setup.found, setup.options.class_name
     if front == "istio":
         if given:
             raise UsageError(f"--class-name: the front {front} has none", "leave it out")
         return None
-    name, known = _CLASS.resolve(answers, questions), answers.classes
+    known = _known_classes(front, found)
+    default = {"ingress-nginx": "nginx", "ingress": found.default_class}.get(front)
+    name = setup.resolve(
+        "--class-name", subdomain, found=_found_class(served, known, default),
+        prompt=f"the class of {front}" if known or front == "gateway-api" else "",
+        choices=known or (),
+    )  # fmt: skip
     if name is not None and known is not None and name not in known and (given or known):
         there = ", ".join(known) or "none"
         raise UsageError(
             f"--class-name: the cluster has no {name} for {front}; it has {there}", _ANYHOW
         )
-    return None if name == answers.default_class else name
+    return None if name == default else name
 
 
-def _tls(answers: _Answers, questions: Questions) -> dict[str, str] | str:
-    given, issuers = answers.options.tls, answers.found.issuers
-    if answers.gateway and given not in (None, OUTSIDE):
-        raise UsageError(f"--tls: {answers.gateway} already has the certificate", "leave --tls out")
-    way, _, name = (_TLS.resolve(answers, questions) or OUTSIDE).partition(":")
+def _known_classes(front: str, found: DiscoveredCluster) -> list[str] | None:
+    """Return the classes of a front; None if not known."""
+    if front == "gateway-api":
+        return found.gateway_classes
+    if found.classes is None:
+        return None
+    return sorted(
+        name
+        for name, controller in found.classes.items()
+        if front == "ingress" or controller == NGINX_CONTROLLER
+    )
+
+
+def _found_class(
+    served: PublishedHost | None, known: list[str] | None, default: str | None
+) -> str | None:
+    if served is not None and served.class_name and (known is None or served.class_name in known):
+        return served.class_name
+    if known and default not in known:
+        return known[0] if len(known) == 1 else None
+    return default
+
+
+def _tls(
+    setup: _Setup, host: str, chosen_gateway: str | None, *, has_tls: bool
+) -> dict[str, str] | str:
+    given, issuers = setup.options.tls, setup.found.issuers
+    if chosen_gateway and given not in (None, OUTSIDE):
+        raise UsageError(f"--tls: {chosen_gateway} already has the certificate", "leave --tls out")
+    answer = setup.resolve(
+        "--tls", _tls_source, found=OUTSIDE if chosen_gateway or has_tls else None,
+        prompt=f"where the certificate of {host} comes from (secret:NAME, issuer:NAME, outside)",
+        choices=[f"issuer:{issuer}" for issuer in issuers or ()],
+        default=OUTSIDE if setup.options.named else None,
+    )  # fmt: skip
+    way, _, name = (answer or OUTSIDE).partition(":")
     if way == "issuer" and issuers is not None and name not in issuers:
         there = ", ".join(issuers) or "none: is cert-manager installed?"
         raise UsageError(f"--tls: the cluster has no ClusterIssuer {name}; it has {there}", _ANYHOW)
