@@ -279,7 +279,7 @@ def test_the_rendered_reaper_has_the_rights_it_needs_and_may_run_under_restricte
     template = objects[3]["spec"]["jobTemplate"]["spec"]["template"]
     metadata = {"name": "reap", "namespace": desk.namespace}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-    desk.cluster.create(pod, dry_run=True)
+    desk.cluster.apply(pod, dry_run=True)
 
     make(desk.cluster, desk.bot, deadline="2020-01-01T00:00:00Z")
     reaper = identities.make_token_secret(

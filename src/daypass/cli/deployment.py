@@ -27,7 +27,7 @@ _WIDTH = 9
 
 @contextmanager
 def open_plan(
-    args: Namespace, *, instead: str | None = None
+    args: Namespace, *, instead: str = ""
 ) -> Iterator[tuple[Config, ClusterState, ApplyPlan]]:
     """Compare the config with the cluster, for one block. Nothing is changed.
 
@@ -39,7 +39,7 @@ def open_plan(
         from daypass.deploy.plan import make_plan
 
         config = load_config(args.config)
-        state = read_cluster_state(cluster, **({} if instead is None else {"instead": instead}))
+        state = read_cluster_state(cluster, instead=instead)
         yield config, state, make_plan(state, config)
 
 

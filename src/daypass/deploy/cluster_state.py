@@ -102,9 +102,9 @@ def _install_hint(group: str) -> str:
     return f"install {what}, or choose another front"
 
 
-def read_cluster_state(cluster: Cluster, *, instead: str = _APPLY_WITH_KUBECTL) -> ClusterState:
-    """Read a cluster. Raises as `Cluster.kinds`, with `instead` as the hint."""
-    cluster.kinds(refresh=True, hint=instead)
+def read_cluster_state(cluster: Cluster, *, instead: str = "") -> ClusterState:
+    """Read a cluster. Raises as `Cluster.kinds`; the hint is `instead`, by default for `apply`."""
+    cluster.kinds(refresh=True, hint=instead or _APPLY_WITH_KUBECTL)
     namespaces, holders = {}, []
     for document in cluster.list(NAMESPACES, metadata_only=True):
         metadata = document["metadata"]

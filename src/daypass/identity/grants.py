@@ -43,6 +43,7 @@ from daypass.kube.resources import (
     name_of,
     uid_of,
 )
+from daypass.render.objects import new_object
 
 INGRESS_GATEWAY = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
 """The principal of Kubeflow's ingress gateway, which sets the user header."""
@@ -257,16 +258,11 @@ def _new_object(resource: Resource, grant: Grant, name: str) -> Object:
     annotations = {labels.IDENTITY: grant.identity.key}
     if grant.role is not None:  # Kubeflow's UI knows no other roles
         annotations |= {"user": grant.identity.user, "role": grant.role}
-    return {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": {
-            "name": name,
-            "namespace": grant.namespace,
-            "labels": {**labels.OWNED, labels.COMPONENT: "grant"},
-            "annotations": annotations,
-        },
-    }
+    document = new_object(
+        resource.api_version, resource.kind, name, grant.namespace, component="grant"
+    )
+    document["metadata"]["annotations"] = annotations
+    return document
 
 
 def display_role(role: str, kind: str = "ClusterRole") -> str:

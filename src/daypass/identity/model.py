@@ -19,12 +19,12 @@ from daypass._core.k8s_names import LABEL_HINT, is_label, is_subdomain
 from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SERVICE_ACCOUNTS, TOKEN_TYPE, Object
+from daypass.render.objects import new_object
 
 Warn: TypeAlias = Callable[[str, str], None]
 """Shows a warning: the fact, and what to do about it (may be empty)."""
 
 ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
-LABELS = {**labels.OWNED, labels.COMPONENT: "identity"}
 RBAC_GROUP = "rbac.authorization.k8s.io"
 LONGEST_NAME_CHARACTERS = 253 - len(labels.SECRET_INFIX) - labels.SECRET_SUFFIX_LENGTH
 """The names of an identity's token Secrets are longer than its own, and may have 253."""
@@ -163,13 +163,9 @@ def token_secret(
 
 
 def _new_object(api_version: str, kind: str, namespace: str, name: str, identity: str) -> Object:
-    metadata = {
-        "name": name,
-        "namespace": namespace,
-        "labels": dict(LABELS),
-        "annotations": {labels.IDENTITY: f"{namespace}/{identity}"},
-    }
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+    document = new_object(api_version, kind, name, namespace, component="identity")
+    document["metadata"]["annotations"] = {labels.IDENTITY: f"{namespace}/{identity}"}
+    return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

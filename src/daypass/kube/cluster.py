@@ -176,14 +176,12 @@ class Cluster:
             resource, namespace, labels=labels, fields=fields, metadata_only=metadata_only
         )[0]
 
-    def create(self, document: Object, *, dry_run: bool = False) -> Object:
+    def create(self, document: Object) -> Object:
         """Create an object and return it. Raises AlreadyExistsError."""
         resource = self.resource(document)
         namespace = document["metadata"].get("namespace")
         what = f"create {resource.named(namespace, document['metadata'].get('name', ''))}"
-        return self.request(
-            "POST", resource.path(namespace), document, params=_dry(dry_run), what=what
-        )
+        return self.request("POST", resource.path(namespace), document, what=what)
 
     def apply(
         self, document: Object, *, dry_run: bool = False, force: bool = False, strict: bool = False
@@ -204,19 +202,13 @@ class Cluster:
                 "fieldManager": FIELD_MANAGER,
                 "force": str(force).lower(),
                 **({"fieldValidation": "Strict"} if strict else {}),
-                **_dry(dry_run),
+                **({"dryRun": "All"} if dry_run else {}),
             },
             what=f"apply {resource.named(namespace, name)}",
         )
 
     def patch(
-        self,
-        resource: Resource,
-        name: str,
-        change: Object,
-        namespace: str | None = None,
-        *,
-        dry_run: bool = False,
+        self, resource: Resource, name: str, change: Object, namespace: str | None = None
     ) -> Object:
         """Apply a JSON merge patch; with a `resourceVersion`, only if that is still current."""
         return self.request(
@@ -224,7 +216,7 @@ class Cluster:
             resource.path(namespace, name),
             change,
             content_type=MERGE,
-            params={"fieldManager": FIELD_MANAGER, **_dry(dry_run)},
+            params={"fieldManager": FIELD_MANAGER},
             what=f"patch {resource.named(namespace, name)}",
         )
 
@@ -486,7 +478,3 @@ def _pause(response: httpx2.Response) -> float | None:
         return None
     seconds = parse_retry_after(response.headers.get("Retry-After", ""))
     return None if seconds is None else min(seconds, LONGEST_PAUSE_SECONDS)
-
-
-def _dry(dry_run: bool) -> dict[str, str]:
-    return {"dryRun": "All"} if dry_run else {}

@@ -110,7 +110,7 @@ class Deployment(Workload):
 
     def objects(self, config: Config) -> list[Object]:
         """Return everything but RBAC."""
-        no_token = {} if self.has_token else {"automountServiceAccountToken": False}
+        no_token: Object = {} if self.has_token else {"automountServiceAccountToken": False}
         objects = [
             new_object("v1", "ServiceAccount", self.name, self.namespace, **no_token),
             new_object("v1", "ConfigMap", self.name, self.namespace, data=dict(self.files)),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from daypass._core.errors import UsageError
-from daypass._core.labels import OWNED
+from daypass._core.labels import COMPONENT, OWNED
 from daypass.config import Config, Gate
 
 Object = dict[str, Any]
@@ -75,13 +75,14 @@ class RenderError(UsageError):
 
 
 def new_object(
-    api_version: str, kind: str, name: str, namespace: str = "", **fields: Any
-) -> Object:
+    api_version: str, kind: str, name: str, namespace: str = "", *, component: str = "",
+    **fields: Any,
+) -> Object:  # fmt: skip
     """Return an object with daypass's labels; without a namespace if its kind has none."""
     metadata: Object = {"name": name}
     if namespace:
         metadata["namespace"] = namespace
-    metadata["labels"] = dict(OWNED)
+    metadata["labels"] = {**OWNED, COMPONENT: component} if component else dict(OWNED)
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
 
 
