@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from daypass._core.reasons import Reason
 
 METRIC_PREFIX = "daypass_gate_"
+BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 def exposition(collector: Collector) -> str:
@@ -37,9 +38,6 @@ def gauge(name: str, text: str, value: float) -> Metric:
 def counter(name: str, text: str, value: float) -> Metric:
     """Return a counter without labels; `name` is without `_total`."""
     return CounterMetricFamily(METRIC_PREFIX + name, text, value=value)
-
-
-BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class AuthorizerMetrics:

@@ -23,6 +23,9 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass.config import Address
 
+ADMIN_SOCKET = "admin.sock"
+READY_WITHIN_SECONDS = 15.0
+LOG_LIMIT_BYTES = 64 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -95,11 +98,6 @@ def verify_free(address: Address) -> None:
             "stop what listens there, or choose another address in daypass.yaml under `local`; "
             "port 0 takes any free one",
         ) from None
-
-
-ADMIN_SOCKET = "admin.sock"
-READY_WITHIN_SECONDS = 15.0
-LOG_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 class EnvoyNotFoundError(DaypassError):

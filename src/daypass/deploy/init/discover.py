@@ -19,6 +19,7 @@ from daypass.deploy.routes import (
     PublishedHost,
     PublishedRoute,
 )
+from daypass.gate.signing_keys import issuer_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
 from daypass.kube.resources import PODS, Object, Resource, name_of
@@ -43,7 +44,6 @@ _HTTP_ROUTES = _namespaced(_GATEWAY_API, "HTTPRoute", "httproutes")
 _DEPLOYMENTS = _namespaced("apps/v1", "Deployment", "deployments")
 _SERVICES = _namespaced("v1", "Service", "services")
 _ENDPOINT_SLICES = _namespaced("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
-_DISCOVERY_DOCUMENT = "/.well-known/openid-configuration"
 _INGRESS = "istio=ingressgateway"
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
@@ -119,10 +119,7 @@ class _Lookup:
         if deployments is not None:
             found.external_dns = any("external-dns" in name_of(each) for each in deployments)
         with self._optional("the issuer of tokens"):
-            document = cluster.request(
-                "GET", _DISCOVERY_DOCUMENT, what=f"get {_DISCOVERY_DOCUMENT}"
-            )
-            found.issuer = str(document["issuer"]) if document.get("issuer") else None
+            found.issuer = issuer_of(cluster) or None
         with self._optional("the addresses of the API servers"):
             slices = cluster.list(
                 _ENDPOINT_SLICES, "default", labels="kubernetes.io/service-name=kubernetes"
