@@ -33,7 +33,7 @@ test: .venv/.synced ## lint, types and every tier of tests, on a real kube-apise
 	@$(MAKE) --no-print-directory --jobs lint type controlplane kubescore test-kfp
 	$(PYTEST)
 
-test-fast: .venv/.synced ## the tiers that need no process beside Python
+test-fast: .venv/.synced ## the tiers that need no process other than Python
 	$(PYTEST) tests/unit tests/golden tests/props
 
 lint: .venv/.synced ## ruff (format and lint), the order of imports, and wording

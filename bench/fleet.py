@@ -44,7 +44,7 @@ class Fleet:
         chance = random.Random(seed)
         self.random = random.Random(seed + 1)
         timing: Timing = FakeTiming(self.clock)
-        timing.chance = chance.random
+        timing.jitter = chance.random
         timing.start = _at_once
         settings = CredentialsConfig(
             credentials_document("http://127.0.0.1:1/kubernetes", lifetimeSeconds=LIFETIME_SECONDS),

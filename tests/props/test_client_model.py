@@ -151,11 +151,11 @@ class SteppedTokenSource(TokenSource):
 
 
 class ClientModel(RuleBasedStateMachine):
-    @initialize(is_shared=st.booleans(), chance=st.floats(0, 0.99))
-    def begin(self, is_shared: bool, chance: float) -> None:
+    @initialize(is_shared=st.booleans(), jitter=st.floats(0, 0.99))
+    def begin(self, is_shared: bool, jitter: float) -> None:
         self.truth = 0.0
         self.clock = FakeClock()
-        self.timing = FakeTiming(self.clock, chance=chance)
+        self.timing = FakeTiming(self.clock, jitter=jitter)
         self.timing.sleep = lambda seconds: Caller.wait_for(Pausing(seconds))
         self.folder = tempfile.mkdtemp(prefix="model-")
         os.chmod(self.folder, 0o700)

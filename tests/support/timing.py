@@ -37,20 +37,20 @@ class FakeTiming(Timing):
     """A Timing whose waits take no time, are remembered in `waits`, and move the clock on.
 
     A refresh is put into `begun`, and carried out when a test calls `do_begun`; other threads are
-    started. `chances` can be changed.
+    started. `jitter_value` can be changed.
     """
 
     def __init__(
-        self, clock: FakeClock | None = None, *, chance: float = 0.0, exchange_seconds: float = 30.0
+        self, clock: FakeClock | None = None, *, jitter: float = 0.0, exchange_seconds: float = 30.0
     ) -> None:
         self.fake_clock = clock or FakeClock()
         self.waits: list[float] = []
         self.begun: list[Callable[[], None]] = []
-        self.chances = chance
+        self.jitter_value = jitter
         super().__init__(
             clock=self.fake_clock,
             sleep=self._wait,
-            chance=lambda: self.chances,
+            jitter=lambda: self.jitter_value,
             start=self._start,
             exchange_seconds=exchange_seconds,
         )

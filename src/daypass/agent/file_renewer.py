@@ -118,7 +118,7 @@ class FileRenewer:
         self._key: tuple[str, int] | None = None
         self._held: CachedToken | None = None
         """The token in the file: a copy, since the source may shorten the use of its own."""
-        self._not_before = timing.clock.monotonic() + stagger_seconds * timing.chance()
+        self._not_before = timing.clock.monotonic() + stagger_seconds * timing.jitter()
 
     def run(self) -> None:
         """Renew the file when it is due, until `stop`."""
@@ -217,11 +217,11 @@ class FileRenewer:
     def _note_failure(self, error: Exception) -> None:
         self._failures += 1
         self._failures_in_a_row += 1
-        failures, chance = self._failures_in_a_row, self._timing.chance()
-        pause = backoff_seconds(failures, chance)
+        failures, jitter = self._failures_in_a_row, self._timing.jitter()
+        pause = backoff_seconds(failures, jitter)
         if isinstance(error, DaypassError) and not error.heals_by_itself:
             permanent = min(LONGEST_PERMANENT_PAUSE_SECONDS, 5.0 * 2.0 ** min(failures, 10))
-            pause = max(pause, permanent * (0.5 + 0.5 * chance))
+            pause = max(pause, permanent * (0.5 + 0.5 * jitter))
         self._not_before = self._timing.clock.monotonic() + pause
         self._log.write(
             AgentEvent.RENEWAL_FAILED,

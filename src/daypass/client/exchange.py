@@ -89,21 +89,21 @@ def request_token(
             if response.status in (200, 201):
                 return read_token_response(response, request, requested)
             failure = explain_refusal(response, request, requested[0])
-        pause = _pause(failure, timing.chance(), attempt) if attempt < tries else None
+        pause = _pause(failure, timing.jitter(), attempt) if attempt < tries else None
         if pause is None or pause >= deadline.seconds_left():
             raise failure.error from cause
         timing.sleep(pause)
 
 
-def _pause(failure: Failure, chance: float, attempt: int) -> float | None:
+def _pause(failure: Failure, jitter: float, attempt: int) -> float | None:
     if not failure.is_retryable:
         return None
     if failure.after_seconds is None:
-        return FIRST_PAUSE_SECONDS * (1 << (attempt - 1)) * (1 + chance)
+        return FIRST_PAUSE_SECONDS * (1 << (attempt - 1)) * (1 + jitter)
     if failure.after_seconds > LONGEST_PAUSE_SECONDS:
         return None
     # All clients receive the same Retry-After: spread them a little beyond it.
-    return failure.after_seconds + FIRST_PAUSE_SECONDS * chance
+    return failure.after_seconds + FIRST_PAUSE_SECONDS * jitter
 
 
 # -- the response

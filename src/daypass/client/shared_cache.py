@@ -135,7 +135,7 @@ class SharedTokenCache:
                     self._warn(problem.fact, problem.hint)
             if cached is not None or is_locked or timing.clock.monotonic() >= ends:
                 return cached
-            timing.sleep(pause * (0.5 + timing.chance()))
+            timing.sleep(pause * (0.5 + timing.jitter()))
             pause = min(2 * pause, _LONGEST_POLL_SECONDS)
 
     def put(self, name: str, cached: CachedToken, inputs: Inputs) -> None:

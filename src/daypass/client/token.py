@@ -181,31 +181,31 @@ def usable_seconds(lifetime_seconds: float) -> float:
     return max(0.0, lifetime_seconds - min(END_MARGIN_SECONDS, lifetime_seconds / 10))
 
 
-def fresh_seconds(usable: float, chance: float, *, is_first: bool) -> float:
+def fresh_seconds(usable: float, jitter: float, *, is_first: bool) -> float:
     """Return after how long a token that is usable for `usable` seconds is refreshed."""
     low, high = SHARE_FIRST if is_first else SHARE_LATER
-    return usable * (low + (high - low) * chance)
+    return usable * (low + (high - low) * jitter)
 
 
-def backoff_seconds(failures: int, chance: float) -> float:
+def backoff_seconds(failures: int, jitter: float) -> float:
     """Return how long no request is sent to the door after this many failures in a row: 1, 2, 4...
     30 s, of which at least half."""
     longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16))
-    return longest * (0.5 + 0.5 * chance)
+    return longest * (0.5 + 0.5 * jitter)
 
 
-def requested_delay_seconds(retry_after: float, chance: float) -> float:
+def requested_delay_seconds(retry_after: float, jitter: float) -> float:
     """Return how long no request is sent to a door that sent Retry-After: up to a quarter longer,
     since all clients receive the same value."""
-    return min(retry_after, LONGEST_RETRY_AFTER_SECONDS) * (1.0 + chance / 4)
+    return min(retry_after, LONGEST_RETRY_AFTER_SECONDS) * (1.0 + jitter / 4)
 
 
-def retry_delay_seconds(left: float, chance: float) -> float:
+def retry_delay_seconds(left: float, jitter: float) -> float:
     """Return how long a failed refresh is deferred while the token is usable for `left` seconds.
 
     It is not urgent then. The delay is a share of what is left, so another attempt always fits in.
     """
-    return left * (0.1 + 0.8 * chance)
+    return left * (0.1 + 0.8 * jitter)
 
 
 def renewal_delay_seconds(renewals: int) -> float:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     """Audience and lifetime in seconds."""
 
 
-_PATIENCE_SECONDS = 5.0
+_WAIT_MARGIN_SECONDS = 5.0
 """A caller waits this much longer than the deadline of an exchange for the exchange of another."""
 _EXCHANGE_THREAD, _REFRESH_THREAD = "daypass-exchange", "daypass-refresh"
 _LIMIT_KEYS = 64
@@ -90,7 +90,7 @@ class InFlight:
         return True
 
     async def wait_async(self, timeout_seconds: float) -> bool:
-        """The same for a task."""
+        """Await that it is finished, as `wait` does for a thread."""
         import asyncio
         from contextlib import suppress
 
@@ -123,13 +123,13 @@ class KeyState:
         self.token = token
         self.in_flight: InFlight | None = None
         self.failures = 0
-        """In a row."""
+        """How many exchanges failed in a row."""
         self.error: DaypassError | None = None
         self.failed_at = 0.0
         self.not_before = 0.0
         """No request is sent before this time (monotonic), after a failure."""
         self.renewals = 0
-        """In a row, because servers rejected the token."""
+        """How many tokens in a row were renewed because servers rejected them."""
 
     def join(
         self, rejected: Token | None, timing: Timing, config_changed: Callable[[], bool]
@@ -150,7 +150,7 @@ class KeyState:
                 if token.is_fresh(clock) or self.in_flight is not None or is_backing_off:
                     return token, None, False
                 # Until the exchange is over, it is used without a second refresh.
-                token.defer_refresh(token.age_seconds(clock) + patience_seconds(timing))
+                token.defer_refresh(token.age_seconds(clock) + wait_seconds(timing))
                 self.in_flight = InFlight()
                 return token, self.in_flight, True
             if token.age_seconds(clock) < renewal_delay_seconds(self.renewals):
@@ -180,7 +180,7 @@ class KeyState:
         if token.fresh_seconds == 0.0:
             token.fresh_seconds = fresh_seconds(
                 token.usable_seconds,
-                timing.chance(),
+                timing.jitter(),
                 is_first=before is None or self.failures > 0,
             )
         if before is not None:
@@ -196,20 +196,20 @@ class KeyState:
         """
         if self.in_flight is not in_flight:
             return 0.0
-        clock, chance, token = timing.clock, timing.chance(), self.token
+        clock, jitter, token = timing.clock, timing.jitter(), self.token
         self.in_flight = None
         self.failures += 1
         self.error, self.failed_at = error, clock.monotonic()
-        pause = backoff_seconds(self.failures, chance)
+        pause = backoff_seconds(self.failures, jitter)
         retry_after = getattr(error, "retry_after_seconds", None)
         if retry_after is not None:
-            pause = max(pause, requested_delay_seconds(retry_after, chance))
+            pause = max(pause, requested_delay_seconds(retry_after, jitter))
         self.not_before = self.failed_at + pause
         if token is None:
             return 0.0
         age = token.age_seconds(clock)
         left = max(0.0, token.usable_seconds - age)
-        token.defer_refresh(age + max(pause, retry_delay_seconds(left, chance)))
+        token.defer_refresh(age + max(pause, retry_delay_seconds(left, jitter)))
         return left
 
     def abandon(self, in_flight: InFlight) -> None:
@@ -232,7 +232,7 @@ class KeyState:
         if token is not None and token.fresh_seconds > 0:
             age = token.age_seconds(timing.clock)
             left = token.usable_seconds - age
-            token.defer_refresh(age + fresh_seconds(left, timing.chance(), is_first=True))
+            token.defer_refresh(age + fresh_seconds(left, timing.jitter(), is_first=True))
         return KeyState(token)
 
     def _last_error(self, now: float) -> DaypassError:
@@ -257,7 +257,10 @@ class _Process:
 
 
 class TokenSource:
-    """The tokens of one set of credentials. `shared_cache`: the one of all processes, if any."""
+    """Obtains and caches the tokens of one set of credentials.
+
+    `shared_cache`: the cache on disk that all processes share, or None.
+    """
 
     __slots__ = ("_config", "_processes", "_send", "_shared_cache", "_timing")
 
@@ -312,7 +315,7 @@ class TokenSource:
                 raise copied(in_flight.error)
 
     async def get_async(self, key: Key, rejected: Token | None = None) -> CachedToken:
-        """The same without blocking the loop. The exchange of a cancelled task goes on."""
+        """Return what `get` does without blocking. The exchange of a cancelled task goes on."""
         while True:
             state, token, in_flight, is_owner = self._join(key, rejected)
             if in_flight is None:
@@ -320,7 +323,7 @@ class TokenSource:
                 return token
             if is_owner and not self._start(_EXCHANGE_THREAD, state, key, in_flight, rejected):
                 return self._exchange_into(state, key, in_flight, rejected)
-            if not await in_flight.wait_async(patience_seconds(self._timing)):
+            if not await in_flight.wait_async(wait_seconds(self._timing)):
                 self._abandon(state, in_flight)
             elif in_flight.error is not None:
                 raise copied(in_flight.error)
@@ -330,7 +333,7 @@ class TokenSource:
                 return in_flight.token
 
     def _wait(self, in_flight: InFlight) -> bool:
-        return in_flight.wait(patience_seconds(self._timing))
+        return in_flight.wait(wait_seconds(self._timing))
 
     def _join(
         self, key: Key, rejected: Token | None, in_background: bool = True
@@ -452,7 +455,7 @@ class TokenSource:
                 return found
             token = self._exchange(config, key, tries)
             token.fresh_seconds = fresh_seconds(
-                token.usable_seconds, self._timing.chance(), is_first=True
+                token.usable_seconds, self._timing.jitter(), is_first=True
             )
             if self._config.current is config and config.inputs is not None:
                 cache.put(name, token, config.inputs)
@@ -486,9 +489,9 @@ class TokenSource:
         return after
 
 
-def patience_seconds(timing: Timing) -> float:
+def wait_seconds(timing: Timing) -> float:
     """Return how long a caller waits for the exchange of another before it exchanges itself."""
-    return timing.exchange_seconds + _PATIENCE_SECONDS
+    return timing.exchange_seconds + _WAIT_MARGIN_SECONDS
 
 
 def _account(config: CredentialsConfig) -> tuple[str, str, str]:

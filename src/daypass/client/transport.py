@@ -125,25 +125,25 @@ class Deadline:
 class Timing:
     """Everything about time that an exchange needs.
 
-    `chance` returns a number from 0 up to 1. `start` runs a function on a daemon thread with this
-    name; it raises RuntimeError if no thread can be started. `exchange_seconds` is the deadline of
-    an exchange.
+    `jitter` returns a random number from 0 up to 1. `start` runs a function on a daemon thread with
+    this name; it raises RuntimeError if no thread can be started. `exchange_seconds` is the
+    deadline of an exchange.
     """
 
-    __slots__ = ("chance", "clock", "exchange_seconds", "sleep", "start")
+    __slots__ = ("clock", "exchange_seconds", "jitter", "sleep", "start")
 
     def __init__(
         self,
         *,
         clock: Clock,
         sleep: Callable[[float], None],
-        chance: Callable[[], float],
+        jitter: Callable[[], float],
         start: Callable[[str, Callable[[], None]], None],
         exchange_seconds: float = EXCHANGE_SECONDS,
     ) -> None:
         self.clock = clock
         self.sleep = sleep
-        self.chance = chance
+        self.jitter = jitter
         self.start = start
         self.exchange_seconds = exchange_seconds
 
@@ -154,7 +154,7 @@ def _start_daemon(name: str, work: Callable[[], None]) -> None:
 
 
 SYSTEM_TIMING = Timing(
-    clock=SYSTEM_CLOCK, sleep=time.sleep, chance=random_fraction, start=_start_daemon
+    clock=SYSTEM_CLOCK, sleep=time.sleep, jitter=random_fraction, start=_start_daemon
 )
 
 

@@ -23,7 +23,7 @@ SERVICE_ACCOUNT_USER = r"system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+"
 
 
 def _any_case(text: str) -> str:
-    """A pattern for ASCII text in any case; `(?i)` would also take U+017F for an s."""
+    """Return a pattern for ASCII text in any case; `(?i)` would also match U+017F for an s."""
     return "".join(f"[{c.upper()}{c}]" if c.isalpha() else re.escape(c) for c in text)
 
 
@@ -50,7 +50,7 @@ CHECK_BODY_LIMIT_BYTES = 1
 
 
 class Verdict(enum.Enum):
-    """What the door does with a request: forwards it, or answers with this code."""
+    """What the door does with a request: forward it, or answer with this code."""
 
     PASS = 200
     NOT_PUBLISHED = 404

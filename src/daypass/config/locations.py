@@ -31,7 +31,7 @@ def split_origin(origin: str) -> tuple[str, int]:
 
 
 def origin(text: str, *, usual: str = "http", known: re.Pattern[str] = _ORIGIN) -> str:
-    """A URL of a scheme (http or https), a host and an optional port, and nothing else.
+    """Return a URL of a scheme (http or https), a host and an optional port, and nothing else.
 
     `usual`: the scheme to suggest if there is none.
     """
@@ -47,14 +47,14 @@ def origin(text: str, *, usual: str = "http", known: re.Pattern[str] = _ORIGIN) 
 
 
 def https_origin(text: str) -> str:
-    """An `origin` with https."""
+    """Return an `origin` with https."""
     if text.startswith("http://") and _ORIGIN.fullmatch(text):
         raise fault(f"{shown(text)} is plain http", f"write {shown('https' + text[4:])}")
     return origin(text, usual="https")
 
 
 def upstream_origin(text: str) -> str:
-    """An `origin`, or one with h2c: HTTP/2 without TLS, for gRPC servers."""
+    """Return an `origin`, or one with h2c: HTTP/2 without TLS, for gRPC servers."""
     return origin(text, known=_UPSTREAM)
 
 
@@ -84,7 +84,7 @@ def _origin_hint(text: str, usual: str) -> str:
 
 
 def issuer(text: str) -> str:
-    """The `iss` of tokens, exactly as in the API server's --service-account-issuer.
+    """Return the `iss` of tokens, exactly as in the API server's --service-account-issuer.
 
     A URL, or a string without a colon (k8s.io/kubernetes/pkg/kubeapiserver/options).
     """
@@ -126,7 +126,7 @@ class Address:
 
 
 def prefix(text: str) -> str:
-    """The path under which the door is published: only characters without a meaning in a regex."""
+    """Return the path under which the door is published; no character means more in a regex."""
     mistakes = [
         (not text.startswith("/"), "does not begin with /", "write /kubernetes"),
         (text == "/", "would publish the door at the root of the domain", "write /kubernetes"),
@@ -148,7 +148,7 @@ def prefix(text: str) -> str:
 
 
 def address(value: object) -> Address:
-    """HOST:PORT on this machine."""
+    """Return HOST:PORT on this machine as an Address."""
     if isinstance(value, Address):
         return value
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -180,7 +180,7 @@ def _address_hint(text: str) -> str:
 
 
 def file_path(value: object, info: ValidationInfo) -> Path:
-    """A file, relative to the folder of the config file (`folder` in the validation context)."""
+    """Return a path relative to the config file's folder (`folder` in the validation context)."""
     if isinstance(value, Path):
         return value
     if not isinstance(value, str):

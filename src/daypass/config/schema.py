@@ -4,7 +4,6 @@ It accepts more than the parser: JSON Schema has no bounds for durations as text
 from one part of the file to another.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +39,6 @@ def json_schema() -> dict[str, Any]:
     schema |= {"title": "daypass.yaml", "$defs": definitions}
     described: dict[str, Any] = _one_line({"$schema": GenerateJsonSchema.schema_dialect, **schema})
     return described
-
-
-def schema_text() -> str:
-    """Return the contents of FILE."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _one_line(schema: Any) -> Any:

@@ -103,7 +103,7 @@ _GROUPS = ("system:serviceaccounts", "system:authenticated", "system:unauthentic
 
 
 def label(text: str) -> str:
-    """An RFC 1123 label: a namespace, the name of a domain."""
+    """Return an RFC 1123 label: a namespace, the name of a domain."""
     if not is_label(text):
         raise fault(
             f"{shown(text)} is not a valid name",
@@ -113,7 +113,7 @@ def label(text: str) -> str:
 
 
 def subdomain(text: str) -> str:
-    """An RFC 1123 subdomain: the name of a Secret or Issuer."""
+    """Return an RFC 1123 subdomain: the name of a Secret or Issuer."""
     if not is_subdomain(text):
         raise fault(
             f"{shown(text)} is not a valid name of a Kubernetes object",
@@ -123,7 +123,7 @@ def subdomain(text: str) -> str:
 
 
 def gateway(text: str) -> str:
-    """A Gateway in its namespace, with or without one of its listeners."""
+    """Return a Gateway in its namespace, with or without one of its listeners."""
     namespace, *names = text.split("/")
     if not is_label(namespace) or len(names) not in (1, 2):
         raise fault(f"{shown(text)} does not name a Gateway", "write NAMESPACE/NAME")
@@ -133,7 +133,7 @@ def gateway(text: str) -> str:
 
 
 def audience(text: str) -> str:
-    """What a token is for: visible ASCII without quotes or backslashes."""
+    """Return the audience of a token: visible ASCII without quotes or backslashes."""
     if len(text) > LIMIT_CHARACTERS or not _AUDIENCE.fullmatch(text):
         raise fault(
             f"{shown(text)} is not a valid audience",
@@ -143,7 +143,7 @@ def audience(text: str) -> str:
 
 
 def label_value(text: str) -> str:
-    """The value of a Kubernetes label."""
+    """Return the value of a Kubernetes label."""
     if not _LABEL_VALUE.fullmatch(text):
         raise fault(
             f"{shown(text)} is not a valid label value",
@@ -153,7 +153,7 @@ def label_value(text: str) -> str:
 
 
 def label_name(text: str) -> str:
-    """The key of a Kubernetes label, with or without a prefix."""
+    """Return the key of a Kubernetes label, with or without a prefix."""
     if len(text) > LIMIT_CHARACTERS or not _LABEL_KEY.fullmatch(text):
         raise fault(
             f"{shown(text)} is not a valid label key",
@@ -163,7 +163,7 @@ def label_name(text: str) -> str:
 
 
 def image(text: str) -> str:
-    """A container image, pinned by a tag or a digest."""
+    """Return a container image, pinned by a tag or a digest."""
     if len(text) > LIMIT_CHARACTERS or not _IMAGE.fullmatch(text):
         raise fault(
             f"{shown(text)} is not an image with a version",
@@ -173,7 +173,7 @@ def image(text: str) -> str:
 
 
 def user(text: str) -> str:
-    """A Kubernetes user name. Groups and wildcards are refused: they would match no user."""
+    """Return a Kubernetes user name. Groups and wildcards are faults: they would match no user."""
     if text.startswith(_GROUPS):
         raise fault(
             f"{shown(text)} is a group", "list users, such as system:serviceaccount:NAMESPACE:NAME"
@@ -190,7 +190,7 @@ def user(text: str) -> str:
 
 
 def header(text: str) -> str:
-    """The name of a header that the gate may set: in lower case, and without a standard meaning."""
+    """Return the name of a header that the gate may set: lower case, with no standard meaning."""
     if text != text.lower():
         raise fault(f"{shown(text)} has capital letters", f"write {shown(text.lower())}")
     if "_" in text:
@@ -235,7 +235,7 @@ def is_public_name(host: str) -> bool:
 
 
 def host(text: str) -> str:
-    """A DNS name in lower case, `localhost`, or an IP address (RFC 5952) without brackets."""
+    """Return a lower-case DNS name, `localhost`, or an IP address (RFC 5952) without brackets."""
     if "%" not in text and not is_public_name(text):
         return _canonical(text)
     for wrong, message, hint in _host_mistakes(text):
@@ -245,7 +245,7 @@ def host(text: str) -> str:
 
 
 def guarded_host(text: str) -> str:
-    """A host as above, or EVERY_HOST."""
+    """Return a `host`, or EVERY_HOST."""
     if text != EVERY_HOST and "*" in text:
         raise fault(
             f"{shown(text)} is a wildcard",
@@ -255,7 +255,7 @@ def guarded_host(text: str) -> str:
 
 
 def ip_address(text: str) -> str:
-    """An IP address (RFC 5952), without brackets and port."""
+    """Return an IP address (RFC 5952), without brackets and port."""
     if "%" in text or not is_address(text):
         raise fault(
             f"{shown(text)} is not an IP address", "write only the address, such as 10.0.0.1"
@@ -264,7 +264,7 @@ def ip_address(text: str) -> str:
 
 
 def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
-    """What can be wrong with a host: whether it is, the message and the hint. The first counts."""
+    """Return the possible mistakes: whether the host has each one, its message and its hint."""
     too_long = len(text) > LIMIT_CHARACTERS
     labels = text.split(".")
     no_label = next((part for part in labels if not is_label(part)), None)

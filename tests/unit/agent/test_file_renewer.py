@@ -196,7 +196,7 @@ def test_an_error_of_the_system_is_explained_in_one_line(error: OSError, words: 
 
 def test_a_new_file_is_due_at_once_unless_staggered(scene: Scene) -> None:
     assert scene.renewer().wait_seconds() == 0
-    scene.timing.chances = 0.5
+    scene.timing.jitter_value = 0.5
     renewer = scene.renewer(stagger_seconds=60)
     assert renewer.wait_seconds() == 30
     scene.pass_time(31)
@@ -204,11 +204,11 @@ def test_a_new_file_is_due_at_once_unless_staggered(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("granted", [86400, 3600, 600, 90, 4])
-@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 0.999])
 def test_a_file_is_renewed_well_before_its_token_expires(
-    scene: Scene, granted: int, chance: float
+    scene: Scene, granted: int, jitter: float
 ) -> None:
-    scene.timing.chances, scene.granted_seconds = chance, granted
+    scene.timing.jitter_value, scene.granted_seconds = jitter, granted
     renewer = scene.renewer()
     for count in (1, 2):
         assert renewer.renew()
@@ -236,7 +236,7 @@ def test_the_larger_of_two_elapsed_times_is_used(scene: Scene) -> None:
 
 
 def test_pauses_after_permanent_failures_grow_to_a_limit(scene: Scene) -> None:
-    scene.timing.chances = 1.0
+    scene.timing.jitter_value = 1.0
     renewer, pauses = scene.renewer(), []
     for _ in range(8):
         scene.answers = [REFUSED]

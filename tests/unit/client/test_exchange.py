@@ -88,7 +88,7 @@ def test_warnings_of_the_server_come_with_the_token(serve: Serve, ask: Ask) -> N
 
 
 def test_a_fresh_token_is_returned_again(serve: Serve, ask: Ask, timing: FakeTiming) -> None:
-    timing.chances = 0.5
+    timing.jitter_value = 0.5
     door, credentials = serve(token_answer())
     first = ask(credentials)
     timing.fake_clock.advance(1700)
@@ -173,7 +173,7 @@ def test_a_4xx_is_not_retried(serve: Serve, ask: Ask, timing: FakeTiming, code: 
 
 
 @pytest.mark.parametrize(
-    ("chance", "failures", "waits"),
+    ("jitter", "failures", "waits"),
     [
         (0.0, [status_answer(429, "slow", "Retry-After: 7")], [7.0]),
         (0.5, [answer(503), status_answer(429, "", "Retry-After: 3")], [0.375, 3.125]),
@@ -184,11 +184,11 @@ def test_retry_after_is_honoured_and_waits_are_spread(
     serve: Serve,
     ask: Ask,
     timing: FakeTiming,
-    chance: float,
+    jitter: float,
     failures: list[bytes],
     waits: list[float],
 ) -> None:
-    timing.chances = chance
+    timing.jitter_value = jitter
     _, credentials = serve(*failures, token_answer())
     ask(credentials)
     assert timing.waits == waits

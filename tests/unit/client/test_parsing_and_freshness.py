@@ -58,13 +58,13 @@ def test_the_last_seconds_of_a_token_are_not_used(lifetime: float, usable: float
 
 
 @pytest.mark.parametrize(
-    ("is_first", "chance", "quiet"),
+    ("is_first", "jitter", "quiet"),
     [(True, 0.0, 200), (True, 1.0, 750), (False, 0.0, 450), (False, 1.0, 750)],
 )
 def test_the_first_refresh_is_spread_wider_than_the_later_ones(
-    is_first: bool, chance: float, quiet: float
+    is_first: bool, jitter: float, quiet: float
 ) -> None:
-    assert fresh_seconds(1000, chance, is_first=is_first) == pytest.approx(quiet)
+    assert fresh_seconds(1000, jitter, is_first=is_first) == pytest.approx(quiet)
 
 
 def test_the_backoff_grows_to_half_a_minute() -> None:

@@ -409,13 +409,13 @@ def test_a_child_forked_while_a_thread_held_the_lock_is_not_blocked(wired: Wired
 
 
 def test_forked_children_refresh_at_different_times(wired: Wired, timing: FakeTiming) -> None:
-    timing.chances = 0.5
+    timing.jitter_value = 0.5
     credentials = wired(lambda _: token_answer())
     credentials.token()
     timing.fake_clock.advance(1800)  # it is stale from here on, for the parent
 
-    def begun_after(chance: float) -> str:
-        timing.chances = chance
+    def begun_after(jitter: float) -> str:
+        timing.jitter_value = jitter
         for waited in range(0, 1790, 10):
             credentials.token()
             if timing.begun:
@@ -424,8 +424,8 @@ def test_forked_children_refresh_at_different_times(wired: Wired, timing: FakeTi
         return "never"
 
     waited = [
-        next(iter(in_child(lambda chance=chance: begun_after(chance))))  # type: ignore[misc]
-        for chance in (0.0, 0.5, 0.99)
+        next(iter(in_child(lambda jitter=jitter: begun_after(jitter))))  # type: ignore[misc]
+        for jitter in (0.0, 0.5, 0.99)
     ]
     assert waited == ["360", "860", "1340"]
 

@@ -61,7 +61,7 @@ def door(timing: FakeTiming) -> Door:
 @pytest.fixture
 def credentials(wired: Wired, door: Door, timing: FakeTiming) -> Credentials:
     """Credentials that have token number 1, and refresh after half of what is usable of it."""
-    timing.chances = 0.5
+    timing.jitter_value = 0.5
     made = wired(door)
     made.token()
     return made
@@ -257,7 +257,7 @@ def test_requests_to_a_broken_door_back_off(wired: Wired, ask: Ask, timing: Fake
 def test_a_remembered_error_reports_its_age_and_the_next_attempt(
     wired: Wired, timing: FakeTiming
 ) -> None:
-    timing.chances = 0.9
+    timing.jitter_value = 0.9
     credentials = wired(lambda _: status_answer(403, "because"))
     with pytest.raises(ExchangeRefusedError):
         credentials.token()
@@ -436,7 +436,7 @@ def bound(wire: FakeSend) -> list[str]:
 def test_rotated_credentials_are_picked_up_at_the_next_refresh_for_all_audiences(
     file: Path, timing: FakeTiming, door: Door
 ) -> None:
-    timing.chances = 0.5
+    timing.jitter_value = 0.5
     wire = FakeSend(door)
     credentials = from_file(file, wire, timing)
     credentials.token()
@@ -484,7 +484,7 @@ def test_new_credentials_are_used_immediately_despite_a_backoff(
 def test_another_identity_in_the_file_drops_the_tokens_of_the_first(
     file: Path, timing: FakeTiming, door: Door
 ) -> None:
-    timing.chances = 0.5
+    timing.jitter_value = 0.5
     wire = FakeSend(door)
     credentials = from_file(file, wire, timing)
     credentials.token()

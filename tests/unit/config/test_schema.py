@@ -1,7 +1,8 @@
 """The JSON Schema: the committed file, and its agreement with the parser.
 
 To rewrite the file:
-    python -c "from daypass.config import schema; schema.FILE.write_text(schema.schema_text())"
+    python -c "import json; from daypass.config import schema as s; \\
+        s.FILE.write_text(json.dumps(s.json_schema(), indent=2, ensure_ascii=False) + chr(10))"
 """
 
 import json
@@ -14,7 +15,8 @@ from unit.config.texts import DESIGN, MINIMAL, VALIDATOR, document, domain, gate
 
 
 def test_the_committed_schema_matches_the_models() -> None:
-    assert schema.FILE.read_text(encoding="utf-8") == schema.schema_text()
+    text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    assert schema.FILE.read_text(encoding="utf-8") == text
 
 
 def test_the_schema_is_valid_2020_12() -> None:

@@ -46,7 +46,7 @@ def start(state: ServerState) -> None:
             if state.store.get(kind, "", obj["metadata"]["name"]) is None:
                 state.store.put(kind, state.with_identity(with_defaults(kind, obj)))
     for namespace in state.store.find_all(NAMESPACE):
-        _furnish(state, namespace["metadata"]["name"])
+        _ensure_defaults(state, namespace["metadata"]["name"])
     for secret in state.store.find_all(SECRET):
         if secret["type"] == TOKEN_TYPE:
             _reconcile_token_secret(state, secret)
@@ -67,7 +67,7 @@ def _reconcile(state: ServerState, event: StoreEvent) -> None:
             for left in store.find_all(inner, name) if inner.namespaced else ():
                 store.remove(inner, left)
     elif kind is NAMESPACE:
-        _furnish(state, name)
+        _ensure_defaults(state, name)
     elif kind is SECRET and not is_deleted and obj["type"] == TOKEN_TYPE:
         if (live := store.get(SECRET, namespace, name)) is not None:
             _reconcile_token_secret(state, live)
@@ -76,10 +76,10 @@ def _reconcile(state: ServerState, event: StoreEvent) -> None:
             if secret["type"] == TOKEN_TYPE and _account_of(secret) == name:
                 _reconcile_token_secret(state, secret)
     if kind in (CONFIG_MAP, SERVICE_ACCOUNT) and store.get(NAMESPACE, "", namespace) is not None:
-        _furnish(state, namespace)
+        _ensure_defaults(state, namespace)
 
 
-def _furnish(state: ServerState, namespace: str) -> None:
+def _ensure_defaults(state: ServerState, namespace: str) -> None:
     store = state.store
     if store.get(SERVICE_ACCOUNT, namespace, "default") is None:
         account = _new("ServiceAccount", "default", namespace)
