@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,14 +47,9 @@ def connect(args: Namespace) -> Cluster:
     return Cluster.open(kubeconfig=args.kubeconfig, context=args.context, namespace=args.namespace)
 
 
-@contextmanager
-def open_cluster(args: Namespace) -> Iterator[Cluster]:
+def open_cluster(args: Namespace) -> closing[Cluster]:
     """Connect to the cluster that the options name, for one block. Raises KubeconfigError."""
-    cluster = connect(args)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
+    return closing(connect(args))
 
 
 def target_options(args: Namespace) -> list[str]:

@@ -113,9 +113,9 @@ class Waiter:
         return max(0.0, self._ends - self.cluster.clock.monotonic())
 
     def wait(self, check: Callable[[], T | str], hint: str) -> T:
-        """Return the first result that is no text. Log each other text once.
+        """Return the first result that is not a string; log each new string.
 
-        Raises NotReadyError with the last text and `hint` after the deadline.
+        Raises NotReadyError with the last string and `hint` after the deadline.
         """
         logged = ""
         while isinstance(result := check(), str):

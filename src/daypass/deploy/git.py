@@ -36,7 +36,7 @@ _IN_PROGRESS = {
 
 
 class GitError(DaypassError):
-    """git failed; the hint has its own words."""
+    """git failed; the hint is its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Repository:
 
     def git(self, *arguments: str) -> str:
         """Return the output of a git command. Raises GitError."""
-        # A path is a path: `:(glob)` or `*` in one is no pattern.
+        # Without this option, `:(glob)` or `*` in a path would be a pattern.
         line = ["git", "--literal-pathspecs", "-C", str(self.top), *arguments]
         try:
             done = subprocess.run(line, capture_output=True, check=False)

@@ -142,7 +142,7 @@ def _parse(document: Object) -> Inventory:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DaypassError(
             f"ConfigMap {metadata['namespace']}/{name_of(document)} is not as daypass writes it",
-            "was it edited? Without it apply begins anew, and prunes nothing: delete it",
+            "was it edited? If you delete it, apply makes another, and removes no earlier objects",
         ) from None
     return Inventory(
         namespace=str(metadata["namespace"]),

@@ -41,7 +41,7 @@ def make_serving_certificate(
     """Return a Secret with a certificate for `host`, its key, and `ca.crt` to verify it.
 
     The authority's key is discarded, so that no other certificate can be made. `trusted`: PEM that
-    `ca.crt` goes on to trust, since doors and gateways do not load a new certificate at once.
+    `ca.crt` also holds, since doors and gateways do not load a new certificate at once.
     """
     from daypass.kube.certificates import Authority
 

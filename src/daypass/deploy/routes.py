@@ -47,8 +47,8 @@ class PublishedRoute:
     def takes(self, prefix: str) -> bool:
         """Whether requests for the door under this prefix could end here.
 
-        A shorter path does not count: every engine prefers the longer one, but for Istio's (text),
-        which goes by the order in which they were made.
+        A shorter path does not count: every engine prefers the longer one, except for Istio's
+        (text), which prefers the older one.
         """
         if self.kind == "pattern":
             try:

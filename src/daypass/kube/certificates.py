@@ -50,7 +50,7 @@ class Authority:
     def load_or_create(cls, folder: Path, name: str, clock: Clock) -> "Authority":
         """Return the authority in `folder` (authority.crt, authority.key).
 
-        It is made anew if it is missing, cannot be read, or expires before a new leaf would.
+        A new one is made if it is missing, cannot be read, or expires before a new leaf would.
         """
         certificate_file, key_file = folder / "authority.crt", folder / "authority.key"
         try:

@@ -26,7 +26,7 @@ from daypass.kube.resources import Object, Resource, uid_of
 LISTED = "LISTED"
 GONE, TOO_MANY_REQUESTS = 410, 429
 WATCH_SECONDS = 15
-"""A silent watch ends and begins anew after this: a sign of life from the API server."""
+"""A silent watch ends after this, and a new one begins: a sign of life from the API server."""
 LASTING_SECONDS = 5.0
 """A failure is reported at once only after a silence this much longer than a watch."""
 STEADY_SECONDS = 1.0
@@ -138,7 +138,7 @@ class Informer:
         return None if self.heard_at is None else self._clock.monotonic() - self.heard_at
 
     def sync(self) -> None:
-        """List once, on this thread; the watch goes on from there."""
+        """List once, on this thread; the watch continues from there."""
         try:
             with self._list_slots:
                 found, version = self._list()

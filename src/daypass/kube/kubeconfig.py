@@ -160,7 +160,7 @@ def _files(environ: Mapping[str, str], kubeconfig: str | None) -> list[Path]:
         Path(name).absolute() for name in environ.get("KUBECONFIG", "").split(os.pathsep) if name
     ]
     if listed:
-        # As client-go: what is listed and absent is passed over, as long as one is there.
+        # As client-go: files that do not exist are ignored, as long as one does.
         there = [path for path in listed if path.exists()]
         if not there:
             raise KubeconfigError(

@@ -73,7 +73,7 @@ class Lease:
             self._until = began + RENEW_WITHIN_SECONDS if self._ask() else None
             self.last_error = ""
         except (AlreadyExistsError, ConflictError):
-            self._until = None  # another process was quicker; the next read says which
+            self._until = None  # another process was faster; the next read shows which
         except DaypassError as error:
             self.last_error = str(error)
 

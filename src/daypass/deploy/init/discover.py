@@ -4,7 +4,7 @@ Every lookup is optional: what the user may not read, or does not exist, becomes
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
@@ -79,17 +79,11 @@ def discover(open_cluster: Callable[[], Cluster]) -> DiscoveredCluster:
     """Look a cluster up. If no API server answers, nothing is found, with one note."""
     found = DiscoveredCluster()
     try:
-        cluster = open_cluster()
-    except DaypassError as error:
-        found.notes.append(f"no cluster was looked at: {error.fact}")
-        return found
-    try:
-        _Lookup(cluster, found).run()
-        found.asked = True
+        with closing(open_cluster()) as cluster:
+            _Lookup(cluster, found).run()
     except DaypassError as error:
         return DiscoveredCluster(notes=[f"no cluster was looked at: {error.fact}"])
-    finally:
-        cluster.close()
+    found.asked = True
     return found
 
 

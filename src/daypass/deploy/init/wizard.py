@@ -408,22 +408,19 @@ def ekf_hosts(
     `keep`: without a terminal, take the hosts of the overlays, except the guide's placeholders.
     Raises UsageError.
     """
-    said = {
-        domain: checked(f"--{domain}-host", host, public_name)
-        for domain, host in given.items()
-        if host is not None
-    }
     set_up = {o.domain: o.patch.host for o in overlays if o.patch.host not in PLACEHOLDERS}
-    if not said and questions.read is None and keep:
-        said = {domain: checked(f"--{domain}-host", h, public_name) for domain, h in set_up.items()}
-    elif not said and questions.read is not None:
+    wanted = {domain: host for domain, host in given.items() if host is not None}
+    if not wanted and questions.read is None and keep:
+        wanted = set_up
+    hosts = {name: checked(f"--{name}-host", host, public_name) for name, host in wanted.items()}
+    if not hosts and questions.read is not None:
         asked = {each.domain: _asked(each, set_up.get(each.domain), questions) for each in overlays}
-        said = {domain: host for domain, host in asked.items() if host != _NOT_THIS}
-    if not said:
+        hosts = {domain: host for domain, host in asked.items() if host != _NOT_THIS}
+    if not hosts:
         options = " or ".join(f"--{overlay.domain}-host" for overlay in overlays)
         raise UsageError("which host? it can't be found in the cluster", f"give it with {options}")
-    resulting_hosts(overlays, said)
-    return said
+    resulting_hosts(overlays, hosts)
+    return hosts
 
 
 def _asked(overlay: Overlay, host: str | None, questions: Questions) -> str:
