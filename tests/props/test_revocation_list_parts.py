@@ -52,13 +52,13 @@ class World:
     def begin(self) -> None:
         """Start a new controller, which reads the record and sees which objects are gone."""
         self.watch, self.publishes, self.is_in_force = self.denials(), self.publisher(), False
-        self.absorb()
+        self.merge()
         for uid in self.refused():
             self.watch.gone(ObjectKind.SECRET, uid, "team", self.deleted_at[uid])
 
-    def absorb(self) -> None:
+    def merge(self) -> None:
         record, self.is_changed = json.loads(self.record), False
-        self.watch.absorb(record, self.clock.unix(), lambda kind, namespace: True)
+        self.watch.merge(record, self.clock.unix(), lambda kind, namespace: True)
 
     def delete(self) -> None:
         uid = f"uid-{len(self.deleted_at)}"
@@ -68,14 +68,14 @@ class World:
     def publish(self, writes: int) -> None:
         """Publish; after `writes` writes the API server is unreachable."""
         if self.is_changed:
-            self.absorb()
+            self.merge()
         self.watch.compact(self.clock.unix(), is_in_force=self.is_in_force)
         self.is_in_force = self.put(self.watch, self.publishes, writes)
 
     def publish_by_command(self, writes: int) -> None:
         """The same by a command that deletes an object and watches nothing."""
         command = self.denials()
-        command.absorb(json.loads(self.record), 0, lambda kind, namespace: False)
+        command.merge(json.loads(self.record), 0, lambda kind, namespace: False)
         uid = f"uid-{len(self.deleted_at)}"
         self.deleted_at[uid] = self.clock.unix()
         command.gone(ObjectKind.SECRET, uid, "team", self.clock.unix())

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from daypass._core.k8s_names import LABEL_HINT, is_label
-from daypass._core.net import is_loopback
+from daypass._core.net import bracketed, is_loopback
 from daypass._core.secret import Secret
 from daypass._core.text import printable
 from daypass.kube.connection import ConnectionConfig, proxy_of
@@ -324,7 +324,7 @@ def _in_cluster(
     environ: Mapping[str, str], namespace: str | None, folder: Path
 ) -> ConnectionConfig:
     host = environ["KUBERNETES_SERVICE_HOST"]
-    server = f"https://{f'[{host}]' if ':' in host else host}"
+    server = f"https://{bracketed(host)}"
     server += f":{environ.get('KUBERNETES_SERVICE_PORT', '443')}"
     try:
         own = (folder / "namespace").read_text().strip()

@@ -32,7 +32,7 @@ def denials(limit: int = 100) -> RevocationList:
 def restored(record: dict[str, object], limit: int = 100) -> RevocationList:
     """The list of a process that starts from a record, and has seen no object."""
     list_ = denials(limit)
-    list_.absorb(record, 0, lambda kind, namespace: False)
+    list_.merge(record, 0, lambda kind, namespace: False)
     return list_
 
 
@@ -164,7 +164,7 @@ def test_a_successor_continues_from_the_record() -> None:
     for number in range(4):  # it has seen the same deletions
         successor.gone(ObjectKind.SECRET, f"s-{number}", "team", NOW)
     successor.gone(ObjectKind.SECRET, "s-4", "team", NOW)
-    successor.absorb(record, NOW + 2 * COMPACT_SECONDS, lambda kind, namespace: True)
+    successor.merge(record, NOW + 2 * COMPACT_SECONDS, lambda kind, namespace: True)
     assert parts(list_) == ({"s-2", "s-3"}, {"s-0", "s-1", "s-2"})
     assert parts(successor) == ({"s-2", "s-3", "s-4"}, {"s-0", "s-1", "s-2"})
     successor.compact(NOW + 3 * COMPACT_SECONDS - 1, is_in_force=True)
@@ -179,7 +179,7 @@ def test_entries_of_an_older_version_stay_in_their_part_at_first(count: int) -> 
     older.listed(ObjectKind.SECRET, {}, NOW)
     record = {k: v for k, v in older.record().items() if k not in ("fresh", "settledAt")}
     list_ = RevocationList(LONGEST)
-    list_.absorb(record, NOW, lambda kind, namespace: True)
+    list_.merge(record, NOW, lambda kind, namespace: True)
     assert parts(list_) == (uids if count == 3 else set(), uids)
     list_.compact(NOW + COMPACT_SECONDS - 1, is_in_force=True)
     assert parts(list_) == (uids if count == 3 else set(), uids)

@@ -196,7 +196,7 @@ def test_the_record_of_another_controller_is_compared_with_the_cluster(running: 
         "gone": {"s-before": ["secret", "team", running.clock.unix()]},
         "namespaces": {},
     }  # fmt: skip
-    running.watcher.absorb(record)
+    running.watcher.merge(record)
     running.eventually_is(secrets={"s-old", "s-before"}, service_accounts={"a-old"})
     assert running.watcher.record()["known"][ObjectKind.SECRET]["s-far"] == "plain"
 

@@ -79,10 +79,10 @@ def run(args: Namespace) -> int:
 
 
 def _undo(args: Namespace, namespace: str, denial: Denial) -> int:
-    from daypass.gate.revocation.deny_list import take_back
+    from daypass.gate.revocation.deny_list import remove_denial
 
     with open_cluster(args) as cluster:
-        take_back(cluster, namespace, denial)
+        remove_denial(cluster, namespace, denial)
         is_published = update_gate(cluster, namespace)
     log(f"{_named(denial)} is no longer denied")
     return 0 if is_published else 3

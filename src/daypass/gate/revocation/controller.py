@@ -231,7 +231,7 @@ class RevocationController:
             self._log(
                 WatchEvent.RECORD_LOST, issuedBefore=self.watcher.revocations.recorded_since_unix
             )
-        self._absorb({**recorded.refused, "known": known})
+        self._merge({**recorded.refused, "known": known})
         self._knows_the_past = True
         self._recorded = recorded
         self.published, self._known, self._published_keys = None, known, None
@@ -248,9 +248,9 @@ class RevocationController:
             return not frozenset(recorded.published.get("shards", ())) <= self._store.shards
         return bool(self._store.shards) or self._publisher.is_anything_published()
 
-    def _absorb(self, record: dict[str, Any]) -> None:
+    def _merge(self, record: dict[str, Any]) -> None:
         try:
-            self.watcher.absorb(record)
+            self.watcher.merge(record)
         except DAMAGES:
             raise self._store.damaged() from None
 
@@ -318,7 +318,7 @@ class RevocationController:
                 if attempt == TRIES - 1:
                     raise
                 recorded = self._store.read()
-                self._absorb({**recorded.refused, "known": no_known_uids()})
+                self._merge({**recorded.refused, "known": no_known_uids()})
         raise AssertionError("unreachable")
 
     def _maintain(self) -> None:

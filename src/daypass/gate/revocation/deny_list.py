@@ -59,7 +59,7 @@ def deny(cluster: Cluster, namespace: str, denial: Denial) -> str:
     return next(iter(data))
 
 
-def take_back(cluster: Cluster, namespace: str, denial: Denial) -> None:
+def remove_denial(cluster: Cluster, namespace: str, denial: Denial) -> None:
     """Remove an entry, if there is one. Raises as `deny`; NotFoundError without a ConfigMap."""
     cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": dict.fromkeys(entry(denial))}, namespace)
 

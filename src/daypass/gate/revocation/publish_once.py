@@ -97,7 +97,7 @@ def _in_force(
 def _revocations(recorded: RevocationState, longest_lifetime_seconds: int) -> RevocationList:
     revocations = RevocationList(longest_lifetime_seconds)
     known = no_known_uids()
-    revocations.absorb({**recorded.refused, "known": known}, 0, lambda kind, namespace: False)
+    revocations.merge({**recorded.refused, "known": known}, 0, lambda kind, namespace: False)
     return revocations
 
 

@@ -213,7 +213,7 @@ class RevocationList:
             "recordedSince": self.recorded_since_unix,
         }
 
-    def absorb(
+    def merge(
         self,
         record: Mapping[str, Any],
         now_unix: float,

@@ -303,10 +303,10 @@ class RevocationWatcher:
             self.revocations.longest_lifetime_seconds = seconds
         self.changed.set()
 
-    def absorb(self, record: dict[str, Any]) -> None:
-        """Add what another controller recorded. Raises as `RevocationList.absorb`."""
+    def merge(self, record: dict[str, Any]) -> None:
+        """Add what another controller recorded. Raises as `RevocationList.merge`."""
         with self.lock:
-            self.revocations.absorb(record, self._clock.unix(), self._is_listed)
+            self.revocations.merge(record, self._clock.unix(), self._is_listed)
 
     def _is_listed(self, kind: ObjectKind, namespace: str) -> bool:
         if kind is ObjectKind.SECRET and self.namespaces is not None:
