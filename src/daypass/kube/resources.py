@@ -47,42 +47,41 @@ class Resource:
         return f"{self.plural}/{name}{where}"
 
 
+def resource(api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> Resource:
+    """Return the Resource of a kind."""
+    return Resource(api_version=api_version, kind=kind, plural=plural, namespaced=namespaced)
+
+
 _RBAC = "rbac.authorization.k8s.io/v1"
+_ADMISSION = "admissionregistration.k8s.io/v1"
 
 TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secrets
 TOKEN_SECRETS = f"type={TOKEN_TYPE}"
 """Field selector of the Secrets that hold a long-lived token."""
 
-NAMESPACES = Resource(api_version="v1", kind="Namespace", plural="namespaces", namespaced=False)
-SERVICE_ACCOUNTS = Resource(api_version="v1", kind="ServiceAccount", plural="serviceaccounts")
-SECRETS = Resource(api_version="v1", kind="Secret", plural="secrets")
-CONFIG_MAPS = Resource(api_version="v1", kind="ConfigMap", plural="configmaps")
-PODS = Resource(api_version="v1", kind="Pod", plural="pods")
-ROLES = Resource(api_version=_RBAC, kind="Role", plural="roles")
-ROLE_BINDINGS = Resource(api_version=_RBAC, kind="RoleBinding", plural="rolebindings")
-CLUSTER_ROLES = Resource(
-    api_version=_RBAC, kind="ClusterRole", plural="clusterroles", namespaced=False
+NAMESPACES = resource("v1", "Namespace", "namespaces", namespaced=False)
+SERVICE_ACCOUNTS = resource("v1", "ServiceAccount", "serviceaccounts")
+SECRETS = resource("v1", "Secret", "secrets")
+CONFIG_MAPS = resource("v1", "ConfigMap", "configmaps")
+PODS = resource("v1", "Pod", "pods")
+ROLES = resource(_RBAC, "Role", "roles")
+ROLE_BINDINGS = resource(_RBAC, "RoleBinding", "rolebindings")
+CLUSTER_ROLES = resource(_RBAC, "ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDINGS = resource(
+    _RBAC, "ClusterRoleBinding", "clusterrolebindings", namespaced=False
 )
-CLUSTER_ROLE_BINDINGS = Resource(
-    api_version=_RBAC, kind="ClusterRoleBinding", plural="clusterrolebindings", namespaced=False
+AUTHORIZATION_POLICIES = resource(
+    "security.istio.io/v1", "AuthorizationPolicy", "authorizationpolicies"
 )
-AUTHORIZATION_POLICIES = Resource(
-    api_version="security.istio.io/v1", kind="AuthorizationPolicy", plural="authorizationpolicies"
+ENVOY_FILTERS = resource("networking.istio.io/v1alpha3", "EnvoyFilter", "envoyfilters")
+LEASES = resource("coordination.k8s.io/v1", "Lease", "leases")
+VALIDATING_ADMISSION_POLICIES = resource(
+    _ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", namespaced=False
 )
-ENVOY_FILTERS = Resource(
-    api_version="networking.istio.io/v1alpha3", kind="EnvoyFilter", plural="envoyfilters"
-)
-LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
-VALIDATING_ADMISSION_POLICIES = Resource(
-    api_version="admissionregistration.k8s.io/v1",
-    kind="ValidatingAdmissionPolicy",
-    plural="validatingadmissionpolicies",
-    namespaced=False,
-)
-VALIDATING_ADMISSION_POLICY_BINDINGS = Resource(
-    api_version="admissionregistration.k8s.io/v1",
-    kind="ValidatingAdmissionPolicyBinding",
-    plural="validatingadmissionpolicybindings",
+VALIDATING_ADMISSION_POLICY_BINDINGS = resource(
+    _ADMISSION,
+    "ValidatingAdmissionPolicyBinding",
+    "validatingadmissionpolicybindings",
     namespaced=False,
 )
 _KNOWN = {

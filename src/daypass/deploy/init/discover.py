@@ -22,28 +22,20 @@ from daypass.deploy.routes import (
 from daypass.gate.signing_keys import issuer_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
-from daypass.kube.resources import PODS, Object, Resource, name_of
+from daypass.kube.resources import PODS, Object, Resource, name_of, resource
 
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
-
-
-def _cluster_scoped(api_version: str, kind: str, plural: str) -> Resource:
-    return Resource(api_version=api_version, kind=kind, plural=plural, namespaced=False)
-
-
-def _namespaced(api_version: str, kind: str, plural: str) -> Resource:
-    return Resource(api_version=api_version, kind=kind, plural=plural)
-
-
-_INGRESSES = _namespaced("networking.k8s.io/v1", "Ingress", "ingresses")
-_INGRESS_CLASSES = _cluster_scoped("networking.k8s.io/v1", "IngressClass", "ingressclasses")
-_ISSUERS = _cluster_scoped("cert-manager.io/v1", "ClusterIssuer", "clusterissuers")
-_GATEWAYS = _namespaced(_GATEWAY_API, "Gateway", "gateways")
-_GATEWAY_CLASSES = _cluster_scoped(_GATEWAY_API, "GatewayClass", "gatewayclasses")
-_HTTP_ROUTES = _namespaced(_GATEWAY_API, "HTTPRoute", "httproutes")
-_DEPLOYMENTS = _namespaced("apps/v1", "Deployment", "deployments")
-_SERVICES = _namespaced("v1", "Service", "services")
-_ENDPOINT_SLICES = _namespaced("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+_INGRESSES = resource("networking.k8s.io/v1", "Ingress", "ingresses")
+_INGRESS_CLASSES = resource(
+    "networking.k8s.io/v1", "IngressClass", "ingressclasses", namespaced=False
+)
+_ISSUERS = resource("cert-manager.io/v1", "ClusterIssuer", "clusterissuers", namespaced=False)
+_GATEWAYS = resource(_GATEWAY_API, "Gateway", "gateways")
+_GATEWAY_CLASSES = resource(_GATEWAY_API, "GatewayClass", "gatewayclasses", namespaced=False)
+_HTTP_ROUTES = resource(_GATEWAY_API, "HTTPRoute", "httproutes")
+_DEPLOYMENTS = resource("apps/v1", "Deployment", "deployments")
+_SERVICES = resource("v1", "Service", "services")
+_ENDPOINT_SLICES = resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 _INGRESS = "istio=ingressgateway"
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
@@ -125,13 +117,13 @@ class _Lookup:
     def _look_up_istio(self) -> None:
         group, found = "networking.istio.io", self._found
         versions = [f"{group}/{version}" for version in ("v1", "v1beta1")]
-        services = [_namespaced(v, "VirtualService", "virtualservices") for v in versions]
+        services = [resource(v, "VirtualService", "virtualservices") for v in versions]
         known = next((each for each in services if self._cluster.serves(each)), None)
         found.istio = known is not None
         if known is None:
             found.notes.append("there is no Istio")
             return
-        gateways = _namespaced(known.api_version, "Gateway", "gateways")
+        gateways = resource(known.api_version, "Gateway", "gateways")
         self._add_all(ISTIO_GATEWAY, gateways, routes.of_istio_gateway)
         self._add_all(VIRTUAL_SERVICE, known, routes.of_virtual_service)
         pods = self._list(PODS, labels=_INGRESS, metadata_only=True)
