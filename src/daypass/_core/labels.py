@@ -77,6 +77,7 @@ POLICY = f"{DOMAIN}/policy"
 """Label of a namespace in which the policy is enforced, with the value POLICY_ENFORCED."""
 
 POLICY_ENFORCED = "enforced"
+POLICY_SELECTOR = f"{POLICY}={POLICY_ENFORCED}"
 
 OVERRIDES = f"policy.{DOMAIN}/"
 """Prefix of the annotations that override the config in a namespace. One that is not listed below

@@ -225,9 +225,8 @@ def _check_policy(
         text = "no policy is installed in the cluster: " + command("policy", "apply")
         yield _problem("no-policy", text)
     elif labelled is not None and namespace not in labelled:
-        label = f"{labels.POLICY}={labels.POLICY_ENFORCED}"
-        text = f"the policy is not enforced in namespace {namespace}: label it {label}"
-        yield _problem("no-policy", text)
+        text = f"the policy is not enforced in namespace {namespace}: label it "
+        yield _problem("no-policy", text + labels.POLICY_SELECTOR)
 
 
 def _check_gate(record: IdentityRecord, objects: ClusterObjects) -> Iterator[HealthFinding]:

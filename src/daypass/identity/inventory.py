@@ -331,14 +331,13 @@ def _add_role(
     if (namespace, role["kind"], role["name"]) == own:
         record.can_request_tokens = True
         return
+    grant = Grant(identity=record.name, namespace=namespace, cluster_role=role["name"])
     is_ours = (
         is_owned_by(binding, record.name)
         and role["kind"] == "ClusterRole"
         and namespace != EVERYWHERE
+        and name in grant.names
     )
-    if is_ours:
-        grant = Grant(identity=record.name, namespace=namespace, cluster_role=role["name"])
-        is_ours = name in grant.names
     record.roles.append(
         BoundRole(
             namespace=namespace, role=role["name"], role_kind=role["kind"], binding=name,

@@ -71,7 +71,7 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
         warn(
             f"you may not label the namespace {namespace} for the policy",
             f"{_VOLUNTARY}. If it has no label yet, an administrator can set it:\n"
-            + kubectl("label", "namespace", namespace, f"{labels.POLICY}={labels.POLICY_ENFORCED}"),
+            + kubectl("label", "namespace", namespace, labels.POLICY_SELECTOR),
         )
     if f"{labels.SERVICE_ACCOUNT}{namespace}:" == labels.KUBE_SYSTEM:
         warn("the policy does not apply to ServiceAccounts of kube-system", _VOLUNTARY)

@@ -126,11 +126,10 @@ class PolicyState:
     @property
     def findings(self) -> list[str]:
         """What keeps the policy from being enforced here as the config describes it."""
-        label = f"{labels.POLICY}={labels.POLICY_ENFORCED}"
         found = {
             "the policy is not installed": not self.is_installed,
             "the policy has no binding": self.mode is None,
-            "the Namespace lacks the label " + label: not self.is_labelled,
+            "the Namespace lacks the label " + labels.POLICY_SELECTOR: not self.is_labelled,
             **{f"{each} differs from the config": True for each in self.drift or ()},
             **{f"annotation {each} is invalid": True for each in mistakes(self.overrides)},
         }
@@ -318,8 +317,7 @@ def _wait_until_denied(cluster: Cluster, policy: Policy) -> str | None:
     """Return a namespace where a request that breaks a rule is denied, or None if none shows it."""
     if policy.mode != "deny":
         return None
-    selector = f"{labels.POLICY}={labels.POLICY_ENFORCED}"
-    labelled = cluster.list(NAMESPACES, labels=selector, metadata_only=True)
+    labelled = cluster.list(NAMESPACES, labels=labels.POLICY_SELECTOR, metadata_only=True)
     for namespace in map(name_of, labelled):
         query = PolicyQuery(
             namespace=namespace,

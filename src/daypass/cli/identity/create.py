@@ -201,9 +201,7 @@ def _show(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
     if not embedded:
         log(
             "the objects do not include the label for the policy",
-            kubectl(
-                "label", "namespace", name.namespace, f"{labels.POLICY}={labels.POLICY_ENFORCED}"
-            ),
+            kubectl("label", "namespace", name.namespace, labels.POLICY_SELECTOR),
         )
     return 0
 
@@ -215,7 +213,7 @@ def _log_missing_label(cluster: Cluster, namespace: str) -> None:
     with suppress(ForbiddenError):  # a user without the right to read it has none to label it
         if not enforces_policy(cluster, namespace):
             log(
-                f"would label Namespace {namespace}: {labels.POLICY}={labels.POLICY_ENFORCED}",
+                f"would label Namespace {namespace}: {labels.POLICY_SELECTOR}",
                 "the policy is then enforced there, for other tokens too",
             )
 
