@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from daypass._core.secret import Secret
     from daypass.client.shared_cache import Inputs
-    from daypass.client.subject_token import SubjectToken, TokenIdentity
+    from daypass.client.subject_token import StaticToken, SubjectToken, TokenIdentity
 
 
 DEFAULT_LIFETIME_SECONDS = 3600
@@ -216,17 +216,20 @@ class CredentialsConfig:
         files: tuple[tuple[str, str], ...] = (),
     ) -> None:
         from daypass.client.door import DoorUrl
+        from daypass.client.subject_token import StaticToken
 
         self.origin = origin
-        self.files = files
         self.source: CredentialsSource | None = None
-        self.inputs: Inputs | None = ()
-        self.variables: tuple[str, ...] = ()
         self.door = DoorUrl.parse(_text(fields, "door", origin))
-        self.token: Secret | None = None
-        """The long-lived token, if it is in the file or in a variable."""
         self._named_identity = _identity_in(fields, origin)
-        self.subject_token = self._subject_token(fields, os.environ if environ is None else environ)
+        self.subject_token, self.inputs, self.variables = _subject_token(
+            fields, origin, os.environ if environ is None else environ
+        )
+        read = [(name, seen) for kind, name, seen in self.inputs or () if kind == "file"]
+        self.files = (*files, *read)
+        subject = self.subject_token
+        self.token = subject.token if isinstance(subject, StaticToken) else None
+        """The long-lived token, if it is in a file or in a variable."""
         self.identity: TokenIdentity = self._first_identity(now_unix)
         self.certificate_authority: str | None = None
         if "certificateAuthority" in fields:
@@ -285,58 +288,6 @@ class CredentialsConfig:
             "they are required for a token that is fetched at each exchange",
             reason="missing-field",
         )
-
-    def _subject_token(self, fields: dict[str, Any], environ: Mapping[str, str]) -> SubjectToken:
-        from daypass._core.secret import redact
-        from daypass.client.shared_cache import digest_input
-
-        source = fields.get("token")
-        if not isinstance(source, dict):
-            return self._static_token(_text(fields, "token", self.origin))
-        match source:
-            case {"file": str(name)} if len(source) == 1:
-                path = os.path.abspath(os.path.join(os.path.dirname(self.origin or ""), name))
-                seen = digest_input("file", path, environ)
-                self.files += ((path, seen),)
-                self.inputs = (("file", path, seen),)
-                content = _read_secret_file(path, "the token's file")
-                return self._static_token(content.decode("utf-8", "replace"))
-            case {"variable": str(name)} if len(source) == 1:
-                self.inputs = (("variable", name, digest_input("variable", name, environ)),)
-                self.variables = (name,)
-                if not environ.get(name):
-                    raise CredentialsError(
-                        f"the variable {redact(name)}, which holds the token, is not set",
-                        "in CI the job has to request it: in GitLab with `id_tokens:`",
-                        reason="missing-variable",
-                    )
-                return self._static_token(environ[name])
-            case {"github": {"audience": str(audience), **rest}} if len(source) == 1 and not rest:
-                from daypass.client.github import GitHubToken
-
-                job = _GITHUB_VARIABLES[0]  # differs between jobs
-                self.inputs = (("variable", job, digest_input("variable", job, environ)),)
-                self.variables = _GITHUB_VARIABLES
-                return GitHubToken(check_audience(audience), environ)
-            case {"exec": [str(_), *_] as command} if len(source) == 1 and all(
-                isinstance(word, str) for word in command
-            ):
-                from daypass.client.subject_token import ExecToken
-
-                self.inputs = None
-                return ExecToken(tuple(command), environ)
-        raise CredentialsError(
-            f"the token in {self.origin} is of an unknown kind",
-            _SOURCES_HINT,
-            reason="invalid-field",
-        )
-
-    def _static_token(self, text: str) -> SubjectToken:
-        from daypass._core.secret import Secret
-        from daypass.client.subject_token import StaticToken
-
-        self.token = Secret(text.strip())
-        return StaticToken(self.token)
 
 
 def parse_source(
@@ -486,6 +437,57 @@ def _text(fields: dict[str, Any], name: str, origin: str | None) -> str:
             f"{name} in {origin} is not a string", "put it in quotes", reason="invalid-field"
         )
     return value
+
+
+def _subject_token(
+    fields: dict[str, Any], origin: str | None, environ: Mapping[str, str]
+) -> tuple[SubjectToken, Inputs | None, tuple[str, ...]]:
+    """Return the subject token, `inputs` and `variables` of a config; raises CredentialsError."""
+    from daypass._core.secret import redact
+    from daypass.client.shared_cache import digest_input
+
+    source = fields.get("token")
+    if not isinstance(source, dict):
+        return _static_token(_text(fields, "token", origin)), (), ()
+    match source:
+        case {"file": str(name)} if len(source) == 1:
+            path = os.path.abspath(os.path.join(os.path.dirname(origin or ""), name))
+            seen = digest_input("file", path, environ)  # before it is read
+            content = _read_secret_file(path, "the token's file")
+            token = _static_token(content.decode("utf-8", "replace"))
+            return token, (("file", path, seen),), ()
+        case {"variable": str(name)} if len(source) == 1:
+            if not environ.get(name):
+                raise CredentialsError(
+                    f"the variable {redact(name)}, which holds the token, is not set",
+                    "in CI the job has to request it: in GitLab with `id_tokens:`",
+                    reason="missing-variable",
+                )
+            seen = digest_input("variable", name, environ)
+            return _static_token(environ[name]), (("variable", name, seen),), (name,)
+        case {"github": {"audience": str(audience), **rest}} if len(source) == 1 and not rest:
+            from daypass.client.github import GitHubToken
+
+            job = _GITHUB_VARIABLES[0]  # differs between jobs
+            seen = digest_input("variable", job, environ)
+            github = GitHubToken(check_audience(audience), environ)
+            return github, (("variable", job, seen),), _GITHUB_VARIABLES
+        case {"exec": [str(_), *_] as command} if len(source) == 1 and all(
+            isinstance(word, str) for word in command
+        ):
+            from daypass.client.subject_token import ExecToken
+
+            return ExecToken(tuple(command), environ), None, ()
+    raise CredentialsError(
+        f"the token in {origin} is of an unknown kind", _SOURCES_HINT, reason="invalid-field"
+    )
+
+
+def _static_token(text: str) -> StaticToken:
+    from daypass._core.secret import Secret
+    from daypass.client.subject_token import StaticToken
+
+    return StaticToken(Secret(text.strip()))
 
 
 def _identity_in(fields: dict[str, Any], origin: str | None) -> TokenIdentity | None:

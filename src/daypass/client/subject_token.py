@@ -183,14 +183,14 @@ def _expiry(claims: dict[str, Any], now_unix: float) -> str:
 class StaticToken:
     """A token from the credentials file, another file or a variable."""
 
-    __slots__ = ("_token",)
+    __slots__ = ("token",)
 
     def __init__(self, token: Secret) -> None:
-        self._token = token
+        self.token = token
 
     def get(self, deadline: Deadline, send: Send) -> Secret:
         """Return the token."""
-        return self._token
+        return self.token
 
 
 class ExecToken:
