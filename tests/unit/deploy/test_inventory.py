@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from daypass.deploy.inventory import AppliedObject
+from daypass._core.errors import DaypassError
+from daypass.deploy.inventory import NAME, AppliedObject, read_inventories
 from daypass.deploy.object_ref import LAST_WAVE, ObjectRef
 from daypass.deploy.remove import is_applied_object
 from daypass.render.objects import Object
+from support.embedded import EmbeddedCluster
 from support.manifest_cases import CASES
+from support.messages import raises
 
 OBJECTS = [value for case in CASES.values() for value in case.objects()]
 APPLIED = [
@@ -56,6 +59,24 @@ def test_the_objects_of_a_gate_are_applied_before_routes(kind: str) -> None:
 )
 def test_an_entry_can_be_parsed_from_its_text(entry: AppliedObject) -> None:
     assert AppliedObject.parse(entry.text()) == entry
+
+
+@pytest.mark.parametrize(
+    ("entry", "exposed"),
+    [('{"apiVersion": "v1"}', ""), ("[]", "{}"), ("{}", "{}")],
+    ids=["exposed", "entry is a list", "entry without a version"],
+)
+def test_an_inventory_that_was_edited_is_refused(entry: str, exposed: str) -> None:
+    cluster = EmbeddedCluster().cluster
+    metadata = {
+        "name": NAME,
+        "namespace": "default",
+        "annotations": {"daypass.dev/exposed": exposed},
+    }
+    document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    cluster.create({**document, "data": {"default_a__Secret": entry}})
+    with raises(DaypassError, match="ConfigMap default/daypass-inventory"):
+        read_inventories(cluster, ["default"])
 
 
 def made_for(name: str) -> Object:
