@@ -7,9 +7,10 @@ import os
 import sys
 import threading
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_rfc3339
+from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.process import ProgramError, run_program
 from daypass._core.secret import Secret
 from daypass._core.text import printable
@@ -79,8 +80,7 @@ class ExecPluginCredentials:
             has_expired = self._expires_at is not None and self._clock.unix() >= self._expires_at
             if self._status is None or has_expired:
                 self._status = self._run()
-                expires = parse_rfc3339(self._status["expirationTimestamp"])
-                self._expires_at = None if expires is None else expires.timestamp()
+                self._expires_at = _expiry(self._status)
             return self._status
 
     def _run(self) -> dict[str, Any]:
@@ -147,3 +147,11 @@ class ExecPluginCredentials:
             version = printable(self._plugin.api_version)
             raise self._failed(f"did not print a {version} ExecCredential with a status")
         return status
+
+
+def _expiry(status: dict[str, Any]) -> float | None:
+    """Return when the credentials expire. A time without a zone counts, too, as local time."""
+    try:
+        return datetime.fromisoformat(status["expirationTimestamp"]).timestamp()
+    except ValueError:
+        return None

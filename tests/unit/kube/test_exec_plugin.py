@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daypass._core.clock import utc
 from daypass._core.secret import Secret
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
@@ -112,11 +112,12 @@ def test_a_cluster_entry_that_cannot_be_passed_on_is_refused(
     assert not (tmp_path / "told").exists()
 
 
+@pytest.mark.parametrize("zone", [UTC, None], ids=["UTC", "no zone: local time"])
 def test_a_plugin_token_is_cached_until_it_expires(
-    script: Callable[[str], str], tmp_path: Path
+    script: Callable[[str], str], tmp_path: Path, zone: tzinfo | None
 ) -> None:
     clock = FakeClock()
-    ends = f"{utc(clock.unix() + 60):%Y-%m-%dT%H:%M:%SZ}"
+    ends = datetime.fromtimestamp(int(clock.unix()) + 60, zone).isoformat()
     plugin = credentials(script(answer(token="t", expirationTimestamp=ends)), clock)
     for passed, runs in ((0, 1), (59, 1), (1, 2)):
         clock.advance(passed)
