@@ -120,7 +120,7 @@ PATHS = {
 }  # fmt: skip
 
 
-@only_kubernetes("the embedded one decodes each segment by itself")
+@only_kubernetes("the embedded one decodes each segment separately")
 def test_a_path_is_decoded_once_and_never_normalised(api_server: ApiServer, bot: Identity) -> None:
     """Whatever a proxy in front makes of them: the first eight are the token subresource."""
     for code, paths in PATHS.items():

@@ -64,7 +64,7 @@ class ApiRequest:
     def attributes(self, user: User) -> Attributes:
         """Return what the authorizer judges and the router follows.
 
-        Each segment is decoded by itself, so that an escaped slash separates nothing. A path with
+        Each segment is decoded separately, so that an escaped slash separates nothing. A path with
         more segments than an object's, or with an empty one, is no resource's.
         """
         path = self.target.partition("?")[0].removeprefix("/").removesuffix("/")
