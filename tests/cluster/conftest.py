@@ -10,6 +10,7 @@ import pytest
 from daypass.kube.cluster import Cluster
 from support.controlplane import ControlPlane
 from support.deploying import BOTH, write
+from support.desk import Desk, desk_at
 from support.up import Up, running_up, up_config
 
 
@@ -29,3 +30,15 @@ def folder(
     monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
     write(tmp_path, BOTH)
     return tmp_path
+
+
+@pytest.fixture
+def desk(
+    plane: ControlPlane,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Desk]:
+    """Where an administrator types commands, against the module's own plane."""
+    with desk_at(plane, None, tmp_path, monkeypatch, capsys) as desk:
+        yield desk

@@ -19,7 +19,7 @@ from daypass.local.api_backend import upstream_of
 from support import identities
 from support.clusters import account_token, cluster_as
 from support.controlplane import ControlPlane
-from support.desk import Desk, desk_at
+from support.desk import Desk
 from support.hints import Recorder
 from support.lifecycle import GATE, Warnings
 from support.up import Up, running_up, up_config
@@ -39,17 +39,6 @@ def up(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     config = up_config(plane, policy=f"{{audiences: [{GATE}]}}")
     with running_up(tmp_path_factory.mktemp("up"), config) as running:
         yield running
-
-
-@pytest.fixture
-def desk(
-    plane: ControlPlane,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Desk]:
-    with desk_at(plane, None, tmp_path, monkeypatch, capsys) as desk:
-        yield desk
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +32,7 @@ from daypass.kube.resources import (
 from support import identities
 from support.clusters import account_token, cluster_as
 from support.controlplane import ControlPlane
-from support.desk import Desk, desk_at
+from support.desk import Desk
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import Warnings, silent
 from support.messages import check, line_with, message_with, raises
@@ -50,17 +48,11 @@ def plane(control_plane: ControlPlane) -> ControlPlane:
 
 
 @pytest.fixture
-def desk(
-    plane: ControlPlane,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Desk]:
+def desk(desk: Desk) -> Desk:
     """With the identity `bot`."""
-    with desk_at(plane, None, tmp_path, monkeypatch, capsys) as desk:
-        for document in identity_objects(desk.namespace, "bot", new_secret_name("bot")):
-            desk.cluster.apply(document)
-        yield desk
+    for document in identity_objects(desk.namespace, "bot", new_secret_name("bot")):
+        desk.cluster.apply(document)
+    return desk
 
 
 @pytest.fixture

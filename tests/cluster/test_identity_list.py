@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ from support import identities
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.deadline import eventually
-from support.desk import Desk, desk_at
+from support.desk import Desk
 from support.identities import Identity
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import SETTINGS, Warnings, make, silent
@@ -54,16 +53,10 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def desk(
-    plane: ControlPlane,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Desk]:
+def desk(desk: Desk) -> Desk:
     """With the identity `bot`, in a namespace that is held to the policy."""
-    with desk_at(plane, None, tmp_path, monkeypatch, capsys) as desk:
-        make(desk.cluster, desk.bot)
-        yield desk
+    make(desk.cluster, desk.bot)
+    return desk
 
 
 @pytest.fixture
