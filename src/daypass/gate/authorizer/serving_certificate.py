@@ -61,5 +61,5 @@ class ReloadingCertificate:
 
 def _words(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        return error.reason or "they are no pair"
-    return getattr(error, "strerror", None) or "they are no pair"
+        return error.reason or "they do not belong together"
+    return getattr(error, "strerror", None) or "they do not belong together"

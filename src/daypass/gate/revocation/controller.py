@@ -15,6 +15,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
@@ -203,7 +204,7 @@ class RevocationController:
             if not self._was_leader:
                 self.take_over()
             if wait:
-                threading.Event().wait(min(1.0, self.watcher.opens_in_seconds))
+                time.sleep(min(1.0, self.watcher.opens_in_seconds))
             done = self._publish()
             self._maintain()
             self.last_error = self._store.last_error
