@@ -134,7 +134,8 @@ def write_private(path: str, content: bytes, *, mode: int = 0o600, durable: bool
         except OSError:
             pass
         if isinstance(error, OSError):  # without the random name
-            error.filename, error.filename2 = path, None
+            error.filename = path
+            del error.filename2
         raise
 
 

@@ -85,9 +85,10 @@ def explain(code: int, body: bytes, what: str, *secrets: Secret) -> ApiError:
     if code == 409:
         if status.reason == "AlreadyExists":
             return AlreadyExistsError(status, fact)
-        return ConflictError(
-            status, fact, "it has changed since it was read: check it, and try again"
-        )
+        hint = "it has changed since it was read: check it, and try again"
+        if message.startswith("Apply failed"):  # of a server-side apply: trying again is no use
+            hint = "another field manager owns these fields: change them there, or remove them here"
+        return ConflictError(status, fact, hint)
     return ApiError(status, fact)
 
 

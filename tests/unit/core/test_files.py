@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def test_a_failed_write_leaves_the_old_file(
         write_private(str(path), b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["secret"]
+
+
+def test_a_failed_rename_names_the_target_alone(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=re.escape(f"Is a directory: '{tmp_path}'") + "$"):
+        write_private(str(tmp_path), b"x")
 
 
 def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
