@@ -9,15 +9,7 @@ from pathlib import Path
 import pytest
 
 from compat.conftest import Run
-from compat.loading import (
-    DATA,
-    cache_key,
-    cached_now,
-    of_a_file,
-    of_variables,
-    read,
-    sealed,
-)
+from compat.loading import DATA, cache_key, cached_now, of_a_file, of_variables, read, sealed
 from daypass import Credentials
 
 DOCUMENT = (DATA / "cache/credentials.json").read_bytes()

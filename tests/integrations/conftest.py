@@ -70,10 +70,7 @@ def credentials(daypass_identity: MadeIdentity, client_clock: MovableClock) -> d
 
 @pytest.fixture(params=sorted(CALLERS))
 def caller(
-    request: pytest.FixtureRequest,
-    credentials: daypass.Credentials,
-    service: Service,
-    trust: Trust,
+    request: pytest.FixtureRequest, credentials: daypass.Credentials, service: Service, trust: Trust
 ) -> Iterator[Caller]:
     """Each HTTP library with its adapter, for `service`."""
     with CALLERS[request.param](credentials, service.origin, trust.file) as made:

@@ -9,13 +9,7 @@ import pytest
 
 from daypass.local.stack import LocalStack, MadeIdentity
 from integrations.trust import Trust
-from support.examples import (
-    EXAMPLES,
-    documented,
-    is_part_of_an_example,
-    run_example,
-    run_script,
-)
+from support.examples import EXAMPLES, documented, is_part_of_an_example, run_example, run_script
 
 ELSEWHERE = {
     "with_grpc",  # test_grpc

@@ -90,9 +90,7 @@ def test_a_damaged_config_gives_a_config_or_a_config_error(data: st.DataObject) 
 
 @settings(deadline=None)
 @given(st.data())
-def test_a_config_with_shuffled_lines_gives_a_config_or_a_config_error(
-    data: st.DataObject,
-) -> None:
+def test_a_config_with_shuffled_lines_gives_a_config_or_a_config_error(data: st.DataObject) -> None:
     lines = data.draw(st.lists(st.sampled_from(DESIGN.splitlines(keepends=True)), max_size=40))
     check("".join(lines).encode())
 

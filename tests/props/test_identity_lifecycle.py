@@ -132,10 +132,7 @@ class Lifecycle(RuleBasedStateMachine):
     ) -> None:
         """Grant a role, in its namespace or another."""
         spec = authorizing.GrantRequest(
-            identity=name,
-            namespaces=(namespace,),
-            cluster_role=role,
-            accept_risks=True,
+            identity=name, namespaces=(namespace,), cluster_role=role, accept_risks=True
         )
 
         def action() -> None:

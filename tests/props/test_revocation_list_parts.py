@@ -125,9 +125,7 @@ FIRST = [("publish", 4), ("delete", 0), ("publish", 4), WAIT]
 @example([*FIRST, ("publish", 0), WAIT, ("publish", 4)])
 @example([*FIRST, ("publish", 0), ("restart", 0), WAIT, ("publish", 4), WAIT, ("publish", 4)])
 @given(st.lists(steps, max_size=40))
-def test_an_entry_is_always_in_at_least_one_published_part(
-    happened: list[tuple[str, int]],
-) -> None:
+def test_an_entry_is_always_in_at_least_one_published_part(happened: list[tuple[str, int]]) -> None:
     world = World()
     for what, argument in happened:
         if what == "delete":

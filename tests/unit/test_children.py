@@ -84,9 +84,7 @@ connection.sendall(b"here")
         child.stop()
 
 
-def test_starting_a_child_on_another_thread_is_refused(
-    tmp_path: Path,
-) -> None:
+def test_starting_a_child_on_another_thread_is_refused(tmp_path: Path) -> None:
     errors: list[BaseException] = []
 
     def start() -> None:

@@ -92,8 +92,7 @@ def test_a_status_is_explained_and_kept_complete(
 
 
 @pytest.mark.parametrize(
-    ("offset", "expected"),
-    [(-3600, "60 minutes behind"), (3600, "60 minutes ahead"), (290, None)],
+    ("offset", "expected"), [(-3600, "60 minutes behind"), (3600, "60 minutes ahead"), (290, None)]
 )
 def test_a_401_mentions_a_clock_that_is_wrong(offset: int, expected: str | None) -> None:
     date = f"Date: {http_date(NOON - offset)}"

@@ -239,10 +239,7 @@ def test_two_credentials_of_one_process_share_tokens_as_two_processes_do(
 
 @pytest.mark.parametrize("harm", ["damaged", "readable", "link"])
 def test_an_invalid_cache_entry_is_replaced_with_a_warning(
-    machine: Machine,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    harm: str,
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, harm: str
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", machine.environ["XDG_CACHE_HOME"])
     with FakeDoor(now_answer(1), now_answer(2), context=None) as door:

@@ -18,11 +18,7 @@ from daypass.identity.model import (
 from daypass.identity.tokens import wait_for_token
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
-from daypass.kube.resources import (
-    ROLES,
-    SERVICE_ACCOUNTS,
-    Object,
-)
+from daypass.kube.resources import ROLES, SERVICE_ACCOUNTS, Object
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, SETTINGS, Warnings, exchange, foreign_account, make, own_secrets
@@ -50,9 +46,7 @@ def namespace_admin(world: EmbeddedCluster) -> Cluster:
     return world.as_holder_of(token)
 
 
-def test_a_new_identity_can_request_tokens_for_itself_only(
-    world: EmbeddedCluster,
-) -> None:
+def test_a_new_identity_can_request_tokens_for_itself_only(world: EmbeddedCluster) -> None:
     other = replace(BOT, name="other")
     make(world.cluster, other)
     created = make(world.cluster)
@@ -125,9 +119,7 @@ def test_the_credentials_options_are_stored_as_annotations(world: EmbeddedCluste
     assert type(SETTINGS).of(found) == settings
 
 
-def test_a_missing_namespace_is_an_error_before_anything_is_created(
-    world: EmbeddedCluster,
-) -> None:
+def test_a_missing_namespace_is_an_error_before_anything_is_created(world: EmbeddedCluster) -> None:
     with raises(NotFoundError, match="kubectl create namespace nowhere$"):
         make(world.cluster, replace(BOT, namespace="nowhere"))
 

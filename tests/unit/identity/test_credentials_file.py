@@ -26,9 +26,7 @@ from daypass.identity.credentials_file import (
     find_domain,
     resolve_settings,
 )
-from daypass.identity.model import (
-    Account,
-)
+from daypass.identity.model import Account
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, SETTINGS, make

@@ -13,12 +13,7 @@ from daypass.identity.model import (
     get_identity,
     token_secret,
 )
-from daypass.kube.resources import (
-    CONFIG_MAPS,
-    ROLE_BINDINGS,
-    SECRETS,
-    SERVICE_ACCOUNTS,
-)
+from daypass.kube.resources import CONFIG_MAPS, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
@@ -55,9 +50,7 @@ def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
     assert len(own_secrets(world.cluster, replace(BOT, name="bot-daypass"))) == 1
 
 
-def test_after_a_revocation_the_secret_has_another_name_and_token(
-    world: EmbeddedCluster,
-) -> None:
+def test_after_a_revocation_the_secret_has_another_name_and_token(world: EmbeddedCluster) -> None:
     old = make(world.cluster)
     revoke(world.cluster, BOT)
     new = make(world.cluster)
@@ -70,9 +63,7 @@ def test_after_a_revocation_the_secret_has_another_name_and_token(
     assert accepts(world.cluster, old.token)
 
 
-def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
-    world: EmbeddedCluster,
-) -> None:
+def test_a_deletion_removes_all_annotated_objects_and_nothing_else(world: EmbeddedCluster) -> None:
     other = replace(BOT, name="bot-daypass")
     kept = make(world.cluster, other)
     make(world.cluster)
@@ -114,9 +105,7 @@ def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
     assert isinstance(exchange(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
 
 
-def test_a_foreign_account_is_neither_deleted_nor_revoked(
-    world: EmbeddedCluster,
-) -> None:
+def test_a_foreign_account_is_neither_deleted_nor_revoked(world: EmbeddedCluster) -> None:
     foreign_account(world.cluster)
     with raises(ForeignAccountError, match="team/bot"):
         delete(world.cluster, BOT, warn=silent)

@@ -7,9 +7,7 @@ from dataclasses import replace
 from daypass._core import labels
 from daypass.identity.delete import delete
 from daypass.identity.namespaces import enforce_policy
-from daypass.kube.resources import (
-    NAMESPACES,
-)
+from daypass.kube.resources import NAMESPACES
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, Warnings, make
 from support.messages import check

@@ -6,16 +6,9 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
-from daypass.identity.model import (
-    find_account,
-)
+from daypass.identity.model import find_account
 from daypass.identity.reap import reap
-from daypass.kube.resources import (
-    AUTHORIZATION_POLICIES,
-    ROLE_BINDINGS,
-    SECRETS,
-    SERVICE_ACCOUNTS,
-)
+from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, exchange, grant, make, own_secrets, silent
 from support.messages import check

@@ -18,18 +18,12 @@ from daypass.identity.credentials_file import (
     resolve_settings,
 )
 from daypass.identity.delete import revoke
-from daypass.identity.model import (
-    InactiveIdentityError,
-    get_identity,
-)
+from daypass.identity.model import InactiveIdentityError, get_identity
 from daypass.identity.reap import reap
 from daypass.identity.rotate import find_targets, rotate
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import (
-    SECRETS,
-    SERVICE_ACCOUNTS,
-)
+from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
@@ -71,9 +65,7 @@ def test_both_tokens_work_until_the_overlap_ends(world: EmbeddedCluster) -> None
     assert [secret.name for secret in own_secrets(world.cluster)] == [rotated.secret_name]
 
 
-def test_a_rotation_deletes_only_expired_secrets(
-    world: EmbeddedCluster,
-) -> None:
+def test_a_rotation_deletes_only_expired_secrets(world: EmbeddedCluster) -> None:
     first = make(world.cluster).secret_name
     renew(world.cluster, overlap_seconds=DAY)
     second = renew(world.cluster, overlap_seconds=DAY)
@@ -103,9 +95,7 @@ def test_without_an_overlap_the_old_tokens_and_those_bound_to_them_end(
     assert accepts(world.cluster, unbound, GATE)  # why the policy requires binding
 
 
-def test_the_credentials_are_delivered_before_the_old_token_ends(
-    world: EmbeddedCluster,
-) -> None:
+def test_the_credentials_are_delivered_before_the_old_token_ends(world: EmbeddedCluster) -> None:
     old = make(world.cluster)
     seen: list[bool] = []
 
@@ -214,9 +204,7 @@ def test_only_identities_with_old_tokens_are_rotated(world: EmbeddedCluster) -> 
     assert found(DAY) == []
 
 
-def test_a_secret_deleted_during_the_rotation_is_no_failure(
-    world: EmbeddedCluster,
-) -> None:
+def test_a_secret_deleted_during_the_rotation_is_no_failure(world: EmbeddedCluster) -> None:
     old = make(world.cluster)
     account, secrets = get_identity(world.cluster, BOT), own_secrets(world.cluster)
 

@@ -15,9 +15,7 @@ from daypass.identity.tokens import (
     live_secrets,
     wait_for_token,
 )
-from daypass.kube.resources import (
-    SECRETS,
-)
+from daypass.kube.resources import SECRETS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT
 from support.messages import raises
