@@ -19,6 +19,8 @@ from support.fake_door import Behaviour, FakeDoor, Signer, credentials_document
 from support.timing import FakeTiming
 
 Ask = Callable[..., Token]
+CredentialsFor = Callable[..., Credentials]
+Serve = Callable[..., tuple[FakeDoor, Credentials]]
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +49,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 
 @pytest.fixture
-def credentials_for(signer: Signer, timing: FakeTiming) -> Callable[..., Credentials]:
+def credentials_for(signer: Signer, timing: FakeTiming) -> CredentialsFor:
     """Credentials for a door's URL that trust the signer; keys of the file can be changed."""
 
     def make(url: str, *, time: FakeTiming = timing, **changes: object) -> Credentials:
@@ -68,9 +70,7 @@ def context(signer: Signer) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def serve(
-    context: ssl.SSLContext, credentials_for: Callable[..., Credentials]
-) -> Iterator[Callable[..., tuple[FakeDoor, Credentials]]]:
+def serve(context: ssl.SSLContext, credentials_for: CredentialsFor) -> Iterator[Serve]:
     """Start a door that answers with a script, until the test ends; return credentials for it.
 
     `tls`: another context, or None for plain HTTP; `url`: another address of the same port.

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorBusyError, DoorUnreachableError
-from daypass.client.token import Token
 from support.fake_door import (
     AUDIENCE,
     NAMESPACE,
     SECRET,
     SERVICE_ACCOUNT,
     Behaviour,
-    FakeDoor,
     answer,
     long_lived_token,
     reset,
@@ -25,86 +20,50 @@ from support.fake_door import (
 )
 from support.messages import raises
 from support.timing import NOON, FakeTiming
-
-Ask = Callable[..., Token]
-Serve = Callable[..., tuple[FakeDoor, Credentials]]
+from unit.client.conftest import Ask, Serve
 
 
-def test_a_long_lived_token_is_traded_for_a_short_lived_one(serve: Serve, ask: Ask) -> None:
-    _, credentials = serve(token_answer())
+def test_a_long_lived_token_is_traded_for_a_short_lived_one_bound_to_its_secret(
+    serve: Serve, ask: Ask
+) -> None:
+    warning = "requested expiration of 9999 seconds shortened to 3600 seconds"
+    door, credentials = serve(token_answer(f'Warning: 299 - "{warning}"'), lifetimeSeconds=9999)
     token = ask(credentials)
     assert token.value.reveal() == short_lived_token()
     assert token.audiences == (AUDIENCE,)
     assert token.expires_at.timestamp() == NOON + 3600
     assert token.expires_at.utcoffset() is not None
+    assert token.warnings == (warning,)
     assert short_lived_token() not in repr(token)
 
-
-def test_the_request_is_a_token_request_bound_to_the_secret(serve: Serve, ask: Ask) -> None:
-    door, credentials = serve(token_answer(), lifetimeSeconds=1200)
-    ask(credentials)
     head = door.requests[0].partition(b"\r\n\r\n")[0].decode().split("\r\n")
-    assert head[0] == (
-        f"POST /kubernetes/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{SERVICE_ACCOUNT}/token"
-        " HTTP/1.1"
-    )
+    path = f"/kubernetes/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{SERVICE_ACCOUNT}/token"
+    assert head[0] == f"POST {path} HTTP/1.1"
     assert {
         f"Host: 127.0.0.1:{door.port}",
         f"Authorization: Bearer {long_lived_token()}",
         "Content-Type: application/json",
         "Connection: close",
     } <= set(head)
-    assert door.bodies() == [
-        {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {
-                "audiences": [AUDIENCE],
-                "expirationSeconds": 1200,
-                "boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": SECRET},
-            },
-        }
-    ]
-
-
-def test_audience_and_lifetime_can_be_named_for_one_token(serve: Serve, ask: Ask) -> None:
-    spec = {"audiences": ["other"], "expirationSeconds": 600}
-    door, credentials = serve(token_answer(spec=spec))
-    assert ask(credentials, "other", 600).audiences == ("other",)
-    assert door.bodies()[0]["spec"]["audiences"] == ["other"]
-    assert door.bodies()[0]["spec"]["expirationSeconds"] == 600
-
-
-def test_plain_http_reaches_a_door_on_loopback(serve: Serve, ask: Ask) -> None:
-    door, credentials = serve(token_answer(), tls=None)
-    assert ask(credentials).value.reveal() == short_lived_token()
-    assert f"Host: 127.0.0.1:{door.port}".encode() in door.requests[0]
-
-
-def test_warnings_of_the_server_come_with_the_token(serve: Serve, ask: Ask) -> None:
-    warning = "requested expiration of 9999 seconds shortened to 3600 seconds"
-    _, credentials = serve(token_answer(f'Warning: 299 - "{warning}"'))
-    assert ask(credentials).warnings == (warning,)
-
-
-def test_a_fresh_token_is_returned_again(serve: Serve, ask: Ask, timing: FakeTiming) -> None:
-    timing.jitter_value = 0.5
-    door, credentials = serve(token_answer())
-    first = ask(credentials)
-    timing.fake_clock.advance(1700)
-    assert ask(credentials) is first
-    assert ask(credentials, AUDIENCE, 3600) is first
-    assert len(door.requests) == 1
-    assert timing.begun == []
+    spec = {
+        "audiences": [AUDIENCE],
+        "expirationSeconds": 9999,
+        "boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": SECRET},
+    }
+    version = "authentication.k8s.io/v1"
+    assert door.bodies() == [{"apiVersion": version, "kind": "TokenRequest", "spec": spec}]
 
 
 def test_each_audience_and_lifetime_has_its_own_token(serve: Serve, ask: Ask) -> None:
     other = {"audiences": ["other"], "expirationSeconds": 3600}
-    _, credentials = serve(
+    door, credentials = serve(
         token_answer(number=1), token_answer(number=2, spec=other), token_answer(number=3)
     )
     got = [ask(credentials, *asked).value.reveal() for asked in [(), ("other",), (None, 600), ()]]
     assert got == [short_lived_token(number) for number in (1, 2, 3, 1)]
+    specs = [body["spec"] for body in door.bodies()]
+    assert [spec["audiences"] for spec in specs] == [[AUDIENCE], ["other"], [AUDIENCE]]
+    assert [spec["expirationSeconds"] for spec in specs] == [3600, 3600, 600]
 
 
 @pytest.mark.parametrize("offset", [-7200.0, 7200.0])
@@ -212,14 +171,3 @@ def test_an_exchange_does_not_wait_beyond_its_deadline(serve: Serve, ask: Ask) -
     with pytest.raises(DoorBusyError):
         ask(credentials)
     assert timing.waits == [9.0]
-
-
-def test_the_body_may_be_chunked_or_end_with_the_connection(serve: Serve, ask: Ask) -> None:
-    body = token_answer().partition(b"\r\n\r\n")[2]
-    head = b"HTTP/1.1 201 Created\r\n"
-    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
-    chunked += b"5;x=y\r\n" + body[:5] + b"\r\n%x\r\n" % len(body[5:]) + body[5:]
-    chunked += b"\r\n0\r\nTrailer: x\r\n\r\n"
-    for raw in (chunked, head + b"\r\n" + body, b"HTTP/1.1 100 Continue\r\n\r\n" + chunked):
-        _, credentials = serve(raw)
-        assert ask(credentials).value.reveal() == short_lived_token()

@@ -6,18 +6,18 @@ import json
 import logging
 import pickle
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.client.credentials import Credentials
-from daypass.client.token import Token
 from support.fake_door import (
     SENTINEL,
     Behaviour,
-    FakeDoor,
     Signer,
     answer,
     credentials_document,
@@ -29,35 +29,37 @@ from support.fake_door import (
     status_answer,
     token_answer,
 )
+from unit.client.conftest import Ask, Serve
 
-Ask = Callable[..., Token]
-Serve = Callable[..., tuple[FakeDoor, Credentials]]
 SECRETS = (SENTINEL, long_lived_token()[40:120], short_lived_token()[40:80])
 
 
-def assert_tells_nothing(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
-    assert isinstance(error, DaypassError)
-    told = [
-        "".join(traceback.format_exception(error)),
-        repr(pickle.dumps(error)),
-        repr(vars(error)),
-        caplog.text,
-    ]
-    link: BaseException | None = error
-    while link is not None:
-        told.append(f"{link} {link!r} {link.args!r} {vars(link)!r}")
-        link = link.__cause__ or link.__context__
-    for secret in SECRETS:
-        assert secret not in "\n".join(told)
+Exposes = Callable[[], AbstractContextManager[None]]
 
 
-def assert_survives_pickling(error: DaypassError) -> None:
-    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
-    assert type(again) is type(error)
-    assert str(again) == str(error)
-    assert again.heals_by_itself == error.heals_by_itself
-    assert getattr(again, "retry_after_seconds", 0) == getattr(error, "retry_after_seconds", 0)
-    assert repr(getattr(again, "status", 0)) == repr(getattr(error, "status", 0))
+@pytest.fixture
+def exposes_no_token(caplog: pytest.LogCaptureFixture) -> Exposes:
+    """Expect an error that survives pickling. It, its causes and the log hold no token."""
+    caplog.set_level(logging.DEBUG)
+
+    @contextmanager
+    def expect() -> Iterator[None]:
+        with pytest.raises(DaypassError) as raised:
+            yield
+        error, link = raised.value, cast("BaseException | None", raised.value)
+        seen = [
+            "".join(traceback.format_exception(error)), repr(pickle.dumps(error)), caplog.text,
+        ]  # fmt: skip
+        while link is not None:
+            seen.append(f"{link} {link!r} {link.args!r} {vars(link)!r}")
+            link = link.__cause__ or link.__context__
+        assert not [secret for secret in SECRETS if secret in "\n".join(seen)]
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+        assert (type(again), str(again)) == (type(error), str(error))
+        for name in ("heals_by_itself", "retry_after_seconds", "status"):
+            assert repr(getattr(again, name, 0)) == repr(getattr(error, name, 0))
+
+    return expect
 
 
 ECHO = f"Authorization: Bearer {long_lived_token()}"
@@ -99,25 +101,19 @@ ENTRIES: list[bytes | Behaviour] = [
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_an_answer_of_a_door_exposes_no_token(
-    serve: Serve, ask: Ask, caplog: pytest.LogCaptureFixture, entry: bytes | Behaviour
+    serve: Serve, ask: Ask, exposes_no_token: Exposes, entry: bytes | Behaviour
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     _, credentials = serve(entry)
-    with pytest.raises(DaypassError) as raised:
+    with exposes_no_token():
         ask(credentials)
-    assert_tells_nothing(raised.value, caplog)
-    assert_survives_pickling(raised.value)
 
 
 def test_an_untrusted_door_exposes_no_token(
-    serve: Serve, ask: Ask, caplog: pytest.LogCaptureFixture
+    serve: Serve, ask: Ask, exposes_no_token: Exposes
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     _, credentials = serve(token_answer(), tls=Signer().context("127.0.0.1"))
-    with pytest.raises(DaypassError) as raised:
+    with exposes_no_token():
         ask(credentials)
-    assert_tells_nothing(raised.value, caplog)
-    assert_survives_pickling(raised.value)
 
 
 def document(**changes: object) -> bytes:
@@ -157,15 +153,13 @@ def document(**changes: object) -> bytes:
     ],
 )
 def test_an_invalid_credentials_file_exposes_no_token(
-    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    content: bytes, tmp_path: Path, exposes_no_token: Exposes
 ) -> None:
     file = tmp_path / "credentials.json"
     file.write_bytes(content)
     file.chmod(0o600)
-    with pytest.raises(DaypassError) as raised:
+    with exposes_no_token():
         Credentials.from_file(file)
-    assert_tells_nothing(raised.value, caplog)
-    assert_survives_pickling(raised.value)
 
 
 DOOR = {"DAYPASS_DOOR": "https://a/b"}
@@ -185,12 +179,9 @@ DOOR = {"DAYPASS_DOOR": "https://a/b"}
     ],
 )
 def test_invalid_variables_expose_no_token(
-    caplog: pytest.LogCaptureFixture,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    exposes_no_token: Exposes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     environ: dict[str, str],
-) -> None:
+) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DaypassError) as raised:
+    with exposes_no_token():
         Credentials.load(environ)
-    assert_tells_nothing(raised.value, caplog)

@@ -6,25 +6,27 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from errno import ENOLCK, ENOTSUP
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.client.config import read_source
 from daypass.client.credentials import Credentials
 from daypass.client.shared_cache import FileLock, SharedTokenCache
 from daypass.client.token import CachedToken
 from support.deadline import eventually
 from support.exchanges import Wired
 from support.fake_door import (
+    Behaviour,
     FakeDoor,
     credentials_document,
     say_nothing,
@@ -55,9 +57,13 @@ class Machine:
         self.environ = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
         self.tokens = folder / "cache" / "daypass" / "tokens"
 
-    def write(self, url: str) -> None:
-        self.file.write_text(json.dumps(credentials_document(url)))
-        self.file.chmod(0o600)
+    @contextmanager
+    def door(self, *script: bytes | Behaviour) -> Iterator[FakeDoor]:
+        """A running door, and its URL in the credentials file."""
+        with FakeDoor(*script, context=None) as door:
+            self.file.write_text(json.dumps(credentials_document(door.url)))
+            self.file.chmod(0o600)
+            yield door
 
     def start(self, script: str = SCRIPT, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -65,6 +71,9 @@ class Machine:
             env=self.environ, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+
+    def credentials(self, *, shared: bool = True) -> Credentials:
+        return Credentials.from_file(self.file, shared=shared)
 
     def load(self, path: Path) -> CachedToken | None:
         return SharedTokenCache(str(self.tokens), {}, _no_warning).load(path.name)
@@ -78,8 +87,17 @@ def _no_warning(fact: str, hint: str) -> None:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", made.environ["XDG_CACHE_HOME"])
+    return made
+
+
+def release(process: subprocess.Popen[str]) -> None:
+    """Let a process that reads its stdin go on."""
+    assert process.stdin is not None
+    process.stdin.write("x")
+    process.stdin.flush()
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -89,14 +107,22 @@ def finish(process: subprocess.Popen[str]) -> str:
     return out.strip()
 
 
+def hanging_until_asked() -> tuple[Behaviour, threading.Event]:
+    """A door that never answers, and what is set once it is asked."""
+    asked = threading.Event()
+
+    def hang(connection: socket.socket) -> None:
+        asked.set()
+        say_nothing(connection)
+
+    return hang, asked
+
+
 def test_a_hundred_processes_that_start_at_once_make_one_exchange(machine: Machine) -> None:
-    with FakeDoor(now_answer(1), now_answer(2), context=None) as door:
-        machine.write(door.url)
+    with machine.door(now_answer(1), now_answer(2)) as door:
         processes = [machine.start() for _ in range(100)]
         for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("x")
-            process.stdin.flush()
+            release(process)
         with ThreadPoolExecutor(8) as pool:
             got = list(pool.map(finish, processes))
     assert set(got) == {short_lived_token(1)}
@@ -107,8 +133,7 @@ def test_a_hundred_processes_that_start_at_once_make_one_exchange(machine: Machi
 
 
 def test_the_library_and_the_command_share_their_tokens(machine: Machine) -> None:
-    with FakeDoor(now_answer(1), now_answer(2), context=None) as door:
-        machine.write(door.url)
+    with machine.door(now_answer(1), now_answer(2)) as door:
         command = [sys.executable, "-m", "daypass", "token", "--credentials", str(machine.file)]
         printed = subprocess.run(
             command, env=machine.environ, capture_output=True, text=True, check=True, timeout=60
@@ -119,18 +144,10 @@ def test_the_library_and_the_command_share_their_tokens(machine: Machine) -> Non
 
 
 def test_a_process_waiting_for_a_killed_one_continues_immediately(machine: Machine) -> None:
-    asked = threading.Event()
-
-    def hang(connection: Any) -> None:
-        asked.set()
-        say_nothing(connection)
-
-    with FakeDoor(hang, now_answer(2), context=None) as door:
-        machine.write(door.url)
+    hang, asked = hanging_until_asked()
+    with machine.door(hang, now_answer(2)):
         first = machine.start()
-        assert first.stdin is not None
-        first.stdin.write("x")
-        first.stdin.flush()
+        release(first)
         assert asked.wait(60)
         second = machine.start()
         first.kill()
@@ -163,9 +180,7 @@ cached_token(read_source({}, sys.argv[1]), None, None, use_cache=True)
 
 def test_a_process_killed_at_any_point_leaves_a_usable_cache(machine: Machine) -> None:
     survived = 0
-    with FakeDoor(now_answer(), context=None) as door:
-        machine.write(door.url)
-        source = read_source({}, str(machine.file))
+    with machine.door(now_answer()):
         for point in range(1, 60):
             killed = machine.start(KILLED_AT, str(point))
             out, err = killed.communicate(timeout=60)
@@ -183,48 +198,11 @@ def test_a_process_killed_at_any_point_leaves_a_usable_cache(machine: Machine) -
         after = machine.start(KILLED_AT, "0")
         assert after.communicate(timeout=60) == ("", "")
         assert len(machine.entries()) == 1
-    assert source.origin == str(machine.file)
 
 
-def test_killed_processes_never_leave_a_partial_entry(machine: Machine) -> None:
-    with FakeDoor(now_answer(), context=None) as door:
-        machine.write(door.url)
-        script = """
-import os, sys
-from daypass.client.config import read_source
-from daypass.cli.fast_path import cached_token
-from daypass.client.shared_cache import SharedTokenCache
-source = read_source({}, sys.argv[1])
-entry = cached_token(source, None, None, use_cache=True)
-folder = os.environ["XDG_CACHE_HOME"] + "/daypass/tokens"
-[key] = [name for name in os.listdir(folder) if "." not in name]
-print("ready", flush=True)
-while True:
-    SharedTokenCache(folder, {}, print).store(key, entry)
-"""
-        for round_ in range(12):
-            process = machine.start(script)
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            for _ in range(round_ * 50):
-                [path] = machine.entries()
-                assert machine.load(path) is not None
-            process.kill()
-            process.communicate()
-            [path] = machine.entries()
-            assert machine.load(path) is not None
-    assert len(door.requests) == 1
-
-
-def test_two_credentials_of_one_process_share_tokens_as_two_processes_do(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", machine.environ["XDG_CACHE_HOME"])
-    with FakeDoor(now_answer(1), now_answer(2), now_answer(3), context=None) as door:
-        machine.write(door.url)
-        first, second, alone = (
-            Credentials.from_file(machine.file, shared=shared) for shared in (True, True, False)
-        )
+def test_two_credentials_of_one_process_share_tokens_as_two_processes_do(machine: Machine) -> None:
+    with machine.door(now_answer(1), now_answer(2), now_answer(3)) as door:
+        first, second, alone = (machine.credentials(shared=each) for each in (True, True, False))
         token = first.token()
         assert second.token().value == token.value
         assert second.token().expires_at == token.expires_at
@@ -239,12 +217,10 @@ def test_two_credentials_of_one_process_share_tokens_as_two_processes_do(
 
 @pytest.mark.parametrize("harm", ["damaged", "readable", "link"])
 def test_an_invalid_cache_entry_is_replaced_with_a_warning(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, harm: str
+    machine: Machine, caplog: pytest.LogCaptureFixture, harm: str
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", machine.environ["XDG_CACHE_HOME"])
-    with FakeDoor(now_answer(1), now_answer(2), context=None) as door:
-        machine.write(door.url)
-        Credentials.from_file(machine.file, shared=True).token()
+    with machine.door(now_answer(1), now_answer(2)) as door:
+        machine.credentials().token()
         [path] = machine.entries()
         if harm == "damaged":
             path.write_bytes(path.read_bytes()[:-1])
@@ -254,8 +230,7 @@ def test_an_invalid_cache_entry_is_replaced_with_a_warning(
             path.rename(machine.folder / "elsewhere")
             path.symlink_to(machine.folder / "elsewhere")
         for _ in range(2):
-            token = Credentials.from_file(machine.file, shared=True).token()
-            assert token.value.reveal() == short_lived_token(2)
+            assert machine.credentials().token().value.reveal() == short_lived_token(2)
     assert len(door.requests) == 2
     if harm == "link":
         assert short_lived_token(1) in (machine.folder / "elsewhere").read_text()
@@ -340,8 +315,8 @@ def test_a_lock_that_cannot_be_created_is_granted(tmp_path: Path) -> None:
 # -- fork
 
 
-def in_child(work: Callable[[], str]) -> Iterator[str]:
-    """What `work` gives in a forked child, read on demand while the parent continues."""
+def in_child(work: Callable[[], str]) -> str:
+    """What `work` gives in a forked child."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
@@ -352,18 +327,16 @@ def in_child(work: Callable[[], str]) -> Iterator[str]:
         finally:
             os._exit(0)
     os.close(writer)
-    try:
-        yield os.read(reader, 65536).decode()
-    finally:
-        os.close(reader)
-        os.waitpid(pid, 0)
+    with open(reader) as given:
+        text = given.read()
+    os.waitpid(pid, 0)
+    return text
 
 
 def test_a_forked_child_uses_its_parents_token(wired: Wired) -> None:
     credentials = wired(lambda _: token_answer())
     credentials.token()
-    for said in in_child(lambda: f"{credentials.token().value.reveal()}"):
-        assert said == short_lived_token()
+    assert in_child(lambda: credentials.token().value.reveal()) == short_lived_token()
 
 
 def test_a_child_forked_during_an_exchange_makes_its_own(wired: Wired, timing: FakeTiming) -> None:
@@ -382,8 +355,7 @@ def test_a_child_forked_during_an_exchange_makes_its_own(wired: Wired, timing: F
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(credentials.token)
         begun.wait()
-        for said in in_child(lambda: credentials.token().value.reveal()):
-            assert said == short_lived_token(2)
+        assert in_child(lambda: credentials.token().value.reveal()) == short_lived_token(2)
         may_end.set()
         assert first.result().value.reveal() == short_lived_token(1)
 
@@ -400,8 +372,7 @@ def test_a_child_forked_while_a_thread_held_the_lock_is_not_blocked(wired: Wired
     with ThreadPoolExecutor(1) as pool:
         pool.submit(hold)
         held.wait()
-        for said in in_child(lambda: credentials.token().value.reveal()):
-            assert said == short_lived_token()
+        assert in_child(lambda: credentials.token().value.reveal()) == short_lived_token()
         may_end.set()
 
 
@@ -420,10 +391,7 @@ def test_forked_children_refresh_at_different_times(wired: Wired, timing: FakeTi
             timing.fake_clock.advance(10)
         return "never"
 
-    waited = [
-        next(iter(in_child(lambda jitter=jitter: begun_after(jitter))))  # type: ignore[misc]
-        for jitter in (0.0, 0.5, 0.99)
-    ]
+    waited = [in_child(partial(begun_after, jitter)) for jitter in (0.0, 0.5, 0.99)]
     assert waited == ["360", "860", "1340"]
 
 
@@ -452,14 +420,8 @@ assert ask() is token
 print(threading.active_count(), flush=True)
 sys.stdin.read(1)
 """
-    asked = threading.Event()
-
-    def hang(connection: Any) -> None:
-        asked.set()
-        say_nothing(connection)
-
-    with FakeDoor(now_answer(), hang, context=None) as door:
-        machine.write(door.url)
+    hang, asked = hanging_until_asked()
+    with machine.door(now_answer(), hang):
         process = machine.start(script, way)
         assert asked.wait(60)
         out, err = process.communicate("x", timeout=20)
@@ -467,9 +429,8 @@ sys.stdin.read(1)
 
 
 def test_a_refresh_leaves_no_thread(machine: Machine) -> None:
-    with FakeDoor(now_answer(1), now_answer(2), context=None) as door:
-        machine.write(door.url)
-        credentials = Credentials.from_file(machine.file)
+    with machine.door(now_answer(1), now_answer(2)):
+        credentials = machine.credentials(shared=False)
         credentials.token()
         [state] = credentials._tokens._process().states.values()
         assert state.token is not None

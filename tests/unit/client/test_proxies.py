@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import urllib.request
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -12,10 +11,8 @@ from hypothesis import strategies as st
 
 from daypass._core.errors import UsageError
 from daypass._core.net import HostPort
-from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorNotTrustedError, DoorUnreachableError, NotADoorError
 from daypass.client.proxy import find_proxy, is_excluded, parse_proxy
-from daypass.client.token import Token
 from support.fake_door import (
     FakeDoor,
     FakeProxy,
@@ -26,9 +23,8 @@ from support.fake_door import (
 )
 from support.messages import raises
 from support.timing import FakeTiming
+from unit.client.conftest import Ask, CredentialsFor
 
-Ask = Callable[..., Token]
-CredentialsFor = Callable[..., Credentials]
 HOST = "ekf.example.com"
 URL = f"https://{HOST}/kubernetes"
 

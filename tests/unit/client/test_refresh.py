@@ -32,8 +32,7 @@ from support.fake_door import (
 )
 from support.messages import check, raises
 from support.timing import NOON, FakeTiming
-
-Ask = Callable[..., Token]
+from unit.client.conftest import Ask
 
 
 class Door:
@@ -84,24 +83,6 @@ def test_a_stale_token_is_served_while_it_refreshes(
     timing.do_begun()
     assert number(ask(credentials)) == 2
     assert number(ask(credentials, AUDIENCE, 3600)) == 2
-    assert timing.begun == []
-
-
-def test_a_refresh_in_the_foreground_waits_for_the_new_token_and_raises_its_error(
-    credentials: Credentials, timing: FakeTiming, door: Door
-) -> None:
-    tokens = credentials._tokens
-    key = tokens.key(None, None)
-    assert tokens.refresh(key).token is credentials.token()
-    timing.fake_clock.advance(1800)
-    assert tokens.due_seconds(key) == 0
-    door.fault = answer(501)
-    with pytest.raises(DoorUnreachableError):
-        tokens.refresh(key)
-    assert number(credentials.token()) == 1
-    timing.fake_clock.advance(tokens.due_seconds(key) + 0.001)
-    door.fault = None
-    assert number(tokens.refresh(key).token) == 2
     assert timing.begun == []
 
 

@@ -54,6 +54,7 @@ def folder(tmp_path: Path) -> str:
 
 
 def test_a_stored_entry_is_found(folder: str) -> None:
+    assert cache(folder).load(KEY, CLOCK) is None
     cache(folder).store(KEY, entry())
     found = cache(folder).load(KEY, CLOCK)
     assert found is not None
@@ -62,10 +63,6 @@ def test_a_stored_entry_is_found(folder: str) -> None:
     assert found.token.value.reveal() == short_lived_token()
     assert found.token.audiences == ("gate",)
     assert rfc3339(found.token.expires_at) == found.expires_at
-
-
-def test_an_empty_cache_has_no_entry(folder: str) -> None:
-    assert cache(folder).load(KEY, CLOCK) is None
 
 
 def test_file_and_folder_are_the_users_alone(folder: str) -> None:

@@ -17,7 +17,6 @@ from daypass.client.credentials import Credentials
 from daypass.client.errors import CredentialsError, DoorUnreachableError, ExchangeRefusedError
 from daypass.client.http1 import HttpRequest
 from daypass.client.subject_token import ALLOW_EXEC
-from daypass.client.token import Token
 from daypass.client.transport import CONNECT, TransportError
 from support.deadline import eventually
 from support.exchanges import Wired
@@ -33,8 +32,8 @@ from support.fake_door import (
 )
 from support.messages import raises
 from support.timing import NOON, FakeClock
+from unit.client.conftest import Ask
 
-Ask = Callable[..., Token]
 NAMES = {"namespace": "team", "serviceAccount": "deployer"}
 OIDC = jwt({"iss": "https://ci.example.com", "sub": "repo:a/b", "exp": int(NOON) + 300})
 GITHUB = {"github": {"audience": "https://ekf.example.com/a&b"}}

@@ -27,23 +27,18 @@ from support.fake_door import (
     token_answer,
 )
 from support.timing import FakeClock, FakeTiming
+from unit.client.conftest import CredentialsFor
 
-CredentialsFor = Callable[..., Credentials]
 
+class HeldDoor:
+    """Gives each caller a token once `may_answer` is set."""
 
-def test_many_threads_share_one_request(signer: Signer, credentials_for: CredentialsFor) -> None:
-    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
-        credentials = credentials_for(door.url)
-        together = threading.Barrier(16)
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
 
-        def ask(_: int) -> str:
-            together.wait()
-            return credentials.token().value.reveal()
-
-        with ThreadPoolExecutor(16) as pool:
-            got = list(pool.map(ask, range(16)))
-    assert got == [short_lived_token()] * 16
-    assert len(door.requests) == 1
+    def __call__(self, _: HttpRequest) -> bytes:
+        self.may_answer.wait()
+        return token_answer()
 
 
 class InterruptingClock(FakeClock):
@@ -80,13 +75,8 @@ def test_only_one_thread_decides_at_a_time() -> None:
 
 
 def test_threads_and_tasks_of_several_loops_share_one_request(wired: Wired) -> None:
-    everybody_waits, asked = threading.Event(), threading.Barrier(9)
-
-    def slow(_: HttpRequest) -> bytes:
-        everybody_waits.wait()
-        return token_answer()
-
-    credentials = wired(slow)
+    door, asked = HeldDoor(), threading.Barrier(9)
+    credentials = wired(door)
 
     def thread(_: int) -> str:
         asked.wait()
@@ -106,7 +96,7 @@ def test_threads_and_tasks_of_several_loops_share_one_request(wired: Wired) -> N
         waiting = [pool.submit(thread, n) for n in range(4)]
         credentials_loops = [ThreadPoolExecutor(1).submit(loop, n) for n in range(4)]
         asked.wait()
-        everybody_waits.set()
+        door.may_answer.set()
         got = {future.result() for future in (*waiting, *credentials_loops)}
         got.add(first.result().value.reveal())
     assert got == {short_lived_token()}
@@ -127,11 +117,7 @@ def test_tasks_share_a_failure_and_back_off(wired: Wired) -> None:
 
 
 def test_cancelled_tasks_change_nothing_for_the_others(wired: Wired) -> None:
-    may_answer = threading.Event()
-
-    def door(_: HttpRequest) -> bytes:
-        may_answer.wait()
-        return token_answer()
+    door = HeldDoor()
 
     async def story() -> None:
         credentials = wired(door)
@@ -140,7 +126,7 @@ def test_cancelled_tasks_change_nothing_for_the_others(wired: Wired) -> None:
         tasks[0].cancel()  # the one that has begun the exchange
         tasks[2].cancel()
         await asyncio.sleep(0)
-        may_answer.set()
+        door.may_answer.set()
         assert await tasks[1] is await tasks[3]
         assert tasks[0].cancelled()
         assert tasks[2].cancelled()
@@ -180,12 +166,7 @@ def test_an_event_loop_stopped_during_an_exchange_does_not_block_the_next_one(
     wired: Wired, is_closed: bool
 ) -> None:
     """`run_until_complete` leaves a task where it stands; the exchange goes on."""
-    may_answer = threading.Event()
-
-    def door(_: HttpRequest) -> bytes:
-        may_answer.wait()
-        return token_answer()
-
+    door = HeldDoor()
     credentials = wired(door)
 
     async def begin() -> asyncio.Task[object]:
@@ -199,7 +180,7 @@ def test_an_event_loop_stopped_during_an_exchange_does_not_block_the_next_one(
         task.cancel()
         loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
         loop.close()
-    may_answer.set()
+    door.may_answer.set()
     assert credentials.token().value.reveal() == short_lived_token()
     if not is_closed:
         loop.run_until_complete(task)
@@ -222,20 +203,17 @@ def test_blocking_code_inside_a_task_shares_the_exchange_of_its_own_loop(wired: 
     assert len(wired.wire.requests) == 1
 
 
-@pytest.mark.parametrize("answers", ["a token", "an error"])
 def test_a_task_exchanges_on_its_own_thread_if_no_other_can_start(
-    wired: Wired, timing: FakeTiming, answers: str
+    wired: Wired, timing: FakeTiming
 ) -> None:
     def refuse(_: str, __: Callable[[], None]) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     timing.start = refuse
-    credentials = wired(lambda _: token_answer() if answers == "a token" else answer(501))
-    if answers == "a token":
-        assert asyncio.run(credentials.token_async()).value.reveal() == short_lived_token()
-    else:
-        with pytest.raises(DoorUnreachableError):
-            asyncio.run(credentials.token_async())
+    token = asyncio.run(wired(lambda _: token_answer()).token_async())
+    assert token.value.reveal() == short_lived_token()
+    with pytest.raises(DoorUnreachableError):
+        asyncio.run(wired(lambda _: answer(501)).token_async())
 
 
 def test_an_unexpected_error_of_an_exchange_is_raised_in_the_task_that_began_it(
@@ -275,11 +253,6 @@ def test_a_handler_on_the_thread_that_exchanges_does_not_wait_for_itself(wired: 
     wired.wire.answer = door
     credentials.token()
     assert len(got) >= 2
-
-
-def test_asyncio_run_can_be_called_repeatedly(wired: Wired) -> None:
-    credentials = wired(lambda _: token_answer())
-    assert len({asyncio.run(credentials.token_async()) for _ in range(5)}) == 1
 
 
 def test_a_thread_takes_over_the_exchange_of_an_interrupted_one(wired: Wired) -> None:
@@ -328,19 +301,15 @@ def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_refere
         assert pool.submit(credentials.token).result(timeout=20).audiences
 
 
-def started_elsewhere() -> InFlight:
-    in_flight = InFlight()
-    in_flight.thread_id = 0
-    return in_flight
-
-
 def test_waiting_for_an_exchange_times_out() -> None:
-    assert started_elsewhere().wait(0.0) is False
-    assert asyncio.run(started_elsewhere().wait_async(0.0)) is False
+    elsewhere = InFlight()
+    elsewhere.thread_id = 0
+    assert elsewhere.wait(0.0) is False
+    assert asyncio.run(elsewhere.wait_async(0.0)) is False
 
 
 def test_the_next_caller_exchanges_anew_after_the_deadline(
-    wired: Wired, timing: FakeTiming, monkeypatch: pytest.MonkeyPatch
+    wired: Wired, timing: FakeTiming
 ) -> None:
     timing.exchange_seconds = -4.9  # others wait for a tenth of a second
     hangs, may_end = threading.Event(), threading.Event()
@@ -363,22 +332,3 @@ def test_the_next_caller_exchanges_anew_after_the_deadline(
     # A late response does not replace a newer token: it may be much older.
     other = credentials.token(credentials.audience, 3600)
     assert other.value.reveal() == short_lived_token(2)
-
-
-def test_a_finished_exchange_does_not_block() -> None:
-    in_flight = InFlight()
-    in_flight.finish()
-    assert in_flight.wait(0.0)
-    assert asyncio.run(in_flight.wait_async(0.0))
-
-
-def test_a_finished_exchange_does_not_wake_a_closed_loop() -> None:
-    in_flight = started_elsewhere()
-
-    async def give_up() -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0):
-                await in_flight.wait_async(60)
-
-    asyncio.run(give_up())
-    in_flight.finish()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass.identity.delete import delete, revoke
 from daypass.identity.model import (
@@ -13,7 +12,7 @@ from daypass.identity.model import (
     get_identity,
     token_secret,
 )
-from daypass.kube.resources import CONFIG_MAPS, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
+from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
@@ -111,12 +110,3 @@ def test_a_foreign_account_is_neither_deleted_nor_revoked(world: EmbeddedCluster
         delete(world.cluster, BOT, warn=silent)
     with raises(ForeignAccountError, match="team/bot"):
         get_identity(world.cluster, BOT)
-
-
-def test_a_deletion_without_the_account_finds_the_rest(world: EmbeddedCluster) -> None:
-    make(world.cluster)
-    grant(world.cluster)
-    world.cluster.delete(SERVICE_ACCOUNTS, "bot", "team")
-    deleted = delete(world.cluster, BOT, warn=silent)
-    assert "rolebindings/grant in far" in deleted.deleted
-    assert world.cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR) == []

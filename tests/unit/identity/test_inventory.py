@@ -9,17 +9,20 @@ import httpx2
 import pytest
 
 from daypass._core import labels
-from daypass.identity.health import examine
-from daypass.identity.inventory import InventoryWatcher, identity_records, list_objects
+from daypass.identity.inventory import (
+    ClusterObjects,
+    InventoryWatcher,
+    identity_records,
+    list_objects,
+)
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ForbiddenError
-from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, Resource
+from daypass.kube.resources import Object
 from support.authority import ANY_AUTHORITY
 from support.inventories import BOT, World, binding, grant
 from support.lifecycle import Warnings
 from support.messages import raises
-from support.timing import FakeClock
 
 ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
 
@@ -117,7 +120,7 @@ def test_an_annotation_that_names_no_identity_is_ignored() -> None:
 
 
 class Api(httpx2.BaseTransport):
-    """Answers with `lists` of objects by plural, a status code for a kind, and else empty lists."""
+    """Answers with `lists` by plural: of objects, or a status code. Other lists are empty."""
 
     def __init__(self, lists: Mapping[str, list[Object] | int], version: str = "v1.37.2") -> None:
         self.lists, self.version = lists, version
@@ -126,27 +129,27 @@ class Api(httpx2.BaseTransport):
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path == "/version":
             return httpx2.Response(200, json={"gitVersion": self.version})
-        path = request.url.path
-        found = self.lists.get(path, self.lists.get(path.rpartition("/")[2], []))
+        found = self.lists.get(request.url.path.rpartition("/")[2], [])
         if "watch" in request.url.params:
             self.ended.wait()
             found = 403
         if isinstance(found, int):
             status = {"kind": "Status", "code": found, "message": "no"}
             return httpx2.Response(found, json=status)
-        key, _, value = request.url.params.get("labelSelector", "").partition("=")
-        items = [
-            each
-            for each in found
-            if not key or (each["metadata"].get("labels") or {}).get(key) == value
-        ]
-        return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": items})
+        return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": found})
 
     def cluster(self) -> Cluster:
         access = ConnectionConfig(
             server="https://api.test", namespace="team", origin="a test", authority=ANY_AUTHORITY
         )
         return Cluster(access, transport=self, sleep=lambda _: None)
+
+    def first_change(self) -> ClusterObjects:
+        """What a watch of the namespace gives first."""
+        try:
+            return next(iter(InventoryWatcher(self.cluster(), "team").changes(60)))
+        finally:
+            self.ended.set()
 
 
 POLICIES = "validatingadmissionpolicybindings"
@@ -172,42 +175,12 @@ def test_an_installed_policy_is_found_if_the_caller_may_read_it(
     assert warnings == []
 
 
-@pytest.mark.parametrize("forbidden", [ROLE_BINDINGS, AUTHORIZATION_POLICIES], ids=lambda r: r.kind)
-def test_a_grant_with_an_invisible_half_is_not_reported_as_partial(forbidden: Resource) -> None:
-    world = World()
-    lists: dict[str, list[Object] | int] = {
-        "serviceaccounts": [world.account],
-        "rolebindings": [world.own_binding, world.binding],
-        ROLE_BINDINGS.path("team"): [world.own_binding],
-        "authorizationpolicies": [world.policy],
-        "secrets": [world.secret],
-        "roles": [world.role],
-        "namespaces": [world.namespace],
-        POLICIES: [INSTALLED],
-    }
-    api = Api({**lists, forbidden.path(): 403})  # of all namespaces; those of `team` can be seen
-    warnings = Warnings()
-    objects = list_objects(api.cluster(), "team", warn=warnings)
-    (seen,) = examine(objects, FakeClock(), unused_seconds=10**9)
-    assert seen.findings == ()
-    assert len(warnings) == 1
-    assert forbidden.plural in warnings[0].split("\n")[0].split()
-
-
 @pytest.mark.parametrize("code", [403, 404])
 def test_a_watch_continues_without_permission_to_read_the_policy(code: int) -> None:
     api = Api({POLICIES: code}, version="v1.37.2+daypass-embedded")
-    try:
-        objects = next(iter(InventoryWatcher(api.cluster(), "team").changes(60)))
-    finally:
-        api.ended.set()
-    assert objects.policy_bindings is None
+    assert api.first_change().policy_bindings is None
 
 
 def test_a_watch_without_permission_to_list_grants_is_an_error() -> None:
-    api = Api({"rolebindings": 403})
-    try:
-        with raises(ForbiddenError):
-            next(iter(InventoryWatcher(api.cluster(), "team").changes(60)))
-    finally:
-        api.ended.set()
+    with raises(ForbiddenError):
+        Api({"rolebindings": 403}).first_change()

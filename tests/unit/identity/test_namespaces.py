@@ -13,28 +13,29 @@ from support.lifecycle import BOT, Warnings, make
 from support.messages import check
 
 
-def test_the_namespace_is_labelled_and_a_missing_policy_gives_a_warning(
+def test_a_namespace_is_labelled_with_warnings_if_that_has_no_effect(
     world: EmbeddedCluster,
 ) -> None:
     warnings = Warnings()
-    enforce_policy(world.cluster, "team", warnings)
-    found = world.cluster.get(NAMESPACES, "team")["metadata"]["labels"]
+    enforce_policy(world.cluster, "kube-system", warnings)
+    found = world.cluster.get(NAMESPACES, "kube-system")["metadata"]["labels"]
     assert found[labels.POLICY] == labels.POLICY_ENFORCED
-    label, missing = warnings
-    assert "team" in label
+    label, exempt, missing = warnings
+    assert "kube-system" in label
+    assert "kube-system" in exempt
     assert missing.endswith("daypass policy apply")
     for warning in warnings:
         check(warning, reason="warning")
 
 
-def test_a_namespace_that_the_policy_exempts_gives_a_warning(world: EmbeddedCluster) -> None:
+def test_without_permission_to_label_a_namespace_the_command_is_named(
+    world: EmbeddedCluster,
+) -> None:
     warnings = Warnings()
-    enforce_policy(world.cluster, "kube-system", warnings)
-    label, exempt, missing = warnings
-    assert "kube-system" in label
-    assert "kube-system" in exempt
-    assert missing.endswith("daypass policy apply")
-    check(exempt, reason="warning")
+    enforce_policy(world.as_holder_of(make(world.cluster).token), "team", warnings)
+    (warning,) = warnings
+    assert "kubectl label namespace team daypass.dev/policy=enforced" in warning
+    check(warning, reason="warning")
 
 
 def test_deleting_the_last_identity_warns_that_the_namespace_keeps_its_label(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
-from daypass.cli import main
 from daypass.identity.create import IdentitySpec, create
 from daypass.identity.credentials_file import (
     CredentialsOptions,
@@ -21,7 +18,6 @@ from daypass.identity.delete import revoke
 from daypass.identity.model import InactiveIdentityError, get_identity
 from daypass.identity.reap import reap
 from daypass.identity.rotate import find_targets, rotate
-from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
@@ -95,7 +91,9 @@ def test_without_an_overlap_the_old_tokens_and_those_bound_to_them_end(
     assert accepts(world.cluster, unbound, GATE)  # why the policy requires binding
 
 
-def test_the_credentials_are_delivered_before_the_old_token_ends(world: EmbeddedCluster) -> None:
+def test_a_rotation_that_cannot_deliver_ends_no_token_and_is_resumed(
+    world: EmbeddedCluster,
+) -> None:
     old = make(world.cluster)
     seen: list[bool] = []
 
@@ -111,19 +109,6 @@ def test_the_credentials_are_delivered_before_the_old_token_ends(world: Embedded
     assert all(seen)
     assert len(own_secrets(world.cluster)) == 2  # the old one, and one new one for all three
     assert accepts(world.cluster, old.token)
-
-
-def test_create_warns_of_an_unfinished_rotation_which_can_be_resumed(
-    world: EmbeddedCluster,
-) -> None:
-    make(world.cluster)
-    account = get_identity(world.cluster, BOT)
-
-    def crash(_: bytes) -> None:
-        raise DaypassError("the disk is full")
-
-    with pytest.raises(DaypassError, match="the disk is full"):
-        rotate(world.cluster, account, own_secrets(world.cluster), deliver=crash)
     warnings = Warnings()
     spec = IdentitySpec(name=BOT, credentials=SETTINGS)
     created = create(world.cluster, account, spec, warn=warnings)
@@ -146,46 +131,6 @@ def test_a_revoked_or_expired_identity_is_not_rotated(world: EmbeddedCluster) ->
         renew(world.cluster)
     assert find_targets(world.cluster, None) == []
     assert len(own_secrets(world.cluster)) == 1
-
-
-def test_one_failed_rotation_does_not_stop_the_others(
-    world: EmbeddedCluster,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(Cluster, "open", lambda *, namespace, **_: world.open(namespace))
-    names = [replace(BOT, name=f"bot-{number}") for number in range(6)]
-    for name in names:
-        make(world.cluster, name)
-    folder = tmp_path / "out"
-    (folder / "team").mkdir(mode=0o700, parents=True)
-    (folder / "team" / "bot-3.json").write_text("somebody else's")
-    rotate_all = ("identity", "rotate", "--all", "-n", "team", "--output", "json", "--output-dir")
-    assert main([*rotate_all, str(folder / "team" / "bot-3.json")]) == 2
-    check(capsys.readouterr().err, reason="usage")
-    assert [len(own_secrets(world.cluster, name)) for name in names] == [1] * 6
-
-    assert main([*rotate_all, str(folder)]) == 1
-    out, err = capsys.readouterr()
-    assert "5 of 6" in err
-    assert "bot-3.json" in err
-    assert "\r" not in err  # no progress without a terminal
-    check(err, reason="rotated")
-    summary = {each["name"]: each for each in json.loads(out)}
-    assert [name for name, each in summary.items() if each["error"]] == ["bot-3"]
-    for name in names:
-        file = folder / "team" / f"{name.name}.json"
-        if name.name == "bot-3":
-            assert file.read_text() == "somebody else's"
-            assert len(own_secrets(world.cluster, name)) == 1
-            continue
-        assert file.stat().st_mode & 0o777 == 0o600
-        assert summary[name.name]["credentials"] == str(file)
-        holder = world.as_holder_of(token_in(file.read_bytes()))
-        minted = exchange(holder, name, bound_to=summary[name.name]["secret"])
-        assert not isinstance(minted, DaypassError)
-        assert json.loads(file.read_text())["audience"] == GATE
 
 
 def test_only_identities_with_old_tokens_are_rotated(world: EmbeddedCluster) -> None:
