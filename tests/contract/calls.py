@@ -87,7 +87,6 @@ def connected(server: ApiServer) -> Iterator[ssl.SSLSocket]:
 
 
 def bearer(token: Secret) -> tuple[str, str]:
-    """The header that carries a token."""
     return ("Authorization", f"Bearer {token.reveal()}")
 
 
@@ -115,12 +114,10 @@ def post(
 
 
 def request_token(server: ApiServer, identity: Identity, **spec: Any) -> Answer:
-    """A TokenRequest of an identity for itself, by its long-lived token."""
     return post(server, identity.token_path, token_request(**spec), token=identity.token)
 
 
 def issued_token(answer: Answer) -> Secret:
-    """The token in a good answer."""
     assert answer.code == 201, answer.body.decode()
     return Secret(answer.json["status"]["token"])
 

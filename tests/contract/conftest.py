@@ -21,7 +21,6 @@ IMPLEMENTATIONS = ("kubernetes", "embedded")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
     config.addinivalue_line("markers", "only_kubernetes(why): the embedded API server need not")
 
 

@@ -26,14 +26,12 @@ class Answer:
 
     @property
     def json(self) -> Document:
-        """The body as a JSON object."""
         document = json.loads(self.body)
         assert isinstance(document, dict)
         return document
 
     @property
     def message(self) -> str:
-        """The message of the Status that the body is."""
         return str(self.json["message"])
 
     def all(self, name: str) -> list[str]:
@@ -42,7 +40,6 @@ class Answer:
 
     @property
     def warnings(self) -> list[str]:
-        """The values of the Warning headers."""
         return self.all("warning")
 
 
@@ -88,7 +85,6 @@ class Admin:
             connection.close()
 
     def get(self, path: str) -> Document:
-        """An object or a list."""
         return self._expect("GET", path)
 
     def find(self, path: str) -> Document | None:
@@ -112,7 +108,6 @@ class Admin:
         )
 
     def patch(self, path: str, document: Document) -> Document:
-        """A JSON merge patch."""
         return self._expect("PATCH", path, document, headers={"Content-Type": MERGE_PATCH})
 
     def delete(self, path: str, *, grace_seconds: int | None = None) -> None:

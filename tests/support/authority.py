@@ -28,7 +28,6 @@ class Certificate:
     key_pem: str
 
     def context(self) -> ssl.SSLContext:
-        """Return the TLS context of a server that shows it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.NamedTemporaryFile("w") as file:
             file.write(self.key_pem + self.certificate_pem)

@@ -84,7 +84,6 @@ class Child:
             raise RuntimeError(f"{self.name} ended with {code}; its log ends with:\n{self.tail()}")
 
     def tail(self, lines: int = 15) -> str:
-        """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     @contextlib.contextmanager

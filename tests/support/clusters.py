@@ -44,7 +44,6 @@ def account_token(plane: ControlPlane, namespace: str, name: str) -> Secret:
 
 
 def write_kubeconfig(plane: ControlPlane, token: Secret, file: Path) -> None:
-    """A file for the holder of a token."""
     user = {"token": token.reveal()}
     file.touch(0o600)
     file.write_text(json.dumps(kubeconfig(plane.url, user, str(plane.ca_path))))

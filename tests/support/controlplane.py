@@ -161,17 +161,14 @@ class ControlPlane:
         self.stop()
 
     def check(self) -> None:
-        """Raise RuntimeError, with the end of its log, if a process has ended."""
         for child in self._children:
             child.check()
 
     def client(self, token: Secret | None = None) -> Admin:
-        """A JSON client with a bearer token, or without any credentials."""
         headers = {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
         return Admin(url=self.url, context=self.anonymous_context(), headers=headers)
 
     def anonymous_context(self) -> ssl.SSLContext:
-        """TLS that verifies the API server and shows no client certificate."""
         return client_context(self.ca_pem)
 
     def audit_position(self) -> int:
@@ -196,7 +193,6 @@ class ControlPlane:
     def make_namespace(
         self, prefix: str = "team", *, labels: Mapping[str, str] | None = None
     ) -> str:
-        """A namespace of its own for a test; its name."""
         return identities.make_namespace(self.admin, prefix, labels=labels)
 
     def make_identity(

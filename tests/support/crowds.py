@@ -35,7 +35,6 @@ def open_files(count: int) -> Iterator[None]:
 
 
 def resident_bytes(pid: int | str = "self") -> int:
-    """How much memory a process has now."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) * 1024
 
@@ -59,7 +58,6 @@ class Holding:
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
         return Address(host="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
 
     def hold(self) -> None:
@@ -67,7 +65,6 @@ class Holding:
         self._is_held = True
 
     def release(self) -> None:
-        """Answer all clients that wait, and those that come later."""
         self._is_held = False
         self._loop.call_soon_threadsafe(self._answer_all)
 

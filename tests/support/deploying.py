@@ -49,17 +49,14 @@ def quick_apply(*more: str) -> int:
 
 
 def write(folder: Path, text: str) -> None:
-    """Another config."""
     (folder / "daypass.yaml").write_text(text)
 
 
 def plan(cluster: Cluster, text: str) -> ApplyPlan:
-    """What applying a config would do."""
     return make_plan(read_cluster_state(cluster), config_of(text))
 
 
 def remove(cluster: Cluster) -> ApplyResult:
-    """Remove all that was applied."""
     state = read_cluster_state(cluster)
     return remove_all(state, find_removals(cluster, state.entries))
 

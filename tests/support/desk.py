@@ -34,11 +34,9 @@ class Desk:
 
     @property
     def bot(self) -> IdentityName:
-        """An identity in the namespace."""
         return IdentityName(namespace=self.namespace, name="bot")
 
     def run(self, *words: str, code: int = 0) -> tuple[str, str]:
-        """Run a command; return stdout and stderr."""
         self.output.readouterr()
         ended = main(list(words))
         out, err = self.output.readouterr()
@@ -46,7 +44,6 @@ class Desk:
         return out, err
 
     def identity(self, verb: str, *words: str, code: int = 0) -> tuple[str, str]:
-        """Run `daypass identity VERB` for `bot`."""
         return self.run("identity", verb, "bot", "-n", self.namespace, *words, code=code)
 
     def create(self, *words: str) -> tuple[str, str]:
@@ -54,7 +51,6 @@ class Desk:
         return self.identity("create", *self.door, "--audience", GATE, *words)
 
     def credentials(self, file: str = "bot.json") -> Credentials:
-        """Credentials that were written."""
         return Credentials.from_file(self.folder / file)
 
     def token(self, file: str = "bot.json") -> Secret:

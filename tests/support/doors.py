@@ -58,7 +58,6 @@ class Door:
         return int(self.envoy.stats(f"^{name}$").get(name, 0))
 
     def log(self) -> list[dict[str, object]]:
-        """The access log so far."""
         lines = (self.folder / "envoy.log").read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
@@ -131,7 +130,6 @@ class Outcome:
 
     @property
     def answer(self) -> Answer:
-        """The first answer."""
         return self.answers[0]
 
     @property
@@ -335,10 +333,8 @@ def send_http2(
 
 
 def http2(stage: Stage) -> Http2:
-    """An HTTP/2 connection to the door."""
     return Http2(stage.door.port, authority_pem=stage.door.authority.pem, name=EKF)
 
 
 def assert_status(reply: Reply, code: int) -> None:
-    """That a reply is the door's own, whole and exact."""
     assert_refused(Answer(code=reply.code, headers=reply.headers, body=reply.body), code)

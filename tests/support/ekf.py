@@ -92,7 +92,6 @@ def make_ekf(root: Path, *, namespace: str = "rok", only: str | None = None) -> 
 
 
 def git(root: Path, *arguments: str) -> str:
-    """git in a repository; what it prints."""
     done = subprocess.run(
         ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
     )
@@ -124,7 +123,6 @@ def build(root: Path, folder: str) -> list[dict[str, Any]]:
 
 
 def built_ingress(root: Path, domain: str = "ekf") -> dict[str, Any]:
-    """The Ingress that an overlay builds."""
     (ingress,) = build(root, FOLDERS[domain])
     return ingress
 

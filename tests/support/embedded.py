@@ -44,7 +44,6 @@ class InProcess(httpx2.BaseTransport):
         self._version = version
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The Api's answer."""
         if self._version and request.url.path == "/version":
             return httpx2.Response(200, json={"gitVersion": self._version})
         headers = tuple((name.lower(), value) for name, value in request.headers.multi_items())
@@ -88,7 +87,6 @@ class EmbeddedCluster:
         )
 
     def as_holder_of(self, token: Secret) -> Cluster:
-        """Return a Cluster for the holder of a token."""
         return Cluster(
             self._access(token),
             transport=self._transport,
@@ -97,7 +95,6 @@ class EmbeddedCluster:
         )
 
     def make_namespace(self, name: str) -> str:
-        """A namespace."""
         metadata = {"name": name}
         self.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         return name

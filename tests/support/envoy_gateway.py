@@ -76,7 +76,6 @@ def endpoints(service: str, namespace: str, port: int) -> Object:
 
 
 def namespace(name: str) -> Object:
-    """A namespace."""
     return make("v1", "Namespace", name)
 
 
@@ -87,7 +86,6 @@ def service(name: str, namespace: str, port: int) -> Object:
 
 
 def gateway(name: str, namespace: str, *listeners: Document) -> Object:
-    """A Gateway of the class."""
     spec = {"gatewayClassName": CLASS, "listeners": list(listeners)}
     return make(f"{_GROUP}/v1", "Gateway", name, namespace, spec=spec)
 
@@ -127,7 +125,6 @@ def delete(plane: ControlPlane, document: Object) -> None:
 
 
 def find(plane: ControlPlane, document: Object) -> Object | None:
-    """An object as the API server has it."""
     with closing(admin_cluster(plane)) as cluster:
         resource, metadata = cluster.resource(document), document["metadata"]
         return cluster.find(resource, metadata["name"], metadata.get("namespace"))

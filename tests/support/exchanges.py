@@ -31,7 +31,6 @@ def order(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> TokenReq
 
 
 def response(raw: bytes) -> HttpResponse:
-    """The answer in these bytes."""
     parser = ResponseParser()
     return parser.feed(raw) or parser.end()
 
@@ -61,7 +60,6 @@ class FakeSend:
         self.requests: list[HttpRequest] = []
 
     def __call__(self, route: Route, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        """One request, one answer."""
         self.requests.append(request)
         answered = self.answer(request)
         if isinstance(answered, Exception):

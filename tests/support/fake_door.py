@@ -27,7 +27,6 @@ SENTINEL = "SENTINELSENTINELSENTINEL"
 
 
 def jwt(claims: dict[str, Any], signature: str = SENTINEL) -> str:
-    """A JSON Web Token with these claims that nobody signed."""
     parts = [{"alg": "RS256", "kid": "test"}, claims]
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in parts]
     return ".".join((*(part.rstrip(b"=").decode() for part in encoded), signature))
@@ -80,7 +79,6 @@ def answer(
 
 
 def status_answer(code: int, message: str, *headers: str, reason: str = "") -> bytes:
-    """An answer with a Kubernetes Status."""
     status = {
         "kind": "Status",
         "apiVersion": "v1",
@@ -116,7 +114,6 @@ def token_answer(
 
 
 def http_date(unix: float) -> str:
-    """A time as HTTP writes it."""
     return f"{utc(unix):%a, %d %b %Y %H:%M:%S GMT}"
 
 
@@ -153,7 +150,6 @@ class FakeDoor(TcpServer):
         return f"{'http' if self.context is None else 'https'}://127.0.0.1:{self.port}/kubernetes"
 
     def serve(self, connection: socket.socket) -> None:
-        """Read the request, then follow the script."""
         request = self._read(connection)
         with self._turn:
             self.requests.append(request)
@@ -166,7 +162,6 @@ class FakeDoor(TcpServer):
                 connection.unwrap()
 
     def bodies(self) -> list[dict[str, Any]]:
-        """The JSON bodies of the requests."""
         return [json.loads(request.partition(b"\r\n\r\n")[2]) for request in self.requests]
 
 
@@ -181,7 +176,6 @@ class FakeProxy(TcpServer):
         self.requests: list[bytes] = []
 
     def serve(self, connection: socket.socket) -> None:
-        """Read the CONNECT, answer it, carry bytes to and fro."""
         self.requests.append(read_request(connection))
         connection.sendall(self._reply)
         if not self._reply.startswith(b"HTTP/1.1 200"):

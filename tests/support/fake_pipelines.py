@@ -42,7 +42,6 @@ class FakePipelines:
         self.uploads: list[bytes] = []
 
     def get(self, path: str, query: dict[str, list[str]]) -> Document | None:
-        """The answer to a GET; None where nothing is there."""
         if path == f"{API}/healthz":
             return {"multi_user": True}
         collection, _, name = path.removeprefix(f"{API}/").partition("/")
@@ -55,7 +54,6 @@ class FakePipelines:
         return {collection: found, "total_size": len(found)}
 
     def create(self, path: str, document: Document) -> Document:
-        """The answer to a POST of JSON: the object with an ID."""
         collection = path.removeprefix(f"{API}/")
         kept: list[Document] = getattr(self, collection)
         key = f"{collection.removesuffix('s')}_id"
@@ -63,7 +61,6 @@ class FakePipelines:
         return kept[-1]
 
     def upload(self, query: dict[str, list[str]], content: bytes) -> Document:
-        """The answer to an upload of a pipeline."""
         self.uploads.append(content)
         return self.create(f"{API}/pipelines", {"display_name": query["name"][0]})
 
@@ -99,7 +96,6 @@ def running_pipelines() -> Iterator[FakePipelines]:
 
 
 def _uploaded(content_type: str, body: bytes) -> bytes:
-    """The file in a multipart form."""
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     form = email.parser.BytesParser().parsebytes(head + body)
     (content,) = (part.get_payload(decode=True) for part in form.walk() if part.get_filename())

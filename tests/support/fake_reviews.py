@@ -37,14 +37,12 @@ class FakeReviews:
 
     @property
     def access(self) -> ConnectionConfig:
-        """How to ask it."""
         url = f"http://127.0.0.1:{self.port}"
         return ConnectionConfig(
             server=url, namespace="default", origin="a test", token=Secret("asker")
         )
 
     def up(self) -> None:
-        """Listen."""
         reviews = self
 
         class Reviewing(Handler):
@@ -93,7 +91,6 @@ class FakeReviews:
 
 @contextmanager
 def fake_reviews(judge: Judge) -> Iterator[FakeReviews]:
-    """One that listens until the end of the block."""
     reviews = FakeReviews(judge)
     reviews.up()
     try:

@@ -19,7 +19,6 @@ def decorators(error: BaseException, fixtures: Iterable[str]) -> Iterator[str]:
 
 
 def as_decorator(note: str, fixtures: Iterable[str]) -> str:
-    """The note of one example as a decorator."""
     _, *lines = note.splitlines()
     kept, leaving_out = [], False
     for line in lines[:-1]:

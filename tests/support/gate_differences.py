@@ -39,7 +39,6 @@ class Difference:
     istio: tuple[Reason, ...] = ()
 
     def covers(self, name: str) -> bool:
-        """Whether the row is about this change."""
         return any(fnmatchcase(name, pattern) for pattern in self.changes)
 
     def finds(self, engine: str) -> tuple[Reason, ...]:
@@ -139,7 +138,6 @@ DIFFERENCES = (
 
 
 def as_table() -> str:
-    """The rows in Markdown."""
     heads = (
         "a token, or a request",
         "`gate explain`, the authorizer",

@@ -71,7 +71,6 @@ def config(gate: str = "check: review", *, on: str = f"{INFRA}/public") -> Confi
 
 
 def gate(kind: str, of: Config | None = None) -> Object:
-    """The gate's own object of a kind."""
     return the(gate_objects(of or config(), FACTS), kind, GATE)
 
 
@@ -94,16 +93,13 @@ class Stage:
     usual: Served | None = None
 
     def send(self, *headers: str, path: str = "/pipeline", host: str = HOST) -> Answer:
-        """A GET with these header lines."""
         return self.exchange(post(path, host=host, method="GET", headers=headers, body=b""), host)
 
     def exchange(self, request: bytes, host: str = HOST) -> Answer:
-        """A request as bytes, on a connection of its own."""
         with connect(self.port, authority_pem=PUBLIC.pem, name=host) as connection:
             return exchange(connection, request)
 
     def bearer(self, **shape: Any) -> str:
-        """An Authorization line with a short-lived token of this shape."""
         token = self.plane.make_token(self.identity, **{"audiences": [AUDIENCE], **shape})
         return f"Authorization: Bearer {token.reveal()}"
 
@@ -232,6 +228,5 @@ def running_stage(folder: Path, plane: ControlPlane, echo_port: int) -> Iterator
 
 
 def headers_seen(answer: Answer) -> dict[str, str]:
-    """The headers that arrived at the service."""
     assert answer.code == 200, answer
     return dict(answer.json["headers"])

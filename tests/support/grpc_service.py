@@ -26,19 +26,16 @@ class GrpcService:
 
     @property
     def tokens(self) -> list[str | None]:
-        """What each call's Authorization was."""
         values = (call.get("authorization") for call in self.calls)
         return [None if value is None else value.removeprefix("Bearer ") for value in values]
 
     def note(self, context: grpc.ServicerContext) -> None:
-        """Remember the metadata of a call."""
         metadata = context.invocation_metadata()
         self.calls.append({str(key): str(value) for key, value in metadata})
 
 
 @contextmanager
 def running_grpc_service(certificate: Certificate) -> Iterator[GrpcService]:
-    """One on free ports of loopback, ended with the block."""
     running = GrpcService(port=0, plain_port=0)
 
     def say(request: bytes, context: grpc.ServicerContext) -> bytes:

@@ -38,7 +38,6 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body as JSON."""
         return json.loads(self.body)
 
 
@@ -73,7 +72,6 @@ class Http2:
         self._socket.close()
 
     def request(self, fields: Fields, body: bytes = b"", *, trailers: Fields = ()) -> Reply:
-        """One request and how it ended."""
         return self.wait(self.send(fields, body, trailers=trailers))
 
     def send(
@@ -93,7 +91,6 @@ class Http2:
         return stream
 
     def send_more(self, stream: int, body: bytes, *, end: bool = False) -> None:
-        """Send more of a request's body."""
         self._send_body(stream, body, end=end)
         self._flush()
 
@@ -110,11 +107,9 @@ class Http2:
         self._write(b"".join(frame.serialize() for frame in frames))
 
     def encode(self, fields: Iterable[tuple[str, str]]) -> bytes:
-        """A header block for a frame of one's own."""
         return bytes(self._h2.encoder.encode(list(fields)))
 
     def wait(self, stream: int) -> Reply:
-        """How a stream ended."""
         pending = self._replies.setdefault(stream, _Pending())
         while not (pending.ended or self._closed):
             self._receive()

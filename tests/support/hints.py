@@ -55,7 +55,6 @@ class Hint:
 
     @property
     def line(self) -> str:
-        """The command as a reader sees it."""
         return shlex.join((self.program, *self.words))
 
 

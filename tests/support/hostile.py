@@ -35,7 +35,6 @@ class Report:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
         return self.sent / self.seconds
 
 

@@ -45,7 +45,6 @@ class Draft:
     whole: bool = True
 
     def raw(self) -> bytes:
-        """The request as bytes."""
         length = f"Content-Length: {len(self.body)}" if self.length is None else self.length
         first = f"{self.method} {self.target} HTTP/1.1"
         lines = [first, *self.lines, *([length] if length else [])]
@@ -53,7 +52,6 @@ class Draft:
 
 
 def hostile_requests(seed: int) -> Iterator[Attempt]:
-    """Hostile requests without end."""
     chance = random.Random(seed)  # noqa: S311 - chosen to be had again, not to be secret
     number = 0
     while True:

@@ -23,11 +23,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             super().handle()
 
     def content(self) -> bytes:
-        """Return the request's body."""
         return self.rfile.read(int(self.headers.get("content-length") or 0))
 
     def fields(self) -> dict[str, str]:
-        """Return the request's headers, names in lower case."""
         return {name.lower(): value for name, value in self.headers.items()}
 
     def answer(self, code: int, body: str | bytes = b"", **headers: str) -> None:

@@ -29,17 +29,14 @@ class Identity:
 
     @property
     def user(self) -> str:
-        """What Kubernetes calls it."""
         return f"system:serviceaccount:{self.namespace}:{self.service_account}"
 
     @property
     def token_path(self) -> str:
-        """Where its short-lived tokens are asked for."""
         return token_path(self.namespace, self.service_account)
 
     @property
     def secret_path(self) -> str:
-        """Where its Secret is."""
         return f"/api/v1/namespaces/{self.namespace}/secrets/{self.secret_name}"
 
     @property
@@ -51,7 +48,6 @@ class Identity:
 
 
 def token_path(namespace: str, service_account: str) -> str:
-    """The path of a ServiceAccount's TokenRequests."""
     return f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
 
 
@@ -71,7 +67,6 @@ def ensure_namespace(admin: Admin, name: str, *, labels: Mapping[str, str] | Non
 def make_namespace(
     admin: Admin, prefix: str = "team", *, labels: Mapping[str, str] | None = None
 ) -> str:
-    """A namespace of its own for a test; its name."""
     name = unique(prefix)
     ensure_namespace(admin, name, labels=labels)
     return name
@@ -117,7 +112,6 @@ def make_token_secret(
 
 
 def secret_token(secret: Document) -> Secret:
-    """The long-lived token in a token Secret."""
     return Secret(base64.b64decode(secret["data"]["token"]).decode())
 
 

@@ -53,7 +53,6 @@ class World:
         }
 
     def objects(self) -> ClusterObjects:
-        """As an inventory takes them."""
         return ClusterObjects(**self.lists)
 
 
@@ -73,7 +72,6 @@ def grant(identity: IdentityName, namespace: str, role: str) -> tuple[Object, Ob
 
 
 def cluster_role(name: str, verb: str, resource: str) -> Object:
-    """A ClusterRole of one rule."""
     rule = {"apiGroups": [""], "resources": [resource], "verbs": [verb]}
     return {"metadata": {"name": name}, "rules": [rule]}
 

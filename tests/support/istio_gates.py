@@ -78,7 +78,6 @@ class IstioGate:
     front: str = "istio"
 
     def apply(self, *objects: Object) -> None:
-        """Put objects in place."""
         for each in objects:
             self.cluster.apply(each, force=True)
 
@@ -95,12 +94,10 @@ class IstioGate:
         self.apply(*objects)
 
     def publish(self, revoked: RevocationSnapshot | None = None, keys: str | None = None) -> None:
-        """Keys, and the list of the revoked."""
         self.apply(keys_object(self.config, self.issuer, keys or self.keys))
         self.revoke(revoked or RevocationSnapshot())
 
     def revoke(self, revoked: RevocationSnapshot) -> None:
-        """Another list of the revoked."""
         self.apply(*revoked_objects(self.config, revoked))
 
     def start_without(self, name: str) -> None:
@@ -116,12 +113,10 @@ class IstioGate:
         eventually(f"a gateway starts without {name}", refuses)
 
     def delete(self, path: str) -> None:
-        """Remove an object, if it is there."""
         if self.plane.admin.find(path) is not None:
             self.plane.admin.delete(path)
 
     def bearer(self, **shape: Any) -> str:
-        """An Authorization line with a real short-lived token of this shape."""
         token = self.plane.make_token(self.identity, **{"audiences": [AUDIENCE], **shape})
         return f"Authorization: Bearer {token.reveal()}"
 
@@ -133,7 +128,6 @@ class IstioGate:
 
     @contextmanager
     def conversation(self, alpn: str = "http/1.1") -> Iterator[Conversation]:
-        """A connection that stays open."""
         with self.gateway.connect(
             name=GUARDED, authority_pem=self.public.pem, alpn=alpn
         ) as connection:
@@ -155,7 +149,6 @@ def gate_config(issuer: str, gate: str, front: str = "istio") -> Config:
 
 
 def config_text(issuer: str, gate: str, front: str = "istio") -> str:
-    """The same as the text of a file."""
     return f"""\
 version: 1
 cluster: {{issuer: '{issuer}'}}
@@ -167,12 +160,10 @@ gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1', {gate}}}
 
 
 def get(*lines: str, host: str = GUARDED, path: str = "/") -> bytes:
-    """A GET with these header lines."""
     return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode("latin-1")
 
 
 def seen(answer: Answer) -> dict[str, str]:
-    """What the service behind was sent."""
     assert answer.code == 200, answer
     return dict(answer.json["headers"])
 
@@ -240,7 +231,6 @@ def running_istio_gate(
 
 
 def served(*hosts: str) -> Object:
-    """The Gateway, for these hosts."""
     server = {
         "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
         "hosts": list(hosts),

@@ -92,11 +92,9 @@ class Gateway:
 
     @property
     def logs(self) -> tuple[Path, ...]:
-        """What istiod and Envoy have said."""
         return self.folder / "istiod.log", self.folder / "envoy.log"
 
     def start_istiod(self) -> None:
-        """Start istiod, and come back when it takes connections."""
         self.control = control = Child(
             self.command,
             log=self.folder / "istiod.log", folder=self.folder,
@@ -127,7 +125,6 @@ class Gateway:
         eventually("the gateway takes connections", lambda: _open(envoy, self.port))
 
     def stop_envoy(self) -> None:
-        """End Envoy."""
         if self.envoy is not None:
             self.envoy.stop()
             self.envoy = None
@@ -139,7 +136,6 @@ class Gateway:
         self.wait_serving()
 
     def admin(self, path: str, method: str = "GET") -> bytes:
-        """What Envoy's admin interface says."""
         with closing(AdminConnection(os.path.relpath(self.folder / "admin.sock"))) as connection:
             connection.request(method, path)
             return connection.getresponse().read()
@@ -150,11 +146,9 @@ class Gateway:
         return {each["name"]: each["value"] for each in found if "name" in each}
 
     def connect(self, *, name: str, authority_pem: str, alpn: str = "http/1.1") -> ssl.SSLSocket:
-        """A TLS connection that asks for a name."""
         return connect(self.port, authority_pem=authority_pem, name=name, alpn=alpn)
 
     def send(self, request: bytes, *, name: str, authority_pem: str) -> Answer:
-        """One request over TLS."""
         with self.connect(name=name, authority_pem=authority_pem) as connection:
             return exchange(connection, request)
 

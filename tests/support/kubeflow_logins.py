@@ -148,7 +148,6 @@ def _told_by(
 
 
 def _wait(login: KubeflowLogin) -> None:
-    """Come back when each object is in force, on both hosts."""
     gate, hosts = login.gate, (GUARDED, OTHER)
     eventually(
         "the login's own paths lead to it",

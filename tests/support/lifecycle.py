@@ -34,15 +34,11 @@ def silent(fact: str, hint: str = "") -> None:
 
 
 class Warnings(list[str]):
-    """Collects warnings, each with its hint: passed as `warn`."""
-
     def __call__(self, fact: str, hint: str = "") -> None:
-        """Add one."""
         self.append(f"{fact}\n{hint}" if hint else fact)
 
 
 def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIdentity:
-    """Create an identity."""
     wished = IdentitySpec(name=name, **{"credentials": SETTINGS, **spec})
     return create(cluster, find_account(cluster, name), wished, warn=silent)
 
@@ -76,7 +72,6 @@ def own_secrets(cluster: Cluster, name: IdentityName = BOT) -> list[TokenSecret]
 
 
 def token_in(credentials: bytes) -> Secret:
-    """The long-lived token in a credentials file."""
     return Secret(json.loads(credentials)["token"])
 
 
@@ -94,7 +89,6 @@ def exchange(holder: Cluster, name: IdentityName, *, bound_to: str | None) -> Se
 
 
 def accepts(cluster: Cluster, token: Secret, *audiences: str) -> bool:
-    """Return whether a TokenReview accepts a token."""
     spec = {"token": token.reveal(), "audiences": list(audiences)}
     path = "/apis/authentication.k8s.io/v1/tokenreviews"
     answer = cluster.request("POST", path, {"spec": spec}, what="review a token")

@@ -22,15 +22,12 @@ class Case:
 
     @property
     def config(self) -> Config:
-        """The config."""
         return config_of(self.text)
 
     def objects(self) -> list[Object]:
-        """What is rendered, in order."""
         return render_objects(self.config, self.facts)
 
     def tree(self) -> dict[str, str]:
-        """What is rendered, as files."""
         return render_tree(self.config, self.facts)
 
 

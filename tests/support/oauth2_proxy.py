@@ -38,7 +38,6 @@ class IdentityProvider(Issuer):
         self._asked: dict[str, Mapping[str, str]] = {}
 
     def id_token(self) -> str:
-        """What says who USER is, to the login."""
         token = self.token("alice", CLIENT, email=USER, email_verified=True, groups=["team-a"])
         return token.reveal()
 

@@ -11,18 +11,15 @@ from support.authority import Certificate
 
 
 def make(version: str, kind: str, name: str, namespace: str | None = None, **more: Any) -> Object:
-    """Return an object. `more`: its `spec`, `data` and the like."""
     metadata = {"name": name} if namespace is None else {"name": name, "namespace": namespace}
     return {"apiVersion": version, "kind": kind, "metadata": metadata, **more}
 
 
 def config_map(name: str, namespace: str, data: Mapping[str, str]) -> Object:
-    """Return a ConfigMap."""
     return make("v1", "ConfigMap", name, namespace, data=dict(data))
 
 
 def secret(name: str, namespace: str, files: Mapping[str, str], **more: Any) -> Object:
-    """Return a Secret with these files."""
     data = {key: base64.b64encode(text.encode()).decode() for key, text in files.items()}
     return make("v1", "Secret", name, namespace, data=data, **more)
 
@@ -34,7 +31,6 @@ def tls_secret(name: str, namespace: str, pair: Certificate) -> Object:
 
 
 def kubeconfig(server: str, user: Mapping[str, str], authority: str = "") -> Object:
-    """Return a kubeconfig for one user. `authority`: the file of the API server's authority."""
     cluster = {"server": server, **({"certificate-authority": authority} if authority else {})}
     return {
         "apiVersion": "v1",

@@ -35,7 +35,6 @@ class ObjectsApi(httpx2.BaseTransport):
         return Cluster(access, transport=self, clock=clock, sleep=lambda _: None)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """An answer."""
         path = request.url.path
         if self.fails:
             raise httpx2.ConnectError("refused", request=request)

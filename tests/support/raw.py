@@ -28,7 +28,6 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body as JSON."""
         return json.loads(self.body)
 
     @property
@@ -113,21 +112,18 @@ class Caller:
         return self._conversation.answer()
 
     def becomes(self, code: int) -> Answer:
-        """The first answer with this code."""
         return eventually(
             f"a {code}", lambda: answer if (answer := self.ask()).code == code else None
         )
 
 
 def exchange(connection: ssl.SSLSocket, request: bytes, *, head: bool = False) -> Answer:
-    """Send bytes, read one answer."""
     conversation = Conversation(connection)
     conversation.send(request)
     return conversation.answer(head=head)
 
 
 def read_response(connection: ssl.SSLSocket) -> Answer:
-    """Read one answer to what was sent before."""
     return exchange(connection, b"")
 
 

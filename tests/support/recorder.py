@@ -30,7 +30,6 @@ class Recorded:
 
     @property
     def request_line(self) -> str:
-        """Method, target and version."""
         return self.raw.split(b"\r\n", 1)[0].decode("latin-1")
 
     @property
@@ -42,7 +41,6 @@ class Recorded:
 
     @property
     def body(self) -> bytes:
-        """What follows the headers."""
         return self.raw.partition(b"\r\n\r\n")[2]
 
     def header(self, name: str) -> str | None:
@@ -83,36 +81,30 @@ class Recorder(TcpServer):
         self._recorded: list[Recorded] = []
 
     def present(self, authority: Authority, names: tuple[str, ...]) -> None:
-        """Show new connections a new certificate, signed by `authority`, for `names`."""
         self.show(authority.server(*names))
 
     def show(self, certificate: Certificate) -> None:
-        """Show new connections this certificate."""
         (self._folder / "recorder.crt").write_text(certificate.certificate_pem)
         (self._folder / "recorder.key").write_text(certificate.key_pem)
         self._tls.load_cert_chain(self._folder / "recorder.crt", self._folder / "recorder.key")
 
     def take(self) -> list[Recorded]:
-        """The requests since the last call."""
         with self._lock:
             recorded, self._recorded = self._recorded, []
         return recorded
 
     def keep(self, recorded: Recorded) -> None:
-        """Add a request to what was recorded."""
         with self._lock:
             self._recorded.append(recorded)
             self.total += 1
 
     def serve(self, connection: socket.socket) -> None:
-        """Read one connection to its end."""
         assert isinstance(connection, ssl.SSLSocket)
         with self._lock:
             self.client_certificates += bool(connection.getpeercert(binary_form=True))
         self.read(connection)
 
     def read(self, connection: ssl.SSLSocket) -> None:
-        """Record its requests."""
         with connection.makefile("rb") as stream:
             while (recorded := _read_request(stream)) is not None:
                 self.keep(recorded)
@@ -122,7 +114,6 @@ class Recorder(TcpServer):
 
 
 def answer_with(answer: bytes) -> Behaviour:
-    """The behaviour of sending these bytes."""
     return lambda connection, _: connection.sendall(answer)
 
 

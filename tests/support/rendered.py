@@ -62,7 +62,6 @@ class Volume:
             (folder / name).symlink_to(Path("..data") / name)
 
     def put(self, files: Files) -> None:
-        """Other contents for the same names."""
         new = self.folder / f"..{secrets.token_hex(4)}"
         new.mkdir()
         for name, text in files.items():
@@ -82,7 +81,6 @@ class RenderedDoor:
     log: Path
 
     def send(self, request: bytes, *, authority: Authority | None = None) -> Answer:
-        """One request as a front would send it, on a connection of its own."""
         pem = (authority or self.authority).pem
         with connect(self.envoy.port("door"), authority_pem=pem, name=self.host) as connection:
             return exchange(connection, request)
@@ -100,7 +98,6 @@ class RenderedDoor:
         eventually("the other certificate is shown", shown)
 
     def requests(self) -> int:
-        """How many requests it has had."""
         name = "http.door.downstream_rq_total"
         return int(self.envoy.stats(f"^{name}$")[name])
 

@@ -62,7 +62,6 @@ class Tried:
         )  # fmt: skip
 
     def token(self, **changes: Any) -> str:
-        """A token with these claims and a valid signature."""
         return SIGNER.sign(claims(self.clock, **changes))
 
     def ask(self, *authorizations: str, host: str = HOST, source: str = "") -> AuthzResponse:

@@ -38,12 +38,10 @@ class Served:
 
     @property
     def events(self) -> list[Any]:
-        """What it has decided so far."""
         lines = self.child.log.read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def metric(self, name: str) -> float:
-        """The value of a metric without labels."""
         with urllib.request.urlopen(f"http://{self.status}/metrics", timeout=20) as answer:
             text = answer.read().decode()
         found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)

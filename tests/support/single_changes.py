@@ -186,7 +186,6 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
 
 
 def _from_now(*seconds: int) -> dict[str, Any]:
-    """Times that many seconds from now."""
     return {f"{each:+}": (lambda now, each=each: now + each) for each in seconds}
 
 

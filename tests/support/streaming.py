@@ -18,7 +18,6 @@ class StreamingService(TcpServer):
         self.heads: list[str] = []
 
     def serve(self, connection: socket.socket) -> None:
-        """Answer requests until the client goes."""
         received = b""
         while True:
             while b"\r\n\r\n" not in received:

@@ -19,7 +19,6 @@ class FakeClock:
         self.step_seconds = step_seconds
 
     def unix(self) -> float:
-        """Seconds since the epoch."""
         return self.now_unix
 
     def monotonic(self) -> float:
@@ -28,7 +27,6 @@ class FakeClock:
         return self.now_monotonic
 
     def advance(self, seconds: float) -> None:
-        """Let time pass on both."""
         self.now_unix += seconds
         self.now_monotonic += seconds
 

@@ -46,7 +46,6 @@ class Signer:
 
     @property
     def jwks(self) -> str:
-        """The public key as a JSON Web Key Set."""
         numbers = self._key.public_key().public_numbers()
         key = {
             "kty": "RSA", "alg": "RS256", "use": "sig", "kid": self.key_id,

@@ -81,21 +81,17 @@ class Up:
 
     @property
     def door(self) -> str:
-        """The door's URL."""
         return str(self.ready["doors"][0])
 
     @property
     def port(self) -> int:
-        """Where it listens."""
         return int(self.ready["listen"]["door"].rpartition(":")[2])
 
     @property
     def authority_file(self) -> Path:
-        """What to trust it by."""
         return Path(self.ready["certificateAuthority"])
 
     def send(self, request: bytes) -> Answer:
-        """One request on a connection of its own."""
         pem = self.authority_file.read_text()
         with connect(self.port, authority_pem=pem, name=HOST) as connection:
             return exchange(connection, request)
@@ -174,6 +170,5 @@ def running_up(
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
 ) -> Iterator[Up]:
-    """`daypass up` in `folder`, ended with the block."""
     with Up(folder, config, environment or {}, arguments) as up:
         yield up

@@ -56,7 +56,6 @@ def credentials_of(up: Up, identity: Identity) -> Credentials:
 
 
 def at_the_gate(up: Up, token: Secret) -> Answer:
-    """What the gate answers to a GET with a token."""
     port = int(up.ready["listen"]["gate"].rpartition(":")[2])
     lines = ["GET /x HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}"]
     with connect(port, authority_pem=up.authority_file.read_text(), name=HOST) as connection:

@@ -35,7 +35,6 @@ class WatchedApi(httpx2.BaseTransport):
         self.asked: list[httpx2.Request] = []
 
     def put(self, plural: str, uid: str, **metadata: Any) -> None:
-        """Make or change an object."""
         self.version += 1
         data = metadata.pop("data", None)
         found = {"metadata": {"uid": uid, "name": uid, "namespace": "team", **metadata,
@@ -45,20 +44,17 @@ class WatchedApi(httpx2.BaseTransport):
         self.events.append((self.version, plural, what, found))
 
     def delete(self, plural: str, uid: str) -> None:
-        """Delete an object."""
         self.version += 1
         found = self.objects[plural].pop(uid)
         found["metadata"]["resourceVersion"] = str(self.version)
         self.events.append((self.version, plural, "DELETED", found))
 
     def lists(self, plural: str) -> int:
-        """How often a kind was listed."""
         return sum(
             r.url.path.endswith(plural) and "watch" not in r.url.params for r in list(self.asked)
         )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """An answer."""
         self.asked.append(request)
         if self.fails == 0:
             raise httpx2.ConnectError("refused", request=request)
@@ -90,7 +86,6 @@ class WatchedApi(httpx2.BaseTransport):
 
 
 def status(code: int) -> dict[str, Any]:
-    """A Status."""
     message = 'User "reader" cannot list resource "secrets" in API group "" at the cluster scope'
     return {"kind": "Status", "code": code, "message": message}
 
@@ -104,7 +99,6 @@ def _is_in(found: Any, namespace: str) -> bool:
 
 
 def line(what: str, found: Any) -> bytes:
-    """An event of a watch."""
     event = {"type": what, "object": found}
     return json.dumps(event, ensure_ascii=False).encode() + b"\n"  # as Go writes it
 

@@ -96,7 +96,6 @@ def identity_namespace(plane: ControlPlane, *, with_role: bool = True, home: str
 
 
 def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
-    """What the watch needs in a namespace of identities."""
     with closing(admin_cluster(plane)) as cluster:
         for document in namespace_rights(namespace, home):
             cluster.apply(document)
@@ -119,14 +118,12 @@ class Watch:
         )  # fmt: skip
 
     def events(self, *names: str) -> list[dict[str, Any]]:
-        """What it has told, of these events."""
         self.child.check()
         lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
         whole = [json.loads(line) for line in lines]
         return [each for each in whole if each["event"] in names]
 
     def wait_leading(self) -> None:
-        """Come back once it publishes."""
         eventually("it leads", lambda: self.events("leading"))
         eventually("it has published", lambda: self.events("published"))
 
@@ -147,7 +144,6 @@ class Watch:
 
 @contextmanager
 def watching(folder: Path, plane: ControlPlane, config: Config) -> Iterator[Watch]:
-    """A watch, ended with the block."""
     watch = Watch(folder, plane, config)
     try:
         yield watch

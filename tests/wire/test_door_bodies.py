@@ -13,7 +13,6 @@ LIMIT_BYTES = 8192
 
 
 def chunked(*chunks: bytes, trailers: bytes = b"") -> bytes:
-    """A TokenRequest in chunks."""
     head = post(headers=(BEARER, "Transfer-Encoding: chunked"), body=b"")
     head = head.replace(b"Content-Length: 0\r\n", b"")
     parts = (b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)

@@ -67,7 +67,6 @@ def requests(draw: st.DrawFn) -> DoorRequest:
 
 
 def wire_form(request: DoorRequest, *, chunked: bool) -> bytes:
-    """A request as HTTP/1.1."""
     lines = [f"{request.method} {request.target} HTTP/1.1", f"Host: {request.host}"]
     lines += [f"{name}: {value}" for name, value in request.headers]
     body = b"x" * request.body_bytes

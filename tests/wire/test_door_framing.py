@@ -15,12 +15,10 @@ SMUGGLED = b"POST /api/v1/secrets HTTP/1.1\r\nHost: kubernetes.default.svc\r\nX:
 
 
 def framed(*headers: str, body: bytes = BODY) -> bytes:
-    """A TokenRequest with these headers for its length."""
     return "\r\n".join([*LINES, *headers]).encode("latin-1") + b"\r\n\r\n" + body
 
 
 def chunked(body: bytes) -> bytes:
-    """A TokenRequest with this chunked body."""
     return framed("Transfer-Encoding: chunked", body=body)
 
 

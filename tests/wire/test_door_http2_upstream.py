@@ -23,7 +23,6 @@ class Http2Recorder(Recorder):
     protocol = "h2"
 
     def read(self, connection: ssl.SSLSocket) -> None:
-        """Record its requests."""
         config = h2.config.H2Configuration(client_side=False, header_encoding="latin-1")
         h2c = h2.connection.H2Connection(config)
         h2c.initiate_connection()
@@ -82,14 +81,11 @@ class _Arriving:
 
 @pytest.fixture(scope="module")
 def h2_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A door in front of an upstream that speaks HTTP/2."""
     with running_stage(tmp_path_factory.mktemp("h2"), kind=Http2Recorder) as stage:
         yield stage
 
 
 class TestHttp2Upstream:
-    """To an API server that speaks HTTP/2 the door does, and sends no more than it has to."""
-
     @pytest.mark.parametrize(
         "block",
         [

@@ -29,7 +29,6 @@ from support.raw import Conversation
 def limited(
     per_source: int, together: int, *, hops: int = 0
 ) -> Callable[[DoorSettings], DoorSettings]:
-    """A change of settings: these rates."""
     rates = RateLimits(per_source_per_second=per_source, requests_per_second=together)
     return lambda settings: replace(settings, rate_limits=rates, trusted_hops=hops)
 

@@ -109,7 +109,6 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
 
 
 def line_of(log: Log, request_id: str) -> dict[str, object]:
-    """The one line about a request."""
     (line,) = [line for line in log.lines if line["request_id"] == request_id]
     return line
 

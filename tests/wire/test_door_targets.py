@@ -12,7 +12,6 @@ START = "/kubernetes/api/v1/namespaces"
 
 
 def path(namespace: str, account: str) -> str:
-    """The path of a TokenRequest."""
     return f"{START}/{namespace}/serviceaccounts/{account}/token"
 
 
@@ -31,7 +30,6 @@ def not_normalised() -> Iterator[str]:
 
 
 def encoded_slashes() -> Iterator[str]:
-    """Slashes that only a decoder sees."""
     yield from in_place_of_a_slash(
         "%2f", "%2F", "%5c", "%5C", "%252f", "%c0%af", "%u002f", "/%2f", "%2f/", "%ef%bc%8f"
     )
@@ -63,7 +61,6 @@ def after_the_end() -> Iterator[str]:
 
 
 def before_the_start() -> Iterator[str]:
-    """Other text in front."""
     for front in ("/", "//", "/.", "/./", "/x/..", "/;", "/%2e", "/x"):
         yield front + PATH
 

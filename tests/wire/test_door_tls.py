@@ -31,13 +31,11 @@ from support.recorder import UPSTREAM_NAME, Recorder
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
-    """The authority of the API server."""
     return Authority()
 
 
 @pytest.fixture
 def recorder(authority: Authority, tmp_path: Path) -> Iterator[Recorder]:
-    """An upstream that shows what it should."""
     with Recorder(authority, tmp_path, (UPSTREAM_NAME,)) as recorder:
         yield recorder
 
@@ -301,7 +299,6 @@ def shown(door: Door, name: str) -> x509.Certificate:
 
 
 def shown_names(door: Door, name: str) -> list[str]:
-    """The names in it."""
     certificate = shown(door, name)
     assert certificate.public_bytes(Encoding.PEM).decode() != door.authority.pem
     extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -309,7 +306,6 @@ def shown_names(door: Door, name: str) -> list[str]:
 
 
 def read_to_end(connection: socket.socket) -> bytes:
-    """All that comes until the other side ends it."""
     data = b""
     try:
         while part := connection.recv(65536):

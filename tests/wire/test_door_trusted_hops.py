@@ -52,7 +52,6 @@ LISTS = {
 def behind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, Stage]]:
-    """A door behind as many trusted proxies."""
     folder: Path = tmp_path_factory.mktemp("hops")
     with running_stage(
         folder, change=lambda settings: replace(settings, trusted_hops=request.param)
@@ -97,7 +96,6 @@ def test_upstream_and_log_have_the_address_that_the_outermost_trusted_proxy_saw(
 def limited(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, Stage]]:
-    """A door that grants each source three requests a second."""
     rates = RateLimits(per_source_per_second=3, requests_per_second=1000)
     with running_stage(
         tmp_path_factory.mktemp("limited"),

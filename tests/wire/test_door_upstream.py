@@ -39,7 +39,6 @@ def failing(impatient_stage: Stage) -> Iterator[Stage]:
 
 
 def assert_one_exact(stage: Stage) -> None:
-    """That one request was sent, once."""
     assert [recorded.faults() for recorded in stage.recorder.take()] == [[]]
 
 

@@ -33,12 +33,10 @@ def with_domains(settings: DoorSettings, count: int) -> DoorSettings:
 
 
 def with_prefix(settings: DoorSettings, prefix: str) -> DoorSettings:
-    """Another prefix."""
     return replace(settings, exposure=replace(settings.exposure, prefix=prefix))
 
 
 def with_upstream(settings: DoorSettings, host: str, server_name: str) -> DoorSettings:
-    """Another API server."""
     upstream = replace(settings.upstream, address=Address(host=host, port=6443))
     return replace(settings, upstream=replace(upstream, server_name=server_name))
 

@@ -34,7 +34,6 @@ SIGNER = Signer("ours")
 
 
 def request() -> bytes:
-    """One with a good token."""
     token = SIGNER.sign(good_claims())
     lines = ["GET / HTTP/1.1", f"Host: {EKF}", f"Authorization: Bearer {token}", "", ""]
     return "\r\n".join(lines).encode()

@@ -105,8 +105,6 @@ def call(gate: RunningGate, credentials: daypass.Credentials) -> list[bytes]:
 
 
 def call_by_asyncio(gate: RunningGate, credentials: daypass.Credentials) -> list[bytes]:
-    """The same with asyncio."""
-
     async def calls() -> list[bytes]:
         async with grpc.aio.secure_channel(*channel_of(gate, credentials)) as channel:
             say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SAY)

@@ -19,12 +19,10 @@ HEAD = (
 
 
 def recorded(*lines: str, body: bytes = BODY) -> Recorded:
-    """A request that arrived."""
     return Recorded(raw="\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
 
 
 def changed(old: str, new: str) -> Recorded:
-    """An exact one but for a change."""
     assert any(old in line for line in HEAD)
     return recorded(*(line.replace(old, new) for line in HEAD))
 

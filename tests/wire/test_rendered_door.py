@@ -35,7 +35,6 @@ CHECK = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
 
 @pytest.fixture(scope="module")
 def identity(control_plane: ControlPlane) -> Identity:
-    """A bot with a long-lived token."""
     return control_plane.make_identity()
 
 
@@ -43,7 +42,6 @@ def identity(control_plane: ControlPlane) -> Identity:
 def door(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RenderedDoor]:
-    """A door that the tests share."""
     config = config_of(CONFIG)
     with running_pod(
         tmp_path_factory.mktemp("pod"),
