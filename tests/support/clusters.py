@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from daypass._core.files import write_private
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
@@ -25,16 +26,12 @@ def admin_cluster(plane: ControlPlane) -> Cluster:
 
 def cluster_as(plane: ControlPlane, token: Secret) -> Cluster:
     """A Cluster as the holder of a token. Close it."""
-    access = admin_access(plane)
     return Cluster(
         ConnectionConfig(
-            server=access.server,
-            namespace=access.namespace,
-            origin="tests",
-            authority=access.authority,
+            server=plane.url, namespace="default", origin="tests", authority=plane.ca_pem,
             token=token,
         )
-    )
+    )  # fmt: skip
 
 
 def account_token(plane: ControlPlane, namespace: str, name: str) -> Secret:
@@ -44,6 +41,5 @@ def account_token(plane: ControlPlane, namespace: str, name: str) -> Secret:
 
 
 def write_kubeconfig(plane: ControlPlane, token: Secret, file: Path) -> None:
-    user = {"token": token.reveal()}
-    file.touch(0o600)
-    file.write_text(json.dumps(kubeconfig(plane.url, user, str(plane.ca_path))))
+    document = kubeconfig(plane.url, {"token": token.reveal()}, str(plane.ca_path))
+    write_private(str(file), json.dumps(document).encode())

@@ -9,7 +9,6 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from tools.controlplane.build import Programs, find_programs
 
+from daypass._core.files import write_private
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
 from support import identities
@@ -152,12 +152,7 @@ class ControlPlane:
     def __enter__(self) -> ControlPlane:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def check(self) -> None:
@@ -207,22 +202,9 @@ class ControlPlane:
             self.admin, namespace, name, authorize=authorize, check=self.check
         )
 
-    def make_token(
-        self,
-        identity: Identity,
-        *,
-        audiences: Sequence[str] = (),
-        lifetime_seconds: int = 3600,
-        bound: bool = True,
-    ) -> Secret:
-        """A short-lived token of an identity; bound to its Secret, or to nothing."""
-        return identities.make_token(
-            self.admin,
-            identity,
-            audiences=audiences,
-            lifetime_seconds=lifetime_seconds,
-            bound=bound,
-        )
+    def make_token(self, identity: Identity, **shape: Any) -> Secret:
+        """A short-lived token of an identity; see `identities.make_token`."""
+        return identities.make_token(self.admin, identity, **shape)
 
     def sign(self, claims: Mapping[str, Any]) -> Secret:
         """A token of any claims, by RS256 and the key `sa`, with the `kid` that that has there.
@@ -270,7 +252,7 @@ class ControlPlane:
         }
         for name, pair in certificates.items():
             (self.folder / f"{name}.crt").write_text(pair.certificate_pem)
-            _write_key(self.folder / f"{name}.key", pair.key_pem.encode())
+            write_private(str(self.folder / f"{name}.key"), pair.key_pem.encode())
         for name in ("admin", "controller"):
             user = {
                 "client-certificate": str(self.folder / f"{name}.crt"),
@@ -284,7 +266,7 @@ class ControlPlane:
     def _write_signing_key(self, name: str) -> None:
         key = rsa.generate_private_key(65537, 2048)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _write_key(self.folder / f"{name}.key", private)
+        write_private(str(self.folder / f"{name}.key"), private)
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         (self.folder / f"{name}.pub").write_bytes(public)
 
@@ -355,8 +337,3 @@ def _apiserver_flags(port: int, *, anonymous: bool) -> list[str]:
         "--audit-log-path=audit.log",
         "--audit-log-mode=blocking",
     ]
-
-
-def _write_key(path: Path, content: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(content)

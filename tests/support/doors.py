@@ -15,11 +15,7 @@ from daypass.config import Address
 from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import followed_files, to_json
-from daypass.render.envoy.settings import (
-    Certificate,
-    DoorSettings,
-    Upstream,
-)
+from daypass.render.envoy.settings import Certificate, DoorSettings, Upstream
 from support.authority import Authority
 from support.deadline import eventually
 from support.h2c import Fields, Http2, Reply
@@ -62,21 +58,33 @@ class Door:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def door_settings(folder: Path, authority: Authority, upstream: Upstream) -> DoorSettings:
+def door_settings(
+    folder: Path,
+    authority: Authority,
+    upstream_port: int,
+    *,
+    upstream_authority_pem: str,
+    server_name: str = UPSTREAM_NAME,
+) -> DoorSettings:
     """A door for two domains on a free port, with certificates in `folder`, without rate limits."""
+    (folder / "upstream-ca.crt").write_text(upstream_authority_pem)
+    upstream = Upstream(
+        address=Address(host="127.0.0.1", port=upstream_port),
+        authority_file=str(folder / "upstream-ca.crt"),
+        server_name=server_name,
+    )
     certificates = []
     for short, host in (("ekf", EKF), ("serving", SERVING)):
+        certificate, key = folder / f"{short}.crt", folder / f"{short}.key"
         pair = authority.server(host)
-        (folder / f"{short}.crt").write_text(pair.certificate_pem)
-        (folder / f"{short}.key").write_text(pair.key_pem)
+        certificate.write_text(pair.certificate_pem)
+        key.write_text(pair.key_pem)
         certificates.append(
             Certificate(
-                name=short,
-                certificate_file=str(folder / f"{short}.crt"),
-                key_file=str(folder / f"{short}.key"),
+                name=short, certificate_file=str(certificate), key_file=str(key),
                 server_names=(host,),
             )
-        )
+        )  # fmt: skip
     return DoorSettings(
         exposure=Exposure(prefix="/kubernetes", hosts=(EKF, SERVING)),
         listen=Address(host="127.0.0.1", port=0),
@@ -98,24 +106,19 @@ def running_door(
 ) -> Iterator[Door]:
     """A door in front of 127.0.0.1:`upstream_port`; `change` alters its settings first."""
     authority = Authority()
-    (folder / "upstream-ca.crt").write_text(upstream_authority_pem)
-    upstream = Upstream(
-        address=Address(host="127.0.0.1", port=upstream_port),
-        authority_file=str(folder / "upstream-ca.crt"),
-        server_name=server_name,
-    )
-    settings = change(door_settings(folder, authority, upstream))
+    settings = change(
+        door_settings(
+            folder, authority, upstream_port, upstream_authority_pem=upstream_authority_pem,
+            server_name=server_name,
+        )
+    )  # fmt: skip
     files = followed_files(settings, str(folder), admin_socket=ADMIN_SOCKET)
     for name, content in files.items():
         (folder / name).write_text(to_json(content))
     envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
     try:
         yield Door(
-            envoy=envoy,
-            port=envoy.port(),
-            authority=authority,
-            settings=settings,
-            folder=folder,
+            envoy=envoy, port=envoy.port(), authority=authority, settings=settings, folder=folder
         )
     finally:
         envoy.stop()
@@ -230,39 +233,23 @@ def running_stage(
 
 
 REASONS = {
-    400: "BadRequest",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    405: "MethodNotAllowed",
-    408: "Timeout",
-    413: "RequestEntityTooLarge",
-    415: "UnsupportedMediaType",
-    426: "BadRequest",
-    429: "TooManyRequests",
-    431: "RequestHeaderFieldsTooLarge",
-    501: "NotImplemented",
-    502: "BadGateway",
-    503: "ServiceUnavailable",
-    504: "Timeout",
+    400: ("BadRequest", "malformed-request"),
+    401: ("Unauthorized", "unauthorized"),
+    403: ("Forbidden", "upgrade"),
+    404: ("NotFound", "not-published"),
+    405: ("MethodNotAllowed", "method-not-allowed"),
+    408: ("Timeout", "request-timeout"),
+    413: ("RequestEntityTooLarge", "too-large"),
+    415: ("UnsupportedMediaType", "unsupported-media-type"),
+    426: ("BadRequest", "http-version"),
+    429: ("TooManyRequests", "too-many-requests"),
+    431: ("RequestHeaderFieldsTooLarge", "headers-too-large"),
+    501: ("NotImplemented", "transfer-encoding"),
+    502: ("BadGateway", "bad-gateway"),
+    503: ("ServiceUnavailable", "api-server-unreachable"),
+    504: ("Timeout", "api-server-timeout"),
 }
-DOOR_REASONS = {
-    400: "malformed-request",
-    401: "unauthorized",
-    403: "upgrade",
-    404: "not-published",
-    405: "method-not-allowed",
-    408: "request-timeout",
-    413: "too-large",
-    415: "unsupported-media-type",
-    426: "http-version",
-    429: "too-many-requests",
-    431: "headers-too-large",
-    501: "transfer-encoding",
-    502: "bad-gateway",
-    503: "api-server-unreachable",
-    504: "api-server-timeout",
-}
+"""The reason in the door's Status, and in its header, by code."""
 EXTRA_HEADERS = {
     401: {"www-authenticate": "Bearer"},
     405: {"allow": "GET, POST"},
@@ -275,22 +262,18 @@ PUBLISHED = "/kubernetes/api/v1/namespaces/<namespace>/serviceaccounts/<name>/to
 def assert_refused(answer: Answer, code: int) -> None:
     """That an answer is the door's own, whole and exact: a Status with this code."""
     assert answer.code == code, (answer.code, answer.body)
+    reason, header = REASONS[code]
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["server"] == "daypass"
-    assert answer.headers[REASON_HEADER] == DOOR_REASONS[code]
+    assert answer.headers[REASON_HEADER] == header
     special = {"www-authenticate", "allow", "retry-after", "location", "set-cookie"}
     told = {name: value for name, value in answer.headers.items() if name in special}
     assert told == EXTRA_HEADERS.get(code, {})
     message = answer.json["message"]
     assert answer.json == {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": REASONS[code],
-        "code": code,
-    }
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code,
+    }  # fmt: skip
     assert (PUBLISHED in message) == (code in (404, 405)), message
 
 
@@ -312,12 +295,7 @@ def post(
 
 def http2_fields(*more: tuple[str, str], **pseudo: str | None) -> list[tuple[str, str]]:
     """The header block of a TokenRequest; a pseudo-header given as None is left out."""
-    usual: dict[str, str | None] = {
-        "method": "POST",
-        "scheme": "https",
-        "authority": EKF,
-        "path": PATH,
-    }
+    usual = {"method": "POST", "scheme": "https", "authority": EKF, "path": PATH}
     first = [(f":{name}", value) for name, value in {**usual, **pseudo}.items()]
     rest = [("authorization", f"Bearer {JWT}"), ("content-type", "application/json"), *more]
     return [(name, value) for name, value in first if value is not None] + rest

@@ -17,7 +17,7 @@ from typing import Any
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import SERVICE_ACCOUNT_USER
 from daypass.gate.decision import Decision
-from support.raw import Answer, Conversation
+from support.raw import Answer, Conversation, get
 from support.single_changes import Keys, Make, Sent
 
 Opened = Callable[[], ssl.SSLSocket]
@@ -268,8 +268,7 @@ class _Asking:
     def ask(self, sent: Sent) -> Answer:
         if self._conversation is None:
             self._conversation = Conversation(self._open.enter_context(self._opened()))
-        lines = ["GET / HTTP/1.1", f"Host: {sent.host}", *sent.lines, "kubeflow-userid: forged"]
-        self._conversation.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        self._conversation.send(get(*sent.lines, "kubeflow-userid: forged", host=sent.host))
         answer = self._conversation.answer()
         if answer.closes:
             self._open.close()

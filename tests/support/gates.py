@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,16 +24,10 @@ from daypass.render.envoy.bootstrap import (
 )
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.protobuf_any import Json
-from daypass.render.envoy.settings import (
-    GateSettings,
-    Protected,
-    Timeouts,
-    Upstream,
-)
+from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from support.authority import Authority
 from support.doors import EKF, door_settings
-from support.raw import Answer, Conversation, connect
-from support.recorder import UPSTREAM_NAME
+from support.raw import Answer, connect, exchange, get
 from support.tokens import AUDIENCE, ISSUER
 
 NOBODY = RevocationSnapshot()
@@ -51,11 +46,12 @@ class RunningGate:
 
     def send(self, lines: list[str], *, name: str = EKF) -> Answer:
         """The first answer to a GET with these header lines, on a connection of its own."""
-        request = "\r\n".join(["GET / HTTP/1.1", f"Host: {name}", *lines, "", ""])
-        with connect(self.port, authority_pem=self.authority.pem, name=name) as connection:
-            conversation = Conversation(connection)
-            conversation.send(request.encode("latin-1"))
-            return conversation.answer()
+        with self.connect(name) as connection:
+            return exchange(connection, get(*lines, host=name))
+
+    def connect(self, name: str = EKF) -> ssl.SSLSocket:
+        """A connection that stays open."""
+        return connect(self.port, authority_pem=self.authority.pem, name=name)
 
     def revoke(self, revoked: RevocationSnapshot) -> None:
         """Put another list of the revoked in place; it is in force a moment later."""
@@ -89,13 +85,7 @@ def running_gate(
     `authorizer_socket`: where somebody answers for the checks that ask.
     """
     authority = Authority()
-    (folder / "upstream-ca.crt").write_text(authority.pem)
-    upstream = Upstream(
-        address=Address(host="127.0.0.1", port=9),
-        authority_file=str(folder / "upstream-ca.crt"),
-        server_name=UPSTREAM_NAME,
-    )
-    door = door_settings(folder, authority, upstream)
+    door = door_settings(folder, authority, 9, upstream_authority_pem=authority.pem)
     with Echo() as echo:
         gate = GateSettings(
             gate=Gate(audience=AUDIENCE, engine="envoy", hosts=(EKF,), check=check),
@@ -116,11 +106,8 @@ def running_gate(
         envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
         try:
             yield RunningGate(
-                port=envoy.port("gate"),
-                authority=authority,
-                settings=gate,
-                folder=folder,
+                port=envoy.port("gate"), authority=authority, settings=gate, folder=folder,
                 envoy=envoy,
-            )
+            )  # fmt: skip
         finally:
             envoy.stop()

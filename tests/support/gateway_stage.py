@@ -13,6 +13,7 @@ from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects, render_objects
 from daypass.render.objects import GATE, GATE_TRUST, Object
+from support import raw
 from support.authority import Authority
 from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ControlPlane
@@ -101,7 +102,7 @@ class Stage:
 
     def bearer(self, **shape: Any) -> str:
         token = self.plane.make_token(self.identity, **{"audiences": [AUDIENCE], **shape})
-        return f"Authorization: Bearer {token.reveal()}"
+        return raw.bearer(token)
 
     @contextmanager
     def authorizer(

@@ -6,7 +6,6 @@ import json
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 import h2.config
@@ -63,12 +62,7 @@ class Http2:
     def __enter__(self) -> Http2:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def request(self, fields: Fields, body: bytes = b"", *, trailers: Fields = ()) -> Reply:

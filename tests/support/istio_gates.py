@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.istio.objects import istio_objects, keys_object, revoked_objects
 from daypass.render.objects import GATE, Object
+from support import raw
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
@@ -37,6 +39,7 @@ FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilte
 POLICIES = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/authorizationpolicies"
 FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
 """Header lines of who claims to be somebody."""
+get = partial(raw.get, host=GUARDED)
 _NETWORKING = "networking.istio.io/v1"
 _LOGIN = {
     "name": "login",
@@ -118,7 +121,7 @@ class IstioGate:
 
     def bearer(self, **shape: Any) -> str:
         token = self.plane.make_token(self.identity, **{"audiences": [AUDIENCE], **shape})
-        return f"Authorization: Bearer {token.reveal()}"
+        return raw.bearer(token)
 
     def send(self, *lines: str, host: str = GUARDED, path: str = "/", sni: str = GUARDED) -> Answer:
         """A GET with these header lines, on a connection of its own."""
@@ -157,10 +160,6 @@ domains:
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
 gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1', {gate}}}
 """
-
-
-def get(*lines: str, host: str = GUARDED, path: str = "/") -> bytes:
-    return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode("latin-1")
 
 
 def seen(answer: Answer) -> dict[str, str]:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tools.oauth2proxy.build import oauth2_proxy
 
+from daypass._core.files import write_private
 from support.children import Child
 from support.deadline import eventually
 from support.http_services import Handler, serving
@@ -179,10 +180,10 @@ def running_oauth2_proxy(
     kept = {**settings, "cookie_secret": secrets.token_hex(16)}
     command = [str(oauth2_proxy()), "--config=oauth2_proxy.cfg"]
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in kept.items()]  # TOML
-    _write(folder / "oauth2_proxy.cfg", "".join(lines))
+    write_private(str(folder / "oauth2_proxy.cfg"), "".join(lines).encode())
     if alpha is not None:
         command.append("--alpha-config=alpha.yaml")
-        _write(folder / "alpha.yaml", json.dumps(alpha))
+        write_private(str(folder / "alpha.yaml"), json.dumps(alpha).encode())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
         child = Child(command, log=folder / "oauth2-proxy.log", folder=folder, listener=listener)
@@ -198,8 +199,3 @@ def _answers(child: Child, port: int) -> bool:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", "/ping")
         return connection.getresponse().status == 200
-
-
-def _write(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)

@@ -99,16 +99,16 @@ class Conversation:
 class Caller:
     """Sends GETs with one token on one connection, which stays open."""
 
-    def __init__(self, conversation: Conversation, host: str, token: Secret) -> None:
+    def __init__(self, conversation: Conversation, host: str, token: Secret, *lines: str) -> None:
         self._conversation = conversation
         self._host = host
+        self._lines = lines
         self.token = token
 
     def ask(self, token: Secret | None = None) -> Answer:
         """What the gate answers. `token`: another one than its own."""
-        line = f"Authorization: Bearer {(token or self.token).reveal()}"
-        lines = ["GET / HTTP/1.1", f"Host: {self._host}", line, "", ""]
-        self._conversation.send("\r\n".join(lines).encode())
+        request = get(bearer(token or self.token), *self._lines, host=self._host)
+        self._conversation.send(request)
         return self._conversation.answer()
 
     def becomes(self, code: int) -> Answer:
@@ -117,14 +117,20 @@ class Caller:
         )
 
 
+def get(*lines: str, host: str, path: str = "/") -> bytes:
+    """A GET with these header lines."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode("latin-1")
+
+
+def bearer(token: Secret) -> str:
+    """The header line that carries a token."""
+    return f"Authorization: Bearer {token.reveal()}"
+
+
 def exchange(connection: ssl.SSLSocket, request: bytes, *, head: bool = False) -> Answer:
     conversation = Conversation(connection)
     conversation.send(request)
     return conversation.answer(head=head)
-
-
-def read_response(connection: ssl.SSLSocket) -> Answer:
-    return exchange(connection, b"")
 
 
 def parse_answer(data: bytes, start: int = 0, *, head: bool = False) -> tuple[Answer, int] | None:

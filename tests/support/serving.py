@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daypass._core.files import write_private
 from support.authority import Certificate
 from support.children import Child
 from support.deadline import eventually
@@ -82,8 +83,7 @@ def gate_serve_over_tls(
     """One with this config that shows this certificate, on a free port."""
     files = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem, "daypass.yaml": config}
     for name, text in files.items():
-        (folder / name).touch(0o600)
-        (folder / name).write_text(text)
+        write_private(str(folder / name), text.encode())
     tls = ("--listen", "127.0.0.1:0", "--certificate", "tls.crt", "--key", "tls.key")
     with gate_serve(folder, *tls, *arguments) as served:
         yield served

@@ -6,14 +6,16 @@ import base64
 import json
 from pathlib import Path
 
+from daypass._core.files import write_private
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
 from daypass.client.credentials import Credentials
 from daypass.local.stack import AUDIENCE, stack_config
 from support.admin import Admin
+from support.fake_door import credentials_document
 from support.identities import Identity
 from support.ports import free_ports
-from support.raw import Answer, connect, exchange
+from support.raw import Answer, bearer, connect, exchange, get
 from support.up import HOST, Up
 
 
@@ -41,22 +43,16 @@ def admin_of(up: Up) -> Admin:
 
 def credentials_of(up: Up, identity: Identity) -> Credentials:
     """What the bot was handed, as a file."""
-    document = {
-        "type": "daypass",
-        "version": 1,
-        "door": up.door,
-        "certificateAuthority": up.authority_file.read_text(),
-        "token": identity.token.reveal(),
-        "audience": AUDIENCE,
-    }
+    document = credentials_document(
+        up.door, certificateAuthority=up.authority_file.read_text(),
+        token=identity.token.reveal(), audience=AUDIENCE,
+    )  # fmt: skip
     file = up.folder / "bot.json"
-    file.touch(0o600)
-    file.write_text(json.dumps(document))
+    write_private(str(file), json.dumps(document).encode())
     return Credentials.from_file(file)
 
 
 def at_the_gate(up: Up, token: Secret) -> Answer:
     port = int(up.ready["listen"]["gate"].rpartition(":")[2])
-    lines = ["GET /x HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}"]
     with connect(port, authority_pem=up.authority_file.read_text(), name=HOST) as connection:
-        return exchange(connection, "\r\n".join([*lines, "", ""]).encode())
+        return exchange(connection, get(bearer(token), host=HOST, path="/x"))

@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from daypass._core.files import write_private
 from daypass.local.echo import Echo
 from support.controlplane import ControlPlane
+from support.fake_door import AUDIENCE, credentials_document
 from support.identities import Identity
 from support.raw import Caller, Conversation, connect
 from support.up import HOST, Up, running_up, up_config
-
-AUDIENCE = "gate.example.com"
 
 
 @contextmanager
 def gate_up(folder: Path, plane: ControlPlane, *arguments: str, check: str = "jwt") -> Iterator[Up]:
     """Door and gate; the state folder is that of `folder`, so a second run continues the first."""
-    # What it guards is in this process, so that `daypass up` can be stopped and the gate asked.
-    with Echo() as echo, _gate_up(folder, plane, arguments, check, str(echo.address)) as up:
-        yield up
-
-
-@contextmanager
-def _gate_up(
-    folder: Path, plane: ControlPlane, arguments: Sequence[str], check: str, upstream: str
-) -> Iterator[Up]:
-    identity = plane.make_identity()
-    credentials = folder / "reader.json"
-    document = {"type": "daypass", "version": 1, "door": "https://localhost/kubernetes",
-                "token": identity.token.reveal(), "audience": AUDIENCE}  # fmt: skip
-    credentials.touch(0o600)
-    credentials.write_text(json.dumps(document))
-    config = up_config(
-        plane,
-        local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external, "
-        f"upstream: 'http://{upstream}'}}",
-        gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], check: {check}}}",
-        policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
-        door="{namespace: gate-tests}",
+    reader = folder / "reader.json"
+    document = credentials_document(
+        "https://localhost/kubernetes", token=plane.make_identity().token.reveal()
     )
-    whole = ["--credentials", str(credentials), *arguments]
-    with running_up(folder, config, arguments=whole) as up:
-        up.wait_for_words("the gate has taken the API server's signing keys")
-        yield up
+    write_private(str(reader), json.dumps(document).encode())
+    # What it guards is in this process, so that `daypass up` can be stopped and the gate asked.
+    with Echo() as echo:
+        config = up_config(
+            plane,
+            local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external, "
+            f"upstream: 'http://{echo.address}'}}",
+            gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], check: {check}}}",
+            policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
+            door="{namespace: gate-tests}",
+        )
+        whole = ["--credentials", str(reader), *arguments]
+        with running_up(folder, config, arguments=whole) as up:
+            up.wait_for_words("the gate has taken the API server's signing keys")
+            yield up
 
 
 @contextmanager

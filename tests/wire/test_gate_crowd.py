@@ -19,7 +19,7 @@ from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gates import EVERYDAY, RunningGate, running_gate
-from support.raw import Conversation, connect
+from support.raw import Conversation, get
 from support.serving import SOCKET, serving
 from support.tokens import Signer, good_claims
 
@@ -34,9 +34,7 @@ SIGNER = Signer("ours")
 
 
 def request() -> bytes:
-    token = SIGNER.sign(good_claims())
-    lines = ["GET / HTTP/1.1", f"Host: {EKF}", f"Authorization: Bearer {token}", "", ""]
-    return "\r\n".join(lines).encode()
+    return get(f"Authorization: Bearer {SIGNER.sign(good_claims())}", host=EKF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +46,7 @@ class Guarded:
 
     def conversation(self, stack: ExitStack) -> Conversation:
         """A connection until the end of the stack."""
-        pem, port = self.gate.authority.pem, self.gate.port
-        return Conversation(stack.enter_context(connect(port, authority_pem=pem, name=EKF)))
+        return Conversation(stack.enter_context(self.gate.connect()))
 
     def open(self, what: str) -> int:
         """How many connections Envoy has: `http.gate.downstream`, `cluster.protected.upstream`."""
@@ -103,7 +100,7 @@ def serve_at_once(running: Guarded, clients: list[Conversation], line: bytes) ->
         eventually(f"{there} are there", lambda: running.service.waiting >= there)  # noqa: B023
     with ExitStack() as stack:
         newcomer = running.conversation(stack)
-        newcomer.send(f"GET / HTTP/1.1\r\nHost: {EKF}\r\n\r\n".encode())
+        newcomer.send(get(host=EKF))
         assert newcomer.answer().code == 401
     running.service.release()
     assert [client.answer().code for client in clients] == [200] * len(clients)

@@ -17,12 +17,10 @@ from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.gate.decision import Decision, GateRequest, Review, decide
 from daypass.gate.signing_keys import is_signed
 from support.authorizers import ReviewedGate, reviewed_gate
-from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gate_differences import assert_documented, found, passes_knowingly
 from support.gates import RunningGate, running_gate
 from support.odd_tokens import changes, forms, made_by, signers
-from support.raw import connect
 from support.single_changes import LONGEST_SECONDS, RULES, Keys, Sent, revoked, single_changes
 from support.tokens import AUDIENCE, ISSUER, Signer
 
@@ -65,25 +63,13 @@ def decided(sent: Sent, now_unix: float) -> Decision:
 
 
 def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: RunningGate) -> None:
-    pairs = found(
-        single_changes(KEYS),
-        KEYS,
-        lambda: connect(gate.port, authority_pem=gate.authority.pem, name=EKF),
-        decided,
-    )
-    assert_documented(pairs, "envoy")
+    assert_documented(found(single_changes(KEYS), KEYS, gate.connect, decided), "envoy")
 
 
 def test_each_single_change_of_a_token_is_the_authorizers_as_the_decisions(
     reviewed: ReviewedGate,
 ) -> None:
-    gate = reviewed.gate
-    pairs = found(
-        single_changes(KEYS),
-        KEYS,
-        lambda: connect(gate.port, authority_pem=gate.authority.pem, name=EKF),
-        reviewed_decision,
-    )
+    pairs = found(single_changes(KEYS), KEYS, reviewed.gate.connect, reviewed_decision)
     assert_documented(pairs, "authorizer")
 
 

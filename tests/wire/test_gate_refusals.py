@@ -20,7 +20,7 @@ from support.gate_differences import told
 from support.gates import RunningGate, running_gate
 from support.http_services import Handler, serving
 from support.messages import check
-from support.raw import Conversation, connect
+from support.raw import exchange
 from support.tokens import AUDIENCE, Signer, good_claims
 
 SIGNER = Signer("ours")
@@ -174,10 +174,9 @@ NOT_JUDGED = (
 
 def test_the_log_names_who_passed_by_the_claims_and_nobody_else(gate: RunningGate) -> None:
     for lines in NOT_JUDGED:
-        with connect(gate.port, authority_pem=gate.authority.pem, name=EKF) as connection:
-            conversation = Conversation(connection)
-            conversation.send("\r\n".join([*lines, *FORGED, "Connection: close", "", ""]).encode())
-            assert conversation.answer().code >= 400
+        request = "\r\n".join([*lines, *FORGED, "Connection: close", "", ""]).encode()
+        with gate.connect() as connection:
+            assert exchange(connection, request).code >= 400
     # The log is written in the order of the answers: where the last is, all are.
     name = {"sub": "system:serviceaccount:team:logged", "jti": 'j-"quoted"'}
     assert gate.send([f"Authorization: Bearer {token(**name)}", *FORGED]).code == 200

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from daypass._core.reasons import MESSAGES, Reason
+from daypass._core.secret import Secret
 from daypass.render.envoy.bootstrap import revoked_file, to_json
 from daypass.render.envoy.filters import RevocationSnapshot
 from support.deadline import eventually
 from support.doors import EKF
 from support.gates import NOBODY, RunningGate, running_gate
 from support.h2c import Http2
-from support.raw import Answer, Conversation, connect
+from support.raw import Answer, Caller, Conversation
 from support.tokens import AUDIENCE, Signer, good_claims
 
 SIGNER = Signer("ours")
@@ -60,27 +62,11 @@ def token(**changes: Any) -> str:
     return SIGNER.sign(good_claims(**changes))
 
 
-class Open:
-    """A connection that was opened before, and the one request on it again and again."""
-
-    def __init__(self, gate: RunningGate, *lines: str) -> None:
-        self._socket = connect(gate.port, authority_pem=gate.authority.pem, name=EKF)
-        self._conversation = Conversation(self._socket)
-        whole = ["GET / HTTP/1.1", f"Host: {EKF}", f"Authorization: Bearer {token()}", *lines]
-        self._request = "\r\n".join([*whole, "", ""]).encode()
-
-    def ask(self) -> Answer:
-        self._conversation.send(self._request)
-        return self._conversation.answer()
-
-    def becomes(self, code: int) -> Answer:
-        return eventually(f"a {code}", lambda: a if (a := self.ask()).code == code else None)
-
-    def __enter__(self) -> Open:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+@contextmanager
+def calling(gate: RunningGate, *lines: str) -> Iterator[Caller]:
+    """A caller with a good token on a connection that stays open."""
+    with gate.connect() as connection:
+        yield Caller(Conversation(connection), EKF, Secret(token()), *lines)
 
 
 def assert_revoked(answer: Answer) -> None:
@@ -129,7 +115,7 @@ def test_a_revoked_token_is_refused_on_a_connection_opened_before(
     gate: RunningGate, kind: str
 ) -> None:
     gate.revoke(NOBODY)
-    with Open(gate) as connection:
+    with calling(gate) as connection:
         connection.becomes(200)
         gate.revoke(KINDS[kind])
         assert_revoked(connection.becomes(401))
@@ -140,7 +126,7 @@ def test_a_revoked_token_is_refused_on_a_connection_opened_before(
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_token_that_is_not_revoked_passes(gate: RunningGate, kind: str) -> None:
     sentinel = token(jti="sentinel")
-    with Open(gate) as connection:
+    with calling(gate) as connection:
         gate.revoke(OTHERS[kind])
         marked = OTHERS[kind]
         # Another token on the list says when it is in force.
@@ -180,7 +166,7 @@ FORGED = [
 @pytest.mark.parametrize("line", FORGED)
 def test_client_headers_cannot_name_the_secret_of_a_token(gate: RunningGate, line: str) -> None:
     gate.revoke(KINDS["secret"])
-    with Open(gate, line) as connection:
+    with calling(gate, line) as connection:
         assert_revoked(connection.becomes(401))
 
 
@@ -206,7 +192,7 @@ def test_a_token_without_a_jti_or_a_uid_is_on_no_list(gate: RunningGate) -> None
 
 def test_a_closed_gate_refuses_everybody_and_still_knows_the_revoked(gate: RunningGate) -> None:
     gate.revoke(NOBODY)
-    with Open(gate) as connection:
+    with calling(gate) as connection:
         connection.becomes(200)
         gate.revoke(RevocationSnapshot(closed=True))
         answer = connection.becomes(503)
@@ -223,7 +209,7 @@ def test_a_token_of_an_unwatched_namespace_is_refused(
     gate: RunningGate, watched_namespaces: frozenset[str]
 ) -> None:
     gate.revoke(RevocationSnapshot(watched_namespaces=watched_namespaces | {"team"}))
-    with Open(gate) as connection:
+    with calling(gate) as connection:
         connection.becomes(200)
         gate.revoke(RevocationSnapshot(watched_namespaces=watched_namespaces))
         answer = connection.becomes(503)
@@ -237,7 +223,7 @@ def test_a_token_of_an_unwatched_namespace_is_refused(
 def test_a_list_that_is_not_renewed_closes_the_gate_by_envoys_own_clock(gate: RunningGate) -> None:
     """Nobody publishes anything, neither a watch nor istiod, and open connections are refused."""
     gate.revoke(NOBODY)
-    with Open(gate) as connection:
+    with calling(gate) as connection:
         connection.becomes(200)
         now = int(time.time())  # noqa: TID251 - Envoy's clock
         gate.revoke(RevocationSnapshot(tokens={"j-2"}, closed_after_unix=now + 3))
@@ -251,7 +237,7 @@ def test_a_list_that_is_not_renewed_closes_the_gate_by_envoys_own_clock(gate: Ru
 def test_a_list_that_is_deleted_stays_in_force_until_it_ends(gate: RunningGate) -> None:
     other = f"Authorization: Bearer {token(jti='j-2')}"
     gate.revoke(NOBODY)
-    with Open(gate) as connection:
+    with calling(gate) as connection:
         connection.becomes(200)
         now = int(time.time())  # noqa: TID251 - Envoy's clock
         gate.revoke(RevocationSnapshot(tokens={"j-1"}, closed_after_unix=now + 5))
@@ -266,7 +252,7 @@ def test_a_list_that_is_deleted_stays_in_force_until_it_ends(gate: RunningGate) 
 
 def test_a_list_that_envoy_cannot_take_leaves_the_old_one_in_force(gate: RunningGate) -> None:
     gate.revoke(KINDS["secret"])
-    with Open(gate) as connection:
+    with calling(gate) as connection:
         connection.becomes(401)
         (gate.folder / "bad").write_text('{"resources": [{"@type": "x"}]}')
         (gate.folder / "bad").rename(gate.folder / "revoked.json")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from daypass._core.reasons import Reason
+from daypass._core.secret import Secret
 from daypass.config.gate import Check
 from daypass.gate.authorizer.http_server import HttpConnection
 from daypass.render.envoy.filters import RevocationSnapshot
@@ -20,7 +21,7 @@ from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gate_differences import told
-from support.raw import Answer, Conversation, connect
+from support.raw import Answer, Caller, Conversation, exchange, get
 from support.tokens import Signer, good_claims
 
 SIGNER = Signer("ours")
@@ -102,16 +103,12 @@ def test_retry_after_of_the_api_server_is_passed_on_and_obeyed(
 
 def test_many_requests_with_one_new_token_are_one_review(gate: ReviewedGate) -> None:
     gate.reviews.held.clear()
-    request = "\r\n".join(["GET / HTTP/1.1", f"Host: {EKF}", bearer(), "", ""]).encode()
+    request = get(bearer(), host=EKF)
     with ExitStack() as stack:
-        conversations = []
-        for _ in range(20):
-            connection = stack.enter_context(
-                connect(gate.gate.port, authority_pem=gate.gate.authority.pem, name=EKF)
-            )
-            conversation = Conversation(connection)
+        opened = [stack.enter_context(gate.gate.connect()) for _ in range(20)]
+        conversations = [Conversation(each) for each in opened]
+        for conversation in conversations:
             conversation.send(request)
-            conversations.append(conversation)
         eventually("it is asked about", lambda: gate.reviews.asked)
         gate.reviews.held.set()
         codes = {conversation.answer().code for conversation in conversations}
@@ -120,19 +117,14 @@ def test_many_requests_with_one_new_token_are_one_review(gate: ReviewedGate) -> 
 
 
 def test_a_revocation_is_obeyed_on_an_open_connection(gate: ReviewedGate) -> None:
-    request = "\r\n".join(["GET / HTTP/1.1", f"Host: {EKF}", bearer(), "", ""]).encode()
-    with connect(gate.gate.port, authority_pem=gate.gate.authority.pem, name=EKF) as connection:
-        conversation = Conversation(connection)
-
-        def answer() -> Answer:
-            conversation.send(request)
-            return conversation.answer()
-
-        assert answer().code == 200
+    token = Secret(SIGNER.sign(good_claims()))
+    with gate.gate.connect() as connection:
+        caller = Caller(Conversation(connection), EKF, token)
+        assert caller.ask().code == 200
         gate.authorizer.take_revoked(RevocationSnapshot(secrets={"secret-1"}))
-        eventually("it is refused", lambda: answer().code == 401)
-        assert told(answer()) is Reason.DENIED
-        assert answer().headers["daypass-reason"] == Reason.DENIED
+        refused = caller.becomes(401)
+        assert told(refused) is Reason.DENIED
+        assert refused.headers["daypass-reason"] == Reason.DENIED
         assert len(gate.reviews.asked) == 1
 
 
@@ -145,10 +137,9 @@ def test_a_stopped_authorizer_closes_the_gate(gate: ReviewedGate) -> None:
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS", "PUT", "TRACE", "PROPFIND"])
 def test_every_method_is_decided_alike(calm: ReviewedGate, method: str) -> None:
-    lines = [f"{method} / HTTP/1.1", f"Host: {EKF}", "Content-Length: 0", "", ""]
-    with connect(calm.gate.port, authority_pem=calm.gate.authority.pem, name=EKF) as connection:
-        conversation = Conversation(connection)
-        conversation.send("\r\n".join(lines).encode())
+    request = f"{method} / HTTP/1.1\r\nHost: {EKF}\r\nContent-Length: 0\r\n\r\n".encode()
+    with calm.gate.connect() as connection:
+        connection.sendall(request)
         received = connection.recv(65536)
     assert received.startswith(b"HTTP/1.1 401 "), received
     assert calm.gate.send([bearer()]).code == 200
@@ -256,11 +247,9 @@ def test_a_question_behind_one_that_waits_is_never_answered_in_its_place(
 
 
 def test_a_method_that_nobody_knows_is_refused_also_with_a_token(calm: ReviewedGate) -> None:
-    request = "\r\n".join(["BREW / HTTP/1.1", f"Host: {EKF}", bearer(), "", ""])
-    with connect(calm.gate.port, authority_pem=calm.gate.authority.pem, name=EKF) as connection:
-        conversation = Conversation(connection)
-        conversation.send(request.encode())
-        assert conversation.answer().code == 400
+    with calm.gate.connect() as connection:
+        request = get(bearer(), host=EKF).replace(b"GET", b"BREW", 1)
+        assert exchange(connection, request).code == 400
 
 
 @pytest.mark.parametrize("calm", ["review"], indirect=True)
