@@ -58,21 +58,18 @@ class Door:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def door_settings(
-    folder: Path,
-    authority: Authority,
-    upstream_port: int,
-    *,
-    upstream_authority_pem: str,
-    server_name: str = UPSTREAM_NAME,
-) -> DoorSettings:
+def upstream_at(
+    folder: Path, port: int, authority_pem: str, server_name: str = UPSTREAM_NAME
+) -> Upstream:
+    """An API server on 127.0.0.1, whose authority is put into `folder`."""
+    file = folder / "upstream-ca.crt"
+    file.write_text(authority_pem)
+    address = Address(host="127.0.0.1", port=port)
+    return Upstream(address=address, authority_file=str(file), server_name=server_name)
+
+
+def door_settings(folder: Path, authority: Authority, upstream: Upstream) -> DoorSettings:
     """A door for two domains on a free port, with certificates in `folder`, without rate limits."""
-    (folder / "upstream-ca.crt").write_text(upstream_authority_pem)
-    upstream = Upstream(
-        address=Address(host="127.0.0.1", port=upstream_port),
-        authority_file=str(folder / "upstream-ca.crt"),
-        server_name=server_name,
-    )
     certificates = []
     for short, host in (("ekf", EKF), ("serving", SERVING)):
         certificate, key = folder / f"{short}.crt", folder / f"{short}.key"
@@ -106,12 +103,8 @@ def running_door(
 ) -> Iterator[Door]:
     """A door in front of 127.0.0.1:`upstream_port`; `change` alters its settings first."""
     authority = Authority()
-    settings = change(
-        door_settings(
-            folder, authority, upstream_port, upstream_authority_pem=upstream_authority_pem,
-            server_name=server_name,
-        )
-    )  # fmt: skip
+    upstream = upstream_at(folder, upstream_port, upstream_authority_pem, server_name)
+    settings = change(door_settings(folder, authority, upstream))
     files = followed_files(settings, str(folder), admin_socket=ADMIN_SOCKET)
     for name, content in files.items():
         (folder / name).write_text(to_json(content))

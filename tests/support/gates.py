@@ -26,7 +26,7 @@ from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from support.authority import Authority
-from support.doors import EKF, door_settings
+from support.doors import EKF, door_settings, upstream_at
 from support.raw import Answer, connect, exchange, get
 from support.tokens import AUDIENCE, ISSUER
 
@@ -85,7 +85,7 @@ def running_gate(
     `authorizer_socket`: where somebody answers for the checks that ask.
     """
     authority = Authority()
-    door = door_settings(folder, authority, 9, upstream_authority_pem=authority.pem)
+    door = door_settings(folder, authority, upstream_at(folder, 9, authority.pem))
     with Echo() as echo:
         gate = GateSettings(
             gate=Gate(audience=AUDIENCE, engine="envoy", hosts=(EKF,), check=check),

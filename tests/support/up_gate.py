@@ -10,18 +10,20 @@ from typing import Any
 
 from daypass._core.files import write_private
 from daypass.local.echo import Echo
+from support import fake_door
 from support.controlplane import ControlPlane
-from support.fake_door import AUDIENCE, credentials_document
 from support.identities import Identity
 from support.raw import Caller, Conversation, connect
 from support.up import HOST, Up, running_up, up_config
+
+AUDIENCE = fake_door.AUDIENCE
 
 
 @contextmanager
 def gate_up(folder: Path, plane: ControlPlane, *arguments: str, check: str = "jwt") -> Iterator[Up]:
     """Door and gate; the state folder is that of `folder`, so a second run continues the first."""
     reader = folder / "reader.json"
-    document = credentials_document(
+    document = fake_door.credentials_document(
         "https://localhost/kubernetes", token=plane.make_identity().token.reveal()
     )
     write_private(str(reader), json.dumps(document).encode())
