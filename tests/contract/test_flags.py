@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
-from tools.controlplane.build import find_programs
 
 from contract.calls import ApiServer, bearer, connected, only_kubernetes, request_token
 from daypass._core.secret import Secret
@@ -33,20 +28,6 @@ def test_with_anonymous_access_off_no_credentials_are_a_401_as_a_bad_token_is(
             assert "details" not in answer.json
         bot = strict.make_identity()
         assert strict.client(bot.token).request("POST", bot.token_path, {}).code == 201
-
-
-@pytest.mark.parametrize("limit", ["59m", "4294967297s"])
-def test_the_limit_on_lifetimes_is_an_hour_at_least_and_two_to_the_32_seconds_at_most(
-    limit: str, tmp_path: Path
-) -> None:
-    flag = f"--service-account-max-token-expiration={limit}"
-    flags = ["--etcd-servers=unix://none", "--cert-dir=none", flag]
-    ended = subprocess.run(
-        [*find_programs(os.environ).kube_apiserver, *flags],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert ended.returncode != 0
-    assert "the service-account-max-token-expiration must be" in ended.stderr
 
 
 @only_kubernetes("it has flow control")

@@ -261,32 +261,6 @@ def test_a_bound_secret_of_another_namespace_or_uid_is_refused(
     )
 
 
-def with_metadata(api_server: ApiServer, bot: Identity, **metadata: str) -> Answer:
-    document = {**token_request(), "metadata": metadata}
-    return post(api_server, bot.token_path, document, token=bot.token)
-
-
-@only_kubernetes("the embedded one reads no metadata but the namespace")
-def test_metadata_that_differs_from_the_path_is_refused(
-    api_server: ApiServer, bot: Identity
-) -> None:
-    codes = {"name": 422, "namespace": 400, "uid": 409}
-    right = {"name": "bot", "namespace": bot.namespace, "uid": bot.service_account_uid}
-    for key, code in codes.items():
-        assert with_metadata(api_server, bot, **{key: "x"}).code == code
-        assert with_metadata(api_server, bot, **{key: right[key]}).code == 201
-
-
-@only_kubernetes("Pods belong to kubelets")
-def test_a_pod_of_another_service_account_is_refused(api_server: ApiServer, bot: Identity) -> None:
-    identities.ensure_service_account(api_server.admin, bot.namespace, "other")
-    identities.make_pod(api_server.admin, bot.namespace, "runner", service_account="other")
-    reference = {"apiVersion": "v1", "kind": "Pod", "name": "runner"}
-    answer = request_token(api_server, bot, boundObjectRef=reference)
-    assert answer.code == 400
-    assert "to pod running with different serviceaccount name" in answer.message
-
-
 def test_a_body_of_another_kind_is_refused(api_server: ApiServer, bot: Identity) -> None:
     answer = post(api_server, bot.token_path, {"kind": "Foo", "apiVersion": "v1"}, token=bot.token)
     assert answer.code == 400
@@ -308,15 +282,3 @@ def test_of_two_errors_the_earlier_one_is_returned(api_server: ApiServer, bot: I
     assert request_token(api_server, bot, boundObjectRef=ABSENT, expirationSeconds=1).code == 422
     answer = request_token(api_server, bot, boundObjectRef=ABSENT, expirationSeconds=2**32)
     assert (answer.code, answer.warnings) == (404, [])
-
-
-@only_kubernetes("the embedded one reads no name")
-def test_names_are_compared_before_the_service_account_is_looked_up(
-    api_server: ApiServer, bot: Identity
-) -> None:
-    identities.allow_token_requests(
-        api_server.admin, bot.namespace, bot.service_account, ["absent"]
-    )
-    path = identities.token_path(bot.namespace, "absent")
-    other_name = {**token_request(), "metadata": {"name": "other"}}
-    assert post(api_server, path, other_name, token=bot.token).code == 422

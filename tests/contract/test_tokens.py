@@ -280,22 +280,6 @@ def test_every_service_account_and_nobody_anonymous_may_read_the_signing_keys(
     assert send(api_server, "GET", path, headers=[bearer(bot.token)]).code == 200
 
 
-@only_kubernetes("it has impersonation")
-def test_another_user_may_read_the_signing_keys_with_the_cluster_role(
-    api_server: ApiServer,
-) -> None:
-    user = identities.unique("jane")
-
-    def code() -> int:
-        return api_server.admin.request("GET", JWKS, headers={"Impersonate-User": user}).code
-
-    assert code() == 403
-    subject = {"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}
-    role = "system:service-account-issuer-discovery"
-    with identities.bound_cluster_wide(api_server.admin, role, subject):
-        eventually("the right to read the keys", lambda: code() == 200)
-
-
 def test_the_published_keys_verify_tokens_and_refuse_tampered_ones(
     api_server: ApiServer, token: Secret
 ) -> None:

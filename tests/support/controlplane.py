@@ -286,16 +286,11 @@ ETCD_FLAGS = (
 )
 
 CONTROLLER_FLAGS = (
-    f"--controllers={','.join(CONTROLLERS)}",
-    "--kubeconfig=controller.kubeconfig",
-    "--service-account-private-key-file=sa.key",
-    "--root-ca-file=ca.crt",
-    "--leader-elect=false",
-    "--secure-port=0",
-    "--concurrent-serviceaccount-token-syncs=10",
-    "--kube-api-qps=1000",
+    f"--controllers={','.join(CONTROLLERS)}", "--kubeconfig=controller.kubeconfig",
+    "--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt", "--leader-elect=false",
+    "--secure-port=0", "--concurrent-serviceaccount-token-syncs=10", "--kube-api-qps=1000",
     "--kube-api-burst=1000",
-)
+)  # fmt: skip
 
 
 _KEPT_FLAGS = (

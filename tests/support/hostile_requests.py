@@ -106,16 +106,8 @@ _HOSTS = (
     f"x.{EKF}", f"{EKF},evil", f"user@{EKF}", EKF.upper(), "127.0.0.1", "[::1]",
 )  # fmt: skip
 _SCHEMES = (
-    "bearer ",
-    "BEARER ",
-    "Bearer  ",
-    "Bearer\t",
-    "Basic ",
-    "",
-    "Token ",
-    "Bearer, ",
-    "x Bearer ",
-)
+    "bearer ", "BEARER ", "Bearer  ", "Bearer\t", "Basic ", "", "Token ", "Bearer, ", "x Bearer ",
+)  # fmt: skip
 _TOKEN_ENDS = (" junk", ",", ".", "=", ";x", "\t", " ", ", Basic eDp5", "\xa0", " Bearer a.b.c")
 _TYPES = (
     "application/yaml", "application/vnd.kubernetes.protobuf", "", "text/plain", "*/*",

@@ -47,16 +47,10 @@ changes = st.fixed_dictionaries(
 signers = st.sampled_from(["ours", "stranger", "none", "HS256", "kid"])
 forms = st.sampled_from(
     [
-        "Bearer {}",
-        "Bearer {}",
-        "Bearer {}",
-        "bearer {}",
-        "Bearer  {}",
-        "Bearer {} x",
-        "{}",
+        "Bearer {}", "Bearer {}", "Bearer {}", "bearer {}", "Bearer  {}", "Bearer {} x", "{}",
         "Basic eDp5",
     ]
-)
+)  # fmt: skip
 
 
 def made_by(ours: Signer, stranger: Signer, change: dict[str, Any], signer: str) -> str:

@@ -74,16 +74,14 @@ class Recorder(TcpServer):
         context.set_alpn_protocols([self.protocol])
         super().__init__(context)
         self._tls = context
-        self.present(authority, names)
+        self.show(authority.server(*names))
         self.behave: Behaviour = answer_with(ANSWER)
         self.total = 0
         self.client_certificates = 0
         self._recorded: list[Recorded] = []
 
-    def present(self, authority: Authority, names: tuple[str, ...]) -> None:
-        self.show(authority.server(*names))
-
     def show(self, certificate: Certificate) -> None:
+        """Show new connections another certificate."""
         (self._folder / "recorder.crt").write_text(certificate.certificate_pem)
         (self._folder / "recorder.key").write_text(certificate.key_pem)
         self._tls.load_cert_chain(self._folder / "recorder.crt", self._folder / "recorder.key")

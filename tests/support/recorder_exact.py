@@ -8,17 +8,10 @@ from collections.abc import Iterator
 
 ALLOWED = frozenset(
     (
-        "accept",
-        "authorization",
-        "content-length",
-        "content-type",
-        "host",
-        "traceparent",
-        "user-agent",
-        "x-forwarded-for",
-        "x-request-id",
+        "accept", "authorization", "content-length", "content-type", "host", "traceparent",
+        "user-agent", "x-forwarded-for", "x-request-id",
     )
-)
+)  # fmt: skip
 ONCE = ALLOWED - {"accept", "traceparent", "user-agent"}
 """Headers that two readers could take for different ones if there were two of them."""
 EDGE = frozenset(string.ascii_lowercase + string.digits)

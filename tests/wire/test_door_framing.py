@@ -97,16 +97,11 @@ def test_transfer_encoding_twice_is_answered_501(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"2\r\n{}\r\n0\r\n\r\n",
-        b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
-        b"02\r\n{}\r\n000\r\n\r\n",
-        b"2;extension=1\r\n{}\r\n0;x\r\n\r\n",
-        b'2;extension="\r\n{}\r\n0\r\n\r\n',
-        b"2 \r\n{}\r\n0\r\n\r\n",
-        b"2\r\n{}\n0\r\n\r\n",
-        b"2\r\n{}\r\n0\r\nX: y\r\n\r\n",
+        b"2\r\n{}\r\n0\r\n\r\n", b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", b"02\r\n{}\r\n000\r\n\r\n",
+        b"2;extension=1\r\n{}\r\n0;x\r\n\r\n", b'2;extension="\r\n{}\r\n0\r\n\r\n',
+        b"2 \r\n{}\r\n0\r\n\r\n", b"2\r\n{}\n0\r\n\r\n", b"2\r\n{}\r\n0\r\nX: y\r\n\r\n",
     ],
-)
+)  # fmt: skip
 def test_chunks_arrive_as_one_body_with_a_length(stage: Stage, body: bytes) -> None:
     (arrived,) = stage.send(chunked(body)).arrived
     assert (arrived.body, arrived.header("content-length")) == (b"{}", "2")

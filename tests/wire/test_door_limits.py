@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -15,7 +16,6 @@ from daypass.render.envoy.settings import DoorSettings, RateLimits, Timeouts
 from support.deadline import eventually
 from support.doors import (
     BODY,
-    PATH,
     Stage,
     assert_refused,
     http2,
@@ -147,6 +147,22 @@ def drip(connection: socket.socket, data: bytes) -> bytes:
     raise AssertionError("the door took every byte, however slowly")
 
 
+def parts(request: bytes) -> tuple[bytes, bytes]:
+    """The header block and the body."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    return head + b"\r\n\r\n", body
+
+
+CHUNKED = post(body=b"1\r\nx\r\n" * 50, extra=("Transfer-Encoding: chunked",))
+IN_DROPS = {
+    "headers": (b"", post()),
+    "a body": parts(post(body=BODY * 10)),
+    "a body for no published path": parts(post("/nothing", body=BODY * 10)),
+    "chunks": parts(re.sub(rb"Content-Length: \d+\r\n", b"", CHUNKED)),
+}
+"""What is sent at once, and what is sent in drops."""
+
+
 class TestSlowClients:
     """A client that takes its time is let go; the API server never hears of it."""
 
@@ -169,28 +185,15 @@ class TestSlowClients:
         assert_refused(answer, 408)
         assert answer.closes
 
-    def test_headers_in_drops_are_answered_408(self, impatient: Stage) -> None:
-        with impatient.door.connect() as connection:
-            assert drip(connection, post()).startswith(b"HTTP/1.1 408 ")
-        assert impatient.arrived() == ()
-
     def test_half_of_a_body_is_answered_408(self, impatient: Stage) -> None:
         impatient.assert_refuses(post()[:-1], 408)
 
-    @pytest.mark.parametrize("path", [PATH, "/nothing"])
-    def test_a_body_in_drops_is_answered_408(self, impatient: Stage, path: str) -> None:
-        request = post(path, body=BODY * 10)
+    @pytest.mark.parametrize("what", IN_DROPS)
+    def test_a_request_in_drops_is_answered_408(self, impatient: Stage, what: str) -> None:
+        at_once, dripped = IN_DROPS[what]
         with impatient.door.connect() as connection:
-            head, _, body = request.partition(b"\r\n\r\n")
-            connection.sendall(head + b"\r\n\r\n")
-            assert drip(connection, body).startswith(b"HTTP/1.1 408 ")
-        assert impatient.arrived() == ()
-
-    def test_chunks_in_drops_are_answered_408(self, impatient: Stage) -> None:
-        head = post(body=b"", extra=("Transfer-Encoding: chunked",))
-        with impatient.door.connect() as connection:
-            connection.sendall(head.replace(b"Content-Length: 0\r\n", b""))
-            assert drip(connection, b"1\r\nx\r\n" * 50).startswith(b"HTTP/1.1 408 ")
+            connection.sendall(at_once)
+            assert drip(connection, dripped).startswith(b"HTTP/1.1 408 ")
         assert impatient.arrived() == ()
 
     def test_a_stream_that_never_ends_is_ended(self, impatient: Stage) -> None:

@@ -218,16 +218,11 @@ def test_white_space_around_the_target_is_not_part_of_what_arrives(
 @pytest.mark.parametrize(
     "target",
     [
-        f"https://{EKF}{PATH}",
-        f"http://{EKF}{PATH}",
-        f"https://evil.example.com{PATH}",
-        f"HTTPS://{EKF}{PATH}",
-        f"https://kubernetes.default.svc{UPSTREAM_PATH}",
-        f"https://user@{EKF}{PATH}",
-        f"file://{PATH}",
-        "*",
+        f"https://{EKF}{PATH}", f"http://{EKF}{PATH}", f"https://evil.example.com{PATH}",
+        f"HTTPS://{EKF}{PATH}", f"https://kubernetes.default.svc{UPSTREAM_PATH}",
+        f"https://user@{EKF}{PATH}", f"file://{PATH}", "*",
     ],
-)
+)  # fmt: skip
 def test_a_target_that_is_no_path_is_not_read_as_one(stage: Stage, target: str) -> None:
     stage.assert_refuses(post(target), 404)
 

@@ -45,7 +45,6 @@ def long_lived(**changes: Any) -> str:
 
 
 UNBOUND = {"namespace": "team", "serviceaccount": {"uid": "sa-1"}}
-NO_NAMESPACE = {"secret": {"uid": "secret-1"}, "serviceaccount": {"uid": "sa-1"}}
 REFUSED: dict[str, tuple[str, int, Reason]] = {
     "another scheme before": (f"Basic x, Bearer {token()}", 401, Reason.UNREADABLE),
     "a long-lived one, and no other": (f"Bearer {long_lived()}", 401, Reason.LONG_LIVED),
@@ -55,42 +54,21 @@ REFUSED: dict[str, tuple[str, int, Reason]] = {
     "another audience as well": (
         f"Bearer {token(aud=[AUDIENCE, 'x'])}", 403, Reason.SEVERAL_AUDIENCES
     ),
-    **{
-        f"another audience that is {other!r}": (
-            f"Bearer {token(aud=[AUDIENCE, other])}", 403, Reason.SEVERAL_AUDIENCES
-        )
-        for other in ("", ":x", "x\ny", f"{AUDIENCE}\n", "\x7f\u2028")
-    },
+    "another audience of odd characters": (
+        f"Bearer {token(aud=[AUDIENCE, chr(0x7f) + chr(0x2028)])}", 403, Reason.SEVERAL_AUDIENCES
+    ),
     "another audience, and unbound": (
         f"Bearer {token(aud=['x', AUDIENCE], **{'kubernetes.io': UNBOUND})}",
         403, Reason.SEVERAL_AUDIENCES,
     ),
-    "a UID that is no text": (
-        f"Bearer {token(**{'kubernetes.io': {**UNBOUND, 'secret': {'uid': 5}}})}",
-        403, Reason.UNBOUND,
-    ),
-    "a subject that only begins as a ServiceAccount's": (
-        f"Bearer {token(sub='system:serviceaccount:team:')}",
-        403, Reason.SUBJECT,
-    ),
     "an end beyond what Envoy can compare": (
         f"Bearer {token(exp=2**63)}", 401, Reason.LIVES_TOO_LONG
     ),
-    "unbound": (
-        f"Bearer {token(**{'kubernetes.io': UNBOUND})}", 403, Reason.UNBOUND
-    ),
-    "somebody else's": (
-        f"Bearer {token(sub='system:node:n')}", 403, Reason.SUBJECT
-    ),
-    "no subject": (f"Bearer {token(sub=None)}", 403, Reason.SUBJECT),
-    "no namespace": (
-        f"Bearer {token(**{'kubernetes.io': NO_NAMESPACE})}",
-        403, Reason.SUBJECT,
-    ),
-    "an audience that is no list": (
-        f"Bearer {token(aud=AUDIENCE)}", 403, Reason.AUDIENCE
-    ),
+    "unbound": (f"Bearer {token(**{'kubernetes.io': UNBOUND})}", 403, Reason.UNBOUND),
+    "somebody else's": (f"Bearer {token(sub='system:node:n')}", 403, Reason.SUBJECT),
+    "an audience that is no list": (f"Bearer {token(aud=AUDIENCE)}", 403, Reason.AUDIENCE),
 }  # fmt: skip
+"""One token for each reason: test_gate_differential has all single changes."""
 
 
 @pytest.mark.parametrize("case", REFUSED)

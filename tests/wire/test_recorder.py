@@ -8,14 +8,10 @@ from support.doors import BODY, JWT, UPSTREAM_PATH
 from support.recorder import UPSTREAM_NAME, Recorded
 
 HEAD = (
-    f"POST {UPSTREAM_PATH} HTTP/1.1",
-    f"host: {UPSTREAM_NAME}",
-    f"authorization: Bearer {JWT}",
-    "content-type: application/json",
-    f"content-length: {len(BODY)}",
-    "x-request-id: x",
+    f"POST {UPSTREAM_PATH} HTTP/1.1", f"host: {UPSTREAM_NAME}", f"authorization: Bearer {JWT}",
+    "content-type: application/json", f"content-length: {len(BODY)}", "x-request-id: x",
     "x-forwarded-for: 127.0.0.1",
-)
+)  # fmt: skip
 
 
 def recorded(*lines: str, body: bytes = BODY) -> Recorded:
