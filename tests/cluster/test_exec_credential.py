@@ -78,7 +78,7 @@ class Person:
         """Run `daypass kubeconfig`; what it said."""
         done = self.daypass(
             "kubeconfig", "--server", plane.url, "--certificate-authority", str(plane.ca_path),
-            "--kubeconfig", str(self.kubeconfig), *arguments,
+            "--kubeconfig-out", str(self.kubeconfig), *arguments,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stderr

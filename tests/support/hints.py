@@ -8,9 +8,8 @@ import itertools
 import re
 import shlex
 import sys
-from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -19,7 +18,7 @@ from pathlib import Path
 import daypass
 from daypass import cli
 from daypass._core import hints
-from daypass.cli.parser import make_parser
+from daypass.cli.parser import Parser, make_parser
 
 SOURCE = Path(daypass.__file__).parent
 PROGRAMS = {"command": "daypass", "kubectl": "kubectl"}
@@ -103,7 +102,7 @@ def mistake_in(program: str, words: Sequence[str], *, loosely: bool = False) -> 
     assert program == "daypass", program
     if list(words) in (["--help"], ["--version"]):
         return ""
-    if loosely and words[0] == STAND_IN:
+    if loosely and words[:1] in ((), (STAND_IN,)):
         return ""
     if not words or words[0] not in cli.COMMANDS:
         return "there is no such command"
@@ -118,18 +117,17 @@ def mistake_in(program: str, words: Sequence[str], *, loosely: bool = False) -> 
     parser = make_parser(" ".join(name), module)
     if loosely:
         _loosen(parser)
-    said = StringIO()
     try:
-        with redirect_stderr(said), redirect_stdout(StringIO()):
-            parser.parse_args(rest)
+        with redirect_stdout(StringIO()):
+            parser.parse(rest)
     except SystemExit as stop:
-        return said.getvalue().strip().rpartition("\n")[2] if stop.code else ""
-    except daypass.DaypassError as error:  # of an argument's type
+        return str(stop.code or "")
+    except daypass.DaypassError as error:
         return str(error)
     return ""
 
 
-def _loosen(parser: ArgumentParser) -> None:
+def _loosen(parser: Parser) -> None:
     for action in parser._actions:
         action.choices = action.type = None
     for group in parser._mutually_exclusive_groups:

@@ -28,7 +28,7 @@ _FILES = ("FILE", "DIR", "PATH")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("shell", choices=SHELLS, help="the shell")
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="the shell")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SUMMARY = "a kubeconfig whose tokens come from daypass"
 EPILOG = """examples:
   daypass kubeconfig --server https://k8s.example.com:6443 --certificate-authority ca.crt \\
-      --audience https://kubernetes.default.svc.cluster.local --kubeconfig ~/.kube/bot
+      --audience https://kubernetes.default.svc.cluster.local --kubeconfig-out ~/.kube/bot
   KUBECONFIG=~/.kube/config:~/.kube/bot kubectl --context bot@k8s.example.com get pods
 
 The server must be reachable from here. It is never the door, which exposes TokenRequest only.
@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="of cluster, user and context (default: ACCOUNT@HOST)")
     parser.add_argument(
-        "--kubeconfig", metavar="FILE", help="a new file to write it to (default: stdout)"
+        "--kubeconfig-out", metavar="FILE", help="a new file to write it to (default: stdout)"
     )
     add_credentials(parser)
 
@@ -77,14 +77,14 @@ def run(args: Namespace) -> int:
         authority_pem=None if authority is None else read_public_authority(authority),
         command=command,
     )
-    if args.kubeconfig is None:
+    if args.kubeconfig_out is None:
         write(content)
     else:
-        write_new(args.kubeconfig, content)
+        write_new(args.kubeconfig_out, content)
         import shlex
 
         line = kubectl("--context", name, "get", "pods")
-        log(f"written: KUBECONFIG={shlex.quote(args.kubeconfig)} {line}")
+        log(f"written: KUBECONFIG={shlex.quote(args.kubeconfig_out)} {line}")
     if not file:
         log("kubectl will read the credentials from its own environment")
     if args.audience is None:

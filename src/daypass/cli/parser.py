@@ -4,14 +4,106 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
 from daypass._core.text import suggest
+from daypass.cli.renamed import refuse_renamed
 
 HELP = ("-h", "--help")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are UsageErrors: what is wrong, and what to type instead."""
+
+    def parse(self, words: list[str]) -> argparse.Namespace:
+        """Return the arguments in these words. Raises UsageError; SystemExit after --help."""
+        refuse_renamed(self.prog.removeprefix("daypass "), words)
+        self._refuse_unknown(words)
+        self._found = argparse.Namespace()
+        found, extra = self.parse_known_args(words, self._found)
+        if extra:
+            raise UsageError(
+                f"`{self.prog}` takes no argument {extra[0][:40]!r}", self._help_hint()
+            )
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError. Called by argparse, which names only some of what is missing."""
+        missing = self._missing()
+        if message.startswith("argument ") or not missing:
+            fact = message.removeprefix("argument ")
+            fact = fact.replace(": expected one argument", " needs a value")
+            fact = fact.replace(": not allowed with argument", " cannot be combined with")
+            raise UsageError(fact, self._help_hint())
+        *others, last = [" or ".join(map(_with_value, each)) for each in missing]
+        needs = f"{', '.join(others)} and {last}" if others else last
+        raise UsageError(f"`{self.prog}` needs {needs}", f"for example: {self._example(missing)}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        option = _name(action)
+        near = suggest(str(value), known)
+        shown = f"{option} {near}" if action.option_strings else near
+        raise UsageError(
+            f"{option}: {str(value)[:40]!r} is not one of {', '.join(known)}",
+            f"did you mean `{shown}`?" if near else self._help_hint(),
+        )
+
+    def _refuse_unknown(self, words: Sequence[str]) -> None:
+        known = self._option_string_actions
+        for word in words:
+            if word == "--":
+                return
+            name, equals, _ = word.partition("=")
+            if not word.startswith("-") or word == "-" or " " in word or word[1].isdigit():
+                continue  # a value
+            if name in known and equals and known[name].nargs == 0:
+                raise UsageError(f"{name} takes no value", self._help_hint())
+            if name not in known and (word.startswith("--") or word[:2] not in known):
+                near = suggest(name, known)
+                raise UsageError(
+                    f"`{self.prog}` has no option {name[:40]!r}",
+                    f"did you mean `{near}`?" if near else self._help_hint(),
+                )
+
+    def _missing(self) -> list[list[argparse.Action]]:
+        """Return what is required and not given, each with its alternatives."""
+        required = [[action] for action in self._actions if action.required]
+        groups = [it._group_actions for it in self._mutually_exclusive_groups if it.required]
+        return [
+            each
+            for each in (*required, *groups)
+            if all(getattr(self._found, it.dest, None) == it.default for it in each)
+        ]
+
+    def _example(self, wanted: list[list[argparse.Action]]) -> str:
+        """Return the first example of the help that names all of these, or else the first one."""
+        text = re.sub(r"\s*\\\n\s*", " ", self.epilog or "")
+        lines = [re.split(r" {2,}", line[2:])[0] for line in text.splitlines() if self.prog in line]
+        for line in lines:
+            words = set(line.split())
+            if all(any(words.issuperset(it.option_strings[-1:]) for it in each) for each in wanted):
+                return line
+        return lines[0]
+
+    def _help_hint(self) -> str:
+        return f"`{command(*self.prog.split()[1:], '--help')}` describes its arguments"
+
+
+def _name(action: argparse.Action) -> str:
+    """Return how people write an option or argument."""
+    return action.option_strings[-1] if action.option_strings else str(action.metavar)
+
+
+def _with_value(action: argparse.Action) -> str:
+    value = action.metavar or ("" if action.choices or action.nargs == 0 else action.dest.upper())
+    return " ".join((*action.option_strings[-1:], str(value))).strip()
 
 
 def run_command(name: str, module: Any, arguments: list[str]) -> int:
@@ -19,7 +111,7 @@ def run_command(name: str, module: Any, arguments: list[str]) -> int:
 
     Raises MissingExtraError if a library of the module's EXTRA is not installed.
     """
-    args = make_parser(name, module).parse_args(arguments)
+    args = make_parser(name, module).parse(arguments)
     try:
         code: int = module.run(args)
     except ModuleNotFoundError as error:
@@ -55,9 +147,9 @@ def top_level_text(first: str, commands: Mapping[str, str]) -> str:
     raise UsageError("no command is named", _help(commands).rstrip())
 
 
-def make_parser(name: str, module: Any) -> argparse.ArgumentParser:
+def make_parser(name: str, module: Any) -> Parser:
     """Return the parser of a command or, for its help, of a group."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"daypass {name}",
         description=module.SUMMARY,
         epilog=module.EPILOG,

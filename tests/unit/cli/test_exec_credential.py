@@ -117,8 +117,8 @@ def test_an_entry_is_written_only_to_a_new_file(
 ) -> None:
     open_door()
     line = [
-        "kubeconfig", "--server", "https://x", "--kubeconfig", str(tmp_path / "k"), "--name", "n",
-        "--audience", "a",
+        "kubeconfig", "--server", "https://x", "--kubeconfig-out", str(tmp_path / "k"),
+        "--name", "n", "--audience", "a",
     ]  # fmt: skip
     assert cli.main(line) == 0
     out, err = capsys.readouterr()
@@ -138,7 +138,7 @@ def test_the_door_is_refused_as_the_server_of_an_entry(
     open_door: OpenDoor, capsys: Capture, tmp_path: Path
 ) -> None:
     door, _ = open_door()
-    line = ["kubeconfig", "--server", door.url, "--kubeconfig", str(tmp_path / "k")]
+    line = ["kubeconfig", "--server", door.url, "--kubeconfig-out", str(tmp_path / "k")]
     assert cli.main(line) == 2
     err = capsys.readouterr().err
     assert door.url in err

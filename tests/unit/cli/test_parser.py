@@ -1,0 +1,81 @@
+"""Mistakes in options and arguments: the message names the mistake, the hint what to type."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+
+import pytest
+
+from daypass.cli import COMMANDS, main
+from daypass.cli.completion import all_words
+from support.hints import mistake_in
+from support.messages import check
+
+SHOW_HELP = "daypass {} --help"
+LINES = {
+    "token --audence x": ("'--audence'", "`--audience`"),
+    "token --audence=x --zzz": ("'--audence'", "`--audience`"),
+    "token -audience x": ("'-audience'", "`--audience`"),
+    "token --zzz": ("'--zzz'", SHOW_HELP.format("token")),
+    "token -x": ("'-x'", SHOW_HELP.format("token")),
+    "token --aud x": ("'--aud'", "`--audience`"),
+    "token --no-cache=yes": ("--no-cache", SHOW_HELP.format("token")),
+    "token --audience": ("--audience needs a value", SHOW_HELP.format("token")),
+    "token --output jsn": ("'jsn' is not one of text, json, header", "`--output json`"),
+    "token --output zzz": ("'zzz' is not one of text, json, header", SHOW_HELP.format("token")),
+    "token extra": ("'extra'", SHOW_HELP.format("token")),
+    "token '\x1b[2J'": (r"'\x1b[2J'", SHOW_HELP.format("token")),
+    "completion bsh": ("'bsh' is not one of bash, zsh, fish", "`bash`"),
+    "completion bash zsh": ("'zsh'", SHOW_HELP.format("completion")),
+    "agent": ("--config", "daypass agent --config"),
+    "kubeconfig": ("--server URL", "daypass kubeconfig --server"),
+    "identity create": ("NAME", "daypass identity create bot"),
+    "identity creat bot": ("'creat'", "`daypass identity create`"),
+    "identity authorize": (
+        "NAME, --in NS[,NS] and --role or --cluster-role NAME",
+        "daypass identity authorize bot -n team --in alice,bob --role view",
+    ),
+    "identity federate bot": (
+        "--issuer URL, --subject S, --source SOURCE and --credentials",
+        "daypass identity federate ci -n team",
+    ),
+    "identity authorize bot --in a --role view --cluster-role x": (
+        "--cluster-role cannot be combined with --role",
+        SHOW_HELP.format("identity authorize"),
+    ),
+    "gate explain": ("--token-file", "daypass gate explain --token-file"),
+}
+"""Command lines, and what the fact and the hint name."""
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize(("line", "named"), LINES.items(), ids=LINES)
+def test_a_mistake_is_named_with_what_to_type_instead(
+    line: str, named: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(line)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    fact, hint = err.splitlines()
+    assert named[0] in fact
+    assert named[1] in hint
+    check(err, reason="usage")
+
+
+def examples() -> list[str]:
+    """The daypass commands in the examples of all help texts."""
+    found = []
+    for path, _ in all_words().walk():
+        home = ".".join([COMMANDS[path[0]], *path[1:]]) if path else "daypass.cli.parser"
+        epilog = getattr(importlib.import_module(home), "EPILOG", "")
+        text = re.sub(r"\s*\\\n\s*", " ", epilog)
+        for line in re.findall(r"^  (?:.*\| )?(daypass .*)", text, re.M):
+            found.append(re.split(r" {2,}| [|>] ?", line)[0])
+    return found
+
+
+@pytest.mark.parametrize("line", examples())
+def test_every_example_in_a_help_text_parses(line: str) -> None:
+    assert mistake_in("daypass", shlex.split(line)[1:]) == ""

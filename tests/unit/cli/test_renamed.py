@@ -1,0 +1,97 @@
+"""The old spelling of an option is refused with the new command line, which parses."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from daypass._core.errors import UsageError
+from daypass.cli import main, renamed
+from daypass.cli.renamed import RENAMED, Renamed, refuse_renamed
+from support.hints import Recorder, mistake_in
+from support.messages import check
+
+LINES = {
+    "kubeconfig --server https://a --kubeconfig x": (
+        "kubeconfig --server https://a --kubeconfig-out x"
+    ),
+}
+"""One for each row of the table: an old command line, and the new one."""
+
+
+@pytest.mark.parametrize(("old", "new"), LINES.items(), ids=LINES)
+def test_an_old_spelling_is_refused_with_the_new_command_line(
+    old: str, new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(old)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].strip() == f"write: daypass {new}"
+    assert mistake_in("daypass", shlex.split(new)) == ""
+    check(err, reason="usage")
+
+
+def test_every_row_has_a_line() -> None:
+    reached: set[Renamed] = set()
+    for line in LINES:
+        for row in RENAMED:
+            names = [each for each in row.commands or [""] if line.startswith(each)]
+            if names and any(f" {old}" in line for old in row.old):
+                reached.add(row)
+    assert reached == set(RENAMED)
+
+
+ROWS = (
+    Renamed(
+        commands=("id create",), old=("-o", "--credentials"), new="--credentials-out VALUE",
+        value="(?!(json|yaml)$).*",
+    ),
+    Renamed(
+        commands=("id create",), old=("-o", "--output"), new="-o VALUE --dry-run=client",
+        value="json|yaml", unless="--dry-run",
+    ),
+    Renamed(commands=("verify",), old=("--wait",), new="--wait --timeout VALUE", value=r"\d.*"),
+    Renamed(old=("--dry-run",), new="--dry-run=VALUE", value="client|server", spaced=True),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "new"),
+    [
+        ("id create", "bot -o 'a b.json' -n x", "bot --credentials-out 'a b.json' -n x"),
+        ("id create", "bot -ob.json", "bot --credentials-out b.json"),
+        ("id create", "bot --credentials=b.json", "bot --credentials-out b.json"),
+        ("id create", "bot -o -", "bot --credentials-out -"),
+        ("id create", "bot -o yaml", "bot -o yaml --dry-run=client"),
+        ("id create", "bot --output=json", "bot -o json --dry-run=client"),
+        ("id create", "-o b --dry-run client", "--credentials-out b --dry-run=client"),
+        ("id create", "bot -o yaml --dry-run=client", None),
+        ("id create", "bot -o yaml --dry-run server", "bot -o yaml --dry-run=server"),
+        ("id create", "bot --dry-run", None),
+        ("id create", "bot -o", None),
+        ("id create", "bot -o -n x", None),
+        ("id list", "-o b.json", None),
+        ("verify", "ekf --wait 10m", "ekf --wait --timeout 10m"),
+        ("verify", "--wait ekf", None),
+        ("verify", "--wait --timeout 10m", None),
+        ("run", "--dry-run client -- x --dry-run client", "--dry-run=client -- x --dry-run client"),
+        ("run", "-- x --dry-run client", None),
+    ],
+)
+def test_only_old_spellings_are_replaced(
+    name: str,
+    line: str,
+    new: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    named_commands: Recorder,
+) -> None:
+    monkeypatch.setattr(renamed, "RENAMED", ROWS)
+    if new is None:
+        refuse_renamed(name, shlex.split(line))
+        return
+    with pytest.raises(UsageError) as raised:
+        refuse_renamed(name, shlex.split(line))
+    named_commands.mistakes.clear()  # the table names options that do not exist
+    assert raised.value.hint == f"write: daypass {name} {new}"
+    refuse_renamed(name, shlex.split(new))
