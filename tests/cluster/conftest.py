@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from daypass.cli import main
 from daypass.kube.cluster import Cluster
 from support.controlplane import ControlPlane
-from support.deploying import BOTH, write
+from support.deploying import BOTH, cleared, write
 from support.desk import Desk, desk_at
+from support.identities import Identity
 from support.up import Up, running_up, up_config
 
 
@@ -19,6 +22,27 @@ def up(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) ->
     """A door that the tests of a module share."""
     with running_up(tmp_path_factory.mktemp("up"), up_config(control_plane)) as running:
         yield running
+
+
+def write_credentials(file: Path, up: Up, identity: Identity, **settings: object) -> None:
+    """A file for an identity that uses the door of `up`, as an administrator hands it over."""
+    document = {
+        "type": "daypass",
+        "version": 1,
+        "door": up.door,
+        "certificateAuthority": up.authority_file.read_text(),
+        "token": identity.token.reveal(),
+        **settings,
+    }
+    file.touch(0o600)
+    file.write_text(json.dumps(document))
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """The module's own plane for an admin; what was applied there is removed afterwards."""
+    with cleared(plane, "daypass", "edge") as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -30,6 +54,23 @@ def folder(
     monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
     write(tmp_path, BOTH)
     return tmp_path
+
+
+Run = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a daypass command in `folder`, which ends with `code`; return stdout and stderr."""
+
+    def daypass(*words: str, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        ended = main(list(words))
+        out, err = capsys.readouterr()
+        assert ended == code, err
+        return out, err
+
+    return daypass
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from support.deploying import (
     ONLY_EKF,
     apply,
     clear,
-    cleared,
     everything,
     prepared_plane,
     remove,
@@ -72,13 +71,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     folder = tmp_path_factory.mktemp("crash-plane")
     with prepared_plane(folder, [install_istio], "istio-system") as running:
         yield running
-
-
-@pytest.fixture
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    """The plane for an admin whose process goes on."""
-    with cleared(plane) as opened:
-        yield opened
 
 
 @contextmanager

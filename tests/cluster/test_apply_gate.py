@@ -24,7 +24,7 @@ from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
-from support.deploying import apply, cleared, everything, named, plan, prepared_plane, remove
+from support.deploying import apply, everything, named, plan, prepared_plane, remove
 from support.manifest_cases import ENVOY_GATEWAY, ISTIO
 from support.messages import check, raises
 from support.rendered import config_of
@@ -47,13 +47,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with prepared_plane(tmp_path_factory.mktemp("gate-plane"), kinds, SPACE) as running:
         running.admin.create("/api/v1/namespaces", {"metadata": {"name": "infra"}})
         yield running
-
-
-@pytest.fixture
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    """The plane for an admin; what was applied there is removed afterwards."""
-    with cleared(plane) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize(

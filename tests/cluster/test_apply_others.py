@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.cli import main
+from cluster.conftest import Run
 from daypass.deploy.gate_bypass import verify_gate_hosts
 from daypass.deploy.routes import INGRESS, list_all
 from daypass.kube.cluster import Cluster
@@ -17,7 +17,7 @@ from daypass.verification.report import Level
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio
-from support.deploying import BOTH, cleared, everything, prepared_plane, quick_apply, write
+from support.deploying import BOTH, QUICK_APPLY, everything, prepared_plane, write
 from support.messages import check, message_with
 from support.rendered import config_of
 
@@ -33,13 +33,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     kinds = (install_istio, install_gateway_api)
     with prepared_plane(tmp_path_factory.mktemp("others-plane"), kinds, "istio-system") as running:
         yield running
-
-
-@pytest.fixture
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    """The plane for an admin; what was applied there is removed afterwards."""
-    with cleared(plane) as opened:
-        yield opened
 
 
 THEIR_INGRESS = "Ingress default/other"
@@ -66,46 +59,38 @@ def somebody_elses_route(plane: ControlPlane) -> Iterator[None]:
 
 
 def test_apply_and_diff_name_a_route_that_uses_the_prefix_already(
-    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+    plane: ControlPlane, run: Run
 ) -> None:
     with somebody_elses_route(plane):
-        assert main(["apply", "--no-commit"]) == 1  # before confirmation
-    warning = message_with(capsys.readouterr().err, THEIR_INGRESS)
+        warning = message_with(run("apply", "--no-commit", code=1)[1], THEIR_INGRESS)
     assert warning.count(THEIR_INGRESS) == 1
     assert_taken(warning)
     assert "serving.example.com" not in warning
     check(warning, reason="collision")
-    assert quick_apply("--yes") == 0
-    assert THEIR_INGRESS not in capsys.readouterr().err
+    assert THEIR_INGRESS not in run(*QUICK_APPLY, "--yes")[1]
     with somebody_elses_route(plane):
-        assert main(["diff"]) == 0
-        assert message_with(capsys.readouterr().err, THEIR_INGRESS) == warning
-        assert main(["diff", "--output", "json"]) == 0
-        (line,) = json.loads(capsys.readouterr().out)["collisions"]
+        assert message_with(run("diff")[1], THEIR_INGRESS) == warning
+        (line,) = json.loads(run("diff", "--output", "json")[0])["collisions"]
         assert_taken(line)
-    assert main(["diff"]) == 0
-    assert THEIR_INGRESS not in capsys.readouterr().err
+    assert THEIR_INGRESS not in run("diff")[1]
 
 
 def test_a_changed_route_next_to_another_owners_asks_for_confirmation(
-    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+    plane: ControlPlane, cluster: Cluster, folder: Path, run: Run
 ) -> None:
-    assert quick_apply("--yes") == 0
+    run(*QUICK_APPLY, "--yes")
     with somebody_elses_route(plane):
-        capsys.readouterr()
-        assert quick_apply() == 0  # nothing of it changes
-        assert_taken(message_with(capsys.readouterr().err, THEIR_INGRESS))
+        assert_taken(message_with(run(*QUICK_APPLY)[1], THEIR_INGRESS))  # nothing of it changes
         write(folder, BOTH.replace("dns: external-dns", "dns: none"))
         before = everything(cluster)
-        assert quick_apply() == 1
-        told = capsys.readouterr().err
+        _, told = run(*QUICK_APPLY, code=1)
         assert_taken(message_with(told, THEIR_INGRESS))
         assert "https://ekf.example.com/kubernetes" not in told  # it opens no more
         check(message_with(told, "daypass apply --yes"), reason="not-confirmed")
         assert everything(cluster) == before
-        assert quick_apply("--yes") == 0
+        run(*QUICK_APPLY, "--yes")
     write(folder, BOTH)
-    assert quick_apply() == 0
+    run(*QUICK_APPLY)
 
 
 def istio_object(kind: str, name: str, **spec: object) -> dict[str, object]:
@@ -118,7 +103,7 @@ THEIR_SERVICE = "VirtualService istio-system/any"
 
 
 def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
-    plane: ControlPlane, cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+    plane: ControlPlane, cluster: Cluster, folder: Path, run: Run
 ) -> None:
     port = {"number": 443, "name": "https", "protocol": "HTTP"}
     servers = [{"port": port, "hosts": ["*"]}]
@@ -127,12 +112,18 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
         istio_object("Gateway", "public", selector={"istio": "ingressgateway"}, servers=servers),
         istio_object("VirtualService", "any", hosts=["*"], gateways=["public"], http=http),
     )
+
+    def verified(*words: str) -> dict[str, str]:
+        out, _ = run("verify", "serving", *words, "--output", "json", code=3)
+        findings: list[dict[str, str]] = json.loads(out)["domains"]["serving"]
+        (found,) = (each for each in findings if each["check"] == "gate-hosts")
+        return found
+
     write(folder, f"{BOTH}{GATE}")
     for each in objects:
         cluster.create(each)
     try:
-        assert quick_apply("--dry-run") == 0
-        message = message_with(capsys.readouterr().err, THEIR_SERVICE)
+        message = message_with(run(*QUICK_APPLY, "--dry-run")[1], THEIR_SERVICE)
         check(message, reason="unguarded")
         prefix, _, rest = message.partition(": ")
         told, hint = rest.split("\n")
@@ -140,22 +131,15 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
         assert "Gateway istio-system/public" in told
         assert "serving.example.com" in told
         assert "gate.hosts: ['*']" in hint
-        assert quick_apply("--dry-run", "--output", "json") == 0
-        assert json.loads(capsys.readouterr().out)["unguarded"] == [told]
-        assert main(["diff"]) == 3
-        assert told in capsys.readouterr().err
-        kubeconfig = str(plane.kubeconfig)
-        main(["verify", "serving", "--kubeconfig", kubeconfig, "--output", "json"])
-        findings = json.loads(capsys.readouterr().out)["domains"]["serving"]
-        (found,) = (each for each in findings if each["check"] == "gate-hosts")
+        planned = json.loads(run(*QUICK_APPLY, "--dry-run", "--output", "json")[0])
+        assert planned["unguarded"] == [told]
+        assert told in run("diff", code=3)[1]
+        found = verified("--kubeconfig", str(plane.kubeconfig))
         assert (found["level"], found["fact"]) == ("warning", told)
-        main(["verify", "serving", "--output", "json"])
-        findings = json.loads(capsys.readouterr().out)["domains"]["serving"]
-        (found,) = (each for each in findings if each["check"] == "gate-hosts")
+        found = verified()
         assert (found["level"], "--kubeconfig FILE" in found["fact"]) == ("skipped", True)
         write(folder, f"{BOTH}{GATE}".replace("hosts: [", "hosts: ['*', "))
-        assert quick_apply("--dry-run") == 0
-        assert THEIR_SERVICE not in capsys.readouterr().err
+        assert THEIR_SERVICE not in run(*QUICK_APPLY, "--dry-run")[1]
     finally:
         for kind, name in (("gateways", "public"), ("virtualservices", "any")):
             path = f"/apis/networking.istio.io/v1/namespaces/istio-system/{kind}/{name}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.cli import main
+from cluster.conftest import Run
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import CONFIG_MAPS, SECRETS
@@ -16,7 +16,7 @@ from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_gateway_api
 from support.deadline import eventually
-from support.deploying import clear, cleared, everything
+from support.deploying import clear, everything, write
 from support.messages import check, line_with, message_with
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
@@ -43,22 +43,15 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield running
 
 
-@pytest.fixture
-def admin(plane: ControlPlane) -> Iterator[Cluster]:
-    """The plane for an admin; what was applied there is removed afterwards."""
-    with cleared(plane) as opened:
-        yield opened
+Play = Callable[..., None]
 
 
 @pytest.fixture
-def play(
-    plane: ControlPlane, admin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., None]:
-    """Let the command find this plane, and each pause of it be a step of the controllers'."""
-    monkeypatch.chdir(tmp_path)
+def play(plane: ControlPlane, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Write a config, and let each pause of the command be a step of the controllers'."""
 
     def played(text: str, *steps: Callable[[], object]) -> None:
-        (tmp_path / "daypass.yaml").write_text(text)
+        write(folder, text)
         clock, left = MovableClock(), list(steps)
 
         def sleep(seconds: float) -> None:
@@ -96,7 +89,7 @@ APPLY = ("apply", "--yes", "--no-commit", "--no-verify")
 
 
 def test_apply_waits_for_every_replica_and_reports_progress(
-    plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    plane: ControlPlane, play: Play, run: Run
 ) -> None:
     play(
         EKF,
@@ -106,8 +99,7 @@ def test_apply_waits_for_every_replica_and_reports_progress(
         status(plane, replicas=2, updatedReplicas=2, availableReplicas=1),
         status(plane, replicas=2, updatedReplicas=2, availableReplicas=2),
     )
-    assert main([*APPLY]) == 0
-    lines = capsys.readouterr().err.splitlines()
+    lines = run(*APPLY)[1].splitlines()
     door = "Deployment daypass/daypass-door"
     progress = [line for line in lines if door in line]
     assert [re.findall(r"\d+", line) for line in progress] == [
@@ -118,80 +110,60 @@ def test_apply_waits_for_every_replica_and_reports_progress(
 
 
 def test_apply_stops_at_the_timeout_and_names_the_command_to_look_with(
-    play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    play: Play, run: Run
 ) -> None:
     play(EKF)
-    assert main([*APPLY, "--timeout", "10s"]) == 1
-    told = capsys.readouterr().err
-    error = message_with(told, "10 s")
+    error = message_with(run(*APPLY, "--timeout", "10s", code=1)[1], "10 s")
     assert "Deployment daypass/daypass-door" in error
     assert "kubectl get pods -n daypass" in error
     check(error, reason="not-ready")
 
 
 def test_apply_stops_at_once_when_the_deployment_fails_to_progress(
-    plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    plane: ControlPlane, play: Play, run: Run
 ) -> None:
     condition = {
         "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
         "message": 'ReplicaSet "x" has timed out progressing.',
     }  # fmt: skip
     play(EKF, status(plane, replicas=1, updatedReplicas=1, conditions=[condition]))
-    assert main([*APPLY]) == 1
-    assert "has timed out progressing" in capsys.readouterr().err
+    assert "has timed out progressing" in run(*APPLY, code=1)[1]
 
 
 def test_a_certificate_of_cert_manager_is_awaited_copied_and_removed_with_its_secret(
-    plane: ControlPlane,
-    admin: Cluster,
-    play: Callable[..., None],
-    capsys: pytest.CaptureFixture[str],
+    plane: ControlPlane, cluster: Cluster, play: Play, run: Run
 ) -> None:
-    before = set(everything(admin))
+    before = set(everything(cluster))
 
     def issue() -> None:
-        for name, certificate in (
-            ("daypass-door-tls", "daypass-door"),
-            ("daypass-domain-gw-tls", "daypass-domain-gw"),
-        ):
-            annotations = {"cert-manager.io/certificate-name": certificate}
-            pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
-            plane.admin.create(
-                "/api/v1/namespaces/daypass/secrets",
-                {
-                    "metadata": {"name": name, "annotations": annotations},
-                    "stringData": {"ca.crt": pem, "tls.crt": pem, "tls.key": "a key"},
-                },
-            )
+        pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+        data = {"ca.crt": pem, "tls.crt": pem, "tls.key": "a key"}
+        for name in ("daypass-door", "daypass-domain-gw"):
+            annotations = {"cert-manager.io/certificate-name": name}
+            secret = {"metadata": {"name": f"{name}-tls", "annotations": annotations}}
+            secrets = "/api/v1/namespaces/daypass/secrets"
+            plane.admin.create(secrets, {**secret, "stringData": data})
 
-    play(
-        ISSUED,
-        lambda: None,
-        issue,
-        status(plane, replicas=1, updatedReplicas=1, availableReplicas=1),
-    )
-    assert main([*APPLY]) == 0
-    progress = message_with(capsys.readouterr().err, "Secret daypass/daypass-door-tls")
+    ready = status(plane, replicas=1, updatedReplicas=1, availableReplicas=1)
+    play(ISSUED, lambda: None, issue, ready)
+    progress = message_with(run(*APPLY)[1], "Secret daypass/daypass-door-tls")
     check(progress, reason="progress")
-    copied = admin.get(CONFIG_MAPS, "daypass-door-trust", "daypass")["data"]["ca.crt"]
+    copied = cluster.get(CONFIG_MAPS, "daypass-door-trust", "daypass")["data"]["ca.crt"]
     assert "BEGIN CERTIFICATE" in copied
-    assert admin.get(SECRETS, "daypass-domain-gw-tls", "daypass")
-    clear(admin)
-    assert set(everything(admin)) == before
+    assert cluster.get(SECRETS, "daypass-domain-gw-tls", "daypass")
+    clear(cluster)
+    assert set(everything(cluster)) == before
 
 
-def test_without_waiting_apply_reports_the_copy_that_is_still_missing(
-    play: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_waiting_apply_reports_the_copy_that_is_still_missing(play: Play, run: Run) -> None:
     play(ISSUED)
-    assert main([*APPLY, "--no-wait"]) == 0
-    message = message_with(capsys.readouterr().err, "ConfigMap daypass/daypass-door-trust")
+    message = message_with(run(*APPLY, "--no-wait")[1], "ConfigMap daypass/daypass-door-trust")
     assert message.endswith(": daypass apply")
     check(message, reason="not-copied")
 
 
 def test_apply_waits_until_a_changed_policy_is_in_force(
-    plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    plane: ControlPlane, play: Play, run: Run
 ) -> None:
     def is_compiled() -> bool:
         policy = plane.admin.get(POLICY)
@@ -204,21 +176,19 @@ def test_apply_waits_until_a_changed_policy_is_in_force(
         ready,
         lambda: eventually("the policy is compiled", is_compiled),  # its first pause
     )
-    assert main(list(APPLY)) == 0
-    check(message_with(capsys.readouterr().err, "mode deny"), reason="progress")
+    check(message_with(run(*APPLY)[1], "mode deny"), reason="progress")
     assert is_compiled()
-    assert main(list(APPLY)) == 0  # nothing has changed, nothing is waited for
-    assert "mode deny" not in capsys.readouterr().err
+    assert "mode deny" not in run(*APPLY)[1]  # nothing has changed, nothing is waited for
 
 
 def test_findings_of_verify_are_printed_and_exit_with_3(
-    plane: ControlPlane, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    plane: ControlPlane, play: Play, run: Run
 ) -> None:
     play(
         EKF.replace("ekf.example.com", "ekf.invalid"),
         status(plane, replicas=1, updatedReplicas=1, availableReplicas=1),
     )
-    assert main(["apply", "--yes", "--no-commit", "--timeout", "3s"]) == 3
-    finding = line_with(capsys.readouterr().err, "✗ name ")
+    _, told = run("apply", "--yes", "--no-commit", "--timeout", "3s", code=3)
+    finding = line_with(told, "✗ name ")
     assert "ekf.invalid" in finding
     check(finding, reason="name")

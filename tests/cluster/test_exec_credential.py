@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from cluster.conftest import write_credentials
 from daypass._core.jwt import decode_unverified
 from support import identities
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
-from support.messages import check
 from support.up import Up
 
 
@@ -45,16 +45,7 @@ class Person:
 
     def hold(self, up: Up, identity: Identity) -> None:
         """Credentials as an admin hands them over."""
-        document = {
-            "type": "daypass",
-            "version": 1,
-            "door": up.door,
-            "certificateAuthority": up.authority_file.read_text(),
-            "token": identity.token.reveal(),
-            "audience": "gate.example.com",
-        }
-        self.credentials.touch(0o600)
-        self.credentials.write_text(json.dumps(document))
+        write_credentials(self.credentials, up, identity, audience="gate.example.com")
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -186,13 +177,6 @@ def test_revoked_credentials_print_an_error_and_do_not_prompt(
     assert revoked.service_account in done.stderr
     assert revoked.namespace in done.stderr
     assert "eyJ" not in done.stderr
-
-
-def test_the_door_is_refused_as_a_server(person: Person, up: Up) -> None:
-    done = person.daypass("kubeconfig", "--server", up.door)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert up.door in done.stderr
-    check(done.stderr, reason="usage")
 
 
 def test_the_kubeconfig_merges_with_another_one(person: Person) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -12,11 +13,11 @@ from daypass._core.clock import SYSTEM_CLOCK
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.messages import check
+from support.raw import Caller
 from support.up import Up
 from support.up_gate import calling, gate_up
 
 CLOSE_AFTER_SECONDS = 6
-NATIVE = pytest.mark.parametrize("check", ["jwt", "both"])
 CHECKS = pytest.mark.parametrize("check", ["jwt", "review", "both"])
 
 
@@ -25,14 +26,32 @@ def up(
     control_plane: ControlPlane, check: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("up")  # short: a socket is in it
-    arguments = (
-        "--kubeconfig",
-        str(control_plane.kubeconfig),
-        "--close-after",
-        str(CLOSE_AFTER_SECONDS),
-    )
-    with gate_up(folder, control_plane, *arguments, check=check) as running:
+    arguments = ("--kubeconfig", str(control_plane.kubeconfig))
+    closing = ("--close-after", str(CLOSE_AFTER_SECONDS))
+    with gate_up(folder, control_plane, *arguments, *closing, check=check) as running:
         yield running
+
+
+class Callers(NamedTuple):
+    """Two callers whom the gate has let pass; `revoke` deletes the Secret of one of them."""
+
+    revoked: Caller
+    other: Caller
+    revoke: Callable[[], None]
+
+    def become(self, revoked: int, other: int) -> None:
+        """Come back once they are answered with these codes."""
+        self.revoked.becomes(revoked)
+        self.other.becomes(other)
+
+
+@pytest.fixture
+def callers(up: Up, control_plane: ControlPlane) -> Iterator[Callers]:
+    one, two = control_plane.make_identity(), control_plane.make_identity()
+    with calling(up, control_plane, one) as revoked, calling(up, control_plane, two) as other:
+        made = Callers(revoked, other, lambda: control_plane.admin.delete(one.secret_path))
+        made.become(200, 200)
+        yield made
 
 
 def reported(up: Up, since: int, what: str = " gate ") -> str:
@@ -52,92 +71,58 @@ def limit_files(pid: int, size: int) -> None:
 
 
 @CHECKS
-def test_a_gate_whose_process_is_stopped_closes_and_opens_again(
-    up: Up, control_plane: ControlPlane
-) -> None:
-    revoked, other = control_plane.make_identity(), control_plane.make_identity()
-    with (
-        calling(up, control_plane, revoked) as caller,
-        calling(up, control_plane, other) as bystander,
-    ):
-        assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
-        up.process.send_signal(signal.SIGSTOP)
-        try:
-            control_plane.admin.delete(revoked.secret_path)
-            caller.becomes(503)
-            bystander.becomes(503)
-        finally:
-            up.process.send_signal(signal.SIGCONT)
-        caller.becomes(401)
-        bystander.becomes(200)
+def test_a_gate_whose_process_is_stopped_closes_and_opens_again(up: Up, callers: Callers) -> None:
+    up.process.send_signal(signal.SIGSTOP)
+    try:
+        callers.revoke()
+        callers.become(503, 503)
+    finally:
+        up.process.send_signal(signal.SIGCONT)
+    callers.become(401, 200)
 
 
-@NATIVE
-def test_a_gate_without_room_to_write_closes_and_opens_again(
-    up: Up, control_plane: ControlPlane
-) -> None:
-    revoked, other = control_plane.make_identity(), control_plane.make_identity()
-    with (
-        calling(up, control_plane, revoked) as caller,
-        calling(up, control_plane, other) as bystander,
-    ):
-        assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
-        before = len(up.words)
-        limit_files(up.process.pid, 0)
-        control_plane.admin.delete(revoked.secret_path)
-        caller.becomes(503)
-        bystander.becomes(503)
-        check(reported(up, before, "refuses every token"), reason="closed")
-        before = len(up.words)
-        limit_files(up.process.pid, resource.RLIM_INFINITY)
-        caller.becomes(401)
-        bystander.becomes(200)
-        check(reported(up, before, "is open again"), reason="open")
+@pytest.mark.parametrize("check", ["jwt", "both"])
+def test_a_gate_without_room_to_write_closes_and_opens_again(up: Up, callers: Callers) -> None:
+    before = len(up.words)
+    limit_files(up.process.pid, 0)
+    callers.revoke()
+    callers.become(503, 503)
+    check(reported(up, before, "refuses every token"), reason="closed")
+    before = len(up.words)
+    limit_files(up.process.pid, resource.RLIM_INFINITY)
+    callers.become(401, 200)
+    check(reported(up, before, "is open again"), reason="open")
 
 
 @CHECKS
 def test_a_gate_whose_runtime_folder_is_gone_closes_and_reports_it_once(
-    up: Up, control_plane: ControlPlane, check: str
+    up: Up, callers: Callers, check: str
 ) -> None:
-    revoked, other = control_plane.make_identity(), control_plane.make_identity()
     (runtime,) = up.runtime.iterdir()
     away = up.folder / "away"
-    with (
-        calling(up, control_plane, revoked) as caller,
-        calling(up, control_plane, other) as bystander,
-    ):
-        assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
-        before = len(up.words)
-        runtime.rename(away)
-        control_plane.admin.delete(revoked.secret_path)
-        if check == "review":  # connections to the authorizer that are open go on
-            caller.becomes(401)
-        else:
-            caller.becomes(503)
-            bystander.becomes(503)
-            assert reported(up, before)
-        lines = [line.split("daypass: ")[-1] for line in up.words.splitlines()]
-        assert len(lines) == len(set(lines)), up.words
-        away.rename(runtime)
-        caller.becomes(401)
-        bystander.becomes(200)
+    before = len(up.words)
+    runtime.rename(away)
+    callers.revoke()
+    if check == "review":  # connections to the authorizer that are open go on
+        callers.revoked.becomes(401)
+    else:
+        callers.become(503, 503)
+        assert reported(up, before)
+    lines = [line.split("daypass: ")[-1] for line in up.words.splitlines()]
+    assert len(lines) == len(set(lines)), up.words
+    away.rename(runtime)
+    callers.become(401, 200)
 
 
 @pytest.mark.parametrize("check", ["review"])
 def test_review_needs_no_file_to_refuse_what_is_revoked(
-    up: Up, control_plane: ControlPlane
+    up: Up, callers: Callers, control_plane: ControlPlane
 ) -> None:
-    revoked, other = control_plane.make_identity(), control_plane.make_identity()
-    with (
-        calling(up, control_plane, revoked) as caller,
-        calling(up, control_plane, other) as bystander,
-    ):
-        assert (caller.becomes(200).code, bystander.becomes(200).code) == (200, 200)
-        limit_files(up.process.pid, 0)
-        control_plane.admin.delete(revoked.secret_path)
-        caller.becomes(401)
-        later = SYSTEM_CLOCK.monotonic() + CLOSE_AFTER_SECONDS + 1
-        eventually("it would be closed", lambda: SYSTEM_CLOCK.monotonic() > later)
-        bystander.becomes(200)
-        with calling(up, control_plane, control_plane.make_identity()) as newcomer:
-            newcomer.becomes(200)
+    limit_files(up.process.pid, 0)
+    callers.revoke()
+    callers.revoked.becomes(401)
+    later = SYSTEM_CLOCK.monotonic() + CLOSE_AFTER_SECONDS + 1
+    eventually("it would be closed", lambda: SYSTEM_CLOCK.monotonic() > later)
+    callers.other.becomes(200)
+    with calling(up, control_plane, control_plane.make_identity()) as newcomer:
+        newcomer.becomes(200)

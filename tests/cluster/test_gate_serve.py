@@ -30,13 +30,14 @@ from daypass.gate.revocation.published_list import (
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.objects import GATE, GATE_REVOKED, new_object
 from daypass.render.rbac import authorizer_rbac
+from support.admin import Document
 from support.authority import Authority
 from support.authorizers import ask_over_tls
 from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import told
-from support.gates import running_gate
+from support.gates import RunningGate, running_gate
 from support.identities import RBAC, Identity, unique
 from support.messages import check, message_with
 from support.raw import Answer, Conversation, connect
@@ -64,10 +65,6 @@ class Serving:
             conversation = Conversation(connection)
             conversation.send("\r\n".join(lines).encode())
             return conversation.answer()
-
-    def ask_from(self, files: dict[str, Any]) -> None:
-        """Make the Envoy of a gate ask here."""
-        ask_over_tls(files, port=self.port, authority_pem=self.authority.pem, name=NAME)
 
     def get(self, path: str) -> tuple[int, str]:
         """Of the status port."""
@@ -165,24 +162,29 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def list_path(home: str) -> str:
-    return f"/api/v1/namespaces/{home}/configmaps"
+def listed(home: str, *secrets: str) -> Document:
+    """The published list that follows now and refuses the tokens bound to these Secrets."""
+    revoked = RevocationSnapshot(secrets=set(secrets))
+    now = time.time()  # noqa: TID251 - the authorizer reads the machine's clock
+    return revocation_config_map(PublishedRevocations(revoked=revoked, heard_unix=now), home)
 
 
 @pytest.fixture
 def serve(
-    control_plane: ControlPlane, home: str, kubeconfig: Path, list_path: str, tmp_path: Path
+    control_plane: ControlPlane, home: str, kubeconfig: Path, tmp_path: Path
 ) -> Iterator[Serving]:
     """One that follows a list on which nobody is."""
-    listed = PublishedRevocations(revoked=RevocationSnapshot(), heard_unix=time.time())  # noqa: TID251
-    control_plane.admin.create(list_path, revocation_config_map(listed, home))
+    control_plane.admin.create(f"/api/v1/namespaces/{home}/configmaps", listed(home))
     try:
         with serving(tmp_path, kubeconfig, home) as running:
             eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
             yield running
     finally:
-        control_plane.admin.delete(f"{list_path}/{GATE_REVOKED}")
+        control_plane.admin.delete(list_path(home))
+
+
+def list_path(home: str) -> str:
+    return f"/api/v1/namespaces/{home}/configmaps/{GATE_REVOKED}"
 
 
 @pytest.fixture(scope="module")
@@ -214,14 +216,27 @@ def test_the_authorizer_answers_over_tls_as_the_token_review_decides(
     assert line.rpartition(".")[2] not in events + "".join(serve.words) + text
 
 
-def test_it_answers_envoy_over_tls(
-    serve: Serving, control_plane: ControlPlane, identity: Identity, tmp_path_factory: Any
-) -> None:
-    jwks = json.dumps(control_plane.admin.get("/openid/v1/jwks"))
+@contextmanager
+def gate_asking(
+    serve: Serving, plane: ControlPlane, folders: pytest.TempPathFactory, check: Check
+) -> Iterator[RunningGate]:
+    """An Envoy that asks this authorizer over TLS."""
+
+    def ask_from(files: dict[str, Any]) -> None:
+        ask_over_tls(files, port=serve.port, authority_pem=serve.authority.pem, name=NAME)
+
+    jwks = json.dumps(plane.admin.get("/openid/v1/jwks"))
     with running_gate(
-        tmp_path_factory.mktemp("g"), jwks, longest_lifetime_seconds=7200, check="review",
-        change=serve.ask_from,
-    ) as gate:  # fmt: skip
+        folders.mktemp("g"), jwks, longest_lifetime_seconds=7200, check=check, change=ask_from
+    ) as gate:
+        yield gate
+
+
+def test_it_answers_envoy_over_tls(
+    serve: Serving, control_plane: ControlPlane, identity: Identity,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    with gate_asking(serve, control_plane, tmp_path_factory, "review") as gate:
         line = bearer(control_plane, identity)
         for _ in range(2):
             seen = gate.passed(gate.send([line, "kubeflow-userid: admin"]))
@@ -233,27 +248,20 @@ def test_it_answers_envoy_over_tls(
         assert told(refused) is Reason.NO_TOKEN
         assert gate.send([line, line]).code == 401
         assert gate.send([f"{line} x"]).code == 401
-        control_plane.admin.patch(
-            f"/api/v1/namespaces/{serve.home}/configmaps/{GATE_REVOKED}", heartbeat(0)
+        control_plane.admin.patch(list_path(serve.home), heartbeat(0))
+        closed = eventually(
+            "it is closed", lambda: answer if (answer := gate.send([line])).code != 200 else None
         )
-        closed = eventually("it is closed", lambda: _unless(200, gate.send([line])))
         assert (closed.code, closed.headers["retry-after"]) == (503, "1")
         assert closed.json["reason"] == "ServiceUnavailable"
 
 
 @pytest.mark.parametrize("check", ["review", "both"])
 def test_a_stopped_or_killed_authorizer_closes_the_gate(
-    serve: Serving,
-    control_plane: ControlPlane,
-    identity: Identity,
-    tmp_path_factory: Any,
-    check: Check,
-) -> None:
-    jwks = json.dumps(control_plane.admin.get("/openid/v1/jwks"))
-    with running_gate(
-        tmp_path_factory.mktemp("g"), jwks, longest_lifetime_seconds=7200, check=check,
-        change=serve.ask_from,
-    ) as gate:  # fmt: skip
+    serve: Serving, control_plane: ControlPlane, identity: Identity,
+    tmp_path_factory: pytest.TempPathFactory, check: Check,
+) -> None:  # fmt: skip
+    with gate_asking(serve, control_plane, tmp_path_factory, check) as gate:
         line = bearer(control_plane, identity)
         eventually("it passes", lambda: gate.send([line]).code == 200)
         serve.process.send_signal(signal.SIGSTOP)
@@ -265,31 +273,26 @@ def test_a_stopped_or_killed_authorizer_closes_the_gate(
         assert gate.send([line]).code == 503
 
 
-def _unless(code: int, answer: Answer) -> Answer | None:
-    return None if answer.code == code else answer
-
-
 def test_a_published_revocation_is_in_force_at_once(
-    serve: Serving, control_plane: ControlPlane, identity: Identity, home: str, list_path: str
+    serve: Serving, control_plane: ControlPlane, identity: Identity
 ) -> None:
     line = bearer(control_plane, identity)
     assert serve.ask(line).code == 200
-    revoked = RevocationSnapshot(secrets={identity.secret_uid})
-    listed = PublishedRevocations(revoked=revoked, heard_unix=time.time())  # noqa: TID251
-    control_plane.admin.patch(f"{list_path}/{GATE_REVOKED}", revocation_config_map(listed, home))
+    revoked = listed(serve.home, identity.secret_uid)
+    control_plane.admin.patch(list_path(serve.home), revoked)
     eventually("it is refused", lambda: serve.ask(line).code == 401)
     assert told(serve.ask(line)) is Reason.DENIED
 
 
 def test_a_stale_revocation_list_closes_the_gate_and_a_heartbeat_opens_it(
-    serve: Serving, control_plane: ControlPlane, identity: Identity, list_path: str
+    serve: Serving, control_plane: ControlPlane, identity: Identity
 ) -> None:
     line = bearer(control_plane, identity)
     assert serve.ask(line).code == 200
     now = time.time()  # noqa: TID251
-    control_plane.admin.patch(f"{list_path}/{GATE_REVOKED}", heartbeat(now - 31))
+    control_plane.admin.patch(list_path(serve.home), heartbeat(now - 31))
     eventually("it is closed", lambda: serve.ask(line).json["code"] == 503)
-    control_plane.admin.patch(f"{list_path}/{GATE_REVOKED}", heartbeat(now + 5))
+    control_plane.admin.patch(list_path(serve.home), heartbeat(now + 5))
     eventually("it is open", lambda: serve.ask(line).code == 200)
 
 
@@ -324,24 +327,17 @@ def test_the_authorizer_drains_before_it_exits(
     line = bearer(control_plane, identity)
     assert serve.ask(line).code == 200
     serve.process.send_signal(signal.SIGTERM)
-    eventually("it is not ready", lambda: "shutting down" in _why(serve))
+    eventually("it is not ready", lambda: "shutting down" in serve.get("/readyz")[1])
     answer = serve.ask(line)
     assert (answer.code, answer.closes) == (200, True)
     assert serve.process.wait(30) == 0
-
-
-def _why(serve: Serving) -> str:
-    return serve.get("/readyz")[1]
 
 
 def test_it_needs_no_anonymous_access(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("closed")
     with ControlPlane.start(folder / "plane", anonymous=False) as plane:
         home, identity = plane.make_namespace("gate"), plane.make_identity()
-        listed = PublishedRevocations(revoked=RevocationSnapshot(), heard_unix=time.time())  # noqa: TID251
-        plane.admin.create(
-            f"/api/v1/namespaces/{home}/configmaps", revocation_config_map(listed, home)
-        )
+        plane.admin.create(f"/api/v1/namespaces/{home}/configmaps", listed(home))
         kubeconfig = made_kubeconfig(plane, home, folder / "kubeconfig")
         with serving(folder, kubeconfig, home) as running:
             eventually("it is ready", lambda: running.get("/readyz")[0] == 200)

@@ -80,7 +80,7 @@ def test_a_namespace_gets_the_label_and_loses_it_by_the_named_commands(
     kubectl("label namespace", *desk.identity("delete"))
     assert label() is None
 
-    identities.bind(desk.plane.admin, desk.namespace, "default", kind="ClusterRole", role="admin")
+    identities.bind(desk.plane.admin, desk.namespace, "default", role="admin")
     person = cluster_as(desk.plane, account_token(desk.plane, desk.namespace, "default"))
     warnings = Warnings()
     enforce_policy(person, desk.namespace, warnings)

@@ -176,8 +176,6 @@ def test_to_patch_secrets_or_to_delete_many_is_to_read_them(plane: ControlPlane)
     patcher = plane.make_identity()
     rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["patch", "deletecollection"]}
     identities.allow(plane.admin, patcher.namespace, "bot", rule)
-    attributes = {"namespace": patcher.namespace, "verb": "patch", "resource": "secrets"}
-    identities.wait_until_allowed(plane.admin, patcher.user, attributes)
     holder = cluster_as(plane, patcher.token)
     patched = holder.patch(SECRETS, patcher.secret_name, {}, patcher.namespace)
     dry_run, path = {"dryRun": "All"}, SECRETS.path(patcher.namespace)
@@ -325,14 +323,10 @@ def test_an_impossible_grant_is_refused(
 def test_a_role_that_the_user_cannot_read_counts_as_risky(desk: Desk, alice: str) -> None:
     admin, group = desk.plane.admin, "rbac.authorization.k8s.io"
     owner = desk.plane.make_identity(alice, "owner")
-    identities.bind(admin, alice, "owner", kind="ClusterRole", role="admin")
+    until = {"verb": "get", "resource": "rolebindings", "group": group}
+    identities.bind(admin, alice, "owner", role="admin", until=until)
     rule = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]}
     identities.allow(admin, desk.namespace, "owner", rule, home=alice)
-    for attributes in (
-        {"namespace": alice, "verb": "get", "resource": "rolebindings", "group": group},
-        {"namespace": desk.namespace, "verb": "get", "resource": "serviceaccounts"},
-    ):
-        identities.wait_until_allowed(admin, owner.user, attributes)
     asked = cluster_as(desk.plane, owner.token)
     request = GrantRequest(identity=desk.bot, namespaces=(alice,), cluster_role="kubeflow-view")
     with raises(RiskyRoleError, match="kubeflow-view"):

@@ -304,9 +304,8 @@ def test_the_rendered_reaper_has_the_rights_it_needs_and_may_run_under_restricte
 def test_an_admin_of_one_namespace_can_do_all_of_it_there(desk: Desk) -> None:
     somebody = desk.plane.make_identity(name="somebody")
     admin, home = desk.plane.admin, somebody.namespace
-    identities.bind(admin, desk.namespace, "somebody", kind="ClusterRole", role="admin", home=home)
-    attributes = {"namespace": desk.namespace, "verb": "create", "resource": "secrets"}
-    identities.wait_until_allowed(admin, somebody.user, attributes)
+    until = {"verb": "create", "resource": "secrets"}
+    identities.bind(admin, desk.namespace, "somebody", role="admin", home=home, until=until)
     cluster = cluster_as(desk.plane, somebody.token)
     # Who may not bind just anything is compared with a Role that is not there yet.
     assert len(dry_run(cluster, identity_objects(desk.namespace, "bot", "bot-daypass-x"))) == 4
@@ -328,8 +327,6 @@ def test_an_identity_refused_in_part_creates_nothing(desk: Desk) -> None:
     rule = {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"], "verbs": ["*"]}
     admin, home = desk.plane.admin, somebody.namespace
     identities.allow(admin, desk.namespace, "somebody", rule, home=home)
-    attributes = {"namespace": desk.namespace, "verb": "patch", "resource": "serviceaccounts"}
-    identities.wait_until_allowed(admin, somebody.user, attributes)
     cluster = cluster_as(desk.plane, somebody.token)
     hide = f"{home}|{desk.namespace}"
     with raises(ForbiddenError, match=r"cannot patch resource \"roles\"", hide=hide) as refused:

@@ -143,7 +143,7 @@ def test_problems_are_named_and_a_check_exits_with_3(desk: Desk, alice: str) -> 
     cluster.delete(AUTHORIZATION_POLICIES, name_of(policy), alice)
     (binding,) = cluster.list(ROLE_BINDINGS, bob, labels=labels.SELECTOR)
     cluster.delete(ROLE_BINDINGS, name_of(binding), bob)
-    identities.bind(admin, desk.namespace, "bot", kind="ClusterRole", role="edit")
+    identities.bind(admin, desk.namespace, "bot", role="edit")
     foreign = identities.make_token_secret(admin, desk.namespace, "bot")
     change = {"secrets": [{"name": name_of(foreign)}]}
     cluster.patch(SERVICE_ACCOUNTS, "bot", change, desk.namespace)
@@ -187,9 +187,8 @@ def test_orphaned_grants_are_listed_until_they_are_removed(desk: Desk, alice: st
 def reader(desk: Desk) -> Identity:
     """A ServiceAccount with the role `admin` in the namespace of the identity."""
     made = desk.plane.make_identity(desk.namespace, "reader", authorize=False)
-    identities.bind(desk.plane.admin, desk.namespace, "reader", kind="ClusterRole", role="admin")
-    attributes = {"namespace": desk.namespace, "verb": "list", "resource": "secrets"}
-    identities.wait_until_allowed(desk.plane.admin, made.user, attributes)
+    until = {"verb": "list", "resource": "secrets"}
+    identities.bind(desk.plane.admin, desk.namespace, "reader", role="admin", until=until)
     return made
 
 

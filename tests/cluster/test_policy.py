@@ -205,9 +205,8 @@ def editor(bot: Bot) -> Iterator[Cluster]:
     """The bot as somebody gave it Kubernetes' own `edit`, next to a ServiceAccount `other`."""
     admin = bot.plane.admin
     identities.ensure_service_account(admin, bot.namespace, "other")
-    identities.bind(admin, bot.namespace, "bot", kind="ClusterRole", role="edit")
-    attributes = {"namespace": bot.namespace, "verb": "impersonate", "resource": "serviceaccounts"}
-    identities.wait_until_allowed(admin, bot.identity.user, attributes)
+    until = {"verb": "impersonate", "resource": "serviceaccounts"}
+    identities.bind(admin, bot.namespace, "bot", role="edit", until=until)
     opened = cluster_as(bot.plane, bot.identity.token)
     yield opened
     opened.close()
@@ -236,7 +235,7 @@ def test_the_edit_role_cannot_bypass_the_policy_by_impersonation(bot: Bot) -> No
         answer = ask_as(f"system:serviceaccount:{bot.namespace}:other")
         return None if "cannot create" in answer.message else answer
 
-    identities.bind(bot.plane.admin, bot.namespace, "other", kind="ClusterRole", role="edit")
+    identities.bind(bot.plane.admin, bot.namespace, "other", role="edit")
     assert "binding: " in eventually("other may ask", allowed).message
     answer = ask_as("system:serviceaccount:kube-system:default")
     assert "cannot impersonate" in answer.message
@@ -246,9 +245,8 @@ def test_the_edit_role_cannot_bypass_the_policy_by_impersonation(bot: Bot) -> No
 def test_no_role_in_a_namespace_can_change_what_the_policy_reads(
     bot: Bot, editor: Cluster, role: str
 ) -> None:
-    identities.bind(bot.plane.admin, bot.namespace, "bot", kind="ClusterRole", role=role)
-    attributes = {"namespace": bot.namespace, "verb": "get", "resource": "namespaces"}
-    identities.wait_until_allowed(bot.plane.admin, bot.identity.user, attributes)
+    until = {"verb": "get", "resource": "namespaces"}
+    identities.bind(bot.plane.admin, bot.namespace, "bot", role=role, until=until)
     for change in (
         {"annotations": {labels.POLICY_BINDING: "optional"}},
         {"labels": {labels.POLICY: None}},

@@ -28,9 +28,8 @@ PARTIAL = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
 def editor(api_server: ApiServer, bot: Identity) -> Identity:
     """A bot with `edit` in its namespace, next to a ServiceAccount `other`."""
     identities.ensure_service_account(api_server.admin, bot.namespace, "other")
-    identities.bind(api_server.admin, bot.namespace, "bot", kind="ClusterRole", role="edit")
-    attributes = {"namespace": bot.namespace, "verb": "create", "resource": "secrets"}
-    identities.wait_until_allowed(api_server.admin, bot.user, attributes)
+    until = {"verb": "create", "resource": "secrets"}
+    identities.bind(api_server.admin, bot.namespace, "bot", role="edit", until=until)
     return bot
 
 

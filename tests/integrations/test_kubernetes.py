@@ -38,8 +38,6 @@ def reader(control_plane: ControlPlane) -> Identity:
     """A bot that may read the ConfigMaps of its namespace."""
     identity = control_plane.make_identity()
     identities.allow(control_plane.admin, identity.namespace, "bot", READ)
-    attributes = {"namespace": identity.namespace, "verb": "list", "resource": "configmaps"}
-    identities.wait_until_allowed(control_plane.admin, identity.user, attributes)
     document = {"metadata": {"name": "known"}, "data": {"key": "value"}}
     control_plane.admin.create(f"/api/v1/namespaces/{identity.namespace}/configmaps", document)
     return identity

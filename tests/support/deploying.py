@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from daypass.cli import main
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import read_cluster_state
 from daypass.deploy.object_ref import in_parallel
@@ -30,6 +29,9 @@ policy: {audiences: [gate.example.com]}
 
 ONLY_EKF = "".join(line for line in BOTH.splitlines(keepends=True) if "serving" not in line)
 
+QUICK_APPLY = ("apply", "--no-commit", "--no-wait")
+"""`daypass apply` without git and without waiting."""
+
 Everything = dict[tuple[str, str, str], tuple[str, str]]
 """UID and resourceVersion by (group and kind, namespace, name)."""
 
@@ -41,11 +43,6 @@ def apply(cluster: Cluster, text: str) -> ApplyResult:
     """Apply a config, without files, git and questions."""
     state = read_cluster_state(cluster)
     return execute(cluster, make_plan(state, config_of(text)))
-
-
-def quick_apply(*more: str) -> int:
-    """`daypass apply` without git and without waiting."""
-    return main(["apply", "--no-commit", "--no-wait", *more])
 
 
 def write(folder: Path, text: str) -> None:

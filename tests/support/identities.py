@@ -118,21 +118,12 @@ def secret_token(secret: Document) -> Secret:
 def allow_token_requests(
     admin: Admin, namespace: str, requester: str, targets: Sequence[str]
 ) -> None:
-    """Let ServiceAccount `requester` ask for tokens of `targets`, in one namespace, by RBAC.
-
-    Returns when the API server has heard of it.
-    """
+    """Let ServiceAccount `requester` ask for tokens of `targets`, in one namespace, by RBAC."""
     rule = {
         "apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"],
         "resourceNames": list(targets),
     }  # fmt: skip
     allow(admin, namespace, requester, rule)
-    attributes = {
-        "namespace": namespace, "verb": "create", "resource": "serviceaccounts",
-        "subresource": "token", "name": targets[-1],
-    }  # fmt: skip
-    user = f"system:serviceaccount:{namespace}:{requester}"
-    wait_until_allowed(admin, user, attributes)
 
 
 def wait_until_allowed(
@@ -152,18 +143,31 @@ def allow(
 ) -> None:
     """A Role with these rules, bound to ServiceAccount `requester`, in one namespace.
 
-    `home`: the namespace of the ServiceAccount, if it is another one.
+    Returns when they are in force. `home`: the namespace of the ServiceAccount, if it is another.
     """
     name = unique(requester)
     collection = f"{RBAC}/namespaces/{namespace}"
     admin.create(f"{collection}/roles", {"metadata": {"name": name}, "rules": list(rules)})
     bind(admin, namespace, requester, kind="Role", role=name, home=home)
+    for rule in rules:
+        resource, _, subresource = rule["resources"][-1].partition("/")
+        attributes = {
+            "namespace": namespace, "verb": rule["verbs"][-1], "group": rule["apiGroups"][-1],
+            "resource": resource, "subresource": subresource,
+            "name": rule.get("resourceNames", [""])[-1],
+        }  # fmt: skip
+        user = f"system:serviceaccount:{home or namespace}:{requester}"
+        wait_until_allowed(admin, user, attributes)
 
 
 def bind(
-    admin: Admin, namespace: str, requester: str, *, kind: str, role: str, home: str | None = None
-) -> None:
-    """Bind a Role or ClusterRole that exists to a ServiceAccount, as `allow` does."""
+    admin: Admin, namespace: str, requester: str, *, role: str, kind: str = "ClusterRole",
+    home: str | None = None, until: Document | None = None,
+) -> None:  # fmt: skip
+    """Bind a role that exists to a ServiceAccount, as `allow` does.
+
+    `until`: attributes of what it may do then. Returns when it may.
+    """
     admin.create(
         f"{RBAC}/namespaces/{namespace}/rolebindings",
         {
@@ -174,6 +178,9 @@ def bind(
             ],
         },
     )
+    if until is not None:
+        user = f"system:serviceaccount:{home or namespace}:{requester}"
+        wait_until_allowed(admin, user, {"namespace": namespace, **until})
 
 
 @contextmanager
