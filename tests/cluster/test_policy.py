@@ -131,13 +131,6 @@ def test_a_token_bound_to_its_own_secret_is_issued_and_an_unbound_one_is_not(bot
     check(_own(refused.message), reason="binding")
 
 
-def test_a_token_cannot_be_bound_to_the_secret_of_a_longer_name(bot: Bot) -> None:
-    other = bot.plane.make_identity(bot.namespace, "bot-daypass")
-    assert bot.ask(boundObjectRef=other.bound_object_ref).code == 403
-    as_other = replace(bot, identity=other)
-    assert as_other.ask("bot-daypass", boundObjectRef=other.bound_object_ref).code == 201
-
-
 def test_a_short_lived_token_cannot_request_another(bot: Bot) -> None:
     spec: dict[str, Any] = {
         "audiences": ["https://kubernetes.default.svc"],

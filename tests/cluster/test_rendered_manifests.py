@@ -25,7 +25,7 @@ from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_envoy_gateway, install_istio
 from support.deadline import eventually
 from support.manifest_cases import CASES, THERE, Case
-from support.rendered import config_of, pod_of, the
+from support.rendered import config_of, pod_of
 
 FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 FRONTS_NAMESPACES = ("ingress-nginx", "istio-system", "istio-ingress", "infra", "cert-manager")
@@ -103,15 +103,6 @@ def test_the_example_of_an_internal_authority_can_be_applied(apply: Apply) -> No
     assert [apply(value).code for value in objects] == [201, 201, 201]
     issuer = objects[-1]["metadata"]["name"]
     assert config_of(THERE).door.certificate_issuer == issuer
-
-
-def test_an_unknown_field_is_refused(apply: Apply) -> None:
-    for kind in ("Deployment", "DestinationRule", "BackendTLSPolicy"):
-        bent = copy.deepcopy(the(CASES["fronts"].objects(), kind))
-        bent["spec"]["retires"] = 1
-        answer = apply(bent)
-        assert answer.code in (400, 500), answer.body
-        assert "retires" in answer.message
 
 
 def run_as_root(spec: Document) -> None:

@@ -91,34 +91,29 @@ def test_policy_and_gate_are_strict_by_default() -> None:
         exempt=(),
         mode="deny",
     )
-    assert config.gate is not None
-    assert config.gate.require_bound
-    assert not config.gate.forward_token
-    assert config.gate.headers.user == "kubeflow-userid"
+    gate = config.gate
+    assert gate is not None
+    assert (gate.require_bound, gate.forward_token, gate.others) == (True, False, "refuse")
+    assert (gate.remember_seconds, gate.close_after_seconds) == (60, 600)
+    assert (gate.front_namespace, gate.front_labels, gate.image) == (None, None, None)
+    assert gate.headers.user == "kubeflow-userid"
 
 
-def test_omitted_gate_keys_have_defaults() -> None:
-    found = read(MINIMAL + "gate: {audience: a}\n").gate
+@pytest.mark.parametrize(
+    ("domain", "gate", "hosts"),
+    [
+        ("b: {host: b.example.com, front: istio, tls: outside}", "", ("b.example.com",)),
+        ("l: {host: 127.0.0.1, front: envoy}", "", ()),
+        ("l: {host: 127.0.0.1, front: envoy}", ", engine: envoy", ("127.0.0.1",)),
+    ],
+    ids=["another host", "no IP address in a cluster", "an IP address on one machine"],
+)
+def test_a_gate_without_hosts_guards_the_hosts_of_all_domains(
+    domain: str, gate: str, hosts: tuple[str, ...]
+) -> None:
+    found = read(f"{MINIMAL}  {domain}\ngate: {{audience: a{gate}}}\n").gate
     assert found is not None
-    assert (found.others, found.remember_seconds, found.close_after_seconds) == ("refuse", 60, 600)
-    assert (found.front_namespace, found.front_labels, found.image) == (None, None, None)
-
-
-def test_a_gate_without_hosts_guards_the_hosts_of_all_domains() -> None:
-    second = "  b: {host: b.example.com, front: istio, tls: outside}\n"
-    config = read(MINIMAL + second + "gate: {audience: a}\n")
-    assert config.gate is not None
-    assert config.gate.hosts == ("ekf.example.com", "b.example.com")
-
-
-def test_a_gate_in_a_cluster_does_not_guard_ip_addresses() -> None:
-    machine = "  l: {host: 127.0.0.1, front: envoy}\n"
-    gate = read(MINIMAL + machine + "gate: {audience: a}\n").gate
-    assert gate is not None
-    assert gate.hosts == ("ekf.example.com",)
-    gate = read(MINIMAL + machine + "gate: {audience: a, engine: envoy}\n").gate
-    assert gate is not None
-    assert gate.hosts == ("ekf.example.com", "127.0.0.1")
+    assert found.hosts == ("ekf.example.com", *hosts)
 
 
 @pytest.mark.parametrize(
@@ -194,15 +189,11 @@ def test_door_and_gate_may_both_use_port_0() -> None:
     assert local.door == local.gate
 
 
-def test_yaml_1_1_booleans_are_read_as_text() -> None:
-    config = read(MINIMAL.replace("ekf:", "on:").replace("ekf-tls", "yes") + "prefix: /no\n")
-    assert config.domains["on"].tls == TlsSecret(secret="yes")
+@pytest.mark.parametrize("name", ["on", "true", "123"])
+def test_what_yaml_1_1_reads_as_something_else_is_text(name: str) -> None:
+    config = read(MINIMAL.replace("ekf:", f"{name}:").replace("ekf-tls", "yes") + "prefix: /no\n")
+    assert config.domains[name].tls == TlsSecret(secret="yes")
     assert config.prefix == "/no"
-
-
-def test_domain_names_are_read_as_text() -> None:
-    assert set(read(MINIMAL.replace("ekf:", "123:")).domains) == {"123"}
-    assert set(read(MINIMAL.replace("ekf:", "true:")).domains) == {"true"}
 
 
 def test_a_config_is_immutable() -> None:

@@ -83,7 +83,3 @@ GOOD = [
 def test_the_schema_accepts_what_the_parser_accepts(text: str) -> None:
     read(text)
     VALIDATOR.validate(document(text))
-
-
-def test_the_schema_file_is_json() -> None:
-    assert json.loads(schema.FILE.read_text(encoding="utf-8")) == json_schema()

@@ -32,53 +32,74 @@ def test_a_document_may_have_a_beginning_and_an_end(text: str) -> None:
     assert read(text).domains["ekf"].host == "ekf.example.com"
 
 
-@refuses(
-    refused(b"", "1:1", "empty", "version: 1"),
-    refused(b"# nothing yet\n", "1:1", "empty", "version: 1"),
-    refused(b"---\n", "2:1", "empty", "version: 1"),
-    refused(b"hello", "1:1", "mapping", "'hello'", "version: 1"),
-    refused(b"- a\n", "1:1", "mapping", "list", "version: 1"),
-    refused(b"\xef\xbb\xbfversion: 1", "1:1", "byte order mark", "UTF-8"),
-    refused("version: 1".encode("utf-16"), "1:1", "UTF-16", "UTF-8"),
-    refused(b"a: 1\nb: \xe9", "2:4", "0xe9", "UTF-8"),
-    refused(b"a: 1\nb: \0", "2:4", "U+0000"),
-    refused(b"a:\n\tb: 1", "2:1", "tab", "spaces"),
-    refused(b"a: 1\rb: 2", "1:5", "carriage return", "newline"),
-    refused("a: 1 # \u202e".encode(), "1:8", "U+202E"),
-    refused("a: \u2028".encode(), "1:4", "U+2028"),
-)
-def test_a_file_must_be_printable_utf_8_with_one_mapping(case: Refused) -> None:
-    case.check()
-
-
 def more(written: str, place: str, *values: str) -> Refused:
     return refused(f"{MINIMAL}{written}\n", place, *values)
 
 
-@refuses(
-    more("---\n" + MINIMAL, "7:1", "another document"),
-    refused(MINIMAL.replace("{secret", "&x {secret"), "6:10", "anchor", "'&x'"),
-    more("door: *x", "7:7", "alias", "'*x'"),
-    more("door:\n  <<: {replicas: 2}", "8:3", "<<"),
-    more("prefix: !!str /x", "7:9", "tag", "'!!str'"),
-    more("prefix: !mine /x", "7:9", "tag", "'!mine'"),
-    more("door: !!python/object/new:os.system {}", "7:7", "tag", "'!!python/object/new:os.system'"),
-    more("door: {}\ndoor: {}", "8:1", "'door'", "line 7"),
-    more("? [a]\n: b", "7:3", "key", "list"),
-    refused("%YAML 1.1\n---\n" + MINIMAL, "1:1", "directive", "%"),
-)
-def test_yaml_features_beyond_plain_values_are_rejected_with_their_place(case: Refused) -> None:
-    case.check()
+def broken(old: str, new: str, place: str, *values: str) -> Refused:
+    return refused(MINIMAL.replace(old, new, 1), place, *values)
 
 
-@refuses(
-    refused("a: " + "[" * 40 + "]" * 40, "1:35", f"{LIMIT_DEPTH} levels"),
-    refused("{a: " * 40, "1:126", f"{LIMIT_DEPTH} levels"),
-    refused("a:\n" + "- 1\n" * LIMIT_NODES, "9999:3", f"{LIMIT_NODES} values"),
-    more(f"prefix: {TOO_LONG}", "7:9", f"{len(TOO_LONG)} characters"),
-    more(f"? {TOO_LONG}\n: 1", "7:3", f"{len(TOO_LONG)} characters"),
-)
-def test_depth_number_and_length_of_values_are_limited(case: Refused) -> None:
+REFUSED: dict[str, list[Refused]] = {
+    "a file must be printable UTF-8 with one mapping": [
+        refused(b"", "1:1", "empty", "version: 1"),
+        refused(b"# nothing yet\n", "1:1", "empty", "version: 1"),
+        refused(b"---\n", "2:1", "empty", "version: 1"),
+        refused(b"hello", "1:1", "mapping", "'hello'", "version: 1"),
+        refused(b"- a\n", "1:1", "mapping", "list", "version: 1"),
+        refused(b"\xef\xbb\xbfversion: 1", "1:1", "byte order mark", "UTF-8"),
+        refused("version: 1".encode("utf-16"), "1:1", "UTF-16", "UTF-8"),
+        refused(b"a: 1\nb: \xe9", "2:4", "0xe9", "UTF-8"),
+        refused(b"a: 1\nb: \0", "2:4", "U+0000"),
+        refused(b"a:\n\tb: 1", "2:1", "tab", "spaces"),
+        refused(b"a: 1\rb: 2", "1:5", "carriage return", "newline"),
+        refused("a: 1 # \u202e".encode(), "1:8", "U+202E"),
+        refused("a: \u2028".encode(), "1:4", "U+2028"),
+    ],
+    "YAML features beyond plain values are rejected with their place": [
+        more("---\n" + MINIMAL, "7:1", "another document"),
+        refused(MINIMAL.replace("{secret", "&x {secret"), "6:10", "anchor", "'&x'"),
+        more("door: *x", "7:7", "alias", "'*x'"),
+        more("door:\n  <<: {replicas: 2}", "8:3", "<<"),
+        more("prefix: !!str /x", "7:9", "tag", "'!!str'"),
+        more("prefix: !mine /x", "7:9", "tag", "'!mine'"),
+        more(
+            "door: !!python/object/new:os.system {}",
+            "7:7",
+            "tag",
+            "'!!python/object/new:os.system'",
+        ),
+        more("door: {}\ndoor: {}", "8:1", "'door'", "line 7"),
+        more("? [a]\n: b", "7:3", "key", "list"),
+        refused("%YAML 1.1\n---\n" + MINIMAL, "1:1", "directive", "%"),
+    ],
+    "depth number and length of values are limited": [
+        refused("a: " + "[" * 40 + "]" * 40, "1:35", f"{LIMIT_DEPTH} levels"),
+        refused("{a: " * 40, "1:126", f"{LIMIT_DEPTH} levels"),
+        refused("a:\n" + "- 1\n" * LIMIT_NODES, "9999:3", f"{LIMIT_NODES} values"),
+        more(f"prefix: {TOO_LONG}", "7:9", f"{len(TOO_LONG)} characters"),
+        more(f"? {TOO_LONG}\n: 1", "7:3", f"{len(TOO_LONG)} characters"),
+    ],
+    "a syntax error is reported with its place": [
+        broken("istio", "istio: x", "5:17", "mapping values", "': '", "quotes"),
+        broken("istio", "'istio", "7:1", "quoted scalar", "line 5"),
+        broken("-tls}", "-tls", "7:1", "flow mapping", "line 6", "','", "brackets"),
+        broken("    front", " front", "5:2", "block mapping", "indentation"),
+        broken("istio", "@istio", "5:12", "cannot start any token"),
+        broken("ekf.example", "*.example", "4:12", "alias"),
+        broken("front: istio", "front:istio", "6:5", "line 5", "':'"),
+        broken("istio", "- istio", "5:12", "sequence entries"),
+        broken("istio", "istio\n      x", "5:12", "'istio x'", "line 6"),
+        broken("    front", "      front", "5:12", "mapping values", "indentation"),
+        broken("istio", '"\\q"', "5:14", "escape", "'q'"),
+        broken("istio", '"\\ud800"', "5:12", "U+D800"),
+        more("local:\n  door: [::1]:8443", "8:10", "flow node", "addresses", "quotes"),
+    ],
+}  # fmt: skip
+
+
+@refuses(REFUSED)
+def test_a_wrong_document_is_refused_with_the_place_and_the_values(case: Refused) -> None:
     case.check()
 
 
@@ -99,29 +120,6 @@ def test_what_json_cannot_express_is_text(text: str) -> None:
 def test_numbers_booleans_and_null_are_those_of_json(text: str, found: str) -> None:
     (problem,) = problems(f"{MINIMAL}door: {{replicas: {text}}}\n")
     assert found in problem.message
-
-
-def broken(old: str, new: str, place: str, *values: str) -> Refused:
-    return refused(MINIMAL.replace(old, new, 1), place, *values)
-
-
-@refuses(
-    broken("istio", "istio: x", "5:17", "mapping values", "': '", "quotes"),
-    broken("istio", "'istio", "7:1", "quoted scalar", "line 5"),
-    broken("-tls}", "-tls", "7:1", "flow mapping", "line 6", "','", "brackets"),
-    broken("    front", " front", "5:2", "block mapping", "indentation"),
-    broken("istio", "@istio", "5:12", "cannot start any token"),
-    broken("ekf.example", "*.example", "4:12", "alias"),
-    broken("front: istio", "front:istio", "6:5", "line 5", "':'"),
-    broken("istio", "- istio", "5:12", "sequence entries"),
-    broken("istio", "istio\n      x", "5:12", "'istio x'", "line 6"),
-    broken("    front", "      front", "5:12", "mapping values", "indentation"),
-    broken("istio", '"\\q"', "5:14", "escape", "'q'"),
-    broken("istio", '"\\ud800"', "5:12", "U+D800"),
-    more("local:\n  door: [::1]:8443", "8:10", "flow node", "addresses", "quotes"),
-)
-def test_a_syntax_error_is_reported_with_its_place(case: Refused) -> None:
-    case.check()
 
 
 HOSTILE = {

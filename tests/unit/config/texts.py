@@ -129,10 +129,11 @@ def refused(text: str | bytes, place: str, *values: str, schema_accepts: bool = 
     return Refused(text=text, place=place, values=values, schema_accepts=schema_accepts)
 
 
-def refuses(*cases: Refused) -> pytest.MarkDecorator:
-    """Run a test with each case."""
-    ids = [" ".join((case.place, *case.values))[:40] for case in cases]
-    return pytest.mark.parametrize("case", cases, ids=ids)
+def refuses(claims: dict[str, list[Refused]]) -> pytest.MarkDecorator:
+    """Run a test with each case of each claim."""
+    cases = [(claim, case) for claim, cases in claims.items() for case in cases]
+    ids = [f"{claim}: {' '.join((case.place, *case.values))[:40]}" for claim, case in cases]
+    return pytest.mark.parametrize("case", [case for _, case in cases], ids=ids)
 
 
 def document(text: str) -> Any:
