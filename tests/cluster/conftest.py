@@ -18,9 +18,15 @@ from support.up import Up, running_up, up_config
 
 
 @pytest.fixture(scope="module")
-def up(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane that all share, in modules that start none of their own."""
+    return control_plane
+
+
+@pytest.fixture(scope="module")
+def up(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """A door that the tests of a module share."""
-    with running_up(tmp_path_factory.mktemp("up"), up_config(control_plane)) as running:
+    with running_up(tmp_path_factory.mktemp("up"), up_config(plane)) as running:
         yield running
 
 
@@ -74,12 +80,16 @@ def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
+def door() -> Up | None:
+    """The door that identities made at `desk` use; None is one that does not exist."""
+    return None
+
+
+@pytest.fixture
 def desk(
-    plane: ControlPlane,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    plane: ControlPlane, door: Up | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Desk]:
+) -> Iterator[Desk]:  # fmt: skip
     """Where an administrator types commands, against the module's own plane."""
-    with desk_at(plane, None, tmp_path, monkeypatch, capsys) as desk:
+    with desk_at(plane, door, tmp_path, monkeypatch, capsys) as desk:
         yield desk

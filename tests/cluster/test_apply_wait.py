@@ -114,9 +114,8 @@ def test_apply_stops_at_the_timeout_and_names_the_command_to_look_with(
 ) -> None:
     play(EKF)
     error = message_with(run(*APPLY, "--timeout", "10s", code=1)[1], "10 s")
-    assert "Deployment daypass/daypass-door" in error
-    assert "kubectl get pods -n daypass" in error
-    check(error, reason="not-ready")
+    named = ("Deployment daypass/daypass-door", "kubectl get pods -n daypass")
+    check(error, *named, reason="not-ready")
 
 
 def test_apply_stops_at_once_when_the_deployment_fails_to_progress(
@@ -190,5 +189,4 @@ def test_findings_of_verify_are_printed_and_exit_with_3(
     )
     _, told = run("apply", "--yes", "--no-commit", "--timeout", "3s", code=3)
     finding = line_with(told, "✗ name ")
-    assert "ekf.invalid" in finding
-    check(finding, reason="name")
+    check(finding, "ekf.invalid", reason="name")

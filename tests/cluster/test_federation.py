@@ -24,11 +24,11 @@ from support.admin import Answer
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.desk import Desk, desk_at
+from support.desk import Desk
 from support.issuer import CiSystem, running_issuer
 from support.messages import check, message_with
 from support.tokens import Signer
-from support.up import Up, running_up, up_config
+from support.up import Up
 
 GATE = "gate.example.com"
 AUDIENCE = "https://ekf.example.com/kubernetes"
@@ -78,10 +78,9 @@ def cluster(plane: ControlPlane) -> Iterator[Cluster]:
     opened.close()
 
 
-@pytest.fixture(scope="module")
-def up(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with running_up(tmp_path_factory.mktemp("up"), up_config(plane)) as running:
-        yield running
+@pytest.fixture
+def door(up: Up) -> Up:
+    return up
 
 
 class Made(NamedTuple):
@@ -90,18 +89,6 @@ class Made(NamedTuple):
     namespace: str
     configuration: dict[str, Any]
     credentials: Path
-
-
-@pytest.fixture
-def desk(
-    plane: ControlPlane,
-    up: Up,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Desk]:
-    with desk_at(plane, up, tmp_path, monkeypatch, capsys) as desk:
-        yield desk
 
 
 @pytest.fixture

@@ -88,9 +88,8 @@ def test_without_its_state_folder_what_was_revoked_while_the_gate_was_down_is_re
     """As a container without a volume loses it at each restart."""
     one, other = control_plane.make_identity(), control_plane.make_identity()
     arguments = ("--kubeconfig", str(control_plane.kubeconfig))
-    tokens = [control_plane.make_token(each, audiences=[AUDIENCE]) for each in (one, other)]
 
-    def codes(up: Up) -> list[int]:
+    def codes(up: Up, *tokens: Secret) -> list[int]:
         """Once it is open: it is closed until the second of its start is over."""
         with calling(up, control_plane, other) as caller:
 
@@ -101,12 +100,13 @@ def test_without_its_state_folder_what_was_revoked_while_the_gate_was_down_is_re
             return eventually("it is open", asked)
 
     with gate_up(tmp_path, control_plane, *arguments) as up:
-        assert codes(up) == [200, 200]
+        tokens = [control_plane.make_token(each, audiences=[AUDIENCE]) for each in (one, other)]
+        assert codes(up, *tokens) == [200, 200]
         (record,) = tmp_path.glob("state/**/revocations.json")
     shutil.rmtree(record.parent)
     control_plane.admin.delete(one.secret_path)
     with gate_up(tmp_path, control_plane, *arguments) as up:
-        assert codes(up) == [401, 401]
+        assert codes(up, *tokens) == [401, 401]
         check(message_with(up.words, " record "), reason="no-record")
         assert len([line for line in up.words.splitlines() if " record " in line]) == 1
         with calling(up, control_plane, other) as newcomer:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.cli import main
-from support.ekf import git, make_ekf, make_repository
+from support.ekf import adopt, git, make_ekf, make_repository
 from support.messages import check
 
 
@@ -45,15 +44,14 @@ def snapshot(root: Path) -> tuple[str, str, dict[Path, bytes]]:
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
-    """Run `daypass init`: it fails, names the values, and leaves the repository as it was."""
+    """Run `adopt`: it fails, names the values, and leaves the repository as it was."""
 
-    def run(root: Path, *words: str, code: int = 1, names: tuple[str, ...], hide: str = "") -> None:
+    def run(root: Path, what: str, *words: str, names: tuple[str, ...], code: int = 1) -> None:
         before = snapshot(root)
         capsys.readouterr()
-        assert main(["init", str(root), "--no-cluster", *words]) == code
+        assert adopt(root, what, *words) == code
         stderr = capsys.readouterr().err
-        assert [value for value in names if value not in stderr] == []
-        check(stderr, reason={1: "failed", 2: "usage"}[code], hide=hide or None)
+        check(stderr, *names, reason={1: "failed", 2: "usage"}[code])
         assert snapshot(root) == before
 
     return run

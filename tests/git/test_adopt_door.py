@@ -9,7 +9,7 @@ import pytest
 
 from daypass.cli import main
 from daypass.config import load
-from support.ekf import FOLDERS, KUSTOMIZATION, PATCH, build, built_ingress, git
+from support.ekf import FOLDERS, KUSTOMIZATION, PATCH, adopt, build, built_ingress, git
 from support.messages import check
 
 OVERLAY = FOLDERS["ekf"]
@@ -17,14 +17,12 @@ CLASS = "kubernetes.io/ingress.class"
 HANDED_OVER = "handed-over-to-daypass"
 
 
-def adopt(root: Path, *words: str) -> int:
-    words = words or ("--ekf-host", "ekf.example.com")
-    return main(["init", str(root), "--adopt", "door", "--no-cluster", *words])
+EKF = ("door", "--ekf-host", "ekf.example.com")
 
 
 def test_the_ingress_to_the_api_server_is_taken_out_of_service(repository: Path) -> None:
     before = built_ingress(repository)
-    assert adopt(repository) == 0
+    assert adopt(repository, *EKF) == 0
 
     after = built_ingress(repository)
     assert after["metadata"]["annotations"].pop(CLASS) == HANDED_OVER
@@ -39,21 +37,18 @@ def test_an_ingress_without_a_class_annotation_gets_the_class_field(
     base = repository / "rok/kubernetes-proxy/base/ingress.yaml"
     text = base.read_text().replace(f"    {CLASS}: nginx\n", "")
     base.write_text(text.replace("spec:\n", f"spec:\n{field}"))
-    assert adopt(repository) == 0
+    assert adopt(repository, *EKF) == 0
     ingress = built_ingress(repository)
     assert ingress["spec"]["ingressClassName"] == HANDED_OVER
     assert CLASS not in ingress["metadata"]["annotations"]
 
 
 def test_the_door_takes_over_the_host_and_the_prefix(repository: Path) -> None:
-    assert adopt(repository) == 0
+    assert adopt(repository, *EKF) == 0
 
     (domain,) = load(repository / "daypass.yaml").domains.values()
-    assert (domain.host, domain.front, domain.tls) == (
-        "ekf.example.com",
-        "ingress-nginx",
-        "outside",
-    )
+    assert domain.host == "ekf.example.com"
+    assert (domain.front, domain.tls) == ("ingress-nginx", "outside")
     (ingress,) = [each for each in build(repository, "deploy") if each["kind"] == "Ingress"]
     (rule,) = ingress["spec"]["rules"]
     assert rule["host"] == "ekf.example.com"
@@ -64,7 +59,7 @@ def test_the_door_takes_over_the_host_and_the_prefix(repository: Path) -> None:
 
 
 def test_the_kustomization_gains_an_entry_and_keeps_the_rest(repository: Path) -> None:
-    assert adopt(repository) == 0
+    assert adopt(repository, *EKF) == 0
     diff = git(repository, "diff", "--unified=0", f"{OVERLAY}/kustomization.yaml").splitlines()
     assert diff[5:] == [
         "+- path: patches/daypass_door.yaml",
@@ -92,7 +87,7 @@ def test_kustomizations_are_extended_in_their_own_style(repository: Path, text: 
     file = repository / OVERLAY / "kustomization.yaml"
     file.write_text(text)
 
-    assert adopt(repository) == 0
+    assert adopt(repository, *EKF) == 0
     assert built_ingress(repository)["metadata"]["annotations"][CLASS] == HANDED_OVER
     left = list(text.splitlines())
     for line in file.read_text().splitlines():
@@ -133,24 +128,23 @@ def test_what_cannot_be_handed_over_is_refused_and_nothing_is_written(
     refused: Callable[..., None],
 ) -> None:  # fmt: skip
     change(repository)
-    refused(repository, "--adopt", "door", "--ekf-host", "ekf.example.com", names=names)
+    refused(repository, *EKF, names=names)
 
 
 def test_a_second_run_changes_nothing(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
+    assert adopt(repository, *EKF, "--commit") == 0
     capsys.readouterr()
-    assert adopt(repository) == 2  # there is a daypass.yaml
+    assert adopt(repository, *EKF) == 2  # there is a daypass.yaml
     refusal = capsys.readouterr().err
-    assert "--force" in refusal
-    check(refusal, reason="usage")
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--force") == 0
+    check(refusal, "--force", reason="usage")
+    assert adopt(repository, *EKF, "--force") == 0
     check(capsys.readouterr().err, reason="unchanged")
     assert git(repository, "status", "--porcelain") == ""
 
 
 def test_git_revert_restores_the_repository(repository: Path) -> None:
     before = git(repository, "rev-parse", "HEAD^{tree}")
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
+    assert adopt(repository, *EKF, "--commit") == 0
     git(repository, "revert", "--no-edit", "HEAD")
     assert git(repository, "rev-parse", "HEAD^{tree}") == before
 
@@ -159,7 +153,7 @@ def test_hosts_come_from_the_overlays_except_placeholders(repository: Path) -> N
     patch = repository / FOLDERS["serving"] / PATCH
     patch.write_text(patch.read_text().replace("arrikto-cluster-", ""))
 
-    assert main(["init", str(repository), "--adopt", "door", "--no-cluster"]) == 0
+    assert adopt(repository, "door") == 0
     domains = load(repository / "daypass.yaml").domains
     assert {name: each.host for name, each in domains.items()} == {
         "serving": "serving.serving.example.com"

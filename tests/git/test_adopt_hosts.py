@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from daypass.cli import main
 from support.ekf import (
     FOLDERS,
     LONG_PATCH,
     PATCH,
     PLACEHOLDER,
     RokDeploy,
+    adopt,
     built_ingress,
     git,
     make_ekf,
@@ -38,17 +38,13 @@ def rok_deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RokDeploy:
     return program
 
 
-EKF = ("--adopt", "hosts", "--ekf-host", "ekf.example.com")
-
-
-def adopt(root: Path, *words: str) -> int:
-    return main(["init", str(root), "--adopt", "hosts", *words])
+EKF = ("hosts", "--ekf-host", "ekf.example.com")
 
 
 def test_one_command_does_the_procedure_of_the_guide(
     repository: Path, rok_deploy: RokDeploy
 ) -> None:
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit", "--apply") == 0
+    assert adopt(repository, *EKF, "--commit", "--apply") == 0
 
     assert git(repository, "show", "--format=", "--unified=0", "HEAD").splitlines()[4:] == [
         "@@ -5 +5 @@",
@@ -62,8 +58,7 @@ def test_one_command_does_the_procedure_of_the_guide(
 
 
 def test_each_domain_changes_one_line(repository: Path, rok_deploy: RokDeploy) -> None:
-    words = ["--ekf-host", "ekf.example.com", "--serving-host", "serving.example.com", "--apply"]
-    assert adopt(repository, *words) == 0
+    assert adopt(repository, *EKF, "--serving-host", "serving.example.com", "--apply") == 0
 
     assert git(repository, "diff", "--numstat").splitlines() == [
         f"1\t1\t{SERVING_PATCH}",
@@ -80,12 +75,11 @@ def test_each_domain_changes_one_line(repository: Path, rok_deploy: RokDeploy) -
 def test_an_unchanged_host_makes_no_commit(
     repository: Path, rok_deploy: RokDeploy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--ekf-host", "ekf.example.com", "--commit"]
-    adopt(repository, *words)
+    adopt(repository, *EKF, "--commit")
     before = git(repository, "rev-parse", "HEAD")
     capsys.readouterr()
 
-    assert adopt(repository, *words, "--apply") == 0
+    assert adopt(repository, *EKF, "--commit", "--apply") == 0
     check(capsys.readouterr().err, reason="unchanged")
     assert git(repository, "rev-parse", "HEAD") == before
     assert len(rok_deploy.calls) == 1  # the committed state is still applied
@@ -94,13 +88,12 @@ def test_an_unchanged_host_makes_no_commit(
 def test_a_dry_run_shows_the_diff_and_changes_nothing(
     repository: Path, rok_deploy: RokDeploy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--ekf-host", "ekf.example.com", "--dry-run", "--commit", "--apply"]
-    assert adopt(repository, *words) == 0
+    assert adopt(repository, *EKF, "--dry-run", "--commit", "--apply") == 0
     shown = capsys.readouterr().out
     assert git(repository, "status", "--porcelain") == ""
     assert rok_deploy.calls == []
 
-    adopt(repository, "--ekf-host", "ekf.example.com")
+    adopt(repository, *EKF)
     assert git(repository, "diff", "--no-color").splitlines()[2:] == shown.splitlines()
 
 
@@ -109,7 +102,7 @@ def test_other_changed_and_staged_files_stay_out_of_the_commit(repository: Path)
     (repository / "new.yaml").write_text("a: 1\n")
     git(repository, "add", "new.yaml")
 
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
+    assert adopt(repository, *EKF, "--commit") == 0
     assert git(repository, "show", "--format=", "--name-only").split() == [EKF_PATCH]
     assert git(repository, "status", "--porcelain").splitlines() == [" M README.md", "A  new.yaml"]
 
@@ -120,7 +113,7 @@ def test_a_patch_with_uncommitted_edits_is_not_committed(
     begun = LONG_PATCH.replace(PLACEHOLDER, "half.example.com")
     (repository / EKF_PATCH).write_text(begun)
     refused(repository, *EKF, "--commit", names=(EKF_PATCH,))
-    assert main(["init", str(repository), *EKF]) == 0  # edited without --commit
+    assert adopt(repository, *EKF) == 0  # edited without --commit
 
 
 def hook(root: Path) -> None:
@@ -154,7 +147,7 @@ def test_a_commit_without_a_remote_gives_a_note(
 ) -> None:
     if remote:
         git(repository, "remote", "add", "origin", "https://git.example.com/deployments.git")
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit") == 0
+    assert adopt(repository, *EKF, "--commit") == 0
     stderr = capsys.readouterr().err
     assert ("git remote add" in stderr) is not remote
     check(stderr, reason="done", hide=COMMIT)
@@ -167,12 +160,11 @@ def test_a_folder_without_git_can_be_edited_and_not_committed(
     root.mkdir()
     make_ekf(root)
 
-    assert adopt(root, "--ekf-host", "ekf.example.com", "--commit") == 2
+    assert adopt(root, *EKF, "--commit") == 2
     stderr = capsys.readouterr().err
-    assert "git init" in stderr
-    check(stderr, reason="usage", hide="fatal: .*")
+    check(stderr, "git init", reason="usage", hide="fatal: .*")
     assert (root / EKF_PATCH).read_text() == LONG_PATCH
-    assert adopt(root, "--ekf-host", "ekf.example.com") == 0
+    assert adopt(root, *EKF) == 0
     assert built_ingress(root)["spec"]["rules"][0]["host"] == "ekf.example.com"
 
 
@@ -182,7 +174,7 @@ def test_a_repository_below_the_top_of_its_work_tree_is_committed_to(tmp_path: P
     make_ekf(root)
     make_repository(tmp_path / "clusters")
 
-    assert adopt(root, "--ekf-host", "ekf.example.com", "--commit") == 0
+    assert adopt(root, *EKF, "--commit") == 0
     changed = git(tmp_path / "clusters", "show", "--format=", "--name-only").split()
     assert changed == [f"production/{EKF_PATCH}"]
 
@@ -193,10 +185,10 @@ def test_one_of_the_overlays_suffices(tmp_path: Path, domain: str) -> None:
     root.mkdir()
     make_ekf(root, only=domain)
 
-    assert adopt(root, f"--{domain}-host", "one.example.com") == 0
+    assert adopt(root, "hosts", f"--{domain}-host", "one.example.com") == 0
     assert built_ingress(root, domain)["spec"]["rules"][0]["host"] == "one.example.com"
     other = "serving" if domain == "ekf" else "ekf"
-    assert adopt(root, f"--{other}-host", "two.example.com") == 2
+    assert adopt(root, "hosts", f"--{other}-host", "two.example.com") == 2
 
 
 def test_a_host_changed_by_another_patch_is_refused_and_nothing_is_written(
@@ -216,7 +208,7 @@ def test_an_overlay_that_cannot_be_built_is_edited_with_a_warning(
 ) -> None:
     shutil.rmtree(repository / "rok/kubernetes-proxy/base")
 
-    assert adopt(repository, "--ekf-host", "ekf.example.com") == 0
+    assert adopt(repository, *EKF) == 0
     stderr = capsys.readouterr().err
     assert FOLDERS["ekf"] in stderr
     check(stderr, reason="warning", hide="error: .*")
@@ -229,7 +221,7 @@ def test_a_failed_rok_deploy_is_an_error_and_the_commit_stays(
     broken = RokDeploy(tmp_path / "broken", code=7)
     monkeypatch.setenv("PATH", f"{broken.folder}{os.pathsep}{os.environ['PATH']}")
 
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--commit", "--apply") == 1
+    assert adopt(repository, *EKF, "--commit", "--apply") == 1
     stderr = capsys.readouterr().err
     assert " 7" in stderr
     assert f"rok-deploy --apply {FOLDERS['ekf']}" in stderr
@@ -243,7 +235,7 @@ def test_without_a_tool_to_apply_nothing_is_written(
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
 
-    assert adopt(repository, "--ekf-host", "ekf.example.com", "--apply") == 2
+    assert adopt(repository, *EKF, "--apply") == 2
     assert (repository / EKF_PATCH).read_text() == LONG_PATCH
 
 
@@ -252,7 +244,7 @@ def test_the_mode_and_line_endings_of_a_patch_are_kept(repository: Path) -> None
     path.write_bytes(LONG_PATCH.replace("\n", "\r\n").encode())
     path.chmod(0o664)
 
-    assert adopt(repository, "--ekf-host", "ekf.example.com") == 0
+    assert adopt(repository, *EKF) == 0
     expected = LONG_PATCH.replace(PLACEHOLDER, "ekf.example.com").replace("\n", "\r\n")
     assert path.read_bytes() == expected.encode()
     assert path.stat().st_mode & 0o777 == 0o664
@@ -274,4 +266,4 @@ def test_the_mode_and_line_endings_of_a_patch_are_kept(repository: Path) -> None
 def test_invalid_options_are_named_and_change_nothing(
     repository: Path, words: tuple[str, ...], names: tuple[str, ...], refused: Callable[..., None]
 ) -> None:
-    refused(repository, "--adopt", "hosts", *words, code=2, names=names)
+    refused(repository, "hosts", *words, code=2, names=names)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.cli import main
-from support.ekf import FOLDERS, KUSTOMIZATION, PATCH, git
+from support.ekf import FOLDERS, KUSTOMIZATION, PATCH, adopt, git
 from support.messages import check
 
 OVERLAY = FOLDERS["ekf"]
@@ -60,13 +59,7 @@ BOMB = "\n".join(
 )
 
 
-def second_kustomization(root: Path) -> None:
-    (root / OVERLAY / "kustomization.yml").write_text("resources: []\n")
-
-
 LISTED = "patches:\n- path: patches/ingress_host.json\n"
-
-
 HOST_PATCH = f"{OVERLAY}/{PATCH}"
 FILE = f"{OVERLAY}/kustomization.yaml"
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -79,7 +72,9 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no patch file": (lambda root: (root / OVERLAY / PATCH).unlink(), HOST_PATCH),
     "no kustomization": (lambda root: (root / FILE).unlink(), "kustomization.yaml"),
-    "two kustomizations": (second_kustomization, OVERLAY),
+    "two kustomizations": (
+        lambda root: (root / OVERLAY / "kustomization.yml").write_text("resources: []\n"), OVERLAY,
+    ),
     "a linked patch": (link, f"{HOST_PATCH} "),
     "a linked folder of patches": (linked_folder(f"{OVERLAY}/patches"), f"{OVERLAY}/patches "),
     "a linked overlay": (linked_folder(OVERLAY), f"{OVERLAY} "),
@@ -105,7 +100,7 @@ def test_an_unknown_layout_is_refused_and_unchanged(
     change(repository)
     names = (value, OVERLAY)
     for what in ("hosts", "door"):  # the second message is the same
-        refused(repository, "--adopt", what, "--ekf-host", "ekf.example.com", names=names)
+        refused(repository, what, "--ekf-host", "ekf.example.com", names=names)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +112,7 @@ def test_nothing_outside_of_the_repository_is_changed(
     linked_folder(f"{OVERLAY}/patches")(repository)
     outside = repository.parent / "outside" / Path(PATCH).name
     before = outside.read_bytes()
-    words = ["--adopt", "hosts", "--ekf-host", "ekf.example.com", *commit]
-    assert main(["init", str(repository), *words]) == 1
+    assert adopt(repository, "hosts", "--ekf-host", "ekf.example.com", *commit) == 1
     assert outside.read_bytes() == before
     assert sorted(outside.parent.iterdir()) == [outside]
 
@@ -126,7 +120,7 @@ def test_nothing_outside_of_the_repository_is_changed(
 def test_a_folder_without_overlays_is_refused_with_the_missing_paths(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["init", str(tmp_path), "--adopt", "hosts", "--ekf-host", "a.example.com"]) == 1
+    assert adopt(tmp_path, "hosts", "--ekf-host", "a.example.com") == 1
     stderr = capsys.readouterr().err
     assert all(folder in stderr for folder in FOLDERS.values())
     check(stderr, reason="failed")
@@ -143,5 +137,5 @@ def test_a_folder_without_overlays_is_refused_with_the_missing_paths(
 def test_other_ways_to_list_the_patch_are_accepted(repository: Path, entries: str) -> None:
     kustomization(f"resources: [../../base]\n{entries}")(repository)
 
-    assert main(["init", str(repository), "--adopt", "hosts", "--ekf-host", "a.example.com"]) == 0
+    assert adopt(repository, "hosts", "--ekf-host", "a.example.com") == 0
     assert git(repository, "diff", "--numstat", OVERLAY + "/patches").startswith("1\t1\t")

@@ -53,9 +53,8 @@ def snapshot(root: Path) -> tuple[str, str, str]:
 def test_the_commit_has_the_rendered_files_and_the_config_and_lists_widenings(
     repository: Path,
 ) -> None:
-    committed = write_and_commit(
-        repository, BOTH, ("https://ekf.example.com/kubernetes is published",)
-    )
+    opens = ("https://ekf.example.com/kubernetes is published",)
+    committed = write_and_commit(repository, BOTH, opens)
     assert committed is not None
     assert committed.branch == git(repository, "branch", "--show-current").strip()
     files = git_lines(repository, "show", "--name-only", "--format=", "HEAD")
@@ -75,15 +74,11 @@ def test_an_unchanged_tree_is_not_committed(repository: Path) -> None:
 def test_withdrawing_a_domain_deletes_its_files_in_the_commit(repository: Path) -> None:
     write_and_commit(repository, BOTH)
     write_and_commit(repository, ONLY_EKF)
-    assert not [
-        f for f in git_lines(repository, "ls-files") if f.startswith("deploy/domains/serving")
-    ]
+    assert git_lines(repository, "ls-files", "deploy/domains/serving") == []
     assert git_lines(repository, "show", "-s", "--format=%s", "HEAD") == ["Withdraw serving"]
 
 
-def test_foreign_staged_and_changed_files_stay_out_of_the_commit(
-    repository: Path,
-) -> None:
+def test_foreign_staged_and_changed_files_stay_out_of_the_commit(repository: Path) -> None:
     (repository / "staged.txt").write_text("staged\n")
     git(repository, "add", "staged.txt")
     (repository / "staged.txt").write_text("and changed since\n")
@@ -152,10 +147,8 @@ def test_a_commit_that_git_refuses_restores_the_index_and_keeps_rendered_files(
         write_and_commit(repository, BOTH.replace("front: ingress-nginx", "front: ingress"))
     assert words in raised.value.hint
     assert "--no-commit" in raised.value.hint
-    after = snapshot(repository)
-    assert after[:2] == before[:2]
-    folder = repository / "deploy"
-    assert (folder / "domains/serving/virtualservice.yaml").exists()
+    assert snapshot(repository)[:2] == before[:2]
+    assert (repository / "deploy/domains/serving/virtualservice.yaml").exists()
 
 
 def begin_merge(root: Path) -> None:
@@ -225,9 +218,8 @@ def test_an_impossible_commit_is_an_error_before_any_write(
     write_and_commit(repository, ONLY_EKF)
     make(repository)
     before = snapshot(repository)
-    tree = tree_of(BOTH)
     with raises(GitError, match=words) as raised:
-        Checkout(repository / "deploy", repository / "daypass.yaml").verify(tree)
+        Checkout(repository / "deploy", repository / "daypass.yaml").verify(tree_of(BOTH))
     assert raised.value.hint
     assert snapshot(repository) == before
 
@@ -261,8 +253,7 @@ def test_the_first_commit_of_a_repository_works_and_a_refused_one_leaves_no_trac
 ) -> None:
     root = tmp_path / "new"
     git_init(root)
-    refuse = hook("pre-commit", "exit 1")
-    refuse(root)
+    hook("pre-commit", "exit 1")(root)
     with raises(GitError, match="--no-commit"):
         write_and_commit(root, BOTH)
     assert git_lines(root, "ls-files") == []

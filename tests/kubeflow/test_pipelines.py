@@ -72,28 +72,20 @@ def pipeline() -> None:
     hello()
 
 
-def test_experiments_are_listed_and_made(
-    connect: Connect, pipelines: FakePipelines, daypass_identity: MadeIdentity
-) -> None:
-    client = connect()
-    made = client.create_experiment("nightly")
-    listed = client.list_experiments(namespace=daypass_identity.namespace)
-    assert [item.experiment_id for item in listed.experiments] == [made.experiment_id]
-    assert {call.user for call in pipelines.calls} == {daypass_identity.user}
-
-
-def test_a_pipeline_is_uploaded_and_run_by_the_bot(
+def test_an_experiment_is_made_and_a_pipeline_uploaded_and_run_by_the_bot(
     connect: Connect, pipelines: FakePipelines, daypass_identity: MadeIdentity, tmp_path: Path
 ) -> None:
     package = tmp_path / "hello.yaml"
     compiler.Compiler().compile(pipeline, str(package))
     client = connect()
+    experiment = client.create_experiment("nightly")
+    listed = client.list_experiments(namespace=daypass_identity.namespace)
+    assert [item.experiment_id for item in listed.experiments] == [experiment.experiment_id]
     uploaded = client.upload_pipeline(str(package), pipeline_name="hello")
+    assert uploaded.display_name == "hello"
     assert pipelines.uploads[-1] == package.read_bytes()
-    experiment = client.create_experiment("runs")
     run = client.run_pipeline(experiment.experiment_id, "first", str(package))
     assert client.get_run(run.run_id).display_name == "first"
-    assert uploaded.display_name == "hello"
     assert {call.user for call in pipelines.calls} == {daypass_identity.user}
     assert not any("authorization" in call.headers for call in pipelines.calls)
 
@@ -115,10 +107,8 @@ def test_the_login_cookie_is_sent_next_to_the_token(
 ) -> None:
     connect(cookies="authservice_session=MTYx").list_experiments()
     call = pipelines.calls[-1]
-    assert (call.headers["cookie"], call.user) == (
-        "authservice_session=MTYx",
-        daypass_identity.user,
-    )
+    assert call.headers["cookie"] == "authservice_session=MTYx"
+    assert call.user == daypass_identity.user
 
 
 def test_without_these_credentials_the_gate_lets_nothing_pass(

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from daypass.cli import main
+
 FOLDERS = {
     "ekf": "rok/kubernetes-proxy/overlays/deploy",
     "serving": "rok/kubernetes-proxy-serving/overlays/deploy",
@@ -89,6 +91,11 @@ def make_ekf(root: Path, *, namespace: str = "rok", only: str | None = None) -> 
         (overlay / PATCH).write_text(LONG_PATCH if domain == "ekf" else SHORT_PATCH)
     (root / "README.md").write_text("Deployments of this cluster.\n")
     return root
+
+
+def adopt(root: Path, what: str, *words: str) -> int:
+    """Run `daypass init --adopt` without a cluster; return its exit code."""
+    return main(["init", str(root), "--adopt", what, "--no-cluster", *words])
 
 
 def git(root: Path, *arguments: str) -> str:

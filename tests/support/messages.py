@@ -65,13 +65,14 @@ def raises(
 
 
 def check(
-    message: BaseException | str, *, reason: str | None = None, hide: str | None = None
+    message: BaseException | str, *values: str, reason: str | None = None, hide: str | None = None
 ) -> None:
-    """Fail unless the golden file has this message for the running test.
+    """Fail unless a message names these values, and the golden file has it for the running test.
 
     `reason`: of a message that is text; an error has its own. Call it once for each message, in
     the same order each time.
     """
+    assert [value for value in values if value not in str(message)] == [], message
     if reason is None:
         reason = "" if isinstance(message, str) else reason_of(message)
     case = _next_case()

@@ -10,62 +10,34 @@ from daypass.deploy.ekf import LayoutError, PatchError, load_kustomization, read
 from support.ekf import LONG_PATCH, PLACEHOLDER, SHORT_PATCH
 from support.messages import raises
 
-NEW = "ekf.example.com"
+OLD, NEW = "old.example.com", "ekf.example.com"
 TEST = '{"op": "test", "path": "/spec/rules/0/host", "value": "base.example.com"}'
-OPERATION = '{"op": "replace", "path": "/spec/rules/0/host", "value": "old.example.com"}'
+OPERATION = f'{{"op": "replace", "path": "/spec/rules/0/host", "value": "{OLD}"}}'
+PATCHES = {
+    "long": LONG_PATCH.replace(PLACEHOLDER, OLD),
+    "short": SHORT_PATCH.replace("arrikto-cluster-serving.serving.example.com", OLD),
+    "tabs": LONG_PATCH.replace(PLACEHOLDER, OLD).replace("    ", "\t"),
+    "several operations, beyond ASCII, no line end": (
+        f'[{{"op": "add", "path": "/metadata/labels/a", "value": "é"}},\n {OPERATION}]'
+    ),
+    "another order, and add": (
+        f'[{{"value": "{OLD}", "path": "/spec/rules/0/host", "op": "add"}}]'
+    ),
+    "YAML with comments": (
+        f"# of this cluster\n- op: replace\n  path: /spec/rules/0/host\n  value: {OLD}  # mine\n"
+    ),
+    "single quotes": f"- {{op: replace, path: /spec/rules/0/host, value: '{OLD}'}}",
+    "a strategic merge patch": (
+        f"kind: Ingress\nspec:\n  rules:\n  - host: {OLD}\n    http: {{}}\n"
+    ),
+    "a test of what the base has": f"[{TEST}, {OPERATION}]",
+}
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param(LONG_PATCH, LONG_PATCH.replace(PLACEHOLDER, NEW), id="long"),
-        pytest.param(
-            SHORT_PATCH,
-            SHORT_PATCH.replace("arrikto-cluster-serving.serving.example.com", NEW),
-            id="short",
-        ),
-        pytest.param(
-            LONG_PATCH.replace("    ", "\t"),
-            LONG_PATCH.replace("    ", "\t").replace(PLACEHOLDER, NEW),
-            id="tabs",
-        ),
-        pytest.param(
-            f'[{{"op": "add", "path": "/metadata/labels/a", "value": "é"}},\n {OPERATION}]',
-            f'[{{"op": "add", "path": "/metadata/labels/a", "value": "é"}},\n {OPERATION}]'.replace(
-                "old.example.com", NEW
-            ),
-            id="several operations, beyond ASCII, no line end",
-        ),
-        pytest.param(
-            '[{"value": "old.example.com", "path": "/spec/rules/0/host", "op": "add"}]',
-            f'[{{"value": "{NEW}", "path": "/spec/rules/0/host", "op": "add"}}]',
-            id="another order, and add",
-        ),
-        pytest.param(
-            "# of this cluster\n- op: replace\n  path: /spec/rules/0/host\n"
-            "  value: old.example.com  # mine\n",
-            "# of this cluster\n- op: replace\n  path: /spec/rules/0/host\n"
-            f"  value: {NEW}  # mine\n",
-            id="YAML with comments",
-        ),
-        pytest.param(
-            "- {op: replace, path: /spec/rules/0/host, value: 'old.example.com'}",
-            f"- {{op: replace, path: /spec/rules/0/host, value: '{NEW}'}}",
-            id="single quotes",
-        ),
-        pytest.param(
-            "kind: Ingress\nspec:\n  rules:\n  - host: old.example.com\n    http: {}\n",
-            f"kind: Ingress\nspec:\n  rules:\n  - host: {NEW}\n    http: {{}}\n",
-            id="a strategic merge patch",
-        ),
-        pytest.param(
-            f"[{TEST}, {OPERATION}]",
-            f"[{TEST}, {OPERATION.replace('old.example.com', NEW)}]",
-            id="a test of what the base has",
-        ),
-    ],
-)
-def test_only_the_host_changes(text: str, expected: str) -> None:
+@pytest.mark.parametrize("text", PATCHES.values(), ids=PATCHES)
+def test_only_the_host_changes(text: str) -> None:
+    expected = text.replace(OLD, NEW)
+    assert read_patch(text, "p").host == OLD
     assert read_patch(text, "p").with_host(NEW) == expected
     assert read_patch(expected, "p").host == NEW
 

@@ -11,7 +11,7 @@ from daypass._core.errors import DaypassError
 from daypass.deploy.inventory import NAME, AppliedObject, read_inventories
 from daypass.deploy.object_ref import LAST_WAVE, ObjectRef
 from daypass.deploy.remove import is_applied_object
-from daypass.render.objects import Object
+from daypass.render.objects import GATE, Object
 from support.embedded import EmbeddedCluster
 from support.manifest_cases import CASES
 from support.messages import raises
@@ -37,15 +37,11 @@ def test_the_key_of_every_rendered_object_is_valid_and_can_be_parsed(
     assert re.fullmatch("[-._a-zA-Z0-9]+", identifier.key)
 
 
-def test_routes_are_in_the_last_wave() -> None:
+def test_routes_are_in_the_last_wave_after_the_objects_of_a_gate() -> None:
     last = {value["kind"] for value in OBJECTS if ObjectRef.of(value).wave == LAST_WAVE}
     assert last == {"Gateway", "HTTPRoute", "Ingress", "VirtualService"}
-
-
-@pytest.mark.parametrize("kind", ["AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy"])
-def test_the_objects_of_a_gate_are_applied_before_routes(kind: str) -> None:
-    guard = ObjectRef(group="g", kind=kind, namespace="n", name="daypass-gate")
-    assert guard.wave < LAST_WAVE
+    for kind in ("AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy"):
+        assert ObjectRef(group="g", kind=kind, namespace="n", name=GATE).wave < LAST_WAVE
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,7 @@ DIFFERENCES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
 def test_any_difference_is_left_to_the_api_server(
     change: Callable[[dict[str, Any], dict[str, Any]], object],
 ) -> None:
-    was = copy.deepcopy(FIELDS)
     assert not is_applied_after(change)
-    assert was == FIELDS
 
 
 SECRET = ObjectRef(group="", kind="Secret", namespace="daypass", name="pair")
@@ -123,15 +121,15 @@ def test_a_secret_diff_shows_which_keys_differ_and_no_value() -> None:
     )
     changed = [line for line in text.splitlines()[2:] if line[:1] in "+-"]
     assert [line.partition(":")[0] for line in changed] == ["-  other", "+  other"]
-    assert "\n   same: " in text
-    check(text, reason="diff")
+    check(text, "\n   same: ", reason="diff")
     for value in ("c2FtZQ==", "b2xk", "bmV3"):
         assert value not in text
 
 
 def test_a_new_secret_is_not_shown_either() -> None:
-    assert "b2xk" not in object_diff(SECRET, None, secret(key="b2xk"))
-    assert "+  key: " in object_diff(SECRET, None, secret(key="b2xk"))
+    text = object_diff(SECRET, None, secret(key="b2xk"))
+    assert "+  key: " in text
+    assert "b2xk" not in text
 
 
 def test_server_set_fields_are_no_difference() -> None:

@@ -49,40 +49,35 @@ def running() -> Running:
 
 
 UNREACHABLE, BROKEN, FORBIDDEN = 0, 500, 403
+Attempt = tuple[int, int | None, bool]
+STORIES: dict[str, list[Attempt]] = {
+    "unreachable once is no failure": [(0, UNREACHABLE, False), (0, None, False)] * 3,
+    "unreachable twice": [(0, UNREACHABLE, False), (0, UNREACHABLE, True)],
+    "broken twice": [(0, BROKEN, False), (0, BROKEN, True)],
+    "forbidden once": [(0, FORBIDDEN, True)],
+    "a recovery clears it": [
+        (0, UNREACHABLE, False), (0, UNREACHABLE, True), (0, None, False), (0, UNREACHABLE, False),
+    ],
+    "a watch without events that has timed out": [(WATCH_SECONDS, UNREACHABLE, False)],
+    "once after a long silence": [(2 * WATCH_SECONDS, UNREACHABLE, True)],
+}  # fmt: skip
+"""Seconds that pass, how the attempt after them fails, and whether that is reported."""
 
 
-@pytest.mark.parametrize("fails", [UNREACHABLE, BROKEN], ids=["unreachable", "broken"])
-def test_a_failure_that_repeats_is_reported(running: Running, fails: int) -> None:
-    assert running.error_after_attempt(fails) == ""
-    check(running.error_after_attempt(fails), reason="trouble")
-    assert running.informer.last_error
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+def test_a_failure_that_repeats_or_will_not_pass_is_reported(
+    running: Running, story: list[Attempt]
+) -> None:
+    for seconds, fails, reported in story:
+        running.clock.advance(seconds)
+        last_error = running.error_after_attempt(fails)
+        assert bool(last_error) is reported
+        if reported:
+            check(last_error, reason="trouble")
 
 
-def test_transient_failures_are_not_reported(running: Running) -> None:
-    for _ in range(3):
-        assert running.error_after_attempt(UNREACHABLE) == ""
-        assert running.error_after_attempt(None) == ""
-
-
-def test_recovery_clears_the_reported_failure(running: Running) -> None:
-    running.error_after_attempt(UNREACHABLE)
-    assert running.error_after_attempt(UNREACHABLE)
-    assert running.error_after_attempt(None) == ""
-    assert running.error_after_attempt(UNREACHABLE) == ""
-
-
-def test_a_failure_after_a_long_silence_is_reported_at_once(running: Running) -> None:
-    running.clock.advance(WATCH_SECONDS)  # a watch without events that has timed out
-    assert running.error_after_attempt(UNREACHABLE) == ""
-    running.error_after_attempt(None)
-    running.clock.advance(2 * WATCH_SECONDS)
-    assert running.error_after_attempt(UNREACHABLE)
-
-
-def test_a_missing_permission_is_reported_at_once(running: Running) -> None:
-    last_error = running.error_after_attempt(FORBIDDEN)
-    assert 'verbs: ["list"]' in last_error
-    check(last_error, reason="forbidden")
+def test_a_missing_permission_is_named(running: Running) -> None:
+    assert 'verbs: ["list"]' in running.error_after_attempt(FORBIDDEN)
 
 
 def test_the_first_failure_before_any_event_is_reported() -> None:

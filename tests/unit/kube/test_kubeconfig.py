@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import subprocess
 import sys
@@ -117,19 +118,15 @@ def test_a_pod_uses_its_service_account(tmp_path: Path, host: str) -> None:
         find_connection_config(environ, service_account_folder=tmp_path / "absent")
 
 
-@pytest.mark.parametrize(
-    ("environ", "options", "expected"),
-    [
-        pytest.param({}, {}, "KUBECONFIG", id="nothing named"),
-        pytest.param(
-            {"KUBECONFIG": "/nowhere/a:/nowhere/b"}, {}, "KUBECONFIG.*/nowhere/a", id="variable"
-        ),
-        pytest.param(
-            {"KUBERNETES_SERVICE_HOST": "h"}, {"context": "x"}, "KUBECONFIG", id="context in a pod"
-        ),
-        pytest.param({}, {"kubeconfig": "/nowhere/a"}, "/nowhere/a.*: No such file", id="option"),
-    ],
-)
+MISSING: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
+    "nothing named": ({}, {}, "KUBECONFIG"),
+    "variable": ({"KUBECONFIG": "/nowhere/a:/nowhere/b"}, {}, "KUBECONFIG.*/nowhere/a"),
+    "context in a pod": ({"KUBERNETES_SERVICE_HOST": "h"}, {"context": "x"}, "KUBECONFIG"),
+    "option": ({}, {"kubeconfig": "/nowhere/a"}, "/nowhere/a.*: No such file"),
+}
+
+
+@pytest.mark.parametrize(("environ", "options", "expected"), MISSING.values(), ids=MISSING)
 def test_a_missing_named_kubeconfig_is_an_error_without_a_fallback(
     environ: dict[str, str], options: dict[str, Any], expected: str
 ) -> None:
@@ -181,23 +178,21 @@ def test_an_unsafe_or_invalid_cluster_entry_is_refused(
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("user", "expected"),
-    [
-        pytest.param({"auth-provider": {"name": "gcp"}}, "auth-provider", id="auth-provider"),
-        pytest.param({"token": 12345}, "`token`", id="token"),
-        pytest.param({"as-user-extra": {"a": ["b"]}}, "as-user-extra", id="as-user-extra"),
-        pytest.param({"as-groups": "admins"}, "`as-groups`", id="as-groups"),
-        pytest.param({"exec": {"apiVersion": V1}}, "command", id="no command"),
-        pytest.param({"exec": {"command": "x"}}, "\\bx\\b", id="no version"),
-        pytest.param(
-            {"exec": {"command": "x", "apiVersion": f"{V1}alpha1"}},
-            f"\\bx\\b.*{V1}alpha1",
-            id="v1alpha1",
-        ),
-        pytest.param({"exec": ["x"]}, "`exec`", id="exec a list"),
-    ],
-)
+UNSUPPORTED: dict[str, tuple[dict[str, Any], str]] = {
+    "auth-provider": ({"auth-provider": {"name": "gcp"}}, "auth-provider"),
+    "token": ({"token": 12345}, "`token`"),
+    "as-user-extra": ({"as-user-extra": {"a": ["b"]}}, "as-user-extra"),
+    "as-groups": ({"as-groups": "admins"}, "`as-groups`"),
+    "no command": ({"exec": {"apiVersion": V1}}, "command"),
+    "no version": ({"exec": {"command": "x"}}, "\\bx\\b"),
+    "v1alpha1": (
+        {"exec": {"command": "x", "apiVersion": f"{V1}alpha1"}}, f"\\bx\\b.*{V1}alpha1",
+    ),
+    "exec a list": ({"exec": ["x"]}, "`exec`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("user", "expected"), UNSUPPORTED.values(), ids=UNSUPPORTED)
 def test_an_unsupported_user_entry_is_refused(
     write: Write, user: dict[str, Any], expected: str
 ) -> None:
@@ -225,43 +220,37 @@ def test_impersonation_is_read_completely(write: Write) -> None:
     )  # fmt: skip
 
 
-MERGE_BOMB = "a: &a {x: 1}\n" + "\n".join(
-    f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}]}}"
-    for old, new in zip("abcdefghijklmnop", "bcdefghijklmnopq", strict=True)
-)
-ALIAS_BOMB = "a: &a [x]\n" + "\n".join(
-    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]"
-    for old, new in zip("abcdefghijklmnop", "bcdefghijklmnopq", strict=True)
-)
+def bomb(begin: str, line: str) -> str:
+    """Sixteen lines, each of which stands for nine times the one before."""
+    lines = [
+        f"{new}: &{new} " + line.format(", ".join([f"*{old}"] * 9))
+        for old, new in itertools.pairwise("abcdefghijklmnopq")
+    ]
+    return "\n".join([f"a: &a {begin}", *lines])
 
 
-@pytest.mark.parametrize(
-    ("content", "key"),
-    [
-        pytest.param(b"clusters: [\x00", "YAML", id="NUL"),
-        pytest.param(b"\xff\xfe\x00", "YAML", id="not UTF-8"),
-        pytest.param(
-            b"users: [{name: x, user: {token: !!python/object/apply:os.system [x]}}]",
-            "YAML",
-            id="Python object",
-        ),
-        pytest.param(b"clusters: [{name: !!bool nonsense}]", "YAML", id="odd tag"),
-        pytest.param(b"- a\n- b\n", "kubeconfig", id="list"),
-        pytest.param(b"just words", "kubeconfig", id="words"),
-        pytest.param(b"", "context", id="empty"),
-        pytest.param(b"contexts: {a: b}\n", "`contexts`", id="contexts a mapping"),
-        pytest.param(b"#" * (10 * 1024 * 1024), "4 MiB", id="large"),
-        pytest.param(b"[" * 100_000, "YAML", id="nested"),
-        pytest.param(MERGE_BOMB.encode(), "YAML", id="merge bomb"),
-        pytest.param(b"a: 1" + b":59" * 1_000_000, "YAML", id="base 60"),
-        pytest.param(
-            f"{ALIAS_BOMB}\ncurrent-context: *q\n".encode(), "`current-context`", id="alias bomb"
-        ),
-        pytest.param(
-            f"{ALIAS_BOMB}\nclusters: *q\n".encode(), "`clusters`", id="alias bomb of clusters"
-        ),
-    ],
-)
+ALIASES = bomb("[x]", "[{}]")
+NO_KUBECONFIG: dict[str, tuple[bytes, str]] = {
+    "NUL": (b"clusters: [\x00", "YAML"),
+    "not UTF-8": (b"\xff\xfe\x00", "YAML"),
+    "Python object": (
+        b"users: [{name: x, user: {token: !!python/object/apply:os.system [x]}}]", "YAML",
+    ),
+    "odd tag": (b"clusters: [{name: !!bool nonsense}]", "YAML"),
+    "list": (b"- a\n- b\n", "kubeconfig"),
+    "words": (b"just words", "kubeconfig"),
+    "empty": (b"", "context"),
+    "contexts a mapping": (b"contexts: {a: b}\n", "`contexts`"),
+    "large": (b"#" * (10 * 1024 * 1024), "4 MiB"),
+    "nested": (b"[" * 100_000, "YAML"),
+    "merge bomb": (bomb("{x: 1}", "{{<<: [{}]}}").encode(), "YAML"),
+    "base 60": (b"a: 1" + b":59" * 1_000_000, "YAML"),
+    "alias bomb": (f"{ALIASES}\ncurrent-context: *q\n".encode(), "`current-context`"),
+    "alias bomb of clusters": (f"{ALIASES}\nclusters: *q\n".encode(), "`clusters`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "key"), NO_KUBECONFIG.values(), ids=NO_KUBECONFIG)
 @pytest.mark.timeout(10)
 def test_a_file_that_is_no_kubeconfig_is_refused_quickly(
     tmp_path: Path, content: bytes, key: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,12 +47,9 @@ def test_the_authentication_configuration_is_complete() -> None:
     }
 
 
-def test_user_names_are_made_of_issuer_and_subject() -> None:
-    assert trusted().users == (f"federated:token.actions.githubusercontent.com#{MAIN}",)
-
-
-def test_no_issuer_can_produce_the_user_name_of_another() -> None:
+def test_a_user_name_is_made_of_issuer_and_subject_and_no_other_issuer_can_produce_it() -> None:
     """`#` ends the issuer, and an issuer URL can't contain one."""
+    assert trusted().users == (f"federated:token.actions.githubusercontent.com#{MAIN}",)
     own = trusted("b#c", url="https://a.example")
     assert own.users == ("federated:a.example#b#c",)
     assert not own.users[0].startswith(trusted(url="https://a.example/b").user_prefix)
@@ -69,15 +67,13 @@ def test_a_second_identity_of_an_issuer_is_merged_into_its_entry() -> None:
 
 
 def test_a_private_ca_and_a_discovery_url_are_kept() -> None:
-    first = TrustedIssuer(url=GITHUB, audience=DOOR, subjects=(MAIN,), authority="PEM 1")
+    first = replace(trusted(), authority="PEM 1")
     existing = authentication_configuration(first)
     existing["jwt"][0]["issuer"]["discoveryURL"] = "https://inside.example"
     issuer = authentication_configuration(trusted(TAG), existing)["jwt"][0]["issuer"]
-    assert (issuer["certificateAuthority"], issuer["discoveryURL"]) == (
-        "PEM 1",
-        "https://inside.example",
-    )
-    second = TrustedIssuer(url=GITHUB, audience=DOOR, subjects=(TAG,), authority="PEM 2")
+    assert issuer["certificateAuthority"] == "PEM 1"
+    assert issuer["discoveryURL"] == "https://inside.example"
+    second = replace(trusted(TAG), authority="PEM 2")
     issuer = authentication_configuration(second, existing)["jwt"][0]["issuer"]
     assert issuer["certificateAuthority"] == "PEM 2"
 
@@ -130,12 +126,12 @@ def test_an_edited_entry_is_not_treated_as_managed(
 
 @pytest.mark.parametrize(
     "existing",
-    [{"kind": "Config"}, {}, {"kind": "AuthenticationConfiguration", "jwt": "x"}],
+    [{"kind": "Config"}, {"a": 1}, {"kind": "AuthenticationConfiguration", "jwt": "x"}],
     ids=["kind", "none", "jwt"],
 )
 def test_another_kind_of_file_is_rejected(existing: dict[str, Any]) -> None:
     with raises(BadTrustError, match="AuthenticationConfiguration"):
-        authentication_configuration(trusted(), existing or {"a": 1})
+        authentication_configuration(trusted(), existing)
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,7 @@ def test_unsupported_settings_are_rejected_with_an_alternative(gate: str, hint: 
 
 
 def test_it_never_fails_open() -> None:
-    (policy,) = (
-        o
-        for o in objects("gateway: infra/public, check: review")
-        if (o["kind"], o["metadata"]["name"]) == ("SecurityPolicy", "daypass-gate")
-    )
+    policy = the(objects("gateway: infra/public, check: review"), "SecurityPolicy", "daypass-gate")
     asking = policy["spec"]["extAuth"]
     assert (asking["failOpen"], asking["statusOnError"]) == (False, 503)
 

@@ -30,26 +30,19 @@ def rendered(text: str, **facts: Any) -> list[Object]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_tree_contains_each_object_once(case: Case) -> None:
+def test_a_tree_holds_each_object_once_and_no_secret_and_each_reference_resolves(
+    case: Case,
+) -> None:
     objects = case.objects()
     tree = case.tree()
     assert all(text.startswith(MARK) for text in tree.values())
     found = [yaml.safe_load(text) for path, text in tree.items() if "kustomization" not in path]
     assert len({identity(o) for o in objects}) == len(objects)
     assert sorted(found, key=identity) == sorted(objects, key=identity)
-
-
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_no_secret_is_rendered(case: Case) -> None:
-    for value in case.objects():
-        assert "PRIVATE KEY" not in str(value)
-        if value["kind"] == "Secret":  # the CA for ingress-nginx, and no key
-            assert list(value["data"]) == ["ca.crt"]
-
-
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_reference_is_rendered_or_a_listed_prerequisite(case: Case) -> None:
-    assert_closed(case.config, case.objects())
+    assert "PRIVATE KEY" not in str(objects)
+    for secret in (o for o in objects if o["kind"] == "Secret"):
+        assert list(secret["data"]) == ["ca.crt"]  # the CA for ingress-nginx
+    assert_closed(case.config, objects)  # or it is a listed prerequisite
 
 
 def test_no_front_serves_or_redirects_plain_http() -> None:

@@ -10,20 +10,14 @@ from daypass.render.policy import mistakes, policy_objects
 
 
 @pytest.mark.parametrize("mode", ["audit", "warn", "deny"])
-def test_the_policy_fails_closed_in_every_mode(mode: Mode) -> None:
+def test_the_policy_fails_closed_and_binds_labelled_namespaces_without_parameters(
+    mode: Mode,
+) -> None:
     policy, binding = policy_objects(Policy(audiences=("a",), mode=mode))
     assert policy["spec"]["failurePolicy"] == "Fail"
     assert ("Deny" in binding["spec"]["validationActions"]) == (mode == "deny")
-
-
-def test_the_policy_has_no_parameters() -> None:
-    policy, binding = policy_objects(Policy(audiences=("a",)))
     assert "paramKind" not in policy["spec"]
     assert "paramRef" not in binding["spec"]
-
-
-def test_only_labelled_namespaces_are_bound() -> None:
-    _, binding = policy_objects(Policy(audiences=("a",)))
     selector = binding["spec"]["matchResources"]["namespaceSelector"]
     assert selector == {"matchLabels": {"daypass.dev/policy": "enforced"}}
 

@@ -19,7 +19,7 @@ def by_code(config: Json) -> dict[int, Json]:
     }
 
 
-def test_each_refusal_becomes_a_kubernetes_status() -> None:
+def test_each_refusal_and_any_other_code_becomes_a_kubernetes_status() -> None:
     mappers = by_code(status_replies(refusals(EXPOSURE)))
     for refusal in refusals(EXPOSURE):
         status = mappers[refusal.code]["body_format_override"]["json_format"]
@@ -32,11 +32,8 @@ def test_each_refusal_becomes_a_kubernetes_status() -> None:
             "reason": refusal.reason,
             "code": refusal.code,
         }
-
-
-def test_any_other_code_becomes_a_kubernetes_status() -> None:
-    status = status_replies(())["body_format"]["json_format"]
-    assert (status["kind"], status["code"]) == ("Status", "%RESPONSE_CODE%")
+    other = status_replies(())["body_format"]["json_format"]
+    assert (other["kind"], other["code"]) == ("Status", "%RESPONSE_CODE%")
 
 
 def test_a_message_is_escaped_for_the_envoy_formatter() -> None:
